@@ -1,0 +1,480 @@
+"""Every call of the API as a value: what it asks, its route, what it answers.
+
+The server's routes, the OpenAPI document, the SDK's methods and their signatures all come from this
+file. A call's fields travel in the path where the route names them, in the query of a GET, and in
+the JSON body of everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.messages import Message, Part, ToolSpec, Upload
+from antiphon.runs import DAY, Action, Assistant, Deadlines, Run, Sampling, Thread
+
+A = TypeVar("A", covariant=True)
+
+Name = Annotated[str, Meta(max_length=256)]
+Title = Annotated[str, Meta(max_length=512)]
+Id = Annotated[str, Meta(max_length=128)]
+Long = Annotated[str, Meta(max_length=1_000_000)]
+Content = (
+    Annotated[str, Meta(max_length=4_000_000)] | Annotated[tuple[Part, ...], Meta(max_length=256)]
+)
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16),
+]
+Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
+Limit = Annotated[int, Meta(ge=1, le=100)]
+Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
+IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
+
+
+class Listed(msgspec.Struct, Generic[A], frozen=True):
+    """A page of a list; ask again with `after=next` while `has_more`."""
+
+    data: Sequence[A]
+    has_more: bool
+    next: str | None = None
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """What was deleted is gone."""
+
+    id: str
+    deleted: bool = True
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model that can be named: `id` is `provider:name`."""
+
+    id: str
+    provider: str
+    default: bool = False
+
+
+class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message as `/process` takes it."""
+
+    content: Content
+    role: Literal["user", "system"] = "user"
+
+
+class Call(msgspec.Struct, Generic[A], frozen=True, forbid_unknown_fields=True):
+    """A request. `answer` is the type that comes back; for a stream, events do.
+
+    `status` is the HTTP status of success. `creates` says that an `Idempotency-Key` is honoured.
+    """
+
+    route: ClassVar[str]
+    answer: ClassVar[Any]
+    status: ClassVar[int] = 200
+    creates: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
+
+
+class CreateAssistant(Call[Assistant], frozen=True):
+    """Define who answers."""
+
+    route: ClassVar[str] = "POST /v1/assistants"
+    answer: ClassVar[Any] = Assistant
+    status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    name: Name = ""
+    model: Name | None = None
+    instructions: Long | None = None
+    tools: Tools = ()
+    sampling: Sampling = Sampling()
+    metadata: Metadata = {}
+
+
+class ListAssistants(Call[Listed[Assistant]], frozen=True):
+    """Assistants, newest first."""
+
+    route: ClassVar[str] = "GET /v1/assistants"
+    answer: ClassVar[Any] = Listed[Assistant]
+
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetAssistant(Call[Assistant], frozen=True):
+    """One assistant."""
+
+    route: ClassVar[str] = "GET /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+
+
+class UpdateAssistant(Call[Assistant], frozen=True):
+    """Change what is given; the rest stays."""
+
+    route: ClassVar[str] = "PATCH /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    model: Name | None | msgspec.UnsetType = msgspec.UNSET
+    instructions: Long | None | msgspec.UnsetType = msgspec.UNSET
+    tools: Tools | msgspec.UnsetType = msgspec.UNSET
+    sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteAssistant(Call[Deleted], frozen=True):
+    """Delete an assistant; its runs stay."""
+
+    route: ClassVar[str] = "DELETE /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Deleted
+
+    assistant_id: Id
+
+
+class CreateThread(Call[Thread], frozen=True):
+    """Begin an empty conversation."""
+
+    route: ClassVar[str] = "POST /v1/threads"
+    answer: ClassVar[Any] = Thread
+    status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    title: Title = ""
+    metadata: Metadata = {}
+
+
+class ListThreads(Call[Listed[Thread]], frozen=True):
+    """Threads, newest first; `q` searches titles and messages."""
+
+    route: ClassVar[str] = "GET /v1/threads"
+    answer: ClassVar[Any] = Listed[Thread]
+
+    limit: Limit = 20
+    after: Id | None = None
+    q: Name | None = None
+
+
+class GetThread(Call[Thread], frozen=True):
+    """One thread."""
+
+    route: ClassVar[str] = "GET /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Thread
+
+    thread_id: Id
+
+
+class UpdateThread(Call[Thread], frozen=True):
+    """Change what is given; the rest stays."""
+
+    route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Thread
+
+    thread_id: Id
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteThread(Call[Deleted], frozen=True):
+    """Delete a thread with its messages, runs, actions and events."""
+
+    route: ClassVar[str] = "DELETE /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Deleted
+
+    thread_id: Id
+
+
+class ForkThread(Call[Thread], frozen=True):
+    """A new thread that begins with this one's messages up to `message_id`, or with all of them.
+
+    A tool call whose output would be left behind is left behind with it.
+    """
+
+    route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
+    answer: ClassVar[Any] = Thread
+    status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    message_id: Id | None = None
+    title: Title | None = None
+
+
+class CreateMessage(Call[Message], frozen=True):
+    """Append a user or system message; with role `tool`, save a tool output.
+
+    A tool output needs `tool_call_id`, and `run_id` unless it is the thread's active run.
+    """
+
+    route: ClassVar[str] = "POST /v1/messages"
+    answer: ClassVar[Any] = Message
+    status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    content: Content
+    role: Literal["user", "system", "tool"] = "user"
+    tool_call_id: Id | None = None
+    run_id: Id | None = None
+    is_error: bool = False
+    metadata: Metadata = {}
+
+
+class ListMessages(Call[Listed[Message]], frozen=True):
+    """A thread's messages, in order."""
+
+    route: ClassVar[str] = "GET /v1/messages"
+    answer: ClassVar[Any] = Listed[Message]
+
+    thread_id: Id
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetMessage(Call[Message], frozen=True):
+    """One message."""
+
+    route: ClassVar[str] = "GET /v1/messages/{message_id}"
+    answer: ClassVar[Any] = Message
+
+    message_id: Id
+
+
+class CreateRun(Call[Run], frozen=True):
+    """Start a run; `tools` are those that the caller will execute itself.
+
+    The run waits in `queued` until its first turn is asked for by `/process` or `/completions`, or
+    at once with `background`. What is not given follows the assistant, then the settings.
+    `if_busy` says what becomes of an active run in the thread.
+    """
+
+    route: ClassVar[str] = "POST /v1/runs"
+    answer: ClassVar[Any] = Run
+    status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    assistant_id: Id | None = None
+    model: Name | None = None
+    instructions: Long | None = None
+    tools: Tools | None = None
+    sampling: Sampling | None = None
+    deadlines: Deadlines = Deadlines()
+    background: bool = False
+    max_turns: Annotated[int, Meta(ge=1, le=1000)] = 50
+    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
+    on_expiry: Literal["continue", "expire"] = "continue"
+    expires_in: Seconds = 7 * DAY
+    if_busy: IfBusy = "reject"
+    metadata: Metadata = {}
+
+
+class ListRuns(Call[Listed[Run]], frozen=True):
+    """Runs, newest first; with `thread_id`, that thread's."""
+
+    route: ClassVar[str] = "GET /v1/runs"
+    answer: ClassVar[Any] = Listed[Run]
+
+    thread_id: Id | None = None
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetRun(Call[Run], frozen=True):
+    """One run."""
+
+    route: ClassVar[str] = "GET /v1/runs/{run_id}"
+    answer: ClassVar[Any] = Run
+
+    run_id: Id
+
+
+class CancelRun(Call[Run], frozen=True):
+    """Stop a run. 202 with the cancelled run; 200 and unchanged if it had ended."""
+
+    route: ClassVar[str] = "POST /v1/runs/{run_id}/cancel"
+    answer: ClassVar[Any] = Run
+    status: ClassVar[int] = 202
+
+    run_id: Id
+
+
+class SubmitToolOutput(Call[Action], frozen=True):
+    """Save the output of one tool call, once. The same body again gives the same answer."""
+
+    route: ClassVar[str] = "POST /v1/submit_tool_output"
+    answer: ClassVar[Any] = Action
+
+    run_id: Id
+    tool_call_id: Id
+    output: Annotated[str, Meta(max_length=4_000_000)]
+    is_error: bool = False
+
+
+class ListActions(Call[Listed[Action]], frozen=True):
+    """The hand-off records of a run, in call order."""
+
+    route: ClassVar[str] = "GET /v1/actions"
+    answer: ClassVar[Any] = Listed[Action]
+
+    run_id: Id
+    status: Literal["pending", "completed", "failed", "expired", "cancelled"] | None = None
+    limit: Limit = 100
+    after: Id | None = None
+
+
+class GetAction(Call[Action], frozen=True):
+    """One hand-off record."""
+
+    route: ClassVar[str] = "GET /v1/actions/{action_id}"
+    answer: ClassVar[Any] = Action
+
+    action_id: Id
+
+
+class Complete(Call[None], frozen=True):
+    """Run the next turn of this run and stream it."""
+
+    route: ClassVar[str] = "POST /v1/completions"
+    answer: ClassVar[Any] = None
+    streams: ClassVar[bool] = True
+
+    run_id: Id
+    force_refresh: bool = False
+
+
+class Process(Call[None], frozen=True):
+    """Make what is missing (thread, message, run), then stream the turn.
+
+    With `run_id` it is that run's next turn, or the turn in progress. With `background` the answer
+    is the run, at once.
+    """
+
+    route: ClassVar[str] = "POST /v1/process"
+    answer: ClassVar[Any] = Run
+    creates: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
+
+    thread_id: Id | None = None
+    assistant_id: Id | None = None
+    message: NewMessage | None = None
+    run_id: Id | None = None
+    model: Name | None = None
+    instructions: Long | None = None
+    tools: Tools | None = None
+    sampling: Sampling | None = None
+    deadlines: Deadlines = Deadlines()
+    background: bool = False
+    max_turns: Annotated[int, Meta(ge=1, le=1000)] = 50
+    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
+    on_expiry: Literal["continue", "expire"] = "continue"
+    expires_in: Seconds = 7 * DAY
+    if_busy: IfBusy = "reject"
+    metadata: Metadata = {}
+    force_refresh: bool = False
+
+
+class Follow(Call[None], frozen=True):
+    """Replay a run's events above `after`, then follow them until the run has ended."""
+
+    route: ClassVar[str] = "GET /v1/runs/{run_id}/events"
+    answer: ClassVar[Any] = None
+    streams: ClassVar[bool] = True
+
+    run_id: Id
+    after: Annotated[int, Meta(ge=0)] = 0
+
+
+class ListFiles(Call[Listed[Upload]], frozen=True):
+    """Uploaded files, newest first."""
+
+    route: ClassVar[str] = "GET /v1/files"
+    answer: ClassVar[Any] = Listed[Upload]
+
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetFile(Call[Upload], frozen=True):
+    """What is known of one file; its bytes are at `/v1/files/{file_id}/content`."""
+
+    route: ClassVar[str] = "GET /v1/files/{file_id}"
+    answer: ClassVar[Any] = Upload
+
+    file_id: Id
+
+
+class ListModels(Call[Listed[Model]], frozen=True):
+    """The models that can be named here."""
+
+    route: ClassVar[str] = "GET /v1/models"
+    answer: ClassVar[Any] = Listed[Model]
+
+
+CALLS: tuple[type[Call[Any]], ...] = (
+    CreateAssistant,
+    ListAssistants,
+    GetAssistant,
+    UpdateAssistant,
+    DeleteAssistant,
+    CreateThread,
+    ListThreads,
+    GetThread,
+    UpdateThread,
+    DeleteThread,
+    ForkThread,
+    CreateMessage,
+    ListMessages,
+    GetMessage,
+    CreateRun,
+    ListRuns,
+    GetRun,
+    CancelRun,
+    SubmitToolOutput,
+    ListActions,
+    GetAction,
+    Complete,
+    Process,
+    Follow,
+    ListFiles,
+    GetFile,
+    ListModels,
+)
+
+
+def path_fields(call: type[Call[Any]]) -> tuple[str, ...]:
+    """The fields that the route holds, in order."""
+    return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))
+
+
+def write(call: Call[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
+    """A call as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
+    method, template = call.route.split(" ")
+    fields = msgspec.to_builtins(call)
+    held = {name: fields.pop(name) for name in path_fields(type(call))}
+    path = "/".join(
+        _quoted(str(held[piece[1:-1]])) if piece.startswith("{") else piece
+        for piece in template.split("/")
+    )
+    if method in ("GET", "DELETE"):
+        query = {name: str(value) for name, value in fields.items() if value is not None}
+        return method, path, query, None
+    return method, path, {}, msgspec.json.encode(fields)
+
+
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _quoted(segment: str) -> str:
+    """A path segment, percent-encoded; dots alone would climb, so they are encoded too."""
+    if segment.strip(".") == "":
+        return segment.replace(".", "%2E")
+    return "".join(
+        letter if letter in _UNRESERVED else "".join(f"%{byte:02X}" for byte in letter.encode())
+        for letter in segment
+    )

@@ -1,0 +1,79 @@
+"""The five words a provider speaks while a model answers, and the question it was asked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.messages import ToolSpec
+from antiphon.runs import Deadlines, Sampling, Usage
+
+
+class TextPiece(msgspec.Struct, frozen=True):
+    """The next characters of the answer."""
+
+    text: str
+
+
+class ReasoningPiece(msgspec.Struct, frozen=True):
+    """The next characters of the model's reasoning."""
+
+    text: str
+
+
+class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a tool call, with exactly what the provider said of where it belongs.
+
+    `index` and `id` are None where the provider gave none (an empty id is none); `position` is the
+    piece's place in its chunk where the chunk held several. `whole` says that `arguments` came as
+    a JSON object, not as text. Which call the piece continues is decided in `engine/turn`.
+    """
+
+    index: int | None = None
+    position: int | None = None
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    whole: bool = False
+    extra: dict[str, Any] | None = None
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """Tokens so far; the last report of a reply counts."""
+
+    usage: Usage
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """A terminal marker: a finish reason, or `None` for a bare `[DONE]`. Pieces may still follow."""
+
+    reason: str | None = None
+
+
+Chunk = TextPiece | ReasoningPiece | CallPiece | UsageReport | Finish
+
+ToolUse = Literal["auto", "none", "required"]
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a model.
+
+    `model` is the provider's own name for it. `messages` is the conversation in the chat-completions
+    form, JSON objects joined by commas without the brackets: long threads are passed on as bytes.
+    `run_id` and `turn` name the request in logs and let a scripted provider know where it is.
+    """
+
+    model: str
+    messages: bytes
+    instructions: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    sampling: Sampling = Sampling()
+    deadlines: Deadlines = Deadlines()
+    run_id: str = ""
+    turn: int = 1
+
+    def decoded(self) -> list[dict[str, Any]]:
+        """The conversation as objects, for providers that must look into it."""
+        decoded: list[dict[str, Any]] = msgspec.json.decode(b"[" + self.messages + b"]")
+        return decoded

@@ -1,0 +1,252 @@
+"""Everything that can go wrong, one tree, sorted by what the caller can do about it.
+
+AntiphonError
+├── CallerError             fix the call
+│   ├── InvalidRequest          invalid_request
+│   ├── InvalidEventId          invalid_event_id
+│   ├── Unauthorized            unauthorized
+│   ├── Forbidden               forbidden
+│   ├── NotFound                not_found
+│   │   └── UnknownToolCall         unknown_tool_call
+│   ├── RunActive               run_active
+│   ├── RunEnded                run_ended
+│   ├── OutputsMissing          outputs_missing
+│   ├── OutputConflict          output_conflict
+│   ├── IdempotencyConflict     idempotency_conflict
+│   ├── EventExpired            event_expired
+│   ├── TooLarge                too_large
+│   └── BadSettings             bad_settings
+├── TryAgain                the same call may succeed later
+│   ├── Overloaded              overloaded
+│   ├── Unavailable             unavailable
+│   └── ConnectionLost          connection_lost
+├── ProviderError           the model's side; ends a run as `failed`, code as given
+│   ├── ProviderAuth            provider_auth
+│   ├── ProviderRejected        provider_rejected
+│   ├── ProviderRateLimited     provider_rate_limited
+│   ├── ProviderUnavailable     provider_unavailable
+│   └── ProviderProtocol        provider_protocol
+├── Cut                     a reply that ended too early; ends a run as `incomplete`
+│   ├── Disconnected            disconnected
+│   └── Stalled                 stalled
+├── Fenced                  somebody else drives this run now
+└── Internal                our own fault
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class AntiphonError(Exception):
+    """Base of the tree. `code` is stable; `details` become members of the problem document.
+
+    `expected`, `received` and `hint` say what was wanted, what came and what to do.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: str | None = None,
+        received: str | None = None,
+        hint: str | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        given = {"expected": expected, "received": received, "hint": hint}
+        self.details: dict[str, Any] = {
+            **{name: text for name, text in given.items() if text is not None},
+            **details,
+        }
+
+
+class CallerError(AntiphonError):
+    """The call is wrong as it stands: repeating it unchanged gives the same answer."""
+
+
+class InvalidRequest(CallerError):
+    """A field, a type, a size or a combination that no call of this kind may have."""
+
+    code = "invalid_request"
+
+
+class InvalidEventId(CallerError):
+    """An event number that this run never gave out."""
+
+    code = "invalid_event_id"
+
+
+class Unauthorized(CallerError):
+    """No key, or one that is unknown or revoked."""
+
+    code = "unauthorized"
+
+
+class Forbidden(CallerError):
+    """The key is good, but not for this."""
+
+    code = "forbidden"
+
+
+class NotFound(CallerError):
+    """No such thing for this caller; another owner's thing is answered in the same words."""
+
+    code = "not_found"
+
+
+class UnknownToolCall(NotFound):
+    """An output for a call that this run's model never made."""
+
+    code = "unknown_tool_call"
+
+
+class RunActive(CallerError):
+    """The thread has an active run; its id is in `details["run_id"]`."""
+
+    code = "run_active"
+
+
+class RunEnded(CallerError):
+    """The run has reached its end, and an end is final."""
+
+    code = "run_ended"
+
+
+class OutputsMissing(CallerError):
+    """The next turn was asked for while calls still wait for their outputs."""
+
+    code = "outputs_missing"
+
+
+class OutputConflict(CallerError):
+    """This call already has an output, and it is another one."""
+
+    code = "output_conflict"
+
+
+class IdempotencyConflict(CallerError):
+    """The Idempotency-Key was used before, with another body."""
+
+    code = "idempotency_conflict"
+
+
+class EventExpired(CallerError):
+    """The events asked for are past retention; the stored messages are still there."""
+
+    code = "event_expired"
+
+
+class TooLarge(CallerError):
+    """More bytes, depth or items than the limits allow."""
+
+    code = "too_large"
+
+
+class BadSettings(CallerError):
+    """A setting that cannot be used; says which, from where, and what would be right."""
+
+    code = "bad_settings"
+
+
+class TryAgain(AntiphonError):
+    """Nothing is wrong with the call. `details["retry_after"]`, in seconds, where it is known."""
+
+
+class Overloaded(TryAgain):
+    """A limit on what runs at once is reached."""
+
+    code = "overloaded"
+
+
+class Unavailable(TryAgain):
+    """Something this runtime needs does not answer."""
+
+    code = "unavailable"
+
+
+class ConnectionLost(TryAgain):
+    """The server could not be reached, or went away and did not come back."""
+
+    code = "connection_lost"
+
+
+class ProviderError(AntiphonError):
+    """The model's side said no, or said something that is not a reply."""
+
+    code = "provider_error"
+
+
+class ProviderAuth(ProviderError):
+    """401 or 403: the key is missing or wrong."""
+
+    code = "provider_auth"
+
+
+class ProviderRejected(ProviderError):
+    """Another 4xx: this request will not be taken, whoever sends it."""
+
+    code = "provider_rejected"
+
+
+class ProviderRateLimited(ProviderError):
+    """429, after the retries."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderUnavailable(ProviderError):
+    """5xx, or no connection, after the retries."""
+
+    code = "provider_unavailable"
+
+
+class ProviderProtocol(ProviderError):
+    """Bytes that no reading makes a reply of; a redacted sample is in the message."""
+
+    code = "provider_protocol"
+
+
+class Cut(AntiphonError):
+    """The reply ended before its end; what came is kept."""
+
+
+class Disconnected(Cut):
+    """The stream closed without a terminal marker."""
+
+    code = "disconnected"
+
+
+class Stalled(Cut):
+    """Nothing came for longer than the deadline."""
+
+    code = "stalled"
+
+
+class Fenced(AntiphonError):
+    """The lease was lost: another worker has a higher epoch, or the run has ended."""
+
+    code = "fenced"
+
+
+class Internal(AntiphonError):
+    """A fault of our own; the log has the traceback, the caller does not."""
+
+    code = "internal"
+
+
+def named(code: str) -> type[AntiphonError]:
+    """The class that carries this code; `AntiphonError` itself for one that this version lacks."""
+    return _BY_CODE.get(code, AntiphonError)
+
+
+def _family(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
+    return [kind, *(member for child in kind.__subclasses__() for member in _family(child))]
+
+
+_BY_CODE: dict[str, type[AntiphonError]] = {
+    kind.code: kind for kind in _family(AntiphonError) if "code" in vars(kind)
+}

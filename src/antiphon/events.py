@@ -1,0 +1,157 @@
+"""What happens in a run: the one vocabulary that crosses every border, and its JSON.
+
+Events of a run are numbered 1, 2, 3 ... over all its turns. The number travels beside the event
+(the SSE `id`), the type inside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.messages import Message
+from antiphon.runs import Fault, Reason, Status, Usage
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    @property
+    def type(self) -> str:
+        """The event's name on every wire, such as `text.delta`."""
+        return str(self.__struct_config__.tag)
+
+
+class RunStatus(_Event, tag="run.status"):
+    """The run has moved. The first event of every run, so that a caller learns both ids."""
+
+    run_id: str
+    thread_id: str
+    status: Status
+    reason: Reason | None = None
+    error: Fault | None = None
+
+
+class TextDelta(_Event, tag="text.delta"):
+    """The next characters of the answer."""
+
+    text: str
+
+
+class ReasoningDelta(_Event, tag="reasoning.delta"):
+    """The next characters of the reasoning."""
+
+    text: str
+
+
+class ToolCallStarted(_Event, tag="tool_call.started"):
+    """The model began a tool call."""
+
+    tool_call_id: str
+    name: str
+
+
+class ToolCallDelta(_Event, tag="tool_call.delta"):
+    """The next characters of a call's arguments, as JSON text."""
+
+    tool_call_id: str
+    arguments: str
+
+
+class ToolCallReady(_Event, tag="tool_call.ready"):
+    """The call is whole. `repaired` where missing closers were added to its arguments."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    repaired: bool = False
+
+
+class MessageCompleted(_Event, tag="message.completed"):
+    """The message as it was saved."""
+
+    message: Message
+
+
+class PendingAction(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the manifest; `arguments` is an object, `expires_at` milliseconds since 1970."""
+
+    action_id: str
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    expires_at: int
+
+
+class ActionRequired(_Event, tag="action.required"):
+    """The manifest: every action of this turn. They are durable before this is seen."""
+
+    run_id: str
+    actions: tuple[PendingAction, ...]
+
+
+class ToolOutputAdded(_Event, tag="tool_output.added"):
+    """An output was saved."""
+
+    tool_call_id: str
+    output: str
+    is_error: bool = False
+
+
+class TurnRestarted(_Event, tag="turn.restarted"):
+    """The turn begins again: what came after event `after` is void and comes anew."""
+
+    reason: str
+    after: int
+    attempt: int
+    message: str | None = None
+
+
+class UsageAdded(_Event, tag="usage"):
+    """What this turn used; cost in US dollars where the price is known."""
+
+    usage: Usage
+
+
+class TurnEnded(_Event, tag="turn.ended"):
+    """The last event of a turn's connection."""
+
+    run_id: str
+    status: Status
+    reason: Reason | None = None
+
+
+Event = (
+    RunStatus
+    | TextDelta
+    | ReasoningDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallReady
+    | MessageCompleted
+    | ActionRequired
+    | ToolOutputAdded
+    | TurnRestarted
+    | UsageAdded
+    | TurnEnded
+)
+Numbered = tuple[int, Event]
+
+TYPES: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in Event.__args__)
+"""The closed set of event names."""
+
+_TYPE_AT: int = len(b'{"type":"')
+
+encode = msgspec.json.Encoder().encode
+"""An event as one line of JSON; the type comes first."""
+
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def decode(data: bytes | str) -> Event:
+    """The event in this JSON. Raises `msgspec.ValidationError` where it is none of ours."""
+    return _decoder.decode(data)
+
+
+def type_of(data: bytes) -> bytes:
+    """The type of an encoded event, without decoding it: framing needs no more."""
+    return data[_TYPE_AT : data.index(b'"', _TYPE_AT)]

@@ -1,0 +1,31 @@
+"""Sortable ids with a prefix. Clock and randomness are arguments.
+
+An id is `prefix_` and 36 characters of Crockford's base 32: 10 for the millisecond, which makes ids
+sort by birth, and 26 for 128 random bits, which makes them unguessable (an id is never the only
+authority, but it may leak into logs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+Prefix = Literal["asst", "thread", "msg", "run", "act", "call", "file", "key"]
+Mint = Callable[[Prefix], str]
+"""Makes a new id of a kind; the runtime hands one down that holds clock and dice."""
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+RANDOM_BYTES = 16
+
+
+def make(prefix: Prefix, milliseconds: int, randomness: bytes) -> str:
+    """An id of that kind, born at `milliseconds` since 1970; `randomness` is 16 bytes."""
+    return f"{prefix}_{_base32(milliseconds, 10)}{_base32(int.from_bytes(randomness), 26)}"
+
+
+def _base32(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 32)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))

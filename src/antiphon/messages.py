@@ -1,0 +1,184 @@
+"""What is said in a thread: messages, their parts, and the tool calls in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Text(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    """Plain text, or Markdown where a model wrote it."""
+
+    text: str
+
+
+class Image(msgspec.Struct, frozen=True, tag_field="type", tag="image", omit_defaults=True):
+    """A picture: exactly one of `url` (https or data) and `file_id`."""
+
+    url: str | None = None
+    file_id: str | None = None
+
+
+class File(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
+    """An attachment that was uploaded before."""
+
+    file_id: str
+
+
+Part = Text | Image | File
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was uploaded; `size` in bytes, `created_at` in milliseconds since 1970."""
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+    created_at: int
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """A tool as it is offered to a model. `parameters` is a JSON Schema of type object."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = msgspec.field(
+        default_factory=lambda: {"type": "object", "properties": {}}
+    )
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model asked for. `arguments` is one JSON object, as text, byte for byte as it came.
+
+    `provider_id` is the provider's own id where ours had to differ (missing or repeated ids);
+    `extra` holds opaque fields that must go back to the provider with the call, such as Gemini's
+    `extra_content` (open-webui/computer#224).
+    """
+
+    id: str
+    name: str
+    arguments: str
+    provider_id: str | None = None
+    extra: dict[str, Any] | None = None
+    repaired: bool = False
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """What became of a call: a failure, a refusal and a timeout are results too."""
+
+    output: str
+    is_error: bool = False
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a thread; `number` counts from 1 in its thread, without a gap.
+
+    `status` is `incomplete` where a reply was cut; `created_at` is milliseconds since 1970.
+    `parent_id` is the message that this one was copied from when its thread was forked.
+    """
+
+    id: str
+    thread_id: str
+    number: int
+    role: Role
+    content: tuple[Part, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    is_error: bool = False
+    reasoning: str | None = None
+    status: Literal["completed", "incomplete"] = "completed"
+    run_id: str | None = None
+    parent_id: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: int
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.content if isinstance(part, Text))
+
+
+def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
+    """Content as callers may give it, as parts."""
+    if isinstance(content, str):
+        return (Text(content),) if content else ()
+    return tuple(content)
+
+
+def chat(message: Message) -> bytes:
+    """The message as chat completions takes it: what every provider's request begins from.
+
+    Stored beside the message, so that a long thread is joined and never rebuilt. Attachments keep
+    their id as an `antiphon:` address, which the runner resolves before it asks.
+    """
+    if message.role == "tool":
+        return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=message.text))
+    content = _chat_content(message.content)
+    if message.role == "assistant":
+        calls = tuple(_chat_call(call) for call in message.tool_calls)
+        # An assistant message with neither text nor calls is refused by several servers.
+        said = content or (msgspec.UNSET if calls else "")
+        return _encode(_ChatAssistant(content=said, tool_calls=calls or msgspec.UNSET))
+    return _encode(_ChatSaid(role=message.role, content=content))
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _ChatFunction(msgspec.Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class _ChatCall(msgspec.Struct, frozen=True):
+    id: str
+    function: _ChatFunction
+    type: str = "function"
+    extra_content: Any = msgspec.UNSET
+
+
+class _ChatSaid(msgspec.Struct, frozen=True):
+    role: str
+    content: str | list[dict[str, Any]]
+
+
+class _ChatAssistant(msgspec.Struct, frozen=True, kw_only=True):
+    role: str = "assistant"
+    content: str | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: tuple[_ChatCall, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _ChatTool(msgspec.Struct, frozen=True, kw_only=True):
+    role: str = "tool"
+    tool_call_id: str
+    content: str
+
+
+def _chat_call(call: ToolCall) -> _ChatCall:
+    function = _ChatFunction(call.name, call.arguments)
+    if call.extra and "extra_content" in call.extra:
+        return _ChatCall(call.id, function, extra_content=call.extra["extra_content"])
+    return _ChatCall(call.id, function)
+
+
+def _chat_content(content: Sequence[Part]) -> str | list[dict[str, Any]]:
+    if all(isinstance(part, Text) for part in content):
+        return "".join(part.text for part in content if isinstance(part, Text))
+    return [_chat_part(part) for part in content]
+
+
+def _chat_part(part: Part) -> dict[str, Any]:
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Image(url=str(url)):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case Image(file_id=file_id):
+            return {"type": "image_url", "image_url": {"url": f"antiphon:{file_id}"}}
+        case File(file_id):
+            return {"type": "file", "file": {"file_id": f"antiphon:{file_id}"}}

@@ -1,0 +1,325 @@
+"""The four doors: Provider, Store, Bus, Toolbox. The architecture on one screen.
+
+Whatever stands behind a door can be exchanged; each door has one conformance file in `tests/` that
+every implementation must pass. The doors never meet but in `runner`, `worker` and `desk`.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from antiphon.chunks import Chunk, Question
+from antiphon.events import Event, Numbered
+from antiphon.messages import Message, ToolCall, ToolResult, ToolSpec, Upload
+from antiphon.runs import Action, Assistant, Drive, Run, Thread
+
+T = TypeVar("T")
+
+
+class Provider(Protocol):
+    """Streams one reply as chunks; translates every foreign error; never retries after the first chunk."""
+
+    def stream(self, question: Question) -> AsyncIterator[Sequence[Chunk]]:
+        """The reply, as chunks that arrived together; an empty list is a sign of life.
+
+        A `Finish` is a terminal marker; without one the reply counts as cut. Raises `ProviderError`
+        or `Cut`, and nothing else. Closing the iterator closes the connection.
+        """
+        ...
+
+    async def models(self) -> Sequence[str]:
+        """The names that `Question.model` may have; empty where the provider cannot say."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Once(msgspec.Struct, frozen=True):
+    """An idempotency key, bound to its owner and route; `digest` is of the request's body."""
+
+    owner: str
+    route: str
+    key: str
+    digest: bytes
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change is about, hence what its transaction reads.
+
+    With `run_id` that run and its thread; with `thread_id` alone the thread and its active run.
+    `owner` is None for the runtime's own work. `turn_log` asks for the events of the turn.
+    """
+
+    owner: str | None
+    thread_id: str | None = None
+    run_id: str | None = None
+    once: Once | None = None
+    turn_log: bool = False
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store knew inside the transaction; another owner's things are None.
+
+    `now` is the store's clock, ms since 1970. `actions` are all of the run's. `log` holds the
+    events after `drive.turn_began_after`, where `About.turn_log` asked for them.
+    """
+
+    now: int
+    thread: Thread | None = None
+    run: Run | None = None
+    drive: Drive | None = None
+    actions: tuple[Action, ...] = ()
+    log: tuple[Numbered, ...] = ()
+
+
+class Driven(msgspec.Struct, frozen=True):
+    """A run as it shall be, and the events that say so, numbered up to `drive.last_event`."""
+
+    run: Run
+    drive: Drive
+    events: tuple[Event, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transaction writes. Everything is whole: new rows, or rows as they shall be.
+
+    `owner` is needed where a thread or a run is new. `answer` is what the caller is told, kept under
+    the idempotency key. `keep_messages` cuts the thread after that message number first.
+    """
+
+    answer: Any = None
+    owner: str | None = None
+    thread: Thread | None = None
+    keep_messages: int | None = None
+    messages: tuple[Message, ...] = ()
+    driven: tuple[Driven, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+Decide = Callable[[Records], Change | None]
+"""Pure: from records to a change. None changes nothing; an exception rolls back and passes."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A run that this worker drives under a lease, fenced by `drive.epoch`."""
+
+    owner: str
+    run: Run
+    drive: Drive
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Encoded events of a run from number `first` on, without a gap, and whether it has ended."""
+
+    first: int
+    lines: Sequence[bytes]
+    ended: bool
+
+
+class Landmark(msgspec.Struct, frozen=True, array_like=True):
+    """A user or system message in a `Context`: where it begins, in bytes and in tokens."""
+
+    number: int
+    role: str
+    offset: int
+    length: int
+    tokens_before: int
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole thread as a provider takes it: chat-completions JSON objects, joined by commas.
+
+    `tokens` is an estimate. `landmarks` are its user and system messages, in order.
+    """
+
+    version: int
+    messages: int
+    tokens: int
+    chat: bytes
+    landmarks: Sequence[Landmark]
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key without its secret: `prefix` finds it, the keyed hash proves it. Times in ms."""
+
+    id: str
+    owner: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...] = ("read", "write")
+    created_at: int
+    revoked_at: int | None = None
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """One page of a list, and whether there is more."""
+
+    data: Sequence[Any]
+    has_more: bool
+
+
+class Store(Protocol):
+    """Keeps everything. Each method is one transaction; every failure leaves nothing behind.
+
+    Every write of a run's driver carries its epoch and raises `Fenced` when that is not the run's
+    any more. Events are numbered 1, 2, 3 ... in a run and never changed. Time is the store's.
+    A method raises `Unavailable` when the store cannot be reached.
+    """
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """Read the records, decide, write the change: all or nothing. Returns its `answer`.
+
+        Where `about.once` was used before with the same digest, nothing is decided and the answer
+        kept then comes back as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised.
+        A status or epoch that changed in between, or a second active run in a thread, cannot be.
+        """
+        ...
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """Change the run that has been wanted longest, if one is queued and nobody holds it."""
+        ...
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """Prolong the leases of these runs (id to epoch); returns the ids that were lost."""
+        ...
+
+    def append(
+        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+    ) -> Future[None]:
+        """Add encoded events, the first of them numbered `first`; done when they are kept.
+
+        Appends of all runs go into one transaction every few milliseconds; `urgent` does not wait.
+        The future raises `Fenced`.
+        """
+        ...
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """Events above `after`, some or all. Raises `NotFound` and `EventExpired`."""
+        ...
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """The thread as a model is told it; `fresh` goes round every cache. Raises `NotFound`."""
+        ...
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """Ids of runs that somebody must look at: their lease, actions or rest have run out."""
+        ...
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """Drop the events of runs that ended, and idempotency keys made, before these times (ms)."""
+        ...
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """The Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
+        ...
+
+    async def drive(self, run_id: str) -> Drive:
+        """How the run is driven just now. Raises `NotFound`."""
+        ...
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """A page of things behind the one with id `after`.
+
+        Assistants, threads, runs and uploads come newest first, messages and actions oldest first.
+        `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `query` (Thread: its
+        title or one of its messages holds these words). Raises `NotFound` for an unknown `after`.
+        """
+        ...
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Thread | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """Add an assistant or an upload with its content, or replace an assistant or a thread.
+
+        Returns the record, or the kept answer as `change` does. Times are set by the caller.
+        """
+        ...
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """The bytes of an upload. Raises `NotFound`."""
+        ...
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """Delete an assistant, or a thread with all that belongs to it. Raises `NotFound`."""
+        ...
+
+    async def keep_key(self, key: Key, digest: bytes) -> None:
+        """Add an API key by the keyed hash of its secret."""
+        ...
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """The key that begins so, with its hash, revoked or not."""
+        ...
+
+    async def keys(self) -> Sequence[Key]:
+        """All keys, oldest first."""
+        ...
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """From now on the key opens nothing. Raises `NotFound`."""
+        ...
+
+    async def secret(self) -> bytes:
+        """32 random bytes of this installation, made at first use, the same for every process."""
+        ...
+
+    async def now(self) -> int:
+        """The store's clock, ms since 1970."""
+        ...
+
+    async def check(self) -> None:
+        """Answer if a write would be kept. Raises `Unavailable`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Bell(Protocol):
+    """Rung when its topic changed; a ring before `wait` is not lost."""
+
+    async def wait(self, patience: float) -> bool:
+        """True when rung, False after `patience` seconds: a wake-up may be lost."""
+        ...
+
+
+class Bus(Protocol):
+    """Wakes readers of a topic; carries no data; may lose or repeat a wake-up."""
+
+    def watch(self, topic: str) -> AbstractContextManager[Bell]:
+        """A bell for this topic; subscribe first, then read."""
+        ...
+
+    def ring(self, topic: str) -> None:
+        """Wake whoever watches the topic, here and, soon, elsewhere. Never blocks, never raises."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Toolbox(Protocol):
+    """Tools that can be called by name. A call never raises: failure, refusal and timeout are results."""
+
+    def specs(self) -> Sequence[ToolSpec]:
+        """The tools as they are offered to a model."""
+        ...
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Run the tool; cancelling the task cancels the tool as far as it can be cancelled."""
+        ...

@@ -1,0 +1,202 @@
+"""Assistants, threads, runs and actions, and the table of legal moves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.messages import ToolSpec
+
+
+class Status(StrEnum):
+    """Where a run is; the last five are ends, and an end is final."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    ACTION_REQUIRED = "action_required"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def ended(self) -> bool:
+        return not MOVES[self]
+
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.EXPIRED, Status.FAILED}),
+    Status.IN_PROGRESS: frozenset(
+        {
+            Status.ACTION_REQUIRED,
+            Status.COMPLETED,
+            Status.INCOMPLETE,
+            Status.FAILED,
+            Status.CANCELLED,
+            Status.QUEUED,
+        }
+    ),
+    Status.ACTION_REQUIRED: frozenset({Status.QUEUED, Status.EXPIRED, Status.CANCELLED}),
+    Status.COMPLETED: frozenset(),
+    Status.INCOMPLETE: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+    Status.EXPIRED: frozenset(),
+}
+
+Reason = Literal["length", "content_filter", "stalled", "disconnected", "worker_lost", "max_turns"]
+"""Why a run is `incomplete`."""
+
+DAY = 86_400
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a run failed: a code from the closed list in `errors`, and words for a person."""
+
+    code: str
+    message: str
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model is asked; what is None is left to the provider."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    response_format: dict[str, Any] | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Seconds a model may be silent, before its first chunk and between chunks, and a turn may last.
+
+    What is None follows the settings; `first_chunk` follows `chunk`.
+    """
+
+    chunk: float | None = None
+    first_chunk: float | None = None
+    turn: float | None = None
+
+
+class Assistant(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers: a model as `provider:name`, instructions, tools, sampling. Times in ms."""
+
+    id: str
+    name: str = ""
+    model: str | None = None
+    instructions: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    sampling: Sampling = Sampling()
+    metadata: dict[str, str] = {}
+    created_at: int
+    updated_at: int
+
+
+class Thread(msgspec.Struct, frozen=True, kw_only=True):
+    """An ordered conversation. `version` grows with every change a model would see."""
+
+    id: str
+    title: str = ""
+    metadata: dict[str, str] = {}
+    parent_id: str | None = None
+    messages: int = 0
+    version: int = 0
+    created_at: int
+    updated_at: int
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens, and cost in US dollars where the price is known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cost=sum(costs) if costs else None,
+        )
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """From a user's message to the final answer; one id through all its turns.
+
+    `turn` counts the turns that were begun, `attempt` the tries at this one. `expires_in` is how
+    many seconds its actions wait for their outputs.
+    """
+
+    id: str
+    thread_id: str
+    assistant_id: str | None = None
+    status: Status = Status.QUEUED
+    reason: Reason | None = None
+    error: Fault | None = None
+    model: str
+    instructions: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    sampling: Sampling = Sampling()
+    deadlines: Deadlines = Deadlines()
+    background: bool = False
+    max_turns: int = 50
+    max_attempts: int = 3
+    on_expiry: Literal["continue", "expire"] = "continue"
+    expires_in: int = 7 * DAY
+    turn: int = 0
+    attempt: int = 0
+    usage: Usage = Usage()
+    metadata: dict[str, str] = {}
+    created_at: int
+    started_at: int | None = None
+    ended_at: int | None = None
+
+
+class Drive(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is being driven: what workers and readers need and callers do not.
+
+    `wanted` is the record that the next turn was asked for. `last_event` is the number of the
+    newest event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first turn),
+    `kept_after` that of the newest event past retention. `due_at` is when the sweep must look at
+    the run even if nobody asks: its lease, its actions or its rest have run out. Times in ms.
+    """
+
+    epoch: int = 0
+    wanted: bool = False
+    worker: str | None = None
+    due_at: int | None = None
+    last_event: int = 0
+    turn_began_after: int = 0
+    kept_after: int = 0
+    fresh: bool = False
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """The hand-off record of one tool call; `arguments` as the object the tool gets."""
+
+    id: str
+    run_id: str
+    thread_id: str
+    turn: int
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    status: Literal["pending", "completed", "failed", "expired", "cancelled"] = "pending"
+    output: str | None = None
+    is_error: bool = False
+    created_at: int
+    expires_at: int
+    ended_at: int | None = None

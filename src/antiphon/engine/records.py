@@ -1,0 +1,50 @@
+"""What a run's transaction reads and writes, as values: the ground that `moves` stands on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.events import Event, Numbered
+from antiphon.messages import Message
+from antiphon.runs import Action, Drive, Run, Thread
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store knew inside the transaction; another owner's things are None.
+
+    `now` is the store's clock, ms since 1970. `actions` are all of the run's. `log` holds the
+    events after `drive.turn_began_after`, where `About.turn_log` asked for them.
+    """
+
+    now: int
+    thread: Thread | None = None
+    run: Run | None = None
+    drive: Drive | None = None
+    actions: tuple[Action, ...] = ()
+    log: tuple[Numbered, ...] = ()
+
+
+class Driven(msgspec.Struct, frozen=True):
+    """A run as it shall be, and the events that say so, numbered up to `drive.last_event`."""
+
+    run: Run
+    drive: Drive
+    events: tuple[Event, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transaction writes. Everything is whole: new rows, or rows as they shall be.
+
+    `owner` is needed where a thread or a run is new. `answer` is what the caller is told, kept under
+    the idempotency key. `keep_messages` cuts the thread after that message number first.
+    """
+
+    answer: Any = None
+    owner: str | None = None
+    thread: Thread | None = None
+    keep_messages: int | None = None
+    messages: tuple[Message, ...] = ()
+    driven: tuple[Driven, ...] = ()
+    actions: tuple[Action, ...] = ()

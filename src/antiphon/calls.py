@@ -16,7 +16,7 @@ from msgspec import Meta
 from antiphon.messages import Message, Part, ToolSpec, Upload
 from antiphon.runs import DAY, Action, Assistant, Deadlines, Run, Sampling, Thread
 
-A = TypeVar("A", covariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 Name = Annotated[str, Meta(max_length=256)]
 Title = Annotated[str, Meta(max_length=512)]
@@ -35,10 +35,10 @@ Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
 IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
 
 
-class Listed(msgspec.Struct, Generic[A], frozen=True):
+class Listed(msgspec.Struct, Generic[A_co], frozen=True):
     """A page of a list; ask again with `after=next` while `has_more`."""
 
-    data: Sequence[A]
+    data: Sequence[A_co]
     has_more: bool
     next: str | None = None
 
@@ -65,15 +65,15 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Literal["user", "system"] = "user"
 
 
-class Call(msgspec.Struct, Generic[A], frozen=True, forbid_unknown_fields=True):
+class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
     """A request. `answer` is the type that comes back; for a stream, events do.
 
-    `status` is the HTTP status of success. `creates` says that an `Idempotency-Key` is honoured.
+    `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured.
     """
 
     route: ClassVar[str]
     answer: ClassVar[Any]
-    status: ClassVar[int] = 200
+    http_status: ClassVar[int] = 200
     creates: ClassVar[bool] = False
     streams: ClassVar[bool] = False
 
@@ -83,7 +83,7 @@ class CreateAssistant(Call[Assistant], frozen=True):
 
     route: ClassVar[str] = "POST /v1/assistants"
     answer: ClassVar[Any] = Assistant
-    status: ClassVar[int] = 201
+    http_status: ClassVar[int] = 201
     creates: ClassVar[bool] = True
 
     name: Name = ""
@@ -121,8 +121,8 @@ class UpdateAssistant(Call[Assistant], frozen=True):
 
     assistant_id: Id
     name: Name | msgspec.UnsetType = msgspec.UNSET
-    model: Name | None | msgspec.UnsetType = msgspec.UNSET
-    instructions: Long | None | msgspec.UnsetType = msgspec.UNSET
+    model: Name | msgspec.UnsetType | None = msgspec.UNSET
+    instructions: Long | msgspec.UnsetType | None = msgspec.UNSET
     tools: Tools | msgspec.UnsetType = msgspec.UNSET
     sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
@@ -142,7 +142,7 @@ class CreateThread(Call[Thread], frozen=True):
 
     route: ClassVar[str] = "POST /v1/threads"
     answer: ClassVar[Any] = Thread
-    status: ClassVar[int] = 201
+    http_status: ClassVar[int] = 201
     creates: ClassVar[bool] = True
 
     title: Title = ""
@@ -197,7 +197,7 @@ class ForkThread(Call[Thread], frozen=True):
 
     route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
     answer: ClassVar[Any] = Thread
-    status: ClassVar[int] = 201
+    http_status: ClassVar[int] = 201
     creates: ClassVar[bool] = True
 
     thread_id: Id
@@ -213,7 +213,7 @@ class CreateMessage(Call[Message], frozen=True):
 
     route: ClassVar[str] = "POST /v1/messages"
     answer: ClassVar[Any] = Message
-    status: ClassVar[int] = 201
+    http_status: ClassVar[int] = 201
     creates: ClassVar[bool] = True
 
     thread_id: Id
@@ -255,7 +255,7 @@ class CreateRun(Call[Run], frozen=True):
 
     route: ClassVar[str] = "POST /v1/runs"
     answer: ClassVar[Any] = Run
-    status: ClassVar[int] = 201
+    http_status: ClassVar[int] = 201
     creates: ClassVar[bool] = True
 
     thread_id: Id
@@ -299,7 +299,7 @@ class CancelRun(Call[Run], frozen=True):
 
     route: ClassVar[str] = "POST /v1/runs/{run_id}/cancel"
     answer: ClassVar[Any] = Run
-    status: ClassVar[int] = 202
+    http_status: ClassVar[int] = 202
 
     run_id: Id
 

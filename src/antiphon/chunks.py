@@ -46,7 +46,7 @@ class UsageReport(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """A terminal marker: a finish reason, or `None` for a bare `[DONE]`. Pieces may still follow."""
+    """A terminal marker: a finish reason, None for a bare `[DONE]`. Pieces may still follow."""
 
     reason: str | None = None
 
@@ -59,8 +59,8 @@ ToolUse = Literal["auto", "none", "required"]
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a model.
 
-    `model` is the provider's own name for it. `messages` is the conversation in the chat-completions
-    form, JSON objects joined by commas without the brackets: long threads are passed on as bytes.
+    `model` is the provider's own name for it. `messages` is the conversation as chat completions
+    takes it, JSON objects joined by commas without the brackets: long threads travel as bytes.
     `run_id` and `turn` name the request in logs and let a scripted provider know where it is.
     """
 

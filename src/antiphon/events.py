@@ -21,7 +21,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
         return str(self.__struct_config__.tag)
 
 
-class RunStatus(_Event, tag="run.status"):
+class RunStatus(_Event, frozen=True, tag="run.status"):
     """The run has moved. The first event of every run, so that a caller learns both ids."""
 
     run_id: str
@@ -31,33 +31,33 @@ class RunStatus(_Event, tag="run.status"):
     error: Fault | None = None
 
 
-class TextDelta(_Event, tag="text.delta"):
+class TextDelta(_Event, frozen=True, tag="text.delta"):
     """The next characters of the answer."""
 
     text: str
 
 
-class ReasoningDelta(_Event, tag="reasoning.delta"):
+class ReasoningDelta(_Event, frozen=True, tag="reasoning.delta"):
     """The next characters of the reasoning."""
 
     text: str
 
 
-class ToolCallStarted(_Event, tag="tool_call.started"):
+class ToolCallStarted(_Event, frozen=True, tag="tool_call.started"):
     """The model began a tool call."""
 
     tool_call_id: str
     name: str
 
 
-class ToolCallDelta(_Event, tag="tool_call.delta"):
+class ToolCallDelta(_Event, frozen=True, tag="tool_call.delta"):
     """The next characters of a call's arguments, as JSON text."""
 
     tool_call_id: str
     arguments: str
 
 
-class ToolCallReady(_Event, tag="tool_call.ready"):
+class ToolCallReady(_Event, frozen=True, tag="tool_call.ready"):
     """The call is whole. `repaired` where missing closers were added to its arguments."""
 
     tool_call_id: str
@@ -66,7 +66,7 @@ class ToolCallReady(_Event, tag="tool_call.ready"):
     repaired: bool = False
 
 
-class MessageCompleted(_Event, tag="message.completed"):
+class MessageCompleted(_Event, frozen=True, tag="message.completed"):
     """The message as it was saved."""
 
     message: Message
@@ -82,14 +82,14 @@ class PendingAction(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
-class ActionRequired(_Event, tag="action.required"):
+class ActionRequired(_Event, frozen=True, tag="action.required"):
     """The manifest: every action of this turn. They are durable before this is seen."""
 
     run_id: str
     actions: tuple[PendingAction, ...]
 
 
-class ToolOutputAdded(_Event, tag="tool_output.added"):
+class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
     """An output was saved."""
 
     tool_call_id: str
@@ -97,7 +97,7 @@ class ToolOutputAdded(_Event, tag="tool_output.added"):
     is_error: bool = False
 
 
-class TurnRestarted(_Event, tag="turn.restarted"):
+class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):
     """The turn begins again: what came after event `after` is void and comes anew."""
 
     reason: str
@@ -106,13 +106,13 @@ class TurnRestarted(_Event, tag="turn.restarted"):
     message: str | None = None
 
 
-class UsageAdded(_Event, tag="usage"):
+class UsageAdded(_Event, frozen=True, tag="usage"):
     """What this turn used; cost in US dollars where the price is known."""
 
     usage: Usage
 
 
-class TurnEnded(_Event, tag="turn.ended"):
+class TurnEnded(_Event, frozen=True, tag="turn.ended"):
     """The last event of a turn's connection."""
 
     run_id: str

@@ -24,7 +24,7 @@ def make(prefix: Prefix, milliseconds: int, randomness: bytes) -> str:
 
 
 def _base32(number: int, width: int) -> str:
-    digits = []
+    digits: list[str] = []
     for _ in range(width):
         number, digit = divmod(number, 32)
         digits.append(_ALPHABET[digit])

@@ -17,6 +17,8 @@ from antiphon.chunks import Chunk, Question
 from antiphon.engine.records import Change as Change
 from antiphon.engine.records import Driven as Driven
 from antiphon.engine.records import Records as Records
+from antiphon.engine.window import Context as Context
+from antiphon.engine.window import Landmark as Landmark
 from antiphon.messages import ToolCall, ToolResult, ToolSpec, Upload
 from antiphon.runs import Assistant, Drive, Run, Thread
 
@@ -24,7 +26,10 @@ T = TypeVar("T")
 
 
 class Provider(Protocol):
-    """Streams one reply as chunks; translates every foreign error; never retries after the first chunk."""
+    """Streams one reply as chunks; translates every foreign error.
+
+    Nothing is retried after the first chunk.
+    """
 
     def stream(self, question: Question) -> AsyncIterator[Sequence[Chunk]]:
         """The reply, as chunks that arrived together; an empty list is a sign of life.
@@ -38,7 +43,9 @@ class Provider(Protocol):
         """The names that `Question.model` may have; empty where the provider cannot say."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -82,29 +89,6 @@ class Page(msgspec.Struct, frozen=True):
     first: int
     lines: Sequence[bytes]
     ended: bool
-
-
-class Landmark(msgspec.Struct, frozen=True, array_like=True):
-    """A user or system message in a `Context`: where it begins, in bytes and in tokens."""
-
-    number: int
-    role: str
-    offset: int
-    length: int
-    tokens_before: int
-
-
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole thread as a provider takes it: chat-completions JSON objects, joined by commas.
-
-    `tokens` is an estimate. `landmarks` are its user and system messages, in order.
-    """
-
-    version: int
-    messages: int
-    tokens: int
-    chat: bytes
-    landmarks: Sequence[Landmark]
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +158,7 @@ class Store(Protocol):
         ...
 
     async def forget(self, events_before: int, keys_before: int) -> int:
-        """Drop the events of runs that ended, and idempotency keys made, before these times (ms)."""
+        """Drop events of runs that ended, and idempotency keys made, before these times (ms)."""
         ...
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
@@ -251,7 +235,9 @@ class Store(Protocol):
         """Answer if a write would be kept. Raises `Unavailable`."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database; what was kept stays kept."""
+        ...
 
 
 class Bell(Protocol):
@@ -273,11 +259,16 @@ class Bus(Protocol):
         """Wake whoever watches the topic, here and, soon, elsewhere. Never blocks, never raises."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Wake nobody any more."""
+        ...
 
 
 class Toolbox(Protocol):
-    """Tools that can be called by name. A call never raises: failure, refusal and timeout are results."""
+    """Tools that can be called by name.
+
+    A call never raises: failure, refusal and timeout are results.
+    """
 
     def specs(self) -> Sequence[ToolSpec]:
         """The tools as they are offered to a model."""

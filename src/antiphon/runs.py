@@ -24,6 +24,7 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
+        """Whether no move leads on from here."""
         return not MOVES[self]
 
 
@@ -76,7 +77,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Seconds a model may be silent, before its first chunk and between chunks, and a turn may last.
+    """Seconds: how long a model may be silent, at first and between chunks, and a turn may last.
 
     What is None follows the settings; `first_chunk` follows `chunk`.
     """
@@ -169,9 +170,10 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is being driven: what workers and readers need and callers do not.
 
     `wanted` is the record that the next turn was asked for. `last_event` is the number of the
-    newest event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first turn),
-    `kept_after` that of the newest event past retention. `due_at` is when the sweep must look at
-    the run even if nobody asks: its lease, its actions or its rest have run out. Times in ms.
+    newest event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first
+    turn), `kept_after` that of the newest event past retention. `due_at` is when the sweep must
+    look at the run even if nobody asks: its lease, its actions or its rest have run out. Times in
+    ms.
     """
 
     epoch: int = 0

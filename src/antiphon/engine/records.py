@@ -37,8 +37,8 @@ class Driven(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a transaction writes. Everything is whole: new rows, or rows as they shall be.
 
-    `owner` is needed where a thread or a run is new. `answer` is what the caller is told, kept under
-    the idempotency key. `keep_messages` cuts the thread after that message number first.
+    `owner` is needed where a thread or a run is new. `answer` is what the caller is told, kept
+    under the idempotency key. `keep_messages` cuts the thread after that message number first.
     """
 
     answer: Any = None

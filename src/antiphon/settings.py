@@ -1,39 +1,315 @@
-"""Every setting once: one frozen record, read at the edge from flags, environment and TOML."""
+"""Every setting once: one frozen record, read at the edge from flags, environment and TOML.
+
+The record is the table. A field's name is its key in `antiphon.toml`; in capitals and behind
+`ANTIPHON_` it is the environment variable; with dashes it is the flag. Its annotation holds what
+values it takes and the line that `--help` shows.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import msgspec
+from msgspec import Meta
+
+from antiphon.errors import BadSettings
+
+Words = Annotated[str, Meta(min_length=1, title="text")]
+Address = Annotated[
+    str, Meta(pattern=r"^https?://[^\s/]+", title="an address such as http://127.0.0.1:8000")
+]
+Seconds = Annotated[
+    float, Meta(gt=0, le=86_400, title="a number of seconds above 0, at most 86400")
+]
+Count = Annotated[int, Meta(ge=1, title="a whole number from 1 up")]
+Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
+
+_SECRET = {"secret": True}
+_UNSPOKEN = {"secret": True, "on_the_line": False}  # every process can read a command line
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a runtime is made of. Times in seconds, sizes in bytes.
+    """What a runtime and its clients are made of. Times in seconds, sizes in bytes.
 
-    `model` is `provider:name`, or None to choose one. `providers` holds the catalog entries of
-    `[providers.NAME]` tables. `context_tokens` is the budget for the part of a thread that a model
-    sees, None for all of it. `demo_pace` is the demo model's chunks per second, 0 for no pause.
+    `providers` holds the catalog entries of the `[providers.NAME]` tables.
     """
 
-    model: str | None = None
-    base_url: str | None = None
-    provider_key: str | None = None
+    model: Annotated[
+        Words | None,
+        Meta(description="provider:name, such as openai:gpt-5, ollama:qwen3 or demo"),
+    ] = None
+    base_url: Annotated[
+        Address | None, Meta(description="any OpenAI-compatible server to ask for replies")
+    ] = None
+    provider_key: Annotated[
+        Words | None, Meta(description="the key for the server at base_url", extra=_UNSPOKEN)
+    ] = None
     providers: dict[str, dict[str, Any]] = {}
-    database: str = ""
+    database: Annotated[
+        Words, Meta(description="sqlite:///path, or memory: to forget everything at the end")
+    ] = ""
     redis: str | None = None
-    host: str = "127.0.0.1"
-    port: int = 8000
+    host: Annotated[Words, Meta(description="the address to listen on")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="the port to listen on")] = 8000
     workers: int = 1
-    server: str | None = None
-    api_key: str | None = None
-    chunk_timeout: float = 45.0
+    server: Annotated[
+        Address | None, Meta(description="a server to use instead of a runtime in this process")
+    ] = None
+    api_key: Annotated[Words | None, Meta(description="the key for that server", extra=_SECRET)] = (
+        None
+    )
+    chunk_timeout: Annotated[
+        Seconds, Meta(description="how long a model may be silent before its reply counts as cut")
+    ] = 45.0
     first_chunk_timeout: float | None = None
-    turn_timeout: float = 300.0
-    tool_timeout: float = 120.0
-    max_tools: int = 4
-    max_runs: int = 1000
-    max_body: int = 10_000_000
-    max_depth: int = 64
-    context_tokens: int | None = None
-    event_retention: float = 30 * 86_400.0
-    demo_pace: float = 50.0
+    turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
+    tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
+    max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
+    max_body: Annotated[Count, Meta(description="the largest request, in bytes")] = 10_000_000
+    max_depth: Annotated[Count, Meta(description="the deepest JSON in a request")] = 64
+    context_tokens: Annotated[
+        Count | None,
+        Meta(description="how much of a long thread a model sees, in tokens; all of it by default"),
+    ] = None
+    event_retention: Annotated[
+        float,
+        Meta(
+            ge=60,
+            le=100 * 365 * 86_400,
+            title="a number of seconds from 60 up",
+            description="how long the events of ended runs are kept",
+        ),
+    ] = 30 * 86_400.0
+    demo_pace: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            title="a number from 0 (no pause) up",
+            description="the demo model's pieces per second",
+        ),
+    ] = 50.0
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table: a setting under its names, with what it takes and means."""
+
+    name: str
+    kind: Any
+    wanted: str
+    meaning: str
+    secret: bool
+    on_the_line: bool
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return "ANTIPHON_" + self.name.upper()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and for each name where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """The settings in force: a flag beats the environment, that beats TOML, that beats the default.
+
+    `flags` holds what was given on the command line by setting name, None for what was not. The
+    `antiphon.toml` in `cwd` beats the one in the user's config folder. An empty variable counts as
+    unset. Raises `BadSettings`, which names the place that is to be mended.
+    """
+    return gather(flags, environ, cwd).settings
+
+
+def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path) -> Loaded:
+    """As `load`, and where each value came from."""
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys([*TABLE, "providers"], "default")
+    for given in _given(flags, environ, cwd):
+        values[given.name] = _read(given, environ, values.get(given.name))
+        origins[given.name] = given.origin
+    if "database" not in values:
+        values["database"] = _sqlite(data_folder(environ) / "antiphon.db")
+    return Loaded(Settings(**values), origins)
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Where this user's data lives; nothing is made here."""
+    return _folder(environ, "XDG_DATA_HOME", ".local/share")
+
+
+def config_folder(environ: Mapping[str, str]) -> Path:
+    """Where this user's own `antiphon.toml` is looked for."""
+    return _folder(environ, "XDG_CONFIG_HOME", ".config")
+
+
+def database_file(settings: Settings) -> Path | None:
+    """The file of an SQLite database, absolute; None where there is none."""
+    if not settings.database.startswith(_SQLITE):
+        return None
+    return Path(settings.database.removeprefix(_SQLITE))
+
+
+def shown(setting: Setting, value: Any) -> Any:
+    """A value as it may be printed: secrets, and passwords in addresses, are masked."""
+    if value is None:
+        return None
+    if setting.secret:
+        return MASK
+    return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
+
+
+MASK = "****"
+_Tables = dict[str, dict[str, Any]]
+_PASSWORD = re.compile(r"(://)[^/@\s]+@")
+_SQLITE = "sqlite:///"
+_FILE = "antiphon.toml"
+
+
+class _Given(msgspec.Struct, frozen=True):
+    name: str
+    value: Any
+    origin: str
+    folder: Path  # what a relative path in the value is relative to
+
+
+def _table() -> Iterator[Setting]:
+    for name, kind in get_type_hints(Settings, include_extras=True).items():
+        notes = list(_notes(kind))
+        extra: dict[str, bool] = {
+            key: flag for note in notes for key, flag in (note.extra or {}).items()
+        }
+        meaning = next((note.description for note in notes if note.description), None)
+        if meaning is not None:
+            yield Setting(
+                name=name,
+                kind=kind,
+                wanted=next(note.title for note in notes if note.title),
+                meaning=meaning,
+                secret=extra.get("secret", False),
+                on_the_line=extra.get("on_the_line", True),
+            )
+
+
+def _notes(kind: Any) -> Iterator[Meta]:
+    """The notes at a type and inside it, from outside to inside."""
+    yield from (note for note in getattr(kind, "__metadata__", ()) if isinstance(note, Meta))
+    for part in get_args(kind):
+        yield from _notes(part)
+
+
+TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _table()}
+"""What can be set from outside, by name; `[providers.NAME]` tables besides."""
+
+
+def _given(
+    flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path
+) -> Iterator[_Given]:
+    """What was set where, the weakest place first."""
+    yield from _from_file(config_folder(environ) / _FILE)
+    yield from _from_file(cwd / _FILE)
+    for setting in TABLE.values():
+        if text := environ.get(setting.variable):
+            yield _Given(setting.name, text, setting.variable, cwd)
+    for name, flag in flags.items():
+        if flag is not None:
+            yield _Given(name, flag, TABLE[name].flag, cwd)
+
+
+def _from_file(file: Path) -> Iterator[_Given]:
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{file} cannot be read: {error}") from error
+    for name, value in values.items():
+        if name not in TABLE and name != "providers":
+            raise _unknown(name, file)
+        yield _Given(name, value, str(file), file.parent)
+
+
+def _unknown(name: str, file: Path) -> BadSettings:
+    near = difflib.get_close_matches(name.replace("-", "_"), [*TABLE, "providers"], n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "`antiphon config` shows all settings."
+    return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
+
+
+def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> Any:
+    """The value of a setting; `weaker` is what a weaker place said, which provider tables join."""
+    if given.name == "providers":
+        return (weaker or {}) | _converted(given, _Tables, "tables such as [providers.mine]")
+    setting = TABLE[given.name]
+    value = _converted(given, setting.kind, setting.wanted, secret=setting.secret)
+    return _database(given, environ) if given.name == "database" else value
+
+
+def _converted(given: _Given, kind: Any, wanted: str, *, secret: bool = False) -> Any:
+    try:
+        return msgspec.convert(given.value, kind, strict=not isinstance(given.value, str))
+    except msgspec.ValidationError as error:
+        raise _unusable(given, wanted, secret=secret) from error
+
+
+def _unusable(
+    given: _Given, wanted: str, *, secret: bool = False, hint: str | None = None
+) -> BadSettings:
+    return BadSettings(
+        f"`{given.name}` from {given.origin} cannot be used",
+        expected=wanted,
+        received=MASK if secret else repr(given.value),
+        hint=hint,
+    )
+
+
+def _database(given: _Given, environ: Mapping[str, str]) -> str:
+    """The address with its path made absolute, so that nobody else needs to know the folder."""
+    text: str = given.value
+    wanted = TABLE["database"].meaning
+    hint: str | None
+    path = text.removeprefix(_SQLITE)
+    if text == "memory:":
+        return text
+    if text.startswith(_SQLITE) and path:
+        if path.startswith("~/"):
+            path = str(_home(environ) / path[2:])
+        return _sqlite(given.folder / path)
+    if text.startswith(("postgresql:", "postgres:")):
+        hint = "PostgreSQL comes with the extra `antiphon[postgres]`, which this version lacks."
+        raise _unusable(given, wanted, secret=True, hint=hint)  # such an address holds a password
+    hint = None if ":" in text else f"did you mean sqlite:///{text}?"
+    raise _unusable(given, wanted, hint=hint)
+
+
+def _sqlite(path: Path) -> str:
+    return _SQLITE + path.as_posix()
+
+
+def _folder(environ: Mapping[str, str], variable: str, under_home: str) -> Path:
+    if sys.platform == "win32" and (local := environ.get("LOCALAPPDATA")):
+        return Path(local) / "antiphon"
+    # A relative path there is to be ignored: specifications.freedesktop.org/basedir-spec
+    if (named := environ.get(variable)) and Path(named).is_absolute():
+        return Path(named) / "antiphon"
+    if sys.platform == "darwin":
+        return _home(environ) / "Library/Application Support/antiphon"
+    return _home(environ) / under_home / "antiphon"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ["HOME"]) if environ.get("HOME") else Path.home()

@@ -1,0 +1,252 @@
+"""A setting has one name in four places, and the stronger place wins."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import BadSettings
+from antiphon.settings import (
+    MASK,
+    TABLE,
+    Loaded,
+    Setting,
+    Settings,
+    data_folder,
+    database_file,
+    gather,
+    load,
+    shown,
+)
+
+EXAMPLES: Mapping[str, tuple[str, object]] = {
+    "model": ("demo", "demo"),
+    "base_url": ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
+    "provider_key": ("sk-1", "sk-1"),
+    "database": ("memory:", "memory:"),
+    "host": ("::1", "::1"),
+    "port": ("0", 0),
+    "server": ("https://antiphon.example", "https://antiphon.example"),
+    "api_key": ("ak-1", "ak-1"),
+    "chunk_timeout": ("1.5", 1.5),
+    "turn_timeout": ("60", 60.0),
+    "tool_timeout": ("2", 2.0),
+    "max_tools": ("9", 9),
+    "max_runs": ("2", 2),
+    "max_body": ("1000", 1000),
+    "max_depth": ("8", 8),
+    "context_tokens": ("4000", 4000),
+    "event_retention": ("3600", 3600.0),
+    "demo_pace": ("0", 0.0),
+}
+every_setting = pytest.mark.parametrize("setting", TABLE.values(), ids=lambda setting: setting.name)
+
+
+class Place:
+    """A home and a project to read settings in."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.project = root / "home", root / "project"
+        self.own = self.home / ".config/antiphon/antiphon.toml"
+        self.file = self.project / "antiphon.toml"
+        self.own.parent.mkdir(parents=True)
+        self.project.mkdir()
+
+    def gather(
+        self,
+        flags: Mapping[str, str | None] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Loaded:
+        folders = {
+            "HOME": str(self.home),
+            "XDG_CONFIG_HOME": str(self.home / ".config"),
+            "XDG_DATA_HOME": str(self.home / ".local/share"),
+        }
+        return gather(flags or {}, {**folders, **(environ or {})}, self.project)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def found(loaded: Loaded, setting: Setting) -> tuple[object, str]:
+    return getattr(loaded.settings, setting.name), loaded.origins[setting.name]
+
+
+def test_there_is_an_example_of_every_setting() -> None:
+    assert set(EXAMPLES) == set(TABLE)
+
+
+@every_setting
+def test_a_setting_can_be_given_in_the_file_as_a_text(place: Place, setting: Setting) -> None:
+    text, value = EXAMPLES[setting.name]
+    place.file.write_text(f'{setting.name} = "{text}"\n')
+
+    assert found(place.gather(), setting) == (value, str(place.file))
+
+
+@every_setting
+def test_a_setting_can_be_given_in_the_file_in_its_own_type(place: Place, setting: Setting) -> None:
+    text, value = EXAMPLES[setting.name]
+    written = f'"{text}"' if isinstance(value, str) else text
+    place.file.write_text(f"{setting.name} = {written}\n")
+
+    assert found(place.gather(), setting) == (value, str(place.file))
+
+
+@every_setting
+def test_a_setting_can_be_given_in_the_environment(place: Place, setting: Setting) -> None:
+    text, value = EXAMPLES[setting.name]
+
+    assert found(place.gather(environ={setting.variable: text}), setting) == (
+        value,
+        setting.variable,
+    )
+
+
+@every_setting
+def test_a_setting_can_be_given_as_a_flag(place: Place, setting: Setting) -> None:
+    text, value = EXAMPLES[setting.name]
+
+    assert found(place.gather({setting.name: text}), setting) == (value, setting.flag)
+
+
+@every_setting
+def test_without_any_of_them_the_default_holds(place: Place, setting: Setting) -> None:
+    value, origin = found(place.gather(), setting)
+
+    assert origin == "default"
+    assert setting.name == "database" or value == getattr(Settings(), setting.name)
+
+
+def test_the_stronger_place_wins(place: Place) -> None:
+    def model(flag: str | None, variable: str) -> str | None:
+        return place.gather({"model": flag}, {"ANTIPHON_MODEL": variable}).settings.model
+
+    place.own.write_text('model = "own"')
+    assert model(None, "") == "own"
+    place.file.write_text('model = "project"')
+    assert model(None, "") == "project"
+    assert model(None, "variable") == "variable"
+    assert model("flag", "variable") == "flag"
+
+
+def test_provider_tables_of_both_files_are_joined_by_name(place: Place) -> None:
+    place.own.write_text('[providers.a]\nbase_url = "1"\n[providers.b]\nbase_url = "2"\n')
+    place.file.write_text('[providers.b]\nbase_url = "3"\n')
+
+    assert place.gather().settings.providers == {"a": {"base_url": "1"}, "b": {"base_url": "3"}}
+
+
+def test_the_default_database_is_in_the_users_data_folder(place: Place, tmp_path: Path) -> None:
+    assert database_file(place.gather().settings) == (
+        place.home / ".local/share/antiphon/antiphon.db"
+    )
+    elsewhere = place.gather(environ={"XDG_DATA_HOME": str(tmp_path)}).settings
+    assert database_file(elsewhere) == tmp_path / "antiphon/antiphon.db"
+
+
+def test_a_relative_xdg_folder_is_ignored() -> None:
+    assert data_folder({"HOME": "/home/a", "XDG_DATA_HOME": "here"}) == data_folder(
+        {"HOME": "/home/a"}
+    )
+
+
+def test_reading_settings_makes_no_folder(place: Place) -> None:
+    place.gather()
+
+    assert not (place.home / ".local").exists()
+
+
+def test_a_relative_database_belongs_to_the_place_that_named_it(place: Place) -> None:
+    place.own.write_text('database = "sqlite:///mine.db"')
+    assert database_file(place.gather().settings) == place.own.parent / "mine.db"
+    flagged = place.gather({"database": "sqlite:///here.db"}).settings
+    assert database_file(flagged) == place.project / "here.db"
+
+
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [("sqlite:////srv/a.db", "/srv/a.db"), ("sqlite:///~/a.db", "HOME/a.db"), ("memory:", None)],
+)
+def test_a_database_is_a_file_or_memory(place: Place, address: str, file: str | None) -> None:
+    wanted = Path(file.replace("HOME", str(place.home))) if file else None
+
+    assert database_file(place.gather({"database": address}).settings) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("database", "chats.db", "did you mean sqlite:///chats.db?"),
+        ("database", "mysql://a/b", None),
+        ("database", "sqlite://", None),
+        ("port", "eighty", None),
+        ("port", "65536", None),
+        ("chunk_timeout", "0", None),
+        ("chunk_timeout", "nan", None),
+        ("max_tools", "1.5", None),
+        ("base_url", "127.0.0.1:11434", None),
+        ("server", "http://", None),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_is_wanted_and_where_it_came_from(
+    place: Place, name: str, text: str, hint: str | None
+) -> None:
+    with pytest.raises(BadSettings) as refused:
+        place.gather(environ={TABLE[name].variable: text})
+
+    assert TABLE[name].variable in refused.value.message
+    assert refused.value.details["received"] == repr(text)
+    assert refused.value.details["expected"]
+    assert refused.value.details.get("hint") == hint
+
+
+def test_a_database_that_this_version_cannot_open_is_refused_without_its_password(
+    place: Place,
+) -> None:
+    with pytest.raises(BadSettings) as refused:
+        place.gather({"database": "postgresql://ann:secret@db/antiphon"})
+
+    assert "antiphon[postgres]" in refused.value.details["hint"]
+    assert "secret" not in f"{refused.value} {refused.value.details}"
+
+
+def test_an_unknown_setting_in_a_file_is_refused_with_the_nearest_name(place: Place) -> None:
+    place.file.write_text("chunk-timout = 3\n")
+
+    with pytest.raises(BadSettings, match="chunk-timout") as refused:
+        place.gather()
+    assert refused.value.details["hint"] == "did you mean `chunk_timeout`?"
+    assert str(place.file) in refused.value.message
+
+
+@pytest.mark.parametrize("content", [b"model = ", b"\xff\xfe", b'providers = "x"'])
+def test_a_file_that_is_no_settings_is_refused_by_name(place: Place, content: bytes) -> None:
+    place.file.write_bytes(content)
+
+    with pytest.raises(BadSettings) as refused:
+        place.gather()
+    assert str(place.file) in refused.value.message
+
+
+def test_a_secret_of_the_wrong_kind_is_refused_without_being_shown(place: Place) -> None:
+    place.file.write_text("provider_key = 123456\n")
+
+    with pytest.raises(BadSettings) as refused:
+        place.gather()
+    assert "123456" not in f"{refused.value} {refused.value.details}"
+
+
+def test_secrets_and_passwords_are_masked_where_settings_are_shown() -> None:
+    assert shown(TABLE["api_key"], "ak-1") == MASK
+    assert shown(TABLE["base_url"], "http://ann:pw@host/v1") == f"http://{MASK}@host/v1"
+    assert shown(TABLE["port"], 8000) == 8000
+    assert shown(TABLE["api_key"], None) is None
+
+
+def test_loading_gives_the_settings_alone(place: Place) -> None:
+    loaded = load({"port": "1"}, {"HOME": str(place.home)}, place.project)
+
+    assert loaded.port == 1

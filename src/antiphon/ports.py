@@ -61,7 +61,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """What a change is about, hence what its transaction reads.
 
     With `run_id` that run and its thread; with `thread_id` alone the thread and its active run.
-    `owner` is None for the runtime's own work. `turn_log` asks for the events of the turn.
+    With both it is that run only if it is of that thread. `owner` is None for the runtime's own
+    work. `turn_log` asks for the events of the turn. `what` names the change in failpoints.
     """
 
     owner: str | None
@@ -69,6 +70,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     once: Once | None = None
     turn_log: bool = False
+    what: str = "change"
 
 
 Decide = Callable[[Records], Change | None]
@@ -84,11 +86,16 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Encoded events of a run from number `first` on, without a gap, and whether it has ended."""
+    """Encoded events of a run from number `first` on, without a gap.
+
+    `ended` when the run has ended and these are its last events; `more` when the page was cut and
+    the rest can be read at once.
+    """
 
     first: int
     lines: Sequence[bytes]
     ended: bool
+    more: bool = False
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +158,10 @@ class Store(Protocol):
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """The thread as a model is told it; `fresh` goes round every cache. Raises `NotFound`."""
+        ...
+
+    async def version(self, thread_id: str) -> int:
+        """The thread's version: one cheap read, by which a cached context is told to be current."""
         ...
 
     async def due(self, limit: int) -> Sequence[str]:

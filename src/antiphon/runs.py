@@ -138,7 +138,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """From a user's message to the final answer; one id through all its turns.
 
     `turn` counts the turns that were begun, `attempt` the tries at this one. `expires_in` is how
-    many seconds its actions wait for their outputs.
+    many seconds its actions wait for their outputs. `messages_before` is how many messages the thread
+    held before the run, and the message that came with it, began.
     """
 
     id: str
@@ -160,6 +161,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 0
     attempt: int = 0
     usage: Usage = Usage()
+    messages_before: int = 0
     metadata: dict[str, str] = {}
     created_at: int
     started_at: int | None = None

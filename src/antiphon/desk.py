@@ -1,0 +1,660 @@
+"""Answers every call, one small function each; reads a run's log aloud.
+
+Every face comes here, the HTTP server and the embedded client alike, so that a call means the same
+whichever way it came. What may happen is decided in `engine/moves`, inside the store's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import calls, errors
+from antiphon.calls import Call, Deleted, Listed
+from antiphon.engine import moves
+from antiphon.engine.moves import Asked, Wish
+from antiphon.engine.records import Change, Records
+from antiphon.ids import Mint
+from antiphon.messages import File, Image, Message, Part, Text, Upload
+from antiphon.ports import About, Bus, Once, Store
+from antiphon.runs import Action, Assistant, Run, Sampling, Thread
+from antiphon.worker import LEASES, QUEUE
+
+C = TypeVar("C", bound=Call[Any])
+
+PATIENCE = 1.0  # seconds a reader waits for a ring before it looks for itself
+FORK_PAGE = 1000
+
+_IMAGE_SCHEMES = ("https://", "data:image/")
+_TURN_ENDED = b'{"type":"turn.ended"'
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a call is answered: `value` is of the call's `answer` type.
+
+    Where the call was answered before under the same idempotency key, `value` is that answer's JSON
+    as `msgspec.Raw`.
+    """
+
+    value: Any
+    status: int
+    replayed: bool = False
+
+
+class Listening:
+    """One reader of a run's log: where it starts, and whether it ends with the turn."""
+
+    def __init__(self, store: Store, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
+        self.run_id = run_id
+        self.after = after
+        self._store = store
+        self._bus = bus
+        self._whole = whole
+
+    async def pages(self) -> AsyncIterator[tuple[int, Sequence[bytes]]]:
+        """Encoded events in order, each once, with the first one's number; empty when all is quiet.
+
+        An empty page comes after each second without news, so that the reader can say that it is
+        alive. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
+        reader is never dropped: it reads the log. Raises `NotFound` when the thread is deleted.
+        """
+        after = self.after
+        with self._bus.watch(self.run_id) as bell:
+            while True:
+                page = await self._store.log(self.run_id, after)
+                lines = page.lines if self._whole else _up_to_turn_end(page.lines)
+                if lines:
+                    yield page.first, lines
+                    after = page.first + len(lines) - 1
+                if page.ended or (lines and not self._whole and _ends_turn(lines[-1])):
+                    return
+                if not page.more and not await bell.wait(PATIENCE):
+                    yield after + 1, ()
+
+
+class Desk:
+    """Answers calls for an owner; every record it touches is checked to be that owner's."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        mint: Mint,
+        default_model: Callable[[], Awaitable[str]],
+        check_model: Callable[[str], object],
+        models: Callable[[], Awaitable[Sequence[calls.Model]]],
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._mint = mint
+        self._default_model = default_model
+        self._check_model = check_model
+        self._models = models
+        self._answers: dict[type[Call[Any]], Callable[..., Awaitable[Any]]] = {
+            calls.CreateAssistant: self._create_assistant,
+            calls.ListAssistants: self._list_assistants,
+            calls.GetAssistant: self._get_assistant,
+            calls.UpdateAssistant: self._update_assistant,
+            calls.DeleteAssistant: self._delete_assistant,
+            calls.CreateThread: self._create_thread,
+            calls.ListThreads: self._list_threads,
+            calls.GetThread: self._get_thread,
+            calls.UpdateThread: self._update_thread,
+            calls.DeleteThread: self._delete_thread,
+            calls.ForkThread: self._fork_thread,
+            calls.CreateMessage: self._create_message,
+            calls.ListMessages: self._list_messages,
+            calls.GetMessage: self._get_message,
+            calls.CreateRun: self._create_run,
+            calls.ListRuns: self._list_runs,
+            calls.GetRun: self._get_run,
+            calls.CancelRun: self._cancel_run,
+            calls.SubmitToolOutput: self._submit_tool_output,
+            calls.ListActions: self._list_actions,
+            calls.GetAction: self._get_action,
+            calls.ListFiles: self._list_files,
+            calls.GetFile: self._get_file,
+            calls.ListModels: self._list_models,
+        }
+
+    async def answer(self, call: Call[Any], owner: str, key: str | None = None) -> Answer:
+        """Do what the call asks. `key` is its idempotency key, for calls that create.
+
+        Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
+        """
+        once = _once(call, owner, key)
+        value = await self._answers[type(call)](call, owner, once)
+        if isinstance(value, Answer):
+            return value
+        return Answer(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
+
+    async def open(
+        self,
+        call: calls.Process | calls.Complete | calls.Follow,
+        owner: str,
+        key: str | None = None,
+    ) -> Listening | Answer:
+        """Do all of a streaming call that can go wrong, and return the reader of its events.
+
+        A `/process` in the background is answered with its run instead.
+        """
+        match call:
+            case calls.Follow(run_id, after):
+                return await self._follow(run_id, after, owner)
+            case calls.Complete(run_id, force_refresh):
+                asked = await self._ask(run_id, owner, fresh=force_refresh)
+            case calls.Process(run_id=str(run_id)):
+                _refuse_beginnings(call)
+                asked = await self._ask(run_id, owner, fresh=call.force_refresh)
+            case calls.Process():
+                asked = await self._begin(call, owner, _once(call, owner, key))
+        self._bus.ring(QUEUE)
+        if isinstance(call, calls.Process) and call.background:
+            return Answer(asked.run, 202)
+        return Listening(self._store, self._bus, asked.run.id, asked.after, whole=False)
+
+    async def upload(
+        self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Answer:
+        """Keep a file. `name` is only ever shown, never used as a path."""
+        once = None
+        if key is not None:
+            digest = blake2b(content, key=name.encode()[:64], digest_size=32).digest()
+            once = Once(owner, "POST /v1/files", key, digest)
+        upload = Upload(
+            id=self._mint("file"),
+            name=name,
+            media_type=media_type,
+            size=len(content),
+            created_at=await self._store.now(),
+        )
+        value = await self._store.put(owner, upload, once, content)
+        return Answer(value, 201, replayed=isinstance(value, msgspec.Raw))
+
+    async def download(self, owner: str, upload_id: str) -> tuple[Upload, bytes]:
+        """A file and its bytes. Raises `NotFound`."""
+        upload = await self._store.get(Upload, owner, upload_id)
+        return upload, await self._store.content(owner, upload_id)
+
+    # Assistants.
+
+    async def _create_assistant(
+        self, call: calls.CreateAssistant, owner: str, once: Once | None
+    ) -> object:
+        if call.model is not None:
+            self._check_model(call.model)
+        now = await self._store.now()
+        assistant = Assistant(
+            id=self._mint("asst"), created_at=now, updated_at=now, **_fields(call)
+        )
+        return await self._store.put(owner, assistant, once)
+
+    async def _list_assistants(
+        self, call: calls.ListAssistants, owner: str, _: Once | None
+    ) -> Listed[Assistant]:
+        return await self._page(Assistant, owner, call.limit, call.after)
+
+    async def _get_assistant(
+        self, call: calls.GetAssistant, owner: str, _: Once | None
+    ) -> Assistant:
+        return await self._store.get(Assistant, owner, call.assistant_id)
+
+    async def _update_assistant(
+        self, call: calls.UpdateAssistant, owner: str, _: Once | None
+    ) -> object:
+        if isinstance(call.model, str):
+            self._check_model(call.model)
+        assistant = await self._store.get(Assistant, owner, call.assistant_id)
+        changes = _given(call, but="assistant_id")
+        now = await self._store.now()
+        return await self._store.put(owner, replace(assistant, updated_at=now, **changes))
+
+    async def _delete_assistant(
+        self, call: calls.DeleteAssistant, owner: str, _: Once | None
+    ) -> Deleted:
+        await self._store.remove(Assistant, owner, call.assistant_id)
+        return Deleted(call.assistant_id)
+
+    # Threads.
+
+    async def _create_thread(
+        self, call: calls.CreateThread, owner: str, once: Once | None
+    ) -> object:
+        def decide(records: Records) -> Change:
+            thread = self._new_thread(records.now, title=call.title, metadata=call.metadata)
+            return Change(answer=thread, owner=owner, thread=thread)
+
+        return await self._store.change(About(owner=owner, once=once, what="thread"), decide)
+
+    def _new_thread(self, now: int, **fields: Any) -> Thread:
+        return Thread(id=self._mint("thread"), created_at=now, updated_at=now, **fields)
+
+    async def _list_threads(
+        self, call: calls.ListThreads, owner: str, _: Once | None
+    ) -> Listed[Thread]:
+        return await self._page(Thread, owner, call.limit, call.after, query=call.q)
+
+    async def _get_thread(self, call: calls.GetThread, owner: str, _: Once | None) -> Thread:
+        return await self._store.get(Thread, owner, call.thread_id)
+
+    async def _update_thread(self, call: calls.UpdateThread, owner: str, _: Once | None) -> object:
+        def decide(records: Records) -> Change:
+            thread = _found(records.thread, "thread")
+            changed = replace(thread, updated_at=records.now, **_given(call, but="thread_id"))
+            return Change(answer=changed, thread=changed)
+
+        about = About(owner=owner, thread_id=call.thread_id, what="thread")
+        return await self._store.change(about, decide)
+
+    async def _delete_thread(self, call: calls.DeleteThread, owner: str, _: Once | None) -> Deleted:
+        await self._store.remove(Thread, owner, call.thread_id)
+        self._bus.ring(LEASES)
+        return Deleted(call.thread_id)
+
+    async def _fork_thread(self, call: calls.ForkThread, owner: str, once: Once | None) -> object:
+        source = await self._store.get(Thread, owner, call.thread_id)
+        messages = await self._messages_up_to(owner, call.thread_id, call.message_id)
+
+        def decide(records: Records) -> Change:
+            title = source.title if call.title is None else call.title
+            new = self._new_thread(
+                records.now, title=title, metadata=source.metadata, parent_id=source.id
+            )
+            thread, copies = moves.fork(messages, new, self._mint, records.now)
+            return Change(answer=thread, owner=owner, thread=thread, messages=copies)
+
+        return await self._store.change(About(owner=owner, once=once, what="thread"), decide)
+
+    async def _messages_up_to(
+        self, owner: str, thread_id: str, message_id: str | None
+    ) -> list[Message]:
+        messages: list[Message] = []
+        after = None
+        while True:
+            page = await self._store.list(
+                Message, owner, limit=FORK_PAGE, after=after, thread_id=thread_id
+            )
+            for message in page.data:
+                messages.append(message)
+                if message.id == message_id:
+                    return messages
+            if not page.has_more:
+                break
+            after = messages[-1].id
+        if message_id is not None:
+            raise errors.NotFound(f"Thread {thread_id} has no message {message_id}.")
+        return messages
+
+    # Messages.
+
+    async def _create_message(
+        self, call: calls.CreateMessage, owner: str, once: Once | None
+    ) -> object:
+        if call.role == "tool":
+            return await self._save_output_message(call, owner)
+        _refuse_output_fields(call)
+        await self._check_parts(call.content, owner)
+        about = About(owner=owner, thread_id=call.thread_id, once=once, what="message")
+        return await self._store.change(
+            about, lambda records: moves.add_message(records, call, self._mint)
+        )
+
+    async def _save_output_message(self, call: calls.CreateMessage, owner: str) -> Message:
+        """A tool message is a tool output: saved once per call, whichever way it came."""
+        if call.tool_call_id is None:
+            raise errors.InvalidRequest(
+                "A message with role tool answers a tool call, and this one names none.",
+                expected="tool_call_id",
+                received="none",
+                hint="GET /v1/actions?run_id= lists the calls that wait.",
+            )
+        output = _plain(call.content)
+        about = About(
+            owner=owner,
+            thread_id=None if call.run_id else call.thread_id,
+            run_id=call.run_id,
+            what="output",
+        )
+
+        def decide(records: Records) -> Change:
+            thread = _found(records.thread, "thread")
+            if thread.id != call.thread_id:
+                raise errors.NotFound("That run belongs to another thread.")
+            if records.run is None:
+                raise errors.UnknownToolCall(
+                    "The thread has no active run that waits for an output.",
+                    expected="run_id, where the run is not active any more",
+                )
+            return moves.save_output(
+                records, call.tool_call_id or "", output, call.is_error, self._mint
+            )
+
+        action = await self._store.change(about, decide)
+        self._tell_output(action)
+        return await self._store.get(Message, owner, moves.output_message_id(action))
+
+    async def _list_messages(
+        self, call: calls.ListMessages, owner: str, _: Once | None
+    ) -> Listed[Message]:
+        await self._store.get(Thread, owner, call.thread_id)
+        return await self._page(Message, owner, call.limit, call.after, thread_id=call.thread_id)
+
+    async def _get_message(self, call: calls.GetMessage, owner: str, _: Once | None) -> Message:
+        return await self._store.get(Message, owner, call.message_id)
+
+    # Runs.
+
+    async def _create_run(self, call: calls.CreateRun, owner: str, once: Once | None) -> object:
+        asked = await self._new_run(call, owner, once, thread_id=call.thread_id)
+        if call.background:
+            self._bus.ring(QUEUE)
+        return asked if isinstance(asked, msgspec.Raw) else asked.run
+
+    async def _begin(self, call: calls.Process, owner: str, once: Once | None) -> Asked:
+        """Thread, message and run, as far as they are missing, in one transaction."""
+        if call.message is None and call.thread_id is None:
+            raise errors.InvalidRequest(
+                "There is nothing to answer.",
+                expected="message, thread_id or run_id",
+                received="none of them",
+                hint='Send {"message": {"role": "user", "content": "..."}}.',
+            )
+        if call.message is not None:
+            await self._check_parts(call.message.content, owner)
+        asked = await self._new_run(call, owner, once, thread_id=call.thread_id)
+        if isinstance(asked, msgspec.Raw):
+            return Asked(msgspec.json.decode(asked, type=Run), 0)
+        return asked
+
+    async def _new_run(
+        self,
+        call: calls.CreateRun | calls.Process,
+        owner: str,
+        once: Once | None,
+        *,
+        thread_id: str | None,
+    ) -> Asked | msgspec.Raw:
+        wish = await self._wish(call, owner)
+        process = call if isinstance(call, calls.Process) else None
+
+        def decide(records: Records) -> Change:
+            new = self._new_thread(records.now) if thread_id is None else None
+            change = moves.create_run(
+                records,
+                wish,
+                self._mint,
+                owner=owner,
+                message=process.message if process else None,
+                new_thread=new,
+                ask=process is not None,
+                fresh=process.force_refresh if process else False,
+            )
+            # Kept under the idempotency key is the run: what the caller of either call was told.
+            return replace(change, answer=change.answer.run)
+
+        about = About(
+            owner=owner,
+            thread_id=thread_id,
+            once=once,
+            turn_log=call.if_busy in ("interrupt", "rollback"),
+            what="run",
+        )
+        answer = await self._change_when_free(about, decide, wait=call.if_busy == "wait")
+        if isinstance(answer, msgspec.Raw):
+            return answer
+        if about.turn_log:
+            self._bus.ring(LEASES)
+        return Asked(answer, 0)
+
+    async def _change_when_free(
+        self, about: About, decide: Callable[[Records], Change], *, wait: bool
+    ) -> Any:
+        """The change; where the thread is busy and the caller has time, after that run's end."""
+        while True:
+            try:
+                return await self._store.change(about, decide)
+            except errors.RunActive as busy:
+                if not wait:
+                    raise
+                await self._ended(str(busy.details["run_id"]))
+
+    async def _ended(self, run_id: str) -> None:
+        with self._bus.watch(run_id) as bell:
+            while True:
+                try:
+                    run = await self._store.get(Run, None, run_id)
+                except errors.NotFound:
+                    return
+                if run.status.ended:
+                    return
+                await bell.wait(PATIENCE)
+
+    async def _wish(self, call: calls.CreateRun | calls.Process, owner: str) -> Wish:
+        assistant = None
+        if call.assistant_id is not None:
+            assistant = await self._store.get(Assistant, owner, call.assistant_id)
+        model = call.model or (assistant and assistant.model) or await self._default_model()
+        self._check_model(model)
+        return Wish(
+            model=model,
+            assistant_id=call.assistant_id,
+            instructions=_first(call.instructions, assistant and assistant.instructions),
+            tools=_first(call.tools, assistant and assistant.tools) or (),
+            sampling=_first(call.sampling, assistant and assistant.sampling) or Sampling(),
+            deadlines=call.deadlines,
+            background=call.background,
+            max_turns=call.max_turns,
+            max_attempts=call.max_attempts,
+            on_expiry=call.on_expiry,
+            expires_in=call.expires_in,
+            metadata=call.metadata,
+            if_busy=call.if_busy,
+        )
+
+    async def _list_runs(self, call: calls.ListRuns, owner: str, _: Once | None) -> Listed[Run]:
+        if call.thread_id is not None:
+            await self._store.get(Thread, owner, call.thread_id)
+        return await self._page(Run, owner, call.limit, call.after, thread_id=call.thread_id)
+
+    async def _get_run(self, call: calls.GetRun, owner: str, _: Once | None) -> Run:
+        return await self._store.get(Run, owner, call.run_id)
+
+    async def _cancel_run(self, call: calls.CancelRun, owner: str, _: Once | None) -> Answer:
+        had_ended = False
+
+        def decide(records: Records) -> Change:
+            nonlocal had_ended
+            had_ended = records.run is not None and records.run.status.ended
+            return moves.cancel(records, self._mint)
+
+        about = About(owner=owner, run_id=call.run_id, turn_log=True, what="cancel")
+        run = await self._store.change(about, decide)
+        if not had_ended:
+            self._bus.ring(call.run_id)
+            self._bus.ring(LEASES)
+        return Answer(run, 200 if had_ended else 202)
+
+    async def _ask(self, run_id: str, owner: str, *, fresh: bool) -> Asked:
+        about = About(owner=owner, run_id=run_id, what="ask")
+        asked: Asked = await self._store.change(about, partial(moves.ask, fresh=fresh))
+        return asked
+
+    async def _follow(self, run_id: str, after: int, owner: str) -> Listening:
+        await self._store.get(Run, owner, run_id)
+        drive = await self._store.drive(run_id)
+        if after > drive.last_event:
+            raise errors.InvalidEventId(
+                f"Run {run_id} has no event {after}.",
+                expected=f"0 to {drive.last_event}",
+                received=str(after),
+                hint="0 is the start.",
+                last_event=drive.last_event,
+            )
+        if after < drive.kept_after:
+            raise errors.EventExpired(
+                f"The events of run {run_id} up to {drive.kept_after} are past retention.",
+                expected=f"{drive.kept_after} or more",
+                received=str(after),
+                hint="GET /v1/messages?thread_id= has what was said.",
+                last_event=drive.last_event,
+            )
+        return Listening(self._store, self._bus, run_id, after, whole=True)
+
+    # Actions.
+
+    async def _submit_tool_output(
+        self, call: calls.SubmitToolOutput, owner: str, _: Once | None
+    ) -> Action:
+        action: Action = await self._store.change(
+            About(owner=owner, run_id=call.run_id, what="output"),
+            lambda records: moves.save_output(
+                records, call.tool_call_id, call.output, call.is_error, self._mint
+            ),
+        )
+        self._tell_output(action)
+        return action
+
+    def _tell_output(self, action: Action) -> None:
+        self._bus.ring(action.run_id)
+        self._bus.ring(QUEUE)
+
+    async def _list_actions(
+        self, call: calls.ListActions, owner: str, _: Once | None
+    ) -> Listed[Action]:
+        await self._store.get(Run, owner, call.run_id)
+        return await self._page(
+            Action, owner, call.limit, call.after, run_id=call.run_id, status=call.status
+        )
+
+    async def _get_action(self, call: calls.GetAction, owner: str, _: Once | None) -> Action:
+        return await self._store.get(Action, owner, call.action_id)
+
+    # Files and models.
+
+    async def _list_files(
+        self, call: calls.ListFiles, owner: str, _: Once | None
+    ) -> Listed[Upload]:
+        return await self._page(Upload, owner, call.limit, call.after)
+
+    async def _get_file(self, call: calls.GetFile, owner: str, _: Once | None) -> Upload:
+        return await self._store.get(Upload, owner, call.file_id)
+
+    async def _list_models(
+        self, _call: calls.ListModels, _owner: str, _: Once | None
+    ) -> Listed[calls.Model]:
+        return Listed(tuple(await self._models()), has_more=False)
+
+    async def _page(
+        self,
+        kind: type[Any],
+        owner: str,
+        limit: int,
+        after: str | None,
+        **where: str | None,
+    ) -> Listed[Any]:
+        page = await self._store.list(kind, owner, limit=limit, after=after, **where)
+        last = page.data[-1].id if page.data and page.has_more else None
+        return Listed(tuple(page.data), has_more=page.has_more, next=last)
+
+    async def _check_parts(self, content: str | tuple[Part, ...], owner: str) -> None:
+        """Each attachment is the owner's, and each image comes from somewhere."""
+        for part in () if isinstance(content, str) else content:
+            match part:
+                case Image(url=None, file_id=str(file_id)) | File(file_id):
+                    await self._store.get(Upload, owner, file_id)
+                case Image(url=str(url), file_id=None) if url.startswith(
+                    ("https://", "data:image/")
+                ):
+                    pass
+                case Image():
+                    raise errors.InvalidRequest(
+                        "An image needs an address that a model can be given, or a file.",
+                        expected="url with https: or data:image/, or file_id, one of them",
+                    )
+                case Text():
+                    pass
+
+
+def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
+    if key is None or not call.creates:
+        return None
+    digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
+    return Once(owner, call.route, key, digest)
+
+
+def _up_to_turn_end(lines: Sequence[bytes]) -> Sequence[bytes]:
+    for place, line in enumerate(lines, 1):
+        if line.startswith(_TURN_ENDED):
+            return lines[:place]
+    return lines
+
+
+def _ends_turn(line: bytes) -> bool:
+    return line.startswith(_TURN_ENDED)
+
+
+def _refuse_beginnings(call: calls.Process) -> None:
+    """With `run_id` the run is there: what would begin another one contradicts it."""
+    given = [
+        name
+        for name in ("thread_id", "assistant_id", "message", "model", "instructions", "tools")
+        if getattr(call, name) is not None
+    ]
+    if given:
+        raise errors.InvalidRequest(
+            "A run that exists takes no new " + ", ".join(given) + ".",
+            expected="run_id alone, or a new run without run_id",
+            received="run_id with " + ", ".join(given),
+            hint="Leave run_id out to start a run in the thread.",
+        )
+
+
+def _refuse_output_fields(call: calls.CreateMessage) -> None:
+    given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
+    if given or call.is_error:
+        raise errors.InvalidRequest(
+            f"A {call.role} message answers no tool call.",
+            expected="role tool with tool_call_id",
+            received=f"role {call.role} with {', '.join(given) or 'is_error'}",
+        )
+
+
+def _plain(content: str | tuple[Part, ...]) -> str:
+    if isinstance(content, str):
+        return content
+    if not all(isinstance(part, Text) for part in content):
+        raise errors.InvalidRequest(
+            "A tool output is text.", expected="a string or text parts", received="another part"
+        )
+    return "".join(part.text for part in content if isinstance(part, Text))
+
+
+T = TypeVar("T")
+
+
+def _first(given: T | None, fallback: T | None) -> T | None:
+    return given if given is not None else fallback
+
+
+def _found(thing: T | None, what: str) -> T:
+    if thing is None:
+        raise errors.NotFound(f"There is no such {what}.")
+    return thing
+
+
+def _fields(call: Call[Any]) -> dict[str, Any]:
+    return {name: getattr(call, name) for name in call.__struct_fields__}
+
+
+def _given(call: Call[Any], *, but: str) -> dict[str, Any]:
+    """The fields that were given, without the id."""
+    return {
+        name: value
+        for name, value in _fields(call).items()
+        if name != but and value is not msgspec.UNSET
+    }

@@ -1,0 +1,363 @@
+"""A change while it is being written: the run as it will be, and what will be told of it.
+
+`moves` decides; here is what each decision does to thread, run, actions and events, so that a
+message is never added without its number, nor a status moved without its event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import errors
+from antiphon.engine.records import Change, Driven, Records
+from antiphon.engine.transcript import fold
+from antiphon.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    PendingAction,
+    RunStatus,
+    ToolOutputAdded,
+    TurnEnded,
+    TurnRestarted,
+)
+from antiphon.ids import Mint
+from antiphon.messages import Message, Part, Text, ToolCall, parts
+from antiphon.runs import MOVES, Action, Drive, Fault, Reason, Run, Status, Thread
+
+CANCELLED = "This call was cancelled before its output came."
+
+_TITLE_LENGTH = 80
+
+
+class Draft:
+    """A change while it is being written: the run as it will be, and what will be told of it."""
+
+    def __init__(self, records: Records, mint: Mint) -> None:
+        if records.thread is None:
+            raise errors.NotFound("There is no such thread.")
+        self.now = records.now
+        self.mint = mint
+        self.thread: Thread = records.thread
+        self.run: Run | None = records.run
+        self.drive: Drive = records.drive or Drive()
+        self._log = records.log
+        self._actions = {action.id: action for action in records.actions}
+        self._touched: dict[str, Action] = {}
+        self._messages: list[Message] = []
+        self._events: list[Event] = []
+        self._driven: list[Driven] = []
+        self._keep_messages: int | None = None
+
+    @property
+    def run_(self) -> Run:
+        """The run, where the caller knows that there is one."""
+        if self.run is None:
+            raise errors.NotFound("There is no such run.")
+        return self.run
+
+    # What the change says.
+
+    def tell(self, *events: Event) -> None:
+        """Add events to the run's log."""
+        self._events += events
+        self.drive = replace(self.drive, last_event=self.drive.last_event + len(events))
+
+    def begin(self, run: Run, drive: Drive) -> None:
+        """Go over to a new run; the one before it, if any, is written as it stands."""
+        self._settle()
+        self.run, self.drive, self._actions = run, drive, {}
+
+    def change(self, answer: object = None) -> Change:
+        """Everything drafted so far, to be written at once."""
+        self._settle()
+        said = bool(self._messages) or self._keep_messages is not None
+        if said:
+            self.thread = replace(self.thread, version=self.thread.version + 1, updated_at=self.now)
+        return Change(
+            answer=answer,
+            thread=self.thread if said else None,
+            keep_messages=self._keep_messages,
+            messages=tuple(self._messages),
+            driven=tuple(self._driven),
+            actions=tuple(self._touched.values()),
+        )
+
+    def _settle(self) -> None:
+        if self.run is not None:
+            self._driven.append(Driven(self.run, self.drive, tuple(self._events)))
+            self._events = []
+
+    # Messages.
+
+    def say(
+        self,
+        role: Literal["user", "system"],
+        content: tuple[Part, ...],
+        metadata: dict[str, str] | None = None,
+    ) -> Message:
+        """A user or system message; the first user message names the thread."""
+        message = Message(
+            id=self.mint("msg"),
+            thread_id=self.thread.id,
+            number=self.thread.messages + 1,
+            role=role,
+            content=content,
+            metadata=metadata or {},
+            created_at=self.now,
+        )
+        if role == "user" and not self.thread.title:
+            self.thread = replace(self.thread, title=_title(message.text))
+        return self._append(message)
+
+    def reply(
+        self,
+        text: str,
+        reasoning: str | None,
+        *,
+        calls: tuple[ToolCall, ...] = (),
+        status: Literal["completed", "incomplete"] = "completed",
+    ) -> None:
+        """The assistant's message, and the event that shows it."""
+        message = self._append(
+            Message(
+                id=self.mint("msg"),
+                thread_id=self.thread.id,
+                number=self.thread.messages + 1,
+                role="assistant",
+                content=(Text(text),) if text else (),
+                tool_calls=calls,
+                reasoning=reasoning or None,
+                status=status,
+                run_id=self.run_.id,
+                created_at=self.now,
+            )
+        )
+        self.tell(MessageCompleted(message=message))
+
+    def partial(self, text: str, reasoning: str | None) -> None:
+        """What a cut reply had said, marked; nothing where it had said nothing."""
+        if text or reasoning:
+            self.reply(text, reasoning, status="incomplete")
+
+    def partial_from(self, log: Sequence[Numbered]) -> None:
+        """The same, from the events of a reply whose driver is gone."""
+        said = fold(log)
+        self.partial(said.text, said.reasoning)
+
+    def output(self, tool_call_id: str, output: str, *, is_error: bool) -> None:
+        """A tool message at the end of the thread, for a call that never became an action."""
+        self._append(
+            Message(
+                id=self.mint("msg"),
+                thread_id=self.thread.id,
+                number=self.thread.messages + 1,
+                role="tool",
+                content=parts(output),
+                tool_call_id=tool_call_id,
+                is_error=is_error,
+                run_id=self.run_.id,
+                created_at=self.now,
+            )
+        )
+
+    def _append(self, message: Message) -> Message:
+        self.thread = replace(self.thread, messages=message.number)
+        self._messages.append(message)
+        return message
+
+    # Moves.
+
+    def move(self, status: Status, **fields: object) -> None:
+        """One legal move, and the event that says so."""
+        run = self.run_
+        if status not in MOVES[run.status]:
+            raise errors.Internal(f"A run cannot go from {run.status.value} to {status.value}.")
+        self.run = replace(run, status=status, **fields)
+        self.tell(status_event(self.run))
+
+    def end(
+        self, status: Status, *, reason: Reason | None = None, error: Fault | None = None
+    ) -> None:
+        """The run is over, between two turns or before the first."""
+        self.move(status, reason=reason, error=error, ended_at=self.now)
+        self.drive = replace(self.drive, wanted=False, worker=None, due_at=None)
+
+    def end_turn(
+        self, status: Status, *, reason: Reason | None = None, error: Fault | None = None
+    ) -> None:
+        """The run is over, and with it the turn under way."""
+        self.end(status, reason=reason, error=error)
+        self._close_turn(reason)
+
+    def _close_turn(self, reason: Reason | None = None) -> None:
+        run = self.run_
+        self.tell(TurnEnded(run_id=run.id, status=run.status, reason=reason))
+        self.drive = replace(self.drive, turn_began_after=self.drive.last_event)
+
+    def hand_out(self, tool_calls: tuple[ToolCall, ...]) -> None:
+        """One action per call, and the manifest; the thread keeps a place for each output."""
+        run = self.run_
+        expires_at = self.now + run.expires_in * 1000
+        actions = [
+            Action(
+                id=self.mint("act"),
+                run_id=run.id,
+                thread_id=run.thread_id,
+                turn=run.turn,
+                tool_call_id=call.id,
+                name=call.name,
+                arguments=msgspec.json.decode(call.arguments, type=dict),
+                created_at=self.now,
+                expires_at=expires_at,
+            )
+            for call in tool_calls
+        ]
+        self._touched |= {action.id: action for action in actions}
+        # Outputs come in any order and are kept in call order, so their numbers are taken now.
+        self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
+        manifest = tuple(
+            PendingAction(
+                action_id=action.id,
+                tool_call_id=action.tool_call_id,
+                name=action.name,
+                arguments=action.arguments,
+                expires_at=action.expires_at,
+            )
+            for action in actions
+        )
+        self.tell(ActionRequired(run_id=run.id, actions=manifest))
+        self.move(Status.ACTION_REQUIRED, attempt=0)
+        self.drive = replace(self.drive, wanted=False, worker=None, due_at=expires_at, fresh=False)
+        self._close_turn()
+
+    def answer_action(
+        self,
+        action: Action,
+        status: Literal["completed", "failed", "expired", "cancelled"],
+        output: str,
+        is_error: bool,
+    ) -> Action:
+        """The action's end, and its tool message in the place that was kept for it."""
+        turn = [each for each in self._actions.values() if each.turn == action.turn]
+        first = self.thread.messages - len(turn) + 1
+        answered = replace(
+            action, status=status, output=output, is_error=is_error, ended_at=self.now
+        )
+        self._messages.append(
+            Message(
+                id=output_message_id(action),
+                thread_id=self.thread.id,
+                number=first + [each.id for each in turn].index(action.id),
+                role="tool",
+                content=parts(output),
+                tool_call_id=action.tool_call_id,
+                is_error=is_error,
+                run_id=action.run_id,
+                created_at=self.now,
+            )
+        )
+        self._actions[action.id] = self._touched[action.id] = answered
+        return answered
+
+    def close_calls(self, status: Literal["expired", "cancelled"], output: str) -> None:
+        """Give every open call an output that says what became of it."""
+        for action in list(self._actions.values()):
+            if action.status == "pending":
+                self.answer_action(action, status, output, is_error=True)
+                self.tell(
+                    ToolOutputAdded(tool_call_id=action.tool_call_id, output=output, is_error=True)
+                )
+
+    def go_on_if_answered(self) -> None:
+        """With the last output the run may go on; it waits to be asked."""
+        if any(action.status == "pending" for action in self._actions.values()):
+            return
+        run = self.run_
+        self.move(Status.QUEUED)
+        self.drive = replace(
+            self.drive,
+            wanted=run.background,
+            due_at=rest_until(run, self.now, wanted=run.background),
+        )
+
+    def cancel(self, *, keep_partial: bool = True) -> None:
+        """Stop; whoever drives the run is fenced, what it had said is kept."""
+        driven = self.run_.status is Status.IN_PROGRESS
+        self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
+        if driven and keep_partial:
+            self.partial_from(self._log)
+        self.close_calls("cancelled", CANCELLED)
+        if driven:
+            self.end_turn(Status.CANCELLED)
+        else:
+            self.end(Status.CANCELLED)
+
+    def lose_worker(self) -> None:
+        """The next attempt, or the end of them; what was said is void, or kept and marked."""
+        run = self.run_
+        if run.attempt >= run.max_attempts:
+            self.partial_from(self._log)
+            self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
+            self.end_turn(Status.INCOMPLETE, reason="worker_lost")
+            return
+        void_after = _attempt_began(self._log)
+        if void_after is not None:
+            self.tell(
+                TurnRestarted(reason="worker_lost", after=void_after, attempt=run.attempt + 1)
+            )
+        self.move(Status.QUEUED)
+        # The epoch rises here too, so that the lost worker is fenced before the next one comes.
+        self.drive = replace(
+            self.drive, epoch=self.drive.epoch + 1, wanted=True, worker=None, due_at=None
+        )
+
+    def roll_back(self, run: Run) -> None:
+        """As if the run had never been: its messages go, the ones before it stay."""
+        self._keep_messages = run.messages_before
+        self._messages = []
+        self.thread = replace(self.thread, messages=run.messages_before)
+
+
+def output_message_id(action: Action) -> str:
+    """The id of the tool message that holds this action's output."""
+    return "msg_" + action.id.removeprefix("act_")
+
+
+def _attempt_began(log: Sequence[Numbered]) -> int | None:
+    """The event after which the lost attempt spoke; None where it had said nothing yet."""
+    began = None
+    for number, event in log:
+        match event:
+            case RunStatus(status=Status.IN_PROGRESS) | TurnRestarted():
+                began = number
+            case _:
+                pass
+    last = log[-1][0] if log else None
+    return None if began is None or began == last else began
+
+
+def status_event(run: Run) -> RunStatus:
+    """The event that says where the run is now."""
+    return RunStatus(
+        run_id=run.id,
+        thread_id=run.thread_id,
+        status=run.status,
+        reason=run.reason,
+        error=run.error,
+    )
+
+
+def rest_until(run: Run, now: int, *, wanted: bool) -> int | None:
+    """Until when a run may wait to be asked for; it must not block its thread for ever."""
+    return None if wanted else now + run.expires_in * 1000
+
+
+def _title(text: str) -> str:
+    line = text.strip().split("\n", 1)[0].strip()
+    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"

@@ -1,0 +1,412 @@
+"""What a run does next, read from its records alone: every move, pure.
+
+Each function takes the `Records` of one transaction and returns the `Change` to write, or raises
+the error that the caller gets; the store runs it inside the transaction, so what was read still
+holds when it is written. `runs.MOVES` is the table of legal moves; nothing here gets past it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import calls, errors
+from antiphon.engine.draft import Draft, rest_until, status_event
+from antiphon.engine.draft import output_message_id as output_message_id
+from antiphon.engine.records import Change, Driven, Records
+from antiphon.engine.turn import Reply
+from antiphon.events import (
+    ToolOutputAdded,
+)
+from antiphon.ids import Mint
+from antiphon.messages import Message, ToolSpec, parts
+from antiphon.runs import (
+    Action,
+    Deadlines,
+    Drive,
+    Fault,
+    Run,
+    Sampling,
+    Status,
+    Thread,
+)
+
+UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
+NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
+
+
+class AskModel(msgspec.Struct, frozen=True):
+    """A worker may take the run and ask the model for the next turn."""
+
+
+class AwaitAsking(msgspec.Struct, frozen=True):
+    """Nothing is missing; the next turn starts when a client asks for it."""
+
+
+class AwaitWorker(msgspec.Struct, frozen=True):
+    """A worker has the run."""
+
+
+class AwaitOutputs(msgspec.Struct, frozen=True):
+    """The client has to run these calls first."""
+
+    tool_call_ids: tuple[str, ...]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The run is over."""
+
+
+Move = AskModel | AwaitAsking | AwaitWorker | AwaitOutputs | Ended
+
+
+def next_move(records: Records) -> Move:
+    """What has to happen before this run can go on. Raises `NotFound` where there is no run."""
+    run, drive = _driven(records)
+    if run.status.ended:
+        return Ended()
+    if run.status is Status.IN_PROGRESS:
+        return AwaitWorker()
+    open_calls = tuple(action.tool_call_id for action in _pending(records))
+    if open_calls:
+        return AwaitOutputs(open_calls)
+    return AskModel() if drive.wanted else AwaitAsking()
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it was asked for, with the assistant's and the settings' words filled in."""
+
+    model: str
+    assistant_id: str | None = None
+    instructions: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    sampling: Sampling = Sampling()
+    deadlines: Deadlines = Deadlines()
+    background: bool = False
+    max_turns: int = 50
+    max_attempts: int = 3
+    on_expiry: Literal["continue", "expire"] = "continue"
+    expires_in: int
+    metadata: dict[str, str] = {}
+    if_busy: calls.IfBusy = "reject"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A turn that was asked for: its events are those after number `after`."""
+
+    run: Run
+    after: int
+
+
+def add_message(records: Records, call: calls.CreateMessage, mint: Mint) -> Change:
+    """A user or system message at the end of a thread that no run is busy with."""
+    draft = Draft(records, mint)
+    _refuse_busy(records)
+    role: Literal["user", "system"] = "system" if call.role == "system" else "user"
+    message = draft.say(role, parts(call.content), metadata=call.metadata)
+    return draft.change(message)
+
+
+def create_run(
+    records: Records,
+    wish: Wish,
+    mint: Mint,
+    *,
+    owner: str,
+    message: calls.NewMessage | None = None,
+    new_thread: Thread | None = None,
+    ask: bool = False,
+    fresh: bool = False,
+) -> Change:
+    """A new run, with its message and its thread where those are new too, in one transaction.
+
+    `ask` records that the first turn is wanted. The answer is `Asked`. Raises `RunActive` where the
+    thread is busy and the wish does not say what to do about it.
+    """
+    draft = Draft(replace(records, thread=new_thread) if new_thread else records, mint)
+    if draft.run is not None:
+        _make_way(draft, wish)
+    messages_before = draft.thread.messages
+    if message is not None:
+        draft.say(message.role, parts(message.content))
+    now = records.now
+    run = Run(
+        id=mint("run"),
+        thread_id=draft.thread.id,
+        created_at=now,
+        messages_before=messages_before,
+        **{name: getattr(wish, name) for name in _WISHED},
+    )
+    wanted = ask or wish.background
+    draft.begin(run, Drive(wanted=wanted, fresh=fresh, due_at=rest_until(run, now, wanted=wanted)))
+    draft.tell(status_event(run))
+    change = draft.change(Asked(run, 0))
+    return replace(change, owner=owner, thread=draft.thread)
+
+
+def ask(records: Records, *, fresh: bool = False) -> Change:
+    """The next turn of this run is wanted; a turn in progress is joined. The answer is `Asked`."""
+    run, drive = _driven(records)
+    asked = Asked(run, drive.turn_began_after)
+    match next_move(records):
+        case Ended():
+            raise errors.RunEnded(
+                f"Run {run.id} has ended: {run.status.value}.",
+                expected="a run that has not ended",
+                received=run.status.value,
+                hint="Create a new run in the thread.",
+                run_id=run.id,
+                status=run.status.value,
+            )
+        case AwaitOutputs(missing):
+            raise errors.OutputsMissing(
+                f"{len(missing)} tool call(s) of run {run.id} still wait for an output.",
+                expected="an output for every call of the last turn",
+                received="none yet for " + ", ".join(missing),
+                hint="Submit each with POST /v1/submit_tool_output, then ask again.",
+                run_id=run.id,
+                tool_call_ids=list(missing),
+            )
+        case AwaitAsking():
+            wanted = replace(drive, wanted=True, fresh=fresh, due_at=None)
+            return Change(answer=asked, driven=(Driven(run, wanted),))
+        case AskModel() | AwaitWorker():
+            return Change(answer=asked)
+
+
+def claim(worker: str, lease_ms: int) -> Callable[[Records], Change | None]:
+    """A worker takes the run: a higher epoch, a lease, and the turn's next attempt."""
+
+    def decide(records: Records) -> Change | None:
+        if next_move(records) != AskModel():
+            return None
+        draft = Draft(records, _no_mint)
+        run, drive = _driven(records)
+        draft.move(
+            Status.IN_PROGRESS,
+            turn=run.turn + (run.attempt == 0),
+            attempt=run.attempt + 1,
+            started_at=run.started_at or records.now,
+        )
+        draft.drive = replace(
+            draft.drive, epoch=drive.epoch + 1, worker=worker, due_at=records.now + lease_ms
+        )
+        return draft.change()
+
+    return decide
+
+
+def finish(records: Records, epoch: int, reply: Reply, mint: Mint) -> Change:
+    """A reply is whole, or will never be: keep it, and move the run on. Raises `Fenced`."""
+    run, drive = _driven(records)
+    if drive.epoch != epoch or run.status is not Status.IN_PROGRESS:
+        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {drive.epoch}, not {epoch}.")
+    draft = Draft(records, mint)
+    draft.tell(*reply.events)
+    if reply.usage:
+        draft.run = replace(draft.run_, usage=draft.run_.usage + reply.usage)
+    match reply.outcome:
+        case "calls" if run.turn >= run.max_turns:
+            draft.reply(reply.text, reply.reasoning, calls=reply.calls)
+            for call in reply.calls:
+                draft.output(call.id, NOT_STARTED.format(run.max_turns), is_error=True)
+            draft.end_turn(Status.INCOMPLETE, reason="max_turns")
+        case "calls":
+            draft.reply(reply.text, reply.reasoning, calls=reply.calls)
+            draft.hand_out(reply.calls)
+        case "completed":
+            draft.reply(reply.text, reply.reasoning)
+            draft.end_turn(Status.COMPLETED)
+        case "incomplete":
+            draft.partial(reply.text, reply.reasoning)
+            draft.end_turn(Status.INCOMPLETE, reason=reply.reason)
+        case "failed" | "invalid_tool_call":
+            draft.partial(reply.text, reply.reasoning)
+            draft.end_turn(Status.FAILED, error=reply.fault)
+    return draft.change(draft.run)
+
+
+def fail(records: Records, epoch: int, fault: Fault, mint: Mint) -> Change:
+    """The turn cannot even be asked for, or broke in our own hands; what was said is kept."""
+    run, drive = _driven(records)
+    if drive.epoch != epoch or run.status is not Status.IN_PROGRESS:
+        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {drive.epoch}, not {epoch}.")
+    draft = Draft(records, mint)
+    draft.partial_from(records.log)
+    draft.end_turn(Status.FAILED, error=fault)
+    return draft.change(draft.run)
+
+
+def save_output(
+    records: Records, tool_call_id: str, output: str, is_error: bool, mint: Mint
+) -> Change:
+    """One output, once; the last one lets the run go on. The answer is the `Action`.
+
+    The same output again changes nothing, whatever has become of the run since.
+    """
+    run, _ = _driven(records)
+    action = _action(records, tool_call_id)
+    if action.status in ("completed", "failed"):
+        if (action.output, action.is_error) == (output, is_error):
+            return Change(answer=action)
+        raise errors.OutputConflict(
+            f"Tool call {tool_call_id} already has another output.",
+            expected="the output that was saved first, or none",
+            received="a different output",
+            hint="An output is final; GET the action to see it.",
+            action_id=action.id,
+        )
+    if run.status is not Status.ACTION_REQUIRED or action.status != "pending":
+        raise errors.RunEnded(
+            f"Tool call {tool_call_id} waits for no output any more: it is {action.status}, "
+            f"and run {run.id} is {run.status.value}.",
+            expected="a pending action of a run in action_required",
+            received=f"{action.status} in {run.status.value}",
+            hint="Create a new run in the thread.",
+            run_id=run.id,
+            status=run.status.value,
+        )
+    draft = Draft(records, mint)
+    saved = draft.answer_action(action, "failed" if is_error else "completed", output, is_error)
+    draft.tell(ToolOutputAdded(tool_call_id=tool_call_id, output=output, is_error=is_error))
+    draft.go_on_if_answered()
+    return draft.change(saved)
+
+
+def cancel(records: Records, mint: Mint) -> Change:
+    """Stop the run where it stands; an ended run stays as it is. The answer is the `Run`.
+
+    The driver is fenced by a higher epoch, what it had said is kept, open calls get an output.
+    """
+    run, _ = _driven(records)
+    if run.status.ended:
+        return Change(answer=run)
+    draft = Draft(records, mint)
+    draft.cancel()
+    return draft.change(draft.run)
+
+
+def overdue(records: Records, mint: Mint) -> Change | None:
+    """What time alone does to a run: a lost worker, calls nobody answered, a rest too long."""
+    run, drive = _driven(records)
+    if run.status.ended or drive.due_at is None or drive.due_at > records.now:
+        return None
+    draft = Draft(records, mint)
+    match run.status:
+        case Status.IN_PROGRESS:
+            draft.lose_worker()
+        case Status.ACTION_REQUIRED:
+            draft.close_calls("expired", UNANSWERED)
+            if run.on_expiry == "expire":
+                draft.end(Status.EXPIRED)
+            else:
+                draft.go_on_if_answered()
+        case _:
+            draft.end(Status.EXPIRED)
+    return draft.change(draft.run)
+
+
+def give_back(records: Records, epoch: int, mint: Mint) -> Change | None:
+    """A worker that must stop lets go of the run; None where it is in other hands already."""
+    run, drive = _driven(records)
+    if run.status is not Status.IN_PROGRESS or drive.epoch != epoch:
+        return None
+    draft = Draft(records, mint)
+    draft.lose_worker()
+    return draft.change(draft.run)
+
+
+def fork(
+    messages: Sequence[Message], thread: Thread, mint: Mint, now: int
+) -> tuple[Thread, tuple[Message, ...]]:
+    """The new thread with copies of these messages, less a call whose outputs are not all there."""
+    kept = list(messages)
+    waiting: dict[str, int] = {}
+    for place, message in enumerate(messages):
+        waiting |= {call.id: place for call in message.tool_calls}
+        waiting.pop(message.tool_call_id or "", None)
+    if waiting:
+        kept = kept[: min(waiting.values())]
+    copies = tuple(
+        replace(
+            message,
+            id=mint("msg"),
+            thread_id=thread.id,
+            number=number,
+            parent_id=message.id,
+            run_id=None,
+            created_at=now,
+        )
+        for number, message in enumerate(kept, 1)
+    )
+    return replace(thread, messages=len(copies), version=1 if copies else 0), copies
+
+
+_WISHED = (
+    "model",
+    "assistant_id",
+    "instructions",
+    "tools",
+    "sampling",
+    "deadlines",
+    "background",
+    "max_turns",
+    "max_attempts",
+    "on_expiry",
+    "expires_in",
+    "metadata",
+)
+
+
+def _make_way(draft: Draft, wish: Wish) -> None:
+    run = draft.run_
+    if wish.if_busy in ("reject", "wait"):
+        raise _busy(run)
+    rolled_back = wish.if_busy == "rollback"
+    draft.cancel(keep_partial=not rolled_back)
+    if rolled_back:
+        draft.roll_back(run)
+
+
+def _refuse_busy(records: Records) -> None:
+    if records.run is not None and not records.run.status.ended:
+        raise _busy(records.run)
+
+
+def _busy(run: Run) -> errors.RunActive:
+    return errors.RunActive(
+        f"Thread {run.thread_id} is busy with run {run.id} ({run.status.value}).",
+        expected="a thread without an active run",
+        received=f"{run.id} in {run.status.value}",
+        hint="Finish or cancel that run, or set if_busy to wait, interrupt or rollback.",
+        run_id=run.id,
+        status=run.status.value,
+    )
+
+
+def _driven(records: Records) -> tuple[Run, Drive]:
+    if records.run is None or records.drive is None:
+        raise errors.NotFound("There is no such run.")
+    return records.run, records.drive
+
+
+def _pending(records: Records) -> list[Action]:
+    return [action for action in records.actions if action.status == "pending"]
+
+
+def _action(records: Records, tool_call_id: str) -> Action:
+    for action in records.actions:
+        if action.tool_call_id == tool_call_id:
+            return action
+    raise errors.UnknownToolCall(
+        "The model of this run made no such tool call.",
+        expected="the tool_call_id of one of the run's actions",
+        hint="GET /v1/actions?run_id= lists them.",
+    )
+
+
+def _no_mint(prefix: str) -> str:
+    raise errors.Internal(f"This move makes nothing new, so it needs no {prefix} id.")

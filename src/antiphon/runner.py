@@ -1,0 +1,274 @@
+"""Drives one turn of a run: context, question, reply, log, and the move at the end.
+
+Log, then send: an event is appended to the store first, and only what is kept is rung out. While an
+append is on its way the next events gather, so that a fast model costs few transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import errors, events
+from antiphon.chunks import Question
+from antiphon.engine import moves
+from antiphon.engine.records import Change, Records
+from antiphon.engine.turn import Reply, Turn
+from antiphon.engine.window import window
+from antiphon.events import Event, TurnRestarted
+from antiphon.failpoints import hit
+from antiphon.ids import Mint
+from antiphon.ports import About, Bus, Claim, Context, Provider, Store
+from antiphon.runs import Action, Deadlines, Fault, Run
+from antiphon.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN = 2  # times a model is told that its tool call was broken
+BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
+SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much later
+
+
+class Models(Protocol):
+    """Finds who answers for a model's name."""
+
+    def open(self, model: str) -> tuple[Provider, str]:
+        """The provider and its own name for the model. Raises `BadSettings`."""
+        ...
+
+
+class Runner:
+    """Drives claimed runs; shares nothing between them."""
+
+    def __init__(
+        self, store: Store, bus: Bus, models: Models, settings: Settings, mint: Mint
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._models = models
+        self._settings = settings
+        self._mint = mint
+
+    async def drive(self, claim: Claim) -> None:
+        """Ask the model for the run's next turn and keep what it says, to the turn's end.
+
+        Returns when the run rests, has ended, or is in other hands. Nothing is held afterwards.
+        """
+        try:
+            await self._drive(claim)
+        except errors.Fenced:
+            log.info("run %s is in other hands now", claim.run.id)
+        except errors.TryAgain as fault:
+            # The lease runs out, and whoever comes next finds the store again.
+            log.warning("run %s: %s", claim.run.id, fault.message)
+        except errors.AntiphonError as fault:
+            await self._fail(claim, Fault(fault.code, fault.message))
+        except Exception:  # a wall: a provider of other people's may raise anything
+            log.exception("run %s broke in our hands", claim.run.id)
+            await self._fail(claim, Fault("internal", "Something went wrong in this runtime."))
+
+    async def _drive(self, claim: Claim) -> None:
+        run = claim.run
+        question, provider = await self._question(claim)
+        taken = await self._taken(run)
+        journal = Journal(self._store, self._bus, claim)
+        for tries_left in range(ASK_AGAIN, -1, -1):
+            began_after = journal.last
+            hit("turn.before_request")
+            reply = await self._ask(provider, question, taken, journal)
+            await journal.kept()
+            if reply.outcome != "invalid_tool_call" or not tries_left:
+                break
+            why = reply.fault.message if reply.fault else "The tool call could not be read."
+            journal.put(
+                [
+                    TurnRestarted(
+                        reason="invalid_tool_call",
+                        after=began_after,
+                        attempt=run.attempt,
+                        message=why,
+                    )
+                ]
+            )
+            question = _told(question, why)
+        await self.finalize_conversation(
+            claim, lambda records: moves.finish(records, claim.drive.epoch, reply, self._mint)
+        )
+
+    async def _question(self, claim: Claim) -> tuple[Question, Provider]:
+        run = claim.run
+        provider, model = self._models.open(run.model)
+        context = await self.set_up_context(
+            run.thread_id, force_refresh=run.turn > 1 or claim.drive.fresh
+        )
+        return Question(
+            model=model,
+            messages=window(context, self._settings.context_tokens),
+            instructions=run.instructions,
+            tools=run.tools,
+            sampling=run.sampling,
+            deadlines=self._deadlines(run.deadlines),
+            run_id=run.id,
+            turn=run.turn,
+        ), provider
+
+    async def set_up_context(self, thread_id: str, *, force_refresh: bool) -> Context:
+        """The thread's history; after a hand-off it is read whole, past every cache."""
+        return await self._store.context(thread_id, fresh=force_refresh)
+
+    async def _taken(self, run: Run) -> frozenset[str]:
+        """The tool call ids of earlier turns: an id is unique in its run."""
+        if run.turn <= 1:
+            return frozenset()
+        taken: set[str] = set()
+        after = None
+        while True:
+            page = await self._store.list(Action, None, limit=1000, after=after, run_id=run.id)
+            taken.update(action.tool_call_id for action in page.data)
+            if not page.has_more:
+                return frozenset(taken)
+            after = page.data[-1].id
+
+    async def _ask(
+        self, provider: Provider, question: Question, taken: frozenset[str], journal: Journal
+    ) -> Reply:
+        """One request, to its end: the reply is whole, cut, or an error, and says which."""
+        turn = Turn([tool.name for tool in question.tools], lambda: self._mint("call"), taken)
+        deadlines = question.deadlines
+        clock = asyncio.get_running_loop().time
+        turn_ends = clock() + (deadlines.turn or self._settings.turn_timeout)
+        chunk = deadlines.chunk or self._settings.chunk_timeout
+        first = clock() + (deadlines.first_chunk or chunk)
+        moved = 0.0
+        fault: Exception | None = None
+        try:
+            async with (
+                asyncio.timeout_at(min(first, turn_ends)) as deadline,
+                aclosing(provider.stream(question)) as stream,
+            ):
+                async for chunks in stream:
+                    now = clock()
+                    if now - moved > SLACK:
+                        moved = now
+                        deadline.reschedule(min(now + chunk + SLACK, turn_ends))
+                    if chunks:
+                        journal.put(turn.feed(chunks))
+                        if journal.behind:
+                            await journal.kept()
+        except TimeoutError:
+            fault = errors.Stalled("The model said nothing for too long.")
+        except (errors.ProviderError, errors.Cut) as raised:
+            fault = raised
+        return turn.close(fault)
+
+    def _deadlines(self, wished: Deadlines) -> Deadlines:
+        settings = self._settings
+        return Deadlines(
+            chunk=wished.chunk or settings.chunk_timeout,
+            first_chunk=wished.first_chunk or settings.first_chunk_timeout,
+            turn=wished.turn or settings.turn_timeout,
+        )
+
+    async def _fail(self, claim: Claim, fault: Fault) -> None:
+        try:
+            await self.finalize_conversation(
+                claim,
+                lambda records: moves.fail(records, claim.drive.epoch, fault, self._mint),
+                turn_log=True,
+            )
+        except (errors.Fenced, errors.NotFound, errors.TryAgain) as lost:
+            log.info("run %s could not be failed: %s", claim.run.id, lost.message)
+
+    async def finalize_conversation(
+        self, claim: Claim, decide: Callable[[Records], Change], *, turn_log: bool = False
+    ) -> None:
+        """Message, actions, status, events and the thread's new version, in one transaction."""
+        await self._store.change(
+            About(owner=None, run_id=claim.run.id, turn_log=turn_log, what="finalize"), decide
+        )
+        hit("finalize.before_wake")
+        self._bus.ring(claim.run.id)
+
+
+class Journal:
+    """The events of one driven turn on their way into the log: numbered, kept, then rung out."""
+
+    def __init__(self, store: Store, bus: Bus, claim: Claim) -> None:
+        self.last = claim.drive.last_event
+        self._store = store
+        self._bus = bus
+        self._run_id = claim.run.id
+        self._epoch = claim.drive.epoch
+        self._gathered: list[bytes] = []
+        self._size = 0
+        self._append: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._fault: BaseException | None = None
+        self._urgent = True  # the first event of a reply does not wait for company
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much is not yet kept that more should wait."""
+        return self._size > BEHIND_BYTES
+
+    def put(self, told: Sequence[Event]) -> None:
+        """Take events in order; returns at once. Raises what befell an earlier append."""
+        if self._fault is not None:
+            raise self._fault
+        for event in told:
+            line = events.encode(event)
+            self._gathered.append(line)
+            self._size += len(line)
+        if self._append is None and self._gathered:
+            self._write()
+
+    async def kept(self) -> None:
+        """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
+        if self._append is not None:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+        if self._fault is not None:
+            raise self._fault
+
+    def _write(self) -> None:
+        lines, self._gathered, self._size = self._gathered, [], 0
+        first = self.last + 1
+        self.last += len(lines)
+        self._append = self._store.append(
+            self._run_id, self._epoch, first, lines, urgent=self._urgent
+        )
+        self._urgent = False
+        self._append.add_done_callback(self._written)
+
+    def _written(self, append: asyncio.Future[None]) -> None:
+        self._append = None
+        if append.cancelled():
+            self._fault = errors.Unavailable("The store closed while events were being kept.")
+        elif (fault := append.exception()) is not None:
+            self._fault = fault
+        else:
+            self._bus.ring(self._run_id)
+            if self._gathered:
+                self._write()
+                return
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        self._idle = None
+
+
+def _told(question: Question, why: str) -> Question:
+    """The same question, and for this request only a word about what was wrong with the reply."""
+    note = (
+        f"Your last reply tried to call a tool, and the call could not be used: {why} "
+        "Answer again; where you call a tool, use one of the tools offered, with arguments that "
+        "are one complete JSON object."
+    )
+    said = msgspec.json.encode({"role": "user", "content": note})
+    return replace(question, messages=b",".join(filter(None, (question.messages, said))))

@@ -1,0 +1,134 @@
+"""Opens the doors that the settings name, holds them, closes them in order."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from antiphon import calls, errors, ids
+from antiphon.buses.local import LocalBus
+from antiphon.desk import Desk
+from antiphon.ids import Prefix
+from antiphon.ports import Store
+from antiphon.providers.catalog import Catalog, Choice
+from antiphon.runner import Runner
+from antiphon.settings import Settings
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.memory import MemoryStore
+from antiphon.stores.sqlite import SqliteStore
+from antiphon.worker import LEASES, QUEUE, Worker
+
+CLOSE_GRACE = 10.0  # seconds that runs may still take when the runtime closes
+
+
+class Runtime:
+    """Everything that one process runs; made by `opened`."""
+
+    def __init__(self, settings: Settings, store: Store, bus: LocalBus, catalog: Catalog) -> None:
+        self.settings = settings
+        self.store = store
+        self.bus = bus
+        self.catalog = catalog
+        self.draining = False
+        self._choice: Choice | None = None
+        self.worker = Worker(
+            store, bus, Runner(store, bus, catalog, settings, mint), settings, mint, _name()
+        )
+        self.desk = Desk(store, bus, mint, self._default_model, catalog.open, self._models)
+
+    async def choice(self) -> Choice:
+        """The model that answers where none is named, and why; chosen once."""
+        if self._choice is None:
+            self._choice = await self.catalog.choose()
+        return self._choice
+
+    async def ready(self) -> None:
+        """Return if work can be done. Raises `Unavailable` that names what does not answer."""
+        if self.draining:
+            raise errors.Unavailable("This process is shutting down.", retry_after=1)
+        await self.store.check()
+
+    async def drain(self, grace: float) -> None:
+        """Take no more runs; let those under way end in `grace` seconds, give back the rest."""
+        self.draining = True
+        await self.worker.stop(grace)
+
+    def foreign(self, run_ids: Sequence[str]) -> None:
+        """Another process wrote events of these runs: wake whom it concerns."""
+        for run_id in run_ids:
+            self.bus.ring(run_id)
+        self.bus.ring(QUEUE)
+        if any(self.worker.drives(run_id) for run_id in run_ids):
+            self.bus.ring(LEASES)
+
+    async def _default_model(self) -> str:
+        return (await self.choice()).model
+
+    async def _models(self) -> Sequence[calls.Model]:
+        default = await self._default_model()
+        named = await self.catalog.models()
+        listed = [calls.Model(model, who, default=model == default) for model, who in named]
+        if not any(model.default for model in listed):
+            listed.insert(0, calls.Model(default, default.partition(":")[0], default=True))
+        return listed
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Runtime]:
+    """A runtime with its worker running. Raises `BadSettings` or `Unavailable`."""
+    async with AsyncExitStack() as stack:
+        bus = LocalBus()
+        stack.push_async_callback(bus.close)
+        runtimes: list[Runtime] = []
+
+        def foreign(run_ids: Sequence[str]) -> None:
+            for runtime in runtimes:
+                runtime.foreign(run_ids)
+
+        store = CachedStore(await _store(settings, foreign))
+        stack.push_async_callback(store.close)
+        catalog = Catalog(settings, os.environ)
+        stack.push_async_callback(catalog.close)
+        runtime = Runtime(settings, store, bus, catalog)
+        runtimes.append(runtime)
+        runtime.worker.start()
+        try:
+            yield runtime
+        finally:
+            await runtime.drain(0 if runtime.draining else CLOSE_GRACE)
+
+
+def mint(prefix: Prefix) -> str:
+    """A new id: the clock and the dice are here, and nowhere further in."""
+    return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))
+
+
+def _name() -> str:
+    return f"{os.getpid()}-{uuid4().hex[:8]}"
+
+
+async def _store(settings: Settings, foreign: Callable[[Sequence[str]], None]) -> Store:
+    scheme, _, rest = settings.database.partition(":")
+    match scheme:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return await SqliteStore.open(_path(rest), on_foreign=foreign)
+        case _:
+            raise errors.BadSettings(
+                f"No store is known for {scheme}: databases.",
+                expected="sqlite:///path or memory:",
+                received=scheme + ":",
+                hint="Set --database or ANTIPHON_DATABASE.",
+            )
+
+
+def _path(rest: str) -> Path:
+    """The file in `sqlite:///relative` or `sqlite:////absolute`, as SQLAlchemy writes them."""
+    path = Path(rest.removeprefix("///")).expanduser()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,58 @@
+# The only commands to know. Each sets up what it needs, in this folder only.
+#
+# requirements/lock.txt pins every package by its hash; where packages come from is your own
+# configuration. Who prefers `uv sync --all-extras` gets the same environment.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench soak lock clean
+
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
+BIN := .venv/bin
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: .venv/.ready ## start a server, show one conversation, stay until Ctrl+C
+	@$(BIN)/python examples/first_run.py
+
+test: check ## everything that must hold before a change is taken
+	@$(BIN)/pytest -n 2 -m "not soak"
+
+check: .venv/.ready ## style, types and who may import whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo
+
+format: .venv/.ready ## put the code in order
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: .venv/.ready ## measure, and state on what
+	@$(BIN)/python -m benchmarks
+
+soak: .venv/.ready ## the long runs: kills, cuts and races by the thousand
+	@$(BIN)/pytest -m soak --timeout 0
+
+lock: $(UV) ## pin anew what pyproject.toml asks for
+	@$(UV) pip compile --quiet --universal --generate-hashes --upgrade --all-extras --group dev \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file requirements/lock.txt pyproject.toml
+
+clean: ## remove what these commands made
+	@rm -rf .venv .tools build dist .*_cache .hypothesis
+
+.venv/.ready: requirements/lock.txt pyproject.toml | $(UV)
+	@echo "setting up .venv ..."
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/lock.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/uv/bin/uv:
+	@echo "uv is not here: installing it into .tools ..."
+	@python3 -m venv .tools/uv || { rm -rf .tools/uv; \
+		echo "make: wanted uv, or a python3 that can make environments (Debian, Ubuntu: apt install" >&2; \
+		echo "python3-venv); found neither. Install one of them and try again." >&2; exit 1; }
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'

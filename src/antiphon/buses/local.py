@@ -1,0 +1,83 @@
+"""Wakes readers in this process.
+
+Rings happen on the loop's own thread; from elsewhere it takes
+`loop.call_soon_threadsafe(bus.ring, topic)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class LocalBell:
+    """One watcher's bell: a ring is kept until `wait` has seen it."""
+
+    __slots__ = ("_rung", "_waiting")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Let the watcher's wait, or else its next one, return."""
+        self._rung = True
+        if self._waiting is not None:
+            _release(self._waiting)
+
+    async def wait(self, patience: float) -> bool:
+        """True when rung, False after `patience` seconds; for one task at a time."""
+        if not self._rung:
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            alarm = loop.call_later(patience, _release, self._waiting)
+            try:
+                await self._waiting
+            finally:
+                alarm.cancel()
+                self._waiting = None
+        rung, self._rung = self._rung, False
+        return rung
+
+
+class LocalBus:
+    """The bus of a single process; also the near half of the buses that reach further."""
+
+    def __init__(self) -> None:
+        self._bells: dict[str, set[LocalBell]] = {}
+        self.watchers = 0
+
+    @contextmanager
+    def watch(self, topic: str) -> Generator[LocalBell]:
+        """A bell for this topic; subscribe first, then read."""
+        bell = LocalBell()
+        self._bells.setdefault(topic, set()).add(bell)
+        self.watchers += 1
+        try:
+            yield bell
+        finally:
+            self.watchers -= 1
+            bells = self._bells[topic]
+            bells.discard(bell)
+            if not bells:
+                del self._bells[topic]
+
+    def ring(self, topic: str) -> None:
+        """Wake whoever watches the topic."""
+        for bell in self._bells.get(topic, ()):
+            bell.ring()
+
+    def ring_all(self) -> None:
+        """Wake everybody: for when wake-ups may have been lost, as after a reconnect."""
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.ring()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _release(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -1,0 +1,471 @@
+"""Forgets everything at its end: the reference implementation of a store. Read it first.
+
+Every method runs to its end without an `await` between its reads and its writes, so each is a
+transaction as it stands. What may refuse a change is asked before anything is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import events
+from antiphon.events import Numbered
+from antiphon.messages import Message, Upload, chat
+from antiphon.ports import (
+    About,
+    Change,
+    Claim,
+    Context,
+    Decide,
+    Driven,
+    Key,
+    Landmark,
+    Listing,
+    Once,
+    Page,
+    Records,
+)
+from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread
+from antiphon.stores import rules
+from antiphon.stores.clock import Clock, system_clock
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Thread:
+    owner: str
+    thread: Thread
+    messages: list[Message] = field(default_factory=list[Message])
+
+
+@dataclass
+class _Run:
+    """`lines` are the encoded events after `drive.kept_after`."""
+
+    owner: str
+    run: Run
+    drive: Drive
+    wanted_at: int
+    lines: list[bytes] = field(default_factory=list[bytes])
+
+
+@dataclass
+class _Kept:
+    owner: str
+    record: Any
+    content: bytes = b""
+
+
+@dataclass
+class _Answer:
+    digest: bytes
+    answer: bytes | None
+    subject: str | None
+    created_at: int
+
+
+class MemoryStore:
+    """A store in dictionaries, oldest entry first."""
+
+    def __init__(self, clock: Clock = system_clock) -> None:
+        self._clock = clock
+        self._threads: dict[str, _Thread] = {}
+        self._runs: dict[str, _Run] = {}
+        self._actions: dict[str, Action] = {}
+        self._records: dict[type[Any], dict[str, _Kept]] = {Assistant: {}, Upload: {}}
+        self._answers: dict[tuple[str, str, str], _Answer] = {}
+        self._keys: dict[str, tuple[Key, bytes]] = {}
+        self._secret = secrets.token_bytes(32)
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`; `decide` runs here and now."""
+        if about.once and (kept := self._answered(about.once)) is not None:
+            return kept
+        records = self._read(about)
+        change = decide(records)
+        if change is None:
+            return None
+        self._judge(about, change)
+        answer = msgspec.json.encode(change.answer) if about.once else b""
+        self._write(about, change)
+        if about.once:
+            self._remember(about.once, answer, rules.subject(records, change))
+        return change.answer
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        waiting = [
+            kept
+            for kept in self._runs.values()
+            if kept.run.status is Status.QUEUED and kept.drive.wanted
+        ]
+        if not waiting:
+            return None
+        chosen = min(waiting, key=lambda kept: kept.wanted_at)
+        await self.change(About(owner=None, run_id=chosen.run.id, what="claim"), decide)
+        if chosen.run.status is not Status.IN_PROGRESS:
+            return None
+        return Claim(chosen.owner, chosen.run, chosen.drive)
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        lost = frozenset(run_id for run_id, epoch in held.items() if not self._held(run_id, epoch))
+        for run_id in held.keys() - lost:
+            kept = self._runs[run_id]
+            kept.drive = replace(kept.drive, due_at=self._clock() + lease_ms)
+        return lost
+
+    def append(
+        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+    ) -> asyncio.Future[None]:
+        """See `Store.append`; kept at once, urgent or not."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._held(run_id, epoch) and self._runs[run_id].drive.last_event == first - 1:
+            kept = self._runs[run_id]
+            kept.lines.extend(lines)
+            kept.drive = replace(kept.drive, last_event=first - 1 + len(lines))
+            done.set_result(None)
+        else:
+            done.set_exception(rules.not_held(run_id, epoch, first))
+        return done
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        now = self._clock()
+        due = [
+            (kept.drive.due_at, kept.run.id)
+            for kept in self._runs.values()
+            if kept.drive.due_at is not None
+            and kept.drive.due_at <= now
+            and not kept.run.status.ended
+        ]
+        return [run_id for _, run_id in sorted(due)[:limit]]
+
+    def _held(self, run_id: str, epoch: int) -> bool:
+        kept = self._runs.get(run_id)
+        return (
+            kept is not None and kept.drive.epoch == epoch and kept.run.status is Status.IN_PROGRESS
+        )
+
+    def _read(self, about: About) -> Records:
+        """What the change is about, without what is another owner's."""
+        run = self._runs.get(about.run_id) if about.run_id else None
+        thread_id = about.thread_id or (run.run.thread_id if run else None)
+        thread = self._threads.get(thread_id) if thread_id else None
+        if thread is None or about.owner not in (None, thread.owner):
+            return Records(now=self._clock())
+        if about.run_id is None:
+            run = self._active(thread.thread.id)
+        if run is None or run.run.thread_id != thread.thread.id:
+            return Records(now=self._clock(), thread=thread.thread)
+        return Records(
+            now=self._clock(),
+            thread=thread.thread,
+            run=run.run,
+            drive=run.drive,
+            actions=tuple(each for each in self._actions.values() if each.run_id == run.run.id),
+            log=_turn(run) if about.turn_log else (),
+        )
+
+    def _active(self, thread_id: str) -> _Run | None:
+        runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
+        return next((kept for kept in runs if not kept.run.status.ended), None)
+
+    def _judge(self, about: About, change: Change) -> None:
+        """Raise whatever stands against the change, before any of it is written."""
+        thread = self._threads.get(change.thread.id) if change.thread else None
+        rules.judge_thread(thread.thread if thread else None, change)
+        if change.thread and not thread:
+            rules.owner_of(about, change)
+        if thread:
+            _judge_places(thread.messages, change)
+        ended = {driven.run.id for driven in change.driven if driven.run.status.ended}
+        for driven in change.driven:
+            kept = self._runs.get(driven.run.id)
+            rules.judge_move((kept.run, kept.drive) if kept else None, driven)
+            if not kept:
+                rules.owner_of(about, change)
+                active = self._active(driven.run.thread_id)
+                if active and active.run.id not in ended:
+                    raise rules.already_active(active.run.id)
+
+    def _write(self, about: About, change: Change) -> None:
+        if change.thread is not None:
+            kept = self._threads.get(change.thread.id)
+            if kept is None:
+                kept = _Thread(rules.owner_of(about, change), change.thread)
+                self._threads[change.thread.id] = kept
+            kept.thread = change.thread
+            if change.keep_messages is not None:
+                kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
+            kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
+        for driven in change.driven:
+            self._write_run(about, change, driven)
+        self._actions.update({action.id: action for action in change.actions})
+
+    def _write_run(self, about: About, change: Change, driven: Driven) -> None:
+        kept = self._runs.get(driven.run.id)
+        if kept is None:
+            kept = _Run(rules.owner_of(about, change), driven.run, Drive(), self._clock())
+            self._runs[driven.run.id] = kept
+        if driven.drive.wanted and not kept.drive.wanted:
+            kept.wanted_at = self._clock()
+        kept.run, kept.drive = driven.run, driven.drive
+        kept.lines.extend(events.encode(event) for event in driven.events)
+
+    # Idempotency
+
+    def _answered(self, once: Once) -> msgspec.Raw | None:
+        kept = self._answers.get((once.owner, once.route, once.key))
+        return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
+
+    def _remember(self, once: Once, answer: bytes, subject: str | None) -> None:
+        self._answers[once.owner, once.route, once.key] = _Answer(
+            once.digest, answer, subject, self._clock()
+        )
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`; always to the end."""
+        kept = self._runs.get(run_id)
+        if kept is None:
+            raise rules.missing(Run, run_id)
+        rules.check_kept(run_id, after, kept.drive.kept_after)
+        lines = kept.lines[after - kept.drive.kept_after :]
+        return Page(after + 1, lines, kept.run.status.ended)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; there is no cache to go round."""
+        kept = self._threads.get(thread_id)
+        if kept is None:
+            raise rules.missing(Thread, thread_id)
+        pieces: list[bytes] = []
+        landmarks: list[Landmark] = []
+        offset = tokens = 0
+        for message in kept.messages:
+            piece = chat(message)
+            if message.role in rules.LANDMARKS:
+                landmarks.append(Landmark(message.number, message.role, offset, len(piece), tokens))
+            pieces.append(piece)
+            offset += len(piece) + len(b",")
+            tokens += rules.tokens(piece)
+        return Context(
+            version=kept.thread.version,
+            messages=len(pieces),
+            tokens=tokens,
+            chat=b",".join(pieces),
+            landmarks=landmarks,
+        )
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        kept = self._threads.get(thread_id)
+        if kept is None:
+            raise rules.missing(Thread, thread_id)
+        return kept.thread.version
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        kept = self._runs.get(run_id)
+        if kept is None:
+            raise rules.missing(Run, run_id)
+        return kept.drive
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        for whose, record in self._all(kind):
+            if record.id == id and owner in (None, whose):
+                return cast("T", record)
+        raise rules.missing(kind, id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`."""
+        query = where.pop("query", None)
+        status = where.pop("status", None)
+        listed = [
+            record
+            for whose, record in self._all(kind)
+            if owner in (None, whose)
+            and all(
+                value is None or getattr(record, name) == value for name, value in where.items()
+            )
+        ]
+        if kind not in (Message, Action):
+            listed.reverse()
+        if after is not None:
+            places = [place for place, record in enumerate(listed) if record.id == after]
+            if not places:
+                raise rules.missing(kind, after)
+            listed = listed[places[0] + 1 :]
+        if status is not None:
+            listed = [record for record in listed if record.status == status]
+        if query is not None:
+            listed = [thread for thread in listed if self._found(query, thread)]
+        return Listing(listed[:limit], len(listed) > limit)
+
+    def _all(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
+        """Everything of a kind with its owner, oldest first; messages in order."""
+        if kind is Thread:
+            return ((kept.owner, kept.thread) for kept in self._threads.values())
+        if kind is Message:
+            threads = self._threads.values()
+            return ((kept.owner, message) for kept in threads for message in kept.messages)
+        if kind is Run:
+            return ((kept.owner, kept.run) for kept in self._runs.values())
+        if kind is Action:
+            return ((self._runs[each.run_id].owner, each) for each in self._actions.values())
+        return ((kept.owner, kept.record) for kept in self._records[kind].values())
+
+    def _found(self, query: str, thread: Thread) -> bool:
+        texts = (thread.title, *(m.text for m in self._threads[thread.id].messages))
+        return any(rules.holds(rules.searchable(text), query) for text in texts)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Thread | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        if once and (kept := self._answered(once)) is not None:
+            return kept
+        if isinstance(record, Thread):
+            record = self._put_thread(owner, record)
+        else:
+            there = self._records[type(record)].get(record.id)
+            if there and there.owner != owner:
+                raise rules.missing(type(record), record.id)
+            bytes_ = content if content is not None or not there else there.content
+            self._records[type(record)][record.id] = _Kept(owner, record, bytes_ or b"")
+        if once:
+            self._remember(once, msgspec.json.encode(record), record.id)
+        return record
+
+    def _put_thread(self, owner: str, thread: Thread) -> Thread:
+        kept = self._threads.get(thread.id)
+        if kept is None or kept.owner != owner:
+            raise rules.missing(Thread, thread.id)
+        kept.thread = rules.retitled(kept.thread, thread)
+        return kept.thread
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        kept = self._records[Upload].get(upload_id)
+        if kept is None or owner not in (None, kept.owner):
+            raise rules.missing(Upload, upload_id)
+        return kept.content
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`."""
+        await self.get(kind, owner, id)
+        if kind is Thread:
+            self._remove_thread(id)
+        else:
+            del self._records[kind][id]
+        for answer in self._answers.values():
+            if answer.subject == id:
+                answer.answer = None
+
+    def _remove_thread(self, thread_id: str) -> None:
+        del self._threads[thread_id]
+        self._runs = {
+            run_id: kept for run_id, kept in self._runs.items() if kept.run.thread_id != thread_id
+        }
+        self._actions = {
+            action_id: action
+            for action_id, action in self._actions.items()
+            if action.thread_id != thread_id
+        }
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`."""
+        dropped = 0
+        for kept in self._runs.values():
+            ended_at = kept.run.ended_at
+            if kept.lines and kept.run.status.ended and ended_at and ended_at < events_before:
+                dropped += 1
+                kept.lines.clear()
+                kept.drive = replace(kept.drive, kept_after=kept.drive.last_event)
+        old = [key for key, kept in self._answers.items() if kept.created_at < keys_before]
+        for key in old:
+            del self._answers[key]
+        return dropped + len(old)
+
+    # The installation
+
+    async def keep_key(self, key: Key, digest: bytes) -> None:
+        """See `Store.keep_key`."""
+        self._keys[key.id] = (key, digest)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return next((kept for kept in self._keys.values() if kept[0].prefix == prefix), None)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return [key for key, _ in self._keys.values()]
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """See `Store.revoke_key`; a second time changes nothing."""
+        if key_id not in self._keys:
+            raise rules.missing(Key, key_id)
+        key, digest = self._keys[key_id]
+        if key.revoked_at is None:
+            key = replace(key, revoked_at=self._clock())
+            self._keys[key_id] = (key, digest)
+        return key
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return self._secret
+
+    async def now(self) -> int:
+        """See `Store.now`."""
+        return self._clock()
+
+    async def check(self) -> None:
+        """A dictionary always answers."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _judge_places(there: Sequence[Message], change: Change) -> None:
+    taken = {
+        message.number
+        for message in there
+        if change.keep_messages is None or message.number <= change.keep_messages
+    }
+    for message in change.messages:
+        if message.number in taken:
+            raise rules.place_taken(message)
+        taken.add(message.number)
+
+
+def _turn(run: _Run) -> tuple[Numbered, ...]:
+    """The events after the previous turn, decoded."""
+    first = max(run.drive.turn_began_after, run.drive.kept_after) + 1
+    lines = run.lines[first - 1 - run.drive.kept_after :]
+    return tuple(enumerate(map(events.decode, lines), first))

@@ -1,0 +1,168 @@
+"""What every store holds a change to before it writes it, and the sums that all stores do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.errors import (
+    EventExpired,
+    Fenced,
+    IdempotencyConflict,
+    Internal,
+    NotFound,
+    RunActive,
+)
+from antiphon.messages import Message
+from antiphon.ports import About, Change, Driven, Once, Records
+from antiphon.runs import MOVES, Drive, Run, Status, Thread
+
+
+def judge_move(before: tuple[Run, Drive] | None, after: Driven) -> None:
+    """Pass, if the run may become so.
+
+    Raises `Fenced` for a writer that was overtaken: the run has ended or has a higher epoch. Raises
+    `Internal` for a move that is not in the table, or events that would leave a gap.
+    """
+    run, drive = after.run, after.drive
+    last = 0
+    if before is None:
+        if run.status is not Status.QUEUED:
+            raise Internal(f"a new run is queued, but {run.id} would begin as {run.status}")
+    else:
+        was, driven = before
+        last = driven.last_event
+        if was.status.ended or drive.epoch < driven.epoch:
+            raise Fenced(
+                f"run {run.id} is {was.status} in epoch {driven.epoch}; "
+                f"it cannot become {run.status} in epoch {drive.epoch}"
+            )
+        if run.status is not was.status and run.status not in MOVES[was.status]:
+            raise Internal(f"run {run.id} cannot go from {was.status} to {run.status}")
+    if drive.last_event != last + len(after.events):
+        raise Internal(
+            f"run {run.id} had {last} events and gets {len(after.events)}, "
+            f"but would count {drive.last_event}"
+        )
+
+
+def judge_thread(before: Thread | None, change: Change) -> None:
+    """Pass, if the change raises the thread's version when it touches messages, and counts them.
+
+    Cached contexts are trusted by version, so a thread that changed without a new one would be
+    remembered wrongly. The count may run ahead of the messages: places are kept for tool outputs.
+    Raises `Internal`.
+    """
+    touched = bool(change.messages) or change.keep_messages is not None
+    thread = change.thread
+    if thread is None:
+        if touched:
+            raise Internal("a change of messages must hold the thread as it shall be")
+        return
+    if before and touched and thread.version <= before.version:
+        raise Internal(f"thread {thread.id} changed, but its version stayed {before.version}")
+    if before and change.keep_messages is None and thread.messages < before.messages:
+        raise Internal(f"thread {thread.id} would lose count of its messages")
+    for message in change.messages:
+        if message.thread_id != thread.id or not 1 <= message.number <= thread.messages:
+            raise Internal(
+                f"message {message.number} of {message.thread_id} is none of {thread.id}"
+            )
+
+
+def owner_of(about: About, change: Change) -> str:
+    """Whose the new things of a change are."""
+    owner = change.owner if change.owner is not None else about.owner
+    if owner is None:
+        raise Internal("a new thread or run needs an owner")
+    return owner
+
+
+def subject(records: Records, change: Change) -> str | None:
+    """The thread that the kept answer of a change tells about: the answer is forgotten with it."""
+    if change.thread is not None:
+        return change.thread.id
+    if change.driven:
+        return change.driven[0].run.thread_id
+    return records.thread.id if records.thread else None
+
+
+def already_active(run_id: str) -> RunActive:
+    """The error for a second active run in a thread."""
+    return RunActive(f"the thread is busy with run {run_id}", run_id=run_id)
+
+
+def not_held(run_id: str, epoch: int, first: int) -> Fenced:
+    """The error for an append by a worker that was overtaken, or that has lost count."""
+    return Fenced(f"run {run_id} takes no event {first} from a driver of epoch {epoch}")
+
+
+def check_kept(run_id: str, after: int, kept_after: int) -> None:
+    """Raises `EventExpired` where events above `after` are past retention."""
+    if after < kept_after:
+        raise EventExpired(
+            f"the events of run {run_id} up to {kept_after} are past retention",
+            hint="read the thread's messages instead",
+            run_id=run_id,
+        )
+
+
+def kept_answer(once: Once, digest: bytes, answer: bytes | None) -> msgspec.Raw:
+    """The answer given under this key before.
+
+    Raises `IdempotencyConflict` if the body was another one, `NotFound` if what the answer told
+    about has been deleted since.
+    """
+    if digest != once.digest:
+        raise IdempotencyConflict(
+            f"the idempotency key {once.key!r} was used before with another body",
+            hint="use a new key for a new request",
+        )
+    if answer is None:
+        raise NotFound(f"what the idempotency key {once.key!r} made was deleted")
+    return msgspec.Raw(answer)
+
+
+def missing(kind: type[Any], id: str) -> NotFound:
+    """The error for a thing that is not there, or is another owner's."""
+    return NotFound(f"there is no {kind.__name__.lower()} {id!r}")
+
+
+def place_taken(message: Message) -> Internal:
+    """The error for a second message under one number."""
+    return Internal(f"thread {message.thread_id} has a message {message.number} already")
+
+
+def retitled(kept: Thread, given: Thread) -> Thread:
+    """A thread put by a caller: what changes keep count of stays as it is."""
+    return replace(kept, title=given.title, metadata=given.metadata, updated_at=given.updated_at)
+
+
+LANDMARKS = ("user", "system")
+"""The roles that a `Context` has landmarks of."""
+
+
+def tokens(chat: bytes) -> int:
+    """About how many tokens a message is: four bytes each, and one for its frame.
+
+    A cheap rule that needs no vocabulary; it overrates text that is not Latin: the safe side.
+    """
+    return len(chat) // 4 + 1
+
+
+def searchable(text: str) -> str:
+    """Text as the search compares it: without case."""
+    return text.casefold()
+
+
+def words(query: str) -> Sequence[str]:
+    """What a text must hold to be found; a dozen are enough to tell."""
+    return searchable(query).split()[:12]
+
+
+def holds(text: str, query: str) -> bool:
+    """Whether a searchable text holds all the words of a query."""
+    return all(word in text for word in words(query))

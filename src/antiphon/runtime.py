@@ -102,6 +102,16 @@ async def opened(settings: Settings) -> AsyncIterator[Runtime]:
             await runtime.drain(0 if runtime.draining else CLOSE_GRACE)
 
 
+@asynccontextmanager
+async def stored(settings: Settings) -> AsyncIterator[Store]:
+    """The store alone, which drives no run: for keys, upkeep, and questions about what is kept."""
+    store = await _store(settings, lambda _: None)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 def mint(prefix: Prefix) -> str:
     """A new id: the clock and the dice are here, and nowhere further in."""
     return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))
@@ -131,4 +141,5 @@ def _path(rest: str) -> Path:
     """The file in `sqlite:///relative` or `sqlite:////absolute`, as SQLAlchemy writes them."""
     path = Path(rest.removeprefix("///")).expanduser()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # conversations are nobody else's; SQLite's other files follow this one
     return path

@@ -1,0 +1,96 @@
+"""A JSON object that comes in pieces: whether it is whole, what it lacks, and what it says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+MAX_LENGTH = 4_000_000
+MAX_DEPTH = 128
+
+_OUTSIDE = re.compile(r'["{}\[\]]')
+_INSIDE = re.compile(r'["\\]')
+_CLOSER = {"{": "}", "[": "]"}
+_SHOW_THEIR_END = frozenset('"}]el')
+"""Last characters of a string, an object, an array, `true`, `false` and `null`."""
+
+
+class Shape:
+    """The brackets and quotes of a JSON text, followed piece by piece in linear time."""
+
+    __slots__ = ("_bent", "_escaped", "_open", "_quoted", "too_deep", "whole")
+
+    def __init__(self, text: str = "") -> None:
+        self.whole = False
+        self.too_deep = False
+        self._open: list[str] = []
+        self._quoted = False
+        self._escaped = False
+        self._bent = False
+        self.feed(text)
+
+    def feed(self, text: str) -> None:
+        """Follow the next piece. `whole` is true from the last bracket of the first value on."""
+        at = 0
+        while at < len(text) and not self.too_deep:
+            if self._escaped:
+                self._escaped = False
+                at += 1
+                continue
+            mark = (_INSIDE if self._quoted else _OUTSIDE).search(text, at)
+            if mark is None:
+                return
+            at = mark.end()
+            self._take(mark[0])
+
+    @property
+    def closers(self) -> str:
+        """The brackets that are still open, closed; empty within a string, where nobody can say."""
+        guesswork = self._quoted or self._bent or self.too_deep or self.whole
+        return "" if guesswork else "".join(reversed(self._open))
+
+    def _take(self, mark: str) -> None:
+        match mark:
+            case "\\":
+                self._escaped = True
+            case '"':
+                self._quoted = not self._quoted
+            case "{" | "[":
+                self._open.append(_CLOSER[mark])
+                self.too_deep = len(self._open) > MAX_DEPTH
+            case _:
+                self._bent |= not self._open or self._open.pop() != mark
+                self.whole |= not self._open
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The object in this text. Raises `ValueError`, which says what is wrong with it.
+
+    Size and depth are checked first: the decoder recurses. It refuses `NaN`, `Infinity`, numbers
+    that no float or 4,300 digits can hold, and escapes of half a character; of duplicate keys the
+    last wins.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"longer than {MAX_LENGTH} characters")
+    if Shape(text).too_deep:
+        raise ValueError(f"more than {MAX_DEPTH} levels deep")
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def missing_closers(text: str) -> str:
+    """The brackets that the end of this text lacks; empty where it might lack more than those.
+
+    A text that ends in a number, a bare word or within a string may have lost a part of that too,
+    and one that ends after an opening bracket, a comma or a colon has lost a value.
+    """
+    if text.rstrip()[-1:] not in _SHOW_THEIR_END:
+        return ""
+    return Shape(text).closers
+
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -1,0 +1,443 @@
+"""One reply: chunks in, events out, tool calls accumulated.
+
+What a provider's stream means is decided here and nowhere else: which call a piece belongs to, what
+ends a reply, and whether its calls may be handed out. Calls stand or fall together, and one that
+cannot be read without guessing is reported as broken, never dropped, merged or invented.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
+from typing import Any, Literal, cast
+
+import msgspec
+
+from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.engine import json_object
+from antiphon.errors import Cut, Internal, ProviderError, ProviderProtocol
+from antiphon.events import (
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    UsageAdded,
+)
+from antiphon.messages import ToolCall
+from antiphon.runs import Fault, Reason, Usage
+
+Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_call"]
+
+_CUT_SHORT: dict[str, Reason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "content_filter": "content_filter",
+}
+_ASKS_FOR_TOOLS = frozenset({"tool_calls", "function_call"})
+
+_LONGEST_ID = 128
+"""What the API takes as an id; a provider's longer one gets one of ours beside it."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole reply. What was said is always kept, whatever the outcome.
+
+    `calls` are there only when the outcome is `calls`. `reason` belongs to `incomplete`, `fault` to
+    `failed` and `invalid_tool_call`, where its message tells model and person what was wrong and
+    `broken` holds a redacted sample. `finish_reason` is the provider's own word. `events` are those
+    that the end of the reply added.
+    """
+
+    outcome: Outcome
+    text: str = ""
+    reasoning: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage | None = None
+    reason: Reason | None = None
+    fault: Fault | None = None
+    finish_reason: str | None = None
+    broken: str | None = None
+    events: tuple[Event, ...] = ()
+
+
+class Turn:
+    """Accumulates one reply. `feed` what arrives, then `close`; neither ever raises.
+
+    `offered` are the names of the tools that the model was given, `taken` the tool call ids that
+    the run has used before; `mint` makes a new one.
+    """
+
+    def __init__(
+        self, offered: Collection[str], mint: Callable[[], str], taken: Collection[str] = ()
+    ) -> None:
+        self._offered = frozenset(offered)
+        self._calls = _Calls(mint, taken)
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._usage: Usage | None = None
+        self._marked = False
+        self._word: str | None = None
+
+    def feed(self, chunks: Sequence[Chunk]) -> list[Event]:
+        """What these chunks, which arrived together, add to the run's events."""
+        events: list[Event] = []
+        for kind, group in groupby(chunks, type):
+            if kind is TextPiece:
+                pieces = cast("Iterable[TextPiece]", group)
+                if text := _clean("".join([piece.text for piece in pieces])):
+                    self._text.append(text)
+                    events.append(TextDelta(text=text))
+            elif kind is ReasoningPiece:
+                thoughts = cast("Iterable[ReasoningPiece]", group)
+                if text := _clean("".join([piece.text for piece in thoughts])):
+                    self._reasoning.append(text)
+                    events.append(ReasoningDelta(text=text))
+            else:
+                for chunk in group:
+                    self._take(chunk, events)
+        return events
+
+    def close(self, fault: Exception | None = None) -> Reply:
+        """The reply as it stands when its stream has ended, by `fault` where that ended it."""
+        if self._marked and isinstance(fault, Cut):
+            fault = None  # the reply had ended before its connection did
+        reply = self._cut_off(fault) if fault or not self._marked else self._ended()
+        usage = (UsageAdded(usage=self._usage),) if self._usage else ()
+        return msgspec.structs.replace(
+            reply,
+            text="".join(self._text),
+            reasoning="".join(self._reasoning) or None,
+            usage=self._usage,
+            finish_reason=self._word,
+            events=reply.events + usage,
+        )
+
+    def _take(self, chunk: Chunk, events: list[Event]) -> None:
+        match chunk:
+            case CallPiece():
+                self._calls.take(chunk, events)
+            case UsageReport(usage):
+                self._usage = usage
+            case Finish(reason):
+                self._marked = True
+                # Later words do not count, but for one that says that something is missing.
+                if reason and (not self._word or reason in _CUT_SHORT):
+                    self._word = _clean(reason)
+            case _:
+                pass
+
+    @property
+    def _said_nothing(self) -> bool:
+        return not (self._text or self._reasoning or self._calls.all or self._word)
+
+    def _cut_off(self, fault: Exception | None) -> Reply:
+        match fault:
+            case Cut():
+                return Reply(outcome="incomplete", reason=cast("Reason", fault.code))
+            case ProviderError():
+                return _failed(fault.code, fault.message)
+            case None if self._said_nothing:
+                return _failed(ProviderProtocol.code, "The model's server ended without a reply.")
+            case None:
+                return Reply(outcome="incomplete", reason="disconnected")
+            case _:
+                return _failed(Internal.code, "Something went wrong here, not at the model's side.")
+
+    def _ended(self) -> Reply:
+        word = self._word or ""
+        if reason := _CUT_SHORT.get(word):
+            return Reply(outcome="incomplete", reason=reason)
+        if word == "error":
+            return _failed(ProviderError.code, "The model's server gave the reply up as an error.")
+        if self._said_nothing:
+            return _failed(ProviderProtocol.code, "The model's server ended without a reply.")
+        if self._calls.all:
+            return self._handed_out()
+        if word in _ASKS_FOR_TOOLS and not self._text:
+            return _failed(ProviderProtocol.code, "The reply asked for tools but named no call.")
+        return Reply(outcome="completed")
+
+    def _handed_out(self) -> Reply:
+        verdicts = [call.judge(self._offered) for call in self._calls.all]
+        broken = [verdict for verdict in verdicts if isinstance(verdict, _Broken)]
+        if broken:
+            said = " ".join(verdict.message for verdict in broken)
+            fault = Fault("invalid_tool_call", said)
+            return Reply(outcome="invalid_tool_call", fault=fault, broken=broken[0].sample)
+        whole = [verdict for verdict in verdicts if isinstance(verdict, _Whole)]
+        return Reply(
+            outcome="calls",
+            calls=tuple(verdict.call for verdict in whole),
+            events=tuple(event for verdict in whole for event in verdict.events),
+        )
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    """A call that may be handed out, and the events that complete it."""
+
+    call: ToolCall
+    events: tuple[Event, ...]
+
+
+class _Broken(msgspec.Struct, frozen=True):
+    """A call that may not, why, and what it looked like."""
+
+    message: str
+    sample: str
+
+
+class _Call:
+    """One tool call while it arrives. `id` is set as soon as the call has a name."""
+
+    __slots__ = (
+        "_first",
+        "_pieces",
+        "_shown",
+        "_size",
+        "extra",
+        "id",
+        "index",
+        "name",
+        "named_again",
+        "said_id",
+        "shape",
+        "torn",
+    )
+
+    def __init__(self, index: int | None, name: str | None = None) -> None:
+        self.index = index
+        self.said_id: str | None = None
+        self.id: str | None = None
+        self.name = name
+        self.extra: dict[str, Any] = {}
+        self.shape = json_object.Shape()
+        self.torn = False
+        self.named_again = False
+        self._pieces: list[str] = []
+        self._size = 0
+        self._first = ""
+        self._shown = 0
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing but space has come as arguments."""
+        return not self._first
+
+    @property
+    def finished(self) -> bool:
+        """Whether what has come as arguments needs nothing more."""
+        return self.shape.whole or (self._first == "n" and self._text.strip() == "null")
+
+    @property
+    def _text(self) -> str:
+        return "".join(self._pieces)
+
+    def take(self, piece: CallPiece) -> None:
+        """Add what the piece brings; what is said once stays as it was said first."""
+        if piece.id and not self.said_id:
+            self.said_id = piece.id
+        if piece.name and not self.name:
+            self.name = _clean(piece.name)
+        if self.index is None:
+            self.index = piece.index
+        if piece.extra:
+            self.extra.update(piece.extra)
+        if piece.arguments and not self._repeats(piece):
+            self._append(piece.arguments)
+
+    def unshown(self) -> str:
+        """Arguments that nobody was told yet; none until they are sure to be an object's."""
+        if self._first != "{":
+            return ""
+        shown, self._shown = self._shown, len(self._pieces)
+        return "".join(self._pieces[shown:])
+
+    def judge(self, offered: Collection[str]) -> _Whole | _Broken:
+        """Whether the call may be handed out now that nothing more will come."""
+        if not self.name or not self.id:
+            return self._broken("A tool call came without the name of a tool.")
+        if self.name not in offered:
+            return self._broken(f"There is no tool named {_shortened(self.name)!r}.")
+        text = self._text
+        if text.strip() in ("", "null"):
+            return self._whole(self.id, self.name, "{}", added="{}")
+        closers = json_object.missing_closers(text)
+        try:
+            json_object.parse(text + closers)
+        except ValueError as error:
+            return self._broken(f"The arguments of {self.name!r} are not a JSON object: {error}.")
+        if self.torn:
+            return self._broken(f"The arguments of {self.name!r} were damaged on their way.")
+        return self._whole(self.id, self.name, text + closers, added=closers)
+
+    def _repeats(self, piece: CallPiece) -> bool:
+        # Some servers say the whole call once more at its end; only its id makes that sure.
+        return (
+            bool(piece.id)
+            and self.shape.whole
+            and len(piece.arguments) == self._size
+            and piece.arguments == self._text
+        )
+
+    def _append(self, arguments: str) -> None:
+        text = _clean(arguments)
+        self.torn |= text != arguments
+        self._pieces.append(text)
+        self._size += len(text)
+        self._first = self._first or text.lstrip()[:1]
+        self.shape.feed(text)
+
+    def _whole(self, id: str, name: str, arguments: str, added: str) -> _Whole:
+        repaired = bool(added) and arguments != added
+        call = ToolCall(
+            id=id,
+            name=name,
+            arguments=arguments,
+            provider_id=None if self.said_id in (None, id) else _clean(self.said_id or ""),
+            extra=self.extra or None,
+            repaired=repaired,
+        )
+        ready = ToolCallReady(tool_call_id=id, name=name, arguments=arguments, repaired=repaired)
+        if not added:
+            return _Whole(call, (ready,))
+        return _Whole(call, (ToolCallDelta(tool_call_id=id, arguments=added), ready))
+
+    def _broken(self, message: str) -> _Broken:
+        arguments = _redacted(self._text)
+        return _Broken(
+            message, f"{_shortened(_redacted(self.name or ''))}({_shortened(arguments)})"
+        )
+
+
+class _Calls:
+    """The calls of a reply, and which of them a piece belongs to."""
+
+    def __init__(self, mint: Callable[[], str], taken: Collection[str]) -> None:
+        self.all: list[_Call] = []
+        self._mint = mint
+        self._taken = set(taken)
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        self._by_position: dict[int, _Call] = {}
+
+    def take(self, piece: CallPiece, events: list[Event]) -> None:
+        """Add a piece to its call, and what can now be told to the events."""
+        if not (piece.id or piece.name or piece.arguments or piece.extra):
+            return
+        call = self._with_id(piece) if piece.id else self._without_id(piece)
+        call.take(piece)
+        self._register(call, piece)
+        if call.id is None and call.name:
+            call.id = self._id_for(call)
+            events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
+        if call.id and (arguments := call.unshown()):
+            events.append(ToolCallDelta(tool_call_id=call.id, arguments=arguments))
+
+    def _with_id(self, piece: CallPiece) -> _Call:
+        placed = self._placed(piece)
+        if placed and placed.said_id == piece.id:
+            known = placed
+        elif piece.id in self._by_id:
+            known = self._by_id[piece.id]
+        elif placed and _id_comes_late(placed, piece):
+            return placed
+        else:
+            return self._open(piece)
+        return self._open(piece) if _is_another(known, piece) else known
+
+    def _without_id(self, piece: CallPiece) -> _Call:
+        call = self._placed(piece)
+        if call is None:
+            return self._open(piece)
+        if piece.name and call.name:
+            return self._named_again(call, piece)
+        if call.named_again and piece.arguments.strip():
+            return self._open(piece, call.name)
+        return call
+
+    def _named_again(self, call: _Call, piece: CallPiece) -> _Call:
+        """A name where there is one: a mere repetition, or the beginning of another call."""
+        same = piece.name == call.name
+        if call.finished and same and not piece.arguments.strip():
+            call.named_again = True  # the arguments will tell, if any come
+            return call
+        if call.finished or (call.blank and not same):
+            return self._open(piece)
+        call.torn |= not same
+        return call
+
+    def _placed(self, piece: CallPiece) -> _Call | None:
+        """The call that the piece's place points to, its id left aside."""
+        if piece.index is not None:
+            return self._by_index.get(piece.index)
+        if piece.position is not None:
+            return self._by_position.get(piece.position)
+        return self.all[-1] if self.all else None
+
+    def _open(self, piece: CallPiece, name: str | None = None) -> _Call:
+        call = _Call(piece.index, name)
+        self.all.append(call)
+        return call
+
+    def _register(self, call: _Call, piece: CallPiece) -> None:
+        if piece.id:
+            self._by_id[piece.id] = call
+        if piece.index is not None:
+            self._by_index[piece.index] = call
+        if piece.position is not None:
+            self._by_position[piece.position] = call
+
+    def _id_for(self, call: _Call) -> str:
+        said = call.said_id or ""
+        usable = 0 < len(said) <= _LONGEST_ID and said.isascii() and said.isprintable()
+        chosen = said if usable and said not in self._taken else self._mint()
+        self._taken.add(chosen)
+        return chosen
+
+
+def _id_comes_late(placed: _Call, piece: CallPiece) -> bool:
+    """Whether a new id is that of the call which was begun at its place without one."""
+    if placed.said_id:
+        return False
+    return not (piece.name and placed.name) or (placed.blank and piece.name == placed.name)
+
+
+def _is_another(known: _Call, piece: CallPiece) -> bool:
+    """Whether a piece under a known id begins another call, which the provider gave the same id."""
+    if not piece.name or not known.name:
+        return False
+    other_name = piece.name != known.name
+    elsewhere = None not in (piece.index, known.index) and piece.index != known.index
+    if elsewhere:
+        return other_name or known.finished
+    return other_name and known.finished and bool(piece.arguments)
+
+
+def _failed(code: str, message: str) -> Reply:
+    return Reply(outcome="failed", fault=Fault(code, _clean(message)))
+
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_SECRET_LIKE = re.compile(r"[\w+/=-]{20,}")
+_SAMPLE = 200
+
+
+def _clean(text: str) -> str:
+    """The text without what no store and no wire can carry: NUL and halves of characters."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return _NO_TEXT.sub("\ufffd", text)
+
+
+def _redacted(text: str) -> str:
+    return _SECRET_LIKE.sub("[redacted]", text)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _SAMPLE:
+        return text
+    return f"{text[: _SAMPLE // 2]} ... {text[-_SAMPLE // 2 :]}"

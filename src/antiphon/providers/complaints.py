@@ -1,0 +1,58 @@
+"""What a server says went wrong: found in any of the shapes in use, fit to be shown and kept."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import msgspec
+
+MAX_LETTERS = 2_000
+SAMPLE_LETTERS = 300
+
+
+def complaint(value: Any) -> str | None:
+    """The words for a person in an error that came as text, object or list; None without any."""
+    match value:
+        case str():
+            return value.strip() or None
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            found = (complaint(fields.get(name)) for name in _NAMES)
+            return next((words for words in found if words), None)
+        case [first, *_]:
+            return complaint(first)
+        case _:
+            return None
+
+
+def complaint_in(body: bytes) -> str | None:
+    """The same for a body: JSON, or plain text. A page of HTML is no words."""
+    try:
+        return complaint(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = body.decode("utf-8", "replace").strip()
+        return None if text.startswith("<") else text or None
+
+
+class Redactor:
+    """Takes secrets out of foreign text, and what a log or a database would choke on."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        known = sorted((re.escape(secret) for secret in secrets if secret), reverse=True)
+        self._secret = re.compile("|".join([*known, *_SHAPES]))
+
+    def __call__(self, text: str) -> str:
+        """The text, at most `MAX_LETTERS` of it."""
+        # Redacted before it is cut, lest half a key stay at the edge.
+        text = _UNFIT.sub("\ufffd", self._secret.sub("[redacted]", text))
+        return text if len(text) <= MAX_LETTERS else text[:MAX_LETTERS] + " ..."
+
+    def sample(self, body: bytes) -> str:
+        """The beginning of a body that could not be read, as a quotation."""
+        return repr(self(body.decode("utf-8", "replace"))[:SAMPLE_LETTERS])
+
+
+_NAMES = ("message", "error", "detail", "msg", "errors", "reason")
+_SHAPES = (r"\bsk-[\w*-]{6,}", r"(?<=Bearer )[\w.~+/*-]{6,}=*")
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")

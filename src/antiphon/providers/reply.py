@@ -1,0 +1,508 @@
+"""One chat-completions reply: the bytes of a server in, chunks out.
+
+Tolerant of what servers are known to get wrong, strict about what ends a reply. Which call a piece
+belongs to, and whether a call is whole, is not decided here but in `engine/turn`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, NoReturn, TypeGuard
+
+import msgspec
+
+from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
+from antiphon.providers.complaints import Redactor, complaint
+from antiphon.runs import Usage
+from antiphon.sse import MAX_EVENT_BYTES, Decoder, Frame
+
+MAX_REPLY_BYTES = 256_000_000  # of the wire, inflated; 64,000 tokens are some 20 MB there
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a server differs from the others.
+
+    In what it says: `cumulative` text repeats what came before; `think_tags` wrap reasoning at the
+    beginning of the text; `comments_are_life` while it works. In what it takes: whether it knows
+    `stream_options`, and its names for the limit of output tokens and for the seed.
+    """
+
+    cumulative: bool = False
+    think_tags: bool = False
+    comments_are_life: bool = False
+    stream_options: bool = True
+    max_tokens: str = "max_tokens"
+    seed: str = "seed"
+
+
+Piece = TextPiece | ReasoningPiece
+_PLAIN = Quirks()
+_REDACT = Redactor()
+
+
+class Reply:
+    """Reads one reply. `finished` once a terminal marker came, `done` once no more will be read.
+
+    Raises `ProviderError` where the server says that it failed, `ProviderProtocol` where what it
+    says is no reply.
+    """
+
+    def __init__(
+        self,
+        quirks: Quirks = _PLAIN,
+        redact: Redactor = _REDACT,
+        max_bytes: int = MAX_REPLY_BYTES,
+    ) -> None:
+        self.finished = False
+        self.done = False
+        self._quirks = quirks
+        self._redact = redact
+        self._bytes_left = max_bytes
+        self._decoder = Decoder(invalid="surrogateescape")
+        self._take: Callable[[bytes], list[Chunk] | None] = self._sniff
+        self._body = bytearray()
+        self._begun = False
+        self._spoke = False
+        self._reason: str | None = None
+        self._damaged = False
+        self._halves: dict[Hashable, str] = {}
+        self._said: dict[type[Piece], str] = {}
+        self._thought = _Thought() if quirks.think_tags else None
+
+    def feed(self, data: bytes) -> list[Chunk] | None:
+        """The chunks that these bytes complete; None where they show no sign of life."""
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise ProviderProtocol("The reply is longer than any that is taken.")
+        try:
+            return self._take(data)
+        except RecursionError as error:
+            raise ProviderProtocol("An event of the reply is nested too deeply.") from error
+
+    def close(self) -> list[Chunk]:
+        """What is left at the end of the stream; without a terminal marker the reply was cut."""
+        if self.done:
+            return []
+        if self._take == self._hoard:
+            return self._whole(bytes(self._body))
+        rest = self._decoder.close()
+        # Half an event is no protocol error: its stream was cut, and the reply with it.
+        chunks = self._frames([frame for frame in rest if _is_whole(frame)])
+        if not self._begun and not rest:
+            self._refuse("The answer is not a reply of a model", bytes(self._body))
+        return chunks if self.done else [*chunks, *self._last_words()]
+
+    def _sniff(self, data: bytes) -> list[Chunk] | None:
+        """Look at what comes, whatever type was announced: servers mislabel both ways."""
+        self._body += data
+        data = bytes(self._body)
+        start = data.lstrip(_BLANK)[:1]
+        if not start:
+            return None
+        if start in b"{[":
+            self._take = self._hoard
+            self._check_size()
+            return None
+        if start == b"<":
+            self._refuse("The answer is a page, not a reply of a model", data)
+        del self._body[_SAMPLE_BYTES:]
+        self._take = self._stream
+        return self._stream(data)
+
+    def _hoard(self, data: bytes) -> None:
+        self._body += data
+        self._check_size()
+
+    def _check_size(self) -> None:
+        if len(self._body) > MAX_EVENT_BYTES:
+            self._refuse("The answer is longer than any that is taken", bytes(self._body))
+
+    def _stream(self, data: bytes) -> list[Chunk] | None:
+        comments = self._decoder.comments
+        try:
+            frames = self._decoder.feed(data)
+        except TooLarge as error:
+            raise ProviderProtocol(error.message, **error.details) from error
+        if frames:
+            return self._frames(frames)
+        alive = self._quirks.comments_are_life and self._decoder.comments > comments
+        return [] if alive else None
+
+    def _frames(self, frames: list[Frame]) -> list[Chunk]:
+        out: list[Chunk] = []
+        for frame in frames:
+            try:
+                payload = _decode(frame.data) if frame.event != "error" else self._odd(frame)
+            except _UNREADABLE:
+                payload = self._odd(frame)
+            if payload is not None:
+                self._read(payload, out)
+            elif self.done:
+                self._end(None, out)
+                break
+        return out
+
+    def _odd(self, frame: Frame) -> _Payload | None:
+        """A frame that the typed decoder refuses: repaired, or the end, or a complaint."""
+        data = frame.data.strip()
+        if not data:
+            return None
+        if data == "[DONE]":
+            if not self._begun:
+                self._refuse("The answer ended before it began", data.encode())
+            self.done = True
+            return None
+        text = _repaired(data)
+        try:
+            value = _loads(text)
+        except ValueError as error:
+            if frame.event == "error" or data[0] not in '{["<':
+                raise ProviderError(self._redact(text)) from error
+            self._refuse("An event of the reply is not JSON", text.encode(), error)
+        if frame.event == "error" or isinstance(value, str):
+            self._complain(value)
+        self._damaged = text != data
+        return self._typed(value, text)
+
+    def _whole(self, body: bytes) -> list[Chunk]:
+        """A body that is one JSON value: a reply without a stream, or a complaint."""
+        data = body.lstrip(_BLANK).decode("utf-8", "surrogateescape")
+        text = _repaired(data)
+        try:
+            value = _loads(text)
+        except (ValueError, RecursionError) as error:
+            self._refuse("The answer is not a reply of a model", body, error)
+        if not isinstance(value, dict) or "choices" not in value:
+            if complaint(value):
+                self._complain(value)
+            self._refuse("The answer is not a reply of a model", body)
+        out: list[Chunk] = []
+        self._damaged = text != data
+        self._read(self._typed(value, text), out, whole=True)
+        self._end(None, out)
+        self.done = True
+        return out
+
+    def _typed(self, value: Any, text: str) -> _Payload:
+        try:
+            return msgspec.convert(value, _Payload)
+        except msgspec.ValidationError as error:
+            self._refuse("An event of the reply has an unknown shape", text.encode(), error)
+
+    def _read(self, payload: _Payload, out: list[Chunk], *, whole: bool = False) -> None:
+        if payload.error:
+            self._complain(payload.error)
+        if payload.choices is None:
+            # A complaint in a shape of its own, or nothing to us.
+            if "error" in (payload.object, payload.type):
+                self._complain(payload.message or payload.detail)
+        else:
+            self._begun = True
+            for choice in payload.choices:
+                self._choose(choice, out, whole)
+        usage = payload.usage or (_fields(payload.x_groq).get("usage") if payload.x_groq else None)
+        if usage:
+            self._begun = True
+            out.append(UsageReport(_usage(_fields(usage))))
+        self._damaged = False
+
+    def _choose(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
+        reason = choice.finish_reason
+        if choice.error or reason == "error":
+            self._complain(choice.error)
+        if choice.delta is not None:
+            self._say(choice.delta, out)
+        # The whole message at the end repeats the deltas; it counts where there were none.
+        if choice.message is not None and not self._spoke and (reason or whole):
+            self._say(choice.message, out)
+        if reason and isinstance(reason, str):
+            self._end(reason, out)
+
+    def _say(self, delta: _Delta, out: list[Chunk]) -> None:
+        # Some servers say the same thought under two names at once: the first that is there counts.
+        thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+        if thought:
+            self._piece(ReasoningPiece, self._news(ReasoningPiece, _words(thought)), out)
+        content = delta.content
+        if isinstance(content, str):
+            if content:
+                self._text(self._news(TextPiece, content), out)
+        elif content:
+            self._parts(content, out)
+        if delta.tool_calls:
+            pieces = _objects(delta.tool_calls)
+            for position, piece in enumerate(pieces):
+                self._call(piece, position if len(pieces) > 1 else None, out)
+        elif delta.function_call:
+            self._call({"function": delta.function_call}, None, out)
+
+    def _news(self, kind: type[Piece], text: str) -> str:
+        """What the text adds to what was said, where the server repeats that each time."""
+        if not self._quirks.cumulative:
+            return text
+        before, self._said[kind] = self._said.get(kind, ""), text
+        return text.removeprefix(before)
+
+    def _text(self, text: str, out: list[Chunk]) -> None:
+        if self._thought is None:
+            self._piece(TextPiece, text, out)
+        else:
+            for kind, piece in self._thought.feed(text):
+                self._piece(kind, piece, out)
+
+    def _parts(self, parts: Any, out: list[Chunk]) -> None:
+        """Content as a list, as Mistral sends it: thinking and text in their order."""
+        for part in _objects(parts):
+            kind = ReasoningPiece if part.get("type") == "thinking" else TextPiece
+            self._piece(kind, _words(part), out)
+
+    def _piece(self, kind: type[Piece], text: str, out: list[Chunk]) -> None:
+        if self._halves or not text.isascii() or "\0" in text:
+            text = self._joined(kind, text)
+        if text:
+            self._spoke = True
+            out.append(kind(text))
+
+    def _call(self, piece: Mapping[str, Any], position: int | None, out: list[Chunk]) -> None:
+        function = _fields(piece.get("function"))
+        index = piece.get("index")
+        index = index if isinstance(index, int) and not isinstance(index, bool) else None
+        arguments, whole = _arguments(function.get("arguments"))
+        if self._damaged:
+            # U+FFFD may stand for bytes that were lost, and no call may be made with those: a raw
+            # SUBSTITUTE is what JSON cannot hold, so the call counts as broken.
+            arguments = arguments.replace("\ufffd", "\x1a")
+        extra = piece.get("extra_content")
+        call = CallPiece(
+            index=index,
+            position=position,
+            id=_name(piece.get("id")),
+            name=_name(function.get("name")),
+            arguments=self._joined((index, position), arguments),
+            whole=whole,
+            extra={"extra_content": _cleaned(extra)} if extra else None,
+        )
+        if call.id or call.name or call.arguments or call.extra:
+            self._spoke = True
+            out.append(call)
+
+    def _joined(self, channel: Hashable, text: str) -> str:
+        """Fit to be kept; half a surrogate pair at the end waits for its other half."""
+        text = self._halves.pop(channel, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._halves[channel] = text[-1]
+            text = text[:-1]
+        return _clean(text)
+
+    def _end(self, reason: str | None, out: list[Chunk]) -> None:
+        out += self._last_words()
+        if not self.finished or reason not in (None, self._reason):
+            self.finished = True
+            self._reason = reason
+            out.append(Finish(reason and _clean(reason)))
+
+    def _last_words(self) -> list[Chunk]:
+        """What was held back for a rest that did not come."""
+        out: list[Chunk] = []
+        if self._thought is not None:
+            for kind, text in self._thought.close():
+                self._piece(kind, text, out)
+        for channel in self._halves:
+            match channel:
+                case (int() | None as index, int() | None as position):
+                    out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
+                case _:
+                    kind = TextPiece if channel is TextPiece else ReasoningPiece
+                    out.append(kind("\ufffd"))
+        self._halves.clear()
+        return out
+
+    def _complain(self, error: Any) -> NoReturn:
+        words = complaint(error) or "The provider reported an error without saying which."
+        raise ProviderError(self._redact(words))
+
+    def _refuse(self, what: str, sample: bytes, cause: Exception | None = None) -> NoReturn:
+        raise ProviderProtocol(f"{what}: {self._redact.sample(sample)}.") from cause
+
+
+class _Thought:
+    """Tells reasoning between think tags from text. Only tags that begin the reply count."""
+
+    def __init__(self) -> None:
+        self._kind: type[Piece] | None = None
+        self._held = ""
+
+    def feed(self, text: str) -> Iterator[tuple[type[Piece], str]]:
+        text, self._held = self._held + text, ""
+        if self._kind is None:
+            begin = text.lstrip()
+            if len(begin) < len(_OPEN) and _OPEN.startswith(begin):
+                self._held = text
+                return
+            self._kind = ReasoningPiece if begin.startswith(_OPEN) else TextPiece
+            text = begin.removeprefix(_OPEN) if self._kind is ReasoningPiece else text
+        if self._kind is ReasoningPiece:
+            thought, closed, text = text.partition(_CLOSE)
+            if not closed:
+                self._held = _overlap(thought, _CLOSE)
+                thought = thought[: len(thought) - len(self._held)]
+            else:
+                self._kind = TextPiece
+            yield ReasoningPiece, thought
+        yield TextPiece, text
+
+    def close(self) -> Iterator[tuple[type[Piece], str]]:
+        text, self._held = self._held, ""
+        yield self._kind or TextPiece, text
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: Any = None
+    error: Any = None
+
+
+class _Payload(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    x_groq: Any = None
+    object: Any = None
+    type: Any = None
+    message: Any = None
+    detail: Any = None
+
+
+_decode = msgspec.json.Decoder(_Payload).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError)
+
+
+def _loads(text: str) -> Any:
+    """JSON for what msgspec refuses, such as lone surrogates; still no NaN, no endless integers."""
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_whole(frame: Frame) -> bool:
+    if frame.event == "error" or frame.data.strip() == "[DONE]":
+        return True
+    try:
+        _loads(_repaired(frame.data))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _repaired(data: str) -> str:
+    """With U+FFFD for bytes that were no UTF-8."""
+    return data.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _clean(text: str) -> str:
+    """With U+FFFD for NUL and lone surrogates, which PostgreSQL refuses; pairs are joined."""
+    if not _OFFENDERS.search(text):
+        return text
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return joined.replace("\0", "\ufffd")
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _clean(value)
+    if _is_list(value):
+        return [_cleaned(item) for item in value]
+    if _is_object(value):
+        return {_clean(name): _cleaned(held) for name, held in value.items()}
+    return value
+
+
+def _name(value: Any) -> str | None:
+    """An id or a name; an empty one is none."""
+    return _clean(value) if isinstance(value, str) and value else None
+
+
+def _arguments(value: Any) -> tuple[str, bool]:
+    """Arguments as text, and whether they came as an object."""
+    match value:
+        case None:
+            return "", False
+        case str():
+            return value, False
+        case _:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":")), isinstance(
+                value, dict
+            )
+
+
+def _words(value: Any) -> str:
+    """The text in a part, or in a list of parts."""
+    if isinstance(value, str):
+        return value
+    if _is_list(value):
+        return "".join(_words(part) for part in value)
+    fields = _fields(value)
+    return next((_words(fields[name]) for name in _WORDS_IN if fields.get(name)), "")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value if _is_object(value) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    items = value if _is_list(value) else [value]
+    return [item for item in items if _is_object(item)]
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _usage(fields: Mapping[str, Any]) -> Usage:
+    prompt = _fields(fields.get("prompt_tokens_details"))
+    completion = _fields(fields.get("completion_tokens_details"))
+    cost = fields.get("cost")
+    return Usage(
+        input_tokens=_count(fields.get("prompt_tokens")),
+        output_tokens=_count(fields.get("completion_tokens")),
+        cached_tokens=_count(prompt.get("cached_tokens") or fields.get("prompt_cache_hit_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+        cost=float(cost) if isinstance(cost, (int, float)) and 0 <= cost < _MAX_COUNT else None,
+    )
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < _MAX_COUNT else 0
+
+
+def _overlap(text: str, tag: str) -> str:
+    """The longest end of the text that the tag may begin with."""
+    ends = (text[-length:] for length in range(min(len(tag) - 1, len(text)), 0, -1))
+    return next((end for end in ends if tag.startswith(end)), "")
+
+
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+_SAMPLE_BYTES = 1_000
+_OFFENDERS = re.compile("[\0\ud800-\udfff]")
+_OPEN, _CLOSE = "<think>", "</think>"
+_WORDS_IN = ("text", "thinking", "summary", "content")
+_MAX_COUNT = 2**53

@@ -1,0 +1,133 @@
+"""Events folded back into what was said: the inverse of `turn`.
+
+Whoever follows a run, or finds the log of a worker that is gone, reads it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from antiphon.events import (
+    Event,
+    MessageCompleted,
+    Numbered,
+    ReasoningDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    TurnEnded,
+    TurnRestarted,
+)
+from antiphon.messages import Message, ToolCall
+from antiphon.runs import Status
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a reply has said so far; the arguments of `partial_calls` may be cut anywhere."""
+
+    text: str
+    reasoning: str | None
+    calls: tuple[ToolCall, ...]
+    partial_calls: tuple[ToolCall, ...]
+
+
+def fold(events: Iterable[Numbered]) -> Said:
+    """What the last turn in these events has said, less what a restart made void."""
+    transcript = Transcript()
+    for number, event in events:
+        transcript.add(number, event)
+    return transcript.said
+
+
+class Transcript:
+    """What the present turn has said, followed event by event.
+
+    After its `turn.ended` a turn stays readable until the next one begins. Numbers only grow: an
+    event that was heard before changes nothing, so a reader may come back and overlap.
+    """
+
+    def __init__(self) -> None:
+        self.message: Message | None = None
+        self._heard: list[Numbered] = []
+        self._last = 0
+        self._turn_ended = False
+
+    def add(self, number: int, event: Event) -> None:
+        """Take the next event of the run."""
+        if number <= self._last:
+            return
+        self._last = number
+        if self._turn_ended and _begins_a_turn(event):
+            self.message = None
+            self._heard.clear()
+            self._turn_ended = False
+        match event:
+            case TextDelta() | ReasoningDelta():
+                self._heard.append((number, event))
+            case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
+                self._heard.append((number, event))
+            case TurnRestarted(after=after):
+                self._heard = [heard for heard in self._heard if heard[0] <= after]
+            case MessageCompleted(message=message):
+                self.message = message
+            case TurnEnded():
+                self._turn_ended = True
+            case _:
+                pass
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join([event.text for _, event in self._heard if isinstance(event, TextDelta)])
+
+    @property
+    def reasoning(self) -> str | None:
+        """The reasoning so far, None where there was none."""
+        thoughts = [event.text for _, event in self._heard if isinstance(event, ReasoningDelta)]
+        return "".join(thoughts) or None
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls that are whole, in the order in which the model began them."""
+        return self.said.calls
+
+    @property
+    def said(self) -> Said:
+        """Everything at once."""
+        begun: dict[str, str] = {}
+        pieces: dict[str, list[str]] = {}
+        ready: dict[str, ToolCall] = {}
+        for _, event in self._heard:
+            match event:
+                case ToolCallStarted(tool_call_id=call_id, name=name):
+                    begun[call_id] = name
+                case ToolCallDelta(tool_call_id=call_id, arguments=arguments):
+                    pieces.setdefault(call_id, []).append(arguments)
+                case ToolCallReady(tool_call_id=call_id, name=name, arguments=arguments):
+                    ready[call_id] = ToolCall(call_id, name, arguments, repaired=event.repaired)
+                case _:
+                    pass
+        return Said(
+            text=self.text,
+            reasoning=self.reasoning,
+            calls=tuple(ready[call_id] for call_id in begun if call_id in ready),
+            partial_calls=tuple(
+                ToolCall(call_id, name, "".join(pieces.get(call_id, ())))
+                for call_id, name in begun.items()
+                if call_id not in ready
+            ),
+        )
+
+
+def _begins_a_turn(event: Event) -> bool:
+    match event:
+        case RunStatus(status=status):
+            return status is Status.IN_PROGRESS
+        case TextDelta() | ReasoningDelta() | ToolCallStarted():
+            return True
+        case _:
+            return False

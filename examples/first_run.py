@@ -1,0 +1,112 @@
+"""What `make run` does: a server, one conversation with it, and how to go on from there.
+
+The server is `antiphon serve` with your settings; Ctrl+C ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import httpx2
+from hello import main as converse
+
+from antiphon.errors import BadSettings
+from antiphon.settings import Settings, database_file, load
+
+READY_SECONDS = 30.0
+CLOSE_SECONDS = 20.0
+HOW_TO_GO_ON = """
+The server stays at {url}, its conversations in {database}.
+Talk to it from another terminal:
+
+  .venv/bin/antiphon ask --server {url} "Tell me something"
+
+  curl -N {url}/v1/process -H 'content-type: application/json' \\
+    -d '{{"message": {{"role": "user", "content": "Tell me something"}}}}'
+
+  .venv/bin/python
+  >>> from antiphon import Client
+  >>> for event in Client("{url}").converse("Tell me something"): print(event)
+
+Ctrl+C ends it."""
+
+
+def main() -> int:
+    """Returns the exit code."""
+    try:
+        settings = load({}, os.environ, Path.cwd())
+    except BadSettings as problem:
+        print(f"{problem} {problem.details}", file=sys.stderr)
+        return 2
+    port = free_port(settings)
+    url = f"http://127.0.0.1:{port}"
+    signal.signal(signal.SIGTERM, interrupt)
+    command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port)]
+    with subprocess.Popen(command) as server:
+        try:
+            if not ready(url, server):
+                print("the server did not come up; its own words are above", file=sys.stderr)
+                return 1
+            print(f"\nOne conversation with {url}, over plain HTTP (examples/hello.py):\n")
+            converse(url)
+            print(
+                HOW_TO_GO_ON.format(url=url, database=database_file(settings) or "memory"),
+                flush=True,
+            )
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            end(server)
+
+
+def free_port(settings: Settings) -> int:
+    """The port of the settings, or the next one that nobody listens on."""
+    for port in range(settings.port, 65_536):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                print(f"Port {port} is taken; trying the next one.")
+            else:
+                return int(probe.getsockname()[1])
+    sys.exit("There is no free port.")
+
+
+def ready(url: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server can work; False where it ended or took too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx2.get(f"{url}/readyz").is_success:
+                return True
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.05)
+    return False
+
+
+def end(server: subprocess.Popen[bytes]) -> None:
+    """Ask the server to end, which it does when its runs have; insist after a while."""
+    server.terminate()
+    try:
+        server.wait(CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM ends this as Ctrl+C does."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

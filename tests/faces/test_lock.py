@@ -1,0 +1,47 @@
+"""What is pinned is what pyproject.toml asks for, by hash, from wherever the reader gets packages."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+LOCK = (ROOT / "requirements/lock.txt").read_text("utf-8")
+PINNED = {
+    name: Version(version)
+    for name, version in re.findall(r"^([a-z0-9-]+)==([^\s;]+)", LOCK, re.MULTILINE)
+}
+
+
+def wanted() -> Iterator[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    lists = [
+        project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"].values(),
+        project["dependency-groups"]["dev"],
+    ]
+    for texts in lists:
+        yield from (need for text in texts if (need := Requirement(text)).name != "antiphon")
+
+
+@pytest.mark.parametrize("need", wanted(), ids=str)
+def test_every_requirement_is_pinned_to_a_version_that_satisfies_it(need: Requirement) -> None:
+    name = re.sub(r"[-_.]+", "-", need.name).lower()
+
+    assert name in PINNED, f"{name} is not pinned; `make lock` does it"
+    assert PINNED[name] in need.specifier, "`make lock` pins anew"
+
+
+def test_every_pin_has_hashes() -> None:
+    entries = re.split(r"\n(?=[a-z0-9])", LOCK.partition("\n#")[2].partition("\n")[2])
+
+    assert len(entries) == len(PINNED)
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_no_host_is_named() -> None:
+    assert not re.search(r"://|--(?:extra-)?index-url|--find-links", LOCK)

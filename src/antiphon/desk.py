@@ -22,7 +22,7 @@ from antiphon.engine.records import Change, Records
 from antiphon.ids import Mint
 from antiphon.messages import File, Image, Message, Part, Text, Upload
 from antiphon.ports import About, Bus, Once, Store
-from antiphon.runs import Action, Assistant, Run, Sampling, Thread
+from antiphon.runs import Action, Assistant, Run, Thread
 from antiphon.worker import LEASES, QUEUE
 
 C = TypeVar("C", bound=Call[Any])
@@ -30,6 +30,8 @@ C = TypeVar("C", bound=Call[Any])
 PATIENCE = 1.0  # seconds a reader waits for a ring before it looks for itself
 FORK_PAGE = 1000
 
+_NOBODY = Assistant(id="", created_at=0, updated_at=0)
+"""The assistant of a run that names none."""
 _IMAGE_SCHEMES = ("https://", "data:image/")
 _TURN_ENDED = b'{"type":"turn.ended"'
 
@@ -435,17 +437,17 @@ class Desk:
                 await bell.wait(PATIENCE)
 
     async def _wish(self, call: calls.CreateRun | calls.Process, owner: str) -> Wish:
-        assistant = None
+        assistant = _NOBODY
         if call.assistant_id is not None:
             assistant = await self._store.get(Assistant, owner, call.assistant_id)
-        model = call.model or (assistant and assistant.model) or await self._default_model()
+        model = call.model or assistant.model or await self._default_model()
         self._check_model(model)
         return Wish(
             model=model,
             assistant_id=call.assistant_id,
-            instructions=_first(call.instructions, assistant and assistant.instructions),
-            tools=_first(call.tools, assistant and assistant.tools) or (),
-            sampling=_first(call.sampling, assistant and assistant.sampling) or Sampling(),
+            instructions=_first(call.instructions, assistant.instructions),
+            tools=_first(call.tools, assistant.tools),
+            sampling=_first(call.sampling, assistant.sampling),
             deadlines=call.deadlines,
             background=call.background,
             max_turns=call.max_turns,
@@ -637,8 +639,8 @@ def _plain(content: str | tuple[Part, ...]) -> str:
 T = TypeVar("T")
 
 
-def _first(given: T | None, fallback: T | None) -> T | None:
-    return given if given is not None else fallback
+def _first(given: T | None, fallback: T) -> T:
+    return fallback if given is None else given
 
 
 def _found(thing: T | None, what: str) -> T:

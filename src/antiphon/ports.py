@@ -7,7 +7,7 @@ every implementation must pass. The doors never meet but in `runner`, `worker` a
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -31,11 +31,11 @@ class Provider(Protocol):
     Nothing is retried after the first chunk.
     """
 
-    def stream(self, question: Question) -> AsyncIterator[Sequence[Chunk]]:
+    def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
         """The reply, as chunks that arrived together; an empty list is a sign of life.
 
         A `Finish` is a terminal marker; without one the reply counts as cut. Raises `ProviderError`
-        or `Cut`, and nothing else. Closing the iterator closes the connection.
+        or `Cut`, and nothing else. Closing the generator closes the connection.
         """
         ...
 

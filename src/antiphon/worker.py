@@ -75,16 +75,15 @@ class Worker:
 
     async def stop(self, grace: float) -> None:
         """Claim no more, let runs finish for `grace` seconds, then give the rest back."""
-        claiming, *others = self._loops or [None]
-        if claiming is not None:
-            await _end([claiming])
+        claiming, others = self._loops[:1], self._loops[1:]
+        await _end(claiming)
         if self._driven:
             await asyncio.wait([task for _, task in self._driven.values()], timeout=grace or 0.001)
         left = list(self._driven.values())
         await _end([task for _, task in left])
         for claim, _ in left:
             await self._give_back(claim)
-        await _end([loop for loop in others if loop is not None])
+        await _end(others)
         self._loops = []
 
     async def _claim(self) -> None:

@@ -1,0 +1,505 @@
+"""The life of a run as pure decisions: a small world of records that each change is folded into."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon import calls, errors
+from antiphon.chunks import CallPiece, Chunk, Finish, TextPiece
+from antiphon.engine import moves
+from antiphon.engine.records import Change, Records
+from antiphon.engine.turn import Turn
+from antiphon.events import Event, Numbered, RunStatus, ToolOutputAdded, TurnEnded, TurnRestarted
+from antiphon.messages import Message, ToolSpec
+from antiphon.runs import MOVES, Action, Drive, Fault, Run, Status, Thread
+
+LEASE_MS = 15_000
+WEEK_MS = 7 * 86_400_000
+
+
+class World:
+    """One thread and its run, as a store would hold them."""
+
+    def __init__(self) -> None:
+        self.now = 1_000
+        self.counter = itertools.count(1)
+        self.thread = Thread(id="thread_1", created_at=0, updated_at=0)
+        self.messages: dict[int, Message] = {}
+        self.runs: dict[str, tuple[Run, Drive]] = {}
+        self.actions: dict[str, Action] = {}
+        self.log: dict[str, list[Event]] = {}
+        self.current: str | None = None
+
+    def mint(self, prefix: str) -> str:
+        return f"{prefix}_{next(self.counter)}"
+
+    @property
+    def run(self) -> Run:
+        assert self.current is not None
+        return self.runs[self.current][0]
+
+    @property
+    def drive(self) -> Drive:
+        assert self.current is not None
+        return self.runs[self.current][1]
+
+    @property
+    def events(self) -> list[Event]:
+        return self.log[self.run.id]
+
+    def records(self) -> Records:
+        """About the run, which may have ended."""
+        if self.current is None:
+            return self.thread_records()
+        run, drive = self.runs[self.current]
+        numbered: list[Numbered] = list(enumerate(self.log[run.id], 1))
+        return Records(
+            now=self.now,
+            thread=self.thread,
+            run=run,
+            drive=drive,
+            actions=tuple(a for a in self.actions.values() if a.run_id == run.id),
+            log=tuple(numbered[drive.turn_began_after :]),
+        )
+
+    def thread_records(self) -> Records:
+        """About the thread, hence with its active run only."""
+        if self.current is None or self.run.status.ended:
+            return Records(now=self.now, thread=self.thread)
+        return self.records()
+
+    def apply(
+        self, decide: Callable[[Records], Change | None], records: Records | None = None
+    ) -> object:
+        change = decide(records or self.records())
+        if change is None:
+            return None
+        if change.thread:
+            self.thread = change.thread
+        if change.keep_messages is not None:
+            self.messages = {
+                n: m for n, m in self.messages.items() if n <= (change.keep_messages or 0)
+            }
+        for message in change.messages:
+            assert message.number not in self.messages
+            self.messages[message.number] = message
+        for driven in change.driven:
+            self.log.setdefault(driven.run.id, []).extend(driven.events)
+            assert driven.drive.last_event == len(self.log[driven.run.id])
+            self.runs[driven.run.id] = (driven.run, driven.drive)
+            self.current = driven.run.id
+        for action in change.actions:
+            self.actions[action.id] = action
+        return change.answer
+
+    # What clients and workers do.
+
+    def begin(self, text: str = "hello", **wish: object) -> None:
+        wished = moves.Wish(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
+        self.apply(
+            lambda records: moves.create_run(
+                records,
+                wished,
+                self.mint,
+                owner="local",
+                message=calls.NewMessage(text),
+                ask=True,
+            ),
+            self.thread_records(),
+        )
+
+    def ask(self) -> moves.Asked:
+        asked = self.apply(moves.ask)
+        assert isinstance(asked, moves.Asked)
+        return asked
+
+    def claim(self) -> None:
+        self.apply(moves.claim("worker", LEASE_MS))
+
+    def say(self, *events: Event) -> None:
+        self.log[self.run.id] += events
+        drive = replace(self.drive, last_event=self.drive.last_event + len(events))
+        self.runs[self.run.id] = (self.run, drive)
+
+    def reply(self, *chunks: Chunk, finish: bool = True) -> None:
+        turn = Turn(("look",), lambda: self.mint("call"))
+        self.say(*turn.feed(chunks))
+        reply = turn.close(None if finish else errors.Disconnected("cut"))
+        epoch = self.drive.epoch
+        self.apply(lambda records: moves.finish(records, epoch, reply, self.mint))
+
+    def submit(self, call_id: str, output: str = "42", is_error: bool = False) -> object:
+        return self.apply(
+            lambda records: moves.save_output(records, call_id, output, is_error, self.mint)
+        )
+
+    def cancel(self) -> None:
+        self.apply(lambda records: moves.cancel(records, self.mint))
+
+    def wait(self, ms: int) -> None:
+        self.now += ms
+        self.apply(lambda records: moves.overdue(records, self.mint))
+
+
+def call(index: int) -> CallPiece:
+    return CallPiece(index=index, id=f"c{index}", name="look", arguments=f'{{"x":{index}}}')
+
+
+CALLS = Finish("tool_calls")
+STOP = Finish("stop")
+TOOLS = (ToolSpec("look"),)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def handed_out(world: World, count: int = 2, **wish: object) -> World:
+    world.begin(tools=TOOLS, **wish)
+    world.claim()
+    world.reply(*(call(n) for n in range(count)), CALLS)
+    return world
+
+
+def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world: World) -> None:
+    world.begin()
+    world.claim()
+    world.reply(TextPiece("hi"), STOP)
+
+    told = [event.status for event in world.events if isinstance(event, RunStatus)]
+    assert told == [Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED]
+    assert [m.role for m in world.messages.values()] == ["user", "assistant"]
+    assert isinstance(world.events[-1], TurnEnded)
+
+
+def test_a_run_waits_to_be_asked(world: World) -> None:
+    wish = moves.Wish(model="demo", expires_in=60)
+    world.apply(lambda records: moves.create_run(records, wish, world.mint, owner="local"))
+
+    assert moves.next_move(world.records()) == moves.AwaitAsking()
+    assert world.apply(moves.claim("worker", LEASE_MS)) is None
+    world.ask()
+    assert moves.next_move(world.records()) == moves.AskModel()
+
+
+def test_a_hand_off_keeps_a_place_for_each_output_in_call_order(world: World) -> None:
+    handed_out(world, 3)
+    for call_id in ("c2", "c0", "c1"):
+        assert world.run.status is Status.ACTION_REQUIRED
+        world.submit(call_id, f"output of {call_id}")
+
+    assert world.run.status is Status.QUEUED
+    in_order = [world.messages[number] for number in sorted(world.messages)]
+    assert [m.tool_call_id for m in in_order] == [None, None, "c0", "c1", "c2"]
+    assert sorted(world.messages) == list(range(1, 6))
+
+
+def test_the_next_turn_is_not_asked_for_by_the_last_output(world: World) -> None:
+    handed_out(world, 1)
+    world.submit("c0")
+
+    assert moves.next_move(world.records()) == moves.AwaitAsking()
+
+
+def test_a_background_run_goes_on_by_itself_after_the_last_output(world: World) -> None:
+    handed_out(world, 1, background=True)
+    world.submit("c0")
+
+    assert moves.next_move(world.records()) == moves.AskModel()
+
+
+def test_asking_before_the_outputs_are_there_names_what_is_missing(world: World) -> None:
+    handed_out(world, 2)
+    world.submit("c1")
+
+    with pytest.raises(errors.OutputsMissing) as refused:
+        world.ask()
+    assert refused.value.details["tool_call_ids"] == ["c0"]
+
+
+def test_the_second_turn_begins_after_the_first_ones_end(world: World) -> None:
+    handed_out(world, 1)
+    turn_ended = len(world.events)
+    world.submit("c0")
+
+    assert world.ask().after == turn_ended
+
+
+def test_the_same_output_again_changes_nothing_and_another_is_refused(world: World) -> None:
+    handed_out(world, 1)
+    first = world.submit("c0", "42")
+    events = list(world.events)
+
+    assert world.submit("c0", "42") == first
+    assert world.events == events
+    with pytest.raises(errors.OutputConflict):
+        world.submit("c0", "43")
+
+
+def test_the_same_output_is_still_acknowledged_after_the_run_has_ended(world: World) -> None:
+    handed_out(world, 1)
+    first = world.submit("c0", "42")
+    world.cancel()
+
+    assert world.submit("c0", "42") == first
+
+
+def test_an_output_for_a_call_that_nobody_made_is_unknown(world: World) -> None:
+    handed_out(world, 1)
+
+    with pytest.raises(errors.UnknownToolCall):
+        world.submit("c9")
+
+
+def test_a_second_run_on_a_busy_thread_is_refused_with_the_active_runs_id(world: World) -> None:
+    world.begin()
+    active = world.run.id
+
+    with pytest.raises(errors.RunActive) as refused:
+        world.begin()
+    assert refused.value.details["run_id"] == active
+
+
+def test_interrupt_cancels_the_active_run_and_keeps_what_it_said(world: World) -> None:
+    world.begin("first")
+    first = world.run.id
+    world.claim()
+    world.say(*Turn((), lambda: "c").feed([TextPiece("I was say")]))
+    world.begin("second", if_busy="interrupt")
+
+    assert world.runs[first][0].status is Status.CANCELLED
+    said = [world.messages[number] for number in sorted(world.messages)]
+    assert [(m.role, m.text, m.status) for m in said] == [
+        ("user", "first", "completed"),
+        ("assistant", "I was say", "incomplete"),
+        ("user", "second", "completed"),
+    ]
+
+
+def test_rollback_leaves_the_thread_as_if_the_run_had_never_been(world: World) -> None:
+    handed_out(world, 2)
+    first = world.run.id
+    world.submit("c0")
+    world.begin("second", if_busy="rollback")
+
+    assert world.runs[first][0].status is Status.CANCELLED
+    assert [(n, m.text) for n, m in world.messages.items()] == [(1, "second")]
+
+
+def test_a_message_on_a_busy_thread_is_refused(world: World) -> None:
+    world.begin()
+
+    message = calls.CreateMessage("thread_1", "more")
+    with pytest.raises(errors.RunActive):
+        world.apply(lambda records: moves.add_message(records, message, world.mint))
+
+
+def test_the_first_user_message_names_the_thread(world: World) -> None:
+    world.begin("When does the next flight leave?\nPlease hurry.")
+
+    assert world.thread.title == "When does the next flight leave?"
+
+
+def test_cancelling_a_turn_keeps_the_partial_text_and_fences_its_worker(world: World) -> None:
+    world.begin()
+    world.claim()
+    epoch = world.drive.epoch
+    turn = Turn((), lambda: "c")
+    world.say(*turn.feed([TextPiece("half an ans")]))
+    world.cancel()
+
+    assert world.run.status is Status.CANCELLED
+    assert world.messages[2].text == "half an ans"
+    assert world.messages[2].status == "incomplete"
+    assert isinstance(world.events[-1], TurnEnded)
+    reply = turn.close()
+    with pytest.raises(errors.Fenced):
+        world.apply(lambda records: moves.finish(records, epoch, reply, world.mint))
+
+
+def test_cancelling_a_resting_run_ends_it_by_run_status_alone(world: World) -> None:
+    handed_out(world, 2)
+    world.cancel()
+
+    assert isinstance(world.events[-1], RunStatus)
+    assert {a.status for a in world.actions.values()} == {"cancelled"}
+    assert [world.messages[n].role for n in (3, 4)] == ["tool", "tool"]
+
+
+def test_cancelling_an_ended_run_changes_nothing(world: World) -> None:
+    world.begin()
+    world.claim()
+    world.reply(TextPiece("hi"), STOP)
+    before = list(world.events)
+    world.cancel()
+
+    assert world.events == before
+
+
+def test_a_lost_worker_voids_what_it_had_said_and_the_turn_starts_again(world: World) -> None:
+    world.begin()
+    world.claim()
+    began = len(world.events)
+    world.say(*Turn((), lambda: "c").feed([TextPiece("lost")]))
+    world.wait(LEASE_MS)
+
+    restarted = next(event for event in world.events if isinstance(event, TurnRestarted))
+    assert (restarted.reason, restarted.after, restarted.attempt) == ("worker_lost", began, 2)
+    world.claim()
+    world.reply(TextPiece("found"), STOP)
+    assert world.messages[2].text == "found"
+    assert world.run.turn == 1
+
+
+def test_a_worker_lost_before_it_spoke_is_replaced_without_a_word(world: World) -> None:
+    world.begin()
+    world.claim()
+    world.wait(LEASE_MS)
+
+    assert not any(isinstance(event, TurnRestarted) for event in world.events)
+    assert world.run.status is Status.QUEUED
+
+
+def test_when_the_attempts_are_used_up_the_run_ends_with_what_was_said(world: World) -> None:
+    world.begin(max_attempts=2)
+    for text in ("one", "two"):
+        world.claim()
+        world.say(*Turn((), lambda: "c").feed([TextPiece(text)]))
+        world.wait(LEASE_MS)
+
+    assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "worker_lost")
+    assert world.messages[2].text == "two"
+
+
+def test_a_live_lease_is_left_alone(world: World) -> None:
+    world.begin()
+    world.claim()
+    world.wait(LEASE_MS - 1)
+
+    assert world.run.status is Status.IN_PROGRESS
+
+
+def test_calls_that_nobody_answers_get_an_output_that_says_so_and_the_run_may_go_on(
+    world: World,
+) -> None:
+    handed_out(world, 2)
+    world.submit("c0")
+    world.wait(WEEK_MS)
+
+    assert world.run.status is Status.QUEUED
+    assert world.messages[4].text == moves.UNANSWERED
+    added = [event for event in world.events if isinstance(event, ToolOutputAdded)]
+    assert [event.tool_call_id for event in added] == ["c0", "c1"]
+    with pytest.raises(errors.RunEnded):
+        world.submit("c1", "too late")
+
+
+def test_a_run_may_expire_with_its_calls_instead(world: World) -> None:
+    handed_out(world, 1, on_expiry="expire")
+    world.wait(WEEK_MS)
+
+    assert world.run.status is Status.EXPIRED
+    assert isinstance(world.events[-1], RunStatus)
+    assert world.messages[3].role == "tool"
+
+
+def test_a_run_that_nobody_asks_for_expires_so_that_its_thread_is_free(world: World) -> None:
+    handed_out(world, 1)
+    world.submit("c0")
+    world.wait(WEEK_MS)
+
+    assert world.run.status is Status.EXPIRED
+    world.begin("next")
+
+
+def test_at_the_turn_limit_open_calls_are_answered_and_the_run_is_incomplete(
+    world: World,
+) -> None:
+    handed_out(world, 2, max_turns=1)
+
+    assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_turns")
+    assert [world.messages[n].role for n in sorted(world.messages)] == [
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+    ]
+    assert not world.actions
+
+
+def test_a_cut_reply_keeps_its_text_marked_and_its_calls_are_not_handed_out(
+    world: World,
+) -> None:
+    world.begin(tools=TOOLS)
+    world.claim()
+    world.reply(TextPiece("so far"), call(0), finish=False)
+
+    assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "disconnected")
+    assert world.messages[2].status == "incomplete"
+    assert not world.messages[2].tool_calls
+    assert not world.actions
+
+
+def test_a_failed_turn_says_why(world: World) -> None:
+    world.begin()
+    world.claim()
+    fault = Fault("provider_auth", "no key")
+    world.apply(lambda records: moves.fail(records, world.drive.epoch, fault, world.mint))
+
+    assert world.run.status is Status.FAILED
+    assert world.run.error == fault
+
+
+def test_a_worker_that_stops_gives_its_run_back(world: World) -> None:
+    world.begin()
+    world.claim()
+    epoch = world.drive.epoch
+    world.apply(lambda records: moves.give_back(records, epoch, world.mint))
+
+    assert moves.next_move(world.records()) == moves.AskModel()
+    assert world.apply(lambda records: moves.give_back(records, epoch, world.mint)) is None
+
+
+def test_asking_for_an_ended_run_is_refused(world: World) -> None:
+    world.begin()
+    world.cancel()
+
+    with pytest.raises(errors.RunEnded):
+        world.ask()
+
+
+def test_asking_twice_joins_the_turn(world: World) -> None:
+    world.begin()
+    world.claim()
+
+    assert world.ask().after == 0
+
+
+def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> None:
+    handed_out(world, 2)
+    world.submit("c1")
+    messages = [world.messages[number] for number in sorted(world.messages)]
+    new = Thread(id="thread_2", created_at=0, updated_at=0, parent_id="thread_1")
+    thread, copies = moves.fork(messages, new, world.mint, world.now)
+
+    assert [m.role for m in copies] == ["user"]
+    assert thread.messages == 1
+    assert copies[0].parent_id == messages[0].id
+
+
+def test_every_status_move_told_is_in_the_table(world: World) -> None:
+    handed_out(world, 1)
+    world.submit("c0")
+    world.ask()
+    world.claim()
+    world.wait(LEASE_MS)
+    world.claim()
+    world.reply(TextPiece("done"), STOP)
+
+    told = [event.status for event in world.events if isinstance(event, RunStatus)]
+    assert all(after in MOVES[before] for before, after in itertools.pairwise(told))

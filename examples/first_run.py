@@ -47,9 +47,11 @@ def main() -> int:
         return 2
     port = free_port(settings)
     url = f"http://127.0.0.1:{port}"
-    signal.signal(signal.SIGTERM, interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, interrupt)
     command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port)]
-    with subprocess.Popen(command) as server:
+    # In a group of its own: Ctrl+C reaches us alone, and the server is told once.
+    with subprocess.Popen(command, process_group=0) as server:
         try:
             if not ready(url, server):
                 print("the server did not come up; its own words are above", file=sys.stderr)
@@ -104,7 +106,7 @@ def end(server: subprocess.Popen[bytes]) -> None:
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM ends this as Ctrl+C does."""
+    """Whoever ends this ends the server too, as Ctrl+C does."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""What is pinned is what pyproject.toml asks for, by hash, from wherever the reader gets packages."""
+"""What is pinned is what pyproject.toml asks for, by hash, from no host in particular."""
 
 import re
 import tomllib
@@ -28,7 +28,7 @@ def wanted() -> Iterator[Requirement]:
         yield from (need for text in texts if (need := Requirement(text)).name != "antiphon")
 
 
-@pytest.mark.parametrize("need", wanted(), ids=str)
+@pytest.mark.parametrize("need", list(wanted()), ids=str)
 def test_every_requirement_is_pinned_to_a_version_that_satisfies_it(need: Requirement) -> None:
     name = re.sub(r"[-_.]+", "-", need.name).lower()
 

@@ -1,0 +1,10 @@
+"""`python -m antiphon`: the same as `antiphon`."""
+
+from __future__ import annotations
+
+import sys
+
+from antiphon.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

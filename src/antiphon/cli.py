@@ -1,0 +1,93 @@
+"""The command line: finds the command that was asked for, and loads no other."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from textwrap import dedent
+
+import antiphon
+from antiphon.clean import clean
+from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
+
+COMMANDS = {
+    "ask": "one answer to stdout; reads stdin",
+    "serve": "the backend, for clients on this machine or elsewhere",
+    "threads": "list, show, export or delete conversations",
+    "keys": "make, list or revoke the server's keys",
+    "models": "the models that can be named here",
+    "config": "the settings in force, and where each comes from",
+    "doctor": "what is there, what is missing, and what to do about it",
+    "migrate": "bring the database to this version's form",
+}
+"""Each is a module of its name in `antiphon.commands`."""
+
+FAILED, WRONG_USAGE = 1, 2
+BY_SIGNAL = 128  # as shells say it: 128 and the signal's number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    try:
+        code = _carry_out(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except AntiphonError as problem:
+        print(f"antiphon: {_told(problem)}", file=sys.stderr)
+        return WRONG_USAGE if isinstance(problem, BadSettings | InvalidRequest) else FAILED
+    except KeyboardInterrupt:
+        return BY_SIGNAL + signal.SIGINT
+    except BrokenPipeError:
+        # The reader has seen enough. Python flushes stdout once more at exit, into nothing then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BY_SIGNAL + 13  # SIGPIPE, which Windows does not name
+    return code
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", ())
+    match name:
+        case "-h" | "--help":
+            print(_help())
+            return 0
+        case "--version":
+            print(f"antiphon {antiphon.__version__}")
+            return 0
+        case _ if name in COMMANDS:
+            code: int = import_module("antiphon.commands.usage").carry_out(name, rest)
+            return code
+        case _:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            raise InvalidRequest(
+                f"there is no command `{name}`",
+                hint=f"did you mean `{near[0]}`?" if near else "`antiphon --help` lists them.",
+            )
+
+
+def _help() -> str:
+    listed = "\n".join(f"  {name:<9}{meaning}" for name, meaning in COMMANDS.items())
+    return dedent("""\
+        usage: antiphon COMMAND ...
+
+        A self-hosted assistant runtime in which tools run where your code lives.
+
+        {listed}
+
+        `antiphon COMMAND --help` says more. `antiphon --version` prints the version.""").format(
+        listed=listed
+    )
+
+
+def _told(problem: AntiphonError) -> str:
+    """What was wanted, what came, what to do; foreign words in it cannot act on the terminal."""
+    return clean("; ".join(_parts(problem)))
+
+
+def _parts(problem: AntiphonError) -> Iterable[str]:
+    yield problem.message.rstrip(".")
+    for name, word in (("expected", "wanted "), ("received", "got "), ("hint", "")):
+        if text := problem.details.get(name):
+            yield f"{word}{text}"

@@ -1,0 +1,66 @@
+"""How a command is used: the arguments it takes, and which settings are flags of it."""
+
+from __future__ import annotations
+
+import os
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from collections.abc import Sequence
+from importlib import import_module
+from inspect import cleandoc
+from pathlib import Path
+from typing import Protocol, cast
+
+from antiphon.settings import TABLE, Loaded, gather
+
+RUNTIME = ("model", "base_url", "database", "chunk_timeout", "turn_timeout", "context_tokens")
+"""The settings of a runtime, wherever it runs."""
+
+CLIENT = ("server", "api_key")
+"""The settings of a client that may be told to use a server instead."""
+
+
+class Command(Protocol):
+    """What every command's module offers; its docstring is its help."""
+
+    __doc__: str | None
+    FLAGS: Sequence[str]  # the settings that it takes as flags
+
+    def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
+        """Add what is its own; `flags` is the parent that the parser of an action needs."""
+        ...
+
+    def run(self, asked: Namespace, loaded: Loaded) -> int:
+        """Do it; returns the exit code."""
+        ...
+
+
+def carry_out(name: str, arguments: Sequence[str]) -> int:
+    """Load the command and do what it is asked. Raises `AntiphonError`; exits where misused."""
+    command = cast("Command", import_module(f"antiphon.commands.{name}"))
+    flags = _flags(command.FLAGS)
+    parser = ArgumentParser(
+        prog=f"antiphon {name}",
+        description=cleandoc(command.__doc__ or ""),
+        parents=[flags],
+        allow_abbrev=False,
+    )
+    command.arguments(parser, flags)
+    asked = parser.parse_args(arguments)
+    given = {name: getattr(asked, name, None) for name in command.FLAGS}
+    return command.run(asked, gather(given, os.environ, Path.cwd()))
+
+
+def _flags(names: Sequence[str]) -> ArgumentParser:
+    """A parser of settings alone. What is not given leaves no trace, so that an action's parser
+    does not undo what its command's parser has read.
+    """
+    parser = ArgumentParser(add_help=False, argument_default=SUPPRESS)
+    if names:
+        group = parser.add_argument_group(
+            "settings", "also in antiphon.toml and in the environment as ANTIPHON_..."
+        )
+        for name in names:
+            setting = TABLE[name]
+            metavar = name.rpartition("_")[2].upper()
+            group.add_argument(setting.flag, metavar=metavar, help=setting.meaning)
+    return parser

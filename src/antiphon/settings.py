@@ -72,6 +72,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
+    max_requests: Annotated[
+        Count, Meta(description="how many requests are open at once, streams included")
+    ] = 10_000
+    grace: Annotated[
+        Seconds, Meta(description="how long runs and streams may take to end when a server stops")
+    ] = 10.0
     max_body: Annotated[Count, Meta(description="the largest request, in bytes")] = 10_000_000
     max_depth: Annotated[Count, Meta(description="the deepest JSON in a request")] = 64
     context_tokens: Annotated[

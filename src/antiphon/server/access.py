@@ -1,0 +1,236 @@
+"""Keys, and what they open.
+
+Until the first key is made the server answers loopback alone, as the one owner `local`; from then
+on nothing under `/v1` is answered without a key. A revoked key is a key: revoking the last one
+locks the door, it does not remove it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from antiphon import ids
+from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
+from antiphon.ports import Key, Store
+
+LOCAL = "local"
+SCOPES = ("read", "write", "admin")
+MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
+MAX_REMEMBERED = 10_000
+
+_MARK = "ak_"
+_PREFIX_BYTES, _SECRET_BYTES = 9, 32  # 72 bits to be found by, 256 to be believed
+_PREFIX_LENGTH = len(_MARK) + 12
+_SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
+_NEEDED = {"GET": "read", "HEAD": "read"}
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks. `token`, None where no key was needed, is looked at again while a stream lasts."""
+
+    owner: str
+    scopes: frozenset[str]
+    token: str | None = None
+
+
+class Access:
+    """Lets callers in by their key, and forgets within seconds what it knows of one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._secret: bytes | None = None
+        self._known: dict[str, tuple[float, Key, bytes]] = {}
+        self._locked = False
+        self._open_until = 0.0
+
+    async def admit(self, scope: Scope) -> Caller:
+        """The caller of this request. Raises `Unauthorized`."""
+        token = _bearer(scope)
+        if await self.locked(fresh=token is not None):
+            return await self._holder(token)
+        return _on_loopback(scope)
+
+    async def stands(self, caller: Caller) -> bool:
+        """Whether a caller who was let in would still be."""
+        if caller.token is None:
+            return not await self.locked()
+        try:
+            await self._holder(caller.token)
+        except Unauthorized:
+            return False
+        return True
+
+    async def locked(self, *, fresh: bool = False) -> bool:
+        """Whether a key is needed. `fresh` asks the store although it said no just now."""
+        if not self._locked and (fresh or time.monotonic() >= self._open_until):
+            self._locked = bool(await self._store.keys())
+            self._open_until = time.monotonic() + MEMORY_SECONDS
+        return self._locked
+
+    async def _holder(self, token: str | None) -> Caller:
+        if token is None:
+            raise Unauthorized("This server asks for a key.", expected="Authorization: Bearer KEY")
+        if _SHAPE.fullmatch(token):
+            key, digest = await self._find(token[:_PREFIX_LENGTH])
+            given = _digest(token, await self._installation())
+            if hmac.compare_digest(given, digest) and key is not None and key.revoked_at is None:
+                return Caller(key.owner, frozenset(key.scopes), token)
+        raise Unauthorized(
+            "The key is unknown or revoked.",
+            expected="a key that `antiphon keys create` gave out",
+        )
+
+    async def _find(self, prefix: str) -> tuple[Key | None, bytes]:
+        """The key that begins so; for none a digest that nothing has: both shall cost the same."""
+        now = time.monotonic()
+        remembered = self._known.get(prefix)
+        if remembered and now < remembered[0]:
+            return remembered[1], remembered[2]
+        self._known.pop(prefix, None)
+        found = await self._store.find_key(prefix)
+        if found is None:
+            return None, bytes(_SECRET_BYTES)
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[prefix] = (now + MEMORY_SECONDS, *found)
+        return found
+
+    async def _installation(self) -> bytes:
+        if self._secret is None:
+            self._secret = await self._store.secret()
+        return self._secret
+
+
+async def make_key(
+    store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
+) -> tuple[Key, str]:
+    """A new key and its text, which is told now and never again: the store keeps a hash."""
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise InvalidRequest(
+            "A key needs scopes that exist.",
+            expected=f"some of {', '.join(SCOPES)}",
+            received=", ".join(scopes) or "none",
+        )
+    prefix = _MARK + _text(secrets.token_bytes(_PREFIX_BYTES))
+    token = prefix + _text(secrets.token_bytes(_SECRET_BYTES))
+    now = await store.now()
+    key = Key(
+        id=ids.make("key", now, secrets.token_bytes(ids.RANDOM_BYTES)),
+        owner=owner,
+        name=name,
+        prefix=prefix,
+        scopes=tuple(scope for scope in SCOPES if scope in scopes),
+        created_at=now,
+    )
+    await store.keep_key(key, _digest(token, await store.secret()))
+    return key, token
+
+
+async def revoke(store: Store, key_id: str) -> Key:
+    """Close what the key opened; servers notice within seconds. Raises `NotFound`."""
+    return await store.revoke_key(key_id)
+
+
+def check_scope(caller: Caller, method: str) -> None:
+    """Reading needs `read`, all else `write`; `admin` is both. Raises `Forbidden`."""
+    needed = _NEEDED.get(method, "write")
+    if not caller.scopes & {needed, "admin"}:
+        raise Forbidden(
+            "The key does not open this.",
+            expected=f"a key with scope {needed}",
+            received=", ".join(sorted(caller.scopes)),
+        )
+
+
+def check_origin(scope: Scope, *, locked: bool) -> None:
+    """Refuse what a web page elsewhere makes a browser send. Raises `Forbidden`.
+
+    Without keys a Host that is no loopback name is refused too: that is what DNS rebinding sends.
+    """
+    headers = Headers(scope=scope)
+    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    if not locked and (len(hosts) != 1 or not loopback(_name(hosts[0]))):
+        raise Forbidden(
+            "Without keys this server answers loopback names only.",
+            expected="Host: localhost or a loopback address",
+            hint="`antiphon keys create` makes a key, and then any name will do.",
+        )
+    host = hosts[0].lower() if hosts else ""
+    for origin in origins:
+        if not host or origin.lower() not in (f"http://{host}", f"https://{host}"):
+            raise Forbidden(
+                "The request comes from a page of another origin.",
+                expected="no Origin, or this server's own",
+                hint="Let your own server stand between the page and this one.",
+            )
+
+
+def check_bind(host: str, has_keys: bool) -> None:
+    """Refuse to be reachable by others before there is a key. Raises `BadSettings`."""
+    if not has_keys and not loopback(host):
+        raise BadSettings(
+            "Without a key this server listens on loopback only.",
+            expected="--host 127.0.0.1, or a key",
+            received=f"--host {host}",
+            hint="`antiphon keys create` makes a key.",
+        )
+
+
+def loopback(host: str) -> bool:
+    """Whether this is a loopback address, or the name that always means one."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bearer(scope: Scope) -> str | None:
+    given = Headers(scope=scope).getlist("authorization")
+    if not given:
+        return None
+    scheme, _, token = given[0].partition(" ")
+    if len(given) > 1 or scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized(
+            "The Authorization header cannot be used.", expected="Authorization: Bearer KEY"
+        )
+    return token.strip()
+
+
+def _on_loopback(scope: Scope) -> Caller:
+    client = scope.get("client")
+    if client and not loopback(client[0]):
+        raise Unauthorized(
+            "Without keys this server answers its own machine only.",
+            hint="`antiphon keys create` makes a key.",
+        )
+    return Caller(LOCAL, frozenset(SCOPES))
+
+
+def _name(host: str) -> str:
+    """The host in a Host header, without its port and the brackets of an IPv6 address."""
+    if host.startswith("["):
+        inside, _, rest = host[1:].partition("]")
+        return inside if re.fullmatch(r"(:[0-9]{1,5})?", rest, re.ASCII) else ""
+    name, _, port = host.partition(":")
+    return name if re.fullmatch(r"[0-9]{0,5}", port, re.ASCII) else ""
+
+
+def _digest(token: str, installation: bytes) -> bytes:
+    return blake2b(token.encode(), key=installation, digest_size=_SECRET_BYTES).digest()
+
+
+def _text(random: bytes) -> str:
+    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()

@@ -1,0 +1,259 @@
+"""The ASGI application: routes made from the table of calls, and the few that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from secrets import token_hex
+from typing import Any
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon.calls import CALLS, Call, Complete, Follow, Process
+from antiphon.desk import Answer, Desk
+from antiphon.errors import AntiphonError, NotFound, Overloaded, Unavailable
+from antiphon.runtime import Runtime, opened
+from antiphon.server import access, files, openapi, problems, reading, stream
+from antiphon.server.access import Access, Caller
+from antiphon.server.exchange import Exchange, refuse, reply
+from antiphon.server.metrics import Metrics
+from antiphon.server.problems import MethodNotAllowed
+from antiphon.settings import Settings
+
+Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
+Handler = Callable[[Exchange], Awaitable[None]]
+
+READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as down
+
+_ROUTE = "antiphon.route"
+_NOBODY = Caller("", frozenset())
+_PUBLIC = ("/healthz", "/readyz", "/openapi.json")
+
+
+def app(
+    settings: Settings, opener: Opener = opened, elsewhere: ASGIApp | None = None
+) -> Application:
+    """The server over a runtime, which is opened and closed with the application.
+
+    `elsewhere` answers what is at none of our addresses.
+    """
+    return Application(settings, opener, elsewhere)
+
+
+class Application:
+    """Lets requests in, hands each to its route, and turns every error into a problem document."""
+
+    def __init__(self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None) -> None:
+        self.metrics = Metrics()
+        self.draining = False
+        self.closing = False
+        self.open_requests = 0
+        self._settings = settings
+        self._opener = opener
+        self._document = openapi.document()
+        self._router = Router(
+            [Route(path, self._resource(path, does)) for path, does in self._table().items()],
+            redirect_slashes=False,
+            default=elsewhere or _nowhere,
+            lifespan=self._lifespan,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncGenerator[None]:
+        async with self._opener(self._settings) as runtime:
+            self._runtime = runtime
+            self._access = Access(runtime.store)
+            yield
+
+    @property
+    def _desk(self) -> Desk:
+        return self._runtime.desk
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self.open_requests += 1
+        try:
+            await self._routed(scope, receive, watched)
+        except reading.Gone:
+            status = 499  # as nginx counts those who left
+        except AntiphonError as error:
+            await refuse(watched, error)
+        except Exception as fault:  # noqa: BLE001 - the wall: whatever it is, a problem is told
+            route = f"{scope['method']} {scope.get(_ROUTE, 'elsewhere')}"
+            internal = problems.unforeseen(fault, token_hex(8), route)
+            if not status:
+                await refuse(watched, internal)
+        finally:
+            self.open_requests -= 1
+            self.metrics.answered(scope.get(_ROUTE, "elsewhere"), status)
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        access.check_origin(scope, locked=await self._access.locked())
+        if self.open_requests > self._settings.max_requests and scope["path"] not in _PUBLIC:
+            raise Overloaded(
+                "Too many requests are open.",
+                expected=f"at most {self._settings.max_requests} at once",
+                retry_after=1,
+            )
+        await self._router(scope, receive, send)
+
+    def _resource(self, path: str, does: Mapping[str, Handler]) -> _Resource:
+        return _Resource(path, does, self._nobody if path in _PUBLIC else self._somebody)
+
+    async def _somebody(self, scope: Scope) -> Caller:
+        caller = await self._access.admit(scope)
+        access.check_scope(caller, scope["method"])
+        return caller
+
+    async def _nobody(self, _: Scope) -> Caller:
+        return _NOBODY
+
+    def _table(self) -> dict[str, dict[str, Handler]]:
+        """What each address does, by method."""
+        table: dict[str, dict[str, Handler]] = {
+            "/healthz": {"GET": self._healthz},
+            "/readyz": {"GET": self._readyz},
+            "/metrics": {"GET": self._metrics},
+            "/openapi.json": {"GET": self._openapi},
+        }
+        for kind in CALLS:
+            method, path = kind.route.split(" ")
+            table.setdefault(path, {})[method] = self._handler(kind)
+        table["/v1/files"]["POST"] = self._upload
+        table["/v1/files/{file_id}/content"] = {"GET": self._download}
+        return table
+
+    def _handler(self, kind: type[Call[Any]]) -> Handler:
+        async def handle(exchange: Exchange) -> None:
+            call = await reading.call(kind, exchange.scope, exchange.receive, self._settings)
+            key = reading.idempotency_key(exchange.scope) if kind.creates else None
+            match call:
+                case Process() | Complete() | Follow():
+                    await self._stream(exchange, call, key)
+                case _:
+                    answer = await self._desk.answer(call, exchange.caller.owner, key)
+                    await _answer(exchange, answer)
+
+        return handle
+
+    async def _stream(
+        self, exchange: Exchange, call: Process | Complete | Follow, key: str | None
+    ) -> None:
+        if self.draining and not isinstance(call, Follow):
+            raise _shutting_down()
+        told = await self._desk.open(call, exchange.caller.owner, key)
+        if isinstance(told, Answer):
+            await _answer(exchange, told)
+            return
+        await stream.tell(exchange, told, self._welcome(exchange.caller), self.metrics)
+
+    def _welcome(self, caller: Caller) -> stream.Welcome:
+        async def stands() -> bool:
+            return not self.closing and await self._access.stands(caller)
+
+        return stream.Welcome(lambda: self.closing, stands)
+
+    async def _upload(self, exchange: Exchange) -> None:
+        await files.upload(exchange, self._desk, self._settings)
+
+    async def _download(self, exchange: Exchange) -> None:
+        await files.download(exchange, self._desk)
+
+    async def _healthz(self, exchange: Exchange) -> None:
+        await exchange.say(200, {"status": "alive"})
+
+    async def _readyz(self, exchange: Exchange) -> None:
+        if self.draining:
+            raise _shutting_down()
+        try:
+            async with asyncio.timeout(READY_PATIENCE):
+                await self._runtime.ready()
+        except TimeoutError:
+            raise Unavailable(
+                f"The database did not answer within {READY_PATIENCE:g} seconds.", retry_after=1
+            ) from None
+        await exchange.say(200, {"status": "ready"})
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        media_type = b"text/plain; version=0.0.4; charset=utf-8"
+        await reply(exchange.send, 200, self.metrics.text().encode(), media_type)
+
+    async def _openapi(self, exchange: Exchange) -> None:
+        await reply(exchange.send, 200, self._document, b"application/json")
+
+
+class _Resource:
+    """One address: who may ask, and what each method does."""
+
+    def __init__(
+        self,
+        path: str,
+        does: Mapping[str, Handler],
+        admit: Callable[[Scope], Awaitable[Caller]],
+    ) -> None:
+        self._path = path
+        self._does = does
+        self._admit = admit
+        self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_ROUTE] = self._path
+        method = scope["method"]
+        if method == "OPTIONS":
+            allow = [(b"allow", self._allow.encode())]
+            await send({"type": "http.response.start", "status": 204, "headers": allow})
+            await send({"type": "http.response.body"})
+            return
+        caller = await self._admit(scope)
+        handler = self._does.get(method)
+        if method == "HEAD" and "HEAD" in self._allow:
+            handler = self._does["GET"]
+        if handler is None:
+            raise MethodNotAllowed(
+                f"{method[:32]} is not done here.",
+                expected=self._allow,
+                received=method[:32],
+                allow=self._allow,
+            )
+        await handler(Exchange(scope, receive, send, caller, time.monotonic()))
+
+
+def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
+    """Methods that follow from others: HEAD from GET, but where an answer has no end."""
+    return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
+
+
+_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams)
+
+
+async def _answer(exchange: Exchange, answer: Answer) -> None:
+    replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
+    await exchange.say(answer.status, answer.value, replayed)
+
+
+async def _nowhere(scope: Scope, _: Receive, send: Send) -> None:
+    if scope["type"] != "http":  # a websocket: there are none
+        await send({"type": "websocket.close"})
+        return
+    raise NotFound("There is nothing at this address.", hint="GET /openapi.json lists what is.")
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("This process is shutting down.", retry_after=1)

@@ -1,0 +1,106 @@
+"""One HTTP connection: uvicorn's, with the limits that it lacks.
+
+uvicorn waits for ever for a header that does not end, and keeps all of it. Requests that cannot be
+parsed are answered here, because no application ever sees them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from antiphon.errors import AntiphonError
+from antiphon.server import problems
+from antiphon.server.problems import HeadTooLarge, Malformed, TooSlow
+from antiphon.server.stream import CUT
+
+MAX_HEAD = 32_768  # bytes of request line and header fields: four times what browsers send
+HEAD_PATIENCE = 10.0  # seconds from a request's first byte, or the connection's, to its last field
+
+
+class Connection(HttpToolsProtocol):
+    """A connection whose requests must begin with a header of bounded size in bounded time."""
+
+    _head_size = 0
+    _in_head = True
+    _too_large = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, counting while a header is on its way."""
+        self._head_size += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_size > MAX_HEAD:
+            self._give_up(_too_large())
+
+    def on_message_begin(self) -> None:
+        """A request begins; it can be dropped without waiting for its reader."""
+        super().on_message_begin()
+        self._await_head()
+        self.scope["extensions"] = {CUT: {"now": self.transport.abort}}
+
+    def on_headers_complete(self) -> None:
+        """The header is whole: uvicorn takes over, unless it came too large in one piece."""
+        self._in_head = False
+        self._forget_deadline()
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MAX_HEAD:
+            self._too_large = True
+            # Ends the parser, upon which `send_400_response` answers.
+            raise ValueError("the header is too large")
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; uvicorn's words for it say less than ours."""
+        not_http = Malformed("This is not HTTP/1.1.", expected="an HTTP request")
+        self._give_up(_too_large() if self._too_large else not_http)
+
+    def _await_head(self) -> None:
+        self._in_head, self._head_size = True, 0
+        self._forget_deadline()
+        self._deadline = self.loop.call_later(HEAD_PATIENCE, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._give_up(TooSlow(f"No whole header came within {HEAD_PATIENCE:g} seconds."))
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self, error: AntiphonError) -> None:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        answering = cycle is not None and not cycle.response_complete
+        if answering or self.transport.is_closing():
+            self.transport.close()
+            return
+        status, _ = problems.placed(error)
+        body = problems.document(error)
+        fields = [
+            (b"content-type", problems.MEDIA_TYPE),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(b"%b: %b\r\n" % each for each in fields)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self.transport.close()
+
+
+def _too_large() -> HeadTooLarge:
+    return HeadTooLarge("The header is too large.", expected=f"at most {MAX_HEAD} bytes")

@@ -1,0 +1,113 @@
+"""Attachments over HTTP: in by form or as they are, out as a download and never as a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from antiphon.desk import Desk
+from antiphon.errors import InvalidRequest
+from antiphon.server import reading
+from antiphon.server.exchange import Exchange, field, reply
+from antiphon.server.problems import Malformed
+from antiphon.settings import Settings
+
+MAX_NAME = 255
+UNKNOWN_TYPE = "application/octet-stream"
+
+_FORM = "multipart/form-data"
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
+_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
+    """Keep the one file of a form, or a body that is the file, named by `?name=`."""
+    key = reading.idempotency_key(exchange.scope)
+    content = await reading.body(exchange.scope, exchange.receive, settings.max_body)
+    media_type = Headers(scope=exchange.scope).get("content-type", "")
+    if media_type.lower().startswith(_FORM):
+        name, media_type, content = await _from_form(exchange, content)
+    else:
+        name = _asked_name(exchange)
+    answer = await desk.upload(exchange.caller.owner, _safe(name), _plain(media_type), content, key)
+    replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
+    await exchange.say(answer.status, answer.value, replayed)
+
+
+async def download(exchange: Exchange, desk: Desk) -> None:
+    """The bytes of a file, in a wrapping in which no browser will run them."""
+    await reading.body(exchange.scope, exchange.receive, 0)
+    file_id = reading.path(exchange.scope)["file_id"]
+    about, content = await desk.download(exchange.caller.owner, file_id)
+    await reply(
+        exchange.send,
+        200,
+        content,
+        field(b"", _plain(about.media_type))[1],
+        [
+            field(b"content-disposition", disposition(about.name)),
+            (b"content-security-policy", b"default-src 'none'; sandbox"),
+        ],
+    )
+
+
+def disposition(name: str) -> str:
+    """An attachment by that name (RFC 6266): ASCII for the old, RFC 5987 for everybody else."""
+    plain = re.sub(r"[^ !#-\[\]-~]|[%/\\]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+async def _from_form(exchange: Exchange, body: bytes) -> tuple[str, str, bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(Headers(scope=exchange.scope), pieces(), max_files=1, max_fields=0)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Malformed(
+            f"The form cannot be taken: {error.message}", expected="one field, `file`"
+        ) from error
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise InvalidRequest(
+                "The form has no file.",
+                expected="a field `file` with a filename",
+                received=", ".join(form.keys())[:64] or "no field",
+            )
+        return file.filename or "", file.content_type or "", await file.read()
+    finally:
+        await form.close()
+
+
+def _asked_name(exchange: Exchange) -> str:
+    asked = reading.query(exchange.scope)
+    if asked.keys() != {"name"}:
+        raise InvalidRequest(
+            "A body that is a file needs a name.",
+            expected=f"?name= and nothing else, or {_FORM}",
+            received=", ".join(asked)[:64] or "no query",
+        )
+    return asked["name"]
+
+
+def _safe(name: str) -> str:
+    """The name, if it is one: no path, nothing that is not seen, nothing that turns text round."""
+    if not name.strip(". ") or len(name) > MAX_NAME or _UNSAFE_NAME.search(name):
+        raise InvalidRequest(
+            "This is no name for a file.",
+            expected=f"1 to {MAX_NAME} characters without slashes and control characters",
+            received=ascii(name[:64]),
+            where="name",
+        )
+    return name
+
+
+def _plain(media_type: str) -> str:
+    essence = media_type.partition(";")[0].strip().lower()
+    return essence if _MEDIA_TYPE.fullmatch(essence) else UNKNOWN_TYPE

@@ -1,0 +1,318 @@
+"""The OpenAPI 3.1 document, made from the table of calls."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import msgspec
+
+import antiphon
+from antiphon import errors
+from antiphon.calls import CALLS, Call, Follow, Process, path_fields
+from antiphon.errors import AntiphonError
+from antiphon.events import Event
+from antiphon.messages import Upload
+from antiphon.server import problems
+
+Json = dict[str, Any]
+
+_REFERENCE = "#/components/schemas/{name}"
+_JSON, _PROBLEM, _SSE = "application/json", "application/problem+json", "text/event-stream"
+
+
+def document() -> bytes:
+    """The document as JSON: the same at every start of the same version."""
+    answers = [call.answer for call in CALLS if call.answer is not None]
+    # Events apart: a discriminated union must be of components, and has no name of its own.
+    _, schemas = msgspec.json.schema_components(
+        [*CALLS, *answers, Upload, Event], ref_template=_REFERENCE
+    )
+    (event,), _ = msgspec.json.schema_components([Event], ref_template=_REFERENCE)
+    calls = {kind.__name__: schemas.pop(kind.__name__) for kind in CALLS}
+    paths: Json = {}
+    for kind in CALLS:
+        method, path = kind.route.split(" ")
+        fields = calls[kind.__name__]
+        paths.setdefault(path, {})[method.lower()] = _operation(kind, method, fields)
+    _add_files(paths)
+    _add_probes(paths)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Antiphon",
+                "version": antiphon.__version__,
+                "description": "A self-hosted assistant runtime in which tools run where your "
+                "code lives.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "security": [{"key": []}],
+            "paths": paths,
+            "components": {
+                "schemas": {**_tidied(schemas), "Event": event, "Problem": _problem()},
+                "responses": _responses(),
+                "securitySchemes": {
+                    "key": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "A key of `antiphon keys create`. A server on loopback "
+                        "without any key asks for none.",
+                    }
+                },
+            },
+        },
+        order="deterministic",
+    )
+
+
+def _operation(kind: type[Call[Any]], method: str, schema: Json) -> Json:
+    """One call as an operation; what stands in its path is taken out of its body."""
+    in_path = path_fields(kind)
+    fields: Json = schema.get("properties", {})
+    required = set(schema.get("required", ()))
+    summary, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n")
+    parameters = [_parameter(name, fields[name], "path", needed=True) for name in in_path]
+    operation: Json = {
+        "operationId": _snake(kind.__name__),
+        "tags": [_tag(kind)],
+        "summary": summary.rstrip(".;"),
+        "parameters": parameters,
+        "responses": _answers(kind),
+    }
+    if rest.strip():
+        operation["description"] = rest.strip()
+    if method == "GET":
+        parameters += [
+            _parameter(name, field, "query", needed=name in required)
+            for name, field in fields.items()
+            if name not in in_path
+        ]
+    elif body := {name: field for name, field in fields.items() if name not in in_path}:
+        needed = sorted(required - set(in_path))
+        operation["requestBody"] = {
+            "required": bool(needed),
+            "content": {_JSON: {"schema": _object(body, needed)}},
+        }
+    if kind.creates:
+        parameters.append(_IDEMPOTENCY_KEY)
+    if kind is Follow:
+        parameters.append(_LAST_EVENT_ID)
+    return operation
+
+
+def _answers(kind: type[Call[Any]]) -> Json:
+    answers: Json = {}
+    if kind.streams:
+        answers["200"] = {
+            "description": "The events, numbered, each as one line of JSON; comments are signs of "
+            "life. The stream of a turn ends with `turn.ended`.",
+            "content": {
+                _SSE: {
+                    "schema": {
+                        "type": "string",
+                        "contentMediaType": _SSE,
+                        "contentSchema": {"$ref": _REFERENCE.format(name="Event")},
+                    }
+                }
+            },
+        }
+    if kind is Process:
+        answers["202"] = _success(kind.answer, "With `background`: the run.")
+    elif kind.answer is not None:
+        answers[str(kind.http_status)] = _success(kind.answer, "Done.")
+        if kind.http_status == 202:
+            answers["200"] = _success(kind.answer, "It had ended: nothing has changed.")
+    return {**answers, **_refusals(kind)}
+
+
+def _success(answer: Any, description: str) -> Json:
+    (schema,), _ = msgspec.json.schema_components([answer], ref_template=_REFERENCE)
+    return {"description": description, "content": {_JSON: {"schema": schema}}}
+
+
+def _refusals(kind: type[Call[Any]]) -> Json:
+    statuses = {400, 401, 403, 404, 408, 413, 422, 500, 503}
+    if not kind.route.startswith("GET"):
+        statuses |= {409, 415}
+    if kind is Follow:
+        statuses.add(410)
+    if kind.route == "GET /v1/models":
+        statuses.add(502)
+    return _referred(statuses)
+
+
+def _referred(statuses: set[int]) -> Json:
+    return {
+        str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)
+    }
+
+
+def _responses() -> Json:
+    """One response for each status of the table of errors."""
+    kinds: dict[int, list[type[AntiphonError]]] = {}
+    for kind, (status, _) in problems.STATUS.items():
+        kinds.setdefault(status, []).append(kind)
+    return {str(status): _response(status, kinds[status]) for status in sorted(kinds)}
+
+
+def _response(status: int, kinds: list[type[AntiphonError]]) -> Json:
+    response: Json = {
+        "description": "; ".join(dict.fromkeys(problems.STATUS[kind][1] for kind in kinds)) + ".",
+        "content": {_PROBLEM: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}},
+    }
+    if any(issubclass(kind, errors.TryAgain) for kind in kinds):
+        seconds = {"type": "integer", "minimum": 1}
+        response["headers"] = {"Retry-After": {"description": "In seconds.", "schema": seconds}}
+    return response
+
+
+def _problem() -> Json:
+    said = {"type": "string"}
+    return {
+        "type": "object",
+        "description": "What went wrong (RFC 9457). Other members depend on the code, such as "
+        "`run_id` and `retry_after`.",
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": said,
+            "status": {"type": "integer"},
+            "code": {"type": "string", "enum": sorted(_codes(AntiphonError))},
+            "detail": said,
+            "expected": {**said, "description": "What was wanted."},
+            "received": {**said, "description": "What came."},
+            "hint": {**said, "description": "What to do."},
+            "where": {**said, "description": "The place in the request."},
+        },
+        "required": ["type", "title", "status", "code", "detail"],
+    }
+
+
+def _codes(kind: type[AntiphonError]) -> set[str]:
+    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+
+
+def _add_files(paths: Json) -> None:
+    upload: Json = {
+        "operationId": "upload_file",
+        "tags": ["files"],
+        "summary": "Upload a file, by form or as it is",
+        "parameters": [
+            _parameter("name", {"type": "string"}, "query", needed=False),
+            _IDEMPOTENCY_KEY,
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": _object(
+                        {"file": {"type": "string", "contentMediaType": _BYTES}}, ["file"]
+                    )
+                },
+                _BYTES: {"schema": {}},
+            },
+        },
+        "responses": {
+            "201": _success(Upload, "Kept."),
+            **_referred({400, 401, 403, 408, 409, 413, 415, 422, 500, 503}),
+        },
+    }
+    paths["/v1/files"]["post"] = upload
+    identity = {"type": "string", "maxLength": 128}
+    paths["/v1/files/{file_id}/content"] = {
+        "get": {
+            "operationId": "download_file",
+            "tags": ["files"],
+            "summary": "The bytes of a file, as an attachment",
+            "parameters": [_parameter("file_id", identity, "path", needed=True)],
+            "responses": {
+                "200": {"description": "The file.", "content": {"*/*": {"schema": {}}}},
+                **_referred({400, 401, 403, 404, 413, 500, 503}),
+            },
+        }
+    }
+
+
+def _add_probes(paths: Json) -> None:
+    for path, summary, media_type, refusals in _PROBES:
+        paths[path] = {
+            "get": {
+                "operationId": path.strip("/"),
+                "tags": ["server"],
+                "summary": summary,
+                "security": [{"key": []}] if path == "/metrics" else [],
+                "responses": {
+                    "200": {"description": summary + ".", "content": {media_type: {"schema": {}}}},
+                    **_referred(refusals),
+                },
+            }
+        }
+
+
+_BYTES = "application/octet-stream"
+_PROBES = (
+    ("/healthz", "The process is alive", _JSON, {403}),
+    ("/readyz", "Work can be done here", _JSON, {403, 503}),
+    ("/metrics", "Counters for Prometheus", "text/plain", {401, 403, 503}),
+)
+
+
+def _parameter(name: str, schema: Json, place: str, *, needed: bool) -> Json:
+    return {"name": name, "in": place, "required": needed, "schema": _sayable(schema)}
+
+
+def _sayable(schema: Json) -> Json:
+    """A query cannot say null: an optional field is left out instead."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    if rest.get("default", ...) is None:
+        del rest["default"]
+    if "enum" in rest:
+        rest["enum"] = [word for word in rest["enum"] if word is not None]
+    match kinds:
+        case []:
+            return rest
+        case [kind]:
+            return {**rest, **kind}
+        case _:
+            return {**rest, "anyOf": kinds}
+
+
+def _object(fields: Json, needed: list[str]) -> Json:
+    schema: Json = {"type": "object", "properties": fields, "additionalProperties": False}
+    return {**schema, "required": needed} if needed else schema
+
+
+def _tidied(schemas: Json) -> Json:
+    """Docstrings without the indentation that they have in the source."""
+    return {
+        name: {**schema, "description": inspect.cleandoc(schema["description"])}
+        if "description" in schema
+        else schema
+        for name, schema in schemas.items()
+    }
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _tag(kind: type[Call[Any]]) -> str:
+    return kind.route.split("/")[2]
+
+
+_IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key and body again get the same answer, and nothing happens twice.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+_LAST_EVENT_ID: Json = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The last event that the reader has; stronger than `after`.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}

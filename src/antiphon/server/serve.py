@@ -1,0 +1,182 @@
+"""The server as a process: one socket, one runtime, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+import antiphon
+from antiphon.errors import BadSettings
+from antiphon.runtime import Runtime, opened
+from antiphon.server.access import check_bind
+from antiphon.server.app import Application, Opener, app
+from antiphon.server.connection import Connection
+from antiphon.settings import TABLE, Settings, shown
+
+BACKLOG = 2048
+KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
+LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
+
+
+def serve(settings: Settings, elsewhere: ASGIApp | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
+
+    What is served is said on stderr; `listening on http://...` comes when it can be connected to.
+    Raises `BadSettings` and `Unavailable` for what keeps it from starting.
+    """
+    factory = uvicorn.Config(_nothing, log_config=None).get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_serve(settings, elsewhere))
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, opener: Opener = opened, elsewhere: ASGIApp | None = None
+) -> AsyncGenerator[str]:
+    """A server in this event loop for as long as the block lasts; gives its address."""
+    async with _prepared(settings, opener, elsewhere) as (server, listener):
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await server.until_open()
+            yield _address(listener)
+        finally:
+            server.stop()
+            await running
+
+
+async def _serve(settings: Settings, elsewhere: ASGIApp | None) -> None:
+    async with _prepared(settings, opened, elsewhere) as (server, listener):
+        server.when_open = lambda: _say(f"listening on {_address(listener)}")
+        _say(await _about(server.runtime, settings))
+        await server.serve(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with an end in which runs and streams are given their time."""
+
+    def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
+        super().__init__(config)
+        self.runtime = runtime
+        self.when_open: Callable[[], None] = _nothing
+        self._face = face
+        self._open = asyncio.Event()
+        self._stopping = False
+        self._drain: asyncio.Task[None] | None = None
+
+    async def until_open(self) -> None:
+        """Wait until connections are taken."""
+        await self._open.wait()
+
+    def stop(self) -> None:
+        """Begin the end; asked twice, end now."""
+        if self._stopping:
+            self.should_exit = self.force_exit = True
+        self._stopping = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections, and say so."""
+        await super().startup(sockets)
+        self._open.set()
+        self.when_open()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal asks for the end. It is not raised again afterwards: this end is a good one."""
+        self.stop()
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's heartbeat: the place from which a signal is noticed."""
+        if self._stopping and self._drain is None:
+            self._drain = asyncio.create_task(self._end())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the socket and the connections."""
+        self._face.closing = True
+        if self._drain is not None and not self._drain.done():
+            self._drain.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._drain
+        await super().shutdown(sockets)
+
+    async def _end(self) -> None:
+        """Take nothing new, which `/readyz` says, and let end what runs; then end ourselves."""
+        self._face.draining = True
+        try:
+            await self.runtime.drain(self.runtime.settings.grace)
+        finally:
+            self.should_exit = True
+
+
+@asynccontextmanager
+async def _prepared(
+    settings: Settings, opener: Opener, elsewhere: ASGIApp | None
+) -> AsyncGenerator[tuple[Server, socket.socket]]:
+    """A runtime, a socket that is bound, and the server that will listen on it."""
+    async with opener(settings) as runtime:
+        check_bind(settings.host, bool(await runtime.store.keys()))
+        with _bound(settings.host, settings.port) as listener:
+            face = app(settings, lambda _: nullcontext(runtime), elsewhere)
+            yield Server(_config(face), face, runtime), listener
+
+
+def _config(face: Application) -> uvicorn.Config:
+    return uvicorn.Config(
+        face,
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who asks is who is connected; what a header claims is not believed
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=LAST_WORDS,
+    )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise BadSettings(
+            f"Port {port} of {host} cannot be listened on: {error.strerror or error}.",
+            expected="a free port of this machine",
+            hint="--port 0 takes any that is free.",
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _about(runtime: Runtime, settings: Settings) -> str:
+    choice = await runtime.choice()
+    locked = bool(await runtime.store.keys())
+    return (
+        f"antiphon {antiphon.__version__} on {settings.host}:{settings.port}, "
+        f"database {shown(TABLE['database'], settings.database)}, "
+        f"model {choice.model} ({choice.why}), "
+        + ("keys: yes" if locked else "keys: no, so this machine only")
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _nothing() -> None:
+    """What is done when there is nothing to do."""

@@ -1,0 +1,128 @@
+from antiphon.engine.transcript import Said, Transcript, fold
+from antiphon.events import (
+    Event,
+    MessageCompleted,
+    ReasoningDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnEnded,
+    TurnRestarted,
+)
+from antiphon.messages import Message, Text, ToolCall
+from antiphon.runs import Status
+
+
+def status(now: Status) -> RunStatus:
+    return RunStatus(run_id="run", thread_id="thread", status=now)
+
+
+def ended(now: Status) -> TurnEnded:
+    return TurnEnded(run_id="run", status=now)
+
+
+STARTED = ToolCallStarted(tool_call_id="c", name="f")
+READY = ToolCallReady(tool_call_id="c", name="f", arguments='{"x":1}', repaired=True)
+SAID = Message(
+    id="msg", thread_id="thread", number=2, role="assistant", content=(Text("hi"),), created_at=0
+)
+
+
+def heard(*events: Event) -> Transcript:
+    transcript = Transcript()
+    for number, event in enumerate(events, start=1):
+        transcript.add(number, event)
+    return transcript
+
+
+def test_nothing_heard_is_nothing_said():
+    assert fold([]) == Said("", None, (), ())
+
+
+def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
+    transcript = heard(
+        status(Status.QUEUED),
+        status(Status.IN_PROGRESS),
+        ReasoningDelta(text="h"),
+        ReasoningDelta(text="m"),
+        TextDelta(text="hel"),
+        STARTED,
+        ToolCallDelta(tool_call_id="c", arguments='{"x"'),
+        ToolCallStarted(tool_call_id="d", name="g"),
+        TextDelta(text="lo"),
+        ToolCallDelta(tool_call_id="d", arguments='{"y"'),
+        READY,
+    )
+    assert transcript.said == Said(
+        text="hello",
+        reasoning="hm",
+        calls=(ToolCall("c", "f", '{"x":1}', repaired=True),),
+        partial_calls=(ToolCall("d", "g", '{"y"'),),
+    )
+    assert transcript.calls == transcript.said.calls
+
+
+def test_calls_come_in_the_order_in_which_they_began():
+    other = ToolCallReady(tool_call_id="d", name="g", arguments="{}")
+    transcript = heard(STARTED, ToolCallStarted(tool_call_id="d", name="g"), other, READY)
+    assert [call.id for call in transcript.calls] == ["c", "d"]
+
+
+def test_a_restart_voids_what_came_after_the_event_it_names():
+    transcript = heard(
+        TextDelta(text="kept "),
+        TextDelta(text="void"),
+        STARTED,
+        TurnRestarted(reason="worker_lost", after=1, attempt=2),
+        TextDelta(text="new"),
+    )
+    assert transcript.said == Said("kept new", None, (), ())
+
+
+def test_a_second_restart_voids_what_the_first_attempt_left_too():
+    transcript = heard(
+        TextDelta(text="a"),
+        TurnRestarted(reason="worker_lost", after=0, attempt=2),
+        TextDelta(text="b"),
+        TurnRestarted(reason="worker_lost", after=2, attempt=3),
+        TextDelta(text="c"),
+    )
+    assert transcript.text == "c"
+
+
+def test_a_turn_stays_readable_until_the_next_one_begins():
+    transcript = heard(
+        TextDelta(text="hi"),
+        STARTED,
+        READY,
+        MessageCompleted(message=SAID),
+        ended(Status.ACTION_REQUIRED),
+        ToolOutputAdded(tool_call_id="c", output="1"),
+        status(Status.QUEUED),
+    )
+    assert (transcript.text, transcript.message) == ("hi", SAID)
+    assert [call.id for call in transcript.calls] == ["c"]
+
+    transcript.add(8, status(Status.IN_PROGRESS))
+    assert (transcript.said, transcript.message) == (Said("", None, (), ()), None)
+
+
+def test_the_last_turn_of_a_whole_run_is_what_a_fold_gives():
+    events: list[Event] = [
+        TextDelta(text="first"),
+        ended(Status.ACTION_REQUIRED),
+        TextDelta(text="second"),
+        ended(Status.COMPLETED),
+    ]
+    assert fold(enumerate(events, start=1)).text == "second"
+
+
+def test_events_that_come_again_change_nothing():
+    transcript = heard(TextDelta(text="a"), TextDelta(text="b"))
+    transcript.add(1, TextDelta(text="a"))
+    transcript.add(2, TextDelta(text="b"))
+    transcript.add(3, TextDelta(text="c"))
+    assert transcript.text == "abc"

@@ -1,0 +1,146 @@
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon.engine.window import Context, Landmark, tokens, window
+
+Said = tuple[str, int]
+"""A role, and how many bytes were said."""
+
+
+def line(number: int, said: Said) -> bytes:
+    role, length = said
+    return json.dumps({"role": role, "n": number, "content": "x" * length}).encode()
+
+
+def context(thread: Iterable[Said]) -> Context:
+    lines: list[bytes] = []
+    landmarks: list[Landmark] = []
+    offset = before = 0
+    for number, said in enumerate(thread, start=1):
+        lines.append(line(number, said))
+        length = len(lines[-1])
+        if said[0] in ("user", "system"):
+            landmarks.append(Landmark(number, said[0], offset, length, before))
+        offset += length + 1
+        before += tokens(length)
+    return Context(
+        version=1, messages=len(lines), tokens=before, chat=b",".join(lines), landmarks=landmarks
+    )
+
+
+def seen(thread: Iterable[Said], budget: int | None) -> list[int]:
+    """The numbers of the messages that the model gets to see."""
+    kept = json.loads(b"[" + window(context(thread), budget) + b"]")
+    return [message["n"] for message in kept]
+
+
+def flattened(groups: Iterable[Iterable[str]]) -> list[str]:
+    return [role for group in groups for role in group]
+
+
+def exchange(length: int) -> list[Said]:
+    return [("user", length), ("assistant", length)]
+
+
+call_and_outputs = st.lists(st.sampled_from(["tool"]), max_size=3).map(
+    lambda tools: ["assistant", *tools]
+)
+turns = st.lists(call_and_outputs, max_size=3).map(lambda calls: ["user", *flattened(calls)])
+threads = st.lists(turns | st.just(["system"]), max_size=12).flatmap(
+    lambda groups: st.tuples(
+        *(st.tuples(st.just(role), st.integers(0, 400)) for role in flattened(groups))
+    )
+)
+
+
+@pytest.mark.parametrize("budget", [None, 10_000])
+def test_a_thread_that_fits_is_seen_whole(budget: int | None):
+    thread = [("system", 10), *exchange(40), *exchange(40)]
+    assert window(context(thread), budget) == context(thread).chat
+
+
+def test_an_empty_thread_is_empty():
+    assert window(context([]), 0) == b""
+
+
+def test_a_long_thread_is_cut_before_a_user_message_and_keeps_its_system_messages():
+    thread: list[Said] = [
+        ("system", 10),
+        *exchange(400),
+        ("system", 10),
+        *exchange(400),
+        ("user", 10),
+    ]
+    assert seen(thread, 200) == [1, 4, 7]
+    assert seen(thread, 400) == [1, 4, 5, 6, 7]
+
+
+def test_the_last_user_message_and_what_follows_it_stay_even_where_they_do_not_fit():
+    thread: list[Said] = [*exchange(10), ("user", 400), ("assistant", 400), ("tool", 400)]
+    assert seen(thread, 10) == [3, 4, 5]
+
+
+def test_without_a_user_message_nothing_can_be_cut():
+    thread: list[Said] = [("assistant", 400), ("system", 10), ("assistant", 400)]
+    assert seen(thread, 10) == [1, 2, 3]
+
+
+@given(threads, st.integers(1, 600))
+@settings(max_examples=300, deadline=None)
+def test_what_is_seen_is_a_tail_that_begins_with_a_user_message_after_all_earlier_system_messages(
+    thread: tuple[Said, ...], budget: int
+):
+    numbers = seen(thread, budget)
+    assert numbers == sorted(set(numbers))
+    assert {n for n, (role, _) in enumerate(thread, start=1) if role == "system"} <= set(numbers)
+    if len(numbers) < len(thread):
+        left_out = [n for n in range(1, len(thread) + 1) if n not in numbers]
+        first = left_out[-1] + 1
+        while thread[first - 1][0] == "system":
+            first += 1
+        assert thread[first - 1][0] == "user"
+        assert numbers[numbers.index(first) :] == list(range(first, len(thread) + 1))
+
+
+@given(threads, st.integers(1, 600))
+@settings(max_examples=300, deadline=None)
+def test_the_budget_is_kept_wherever_some_cut_keeps_it(thread: tuple[Said, ...], budget: int):
+    whole = context(thread)
+    sizes = {n: tokens(len(line(n, said))) for n, said in enumerate(thread, start=1)}
+    shown = sum(sizes[n] for n in seen(thread, budget))
+    users = [mark.number for mark in whole.landmarks if mark.role == "user"]
+    if not users:
+        assert shown == whole.tokens
+        return
+    system = sum(
+        sizes[mark.number]
+        for mark in whole.landmarks
+        if mark.number < users[-1] and mark.role == "system"
+    )
+    least = system + sum(size for n, size in sizes.items() if n >= users[-1])
+    assert shown <= max(budget, least)
+
+
+@given(st.lists(st.integers(0, 200), min_size=60, max_size=120), st.integers(600, 2000))
+@settings(max_examples=50, deadline=None)
+def test_a_growing_thread_is_cut_rarely_and_never_further_back(lengths: list[int], budget: int):
+    thread: list[Said] = [("system", 20)]
+    firsts: list[int] = []
+    for length in lengths:
+        thread += exchange(length)
+        firsts.append(seen(thread, budget)[1])
+    assert firsts == sorted(firsts)
+    moved = context(thread).tokens / (budget // 4)
+    assert len(set(firsts)) <= moved + 2
+
+
+@given(threads, st.integers(1, 600))
+@settings(max_examples=100, deadline=None)
+def test_while_the_cut_stands_the_prefix_is_the_same(thread: tuple[Said, ...], budget: int):
+    grown = (*thread, ("assistant", 5))
+    if seen(grown, budget)[:-1] == seen(thread, budget):
+        assert window(context(grown), budget).startswith(window(context(thread), budget))

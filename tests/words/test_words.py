@@ -1,0 +1,319 @@
+import inspect
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon import calls, errors, events, ids
+from antiphon.messages import File, Image, Message, Part, Role, Text, ToolCall, chat, parts
+from antiphon.runs import MOVES, Status, Usage
+
+# Ids.
+
+MILLISECONDS = st.integers(0, 2**50 - 1)
+RANDOMNESS = st.binary(min_size=ids.RANDOM_BYTES, max_size=ids.RANDOM_BYTES)
+
+
+@given(MILLISECONDS, MILLISECONDS, RANDOMNESS, RANDOMNESS)
+def test_ids_sort_by_birth(born: int, later: int, dice: bytes, others: bytes):
+    born, later = sorted((born, later))
+    if born < later:
+        assert ids.make("run", born, dice) < ids.make("run", later, others)
+
+
+@given(MILLISECONDS, RANDOMNESS, RANDOMNESS)
+def test_ids_of_one_instant_differ_by_their_randomness(born: int, dice: bytes, others: bytes):
+    assert (ids.make("run", born, dice) == ids.make("run", born, others)) == (dice == others)
+
+
+@given(MILLISECONDS, RANDOMNESS, st.sampled_from(get_args(ids.Prefix)))
+def test_an_id_says_its_kind_and_fits_where_ids_are_taken(
+    born: int, dice: bytes, prefix: ids.Prefix
+):
+    assert re.fullmatch(prefix + "_[0-9a-hjkmnp-tv-z]{36}", ids.make(prefix, born, dice))
+
+
+# Events.
+
+KINDS: tuple[type[Any], ...] = get_args(events.Event)
+safe_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+integers = st.integers(-(2**63), 2**63 - 1)
+json_values = st.recursive(
+    st.none() | st.booleans() | integers | safe_text, lambda inner: st.lists(inner, max_size=3)
+)
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a type as `msgspec` reads it."""
+    return _values(msgspec.inspect.type_info(kind))
+
+
+def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
+    match kind:
+        case msgspec.inspect.StructType(cls=cls, fields=fields):
+            return _structs(cls, fields)
+        case msgspec.inspect.UnionType(types=types):
+            return st.one_of(*(_values(member) for member in types))
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return st.lists(_values(item), max_size=2).map(tuple)
+        case msgspec.inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(_values(key), _values(value), max_size=2)
+        case msgspec.inspect.LiteralType(values=literals):
+            return st.sampled_from(literals)
+        case msgspec.inspect.EnumType(cls=cls):
+            return st.sampled_from(cls)
+        case msgspec.inspect.AnyType():
+            return json_values
+        case msgspec.inspect.NoneType():
+            return st.none()
+        case msgspec.inspect.BoolType():
+            return st.booleans()
+        case msgspec.inspect.IntType(ge=least, le=most):
+            return st.integers(least if least is not None else -(2**63), most or 2**63 - 1)
+        case msgspec.inspect.FloatType():
+            return st.floats(allow_nan=False, allow_infinity=False)
+        case msgspec.inspect.StrType():
+            return safe_text
+        case _:
+            raise NotImplementedError(kind)
+
+
+def _structs(cls: type[Any], fields: Sequence[msgspec.inspect.Field]) -> st.SearchStrategy[Any]:
+    """Values of a struct; what has a default is sometimes left to it."""
+    return st.fixed_dictionaries(
+        {field.name: _values(field.type) for field in fields if field.required},
+        optional={field.name: _values(field.type) for field in fields if not field.required},
+    ).map(lambda given: cls(**given))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_an_event_is_the_same_after_its_journey(kind: type[Any], data: st.DataObject):
+    event = data.draw(values(kind))
+    line = events.encode(event)
+
+    assert b"\n" not in line
+    assert events.decode(line) == event
+    assert events.encode(events.decode(line)) == line
+    assert line.startswith(b'{"type":"')
+    assert events.type_of(line).decode() == event.type == json.loads(line)["type"]
+    assert event.type in events.TYPES
+
+
+def test_event_names_are_a_closed_set():
+    assert sorted(events.TYPES) == [
+        "action.required",
+        "message.completed",
+        "reasoning.delta",
+        "run.status",
+        "text.delta",
+        "tool_call.delta",
+        "tool_call.ready",
+        "tool_call.started",
+        "tool_output.added",
+        "turn.ended",
+        "turn.restarted",
+        "usage",
+    ]
+    with pytest.raises(msgspec.ValidationError):
+        events.decode(b'{"type":"something.else"}')
+
+
+# Runs.
+
+
+def test_an_end_is_final_and_only_an_end_is():
+    ends = {status for status in Status if status.ended}
+    assert ends == {status for status, moves in MOVES.items() if not moves}
+    assert ends == {
+        Status.COMPLETED,
+        Status.INCOMPLETE,
+        Status.FAILED,
+        Status.CANCELLED,
+        Status.EXPIRED,
+    }
+
+
+def test_every_status_can_be_reached_from_the_first():
+    reached = {Status.QUEUED}
+    while (wider := reached.union(*(MOVES[status] for status in reached))) != reached:
+        reached = wider
+    assert reached == set(Status) == set(MOVES)
+
+
+def test_usage_adds_up_and_an_unknown_price_counts_for_nothing():
+    free, priced = Usage(input_tokens=1, cached_tokens=4), Usage(input_tokens=2, cost=0.5)
+    assert free + priced == Usage(input_tokens=3, cached_tokens=4, cost=0.5)
+    assert (free + free).cost is None
+
+
+# Errors.
+
+
+def tree(kind: type[errors.AntiphonError], indent: int = 0) -> list[tuple[int, str, str | None]]:
+    line = (indent, kind.__name__, vars(kind).get("code"))
+    return [line, *(below for child in kind.__subclasses__() for below in tree(child, indent + 1))]
+
+
+def drawn(text: str) -> list[tuple[int, str, str | None]]:
+    lines: list[tuple[int, str, str | None]] = []
+    for line in text.splitlines():
+        if found := re.match(r"((?:│   |    )*)(?:├── |└── )(\w+)(?: +(.*))?$", line):
+            depth = len(found[1]) // 4 + 1
+            lines.append((depth, found[2], found[3]))
+    return lines
+
+
+def test_the_tree_of_errors_is_the_one_that_is_drawn():
+    branches = tree(errors.AntiphonError)[1:]
+    picture = drawn(errors.__doc__ or "")
+    assert [(depth, name) for depth, name, _ in picture] == [
+        (depth, name) for depth, name, _ in branches
+    ]
+    codes_drawn = {name: said for _, name, said in picture}
+    for _, name, code in branches:
+        if name not in ("ProviderError", "Fenced", "Internal") and code:
+            assert codes_drawn[name] == code
+
+
+def test_every_code_names_its_class():
+    for _, name, code in tree(errors.AntiphonError):
+        if code and name != "AntiphonError":
+            assert errors.named(code).__name__ == (name if code != "internal" else "Internal")
+    assert errors.named("of a later version") is errors.AntiphonError
+
+
+def test_an_error_carries_what_was_wanted_what_came_and_what_to_do():
+    error = errors.RunActive("Busy.", expected="a", hint="b", run_id="run_1")
+    assert error.details == {"expected": "a", "hint": "b", "run_id": "run_1"}
+    assert str(error) == error.message == "Busy."
+
+
+# Messages.
+
+
+def message(role: Role, content: tuple[Part, ...] = (), **fields: Any) -> Message:
+    return Message(
+        id="msg", thread_id="thread", number=1, role=role, content=content, created_at=0, **fields
+    )
+
+
+CALL = ToolCall("c", "f", '{"x": 1}')
+CHAT_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (message("system", parts("Be kind.")), {"role": "system", "content": "Be kind."}),
+        (message("user", parts("Hi")), {"role": "user", "content": "Hi"}),
+        (
+            message("user", (Text("See "), Image(url="https://a/b.png"), Image(file_id="file_1"))),
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "See "},
+                    {"type": "image_url", "image_url": {"url": "https://a/b.png"}},
+                    {"type": "image_url", "image_url": {"url": "antiphon:file_1"}},
+                ],
+            },
+        ),
+        (
+            message("user", (File("file_1"),)),
+            {
+                "role": "user",
+                "content": [{"type": "file", "file": {"file_id": "antiphon:file_1"}}],
+            },
+        ),
+        (message("assistant", parts("Hello")), {"role": "assistant", "content": "Hello"}),
+        (message("assistant"), {"role": "assistant", "content": ""}),
+        (
+            message("assistant", tool_calls=(CALL,)),
+            {"role": "assistant", "tool_calls": [CHAT_CALL]},
+        ),
+        (
+            message(
+                "assistant",
+                parts("Let me see."),
+                tool_calls=(msgspec.structs.replace(CALL, extra={"extra_content": {"g": 1}}),),
+                reasoning="never sent back",
+            ),
+            {
+                "role": "assistant",
+                "content": "Let me see.",
+                "tool_calls": [{**CHAT_CALL, "extra_content": {"g": 1}}],
+            },
+        ),
+        (
+            message("tool", parts("42"), tool_call_id="c"),
+            {"role": "tool", "tool_call_id": "c", "content": "42"},
+        ),
+    ],
+    ids=lambda value: value.role if isinstance(value, Message) else "",
+)
+def test_a_message_is_told_as_chat_completions_takes_it(said: Message, told: dict[str, Any]):
+    assert json.loads(chat(said)) == told
+
+
+# Calls.
+
+
+def read_back(
+    kind: type[calls.Call[Any]], path: str, query: dict[str, str], body: bytes | None
+) -> calls.Call[Any]:
+    """A server in a few lines: the fields of a call out of path, query and body."""
+    template = kind.route.split(" ")[1]
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
+    found = re.fullmatch(pattern, path)
+    assert found, path
+    fields: dict[str, Any] = {name: unquote(text) for name, text in found.groupdict().items()}
+    fields |= query
+    if body is not None:
+        fields |= json.loads(body)
+    return msgspec.convert(fields, kind, strict=body is not None)
+
+
+@pytest.mark.parametrize("kind", calls.CALLS, ids=lambda kind: kind.__name__)
+def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[calls.Call[Any]]):
+    assert inspect.getdoc(kind)
+    assert re.fullmatch(r"(GET|POST|PATCH|DELETE) /v1(/\{?\w+\}?)+", kind.route)
+    assert set(calls.path_fields(kind)) <= set(kind.__struct_fields__)
+    assert [other for other in calls.CALLS if other.route == kind.route] == [kind]
+
+
+def test_the_table_of_calls_is_complete():
+    assert set(calls.CALLS) == {
+        kind
+        for kind in vars(calls).values()
+        if inspect.isclass(kind) and issubclass(kind, calls.Call) and kind is not calls.Call
+    }
+
+
+@pytest.mark.parametrize("kind", calls.CALLS, ids=lambda kind: kind.__name__)
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_call_that_was_written_can_be_read_back(kind: type[calls.Call[Any]], data: st.DataObject):
+    held = {name: data.draw(safe_text.filter(bool)) for name in calls.path_fields(kind)}
+    call = msgspec.structs.replace(data.draw(values(kind)), **held)
+    method, path, query, body = calls.write(call)
+
+    assert kind.route.startswith(method + " ")
+    assert path.isascii()
+    assert (body is None) == (method in ("GET", "DELETE"))
+    assert read_back(kind, path, query, body) == call
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a b?c#d%", "é\n"])
+def test_an_id_cannot_leave_its_place_in_the_path(name: str):
+    _, path, _, _ = calls.write(calls.GetThread(thread_id=name))
+    last = path.removeprefix("/v1/threads/")
+    assert re.fullmatch(r"[A-Za-z0-9_~.%-]+", last)
+    assert last.strip(".")
+    assert unquote(last) == name

@@ -38,8 +38,10 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: str = "seed"
 
 
+PLAIN = Quirks()
+"""A server as the others are."""
+
 Piece = TextPiece | ReasoningPiece
-_PLAIN = Quirks()
 _REDACT = Redactor()
 
 
@@ -52,7 +54,7 @@ class Reply:
 
     def __init__(
         self,
-        quirks: Quirks = _PLAIN,
+        quirks: Quirks = PLAIN,
         redact: Redactor = _REDACT,
         max_bytes: int = MAX_REPLY_BYTES,
     ) -> None:

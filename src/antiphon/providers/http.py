@@ -1,0 +1,197 @@
+"""One streamed POST to a provider: retries before the first byte, foreign errors by their names."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from antiphon.errors import (
+    Disconnected,
+    ProviderAuth,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from antiphon.providers.complaints import Redactor, complaint_in
+
+TRIES = 3
+MAX_WAIT_SECONDS = 120.0  # who is told to wait longer has been refused
+LIFE_SECONDS = 5.0  # how long a back-off is silent
+CONNECT_SECONDS = 10.0
+MAX_CONNECTIONS = 2_000  # above what a worker drives at once; there is no queue to wait in
+COMPLAINT_BYTES = 64_000
+COMPLAINT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 8_000_000
+
+
+class Endpoint:
+    """A server and the one session with it: connections are kept and used again.
+
+    Proxies are taken from the environment, but never for this machine. Redirects are not followed,
+    since the key would go with them.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        redact: Redactor,
+        *,
+        backoff_seconds: float = 0.5,
+        dice: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._host = urlsplit(base_url).netloc
+        self._headers = headers
+        self._redact = redact
+        self._backoff_seconds = backoff_seconds
+        self._dice = dice
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The answer's bytes as they come; b"" is a sign of life while a retry is waited for.
+
+        Raises a `ProviderError` before the first byte, `Disconnected` after it.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with aclosing(self._once(path, body)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except (ProviderUnavailable, ProviderRateLimited) as error:
+                wait = self._wait(error, attempt)
+                if attempt == TRIES or wait > MAX_WAIT_SECONDS:
+                    raise
+            else:
+                return
+            while wait > 0:
+                step = min(wait, LIFE_SECONDS)
+                await asyncio.sleep(step)
+                wait -= step
+                yield b""
+
+    async def get(self, path: str) -> bytes:
+        """A whole answer, asked for once."""
+        try:
+            async with self._opened().get(self._url(path), allow_redirects=False) as response:
+                if response.status >= 300:
+                    raise await self._refusal(response)
+                return await _head(response, MAX_ANSWER_BYTES)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _once(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        begun = False
+        try:
+            request = self._opened().post(self._url(path), data=body, allow_redirects=False)
+            async with request as response:
+                if response.status >= 300:
+                    raise await self._refusal(response)
+                async for piece in response.content.iter_any():
+                    begun = True
+                    yield piece
+        except (aiohttp.ClientError, OSError) as error:
+            if begun:
+                raise Disconnected(f"{self._host} broke off its reply.") from error
+            raise self._unreachable(error) from error
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session; made at first use, since it belongs to the loop it is made in."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers={**_HEADERS, **self._headers},
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=not is_loopback(self._base_url),
+            )
+        return self._session
+
+    def _url(self, path: str) -> str:
+        return f"{self._base_url}/{path}"
+
+    def _wait(self, error: ProviderError, attempt: int) -> float:
+        asked: float | None = error.details.get("retry_after")
+        if asked is not None:
+            return asked
+        return self._backoff_seconds * (1 << attempt) * (0.5 + self._dice()) / 2
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
+        """What the status means; the server's own words are kept."""
+        body = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMPLAINT_SECONDS):
+                body = await _head(response, COMPLAINT_BYTES)
+        words = complaint_in(body) or response.reason or "no reason given"
+        message = f"{self._host} answered {response.status}: {self._redact(words)}"
+        kind = _MEANING.get(response.status)
+        if kind is None:
+            kind = ProviderUnavailable if response.status >= 500 else ProviderRejected
+        wait = _retry_after(response.headers.get("Retry-After"), self._clock())
+        return kind(message) if wait is None else kind(message, retry_after=wait)
+
+    def _unreachable(self, error: Exception) -> ProviderUnavailable:
+        words = self._redact(str(error) or type(error).__name__)
+        return ProviderUnavailable(f"{self._host} did not answer: {words}")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address is this machine, by its name or number."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _head(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            break
+    return bytes(body[:limit])
+
+
+def _retry_after(header: str | None, now: float) -> float | None:
+    """Seconds to wait, given as a number or as a date."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
+    except ValueError:
+        return None
+
+
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream, application/json",
+    # Compression makes some servers hold tokens back; what comes compressed all the same is read.
+    "Accept-Encoding": "identity",
+    "User-Agent": "antiphon",
+}
+_MEANING: dict[int, type[ProviderError]] = {
+    401: ProviderAuth,
+    403: ProviderAuth,
+    429: ProviderRateLimited,
+}

@@ -1,0 +1,300 @@
+"""A store in front of a store: what this process has just read or written, without the database.
+
+Nothing here is ever the only copy, and nothing is believed longer than it is true:
+
+- A thread's context is served when the inner store still has the version it was read at.
+- The end of a run's log is served to the readers of what this process wrote itself, once it is
+  kept. Where it holds nothing new the inner store is asked, so that another process's events and
+  ends are seen; what it holds can only be short of the truth, for events never change.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from antiphon import events
+from antiphon.errors import Fenced
+from antiphon.messages import Upload
+from antiphon.ports import (
+    About,
+    Change,
+    Claim,
+    Context,
+    Decide,
+    Driven,
+    Key,
+    Listing,
+    Once,
+    Page,
+    Records,
+    Store,
+)
+from antiphon.runs import Assistant, Drive, Thread
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+TAIL_BYTES = 256_000  # of one run's log; a reader further behind asks the inner store
+
+
+class CachedStore:
+    """Remembers at most `max_bytes` of contexts and as many of log tails, least used first out."""
+
+    def __init__(self, inner: Store, *, max_bytes: int = 64_000_000) -> None:
+        self._inner = inner
+        self._contexts: _Recent[Context] = _Recent(max_bytes)
+        self._tails: _Recent[_Tail] = _Recent(max_bytes)
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`."""
+        decided = _Remembered(decide)
+        try:
+            answer = await self._inner.change(about, decided)
+        except Fenced:
+            self._tails.drop(about.run_id)
+            raise
+        self._follow(decided.change)
+        return answer
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        decided = _Remembered(decide)
+        claim = await self._inner.claim(decided)
+        self._follow(decided.change)
+        return claim
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        lost = await self._inner.beat(held, lease_ms)
+        for run_id in lost:
+            self._tails.drop(run_id)
+        return lost
+
+    def append(
+        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+    ) -> Future[None]:
+        """See `Store.append`; the lines are remembered before whoever waits hears of them."""
+        done = self._inner.append(run_id, epoch, first, lines, urgent=urgent)
+        done.add_done_callback(partial(self._appended, run_id, first, lines))
+        return done
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        return await self._inner.due(limit)
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`."""
+        self._tails.clear()
+        return await self._inner.forget(events_before, keys_before)
+
+    def _appended(
+        self, run_id: str, first: int, lines: Sequence[bytes], done: Future[None]
+    ) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._tails.drop(run_id)
+        else:
+            self._extend(run_id, first, lines, ended=False)
+
+    def _follow(self, change: Change | None) -> None:
+        if change is None:
+            return
+        if change.thread is not None:
+            self._contexts.drop(change.thread.id)
+        for driven in change.driven:
+            self._follow_run(driven)
+
+    def _follow_run(self, driven: Driven) -> None:
+        lines = [events.encode(event) for event in driven.events]
+        first = driven.drive.last_event - len(lines) + 1
+        self._extend(driven.run.id, first, lines, ended=driven.run.status.ended)
+
+    def _extend(self, run_id: str, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
+        tail = self._tails.get(run_id)
+        if tail is None:
+            tail = _Tail(first)
+        tail.extend(first, lines, ended=ended)
+        self._tails.keep(run_id, tail, tail.size)
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`; a reader of this process's own run never waits here."""
+        tail = self._tails.get(run_id)
+        if tail is not None and (lines := tail.after(after)):
+            return Page(after + 1, lines, tail.ended)
+        return await self._inner.log(run_id, after)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; one cheap read where the copy is still current."""
+        kept = None if fresh else self._contexts.get(thread_id)
+        if kept is not None and await self._inner.version(thread_id) == kept.version:
+            return kept
+        context = await self._inner.context(thread_id, fresh=fresh)
+        self._contexts.keep(thread_id, context, len(context.chat))
+        return context
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        return await self._inner.version(thread_id)
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        return await self._inner.drive(run_id)
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        return await self._inner.get(kind, owner, id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`."""
+        return await self._inner.list(kind, owner, limit=limit, after=after, **where)
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        return await self._inner.content(owner, upload_id)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Thread | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        return await self._inner.put(owner, record, once, content)
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`; what is deleted is gone from here too."""
+        await self._inner.remove(kind, owner, id)
+        if kind is Thread:
+            self._contexts.drop(id)
+            # Which runs were the thread's is not known here, and deleting is rare.
+            self._tails.clear()
+
+    # The installation
+
+    async def keep_key(self, key: Key, digest: bytes) -> None:
+        """See `Store.keep_key`."""
+        await self._inner.keep_key(key, digest)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return await self._inner.find_key(prefix)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return await self._inner.keys()
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """See `Store.revoke_key`."""
+        return await self._inner.revoke_key(key_id)
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return await self._inner.secret()
+
+    async def now(self) -> int:
+        """See `Store.now`."""
+        return await self._inner.now()
+
+    async def check(self) -> None:
+        """See `Store.check`."""
+        await self._inner.check()
+
+    async def close(self) -> None:
+        """Close the inner store."""
+        await self._inner.close()
+
+
+class _Remembered:
+    """A `Decide` that remembers what it decided last: a store may try again."""
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self.change: Change | None = None
+
+    def __call__(self, records: Records) -> Change | None:
+        self.change = None
+        self.change = self._decide(records)
+        return self.change
+
+
+class _Tail:
+    """The newest kept events of a run, from number `first` on, without a gap."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.ended = False
+        self.size = 0
+        self._lines: list[bytes] = []
+
+    def after(self, number: int) -> Sequence[bytes]:
+        """The events above `number`; none where the tail begins later or ends before."""
+        return self._lines[number + 1 - self.first :] if number + 1 >= self.first else ()
+
+    def extend(self, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
+        """Add events; after a gap begin anew, for those that follow are what is asked for next."""
+        end = self.first + len(self._lines)
+        if first > end:
+            self.first, self._lines, self.size = first, [], 0
+        elif first < end:
+            lines = lines[end - first :]  # told out of order: these came in already
+        self._lines.extend(lines)
+        self.size += sum(map(len, lines))
+        self.ended = self.ended or ended
+        if self.size > TAIL_BYTES:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Let go of the older half, at once, so that cutting is rare."""
+        dropped = len(self._lines) // 2
+        self.size -= sum(map(len, self._lines[:dropped]))
+        self.first += dropped
+        del self._lines[:dropped]
+
+
+class _Recent(Generic[V]):
+    """A dictionary that forgets what was used longest ago, once it holds too much."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[str, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: str) -> V | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def keep(self, key: str, value: V, size: int) -> None:
+        self.drop(key)
+        self._kept[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self.drop(next(iter(self._kept)))
+
+    def drop(self, key: str | None) -> None:
+        _, size = self._kept.pop(key, (None, 0)) if key else (None, 0)
+        self._bytes -= size
+
+    def clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0

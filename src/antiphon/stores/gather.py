@@ -1,0 +1,119 @@
+"""Appends of many runs, gathered for a few milliseconds and written together.
+
+A transaction per event and stream is what a database cannot bear; a wait of some milliseconds is
+what nobody sees. While one batch is being written the next one gathers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from antiphon.errors import Unavailable
+from antiphon.stores import rules
+
+GATHER_SECONDS = 0.005
+
+
+@dataclass
+class Appended:
+    """What one driver of a run appends, and who waits for it."""
+
+    run_id: str
+    epoch: int
+    first: int
+    lines: list[bytes]
+    waiting: list[asyncio.Future[None]]
+
+    @property
+    def last(self) -> int:
+        """The number of the last line."""
+        return self.first + len(self.lines) - 1
+
+
+Settle = Callable[[Collection[int] | None, Exception | None], None]
+"""Told on the loop which places of the batch the fence refused, or what befell all of it."""
+Write = Callable[[Sequence[Appended], Settle], None]
+"""Starts writing a batch, in which no (run, epoch) occurs twice."""
+
+
+class Appends:
+    """The gathering side of `Store.append`; lives on the loop."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._loop = asyncio.get_running_loop()
+        self._gathered: dict[tuple[str, int], Appended] = {}
+        self._alarm: asyncio.Handle | None = None
+        self._hurried = False
+        self._late = False
+        self._on_their_way = 0
+
+    def add(
+        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+    ) -> asyncio.Future[None]:
+        """See `Store.append`."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        batch = self._gathered.get((run_id, epoch))
+        if batch is None:
+            self._gathered[run_id, epoch] = Appended(run_id, epoch, first, [*lines], [done])
+        elif batch.last + 1 == first:
+            batch.lines.extend(lines)
+            batch.waiting.append(done)
+        else:
+            done.set_exception(rules.not_held(run_id, epoch, first))
+            return done
+        self._schedule(urgent)
+        return done
+
+    def flush(self) -> None:
+        """Hand over what has gathered, even if other batches are still on their way."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._hurried = self._late = False
+        if not self._gathered:
+            return
+        batch, self._gathered = list(self._gathered.values()), {}
+        self._on_their_way += 1
+        settle = partial(self._settle, batch)
+        try:
+            self._write(batch, settle)
+        except Unavailable as fault:
+            settle(None, fault)
+
+    def _schedule(self, urgent: bool) -> None:
+        if urgent and not self._hurried:
+            self._hurried = True
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_soon(self._ready)
+        elif self._alarm is None and not self._late:
+            self._alarm = self._loop.call_later(GATHER_SECONDS, self._ready)
+
+    def _ready(self) -> None:
+        self._alarm = None
+        if self._on_their_way:
+            self._late = True
+        else:
+            self.flush()
+
+    def _settle(
+        self, batch: Sequence[Appended], refused: Collection[int] | None, fault: Exception | None
+    ) -> None:
+        self._on_their_way -= 1
+        for place, each in enumerate(batch):
+            reason = fault
+            if refused and place in refused:
+                reason = rules.not_held(each.run_id, each.epoch, each.first)
+            for done in each.waiting:
+                if done.done():
+                    continue  # nobody waits any more
+                if reason is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(reason)
+        if self._late and not self._on_their_way:
+            self.flush()

@@ -1,0 +1,234 @@
+-- name: migrations
+CREATE TABLE IF NOT EXISTS migrations (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT
+
+-- name: newest_migration
+SELECT coalesce(max(number), 0) FROM migrations
+
+-- name: add_migration
+INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)
+
+-- name: thread
+SELECT owner, doc FROM threads WHERE id = ?
+
+-- name: version
+SELECT version FROM threads WHERE id = ?
+
+-- name: save_thread
+INSERT INTO threads (id, owner, version, words, doc) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (id) DO UPDATE SET version = ?3, words = ?4, doc = ?5
+
+-- name: cut_messages
+DELETE FROM messages WHERE thread_id = ? AND number > ?
+
+-- name: add_message
+INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: context
+SELECT
+    version,
+    (SELECT count(*) FROM messages WHERE thread_id = threads.id),
+    (SELECT coalesce(sum(tokens), 0) FROM messages WHERE thread_id = threads.id),
+    (
+        SELECT CAST(group_concat(chat, ',') AS BLOB)
+        FROM (SELECT chat FROM messages WHERE thread_id = threads.id ORDER BY number)
+    ),
+    (
+        SELECT json_group_array(json_array(number, role, offset, size, tokens_before))
+        FROM (
+            SELECT
+                number, role, size,
+                sum(size + 1) OVER so_far - size - 1 AS offset,
+                sum(tokens) OVER so_far - tokens AS tokens_before
+            FROM messages
+            WHERE thread_id = threads.id
+            WINDOW so_far AS (ORDER BY number ROWS UNBOUNDED PRECEDING)
+            ORDER BY number
+        )
+        WHERE role IN ('user', 'system')
+    )
+FROM threads
+WHERE id = ?
+
+-- name: run
+SELECT
+    owner, doc, wanted_at,
+    (
+        SELECT CAST('[' || group_concat(doc, ',') || ']' AS BLOB)
+        FROM (SELECT doc FROM actions WHERE run_id = runs.id ORDER BY seq)
+    ),
+    epoch, wanted, worker, due_at,
+    max(last_event, coalesce((SELECT max(last) FROM log WHERE run_id = runs.id), 0)),
+    turn_began_after, kept_after, fresh
+FROM runs
+WHERE id = ?
+
+-- name: active_run
+SELECT id FROM runs
+WHERE thread_id = ? AND status IN ('queued', 'in_progress', 'action_required')
+
+-- name: next_wanted
+SELECT id FROM runs WHERE status = 'queued' AND wanted ORDER BY wanted_at, seq LIMIT 1
+
+-- name: due
+SELECT id FROM runs
+WHERE due_at <= ? AND status IN ('queued', 'in_progress', 'action_required')
+ORDER BY due_at
+LIMIT ?
+
+-- name: add_run
+INSERT INTO runs (
+    id, owner, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
+    turn_began_after, kept_after, fresh, ended_at, doc
+) VALUES (
+    :id, :owner, :thread_id, :status, :epoch, :wanted, :wanted_at, :worker, :due_at, :last_event,
+    :turn_began_after, :kept_after, :fresh, :ended_at, :doc
+)
+
+-- name: move_run
+UPDATE runs SET
+    status = :status, epoch = :epoch, wanted = :wanted, wanted_at = :wanted_at, worker = :worker,
+    due_at = :due_at, last_event = :last_event, turn_began_after = :turn_began_after,
+    kept_after = :kept_after, fresh = :fresh, ended_at = :ended_at, doc = :doc
+WHERE id = :id AND status = :status_before AND epoch = :epoch_before
+
+-- name: beat
+UPDATE runs SET due_at = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'
+
+-- name: save_action
+INSERT INTO actions (id, run_id, tool_call_id, status, doc) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (id) DO UPDATE SET status = ?4, doc = ?5
+
+-- name: add_events
+INSERT INTO log (run_id, first, last, writer, lines) VALUES (?, ?, ?, ?, ?)
+
+-- name: append
+INSERT INTO log (run_id, first, last, writer, lines)
+SELECT rows.column1, rows.column3, rows.column4, rows.column5, rows.column6
+FROM (VALUES {rows}) AS rows
+CROSS JOIN runs ON runs.id = rows.column1
+WHERE
+    runs.epoch = rows.column2
+    AND runs.status = 'in_progress'
+    AND rows.column3 = 1 + max(
+        runs.last_event,
+        coalesce((SELECT max(log.last) FROM log WHERE log.run_id = runs.id), 0)
+    )
+
+-- name: appended
+SELECT 1 FROM log WHERE run_id = ? AND last = ? AND first = ? AND writer = ? AND lines = ?
+
+-- name: log
+-- One step, however many rows: each step of a reader waits for a busy loop's lock.
+SELECT
+    status NOT IN ('queued', 'in_progress', 'action_required'),
+    kept_after,
+    max(last_event, coalesce((SELECT max(last) FROM log WHERE run_id = runs.id), 0)),
+    (SELECT min(first) FROM log WHERE run_id = runs.id AND last > :after),
+    (
+        SELECT CAST(group_concat(lines, char(10)) AS BLOB)
+        FROM (
+            SELECT
+                lines,
+                sum(length(lines)) OVER (ORDER BY last ROWS UNBOUNDED PRECEDING)
+                    - length(lines) AS bytes_before
+            FROM (
+                SELECT last, lines FROM log
+                WHERE run_id = runs.id AND last > :after
+                ORDER BY last
+                LIMIT 4096
+            )
+            ORDER BY last
+        )
+        WHERE bytes_before < :cap
+    )
+FROM runs
+WHERE id = :run_id
+
+-- name: foreign_runs
+SELECT DISTINCT run_id FROM log WHERE seq > ? AND writer <> ?
+
+-- name: newest_row
+SELECT coalesce(max(seq), 0) FROM log
+
+-- name: forget_events
+DELETE FROM log WHERE run_id IN (
+    SELECT id FROM runs
+    WHERE ended_at < :before AND kept_after < last_event
+    ORDER BY ended_at LIMIT :limit
+)
+
+-- name: mark_forgotten
+UPDATE runs SET kept_after = last_event WHERE id IN (
+    SELECT id FROM runs
+    WHERE ended_at < :before AND kept_after < last_event
+    ORDER BY ended_at LIMIT :limit
+)
+
+-- name: forget_answers
+DELETE FROM once WHERE created_at < ?
+
+-- name: answer
+SELECT digest, answer FROM once WHERE owner = ? AND route = ? AND key = ?
+
+-- name: keep_answer
+INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: empty_answers
+UPDATE once SET answer = NULL WHERE subject = ?
+
+-- name: save_content
+INSERT INTO contents (upload_id, content) VALUES (?1, ?2)
+ON CONFLICT (upload_id) DO UPDATE SET content = ?2
+
+-- name: content
+SELECT uploads.owner, contents.content
+FROM uploads JOIN contents ON contents.upload_id = uploads.id
+WHERE uploads.id = ?
+
+-- name: add_key
+INSERT INTO keys (id, prefix, digest, doc) VALUES (?, ?, ?, ?)
+
+-- name: find_key
+SELECT doc, digest FROM keys WHERE prefix = ? ORDER BY seq LIMIT 1
+
+-- name: key
+SELECT doc FROM keys WHERE id = ?
+
+-- name: save_key
+UPDATE keys SET doc = ? WHERE id = ?
+
+-- name: keys
+SELECT doc FROM keys ORDER BY seq
+
+-- name: save_meta
+INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
+
+-- name: offer_meta
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING
+
+-- name: meta
+SELECT value FROM meta WHERE name = ?
+
+-- name: save_assistant
+-- Another owner's is left alone, and nothing is changed.
+INSERT INTO assistants (id, owner, doc) VALUES (?1, ?2, ?3)
+ON CONFLICT (id) DO UPDATE SET doc = ?3 WHERE owner = ?2
+
+-- name: save_upload
+INSERT INTO uploads (id, owner, doc) VALUES (?1, ?2, ?3)
+ON CONFLICT (id) DO UPDATE SET doc = ?3 WHERE owner = ?2
+
+-- name: remove_assistant
+DELETE FROM assistants WHERE id = ? AND owner = ?
+
+-- name: remove_thread
+DELETE FROM threads WHERE id = ? AND owner = ?
+
+-- name: remove_upload
+DELETE FROM uploads WHERE id = ? AND owner = ?

@@ -1,0 +1,134 @@
+-- Columns are what is searched, joined or compared; the rest of a thing is its JSON in `doc`.
+-- `seq` is the order of commits, by which lists are paged. Times are milliseconds since 1970.
+
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE keys (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    prefix TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    doc BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX keys_by_prefix ON keys (prefix);
+
+CREATE TABLE assistants (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    doc BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX assistants_of_owner ON assistants (owner, seq);
+
+CREATE TABLE uploads (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    doc BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX uploads_of_owner ON uploads (owner, seq);
+
+CREATE TABLE contents (
+    upload_id TEXT PRIMARY KEY REFERENCES uploads (id) ON DELETE CASCADE,
+    content BLOB NOT NULL
+) STRICT;
+
+-- `words` is the title as the search compares it.
+CREATE TABLE threads (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    words TEXT NOT NULL,
+    doc BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX threads_of_owner ON threads (owner, seq);
+
+-- `chat` is the message as providers take it, `size` its bytes, `tokens` about how many it has.
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    thread_id TEXT NOT NULL REFERENCES threads (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    chat BLOB NOT NULL,
+    words TEXT NOT NULL,
+    doc BLOB NOT NULL,
+    UNIQUE (thread_id, number)
+) STRICT;
+
+-- What a worker compares at every append stands before `doc`, so that it is read from one page.
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    epoch INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    last_event INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    thread_id TEXT NOT NULL REFERENCES threads (id) ON DELETE CASCADE,
+    wanted INTEGER NOT NULL,
+    wanted_at INTEGER NOT NULL,
+    worker TEXT,
+    due_at INTEGER,
+    turn_began_after INTEGER NOT NULL,
+    kept_after INTEGER NOT NULL,
+    fresh INTEGER NOT NULL,
+    ended_at INTEGER,
+    doc BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX active_run ON runs (thread_id)
+    WHERE status IN ('queued', 'in_progress', 'action_required');
+CREATE INDEX runs_of_thread ON runs (thread_id, seq);
+CREATE INDEX runs_of_owner ON runs (owner, seq);
+CREATE INDEX queue ON runs (wanted_at, seq) WHERE status = 'queued' AND wanted;
+CREATE INDEX runs_due ON runs (due_at)
+    WHERE due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required');
+CREATE INDEX runs_to_forget ON runs (ended_at)
+    WHERE ended_at IS NOT NULL AND kept_after < last_event;
+
+CREATE TABLE actions (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    tool_call_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    doc BLOB NOT NULL,
+    UNIQUE (run_id, tool_call_id)
+) STRICT;
+
+-- One row for the events that were written together: their JSON lines, joined by newlines.
+-- The newest event of a run is told from here, so that an append touches this table alone.
+CREATE TABLE log (
+    seq INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    writer INTEGER NOT NULL,
+    lines BLOB NOT NULL,
+    UNIQUE (run_id, last)
+) STRICT;
+
+-- `answer` is NULL once `subject`, the thing it tells about, was deleted.
+CREATE TABLE once (
+    owner TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    answer BLOB,
+    subject TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (owner, route, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX once_by_subject ON once (subject);
+CREATE INDEX once_by_age ON once (created_at);

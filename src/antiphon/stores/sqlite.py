@@ -1,0 +1,362 @@
+"""The default store: one SQLite file, shared by any number of processes of this machine.
+
+All writes of a process go through one thread (`sqlite_thread`), which commits together what waits
+together; reads have connections of their own, see a snapshot, and never wait for a write. What many
+streams append is one statement for all of them. The statements are in `sql/sqlite.sql`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from antiphon.errors import BadSettings, Unavailable
+from antiphon.messages import Upload
+from antiphon.ports import About, Claim, Context, Decide, Key, Listing, Once, Page
+from antiphon.runs import Assistant, Drive, Thread
+from antiphon.stores import sqlite_reads as reads
+from antiphon.stores import sqlite_writes as writes
+from antiphon.stores import statements
+from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores.gather import Appended, Appends, Settle
+from antiphon.stores.sqlite_thread import (
+    BUSY_SECONDS,
+    CHECKPOINT_PAGES,
+    Operation,
+    Writer,
+    transaction,
+    unavailable,
+)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
+READERS = 2  # threads that read
+
+Heard = Callable[[Sequence[str]], None]
+
+
+class SqliteStore:
+    """A store in one file. Made by `open`, on the loop that will use it."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        on_foreign: Heard | None,
+        listening: Callable[[], bool],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._me = secrets.randbits(62)
+        self._on_foreign = on_foreign
+        self._heard_up_to = _newest_row(connection)
+        self._writer = Writer(connection, self._hear if on_foreign else None, listening)
+        self._readers = _Readers(path)
+        self._appends = Appends(self._append)
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        clock: Clock = system_clock,
+        on_foreign: Heard | None = None,
+        listening: Callable[[], bool] = lambda: True,
+    ) -> SqliteStore:
+        """Open the file, made and brought to this version's schema where needed.
+
+        `on_foreign` is called on the loop with the ids of runs whose log another process has added
+        to: soon after it did while `listening` says that somebody waits, else within a quarter of
+        a second. Raises `BadSettings` for a file that this version cannot use.
+        """
+        connection = await asyncio.to_thread(_prepared, Path(path), clock)
+        return cls(Path(path), connection, clock, on_foreign, listening)
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`; `decide` runs in the writer's thread."""
+        return await self._write(about.what, writes.change, about, decide, self._clock(), self._me)
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        # A look costs a reader nothing; a transaction would cost every idle worker one.
+        if await self._read(reads.one, "next_wanted") is None:
+            return None
+        return await self._write("claim", writes.claim, decide, self._clock(), self._me)
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        return await self._write("beat", writes.beat, held, self._clock() + lease_ms)
+
+    def append(
+        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+    ) -> asyncio.Future[None]:
+        """See `Store.append`."""
+        return self._appends.add(run_id, epoch, first, lines, urgent=urgent)
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        rows = await self._read(reads.every, "due", self._clock(), limit)
+        return [run_id for (run_id,) in rows]
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`; done in bites, a transaction each."""
+        dropped = 0
+        while bite := await self._write("forget", writes.forget, events_before, keys_before):
+            dropped += bite
+        return dropped
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`."""
+        return await self._read(reads.log, run_id, after)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; there is no cache to go round."""
+        return await self._read(reads.context, thread_id)
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        return await self._read(reads.version, thread_id)
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        return await self._read(reads.drive, run_id)
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        return await self._read(reads.get, kind, owner, id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`."""
+        return await self._read(reads.listing, kind, owner, limit, after, where)
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        return await self._read(reads.content, owner, upload_id)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Thread | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        return await self._write("put", writes.put, owner, record, once, content, self._clock())
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`."""
+        await self._write("delete", writes.remove, kind, owner, id)
+
+    # The installation
+
+    async def keep_key(self, key: Key, digest: bytes) -> None:
+        """See `Store.keep_key`."""
+        await self._write("key", writes.keep_key, key, digest)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return await self._read(reads.find_key, prefix)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return await self._read(reads.keys)
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """See `Store.revoke_key`."""
+        return await self._write("key", writes.revoke_key, key_id, self._clock())
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return await self._write("key", writes.meta, "secret", secrets.token_bytes(32))
+
+    async def now(self) -> int:
+        """See `Store.now`: the machine's clock, for SQLite's users share a machine."""
+        return self._clock()
+
+    async def check(self) -> None:
+        """See `Store.check`: a write like any other."""
+        await self._write("check", writes.save_meta, "checked_at", self._clock())
+
+    async def close(self) -> None:
+        """Finish what was asked for, and let go of the file."""
+        self._appends.flush()
+        await self._writer.close()
+        await self._readers.close()
+
+    async def _write(
+        self,
+        what: str,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def bound(connection: sqlite3.Connection) -> T:
+            return work(connection, *args, **kwargs)
+
+        # What was appended before this is written before it.
+        self._appends.flush()
+        return cast("T", await self._writer.run(what, bound, relaxed=what in _RELAXED))
+
+    def _append(self, batch: Sequence[Appended], settle: Settle) -> None:
+        work = partial(writes.append, appended=batch, writer=self._me)
+        self._writer.submit(Operation("append", work, settle, relaxed=True))
+
+    async def _read(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def bound(connection: sqlite3.Connection) -> T:
+            return work(connection, *args, **kwargs)
+
+        return await self._readers.run(bound)
+
+    def _hear(self, connection: sqlite3.Connection) -> None:
+        """In the writer's thread: tell the loop which runs another process has added to."""
+        rows = reads.every(connection, "foreign_runs", self._heard_up_to, self._me)
+        self._heard_up_to = _newest_row(connection)
+        if rows and self._on_foreign:
+            with suppress(RuntimeError):  # the loop was closed without us
+                self._loop.call_soon_threadsafe(self._on_foreign, [run_id for (run_id,) in rows])
+
+
+class _Readers:
+    """A few threads with a connection each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mine = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._threads = ThreadPoolExecutor(READERS, "antiphon sqlite reader", self._begin)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read in a thread. Raises `Unavailable` where the database does not answer."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, self._run, work)
+        except RuntimeError as fault:
+            raise Unavailable("the store is closed") from fault
+
+    async def close(self) -> None:
+        """Finish what was asked for."""
+        await asyncio.to_thread(self._threads.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    def _begin(self) -> None:
+        self._mine.connection = _connected(self._path)
+        self._mine.connection.execute("PRAGMA query_only = TRUE")
+        self._connections.append(self._mine.connection)
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._mine.connection)
+        except sqlite3.Error as fault:
+            raise unavailable(fault) from fault
+
+
+_RELAXED = frozenset({"claim", "beat"})
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,  # transactions are begun where they begin
+        check_same_thread=False,  # a connection is made in one thread and closed in another
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA foreign_keys = TRUE")
+    return connection
+
+
+def _prepared(path: Path, clock: Clock) -> sqlite3.Connection:
+    """The writer's connection to a file that has this version's schema."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise BadSettings(
+            "SQLite is too old for this store",
+            expected=f"SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer",
+            received=sqlite3.sqlite_version,
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Conversations are nobody else's business; SQLite gives its other files the same mode.
+        path.touch(mode=0o600)
+        connection = _connected(path)
+        _use_write_ahead_log(connection)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA secure_delete = FAST")
+        _migrate(connection, path, clock())
+    except (OSError, sqlite3.Error) as fault:
+        raise BadSettings(
+            f"the database {path} cannot be used: {fault}",
+            expected="a file that can be written, and is new or a database of Antiphon",
+            hint="name another one with --database or ANTIPHON_DATABASE",
+        ) from fault
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch once; SQLite does not wait for others here, so we do."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
+    """Apply what the file lacks; whoever comes second finds it done."""
+    known = statements.migrations("sqlite")
+    with transaction(connection):
+        connection.execute(reads.SQL["migrations"])
+        (applied,) = connection.execute(reads.SQL["newest_migration"]).fetchone()
+        if applied > len(known):
+            raise BadSettings(
+                f"the database {path} was made by a newer version of Antiphon",
+                expected=f"schema {len(known)} or older",
+                received=f"schema {applied}",
+                hint="upgrade Antiphon, or use another database",
+            )
+        for migration in known[applied:]:
+            for statement in migration.statements:
+                connection.execute(statement)
+            values = (migration.number, migration.name, now)
+            connection.execute(reads.SQL["add_migration"], values)
+
+
+def _newest_row(connection: sqlite3.Connection) -> int:
+    (row,) = connection.execute(reads.SQL["newest_row"]).fetchone()
+    return int(row)

@@ -1,0 +1,234 @@
+"""The one thread of a process that writes to SQLite: what waits is committed together.
+
+A commit costs far more than what is in it, and the loop must not wait for either. So every
+operation goes into a queue; the thread takes all that is there, runs each in a savepoint of one
+transaction, commits once, and tells the loop once. Nobody hears of an operation before it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon.errors import AntiphonError, Internal, Unavailable
+from antiphon.failpoints import hit
+
+BUSY_SECONDS = 5.0  # how long another process may hold the file before a write is given up
+LISTEN_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
+IDLE_SECONDS = 0.25  # the same while nobody does; also the rest before a checkpoint
+CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved into the database even under load
+
+Settle = Callable[[Any, Exception | None], None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What to do in the transaction, and whom to tell, on the loop, what came of it.
+
+    `what` names its failpoints. A `relaxed` operation acknowledges nothing to anybody outside: it
+    may be lost with the machine, though not with the process.
+    """
+
+    what: str
+    work: Callable[[sqlite3.Connection], Any]
+    settle: Settle
+    relaxed: bool = False
+
+
+class Writer:
+    """Runs operations in the order they were given, group by group.
+
+    `heard` is called in the thread every now and then when another process has written; `listening`
+    says how eagerly to look.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        heard: Callable[[sqlite3.Connection], None] | None,
+        listening: Callable[[], bool],
+    ) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._heard = heard
+        self._listening = listening
+        self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
+        self._closed = False
+        self._relaxed = False
+        self._unsaved = False
+        self._version = self._data_version()
+        self._listened_at = 0.0
+        self._thread.start()
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation. Raises `Unavailable` after `close`."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        self._waiting.put(operation)
+
+    async def run(
+        self, what: str, work: Callable[[sqlite3.Connection], Any], *, relaxed: bool = False
+    ) -> Any:
+        """Queue an operation and wait until it is kept; raises what it raised."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any, fault: Exception | None) -> None:
+            if done.cancelled():
+                return
+            if fault is not None:
+                done.set_exception(fault)
+            else:
+                done.set_result(result)
+
+        self.submit(Operation(what, work, settle, relaxed))
+        return await done
+
+    async def close(self) -> None:
+        """Finish what is queued, move the log into the database, end the thread."""
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._connection.close()
+
+    # In the thread
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            gathered, open_ = self._gather()
+            if gathered:
+                self._write(gathered)
+            elif open_:
+                self._checkpoint()
+            if open_:
+                self._listen()
+        self._checkpoint()
+
+    def _gather(self) -> tuple[list[Operation], bool]:
+        """All that waits, after a rest until something does; False at the end."""
+        gathered: list[Operation] = []
+        try:
+            operation = self._waiting.get(timeout=self._patience())
+            while operation is not None:
+                gathered.append(operation)
+                operation = self._waiting.get_nowait()
+        except queue.Empty:
+            return gathered, True
+        return gathered, False
+
+    def _patience(self) -> float | None:
+        if self._heard is not None:
+            return LISTEN_SECONDS if self._listening() else IDLE_SECONDS
+        return IDLE_SECONDS if self._unsaved else None
+
+    def _write(self, operations: Sequence[Operation]) -> None:
+        try:
+            outcomes = self._transact(operations)
+        except (sqlite3.Error, AntiphonError) as fault:
+            unclear = unavailable(fault)
+            outcomes = [(each.settle, None, unclear) for each in operations]
+        with suppress(RuntimeError):  # the loop was closed without us: nobody is left to be told
+            self._loop.call_soon_threadsafe(_settle, outcomes)
+
+    def _transact(
+        self, operations: Sequence[Operation]
+    ) -> list[tuple[Settle, Any, Exception | None]]:
+        self._relax(all(operation.relaxed for operation in operations))
+        with transaction(self._connection):
+            outcomes = [self._attempt(operation) for operation in operations]
+            for operation in operations:
+                hit(f"{operation.what}.before_commit")
+        self._unsaved = True
+        for operation in operations:
+            hit(f"{operation.what}.after_commit")
+        return outcomes
+
+    def _attempt(self, operation: Operation) -> tuple[Settle, Any, Exception | None]:
+        """One operation, undone alone if it raises; a fault of the database undoes all."""
+        connection = self._connection
+        connection.execute("SAVEPOINT attempt")
+        try:
+            result = operation.work(connection)
+        except sqlite3.IntegrityError as fault:
+            refused = Internal(f"the database refused the change: {fault}")
+            refused.__cause__ = fault
+            return self._undo(operation, refused)
+        except sqlite3.Error:
+            raise
+        except Exception as fault:  # noqa: BLE001 - a wall: `decide` is the caller's, and so is its error
+            return self._undo(operation, fault)
+        connection.execute("RELEASE attempt")
+        return operation.settle, result, None
+
+    def _undo(self, operation: Operation, fault: Exception) -> tuple[Settle, Any, Exception | None]:
+        self._connection.execute("ROLLBACK TO attempt")
+        self._connection.execute("RELEASE attempt")
+        return operation.settle, None, fault
+
+    def _relax(self, relaxed: bool) -> None:
+        """Wait for the disk, or do not, at the coming commits."""
+        if relaxed != self._relaxed:
+            level = "NORMAL" if relaxed else "FULL"
+            self._connection.execute(f"PRAGMA synchronous = {level}")
+            self._relaxed = relaxed
+
+    def _checkpoint(self) -> None:
+        """Move the log into the database while nobody waits; readers are not disturbed."""
+        if self._unsaved:
+            self._unsaved = False
+            with suppress(sqlite3.Error):  # it is tried again after the next write
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _listen(self) -> None:
+        """Notice what another process wrote, at most every `LISTEN_SECONDS`."""
+        now = time.monotonic()
+        if self._heard is None or now - self._listened_at < LISTEN_SECONDS:
+            return
+        self._listened_at = now
+        with suppress(sqlite3.Error):  # a wake-up may be lost
+            version = self._data_version()
+            if version != self._version:
+                self._version = version
+                self._heard(self._connection)
+
+    def _data_version(self) -> int:
+        """A number that is another one after another connection has committed."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """A write transaction: commits at the end, undoes everything if something is raised."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def unavailable(fault: Exception) -> Exception:
+    """A database's fault as what the caller can do about it: try again."""
+    if isinstance(fault, AntiphonError):
+        return fault
+    translated = Unavailable(f"the database does not answer: {fault}")
+    translated.__cause__ = fault
+    return translated
+
+
+def _settle(outcomes: Sequence[tuple[Settle, Any, Exception | None]]) -> None:
+    for settle, result, fault in outcomes:
+        settle(result, fault)

@@ -1,0 +1,290 @@
+"""What is written to SQLite, as functions of a connection inside its transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import events
+from antiphon.errors import Fenced, Internal
+from antiphon.messages import Message, Upload, chat
+from antiphon.ports import About, Change, Claim, Decide, Driven, Key, Once
+from antiphon.runs import Action, Assistant, Status, Thread
+from antiphon.stores import rules
+from antiphon.stores import sqlite_reads as reads
+from antiphon.stores.gather import Appended
+from antiphon.stores.sqlite_reads import SQL
+
+APPEND_ROWS = 128  # written by one statement
+FORGET_RUNS = 200  # whose events are dropped in one transaction, so that others get their turn
+
+_encode = msgspec.json.encode
+
+
+def change(
+    connection: sqlite3.Connection, about: About, decide: Decide, now: int, writer: int
+) -> Any:
+    """See `Store.change`."""
+    if about.once and (kept := answered(connection, about.once)) is not None:
+        return kept
+    records = reads.records(connection, about, now)
+    decided = decide(records)
+    if decided is None:
+        return None
+    _write_thread(connection, about, decided)
+    for driven in decided.driven:
+        _write_run(connection, about, decided, driven, now, writer)
+    for action in decided.actions:
+        _write_action(connection, action)
+    if about.once:
+        answer, subject = _encode(decided.answer), rules.subject(records, decided)
+        _keep_answer(connection, about.once, answer, subject, now)
+    return decided.answer
+
+
+def claim(connection: sqlite3.Connection, decide: Decide, now: int, writer: int) -> Claim | None:
+    """See `Store.claim`."""
+    wanted = reads.one(connection, "next_wanted")
+    if wanted is None:
+        return None
+    change(connection, About(owner=None, run_id=wanted[0]), decide, now, writer)
+    kept = reads.run(connection, wanted[0])
+    if kept is None or kept.run.status is not Status.IN_PROGRESS:
+        return None
+    return Claim(kept.owner, kept.run, kept.drive)
+
+
+def beat(connection: sqlite3.Connection, held: Mapping[str, int], due_at: int) -> frozenset[str]:
+    """See `Store.beat`."""
+    return frozenset(
+        run_id
+        for run_id, epoch in held.items()
+        if connection.execute(SQL["beat"], (due_at, run_id, epoch)).rowcount == 0
+    )
+
+
+def append(
+    connection: sqlite3.Connection, appended: Sequence[Appended], writer: int
+) -> frozenset[int]:
+    """Write what has an epoch that still holds; returns the places of what has not."""
+    rows = [
+        (each.run_id, each.epoch, each.first, each.last, writer, b"\n".join(each.lines))
+        for each in appended
+    ]
+    fenced: set[int] = set()
+    for start, end in _spans(len(rows)):
+        group = rows[start:end]
+        flat = [value for row in group for value in row]
+        written = connection.execute(_append_sql(len(group)), flat).rowcount
+        if written != len(group):
+            fenced |= {start + place for place in _refused(connection, group)}
+    return frozenset(fenced)
+
+
+def _spans(count: int) -> Iterator[tuple[int, int]]:
+    """Powers of two that make up the count: few different statements, all of them prepared once."""
+    start = 0
+    while start < count:
+        size = min(APPEND_ROWS, 1 << ((count - start).bit_length() - 1))
+        yield start, start + size
+        start += size
+
+
+@cache
+def _append_sql(rows: int) -> str:
+    return SQL["append"].format(rows=", ".join(["(?, ?, ?, ?, ?, ?)"] * rows))
+
+
+def _refused(connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]) -> Iterator[int]:
+    for place, (run_id, _, first, last, writer, lines) in enumerate(group):
+        if reads.one(connection, "appended", run_id, last, first, writer, lines) is None:
+            yield place
+
+
+def put(
+    connection: sqlite3.Connection,
+    owner: str,
+    record: Assistant | Thread | Upload,
+    once: Once | None,
+    content: bytes | None,
+    now: int,
+) -> Any:
+    """See `Store.put`."""
+    if once and (kept := answered(connection, once)) is not None:
+        return kept
+    if isinstance(record, Thread):
+        record = _put_thread(connection, owner, record)
+    else:
+        _put_record(connection, owner, record)
+    if content is not None:
+        connection.execute(SQL["save_content"], (record.id, content))
+    if once:
+        _keep_answer(connection, once, _encode(record), record.id, now)
+    return record
+
+
+def remove(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
+    """See `Store.remove`."""
+    if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
+        raise rules.missing(kind, id)
+    connection.execute(SQL["empty_answers"], (id,))
+
+
+def forget(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
+    """A bite of `Store.forget`; returns how many runs and answers it took."""
+    values = {"before": events_before, "limit": FORGET_RUNS}
+    connection.execute(SQL["forget_events"], values)
+    runs = connection.execute(SQL["mark_forgotten"], values).rowcount
+    return runs + connection.execute(SQL["forget_answers"], (keys_before,)).rowcount
+
+
+def keep_key(connection: sqlite3.Connection, key: Key, digest: bytes) -> None:
+    """See `Store.keep_key`."""
+    connection.execute(SQL["add_key"], (key.id, key.prefix, digest, _encode(key)))
+
+
+def revoke_key(connection: sqlite3.Connection, key_id: str, now: int) -> Key:
+    """See `Store.revoke_key`; a second time changes nothing."""
+    row = reads.one(connection, "key", key_id)
+    if row is None:
+        raise rules.missing(Key, key_id)
+    key = reads.decoder(Key)(row[0])
+    if key.revoked_at is None:
+        key = replace(key, revoked_at=now)
+        connection.execute(SQL["save_key"], (_encode(key), key_id))
+    return key
+
+
+def meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
+    """The value under that name: what is there, else what is offered."""
+    connection.execute(SQL["offer_meta"], (name, offered))
+    (value,) = connection.execute(SQL["meta"], (name,)).fetchone()
+    return value
+
+
+def save_meta(connection: sqlite3.Connection, name: str, value: Any) -> None:
+    """From now on this value is under that name."""
+    connection.execute(SQL["save_meta"], (name, value))
+
+
+def answered(connection: sqlite3.Connection, once: Once) -> msgspec.Raw | None:
+    """The answer given under this key before."""
+    row = reads.one(connection, "answer", once.owner, once.route, once.key)
+    return rules.kept_answer(once, *row) if row else None
+
+
+def _keep_answer(
+    connection: sqlite3.Connection, once: Once, answer: bytes, subject: str | None, now: int
+) -> None:
+    values = (once.owner, once.route, once.key, once.digest, answer, subject, now)
+    connection.execute(SQL["keep_answer"], values)
+
+
+def _write_thread(connection: sqlite3.Connection, about: About, decided: Change) -> None:
+    thread = decided.thread
+    kept = reads.thread(connection, thread.id) if thread else None
+    rules.judge_thread(kept[1] if kept else None, decided)
+    if thread is None:
+        return
+    _save_thread(connection, kept[0] if kept else rules.owner_of(about, decided), thread)
+    if decided.keep_messages is not None:
+        connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
+    if decided.messages:
+        connection.executemany(SQL["add_message"], map(_message_row, decided.messages))
+
+
+def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> None:
+    values = (thread.id, owner, thread.version, rules.searchable(thread.title), _encode(thread))
+    connection.execute(SQL["save_thread"], values)
+
+
+def _message_row(message: Message) -> tuple[Any, ...]:
+    said = chat(message)
+    return (
+        message.id,
+        message.thread_id,
+        message.number,
+        message.role,
+        len(said),
+        rules.tokens(said),
+        said,
+        rules.searchable(message.text),
+        _encode(message),
+    )
+
+
+def _write_run(
+    connection: sqlite3.Connection,
+    about: About,
+    decided: Change,
+    driven: Driven,
+    now: int,
+    writer: int,
+) -> None:
+    """The run as it shall be, unless its status or epoch has changed since it was read."""
+    kept = reads.run(connection, driven.run.id)
+    rules.judge_move((kept.run, kept.drive) if kept else None, driven)
+    run, drive = driven.run, driven.drive
+    waited = kept.wanted_at if kept and kept.drive.wanted else now
+    values = {
+        **msgspec.structs.asdict(drive),
+        "id": run.id,
+        "thread_id": run.thread_id,
+        "status": run.status.value,
+        "wanted_at": waited,
+        "ended_at": run.ended_at,
+        "doc": _encode(run),
+    }
+    if kept is None:
+        _add_run(connection, values | {"owner": rules.owner_of(about, decided)})
+    else:
+        before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
+        if connection.execute(SQL["move_run"], values | before).rowcount == 0:
+            raise Fenced(f"run {run.id} has moved on")
+    if driven.events:
+        first = drive.last_event - len(driven.events) + 1
+        lines = b"\n".join(map(events.encode, driven.events))
+        connection.execute(SQL["add_events"], (run.id, first, drive.last_event, writer, lines))
+
+
+def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    try:
+        connection.execute(SQL["add_run"], values)
+    except sqlite3.IntegrityError as fault:
+        active = reads.active_run(connection, values["thread_id"])
+        if active is None:
+            raise Internal(f"run {values['id']} cannot be added: {fault}") from fault
+        raise rules.already_active(active) from fault
+
+
+def _write_action(connection: sqlite3.Connection, action: Action) -> None:
+    values = (action.id, action.run_id, action.tool_call_id, action.status, _encode(action))
+    connection.execute(SQL["save_action"], values)
+
+
+def _put_thread(connection: sqlite3.Connection, owner: str, given: Thread) -> Thread:
+    kept = reads.thread(connection, given.id)
+    if kept is None or kept[0] != owner:
+        raise rules.missing(Thread, given.id)
+    thread = rules.retitled(kept[1], given)
+    _save_thread(connection, owner, thread)
+    return thread
+
+
+def _put_record(connection: sqlite3.Connection, owner: str, record: Assistant | Upload) -> None:
+    values = (record.id, owner, _encode(record))
+    if connection.execute(SQL[_SAVINGS[type(record)]], values).rowcount == 0:
+        raise rules.missing(type(record), record.id)
+
+
+_SAVINGS: Mapping[type[Any], str] = {Assistant: "save_assistant", Upload: "save_upload"}
+_REMOVALS: Mapping[type[Any], str] = {
+    Assistant: "remove_assistant",
+    Thread: "remove_thread",
+    Upload: "remove_upload",
+}

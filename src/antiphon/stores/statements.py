@@ -1,0 +1,42 @@
+"""SQL kept as SQL: named statements and numbered migrations, read from `.sql` files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+
+import msgspec
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_FOLDER = files("antiphon.stores") / "sql"
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One step of a schema: `number` counts from 1, without a gap."""
+
+    number: int
+    name: str
+    statements: Sequence[str]
+
+
+def named(dialect: str) -> Mapping[str, str]:
+    """The statements of `sql/DIALECT.sql`: each follows its line `-- name: NAME`."""
+    _, *pieces = _NAME.split((_FOLDER / f"{dialect}.sql").read_text("utf-8"))
+    return dict(zip(pieces[::2], map(str.strip, pieces[1::2]), strict=True))
+
+
+def migrations(dialect: str) -> Sequence[Migration]:
+    """The migrations in `sql/DIALECT/`, files named `0001_what_it_does.sql`, in order.
+
+    A statement ends with a semicolon at the end of a line.
+    """
+    scripts = sorted((_FOLDER / dialect).iterdir(), key=lambda script: script.name)
+    return [
+        Migration(
+            int(script.name[:4]),
+            script.name[5:].removesuffix(".sql"),
+            [piece.strip() for piece in script.read_text("utf-8").split(";\n") if piece.strip()],
+        )
+        for script in scripts
+    ]

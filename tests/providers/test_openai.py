@@ -1,0 +1,527 @@
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from pydantic import TypeAdapter
+from upstream import AFTER_TOOLS, SCENARIOS, Upstream
+
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    Question,
+    ReasoningPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.errors import (
+    AntiphonError,
+    Disconnected,
+    ProviderAuth,
+    ProviderError,
+    ProviderProtocol,
+    ProviderRateLimited,
+    ProviderUnavailable,
+    named,
+)
+from antiphon.messages import ToolSpec
+from antiphon.providers.openai import OpenAI, payload
+from antiphon.providers.reply import PLAIN, Quirks, Reply
+from antiphon.runs import Sampling, Usage
+
+KEY = "sk-canary-0123456789"
+SAID = b'{"role":"user","content":"hello"}'
+WHOLE_CALL = '{"x":1}'
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        upstream.gate.set()
+        yield upstream
+
+
+def ask(name: str, **more: Any) -> Question:
+    return Question(model=f"quirk:{name}", **{"messages": SAID, **more})
+
+
+async def listen(
+    upstream: Upstream, name: str, quirks: Quirks = PLAIN
+) -> tuple[list[Chunk], AntiphonError | None]:
+    provider = OpenAI(upstream.url, KEY, quirks=quirks, backoff_seconds=0.001)
+    chunks: list[Chunk] = []
+    error = None
+    try:
+        async with asyncio.timeout(10), aclosing(provider.stream(ask(name))) as pages:
+            async for page in pages:
+                chunks += page
+    except AntiphonError as raised:
+        error = raised
+    await provider.close()
+    return chunks, error
+
+
+def text_in(chunks: Sequence[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece))
+
+
+def reasons(chunks: Sequence[Chunk]) -> list[str | None]:
+    return [chunk.reason for chunk in chunks if isinstance(chunk, Finish)]
+
+
+def calls_in(chunks: Sequence[Chunk]) -> list[CallPiece]:
+    return [chunk for chunk in chunks if isinstance(chunk, CallPiece)]
+
+
+WHOLE = [
+    name
+    for name, one in SCENARIOS.items()
+    if one.expect in ("completed", "length", "content_filter", "action_required")
+]
+FAILED = [
+    name
+    for name, one in SCENARIOS.items()
+    if one.expect.startswith("provider_") and name != "t_finish_without_call"
+]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+async def test_a_reply_with_a_terminal_marker_is_read_whole(upstream: Upstream, name: str):
+    chunks, error = await listen(upstream, name)
+
+    assert error is None
+    assert text_in(chunks) == SCENARIOS[name].text
+    assert len(reasons(chunks)) == 1
+
+
+@pytest.mark.parametrize("name", ["no_finish_no_done", "truncated_json", "t_whole_then_cut"])
+async def test_an_end_without_a_marker_gives_no_finish(upstream: Upstream, name: str):
+    chunks, error = await listen(upstream, name)
+
+    assert error is None
+    assert text_in(chunks) == SCENARIOS[name].text
+    assert reasons(chunks) == []
+
+
+@pytest.mark.parametrize("name", ["reset_mid", "truncated_close"])
+async def test_a_broken_connection_is_a_cut_and_what_came_is_kept(upstream: Upstream, name: str):
+    chunks, error = await listen(upstream, name)
+
+    assert isinstance(error, Disconnected)
+    assert text_in(chunks) == "hi"
+
+
+@pytest.mark.parametrize("name", FAILED)
+async def test_a_failure_has_the_name_that_the_table_gives_it(upstream: Upstream, name: str):
+    _, error = await listen(upstream, name)
+
+    assert type(error) is named(SCENARIOS[name].expect)
+    assert KEY not in str(error)
+    if SCENARIOS[name].expect == "provider_error":
+        assert error.message == "boom"
+
+
+@pytest.mark.parametrize(
+    ("name", "quirks", "text", "thought"),
+    [
+        ("cumulative", Quirks(cumulative=True), "hel", ""),
+        ("think_tags", Quirks(think_tags=True), "hi", "hm"),
+        ("frag1@1", Quirks(think_tags=True), SCENARIOS["ok"].text, ""),
+        ("content_list", Quirks(), "hi", "hm"),
+        ("two_reasonings", Quirks(), "hi", "hm"),
+    ],
+)
+async def test_quirks_are_read_as_they_are_declared(
+    upstream: Upstream, name: str, quirks: Quirks, text: str, thought: str
+):
+    upstream.scenarios["frag1"] = SCENARIOS["ok"]
+
+    chunks, _ = await listen(upstream, name, quirks)
+
+    thoughts = "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece))
+    assert (text_in(chunks), thoughts) == (text, thought)
+
+
+def piece(index: int | None, arguments: str = "", *, named: str | None = None, **more: Any):
+    return CallPiece(
+        index=index, name="f" if named else None, id=named, arguments=arguments, **more
+    )
+
+
+OPENED = '{"x"'
+ONE = piece(0, WHOLE_CALL, named="c1")
+SPLIT = [piece(0, OPENED, named="c1"), piece(0, ":1}")]
+TWO = '{"x":2}'
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces"),
+    [
+        ("t_normal", [piece(0, named="c1"), *(piece(0, part) for part in (OPENED, ":1}"))]),
+        ("t_one_piece", [ONE]),
+        ("t_finish_stop", [ONE]),
+        ("t_no_finish", [ONE]),
+        ("t_args_object", [piece(0, WHOLE_CALL, named="c1", whole=True)]),
+        ("t_no_index_single", [piece(None, OPENED, named="c1"), piece(None, ":1}")]),
+        ("t_empty_id_repeat", SPLIT),
+        ("t_meta_repeat", [SPLIT[0], piece(0, ":1}", named="c1")]),
+        ("t_index_starts_1", [piece(1, WHOLE_CALL, named="c1")]),
+        ("t_after_finish", [ONE]),
+        ("t_args_on_finish", SPLIT),
+        ("t_content_and_tool", [ONE]),
+        (
+            "t_extra_content",
+            [
+                piece(
+                    *(0, WHOLE_CALL),
+                    named="c1",
+                    extra={"extra_content": {"google": {"thought_signature": "s\ufffd"}}},
+                )
+            ],
+        ),
+        ("t_empty_args", [piece(0, named="c1")]),
+        ("t_null_args", [piece(0, named="c1")]),
+        ("t_no_id", [CallPiece(index=0, name="f", arguments=WHOLE_CALL)]),
+        (
+            "t_legacy_function_call",
+            [CallPiece(name="f", arguments=OPENED), CallPiece(arguments=":1}")],
+        ),
+        ("t_whole_completion", [ONE]),
+        (
+            "t_no_index_parallel",
+            [
+                CallPiece(position=0, name="f", arguments=WHOLE_CALL),
+                CallPiece(position=1, name="f", arguments=TWO),
+            ],
+        ),
+        ("t_index0_all", [ONE, piece(0, TWO, named="c2")]),
+        ("t_index0_all_frag", [*SPLIT, piece(0, OPENED, named="c2"), piece(0, ":2}")]),
+        (
+            "t_interleaved",
+            [SPLIT[0], piece(1, OPENED, named="c2"), SPLIT[1], piece(1, ":2}")],
+        ),
+        ("t_index_gap", [ONE, piece(5, TWO, named="c2")]),
+        ("t_dup_ids", [ONE, piece(1, TWO, named="c1")]),
+        ("t_truncated_args_length", SPLIT[:1]),
+        ("t_whole_then_cut", [ONE]),
+        ("t_finish_without_call", []),
+        ("t_invalid_json", [piece(0, '{"x":1]', named="c1")]),
+        ("t_second_args_on_first", [ONE, piece(0, TWO)]),
+        ("t_bad_utf8", [piece(0, '{"x":"\x1a"}', named="c1")]),
+    ],
+)
+async def test_pieces_of_calls_say_exactly_what_the_server_said(
+    upstream: Upstream, name: str, pieces: list[CallPiece]
+):
+    chunks, error = await listen(upstream, name)
+
+    assert error is None
+    assert calls_in(chunks) == pieces
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        *(
+            ("ok", "stop"),
+            ("done_no_finish", None),
+            ("unknown_finish", "eos"),
+            ("length", "length"),
+        ),
+        *(
+            ("http200_json_completion", "stop"),
+            ("t_whole_completion", None),
+            ("finish_no_close", "stop"),
+        ),
+    ],
+)
+async def test_the_finish_says_the_servers_word_or_none(
+    upstream: Upstream, name: str, reason: str | None
+):
+    chunks, _ = await listen(upstream, name)
+
+    assert reasons(chunks) == [reason]
+
+
+@pytest.mark.parametrize("name", ["usage_final", "usage_every", "http200_json_completion"])
+async def test_the_last_usage_is_what_was_used(upstream: Upstream, name: str):
+    chunks, _ = await listen(upstream, name)
+
+    reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsageReport)]
+    assert reports[-1] == Usage(
+        input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=2
+    )
+
+
+async def test_a_key_that_the_server_echoes_is_not_repeated(upstream: Upstream):
+    _, error = await listen(upstream, "401")
+
+    assert isinstance(error, ProviderAuth)
+    assert "Incorrect key" in error.message
+    assert KEY not in error.message
+
+
+@pytest.mark.parametrize(("name", "count"), [("429", 3), ("500", 3), ("429_late", 1), ("400", 1)])
+async def test_only_what_may_pass_is_asked_again(upstream: Upstream, name: str, count: int):
+    await listen(upstream, name)
+
+    assert len(upstream.requests) == count
+
+
+async def test_who_must_wait_too_long_is_told_how_long(upstream: Upstream):
+    _, error = await listen(upstream, "429_late")
+
+    assert isinstance(error, ProviderRateLimited)
+    assert error.details["retry_after"] == 3600
+
+
+async def test_waiting_for_another_try_shows_signs_of_life(upstream: Upstream):
+    provider = OpenAI(upstream.url, backoff_seconds=0.001)
+
+    async with aclosing(provider.stream(ask("reset_once"))) as pages:
+        first = await anext(pages)
+    await provider.close()
+
+    assert first == []
+
+
+async def test_a_server_that_is_not_there_is_unavailable(upstream: Upstream, unused_tcp_port: int):
+    provider = OpenAI(f"http://127.0.0.1:{unused_tcp_port}/v1", backoff_seconds=0)
+
+    with pytest.raises(ProviderUnavailable, match="did not answer"):
+        await anext(provider.stream(ask("ok")))
+    await provider.close()
+
+
+async def test_after_done_nobody_waits_for_the_close(upstream: Upstream):
+    chunks, error = await listen(upstream, "done_no_close")
+
+    assert (text_in(chunks), reasons(chunks), error) == ("hi", ["stop"], None)
+
+
+async def test_leaving_a_reply_closes_its_connection(upstream: Upstream):
+    provider = OpenAI(upstream.url)
+    async with aclosing(provider.stream(ask("endless"))) as pages:
+        await anext(pages)
+
+    request = await upstream.asked(1)
+    async with asyncio.timeout(2):
+        await request.done.wait()
+    await provider.close()
+
+    assert request.closed in ("fin", "rst")
+
+
+async def test_a_connection_is_used_again(upstream: Upstream):
+    provider = OpenAI(upstream.url)
+    for _ in range(3):
+        async with aclosing(provider.stream(ask("ok"))) as pages:
+            async for _ in pages:
+                pass
+    await provider.close()
+
+    assert upstream.connections == 1
+
+
+async def test_the_first_chunk_is_not_held_back(upstream: Upstream):
+    provider = OpenAI(upstream.url)
+
+    async with asyncio.timeout(5), aclosing(provider.stream(ask("stall"))) as pages:
+        async for page in pages:
+            if text_in(page):
+                break
+    await provider.close()
+
+    assert text_in(page)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_comments_are_signs_of_life_where_that_is_declared(declared: bool):
+    reply = Reply(Quirks(comments_are_life=declared))
+
+    seen = [reply.feed(part) for part in (b": ping\n\n", b": pi", b"ng\n")]
+
+    assert seen == ([[], None, []] if declared else [None, None, None])
+
+
+async def test_models_are_those_the_server_lists(upstream: Upstream):
+    provider = OpenAI(upstream.url, KEY)
+
+    models = await provider.models()
+    await provider.close()
+
+    assert "quirk:ok" in models
+
+
+# The reader alone, fed in any pieces.
+
+SHORT = [name for name, one in SCENARIOS.items() if len(one.body) < 3_000 and "gzip" not in name]
+
+
+def read(pieces: Sequence[bytes], quirks: Quirks) -> tuple[list[Chunk], str | None]:
+    reply = Reply(quirks)
+    chunks: list[Chunk] = []
+    try:
+        for part in pieces:
+            chunks += reply.feed(part) or []
+            if reply.done:
+                break
+        return chunks + reply.close(), None
+    except ProviderError as error:
+        return chunks, error.code
+
+
+def without_broken_pages(result: tuple[list[Chunk], str | None]) -> tuple[list[Chunk], str | None]:
+    """Chunks that came in one piece with an error are lost with it: only the error counts."""
+    return ([], result[1]) if result[1] else result
+
+
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("quirks", [Quirks(), Quirks(think_tags=True, cumulative=True)])
+def test_every_byte_may_come_alone(name: str, quirks: Quirks):
+    body = SCENARIOS[name].body
+
+    alone = read([body[at : at + 1] for at in range(len(body))], quirks)
+
+    assert without_broken_pages(alone) == without_broken_pages(read([body], quirks))
+
+
+@given(st.sampled_from(SHORT), st.lists(st.integers(0, 3_000)))
+def test_how_a_reply_is_cut_into_reads_makes_no_difference(name: str, places: list[int]):
+    body = SCENARIOS[name].body
+    edges = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
+
+    pieces = [body[start:end] for start, end in itertools.pairwise(edges)]
+
+    whole = read([body], Quirks())
+    assert without_broken_pages(read(pieces, Quirks())) == without_broken_pages(whole)
+
+
+@given(
+    st.sampled_from(["ok", "t_interleaved", "usage_final", "content_list"]), st.integers(0, 3_000)
+)
+def test_a_reply_cut_short_has_no_finish_before_its_marker_came(name: str, at: int):
+    body = SCENARIOS[name].body
+    marker = body.index(b'"finish_reason": "')
+
+    chunks, _ = read([body[: at % marker]], Quirks())
+
+    assert reasons(chunks) == []
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        *(b"data: ", b"\n\n", b"\n", b"event: error\n", b"[DONE]", b"{", b"}", b"[", b"]", b'"'),
+        *(b'{"choices":[{"delta":{"content":', b'"x"', b"null", b"}}]}", b"\xff", b"\0", b"<html>"),
+        *(b'{"choices":[{"delta":{"tool_calls":[{"function":', b'{"arguments":', b"1e999", b"-1"),
+        *(b'{"usage":{"prompt_tokens":', b'"finish_reason":', b'"\\ud83d"', b":", b",", b"error"),
+    ]
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(FRAGMENTS).map(b"".join))
+def test_whatever_comes_ends_as_chunks_or_as_a_named_error(body: bytes):
+    chunks, code = read([body], Quirks())
+
+    assert code in (None, "provider_error", "provider_protocol")
+    assert all("\0" not in chunk.text for chunk in chunks if isinstance(chunk, TextPiece))
+
+
+def test_a_reply_has_a_longest_length():
+    reply = Reply(max_bytes=100)
+
+    with pytest.raises(ProviderProtocol, match="longer"):
+        reply.feed(b"data: {}\n\n" * 11)
+
+
+# The request.
+
+TOOL = ToolSpec("f", "does f", {"type": "object", "properties": {"x": {"type": "integer"}}})
+EVERYTHING = Sampling(
+    temperature=0.5,
+    top_p=0.9,
+    max_output_tokens=100,
+    stop=("END",),
+    seed=7,
+    tool_choice="f",
+    parallel_tool_calls=False,
+    reasoning_effort="low",
+    response_format={"type": "json_object"},
+    logit_bias={"50256": -100},
+)
+
+
+@pytest.mark.parametrize("choice", ["f", "auto", {"type": "function", "function": {"name": "f"}}])
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+def test_a_request_is_one_that_the_official_client_could_have_sent(choice: Any, limit: str):
+    call = (
+        b'{"role":"assistant","tool_calls":[{"id":"c1","type":"function",'
+        b'"function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"1"}'
+    )
+    question = ask(
+        "ok",
+        messages=SAID + b"," + call,
+        instructions="Be brief.",
+        tools=(TOOL,),
+        sampling=Sampling(**{**_given(EVERYTHING), "tool_choice": choice}),
+    )
+
+    request = json.loads(payload(question, Quirks(max_tokens=limit)))
+
+    TypeAdapter(CompletionCreateParamsStreaming).validate_python(request, strict=True)
+    assert set(request) <= set(CompletionCreateParamsStreaming.__annotations__) | _base_fields()
+    assert [message["role"] for message in request["messages"]] == [
+        *("system", "user", "assistant", "tool")
+    ]
+    assert request[limit] == 100
+
+
+def _given(sampling: Sampling) -> dict[str, Any]:
+    return {name: getattr(sampling, name) for name in sampling.__struct_fields__}
+
+
+def _base_fields() -> set[str]:
+    return set(CompletionCreateParamsStreaming.__required_keys__) | set(
+        CompletionCreateParamsStreaming.__optional_keys__
+    )
+
+
+def test_a_plain_request_holds_nothing_that_was_not_asked_for():
+    request = json.loads(payload(ask("ok"), Quirks(stream_options=False)))
+
+    assert request == {
+        "model": "quirk:ok",
+        "stream": True,
+        "messages": [{"role": "user", "content": "hello"}],
+    }
+
+
+def test_a_choice_among_no_tools_is_not_sent():
+    request = json.loads(payload(ask("ok", sampling=EVERYTHING), Quirks()))
+
+    assert "tool_choice" not in request
+    assert "parallel_tool_calls" not in request
+
+
+async def test_a_request_with_tool_outputs_is_a_legal_history(upstream: Upstream):
+    provider = OpenAI(upstream.url)
+    call = (
+        b'{"role":"assistant","tool_calls":[{"id":"c1","type":"function",'
+        b'"function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"1"}'
+    )
+
+    chunks: list[Chunk] = []
+    async for page in provider.stream(ask("t_normal", messages=SAID + b"," + call)):
+        chunks += page
+    await provider.close()
+
+    assert text_in(chunks) == AFTER_TOOLS
+    assert upstream.rejected == []

@@ -403,6 +403,11 @@ def test_pieces_of_one_call_stay_one_call(pieces: list[CallPiece], expected: tup
     assert id_was_said == ("c" in (reply.calls[0].id, reply.calls[0].provider_id))
 
 
+def test_an_empty_piece_is_no_call():
+    assert called(read(piece(0, "c", "f", "{}"), piece(1), CALLS)) == [("f", "{}")]
+    assert read(TextPiece("hi"), piece(0, position=0), CALLS).outcome == "completed"
+
+
 TWO: dict[str, list[CallPiece]] = {
     "one after the other": [
         piece(0, "a", "f", '{"x"'), piece(0, arguments=":1}"),

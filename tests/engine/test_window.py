@@ -84,6 +84,13 @@ def test_the_last_user_message_and_what_follows_it_stay_even_where_they_do_not_f
     assert seen(thread, 10) == [3, 4, 5]
 
 
+def test_a_round_step_is_not_taken_where_it_would_waste_half_the_budget():
+    thread: list[Said] = [("user", 10), ("assistant", 850), ("user", 10), ("assistant", 2800)]
+    thread += exchange(100)
+    assert 1000 < context(thread).tokens < 1100
+    assert seen(thread, 1000) == [3, 4, 5, 6]
+
+
 def test_without_a_user_message_nothing_can_be_cut():
     thread: list[Said] = [("assistant", 400), ("system", 10), ("assistant", 400)]
     assert seen(thread, 10) == [1, 2, 3]

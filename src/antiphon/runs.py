@@ -138,8 +138,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """From a user's message to the final answer; one id through all its turns.
 
     `turn` counts the turns that were begun, `attempt` the tries at this one. `expires_in` is how
-    many seconds its actions wait for their outputs. `messages_before` is how many messages the thread
-    held before the run, and the message that came with it, began.
+    many seconds its actions wait for their outputs. `messages_before` is how many messages the
+    thread held before the run, and the message that came with it, began.
     """
 
     id: str

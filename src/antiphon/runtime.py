@@ -139,13 +139,4 @@ async def _store(settings: Settings, foreign: Callable[[Sequence[str]], None]) -
 
 def _path(rest: str) -> Path:
     """The file in `sqlite:///relative` or `sqlite:////absolute`, as SQLAlchemy writes them."""
-    path = Path(rest.removeprefix("///")).expanduser()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # nobody else's to read; SQLite's other files follow this one
-    except OSError as error:
-        raise errors.BadSettings(
-            f"The database cannot be kept at {path}: {error.strerror}.",
-            hint="Set --database or ANTIPHON_DATABASE to a place that can be written.",
-        ) from error
-    return path
+    return Path(rest.removeprefix("///")).expanduser()

@@ -1,0 +1,473 @@
+"""Desk, worker and runner together, over a store in memory and a model that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import pytest
+
+from antiphon import calls, errors, events
+from antiphon.buses.local import LocalBus
+from antiphon.desk import Answer, Desk, Listening
+from antiphon.engine.transcript import fold
+from antiphon.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    RunStatus,
+    TurnEnded,
+    TurnRestarted,
+)
+from antiphon.messages import Message, ToolSpec
+from antiphon.ports import Provider
+from antiphon.providers.scripted import Scripted
+from antiphon.runner import Runner
+from antiphon.runs import Action, Deadlines, Run
+from antiphon.settings import Settings
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.memory import MemoryStore
+from antiphon.worker import Worker
+
+E = TypeVar("E", bound=Event)
+
+OWNER = "local"
+TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
+
+
+class House:
+    """A runtime without its edges: what the settings would name is handed in."""
+
+    def __init__(self, model: Scripted, settings: Settings | None = None) -> None:
+        counter = itertools.count(1)
+        self.now = 1_000_000
+        self.model = model
+        self.store = CachedStore(MemoryStore(lambda: self.now))
+        self.bus = LocalBus()
+        self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
+        self.settings = settings or Settings()
+        self.worker = self.new_worker("first")
+        self.desk = Desk(self.store, self.bus, self._mint, self._default, self._check, self._models)
+
+    def new_worker(self, name: str) -> Worker:
+        runner = Runner(self.store, self.bus, self, self.settings, self._mint)
+        return Worker(self.store, self.bus, runner, self.settings, self._mint, name)
+
+    def open(self, model: str) -> tuple[Provider, str]:
+        if model == "nowhere":
+            raise errors.BadSettings("There is no model called nowhere.")
+        return self.model, model
+
+    async def _default(self) -> str:
+        return "scripted"
+
+    def _check(self, model: str) -> object:
+        if model == "unknown":
+            raise errors.BadSettings("There is no such model.")
+        return None
+
+    async def _models(self) -> Sequence[calls.Model]:
+        return [calls.Model("scripted", "scripted", default=True)]
+
+    # What a client does.
+
+    async def ask(self, text: str = "Hello?", **fields: object) -> list[Numbered]:
+        return await self.read(calls.Process(message=calls.NewMessage(text), **fields))
+
+    async def read(self, call: calls.Process | calls.Complete | calls.Follow) -> list[Numbered]:
+        return [numbered async for numbered in self.listen(call)]
+
+    async def listen(
+        self, call: calls.Process | calls.Complete | calls.Follow, key: str | None = None
+    ) -> AsyncIterator[Numbered]:
+        listening = await self.desk.open(call, OWNER, key)
+        assert isinstance(listening, Listening)
+        async for first, lines in listening.pages():
+            for number, line in enumerate(lines, first):
+                yield number, events.decode(line)
+
+    async def run(self, run_id: str) -> Run:
+        run: Run = (await self.desk.answer(calls.GetRun(run_id), OWNER)).value
+        return run
+
+    async def submit(self, told: Sequence[Numbered], output: str = "42") -> list[Action]:
+        manifest = one(told, ActionRequired)
+        return [
+            (
+                await self.desk.answer(
+                    calls.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), OWNER
+                )
+            ).value
+            for action in manifest.actions
+        ]
+
+    async def messages(self, thread_id: str) -> Sequence[Message]:
+        listed = await self.desk.answer(calls.ListMessages(thread_id, limit=100), OWNER)
+        found: Sequence[Message] = listed.value.data
+        return found
+
+
+@asynccontextmanager
+async def house(*scripts: str, settings: Settings | None = None) -> AsyncIterator[House]:
+    built = House(Scripted(*scripts), settings)
+    built.worker.start()
+    try:
+        async with asyncio.timeout(20):
+            yield built
+    finally:
+        await built.worker.stop(0)
+
+
+def one(told: Sequence[Numbered], kind: type[E]) -> E:
+    (found,) = (event for _, event in told if isinstance(event, kind))
+    return found
+
+
+def started(told: Sequence[Numbered]) -> RunStatus:
+    assert isinstance(told[0][1], RunStatus)
+    return told[0][1]
+
+
+def last(told: Sequence[Numbered]) -> TurnEnded:
+    assert isinstance(told[-1][1], TurnEnded)
+    return told[-1][1]
+
+
+async def test_a_turn_is_streamed_numbered_from_one_and_ends_with_turn_ended() -> None:
+    async with house("think Hm.\nsay Hello there.") as h:
+        told = await h.ask()
+
+        assert [number for number, _ in told] == list(range(1, len(told) + 1))
+        assert last(told).status == "completed"
+
+
+async def test_the_deltas_are_the_saved_message() -> None:
+    async with house('think Let me see.\nsay "One two\\n\\nthree 🎼"\nusage 10 5') as h:
+        told = await h.ask()
+        said = fold(told)
+        message = one(told, MessageCompleted).message
+
+        assert (said.text, said.reasoning) == (message.text, message.reasoning)
+        assert (await h.messages(message.thread_id))[1] == message
+
+
+async def test_a_hand_off_and_the_next_turn() -> None:
+    async with house('call look {"q":"x"}', "say It is 42.") as h:
+        told = await h.ask(tools=TOOLS)
+        assert last(told).status == "action_required"
+        (saved,) = await h.submit(told)
+        assert (saved.status, saved.output) == ("completed", "42")
+        again = await h.read(calls.Process(run_id=started(told).run_id))
+
+        assert last(again).status == "completed"
+        assert again[0][0] == told[-1][0] + 1
+        seen = h.model.questions[1].decoded()
+        assert [message["role"] for message in seen] == ["user", "assistant", "tool"]
+
+
+async def test_after_a_hand_off_nothing_is_held() -> None:
+    async with house('call look {"q":"x"}') as h:
+        await h.ask(tools=TOOLS)
+        while h.worker.driving:
+            await asyncio.sleep(0)
+
+        assert h.bus.watchers == 2  # the worker's own: its queue and its leases
+
+
+async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
+    async with house('call look {"q":1}\ncall add {"a":2}', "say Done.") as h:
+        told = await h.ask(tools=TOOLS)
+        first, second = one(told, ActionRequired).actions
+        for action in (second, first):
+            await h.desk.answer(
+                calls.SubmitToolOutput(
+                    started(told).run_id, action.tool_call_id, f"of {action.name}"
+                ),
+                OWNER,
+            )
+        await h.read(calls.Process(run_id=started(told).run_id))
+
+        outputs = [m["content"] for m in h.model.questions[1].decoded() if m["role"] == "tool"]
+        assert outputs == ["of look", "of add"]
+
+
+async def test_a_tool_message_is_a_tool_output() -> None:
+    async with house('call look {"q":"x"}') as h:
+        told = await h.ask(tools=TOOLS)
+        call_id = one(told, ActionRequired).actions[0].tool_call_id
+        call = calls.CreateMessage(started(told).thread_id, "42", role="tool", tool_call_id=call_id)
+        message = (await h.desk.answer(call, OWNER)).value
+
+        assert (message.role, message.text, message.number) == ("tool", "42", 3)
+        assert (await h.desk.answer(call, OWNER)).value == message
+        assert (await h.run(started(told).run_id)).status == "queued"
+
+
+async def test_a_cut_reply_ends_incomplete_with_its_text_kept() -> None:
+    async with house("say So far so\ncut") as h:
+        told = await h.ask()
+
+        assert (last(told).status, last(told).reason) == ("incomplete", "disconnected")
+        assert one(told, MessageCompleted).message.status == "incomplete"
+
+
+async def test_silence_ends_incomplete_as_stalled() -> None:
+    async with house("say Well\nstall") as h:
+        told = await h.ask(deadlines=Deadlines(chunk=0.05))
+
+        assert (last(told).status, last(told).reason) == ("incomplete", "stalled")
+
+
+async def test_a_turn_has_a_deadline_however_much_the_model_talks() -> None:
+    async with house("say Well\nwait never") as h:
+        told = await h.ask(deadlines=Deadlines(chunk=60, turn=0.05))
+
+        assert (last(told).status, last(told).reason) == ("incomplete", "stalled")
+
+
+async def test_a_providers_refusal_fails_the_run_with_its_code_and_words() -> None:
+    async with house("fail provider_auth The key is wrong.") as h:
+        told = await h.ask()
+        run = await h.run(started(told).run_id)
+
+        assert run.status == "failed"
+        assert run.error is not None
+        assert (run.error.code, run.error.message) == ("provider_auth", "The key is wrong.")
+
+
+async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> None:
+    async with house('call look {"q":', 'call look {"q":1}') as h:
+        told = await h.ask(tools=TOOLS)
+        restarted = one(told, TurnRestarted)
+
+        assert restarted.reason == "invalid_tool_call"
+        assert last(told).status == "action_required"
+        assert "look" in h.model.questions[1].decoded()[-1]["content"]
+        assert fold(told).calls[0].arguments == '{"q":1}'
+        assert len(await h.messages(started(told).thread_id)) == 2
+
+
+async def test_a_call_broken_three_times_fails_the_run_and_hands_nothing_out() -> None:
+    async with house(*['call nothing {"q":1}'] * 3) as h:
+        told = await h.ask(tools=TOOLS)
+        run = await h.run(started(told).run_id)
+
+        assert run.error is not None
+        assert (run.status, run.error.code) == ("failed", "invalid_tool_call")
+        assert len(h.model.questions) == 3
+        assert not any(isinstance(event, ActionRequired) for _, event in told)
+
+
+async def test_a_cancel_closes_the_model_and_keeps_what_was_said() -> None:
+    async with house("say I was about\nwait never") as h:
+        reading = asyncio.create_task(h.ask())
+        await h.model.gates["never"].reached.wait()
+        runs = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        answer = await h.desk.answer(calls.CancelRun(runs[0].id), OWNER)
+        told = await reading
+
+        assert answer.status == 202
+        assert last(told).status == "cancelled"
+        assert one(told, MessageCompleted).message.text == "I was about"
+        again = await h.desk.answer(calls.CancelRun(runs[0].id), OWNER)
+        assert again.status == 200
+
+
+async def test_a_run_whose_worker_died_is_taken_over_and_the_log_says_so() -> None:
+    async with house("say Lost words\nwait never", "say Found words") as h:
+        reading = asyncio.create_task(h.ask())
+        await h.model.gates["never"].reached.wait()
+        (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
+        held.cancel()
+        h.now += 16_000
+        await h.worker.sweep()
+        told = await reading
+
+        assert one(told, TurnRestarted).reason == "worker_lost"
+        assert fold(told).text == "Found words"
+        assert one(told, MessageCompleted).message.text == "Found words"
+
+
+async def test_a_worker_that_stops_gives_its_runs_back_to_the_next() -> None:
+    async with house("say Lost words\nwait never", "say Found words") as h:
+        reading = asyncio.create_task(h.ask())
+        await h.model.gates["never"].reached.wait()
+        await h.worker.stop(0)
+        h.worker = h.new_worker("second")
+        h.worker.start()
+        told = await reading
+
+        assert fold(told).text == "Found words"
+
+
+async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
+    async with house("say Hi.") as h:
+        thread = (await h.desk.answer(calls.CreateThread(), OWNER)).value
+        await h.desk.answer(calls.CreateMessage(thread.id, "Hello?"), OWNER)
+        run = (await h.desk.answer(calls.CreateRun(thread.id), OWNER)).value
+        await h.worker.sweep()
+        assert (await h.run(run.id)).status == "queued"
+        told = await h.read(calls.Complete(run.id))
+
+        assert last(told).status == "completed"
+        assert len(h.model.questions) == 1
+
+
+async def test_a_second_reader_joins_the_turn_in_progress() -> None:
+    async with house("say One\nwait gate\nsay two.") as h:
+        first = asyncio.create_task(h.ask())
+        await h.model.gates["gate"].reached.wait()
+        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        second = asyncio.create_task(h.read(calls.Process(run_id=run.id)))
+        h.model.gates["gate"].opened.set()
+
+        assert await first == await second
+        assert len(h.model.questions) == 1
+
+
+async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
+    async with house('call look {"q":"x"}', "say It is 42.") as h:
+        told = await h.ask(tools=TOOLS)
+        following = asyncio.create_task(h.read(calls.Follow(started(told).run_id)))
+        await h.submit(told)
+        again = await h.read(calls.Process(run_id=started(told).run_id))
+        followed = await following
+
+        assert followed[: len(told)] == told
+        assert followed[-len(again) :] == again
+
+
+async def test_an_event_from_the_future_is_refused() -> None:
+    async with house("say Hi.") as h:
+        told = await h.ask()
+
+        with pytest.raises(errors.InvalidEventId):
+            await h.read(calls.Follow(started(told).run_id, after=len(told) + 1))
+
+
+async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None:
+    async with house("say Hi.") as h:
+        told = await h.ask()
+        await h.store.forget(h.now + 1, 0)
+
+        with pytest.raises(errors.EventExpired):
+            await h.read(calls.Follow(started(told).run_id))
+        assert len(await h.messages(started(told).thread_id)) == 2
+
+
+async def test_the_same_process_call_under_one_key_is_one_run() -> None:
+    async with house("say Hi.", "say Twice!") as h:
+        call = calls.Process(message=calls.NewMessage("Hello?"))
+        first = [numbered async for numbered in h.listen(call, key="k")]
+        second = [numbered async for numbered in h.listen(call, key="k")]
+
+        assert first == second
+        assert len(h.model.questions) == 1
+
+
+async def test_a_background_run_needs_no_reader() -> None:
+    async with house("say Hi.") as h:
+        call = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        answer = await h.desk.open(call, OWNER)
+        assert isinstance(answer, Answer)
+        told = await h.read(calls.Follow(answer.value.id))
+
+        assert last(told).status == "completed"
+
+
+async def test_a_busy_thread_can_be_waited_for() -> None:
+    async with house("say One\nwait gate", "say Two") as h:
+        first = asyncio.create_task(h.ask())
+        await h.model.gates["gate"].reached.wait()
+        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        second = asyncio.create_task(h.ask("And?", thread_id=run.thread_id, if_busy="wait"))
+        h.model.gates["gate"].opened.set()
+        await first
+
+        assert last(await second).status == "completed"
+        roles = [message.role for message in await h.messages(run.thread_id)]
+        assert roles == ["user", "assistant"] * 2
+
+
+async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
+    async with house('call look {"q":"x"}', "say It is 42.") as h:
+        told = await h.ask(tools=TOOLS)
+        await h.submit(told)
+        await h.read(calls.Process(run_id=started(told).run_id))
+
+        contents = [m.get("content") for m in h.model.questions[1].decoded()]
+        assert contents[-1] == "42"
+
+
+async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
+    async with house() as h:
+        with pytest.raises(errors.BadSettings):
+            await h.ask(model="unknown")
+
+        assert not (await h.desk.answer(calls.ListThreads(), OWNER)).value.data
+
+
+async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
+    async with house() as h:
+        told = await h.ask(model="nowhere")
+        run = await h.run(started(told).run_id)
+
+        assert run.error is not None
+        assert (run.status, run.error.code) == ("failed", "bad_settings")
+
+
+async def test_another_owners_thread_is_not_found() -> None:
+    async with house("say Hi.") as h:
+        told = await h.ask()
+
+        for call in (
+            calls.GetRun(started(told).run_id),
+            calls.GetThread(started(told).thread_id),
+            calls.CancelRun(started(told).run_id),
+            calls.ListMessages(started(told).thread_id),
+        ):
+            with pytest.raises(errors.NotFound):
+                await h.desk.answer(call, "somebody else")
+
+
+async def test_usage_adds_up_over_the_turns() -> None:
+    async with house('call look {"q":"x"}\nusage 10 5', "say It is 42.\nusage 20 7") as h:
+        told = await h.ask(tools=TOOLS)
+        await h.submit(told)
+        await h.read(calls.Process(run_id=started(told).run_id))
+        run = await h.run(started(told).run_id)
+
+        assert (run.usage.input_tokens, run.usage.output_tokens) == (30, 12)
+
+
+async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
+    async with house("say Hi.") as h:
+        made = calls.CreateAssistant(
+            name="Guide", model="scripted", instructions="Be brief.", tools=TOOLS
+        )
+        assistant = (await h.desk.answer(made, OWNER)).value
+        await h.ask(assistant_id=assistant.id)
+
+        question = h.model.questions[0]
+        assert (question.instructions, question.tools) == ("Be brief.", TOOLS)
+
+
+async def test_a_long_log_is_read_the_same_from_every_place() -> None:
+    async with house("say " + " ".join(f"word{n}" for n in range(200))) as h:
+        told = await h.ask()
+
+        for after in range(len(told)):
+            rest = await h.read(calls.Follow(started(told).run_id, after=after))
+            assert rest == told[after:]
+
+
+async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
+    async with house('call look {"q":"x"}') as h:
+        told = await h.ask(tools=TOOLS)
+
+        with pytest.raises(errors.InvalidRequest):
+            await h.ask("More?", run_id=started(told).run_id)

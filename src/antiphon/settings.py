@@ -78,6 +78,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: Annotated[
         Seconds, Meta(description="how long runs and streams may take to end when a server stops")
     ] = 10.0
+    lease: Annotated[
+        Seconds,
+        Meta(description="for experts: how long a run stays with a worker that is not heard of"),
+    ] = 15.0  # three missed beats
+    beat: Annotated[
+        Seconds, Meta(description="for experts: how often a worker says that it is there")
+    ] = 5.0
+    sweep: Annotated[
+        Seconds,
+        Meta(description="for experts: how often runs whose time has run out are looked for"),
+    ] = 5.0
     max_body: Annotated[Count, Meta(description="the largest request, in bytes")] = 10_000_000
     max_depth: Annotated[Count, Meta(description="the deepest JSON in a request")] = 64
     context_tokens: Annotated[

@@ -21,9 +21,6 @@ from antiphon.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 15.0  # three missed beats
-BEAT_SECONDS = 5.0
-SWEEP_SECONDS = 5.0
 FORGET_SECONDS = 600.0
 CLAIM_PATIENCE = 1.0  # seconds until the queue is looked at though nobody rang
 KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are promised
@@ -68,7 +65,7 @@ class Worker:
                 ("claim", self._claim),
                 ("beat", self._beat),
                 ("watch leases", self._watch_leases),
-                ("sweep", partial(_every, SWEEP_SECONDS, self.sweep)),
+                ("sweep", partial(_every, self._settings.sweep, self.sweep)),
                 ("forget", partial(_every, FORGET_SECONDS, self._forget)),
             )
         ]
@@ -87,7 +84,7 @@ class Worker:
         self._loops = []
 
     async def _claim(self) -> None:
-        lease = moves.claim(self._name, int(LEASE_SECONDS * 1000))
+        lease = moves.claim(self._name, int(self._settings.lease * 1000))
         with self._bus.watch(QUEUE) as bell:
             while True:
                 await self._room.wait()
@@ -118,7 +115,7 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(self._settings.beat)
             hit("lease.before_beat")
             await self._check_leases()
 
@@ -134,7 +131,7 @@ class Worker:
         if not held:
             return
         try:
-            lost = await self._store.beat(held, int(LEASE_SECONDS * 1000))
+            lost = await self._store.beat(held, int(self._settings.lease * 1000))
         except errors.TryAgain as fault:
             log.warning("leases cannot be prolonged: %s", fault.message)
             return

@@ -222,8 +222,8 @@ def _on_loopback(scope: Scope) -> Caller:
 def _name(host: str) -> str:
     """The host in a Host header, without its port and the brackets of an IPv6 address."""
     if host.startswith("["):
-        inside, _, rest = host[1:].partition("]")
-        return inside if re.fullmatch(r"(:[0-9]{1,5})?", rest, re.ASCII) else ""
+        inside, end, rest = host[1:].partition("]")
+        return inside if end and re.fullmatch(r"(:[0-9]{1,5})?", rest, re.ASCII) else ""
     name, _, port = host.partition(":")
     return name if re.fullmatch(r"[0-9]{0,5}", port, re.ASCII) else ""
 

@@ -34,25 +34,31 @@ _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 
 
 def app(
-    settings: Settings, opener: Opener = opened, elsewhere: ASGIApp | None = None
+    settings: Settings,
+    opener: Opener = opened,
+    elsewhere: ASGIApp | None = None,
+    pace: stream.Pace = stream.Pace(),  # noqa: B008 - a frozen value
 ) -> Application:
     """The server over a runtime, which is opened and closed with the application.
 
     `elsewhere` answers what is at none of our addresses.
     """
-    return Application(settings, opener, elsewhere)
+    return Application(settings, opener, elsewhere, pace)
 
 
 class Application:
     """Lets requests in, hands each to its route, and turns every error into a problem document."""
 
-    def __init__(self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None) -> None:
+    def __init__(
+        self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: stream.Pace
+    ) -> None:
         self.metrics = Metrics()
         self.draining = False
         self.closing = False
         self.open_requests = 0
         self._settings = settings
         self._opener = opener
+        self._pace = pace
         self._document = openapi.document()
         self._router = Router(
             [Route(path, self._resource(path, does)) for path, does in self._table().items()],
@@ -162,7 +168,7 @@ class Application:
         if isinstance(told, Answer):
             await _answer(exchange, told)
             return
-        await stream.tell(exchange, told, self._welcome(exchange.caller), self.metrics)
+        await stream.tell(exchange, told, self._welcome(exchange.caller), self.metrics, self._pace)
 
     def _welcome(self, caller: Caller) -> stream.Welcome:
         async def stands() -> bool:

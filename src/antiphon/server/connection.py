@@ -44,10 +44,11 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, counting while a header is on its way."""
-        self._head_size += len(data)
         super().data_received(data)
-        if self._in_head and self._head_size > MAX_HEAD:
-            self._give_up(_too_large())
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._give_up(_too_large())
 
     def on_message_begin(self) -> None:
         """A request begins; it can be dropped without waiting for its reader."""

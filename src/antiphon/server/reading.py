@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -256,7 +256,7 @@ def _check_values(value: Any, where: str) -> None:
             _check_values(name, _inside(where, ".<name>"))
             _check_values(item, _inside(where, f".{name[:MAX_PLACE]}"))
     elif isinstance(value, list):
-        for place, item in enumerate(cast("list[Any]", value)):
+        for place, item in enumerate(cast("Sequence[Any]", value)):
             _check_values(item, _inside(where, f"[{place}]"))
 
 

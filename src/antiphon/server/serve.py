@@ -18,6 +18,7 @@ from antiphon.runtime import Runtime, opened
 from antiphon.server.access import check_bind
 from antiphon.server.app import Application, Opener, app
 from antiphon.server.connection import Connection
+from antiphon.server.stream import Pace
 from antiphon.settings import TABLE, Settings, shown
 
 BACKLOG = 2048
@@ -38,10 +39,13 @@ def serve(settings: Settings, elsewhere: ASGIApp | None = None) -> None:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, opener: Opener = opened, elsewhere: ASGIApp | None = None
+    settings: Settings,
+    opener: Opener = opened,
+    elsewhere: ASGIApp | None = None,
+    pace: Pace = Pace(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
     """A server in this event loop for as long as the block lasts; gives its address."""
-    async with _prepared(settings, opener, elsewhere) as (server, listener):
+    async with _prepared(settings, opener, elsewhere, pace) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.until_open()
@@ -52,7 +56,7 @@ async def serving(
 
 
 async def _serve(settings: Settings, elsewhere: ASGIApp | None) -> None:
-    async with _prepared(settings, opened, elsewhere) as (server, listener):
+    async with _prepared(settings, opened, elsewhere, Pace()) as (server, listener):
         server.when_open = lambda: _say(f"listening on {_address(listener)}")
         _say(await _about(server.runtime, settings))
         await server.serve(sockets=[listener])
@@ -116,13 +120,13 @@ class Server(uvicorn.Server):
 
 @asynccontextmanager
 async def _prepared(
-    settings: Settings, opener: Opener, elsewhere: ASGIApp | None
+    settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: Pace
 ) -> AsyncGenerator[tuple[Server, socket.socket]]:
     """A runtime, a socket that is bound, and the server that will listen on it."""
     async with opener(settings) as runtime:
         check_bind(settings.host, bool(await runtime.store.keys()))
         with _bound(settings.host, settings.port) as listener:
-            face = app(settings, lambda _: nullcontext(runtime), elsewhere)
+            face = app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
             yield Server(_config(face), face, runtime), listener
 
 

@@ -14,7 +14,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Protocol, cast
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from antiphon import sse
 from antiphon.errors import AntiphonError
@@ -22,9 +22,6 @@ from antiphon.events import type_of
 from antiphon.server.exchange import Exchange
 from antiphon.server.metrics import Metrics
 
-SILENCE = 9.0  # seconds until a comment; with pages every second no gap is above 10
-PATIENCE = 30.0  # seconds that a reader may let our bytes lie
-RECHECK = 2.0  # seconds between two looks at the key; with what `access` remembers, below 5
 EVENTS_AT_ONCE = 256  # framed and sent together: bounds what lies in memory for a slow reader
 
 HEADERS = [
@@ -40,6 +37,19 @@ CUT = "antiphon.cut"
 _log = logging.getLogger("antiphon.server")
 _ALIVE = sse.comment("")
 _Page = tuple[int, Sequence[bytes]]
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """The times of a stream, in seconds.
+
+    A comment follows `silence`; with pages every second no gap is above 10. Bytes that a reader
+    lets lie for `patience` end the stream. The key is looked at every `recheck`; with what `access`
+    remembers that is below 5.
+    """
+
+    silence: float = 9.0
+    patience: float = 30.0
+    recheck: float = 2.0
 
 
 class Pages(Protocol):
@@ -61,76 +71,107 @@ class Welcome(msgspec.Struct, frozen=True):
     stands: Callable[[], Awaitable[bool]]
 
 
-async def tell(exchange: Exchange, listening: Pages, welcome: Welcome, metrics: Metrics) -> None:
-    """Send the pages until they end, the reader has left, or it is not welcome any more.
-
-    An end without `turn.ended` tells the reader to come back, which gets it a proper answer.
-    """
-    send = exchange.send
-    async with _departure(exchange.receive) as left:
-        with metrics.stream():
-            try:
-                await _start(send)
-                try:
-                    await _read_aloud(exchange, listening, welcome, metrics, left)
-                except AntiphonError as error:
-                    _log.warning("a stream ends early: %s", error.code)
-                if not left.done():
-                    await _pass(send, b"", more=False)
-            except TimeoutError:
-                await _cut(exchange.scope, left)
-
-
-async def _read_aloud(
+async def tell(
     exchange: Exchange,
     listening: Pages,
     welcome: Welcome,
     metrics: Metrics,
-    left: asyncio.Task[None],
+    pace: Pace = Pace(),  # noqa: B008 - a frozen value
 ) -> None:
-    # `pages` is an async generator, and is to be closed now and not when it is collected.
-    pages = cast("AsyncGenerator[_Page, None]", listening.pages())
-    checked = said = exchange.began
-    waiting = True
-    async with aclosing(pages):
-        async for first, lines in pages:
-            if left.done():
-                return
-            now = time.monotonic()
-            if now - checked >= RECHECK:
-                if not await welcome.stands():
-                    return
-                checked = now
-            if lines:
-                await _say(exchange.send, first, lines, metrics)
-                if waiting:
-                    metrics.first(time.monotonic() - exchange.began)
-                    waiting = False
-                said = now
-            elif welcome.closing():
-                return
-            elif now - said >= SILENCE:
-                await _pass(exchange.send, _ALIVE)
-                said = now
+    """Send the pages until they end, the reader has left, or it is not welcome any more.
+
+    An end without `turn.ended` tells the reader to come back, which gets it a proper answer.
+    """
+    async with _departure(exchange.receive) as left:
+        telling = _Telling(exchange, welcome, metrics, pace, left)
+        with metrics.stream():
+            try:
+                await telling.begin()
+                await telling.read_aloud(listening)
+                await telling.end()
+            except TimeoutError:
+                await _cut(exchange.scope, left)
 
 
-async def _say(send: Send, first: int, lines: Sequence[bytes], metrics: Metrics) -> None:
-    for start in range(0, len(lines), EVENTS_AT_ONCE):
-        some = lines[start : start + EVENTS_AT_ONCE]
-        types = [type_of(line) for line in some]
-        numbers = range(first + start, first + start + len(some))
-        await _pass(send, b"".join(map(sse.frame, numbers, types, some)))
-        metrics.sent(types)
+class _Over(Exception):
+    """The reader is to be told no more."""
 
 
-async def _start(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+class _Telling:
+    """One reader being told: what it was sent, and when it was last looked at."""
 
+    def __init__(
+        self,
+        exchange: Exchange,
+        welcome: Welcome,
+        metrics: Metrics,
+        pace: Pace,
+        left: asyncio.Task[None],
+    ) -> None:
+        self._send = exchange.send
+        self._began = self._checked = self._said = exchange.began
+        self._welcome = welcome
+        self._metrics = metrics
+        self._pace = pace
+        self._left = left
+        self._waiting = True
 
-async def _pass(send: Send, body: bytes, *, more: bool = True) -> None:
-    """Hand bytes to the connection. Raises `TimeoutError` where its reader does not take them."""
-    async with asyncio.timeout(PATIENCE):
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+    async def begin(self) -> None:
+        """The header, before there is anything to tell."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+
+    async def read_aloud(self, listening: Pages) -> None:
+        """Page for page, until there is an end to it."""
+        # An async generator is to be closed now, not when it is collected.
+        pages = cast("AsyncGenerator[_Page, None]", listening.pages())
+        async with aclosing(pages):
+            try:
+                async for first, lines in pages:
+                    await (self._events(first, lines) if lines else self._silence())
+            except _Over:
+                pass
+            except AntiphonError as error:
+                _log.warning("a stream ends early: %s", error.code)
+
+    async def end(self) -> None:
+        """The end of the answer, for a reader who is still there."""
+        if not self._left.done():
+            await self._pass(b"", more=False)
+
+    async def _events(self, first: int, lines: Sequence[bytes]) -> None:
+        for start in range(0, len(lines), EVENTS_AT_ONCE):
+            await self._check()
+            some = lines[start : start + EVENTS_AT_ONCE]
+            types = [type_of(line) for line in some]
+            numbers = range(first + start, first + start + len(some))
+            await self._pass(b"".join(map(sse.frame, numbers, types, some)))
+            self._metrics.sent(types)
+        if self._waiting:
+            self._metrics.first(time.monotonic() - self._began)
+            self._waiting = False
+
+    async def _silence(self) -> None:
+        await self._check()
+        if self._welcome.closing():
+            raise _Over
+        if time.monotonic() - self._said >= self._pace.silence:
+            await self._pass(_ALIVE)
+
+    async def _check(self) -> None:
+        """Raises `_Over` when the reader has left, or is not welcome any more."""
+        if self._left.done():
+            raise _Over
+        now = time.monotonic()
+        if now - self._checked >= self._pace.recheck:
+            if not await self._welcome.stands():
+                raise _Over
+            self._checked = now
+
+    async def _pass(self, body: bytes, *, more: bool = True) -> None:
+        """Hand bytes on. Raises `TimeoutError` where the reader does not take them."""
+        async with asyncio.timeout(self._pace.patience):
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._said = time.monotonic()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from importlib import import_module
 from textwrap import dedent
 
 import antiphon
+from antiphon import failpoints
 from antiphon.clean import clean
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
 
@@ -33,6 +34,7 @@ BY_SIGNAL = 128  # as shells say it: 128 and the signal's number
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     try:
+        failpoints.arm(os.environ.get("FAILPOINTS", ""))
         code = _carry_out(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except AntiphonError as problem:

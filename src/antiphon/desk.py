@@ -19,6 +19,7 @@ from antiphon.calls import Call, Deleted, Listed
 from antiphon.engine import moves
 from antiphon.engine.moves import Asked, Wish
 from antiphon.engine.records import Change, Records
+from antiphon.failpoints import hit
 from antiphon.ids import Mint
 from antiphon.messages import File, Image, Message, Part, Text, Upload
 from antiphon.ports import About, Bus, Once, Store
@@ -67,15 +68,20 @@ class Listening:
         """
         after = self.after
         with self._bus.watch(self.run_id) as bell:
+            hit("replay.after_subscribe")
             while True:
                 page = await self._store.log(self.run_id, after)
                 lines = page.lines if self._whole else _up_to_turn_end(page.lines)
                 if lines:
                     yield page.first, lines
                     after = page.first + len(lines) - 1
+                    hit("replay.middle")
                 if page.ended or (lines and not self._whole and _ends_turn(lines[-1])):
                     return
-                if not page.more and not await bell.wait(PATIENCE):
+                if page.more:
+                    continue
+                hit("replay.before_live")
+                if not await bell.wait(PATIENCE):
                     yield after + 1, ()
 
 

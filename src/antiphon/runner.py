@@ -158,6 +158,7 @@ class Runner:
                         moved = now
                         deadline.reschedule(min(now + chunk + SLACK, turn_ends))
                     if chunks:
+                        hit("turn.after_first_byte")
                         journal.put(turn.feed(chunks))
                         if journal.behind:
                             await journal.kept()
@@ -255,6 +256,7 @@ class Journal:
             self._fault = fault
         else:
             self._bus.ring(self._run_id)
+            hit("append.after_wake")
             if self._gathered:
                 self._write()
                 return

@@ -97,6 +97,8 @@ class Worker:
                 if claim is None:
                     await bell.wait(CLAIM_PATIENCE)
                     continue
+                if claim.run.attempt > 1:
+                    hit("takeover.after_commit")
                 self._take(claim)
 
     def _take(self, claim: Claim) -> None:

@@ -39,6 +39,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 TAIL_BYTES = 256_000  # of one run's log; a reader further behind asks the inner store
+ENTRY_BYTES = 1_000  # about what it costs to remember anything at all
 
 
 class CachedStore:
@@ -81,7 +82,11 @@ class CachedStore:
     ) -> Future[None]:
         """See `Store.append`; the lines are remembered before whoever waits hears of them."""
         done = self._inner.append(run_id, epoch, first, lines, urgent=urgent)
-        done.add_done_callback(partial(self._appended, run_id, first, lines))
+        if done.done():
+            # Whoever awaits a future that is done goes on before its callbacks run.
+            self._appended(run_id, first, lines, done)
+        else:
+            done.add_done_callback(partial(self._appended, run_id, first, lines))
         return done
 
     async def due(self, limit: int) -> Sequence[str]:
@@ -286,8 +291,8 @@ class _Recent(Generic[V]):
 
     def keep(self, key: str, value: V, size: int) -> None:
         self.drop(key)
-        self._kept[key] = (value, size)
-        self._bytes += size
+        self._kept[key] = (value, size + ENTRY_BYTES)
+        self._bytes += size + ENTRY_BYTES
         while self._bytes > self._max_bytes:
             self.drop(next(iter(self._kept)))
 

@@ -1,0 +1,46 @@
+"""A bus as bad as a bus may be: it loses, doubles, delays and reorders wake-ups."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AbstractContextManager
+
+from antiphon.buses.local import LocalBell, LocalBus
+
+
+class UnreliableBus:
+    """Chances are from 0 to 1; a ring is up to `delay` seconds late; `seed` makes it repeatable."""
+
+    def __init__(
+        self, seed: int, *, lost: float = 0.3, doubled: float = 0.3, delay: float = 0.01
+    ) -> None:
+        self._bus = LocalBus()
+        self._dice = random.Random(seed)
+        self._lost = lost
+        self._doubled = doubled
+        self._delay = delay
+
+    @property
+    def watchers(self) -> int:
+        return self._bus.watchers
+
+    def watch(self, topic: str) -> AbstractContextManager[LocalBell]:
+        return self._bus.watch(topic)
+
+    def ring(self, topic: str) -> None:
+        if self._dice.random() < self._lost:
+            return
+        self._ring_later(topic)
+        if self._dice.random() < self._doubled:
+            self._ring_later(topic)
+
+    def ring_all(self) -> None:
+        self._bus.ring_all()
+
+    async def close(self) -> None:
+        await self._bus.close()
+
+    def _ring_later(self, topic: str) -> None:
+        delay = self._dice.random() * self._delay
+        asyncio.get_running_loop().call_later(delay, self._bus.ring, topic)

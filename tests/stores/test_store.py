@@ -1,0 +1,1299 @@
+"""What every store promises; see `Store` in `ports`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from antiphon import errors, events
+from antiphon.engine.records import Change, Driven, Records
+from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
+from antiphon.messages import Message, Text, ToolCall, Upload, chat
+from antiphon.ports import About, Claim, Key, Once, Store
+from antiphon.runs import MOVES, Action, Assistant, Drive, Run, Status, Thread
+from antiphon.stores import rules
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.memory import MemoryStore
+from antiphon.stores.sqlite import SqliteStore
+
+
+class Clock:
+    """A clock that stands until it is told to move."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+Opener = Callable[[Path, Clock], Awaitable[Store]]
+
+
+async def memory(folder: Path, clock: Clock) -> Store:
+    return MemoryStore(clock)
+
+
+async def sqlite(folder: Path, clock: Clock) -> Store:
+    return await SqliteStore.open(folder / "antiphon.db", clock=clock)
+
+
+async def cached_memory(folder: Path, clock: Clock) -> Store:
+    return CachedStore(await memory(folder, clock))
+
+
+async def cached_sqlite(folder: Path, clock: Clock) -> Store:
+    return CachedStore(await sqlite(folder, clock))
+
+
+OPENERS: Sequence[Opener] = (memory, sqlite, cached_memory, cached_sqlite)
+
+
+@pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    return request.param
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(opener: Opener, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    async with opened(opener, tmp_path, clock) as store:
+        yield store
+
+
+@asynccontextmanager
+async def opened(opener: Opener, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = await opener(folder, clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+# Small moves of our own; the real ones are the engine's.
+
+
+def a_thread(number: int = 1, **fields: Any) -> Thread:
+    return Thread(id=f"thread_{number}", created_at=1, updated_at=1, **fields)
+
+
+def a_run(number: int = 1, thread: str = "thread_1", **fields: Any) -> Run:
+    return Run(id=f"run_{number}", thread_id=thread, model="demo", created_at=1, **fields)
+
+
+def a_message(number: int, text: str, thread: str = "thread_1", **fields: Any) -> Message:
+    return Message(
+        **{
+            "id": f"msg_{thread}_{number}_{len(text)}",
+            "thread_id": thread,
+            "number": number,
+            "role": "user",
+            "content": (Text(text),),
+            "created_at": 1,
+            **fields,
+        }
+    )
+
+
+def an_action(number: int, run: str = "run_1", **fields: Any) -> Action:
+    return Action(
+        **{
+            "id": f"act_{run}_{number}",
+            "run_id": run,
+            "thread_id": "thread_1",
+            "turn": 1,
+            "tool_call_id": f"call_{number}",
+            "name": "look",
+            "arguments": {"at": number},
+            "created_at": 1,
+            "expires_at": 2,
+            **fields,
+        }
+    )
+
+
+def status_of(run: Run) -> RunStatus:
+    return RunStatus(run_id=run.id, thread_id=run.thread_id, status=run.status)
+
+
+def moved(records: Records, to: Status, *told: events.Event, **drive: Any) -> Driven:
+    """The run of the records in another status, with an event that says so."""
+    assert records.run is not None
+    assert records.drive is not None
+    run = replace(records.run, status=to, ended_at=records.now if not MOVES[to] else None)
+    said = (status_of(run), *told)
+    last_event = records.drive.last_event + len(said)
+    return Driven(run, replace(records.drive, last_event=last_event, **drive), said)
+
+
+def move(to: Status, *told: events.Event, **drive: Any) -> Callable[[Records], Change]:
+    return lambda records: Change(driven=(moved(records, to, *told, **drive),), answer="moved")
+
+
+def say(*messages: Message, **change: Any) -> Callable[[Records], Change]:
+    """Add messages to the thread of the records."""
+
+    def decide(records: Records) -> Change:
+        assert records.thread is not None
+        thread = records.thread
+        count = max([thread.messages, *(message.number for message in messages)])
+        thread = replace(thread, messages=count, version=thread.version + 1)
+        return Change(thread=thread, messages=messages, **change)
+
+    return decide
+
+
+def begin(run: Run, **drive: Any) -> Callable[[Records], Change]:
+    return lambda records: Change(
+        owner="ann",
+        driven=(Driven(run, Drive(last_event=1, **drive), (status_of(run),)),),
+        answer=run.id,
+    )
+
+
+async def add_thread(store: Store, number: int = 1, owner: str = "ann", **fields: Any) -> Thread:
+    thread = a_thread(number, **fields)
+    await store.change(About(owner=owner), lambda records: Change(thread=thread, owner=owner))
+    return thread
+
+
+async def add_run(store: Store, number: int = 1, thread: str = "thread_1", **drive: Any) -> Run:
+    run = a_run(number, thread)
+    await store.change(About(owner="ann", thread_id=thread), begin(run, **drive))
+    return run
+
+
+def take(**drive: Any) -> Callable[[Records], Change | None]:
+    def decide(records: Records) -> Change:
+        assert records.drive is not None
+        fields = {"epoch": records.drive.epoch + 1, "worker": "w", "due_at": records.now + 15_000}
+        return Change(driven=(moved(records, Status.IN_PROGRESS, **{**fields, **drive}),))
+
+    return decide
+
+
+async def add_claimed(store: Store, number: int = 1) -> Claim:
+    """A run in progress: thread N, run N, epoch 1, two events."""
+    await add_thread(store, number)
+    await add_run(store, number, f"thread_{number}", wanted=True)
+    claim = await store.claim(take())
+    assert claim is not None
+    return claim
+
+
+def lines(*texts: str) -> list[bytes]:
+    return [events.encode(TextDelta(text=text)) for text in texts]
+
+
+async def append(store: Store, claim: Claim, first: int, *texts: str, urgent: bool = True) -> None:
+    await store.append(claim.run.id, claim.drive.epoch, first, lines(*texts), urgent=urgent)
+
+
+async def whole_log(store: Store, run_id: str, after: int = 0) -> list[bytes]:
+    read: list[bytes] = []
+    while True:
+        page = await store.log(run_id, after + len(read))
+        assert page.first == after + len(read) + 1
+        read += page.lines
+        if not page.lines:
+            return read
+
+
+async def page_through(store: Store, kind: type[Any], limit: int, **where: str) -> list[str]:
+    ids: list[str] = []
+    after = None
+    while True:
+        page = await store.list(kind, "ann", limit=limit, after=after, **where)
+        ids += [each.id for each in page.data]
+        if not page.has_more:
+            return ids
+        after = ids[-1]
+
+
+# Changes
+
+
+async def test_a_change_is_there_for_every_later_reader(store: Store) -> None:
+    thread = await add_thread(store)
+    await store.change(About(owner="ann", thread_id=thread.id), say(a_message(1, "hello")))
+    await add_run(store)
+
+    assert (await store.get(Thread, "ann", "thread_1")).messages == 1
+    assert (await store.get(Message, "ann", a_message(1, "hello").id)).text == "hello"
+    assert (await store.get(Run, "ann", "run_1")).status is Status.QUEUED
+
+
+async def test_a_change_returns_its_answer(store: Store) -> None:
+    await add_thread(store)
+
+    assert await store.change(About(owner="ann", thread_id="thread_1"), begin(a_run())) == "run_1"
+
+
+async def test_a_decision_for_nothing_changes_nothing(store: Store) -> None:
+    assert await store.change(About(owner="ann"), lambda records: None) is None
+
+
+async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock: Clock) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a", "b")
+    seen: list[Records] = []
+    await store.change(About(owner="ann", thread_id="thread_1"), seen.append)
+
+    (records,) = seen
+    assert records.now == clock.now
+    assert records.thread == a_thread()
+    assert records.run == claim.run
+    assert records.drive == replace(claim.drive, last_event=4)
+    assert records.log == ()
+
+
+async def test_a_decision_sees_the_run_it_is_about_even_when_that_has_ended(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+    await store.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    seen: list[Records] = []
+    await store.change(About(owner="ann", run_id="run_1"), seen.append)
+    await store.change(About(owner="ann", thread_id="thread_1"), seen.append)
+
+    about_run, about_thread = seen
+    assert about_run.run is not None
+    assert about_run.run.status is Status.CANCELLED
+    assert about_thread.run is None
+
+
+async def test_a_decision_sees_no_run_of_another_thread(store: Store) -> None:
+    await add_thread(store, 1)
+    await add_thread(store, 2)
+    await add_run(store, 1)
+    seen: list[Records] = []
+    await store.change(About(owner="ann", thread_id="thread_2", run_id="run_1"), seen.append)
+
+    assert (seen[0].thread, seen[0].run) == (a_thread(2), None)
+
+
+async def test_a_decision_sees_nothing_of_another_owner(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+    seen: list[Records] = []
+    await store.change(About(owner="bob", thread_id="thread_1"), seen.append)
+    await store.change(About(owner="bob", run_id="run_1"), seen.append)
+
+    assert [(records.thread, records.run, records.drive) for records in seen] == [
+        (None, None, None)
+    ] * 2
+
+
+async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
+    store: Store,
+) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "old")
+
+    def hand_out(records: Records) -> Change:
+        actions = tuple(map(an_action, (2, 1, 3)))
+        rests = moved(records, Status.ACTION_REQUIRED, turn_began_after=4)
+        return Change(driven=(rests,), actions=actions)
+
+    def answer(records: Records) -> Change:
+        done = replace(records.actions[1], status="completed", output="seen")
+        told = ToolOutputAdded(tool_call_id="call_1", output="seen")
+        return Change(driven=(moved(records, Status.QUEUED, told),), actions=(done,))
+
+    await store.change(About(owner=None, run_id="run_1"), hand_out)
+    await store.change(About(owner=None, run_id="run_1"), answer)
+    seen: list[Records] = []
+    await store.change(About(owner=None, run_id="run_1", turn_log=True), seen.append)
+
+    assert [(each.tool_call_id, each.status) for each in seen[0].actions] == [
+        ("call_2", "pending"),
+        ("call_1", "completed"),
+        ("call_3", "pending"),
+    ]
+    assert [number for number, _ in seen[0].log] == [5, 6]
+    assert seen[0].log[-1][1] == ToolOutputAdded(tool_call_id="call_1", output="seen")
+
+
+async def test_a_decision_that_raises_changes_nothing_and_its_error_passes(store: Store) -> None:
+    await add_thread(store)
+
+    def refuse(records: Records) -> Change:
+        raise errors.OutputsMissing("not yet")
+
+    with pytest.raises(errors.OutputsMissing, match="not yet"):
+        await store.change(About(owner="ann", thread_id="thread_1"), refuse)
+    assert await store.get(Thread, "ann", "thread_1") == a_thread()
+
+
+async def test_a_change_refused_at_its_last_part_leaves_nothing_of_the_others(
+    store: Store,
+) -> None:
+    await add_thread(store)
+    await add_run(store)
+
+    def too_much(records: Records) -> Change:
+        second = Driven(a_run(2), Drive(last_event=1), (status_of(a_run(2)),))
+        return say(a_message(1, "lost"), driven=(second,), owner="ann")(records)
+
+    with pytest.raises(errors.RunActive) as refused:
+        await store.change(About(owner="ann", thread_id="thread_1"), too_much)
+    assert refused.value.details["run_id"] == "run_1"
+    assert await store.get(Thread, "ann", "thread_1") == a_thread()
+    assert (await store.context("thread_1")).chat == b""
+    assert [run.id for run in (await store.list(Run, "ann", limit=9)).data] == ["run_1"]
+
+
+async def test_a_change_beside_one_that_raises_is_kept(store: Store) -> None:
+    await add_thread(store, 1)
+    await add_thread(store, 2)
+
+    def refuse(records: Records) -> Change:
+        raise errors.OutputsMissing("not yet")
+
+    outcomes = await asyncio.gather(
+        store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "a"))),
+        store.change(About(owner="ann", thread_id="thread_1"), refuse),
+        store.change(About(owner="ann", thread_id="thread_2"), say(a_message(1, "b", "thread_2"))),
+        return_exceptions=True,
+    )
+
+    assert isinstance(outcomes[1], errors.OutputsMissing)
+    assert (await store.context("thread_1")).messages == 1
+    assert (await store.context("thread_2")).messages == 1
+
+
+async def test_a_new_thread_needs_an_owner(store: Store) -> None:
+    with pytest.raises(errors.Internal):
+        await store.change(About(owner=None), lambda records: Change(thread=a_thread()))
+
+
+async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) -> None:
+    await add_thread(store)
+    stale = replace(a_thread(), messages=1)
+
+    with pytest.raises(errors.Internal):
+        await store.change(
+            About(owner="ann", thread_id="thread_1"),
+            lambda records: Change(thread=stale, messages=(a_message(1, "unseen"),)),
+        )
+    assert (await store.context("thread_1")).messages == 0
+
+
+async def test_a_number_is_given_to_one_message_only(store: Store) -> None:
+    await add_thread(store)
+    about = About(owner="ann", thread_id="thread_1")
+    await store.change(about, say(a_message(1, "first")))
+
+    with pytest.raises(errors.Internal):
+        await store.change(about, say(a_message(1, "second")))
+    assert await page_through(store, Message, 9, thread_id="thread_1") == [a_message(1, "first").id]
+
+
+async def test_places_kept_for_outputs_are_filled_in_any_order(store: Store) -> None:
+    await add_thread(store)
+    about = About(owner="ann", thread_id="thread_1")
+    for number in (1, 4, 2, 3):
+        await store.change(about, say(a_message(number, f"text {number}")))
+
+    listed = await store.list(Message, "ann", limit=9, thread_id="thread_1")
+    assert [message.number for message in listed.data] == [1, 2, 3, 4]
+    assert_context_is_joined(await store.context("thread_1"), listed.data)
+
+
+async def test_a_thread_is_cut_after_a_number(store: Store) -> None:
+    await add_thread(store)
+    about = About(owner="ann", thread_id="thread_1")
+    await store.change(about, say(*(a_message(number, f"text {number}") for number in (1, 2, 3))))
+
+    def cut(records: Records) -> Change:
+        assert records.thread is not None
+        thread = replace(records.thread, messages=2, version=records.thread.version + 1)
+        return Change(thread=thread, keep_messages=1, messages=(a_message(2, "instead"),))
+
+    await store.change(about, cut)
+
+    listed = await store.list(Message, "ann", limit=9, thread_id="thread_1")
+    assert [message.text for message in listed.data] == ["text 1", "instead"]
+    assert_context_is_joined(await store.context("thread_1"), listed.data)
+
+
+# Moves
+
+
+LEGAL = [(before, after) for before in Status for after in MOVES[before]]
+ILLEGAL = [
+    (before, after)
+    for before in Status
+    for after in Status
+    if after not in MOVES[before] and (before is not after or not MOVES[before])
+]
+
+
+async def brought_to(store: Store, status: Status) -> None:
+    """Run 1 in that status, by legal moves."""
+    path = {
+        Status.QUEUED: (),
+        Status.IN_PROGRESS: (Status.IN_PROGRESS,),
+        Status.ACTION_REQUIRED: (Status.IN_PROGRESS, Status.ACTION_REQUIRED),
+        Status.EXPIRED: (Status.EXPIRED,),
+    }.get(status, (Status.IN_PROGRESS, status))
+    await add_thread(store)
+    await add_run(store)
+    for step in path:
+        await store.change(About(owner="ann", run_id="run_1"), move(step))
+
+
+@pytest.mark.parametrize(("before", "after"), LEGAL)
+async def test_every_move_of_the_table_can_be_made(
+    store: Store, before: Status, after: Status
+) -> None:
+    await brought_to(store, before)
+    await store.change(About(owner="ann", run_id="run_1"), move(after))
+
+    assert (await store.get(Run, "ann", "run_1")).status is after
+
+
+@pytest.mark.parametrize(("before", "after"), ILLEGAL)
+async def test_no_other_move_can_be_made(store: Store, before: Status, after: Status) -> None:
+    await brought_to(store, before)
+    log = await whole_log(store, "run_1")
+
+    with pytest.raises(errors.Internal if MOVES[before] else errors.Fenced):
+        await store.change(About(owner="ann", run_id="run_1"), move(after))
+    assert (await store.get(Run, "ann", "run_1")).status is before
+    assert await whole_log(store, "run_1") == log
+
+
+async def test_a_new_run_is_queued(store: Store) -> None:
+    await add_thread(store)
+
+    with pytest.raises(errors.Internal):
+        await store.change(
+            About(owner="ann", thread_id="thread_1"), begin(a_run(status=Status.IN_PROGRESS))
+        )
+
+
+async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> None:
+    claim = await add_claimed(store)
+    await store.change(About(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
+
+    def finish(records: Records) -> Change:
+        assert records.drive is not None
+        late = replace(records, run=claim.run)
+        return Change(driven=(moved(late, Status.COMPLETED, epoch=1),))
+
+    with pytest.raises(errors.Fenced):
+        await store.change(About(owner=None, run_id="run_1"), finish)
+    assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
+
+
+async def test_events_that_would_leave_a_gap_are_refused(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+
+    with pytest.raises(errors.Internal):
+        await store.change(
+            About(owner=None, run_id="run_1"),
+            lambda records: Change(driven=(replace(moved(records, Status.CANCELLED), events=()),)),
+        )
+
+
+async def test_of_32_runs_begun_at_once_in_a_thread_one_is_there(store: Store) -> None:
+    await add_thread(store)
+    begun = await asyncio.gather(
+        *(
+            store.change(About(owner="ann", thread_id="thread_1"), begin(a_run(number)))
+            for number in range(32)
+        ),
+        return_exceptions=True,
+    )
+
+    (winner,) = (answer for answer in begun if isinstance(answer, str))
+    losers = [fault for fault in begun if isinstance(fault, errors.RunActive)]
+    assert [loser.details["run_id"] for loser in losers] == [winner] * 31
+
+
+async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store, 1)
+
+    def interrupt(records: Records) -> Change:
+        new = Driven(a_run(2), Drive(last_event=1), (status_of(a_run(2)),))
+        return Change(owner="ann", driven=(moved(records, Status.CANCELLED), new))
+
+    await store.change(About(owner="ann", thread_id="thread_1"), interrupt)
+
+    runs = (await store.list(Run, "ann", limit=9, thread_id="thread_1")).data
+    assert [(run.id, run.status) for run in runs] == [
+        ("run_2", Status.QUEUED),
+        ("run_1", Status.CANCELLED),
+    ]
+
+
+# Idempotency
+
+
+def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> Once:
+    return Once(owner=owner, route="POST /v1/threads", key=key, digest=digest)
+
+
+def new_thread(number: int) -> Callable[[Records], Change]:
+    thread = a_thread(number)
+    return lambda records: Change(thread=thread, answer=thread, owner="ann")
+
+
+async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) -> None:
+    first = await store.change(About(owner="ann", once=once()), new_thread(1))
+    second = await store.change(About(owner="ann", once=once()), new_thread(2))
+
+    assert first == a_thread(1)
+    assert isinstance(second, msgspec.Raw)
+    assert msgspec.json.decode(second, type=Thread) == first
+    assert await page_through(store, Thread, 9) == ["thread_1"]
+
+
+async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
+    await store.change(About(owner="ann", once=once()), new_thread(1))
+
+    with pytest.raises(errors.IdempotencyConflict):
+        await store.change(About(owner="ann", once=once(b"other")), new_thread(2))
+    assert await page_through(store, Thread, 9) == ["thread_1"]
+
+
+async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
+    await store.change(About(owner="ann", once=once()), new_thread(1))
+    answer = await store.change(About(owner="bob", once=once(owner="bob")), new_thread(2))
+
+    assert answer == a_thread(2)
+
+
+async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) -> None:
+    def refuse(records: Records) -> Change:
+        raise errors.InvalidRequest("no")
+
+    with pytest.raises(errors.InvalidRequest):
+        await store.change(About(owner="ann", once=once()), refuse)
+
+    assert await store.change(About(owner="ann", once=once()), new_thread(1)) == a_thread(1)
+
+
+async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> None:
+    answers = await asyncio.gather(
+        *(store.change(About(owner="ann", once=once()), new_thread(number)) for number in range(16))
+    )
+
+    (made,) = (answer for answer in answers if isinstance(answer, Thread))
+    repeated = [answer for answer in answers if isinstance(answer, msgspec.Raw)]
+    assert [msgspec.json.decode(answer, type=Thread) for answer in repeated] == [made] * 15
+    assert await page_through(store, Thread, 99) == [made.id]
+
+
+async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, clock: Clock) -> None:
+    await store.change(About(owner="ann", once=once(key="old")), new_thread(1))
+    clock.now += 1000
+    await store.change(About(owner="ann", once=once(key="new")), new_thread(2))
+    await store.forget(0, clock.now)
+    await store.remove(Thread, "ann", "thread_2")
+
+    again = await store.change(About(owner="ann", once=once(key="old")), new_thread(3))
+    assert again == a_thread(3)
+    with pytest.raises(errors.NotFound):
+        await store.change(About(owner="ann", once=once(key="new")), new_thread(4))
+
+
+# Claims and leases
+
+
+async def test_the_run_wanted_longest_is_claimed_first(store: Store, clock: Clock) -> None:
+    for number in (1, 2, 3):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=number == 3)
+        clock.now += 1
+    for number in (2, 1):
+        about = About(owner="ann", run_id=f"run_{number}")
+
+        def ask(records: Records) -> Change:
+            assert records.run is not None
+            assert records.drive is not None
+            return Change(driven=(Driven(records.run, replace(records.drive, wanted=True)),))
+
+        await store.change(about, ask)
+        clock.now += 1
+    claims = [await store.claim(take()) for _ in range(4)]
+
+    assert [claim and claim.run.id for claim in claims] == ["run_3", "run_2", "run_1", None]
+
+
+async def test_a_claim_says_whose_the_run_is_and_how_it_is_driven(
+    store: Store, clock: Clock
+) -> None:
+    claim = await add_claimed(store)
+
+    assert claim.owner == "ann"
+    assert claim.run.status is Status.IN_PROGRESS
+    assert claim.drive == Drive(
+        epoch=1, wanted=True, worker="w", due_at=clock.now + 15_000, last_event=2
+    )
+    assert await store.drive("run_1") == claim.drive
+
+
+async def test_a_run_that_nobody_asked_for_is_not_claimed(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+
+    assert await store.claim(take()) is None
+
+
+async def test_a_claim_may_be_declined(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store, wanted=True)
+
+    assert await store.claim(lambda records: None) is None
+    assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
+
+
+async def test_each_run_is_claimed_once_by_many_at_once(store: Store) -> None:
+    for number in range(8):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True)
+    claims = await asyncio.gather(*(store.claim(take()) for _ in range(20)))
+
+    claimed = sorted(claim.run.id for claim in claims if claim)
+    assert claimed == [f"run_{number}" for number in range(8)]
+
+
+async def test_a_beat_prolongs_what_is_held_and_names_what_is_lost(
+    store: Store, clock: Clock
+) -> None:
+    await add_claimed(store, 1)
+    await add_claimed(store, 2)
+    await add_claimed(store, 3)
+    await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED, due_at=None))
+    clock.now += 5_000
+    lost = await store.beat({"run_1": 1, "run_2": 1, "run_3": 7, "run_4": 1}, 15_000)
+
+    assert lost == {"run_2", "run_3", "run_4"}
+    assert (await store.drive("run_1")).due_at == clock.now + 15_000
+    assert (await store.drive("run_3")).due_at == clock.now + 10_000
+
+
+async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
+    store: Store, clock: Clock
+) -> None:
+    for number in (1, 2, 3):
+        await add_claimed(store, number)
+    await store.change(About(owner=None, run_id="run_3"), move(Status.COMPLETED))
+    clock.now += 10_000
+    await store.beat({"run_1": 1}, 15_000)
+    clock.now += 5_000
+    assert await store.due(9) == ["run_2"]
+
+    clock.now += 10_000
+    assert await store.due(9) == ["run_2", "run_1"]
+    assert await store.due(1) == ["run_2"]
+
+
+# The log
+
+
+async def test_what_was_appended_is_read_in_order_and_numbered(store: Store) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a", "b")
+    await append(store, claim, 5, "c", urgent=False)
+    page = await store.log("run_1", 2)
+
+    assert page.first == 3
+    assert list(page.lines) == lines("a", "b", "c")
+    assert not page.ended
+    assert (await store.drive("run_1")).last_event == 5
+
+
+async def test_appends_of_one_run_need_not_wait_for_one_another(store: Store) -> None:
+    claim = await add_claimed(store)
+    await asyncio.gather(
+        *(
+            store.append("run_1", claim.drive.epoch, 3 + number, lines(str(number)), urgent=urgent)
+            for number, urgent in enumerate([True, False, False, True, False])
+        )
+    )
+
+    assert await whole_log(store, "run_1", 2) == lines("0", "1", "2", "3", "4")
+
+
+async def test_appends_of_many_runs_at_once_are_all_kept(store: Store) -> None:
+    claims = [await add_claimed(store, number) for number in range(150)]
+    await asyncio.gather(*(append(store, claim, 3, claim.run.id, urgent=False) for claim in claims))
+
+    for claim in claims:
+        assert await whole_log(store, claim.run.id, 2) == lines(claim.run.id)
+
+
+async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
+    claim = await add_claimed(store)
+    appended = store.append("run_1", claim.drive.epoch, 3, lines("said"), urgent=False)
+    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await appended
+
+    assert (await whole_log(store, "run_1"))[2:3] == lines("said")
+    assert (await store.drive("run_1")).last_event == 4
+
+
+async def test_an_append_of_a_driver_that_was_overtaken_is_refused(store: Store) -> None:
+    claim = await add_claimed(store)
+    await store.change(About(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
+    again = await store.claim(take())
+    assert again is not None
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, 5, "late")
+    await append(store, again, 5, "now")
+
+    assert await whole_log(store, "run_1", 4) == lines("now")
+
+
+async def test_an_append_to_a_run_that_has_ended_is_refused(store: Store) -> None:
+    claim = await add_claimed(store)
+    await store.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, 4, "late")
+    assert len(await whole_log(store, "run_1")) == 3
+
+
+async def test_an_append_to_a_run_that_is_not_there_is_refused(store: Store) -> None:
+    with pytest.raises(errors.Fenced):
+        await store.append("run_9", 1, 1, lines("?"), urgent=True)
+
+
+@pytest.mark.parametrize("first", [1, 2, 4, 9])
+async def test_an_append_that_lost_count_is_refused(store: Store, first: int) -> None:
+    claim = await add_claimed(store)
+
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, first, "off")
+    assert len(await whole_log(store, "run_1")) == 2
+
+
+async def test_one_append_is_refused_and_those_beside_it_are_kept(store: Store) -> None:
+    claims = [await add_claimed(store, number) for number in range(5)]
+    await store.change(About(owner="ann", run_id="run_2"), move(Status.CANCELLED))
+    outcomes = await asyncio.gather(
+        *(append(store, claim, 3, "x", urgent=False) for claim in claims), return_exceptions=True
+    )
+
+    assert [type(outcome) for outcome in outcomes].count(errors.Fenced) == 1
+    assert isinstance(outcomes[2], errors.Fenced)
+    assert [len(await whole_log(store, claim.run.id)) for claim in claims] == [3] * 5
+
+
+async def test_a_reader_may_begin_anywhere(store: Store) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a", "b", "c")
+    await append(store, claim, 6, "d")
+    everything = await whole_log(store, "run_1")
+
+    for after in range(len(everything) + 1):
+        assert await whole_log(store, "run_1", after) == everything[after:]
+
+
+async def test_a_reader_above_the_end_gets_an_empty_page(store: Store) -> None:
+    await add_claimed(store)
+    page = await store.log("run_1", 7)
+
+    assert (page.first, list(page.lines), page.ended, page.more) == (8, [], False, False)
+
+
+async def test_a_page_has_ended_when_it_holds_the_last_event_of_a_run_that_has(
+    store: Store,
+) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a")
+    assert not (await store.log("run_1", 0)).ended
+    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+
+    assert (await store.log("run_1", 0)).ended
+    assert (await store.log("run_1", 3)).ended
+    assert (await store.log("run_1", 4)).ended
+    assert len((await store.log("run_1", 3)).lines) == 1
+
+
+async def test_a_long_log_comes_in_pages_that_say_so(store: Store) -> None:
+    claim = await add_claimed(store)
+    texts = [str(number) * 100_000 for number in range(10)] * 4
+    for number, text in enumerate(texts):
+        await append(store, claim, 3 + number, text)
+    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    page = await store.log("run_1", 2)
+
+    assert page.ended != page.more
+    assert len(page.lines) >= 10
+    assert (await whole_log(store, "run_1", 2))[:-1] == lines(*texts)
+
+
+async def test_the_log_of_an_unknown_run_is_not_found(store: Store) -> None:
+    with pytest.raises(errors.NotFound):
+        await store.log("run_9", 0)
+    with pytest.raises(errors.NotFound):
+        await store.drive("run_9")
+
+
+async def test_events_past_retention_have_expired(store: Store, clock: Clock) -> None:
+    for number in (1, 2, 3):
+        await add_claimed(store, number)
+    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    clock.now += 1000
+    await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED))
+
+    assert await store.forget(clock.now, 0) == 1
+    assert await store.forget(clock.now, 0) == 0
+    with pytest.raises(errors.EventExpired):
+        await store.log("run_1", 0)
+    with pytest.raises(errors.EventExpired):
+        await store.log("run_1", 2)
+    assert (await store.log("run_1", 3)).ended
+    assert (await store.drive("run_1")).kept_after == 3
+    assert len(await whole_log(store, "run_2")) == 3
+    assert len(await whole_log(store, "run_3")) == 2
+    assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
+
+
+NASTY = ["\x00", "a\x00b", "\u2028\u2029", "\x85\x0b\x0c", "\n\r\n", "👩‍👩‍👧", '"\\', "ﬀ", ""]
+
+
+@pytest.mark.parametrize("text", NASTY)
+async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> None:
+    thread = a_thread(title=text)
+    message = a_message(1, text, metadata={"note": text})
+    await store.change(
+        About(owner="ann"),
+        lambda records: Change(
+            owner="ann",
+            thread=replace(thread, messages=1, version=1),
+            messages=(message,),
+        ),
+    )
+    await add_run(store, wanted=True)
+    claim = await store.claim(take())
+    assert claim is not None
+    await append(store, claim, 3, text, text)
+
+    assert (await store.get(Thread, "ann", "thread_1")).title == text
+    assert await store.get(Message, "ann", message.id) == message
+    assert (await store.context("thread_1")).chat == chat(message)
+    assert await whole_log(store, "run_1", 2) == lines(text, text)
+    found = await store.list(Thread, "ann", limit=9, query=text)
+    assert [each.id for each in found.data] == ["thread_1"]
+
+
+# Contexts
+
+
+def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
+    pieces = [chat(message) for message in messages]
+    assert context.chat == b",".join(pieces)
+    assert context.messages == len(messages)
+    assert context.tokens == sum(map(rules.tokens, pieces))
+    told = [message for message in messages if message.role in ("user", "system")]
+    assert [(mark.number, mark.role) for mark in context.landmarks] == [
+        (message.number, message.role) for message in told
+    ]
+    for mark, message in zip(context.landmarks, told, strict=True):
+        assert context.chat[mark.offset : mark.offset + mark.length] == chat(message)
+        before = [
+            piece for piece, each in zip(pieces, messages, strict=True) if each.number < mark.number
+        ]
+        assert mark.tokens_before == sum(map(rules.tokens, before))
+
+
+def a_conversation(length: int) -> list[Message]:
+    """Messages of every role, with calls, in text of one to four bytes a letter."""
+    made: list[Message] = []
+    roles = ("system", "user", "assistant", "tool", "assistant", "user")
+    for number in range(1, length + 1):
+        role = roles[number % len(roles)]
+        calls = (ToolCall(f"call_{number}", "look", "{}"),) if role == "assistant" else ()
+        made.append(
+            a_message(
+                number,
+                f"{number} aé漢👩" * (number % 7),
+                role=role,
+                tool_calls=calls,
+                tool_call_id=f"call_{number - 1}" if role == "tool" else None,
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 50, 700])
+async def test_a_context_is_the_chat_of_its_messages_joined(store: Store, length: int) -> None:
+    await add_thread(store)
+    messages = a_conversation(length)
+    for start in range(0, length, 40):
+        about = About(owner="ann", thread_id="thread_1")
+        await store.change(about, say(*messages[start : start + 40]))
+    context = await store.context("thread_1")
+
+    assert_context_is_joined(context, messages)
+    assert context.version == await store.version("thread_1")
+    assert msgspec.json.decode(b"[" + context.chat + b"]") is not None
+
+
+@pytest.mark.parametrize("keep", [0, 1, 63, 64, 65, 128, 200, 299])
+async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) -> None:
+    await add_thread(store)
+    messages = a_conversation(300)
+    about = About(owner="ann", thread_id="thread_1")
+    await store.change(about, say(*messages))
+    added = [a_message(keep + place, f"new {place}") for place in range(1, 150)]
+
+    def cut(records: Records) -> Change:
+        assert records.thread is not None
+        thread = replace(records.thread, messages=keep + len(added), version=99)
+        return Change(thread=thread, keep_messages=keep, messages=tuple(added))
+
+    await store.change(about, cut)
+
+    assert_context_is_joined(await store.context("thread_1"), messages[:keep] + added)
+
+
+async def test_a_context_is_never_stale(store: Store) -> None:
+    await add_thread(store)
+    about = About(owner="ann", thread_id="thread_1")
+    for number in range(1, 6):
+        await store.change(about, say(a_message(number, str(number))))
+        plain = await store.context("thread_1")
+        fresh = await store.context("thread_1", fresh=True)
+
+        assert plain.messages == number
+        assert plain == fresh == await store.context("thread_1")
+
+
+async def test_the_context_of_an_unknown_thread_is_not_found(store: Store) -> None:
+    with pytest.raises(errors.NotFound):
+        await store.context("thread_9")
+    with pytest.raises(errors.NotFound):
+        await store.version("thread_9")
+
+
+# Getting, listing, searching
+
+
+async def test_another_owners_thing_is_as_if_it_were_not_there(store: Store) -> None:
+    await add_thread(store)
+    await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "mine")))
+    claim = await add_run(store)
+    await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
+    upload = Upload(id="file_1", name="a", media_type="text/plain", size=1, created_at=1)
+    await store.put("ann", upload, content=b"a")
+    await store.change(
+        About(owner=None, run_id=claim.id), lambda records: Change(actions=(an_action(1),))
+    )
+    things = [
+        (Thread, "thread_1"),
+        (Message, a_message(1, "mine").id),
+        (Run, "run_1"),
+        (Action, an_action(1).id),
+        (Assistant, "asst_1"),
+        (Upload, "file_1"),
+    ]
+
+    for kind, name in things:
+        assert (await store.get(kind, "ann", name)).id == name
+        assert (await store.get(kind, None, name)).id == name
+        faults = []
+        for owner, asked in (("bob", name), ("ann", "never"), ("bob", "never")):
+            with pytest.raises(errors.NotFound) as fault:
+                await store.get(kind, owner, asked)
+            faults.append(fault.value.message.replace(asked, "X"))
+        assert len(set(faults)) == 1
+        where = {Message: {"thread_id": "thread_1"}, Action: {"run_id": "run_1"}}.get(kind, {})
+        assert (await store.list(kind, "bob", limit=9, **where)).data == []
+        assert [each.id for each in (await store.list(kind, "ann", limit=9, **where)).data] == [
+            name
+        ]
+        with pytest.raises(errors.NotFound):
+            await store.list(kind, "bob", limit=9, after=name, **where)
+    with pytest.raises(errors.NotFound):
+        await store.content("bob", "file_1")
+
+
+async def test_lists_of_threads_and_runs_begin_with_the_newest(store: Store) -> None:
+    for number in (3, 1, 2):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}")
+
+    assert await page_through(store, Thread, 2) == ["thread_2", "thread_1", "thread_3"]
+    assert await page_through(store, Run, 2) == ["run_2", "run_1", "run_3"]
+    assert await page_through(store, Run, 2, thread_id="thread_1") == ["run_1"]
+
+
+async def test_lists_of_messages_and_actions_begin_with_the_oldest(store: Store) -> None:
+    await add_thread(store)
+    messages = [a_message(number, "x") for number in range(1, 6)]
+    await store.change(About(owner="ann", thread_id="thread_1"), say(*messages))
+    await add_run(store)
+    actions = [an_action(number) for number in (5, 1, 4)]
+    actions[1] = replace(actions[1], status="completed")
+    await store.change(
+        About(owner=None, run_id="run_1"), lambda records: Change(actions=tuple(actions))
+    )
+
+    assert await page_through(store, Message, 2, thread_id="thread_1") == [
+        message.id for message in messages
+    ]
+    assert await page_through(store, Action, 2, run_id="run_1") == [each.id for each in actions]
+    assert await page_through(store, Action, 2, run_id="run_1", status="pending") == [
+        actions[0].id,
+        actions[2].id,
+    ]
+
+
+@pytest.mark.parametrize("kind", [Assistant, Thread, Message, Run, Action, Upload])
+async def test_a_list_after_an_unknown_id_is_not_found(store: Store, kind: type[Any]) -> None:
+    with pytest.raises(errors.NotFound):
+        await store.list(kind, "ann", limit=9, after="never")
+
+
+async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -> None:
+    await add_thread(store, 1, title="A trip to Łódź")
+    await add_thread(store, 2)
+    await add_thread(store, 3)
+    about = About(owner="ann", thread_id="thread_2")
+    texts = ("100% of the_flights", "leave early")
+    told = [a_message(place, text, "thread_2") for place, text in enumerate(texts, 1)]
+    await store.change(about, say(*told))
+
+    async def found(query: str) -> list[str]:
+        return [each.id for each in (await store.list(Thread, "ann", limit=9, query=query)).data]
+
+    assert await found("łódź TRIP") == ["thread_1"]
+    assert await found("100%") == ["thread_2"]
+    assert await found("the_fl") == ["thread_2"]
+    assert await found("LEAVE") == ["thread_2"]
+    assert await found("flights early") == []
+    assert await found("%") == ["thread_2"]
+    assert await found("' OR 1=1 --") == []
+    assert await found("  ") == ["thread_3", "thread_2", "thread_1"]
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    limit=st.integers(1, 5),
+    there=st.integers(1, 12),
+    steps=st.lists(st.one_of(st.just("add"), st.integers(0, 11)), max_size=8),
+)
+async def test_pages_under_inserts_and_deletes_neither_repeat_nor_skip(
+    opener: Opener,
+    tmp_path_factory: pytest.TempPathFactory,
+    limit: int,
+    there: int,
+    steps: list[str | int],
+) -> None:
+    async with opened(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
+        for number in range(there):
+            await add_thread(store, number)
+        seen: list[str] = []
+        gone: set[str] = set()
+        after = None
+        changes = iter(enumerate(steps))
+        while True:
+            page = await store.list(Thread, "ann", limit=limit, after=after)
+            seen += [thread.id for thread in page.data]
+            if not page.has_more:
+                break
+            after = seen[-1]
+            place, step = next(changes, (0, None))
+            if step == "add":
+                await add_thread(store, 100 + place)
+            elif isinstance(step, int) and step < there and f"thread_{step}" not in {after} | gone:
+                gone.add(f"thread_{step}")
+                await store.remove(Thread, "ann", f"thread_{step}")
+
+        stayed = [f"thread_{number}" for number in reversed(range(there))]
+        assert len(seen) == len(set(seen))
+        assert [one for one in seen if one not in gone] == [
+            one for one in stayed if one not in gone
+        ]
+
+
+# Putting and removing
+
+
+async def test_an_assistant_is_put_and_replaced(store: Store) -> None:
+    first = Assistant(id="asst_1", name="old", created_at=1, updated_at=1)
+    await store.put("ann", first)
+    await store.put("ann", Assistant(id="asst_2", created_at=1, updated_at=1))
+    renamed = await store.put("ann", replace(first, name="new"))
+
+    assert renamed.name == "new"
+    assert await store.get(Assistant, "ann", "asst_1") == renamed
+    assert await page_through(store, Assistant, 9) == ["asst_2", "asst_1"]
+
+
+async def test_another_owners_assistant_cannot_be_replaced(store: Store) -> None:
+    mine = Assistant(id="asst_1", name="mine", created_at=1, updated_at=1)
+    await store.put("ann", mine)
+
+    with pytest.raises(errors.NotFound):
+        await store.put("bob", replace(mine, name="taken"))
+    assert await store.get(Assistant, "ann", "asst_1") == mine
+
+
+async def test_a_repeated_put_gets_the_answer_that_was_kept(store: Store) -> None:
+    first = Assistant(id="asst_1", created_at=1, updated_at=1)
+    await store.put("ann", first, once())
+    again = await store.put("ann", replace(first, id="asst_2"), once())
+
+    assert msgspec.json.decode(again, type=Assistant) == first
+    assert await page_through(store, Assistant, 9) == ["asst_1"]
+    with pytest.raises(errors.IdempotencyConflict):
+        await store.put("ann", first, once(b"other"))
+
+
+async def test_a_thread_put_by_a_caller_keeps_its_count_and_version(store: Store) -> None:
+    thread = await add_thread(store)
+    await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
+    put = await store.put("ann", replace(thread, title="new", metadata={"a": "b"}, updated_at=5))
+
+    assert put == await store.get(Thread, "ann", "thread_1")
+    assert (put.title, put.metadata, put.updated_at) == ("new", {"a": "b"}, 5)
+    assert (put.messages, put.version) == (1, 1)
+    for owner, name in (("bob", "thread_1"), ("ann", "thread_9")):
+        with pytest.raises(errors.NotFound):
+            await store.put(owner, replace(thread, id=name))
+
+
+async def test_an_upload_keeps_its_bytes(store: Store) -> None:
+    content = bytes(range(256)) * 100
+    upload = Upload(id="file_1", name="b", media_type="a/b", size=len(content), created_at=1)
+    await store.put("ann", upload, content=content)
+
+    assert await store.get(Upload, "ann", "file_1") == upload
+    assert await store.content("ann", "file_1") == content
+    assert await store.content(None, "file_1") == content
+    with pytest.raises(errors.NotFound):
+        await store.content("ann", "file_2")
+
+
+async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
+    claim = await add_claimed(store, 1)
+    await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "canary")))
+    await append(store, claim, 3, "canary")
+    await store.change(
+        About(owner=None, run_id="run_1"), lambda records: Change(actions=(an_action(1),))
+    )
+    await store.context("thread_1")
+    await add_claimed(store, 2)
+    await store.remove(Thread, "ann", "thread_1")
+
+    for kind, name in (
+        (Thread, "thread_1"),
+        (Run, "run_1"),
+        (Message, a_message(1, "canary").id),
+        (Action, an_action(1).id),
+    ):
+        with pytest.raises(errors.NotFound):
+            await store.get(kind, "ann", name)
+    with pytest.raises(errors.NotFound):
+        await store.log("run_1", 0)
+    with pytest.raises(errors.NotFound):
+        await store.context("thread_1")
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, 4, "canary")
+    assert await store.beat({"run_1": 1, "run_2": 1}, 1) == {"run_1"}
+    assert await page_through(store, Thread, 9) == ["thread_2"]
+    assert len(await whole_log(store, "run_2")) == 2
+
+
+async def test_only_the_owner_can_delete(store: Store) -> None:
+    await add_thread(store)
+    await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
+
+    for kind, name in ((Thread, "thread_1"), (Assistant, "asst_1")):
+        with pytest.raises(errors.NotFound):
+            await store.remove(kind, "bob", name)
+        await store.remove(kind, "ann", name)
+        with pytest.raises(errors.NotFound):
+            await store.remove(kind, "ann", name)
+
+
+# The installation
+
+
+async def test_a_key_is_found_by_its_prefix_until_and_after_it_is_revoked(
+    store: Store, clock: Clock
+) -> None:
+    first = Key(id="key_1", owner="ann", name="laptop", prefix="ak_1", created_at=1)
+    second = Key(id="key_2", owner="bob", name="", prefix="ak_2", scopes=("read",), created_at=2)
+    await store.keep_key(first, b"\x00digest")
+    await store.keep_key(second, b"other")
+    assert await store.find_key("ak_1") == (first, b"\x00digest")
+    assert await store.find_key("ak") is None
+    assert list(await store.keys()) == [first, second]
+
+    revoked = await store.revoke_key("key_1")
+    assert revoked == replace(first, revoked_at=clock.now)
+    clock.now += 1
+    assert await store.revoke_key("key_1") == revoked
+    assert await store.find_key("ak_1") == (revoked, b"\x00digest")
+    with pytest.raises(errors.NotFound):
+        await store.revoke_key("key_9")
+
+
+async def test_the_secret_stays_the_same(store: Store) -> None:
+    secrets = await asyncio.gather(*(store.secret() for _ in range(4)))
+
+    assert len(set(secrets)) == 1
+    assert len(secrets[0]) == 32
+
+
+async def test_the_time_is_the_stores(store: Store, clock: Clock) -> None:
+    clock.now = 77
+
+    assert await store.now() == 77
+
+
+async def test_a_store_that_works_says_so(store: Store) -> None:
+    await store.check()
+
+
+async def test_many_kinds_of_calls_at_once_all_succeed(store: Store) -> None:
+    claims = [await add_claimed(store, number) for number in range(20)]
+
+    async def drive(claim: Claim) -> None:
+        for number in range(20):
+            await append(store, claim, 3 + number, "x" * number, urgent=number % 5 == 0)
+            await store.log(claim.run.id, number)
+        await store.change(
+            About(owner=None, run_id=claim.run.id, turn_log=True), move(Status.COMPLETED)
+        )
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*map(drive, claims))
+
+    for claim in claims:
+        assert len(await whole_log(store, claim.run.id)) == 23
+
+
+async def test_two_stores_side_by_side_are_strangers(opener: Opener, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        stores: list[Store] = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            stores.append(await stack.enter_async_context(opened(opener, tmp_path / name, Clock())))
+        await add_thread(stores[0])
+
+        assert await page_through(stores[1], Thread, 9) == []

@@ -1,0 +1,332 @@
+"""What SQLite promises beyond what every store does: files, processes, crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from test_store import (
+    Clock,
+    a_message,
+    a_run,
+    add_claimed,
+    add_run,
+    add_thread,
+    append,
+    begin,
+    lines,
+    move,
+    say,
+    take,
+    whole_log,
+)
+
+from antiphon import errors, failpoints
+from antiphon.messages import Message
+from antiphon.ports import About, Store
+from antiphon.runs import Run, Status, Thread
+from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.sqlite_reads import SQL
+
+SOON = 10.0
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, on_foreign: Callable[[Sequence[str]], None] | None = None
+) -> AsyncIterator[Store]:
+    store = await SqliteStore.open(path, clock=Clock(), on_foreign=on_foreign)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some" / "folder" / "antiphon.db"
+
+
+async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Path) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
+        await append(store, claim, 3, "a", "b")
+        secret = await store.secret()
+    async with opened(path) as store:
+        assert (await store.get(Thread, "ann", "thread_1")).messages == 1
+        assert await whole_log(store, "run_1", 2) == lines("a", "b")
+        assert (await store.drive("run_1")).last_event == 4
+        assert await store.secret() == secret
+        await append(store, claim, 5, "c")
+
+
+async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        appended = store.append("run_1", claim.drive.epoch, 3, lines("last"), urgent=False)
+    await appended
+    async with opened(path) as store:
+        assert await whole_log(store, "run_1", 2) == lines("last")
+
+
+async def test_a_closed_store_is_unavailable(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+
+    with pytest.raises(errors.Unavailable):
+        await store.get(Thread, "ann", "thread_1")
+    with pytest.raises(errors.Unavailable):
+        await add_thread(store, 2)
+    with pytest.raises(errors.Unavailable):
+        await store.append("run_1", 1, 1, lines("x"), urgent=True)
+    await store.close()
+
+
+async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+
+    assert modes == {0o600}
+
+
+async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    async with opened(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
+
+    with pytest.raises(errors.BadSettings, match="newer version"):
+        await SqliteStore.open(path)
+
+
+async def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes, not a database\n" * 100)
+
+    with pytest.raises(errors.BadSettings, match=r"notes\.txt"):
+        await SqliteStore.open(path)
+    assert path.read_text().startswith("these are my notes")
+
+
+async def test_a_new_file_may_be_opened_by_many_at_once(path: Path) -> None:
+    stores = await asyncio.gather(*(SqliteStore.open(path) for _ in range(8)))
+    await asyncio.gather(*(add_thread(store, number) for number, store in enumerate(stores)))
+
+    assert len((await stores[0].list(Thread, "ann", limit=99)).data) == 8
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_two_stores_on_one_file_see_one_another(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        claim = await add_claimed(one)
+        await append(one, claim, 3, "from one")
+        assert await whole_log(two, "run_1", 2) == lines("from one")
+        await two.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED, epoch=2))
+
+        with pytest.raises(errors.Fenced):
+            await append(one, claim, 4, "late")
+        assert (await one.get(Run, "ann", "run_1")).status is Status.CANCELLED
+
+
+async def test_two_stores_on_one_file_never_claim_the_same_run(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        for number in range(30):
+            await add_thread(one, number)
+            await add_run(one, number, f"thread_{number}", wanted=True)
+        claims = await asyncio.gather(*(store.claim(take()) for store in (one, two) * 30))
+
+        claimed = [claim.run.id for claim in claims if claim]
+        assert sorted(claimed) == sorted(f"run_{number}" for number in range(30))
+
+
+async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        await add_thread(one)
+        begun = await asyncio.gather(
+            *(
+                store.change(About(owner="ann", thread_id="thread_1"), begin(a_run(number)))
+                for number, store in enumerate((one, two) * 16)
+            ),
+            return_exceptions=True,
+        )
+
+        assert len([answer for answer in begun if isinstance(answer, str)]) == 1
+        assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
+
+
+async def test_a_store_hears_which_runs_another_has_added_to(path: Path) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            heard.put_nowait(run_id)
+
+    async with opened(path) as one, opened(path, hear) as two:
+        claim = await add_claimed(one)
+        await append(one, claim, 3, "a")
+        async with asyncio.timeout(SOON):
+            assert await heard.get() == "run_1"
+        await add_claimed(two, 2)
+        await append(one, claim, 4, "b")
+        async with asyncio.timeout(SOON):
+            while await heard.get() != "run_1":
+                pass
+
+        assert heard.empty()
+
+
+GROWING = {"threads", "messages", "runs", "actions", "log", "once"}
+PARTIAL = {"queue", "runs_due", "runs_to_forget"}
+HOT = (
+    "thread",
+    "version",
+    "context",
+    "run",
+    "active_run",
+    "next_wanted",
+    "due",
+    "move_run",
+    "beat",
+    "append",
+    "log",
+    "foreign_runs",
+    "forget_events",
+    "mark_forgotten",
+    "answer",
+    "empty_answers",
+)
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_no_statement_of_every_day_scans_a_table_that_grows(path: Path, name: str) -> None:
+    async with opened(path):
+        pass
+    sql = SQL[name].replace("{rows}", "('run_1', 1, 1, 1, 1, x'00')")
+    names = dict.fromkeys(re.findall(r":(\w+)", sql), 1)
+    with closing(sqlite3.connect(path)) as connection:
+        values = names or [1] * sql.count("?")
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+
+    scans = [step.split() for *_, step in plan if step.startswith("SCAN")]
+    assert [scan for scan in scans if scan[1] in GROWING and scan[-1] not in PARTIAL] == []
+
+
+async def crash(path: Path, spec: str) -> int:
+    """A process that adds threads and appends to a run until a failpoint ends it; its exit code."""
+    program = textwrap.dedent(
+        f"""
+        import asyncio, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_store import *
+        from antiphon import failpoints
+
+        async def main():
+            store = await SqliteStore.open({str(path)!r})
+            claim = await add_claimed(store)
+            print("begun", flush=True)
+            failpoints.arm({spec!r})
+            for number in range(3, 10):
+                await append(store, claim, number, "x")
+                print("appended", number, flush=True)
+                about = About(owner="ann", thread_id="thread_1", what="message")
+                await store.change(about, say(a_message(number - 2, "x")))
+                print("said", number - 2, flush=True)
+
+        asyncio.run(main())
+        """
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    path.with_suffix(".out").write_bytes(out)
+    assert process.returncode is not None
+    return process.returncode
+
+
+@pytest.mark.parametrize(
+    ("spec", "events", "messages"),
+    [
+        ("append.before_commit:kill@3", 2 + 2, 2),
+        ("append.after_commit:kill@3", 2 + 3, 2),
+        ("message.before_commit:kill@2", 2 + 2, 1),
+        ("message.after_commit:kill@2", 2 + 2, 2),
+    ],
+)
+async def test_a_killed_process_leaves_what_was_committed_and_no_more(
+    path: Path, spec: str, events: int, messages: int
+) -> None:
+    assert await crash(path, spec) == -signal.SIGKILL
+
+    async with opened(path) as store:
+        assert len(await whole_log(store, "run_1")) == events
+        listed = await store.list(Message, "ann", limit=99, thread_id="thread_1")
+        assert len(listed.data) == messages
+        said = path.with_suffix(".out").read_text().split("\n")
+        assert len([line for line in said if line.startswith("appended")]) <= events - 2
+        assert len([line for line in said if line.startswith("said")]) <= messages
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        failpoints.arm("message.before_commit:raise")
+        try:
+            with pytest.raises(errors.Unavailable):
+                await store.change(
+                    About(owner="ann", thread_id="thread_1", what="message"),
+                    say(a_message(1, "lost")),
+                )
+        finally:
+            failpoints.arm("")
+
+        assert (await store.get(Thread, "ann", "thread_1")).messages == 0
+        await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
+
+
+async def test_a_full_disk_is_unavailable_and_work_goes_on_when_there_is_room(path: Path) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        largest = max(each.stat().st_size for each in path.parent.iterdir())
+        with no_file_larger_than(largest):
+            with pytest.raises(errors.Unavailable):
+                await append(store, claim, 3, "x" * 100_000)
+            with pytest.raises(errors.Unavailable):
+                await store.check()
+            assert len(await whole_log(store, "run_1")) == 2
+        await append(store, claim, 3, "y")
+
+        assert await whole_log(store, "run_1", 2) == lines("y")
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -471,6 +471,10 @@ def _errors() -> dict[str, Scenario]:
         "http200_html": b"<!doctype html><p>sk-secretsecret is wrong</p>",
         "http200_text": b"upstream connect error",
         "http200_empty": b"",
+        "http200_deep": b'{"choices":[{"message":{"reasoning":' + b"[" * 900 + b"]" * 900 + b"}}]}",
+        "deep_reasoning": sse(
+            '{"choices":[{"delta":{"reasoning":' + "[" * 900 + "]" * 900 + "}}]}"
+        ),
         "http200_blank": b"\n\n\n",
         "http200_other_json": b'{"status":"ok"}',
         "lone_done": sse(),

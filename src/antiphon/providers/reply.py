@@ -82,12 +82,18 @@ class Reply:
         try:
             return self._take(data)
         except RecursionError as error:
-            raise ProviderProtocol("An event of the reply is nested too deeply.") from error
+            raise ProviderProtocol(_TOO_DEEP) from error
 
     def close(self) -> list[Chunk]:
         """What is left at the end of the stream; without a terminal marker the reply was cut."""
         if self.done:
             return []
+        try:
+            return self._rest()
+        except RecursionError as error:
+            raise ProviderProtocol(_TOO_DEEP) from error
+
+    def _rest(self) -> list[Chunk]:
         if self._take == self._hoard:
             return self._whole(bytes(self._body))
         rest = self._decoder.close()
@@ -504,6 +510,7 @@ def _overlap(text: str, tag: str) -> str:
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
+_TOO_DEEP = "An event of the reply is nested too deeply."
 _OFFENDERS = re.compile("[\0\ud800-\udfff]")
 _OPEN, _CLOSE = "<think>", "</think>"
 _WORDS_IN = ("text", "thinking", "summary", "content")

@@ -1,0 +1,291 @@
+"""A model without a model: offline, deterministic, and open about it.
+
+It streams reasoning, Markdown and tool calls, so that a newcomer without a key meets everything
+that a real model would bring. It understands nothing; it goes by a few words of the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import msgspec
+
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    Question,
+    ReasoningPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.messages import ToolSpec
+from antiphon.providers.filling import Filler
+from antiphon.runs import Usage
+
+MAX_WORDS = 200_000
+PAGE = 64  # chunks that come together in a flood
+
+
+class Demo:
+    """The demo model, at `pace` chunks a second; 0 is a flood."""
+
+    def __init__(self, pace: float = 0) -> None:
+        self._pace = pace
+
+    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+        """The reply: the same for the same question."""
+        chunks = list(reply(question))
+        if not self._pace:
+            for at in range(0, len(chunks), PAGE):
+                await asyncio.sleep(0)
+                yield chunks[at : at + PAGE]
+            return
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for count, chunk in enumerate(chunks):
+            await asyncio.sleep(began + count / self._pace - clock())
+            yield [chunk]
+
+    async def models(self) -> Sequence[str]:
+        """There is one."""
+        return ["demo"]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def reply(question: Question) -> Iterator[Chunk]:
+    """What the demo model answers."""
+    asked, outputs = _latest(question.decoded())
+    calls = [] if outputs else _calls(asked, question)
+    if calls:
+        thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
+        said = _called(calls, question)
+    elif outputs:
+        thought = "The tools have answered, so I can."
+        said = _spoken(_from_outputs(outputs))
+    else:
+        thought = "No tool fits, so I will answer in words."
+        said = _spoken(_in_words(asked))
+    limit = question.sampling.max_output_tokens
+    chunks = [*(ReasoningPiece(piece) for piece in _pieces(thought)), *said]
+    cut = limit is not None and len(chunks) > limit
+    yield from chunks[:limit]
+    yield UsageReport(
+        Usage(
+            # Four letters to a token is the usual guess.
+            input_tokens=len(question.messages) // 4,
+            output_tokens=min(len(chunks), limit or len(chunks)),
+            reasoning_tokens=sum(isinstance(chunk, ReasoningPiece) for chunk in chunks[:limit]),
+        )
+    )
+    yield Finish("length" if cut else "tool_calls" if calls else "stop")
+
+
+class _Output(msgspec.Struct, frozen=True):
+    """What a tool said after the user's last message."""
+
+    name: str
+    arguments: str
+    text: str
+
+
+def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_Output]]:
+    """The last thing the user said, and the tool outputs that came after it."""
+    users = [at for at, message in enumerate(messages) if message["role"] == "user"]
+    after = messages[users[-1] :] if users else messages
+    calls = {
+        call["id"]: call["function"]
+        for message in after
+        for call in message.get("tool_calls") or ()
+    }
+    outputs = [
+        _Output(
+            calls[message["tool_call_id"]]["name"],
+            calls[message["tool_call_id"]]["arguments"],
+            _text(message["content"]),
+        )
+        for message in after
+        if message["role"] == "tool" and message["tool_call_id"] in calls
+    ]
+    return (_text(after[0]["content"]) if users else ""), outputs
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content or ())
+
+
+def _calls(asked: str, question: Question) -> list[tuple[str, str]]:
+    """Names and arguments of the tools to call: those that the user's words name best."""
+    choice = question.sampling.tool_choice
+    if not question.tools or choice == "none":
+        return []
+    fitting = _fitting(asked, question.tools, choice)
+    if fitting and _PARALLEL.search(asked):
+        fitting = fitting if len(fitting) > 1 else fitting * 2
+    else:
+        fitting = fitting[:1]
+    filler = Filler(asked)
+    return [(spec.name, _encode(filler.arguments(spec)).decode()) for spec in fitting]
+
+
+def _fitting(
+    asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
+) -> list[ToolSpec]:
+    named = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
+    forced = [spec for spec in tools if spec.name == named]
+    if forced:
+        return forced
+    words = _words(asked)
+    scores = [_score(spec, asked, words) for spec in tools]
+    fitting = [spec for spec, score in zip(tools, scores, strict=True) if score]
+    if not fitting and (choice == "required" or "tool" in words):
+        return [tools[0]]
+    best = max(scores, default=0)
+    return sorted(fitting, key=lambda spec: _score(spec, asked, words) < best)
+
+
+def _score(spec: ToolSpec, asked: str, words: frozenset[str]) -> int:
+    """How many words of the tool's name the user said; all of them if it was called by name."""
+    name = _words(spec.name)
+    telling = name - _COMMON or name
+    if re.search(rf"\b{re.escape(spec.name)}\b", asked):
+        return len(name) + 1
+    return len(telling & words)
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of a text or a name, in lower case and without their plural."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).replace("_", " ").lower()
+    found: list[str] = _WORD.findall(apart)
+    plain = (word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found)
+    return frozenset(_SAME.get(word, word) for word in plain)
+
+
+def _called(calls: Sequence[tuple[str, str]], question: Question) -> Iterator[Chunk]:
+    turn = f"{(question.run_id or 'demo')[-8:]}_{question.turn}"
+    for index, (name, arguments) in enumerate(calls):
+        yield CallPiece(index=index, id=f"call_{turn}_{index + 1}", name=name)
+        for at in range(0, len(arguments), 8):
+            yield CallPiece(index=index, arguments=arguments[at : at + 8])
+
+
+def _spoken(text: str) -> Iterator[Chunk]:
+    return (TextPiece(piece) for piece in _pieces(text))
+
+
+def _pieces(text: str) -> list[str]:
+    """A piece to a word, with the space before it."""
+    return re.findall(r"\s*\S+", text)
+
+
+def _from_outputs(outputs: Sequence[_Output]) -> str:
+    answers = [
+        f"`{output.name}` was given `{output.arguments}` and says:\n\n{_shown(output.text)}"
+        for output in outputs
+    ]
+    return "\n\n".join([*answers, _OPENLY])
+
+
+def _shown(output: str) -> str:
+    """A tool's output as Markdown: an object as a list, anything else as it is."""
+    try:
+        fields = msgspec.json.decode(output, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return output
+    return "\n".join(f"- **{name}**: {_plain(value)}" for name, value in fields.items())
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else _encode(value).decode()
+
+
+def _in_words(asked: str) -> str:
+    words = _words(asked)
+    counted = re.search(r"\b(\d[\d,.]*) words?\b", asked)
+    if counted:
+        return _long(min(int(re.sub(r"\D", "", counted[1])), MAX_WORDS))
+    if "long" in words:
+        return _long(600)
+    if words & {"markdown", "table", "code"}:
+        return _MARKDOWN
+    quoted = "\n".join(f"> {line}" for line in asked.splitlines()) or "> (nothing)"
+    return f"You said:\n\n{quoted}\n\n{_HELLO}"
+
+
+def _long(count: int) -> str:
+    """Exactly so many words, in sentences and paragraphs."""
+    words = list(islice(cycle(_TALE.split()), count))
+    lines = [" ".join(words[at : at + 60]) for at in range(0, count, 60)]
+    return "\n\n".join(lines)
+
+
+_encode = msgspec.json.Encoder().encode
+_WORD = re.compile(r"[^\W_]+")
+_PARALLEL = re.compile(r"\b(both|parallel|two tools|at once|at the same time)\b", re.IGNORECASE)
+_COMMON = frozenset(
+    {"a", "all", "by", "data", "do", "for", "from", "get", "in", "info", "is", "it", "list", "new"}
+    | {"of", "on", "run", "set", "the", "time", "to", "tool", "use", "with"}
+)
+_SAME = {"fly": "flight", "flying": "flight", "plane": "flight"}
+_OPENLY = "*This is the demo model: it follows a script and has only repeated what the tools said.*"
+_HELLO = """\
+This is the **demo model** of Antiphon. It runs offline, follows a script and understands nothing;
+name a real one with `--model`, for instance `openai:gpt-5` or `ollama:qwen3`. Until then, try:
+
+- *When does the next flight from LAX to JFK leave?* (calls `get_flight_times`, if it is offered)
+- *Show me Markdown* (headings, lists, a table, code)
+- *Tell me a long story*, or *500 words* (a long answer)
+"""
+_TALE = """\
+One voice calls and another answers. The first asks for what it cannot do alone, and lets go; the
+second does it where it is at home, takes the time it needs, and sends back what it found. Nobody
+waits at the door. What was said is written down before it is heard, so that whoever comes late, or
+leaves and returns, hears the same words in the same order.
+"""
+_MARKDOWN = '''\
+# Markdown, of every kind
+
+This is the **demo model**, which *follows a script*: ~~a real answer~~ a sample with `inline code`,
+a [link](https://example.org) and an escaped \\*star\\*.
+
+## Lists
+
+1. First
+2. Second
+   - nested
+   - and **bold**
+3. Third
+
+- [x] done
+- [ ] open
+
+## A table
+
+| Flight | From | To  | Leaves |
+|:-------|:----:|:---:|-------:|
+| AA 10  | LAX  | JFK |  08:00 |
+| DL 424 | LAX  | JFK |  11:30 |
+
+## Code
+
+```python
+def answer(call: str) -> str:
+    """One voice calls, another answers."""
+    return f"{call}!"
+```
+
+> A quotation,
+> over two lines.
+
+---
+
+Emoji 👩‍🚀, Chinese 你好, and the end.
+'''

@@ -1,0 +1,85 @@
+"""Recorded streams played back through the parser of the real ones, at speed or byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from antiphon.chunks import Chunk, Question
+from antiphon.errors import ProviderRejected
+from antiphon.providers.reply import PLAIN, Quirks, Reply
+
+SUFFIX = ".chunks.txt"
+Cuts = Callable[[bytes], Iterable[int]]
+
+
+def every(size: int) -> Cuts:
+    """Reads of that many bytes."""
+    return lambda stream: range(size, len(stream), size)
+
+
+class Replay:
+    """Plays the recording that a question names as its model.
+
+    A recording is raw server-sent events, or one JSON payload to a line. `cuts` says where its
+    bytes are cut into reads (by default at each blank line), `pace` how many come in a second.
+    """
+
+    def __init__(
+        self,
+        recordings: Mapping[str, bytes],
+        *,
+        cuts: Cuts | None = None,
+        pace: float = 0,
+        quirks: Quirks = PLAIN,
+    ) -> None:
+        self._recordings = recordings
+        self._cuts = cuts or _at_blank_lines
+        self._pace = pace
+        self._quirks = quirks
+
+    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+        """The recording, as if a server were sending it."""
+        recording = self._recordings.get(question.model)
+        if recording is None:
+            raise ProviderRejected(f"There is no recording {question.model!r}.")
+        reply = Reply(self._quirks)
+        stream = framed(recording)
+        edges = [0, *self._cuts(stream), len(stream)]
+        for start, end in pairwise(edges):
+            await asyncio.sleep(1 / self._pace if self._pace else 0)
+            chunks = reply.feed(stream[start:end])
+            if chunks is not None:
+                yield chunks
+            if reply.done:
+                return
+        yield reply.close()
+
+    async def models(self) -> Sequence[str]:
+        """The names of the recordings."""
+        return sorted(self._recordings)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def recordings_in(folder: Path) -> dict[str, bytes]:
+    """The recordings of a folder, by their names."""
+    return {path.name.removesuffix(SUFFIX): path.read_bytes() for path in folder.glob(f"*{SUFFIX}")}
+
+
+def framed(recording: bytes) -> bytes:
+    """The recording as a server would send it."""
+    if not recording.lstrip().startswith(b"{"):
+        return recording
+    events = [b"data: %b\n\n" % line for line in recording.splitlines() if line.strip()]
+    return b"".join([*events, b"data: [DONE]\n\n"])
+
+
+def _at_blank_lines(stream: bytes) -> Iterable[int]:
+    at = stream.find(b"\n\n")
+    while at >= 0:
+        yield at + 2
+        at = stream.find(b"\n\n", at + 2)

@@ -1,0 +1,199 @@
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+from upstream import Upstream
+
+from antiphon.chunks import Question
+from antiphon.errors import BadSettings, ProviderError
+from antiphon.providers.catalog import SERVERS, Catalog, Choice
+from antiphon.providers.demo import Demo
+from antiphon.settings import Settings
+
+SAID = b'{"role":"user","content":"hello"}'
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream
+
+
+def catalog(environ: Mapping[str, str] | None = None, **settings: Any) -> Catalog:
+    return Catalog(Settings(**settings), environ or {})
+
+
+def no_ollama(port: int) -> dict[str, dict[str, Any]]:
+    return {"ollama": {"base_url": f"http://127.0.0.1:{port}/v1"}}
+
+
+async def ask(catalog: Catalog, model: str) -> None:
+    provider, name = catalog.open(model)
+    try:
+        async for _ in provider.stream(Question(model=name, messages=SAID)):
+            pass
+    finally:
+        await catalog.close()
+
+
+async def test_the_configured_model_is_chosen_first():
+    chosen = await catalog({"OPENAI_API_KEY": "sk-1"}, model="groq:llama").choose()
+
+    assert chosen == Choice("groq:llama", "it is configured")
+
+
+async def test_a_key_in_the_environment_chooses_its_provider():
+    chosen = await catalog({"GROQ_API_KEY": "k", "XAI_API_KEY": ""}).choose()
+
+    assert chosen == Choice(f"groq:{SERVERS['groq'].default}", "GROQ_API_KEY is set")
+
+
+async def test_an_ollama_on_this_machine_is_chosen_where_no_key_is(upstream: Upstream):
+    found = catalog(providers={"ollama": {"base_url": upstream.url}})
+
+    chosen = await found.choose()
+    await found.close()
+
+    assert chosen.model.startswith("ollama:quirk:")
+
+
+async def test_an_ollama_elsewhere_is_not_asked_unbidden():
+    elsewhere = catalog(providers={"ollama": {"base_url": "http://ollama.invalid/v1"}})
+
+    assert (await elsewhere.choose()).model == "demo"
+
+
+async def test_with_nothing_at_all_it_is_the_demo_and_says_why(unused_tcp_port: int):
+    nothing = catalog(providers=no_ollama(unused_tcp_port))
+
+    chosen = await nothing.choose()
+    await nothing.close()
+
+    assert chosen.model == "demo"
+    assert "no key" in chosen.why
+
+
+async def test_a_base_url_alone_chooses_the_first_model_it_lists(upstream: Upstream):
+    found = catalog(base_url=upstream.url)
+
+    chosen = await found.choose()
+    await found.close()
+
+    assert chosen.model == "quirk:ok"
+
+
+async def test_a_base_url_that_lists_nothing_asks_for_a_name(unused_tcp_port: int):
+    found = catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+
+    with pytest.raises(BadSettings, match="must be named"):
+        await found.choose()
+    await found.close()
+
+
+async def test_a_name_opens_its_provider_once():
+    opened = catalog({"OPENAI_API_KEY": "sk-1"})
+
+    first, name = opened.open("openai:gpt-5")
+    second, _ = opened.open("openai:gpt-5-mini")
+
+    assert name == "gpt-5"
+    assert first is second
+
+
+def test_the_demo_needs_no_name_behind_it():
+    provider, name = catalog().open("demo")
+
+    assert isinstance(provider, Demo)
+    assert name == "demo"
+
+
+async def test_any_name_goes_to_the_base_url_with_its_key(upstream: Upstream):
+    found = catalog({"OPENAI_API_KEY": "sk-other"}, base_url=upstream.url, provider_key="sk-mine\n")
+
+    await ask(found, "quirk:ok")
+
+    request = await upstream.asked(1)
+    assert request.headers["authorization"] == "Bearer sk-mine"
+    assert request.body["model"] == "quirk:ok"
+
+
+async def test_a_known_provider_may_be_asked_at_another_address(upstream: Upstream):
+    found = catalog({"MISTRAL_API_KEY": "k"}, base_url=upstream.url)
+
+    await ask(found, "mistral:quirk:ok")
+
+    request = await upstream.asked(1)
+    assert request.body["model"] == "quirk:ok"
+    assert "stream_options" not in request.body
+
+
+async def test_a_table_of_the_settings_is_a_provider(upstream: Upstream):
+    table = {"base_url": upstream.url, "key": "k", "quirks": {"max_tokens": "max_new_tokens"}}
+
+    await ask(catalog(providers={"house": table}), "house:quirk:ok")
+
+    assert (await upstream.asked(1)).headers["authorization"] == "Bearer k"
+
+
+async def test_an_address_may_come_from_the_environment(upstream: Upstream):
+    endpoint = upstream.url.removesuffix("/v1") + "/"
+    environ = {"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": "k"}
+
+    await ask(catalog(environ), "azure:quirk:ok")
+
+    request = await upstream.asked(1)
+    assert request.path == "/openai/v1/chat/completions"
+    assert request.headers["api-key"] == "k"
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "said"),
+    [
+        ("nonsense:x", {}, "no provider"),
+        ("gpt-5", {}, "no provider"),
+        ("openai:gpt-5", {}, "needs a key"),
+        ("azure:x", {"providers": {"azure": {"key": "k"}}}, "not known"),
+        ("x", {"base_url": "ftp://host/v1"}, "cannot be used"),
+        ("x", {"base_url": "http://me:secret@host/v1"}, "cannot be used"),
+        ("x", {"base_url": "http://host/v1", "provider_key": "a\nb"}, "cannot be sent"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(model: str, settings: dict[str, Any], said: str):
+    with pytest.raises(BadSettings, match=said) as raised:
+        catalog(**settings).open(model)
+
+    assert "secret" not in str(raised.value.details)
+
+
+def test_an_unknown_model_is_answered_by_what_is_known():
+    with pytest.raises(BadSettings) as raised:
+        catalog().open("nonsense:x")
+
+    assert "openai" in raised.value.details["expected"]
+
+
+@pytest.mark.parametrize("table", [{"base_url": 1}, {"base_url": "http://h", "quirk": {}}, {}])
+def test_a_table_that_cannot_be_used_is_named(table: dict[str, Any]):
+    with pytest.raises(BadSettings, match=r"providers\.house"):
+        catalog(providers={"house": table})
+
+
+async def test_models_are_listed_from_every_server_that_answers(
+    upstream: Upstream, unused_tcp_port: int
+):
+    providers = {"house": {"base_url": upstream.url}, **no_ollama(unused_tcp_port)}
+    found = catalog(providers=providers)
+
+    models = await found.models()
+    await found.close()
+
+    assert ("house:quirk:ok", "house") in models
+    assert models[-1] == ("demo", "demo")
+    assert not any(model.startswith("ollama:") for model, _ in models)
+
+
+async def test_a_server_that_is_down_is_a_provider_error(unused_tcp_port: int):
+    found = catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+
+    with pytest.raises(ProviderError):
+        await ask(found, "x")

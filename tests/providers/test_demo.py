@@ -1,0 +1,217 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.chunks import CallPiece, Finish, Question, ReasoningPiece, TextPiece, UsageReport
+from antiphon.messages import ToolSpec
+from antiphon.providers.demo import Demo, reply
+from antiphon.providers.filling import Filler
+from antiphon.runs import Sampling
+
+
+def tool(name: str, required: tuple[str, ...] = (), **properties: Any) -> ToolSpec:
+    schema = {"type": "object", "properties": properties, "required": list(required)}
+    return ToolSpec(name, "", schema)
+
+
+STRING = {"type": "string"}
+FLIGHTS = tool("get_flight_times", ("departure", "arrival"), departure=STRING, arrival=STRING)
+WEATHER = tool(
+    "weather__get_weather", ("city", "unit"), city=STRING, unit={"enum": ["celsius", "fahrenheit"]}
+)
+BOTH = (FLIGHTS, WEATHER)
+
+
+def ask(
+    asked: str, tools: tuple[ToolSpec, ...] = (), *more: dict[str, Any], **how: Any
+) -> Question:
+    messages = [{"role": "user", "content": asked}, *more]
+    joined = ",".join(map(json.dumps, messages)).encode()
+    return Question(model="demo", messages=joined, tools=tools, sampling=Sampling(**how))
+
+
+def text(question: Question) -> str:
+    return "".join(chunk.text for chunk in reply(question) if isinstance(chunk, TextPiece))
+
+
+def calls(question: Question) -> list[tuple[str, dict[str, Any]]]:
+    pieces = [chunk for chunk in reply(question) if isinstance(chunk, CallPiece)]
+    names = {piece.index: piece.name for piece in pieces if piece.name}
+    return [
+        (name, json.loads("".join(p.arguments for p in pieces if p.index == index)))
+        for index, name in names.items()
+        if name
+    ]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "When does the next LAX-JFK flight leave?",
+        "I want to fly from LAX to JFK",
+        "Please use get_flight_times for LAX and JFK.",
+    ],
+)
+def test_asked_about_flights_it_calls_the_tool_for_them(asked: str):
+    assert calls(ask(asked, BOTH)) == [("get_flight_times", {"departure": "LAX", "arrival": "JFK"})]
+
+
+def test_two_tools_are_called_together_when_both_are_asked_for():
+    asked = "Flights from LAX to JFK and the weather in New York, both please"
+
+    assert calls(ask(asked, BOTH)) == [
+        ("get_flight_times", {"departure": "LAX", "arrival": "JFK"}),
+        ("weather__get_weather", {"city": "New York", "unit": "celsius"}),
+    ]
+
+
+def test_one_tool_is_called_twice_in_parallel_with_other_arguments():
+    asked = "The weather in Oslo and Paris in fahrenheit, in parallel"
+
+    assert calls(ask(asked, BOTH)) == [
+        ("weather__get_weather", {"city": "Oslo", "unit": "fahrenheit"}),
+        ("weather__get_weather", {"city": "Paris", "unit": "fahrenheit"}),
+    ]
+
+
+@pytest.mark.parametrize("choice", ["required", "get_flight_times"])
+def test_a_choice_that_demands_a_call_gets_one(choice: str):
+    assert calls(ask("Hello", (FLIGHTS,), tool_choice=choice))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ask("Hello", BOTH),
+        ask("What time is it?", BOTH),
+        ask("Flights?", ()),
+        ask("Flights?", BOTH, tool_choice="none"),
+    ],
+)
+def test_without_a_reason_no_tool_is_called(question: Question):
+    assert calls(question) == []
+    assert "demo model" in text(question)
+
+
+def test_after_the_tools_have_answered_it_answers_from_their_outputs():
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "get_flight_times", "arguments": "{}"},
+    }
+    output = {"role": "tool", "tool_call_id": "c1", "content": '{"leaves":"08:00","gates":[1]}'}
+    question = ask("Flights?", BOTH, {"role": "assistant", "tool_calls": [call]}, output)
+
+    assert calls(question) == []
+    assert "- **leaves**: 08:00\n- **gates**: [1]" in text(question)
+
+
+def test_a_new_question_is_not_answered_from_old_outputs():
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "get_flight_times", "arguments": "{}"},
+    }
+    output = {"role": "tool", "tool_call_id": "c1", "content": "old"}
+    question = ask(
+        *("Flights?", BOTH, {"role": "assistant", "tool_calls": [call]}, output),
+        {"role": "user", "content": [{"type": "text", "text": "And from SFO to BOS by plane?"}]},
+    )
+
+    assert calls(question) == [("get_flight_times", {"departure": "SFO", "arrival": "BOS"})]
+
+
+@pytest.mark.parametrize("count", [1, 59, 500, 5_000])
+def test_a_long_answer_has_as_many_words_as_were_asked_for(count: int):
+    assert len(text(ask(f"Write {count} words")).split()) == count
+
+
+def test_markdown_of_every_kind_is_shown_on_request():
+    shown = text(ask("Show me some Markdown"))
+
+    for sign in ("# ", "**", "`", "1. ", "- [x]", "| ", "```python", "> ", "---", "]("):
+        assert sign in shown
+
+
+def test_a_limit_of_tokens_ends_the_reply_by_length():
+    chunks = list(reply(ask("Tell me a long story", max_output_tokens=30)))
+
+    assert chunks[-1] == Finish("length")
+    assert sum(isinstance(chunk, (TextPiece, ReasoningPiece)) for chunk in chunks) == 30
+
+
+def test_usage_is_reported():
+    usage = [chunk.usage for chunk in reply(ask("Hello")) if isinstance(chunk, UsageReport)]
+
+    assert usage
+    assert usage[0].input_tokens > 0
+    assert usage[0].output_tokens > usage[0].reasoning_tokens > 0
+
+
+@pytest.mark.parametrize("pace", [0, 5_000])
+async def test_the_pace_changes_when_chunks_come_and_not_which(pace: float):
+    question = ask("Hello")
+
+    streamed = [chunk async for page in Demo(pace).stream(question) for chunk in page]
+
+    assert streamed == list(reply(question))
+
+
+def test_a_schema_is_filled_as_it_says():
+    spec = tool(
+        "plan",
+        ("who", "when", "days", "ratio", "tags", "ok", "where", "maybe", "fixed", "many"),
+        who={"type": "string", "maxLength": 5},
+        when={"type": "string", "format": "date"},
+        days={"type": "integer", "minimum": 1, "maximum": 5},
+        ratio={"type": "number"},
+        tags={"type": "array", "items": {"type": "string"}, "minItems": 2},
+        ok={"type": "boolean"},
+        where={"$ref": "#/$defs/place"},
+        maybe={"anyOf": [{"type": "null"}, {"type": "integer"}]},
+        fixed={"const": 3},
+        many={"type": ["null", "string"]},
+        optional=STRING,
+    )
+    spec.parameters["$defs"] = {
+        "place": {"type": "object", "properties": {"city": STRING}, "required": ["city"]}
+    }
+
+    filled = Filler('Plan "Anastasia" for 9 days from 2027-01-02 at 0.5').arguments(spec)
+
+    assert filled == {
+        "who": "Anast",
+        "when": "2027-01-02",
+        "days": 5,
+        "ratio": 0.5,
+        "tags": ["Anastasia", "Anastasia"],
+        "ok": True,
+        "where": {"city": "Anastasia"},
+        "maybe": 9,
+        "fixed": 3,
+        "many": "Anastasia",
+    }
+
+
+def test_a_schema_that_needs_itself_comes_to_an_end():
+    node = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
+
+    assert Filler("x").arguments(ToolSpec("f", "", node))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.text(), JSON)
+def test_every_history_gets_an_answer(asked: str, output: Any):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answered = {"role": "tool", "tool_call_id": "c", "content": json.dumps(output)}
+
+    for more in ([], [{"role": "assistant", "tool_calls": [call]}, answered]):
+        assert isinstance(list(reply(ask(asked, BOTH, *more)))[-1], Finish)

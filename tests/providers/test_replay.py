@@ -1,0 +1,83 @@
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    Question,
+    ReasoningPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.errors import ProviderRejected
+from antiphon.providers.replay import Replay, every, framed, recordings_in
+
+OURS = recordings_in(Path(__file__).parents[1] / "recordings")
+FOLDER = os.environ.get("ANTIPHON_RECORDINGS")
+THEIRS = recordings_in(Path(FOLDER)) if FOLDER else {}
+
+
+async def play(provider: Replay, name: str) -> list[Chunk]:
+    question = Question(model=name, messages=b"")
+    return [chunk async for page in provider.stream(question) for chunk in page]
+
+
+def summary(chunks: Sequence[Chunk]) -> tuple[str, str, str, list[str | None]]:
+    """Text, reasoning, arguments and finish reasons."""
+    return (
+        "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece)),
+        "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece)),
+        "".join(chunk.arguments for chunk in chunks if isinstance(chunk, CallPiece)),
+        [chunk.reason for chunk in chunks if isinstance(chunk, Finish)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("text", ("Good morning, 世界.", "", "", ["stop"])),
+        ("reasoning-and-call", ("", "I need the time.", '{"city": "Oslo"}', ["tool_calls"])),
+        ("parallel-calls", ("Both:", "", '{"x":1}{"x":2}', ["tool_calls"])),
+        ("content-list", ("4", "2 and 2", "", ["stop"])),
+    ],
+)
+async def test_our_recordings_say_what_they_say(name: str, said: tuple[str, str, str, list[str]]):
+    assert summary(await play(Replay(OURS), name)) == said
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize("name", sorted(OURS))
+async def test_the_cuts_of_a_recording_make_no_difference(name: str, size: int):
+    assert await play(Replay(OURS, cuts=every(size)), name) == await play(Replay(OURS), name)
+
+
+async def test_a_recording_may_be_raw_server_sent_events():
+    raw = {"raw": framed(OURS["text"])}
+
+    assert await play(Replay(raw), "raw") == await play(Replay(OURS), "text")
+
+
+async def test_a_paced_recording_says_the_same():
+    assert await play(Replay(OURS, pace=5_000), "text") == await play(Replay(OURS), "text")
+
+
+async def test_a_recording_that_is_not_there_is_refused():
+    with pytest.raises(ProviderRejected, match="no recording"):
+        await play(Replay({}), "nothing")
+
+
+@pytest.mark.skipif(not THEIRS, reason="ANTIPHON_RECORDINGS names no folder with recordings")
+@pytest.mark.parametrize("name", sorted(THEIRS) or ["none"])
+async def test_foreign_recordings_end_well_however_they_are_cut(name: str):
+    whole = await play(Replay(THEIRS), name)
+
+    text, reasoning, arguments, finishes = summary(whole)
+    assert text or reasoning or arguments
+    assert len(finishes) == 1
+    assert any(isinstance(chunk, UsageReport) for chunk in whole)
+    for size in (1, 5, 64, 4096):
+        assert await play(Replay(THEIRS, cuts=every(size)), name) == whole

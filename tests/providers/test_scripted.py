@@ -1,0 +1,74 @@
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    Question,
+    ReasoningPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.errors import Disconnected, ProviderRateLimited
+from antiphon.providers.scripted import Scripted
+from antiphon.runs import Usage
+
+QUESTION = Question(model="scripted", messages=b'{"role":"user","content":"hi"}')
+
+
+async def play(provider: Scripted) -> list[Chunk]:
+    return [chunk async for page in provider.stream(QUESTION) for chunk in page]
+
+
+async def test_a_script_is_played_line_by_line():
+    provider = Scripted('think Hm so\nsay "a\\nb"\ncall f {"x": 1}\nusage 10 5')
+
+    assert await play(provider) == [
+        *(ReasoningPiece("Hm"), ReasoningPiece(" so"), TextPiece("a"), TextPiece("\nb")),
+        *(CallPiece(index=1, id="call_1", name="f"), CallPiece(index=1, arguments='{"x": 1}')),
+        UsageReport(Usage(input_tokens=10, output_tokens=5)),
+        Finish("tool_calls"),
+    ]
+
+
+async def test_each_question_gets_the_next_script():
+    provider = Scripted("say one", "say two\nfinish length")
+
+    assert await play(provider) == [TextPiece("one"), Finish("stop")]
+    assert await play(provider) == [TextPiece("two"), Finish("length")]
+    assert provider.questions == [QUESTION, QUESTION]
+
+
+async def test_a_script_waits_at_its_gate():
+    provider = Scripted("say before\nwait gate\nsay after")
+
+    playing = asyncio.create_task(play(provider))
+    async with asyncio.timeout(5):
+        await provider.gates["gate"].reached.wait()
+        assert not playing.done()
+        provider.gates["gate"].opened.set()
+        chunks = await playing
+
+    assert chunks == [TextPiece("before"), TextPiece("after"), Finish("stop")]
+
+
+async def test_a_script_may_fail_break_off_or_just_end():
+    provider = Scripted("fail provider_rate_limited Slow down.", "say half\ncut", "say half\nend")
+
+    with pytest.raises(ProviderRateLimited, match="Slow down"):
+        await play(provider)
+    with pytest.raises(Disconnected):
+        await play(provider)
+    assert await play(provider) == [TextPiece("half")]
+
+
+async def test_a_stall_lasts_until_somebody_loses_patience():
+    provider = Scripted("say half\nstall")
+
+    async with aclosing(provider.stream(QUESTION)) as pages:
+        await anext(pages)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(pages), 0.01)

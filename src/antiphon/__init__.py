@@ -1,3 +1,123 @@
-"""Antiphon: a self-hosted assistant runtime in which tools run where your code lives."""
+"""Antiphon: a self-hosted assistant runtime in which tools run where your code lives.
+
+    from antiphon import Client, tool
+
+What is named here is loaded when it is first used: importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from antiphon import calls as calls
+    from antiphon import errors as errors
+    from antiphon import events as events
+    from antiphon.client.aio import AsyncClient as AsyncClient
+    from antiphon.client.aio import AsyncEvents as AsyncEvents
+    from antiphon.client.aio import AsyncStream as AsyncStream
+    from antiphon.client.sync import Client as Client
+    from antiphon.client.sync import Events as Events
+    from antiphon.client.sync import Stream as Stream
+    from antiphon.errors import AntiphonError as AntiphonError
+    from antiphon.events import ActionRequired as ActionRequired
+    from antiphon.events import Event as Event
+    from antiphon.events import MessageCompleted as MessageCompleted
+    from antiphon.events import PendingAction as PendingAction
+    from antiphon.events import ReasoningDelta as ReasoningDelta
+    from antiphon.events import RunStatus as RunStatus
+    from antiphon.events import TextDelta as TextDelta
+    from antiphon.events import ToolCallDelta as ToolCallDelta
+    from antiphon.events import ToolCallReady as ToolCallReady
+    from antiphon.events import ToolCallStarted as ToolCallStarted
+    from antiphon.events import ToolOutputAdded as ToolOutputAdded
+    from antiphon.events import TurnEnded as TurnEnded
+    from antiphon.events import TurnRestarted as TurnRestarted
+    from antiphon.events import UsageAdded as UsageAdded
+    from antiphon.messages import File as File
+    from antiphon.messages import Image as Image
+    from antiphon.messages import Message as Message
+    from antiphon.messages import Part as Part
+    from antiphon.messages import Text as Text
+    from antiphon.messages import ToolCall as ToolCall
+    from antiphon.messages import ToolResult as ToolResult
+    from antiphon.messages import ToolSpec as ToolSpec
+    from antiphon.messages import Upload as Upload
+    from antiphon.runs import Action as Action
+    from antiphon.runs import Assistant as Assistant
+    from antiphon.runs import Deadlines as Deadlines
+    from antiphon.runs import Run as Run
+    from antiphon.runs import Sampling as Sampling
+    from antiphon.runs import Status as Status
+    from antiphon.runs import Thread as Thread
+    from antiphon.runs import Usage as Usage
+    from antiphon.settings import Settings as Settings
+    from antiphon.tools.functions import Functions as Functions
+    from antiphon.tools.functions import tool as tool
 
 __version__ = "0.1.0"
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "antiphon.client.aio": ("AsyncClient", "AsyncEvents", "AsyncStream"),
+    "antiphon.client.sync": ("Client", "Events", "Stream"),
+    "antiphon.errors": ("AntiphonError",),
+    "antiphon.events": (
+        "ActionRequired",
+        "Event",
+        "MessageCompleted",
+        "PendingAction",
+        "ReasoningDelta",
+        "RunStatus",
+        "TextDelta",
+        "ToolCallDelta",
+        "ToolCallReady",
+        "ToolCallStarted",
+        "ToolOutputAdded",
+        "TurnEnded",
+        "TurnRestarted",
+        "UsageAdded",
+    ),
+    "antiphon.messages": (
+        "File",
+        "Image",
+        "Message",
+        "Part",
+        "Text",
+        "ToolCall",
+        "ToolResult",
+        "ToolSpec",
+        "Upload",
+    ),
+    "antiphon.runs": (
+        "Action",
+        "Assistant",
+        "Deadlines",
+        "Run",
+        "Sampling",
+        "Status",
+        "Thread",
+        "Usage",
+    ),
+    "antiphon.settings": ("Settings",),
+    "antiphon.tools.functions": ("Functions", "tool"),
+}
+_MODULES = ("calls", "errors", "events")
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted([*_MODULES, *_HOME])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"antiphon.{name}")
+    else:
+        raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

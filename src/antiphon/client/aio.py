@@ -1,0 +1,376 @@
+"""`AsyncClient`: what `Client` is, for code on a loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from msgspec.structs import replace
+
+from antiphon import calls
+from antiphon.calls import Call, Content, ListActions, Listed
+from antiphon.client import attachments, line
+from antiphon.client.bind import later, streamed
+from antiphon.client.converse import (
+    Answer,
+    Conversation,
+    Done,
+    Listen,
+    LookUp,
+    Options,
+    Seen,
+    Told,
+    box,
+    ends_turn,
+    listenable,
+    opening,
+    pending,
+    settled,
+    tool_call,
+    unfit,
+)
+from antiphon.client.line import AsyncBatches, AsyncLine
+from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
+from antiphon.events import Event, PendingAction, RunStatus
+from antiphon.messages import ToolResult, Upload
+from antiphon.ports import Toolbox
+from antiphon.runs import Action
+from antiphon.settings import Settings
+from antiphon.tools.functions import Function, Handler
+from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
+
+T = TypeVar("T")
+
+
+class AsyncEvents(Told, AsyncIterator[Event]):
+    """Events as they happen; a lost connection is resumed unnoticed, and each comes once.
+
+    Nothing is asked for until the first is. Closing stops listening, not the run.
+    """
+
+    def __init__(self, batches: AsyncBatches, seen: Seen) -> None:
+        super().__init__(seen)
+        self._batches = batches
+        self._each = self._one_by_one()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Event]:
+        return self._each.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop listening; tools that still run are cancelled."""
+        await self._each.aclose()
+        await self._batches.aclose()
+
+    async def _one_by_one(self) -> AsyncGenerator[Event, None]:
+        seen = self._seen
+        async for batch in self._batches:
+            for number, event in batch:
+                if number > seen.last_event:
+                    seen.note(number, event)
+                    yield event
+
+
+def _events(line: AsyncLine, call: Call[Any]) -> AsyncEvents:
+    return AsyncEvents(line.stream(listenable(call)), Seen(getattr(call, "run_id", None)))
+
+
+class AsyncStream:
+    """One turn of a run that exists, in explicit steps.
+
+    stream = client.sync_stream()
+    stream.setup(run_id=run.id)
+    async for event in stream.stream_chunks():
+        ...
+    await stream.close()
+    """
+
+    def __init__(self, line: AsyncLine) -> None:
+        self._line = line
+        self._run_id: str | None = None
+        self._events: AsyncEvents | None = None
+
+    def setup(self, run_id: str) -> Self:
+        """Say which run."""
+        self._run_id = run_id
+        return self
+
+    def stream_chunks(self) -> AsyncEvents:
+        """Ask for the run's next turn by `/completions`, and give its events."""
+        if self._run_id is None:
+            raise InvalidRequest("Which run? Call setup(run_id=...) first.")
+        self._events = _events(self._line, calls.Complete(self._run_id))
+        return self._events
+
+    async def close(self) -> None:
+        """Stop listening; the run goes on."""
+        if self._events is not None:
+            await self._events.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class AsyncClient:
+    """Antiphon in this process, or the server at an address, for one loop.
+
+        async with AsyncClient() as client:
+            async for event in client.converse("When is the next flight?", tools=[flight_times]):
+                match event:
+                    case TextDelta(text=text):
+                        print(text, end="")
+
+    Without `server` the address comes from the settings (`ANTIPHON_SERVER`, `antiphon.toml`); if
+    they have none either, a runtime is opened in this process when it is first needed.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        api_key: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.line: AsyncLine = line.async_line(server, api_key, settings)
+
+    create_assistant = later(calls.CreateAssistant)
+    list_assistants = later(calls.ListAssistants)
+    get_assistant = later(calls.GetAssistant)
+    update_assistant = later(calls.UpdateAssistant)
+    delete_assistant = later(calls.DeleteAssistant)
+    create_thread = later(calls.CreateThread)
+    list_threads = later(calls.ListThreads)
+    get_thread = later(calls.GetThread)
+    update_thread = later(calls.UpdateThread)
+    delete_thread = later(calls.DeleteThread)
+    fork_thread = later(calls.ForkThread)
+    create_message = later(calls.CreateMessage)
+    list_messages = later(calls.ListMessages)
+    get_message = later(calls.GetMessage)
+    create_run = later(calls.CreateRun)
+    list_runs = later(calls.ListRuns)
+    get_run = later(calls.GetRun)
+    cancel_run = later(calls.CancelRun)
+    submit_tool_output = later(calls.SubmitToolOutput)
+    list_actions = later(calls.ListActions)
+    get_action = later(calls.GetAction)
+    list_files = later(calls.ListFiles)
+    get_file = later(calls.GetFile)
+    list_models = later(calls.ListModels)
+
+    process = streamed(calls.Process, _events)
+    completions = streamed(calls.Complete, _events)
+    events = streamed(calls.Follow, _events)
+
+    def converse(
+        self,
+        text: Content | None = None,
+        *,
+        tools: Iterable[Function] = (),
+        toolbox: Toolbox | None = None,
+        run_id: str | None = None,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+        **options: Unpack[Options],
+    ) -> AsyncEvents:
+        """The whole way from a message to the final answer; the tools run here.
+
+        At most `max_tools` run at once, each for at most `tool_timeout` seconds. With `run_id` a
+        run that was left, by this client or another, is taken up where it is. `toolbox` in place
+        of `tools` is for tools that are no functions.
+        """
+        tried = box(tools, toolbox)
+        seen = Seen(run_id)
+        conversation = Conversation(opening(text, tried.specs(), run_id, options), seen)
+        gate = Gate(tried, at_once=max_tools, seconds=tool_timeout)
+        return AsyncEvents(self._carry_out(conversation, gate), seen)
+
+    async def poll_and_execute_action(
+        self,
+        run_id: str,
+        handler: Callable[[str, dict[str, Any]], Any],
+        *,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+    ) -> list[Action]:
+        """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
+
+        The handler may be async. Outputs are saved as tool messages. Returns the actions that were
+        answered, as they are now; none where the run has ended.
+        """
+        await self._wait_until_settled(run_id)
+        waiting = {
+            action.tool_call_id: action
+            async for action in self.every(ListActions(run_id, status="pending"))
+        }
+        gate = Gate(Handler(handler), at_once=max_tools, seconds=tool_timeout)
+        answered: list[Action] = []
+        async with aclosing(self._results(map(pending, waiting.values()), gate)) as results:
+            async for asked, result in results:
+                action = waiting[asked.tool_call_id]
+                if not await self._saved(result, self._as_message(action)):
+                    break
+                answered.append(await self.get_action(action.id))
+        return answered
+
+    def sync_stream(self) -> AsyncStream:
+        """A new stream of one turn, which shares nothing with any other."""
+        return AsyncStream(self.line)
+
+    async def upload_file(
+        self,
+        source: attachments.Source,
+        name: str | None = None,
+        media_type: str | None = None,
+    ) -> Upload:
+        """Upload a file, given by its path or as bytes with a name."""
+        file = await asyncio.to_thread(attachments.read, source, name, media_type)
+        return await self.line.upload(file.name, file.media_type, file.content)
+
+    async def download_file(self, file_id: str) -> bytes:
+        """The bytes of an uploaded file."""
+        return await self.line.download(file_id)
+
+    async def every(self, listing: Call[Listed[T]]) -> AsyncIterator[T]:
+        """All that a call lists, page after page: `every(calls.ListThreads(q="flight"))`."""
+        while True:
+            page = await self.line.send(listing)
+            for each in page.data:
+                yield each
+            if not page.has_more:
+                return
+            listing = replace(listing, after=page.next)
+
+    async def close(self) -> None:
+        """Let go of the connections; an embedded runtime ends."""
+        await self.line.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _carry_out(self, conversation: Conversation, toolbox: Toolbox) -> AsyncBatches:
+        while True:
+            match conversation.due():
+                case Listen(call):
+                    try:
+                        async with aclosing(self.line.stream(call)) as batches:
+                            async for batch in batches:
+                                yield batch
+                                if isinstance(call, calls.Follow) and ends_turn(batch):
+                                    break
+                    except (OutputsMissing, RunEnded) as refusal:
+                        conversation.refused(refusal)
+                    else:
+                        conversation.listened()
+                case LookUp(call):
+                    conversation.looked_up([action async for action in self.every(call)])
+                case Answer(run_id, actions):
+                    await self._answer(run_id, actions, toolbox)
+                    conversation.answered()
+                case Done():
+                    return
+
+    async def _answer(
+        self, run_id: str, actions: Sequence[PendingAction], toolbox: Toolbox
+    ) -> None:
+        """Run the tools; submit each output as it is ready, until nobody waits for more."""
+        async with aclosing(self._results(actions, toolbox)) as results:
+            async for action, result in results:
+                if not await self._saved(result, self._as_output(run_id, action)):
+                    return
+
+    async def _results(
+        self, actions: Iterable[PendingAction], toolbox: Toolbox
+    ) -> AsyncGenerator[tuple[PendingAction, ToolResult], None]:
+        async def run(action: PendingAction) -> tuple[PendingAction, ToolResult]:
+            return action, await toolbox.call(tool_call(action))
+
+        tasks = [asyncio.create_task(run(action)) for action in actions]
+        try:
+            for done in asyncio.as_completed(tasks):
+                yield await done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _saved(
+        self, result: ToolResult, save: Callable[[ToolResult], Awaitable[object]]
+    ) -> bool:
+        """Whether the run may wait for further outputs; another client's output stands."""
+        try:
+            try:
+                await save(result)
+            except (InvalidRequest, TooLarge) as refusal:
+                await save(unfit(refusal))
+        except OutputConflict:
+            return True
+        except RunEnded:
+            return False
+        return True
+
+    def _as_output(
+        self, run_id: str, action: PendingAction
+    ) -> Callable[[ToolResult], Awaitable[object]]:
+        return lambda result: self.submit_tool_output(
+            run_id, action.tool_call_id, result.output, is_error=result.is_error
+        )
+
+    def _as_message(self, action: Action) -> Callable[[ToolResult], Awaitable[object]]:
+        return lambda result: self.create_message(
+            action.thread_id,
+            result.output,
+            role="tool",
+            tool_call_id=action.tool_call_id,
+            run_id=action.run_id,
+            is_error=result.is_error,
+        )
+
+    async def _wait_until_settled(self, run_id: str) -> None:
+        if settled((await self.get_run(run_id)).status):
+            return
+        async with self.events(run_id) as events:
+            async for event in events:
+                stops = isinstance(event, RunStatus) and settled(event.status)
+                # The log begins with earlier turns; how it stands now, only the run can tell.
+                if stops and settled((await self.get_run(run_id)).status):
+                    return

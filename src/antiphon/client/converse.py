@@ -1,0 +1,265 @@
+"""What is due next, from the events seen: stream a turn, run its tools, submit, stream the next.
+
+The decision exists once. The loops that carry it out, in `sync` and `aio`, know only the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from antiphon.calls import Call, Content, Follow, IfBusy, ListActions, NewMessage, Process
+from antiphon.errors import AntiphonError, InvalidRequest, OutputsMissing, RunEnded
+from antiphon.events import (
+    ActionRequired,
+    Event,
+    Numbered,
+    PendingAction,
+    RunStatus,
+    ToolOutputAdded,
+    TurnEnded,
+)
+from antiphon.messages import ToolCall, ToolResult, ToolSpec
+from antiphon.ports import Toolbox
+from antiphon.runs import Action, Deadlines, Fault, Reason, Sampling, Status
+from antiphon.tools.functions import Function, Functions
+
+
+class Seen:
+    """What the events of one run have told so far.
+
+    `waiting` are the calls without an output, by tool call id, as the last manifest has them.
+    """
+
+    def __init__(self, run_id: str | None = None) -> None:
+        self.run_id = run_id
+        self.thread_id: str | None = None
+        self.last_event = 0
+        self.status: Status | None = None
+        self.reason: Reason | None = None
+        self.error: Fault | None = None
+        self.waiting: dict[str, PendingAction] = {}
+
+    def note(self, number: int, event: Event) -> None:
+        """Take in the next event."""
+        self.last_event = number
+        match event:
+            case RunStatus():
+                self.run_id, self.thread_id = event.run_id, event.thread_id
+                self.status, self.reason, self.error = event.status, event.reason, event.error
+            case ActionRequired():
+                self.waiting = {action.tool_call_id: action for action in event.actions}
+            case ToolOutputAdded():
+                self.waiting.pop(event.tool_call_id, None)
+            case _:
+                pass
+
+
+class Told:
+    """What the events of one run, as far as they were read, tell about it."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    @property
+    def run_id(self) -> str | None:
+        """The run, from its first event on."""
+        return self._seen.run_id
+
+    @property
+    def thread_id(self) -> str | None:
+        """The run's thread, from the first `run.status` on."""
+        return self._seen.thread_id
+
+    @property
+    def last_event(self) -> int:
+        """The number of the event that was read last: where `events(run_id, after=...)` goes on."""
+        return self._seen.last_event
+
+    @property
+    def status(self) -> Status | None:
+        """Where the run is."""
+        return self._seen.status
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the run is `incomplete`."""
+        return self._seen.reason
+
+    @property
+    def error(self) -> Fault | None:
+        """Why the run `failed`."""
+        return self._seen.error
+
+
+class Options(TypedDict, total=False):
+    """What `converse` hands on to the run that it starts; see `antiphon.calls.Process`."""
+
+    thread_id: str
+    assistant_id: str
+    model: str
+    instructions: str
+    sampling: Sampling
+    deadlines: Deadlines
+    max_turns: int
+    max_attempts: int
+    on_expiry: Literal["continue", "expire"]
+    expires_in: int
+    if_busy: IfBusy
+    metadata: dict[str, str]
+    force_refresh: bool
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Stream this call's events."""
+
+    call: Process | Follow
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """Ask which calls wait for an output."""
+
+    call: ListActions
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Run these tools and submit each output as it is ready."""
+
+    run_id: str
+    actions: tuple[PendingAction, ...]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The run has ended."""
+
+
+Step = Listen | LookUp | Answer | Done
+
+
+class Conversation:
+    """One run from its first turn, or from wherever it is, to its end.
+
+    Carry out what is `due()`, then say how it went; the events are noted in `seen` as they come.
+    A manifest is believed only as the end of a turn that this conversation asked for. After
+    anything else (another client went on with the run, its calls expired) the run's actions are
+    looked up, so that no tool is run whose output is there.
+    """
+
+    def __init__(self, opening: Process, seen: Seen) -> None:
+        self._seen = seen
+        self._due: Step = Listen(opening)
+
+    def due(self) -> Step:
+        """What to do now."""
+        return self._due
+
+    def listened(self) -> None:
+        """The stream has ended."""
+        own = isinstance(self._due, Listen) and isinstance(self._due.call, Process)
+        if self._seen.status is not None and self._seen.status.ended:
+            self._due = Done()
+        elif own and self._seen.waiting:
+            self._due = Answer(self._run_id, tuple(self._seen.waiting.values()))
+        else:
+            self._due = self._look_up()
+
+    def refused(self, refusal: AntiphonError) -> None:
+        """The stream was refused. Raises the refusal where it is not about how the run stands."""
+        match refusal:
+            case OutputsMissing() | RunEnded() if self._seen.last_event:
+                self._due = Listen(Follow(self._run_id, after=self._seen.last_event))
+            case OutputsMissing():
+                self._due = self._look_up()
+            case _:
+                raise refusal
+
+    def looked_up(self, actions: Sequence[Action]) -> None:
+        """These actions wait."""
+        waiting = tuple(pending(action) for action in actions)
+        self._due = Answer(self._run_id, waiting) if waiting else self._next_turn()
+
+    def answered(self) -> None:
+        """Each output was saved, or nobody waits for it any more."""
+        self._due = self._next_turn()
+
+    @property
+    def _run_id(self) -> str:
+        if self._seen.run_id is None:
+            raise InvalidRequest("The stream ended before it said which run it is of.")
+        return self._seen.run_id
+
+    def _look_up(self) -> LookUp:
+        return LookUp(ListActions(self._run_id, status="pending"))
+
+    def _next_turn(self) -> Listen:
+        return Listen(Process(run_id=self._run_id, force_refresh=True))
+
+
+def opening(
+    text: Content | None, tools: Sequence[ToolSpec], run_id: str | None, options: Options
+) -> Process:
+    """The first call of a conversation: a new run, or the next turn of one that is there."""
+    message = None if text is None else NewMessage(text)
+    if run_id is not None:
+        return Process(run_id=run_id, message=message, **options)
+    return Process(message=message, tools=tuple(tools) or None, **options)
+
+
+def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
+    """What the caller gave to run tools with. Raises `InvalidRequest` for both kinds at once."""
+    functions = tuple(tools)
+    if toolbox is None:
+        return Functions(functions)
+    if functions:
+        raise InvalidRequest(
+            "There are two places to look for a tool.",
+            expected="tools or toolbox",
+            received="both",
+            hint="Put the functions into the toolbox.",
+        )
+    return toolbox
+
+
+def pending(action: Action) -> PendingAction:
+    """The action as a manifest would have it."""
+    return PendingAction(
+        action_id=action.id,
+        tool_call_id=action.tool_call_id,
+        name=action.name,
+        arguments=action.arguments,
+        expires_at=action.expires_at,
+    )
+
+
+def tool_call(action: PendingAction) -> ToolCall:
+    """The call that this action waits for."""
+    arguments = msgspec.json.encode(action.arguments).decode()
+    return ToolCall(action.tool_call_id, action.name, arguments)
+
+
+def unfit(refusal: AntiphonError) -> ToolResult:
+    """What to submit where the output itself was refused: the run must not wait for ever."""
+    return ToolResult(f"The tool's output cannot be saved: {refusal.message}", is_error=True)
+
+
+def ends_turn(batch: Sequence[Numbered]) -> bool:
+    """Whether a turn ends in this batch."""
+    return any(isinstance(event, TurnEnded) for _, event in batch)
+
+
+def settled(status: Status) -> bool:
+    """Whether a run in this status waits for outputs or for nothing any more."""
+    return status is Status.ACTION_REQUIRED or status.ended
+
+
+def listenable(call: Call[Any]) -> Call[Any]:
+    """The call, if it streams. Raises `InvalidRequest` for a `/process` in the background."""
+    if isinstance(call, Process) and call.background:
+        raise InvalidRequest(
+            "A run in the background is not streamed.",
+            expected="background=False",
+            hint="create_run(background=True) starts one; events(run_id) follows it.",
+        )
+    return call

@@ -1,0 +1,300 @@
+"""The line over HTTP: deadlines, tries, and streams that go on where they broke off.
+
+Streams are read raw and cut into events by our own decoder: the line iterators of HTTP clients
+cost more per event than everything else together, and split at characters that JSON may hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import httpx2
+
+from antiphon import __version__, calls
+from antiphon.calls import Call, CreateRun, Follow, Process
+from antiphon.client.answers import decoded, problem, value
+from antiphon.client.line import AsyncBatches, Batches
+from antiphon.client.recovery import Reading, Tries
+from antiphon.errors import AntiphonError, BadSettings, ConnectionLost
+from antiphon.messages import Upload
+
+A = TypeVar("A")
+
+PATIENCE = 60.0  # seconds to go on trying: longer than a server takes to start again
+FIRST_PATIENCE = 3.0  # until it has answered once, a wrong address is likelier than a restart
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+BUSY_SECONDS = 3600.0  # a call that waits for another run to end is silent until then
+SILENCE_SECONDS = 30.0  # on a stream: three of the server's signs of life were missed
+
+_EVENT_STREAM = "text/event-stream"
+
+
+class HttpLine:
+    """Calls to the server at this address; threads may share it."""
+
+    def __init__(
+        self, server: str, api_key: str | None = None, *, patience: float = PATIENCE
+    ) -> None:
+        self._patience = patience
+        self._answered = False
+        self._http = httpx2.Client(**_options(server, api_key))
+
+    def send(self, call: Call[A], key: str | None = None) -> A:
+        """Make the call until it is answered."""
+        return value(call, self._answer(_asked(call, key or _new_key())))
+
+    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+        """The call's events; a connection that is lost is replaced."""
+        reading, tries, key = Reading(call), self._tries(), key or _new_key()
+        while True:
+            failure: AntiphonError = _ended_early()
+            try:
+                with self._listening(_asked(reading.ask(), key)) as response:
+                    _check_stream(response)
+                    for data in response.iter_raw():
+                        if batch := reading.feed(data):
+                            tries.begin_anew()
+                            yield batch
+                        if reading.over:
+                            return
+                    reading.closed()
+            except httpx2.TransportError as error:
+                failure = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            if doubt := reading.doubt(failure):
+                reading.settle(self.send(doubt))
+                failure = _ended_early()
+            if reading.over:
+                return
+            time.sleep(tries.pause(failure, time.monotonic()))
+
+    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+        """Keep a file."""
+        asked = _uploading(name, media_type, content, key or _new_key())
+        kept: Upload = decoded(self._answer(asked), Upload)
+        return kept
+
+    def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        return self._answer(_downloading(file_id))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _answer(self, asked: dict[str, Any]) -> bytes:
+        tries = self._tries()
+        while True:
+            try:
+                with self._listening(asked) as response:
+                    return response.read()
+            except httpx2.TransportError as error:
+                failure: AntiphonError = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            time.sleep(tries.pause(failure, time.monotonic()))
+
+    @contextmanager
+    def _listening(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
+        """The answer while it comes, if it is a good one."""
+        with self._http.stream(**asked) as response:
+            self._answered = True
+            if response.is_error:
+                raise problem(response.status_code, response.headers, response.read())
+            yield response
+
+    def _tries(self) -> Tries:
+        return Tries(self._patience if self._answered else min(self._patience, FIRST_PATIENCE))
+
+
+class AsyncHttpLine:
+    """As `HttpLine`, for one loop."""
+
+    def __init__(
+        self, server: str, api_key: str | None = None, *, patience: float = PATIENCE
+    ) -> None:
+        self._patience = patience
+        self._answered = False
+        self._http = httpx2.AsyncClient(**_options(server, api_key))
+
+    async def send(self, call: Call[A], key: str | None = None) -> A:
+        """Make the call until it is answered."""
+        return value(call, await self._answer(_asked(call, key or _new_key())))
+
+    async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+        """The call's events; a connection that is lost is replaced."""
+        reading, tries, key = Reading(call), self._tries(), key or _new_key()
+        while True:
+            failure: AntiphonError = _ended_early()
+            try:
+                async with self._listening(_asked(reading.ask(), key)) as response:
+                    _check_stream(response)
+                    async with aclosing(response.aiter_raw()) as pieces:
+                        async for data in pieces:
+                            if batch := reading.feed(data):
+                                tries.begin_anew()
+                                yield batch
+                            if reading.over:
+                                return
+                    reading.closed()
+            except httpx2.TransportError as error:
+                failure = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            if doubt := reading.doubt(failure):
+                reading.settle(await self.send(doubt))
+                failure = _ended_early()
+            if reading.over:
+                return
+            await asyncio.sleep(tries.pause(failure, time.monotonic()))
+
+    async def upload(
+        self, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Upload:
+        """Keep a file."""
+        asked = _uploading(name, media_type, content, key or _new_key())
+        kept: Upload = decoded(await self._answer(asked), Upload)
+        return kept
+
+    async def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        return await self._answer(_downloading(file_id))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _answer(self, asked: dict[str, Any]) -> bytes:
+        tries = self._tries()
+        while True:
+            try:
+                async with self._listening(asked) as response:
+                    return await response.aread()
+            except httpx2.TransportError as error:
+                failure: AntiphonError = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            await asyncio.sleep(tries.pause(failure, time.monotonic()))
+
+    @asynccontextmanager
+    async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
+        """The answer while it comes, if it is a good one."""
+        async with self._http.stream(**asked) as response:
+            self._answered = True
+            if response.is_error:
+                raise problem(response.status_code, response.headers, await response.aread())
+            yield response
+
+    def _tries(self) -> Tries:
+        return Tries(self._patience if self._answered else min(self._patience, FIRST_PATIENCE))
+
+
+def _options(server: str, api_key: str | None) -> dict[str, Any]:
+    """How both clients of httpx2 are made. Raises `BadSettings`."""
+    if not server.startswith(("http://", "https://")):
+        raise BadSettings(
+            "The server's address cannot be used.",
+            expected="an address such as http://127.0.0.1:8000",
+            received=server,
+        )
+    headers = {"user-agent": f"antiphon/{__version__} python/{platform.python_version()}"}
+    if api_key is not None:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise BadSettings("The API key holds characters that no key has.")
+        headers["authorization"] = f"Bearer {api_key}"
+    return {
+        "base_url": server,
+        "headers": headers,
+        # Every stream holds a connection, and a client may hold as many as it likes.
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+    }
+
+
+def _asked(call: Call[Any], key: str) -> dict[str, Any]:
+    """The request that this call is, as httpx2 takes it."""
+    method, path, query, body = calls.write(call)
+    headers: dict[str, str] = {}
+    if body is not None:
+        headers["content-type"] = "application/json"
+    if call.creates:
+        headers["idempotency-key"] = key
+    if call.streams:
+        # Raw reads know no compression, which would delay events besides.
+        headers |= {"accept": _EVENT_STREAM, "accept-encoding": "identity"}
+    if isinstance(call, Follow):
+        headers["last-event-id"] = query.pop("after")
+    return {
+        "method": method,
+        "url": path,
+        "params": query or None,
+        "content": body,
+        "headers": headers,
+        "timeout": _timeout(call),
+    }
+
+
+def _uploading(name: str, media_type: str, content: bytes, key: str) -> dict[str, Any]:
+    return {
+        "method": "POST",
+        "url": "/v1/files",
+        "params": {"name": name},
+        "content": content,
+        "headers": {"content-type": media_type, "idempotency-key": key},
+        "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+    }
+
+
+def _downloading(file_id: str) -> dict[str, Any]:
+    _, path, _, _ = calls.write(calls.GetFile(file_id))
+    return {
+        "method": "GET",
+        "url": f"{path}/content",
+        "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+    }
+
+
+def _timeout(call: Call[Any]) -> httpx2.Timeout:
+    match call:
+        case CreateRun(if_busy="wait") | Process(if_busy="wait"):
+            return httpx2.Timeout(BUSY_SECONDS, connect=CONNECT_SECONDS)
+        case _ if call.streams:
+            return httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        case _:
+            return httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+
+
+def _check_stream(response: httpx2.Response) -> None:
+    media_type = response.headers.get("content-type", "")
+    if not media_type.startswith(_EVENT_STREAM):
+        raise BadSettings(
+            "The server answered with something that is no stream of events.",
+            expected=_EVENT_STREAM,
+            received=media_type or "no Content-Type",
+            hint="Is the address that of an Antiphon server?",
+        )
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
+
+
+def _ended_early() -> ConnectionLost:
+    return ConnectionLost("The server closed the stream before its end, and each one after it.")
+
+
+def _lost(error: httpx2.TransportError) -> AntiphonError:
+    """What httpx2 says of a connection, in our words."""
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        return BadSettings(f"The server cannot be asked: {error}")
+    said = str(error) or type(error).__name__
+    lost = ConnectionLost(f"The server does not answer: {said}", hint="Is it running?")
+    lost.__cause__ = error
+    return lost

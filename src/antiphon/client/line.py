@@ -1,0 +1,102 @@
+"""How a client reaches a runtime: send a call, or stream one. No address means embedded.
+
+The two kinds of line, over HTTP and into this process, are loaded by name, so that neither costs
+anything where the other is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import AsyncGenerator, Generator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from antiphon.calls import Call
+from antiphon.events import Numbered
+from antiphon.messages import Upload
+from antiphon.settings import Settings, load
+
+A = TypeVar("A")
+
+Batches = Generator[Sequence[Numbered], None, None]
+"""Events with their numbers, as many together as came together; closing it ends the stream."""
+AsyncBatches = AsyncGenerator[Sequence[Numbered], None]
+
+
+class Line(Protocol):
+    """Carries calls to a runtime and answers back; raises what the runtime raises.
+
+    `key` is an idempotency key; without one the line makes its own, so that a call whose answer was
+    lost is made again and done once.
+    """
+
+    def send(self, call: Call[A], key: str | None = None) -> A:
+        """Make the call and wait for its answer."""
+        ...
+
+    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+        """The events of a call that streams, in order, each once, whatever breaks on the way."""
+        ...
+
+    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+        """Keep a file."""
+        ...
+
+    def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; an embedded runtime ends."""
+        ...
+
+
+class AsyncLine(Protocol):
+    """A `Line` for a loop."""
+
+    async def send(self, call: Call[A], key: str | None = None) -> A:
+        """Make the call and wait for its answer."""
+        ...
+
+    def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+        """The events of a call that streams, in order, each once, whatever breaks on the way."""
+        ...
+
+    async def upload(
+        self, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Upload:
+        """Keep a file."""
+        ...
+
+    async def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; an embedded runtime ends."""
+        ...
+
+
+def line(server: str | None, api_key: str | None, settings: Settings | None) -> Line:
+    """The line to that server, else to the one in the settings, else into this process."""
+    opened: Line = _opened("Line", server, api_key, settings)
+    return opened
+
+
+def async_line(server: str | None, api_key: str | None, settings: Settings | None) -> AsyncLine:
+    """As `line`, for a loop."""
+    opened: AsyncLine = _opened("AsyncLine", server, api_key, settings)
+    return opened
+
+
+def _opened(kind: str, server: str | None, api_key: str | None, settings: Settings | None) -> Any:
+    if settings is None and (server is None or api_key is None):
+        settings = load({}, os.environ, Path.cwd())
+    if settings is not None:
+        server, api_key = server or settings.server, api_key or settings.api_key
+    if server is not None:
+        return getattr(importlib.import_module("antiphon.client.http"), f"Http{kind}")(
+            server, api_key
+        )
+    return getattr(importlib.import_module("antiphon.embedded"), f"Embedded{kind}")(settings)

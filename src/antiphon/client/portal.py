@@ -1,0 +1,99 @@
+"""A loop of its own in a thread of its own, for what is async below a sync face.
+
+The sync client has two uses for it: the embedded runtime, and the tools that it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+CLOSE_SECONDS = 15.0  # what lives on the loop has its own, shorter deadlines for ending
+
+
+class Portal:
+    """Runs coroutines from other threads. The thread starts at first use, after any fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result; interrupted, it is cancelled."""
+        future = self._start(coroutine)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
+        """The results as they come; closing the iterator cancels what still runs."""
+        futures = [self._start(coroutine) for coroutine in coroutines]
+        done: SimpleQueue[Future[T]] = SimpleQueue()
+        for future in futures:
+            future.add_done_callback(done.put)
+        try:
+            for _ in futures:
+                yield done.get().result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """Cancel what runs, and end the thread."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running is not None:
+            running.stop()
+
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        running = self._opened()
+        if threading.get_ident() == running.thread.ident:
+            coroutine.close()
+            raise RuntimeError("A sync client was called from its own loop; use AsyncClient there.")
+        return asyncio.run_coroutine_threadsafe(coroutine, running.loop)
+
+    def _opened(self) -> _Running:
+        with self._lock:
+            if self._running is None:
+                self._running = _Running()
+                # For a client that nobody closes: its runtime still ends in order.
+                weakref.finalize(self, self._running.stop)
+            elif self._running.process != os.getpid():
+                raise RuntimeError(
+                    "This client was used before the fork; make one in this process."
+                )
+            return self._running
+
+
+class _Running:
+    """The thread and its loop."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        ready: Future[asyncio.AbstractEventLoop] = Future()
+        self.thread = threading.Thread(
+            target=_run, args=(ready,), name="antiphon-portal", daemon=True
+        )
+        self.thread.start()
+        self.loop = ready.result()
+
+    def stop(self) -> None:
+        if self.process == os.getpid() and self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join(CLOSE_SECONDS)
+
+
+def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
+    with asyncio.Runner() as runner:  # which cancels what is left when it closes
+        ready.set_result(runner.get_loop())
+        runner.get_loop().run_forever()

@@ -1,0 +1,164 @@
+"""What to do when a connection breaks: whether to try again, when, and where to go on."""
+
+from __future__ import annotations
+
+from random import uniform
+from typing import Any
+
+import msgspec
+
+from antiphon import events
+from antiphon.calls import Call, Follow, GetRun
+from antiphon.errors import AntiphonError, ConnectionLost, OutputsMissing, RunEnded, TryAgain
+from antiphon.events import TYPES, Event, Numbered, RunStatus, TurnEnded
+from antiphon.runs import Run
+from antiphon.sse import Decoder, Frame
+
+PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
+"""Seconds before each next try. At once at first: mostly it was an old connection that had died."""
+LONGEST_PAUSE = 5.0
+
+
+class Tries:
+    """One call's tries: how often, how far apart, for how long. The clock is an argument.
+
+    `patience` is how many seconds may pass between the first failure and the last try.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._failures = 0
+        self._give_up_at: float | None = None
+
+    def pause(self, failure: AntiphonError, now: float) -> float:
+        """Seconds until the next try. Raises the failure where another try is pointless."""
+        told = failure.details.get("retry_after")
+        if not isinstance(failure, TryAgain) and told is None:
+            raise failure
+        if self._give_up_at is None:
+            self._give_up_at = now + self._patience
+        usual = PAUSES[self._failures] if self._failures < len(PAUSES) else LONGEST_PAUSE
+        self._failures += 1
+        pause = max(usual * uniform(0.5, 1.0), float(told or 0.0))  # noqa: S311 - spreads load
+        if now + pause > self._give_up_at:
+            raise failure
+        return pause
+
+    def begin_anew(self) -> None:
+        """Something came through: what failed before does not count any more."""
+        self._failures = 0
+        self._give_up_at = None
+
+
+class Reading:
+    """One stream, over as many connections as it takes: what to ask for next, what came, the end.
+
+    Feed it the bytes of each connection; it gives every event once, in order.
+    """
+
+    def __init__(self, call: Call[Any]) -> None:
+        self.over = False
+        self.run_id: str | None = getattr(call, "run_id", None)
+        self._call = call
+        self._whole_run = isinstance(call, Follow)
+        self._last = call.after if isinstance(call, Follow) else None
+        self._run_ended = False
+        self._turns_to_skip = 0
+        self._connections = 0
+        self._heard_in_connection = False
+        self._closed_in_order = False
+        self._decoder = Decoder()
+
+    def ask(self) -> Call[Any]:
+        """The call to make now, on a new connection."""
+        self._connections += 1
+        self._heard_in_connection = self._closed_in_order = False
+        self._decoder = Decoder()
+        if self._last is None or self.run_id is None:
+            return self._call
+        return Follow(self.run_id, after=self._last)
+
+    def feed(self, data: bytes) -> list[Numbered]:
+        """The events that these bytes complete. Raises `ConnectionLost` where one is missing."""
+        heard: list[Numbered] = []
+        last = self._last
+        for frame in self._decoder.feed(data):
+            number = _number(frame)
+            if last is not None and number != last + 1:
+                if number <= last:
+                    continue
+                raise ConnectionLost(f"Event {number} came after event {last}.")
+            last = number
+            event = _event(frame)
+            if event is not None and self._wanted(event):
+                heard.append((number, event))
+            if self.over:
+                break
+        self._last = last
+        self._heard_in_connection = self._heard_in_connection or bool(heard)
+        return heard
+
+    def _wanted(self, event: Event) -> bool:
+        """Take note of an event; whether it belongs to what was asked for."""
+        kind = type(event)
+        skipped = self._turns_to_skip > 0
+        if kind is TurnEnded:
+            self.over = not self._whole_run and not skipped
+            self._turns_to_skip -= skipped
+        elif isinstance(event, RunStatus):
+            self.run_id = event.run_id
+            self._run_ended = event.status.ended
+        return not skipped
+
+    def closed(self) -> None:
+        """The server ended the connection in order: the end, if the run has ended."""
+        self._closed_in_order = True
+        self.over = self.over or self._run_ended
+
+    def doubt(self, failure: AntiphonError) -> GetRun | None:
+        """What to ask before going on, where only the run itself can tell how it stands."""
+        in_silence = self._whole_run and self._closed_in_order and not self._heard_in_connection
+        if self.run_id is not None and not self.over and (in_silence or self._missed(failure)):
+            return GetRun(self.run_id)
+        return None
+
+    def settle(self, run: Run) -> None:
+        """The answer to the doubt: nothing more comes, or the last turn is to be caught up."""
+        if self._whole_run:
+            self.over = run.status.ended
+        else:
+            self._last = 0
+            self._turns_to_skip = run.turn - 1
+
+    def _missed(self, refusal: AntiphonError) -> bool:
+        """Whether the turn was asked for and is over, and only its events were lost.
+
+        The first call had arrived then, and its repetition is refused.
+        """
+        return (
+            isinstance(refusal, RunEnded | OutputsMissing)
+            and self._connections > 1
+            and self._last is None
+        )
+
+
+def _number(frame: Frame) -> int:
+    if frame.id is None or not frame.id.isdecimal():
+        raise ConnectionLost(
+            "The stream holds an event without a number.",
+            expected="server-sent events of an Antiphon server",
+            received=repr(frame.id),
+        )
+    return int(frame.id)
+
+
+def _event(frame: Frame) -> Event | None:
+    """The event; None for a kind that only newer servers know."""
+    try:
+        return events.decode(frame.data)
+    except msgspec.ValidationError as error:
+        if frame.event not in TYPES:
+            return None
+        raise ConnectionLost(f"Event {frame.id} cannot be read: {error}") from error
+    except msgspec.DecodeError as error:
+        raise ConnectionLost(f"Event {frame.id} is not JSON: {error}") from error

@@ -1,0 +1,358 @@
+"""`Client`: the whole API as methods, and the loops of a conversation, for code that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from msgspec.structs import replace
+
+from antiphon import calls
+from antiphon.calls import Call, Content, ListActions, Listed
+from antiphon.client import attachments, line
+from antiphon.client.bind import now, streamed
+from antiphon.client.converse import (
+    Answer,
+    Conversation,
+    Done,
+    Listen,
+    LookUp,
+    Options,
+    Seen,
+    Told,
+    box,
+    ends_turn,
+    listenable,
+    opening,
+    pending,
+    settled,
+    tool_call,
+    unfit,
+)
+from antiphon.client.line import Batches, Line
+from antiphon.client.portal import Portal
+from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
+from antiphon.events import Event, PendingAction, RunStatus
+from antiphon.messages import ToolResult, Upload
+from antiphon.ports import Toolbox
+from antiphon.runs import Action
+from antiphon.settings import Settings
+from antiphon.tools.functions import Function, Handler
+from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
+
+T = TypeVar("T")
+
+
+class Events(Told, Iterator[Event]):
+    """Events as they happen; a lost connection is resumed unnoticed, and each comes once.
+
+    Nothing is asked for until the first is. Closing stops listening, not the run.
+    """
+
+    def __init__(self, batches: Batches, seen: Seen) -> None:
+        super().__init__(seen)
+        self._batches = batches
+        self._each = self._one_by_one()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        return next(self._each)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening; tools that still run are cancelled."""
+        self._each.close()
+        self._batches.close()
+
+    def _one_by_one(self) -> Generator[Event, None, None]:
+        seen = self._seen
+        for batch in self._batches:
+            for number, event in batch:
+                if number > seen.last_event:
+                    seen.note(number, event)
+                    yield event
+
+
+def _events(line: Line, call: Call[Any]) -> Events:
+    return Events(line.stream(listenable(call)), Seen(getattr(call, "run_id", None)))
+
+
+class Stream:
+    """One turn of a run that exists, in explicit steps.
+
+    stream = client.sync_stream()
+    stream.setup(run_id=run.id)
+    for event in stream.stream_chunks():
+        ...
+    stream.close()
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._run_id: str | None = None
+        self._events: Events | None = None
+
+    def setup(self, run_id: str) -> Self:
+        """Say which run."""
+        self._run_id = run_id
+        return self
+
+    def stream_chunks(self) -> Events:
+        """Ask for the run's next turn by `/completions`, and give its events."""
+        if self._run_id is None:
+            raise InvalidRequest("Which run? Call setup(run_id=...) first.")
+        self._events = _events(self._line, calls.Complete(self._run_id))
+        return self._events
+
+    def close(self) -> None:
+        """Stop listening; the run goes on."""
+        if self._events is not None:
+            self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Client:
+    """Antiphon in this process, or the server at an address.
+
+        with Client() as client:
+            for event in client.converse("When is the next flight?", tools=[get_flight_times]):
+                match event:
+                    case TextDelta(text=text):
+                        print(text, end="")
+
+    Without `server` the address comes from the settings (`ANTIPHON_SERVER`, `antiphon.toml`); if
+    they have none either, a runtime is opened in this process when it is first needed. Threads may
+    share a client.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        api_key: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.line: Line = line.line(server, api_key, settings)
+        self._portal = Portal()
+
+    create_assistant = now(calls.CreateAssistant)
+    list_assistants = now(calls.ListAssistants)
+    get_assistant = now(calls.GetAssistant)
+    update_assistant = now(calls.UpdateAssistant)
+    delete_assistant = now(calls.DeleteAssistant)
+    create_thread = now(calls.CreateThread)
+    list_threads = now(calls.ListThreads)
+    get_thread = now(calls.GetThread)
+    update_thread = now(calls.UpdateThread)
+    delete_thread = now(calls.DeleteThread)
+    fork_thread = now(calls.ForkThread)
+    create_message = now(calls.CreateMessage)
+    list_messages = now(calls.ListMessages)
+    get_message = now(calls.GetMessage)
+    create_run = now(calls.CreateRun)
+    list_runs = now(calls.ListRuns)
+    get_run = now(calls.GetRun)
+    cancel_run = now(calls.CancelRun)
+    submit_tool_output = now(calls.SubmitToolOutput)
+    list_actions = now(calls.ListActions)
+    get_action = now(calls.GetAction)
+    list_files = now(calls.ListFiles)
+    get_file = now(calls.GetFile)
+    list_models = now(calls.ListModels)
+
+    process = streamed(calls.Process, _events)
+    completions = streamed(calls.Complete, _events)
+    events = streamed(calls.Follow, _events)
+
+    def converse(
+        self,
+        text: Content | None = None,
+        *,
+        tools: Iterable[Function] = (),
+        toolbox: Toolbox | None = None,
+        run_id: str | None = None,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+        **options: Unpack[Options],
+    ) -> Events:
+        """The whole way from a message to the final answer; the tools run here.
+
+        At most `max_tools` run at once, each for at most `tool_timeout` seconds. With `run_id` a
+        run that was left, by this client or another, is taken up where it is. `toolbox` in place
+        of `tools` is for tools that are no functions.
+        """
+        tried = box(tools, toolbox)
+        seen = Seen(run_id)
+        conversation = Conversation(opening(text, tried.specs(), run_id, options), seen)
+        gate = Gate(tried, at_once=max_tools, seconds=tool_timeout)
+        return Events(self._carry_out(conversation, gate), seen)
+
+    def poll_and_execute_action(
+        self,
+        run_id: str,
+        handler: Callable[[str, dict[str, Any]], Any],
+        *,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+    ) -> list[Action]:
+        """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
+
+        The handler may be async. Outputs are saved as tool messages. Returns the actions that were
+        answered, as they are now; none where the run has ended.
+        """
+        self._wait_until_settled(run_id)
+        waiting = {
+            action.tool_call_id: action
+            for action in self.every(ListActions(run_id, status="pending"))
+        }
+        gate = Gate(Handler(handler), at_once=max_tools, seconds=tool_timeout)
+        answered: list[Action] = []
+        with closing(self._results(map(pending, waiting.values()), gate)) as results:
+            for asked, result in results:
+                action = waiting[asked.tool_call_id]
+                if not self._saved(result, self._as_message(action)):
+                    break
+                answered.append(self.get_action(action.id))
+        return answered
+
+    def sync_stream(self) -> Stream:
+        """A new stream of one turn, which shares nothing with any other."""
+        return Stream(self.line)
+
+    def upload_file(
+        self,
+        source: attachments.Source,
+        name: str | None = None,
+        media_type: str | None = None,
+    ) -> Upload:
+        """Upload a file, given by its path or as bytes with a name."""
+        file = attachments.read(source, name, media_type)
+        return self.line.upload(file.name, file.media_type, file.content)
+
+    def download_file(self, file_id: str) -> bytes:
+        """The bytes of an uploaded file."""
+        return self.line.download(file_id)
+
+    def every(self, listing: Call[Listed[T]]) -> Iterator[T]:
+        """All that a call lists, page after page: `every(calls.ListThreads(q="flight"))`."""
+        while True:
+            page = self.line.send(listing)
+            yield from page.data
+            if not page.has_more:
+                return
+            listing = replace(listing, after=page.next)
+
+    def close(self) -> None:
+        """Let go of the connections; an embedded runtime ends."""
+        self._portal.close()
+        self.line.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _carry_out(self, conversation: Conversation, toolbox: Toolbox) -> Batches:
+        while True:
+            match conversation.due():
+                case Listen(call):
+                    try:
+                        with closing(self.line.stream(call)) as batches:
+                            for batch in batches:
+                                yield batch
+                                if isinstance(call, calls.Follow) and ends_turn(batch):
+                                    break
+                    except (OutputsMissing, RunEnded) as refusal:
+                        conversation.refused(refusal)
+                    else:
+                        conversation.listened()
+                case LookUp(call):
+                    conversation.looked_up(list(self.every(call)))
+                case Answer(run_id, actions):
+                    self._answer(run_id, actions, toolbox)
+                    conversation.answered()
+                case Done():
+                    return
+
+    def _answer(self, run_id: str, actions: Sequence[PendingAction], toolbox: Toolbox) -> None:
+        """Run the tools; submit each output as it is ready, until nobody waits for more."""
+        with closing(self._results(actions, toolbox)) as results:
+            for action, result in results:
+                if not self._saved(result, self._as_output(run_id, action)):
+                    return
+
+    def _results(
+        self, actions: Iterable[PendingAction], toolbox: Toolbox
+    ) -> Generator[tuple[PendingAction, ToolResult], None, None]:
+        async def run(action: PendingAction) -> tuple[PendingAction, ToolResult]:
+            return action, await toolbox.call(tool_call(action))
+
+        yield from self._portal.each([run(action) for action in actions])
+
+    def _saved(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
+        """Whether the run may wait for further outputs; another client's output stands."""
+        try:
+            try:
+                save(result)
+            except (InvalidRequest, TooLarge) as refusal:
+                save(unfit(refusal))
+        except OutputConflict:
+            return True
+        except RunEnded:
+            return False
+        return True
+
+    def _as_output(self, run_id: str, action: PendingAction) -> Callable[[ToolResult], object]:
+        return lambda result: self.submit_tool_output(
+            run_id, action.tool_call_id, result.output, is_error=result.is_error
+        )
+
+    def _as_message(self, action: Action) -> Callable[[ToolResult], object]:
+        return lambda result: self.create_message(
+            action.thread_id,
+            result.output,
+            role="tool",
+            tool_call_id=action.tool_call_id,
+            run_id=action.run_id,
+            is_error=result.is_error,
+        )
+
+    def _wait_until_settled(self, run_id: str) -> None:
+        if settled(self.get_run(run_id).status):
+            return
+        with self.events(run_id) as events:
+            for event in events:
+                stops = isinstance(event, RunStatus) and settled(event.status)
+                # The log begins with earlier turns; how it stands now, only the run can tell.
+                if stops and settled(self.get_run(run_id).status):
+                    return

@@ -1,0 +1,152 @@
+"""The other line: the same calls, answered by a runtime in this process.
+
+Calls and answers take the same shapes as over HTTP, so that a program cannot tell the two apart: a
+list where a tuple was given, an error where a number stands for a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from antiphon import events
+from antiphon.calls import Call
+from antiphon.client.line import AsyncBatches, Batches
+from antiphon.client.portal import Portal
+from antiphon.desk import Answer
+from antiphon.errors import InvalidRequest
+from antiphon.messages import Upload
+from antiphon.runtime import Runtime, opened
+from antiphon.settings import Settings
+
+A = TypeVar("A")
+
+OWNER = "local"
+"""The one owner where nobody logs in, whom the server on loopback shares."""
+
+
+class AsyncEmbeddedLine:
+    """Calls answered by a runtime that opens with the first of them and ends with the line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: asyncio.Future[Runtime] | None = None
+        self._holding: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    async def send(self, call: Call[A], key: str | None = None) -> A:
+        """The desk's answer."""
+        desk = (await self.runtime()).desk
+        call = _as_sent(call)
+        if call.streams:
+            answer = await desk.open(cast("Any", call), OWNER, key)
+        else:
+            answer = await desk.answer(call, OWNER, key)
+        if not isinstance(answer, Answer):
+            raise InvalidRequest("This call is answered by a stream.")
+        received: A = _as_received(answer, call.answer)
+        return received
+
+    async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+        """The events, as the log is read aloud."""
+        desk = (await self.runtime()).desk
+        listening = await desk.open(cast("Any", _as_sent(call)), OWNER, key)
+        if isinstance(listening, Answer):
+            raise InvalidRequest("This call is answered at once.", expected="a call that streams")
+        pages = cast("AsyncGenerator[tuple[int, Sequence[bytes]], None]", listening.pages())
+        async with aclosing(pages):
+            async for first, lines in pages:
+                if lines:
+                    yield list(enumerate(map(events.decode, lines), first))
+
+    async def upload(
+        self, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Upload:
+        """Keep a file."""
+        desk = (await self.runtime()).desk
+        answer = await desk.upload(OWNER, name, media_type, content, key)
+        kept: Upload = _as_received(answer, Upload)
+        return kept
+
+    async def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        _, content = await (await self.runtime()).desk.download(OWNER, file_id)
+        return content
+
+    async def runtime(self) -> Runtime:
+        """The runtime, opened now if it is not open yet."""
+        if self._opened is None:
+            self._opened = asyncio.get_running_loop().create_future()
+            self._holding = asyncio.create_task(self._hold(self._opened))
+        return await asyncio.shield(self._opened)
+
+    async def close(self) -> None:
+        """End the runtime; what it had acknowledged is kept."""
+        self._closing.set()
+        if self._holding is not None:
+            await self._holding
+
+    async def _hold(self, told: asyncio.Future[Runtime]) -> None:
+        """One task opens the runtime and closes it, whichever tasks use it meanwhile."""
+        try:
+            async with opened(self._settings) as runtime:
+                told.set_result(runtime)
+                await self._closing.wait()
+        except Exception as error:
+            if told.done():
+                raise
+            told.set_exception(error)
+            self._opened = None  # the next call may find what this one missed
+
+
+class EmbeddedLine:
+    """As `AsyncEmbeddedLine`, with the runtime on a loop of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._portal = Portal()
+        self._line = AsyncEmbeddedLine(settings)
+
+    def send(self, call: Call[A], key: str | None = None) -> A:
+        """The desk's answer."""
+        return self._portal.run(self._line.send(call, key))
+
+    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+        """The events; each crossing between the threads brings all there are."""
+        batches = self._line.stream(call, key)
+        try:
+            while batch := self._portal.run(anext(batches, None)):
+                yield batch
+        finally:
+            self._portal.run(batches.aclose())
+
+    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+        """Keep a file."""
+        return self._portal.run(self._line.upload(name, media_type, content, key))
+
+    def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        return self._portal.run(self._line.download(file_id))
+
+    def close(self) -> None:
+        """End the runtime and its loop."""
+        self._portal.run(self._line.close())
+        self._portal.close()
+
+
+def _as_sent(call: Call[A]) -> Call[A]:
+    """The call as a server would read it. Raises `InvalidRequest`."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(call), type(call))
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def _as_received(answer: Answer, kind: Any) -> Any:
+    """The answer as a client would read it."""
+    if isinstance(answer.value, msgspec.Raw):
+        return msgspec.json.decode(answer.value, type=kind)
+    return msgspec.convert(msgspec.to_builtins(answer.value), kind)

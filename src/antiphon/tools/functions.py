@@ -1,0 +1,279 @@
+"""Python functions as tools: what a model is told of them, and how it gets to call them.
+
+    @tool
+    def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
+        \"\"\"Flight times between two airports.
+
+        Args:
+            departure: IATA code of the airport of departure.
+            arrival: IATA code of the airport of arrival.
+        \"\"\"
+
+A plain function does as well; `@tool` marks those that `load` finds, and can name them differently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from antiphon.errors import BadSettings
+from antiphon.messages import ToolCall, ToolResult, ToolSpec
+from antiphon.tools.docstrings import described
+from antiphon.tools.parameters import Parameters, Unfit
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+
+@overload
+def tool(function: F, /) -> F: ...
+@overload
+def tool(*, name: str | None = None, description: str | None = None) -> Callable[[F], F]: ...
+def tool(
+    function: F | None = None, /, *, name: str | None = None, description: str | None = None
+) -> F | Callable[[F], F]:
+    """Mark a function, sync or async, as a tool; it stays the function that it is.
+
+    Without `name` and `description` those of the function and its docstring are told to the model.
+    """
+
+    def marked(function: F) -> F:
+        setattr(function, _MARK, _Mark(name, description))
+        return function
+
+    return marked if function is None else marked(function)
+
+
+class Functions:
+    """Python functions as a toolbox.
+
+    Sync functions run in threads, which see the caller's context variables; async ones on the loop.
+    A string is the output as it is, everything else as JSON, a `ToolResult` itself. An exception
+    is a result too: its type and message, without the traceback.
+    """
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self._tools: dict[str, _Tool] = {}
+        for function in functions:
+            made = _Tool(function)
+            if made.spec.name in self._tools:
+                raise TypeError(f"Two tools are named {made.spec.name}; use @tool(name=...).")
+            self._tools[made.spec.name] = made
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The functions as they are offered to a model."""
+        return tuple(each.spec for each in self._tools.values())
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Run the function that the call names."""
+        wanted = self._tools.get(call.name)
+        if wanted is None:
+            names = ", ".join(self._tools) or "none"
+            return ToolResult(
+                f"There is no tool {call.name}. The tools are: {names}.", is_error=True
+            )
+        try:
+            arguments = wanted.parameters.arguments(call)
+        except Unfit as error:
+            return ToolResult(str(error), is_error=True)
+        return await _ran(wanted.function, arguments)
+
+
+class Handler:
+    """A toolbox of one function that takes every call: `handler(name, arguments)`."""
+
+    def __init__(self, handler: Callable[[str, dict[str, Any]], Any]) -> None:
+        self._handler = handler
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """None: which tools there are, the handler knows."""
+        return ()
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Run the handler."""
+        arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
+        return await _ran(lambda: self._handler(call.name, arguments), {}, like=self._handler)
+
+
+def load(spec: str) -> list[Function]:
+    """The tools of `module:function`, `module`, `path/to/file.py` or `path/to/file.py:function`.
+
+    Without a function's name, all that `@tool` marks. The code is run as it is imported. Raises
+    `BadSettings`.
+    """
+    place, name = _split(spec)
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+    except Exception as error:  # a wall to the user's code, which may raise anything
+        raise BadSettings(
+            f"--tools {spec} cannot be loaded: {type(error).__name__}: {error}",
+            expected="module, module:function, file.py or file.py:function",
+            received=spec,
+        ) from error
+    if name is None:
+        return _marked(module, spec)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise BadSettings(
+            f"--tools {spec}: there is no function {name} in {place}.",
+            expected="a function",
+            received=name,
+        )
+    return [function]
+
+
+_MARK = "__antiphon_tool__"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what every provider takes
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    name: str | None
+    description: str | None
+
+
+class _Tool:
+    """One function with what is told of it."""
+
+    def __init__(self, function: Function) -> None:
+        mark: _Mark = getattr(function, _MARK, _Mark(None, None))
+        said = described(inspect.getdoc(function) if inspect.isroutine(function) else None)
+        own_name: str = getattr(function, "__name__", "")
+        name = _checked(mark.name or own_name)
+        self.function = function
+        self.parameters = Parameters(function, said.parameters)
+        self.spec = ToolSpec(
+            name=name,
+            description=said.text if mark.description is None else mark.description,
+            parameters=self.parameters.schema(),
+        )
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise TypeError(
+            f"{name!r} is no name for a tool: up to 64 letters, digits, _ and - are. "
+            "Name it with @tool(name=...)."
+        )
+    return name
+
+
+async def _ran(
+    function: Function, arguments: dict[str, Any], like: Function | None = None
+) -> ToolResult:
+    """What became of the function; `like` tells whether it is a coroutine function."""
+    try:
+        if inspect.iscoroutinefunction(like or function):
+            value = await function(**arguments)
+        else:
+            value = await _in_thread(lambda: function(**arguments))
+            if inspect.isawaitable(value):
+                value = await value
+        return _result(value)
+    except asyncio.CancelledError as error:
+        if _cancelled():
+            raise
+        return _failure(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to the tool's code
+        return _failure(error)
+
+
+def _cancelled() -> bool:
+    """Whether this task was cancelled, rather than something that the tool awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _result(value: Any) -> ToolResult:
+    match value:
+        case ToolResult():
+            return value
+        case str():
+            return ToolResult(value)
+        case _:
+            return ToolResult(msgspec.json.encode(value).decode())
+
+
+def _failure(error: BaseException) -> ToolResult:
+    return ToolResult(f"{type(error).__name__}: {error}".rstrip(": "), is_error=True)
+
+
+async def _in_thread(work: Callable[[], Any]) -> Any:
+    """The result of blocking work, done in a daemon thread of its own.
+
+    Not in the loop's executor: Python waits for its threads at exit, and a tool that never returns
+    must not keep a program from ending.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def tell(value: Any, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(value)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        value, error = None, None
+        try:
+            value = context.run(work)
+        except BaseException as raised:  # noqa: BLE001 - carried over to the loop, whatever it is
+            error = RuntimeError(repr(raised)) if isinstance(raised, StopIteration) else raised
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(tell, value, error)
+
+    threading.Thread(target=run, name="antiphon-tool", daemon=True).start()
+    return await done
+
+
+def _split(spec: str) -> tuple[str, str | None]:
+    """The place and the name in it; a drive letter's colon splits nothing."""
+    place, colon, name = spec.rpartition(":")
+    return (place, name) if colon and name.isidentifier() and len(place) > 1 else (spec, None)
+
+
+def _from_name(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:  # as `python -m` has it, and an installed command has not
+        sys.path.insert(0, os.getcwd())
+    return importlib.import_module(name)
+
+
+def _from_file(file: Path) -> ModuleType:
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:  # as `python file.py` has it
+        sys.path.insert(0, folder)
+    name = f"_tools_{file.stem}"
+    found = importlib.util.spec_from_file_location(name, file)
+    if found is None or found.loader is None:
+        raise ImportError(f"{file} is not Python")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # where dataclasses look for their module
+    found.loader.exec_module(module)
+    return module
+
+
+def _marked(module: ModuleType, spec: str) -> list[Function]:
+    functions = {id(value): value for value in vars(module).values() if hasattr(value, _MARK)}
+    if not functions:
+        raise BadSettings(
+            f"--tools {spec}: nothing there is marked with @tool.",
+            expected="functions under @tool, or module:function",
+            hint=f"Name one: --tools {spec}:function",
+        )
+    return list(functions.values())

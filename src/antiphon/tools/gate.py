@@ -1,0 +1,46 @@
+"""Wraps any toolbox: how many of its calls run at once, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from antiphon.messages import ToolCall, ToolResult, ToolSpec
+from antiphon.ports import Toolbox
+
+AT_ONCE = 4
+SECONDS = 120.0
+
+
+class Gate:
+    """A toolbox in front of a toolbox: at most `at_once` calls run, each for at most `seconds`.
+
+    The clock of a call starts when it gets its slot, so that waiting for others costs it nothing.
+    """
+
+    def __init__(
+        self, toolbox: Toolbox, *, at_once: int = AT_ONCE, seconds: float = SECONDS
+    ) -> None:
+        self._toolbox = toolbox
+        self._slots = asyncio.Semaphore(at_once)
+        self._seconds = seconds
+
+    def specs(self) -> Sequence[ToolSpec]:
+        """The tools behind the gate."""
+        return self._toolbox.specs()
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Run the tool when a slot is free; its deadline is a result."""
+        async with self._slots:
+            return await self._in_time(call)
+
+    async def _in_time(self, call: ToolCall) -> ToolResult:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._toolbox.call(call)
+        except TimeoutError:
+            return ToolResult(
+                f"TimeoutError: {call.name} gave no result within {self._seconds:g} s; "
+                "it may or may not have been carried out.",
+                is_error=True,
+            )

@@ -112,6 +112,16 @@ async def stored(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
+@asynccontextmanager
+async def cataloged(settings: Settings) -> AsyncIterator[Catalog]:
+    """The catalog alone: for questions about models and their keys."""
+    catalog = Catalog(settings, os.environ)
+    try:
+        yield catalog
+    finally:
+        await catalog.close()
+
+
 def mint(prefix: Prefix) -> str:
     """A new id: the clock and the dice are here, and nowhere further in."""
     return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))

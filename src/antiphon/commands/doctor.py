@@ -1,0 +1,180 @@
+"""Say what is there, what is missing, and what to do about it.
+
+Nothing is made or changed. Keys are told by the names of their variables, never by their values.
+Exit code 1 if something is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import platform
+import socket
+import urllib.request
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+import antiphon
+from antiphon.clean import clean
+from antiphon.client.sync import Client
+from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.errors import AntiphonError
+from antiphon.runtime import cataloged, stored
+from antiphon.server.access import loopback
+from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
+
+FLAGS = (*RUNTIME, *CLIENT, "host", "port")
+HEALTH_SECONDS = 2.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. What is not `ok` says what to do."""
+
+    about: str
+    state: Literal["ok", "note", "broken"]
+    found: str
+    to_do: str | None = None
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Whether a program reads it."""
+    parser.add_argument("--json", action="store_true", help="as one JSON list")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Look, tell, judge."""
+    findings = asyncio.run(_all(loaded))
+    if asked.json:
+        print(msgspec.json.encode(findings).decode())
+    else:
+        print(clean("\n".join(line for finding in findings for line in _told(finding))))
+    return 1 if any(finding.state == "broken" for finding in findings) else 0
+
+
+def _told(finding: Finding) -> Iterator[str]:
+    yield f"{finding.state:<8}{finding.about:<10}{finding.found}"
+    if finding.to_do:
+        yield f"{'':<18}{finding.to_do}"
+
+
+async def _all(loaded: Loaded) -> list[Finding]:
+    settings = loaded.settings
+    return [
+        _program(),
+        *_settings(loaded),
+        *[finding async for finding in _models(settings)],
+        *[finding async for finding in _database(settings)],
+        _port(settings),
+        *([await asyncio.to_thread(_server, settings)] if settings.server else []),
+    ]
+
+
+def _program() -> Finding:
+    found = f"{antiphon.__version__}, Python {platform.python_version()}, {platform.platform()}"
+    return Finding("antiphon", "ok", found)
+
+
+def _settings(loaded: Loaded) -> Iterator[Finding]:
+    places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
+    yield Finding("settings", "ok", ", ".join(places) or "all by default")
+    known = {setting.variable for setting in TABLE.values()}
+    for name in sorted(os.environ):
+        if name.startswith("ANTIPHON_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            to_do = f"Did you mean {near[0]}?" if near else "`antiphon config` shows all settings."
+            yield Finding("settings", "note", f"{name} is set and means nothing", to_do)
+
+
+async def _models(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        async with cataloged(settings) as catalog:
+            held = ", ".join(catalog.keys())
+            yield Finding("keys", "ok", held or "no provider's key is set")
+            choice = await catalog.choose()
+            catalog.open(choice.model)
+            yield Finding("model", "ok", f"{choice.model}: {choice.why}")
+    except AntiphonError as problem:
+        yield _broken("model", problem)
+
+
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    file = database_file(settings)
+    if file is not None and not file.exists():
+        yield _place_of(file)
+        return
+    where = shown(TABLE["database"], settings.database)
+    try:
+        async with stored(settings) as store:
+            await store.check()
+            keys = [key for key in await store.keys() if key.revoked_at is None]
+    except AntiphonError as problem:
+        yield _broken("database", problem)
+        return
+    size = f", {file.stat().st_size / 1e6:.1f} MB" if file else ""
+    yield Finding("database", "ok", f"{where}: can be written, has this version's form{size}")
+    yield _access(len(keys), settings)
+
+
+def _place_of(file: Path) -> Finding:
+    folder = next(parent for parent in file.parents if parent.exists())
+    if os.access(folder, os.W_OK):
+        return Finding("database", "ok", f"{file}: made when it is first needed")
+    to_do = "Set --database or ANTIPHON_DATABASE to a place that can be written."
+    return Finding("database", "broken", f"{file}: {folder} cannot be written", to_do)
+
+
+def _access(keys: int, settings: Settings) -> Finding:
+    if keys:
+        return Finding("access", "ok", f"by {keys} key{'s' if keys > 1 else ''}")
+    if loopback(settings.host):
+        return Finding("access", "ok", "no keys, so a server answers this machine only")
+    found = f"no keys, so a server will not listen on {settings.host}"
+    return Finding("access", "broken", found, "`antiphon keys create` makes a key.")
+
+
+def _port(settings: Settings) -> Finding:
+    where = f"{settings.port} of {settings.host}"
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        if _answers(settings):
+            return Finding("port", "ok", f"{where}: a server is running there")
+        found = f"{where} cannot be listened on: {error.strerror or error}"
+        return Finding("port", "note", found, "`antiphon serve --port 0` takes any that is free.")
+    return Finding("port", "ok", f"{where} is free")
+
+
+def _answers(settings: Settings) -> bool:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        with urllib.request.urlopen(
+            f"http://{host}:{settings.port}/healthz", timeout=HEALTH_SECONDS
+        ) as answer:
+            return answer.status == 200
+    except (OSError, ValueError):
+        return False
+
+
+def _server(settings: Settings) -> Finding:
+    try:
+        with Client(settings=settings) as client:
+            client.list_models()
+    except AntiphonError as problem:
+        return _broken("server", problem)
+    return Finding("server", "ok", f"{shown(TABLE['server'], settings.server)} answers")
+
+
+def _broken(about: str, problem: AntiphonError) -> Finding:
+    details = problem.details
+    to_do = details.get("hint") or (
+        f"Wanted: {details['expected']}" if "expected" in details else None
+    )
+    return Finding(about, "broken", problem.message, to_do)

@@ -1,0 +1,41 @@
+"""Ctrl+C and its relatives as a cancellation, so that what is under way can be put in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+def interruptible(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run to the end, or cancel at a signal and return its exit code; a second one ends at once."""
+    return asyncio.run(_interruptible(work))
+
+
+async def _interruptible(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(work())
+    caught: list[int] = []
+
+    def interrupt(number: int) -> None:
+        caught.append(number)
+        for each in SIGNALS:
+            loop.remove_signal_handler(each)
+        task.cancel()
+
+    for number in SIGNALS:
+        try:
+            loop.add_signal_handler(number, interrupt, number)
+        except NotImplementedError:  # Windows: there Ctrl+C cancels by asyncio's own means
+            break
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if caught:
+            return 128 + caught[0]
+        raise

@@ -1,0 +1,125 @@
+"""A place of its own for every run of the program, and an upstream that says what it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 30  # far above what any of these takes
+
+
+class Place:
+    """A home, a working folder and a database that nothing else uses."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        self.environ = {
+            **kept,
+            "HOME": str(root),
+            "XDG_CONFIG_HOME": str(root / "config"),
+            "XDG_DATA_HOME": str(root / "data"),
+            "ANTIPHON_MODEL": "demo",
+            "ANTIPHON_DEMO_PACE": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.database = root / "data/antiphon/antiphon.db"
+
+    def start(
+        self,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        **streams: Any,
+    ) -> subprocess.Popen[bytes]:
+        """The program, begun."""
+        return subprocess.Popen(
+            [*prefix, sys.executable, "-m", "antiphon", *arguments],
+            cwd=self.root,
+            env={**self.environ, **(environ or {})},
+            **{"stdin": subprocess.DEVNULL, "stdout": -1, "stderr": -1, **streams},
+        )
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, environ: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The program, run to its end."""
+        source = {"stdin": subprocess.DEVNULL} if stdin is None else {"stdin": subprocess.PIPE}
+        with self.start(*arguments, environ=environ, **source) as process:
+            given = None if stdin is None else stdin.encode()
+            out, err = process.communicate(given, timeout=SECONDS)
+        return subprocess.CompletedProcess(
+            arguments, process.returncode, out.decode(), err.decode()
+        )
+
+    def threads(self) -> list[dict[str, Any]]:
+        """Everything that was said here, newest conversation first."""
+        listed = json.loads(self.run("threads", "list", "--json").stdout)
+        return [json.loads(self.run("threads", "export", each["id"]).stdout) for each in listed]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+class Upstream:
+    """Answers every request with the lines it is given; then it ends, or holds the line."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[dict[str, Any]] = []
+        self.status = 200
+        self.says: Sequence[str] = ()
+        self.holds = False
+        self.gone = threading.Event()
+
+    def text(self, *pieces: str, finish: str | None = "stop") -> None:
+        """Say this text, and then why it ends; None ends without a word."""
+        chunks = [{"delta": {"content": piece}} for piece in pieces]
+        if finish is not None:
+            chunks.append({"delta": {}, "finish_reason": finish})
+        self.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
+        if finish is not None:
+            self.says.append("[DONE]")
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    said = Upstream()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["content-length"])
+            said.asked.append(json.loads(self.rfile.read(length)))
+            self.send_response(said.status)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            for line in said.says:
+                self.wfile.write(f"data: {line}\n\n".encode())
+                self.wfile.flush()
+            if said.holds:
+                self.connection.recv(1)  # until the other side lets go
+                said.gone.set()
+
+        def log_message(self, *_: object) -> None:
+            """Not on the screen."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        said.url = f"http://127.0.0.1:{server.server_port}/v1"
+        try:
+            yield said
+        finally:
+            server.shutdown()
+            thread.join()

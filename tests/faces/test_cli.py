@@ -1,0 +1,475 @@
+"""The program as a shell sees it: what goes to stdout, what to stderr, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+from conftest import SECONDS, Place, Upstream
+
+from antiphon import __version__
+from antiphon.cli import COMMANDS
+
+FLIGHTS = '''
+from antiphon import tool
+
+
+@tool
+def get_flight_times(departure: str, arrival: str) -> dict:
+    """Times of the next flight between two airports.
+
+    Args:
+        departure: IATA code.
+        arrival: IATA code.
+    """
+    print("a tool may print")
+    return {"departure_time": "16:35", "route": departure + "-" + arrival}
+'''
+
+
+def upto(stream: IO[bytes], wanted: bytes) -> bytes:
+    """What the stream says up to and with these bytes; the test's deadline is the deadline."""
+    said = b""
+    while wanted not in said:
+        piece = os.read(stream.fileno(), 4096)
+        assert piece, f"it ended after {said!r}"
+        said += piece
+    return said
+
+
+def other(upstream: Upstream) -> dict[str, str]:
+    """An environment in which that upstream is the model."""
+    return {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "custom"}
+
+
+# Finding a command
+
+
+def test_the_version_is_printed(place: Place) -> None:
+    assert place.run("--version").stdout == f"antiphon {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_lists_every_command(place: Place, arguments: Sequence[str]) -> None:
+    told = place.run(*arguments)
+
+    assert told.returncode == 0
+    assert all(f"\n  {name} " in told.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(place: Place, name: str) -> None:
+    told = place.run(name, "--help")
+
+    assert told.returncode == 0
+    assert told.stdout.startswith(f"usage: antiphon {name}")
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest_one(place: Place) -> None:
+    told = place.run("serv")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "antiphon: there is no command `serv`; did you mean `serve`?\n"
+
+
+def test_a_bad_setting_is_wrong_usage_and_says_where_it_came_from(place: Place) -> None:
+    told = place.run("config", environ={"ANTIPHON_PORT": "eighty"})
+
+    assert told.returncode == 2
+    assert told.stderr.startswith("antiphon: `port` from ANTIPHON_PORT cannot be used; wanted")
+
+
+# Asking
+
+
+def test_the_answer_goes_to_stdout_and_the_rest_to_stderr(place: Place) -> None:
+    told = place.run("ask", "Tell me something")
+
+    assert told.returncode == 0
+    (thread,) = place.threads()
+    assert told.stdout.rstrip("\n") == thread["messages"][-1]["content"][0]["text"].rstrip("\n")
+    assert told.stdout.endswith("\n")
+    assert "demo" in told.stderr
+
+
+def test_quiet_means_quiet(place: Place) -> None:
+    assert place.run("ask", "-q", "Tell me something").stderr == ""
+
+
+def test_words_need_no_quotes(place: Place) -> None:
+    place.run("ask", "tell", "me", "something")
+
+    assert said_by_the_user(place) == "tell me something"
+
+
+def said_by_the_user(place: Place) -> str:
+    (thread,) = place.threads()
+    return str(thread["messages"][0]["content"][0]["text"])
+
+
+def test_what_is_piped_in_is_added_to_the_text(place: Place) -> None:
+    place.run("ask", "Sum this up:", stdin="one\ntwo\n")
+
+    assert said_by_the_user(place) == "Sum this up:\n\none\ntwo\n"
+
+
+def test_what_is_piped_in_is_the_text_where_there_is_none(place: Place) -> None:
+    place.run("ask", stdin="What is this?")
+
+    assert said_by_the_user(place) == "What is this?"
+
+
+def test_an_empty_stdin_is_ignored(place: Place) -> None:
+    place.run("ask", "Hello", stdin="")
+
+    assert said_by_the_user(place) == "Hello"
+
+
+def test_a_closed_stdin_is_ignored(place: Place) -> None:
+    command = ["sh", "-c", 'exec "$0" "$@" <&-']
+    with place.start("ask", "Hello", prefix=command) as process:
+        process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 0
+    assert said_by_the_user(place) == "Hello"
+
+
+def test_a_silent_stdin_that_stays_open_is_left_alone_and_this_is_said(place: Place) -> None:
+    reading, writing = os.pipe()
+    with (
+        open(reading) as silent,
+        open(writing, "w"),
+        place.start("ask", "Hello", stdin=silent) as process,
+    ):
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 0
+    assert b"stdin is open" in err
+    assert said_by_the_user(place) == "Hello"
+
+
+def test_a_dash_waits_for_stdin(place: Place) -> None:
+    with place.start("ask", "Read:", "-", stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)  # longer than a silent stdin is given otherwise
+        process.communicate(b"late", timeout=SECONDS)
+
+    assert said_by_the_user(place) == "Read:\n\nlate"
+
+
+@pytest.mark.parametrize("stdin", ["", " \n"])
+def test_nothing_asked_is_wrong_usage(place: Place, stdin: str) -> None:
+    told = place.run("ask", stdin=stdin)
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "nothing was asked" in told.stderr
+
+
+def test_json_is_one_numbered_event_to_a_line(place: Place) -> None:
+    told = place.run("ask", "--json", "Hello")
+
+    events = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[0]["type"], events[-1]["type"]) == ("run.status", "turn.ended")
+    assert events[-1]["status"] == "completed"
+
+
+@pytest.mark.parametrize("spec", ["flights:get_flight_times", "flights", "./flights.py"])
+def test_a_python_function_of_the_working_folder_is_a_tool(place: Place, spec: str) -> None:
+    (place.root / "flights.py").write_text(FLIGHTS)
+
+    told = place.run("ask", "--tools", spec, "When does the next LAX-JFK flight leave?")
+
+    assert told.returncode == 0
+    assert "16:35" in told.stdout
+    assert "a tool may print" not in told.stdout
+    assert "get_flight_times(" in told.stderr
+    assert "LAX-JFK" in told.stderr
+
+
+def test_a_tool_that_cannot_be_loaded_is_wrong_usage(place: Place) -> None:
+    told = place.run("ask", "--tools", "nowhere:nothing", "Hello")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "nowhere" in told.stderr
+
+
+def test_a_thread_goes_on(place: Place) -> None:
+    place.run("ask", "First")
+    thread_id = place.threads()[0]["thread"]["id"]
+
+    place.run("ask", "--thread", thread_id, "Second")
+
+    (thread,) = place.threads()
+    assert [message["role"] for message in thread["messages"]] == ["user", "assistant"] * 2
+
+
+def test_an_unknown_thread_is_a_failure(place: Place) -> None:
+    told = place.run("ask", "--thread", "thread_unknown", "Hello")
+
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("antiphon: ")
+
+
+def test_instructions_schema_and_model_reach_the_provider(place: Place, upstream: Upstream) -> None:
+    upstream.text('{"age": 3}')
+    (place.root / "schema.json").write_text('{"type": "object"}')
+
+    told = place.run(
+        "ask",
+        *("--system", "Be brief.", "--output-schema", "schema.json"),
+        *("--base-url", upstream.url, "--model", "small", "How old?"),
+    )
+
+    assert (told.returncode, json.loads(told.stdout)) == (0, {"age": 3})
+    (asked,) = upstream.asked
+    assert asked["model"] == "small"
+    assert asked["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert asked["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+def test_a_schema_that_is_none_is_wrong_usage(place: Place) -> None:
+    (place.root / "schema.json").write_text("[")
+
+    told = place.run("ask", "--output-schema", "schema.json", "Hello")
+
+    assert told.returncode == 2
+    assert "schema.json" in told.stderr
+
+
+def test_a_refusal_of_the_provider_is_a_failure(place: Place, upstream: Upstream) -> None:
+    upstream.status = 401
+
+    told = place.run("ask", "Hello", environ=other(upstream))
+
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "provider_auth" in told.stderr
+
+
+@pytest.mark.parametrize("finish", [None, "length"])
+def test_a_reply_that_is_cut_is_incomplete_and_keeps_what_came(
+    place: Place, upstream: Upstream, finish: str | None
+) -> None:
+    upstream.text("The first half", finish=finish)
+
+    told = place.run("ask", "-q", "Hello", environ=other(upstream))
+
+    assert (told.returncode, told.stdout) == (3, "The first half\n")
+    assert "incomplete" in told.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_the_run_and_keeps_what_was_printed(
+    place: Place, upstream: Upstream, number: signal.Signals
+) -> None:
+    upstream.text("The first half", finish=None)
+    upstream.holds = True
+    with place.start("ask", "-q", "Hello", environ=other(upstream)) as process:
+        assert process.stdout
+        said = upto(process.stdout, b"half")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 128 + number
+    assert said + out == b"The first half\n"
+    assert err == b""
+    assert upstream.gone.wait(SECONDS)
+    assert statuses(place) == ["cancelled"]
+
+
+def statuses(place: Place) -> list[str]:
+    with sqlite3.connect(place.database) as connection:
+        rows = connection.execute("SELECT status FROM runs").fetchall()
+    connection.close()
+    return [status for (status,) in rows]
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(place: Place, upstream: Upstream) -> None:
+    upstream.text(*["a line\n"] * 100_000)
+    with place.start("ask", "-q", "Hello", environ=other(upstream)) as process:
+        assert process.stdout
+        upto(process.stdout, b"line")
+        process.stdout.close()
+        assert process.stderr
+        err = process.stderr.read()
+        code = process.wait(SECONDS)
+
+    assert (code, err) == (128 + 13, b"")
+    assert statuses(place) == ["cancelled"]
+
+
+def test_bytes_are_untouched_in_a_pipe(place: Place, upstream: Upstream) -> None:
+    upstream.text("\x1b[2J\u202e", "\r\n\x9b")
+
+    told = place.run("ask", "-q", "Hello", environ=other(upstream))
+
+    assert told.stdout == "\x1b[2J\u202e\r\n\x9b\n"
+
+
+def test_nothing_a_model_says_acts_on_the_terminal(place: Place, upstream: Upstream) -> None:
+    upstream.text("\x1b[2J", "one\r", "\ntwo\u202e")
+
+    shown = on_a_terminal(place, "ask", "-q", "Hello", environ=other(upstream))
+
+    assert shown == "\u241b[2Jone\ntwo<U+202E>\n"
+
+
+def on_a_terminal(place: Place, *arguments: str, environ: dict[str, str]) -> str:
+    """What the program writes to a terminal, with the line ends that were written."""
+    outer, inner = pty.openpty()
+    with place.start(*arguments, environ=environ, stdout=inner) as process:
+        os.close(inner)
+        shown = b""
+        try:
+            while piece := os.read(outer, 4096):
+                shown += piece
+        except OSError:  # Linux says so when the last writer has closed
+            pass
+        process.wait(SECONDS)
+    os.close(outer)
+    return shown.decode().replace("\r\n", "\n")
+
+
+# Keys, conversations, models
+
+
+def test_a_key_is_shown_once_and_listed_without_its_secret(place: Place) -> None:
+    made = place.run("keys", "create", "laptop", "--owner", "ann", "--scope", "read")
+
+    key = made.stdout.strip()
+    listed = place.run("keys", "list")
+    assert key.startswith("ak_")
+    assert key not in listed.stdout
+    assert "laptop" in listed.stdout
+    assert "ann" in listed.stdout
+
+
+def test_a_key_is_revoked_by_its_id(place: Place) -> None:
+    place.run("keys", "create", "laptop")
+    (key,) = json.loads(place.run("keys", "list", "--json").stdout)
+
+    assert place.run("keys", "revoke", key["id"]).returncode == 0
+    (revoked,) = json.loads(place.run("keys", "list", "--json").stdout)
+    assert revoked["revoked_at"]
+
+
+def test_an_unknown_key_is_a_failure(place: Place) -> None:
+    assert place.run("keys", "revoke", "key_unknown").returncode == 1
+
+
+def test_a_setting_may_stand_before_or_behind_the_action(place: Place) -> None:
+    place.run("keys", "create", "laptop", "--database", "sqlite:///other.db")
+
+    listed = place.run("keys", "--database", "sqlite:///other.db", "list")
+    assert "laptop" in listed.stdout
+    assert "laptop" not in place.run("keys", "list").stdout
+
+
+def test_conversations_are_listed_shown_and_deleted(place: Place) -> None:
+    place.run("ask", "Tell me of whales")
+    thread_id = place.threads()[0]["thread"]["id"]
+
+    assert thread_id in place.run("threads", "list", "--search", "whales").stdout
+    assert thread_id not in place.run("threads", "list", "--search", "zebras").stdout
+    assert "Tell me of whales" in place.run("threads", "show", thread_id).stdout
+    assert place.run("threads", "delete", thread_id).returncode == 0
+    assert place.threads() == []
+
+
+def test_the_default_model_is_marked(place: Place) -> None:
+    models = json.loads(place.run("models", "--json").stdout)
+
+    assert [model["id"] for model in models if model.get("default")] == ["demo"]
+
+
+# Settings and the state of things
+
+
+def test_settings_are_shown_with_their_origin_and_without_secrets(place: Place) -> None:
+    (place.root / "antiphon.toml").write_text('api_key = "ak-secret"\nmax_tools = 2\n')
+
+    told = place.run("config", "--port", "9000", environ={"ANTIPHON_HOST": "::1"})
+
+    rows = {line.split()[0]: line.split()[1:] for line in told.stdout.splitlines()}
+    assert rows["port"] == ["9000", "--port"]
+    assert rows["host"] == ["::1", "ANTIPHON_HOST"]
+    assert rows["max_tools"] == ["2", str(place.root / "antiphon.toml")]
+    assert rows["model"] == ["demo", "ANTIPHON_MODEL"]
+    assert "ak-secret" not in told.stdout
+
+
+def test_the_database_is_its_owners_alone(place: Place) -> None:
+    assert place.run("migrate").returncode == 0
+
+    assert mode(place.database) == 0o600
+    assert mode(place.database.parent) == 0o700
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_database_that_is_none_is_refused_and_not_touched(place: Place) -> None:
+    (place.root / "notes.txt").write_text("my notes, " * 1000)
+
+    told = place.run("migrate", "--database", "sqlite:///notes.txt")
+
+    assert told.returncode == 2
+    assert "notes.txt" in told.stderr
+    assert (place.root / "notes.txt").read_text() == "my notes, " * 1000
+
+
+# A server
+
+
+def test_a_server_answers_those_who_ask_it(place: Place) -> None:
+    with place.start("serve", "--port", "0") as server:
+        try:
+            told = place.run("ask", "--server", address(server), "Hello")
+        finally:
+            server.terminate()
+        code = server.wait(SECONDS)
+
+    assert (told.returncode, code) == (0, 0)
+    assert told.stdout
+
+
+def test_a_locked_server_wants_a_key(place: Place) -> None:
+    key = place.run("keys", "create", "laptop").stdout.strip()
+    with place.start("serve", "--port", "0") as server:
+        try:
+            url = address(server)
+            without = place.run("ask", "--server", url, "Hello")
+            with_key = place.run("ask", "--server", url, "--api-key", key, "Hello")
+        finally:
+            server.terminate()
+        server.wait(SECONDS)
+
+    assert without.returncode == 1
+    assert "key" in without.stderr
+    assert with_key.returncode == 0
+
+
+def address(server: subprocess.Popen[bytes]) -> str:
+    assert server.stderr
+    said = upto(server.stderr, b"listening on http://")
+    if not said.endswith(b"\n"):
+        said += upto(server.stderr, b"\n")
+    return said.decode().partition("listening on ")[2].split()[0]
+
+
+def test_a_server_that_is_not_there_is_a_failure(place: Place) -> None:
+    told = place.run("ask", "--server", "http://127.0.0.1:9", "Hello")
+
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("antiphon: ")

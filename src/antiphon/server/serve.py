@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -149,17 +150,29 @@ def _config(face: Application) -> uvicorn.Config:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    """A socket on that address, and on no other.
+
+    `socket.create_server` leaves the protocol at 0, upon which asyncio does not switch Nagle's
+    algorithm off: each answer would wait for the reader's delayed acknowledgement, 40 ms.
+    """
+    listener: socket.socket | None = None
     try:
-        (family, *_, address), *_ = socket.getaddrinfo(
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise BadSettings(
             f"Port {port} of {host} cannot be listened on: {error.strerror or error}.",
             expected="a free port of this machine",
             hint="--port 0 takes any that is free.",
         ) from error
+    return listener
 
 
 def _address(listener: socket.socket) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -78,7 +78,7 @@ class Runtime:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Runtime]:
+async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
     """A runtime with its worker running. Raises `BadSettings` or `Unavailable`."""
     async with AsyncExitStack() as stack:
         bus = LocalBus()
@@ -103,7 +103,7 @@ async def opened(settings: Settings) -> AsyncIterator[Runtime]:
 
 
 @asynccontextmanager
-async def stored(settings: Settings) -> AsyncIterator[Store]:
+async def stored(settings: Settings) -> AsyncGenerator[Store]:
     """The store alone, which drives no run: for keys, upkeep, and questions about what is kept."""
     store = await _store(settings, lambda _: None)
     try:
@@ -113,7 +113,7 @@ async def stored(settings: Settings) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def cataloged(settings: Settings) -> AsyncIterator[Catalog]:
+async def cataloged(settings: Settings) -> AsyncGenerator[Catalog]:
     """The catalog alone: for questions about models and their keys."""
     catalog = Catalog(settings, os.environ)
     try:

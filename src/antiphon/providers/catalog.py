@@ -169,6 +169,11 @@ class Catalog:
             hint="for instance openai:gpt-5 or demo; any other server by --base-url",
         )
 
+    def keys(self) -> list[str]:
+        """The variables that are set and hold a known provider's key; their names only."""
+        named = (server.key_env for server in self._servers.values())
+        return [name for name in named if name and self._environ.get(name)]
+
     async def models(self) -> list[tuple[str, str]]:
         """Every model that can be named here, with its provider: what answers, and the demo."""
         base_url = self._settings.base_url

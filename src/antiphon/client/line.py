@@ -80,13 +80,13 @@ class AsyncLine(Protocol):
 
 def line(server: str | None, api_key: str | None, settings: Settings | None) -> Line:
     """The line to that server, else to the one in the settings, else into this process."""
-    opened: Line = _opened("Line", server, api_key, settings)
+    opened: Line = _opened("", server, api_key, settings)
     return opened
 
 
 def async_line(server: str | None, api_key: str | None, settings: Settings | None) -> AsyncLine:
     """As `line`, for a loop."""
-    opened: AsyncLine = _opened("AsyncLine", server, api_key, settings)
+    opened: AsyncLine = _opened("Async", server, api_key, settings)
     return opened
 
 
@@ -96,7 +96,7 @@ def _opened(kind: str, server: str | None, api_key: str | None, settings: Settin
     if settings is not None:
         server, api_key = server or settings.server, api_key or settings.api_key
     if server is not None:
-        return getattr(importlib.import_module("antiphon.client.http"), f"Http{kind}")(
+        return getattr(importlib.import_module("antiphon.client.http"), f"{kind}HttpLine")(
             server, api_key
         )
-    return getattr(importlib.import_module("antiphon.embedded"), f"Embedded{kind}")(settings)
+    return getattr(importlib.import_module("antiphon.embedded"), f"{kind}EmbeddedLine")(settings)

@@ -21,7 +21,9 @@ from antiphon.server.stream import Pace
 from antiphon.settings import Settings
 
 DEADLINE = 20.0
-SETTINGS = Settings(database="memory:", model="demo", port=0, demo_pace=0, max_body=1_000_000)
+SETTINGS = Settings(
+    database="memory:", model="demo", port=0, demo_pace=0, max_body=1_000_000, grace=0.1
+)
 
 
 @dataclass
@@ -75,10 +77,10 @@ async def served(settings: Settings = SETTINGS, **options: Any) -> AsyncGenerato
 
 
 @asynccontextmanager
-async def asgi(application: Any) -> AsyncGenerator[str]:
+async def asgi(application: Any, connection: type[Connection] = Connection) -> AsyncGenerator[str]:
     """Any ASGI application behind our connections."""
     config = uvicorn.Config(
-        application, port=0, http=Connection, lifespan="off", ws="none", log_config=None
+        application, port=0, http=connection, lifespan="off", ws="none", log_config=None
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve())

@@ -21,11 +21,16 @@ from antiphon.server.problems import HeadTooLarge, Malformed, TooSlow
 from antiphon.server.stream import CUT
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times what browsers send
-HEAD_PATIENCE = 10.0  # seconds from a request's first byte, or the connection's, to its last field
 
 
 class Connection(HttpToolsProtocol):
-    """A connection whose requests must begin with a header of bounded size in bounded time."""
+    """A connection whose requests must begin with a header of bounded size in bounded time.
+
+    `head_patience` is the seconds from a request's first byte, or the connection's, to its last
+    header field.
+    """
+
+    head_patience = 10.0
 
     _head_size = 0
     _in_head = True
@@ -75,10 +80,10 @@ class Connection(HttpToolsProtocol):
     def _await_head(self) -> None:
         self._in_head, self._head_size = True, 0
         self._forget_deadline()
-        self._deadline = self.loop.call_later(HEAD_PATIENCE, self._too_slow)
+        self._deadline = self.loop.call_later(self.head_patience, self._too_slow)
 
     def _too_slow(self) -> None:
-        self._give_up(TooSlow(f"No whole header came within {HEAD_PATIENCE:g} seconds."))
+        self._give_up(TooSlow(f"No whole header came within {self.head_patience:g} seconds."))
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:

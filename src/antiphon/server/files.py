@@ -58,7 +58,8 @@ async def download(exchange: Exchange, desk: Desk) -> None:
 def disposition(name: str) -> str:
     """An attachment by that name (RFC 6266): ASCII for the old, RFC 5987 for everybody else."""
     plain = re.sub(r"[^ !#-\[\]-~]|[%/\\]", "_", name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    whole = quote(name, safe="", errors="replace")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
 
 
 async def _from_form(exchange: Exchange, body: bytes) -> tuple[str, str, bytes]:

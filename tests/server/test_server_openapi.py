@@ -1,0 +1,88 @@
+"""The document that describes the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+import schemathesis
+
+from antiphon.calls import CALLS
+from antiphon.events import TYPES
+from antiphon.server import openapi
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return msgspec.json.decode(openapi.document())
+
+
+def _references(node: Any) -> Iterator[str]:
+    match node:
+        case {"$ref": str(reference)}:
+            yield reference
+        case dict():
+            for inner in node.values():
+                yield from _references(inner)
+        case list():
+            for inner in node:
+                yield from _references(inner)
+        case _:
+            pass
+
+
+def test_every_call_is_an_operation(document: dict[str, Any]) -> None:
+    for call in CALLS:
+        method, path = call.route.split(" ")
+        assert method.lower() in document["paths"][path]
+
+
+def test_names_of_operations_are_told_apart(document: dict[str, Any]) -> None:
+    names = [each["operationId"] for path in document["paths"].values() for each in path.values()]
+
+    assert len(names) == len(set(names))
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in _references(document):
+        place: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def test_every_operation_declares_how_it_can_fail(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if path.startswith("/v1"):
+                assert {"401", "403", "503"} <= operation["responses"].keys()
+
+
+def test_streams_are_documented_with_the_union_of_events(document: dict[str, Any]) -> None:
+    stream = document["paths"]["/v1/process"]["post"]["responses"]["200"]["content"]
+    event = document["components"]["schemas"]["Event"]
+
+    assert stream["text/event-stream"]["schema"]["contentSchema"] == {
+        "$ref": "#/components/schemas/Event"
+    }
+    assert event["discriminator"]["mapping"].keys() == TYPES
+
+
+def test_the_same_version_says_the_same(document: dict[str, Any]) -> None:
+    assert openapi.document() == msgspec.json.encode(document, order=None)
+
+
+def test_schemathesis_accepts_the_document(document: dict[str, Any]) -> None:
+    schema = schemathesis.openapi.from_dict(document)
+    schema.validate()
+
+    assert sum(1 for _ in schema.get_all_operations()) >= len(CALLS)
+
+
+async def test_the_server_serves_it(client: httpx2.AsyncClient, document: dict[str, Any]) -> None:
+    answer = await client.get("/openapi.json")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == document

@@ -1,0 +1,147 @@
+"""Errors as callers see them, and what is left out of the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+from conftest import SETTINGS, served
+
+from antiphon import errors
+from antiphon.errors import AntiphonError
+from antiphon.runtime import Runtime, opened
+from antiphon.server import problems
+from antiphon.server.exchange import field
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SECRET = "sk-canary-1f2e3d"
+
+
+def _family(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
+    return [kind, *(member for child in kind.__subclasses__() for member in _family(child))]
+
+
+@pytest.mark.parametrize("kind", _family(AntiphonError))
+def test_every_error_has_a_place(kind: type[AntiphonError]) -> None:
+    error = kind("What went wrong.", expected="a", received="b", hint="c", run_id="run_1")
+    document = msgspec.json.decode(problems.document(error))
+    status, title = problems.placed(error)
+
+    assert 400 <= status < 600
+    assert document == {
+        "type": f"/problems/{kind.code}",
+        "title": title,
+        "status": status,
+        "code": kind.code,
+        "detail": "What went wrong.",
+        "expected": "a",
+        "received": "b",
+        "hint": "c",
+        "run_id": "run_1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (errors.RunActive, 409),
+        (errors.OutputConflict, 409),
+        (errors.UnknownToolCall, 404),
+        (errors.RunEnded, 409),
+        (errors.NotFound, 404),
+        (errors.EventExpired, 410),
+        (errors.Overloaded, 503),
+        (errors.Unavailable, 503),
+        (errors.InvalidEventId, 400),
+        (errors.InvalidRequest, 422),
+        (problems.Malformed, 400),
+        (errors.TooLarge, 413),
+        (errors.ProviderAuth, 502),
+    ],
+)
+def test_errors_that_clients_go_by_keep_their_status(
+    kind: type[AntiphonError], status: int
+) -> None:
+    assert problems.placed(kind("x"))[0] == status
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(None, b"1"), (0.2, b"1"), (7, b"7"), (2.6, b"3")])
+def test_who_may_try_again_is_told_when(seconds: float | None, said: bytes) -> None:
+    details = {} if seconds is None else {"retry_after": seconds}
+
+    assert dict(problems.headers(errors.Unavailable("x", **details))) == {b"retry-after": said}
+
+
+def test_details_never_stand_in_for_what_every_problem_has() -> None:
+    error = errors.NotFound("gone", status=200, code="ok", type="x", title="y", detail="z")
+
+    assert msgspec.json.decode(problems.document(error))["status"] == 404
+
+
+def test_a_header_value_from_outside_is_one_line() -> None:
+    assert field(b"x", "a\r\nb\0c\x7f\u2028d") == (b"x", b"abc?d")
+
+
+async def test_a_fault_of_ours_tells_the_caller_an_id_and_the_log_a_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(SETTINGS, _broken) as url, httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.post(
+            f"{url}/v1/threads", json={"title": SECRET}, headers={"idempotency-key": SECRET}
+        )
+
+    log = caplog.text
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "internal"
+    assert answer.json()["request_id"] in log
+    assert "POST /v1/threads failed" in log
+    assert "in _break" in log
+    assert "builtins.ZeroDivisionError" in log
+    assert "Traceback" not in answer.text
+    assert SECRET not in log + answer.text
+
+
+async def test_nothing_of_a_request_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with served() as server:
+        client = await server.client(await server.key("ann"))
+        await client.post("/v1/threads", json={"title": SECRET})
+        await client.post("/v1/threads", json={"title": 1, SECRET: SECRET})
+        await client.get(f"/v1/threads/{SECRET}")
+        await client.get("/v1/threads", headers={"authorization": f"Bearer {SECRET}"})
+        await client.get(f"/{SECRET}?q={SECRET}")
+
+    ours = [record for record in caplog.records if not record.name.startswith("http")]
+    assert SECRET not in "".join(record.getMessage() for record in ours)
+
+
+@asynccontextmanager
+async def _broken(settings: Settings) -> AsyncGenerator[Runtime]:
+    async with opened(settings) as runtime:
+        runtime.desk = _Broken()  # type: ignore[assignment]
+        yield runtime
+
+
+class _Broken:
+    """A desk with a fault whose words quote what the caller wrote."""
+
+    async def answer(self, call: Any, owner: str, key: str | None = None) -> object:
+        try:
+            return _break(call.title)
+        except ZeroDivisionError as fault:
+            raise LookupError(f"while we kept {call.title}") from fault
+
+
+def _break(text: str) -> float:
+    try:
+        return 1 / 0
+    except ZeroDivisionError as fault:
+        fault.args = (f"divided {text}",)
+        raise

@@ -1,0 +1,141 @@
+"""The database when everything is over, as plain values; and what watches it meanwhile.
+
+SQLite is asked directly, in statements of our own: nothing of the program is trusted here.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Doc = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A run's row before and after one statement, as a trigger saw it."""
+
+    run_id: str
+    before: str
+    after: str
+    epoch_before: int
+    epoch: int
+    worker_before: str | None
+    worker: str | None
+
+
+@dataclass(frozen=True)
+class Final:
+    """Everything kept. `events` are each run's, with their numbers; documents are as stored."""
+
+    threads: dict[str, Doc] = field(default_factory=dict)
+    messages: Sequence[Doc] = ()
+    runs: dict[str, Doc] = field(default_factory=dict)
+    actions: Sequence[Doc] = ()
+    events: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+    moves: Sequence[Moved] = ()
+    faults: Sequence[str] = ()
+
+
+WITNESS = """
+CREATE TABLE witness (
+    seq INTEGER PRIMARY KEY, run_id TEXT, before TEXT, after TEXT, epoch_before INTEGER,
+    epoch INTEGER, worker_before TEXT, worker TEXT
+);
+CREATE TRIGGER witness_moves AFTER UPDATE OF status, epoch, worker ON runs
+WHEN OLD.status <> NEW.status OR OLD.epoch <> NEW.epoch OR OLD.worker IS NOT NEW.worker
+BEGIN
+    INSERT INTO witness (run_id, before, after, epoch_before, epoch, worker_before, worker)
+    VALUES (NEW.id, OLD.status, NEW.status, OLD.epoch, NEW.epoch, OLD.worker, NEW.worker);
+END;
+"""
+
+# What nobody may ever see in a consistent read, not for a moment.
+HALVES = {
+    "waits for outputs without an action": """
+        SELECT id FROM runs WHERE status = 'action_required'
+        AND NOT EXISTS (SELECT 1 FROM actions WHERE run_id = runs.id AND status = 'pending')""",
+    "has ended with an open action": """
+        SELECT runs.id FROM runs JOIN actions ON actions.run_id = runs.id
+        WHERE actions.status = 'pending' AND runs.status <> 'action_required'""",
+    "has no first event": """
+        SELECT id FROM runs WHERE kept_after = 0
+        AND NOT EXISTS (SELECT 1 FROM log WHERE run = runs.seq AND first = 1)""",
+    "was begun without its message": """
+        SELECT id FROM runs WHERE NOT EXISTS (
+            SELECT 1 FROM messages WHERE messages.thread_id = runs.thread_id AND role = 'user')""",
+}
+
+
+def watch(path: Path) -> None:
+    """From now on every move of every run is noted by the database itself."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(WITNESS)
+
+
+def halves(path: Path) -> list[str]:
+    """What is half done just now, in one consistent read."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        return [
+            f"run {run_id} {what}"
+            for what, statement in HALVES.items()
+            for (run_id,) in connection.execute(statement)
+        ]
+
+
+def unrest(path: Path) -> list[str]:
+    """The runs that somebody has to go on with."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT id FROM runs WHERE status = 'in_progress' OR (status = 'queued' AND wanted)"
+        )
+        return [run_id for (run_id,) in rows]
+
+
+def load(path: Path) -> Final:
+    """Everything, when nobody writes any more."""
+    with closing(sqlite3.connect(path)) as connection:
+        ask = connection.execute
+        faults = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
+        faults += [f"foreign key: {row}" for row in ask("PRAGMA foreign_key_check")]
+        if ask("SELECT 1 FROM sqlite_master WHERE name = 'witness'").fetchone():
+            columns = "run_id, before, after, epoch_before, epoch, worker_before, worker"
+            moves = [Moved(*row) for row in ask(f"SELECT {columns} FROM witness ORDER BY seq")]
+        else:
+            moves = []
+        runs = {
+            id: json.loads(doc) | {"row": {"status": status, "kept_after": kept_after}}
+            for id, status, kept_after, doc in ask("SELECT id, status, kept_after, doc FROM runs")
+        }
+        return Final(
+            threads={id: json.loads(doc) for id, doc in ask("SELECT id, doc FROM threads")},
+            messages=[
+                json.loads(doc) for (doc,) in ask("SELECT doc FROM messages ORDER BY thread_id, number")
+            ],
+            runs=runs,
+            actions=[json.loads(doc) for (doc,) in ask("SELECT doc FROM actions ORDER BY seq")],
+            events=_events(connection, faults),
+            moves=moves,
+            faults=faults,
+        )
+
+
+def _events(
+    connection: sqlite3.Connection, faults: list[str]
+) -> dict[str, list[tuple[int, bytes]]]:
+    events: dict[str, list[tuple[int, bytes]]] = {}
+    rows = connection.execute(
+        "SELECT runs.id, first, last, lines FROM log JOIN runs ON runs.seq = log.run ORDER BY log.seq"
+    )
+    for run_id, first, last, lines in rows:
+        split = lines.split(b"\n")
+        if len(split) != last - first + 1:
+            faults.append(f"run {run_id}: the row {first} to {last} holds {len(split)} events")
+        events.setdefault(run_id, []).extend(enumerate(split, first))
+    return events

@@ -1,0 +1,43 @@
+"""A process that has imported the program, and forks into a server at each order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from importlib import import_module
+
+import antiphon.commands.serve  # what a server needs, once for all of them
+
+
+def main(descriptor: int, entry: str) -> None:
+    """Fork at each order; end when nobody gives orders any more."""
+    module, _, name = entry.partition(":")
+    program = getattr(import_module(module), name)
+    orders = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    orders.send(b"ready")
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(orders, 65_536, 1)
+        if not order:
+            orders.close()
+            return
+        pid = os.fork()
+        if not pid:
+            orders.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(descriptors[0], 2)
+            os.close(descriptors[0])
+            told = json.loads(order)
+            os.environ.update(told["settings"])
+            code = program(told["arguments"])
+            sys.stderr.flush()
+            os._exit(code)
+        os.close(descriptors[0])
+        orders.send(str(pid).encode())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

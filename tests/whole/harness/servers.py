@@ -1,0 +1,172 @@
+"""Processes that serve: started, watched, frozen, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+START_SECONDS = 30.0
+END_SECONDS = 20.0
+FORGE = Path(__file__).with_name("forge.py")
+
+_OURS = ("ANTIPHON_", "FAILPOINTS", "_API_KEY")
+QUIET = {
+    "PYTHONWARNINGS": "default",
+    "XDG_DATA_HOME": "/nonexistent",
+    "XDG_CONFIG_HOME": "/nonexistent",
+    "ANTIPHON_MODEL": "demo",
+}
+
+
+class Failed(Exception):
+    """The process ended before it listened; the message is what it said."""
+
+
+class Server:
+    """A process, from its start to its end. `said` is what it wrote to stderr."""
+
+    def __init__(
+        self,
+        pid: int,
+        told: asyncio.StreamReader,
+        process: asyncio.subprocess.Process | None = None,
+    ) -> None:
+        self.pid = pid
+        self.url = ""
+        self.said: list[str] = []
+        self._told = told
+        self._process = process
+        self._listening = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def alive(self) -> bool:
+        """Whether its end of the pipe is open: then the pid is still its own."""
+        return not self._reading.done()
+
+    async def listening(self) -> str:
+        """Its address, once it can be connected to. Raises `Failed`."""
+        async with asyncio.timeout(START_SECONDS):
+            self.url = await asyncio.shield(self._listening)
+        return self.url
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal, if it still lives."""
+        if self.alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.send(signal.SIGKILL)
+        await self.end()
+
+    async def end(self) -> None:
+        """Wait until it has ended by itself."""
+        async with asyncio.timeout(END_SECONDS):
+            await asyncio.shield(self._reading)
+            if self._process:
+                await self._process.wait()
+
+    async def gone(self) -> None:
+        """End it, in order if it can; fails the test where it has said that something broke."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        with suppress(TimeoutError):
+            await self.end()
+        await self.kill()
+        broken = [line for line in self.said if "Traceback" in line or "Internal" in line]
+        assert not broken, "\n".join(self.said)
+
+    async def _read(self) -> None:
+        async for line in self._told:
+            text = line.decode(errors="replace").rstrip()
+            self.said.append(text)
+            word, _, url = text.rpartition(" ")
+            if word == "listening on" and not self._listening.done():
+                self._listening.set_result(url)
+        if not self._listening.done():
+            self._listening.set_exception(Failed("\n".join(self.said)))
+            self._listening.exception()  # whoever asks is told; nobody has to
+
+
+async def started(settings: Mapping[str, str], *flags: str) -> Server:
+    """`antiphon serve --port 0`, listening; with these variables and no others of ours."""
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "antiphon", "serve", "--port", "0", *flags),
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=write,
+        env=environment(settings),
+    )
+    os.close(write)
+    server = Server(process.pid, await _reader(read), process)
+    await server.listening()
+    return server
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's own variables without those that change what a server does, and these."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_OURS) and not name.endswith(_OURS)
+    }
+    return kept | QUIET | settings
+
+
+class Forge:
+    """Starts servers in a few milliseconds: all is imported once, and each server is a fork.
+
+    A server that is killed twice a second would else never get as far as listening.
+    """
+
+    def __init__(self, entry: str = "antiphon.cli:main") -> None:
+        self._entry = entry
+        self._orders, theirs = socket.socketpair()
+        self._theirs: socket.socket | None = theirs
+
+    async def __aenter__(self) -> Forge:
+        theirs, self._theirs = self._theirs, None
+        assert theirs
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(FORGE),
+            str(theirs.fileno()),
+            self._entry,
+            pass_fds=[theirs.fileno()],
+            stdin=asyncio.subprocess.DEVNULL,
+            env=environment({}),
+        )
+        theirs.close()
+        await asyncio.to_thread(self._orders.recv, 8)  # it says when it is ready
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._orders.close()
+        await self._process.wait()
+
+    async def start(self, settings: Mapping[str, str], flags: Sequence[str] = ()) -> Server:
+        """A process that will soon listen."""
+        read, write = os.pipe()
+        order = {"settings": dict(settings), "arguments": ["serve", "--port", "0", *flags]}
+        socket.send_fds(self._orders, [json.dumps(order).encode()], [write])
+        os.close(write)
+        pid = await asyncio.to_thread(self._orders.recv, 64)
+        return Server(int(pid), await _reader(read))
+
+
+async def _reader(descriptor: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+    )
+    return reader

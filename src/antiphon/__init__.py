@@ -105,7 +105,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _MODULES = ("calls", "errors", "events")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = sorted([*_MODULES, *_HOME])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_MODULES, *_HOME]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,7 @@ class Reading:
         self._call = call
         self._whole_run = isinstance(call, Follow)
         self._last = call.after if isinstance(call, Follow) else None
-        self._run_ended = False
+        self._run_ended = self._turn_ended = False
         self._turns_to_skip = 0
         self._connections = 0
         self._heard_in_connection = False
@@ -100,9 +100,9 @@ class Reading:
 
     def _wanted(self, event: Event) -> bool:
         """Take note of an event; whether it belongs to what was asked for."""
-        kind = type(event)
         skipped = self._turns_to_skip > 0
-        if kind is TurnEnded:
+        self._turn_ended = type(event) is TurnEnded
+        if self._turn_ended:
             self.over = not self._whole_run and not skipped
             self._turns_to_skip -= skipped
         elif isinstance(event, RunStatus):
@@ -111,9 +111,11 @@ class Reading:
         return not skipped
 
     def closed(self) -> None:
-        """The server ended the connection in order: the end, if the run has ended."""
+        """The server ended the connection in order: the end, if the run's last event came."""
         self._closed_in_order = True
-        self.over = self.over or self._run_ended
+        # A run that ends at rest has no `turn.ended`; that nothing follows, silence has to say.
+        last = self._turn_ended or not self._heard_in_connection
+        self.over = self.over or (self._run_ended and last)
 
     def doubt(self, failure: AntiphonError) -> GetRun | None:
         """What to ask before going on, where only the run itself can tell how it stands."""

@@ -221,7 +221,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
     done: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
 
-    def tell(value: Any, error: BaseException | None) -> None:
+    def tell(value: Any, error: Exception | None) -> None:
         if done.done():
             return
         if error is None:
@@ -230,11 +230,15 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
             done.set_exception(error)
 
     def run() -> None:
-        value, error = None, None
+        value: Any = None
+        error: Exception | None = None
         try:
             value = context.run(work)
-        except BaseException as raised:  # noqa: BLE001 - carried over to the loop, whatever it is
+        except Exception as raised:  # noqa: BLE001 - a wall to the tool's code
+            # A future takes every exception but this one.
             error = RuntimeError(repr(raised)) if isinstance(raised, StopIteration) else raised
+        except BaseException as raised:  # noqa: BLE001 - meant to end the program, which is not its
+            error = RuntimeError(repr(raised))
         if not loop.is_closed():
             loop.call_soon_threadsafe(tell, value, error)
 

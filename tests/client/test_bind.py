@@ -1,0 +1,66 @@
+"""The methods of both clients: made from the calls, alike in everything but when they answer."""
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from antiphon import calls
+from antiphon.calls import CALLS, Call
+from antiphon.client.aio import AsyncClient, AsyncEvents, AsyncStream
+from antiphon.client.sync import Client, Events, Stream
+from antiphon.runs import Run
+
+STREAMS = {calls.Process: "process", calls.Complete: "completions", calls.Follow: "events"}
+
+
+def method_of(call: type[Call[Any]]) -> str:
+    return STREAMS.get(call) or re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
+
+
+def public(kind: type) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def parameters(kind: type, name: str) -> list[tuple[str, Any, Any]]:
+    signature = inspect.signature(getattr(kind, name))
+    return [(each.name, each.kind, each.default) for each in signature.parameters.values()]
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_every_call_of_the_api_is_a_method(client: type):
+    assert {method_of(call) for call in CALLS} <= public(client)
+
+
+@pytest.mark.parametrize(
+    ("now", "later"), [(Client, AsyncClient), (Events, AsyncEvents), (Stream, AsyncStream)]
+)
+def test_both_surfaces_are_equal(now: type, later: type):
+    assert public(now) == public(later)
+    for name in public(now):
+        if callable(getattr(now, name)):
+            assert parameters(now, name) == parameters(later, name)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_a_method_takes_what_its_call_takes(client: type, call: type[Call[Any]]):
+    _, *taken = parameters(client, method_of(call))
+
+    assert [name for name, _, _ in taken] == list(call.__struct_fields__)
+
+
+def test_a_method_presents_itself_as_its_call_does():
+    signature = inspect.signature(Client.create_run)
+
+    assert Client.create_run.__name__ == "create_run"
+    assert inspect.getdoc(Client.create_run) == inspect.getdoc(calls.CreateRun)
+    assert signature.return_annotation is Run
+    assert signature.parameters["thread_id"].annotation is str
+    assert signature.parameters["max_turns"].default == 50
+
+
+def test_streams_say_which_events_they_give():
+    assert inspect.signature(Client.process).return_annotation is Events
+    assert inspect.signature(AsyncClient.process).return_annotation is AsyncEvents

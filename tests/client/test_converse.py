@@ -1,0 +1,202 @@
+"""What is due next: the conversation as a dialogue of steps and of what came of them."""
+
+import pytest
+
+from antiphon.calls import Follow, ListActions, Process
+from antiphon.client.converse import (
+    Answer,
+    Conversation,
+    Done,
+    Listen,
+    LookUp,
+    Seen,
+    box,
+    opening,
+)
+from antiphon.errors import InvalidRequest, NotFound, OutputsMissing, RunActive, RunEnded
+from antiphon.events import (
+    ActionRequired,
+    Event,
+    PendingAction,
+    RunStatus,
+    TextDelta,
+    ToolOutputAdded,
+    TurnEnded,
+)
+from antiphon.runs import Action, Status
+from antiphon.tools.functions import Functions
+
+RUN = "run_1"
+NEXT = Listen(Process(run_id=RUN, force_refresh=True))
+LOOK = LookUp(ListActions(RUN, status="pending"))
+
+
+def pending(call: str) -> PendingAction:
+    return PendingAction(
+        action_id=f"act_{call}", tool_call_id=call, name="f", arguments={}, expires_at=9
+    )
+
+
+def action(call: str) -> Action:
+    return Action(
+        id=f"act_{call}",
+        run_id=RUN,
+        thread_id="thread_1",
+        turn=1,
+        tool_call_id=call,
+        name="f",
+        arguments={},
+        created_at=1,
+        expires_at=9,
+    )
+
+
+def status(status: Status) -> RunStatus:
+    return RunStatus(run_id=RUN, thread_id="thread_1", status=status)
+
+
+def hand_off(*calls: str) -> list[Event]:
+    return [
+        ActionRequired(run_id=RUN, actions=tuple(map(pending, calls))),
+        status(Status.ACTION_REQUIRED),
+        TurnEnded(run_id=RUN, status=Status.ACTION_REQUIRED),
+    ]
+
+
+def output(call: str) -> ToolOutputAdded:
+    return ToolOutputAdded(tool_call_id=call, output="x")
+
+
+END: list[Event] = [
+    TextDelta(text="hi"),
+    status(Status.COMPLETED),
+    TurnEnded(run_id=RUN, status=Status.COMPLETED),
+]
+
+
+class Dialogue:
+    """A conversation, and a run that plays its part."""
+
+    def __init__(self, run_id: str | None = None) -> None:
+        self.seen = Seen(run_id)
+        self.first = Process(run_id=run_id)
+        self.conversation = Conversation(self.first, self.seen)
+
+    @property
+    def due(self) -> object:
+        return self.conversation.due()
+
+    def hears(self, *events: Event) -> None:
+        for event in events:
+            self.seen.note(self.seen.last_event + 1, event)
+        self.conversation.listened()
+
+
+def test_the_first_thing_is_to_ask_for_a_turn():
+    dialogue = Dialogue()
+
+    assert dialogue.due == Listen(dialogue.first)
+
+
+def test_an_answer_without_calls_is_the_end():
+    dialogue = Dialogue()
+
+    dialogue.hears(status(Status.QUEUED), *END)
+
+    assert dialogue.due == Done()
+
+
+def test_the_tools_of_a_manifest_are_run_and_then_the_next_turn_is_asked_for():
+    dialogue = Dialogue()
+
+    dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"))
+    assert dialogue.due == Answer(RUN, (pending("c1"), pending("c2")))
+
+    dialogue.conversation.answered()
+    assert dialogue.due == NEXT
+
+    dialogue.hears(output("c1"), output("c2"), *END)
+    assert dialogue.due == Done()
+
+
+def test_a_call_that_was_answered_meanwhile_is_not_run():
+    dialogue = Dialogue()
+
+    dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"), output("c1"))
+
+    assert dialogue.due == Answer(RUN, (pending("c2"),))
+
+
+@pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLED, Status.EXPIRED])
+def test_every_end_is_an_end_even_without_turn_ended(end: Status):
+    dialogue = Dialogue()
+
+    dialogue.hears(status(Status.QUEUED), status(end))
+
+    assert dialogue.due == Done()
+
+
+def test_a_run_left_waiting_is_taken_up_by_its_open_calls():
+    dialogue = Dialogue(RUN)
+
+    dialogue.conversation.refused(OutputsMissing("two"))
+    assert dialogue.due == LOOK
+
+    dialogue.conversation.looked_up([action("c2")])
+    assert dialogue.due == Answer(RUN, (pending("c2"),))
+
+
+def test_a_run_whose_calls_somebody_else_answered_is_asked_for_its_next_turn():
+    dialogue = Dialogue(RUN)
+    dialogue.conversation.refused(OutputsMissing("two"))
+
+    dialogue.conversation.looked_up([])
+
+    assert dialogue.due == NEXT
+
+
+def test_what_another_client_went_on_with_is_caught_up_and_its_open_calls_looked_up():
+    dialogue = Dialogue()
+    dialogue.hears(status(Status.QUEUED), *hand_off("c1"))
+    dialogue.conversation.answered()
+
+    dialogue.conversation.refused(OutputsMissing("c2"))
+    assert dialogue.due == Listen(Follow(RUN, after=4))
+
+    dialogue.hears(output("c1"), status(Status.QUEUED), *hand_off("c2"))
+    assert dialogue.due == LOOK
+
+
+def test_the_end_that_another_client_reached_is_read_to_its_end():
+    dialogue = Dialogue()
+    dialogue.hears(status(Status.QUEUED), *hand_off("c1"))
+    dialogue.conversation.answered()
+
+    dialogue.conversation.refused(RunEnded("completed"))
+    assert dialogue.due == Listen(Follow(RUN, after=4))
+
+    dialogue.hears(output("c1"), *END)
+    assert dialogue.due == Done()
+
+
+@pytest.mark.parametrize("refusal", [RunEnded("x"), NotFound("x"), RunActive("x")])
+def test_a_refusal_of_the_first_call_is_the_callers(refusal: Exception):
+    dialogue = Dialogue(RUN)
+
+    with pytest.raises(type(refusal)):
+        dialogue.conversation.refused(refusal)  # type: ignore[arg-type]
+
+
+def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():
+    def f() -> None: ...
+
+    specs = Functions([f]).specs()
+
+    assert opening("hi", specs, None, {}).tools == specs
+    assert opening("hi", (), None, {}).tools is None
+    assert opening(None, specs, RUN, {}) == Process(run_id=RUN)
+
+
+def test_functions_and_a_toolbox_together_are_refused():
+    with pytest.raises(InvalidRequest, match="two places"):
+        box([print], Functions([]))

@@ -429,6 +429,60 @@ def test_a_database_that_is_none_is_refused_and_not_touched(place: Place) -> Non
     assert (place.root / "notes.txt").read_text() == "my notes, " * 1000
 
 
+def test_a_doctor_who_finds_nothing_broken_changes_nothing(place: Place) -> None:
+    told = place.run("doctor")
+
+    assert told.returncode == 0
+    assert "demo: it is configured" in told.stdout
+    assert not place.database.exists()
+
+
+def test_a_doctor_sees_the_database(place: Place) -> None:
+    place.run("keys", "create", "laptop")
+
+    told = place.run("doctor")
+
+    assert told.returncode == 0
+    assert f"{place.database}: can be written" in told.stdout
+    assert "by 1 key\n" in told.stdout
+
+
+def test_a_doctor_names_keys_and_never_tells_them(place: Place) -> None:
+    told = place.run("doctor", environ={"GROQ_API_KEY": "gsk-secret"})
+
+    assert "GROQ_API_KEY" in told.stdout
+    assert "gsk-secret" not in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("environ", "about", "advice"),
+    [
+        ({"ANTIPHON_MODEL": "openai:gpt-5"}, "model", "demo"),
+        ({"ANTIPHON_DATABASE": "sqlite:///file/a.db"}, "database", "ANTIPHON_DATABASE"),
+        ({"ANTIPHON_HOST": "0.0.0.0"}, "access", "antiphon keys create"),
+        ({"ANTIPHON_SERVER": "http://127.0.0.1:9"}, "server", None),
+    ],
+)
+def test_a_doctor_says_what_is_broken_and_what_to_do(
+    place: Place, environ: dict[str, str], about: str, advice: str | None
+) -> None:
+    (place.root / "file").touch()
+
+    told = place.run("doctor", "--json", environ=environ)
+
+    assert told.returncode == 1
+    broken = [each for each in json.loads(told.stdout) if each["state"] == "broken"]
+    assert [each["about"] for each in broken] == [about]
+    assert advice is None or advice in broken[0]["to_do"]
+
+
+def test_a_doctor_notes_a_variable_that_is_no_setting(place: Place) -> None:
+    told = place.run("doctor", environ={"ANTIPHON_MODLE": "demo"})
+
+    assert told.returncode == 0
+    assert "Did you mean ANTIPHON_MODEL?" in told.stdout
+
+
 # A server
 
 

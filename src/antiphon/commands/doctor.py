@@ -106,6 +106,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
     file = database_file(settings)
     if file is not None and not file.exists():
         yield _place_of(file)
+        yield _access(0, settings)
         return
     where = shown(TABLE["database"], settings.database)
     try:
@@ -122,7 +123,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 def _place_of(file: Path) -> Finding:
     folder = next(parent for parent in file.parents if parent.exists())
-    if os.access(folder, os.W_OK):
+    if folder.is_dir() and os.access(folder, os.W_OK):
         return Finding("database", "ok", f"{file}: made when it is first needed")
     to_do = "Set --database or ANTIPHON_DATABASE to a place that can be written."
     return Finding("database", "broken", f"{file}: {folder} cannot be written", to_do)
@@ -158,7 +159,7 @@ def _answers(settings: Settings) -> bool:
         with urllib.request.urlopen(
             f"http://{host}:{settings.port}/healthz", timeout=HEALTH_SECONDS
         ) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except (OSError, ValueError):
         return False
 

@@ -1,0 +1,1 @@
+"""What Antiphon costs, side by side with what it is compared to: `make bench`."""

@@ -1,0 +1,82 @@
+"""Measures, prints a table for each benchmark, and writes the results.
+
+    python -m benchmarks [NAME ...] [--quick | --smoke] [--json FILE] [--keep]
+
+The full run takes some minutes, `--quick` less than 90 seconds; `--smoke` only shows that everything
+still runs. Results go to benchmarks/results/latest.json, with `--keep` also to one of today's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import uvloop
+from msgspec.structs import replace
+
+from benchmarks import context, engine, first, growth, handoff, readers, starting, streams
+from benchmarks.bench import Bench
+from benchmarks.report import RESULTS, Result, Row, machine, write
+
+Measure = Callable[[Bench], Awaitable[Sequence[Row]]]
+
+BENCHMARKS: dict[str, tuple[str, Measure]] = {
+    "start": ("imports, commands, a server at rest", starting.measure),
+    "engine": ("reading one reply, without a network", engine.measure),
+    "context": ("the context of a long thread", context.measure),
+    "readers": ("the SDK's reader", readers.measure),
+    "first": ("time to the first token", first.measure),
+    "handoff": ("from one turn to the next", handoff.measure),
+    "paced": ("processor time of many streams", streams.measure_paced),
+    "flood": ("one stream as fast as it goes", streams.measure_flood),
+    "growth": ("what grows with use", growth.measure),
+    "capacity": ("how many streams one process carries", streams.measure_capacity),
+}
+
+
+async def run(names: Sequence[str], size: str) -> list[Result]:
+    """Measure one after the other, and print each table when it is there."""
+    results: list[Result] = []
+    for name in names:
+        title, measure = BENCHMARKS[name]
+        load, began = os.getloadavg(), time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as folder:
+            rows = await measure(Bench(size, Path(folder)))
+        if size == "smoke":
+            rows = [replace(row, met=None) for row in rows]  # nothing can be judged by so little
+        seconds = time.monotonic() - began
+        results.append(Result(name, title, seconds, machine(load), tuple(rows)))
+        print(results[-1], flush=True)
+    return results
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", dest="size", action="store_const", const="quick", default="full")
+    sizes.add_argument("--smoke", dest="size", action="store_const", const="smoke")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    parser.add_argument("--keep", action="store_true", help="keep the results under today's date")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(BENCHMARKS):
+        parser.error(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
+        )
+    results = uvloop.run(run(asked.names or list(BENCHMARKS), asked.size))
+    files = [RESULTS / "latest.json"]
+    if asked.json:
+        files.append(asked.json)
+    if asked.keep:
+        files.append(RESULTS / time.strftime("%Y-%m-%d.json"))
+    write(results, asked.size, files)
+
+
+if __name__ == "__main__":
+    main()

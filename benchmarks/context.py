@@ -1,0 +1,155 @@
+"""The context of a thread of 10,000 messages: from the store, from the cache, and from objects."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antiphon.engine.window import window
+from antiphon.messages import Message, Text
+from antiphon.ports import About, Change
+from antiphon.runs import Thread
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.sqlite import SqliteStore
+from benchmarks.bench import Bench
+from benchmarks.report import Figure, Row, inverse, row
+from benchmarks.resources import used
+
+WORDS = "The quick brown fox jumps over the lazy dog, and the dog lets it pass once more. " * 2
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """CPU until the provider's `messages` are there as bytes.
+
+    For an ORM stand a `json.loads` and two dataclasses for each row, which is less than one does.
+    """
+    count, times = bench.pick(100, 10_000, 10_000), bench.pick(1, 3, 7)
+    file = bench.folder / "context.db"
+    store = CachedStore(await SqliteStore.open(file))
+    try:
+        thread = await _thread(store, count)
+
+        async def cold() -> None:
+            window(await store.context(thread, fresh=True), None)
+
+        async def cached() -> None:
+            window(await store.context(thread), None)
+
+        cold_cpu, cold_stall = await _cost(cold, times, at_once=1)
+        cached_cpu, cached_stall = await _cost(cached, times, at_once=bench.pick(1, 50, 200))
+    finally:
+        await store.close()
+    objects = Figure(tuple(_through_objects(file, count) for _ in range(times)), "ms")
+    name = f"{count:,} messages"
+    against = "objects for each row"
+    return [
+        row(
+            f"CPU of {name}, cached",
+            cached_cpu,
+            against,
+            objects,
+            target="100 times less",
+            ratio=inverse,
+            ratio_at_least=100,
+        ),
+        row(
+            f"CPU of {name}, cold",
+            cold_cpu,
+            against,
+            objects,
+            target="40 times less",
+            ratio=inverse,
+            ratio_at_least=40,
+        ),
+        row("longest stall of the loop, cold", cold_stall, target="at most 10 ms", at_most=10),
+        row("longest stall of the loop, cached", cached_stall, target="at most 10 ms", at_most=10),
+    ]
+
+
+async def _thread(store: CachedStore, count: int) -> str:
+    thread = Thread(id="thread_long", messages=count, version=1, created_at=1, updated_at=1)
+    messages = tuple(
+        Message(
+            id=f"msg_{number}",
+            thread_id=thread.id,
+            number=number,
+            role="user" if number % 2 else "assistant",
+            content=(Text(f"{number}: {WORDS}"),),
+            created_at=number,
+        )
+        for number in range(1, count + 1)
+    )
+    change = Change(owner="local", thread=thread, messages=messages)
+    await store.change(About(owner="local"), lambda _: change)
+    return thread.id
+
+
+async def _cost(
+    work: Callable[[], Awaitable[None]], times: int, at_once: int
+) -> tuple[Figure, Figure]:
+    """CPU of each in ms, and by how many ms at most something else on the loop came late."""
+    await work()
+    cpu: list[float] = []
+    stalls: list[float] = []
+    for _ in range(times):
+        late: list[float] = [0.0]
+        with used() as usage:
+            watching = asyncio.create_task(_watch(late))
+            await asyncio.sleep(0)
+            for _ in range(at_once):
+                await work()
+        await asyncio.sleep(0.002)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        cpu.append(usage.cpu / at_once * 1e3)
+        stalls.append(max(late) * 1e3)
+    return Figure(tuple(cpu), "ms"), Figure(tuple(stalls), "ms")
+
+
+async def _watch(late: list[float]) -> None:
+    """A task that wants to run every millisecond."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        due = clock() + 0.001
+        await asyncio.sleep(0.001)
+        late.append(clock() - due)
+
+
+@dataclass
+class _Part:
+    type: str
+    text: str
+
+
+@dataclass
+class _Row:
+    id: str
+    number: int
+    role: str
+    content: list[_Part]
+
+
+def _through_objects(file: Path, count: int) -> float:
+    with closing(sqlite3.connect(file)) as connection, used() as usage:
+        rows = connection.execute("SELECT doc FROM messages ORDER BY number").fetchall()
+        objects = [_object(json.loads(doc)) for (doc,) in rows]
+        said = [
+            {"role": each.role, "content": "".join(part.text for part in each.content)}
+            for each in objects
+        ]
+        payload = json.dumps(said).encode()
+    assert len(objects) == count
+    assert payload
+    return usage.cpu * 1e3
+
+
+def _object(doc: dict[str, Any]) -> _Row:
+    content = [_Part(type=part["type"], text=part["text"]) for part in doc["content"]]
+    return _Row(id=doc["id"], number=doc["number"], role=doc["role"], content=content)

@@ -1,0 +1,178 @@
+"""Whether what is large costs more: a long reply, and a database in which much has happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+
+from antiphon.engine import moves
+from antiphon.engine.draft import status_event
+from antiphon.ports import About, Change, Driven
+from antiphon.runs import Drive, Run, Status, Thread
+from antiphon.stores.sqlite import SqliteStore
+from benchmarks.bench import Bench
+from benchmarks.load import Record, Target, flood, stream
+from benchmarks.report import Figure, Row, row
+
+STREAMS = 4
+RATE = 4_000  # chunks a second in each
+FLAT = 1.25
+AT_ONCE = 200
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """The cost of a chunk by its place in the reply; that of a call by the number of runs."""
+    async with bench.upstream() as upstream, bench.antiphon(upstream) as antiphon:
+        rows = [*await _places(bench, antiphon), *await _lengths(bench, antiphon)]
+    return [*rows, *await _calls(bench)]
+
+
+async def _places(bench: Bench, antiphon: Target) -> list[Row]:
+    """CPU per chunk in the first and in the last eighth of a long reply."""
+    chunks = bench.pick(800, 16_000, 64_000)
+    record = Record()
+    began = antiphon.child.cpu()
+    reading = [
+        await stream(antiphon, f"paced-{RATE}-{chunks}", record, chunks) for _ in range(STREAMS)
+    ]
+    marks = [(0, began)]
+    for eighth in (1, 7):
+        await _until(record, chunks * STREAMS * eighth // 8)
+        marks.append((record.chunks, antiphon.child.cpu()))
+    await _until(record, chunks * STREAMS * 127 // 128)  # the rest is the end's, not a chunk's
+    marks.append((record.chunks, antiphon.child.cpu()))
+    await asyncio.gather(*(each.ended for each in reading))
+    first, last = (
+        Figure(((after[1] - before[1]) / (after[0] - before[0]) * 1e6,), "µs")
+        for before, after in ((marks[0], marks[1]), (marks[2], marks[3]))
+    )
+    return [
+        row(
+            f"CPU per chunk, last eighth of {chunks:,}",
+            last,
+            "first eighth",
+            first,
+            target=f"flat: at most {FLAT} times",
+            ratio_at_most=FLAT,
+        )
+    ]
+
+
+async def _until(record: Record, chunks: int) -> None:
+    async with asyncio.timeout(60):
+        while record.chunks < chunks:
+            await asyncio.sleep(0.005)
+
+
+async def _lengths(bench: Bench, antiphon: Target) -> list[Row]:
+    """CPU per chunk in floods of several lengths, the request included."""
+    whole = bench.pick(640, 64_000, 64_000)
+    lengths = bench.pick((64, 640), (1_000, 10_000, 64_000), (1_000, 10_000, 64_000))
+    figures: list[Figure] = []
+    await flood(antiphon, 640)
+    for length in lengths:
+        seen = [
+            (await flood(antiphon, length, times=max(1, whole // length))).cpu_per_chunk
+            for _ in range(bench.pick(1, 2, 5))
+        ]
+        figures.append(Figure(tuple(seen), "µs"))
+    shorter = figures[-2]
+    return [
+        *(
+            row(f"CPU per chunk, flood of {length:,}", figure)
+            for length, figure in zip(lengths[:-1], figures[:-1], strict=True)
+        ),
+        row(
+            f"CPU per chunk, flood of {lengths[-1]:,}",
+            figures[-1],
+            f"of {lengths[-2]:,}",
+            shorter,
+            target=f"flat: at most {FLAT} times",
+            ratio_at_most=FLAT,
+        ),
+    ]
+
+
+async def _calls(bench: Bench) -> list[Row]:
+    """Calls that an index answers, with ten times the runs."""
+    few, many = bench.pick((10, 100), (500, 5_000), (1_000, 10_000))
+    store = await SqliteStore.open(bench.folder / "growth.db")
+    try:
+        await _add_runs(store, 0, few)
+        before = await _times(bench, store, few)
+        await _add_runs(store, few, many)
+        after = await _times(bench, store, many)
+    finally:
+        await store.close()
+    return [
+        row(
+            f"{name}, {many:,} runs",
+            after[name],
+            f"{few:,} runs",
+            before[name],
+            target="at most 1.5 times",
+            ratio_at_most=1.5,
+        )
+        for name in before
+    ]
+
+
+async def _times(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figure]:
+    """Microseconds on the clock, the median of many tries, in some rounds."""
+    place = runs // 2
+    run, thread = f"run_{place}", f"thread_{place}"
+    lease = moves.claim("benchmark", 1_000)
+    works: dict[str, Callable[[], Awaitable[object]]] = {
+        "get a run": lambda: store.get(Run, "local", run),
+        "list a thread's runs": lambda: store.list(Run, "local", limit=20, thread_id=thread),
+        "list threads": lambda: store.list(Thread, "local", limit=20),
+        "read a log": lambda: store.log(run, 0),
+        "look for a run to drive": lambda: store.claim(lease),
+        "look for what is overdue": lambda: store.due(100),
+    }
+    tries = bench.pick(5, 100, 200)
+    figures: dict[str, Figure] = {}
+    for name, work in works.items():
+        rounds = [await _typical(work, tries) for _ in range(bench.pick(1, 3, 5))]
+        figures[name] = Figure(tuple(rounds), "µs")
+    return figures
+
+
+async def _typical(work: Callable[[], Awaitable[object]], tries: int) -> float:
+    times: list[float] = []
+    for _ in range(tries):
+        began = time.perf_counter()
+        await work()
+        times.append(time.perf_counter() - began)
+    return median(times) * 1e6
+
+
+async def _add_runs(store: SqliteStore, first: int, last: int) -> None:
+    """Runs that were cancelled before they began, each in a thread of its own."""
+    for start in range(first, last, AT_ONCE):
+        numbers = range(start, min(start + AT_ONCE, last))
+        await asyncio.gather(*(_add_run(store, number) for number in numbers))
+
+
+async def _add_run(store: SqliteStore, number: int) -> None:
+    thread = Thread(id=f"thread_{number}", title="a thread", created_at=1, updated_at=1)
+    queued = Run(id=f"run_{number}", thread_id=thread.id, model="demo", created_at=1)
+    cancelled = Run(
+        id=queued.id,
+        thread_id=thread.id,
+        model="demo",
+        status=Status.CANCELLED,
+        created_at=1,
+        ended_at=2,
+    )
+    change = Change(
+        owner="local",
+        thread=thread,
+        driven=(
+            Driven(queued, Drive(last_event=1), (status_event(queued),)),
+            Driven(cancelled, Drive(last_event=2), (status_event(cancelled),)),
+        ),
+    )
+    await store.change(About(owner="local"), lambda _: change)

@@ -1,0 +1,62 @@
+"""From the last chunk of turn one to the first byte that the model's server sees of turn two.
+
+Between them: the call is kept, handed out, run (it does nothing), its output kept, the next turn
+asked for, claimed, and its context read. The fake server measures it, and turn two says the gap.
+"""
+
+from __future__ import annotations
+
+from antiphon import AsyncClient, Client, Settings, TextDelta
+from benchmarks.bench import Bench
+from benchmarks.report import Figure, Row, row
+
+
+def now() -> str:
+    """What time it is."""
+    return "noon"
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """A conversation of two turns, over and over, by each kind of client."""
+    times = bench.pick(1, 15, 40)
+    async with bench.upstream() as upstream, bench.antiphon(upstream) as antiphon:
+        settings = Settings(
+            model="tool",
+            base_url=upstream.child.address + "/v1",
+            database=f"sqlite:///{bench.folder / 'embedded.db'}",
+        )
+        embedded = _sync(Client(settings=settings), times)
+        embedded_async = await _async(AsyncClient(settings=settings), times)
+        http = _sync(Client(antiphon.child.address), times)
+        http_async = await _async(AsyncClient(antiphon.child.address), times)
+    return [
+        row("embedded, Client", embedded, target="at most 15 ms", at_most=15),
+        row("embedded, AsyncClient", embedded_async, target="at most 15 ms", at_most=15),
+        row("over HTTP, Client", http, target="at most 25 ms", at_most=25),
+        row("over HTTP, AsyncClient", http_async, target="at most 25 ms", at_most=25),
+    ]
+
+
+def _sync(client: Client, times: int) -> Figure:
+    gaps: list[float] = []
+    with client:
+        for _ in range(times + 1):
+            told = client.converse("what time is it?", model="tool", tools=[now])
+            gaps.append(_gap([event.text for event in told if isinstance(event, TextDelta)]))
+    return Figure(tuple(gaps[1:]), "ms")
+
+
+async def _async(client: AsyncClient, times: int) -> Figure:
+    gaps: list[float] = []
+    async with client:
+        for _ in range(times + 1):
+            told = client.converse("what time is it?", model="tool", tools=[now])
+            gaps.append(_gap([event.text async for event in told if isinstance(event, TextDelta)]))
+    return Figure(tuple(gaps[1:]), "ms")
+
+
+def _gap(said: list[str]) -> float:
+    """Milliseconds, from `gap 1234`, which is in microseconds."""
+    word, number = "".join(said).split()
+    assert word == "gap"
+    return int(number) / 1e3

@@ -1,0 +1,243 @@
+"""Many streams at once, read on raw sockets: what each chunk's way took.
+
+A paced chunk holds the time it was sent (see `upstream`), so its lag is known wherever it comes out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from benchmarks.children import Child
+
+RATE = 50  # chunks a second
+OPENED_AT_ONCE = 20
+OPENING_SECONDS = 0.05  # between two such groups
+SETTLE_SECONDS = 0.7  # until the streams run as they will
+PATIENCE = 30.0
+
+_STAMP = re.compile(rb"@(\d{16})")
+_CUT_STAMP = re.compile(rb"@\d{0,15}$")
+_END = b"0\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server under load: how it is asked for a reply of a model."""
+
+    name: str
+    child: Child
+    path: str = "/v1/chat/completions"
+
+    def request(self, model: str) -> bytes:
+        """The request for one streamed reply."""
+        hello = {"role": "user", "content": "hello"}
+        native = self.path == "/v1/process"
+        asked = {"message": hello} if native else {"messages": [hello], "stream": True}
+        body = json.dumps({"model": model, **asked}).encode()
+        return (
+            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.child.port}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+
+
+@dataclass
+class Record:
+    """What all streams of a measurement have seen; times in seconds."""
+
+    chunks: int = 0
+    lags: array[float] = field(default_factory=lambda: array("d"))
+    gaps: array[float] = field(default_factory=lambda: array("d"))
+
+    def clear(self) -> None:
+        """Begin anew: what came before was not yet the measurement."""
+        self.chunks = 0
+        del self.lags[:], self.gaps[:]
+
+
+class Stream(asyncio.Protocol):
+    """One reply being read. `first` and `ended` are futures of the time when that was."""
+
+    def __init__(self, request: bytes, record: Record, chunks: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.first: asyncio.Future[float] = loop.create_future()
+        self.ended: asyncio.Future[float] = loop.create_future()
+        self.asked_at = 0.0
+        self.bytes = 0
+        self._request = request
+        self._record = record
+        self._left = chunks
+        self._last = 0.0
+        self._tail = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self.asked_at = time.monotonic()
+        transport.write(self._request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(ConnectionError("the stream was cut"))
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        if not self.bytes and not data.startswith(b"HTTP/1.1 200"):
+            self._fail(RuntimeError(data[:1000].decode("utf-8", "replace")))
+            self.transport.abort()
+            return
+        self.bytes += len(data)
+        # The end of a reply of ours repeats its text: only the first so many stamps are chunks.
+        if self._left > 0:
+            self._count(now, self._tail + data)
+        if data.endswith(_END) and not self.ended.done():
+            self.ended.set_result(now)
+            self.transport.abort()
+
+    def _count(self, now: float, data: bytes) -> None:
+        stamps = _STAMP.findall(data)[: self._left]
+        cut = _CUT_STAMP.search(data)
+        self._tail = cut[0] if cut else b""
+        if not stamps:
+            return
+        record = self._record
+        record.chunks += len(stamps)
+        self._left -= len(stamps)
+        for stamp in stamps:
+            record.lags.append(now - int(stamp) / 1e6)
+        if self._last:
+            record.gaps.append(now - self._last)
+        else:
+            self.first.set_result(now)
+        self._last = now
+
+    def _fail(self, error: Exception) -> None:
+        for waiting in (self.first, self.ended):
+            if not waiting.done():
+                waiting.set_exception(error)
+                waiting.exception()  # somebody may wait for it, nobody has to
+
+
+async def stream(target: Target, model: str, record: Record, chunks: int = 0) -> Stream:
+    """Ask for a reply; it is read from now on. `chunks` with a stamp are counted."""
+    loop = asyncio.get_running_loop()
+    request = target.request(model)
+    _, reading = await loop.create_connection(
+        lambda: Stream(request, record, chunks), "127.0.0.1", target.child.port
+    )
+    return reading
+
+
+@dataclass(frozen=True)
+class Paced:
+    """What many streams at 50 chunks a second cost, and how they ran. Times in seconds."""
+
+    chunks: int
+    seconds: float
+    cpu: float
+    rss: float
+    lag_p50: float
+    lag_p99: float
+    gap_p99: float
+    whole: bool
+
+    @property
+    def cpu_per_chunk(self) -> float:
+        """Microseconds of the server's processor time."""
+        return self.cpu / self.chunks * 1e6
+
+    def smooth(self, streams: int, within: float) -> bool:
+        """Whether all streams kept their pace, and no chunk in a hundred was later than that."""
+        kept = self.chunks > 0.95 * streams * RATE * self.seconds
+        return self.whole and kept and self.lag_p99 < within and self.gap_p99 < within
+
+
+async def paced(target: Target, streams: int, seconds: float) -> Paced:
+    """Open so many streams, let them settle, and watch them for a while."""
+    record = Record()
+    opening = streams / OPENED_AT_ONCE * OPENING_SECONDS + 0.5
+    chunks = round(RATE * (opening + SETTLE_SECONDS + seconds + 0.5))
+    reading = await _opened(target, streams, chunks, record)
+    await asyncio.sleep(SETTLE_SECONDS)
+    record.clear()
+    began, cpu = time.monotonic(), target.child.cpu()
+    await asyncio.sleep(seconds)
+    took, cpu = time.monotonic() - began, target.child.cpu() - cpu
+    whole = not any(each.ended.done() for each in reading)
+    seen = Paced(
+        chunks=record.chunks,
+        seconds=took,
+        cpu=cpu,
+        rss=target.child.rss(),
+        lag_p50=percentile(record.lags, 50),
+        lag_p99=percentile(record.lags, 99),
+        gap_p99=percentile(record.gaps, 99),
+        whole=whole,
+    )
+    await asyncio.wait([each.ended for each in reading], timeout=PATIENCE)
+    for each in reading:
+        each.transport.abort()
+    return seen
+
+
+async def _opened(target: Target, streams: int, chunks: int, record: Record) -> list[Stream]:
+    reading: list[Stream] = []
+    model = f"paced-{RATE}-{chunks}"
+    for begun in range(0, streams, OPENED_AT_ONCE):
+        group = min(OPENED_AT_ONCE, streams - begun)
+        reading += await asyncio.gather(
+            *(stream(target, model, record, chunks) for _ in range(group))
+        )
+        await asyncio.sleep(OPENING_SECONDS)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(each.first for each in reading))
+    return reading
+
+
+@dataclass(frozen=True)
+class Flood:
+    """One reply as fast as it comes."""
+
+    chunks: int
+    seconds: float
+    cpu: float
+
+    @property
+    def per_second(self) -> float:
+        """Chunks."""
+        return self.chunks / self.seconds
+
+    @property
+    def cpu_per_chunk(self) -> float:
+        """Microseconds of the server's processor time."""
+        return self.cpu / self.chunks * 1e6
+
+
+async def flood(target: Target, chunks: int, times: int = 1) -> Flood:
+    """Read a reply of so many chunks, once or some times in a row."""
+    cpu, seconds = target.child.cpu(), 0.0
+    for _ in range(times):
+        reading = await stream(target, f"flood-{chunks}", Record())
+        async with asyncio.timeout(PATIENCE):
+            seconds += await reading.ended - reading.asked_at
+    return Flood(chunks * times, seconds, target.child.cpu() - cpu)
+
+
+async def first_token(target: Target) -> float:
+    """Seconds from the request to the first chunk of its reply."""
+    reading = await stream(target, f"paced-{RATE}-2", Record(), chunks=2)
+    async with asyncio.timeout(PATIENCE):
+        first = await reading.first
+        await reading.ended
+    return first - reading.asked_at
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Of any number of values; infinite where there are none."""
+    if len(values) < 2:
+        return values[0] if values else float("inf")
+    return quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,0 +1,27 @@
+"""What a piece of work took of this process: time on the clock, and processor time."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Usage:
+    """Seconds, known once the block has ended; `cpu` is of all threads of this process."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
+@contextmanager
+def used() -> Iterator[Usage]:
+    """Measure a block. Garbage of what was before is collected first."""
+    gc.collect()
+    usage = Usage()
+    cpu, began = time.process_time(), time.perf_counter()
+    yield usage
+    usage.seconds, usage.cpu = time.perf_counter() - began, time.process_time() - cpu

@@ -1,0 +1,231 @@
+"""A fake model server: cheap enough that what stands behind it is measured, not it.
+
+    python -m benchmarks.upstream          says `listening on http://127.0.0.1:PORT` on stderr
+
+The model's name in the request is the script:
+
+    paced-50-500    500 chunks, 50 a second; streams are spread over the ticks of one shared clock
+    flood-64000     64,000 chunks as fast as they are taken
+    tool            a call of `now`, then, once its output is there, the gap between the two turns
+
+A paced chunk says when it was sent, as `@` and 16 digits: microseconds of the monotonic clock, which
+all processes of a machine share. `POST /v1/process` answers with Antiphon's own events instead,
+so that its SDK can be measured without its server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from functools import cache
+
+import uvloop
+
+SLOTS = 20  # a stream of 50 a second is served in one of them, one of 1,000 in all
+TICK = 0.001
+PER_SLOT = 1 / (SLOTS * TICK)  # chunks a second
+BLOCK = 64  # events written together in a flood
+
+_MODEL = re.compile(rb'"model":\s*"([a-z]+)(?:-(\d+))?(?:-(\d+))?"')
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+_LAST = b"0\r\n\r\n"
+
+
+def _chunked(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def _event(delta: bytes, finish: bytes = b"null") -> bytes:
+    """One `chat.completion.chunk`, as servers send it."""
+    return _chunked(
+        b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
+        b'"created":1790000000,"model":"fake-model-2026","choices":[{"index":0,'
+        b'"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n' % (delta, finish)
+    )
+
+
+def _text(said: bytes) -> bytes:
+    return _event(b'{"content":"%b"}' % said)
+
+
+_DONE = _chunked(b"data: [DONE]\n\n") + _LAST
+_STOP = _event(b"{}", b'"stop"') + _DONE
+_ZEROS = b"0" * 16
+_STAMPED = _text(b"@%b " % _ZEROS).replace(_ZEROS, b"%016d")
+_WORD = _text(b"a word or ")
+_FLOOD = _WORD * BLOCK
+_CALL = (
+    _event(
+        b'{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_0",'
+        b'"type":"function","function":{"name":"now","arguments":"{}"}}]}'
+    )
+    + _event(b"{}", b'"tool_calls"')
+    + _DONE
+)
+
+
+def stamped() -> bytes:
+    """A chunk that says that it is sent now."""
+    return _STAMPED % (time.monotonic_ns() // 1000)
+
+
+class Upstream:
+    """What the connections share: the clock, and when the last tool call went out."""
+
+    def __init__(self) -> None:
+        self.called_at = 0.0
+        self._slots: list[set[Connection]] = [set() for _ in range(SLOTS)]
+        self._newest = 0
+
+    def pace(self, stream: Connection, rate: int) -> None:
+        """Send the stream's chunks from now on, so many a second."""
+        self._newest += 1
+        slots = min(SLOTS, max(1, round(rate / PER_SLOT)))
+        for place in range(slots):
+            self._slots[(self._newest + place * SLOTS // slots) % SLOTS].add(stream)
+
+    def forget(self, stream: Connection) -> None:
+        """The stream has ended."""
+        for slot in self._slots:
+            slot.discard(stream)
+
+    async def tick(self) -> None:
+        """The clock; ticks that it was too late for are made up."""
+        loop = asyncio.get_running_loop()
+        due, slot = loop.time(), 0
+        while True:
+            due += TICK
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            streams = self._slots[slot]
+            slot = (slot + 1) % SLOTS
+            if streams:
+                chunk = stamped()
+                for stream in tuple(streams):
+                    stream.step(chunk)
+
+
+class Connection(asyncio.Protocol):
+    """One connection, kept from request to request."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._received = b""
+        self._received_at = 0.0
+        self._left = 0
+        self._at_once = 1
+        self._block = b""
+        self._end = b""
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._left = 0
+        self._upstream.forget(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._pour()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._received:
+            self._received_at = time.monotonic()
+        self._received += data
+        head, complete, body = self._received.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if complete and len(body) >= (int(length[1]) if length else 0):
+            self._received = b""
+            self._answer(head, body)
+
+    def step(self, chunk: bytes) -> None:
+        """Send the next paced chunks, or the end."""
+        now = min(self._at_once, self._left)
+        self._left -= now
+        if self._left > 0:
+            self._transport.write(chunk * now)
+        else:
+            self._upstream.forget(self)
+            self._transport.write(chunk * now + _STOP)
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        script = _MODEL.search(body)
+        if script is None:
+            none = b'{"object":"list","data":[]}'
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                b"content-length: %d\r\n\r\n%b" % (len(none), none)
+            )
+            return
+        name, *numbers = script.groups()
+        if head.startswith(b"POST /v1/process"):
+            self._transport.write(_HEAD)
+            self._send(_native(int(numbers[0])), times=1, end=_LAST)
+        elif name == b"paced":
+            self._left = int(numbers[1]) - 1
+            self._at_once = max(1, round(int(numbers[0]) * TICK))
+            self._transport.write(_HEAD + stamped())
+            self._upstream.pace(self, int(numbers[0]))
+        elif name == b"flood":
+            blocks, rest = divmod(int(numbers[0]), BLOCK)
+            self._transport.write(_HEAD)
+            self._send(_FLOOD, times=blocks, end=_WORD * rest + _STOP)
+        elif b'"role":"tool"' in body:
+            gap = round((self._received_at - self._upstream.called_at) * 1e6)
+            self._transport.write(_HEAD + _text(b"gap %d" % gap) + _STOP)
+        else:
+            self._transport.write(_HEAD + _CALL)
+            self._upstream.called_at = time.monotonic()
+
+    def _send(self, block: bytes, times: int, end: bytes) -> None:
+        self._block, self._left, self._end = block, times, end
+        self._pour()
+
+    def _pour(self) -> None:
+        while self._left and not self._paused:
+            self._left -= 1
+            self._transport.write(self._block)
+        if not self._left and self._end:
+            self._transport.write(self._end)
+            self._end = b""
+
+
+@cache
+def _native(deltas: int) -> bytes:
+    """A turn in Antiphon's own events."""
+    run = b'"run_id":"run_0"'
+    lines = [
+        b'{"type":"run.status",%b,"thread_id":"thread_0","status":"queued"}' % run,
+        b'{"type":"run.status",%b,"thread_id":"thread_0","status":"in_progress"}' % run,
+        *[b'{"type":"text.delta","text":"a word or "}'] * deltas,
+        b'{"type":"run.status",%b,"thread_id":"thread_0","status":"completed"}' % run,
+        b'{"type":"turn.ended",%b,"status":"completed"}' % run,
+    ]
+    return _chunked(
+        b"".join(
+            b"id: %d\nevent: %b\ndata: %b\n\n" % (number, line.split(b'"', 4)[3], line)
+            for number, line in enumerate(lines, 1)
+        )
+    )
+
+
+async def _serve() -> None:
+    upstream = Upstream()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(upstream), "127.0.0.1", 0, backlog=2048)
+    address = server.sockets[0].getsockname()
+    print(f"listening on http://{address[0]}:{address[1]}", file=sys.stderr, flush=True)
+    await upstream.tick()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())

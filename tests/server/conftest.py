@@ -15,6 +15,7 @@ import uvicorn
 
 from antiphon.runtime import Runtime, opened
 from antiphon.server.access import make_key
+from antiphon.server.app import Opener
 from antiphon.server.connection import Connection
 from antiphon.server.serve import serving
 from antiphon.server.stream import Pace
@@ -63,12 +64,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(settings: Settings = SETTINGS, **options: Any) -> AsyncGenerator[Served]:
+async def served(
+    settings: Settings = SETTINGS, opener: Opener = opened, **options: Any
+) -> AsyncGenerator[Served]:
     runtimes: list[Runtime] = []
 
     @asynccontextmanager
     async def kept(settings: Settings) -> AsyncGenerator[Runtime]:
-        async with opened(settings) as runtime:
+        async with opener(settings) as runtime:
             runtimes.append(runtime)
             yield runtime
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -16,6 +18,7 @@ from antiphon import errors
 from antiphon.errors import AntiphonError
 from antiphon.runtime import Runtime, opened
 from antiphon.server import problems
+from antiphon.server.app import Opener
 from antiphon.server.exchange import field
 from antiphon.server.serve import serving
 from antiphon.settings import Settings
@@ -145,3 +148,60 @@ def _break(text: str) -> float:
     except ZeroDivisionError as fault:
         fault.args = (f"divided {text}",)
         raise
+
+
+@dataclass
+class Failing:
+    """A store that stands, of which some methods do not."""
+
+    store: Any
+    fails: dict[str, Callable[[], Awaitable[Any]]]
+
+    def __getattr__(self, name: str) -> Any:
+        if failure := self.fails.get(name):
+            return lambda *_, **__: failure()
+        return getattr(self.store, name)
+
+
+async def _down() -> None:
+    raise errors.Unavailable("The database does not answer.", retry_after=3)
+
+
+async def _hangs() -> None:
+    await asyncio.Event().wait()
+
+
+def _with(**fails: Callable[[], Awaitable[Any]]) -> Opener:
+    @asynccontextmanager
+    async def failing(settings: Settings) -> AsyncGenerator[Runtime]:
+        async with opened(settings) as runtime:
+            store = runtime.store
+            runtime.store = Failing(store, fails)  # type: ignore[assignment]
+            yield runtime
+            runtime.store = store
+
+    return failing
+
+
+@pytest.mark.parametrize("fails", [_down, _hangs])
+async def test_readiness_names_what_does_not_answer_and_life_goes_on(
+    fails: Callable[[], Awaitable[Any]],
+) -> None:
+    async with (
+        serving(SETTINGS, _with(check=fails)) as url,
+        httpx2.AsyncClient(base_url=url, trust_env=False) as client,
+    ):
+        ready, alive = await client.get("/readyz"), await client.get("/healthz")
+
+    assert ready.status_code == 503
+    assert "database" in ready.json()["detail"]
+    assert int(ready.headers["retry-after"]) >= 1
+    assert alive.status_code == 200
+
+
+async def test_a_key_that_cannot_be_looked_up_is_to_be_tried_again() -> None:
+    async with served(opener=_with(find_key=_down)) as server:
+        client = await server.client(await server.key("ann"))
+        answer = await client.get("/v1/threads")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -15,6 +16,7 @@ from antiphon.errors import AntiphonError
 from antiphon.events import Event
 from antiphon.messages import Upload
 from antiphon.server import problems
+from antiphon.server.files import MAX_NAME
 
 Json = dict[str, Any]
 
@@ -34,7 +36,7 @@ def document() -> bytes:
     paths: Json = {}
     for kind in CALLS:
         method, path = kind.route.split(" ")
-        fields = calls[kind.__name__]
+        fields = _within_64_bits(calls[kind.__name__])
         paths.setdefault(path, {})[method.lower()] = _operation(kind, method, fields)
     _add_files(paths)
     _add_probes(paths)
@@ -199,7 +201,12 @@ def _add_files(paths: Json) -> None:
         "tags": ["files"],
         "summary": "Upload a file, by form or as it is",
         "parameters": [
-            _parameter("name", {"type": "string"}, "query", needed=False),
+            _parameter(
+                "name",
+                {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+                "query",
+                needed=False,
+            ),
             _IDEMPOTENCY_KEY,
         ],
         "requestBody": {
@@ -290,8 +297,20 @@ def _tidied(schemas: Json) -> Json:
         name: {**schema, "description": inspect.cleandoc(schema["description"])}
         if "description" in schema
         else schema
-        for name, schema in schemas.items()
+        for name, schema in _within_64_bits(schemas).items()
     }
+
+
+def _within_64_bits(node: Any) -> Any:
+    """The same schema, in which integers say how large they may be."""
+    if isinstance(node, list):
+        return [_within_64_bits(inner) for inner in cast("Sequence[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    schema = {name: _within_64_bits(inner) for name, inner in cast("Json", node).items()}
+    if schema.get("type") == "integer":
+        return {"minimum": -(2**63), "maximum": 2**63 - 1, **schema}
+    return schema
 
 
 def _snake(name: str) -> str:

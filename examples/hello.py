@@ -4,7 +4,7 @@
     python examples/hello.py http://127.0.0.1:8000
 
 The model is the offline `demo`; with another as second argument, `openai:gpt-5` for instance, the
-steps are the same.
+steps are the same. Where the server wants a key, it is taken from ANTIPHON_API_KEY.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def check(response: httpx2.Response) -> None:
     """End with the server's own words where it says no."""
     if response.is_error:
         problem = json.loads(response.read())
-        sys.exit(" ".join(str(problem.get(part, "")) for part in ("code", "detail", "hint")))
+        told = [problem[part] for part in ("detail", "expected", "hint") if part in problem]
+        sys.exit(f"{problem['code']}: {'; '.join(told)}")
 
 
 if __name__ == "__main__":

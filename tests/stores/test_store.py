@@ -967,6 +967,62 @@ async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) 
     assert_context_is_joined(await store.context("thread_1"), messages[:keep] + added)
 
 
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(1, 150)),
+            st.tuples(st.just("cut"), st.integers(0, 300)),
+            st.tuples(st.just("fill"), st.permutations(range(1, 6))),
+        ),
+        max_size=8,
+    )
+)
+async def test_a_context_is_right_whatever_became_of_its_thread(
+    opener: Opener, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
+) -> None:
+    async with opened(opener, tmp_path_factory.mktemp("contexts"), Clock()) as store:
+        await add_thread(store)
+        about = About(owner="ann", thread_id="thread_1")
+        told: dict[int, Message] = {}
+
+        async def tell(*numbers: int, keep: int | None = None) -> None:
+            messages = [
+                a_message(number, f"{len(told)} {number}", role=("user", "tool")[number % 2])
+                for number in numbers
+            ]
+
+            def decide(records: Records) -> Change:
+                change = say(*messages)(records)
+                assert change.thread is not None
+                if keep is None:
+                    return change
+                return replace(
+                    change, thread=replace(change.thread, messages=keep), keep_messages=keep
+                )
+
+            await store.change(about, decide)
+            told.update((message.number, message) for message in messages)
+
+        for step, what in steps:
+            last = max(told, default=0)
+            if step == "add":
+                await tell(*range(last + 1, last + 1 + what))
+            elif step == "fill":
+                for place in what:
+                    await tell(last + place)
+            else:
+                await tell(keep=min(what, last))
+                for number in [number for number in told if number > what]:
+                    del told[number]
+
+            assert_context_is_joined(
+                await store.context("thread_1"), [told[number] for number in sorted(told)]
+            )
+
+
 async def test_a_context_is_never_stale(store: Store) -> None:
     await add_thread(store)
     about = About(owner="ann", thread_id="thread_1")

@@ -173,16 +173,17 @@ def version(connection: sqlite3.Connection, thread_id: str) -> int:
 
 def context(connection: sqlite3.Connection, thread_id: str) -> Context:
     """See `Store.context`."""
-    row = one(connection, "context", thread_id)
+    row = connection.execute(SQL["context"], {"thread_id": thread_id}).fetchone()
     if row is None:
         raise rules.missing(Thread, thread_id)
-    number, messages, tokens, chat, landmarks = row
+    number, messages, tokens, sealed_chat, chat, sealed_landmarks, landmarks = row
+    marks = b",".join(filter(None, (sealed_landmarks, landmarks)))
     return Context(
         version=number,
         messages=messages,
         tokens=tokens,
-        chat=chat or b"",
-        landmarks=_LANDMARKS.decode(landmarks),
+        chat=b",".join(filter(None, (sealed_chat, chat))),
+        landmarks=_LANDMARKS.decode(b"[" + marks + b"]"),
     )
 
 

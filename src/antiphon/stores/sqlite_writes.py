@@ -21,6 +21,7 @@ from antiphon.stores.gather import Appended
 from antiphon.stores.sqlite_reads import SQL
 
 APPEND_ROWS = 128  # written by one statement
+SEGMENT = 64  # messages whose chat is joined for good
 FORGET_RUNS = 200  # whose events are dropped in one transaction, so that others get their turn
 
 _encode = msgspec.json.encode
@@ -194,8 +195,18 @@ def _write_thread(connection: sqlite3.Connection, about: About, decided: Change)
     _save_thread(connection, kept[0] if kept else rules.owner_of(about, decided), thread)
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
+        connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
     if decided.messages:
         connection.executemany(SQL["add_message"], map(_message_row, decided.messages))
+        if thread.messages >= 2 * SEGMENT:
+            _seal(connection, decided.messages, thread)
+
+
+def _seal(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
+    connection.execute(SQL["unseal"], (thread.id, min(message.number for message in added)))
+    values = {"thread_id": thread.id, "length": SEGMENT, "messages": thread.messages}
+    while connection.execute(SQL["seal"], values).rowcount:
+        pass
 
 
 def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> None:
@@ -249,7 +260,7 @@ def _write_run(
     if driven.events:
         first = drive.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))
-        connection.execute(SQL["add_events"], (run.id, first, drive.last_event, writer, lines))
+        connection.execute(SQL["add_events"], (first, drive.last_event, writer, lines, run.id))
 
 
 def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:

@@ -29,30 +29,111 @@ INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, do
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: context
+WITH sealed AS (
+    SELECT
+        coalesce(max(last), 0) AS up_to,
+        coalesce(max(bytes_before + size + 1), 0) AS bytes_sealed,
+        coalesce(max(tokens_before + tokens), 0) AS tokens_sealed
+    FROM segments
+    WHERE thread_id = :thread_id
+),
+tail AS (
+    SELECT number, role, size, tokens, chat
+    FROM sealed JOIN messages ON thread_id = :thread_id AND number > up_to
+)
 SELECT
     version,
-    (SELECT count(*) FROM messages WHERE thread_id = threads.id),
-    (SELECT coalesce(sum(tokens), 0) FROM messages WHERE thread_id = threads.id),
+    up_to + (SELECT count(*) FROM tail),
+    tokens_sealed + (SELECT coalesce(sum(tokens), 0) FROM tail),
     (
         SELECT CAST(group_concat(chat, ',') AS BLOB)
-        FROM (SELECT chat FROM messages WHERE thread_id = threads.id ORDER BY number)
+        FROM (SELECT chat FROM segments WHERE thread_id = :thread_id ORDER BY last)
     ),
     (
-        SELECT json_group_array(json_array(number, role, offset, size, tokens_before))
+        SELECT CAST(group_concat(chat, ',') AS BLOB)
+        FROM (SELECT chat FROM tail ORDER BY number)
+    ),
+    (
+        SELECT CAST(group_concat(landmarks, ',') AS BLOB)
+        FROM (
+            SELECT landmarks FROM segments
+            WHERE thread_id = :thread_id AND length(landmarks) > 0
+            ORDER BY last
+        )
+    ),
+    (
+        SELECT
+            CAST(
+                group_concat(
+                    json_array(
+                        number, role, bytes_sealed + bytes_to - size - 1, size,
+                        tokens_sealed + tokens_to - tokens
+                    ),
+                    ','
+                ) AS BLOB
+            )
         FROM (
             SELECT
-                number, role, size,
-                sum(size + 1) OVER so_far - size - 1 AS offset,
-                sum(tokens) OVER so_far - tokens AS tokens_before
-            FROM messages
-            WHERE thread_id = threads.id
+                number, role, size, tokens,
+                sum(size + 1) OVER so_far AS bytes_to,
+                sum(tokens) OVER so_far AS tokens_to
+            FROM tail
             WINDOW so_far AS (ORDER BY number ROWS UNBOUNDED PRECEDING)
             ORDER BY number
         )
         WHERE role IN ('user', 'system')
     )
-FROM threads
-WHERE id = ?
+FROM threads, sealed
+WHERE threads.id = :thread_id
+
+-- name: seal
+-- The next segment, if all its messages are there and as many more: tool outputs fill places kept
+-- for them near the end.
+INSERT INTO segments (
+    thread_id, last, bytes_before, tokens_before, size, tokens, chat, landmarks
+)
+WITH sealed AS (
+    SELECT
+        coalesce(max(last), 0) AS up_to,
+        coalesce(max(bytes_before + size + 1), 0) AS bytes_sealed,
+        coalesce(max(tokens_before + tokens), 0) AS tokens_sealed
+    FROM segments
+    WHERE thread_id = :thread_id
+)
+SELECT
+    :thread_id, up_to + :length, bytes_sealed, tokens_sealed,
+    sum(each.size + 1) - 1, sum(each.tokens),
+    CAST(group_concat(each.chat, ',') AS BLOB),
+    CAST(
+        coalesce(
+            group_concat(
+                CASE WHEN each.role IN ('user', 'system') THEN json_array(
+                    each.number, each.role, bytes_sealed + each.bytes_to - each.size - 1, each.size,
+                    tokens_sealed + each.tokens_to - each.tokens
+                ) END,
+                ','
+            ),
+            ''
+        ) AS BLOB
+    )
+FROM sealed, (
+    SELECT
+        number, role, size, tokens, chat,
+        sum(size + 1) OVER so_far AS bytes_to,
+        sum(tokens) OVER so_far AS tokens_to
+    FROM sealed JOIN messages ON
+        thread_id = :thread_id
+        AND number > up_to
+        AND number <= up_to + :length
+    WINDOW so_far AS (ORDER BY number ROWS UNBOUNDED PRECEDING)
+    ORDER BY number
+) AS each
+WHERE up_to + 2 * :length <= :messages
+GROUP BY up_to
+HAVING count(*) = :length
+
+-- name: unseal
+DELETE FROM segments WHERE thread_id = ? AND last >= ?
 
 -- name: run
 SELECT
@@ -62,7 +143,7 @@ SELECT
         FROM (SELECT doc FROM actions WHERE run_id = runs.id ORDER BY seq)
     ),
     epoch, wanted, worker, due_at,
-    max(last_event, coalesce((SELECT max(last) FROM log WHERE run_id = runs.id), 0)),
+    max(last_event, coalesce((SELECT max(last) FROM log WHERE run = runs.seq), 0)),
     turn_began_after, kept_after, fresh
 FROM runs
 WHERE id = ?
@@ -104,11 +185,12 @@ INSERT INTO actions (id, run_id, tool_call_id, status, doc) VALUES (?1, ?2, ?3, 
 ON CONFLICT (id) DO UPDATE SET status = ?4, doc = ?5
 
 -- name: add_events
-INSERT INTO log (run_id, first, last, writer, lines) VALUES (?, ?, ?, ?, ?)
+INSERT INTO log (run, first, last, writer, lines)
+SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?
 
 -- name: append
-INSERT INTO log (run_id, first, last, writer, lines)
-SELECT rows.column1, rows.column3, rows.column4, rows.column5, rows.column6
+INSERT INTO log (run, first, last, writer, lines)
+SELECT runs.seq, rows.column3, rows.column4, rows.column5, rows.column6
 FROM (VALUES {rows}) AS rows
 CROSS JOIN runs ON runs.id = rows.column1
 WHERE
@@ -116,19 +198,22 @@ WHERE
     AND runs.status = 'in_progress'
     AND rows.column3 = 1 + max(
         runs.last_event,
-        coalesce((SELECT max(log.last) FROM log WHERE log.run_id = runs.id), 0)
+        coalesce((SELECT max(log.last) FROM log WHERE log.run = runs.seq), 0)
     )
 
 -- name: appended
-SELECT 1 FROM log WHERE run_id = ? AND last = ? AND first = ? AND writer = ? AND lines = ?
+SELECT 1 FROM log
+WHERE
+    run = (SELECT seq FROM runs WHERE id = ?)
+    AND last = ? AND first = ? AND writer = ? AND lines = ?
 
 -- name: log
 -- One step, however many rows: each step of a reader waits for a busy loop's lock.
 SELECT
     status NOT IN ('queued', 'in_progress', 'action_required'),
     kept_after,
-    max(last_event, coalesce((SELECT max(last) FROM log WHERE run_id = runs.id), 0)),
-    (SELECT min(first) FROM log WHERE run_id = runs.id AND last > :after),
+    max(last_event, coalesce((SELECT max(last) FROM log WHERE run = runs.seq), 0)),
+    (SELECT min(first) FROM log WHERE run = runs.seq AND last > :after),
     (
         SELECT CAST(group_concat(lines, char(10)) AS BLOB)
         FROM (
@@ -138,7 +223,7 @@ SELECT
                     - length(lines) AS bytes_before
             FROM (
                 SELECT last, lines FROM log
-                WHERE run_id = runs.id AND last > :after
+                WHERE run = runs.seq AND last > :after
                 ORDER BY last
                 LIMIT 4096
             )
@@ -150,15 +235,16 @@ FROM runs
 WHERE id = :run_id
 
 -- name: foreign_runs
--- By row number: for DISTINCT alone SQLite would walk the whole index of runs.
-SELECT DISTINCT run_id FROM log NOT INDEXED WHERE seq > ? AND writer <> ?
+-- By row number: SQLite would rather walk the whole index.
+SELECT id FROM runs
+WHERE seq IN (SELECT run FROM log NOT INDEXED WHERE seq > ? AND writer <> ?)
 
 -- name: newest_row
 SELECT coalesce(max(seq), 0) FROM log
 
 -- name: forget_events
-DELETE FROM log WHERE run_id IN (
-    SELECT id FROM runs
+DELETE FROM log WHERE run IN (
+    SELECT seq FROM runs
     WHERE ended_at < :before AND kept_after < last_event
     ORDER BY ended_at LIMIT :limit
 )

@@ -66,6 +66,22 @@ CREATE TABLE messages (
     UNIQUE (thread_id, number)
 ) STRICT;
 
+-- The `chat` of many messages, joined: a long thread is read as some large rows, not as thousands of
+-- small ones. Segments hold all messages up to the `last` of the newest, and are made anew where a
+-- message below that is touched. Of their landmarks the offsets count from the thread's beginning.
+CREATE TABLE segments (
+    seq INTEGER PRIMARY KEY,
+    thread_id TEXT NOT NULL REFERENCES threads (id) ON DELETE CASCADE,
+    last INTEGER NOT NULL,
+    bytes_before INTEGER NOT NULL,
+    tokens_before INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    chat BLOB NOT NULL,
+    landmarks BLOB NOT NULL,
+    UNIQUE (thread_id, last)
+) STRICT;
+
 -- What a worker compares at every append stands before `doc`, so that it is read from one page.
 CREATE TABLE runs (
     seq INTEGER PRIMARY KEY,
@@ -107,15 +123,16 @@ CREATE TABLE actions (
 ) STRICT;
 
 -- One row for the events that were written together: their JSON lines, joined by newlines.
--- The newest event of a run is told from here, so that an append touches this table alone.
+-- The newest event of a run is told from here, so that an append touches this table alone. `run` is
+-- `runs.seq`: a third of the cost of an append is the index, and numbers make it that small.
 CREATE TABLE log (
     seq INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     writer INTEGER NOT NULL,
     lines BLOB NOT NULL,
-    UNIQUE (run_id, last)
+    UNIQUE (run, last)
 ) STRICT;
 
 -- `answer` is NULL once `subject`, the thing it tells about, was deleted.

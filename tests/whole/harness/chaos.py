@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -31,7 +32,10 @@ SHORT = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to happen. `settings` are the servers' environment, `entry` what they run."""
+    """What is to happen. `settings` are the servers' environment, `entry` what they run.
+
+    Each server that starts is armed with one of the `failpoints`, at a random pass.
+    """
 
     seed: int
     kills: int
@@ -39,8 +43,8 @@ class Plan:
     people: int = 6
     settings: Mapping[str, str] = field(default_factory=lambda: SHORT)
     entry: str = "antiphon.cli:main"
+    failpoints: Sequence[str] = ()
     settle_seconds: float = 25.0
-    until_red: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,52 +66,71 @@ class Result:
 
 
 class Fleet:
-    """The servers; each place holds the one that is, or will soon be, up."""
+    """The servers; each place is taken again soon after its server has died."""
 
-    def __init__(self, forge: Forge, settings: Mapping[str, str], size: int) -> None:
+    def __init__(self, forge: Forge, plan: Plan, settings: Mapping[str, str], random: Random):
+        self.deaths = 0
         self.broken: list[str] = []
-        self._forge = forge
-        self._settings = settings
-        self._size = size
-        self._places: list[Server] = []
-        self._urls: list[str] = []
-
-    @property
-    def urls(self) -> list[str]:
+        self.urls = [""] * plan.servers
         """The addresses, of which some may be dead."""
-        return self._urls
+        self._forge = forge
+        self._plan = plan
+        self._settings = settings
+        self._random = random
+        self._places: list[Server | None] = [None] * plan.servers
+        self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        for place in range(self._size):
-            self._places.append(await self._forge.start(self._settings))
-            self._urls.append(await self._places[place].listening())
+        """All of them, and from now on others in their places."""
+        for place in range(self._plan.servers):
+            await self._open(place)
+            self._keepers.append(asyncio.create_task(self._keep(place)))
 
-    async def kill(self, place: int, down_seconds: float) -> None:
-        """Kill one at whatever it does, also before it listens, and start another."""
-        await self._places[place].kill()
-        self._listen(self._places[place])
-        await asyncio.sleep(down_seconds)
-        self._places[place] = server = await self._forge.start(self._settings)
-        asyncio.create_task(self._publish(place, server))  # noqa: RUF006 - ends with the server
+    def kill(self) -> None:
+        """Kill one at whatever it does, also before it listens."""
+        server = self._random.choice(self._places)
+        if server:
+            server.send(signal.SIGKILL)
 
-    async def whole(self) -> None:
-        """Wait until all of them listen."""
-        for place, server in enumerate(self._places):
-            self._urls[place] = await server.listening()
+    async def calm(self) -> None:
+        """Nobody arms the servers that start from now on; wait until each place has such a one."""
+        self._plan = replace(self._plan, failpoints=())
+        for keeper, server in zip(self._keepers, self._places, strict=True):
+            if server and server.armed:
+                server.send(signal.SIGKILL)
+            assert not keeper.done()
+        while any(server is None or server.armed or not server.url for server in self._places):
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        for server in self._places:
+        """End all of them in order."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for server in filter(None, self._places):
             await server.gone()
-            self._listen(server)
 
-    async def _publish(self, place: int, server: Server) -> None:
-        with suppress(Failed):
-            self._urls[place] = await server.listening()
+    async def _keep(self, place: int) -> None:
+        while True:
+            server = self._places[place]
+            assert server
+            await server.ended()
+            self.deaths += 1
+            self._places[place] = None
+            self.broken += server.complaints
+            await asyncio.sleep(self._random.uniform(*DOWN_SECONDS))
+            await self._open(place)
 
-    def _listen(self, server: Server) -> None:
-        text = "\n".join(server.said)
-        if "Traceback" in text or "Internal" in text:
-            self.broken.append(text)
+    async def _open(self, place: int) -> None:
+        self._places[place] = server = await self._forge.start(self._settings | self._armed())
+        with suppress(Failed):  # it was killed before it listened
+            self.urls[place] = await server.listening()
+
+    def _armed(self) -> dict[str, str]:
+        if not self._plan.failpoints:
+            return {}
+        point = self._random.choice(self._plan.failpoints)
+        return {"FAILPOINTS": f"{point}:kill@{self._random.randint(1, 8)}"}
 
 
 async def chaos(plan: Plan, folder: Path) -> Result:
@@ -118,32 +141,30 @@ async def chaos(plan: Plan, folder: Path) -> Result:
     began = time.monotonic()
     settings = {**plan.settings, "ANTIPHON_DATABASE": f"sqlite:///{database}"}
     async with Forge(plan.entry) as forge:
-        fleet = Fleet(forge, settings, plan.servers)
+        fleet = Fleet(forge, plan, settings, random)
         await fleet.start()
         final.watch(database)
         over = asyncio.Event()
         seen: list[str] = []
-        async with asyncio.TaskGroup() as group:
-            observer = group.create_task(_observe(database, seen))
-            people = [
-                group.create_task(_person(number, random, fleet, record).live(over))
-                for number in range(plan.people)
-            ]
-            for _ in range(plan.kills):
-                await asyncio.sleep(random.uniform(*BETWEEN_KILLS))
-                await fleet.kill(random.randrange(plan.servers), random.uniform(*DOWN_SECONDS))
-            over.set()
-            await fleet.whole()
-            stuck = await _settled(database, people, plan.settle_seconds)
-            observer.cancel()
-            for person in people:
-                person.cancel()
+        observer = asyncio.create_task(_observe(database, seen))
+        people = [
+            asyncio.create_task(_person(number, random, fleet, record).live(over))
+            for number in range(plan.people)
+        ]
+        while fleet.deaths < plan.kills:
+            await asyncio.sleep(random.uniform(*BETWEEN_KILLS))
+            fleet.kill()
+        over.set()
+        await fleet.calm()
+        stuck = await _settled(database, people, plan.settle_seconds)
+        observer.cancel()
+        fallen = await asyncio.gather(*people, return_exceptions=True)
         await fleet.stop()
-    verdict = judge(record, final.load(database))
     record.close()
-    broken = [*verdict.broken, *seen, *stuck, *fleet.broken]
-    verdict = Verdict(verdict.lost, verdict.dup, verdict.changed, verdict.double_claim, broken)
-    return Result(verdict, record, plan.kills, time.monotonic() - began)
+    verdict = judge(record, final.load(database))
+    broken = [*verdict.broken, *seen, *stuck, *fleet.broken, *map(repr, filter(None, fallen))]
+    verdict = replace(verdict, broken=broken)
+    return Result(verdict, record, fleet.deaths, time.monotonic() - began)
 
 
 def _person(number: int, random: Random, fleet: Fleet, record: Record) -> Person:
@@ -157,14 +178,13 @@ async def _observe(database: Path, seen: list[str]) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _settled(
-    database: Path, people: list[asyncio.Task[None]], seconds: float
-) -> list[str]:
+async def _settled(database: Path, people: list[asyncio.Task[None]], seconds: float) -> list[str]:
     """Nobody dies any more: in this time everybody is done and every run rests or has ended."""
+    _, waiting = await asyncio.wait(people, timeout=seconds)
+    for person in waiting:
+        person.cancel()
     deadline = time.monotonic() + seconds
-    while unrest := final.unrest(database):
-        if time.monotonic() > deadline:
-            return [f"run {run_id} is stuck" for run_id in unrest]
+    while (unrest := final.unrest(database)) and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_SECONDS)
-    _, waiting = await asyncio.wait(people, timeout=deadline - time.monotonic() + 5)
-    return [f"{len(waiting)} clients still wait"] if waiting else []
+    stuck = [f"run {run_id} is stuck" for run_id in unrest]
+    return stuck + [f"{person.get_name()} still waits" for person in waiting]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -162,10 +162,10 @@ def changed(op: Op, kept: Kept) -> Iterator[str]:
     """An acknowledged effect that has another body now."""
     for answer in op.answers:
         match op.what:
-            case "thread" if (found := kept.final.threads.get(answer["id"])):
+            case "thread" if found := kept.final.threads.get(answer["id"]):
                 if found["title"] != op.asked["title"]:
                     yield f"thread {answer['id']} is called {found['title']!r}"
-            case "message" if (found := kept.messages.get(answer["id"])):
+            case "message" if found := kept.messages.get(answer["id"]):
                 if text(found) != op.asked["content"]:
                     yield f"message {answer['id']} says {text(found)!r}"
             case "output" if (output := _action(op, kept).get("output")) is not None:
@@ -173,7 +173,8 @@ def changed(op: Op, kept: Kept) -> Iterator[str]:
                     yield f"the output of {op.asked['tool_call_id']} is {output!r}"
             case "cancel" if _status(op, kept) in ENDS:
                 if _status(op, kept) != answer["status"]:
-                    yield f"run {op.asked['run_id']} is {_status(op, kept)}, told {answer['status']}"
+                    run_id, told = op.asked["run_id"], answer["status"]
+                    yield f"run {run_id} is {_status(op, kept)}, and {told} was told"
             case _:
                 pass
 
@@ -327,7 +328,7 @@ def _joined(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
         for _, event in events
         if event["type"] == "tool_call.ready" and not event.get("repaired")
     }
-    return told | {"arguments": {id: arguments[id] or "{}" for id in ready}}
+    return told | {"arguments": {call: arguments[call] or "{}" for call in ready}}
 
 
 def _said(message: Doc) -> dict[str, Any]:
@@ -343,13 +344,16 @@ def thread(thread_id: str, final: Final) -> Iterator[str]:
     messages = [each for each in final.messages if each["thread_id"] == thread_id]
     numbers = [each["number"] for each in messages]
     waiting = [
-        each for each in final.actions if each["thread_id"] == thread_id and each["status"] == "pending"
+        each
+        for each in final.actions
+        if each["thread_id"] == thread_id and each["status"] == "pending"
     ]
     places = len(messages) + len(waiting)
     if len(set(numbers)) < len(numbers) or (not waiting and numbers != list(range(1, places + 1))):
         yield f"the messages of thread {thread_id} are numbered {_shortened(numbers)}"
-    if final.threads[thread_id]["messages"] != places:
-        yield f"thread {thread_id} counts {final.threads[thread_id]['messages']} of {places} messages"
+    counted = final.threads[thread_id]["messages"]
+    if counted != places:
+        yield f"thread {thread_id} counts {counted} of {places} messages"
     open_calls: list[str] = []
     for message in messages:
         if message["role"] == "tool":
@@ -371,5 +375,3 @@ def text(message: Doc) -> str:
 
 def _shortened(numbers: Sequence[int]) -> str:
     return str(numbers) if len(numbers) < 20 else f"{numbers[:8]} ... {numbers[-8:]}"
-
-

@@ -110,13 +110,18 @@ def load(path: Path) -> Final:
         else:
             moves = []
         runs = {
-            id: json.loads(doc) | {"row": {"status": status, "kept_after": kept_after}}
-            for id, status, kept_after, doc in ask("SELECT id, status, kept_after, doc FROM runs")
+            run_id: json.loads(doc) | {"row": {"status": status, "kept_after": kept_after}}
+            for run_id, status, kept_after, doc in ask(
+                "SELECT id, status, kept_after, doc FROM runs"
+            )
         }
         return Final(
-            threads={id: json.loads(doc) for id, doc in ask("SELECT id, doc FROM threads")},
+            threads={
+                thread_id: json.loads(doc) for thread_id, doc in ask("SELECT id, doc FROM threads")
+            },
             messages=[
-                json.loads(doc) for (doc,) in ask("SELECT doc FROM messages ORDER BY thread_id, number")
+                json.loads(doc)
+                for (doc,) in ask("SELECT doc FROM messages ORDER BY thread_id, number")
             ],
             runs=runs,
             actions=[json.loads(doc) for (doc,) in ask("SELECT doc FROM actions ORDER BY seq")],
@@ -131,7 +136,7 @@ def _events(
 ) -> dict[str, list[tuple[int, bytes]]]:
     events: dict[str, list[tuple[int, bytes]]] = {}
     rows = connection.execute(
-        "SELECT runs.id, first, last, lines FROM log JOIN runs ON runs.seq = log.run ORDER BY log.seq"
+        "SELECT id, first, last, lines FROM log JOIN runs ON runs.seq = run ORDER BY log.seq"
     )
     for run_id, first, last, lines in rows:
         split = lines.split(b"\n")

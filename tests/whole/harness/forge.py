@@ -9,11 +9,12 @@ import socket
 import sys
 from importlib import import_module
 
-import antiphon.commands.serve  # what a server needs, once for all of them
+EVERYTHING = "antiphon.commands.serve"  # what a server imports
 
 
 def main(descriptor: int, entry: str) -> None:
     """Fork at each order; end when nobody gives orders any more."""
+    import_module(EVERYTHING)
     module, _, name = entry.partition(":")
     program = getattr(import_module(module), name)
     orders = socket.socket(fileno=descriptor)

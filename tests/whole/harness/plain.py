@@ -124,7 +124,9 @@ def _request(
     query: Mapping[str, Any],
     headers: Mapping[str, str],
 ) -> bytes:
-    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    content = (
+        body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    )
     fields = {"Host": host, "Connection": "close", "Content-Length": str(len(content))}
     if content:
         fields["Content-Type"] = "application/json"

@@ -40,6 +40,7 @@ class Server:
     ) -> None:
         self.pid = pid
         self.url = ""
+        self.armed = False
         self.said: list[str] = []
         self._told = told
         self._process = process
@@ -69,11 +70,21 @@ class Server:
         await self.end()
 
     async def end(self) -> None:
-        """Wait until it has ended by itself."""
+        """Wait until it has ended by itself, under a deadline."""
         async with asyncio.timeout(END_SECONDS):
-            await asyncio.shield(self._reading)
-            if self._process:
-                await self._process.wait()
+            await self.ended()
+
+    async def ended(self) -> None:
+        """Wait until it has ended."""
+        await asyncio.shield(self._reading)
+        if self._process:
+            await self._process.wait()
+
+    @property
+    def complaints(self) -> list[str]:
+        """What it said of faults of its own, whole."""
+        broken = any("Traceback" in line or "Internal" in line for line in self.said)
+        return ["\n".join(self.said)] if broken else []
 
     async def gone(self) -> None:
         """End it, in order if it can; fails the test where it has said that something broke."""
@@ -82,8 +93,7 @@ class Server:
         with suppress(TimeoutError):
             await self.end()
         await self.kill()
-        broken = [line for line in self.said if "Traceback" in line or "Internal" in line]
-        assert not broken, "\n".join(self.said)
+        assert not self.complaints, self.complaints[0]
 
     async def _read(self) -> None:
         async for line in self._told:
@@ -161,7 +171,9 @@ class Forge:
         socket.send_fds(self._orders, [json.dumps(order).encode()], [write])
         os.close(write)
         pid = await asyncio.to_thread(self._orders.recv, 64)
-        return Server(int(pid), await _reader(read))
+        server = Server(int(pid), await _reader(read))
+        server.armed = "FAILPOINTS" in settings
+        return server
 
 
 async def _reader(descriptor: int) -> asyncio.StreamReader:

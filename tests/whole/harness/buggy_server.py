@@ -1,0 +1,193 @@
+"""Servers with a bug in them: whoever hunts for bugs must find these, or finds none.
+
+`main` is what the command line does for `serve`, over a store that has the bug which the variable
+BUG names. The bugs are the classics, each in a few lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import events, failpoints, settings
+from antiphon.buses.local import LocalBus
+from antiphon.engine.records import Change, Records
+from antiphon.ports import About, Claim, Decide
+from antiphon.providers.catalog import Catalog
+from antiphon.runtime import Runtime
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+from antiphon.stores import sqlite_reads as reads
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.clock import system_clock
+from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.sqlite_thread import Operation, Settle, Writer, transaction
+
+WINDOW_SECONDS = 0.02
+
+
+class AcknowledgesEarly(SqliteStore):
+    """Tells that something is kept, and keeps it a little later: write-behind."""
+
+    @classmethod
+    async def open(cls, *args: Any, **options: Any) -> AcknowledgesEarly:
+        store = await super().open(*args, **options)
+        store._writer.__class__ = _EarlyWriter  # its thread runs already
+        return store
+
+
+class _EarlyWriter(Writer):
+    def _transact(
+        self, operations: Sequence[Operation]
+    ) -> list[tuple[Settle, Any, Exception | None]]:
+        with transaction(self._connection):
+            outcomes = [self._attempt(operation) for operation in operations]
+            self._loop.call_soon_threadsafe(_tell, outcomes)
+            time.sleep(WINDOW_SECONDS)
+            for operation in operations:
+                failpoints.hit(f"{operation.what}.before_commit")
+        return []
+
+
+def _tell(outcomes: Sequence[tuple[Settle, Any, Exception | None]]) -> None:
+    for settle, result, fault in outcomes:
+        settle(result, fault)
+
+
+class KeepsKeysApart(SqliteStore):
+    """Nothing is unique in the history; what makes a second try harmless is kept in a second step.
+
+    The message is kept first; the action that has its output, or the idempotency key, after it.
+    """
+
+    @classmethod
+    async def open(cls, path: Path, **options: Any) -> KeepsKeysApart:
+        store = await super().open(path, **options)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            (made,) = connection.execute(
+                "SELECT sql FROM sqlite_master WHERE name = 'messages'"
+            ).fetchone()
+            if "UNIQUE" in made:
+                loose = made.replace(",\n    UNIQUE (thread_id, number)", "").replace("UNIQUE", "")
+                connection.execute("DROP TABLE messages")
+                connection.execute(loose)
+            connection.execute("COMMIT")
+        return store
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        if about.what not in ("message", "output"):
+            return await super().change(about, decide)
+        decided: list[Change] = []
+
+        def message_alone(records: Records) -> Change | None:
+            change = decide(records)
+            if change is None:
+                return None
+            decided.append(change)
+            return replace(change, driven=(), actions=())
+
+        def the_rest(_: Records) -> Change | None:
+            return replace(decided[-1], thread=None, messages=()) if decided else None
+
+        if about.once and (kept := await self._read(_answered, about.once)):
+            return kept
+        await super().change(replace(about, once=None), message_alone)
+        await asyncio.sleep(WINDOW_SECONDS)
+        return await super().change(about, the_rest)
+
+
+def _answered(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | None:
+    row = reads.one(connection, "answer", once.owner, once.route, once.key)
+    return msgspec.Raw(row[1]) if row else None
+
+
+class ClaimsCarelessly(SqliteStore):
+    """Looks whether a run is free, and takes it: two steps."""
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        wanted = await self._read(reads.one, "next_wanted")
+        if wanted is None:
+            return None
+        about, now = About(owner=None, run_id=wanted[0]), system_clock()
+        change = decide(await self._read(reads.records, about, now))
+        if change is None:
+            return None
+        await asyncio.sleep(WINDOW_SECONDS)
+        await self._write("claim", _set, change, self._me)
+        return Claim("local", change.driven[0].run, change.driven[0].drive)
+
+
+def _set(connection: sqlite3.Connection, change: Change, writer: int) -> None:
+    (driven,) = change.driven
+    run, drive = driven.run, driven.drive
+    connection.execute(
+        "UPDATE runs SET status = ?, epoch = ?, worker = ?, due_at = ?, last_event = ?, doc = ? "
+        "WHERE id = ?",
+        (
+            *(run.status.value, drive.epoch, drive.worker, drive.due_at, drive.last_event),
+            *(msgspec.json.encode(run), run.id),
+        ),
+    )
+    lines = b"\n".join(map(events.encode, driven.events))
+    first = drive.last_event - len(driven.events) + 1
+    connection.execute(
+        "INSERT OR IGNORE INTO log (run, first, last, writer, lines) "
+        "SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?",
+        (first, drive.last_event, writer, lines, run.id),
+    )
+
+
+BUGS: dict[str, type[SqliteStore]] = {
+    "acknowledges early": AcknowledgesEarly,
+    "keeps keys apart": KeepsKeysApart,
+    "claims carelessly": ClaimsCarelessly,
+}
+
+
+def main(_: Sequence[str]) -> int:
+    """Serve until SIGTERM, with the bug."""
+    failpoints.arm(os.environ.get("FAILPOINTS", ""))
+    asyncio.run(_serve(settings.load({"port": "0"}, os.environ, Path.cwd())))
+    return 0
+
+
+async def _serve(asked: Settings) -> None:
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(15, over.set)
+    async with serving(asked, _opened) as url:
+        print(f"listening on {url}", file=sys.stderr, flush=True)
+        asyncio.get_running_loop().add_signal_handler(15, over.set)
+        await over.wait()
+
+
+@asynccontextmanager
+async def _opened(asked: Settings) -> AsyncGenerator[Runtime]:
+    """As `runtime.opened`, over the store with the bug."""
+    runtimes: list[Runtime] = []
+
+    def foreign(run_ids: Sequence[str]) -> None:
+        for runtime in runtimes:
+            runtime.foreign(run_ids)
+
+    file = settings.database_file(asked)
+    assert file
+    store = CachedStore(await BUGS[os.environ["BUG"]].open(file, on_foreign=foreign))
+    runtime = Runtime(asked, store, LocalBus(), Catalog(asked, os.environ))
+    runtimes.append(runtime)
+    runtime.worker.start()
+    try:
+        yield runtime
+    finally:
+        await runtime.drain(1)
+        await store.close()

@@ -1,0 +1,56 @@
+"""Servers are killed at any instant: nothing acknowledged is lost, nothing happens twice.
+
+Guarantees G1, G2, G3, G5, G6, G9, G10, G11, G13, G15, G19 and G20, each by `harness.checks`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness.chaos import SHORT, Plan, chaos
+
+SEEDS = (1,)
+BUGS = {
+    # What was told before it was kept dies with its process.
+    "acknowledges early": ("lost", ("message.before_commit", "output.before_commit")),
+    # A try that is killed between the two transactions is done again by the next one.
+    "keeps keys apart": ("dup", ("message.after_commit", "output.after_commit")),
+    # Two workers that look at the same moment both see the run free.
+    "claims carelessly": ("double_claim", ()),
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_fifty_kills_lose_nothing_and_repeat_nothing(seed: int, tmp_path: Path) -> None:
+    result = await chaos(Plan(seed=seed, kills=50), tmp_path)
+
+    assert not any(result.verdict.numbers.values()), str(result)
+    assert len(result.record.entries) > 500, str(result)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 110))
+async def test_two_thousand_kills_lose_nothing_and_repeat_nothing(
+    seed: int, tmp_path: Path
+) -> None:
+    result = await chaos(Plan(seed=seed, kills=200, servers=2 + seed % 3, people=8), tmp_path)
+
+    assert not any(result.verdict.numbers.values()), str(result)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_harness_that_could_not_fail_would_prove_nothing(bug: str, tmp_path: Path) -> None:
+    number, failpoints = BUGS[bug]
+    plan = Plan(
+        seed=7,
+        kills=15,
+        entry="buggy_server:main",
+        settings={**SHORT, "BUG": bug},
+        failpoints=failpoints,
+        settle_seconds=3.0,
+    )
+
+    result = await chaos(plan, tmp_path)
+
+    assert result.verdict.numbers[number] > 0, str(result)

@@ -56,23 +56,26 @@ class Portal:
             running.stop()
 
     def _start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        running = self._opened()
-        if threading.get_ident() == running.thread.ident:
+        try:
+            loop = self._loop()
+        except RuntimeError:
             coroutine.close()
-            raise RuntimeError("A sync client was called from its own loop; use AsyncClient there.")
-        return asyncio.run_coroutine_threadsafe(coroutine, running.loop)
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
-    def _opened(self) -> _Running:
+    def _loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._running is None:
                 self._running = _Running()
-                # For a client that nobody closes: its runtime still ends in order.
-                weakref.finalize(self, self._running.stop)
-            elif self._running.process != os.getpid():
-                raise RuntimeError(
-                    "This client was used before the fork; make one in this process."
-                )
-            return self._running
+                # For a client that nobody closes. A program that ends with one open ends as if it
+                # were killed, which loses nothing; ending in order is too late for it by then.
+                weakref.finalize(self, self._running.stop).atexit = False
+            running = self._running
+        if running.process != os.getpid():
+            raise RuntimeError("This client was used before the fork; make one in this process.")
+        if running.thread is threading.current_thread():
+            raise RuntimeError("A sync client was called from its own loop; use AsyncClient there.")
+        return running.loop
 
 
 class _Running:
@@ -94,6 +97,20 @@ class _Running:
 
 
 def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
+    tasks: set[asyncio.Task[Any]] = set()
+
+    def keep(loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -> asyncio.Task[Any]:
+        """A task that lives while this frame does: asyncio's own references are weak.
+
+        When a program ends, this thread stops where it is, and its tasks must not be taken apart.
+        """
+        task = asyncio.Task(coroutine, loop=loop, **named)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task
+
     with asyncio.Runner() as runner:  # which cancels what is left when it closes
-        ready.set_result(runner.get_loop())
-        runner.get_loop().run_forever()
+        loop = runner.get_loop()
+        loop.set_task_factory(keep)
+        ready.set_result(loop)
+        loop.run_forever()

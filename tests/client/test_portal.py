@@ -1,0 +1,79 @@
+"""Coroutines run from threads that have no loop."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from antiphon.client.portal import Portal
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    portal = Portal()
+    yield portal
+    portal.close()
+
+
+async def later(value: int, after: asyncio.Event | None = None) -> int:
+    if after is not None:
+        await after.wait()
+    return value
+
+
+def test_a_coroutine_gives_its_result_in_the_context_of_its_caller(portal: Portal):
+    who = contextvars.ContextVar("who", default="nobody")
+    who.set("Bo")
+
+    async def ask() -> tuple[str, str]:
+        return who.get(), threading.current_thread().name
+
+    assert portal.run(ask()) == ("Bo", "antiphon-portal")
+
+
+def test_results_come_as_they_are_ready(portal: Portal):
+    bell = asyncio.Event()
+
+    async def ring() -> int:
+        bell.set()
+        return 2
+
+    results = portal.each([later(1, bell), later(3)])
+    first = next(results)
+    portal.run(ring())
+
+    assert (first, next(results)) == (3, 1)
+
+
+def test_closing_the_results_cancels_the_rest(portal: Portal):
+    cancelled = threading.Event()
+
+    async def wait() -> int:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return 0
+
+    with closing(portal.each([wait(), later(1)])) as results:  # type: ignore[type-var]
+        assert next(results) == 1
+
+    assert cancelled.wait(5)
+
+
+def test_a_portal_may_be_closed_and_opened_again(portal: Portal):
+    portal.run(later(1))
+    portal.close()
+
+    assert portal.run(later(2)) == 2
+
+
+def test_waiting_for_oneself_is_refused(portal: Portal):
+    async def ask() -> int:
+        return portal.run(later(1))
+
+    with pytest.raises(RuntimeError, match="use AsyncClient"):
+        portal.run(ask())

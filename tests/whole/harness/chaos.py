@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,23 +66,33 @@ class Result:
 
 
 class Fleet:
-    """The servers; each place is taken again soon after its server has died."""
+    """The servers; each place is taken again soon after its server has died.
 
-    def __init__(self, forge: Forge, plan: Plan, settings: Mapping[str, str], random: Random):
+    `arms` gives the failpoints of the next server to start.
+    """
+
+    def __init__(
+        self,
+        forge: Forge,
+        settings: Mapping[str, str],
+        size: int,
+        random: Random,
+        arms: Callable[[], str] = lambda: "",
+    ) -> None:
         self.deaths = 0
         self.broken: list[str] = []
-        self.urls = [""] * plan.servers
+        self.urls = [""] * size
         """The addresses, of which some may be dead."""
         self._forge = forge
-        self._plan = plan
         self._settings = settings
         self._random = random
-        self._places: list[Server | None] = [None] * plan.servers
+        self._arms = arms
+        self._places: list[Server | None] = [None] * size
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """All of them, and from now on others in their places."""
-        for place in range(self._plan.servers):
+        for place in range(len(self._places)):
             await self._open(place)
             self._keepers.append(asyncio.create_task(self._keep(place)))
 
@@ -94,7 +104,7 @@ class Fleet:
 
     async def calm(self) -> None:
         """Nobody arms the servers that start from now on; wait until each place has such a one."""
-        self._plan = replace(self._plan, failpoints=())
+        self._arms = lambda: ""
         for keeper, server in zip(self._keepers, self._places, strict=True):
             if server and server.armed:
                 server.send(signal.SIGKILL)
@@ -122,15 +132,11 @@ class Fleet:
             await self._open(place)
 
     async def _open(self, place: int) -> None:
-        self._places[place] = server = await self._forge.start(self._settings | self._armed())
+        self._places[place] = server = await self._forge.start(
+            {**self._settings, "FAILPOINTS": self._arms()}
+        )
         with suppress(Failed):  # it was killed before it listened
             self.urls[place] = await server.listening()
-
-    def _armed(self) -> dict[str, str]:
-        if not self._plan.failpoints:
-            return {}
-        point = self._random.choice(self._plan.failpoints)
-        return {"FAILPOINTS": f"{point}:kill@{self._random.randint(1, 8)}"}
 
 
 async def chaos(plan: Plan, folder: Path) -> Result:
@@ -141,7 +147,7 @@ async def chaos(plan: Plan, folder: Path) -> Result:
     began = time.monotonic()
     settings = {**plan.settings, "ANTIPHON_DATABASE": f"sqlite:///{database}"}
     async with Forge(plan.entry) as forge:
-        fleet = Fleet(forge, plan, settings, random)
+        fleet = Fleet(forge, settings, plan.servers, random, lambda: _armed(plan, random))
         await fleet.start()
         final.watch(database)
         over = asyncio.Event()
@@ -165,6 +171,12 @@ async def chaos(plan: Plan, folder: Path) -> Result:
     broken = [*verdict.broken, *seen, *stuck, *fleet.broken, *map(repr, filter(None, fallen))]
     verdict = replace(verdict, broken=broken)
     return Result(verdict, record, fleet.deaths, time.monotonic() - began)
+
+
+def _armed(plan: Plan, random: Random) -> str:
+    if not plan.failpoints:
+        return ""
+    return f"{random.choice(plan.failpoints)}:kill@{random.randint(1, 8)}"
 
 
 def _person(number: int, random: Random, fleet: Fleet, record: Record) -> Person:

@@ -172,7 +172,7 @@ class Forge:
         os.close(write)
         pid = await asyncio.to_thread(self._orders.recv, 64)
         server = Server(int(pid), await _reader(read))
-        server.armed = "FAILPOINTS" in settings
+        server.armed = bool(settings.get("FAILPOINTS"))
         return server
 
 

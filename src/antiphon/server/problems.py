@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 
 import msgspec
@@ -122,36 +121,6 @@ def unforeseen(fault: BaseException, request_id: str, about: str) -> errors.Inte
         hint="Its log tells more under this request_id.",
         request_id=request_id,
     )
-
-
-def invalid(error: msgspec.ValidationError) -> errors.InvalidRequest:
-    """What msgspec says of a request, in our members: what was wanted, what came, where."""
-    said, _, where = str(error).partition(" - at ")
-    expected, received = _sides(said)
-    return errors.InvalidRequest(
-        f"{said} - at {where}." if where else f"{said}.",
-        expected=expected,
-        received=received,
-        **({"where": where.strip("`")} if where else {}),
-    )
-
-
-_SAID = (
-    (re.compile(r"Expected (.+), got (.+)", re.DOTALL), r"\1", r"\2"),
-    (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
-    (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
-    (re.compile(r"Object contains unknown field (.+)", re.DOTALL), "known fields", r"\1"),
-    (re.compile(r"Invalid (?:enum )?value (.+)", re.DOTALL), "one of the documented values", r"\1"),
-)
-
-
-def _sides(said: str) -> tuple[str | None, str | None]:
-    """What was wanted and what came, as far as the sentence tells."""
-    for sentence, expected, received in _SAID:
-        if found := sentence.fullmatch(said):
-            came = found.expand(received) if received else None
-            return found.expand(expected).replace("`", ""), came and came.replace("`", "")
-    return None, None
 
 
 def _steps(fault: BaseException) -> list[str]:

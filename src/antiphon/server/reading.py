@@ -17,9 +17,9 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from antiphon import calls
-from antiphon.calls import Call
+from antiphon.calls import Call, invalid
 from antiphon.errors import InvalidEventId, InvalidRequest, TooLarge
-from antiphon.server.problems import Malformed, TooSlow, UnsupportedMedia, invalid
+from antiphon.server.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.settings import Settings
 
 C = TypeVar("C", bound=Call[Any])

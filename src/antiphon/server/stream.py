@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Protocol, cast
 
 import msgspec
@@ -84,13 +85,10 @@ async def tell(
     """
     async with _departure(exchange.receive) as left:
         telling = _Telling(exchange, welcome, metrics, pace, left)
-        with metrics.stream():
-            try:
-                await telling.begin()
-                await telling.read_aloud(listening)
-                await telling.end()
-            except TimeoutError:
-                await _cut(exchange.scope, left)
+        with metrics.stream(), telling.watched():
+            await telling.begin()
+            await telling.read_aloud(listening)
+            await telling.end()
 
 
 class _Over(Exception):
@@ -108,13 +106,37 @@ class _Telling:
         pace: Pace,
         left: asyncio.Task[None],
     ) -> None:
+        self._scope = exchange.scope
         self._send = exchange.send
+        self._handing: float | None = None
         self._began = self._checked = self._said = exchange.began
         self._welcome = welcome
         self._metrics = metrics
         self._pace = pace
         self._left = left
         self._waiting = True
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Look now and then whether the reader takes what it is handed, and cut it off if not.
+
+        One timer a stream: a timeout around each send costs more than all else for an event.
+        """
+        cut = _cutter(self._scope)
+        later = partial(asyncio.get_running_loop().call_later, self._pace.patience / 4)
+        timer: list[asyncio.TimerHandle] = []
+
+        def look() -> None:
+            if self._handing and time.monotonic() - self._handing >= self._pace.patience:
+                cut()
+            else:
+                timer[:] = [later(look)]
+
+        timer.append(later(look))
+        try:
+            yield
+        finally:
+            timer[0].cancel()
 
     async def begin(self) -> None:
         """The header, before there is anything to tell."""
@@ -168,10 +190,11 @@ class _Telling:
             self._checked = now
 
     async def _pass(self, body: bytes, *, more: bool = True) -> None:
-        """Hand bytes on. Raises `TimeoutError` where the reader does not take them."""
-        async with asyncio.timeout(self._pace.patience):
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._said = time.monotonic()
+        """Hand bytes on; waits while the reader does not take what it was handed before."""
+        self._handing = time.monotonic()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._said = self._handing
+        self._handing = None
 
 
 @asynccontextmanager
@@ -189,9 +212,10 @@ async def _departure(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
         watching.cancel()
 
 
-async def _cut(scope: Scope, left: asyncio.Task[None]) -> None:
-    """Drop the connection: closing it in order would wait for the reader who does not read."""
-    cut = scope.get("extensions", {}).get(CUT)
+def _cutter(scope: Scope) -> Callable[[], object]:
+    """Drops the connection: closing it in order would wait for the reader who does not read."""
+    cut: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
     if cut is not None:
-        cut["now"]()
-        await left
+        return cut
+    # Another server than ours: to end this task is all that is left.
+    return cast("asyncio.Task[None]", asyncio.current_task()).cancel

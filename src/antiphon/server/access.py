@@ -22,9 +22,8 @@ from starlette.types import Scope
 
 from antiphon import ids
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
-from antiphon.ports import Key, Store
+from antiphon.ports import LOCAL, Key, Store
 
-LOCAL = "local"
 SCOPES = ("read", "write", "admin")
 MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
 MAX_REMEMBERED = 10_000

@@ -80,9 +80,9 @@ class Server(uvicorn.Server):
         await self._open.wait()
 
     def stop(self) -> None:
-        """Begin the end; asked twice, end now."""
+        """Begin the end; asked twice, give back what runs and end streams at once."""
         if self._stopping:
-            self.should_exit = self.force_exit = True
+            self.should_exit = True
         self._stopping = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -79,7 +79,8 @@ class SqliteStore:
 
         `on_foreign` is called on the loop with the ids of runs whose log another process has added
         to: soon after it did while `listening` says that somebody waits, else within a quarter of
-        a second. Raises `BadSettings` for a file that this version cannot use.
+        a second. `listening` is called in another thread. Raises `BadSettings` for a file that this
+        version cannot use.
         """
         connection = await asyncio.to_thread(_prepared, Path(path), clock)
         return cls(Path(path), connection, clock, on_foreign, listening)
@@ -306,14 +307,17 @@ def _prepared(path: Path, clock: Clock) -> sqlite3.Connection:
             received=sqlite3.sqlite_version,
         )
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Conversations are nobody else's business; SQLite gives its other files the same mode.
         path.touch(mode=0o600)
-        connection = _connected(path)
-        _use_write_ahead_log(connection)
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute("PRAGMA secure_delete = FAST")
-        _migrate(connection, path, clock())
+        with ExitStack() as undo:
+            connection = _connected(path)
+            undo.callback(connection.close)
+            _use_write_ahead_log(connection)
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            _migrate(connection, path, clock())
+            undo.pop_all()
     except (OSError, sqlite3.Error) as fault:
         raise BadSettings(
             f"the database {path} cannot be used: {fault}",
@@ -323,18 +327,32 @@ def _prepared(path: Path, clock: Clock) -> sqlite3.Connection:
     return connection
 
 
+_PRAGMAS = (
+    "synchronous = FULL",  # until the writer says otherwise; what SQLite was built with may differ
+    "fullfsync = TRUE",  # macOS: without it the disk may still forget
+    f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    "secure_delete = FAST",  # deleted text is overwritten where that costs no further page
+)
+
+
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Switch once; SQLite does not wait for others here, so we do."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
-            return
+            break
+    if mode != "wal":
+        raise BadSettings(
+            "the database cannot keep a write-ahead log here",
+            expected="a file on a disk of this machine",
+            received=f"a file system that offers journal mode {mode!r}",
+        )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:

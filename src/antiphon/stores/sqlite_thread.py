@@ -22,8 +22,9 @@ from antiphon.failpoints import hit
 
 BUSY_SECONDS = 5.0  # how long another process may hold the file before a write is given up
 LISTEN_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
-IDLE_SECONDS = 0.25  # the same while nobody does; also the rest before a checkpoint
-CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved into the database even under load
+IDLE_SECONDS = 0.25  # the same while nobody does
+REST_SECONDS = 1.0  # without a write, before the log is moved into the database
+CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved even under load
 
 Settle = Callable[[Any, Exception | None], None]
 
@@ -45,8 +46,8 @@ class Operation:
 class Writer:
     """Runs operations in the order they were given, group by group.
 
-    `heard` is called in the thread every now and then when another process has written; `listening`
-    says how eagerly to look.
+    `heard` is called every now and then when another process has written; `listening` says how
+    eagerly to look. Both are called in the thread.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Writer:
         self._closed = False
         self._relaxed = False
         self._unsaved = False
+        self._wrote_at = 0.0
         self._version = self._data_version()
         self._listened_at = 0.0
         self._thread.start()
@@ -108,7 +110,7 @@ class Writer:
             gathered, open_ = self._gather()
             if gathered:
                 self._write(gathered)
-            elif open_:
+            elif time.monotonic() - self._wrote_at >= REST_SECONDS:
                 self._checkpoint()
             if open_:
                 self._listen()
@@ -149,6 +151,7 @@ class Writer:
             for operation in operations:
                 hit(f"{operation.what}.before_commit")
         self._unsaved = True
+        self._wrote_at = time.monotonic()
         for operation in operations:
             hit(f"{operation.what}.after_commit")
         return outcomes

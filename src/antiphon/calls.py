@@ -7,12 +7,14 @@ the JSON body of everything else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from antiphon.errors import InvalidRequest
 from antiphon.messages import Message, Part, ToolSpec, Upload
 from antiphon.runs import DAY, Action, Assistant, Deadlines, Run, Sampling, Thread
 
@@ -342,6 +344,7 @@ class Complete(Call[None], frozen=True):
 
     route: ClassVar[str] = "POST /v1/completions"
     answer: ClassVar[Any] = None
+    creates: ClassVar[bool] = True
     streams: ClassVar[bool] = True
 
     run_id: Id
@@ -478,3 +481,33 @@ def _quoted(segment: str) -> str:
         letter if letter in _UNRESERVED else "".join(f"%{byte:02X}" for byte in letter.encode())
         for letter in segment
     )
+
+
+def invalid(error: msgspec.ValidationError) -> InvalidRequest:
+    """What msgspec says of a call, in our members: what was wanted, what came, where."""
+    said, _, where = str(error).partition(" - at ")
+    expected, received = _sides(said)
+    return InvalidRequest(
+        f"{said} - at {where}." if where else f"{said}.",
+        expected=expected,
+        received=received,
+        **({"where": where.strip("`")} if where else {}),
+    )
+
+
+_SAID = (
+    (re.compile(r"Expected (.+), got (.+)", re.DOTALL), r"\1", r"\2"),
+    (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
+    (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
+    (re.compile(r"Object contains unknown field (.+)", re.DOTALL), "known fields", r"\1"),
+    (re.compile(r"Invalid (?:enum )?value (.+)", re.DOTALL), "one of the documented values", r"\1"),
+)
+
+
+def _sides(said: str) -> tuple[str | None, str | None]:
+    """What was wanted and what came, as far as the sentence tells."""
+    for sentence, expected, received in _SAID:
+        if found := sentence.fullmatch(said):
+            came = found.expand(received) if received else None
+            return found.expand(expected).replace("`", ""), came and came.replace("`", "")
+    return None, None

@@ -154,11 +154,11 @@ class Desk:
         match call:
             case calls.Follow(run_id, after):
                 return await self._follow(run_id, after, owner)
-            case calls.Complete(run_id, force_refresh):
-                asked = await self._ask(run_id, owner, fresh=force_refresh)
-            case calls.Process(run_id=str(run_id)):
+            case calls.Complete(run_id, fresh):
+                asked = await self._ask(run_id, owner, _once(call, owner, key), fresh=fresh)
+            case calls.Process(run_id=str(run_id), force_refresh=fresh):
                 _refuse_beginnings(call)
-                asked = await self._ask(run_id, owner, fresh=call.force_refresh)
+                asked = await self._ask(run_id, owner, _once(call, owner, key), fresh=fresh)
             case calls.Process():
                 asked = await self._begin(call, owner, _once(call, owner, key))
         self._bus.ring(QUEUE)
@@ -358,10 +358,15 @@ class Desk:
     # Runs.
 
     async def _create_run(self, call: calls.CreateRun, owner: str, once: Once | None) -> object:
-        asked = await self._new_run(call, owner, once, thread_id=call.thread_id)
+        def decide(records: Records) -> Change:
+            change = moves.create_run(records, wish, self._mint, owner=owner)
+            return replace(change, answer=change.answer.run)
+
+        wish = await self._wish(call, owner)
+        run = await self._start(call, _about_run(call, owner, once), decide)
         if call.background:
             self._bus.ring(QUEUE)
-        return asked if isinstance(asked, msgspec.Raw) else asked.run
+        return run
 
     async def _begin(self, call: calls.Process, owner: str, once: Once | None) -> Asked:
         """Thread, message and run, as far as they are missing, in one transaction."""
@@ -374,50 +379,33 @@ class Desk:
             )
         if call.message is not None:
             await self._check_parts(call.message.content, owner)
-        asked = await self._new_run(call, owner, once, thread_id=call.thread_id)
-        if isinstance(asked, msgspec.Raw):
-            return Asked(msgspec.json.decode(asked, type=Run), 0)
-        return asked
-
-    async def _new_run(
-        self,
-        call: calls.CreateRun | calls.Process,
-        owner: str,
-        once: Once | None,
-        *,
-        thread_id: str | None,
-    ) -> Asked | msgspec.Raw:
         wish = await self._wish(call, owner)
-        process = call if isinstance(call, calls.Process) else None
 
         def decide(records: Records) -> Change:
-            new = self._new_thread(records.now) if thread_id is None else None
-            change = moves.create_run(
+            return moves.create_run(
                 records,
                 wish,
                 self._mint,
                 owner=owner,
-                message=process.message if process else None,
-                new_thread=new,
-                ask=process is not None,
-                fresh=process.force_refresh if process else False,
+                message=call.message,
+                new_thread=self._new_thread(records.now) if call.thread_id is None else None,
+                ask=True,
+                fresh=call.force_refresh,
             )
-            # Kept under the idempotency key is the run: what the caller of either call was told.
-            return replace(change, answer=change.answer.run)
 
-        about = About(
-            owner=owner,
-            thread_id=thread_id,
-            once=once,
-            turn_log=call.if_busy in ("interrupt", "rollback"),
-            what="run",
-        )
+        return _asked(await self._start(call, _about_run(call, owner, once), decide))
+
+    async def _start(
+        self,
+        call: calls.CreateRun | calls.Process,
+        about: About,
+        decide: Callable[[Records], Change],
+    ) -> Any:
+        """A new run, once its thread is free or made free."""
         answer = await self._change_when_free(about, decide, wait=call.if_busy == "wait")
-        if isinstance(answer, msgspec.Raw):
-            return answer
         if about.turn_log:
             self._bus.ring(LEASES)
-        return Asked(answer, 0)
+        return answer
 
     async def _change_when_free(
         self, about: About, decide: Callable[[Records], Change], *, wait: bool
@@ -487,10 +475,9 @@ class Desk:
             self._bus.ring(LEASES)
         return Answer(run, 200 if had_ended else 202)
 
-    async def _ask(self, run_id: str, owner: str, *, fresh: bool) -> Asked:
-        about = About(owner=owner, run_id=run_id, what="ask")
-        asked: Asked = await self._store.change(about, partial(moves.ask, fresh=fresh))
-        return asked
+    async def _ask(self, run_id: str, owner: str, once: Once | None, *, fresh: bool) -> Asked:
+        about = About(owner=owner, run_id=run_id, once=once, what="ask")
+        return _asked(await self._store.change(about, partial(moves.ask, fresh=fresh)))
 
     async def _follow(self, run_id: str, after: int, owner: str) -> Listening:
         await self._store.get(Run, owner, run_id)
@@ -593,6 +580,18 @@ def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
         return None
     digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
     return Once(owner, call.route, key, digest)
+
+
+def _about_run(call: calls.CreateRun | calls.Process, owner: str, once: Once | None) -> About:
+    makes_way = call.if_busy in ("interrupt", "rollback")
+    return About(owner=owner, thread_id=call.thread_id, once=once, turn_log=makes_way, what="run")
+
+
+def _asked(answer: Asked | msgspec.Raw) -> Asked:
+    """The turn that was asked for now, or under the same key before."""
+    if isinstance(answer, Asked):
+        return answer
+    return msgspec.json.decode(answer, type=Asked)
 
 
 def _up_to_turn_end(lines: Sequence[bytes]) -> Sequence[bytes]:

@@ -14,19 +14,17 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from antiphon import events
-from antiphon.calls import Call
+from antiphon.calls import Call, invalid
 from antiphon.client.line import AsyncBatches, Batches
 from antiphon.client.portal import Portal
 from antiphon.desk import Answer
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Upload
+from antiphon.ports import LOCAL
 from antiphon.runtime import Runtime, opened
 from antiphon.settings import Settings
 
 A = TypeVar("A")
-
-OWNER = "local"
-"""The one owner where nobody logs in, whom the server on loopback shares."""
 
 
 class AsyncEmbeddedLine:
@@ -43,9 +41,9 @@ class AsyncEmbeddedLine:
         desk = (await self.runtime()).desk
         call = _as_sent(call)
         if call.streams:
-            answer = await desk.open(cast("Any", call), OWNER, key)
+            answer = await desk.open(cast("Any", call), LOCAL, key)
         else:
-            answer = await desk.answer(call, OWNER, key)
+            answer = await desk.answer(call, LOCAL, key)
         if not isinstance(answer, Answer):
             raise InvalidRequest("This call is answered by a stream.")
         received: A = _as_received(answer, call.answer)
@@ -54,7 +52,7 @@ class AsyncEmbeddedLine:
     async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
         """The events, as the log is read aloud."""
         desk = (await self.runtime()).desk
-        listening = await desk.open(cast("Any", _as_sent(call)), OWNER, key)
+        listening = await desk.open(cast("Any", _as_sent(call)), LOCAL, key)
         if isinstance(listening, Answer):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         pages = cast("AsyncGenerator[tuple[int, Sequence[bytes]], None]", listening.pages())
@@ -68,13 +66,13 @@ class AsyncEmbeddedLine:
     ) -> Upload:
         """Keep a file."""
         desk = (await self.runtime()).desk
-        answer = await desk.upload(OWNER, name, media_type, content, key)
+        answer = await desk.upload(LOCAL, name, media_type, content, key)
         kept: Upload = _as_received(answer, Upload)
         return kept
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
-        _, content = await (await self.runtime()).desk.download(OWNER, file_id)
+        _, content = await (await self.runtime()).desk.download(LOCAL, file_id)
         return content
 
     async def runtime(self) -> Runtime:
@@ -142,7 +140,7 @@ def _as_sent(call: Call[A]) -> Call[A]:
     try:
         return msgspec.convert(msgspec.to_builtins(call), type(call))
     except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from error
+        raise invalid(error) from error
 
 
 def _as_received(answer: Answer, kind: Any) -> Any:

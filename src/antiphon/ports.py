@@ -24,6 +24,9 @@ from antiphon.runs import Assistant, Drive, Run, Thread
 
 T = TypeVar("T")
 
+LOCAL = "local"
+"""The one owner where nobody logs in, shared by all who are on this machine."""
+
 
 class Provider(Protocol):
     """Streams one reply as chunks; translates every foreign error.

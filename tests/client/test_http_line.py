@@ -194,15 +194,6 @@ def test_the_next_turn_goes_on_from_its_own_first_number(server: CutServer, read
 
 
 @both_read
-@pytest.mark.parametrize("refusal", ["run_ended", "outputs_missing"])
-def test_a_turn_that_ended_unheard_is_still_read(server: CutServer, read: Read, refusal: str):
-    log = [*HANDED_OFF, *HANDED_OFF]
-    server.plays(log, [Cut(-1), problem(409, refusal), run(Status.ACTION_REQUIRED, turn=2)])
-
-    assert read(server.address, Complete(RUN)) == numbered(log)[len(HANDED_OFF) :]
-
-
-@both_read
 def test_a_refusal_of_the_first_try_is_the_callers(server: CutServer, read: Read):
     server.plays(TURN, [problem(409, "run_ended")])
 

@@ -369,6 +369,20 @@ async def test_the_same_process_call_under_one_key_is_one_run() -> None:
         assert len(h.model.questions) == 1
 
 
+async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its_end() -> None:
+    async with house('call look {"q":"x"}', "say It is 42.") as h:
+        run_id = started(told := await h.ask(tools=TOOLS)).run_id
+        await h.submit(told)
+        call = calls.Complete(run_id)
+        first = [numbered async for numbered in h.listen(call, key="k")]
+        second = [numbered async for numbered in h.listen(call, key="k")]
+
+        assert last(first).status == "completed"
+        assert first == second
+        with pytest.raises(errors.RunEnded):
+            await h.read(call)
+
+
 async def test_a_background_run_needs_no_reader() -> None:
     async with house("say Hi.") as h:
         call = calls.Process(message=calls.NewMessage("Hello?"), background=True)

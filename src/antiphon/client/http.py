@@ -69,7 +69,7 @@ class HttpLine:
                 failure = _lost(error)
             except AntiphonError as error:
                 failure = error
-            if doubt := reading.doubt(failure):
+            if not reading.over and (doubt := reading.doubt()):
                 reading.settle(self.send(doubt))
                 failure = _ended_early()
             if reading.over:
@@ -149,7 +149,7 @@ class AsyncHttpLine:
                 failure = _lost(error)
             except AntiphonError as error:
                 failure = error
-            if doubt := reading.doubt(failure):
+            if not reading.over and (doubt := reading.doubt()):
                 reading.settle(await self.send(doubt))
                 failure = _ended_early()
             if reading.over:

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon import events
 from antiphon.calls import Call, Follow, GetRun
-from antiphon.errors import AntiphonError, ConnectionLost, OutputsMissing, RunEnded, TryAgain
+from antiphon.errors import AntiphonError, ConnectionLost, TryAgain
 from antiphon.events import TYPES, Event, Numbered, RunStatus, TurnEnded
 from antiphon.runs import Run
 from antiphon.sse import Decoder, Frame
@@ -53,7 +53,8 @@ class Tries:
 class Reading:
     """One stream, over as many connections as it takes: what to ask for next, what came, the end.
 
-    Feed it the bytes of each connection; it gives every event once, in order.
+    Feed it the bytes of each connection; it gives every event once, in order. A call whose first
+    answer was lost is made again under its idempotency key, and gets the same turn.
     """
 
     def __init__(self, call: Call[Any]) -> None:
@@ -63,15 +64,12 @@ class Reading:
         self._whole_run = isinstance(call, Follow)
         self._last = call.after if isinstance(call, Follow) else None
         self._run_ended = self._turn_ended = False
-        self._turns_to_skip = 0
-        self._connections = 0
         self._heard_in_connection = False
         self._closed_in_order = False
         self._decoder = Decoder()
 
     def ask(self) -> Call[Any]:
         """The call to make now, on a new connection."""
-        self._connections += 1
         self._heard_in_connection = self._closed_in_order = False
         self._decoder = Decoder()
         if self._last is None or self.run_id is None:
@@ -90,7 +88,8 @@ class Reading:
                 raise ConnectionLost(f"Event {number} came after event {last}.")
             last = number
             event = _event(frame)
-            if event is not None and self._wanted(event):
+            if event is not None:
+                self._note(event)
                 heard.append((number, event))
             if self.over:
                 break
@@ -98,17 +97,13 @@ class Reading:
         self._heard_in_connection = self._heard_in_connection or bool(heard)
         return heard
 
-    def _wanted(self, event: Event) -> bool:
-        """Take note of an event; whether it belongs to what was asked for."""
-        skipped = self._turns_to_skip > 0
+    def _note(self, event: Event) -> None:
         self._turn_ended = type(event) is TurnEnded
         if self._turn_ended:
-            self.over = not self._whole_run and not skipped
-            self._turns_to_skip -= skipped
+            self.over = not self._whole_run
         elif isinstance(event, RunStatus):
             self.run_id = event.run_id
             self._run_ended = event.status.ended
-        return not skipped
 
     def closed(self) -> None:
         """The server ended the connection in order: the end, if the run's last event came."""
@@ -117,31 +112,14 @@ class Reading:
         last = self._turn_ended or not self._heard_in_connection
         self.over = self.over or (self._run_ended and last)
 
-    def doubt(self, failure: AntiphonError) -> GetRun | None:
+    def doubt(self) -> GetRun | None:
         """What to ask before going on, where only the run itself can tell how it stands."""
         in_silence = self._whole_run and self._closed_in_order and not self._heard_in_connection
-        if self.run_id is not None and not self.over and (in_silence or self._missed(failure)):
-            return GetRun(self.run_id)
-        return None
+        return GetRun(self.run_id) if self.run_id is not None and in_silence else None
 
     def settle(self, run: Run) -> None:
-        """The answer to the doubt: nothing more comes, or the last turn is to be caught up."""
-        if self._whole_run:
-            self.over = run.status.ended
-        else:
-            self._last = 0
-            self._turns_to_skip = run.turn - 1
-
-    def _missed(self, refusal: AntiphonError) -> bool:
-        """Whether the turn was asked for and is over, and only its events were lost.
-
-        The first call had arrived then, and its repetition is refused.
-        """
-        return (
-            isinstance(refusal, RunEnded | OutputsMissing)
-            and self._connections > 1
-            and self._last is None
-        )
+        """The answer to the doubt: whether anything more comes."""
+        self.over = run.status.ended
 
 
 def _number(frame: Frame) -> int:

@@ -159,7 +159,7 @@ def ask(records: Records, *, fresh: bool = False) -> Change:
                 received=run.status.value,
                 hint="Create a new run in the thread.",
                 run_id=run.id,
-                status=run.status.value,
+                run_status=run.status.value,
             )
         case AwaitOutputs(missing):
             raise errors.OutputsMissing(
@@ -383,7 +383,7 @@ def _busy(run: Run) -> errors.RunActive:
         received=f"{run.id} in {run.status.value}",
         hint="Finish or cancel that run, or set if_busy to wait, interrupt or rollback.",
         run_id=run.id,
-        status=run.status.value,
+        run_status=run.status.value,
     )
 
 

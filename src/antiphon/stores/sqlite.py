@@ -307,7 +307,7 @@ def _prepared(path: Path, clock: Clock) -> sqlite3.Connection:
             received=sqlite3.sqlite_version,
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Conversations are nobody else's business; SQLite gives its other files the same mode.
         path.touch(mode=0o600)
         with ExitStack() as undo:

@@ -6,7 +6,7 @@ whichever way it came. What may happen is decided in `engine/moves`, inside the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -59,7 +59,7 @@ class Listening:
         self._bus = bus
         self._whole = whole
 
-    async def pages(self) -> AsyncIterator[tuple[int, Sequence[bytes]]]:
+    async def pages(self) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
         """Encoded events in order, each once, with the first one's number; empty when all is quiet.
 
         An empty page comes after each second without news, so that the reader can say that it is

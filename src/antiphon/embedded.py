@@ -7,7 +7,6 @@ list where a tuple was given, an error where a number stands for a word.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
@@ -55,8 +54,7 @@ class AsyncEmbeddedLine:
         listening = await desk.open(cast("Any", _as_sent(call)), LOCAL, key)
         if isinstance(listening, Answer):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
-        pages = cast("AsyncGenerator[tuple[int, Sequence[bytes]], None]", listening.pages())
-        async with aclosing(pages):
+        async with aclosing(listening.pages()) as pages:
             async for first, lines in pages:
                 if lines:
                     yield list(enumerate(map(events.decode, lines), first))

@@ -20,9 +20,7 @@ from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
-from antiphon.worker import LEASES, QUEUE, Worker
-
-CLOSE_GRACE = 10.0  # seconds that runs may still take when the runtime closes
+from antiphon.worker import LEASES, OWN_BELLS, QUEUE, Worker
 
 
 class Runtime:
@@ -89,7 +87,10 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
             for runtime in runtimes:
                 runtime.foreign(run_ids)
 
-        store = CachedStore(await _store(settings, foreign))
+        def listening() -> bool:
+            return bus.watchers > OWN_BELLS
+
+        store = CachedStore(await _store(settings, foreign, listening))
         stack.push_async_callback(store.close)
         catalog = Catalog(settings, os.environ)
         stack.push_async_callback(catalog.close)
@@ -99,13 +100,13 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
         try:
             yield runtime
         finally:
-            await runtime.drain(0 if runtime.draining else CLOSE_GRACE)
+            await runtime.drain(0 if runtime.draining else settings.grace)
 
 
 @asynccontextmanager
 async def stored(settings: Settings) -> AsyncGenerator[Store]:
     """The store alone, which drives no run: for keys, upkeep, and questions about what is kept."""
-    store = await _store(settings, lambda _: None)
+    store = await _store(settings)
     try:
         yield store
     finally:
@@ -131,13 +132,17 @@ def _name() -> str:
     return f"{os.getpid()}-{uuid4().hex[:8]}"
 
 
-async def _store(settings: Settings, foreign: Callable[[Sequence[str]], None]) -> Store:
+async def _store(
+    settings: Settings,
+    foreign: Callable[[Sequence[str]], None] | None = None,
+    listening: Callable[[], bool] = lambda: False,
+) -> Store:
     scheme, _, rest = settings.database.partition(":")
     match scheme:
         case "memory":
             return MemoryStore()
         case "sqlite":
-            return await SqliteStore.open(_path(rest), on_foreign=foreign)
+            return await SqliteStore.open(_path(rest), on_foreign=foreign, listening=listening)
         case _:
             raise errors.BadSettings(
                 f"No store is known for {scheme}: databases.",

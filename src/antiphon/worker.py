@@ -29,6 +29,8 @@ QUEUE = "queue"
 """The topic rung when a run was asked for."""
 LEASES = "leases"
 """The topic rung when a driven run may have been taken from its worker, as by a cancel."""
+OWN_BELLS = 2
+"""How many bells a worker watches itself: those two."""
 
 
 class Worker:

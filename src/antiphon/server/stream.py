@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Protocol, cast
@@ -56,7 +56,7 @@ class Pace(msgspec.Struct, frozen=True):
 class Pages(Protocol):
     """What is read aloud: pages of encoded events, and an empty one after each silent second."""
 
-    def pages(self) -> AsyncIterator[_Page]:
+    def pages(self) -> AsyncGenerator[_Page, None]:
         """Each page with the number of its first event."""
         ...
 
@@ -144,9 +144,7 @@ class _Telling:
 
     async def read_aloud(self, listening: Pages) -> None:
         """Page for page, until there is an end to it."""
-        # An async generator is to be closed now, not when it is collected.
-        pages = cast("AsyncGenerator[_Page, None]", listening.pages())
-        async with aclosing(pages):
+        async with aclosing(listening.pages()) as pages:
             try:
                 async for first, lines in pages:
                     await (self._events(first, lines) if lines else self._silence())

@@ -29,6 +29,13 @@ def test_the_first_run_shows_a_hand_off_and_stays_until_it_is_interrupted(place:
 
     assert staying
     assert program.returncode == 0
-    steps = ["tool_call.ready", "action.required", "closed", "here: ", "200: saved", "turn.ended: completed"]
+    steps = [
+        "tool_call.ready",
+        "action.required",
+        "closed",
+        "here: ",
+        "200: saved",
+        "turn.ended: completed",
+    ]
     places = [said.decode().index(step) for step in steps]
     assert places == sorted(places)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.children import Child, child
+from benchmarks.children import child
 from benchmarks.load import Target
 from benchmarks.report import Figure
 
 T = TypeVar("T")
 
 SIZES = ("smoke", "quick", "full")
+PYTHON = (sys.executable, "-m")
+
+_NUMBERS = count()
 
 
 @dataclass(frozen=True)
@@ -31,42 +36,39 @@ class Bench:
     @asynccontextmanager
     async def upstream(self) -> AsyncIterator[Target]:
         """The fake model server, read directly."""
-        async with child(["-m", "benchmarks.upstream"]) as process:
+        async with child(*PYTHON, "benchmarks.upstream") as process:
             yield Target("direct", process)
 
     @asynccontextmanager
     async def relay(self, upstream: Target) -> AsyncIterator[Target]:
         """The bare relay."""
-        async with child(["-m", "benchmarks.relay", upstream.child.address]) as process:
+        async with child(*PYTHON, "benchmarks.relay", upstream.child.address) as process:
             yield Target("relay", process)
 
     @asynccontextmanager
     async def relay_sdk(self, upstream: Target) -> AsyncIterator[Target]:
         """The relay that uses openai's SDK."""
-        async with child(["-m", "benchmarks.relay_sdk", upstream.child.address]) as process:
+        async with child(*PYTHON, "benchmarks.relay_sdk", upstream.child.address) as process:
             yield Target("Starlette + openai SDK", process)
 
     @asynccontextmanager
     async def antiphon(self, upstream: Target) -> AsyncIterator[Target]:
         """`antiphon serve` on SQLite, in a database of its own."""
-        async with self.serve(upstream.child.address + "/v1") as process:
+        async with child(*self.serving(upstream.child.address + "/v1")) as process:
             yield Target("antiphon", process, "/v1/process")
 
-    @asynccontextmanager
-    async def serve(self, base_url: str) -> AsyncIterator[Child]:
-        """The same as a process."""
-        database = self.folder / f"{len(list(self.folder.iterdir()))}.db"
+    def serving(self, base_url: str) -> Sequence[str]:
+        """The command that serves, with models at that address."""
+        database = f"{next(_NUMBERS)}.db"
         options = {
             "--port": "0",
             "--base-url": base_url,
             "--model": "flood-1",
-            "--database": f"sqlite:///{database}",
+            "--database": f"sqlite:///{self.folder / database}",
             "--max-runs": "4000",
             "--grace": "1",
         }
-        command = ["-m", "antiphon", "serve", *(word for pair in options.items() for word in pair)]
-        async with child(command, XDG_CONFIG_HOME=str(self.folder)) as process:
-            yield process
+        return [*PYTHON, "antiphon", "serve", *(word for pair in options.items() for word in pair)]
 
 
 async def rounds(

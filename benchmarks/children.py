@@ -6,9 +6,8 @@ import asyncio
 import os
 import re
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,10 +19,10 @@ _ADDRESS = re.compile(rb"listening on (http://\S+)")
 class Child:
     """A process that said where it listens."""
 
-    def __init__(self, process: asyncio.subprocess.Process, address: str, ready: float) -> None:
+    def __init__(self, pid: int, address: str, ready_seconds: float) -> None:
         self.address = address
-        self.ready_seconds = ready
-        self._proc = Path(f"/proc/{process.pid}")
+        self.ready_seconds = ready_seconds
+        self._proc = Path(f"/proc/{pid}")
 
     @property
     def port(self) -> int:
@@ -42,46 +41,36 @@ class Child:
 
 
 @asynccontextmanager
-async def child(command: Sequence[str], **environ: str) -> AsyncIterator[Child]:
-    """A process of this Python for as long as the block lasts."""
+async def child(*command: str) -> AsyncIterator[Child]:
+    """A process for as long as the block lasts."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environ},
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
-    said: list[bytes] = []
-    reading: asyncio.Task[None] | None = None
+    assert process.stderr is not None
+    draining: asyncio.Task[bytes] | None = None
     try:
         async with asyncio.timeout(PATIENCE):
-            address = await _address(process, said, command)
-        ready = time.perf_counter() - began
-        # Its last words may fill the pipe, and it would wait for us to read them.
-        reading = asyncio.create_task(_drain(process, said))
-        yield Child(process, address, ready)
+            address = await address_said(process)
+        ready_seconds = time.perf_counter() - began
+        # What it still says may fill the pipe, and it would wait for us to read it.
+        draining = asyncio.create_task(process.stderr.read())
+        yield Child(process.pid, address, ready_seconds)
     finally:
         await _ended(process)
-        if reading is not None:
-            await reading
+        if draining is not None:
+            await draining
 
 
-async def _address(
-    process: asyncio.subprocess.Process, said: list[bytes], command: Sequence[str]
-) -> str:
+async def address_said(process: asyncio.subprocess.Process) -> str:
+    """Where the process listens, once it has said so. Raises `RuntimeError` where it ends first."""
     assert process.stderr is not None
-    async for line in process.stderr:
+    said: list[bytes] = []
+    while line := await process.stderr.readline():
         said.append(line)
         if found := _ADDRESS.search(line):
             return found[1].decode()
-    raise RuntimeError(f"{' '.join(command)} ended:\n{b''.join(said).decode()}")
-
-
-async def _drain(process: asyncio.subprocess.Process, said: list[bytes]) -> None:
-    assert process.stderr is not None
-    async for line in process.stderr:
-        said.append(line)
+    raise RuntimeError(f"it ended before it listened:\n{b''.join(said).decode()}")
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

@@ -1,4 +1,4 @@
-"""Reading a reply without a network: our parser, turn and events beside openai's SDK on one input."""
+"""Reading a reply without a network: our parser, turn and events beside openai's SDK."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.report import Figure, Row, row
 from benchmarks.resources import used
 
 _CHUNK = (
-    'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1790000000,'
-    '"model":"fake-model-2026","choices":[{"index":0,"delta":{"content":"word %d "},'
-    '"logprobs":null,"finish_reason":null}]}\n\n'
+    'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
+    '"created":1790000000,"model":"fake-model-2026","choices":[{"index":0,'
+    '"delta":{"content":"word %d "},"logprobs":null,"finish_reason":null}]}\n\n'
 )
 _END = (
-    b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1790000000,'
-    b'"model":"fake-model-2026","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    b"data: [DONE]\n\n"
+    b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
+    b'"created":1790000000,"model":"fake-model-2026",'
+    b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 )
 
 
@@ -66,8 +66,7 @@ def _ours(pieces: Sequence[bytes], count: int) -> float:
     lines: list[bytes] = []
     with used() as usage:
         for piece in pieces:
-            for event in turn.feed(reply.feed(piece) or ()):
-                lines.append(events.encode(event))
+            lines += map(events.encode, turn.feed(reply.feed(piece) or ()))
         last = turn.close()
     assert last.outcome == "completed"
     assert last.text.endswith(f"word {count - 1} ")
@@ -90,16 +89,14 @@ def _usual(pieces: Sequence[bytes], count: int) -> float:
             200, headers={"content-type": "text/event-stream"}, stream=_Reply(pieces)
         )
 
-    said: list[str] = []
     with (
         httpx2.Client(transport=httpx2.MockTransport(answer)) as transport,
         openai.OpenAI(base_url="http://fake/v1", api_key="none", http_client=transport) as client,
+        used() as usage,
     ):
-        with used() as usage:
-            for chunk in client.chat.completions.create(
-                model="fake", messages=[{"role": "user", "content": "hello"}], stream=True
-            ):
-                if text := chunk.choices[0].delta.content:
-                    said.append(text)
+        stream = client.chat.completions.create(
+            model="fake", messages=[{"role": "user", "content": "hello"}], stream=True
+        )
+        said = [text for chunk in stream if (text := chunk.choices[0].delta.content)]
     assert len(said) == count
     return usage.cpu / count * 1e6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 
 from antiphon import AsyncClient, Client, TextDelta
@@ -11,7 +13,7 @@ from benchmarks.report import Figure, Row, row
 from benchmarks.resources import used
 
 HELLO = NewMessage("hello")
-ASKED = [{"role": "user", "content": "hello"}]
+ASKED: list[Any] = [{"role": "user", "content": "hello"}]
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -49,46 +51,34 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 def _sync(url: str, count: int) -> float:
-    said: list[str] = []
-    with Client(url) as client:
-        with used() as usage:
-            for event in client.process(message=HELLO, model=f"flood-{count}"):
-                if isinstance(event, TextDelta):
-                    said.append(event.text)
+    with Client(url) as client, used() as usage:
+        events = client.process(message=HELLO, model=f"flood-{count}")
+        said = [event.text for event in events if isinstance(event, TextDelta)]
     return _each(usage.cpu, said, count)
 
 
 async def _async(url: str, count: int) -> float:
-    said: list[str] = []
     async with AsyncClient(url) as client:
         with used() as usage:
-            async for event in client.process(message=HELLO, model=f"flood-{count}"):
-                if isinstance(event, TextDelta):
-                    said.append(event.text)
+            events = client.process(message=HELLO, model=f"flood-{count}")
+            said = [event.text async for event in events if isinstance(event, TextDelta)]
     return _each(usage.cpu, said, count)
 
 
 def _usual_sync(url: str, count: int) -> float:
-    said: list[str] = []
-    with openai.OpenAI(base_url=url + "/v1", api_key="none") as client:
-        with used() as usage:
-            for chunk in client.chat.completions.create(
-                model=f"flood-{count}", messages=ASKED, stream=True
-            ):
-                if text := chunk.choices[0].delta.content:
-                    said.append(text)
+    with openai.OpenAI(base_url=url + "/v1", api_key="none") as client, used() as usage:
+        stream = client.chat.completions.create(model=f"flood-{count}", messages=ASKED, stream=True)
+        said = [text for chunk in stream if (text := chunk.choices[0].delta.content)]
     return _each(usage.cpu, said, count)
 
 
 async def _usual_async(url: str, count: int) -> float:
-    said: list[str] = []
     async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="none") as client:
         with used() as usage:
-            async for chunk in await client.chat.completions.create(
+            stream = await client.chat.completions.create(
                 model=f"flood-{count}", messages=ASKED, stream=True
-            ):
-                if text := chunk.choices[0].delta.content:
-                    said.append(text)
+            )
+            said = [text async for chunk in stream if (text := chunk.choices[0].delta.content)]
     return _each(usage.cpu, said, count)
 
 

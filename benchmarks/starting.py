@@ -7,6 +7,7 @@ import sys
 import time
 
 from benchmarks.bench import Bench, rounds
+from benchmarks.children import child
 from benchmarks.report import Figure, Row, row
 
 COMMANDS = {
@@ -28,7 +29,7 @@ async def measure(bench: Bench) -> list[Row]:
     idle: list[float] = []
     for _ in range(bench.pick(1, 2, 5)):
         # Nobody listens at port 9; nothing is asked of it before a run is.
-        async with bench.serve("http://127.0.0.1:9/v1") as server:
+        async with child(*bench.serving("http://127.0.0.1:9/v1")) as server:
             ready.append(server.ready_seconds)
             idle.append(server.rss())
     bare = _less(imported, nothing)

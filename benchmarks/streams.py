@@ -154,14 +154,11 @@ async def measure_flood(bench: Bench) -> list[Row]:
 
 async def _loop(client: openai.AsyncOpenAI, chunks: int) -> tuple[float, float]:
     """The loop that its documentation shows: chunks a second, and microseconds of CPU for each."""
-    said: list[str] = []
     with used() as usage:
         stream = await client.chat.completions.create(
             model=f"flood-{chunks}", messages=[{"role": "user", "content": "hello"}], stream=True
         )
-        async for chunk in stream:
-            if chunk.choices and (text := chunk.choices[0].delta.content):
-                said.append(text)
+        said = [text async for chunk in stream if (text := chunk.choices[0].delta.content)]
     assert len(said) == chunks
     return chunks / usage.seconds, usage.cpu / chunks * 1e6
 

@@ -8,8 +8,8 @@ The model's name in the request is the script:
     flood-64000     64,000 chunks as fast as they are taken
     tool            a call of `now`, then, once its output is there, the gap between the two turns
 
-A paced chunk says when it was sent, as `@` and 16 digits: microseconds of the monotonic clock, which
-all processes of a machine share. `POST /v1/process` answers with Antiphon's own events instead,
+A paced chunk says when it was sent, as `@` and 16 digits: microseconds of the monotonic clock,
+which processes of a machine share. `POST /v1/process` answers with Antiphon's own events instead,
 so that its SDK can be measured without its server.
 """
 

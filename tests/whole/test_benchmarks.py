@@ -1,0 +1,33 @@
+"""Every benchmark runs in its smallest form. No test asserts a time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("start", "engine", "context", "readers", "first", "handoff")
+UNDER_LOAD = ("paced", "flood", "growth", "capacity")
+
+
+@pytest.mark.parametrize("name", [*NAMES, *UNDER_LOAD])
+def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
+    file = tmp_path / "results.json"
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks", name, "--smoke", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    (result,) = json.loads(file.read_text())["results"]
+    assert result["rows"]
+    assert all(row["what"] in ran.stdout for row in result["rows"])

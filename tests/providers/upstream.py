@@ -158,7 +158,8 @@ class Upstream:
         )
         if scenario.status:
             writer.write(_head(scenario.status, scenario.headers))
-            writer.write(_framed(body, size, end=scenario.ending == "end"))
+            ends = scenario.ending == "end" and not scenario.repeat
+            writer.write(_framed(body, size, end=ends))
             await writer.drain()
         leaving = asyncio.ensure_future(_leaving(reader))
         try:

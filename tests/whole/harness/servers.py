@@ -143,6 +143,7 @@ class Forge:
         self._entry = entry
         self._orders, theirs = socket.socketpair()
         self._theirs: socket.socket | None = theirs
+        self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Forge:
         theirs, self._theirs = self._theirs, None
@@ -168,9 +169,10 @@ class Forge:
         """A process that will soon listen."""
         read, write = os.pipe()
         order = {"settings": dict(settings), "arguments": ["serve", "--port", "0", *flags]}
-        socket.send_fds(self._orders, [json.dumps(order).encode()], [write])
-        os.close(write)
-        pid = await asyncio.to_thread(self._orders.recv, 64)
+        async with self._one_at_a_time:
+            socket.send_fds(self._orders, [json.dumps(order).encode()], [write])
+            os.close(write)
+            pid = await asyncio.to_thread(self._orders.recv, 64)
         server = Server(int(pid), await _reader(read))
         server.armed = bool(settings.get("FAILPOINTS"))
         return server

@@ -1,0 +1,401 @@
+"""Writes the parts of the documentation that the code knows best.
+
+    python docs/reference/make.py
+
+A page holds `<!-- begin: NAME -->` and `<!-- end: NAME -->`; what stands between is made here, what
+stands around is written by hand. A test fails where a page is behind the code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from antiphon import cli, errors
+from antiphon.calls import CALLS, Call, Deleted, Listed, Model, NewMessage, path_fields
+from antiphon.client.sync import Client
+from antiphon.events import Event, PendingAction
+from antiphon.messages import (
+    File,
+    Image,
+    Message,
+    Text,
+    ToolCall,
+    ToolSpec,
+    Upload,
+)
+from antiphon.providers.catalog import SERVERS
+from antiphon.runs import (
+    MOVES,
+    Assistant,
+    Deadlines,
+    Fault,
+    Run,
+    Sampling,
+    Status,
+    Thread,
+    Usage,
+)
+from antiphon.runs import Action as ActionRecord
+from antiphon.server import problems
+from antiphon.settings import TABLE, Settings
+
+DOCS = Path(__file__).resolve().parent.parent
+
+RECORDS: tuple[type[Any], ...] = (
+    Assistant,
+    Thread,
+    Message,
+    Run,
+    ActionRecord,
+    PendingAction,
+    Upload,
+    Listed,
+    Deleted,
+    Model,
+    NewMessage,
+    Text,
+    Image,
+    File,
+    ToolSpec,
+    ToolCall,
+    Sampling,
+    Deadlines,
+    Usage,
+    Fault,
+)
+
+
+def calls() -> Iterator[str]:
+    """Every call: its route, what it takes, what it answers."""
+    group = ""
+    for call in CALLS:
+        if (found := call.route.split("/")[2]) != group:
+            group = found
+            yield f"## {group.replace('_', ' ').capitalize()}\n"
+        yield f"### `{call.route}`\n"
+        yield f"{_said(call)}\n"
+        yield f"{_outcome(call)}\n"
+        yield from _fields(call, place=lambda name, call=call: _place(call, name))
+
+
+def records() -> Iterator[str]:
+    """What calls answer and take, field by field."""
+    for record in RECORDS:
+        yield f"### {record.__name__}\n"
+        yield f"{_said(record)}\n"
+        yield from _fields(record)
+
+
+def events() -> Iterator[str]:
+    """Every event with what it carries."""
+    for kind in get_args(Event):
+        yield f"### `{kind.__struct_config__.tag}`\n"
+        yield f"{_said(kind)} In Python: `{kind.__name__}`.\n"
+        yield from _fields(kind)
+
+
+def settings() -> Iterator[str]:
+    """The table of settings."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`{row.variable}`",
+            f"`{row.flag}`" if row.on_the_line else "",
+            _default(Settings, name),
+            row.meaning,
+        )
+        for name, row in TABLE.items()
+    ]
+    yield from _table(("in `antiphon.toml`", "environment", "flag", "default", "meaning"), rows)
+
+
+def providers() -> Iterator[str]:
+    """The servers that a model can be named of."""
+    rows = [
+        (
+            f"`{name}:`",
+            f"`{server.key_env}`" if server.key_env else "none",
+            f"`{server.default}`" if server.default else "",
+            f"`{server.base_url}`",
+        )
+        for name, server in SERVERS.items()
+    ]
+    yield from _table(("model begins with", "key", "model by default", "address"), rows)
+
+
+def commands() -> Iterator[str]:
+    """Every command: what it is for, its arguments, the settings that are its flags."""
+    for name in cli.COMMANDS:
+        command: Any = import_module(f"antiphon.commands.{name}")
+        parser = ArgumentParser(add_help=False)
+        command.arguments(parser, ArgumentParser(add_help=False))
+        yield f"## `antiphon {name}`\n"
+        yield f"{inspect.cleandoc(command.__doc__)}\n"
+        for words, action in _actions(parser, f"antiphon {name}"):
+            if words:
+                yield f"**`{words}`**\n"
+            yield from _table(("argument", "meaning"), action)
+        flags = " ".join(f"`{TABLE[flag].flag}`" for flag in command.FLAGS)
+        yield f"Settings: {flags or 'none'}.\n"
+
+
+def problem_codes() -> Iterator[str]:
+    """Every error that has a code of its own, with its HTTP status."""
+    rows = [
+        (f"`{kind.code}`", str(problems.placed(kind(""))[0]), f"`{kind.__name__}`", _said(kind))
+        for kind in _family(errors.AntiphonError)
+        if kind is not errors.AntiphonError and "code" in vars(kind)
+    ]
+    yield from _table(("code", "HTTP status", "Python", "meaning"), rows)
+
+
+def tree() -> Iterator[str]:
+    """The tree of errors, as the module draws it."""
+    drawn = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2]
+    yield f"```text\n{drawn}\n```\n"
+
+
+def methods() -> Iterator[str]:
+    """Every method of the client that is a call."""
+    rows = [
+        (f"`{name}({_parameters(method)})`", f"`{call.route}`", _first(call))
+        for call in CALLS
+        for name, method in _methods()
+        if method.__qualname__ == re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
+    ]
+    yield from _table(("method", "call", "what it does"), rows)
+
+
+def loops() -> Iterator[str]:
+    """Every method of the client that is more than one call."""
+    for name, method in _methods():
+        if method.__qualname__ == f"Client.{name}":
+            yield f"### `{name}({_parameters(method)})`\n"
+            yield f"{inspect.getdoc(method)}\n"
+
+
+def moves() -> Iterator[str]:
+    """The legal moves of a run, drawn."""
+    lines = ["stateDiagram-v2", "    [*] --> queued"]
+    for status, nexts in MOVES.items():
+        lines += [f"    {status} --> {after}" for after in Status if after in nexts]
+    lines += [f"    {status} --> [*]" for status in Status if status.ended]
+    yield "```mermaid\n" + "\n".join(lines) + "\n```\n"
+
+
+SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
+    "calls": calls,
+    "records": records,
+    "events": events,
+    "settings": settings,
+    "providers": providers,
+    "commands": commands,
+    "codes": problem_codes,
+    "tree": tree,
+    "methods": methods,
+    "loops": loops,
+    "moves": moves,
+}
+
+_SECTION = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+def current(page: str) -> str:
+    """The page with every section as the code has it now."""
+    return _SECTION.sub(lambda found: found[1] + "\n" + _made(found[2]) + found[3], page)
+
+
+def main() -> None:
+    """Bring every page up to date."""
+    for file in sorted(DOCS.rglob("*.md")):
+        page = file.read_text("utf-8")
+        if (made := current(page)) != page:
+            file.write_text(made, "utf-8")
+
+
+def _made(section: str) -> str:
+    return "".join(f"{block}\n" for block in SECTIONS[section]())
+
+
+def _said(kind: type[Any]) -> str:
+    return inspect.cleandoc(kind.__doc__ or "")
+
+
+def _first(kind: type[Any]) -> str:
+    return " ".join(_said(kind).partition("\n\n")[0].split())
+
+
+def _outcome(call: type[Call[Any]]) -> str:
+    said: list[str] = []
+    if call.streams:
+        said.append("Answers with a stream of [events](events.md).")
+    elif call.answer is not None:
+        said.append(f"Answers {call.http_status} with {_kind(call.answer)}.")
+    if call.creates:
+        said.append("Takes an `Idempotency-Key`.")
+    return " ".join(said)
+
+
+def _place(call: type[Call[Any]], name: str) -> str:
+    if name in path_fields(call):
+        return "path"
+    return "query" if call.route.startswith(("GET", "DELETE")) else "body"
+
+
+def _fields(kind: type[Any], place: Callable[[str], str] | None = None) -> Iterator[str]:
+    hints = get_type_hints(kind, include_extras=True)
+    rows = [
+        (
+            f"`{field.name}`",
+            *((place(field.name),) if place else ()),
+            _kind(hints[field.name]),
+            _default(kind, field.name),
+        )
+        for field in msgspec.structs.fields(kind)
+    ]
+    if rows:
+        yield from _table(("field", *(("in",) if place else ()), "type", "default"), rows)
+
+
+def _default(kind: type[Any], name: str) -> str:
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == name)
+    if field.required:
+        return "required"
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if value is msgspec.UNSET:
+        return "stays"
+    if value is None or value == "":
+        return ""
+    if isinstance(value, float):
+        return f"`{value:g}`" if value < 1e5 else f"`{value:.0f}`"
+    return f"`{msgspec.json.encode(value).decode()}`"
+
+
+def _kind(kind: Any, limits: Meta | None = None) -> str:
+    """A type as a reader of JSON would say it."""
+    if kind in _PLAIN:
+        return _PLAIN[kind] + _limited(limits)
+    arguments = get_args(kind)
+    match get_origin(kind):
+        case None:
+            return _named(kind)
+        case origin if origin is Annotated:
+            meta = next((note for note in kind.__metadata__ if isinstance(note, Meta)), None)
+            return _kind(arguments[0], meta)
+        case origin if origin in (Union, types.UnionType):
+            return " or ".join(_kind(each) for each in arguments if each is not msgspec.UnsetType)
+        case origin if origin is Literal:
+            return ", ".join(f'`"{word}"`' for word in arguments)
+        case origin:
+            return _container(origin, arguments, limits)
+
+
+def _named(kind: Any) -> str:
+    if not inspect.isclass(kind):
+        return "anything"  # a type variable
+    if issubclass(kind, StrEnum):
+        return "[status](../explanation/runs.md)"
+    return f"[{kind.__name__}](http-api.md#{kind.__name__.lower()})"
+
+
+def _container(origin: Any, arguments: tuple[Any, ...], limits: Meta | None) -> str:
+    if origin is dict:
+        return "object" if arguments[1] is Any else "object of strings"
+    if origin is Listed:
+        return f"a [page](#listed) of {_kind(arguments[0])}"
+    return f"list of {_kind(arguments[0])}{_limited(limits)}"
+
+
+_PLAIN: dict[Any, str] = {
+    Any: "anything",
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    types.NoneType: "null",
+}
+
+
+def _limited(limits: Meta | None) -> str:
+    match limits:
+        case Meta(max_length=int(most)):
+            return f" (at most {most})"
+        case Meta(ge=int(least), le=int(most)):
+            return f" ({least} to {most})"
+        case Meta(ge=int(least)):
+            return f" (from {least})"
+        case _:
+            return ""
+
+
+def _actions(parser: ArgumentParser, words: str) -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
+    """The arguments of a command, and then of each of its actions."""
+    own: list[tuple[str, str]] = []
+    below: list[tuple[str, ArgumentParser]] = []
+    for action in parser._actions:  # argparse tells nobody else what a parser takes
+        if isinstance(action, _SubParsersAction):
+            below += [(f"{words} {name}", each) for name, each in action.choices.items()]
+        elif action.dest != "help" and action.help is not SUPPRESS:
+            own.append((_usage(action), action.help or ""))
+    if own:
+        yield "", own
+    for name, each in below:
+        told = [row for _, rows in _actions(each, name) for row in rows]
+        yield name, told
+
+
+def _usage(action: Action) -> str:
+    name = action.metavar or action.dest.upper()
+    if not action.option_strings:
+        return f"`{name}`"
+    value = "" if action.nargs == 0 else f" {name}"
+    return ", ".join(f"`{flag}{value}`" for flag in action.option_strings)
+
+
+def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The public methods of the client; those made from a call bear the call's name."""
+    for name, method in vars(Client).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            yield name, method
+
+
+def _parameters(method: Callable[..., Any]) -> str:
+    """Names alone: types and defaults are in the call, and `help()` has them."""
+    names = [
+        ("**" if parameter.kind is parameter.VAR_KEYWORD else "") + name
+        for name, parameter in inspect.signature(method).parameters.items()
+        if name != "self"
+    ]
+    return ", ".join(names)
+
+
+def _family(kind: type[errors.AntiphonError]) -> Iterator[type[errors.AntiphonError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    lines = [[_cell(cell) for cell in row] for row in (head, *rows)]
+    lines.insert(1, ["---"] * len(head))
+    if len(lines) > 2:
+        yield "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()

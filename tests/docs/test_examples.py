@@ -1,0 +1,190 @@
+"""Everything that the documentation tells a newcomer to run, run as a newcomer would."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blocks import PAGES, ROOT, Block, Machine, blocks, every, exchanges, like
+
+from antiphon import cli
+from antiphon.settings import TABLE
+
+EXAMPLES = sorted(
+    path.name
+    for path in (ROOT / "examples").glob("*.py")
+    if path.name not in ("first_run.py", "hello.py")  # `make run`, which starts its own server
+)
+SHELL = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not here")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path)
+    yield machine
+    machine.stop()
+
+
+def example(name: str) -> str:
+    return str(ROOT / "examples" / name)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_runs_in_one_process_without_a_network(machine: Machine, name: str) -> None:
+    done = machine.run(sys.executable, example(name))
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_runs_against_a_server(machine: Machine, name: str) -> None:
+    machine.serve()
+
+    done = machine.run(sys.executable, example(name), environ={"ANTIPHON_SERVER": machine.url})
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_first_conversation_runs_against_a_server(machine: Machine) -> None:
+    machine.serve()
+
+    done = machine.run(sys.executable, example("hello.py"), machine.url)
+
+    assert done.returncode == 0, done.stdout
+    assert "turn.ended: completed" in done.stdout
+
+
+def steps(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"(?m)^\[ ?(\d+)[\].]", text)]
+
+
+def test_the_turn_protocol_shows_its_sixteen_steps_in_order(machine: Machine) -> None:
+    done = machine.run(sys.executable, example("turn_protocol.py"))
+
+    assert steps(done.stdout) == list(range(1, 17))
+
+
+@SHELL
+def test_curl_takes_the_same_sixteen_steps(machine: Machine) -> None:
+    machine.serve()
+
+    done = machine.run("bash", example("turn_protocol.sh"), machine.url)
+
+    assert done.returncode == 0, done.stdout
+    assert steps(done.stdout) == list(range(1, 17))
+
+
+def test_the_web_chat_shows_its_twenty_four_steps_in_order(machine: Machine) -> None:
+    done = machine.run(sys.executable, example("web_chat.py"))
+
+    drawn = [int(number) for number in re.findall(r"(?:^\[|[:,] )(\d+)\. ", done.stdout, re.M)]
+    assert drawn == list(range(1, 25))
+
+
+@pytest.mark.parametrize("block", every("python", "run"), ids=str)
+def test_every_python_block_runs(machine: Machine, block: Block) -> None:
+    done = machine.run(sys.executable, "-c", block.text)
+
+    assert done.returncode == 0, done.stdout
+
+
+@SHELL
+@pytest.mark.parametrize("block", every("bash", "run"), ids=str)
+def test_every_shell_block_runs(machine: Machine, block: Block) -> None:
+    machine.serve()
+
+    done = machine.run("bash", "-euc", machine.real(block.text))
+
+    assert done.returncode == 0, done.stdout
+    assert '"status":"failed"' not in done.stdout
+
+
+@SHELL
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in every("console", "run")}), ids=lambda page: page.stem
+)
+def test_every_console_says_what_the_page_says(machine: Machine, page: Path) -> None:
+    for block in blocks(page):
+        match block.language, block.purpose:
+            case "console", "serve":
+                (exchange,) = exchanges(block)
+                assert like(machine.serve(exchange.command)) == like(exchange.output), str(block)
+            case "console", "run":
+                for exchange in exchanges(block):
+                    printed = machine.type(exchange.command)
+                    assert like(printed) == like(exchange.output), f"{block}: {exchange.command}"
+                    machine.learn(exchange.output, printed)
+            case _:
+                pass
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every `antiphon ...` that stands in a block or in backquotes."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        blocked = [
+            re.sub(r"^\$ ", "", line)
+            for block in blocks(page)
+            for line in block.text.replace("\\\n", " ").splitlines()
+        ]
+        inline = re.findall(r"`((?:[A-Z_]+=\S+ )*antiphon [^`]+)`", text)
+        for line in [*blocked, *inline]:
+            if found := re.match(r"(?:[A-Z_]+=\S+ +)*(?:exec |\.venv/bin/)?antiphon +(.+)", line):
+                yield f"{page.relative_to(ROOT)}: {line}", shlex.split(found[1], comments=True)
+
+
+def flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--help"])
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
+
+
+def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    taken: dict[tuple[str, ...], set[str]] = {}
+    for where, words in commands():
+        name = words[0]
+        if name in ("COMMAND", "--version", "--help"):
+            continue
+        assert name in cli.COMMANDS, where
+        deep = name in ("keys", "threads") and len(words) > 1
+        command = tuple(words[: 2 if deep else 1])
+        if command not in taken:
+            taken[command] = flags(list(command), capsys)
+        until = words.index("|") if "|" in words else len(words)
+        given = {word.partition("=")[0] for word in words[:until] if re.match(r"--?[a-z]", word)}
+        assert given <= taken[command], where
+
+
+def test_every_variable_that_is_written_down_is_a_setting() -> None:
+    known = {setting.variable for setting in TABLE.values()}
+
+    written = {
+        (str(page.relative_to(ROOT)), name)
+        for page in PAGES
+        for name in re.findall(r"\bANTIPHON_[A-Z_]+\b", page.read_text("utf-8"))
+    }
+
+    assert {name for _, name in written} <= known, sorted(written)
+
+
+def test_what_the_code_knows_best_is_up_to_date() -> None:
+    file = ROOT / "docs/reference/make.py"
+    spec = importlib.util.spec_from_file_location("reference", file)
+    assert spec is not None
+    assert spec.loader is not None
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+
+    behind = [
+        str(page.relative_to(ROOT))
+        for page in PAGES
+        if make.current(text := page.read_text("utf-8")) != text
+    ]
+
+    assert not behind, f"python docs/reference/make.py brings up to date: {behind}"

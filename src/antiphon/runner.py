@@ -74,32 +74,30 @@ class Runner:
             await self._fail(claim, Fault("internal", "Something went wrong in this runtime."))
 
     async def _drive(self, claim: Claim) -> None:
-        run = claim.run
         question, provider = await self._question(claim)
-        taken = await self._taken(run)
+        taken = await self._taken(claim.run)
         journal = Journal(self._store, self._bus, claim)
-        for tries_left in range(ASK_AGAIN, -1, -1):
+        reply = await self._ask_until_whole(provider, question, taken, journal)
+        await self.finalize_conversation(
+            claim, lambda records: moves.finish(records, claim.drive.epoch, reply, self._mint)
+        )
+
+    async def _ask_until_whole(
+        self, provider: Provider, question: Question, taken: frozenset[str], journal: Journal
+    ) -> Reply:
+        """The reply; for a broken tool call the model is told what was wrong and asked again."""
+        tries_left = ASK_AGAIN
+        while True:
             began_after = journal.last
             hit("turn.before_request")
             reply = await self._ask(provider, question, taken, journal)
             await journal.kept()
             if reply.outcome != "invalid_tool_call" or not tries_left:
-                break
+                return reply
+            tries_left -= 1
             why = reply.fault.message if reply.fault else "The tool call could not be read."
-            journal.put(
-                [
-                    TurnRestarted(
-                        reason="invalid_tool_call",
-                        after=began_after,
-                        attempt=run.attempt,
-                        message=why,
-                    )
-                ]
-            )
+            journal.restart("invalid_tool_call", began_after, why)
             question = _told(question, why)
-        await self.finalize_conversation(
-            claim, lambda records: moves.finish(records, claim.drive.epoch, reply, self._mint)
-        )
 
     async def _question(self, claim: Claim) -> tuple[Question, Provider]:
         run = claim.run
@@ -206,6 +204,7 @@ class Journal:
         self._bus = bus
         self._run_id = claim.run.id
         self._epoch = claim.drive.epoch
+        self._attempt = claim.run.attempt
         self._gathered: list[bytes] = []
         self._size = 0
         self._append: asyncio.Future[None] | None = None
@@ -228,6 +227,13 @@ class Journal:
             self._size += len(line)
         if self._append is None and self._gathered:
             self._write()
+
+    def restart(self, reason: str, after: int, message: str) -> None:
+        """Say that what came after event `after` is void, and why."""
+        restarted = TurnRestarted(
+            reason=reason, after=after, attempt=self._attempt, message=message
+        )
+        self.put([restarted])
 
     async def kept(self) -> None:
         """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""

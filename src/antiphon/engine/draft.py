@@ -7,7 +7,7 @@ message is never added without its number, nor a status moved without its event.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -212,7 +212,7 @@ class Draft:
                 turn=run.turn,
                 tool_call_id=call.id,
                 name=call.name,
-                arguments=msgspec.json.decode(call.arguments, type=dict),
+                arguments=msgspec.json.decode(call.arguments, type=dict[str, Any]),
                 created_at=self.now,
                 expires_at=expires_at,
             )

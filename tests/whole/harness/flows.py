@@ -66,21 +66,21 @@ class ToldUpstream(Upstream):
 
 
 @asynccontextmanager
-async def proxy(server: str, seen: Callable[[str], None]) -> AsyncGenerator[str]:
-    """A TCP proxy; `seen` hears each request line that goes to the server, and each end.
+async def proxy(server: Callable[[], str], seen: Callable[[str], None]) -> AsyncGenerator[str]:
+    """A TCP proxy before the server as it is just now; `seen` hears each request line.
 
-    The client must open a connection for each request, or send them one after another.
+    Requests on one connection must come one after another.
     """
-    where = urlsplit(server)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         tasks.add(task)
-        with closing(writer):
+        where = urlsplit(server())
+        with closing(writer), suppress(OSError):
             there, onward = await asyncio.open_connection(where.hostname, where.port)
-            with closing(onward), suppress(ConnectionError):
+            with closing(onward):
                 answers = asyncio.create_task(_pump(there, writer))
                 try:
                     await _requests(reader, onward, seen)

@@ -14,7 +14,7 @@ import sys
 from antiphon import Client, TextDelta
 from antiphon.calls import NewMessage
 
-STOP_AFTER = 40  # events
+ENOUGH = 100  # letters
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
             for event in first:
                 if isinstance(event, TextDelta):
                     text.append(event.text)
-                if first.last_event == STOP_AFTER:
+                if len("".join(text)) >= ENOUGH:
                     break
         run_id, last = str(first.run_id), first.last_event
         print(f"{''.join(text)} ...\n\n[left after event {last} of {run_id}]\n")

@@ -14,6 +14,7 @@ import types
 from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -86,7 +87,7 @@ def calls() -> Iterator[str]:
         yield f"### `{call.route}`\n"
         yield f"{_said(call)}\n"
         yield f"{_outcome(call)}\n"
-        yield from _fields(call, place=lambda name, call=call: _place(call, name))
+        yield from _fields(call, place=partial(_place, call))
 
 
 def records() -> Iterator[str]:

@@ -83,7 +83,9 @@ def test_curl_takes_the_same_sixteen_steps(machine: Machine) -> None:
 def test_the_web_chat_shows_its_twenty_four_steps_in_order(machine: Machine) -> None:
     done = machine.run(sys.executable, example("web_chat.py"))
 
-    drawn = [int(number) for number in re.findall(r"(?:^\[|[:,] )(\d+)\. ", done.stdout, re.M)]
+    drawn = [
+        int(number) for number in re.findall(r"(?:^\[|[:,] )(\d+)\. ", done.stdout, re.MULTILINE)
+    ]
     assert drawn == list(range(1, 25))
 
 
@@ -125,17 +127,16 @@ def test_every_console_says_what_the_page_says(machine: Machine, page: Path) -> 
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every `antiphon ...` that stands in a block or in backquotes."""
+    """Every `antiphon ...` that stands in a block for a shell or in backquotes."""
     for page in PAGES:
-        text = page.read_text("utf-8")
-        blocked = [
-            re.sub(r"^\$ ", "", line)
-            for block in blocks(page)
-            for line in block.text.replace("\\\n", " ").splitlines()
-        ]
-        inline = re.findall(r"`((?:[A-Z_]+=\S+ )*antiphon [^`]+)`", text)
-        for line in [*blocked, *inline]:
-            if found := re.match(r"(?:[A-Z_]+=\S+ +)*(?:exec |\.venv/bin/)?antiphon +(.+)", line):
+        lines = re.findall(r"`((?:[A-Z_]+=\S+ )*antiphon [^`\n]+)`", page.read_text("utf-8"))
+        for block in blocks(page):
+            if block.language == "console":
+                lines += [exchange.command for exchange in exchanges(block)]
+            elif block.language in ("sh", "bash"):
+                lines += block.text.splitlines()
+        for line in lines:
+            if found := re.match(r"(?:[A-Z_]+=\S+ +)*(?:\.venv/bin/)?antiphon +(.+)", line):
                 yield f"{page.relative_to(ROOT)}: {line}", shlex.split(found[1], comments=True)
 
 

@@ -201,4 +201,4 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             if not re.match(r"[a-z]+:", link) and (page.parent / link).is_file()
         ]
 
-    assert set(PAGES) <= reached
+    assert set(PAGES) <= reached, "docs/README.md lists every page"

@@ -9,6 +9,9 @@ import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
 
+ADDRESS = "antiphon:"
+"""What the address of an upload begins with, where a message's stored form names one."""
+
 
 class Text(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     """Plain text, or Markdown where a model wrote it."""
@@ -113,8 +116,8 @@ def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
 def chat(message: Message) -> bytes:
     """The message as chat completions takes it: what every provider's request begins from.
 
-    Stored beside the message, so that a long thread is joined and never rebuilt. Attachments keep
-    their id as an `antiphon:` address, which the runner resolves before it asks.
+    Stored beside the message, so that a long thread is joined and never rebuilt. An upload stands
+    in it as `ADDRESS` and its id; its bytes are put in when a model is asked.
     """
     if message.role == "tool":
         return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=message.text))
@@ -179,6 +182,6 @@ def _chat_part(part: Part) -> dict[str, Any]:
         case Image(url=str(url)):
             return {"type": "image_url", "image_url": {"url": url}}
         case Image(file_id=file_id):
-            return {"type": "image_url", "image_url": {"url": f"antiphon:{file_id}"}}
+            return {"type": "image_url", "image_url": {"url": f"{ADDRESS}{file_id}"}}
         case File(file_id):
-            return {"type": "file", "file": {"file_id": f"antiphon:{file_id}"}}
+            return {"type": "file", "file": {"file_id": f"{ADDRESS}{file_id}"}}

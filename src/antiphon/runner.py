@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import errors, events
+from antiphon.attachments import attached
 from antiphon.chunks import Question
 from antiphon.engine import moves
 from antiphon.engine.records import Change, Records
@@ -107,7 +108,7 @@ class Runner:
         )
         return Question(
             model=model,
-            messages=window(context, self._settings.context_tokens),
+            messages=await attached(window(context, self._settings.context_tokens), self._store),
             instructions=run.instructions,
             tools=run.tools,
             sampling=run.sampling,

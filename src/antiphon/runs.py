@@ -102,7 +102,10 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Thread(msgspec.Struct, frozen=True, kw_only=True):
-    """An ordered conversation. `version` grows with every change a model would see."""
+    """An ordered conversation. `version` grows with every change a model would see.
+
+    `messages` counts places, those that are kept for the outputs of open tool calls included.
+    """
 
     id: str
     title: str = ""

@@ -23,7 +23,7 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.messages import Message, ToolSpec
+from antiphon.messages import File, Image, Message, Text, ToolSpec
 from antiphon.ports import Provider
 from antiphon.providers.scripted import Scripted
 from antiphon.runner import Runner
@@ -446,6 +446,40 @@ async def test_another_owners_thread_is_not_found() -> None:
         ):
             with pytest.raises(errors.NotFound):
                 await h.desk.answer(call, "somebody else")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "given"),
+    [
+        ("image/gif", {"type": "image_url", "image_url": {"url": "data:image/gif;base64,aGk="}}),
+        ("text/plain", {"type": "text", "text": "File it.bin:\n\nhi"}),
+        (
+            "application/pdf",
+            {
+                "type": "file",
+                "file": {"filename": "it.bin", "file_data": "data:application/pdf;base64,aGk="},
+            },
+        ),
+    ],
+)
+async def test_an_upload_is_put_before_the_model(media_type: str, given: object) -> None:
+    async with house("say I see.") as h:
+        upload = (await h.desk.upload(OWNER, "it.bin", media_type, b"hi")).value
+        content = (Text("What is this? antiphon:no"), File(upload.id))
+        await h.read(calls.Process(message=calls.NewMessage(content)))
+
+        (asked,) = h.model.questions[0].decoded()
+        assert asked["content"][1] == given
+
+
+async def test_an_image_may_be_an_upload_too() -> None:
+    async with house("say I see.") as h:
+        upload = (await h.desk.upload(OWNER, "it.gif", "image/gif", b"hi")).value
+        content = (Image(file_id=upload.id),)
+        await h.read(calls.Process(message=calls.NewMessage(content)))
+
+        (asked,) = h.model.questions[0].decoded()
+        assert asked["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
 
 
 async def test_usage_adds_up_over_the_turns() -> None:

@@ -26,9 +26,9 @@ async def attached(chat: bytes, store: Store) -> bytes:
         return chat
     messages: list[dict[str, Any]] = msgspec.json.decode(b"[" + chat + b"]")
     for message in messages:
-        content = message.get("content")
-        if isinstance(content, list):
-            message["content"] = [await _shown(part, store) for part in content]
+        if isinstance(message.get("content"), list):
+            parts: list[dict[str, Any]] = message["content"]
+            message["content"] = [await _shown(part, store) for part in parts]
     return msgspec.json.encode(messages)[1:-1]
 
 

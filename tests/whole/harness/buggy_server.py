@@ -148,10 +148,21 @@ def _set(connection: sqlite3.Connection, change: Change, writer: int) -> None:
     )
 
 
-BUGS: dict[str, type[SqliteStore]] = {
-    "acknowledges early": AcknowledgesEarly,
-    "keeps keys apart": KeepsKeysApart,
-    "claims carelessly": ClaimsCarelessly,
+class TellsBeforeItKeeps(CachedStore):
+    """Shows readers of this process an event while it is still being written."""
+
+    def append(
+        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+    ) -> asyncio.Future[None]:
+        self._extend(run_id, first, lines, ended=False)
+        return super().append(run_id, epoch, first, lines, urgent=urgent)
+
+
+BUGS: dict[str, tuple[type[SqliteStore], type[CachedStore]]] = {
+    "acknowledges early": (AcknowledgesEarly, CachedStore),
+    "keeps keys apart": (KeepsKeysApart, CachedStore),
+    "claims carelessly": (ClaimsCarelessly, CachedStore),
+    "tells before it keeps": (SqliteStore, TellsBeforeItKeeps),
 }
 
 
@@ -182,7 +193,8 @@ async def _opened(asked: Settings) -> AsyncGenerator[Runtime]:
 
     file = settings.database_file(asked)
     assert file
-    store = CachedStore(await BUGS[os.environ["BUG"]].open(file, on_foreign=foreign))
+    kind, cached = BUGS[os.environ["BUG"]]
+    store = cached(await kind.open(file, on_foreign=foreign))
     runtime = Runtime(asked, store, LocalBus(), Catalog(asked, os.environ))
     runtimes.append(runtime)
     runtime.worker.start()

@@ -1,10 +1,12 @@
 """Servers are killed at any instant: nothing acknowledged is lost, nothing happens twice.
 
-Guarantees G1, G2, G3, G5, G6, G9, G10, G11, G13, G15, G19 and G20, each by `harness.checks`.
+Guarantees G1, G2, G3, G5, G6, G9, G10, G11, G13, G15, G19, G20 and G26, each by `harness.checks`.
 """
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,10 @@ BUGS = {
 }
 
 
+# A deployment: each server is asked to end, and gets half a second for its runs.
+ROLLS = Plan(seed=0, kills=0, signal=signal.SIGTERM, settings={**SHORT, "ANTIPHON_GRACE": "0.5"})
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_fifty_kills_lose_nothing_and_repeat_nothing(seed: int, tmp_path: Path) -> None:
     result = await chaos(Plan(seed=seed, kills=50), tmp_path)
@@ -37,6 +43,19 @@ async def test_two_thousand_kills_lose_nothing_and_repeat_nothing(
     seed: int, tmp_path: Path
 ) -> None:
     result = await chaos(Plan(seed=seed, kills=200, servers=2 + seed % 3, people=8), tmp_path)
+
+    assert not any(result.verdict.numbers.values()), str(result)
+
+
+async def test_servers_that_are_replaced_in_order_lose_nothing(tmp_path: Path) -> None:
+    result = await chaos(replace(ROLLS, seed=2, kills=10), tmp_path)
+
+    assert not any(result.verdict.numbers.values()), str(result)
+
+
+@pytest.mark.soak
+async def test_a_hundred_rolls_lose_nothing(tmp_path: Path) -> None:
+    result = await chaos(replace(ROLLS, seed=3, kills=300, servers=3, people=8), tmp_path)
 
     assert not any(result.verdict.numbers.values()), str(result)
 

@@ -43,6 +43,7 @@ class Plan:
     people: int = 6
     settings: Mapping[str, str] = field(default_factory=lambda: SHORT)
     entry: str = "antiphon.cli:main"
+    signal: signal.Signals = signal.SIGKILL
     failpoints: Sequence[str] = ()
     settle_seconds: float = 25.0
 
@@ -96,11 +97,11 @@ class Fleet:
             await self._open(place)
             self._keepers.append(asyncio.create_task(self._keep(place)))
 
-    def kill(self) -> None:
+    def kill(self, number: signal.Signals) -> None:
         """Kill one at whatever it does, also before it listens."""
         server = self._random.choice(self._places)
         if server:
-            server.send(signal.SIGKILL)
+            server.send(number)
 
     async def calm(self) -> None:
         """Nobody arms the servers that start from now on; wait until each place has such a one."""
@@ -159,7 +160,7 @@ async def chaos(plan: Plan, folder: Path) -> Result:
         ]
         while fleet.deaths < plan.kills:
             await asyncio.sleep(random.uniform(*BETWEEN_KILLS))
-            fleet.kill()
+            fleet.kill(plan.signal)
         over.set()
         await fleet.calm()
         stuck = await _settled(database, people, plan.settle_seconds)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.errors import EventExpired
 from antiphon.events import Event, Numbered
 from antiphon.messages import Message
 from antiphon.runs import Action, Drive, Run, Thread
@@ -48,3 +49,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     driven: tuple[Driven, ...] = ()
     actions: tuple[Action, ...] = ()
+
+
+def events_expired(run_id: str, kept_after: int, after: int) -> EventExpired:
+    """The error for a reader that stopped at event `after`: what follows is partly forgotten."""
+    return EventExpired(
+        f"The events of run {run_id} up to {kept_after} are past retention.",
+        expected=f"{kept_after} or more",
+        received=str(after),
+        hint="GET /v1/messages?thread_id= has what was said.",
+        run_id=run_id,
+    )

@@ -9,13 +9,13 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.errors import (
-    EventExpired,
     Fenced,
     IdempotencyConflict,
     Internal,
     NotFound,
     RunActive,
 )
+from antiphon.engine.records import events_expired
 from antiphon.messages import Message
 from antiphon.ports import About, Change, Driven, Once, Records
 from antiphon.runs import MOVES, Drive, Run, Status, Thread
@@ -103,11 +103,7 @@ def not_held(run_id: str, epoch: int, first: int) -> Fenced:
 def check_kept(run_id: str, after: int, kept_after: int) -> None:
     """Raises `EventExpired` where events above `after` are past retention."""
     if after < kept_after:
-        raise EventExpired(
-            f"the events of run {run_id} up to {kept_after} are past retention",
-            hint="read the thread's messages instead",
-            run_id=run_id,
-        )
+        raise events_expired(run_id, kept_after, after)
 
 
 def kept_answer(once: Once, digest: bytes, answer: bytes | None) -> msgspec.Raw:

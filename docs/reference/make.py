@@ -113,7 +113,7 @@ def settings() -> Iterator[str]:
             f"`{name}`",
             f"`{row.variable}`",
             f"`{row.flag}`" if row.on_the_line else "",
-            _default(Settings, name),
+            _default(Settings, name) if name != "database" else "in your data folder",
             row.meaning,
         )
         for name, row in TABLE.items()

@@ -8,6 +8,7 @@ values it takes and the line that `--help` shows.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 import tomllib
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from antiphon.errors import BadSettings
 
@@ -53,11 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     providers: dict[str, dict[str, Any]] = {}
     database: Annotated[
         Words, Meta(description="sqlite:///path, or memory: to forget everything at the end")
-    ] = ""
-    redis: str | None = None
+    ] = field(default_factory=lambda: own_database(os.environ))
     host: Annotated[Words, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="the port to listen on")] = 8000
-    workers: int = 1
     server: Annotated[
         Address | None, Meta(description="a server to use instead of a runtime in this process")
     ] = None
@@ -67,7 +66,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chunk_timeout: Annotated[
         Seconds, Meta(description="how long a model may be silent before its reply counts as cut")
     ] = 45.0
-    first_chunk_timeout: float | None = None
+    first_chunk_timeout: Annotated[
+        Seconds | None,
+        Meta(description="how long a model may take to begin; as chunk_timeout by default"),
+    ] = None
     turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
@@ -161,8 +163,13 @@ def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Pat
         values[given.name] = _read(given, environ, values.get(given.name))
         origins[given.name] = given.origin
     if "database" not in values:
-        values["database"] = _sqlite(data_folder(environ) / "antiphon.db")
+        values["database"] = own_database(environ)
     return Loaded(Settings(**values), origins)
+
+
+def own_database(environ: Mapping[str, str]) -> str:
+    """The address of this user's own database, which is meant where none is named."""
+    return _sqlite(data_folder(environ) / "antiphon.db")
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:

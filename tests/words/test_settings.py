@@ -29,6 +29,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "server": ("https://antiphon.example", "https://antiphon.example"),
     "api_key": ("ak-1", "ak-1"),
     "chunk_timeout": ("1.5", 1.5),
+    "first_chunk_timeout": ("90", 90.0),
     "turn_timeout": ("60", 60.0),
     "tool_timeout": ("2", 2.0),
     "max_tools": ("9", 9),
@@ -125,6 +126,10 @@ def test_without_any_of_them_the_default_holds(place: Place, setting: Setting) -
     assert setting.name == "database" or value == getattr(Settings(), setting.name)
 
 
+def test_every_setting_can_be_given_from_outside() -> None:
+    assert {*Settings.__struct_fields__} == {*TABLE, "providers"}
+
+
 def test_the_stronger_place_wins(place: Place) -> None:
     def model(flag: str | None, variable: str) -> str | None:
         return place.gather({"model": flag}, {"ANTIPHON_MODEL": variable}).settings.model
@@ -150,6 +155,15 @@ def test_the_default_database_is_in_the_users_data_folder(place: Place, tmp_path
     )
     elsewhere = place.gather(environ={"XDG_DATA_HOME": str(tmp_path)}).settings
     assert database_file(elsewhere) == tmp_path / "antiphon/antiphon.db"
+
+
+def test_settings_made_by_hand_mean_the_same_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+    assert Settings(model="demo").database == load({}, {"HOME": str(tmp_path)}, tmp_path).database
 
 
 def test_a_relative_xdg_folder_is_ignored() -> None:

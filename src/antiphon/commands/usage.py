@@ -12,7 +12,15 @@ from typing import Protocol, cast
 
 from antiphon.settings import TABLE, Loaded, gather
 
-RUNTIME = ("model", "base_url", "database", "chunk_timeout", "turn_timeout", "context_tokens")
+RUNTIME = (
+    "model",
+    "base_url",
+    "database",
+    "chunk_timeout",
+    "first_chunk_timeout",
+    "turn_timeout",
+    "context_tokens",
+)
 """The settings of a runtime, wherever it runs."""
 
 CLIENT = ("server", "api_key")

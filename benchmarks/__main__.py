@@ -50,8 +50,8 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
 BY_NAME_ALONE = frozenset({"instructions"})
 
 
-async def run(names: Sequence[str], size: str) -> list[Result]:
-    """Measure one after the other, and print each table when it is there."""
+async def run(names: Sequence[str], size: str, files: Sequence[Path]) -> None:
+    """Measure one after the other; each table is printed and written as soon as it is there."""
     results: list[Result] = []
     for name in names:
         title, measure = BENCHMARKS[name]
@@ -63,7 +63,7 @@ async def run(names: Sequence[str], size: str) -> list[Result]:
         seconds = time.monotonic() - began
         results.append(Result(name, title, seconds, machine(load), tuple(rows)))
         print(results[-1], flush=True)
-    return results
+        write(results, size, files)
 
 
 def main() -> None:
@@ -82,13 +82,12 @@ def main() -> None:
             f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
     names = asked.names or [name for name in BENCHMARKS if name not in BY_NAME_ALONE]
-    results = uvloop.run(run(names, asked.size))
     files = [] if asked.size == "smoke" else [RESULTS / "latest.json"]
     if asked.json:
         files.append(asked.json)
     if asked.keep:
         files.append(RESULTS / time.strftime("%Y-%m-%d.json"))
-    write(results, asked.size, files)
+    uvloop.run(run(names, asked.size, files))
 
 
 if __name__ == "__main__":

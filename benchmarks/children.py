@@ -56,6 +56,11 @@ async def child(*command: str) -> AsyncIterator[Child]:
         # What it still says may fill the pipe, and it would wait for us to read it.
         draining = asyncio.create_task(process.stderr.read())
         yield Child(process.pid, address, ready_seconds)
+    except Exception as error:
+        await _ended(process)
+        if draining is not None and (said := await draining):
+            error.add_note(f"{' '.join(command)} had said:\n{said.decode('utf-8', 'replace')}")
+        raise
     finally:
         await _ended(process)
         if draining is not None:

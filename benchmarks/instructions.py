@@ -24,8 +24,8 @@ async def measure(bench: Bench) -> list[Row]:
     """The difference between a server that did some work, and one that did not."""
     if shutil.which("valgrind") is None:
         return []
-    chunks, requests = bench.pick(6_400, 20_000, 20_000), bench.pick(5, 20, 20)
-    paced = bench.pick(50, 150, 250)
+    chunks, requests = bench.pick(6_400, 20_000, 20_000), bench.pick(5, 50, 100)
+    paced = bench.pick(50, 250, 500)
 
     async def rest(_: Target) -> None:
         """Nothing more than what all of them do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import openai
@@ -203,8 +203,10 @@ async def _capacity(bench: Bench, target: Target, levels: Sequence[int]) -> _Cap
     best = _Capacity(0, float("nan"))
     for level in levels:
         for _ in range(bench.pick(1, 1, 2)):
-            seen = await paced(target, level, bench.pick(0.2, 2.0, 3.0))
-            if seen.smooth(level, SMOOTH_SECONDS):
+            with suppress(TimeoutError):  # it has not even begun them all
+                seen = await paced(target, level, bench.pick(0.2, 2.0, 3.0))
+                if not seen.smooth(level, SMOOTH_SECONDS):
+                    continue
                 best = _Capacity(level, seen.lag_p99)
                 break
         else:

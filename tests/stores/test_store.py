@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from antiphon import errors, events
+from antiphon.engine import moves
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
 from antiphon.messages import Message, Text, ToolCall, Upload, chat
@@ -839,6 +840,22 @@ async def test_a_long_log_comes_in_pages_that_say_so(store: Store) -> None:
     assert page.ended != page.more
     assert len(page.lines) >= 10
     assert (await whole_log(store, "run_1", 2))[:-1] == lines(*texts)
+
+
+async def test_a_turn_that_is_cancelled_keeps_its_text_however_often_it_was_appended_to(
+    store: Store,
+) -> None:
+    claim = await add_claimed(store)
+    texts = [f"{number} " for number in range(4_100)]
+    for number, text in enumerate(texts):
+        await append(store, claim, 3 + number, text)
+    await store.change(
+        About(owner="ann", run_id="run_1", turn_log=True),
+        lambda records: moves.cancel(records, lambda prefix: f"{prefix}_new"),
+    )
+
+    (message,) = (await store.list(Message, "ann", limit=9, thread_id="thread_1")).data
+    assert message.text == "".join(texts)
 
 
 async def test_the_log_of_an_unknown_run_is_not_found(store: Store) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.engine.records import events_expired
 from antiphon.errors import (
     Fenced,
     IdempotencyConflict,
@@ -15,7 +16,6 @@ from antiphon.errors import (
     NotFound,
     RunActive,
 )
-from antiphon.engine.records import events_expired
 from antiphon.messages import Message
 from antiphon.ports import About, Change, Driven, Once, Records
 from antiphon.runs import MOVES, Drive, Run, Status, Thread

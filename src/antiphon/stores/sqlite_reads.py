@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 SQL = statements.named("sqlite")
 PAGE_BYTES = 1_000_000  # of the log in one page, about
-UNCUT = 1 << 60  # bytes: a page without end
 
 
 class _Kind(NamedTuple):
@@ -141,26 +140,29 @@ def drive(connection: sqlite3.Connection, run_id: str) -> Drive:
     return kept.drive
 
 
-def log(
-    connection: sqlite3.Connection, run_id: str, after: int, max_bytes: int = PAGE_BYTES
-) -> Page:
+def log(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
     """See `Store.log`."""
-    values = {"run_id": run_id, "after": after, "cap": max_bytes}
+    values = {"run_id": run_id, "after": after, "cap": PAGE_BYTES}
     row = connection.execute(SQL["log"], values).fetchone()
     if row is None:
         raise rules.missing(Run, run_id)
     ended, kept_after, last_event, first, joined = row
     rules.check_kept(run_id, after, kept_after)
     lines: list[bytes] = joined.split(b"\n")[after + 1 - first :] if joined else []
-    more = after + len(lines) < last_event
+    more = bool(lines) and after + len(lines) < last_event
     return Page(after + 1, lines, bool(ended) and not more, more)
 
 
 def _turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded."""
     after = max(kept.drive.turn_began_after, kept.drive.kept_after)
-    page = log(connection, kept.run.id, after, UNCUT)
-    return tuple(enumerate(map(events.decode, page.lines), page.first))
+    lines: list[bytes] = []
+    more = True
+    while more:
+        page = log(connection, kept.run.id, after + len(lines))
+        lines += page.lines
+        more = page.more
+    return tuple(enumerate(map(events.decode, lines), after + 1))
 
 
 def version(connection: sqlite3.Connection, thread_id: str) -> int:

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextvars
+import gc
+import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -77,3 +80,45 @@ def test_waiting_for_oneself_is_refused(portal: Portal):
 
     with pytest.raises(RuntimeError, match="use AsyncClient"):
         portal.run(ask())
+
+
+async def home() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    return asyncio.get_running_loop(), threading.current_thread()
+
+
+def test_who_lets_go_of_a_portal_does_not_wait_for_what_runs_on_it():
+    portal, gate = Portal(), threading.Event()
+    loop, thread = portal.run(home())
+    loop.call_soon_threadsafe(gate.wait, 30)
+
+    began = time.monotonic()
+    del portal
+
+    assert time.monotonic() - began < 5
+    gate.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_last_reference_may_be_dropped_on_the_portals_own_loop():
+    held = [Portal()]
+    loop, thread = held[0].run(home())
+
+    loop.call_soon_threadsafe(held.clear)
+
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore")  # for the loop that was half made
+def test_without_a_loop_the_caller_is_told_and_may_try_again(portal: Portal):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            portal.run(later(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        gc.collect()
+
+    assert portal.run(later(2)) == 2

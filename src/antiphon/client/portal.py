@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -54,11 +55,12 @@ class Portal:
             running, self._running = self._running, None
         if running is not None:
             running.stop()
+            running.wait()
 
     def _start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         try:
             loop = self._loop()
-        except RuntimeError:
+        except BaseException:
             coroutine.close()
             raise
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
@@ -69,6 +71,7 @@ class Portal:
                 self._running = _Running()
                 # For a client that nobody closes. A program that ends with one open ends as if it
                 # were killed, which loses nothing; ending in order is too late for it by then.
+                # The collector calls from any thread, this one's included: it must not wait.
                 weakref.finalize(self, self._running.stop).atexit = False
             running = self._running
         if running.process != os.getpid():
@@ -91,8 +94,14 @@ class _Running:
         self.loop = ready.result()
 
     def stop(self) -> None:
-        if self.process == os.getpid() and self.thread.is_alive():
-            self.loop.call_soon_threadsafe(self.loop.stop)
+        """Tell the loop to end."""
+        if self.process == os.getpid():
+            with suppress(RuntimeError):  # it has ended
+                self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def wait(self) -> None:
+        """Wait until it has."""
+        if self.process == os.getpid():
             self.thread.join(CLOSE_SECONDS)
 
 
@@ -109,8 +118,13 @@ def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
         task.add_done_callback(tasks.discard)
         return task
 
-    with asyncio.Runner() as runner:  # which cancels what is left when it closes
+    runner = asyncio.Runner()
+    try:
         loop = runner.get_loop()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+        ready.set_exception(error)
+        return
+    with runner:  # which cancels what is left when it closes
         loop.set_task_factory(keep)
         ready.set_result(loop)
         loop.run_forever()

@@ -246,12 +246,18 @@ class Store(Protocol):
         ...
 
     async def check(self) -> None:
-        """Answer if a write would be kept. Raises `Unavailable`."""
+        """Return if what is written is kept and can be read. Raises `Unavailable`."""
         ...
 
     async def close(self) -> None:
         """Let go of the database; what was kept stays kept."""
         ...
+
+
+QUEUE = "queue"
+"""The topic rung when a turn was asked for."""
+LEASES = "leases"
+"""The topic rung when a driven run may have been taken from its worker, as by a cancel."""
 
 
 class Bell(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import resource
 import signal
@@ -117,6 +118,31 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
 
     with pytest.raises(errors.BadSettings, match="newer version"):
         await SqliteStore.open(path)
+
+
+async def test_the_schema_of_a_file_is_told_without_touching_it(path: Path) -> None:
+    known = SqliteStore.schema(path).known
+    assert SqliteStore.schema(path) == (0, known)
+    assert not path.exists()
+    async with opened(path):
+        assert SqliteStore.schema(path) == (known, known)
+    before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    assert SqliteStore.schema(path) == (known, known)
+    assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == before
+
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
+    assert SqliteStore.schema(path) == (999, known)
+
+
+async def test_a_file_without_a_schema_has_none_and_another_file_is_refused(tmp_path: Path) -> None:
+    empty, notes = tmp_path / "empty ?#.db", tmp_path / "notes.txt"
+    empty.touch()
+    notes.write_text("these are my notes, not a database\n" * 100)
+
+    assert SqliteStore.schema(empty).found == 0
+    with pytest.raises(errors.BadSettings, match=r"notes\.txt"):
+        SqliteStore.schema(notes)
 
 
 async def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -330,3 +356,49 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_reader_that_could_not_open_the_file_tries_again(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        with no_file_to_spare():
+            for _ in range(4):
+                with pytest.raises(errors.Unavailable):
+                    await store.get(Thread, "ann", "thread_1")
+
+        assert (await store.get(Thread, "ann", "thread_1")).id == "thread_1"
+
+
+async def test_a_store_that_cannot_read_does_not_say_that_it_works(path: Path) -> None:
+    async with opened(path) as store:
+        with no_file_to_spare(), pytest.raises(errors.Unavailable):
+            await store.check()
+        await store.check()
+
+
+@contextmanager
+def no_file_to_spare() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        about = About(owner="ann", thread_id="thread_1")
+        await store.change(about, say(*(a_message(n, "la " * 30_000) for n in range(1, 20))))
+        searches = [
+            asyncio.create_task(store.list(Thread, "ann", limit=9, query=f"word{number}"))
+            for number in range(20)
+        ]
+        await asyncio.sleep(0)
+        await store.get(Thread, "ann", "thread_1")
+
+        assert not all(search.done() for search in searches)
+        await asyncio.gather(*searches)

@@ -10,38 +10,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from antiphon.errors import BadSettings, Unavailable
 from antiphon.messages import Upload
 from antiphon.ports import About, Claim, Context, Decide, Key, Listing, Once, Page
 from antiphon.runs import Assistant, Drive, Thread
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
-from antiphon.stores import statements
 from antiphon.stores.clock import Clock, system_clock
 from antiphon.stores.gather import Appended, Appends, Settle
-from antiphon.stores.sqlite_thread import (
-    BUSY_SECONDS,
-    CHECKPOINT_PAGES,
-    Operation,
-    Writer,
-    transaction,
-    unavailable,
-)
+from antiphon.stores.sqlite_file import Schema, prepared, schema
+from antiphon.stores.sqlite_readers import Readers
+from antiphon.stores.sqlite_thread import Operation, Writer
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
-OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
-READERS = 2  # threads that read
+READERS = 2  # threads that read what is found by an index
 
 Heard = Callable[[Sequence[str]], None]
 
@@ -63,7 +52,9 @@ class SqliteStore:
         self._on_foreign = on_foreign
         self._heard_up_to = _newest_row(connection)
         self._writer = Writer(connection, self._hear if on_foreign else None, listening)
-        self._readers = _Readers(path)
+        self._readers = Readers(path, READERS, "antiphon sqlite reader")
+        # A search reads everything an owner has; nothing that is quick shall wait behind it.
+        self._searcher = Readers(path, 1, "antiphon sqlite search")
         self._appends = Appends(self._append)
 
     @classmethod
@@ -82,8 +73,16 @@ class SqliteStore:
         a second. `listening` is called in another thread. Raises `BadSettings` for a file that this
         version cannot use.
         """
-        connection = await asyncio.to_thread(_prepared, Path(path), clock)
+        connection = await asyncio.to_thread(prepared, Path(path), clock())
         return cls(Path(path), connection, clock, on_foreign, listening)
+
+    @staticmethod
+    def schema(path: str | Path) -> Schema:
+        """The form of the file and of this version, without opening it for use; blocks.
+
+        Raises `BadSettings` for a file that is no database or cannot be read.
+        """
+        return schema(Path(path))
 
     # The transactions of runs
 
@@ -151,8 +150,11 @@ class SqliteStore:
         after: str | None = None,
         **where: str | None,
     ) -> Listing:
-        """See `Store.list`."""
-        return await self._read(reads.listing, kind, owner, limit, after, where)
+        """See `Store.list`; a search waits for other searches alone."""
+        readers = self._searcher if where.get("query") else self._readers
+        return await readers.run(
+            partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where)
+        )
 
     async def content(self, owner: str | None, upload_id: str) -> bytes:
         """See `Store.content`."""
@@ -201,14 +203,16 @@ class SqliteStore:
         return self._clock()
 
     async def check(self) -> None:
-        """See `Store.check`: a write like any other."""
+        """See `Store.check`: a write and a read like any other."""
         await self._write("check", writes.save_meta, "checked_at", self._clock())
+        await self._read(reads.one, "meta", "checked_at")
 
     async def close(self) -> None:
         """Finish what was asked for, and let go of the file."""
         self._appends.flush()
         await self._writer.close()
         await self._readers.close()
+        await self._searcher.close()
 
     async def _write(
         self,
@@ -248,131 +252,7 @@ class SqliteStore:
                 self._loop.call_soon_threadsafe(self._on_foreign, [run_id for (run_id,) in rows])
 
 
-class _Readers:
-    """A few threads with a connection each."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mine = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._threads = ThreadPoolExecutor(READERS, "antiphon sqlite reader", self._begin)
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Read in a thread. Raises `Unavailable` where the database does not answer."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, self._run, work)
-        except RuntimeError as fault:
-            raise Unavailable("the store is closed") from fault
-
-    async def close(self) -> None:
-        """Finish what was asked for."""
-        await asyncio.to_thread(self._threads.shutdown)
-        for connection in self._connections:
-            connection.close()
-
-    def _begin(self) -> None:
-        self._mine.connection = _connected(self._path)
-        self._mine.connection.execute("PRAGMA query_only = TRUE")
-        self._connections.append(self._mine.connection)
-
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return work(self._mine.connection)
-        except sqlite3.Error as fault:
-            raise unavailable(fault) from fault
-
-
 _RELAXED = frozenset({"claim", "beat"})
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,  # transactions are begun where they begin
-        check_same_thread=False,  # a connection is made in one thread and closed in another
-        cached_statements=256,
-    )
-    connection.execute("PRAGMA foreign_keys = TRUE")
-    return connection
-
-
-def _prepared(path: Path, clock: Clock) -> sqlite3.Connection:
-    """The writer's connection to a file that has this version's schema."""
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise BadSettings(
-            "SQLite is too old for this store",
-            expected=f"SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer",
-            received=sqlite3.sqlite_version,
-        )
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Conversations are nobody else's business; SQLite gives its other files the same mode.
-        path.touch(mode=0o600)
-        with ExitStack() as undo:
-            connection = _connected(path)
-            undo.callback(connection.close)
-            _use_write_ahead_log(connection)
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            _migrate(connection, path, clock())
-            undo.pop_all()
-    except (OSError, sqlite3.Error) as fault:
-        raise BadSettings(
-            f"the database {path} cannot be used: {fault}",
-            expected="a file that can be written, and is new or a database of Antiphon",
-            hint="name another one with --database or ANTIPHON_DATABASE",
-        ) from fault
-    return connection
-
-
-_PRAGMAS = (
-    "synchronous = FULL",  # until the writer says otherwise; what SQLite was built with may differ
-    "fullfsync = TRUE",  # macOS: without it the disk may still forget
-    f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-    "secure_delete = FAST",  # deleted text is overwritten where that costs no further page
-)
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Switch once; SQLite does not wait for others here, so we do."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            break
-    if mode != "wal":
-        raise BadSettings(
-            "the database cannot keep a write-ahead log here",
-            expected="a file on a disk of this machine",
-            received=f"a file system that offers journal mode {mode!r}",
-        )
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
-    """Apply what the file lacks; whoever comes second finds it done."""
-    known = statements.migrations("sqlite")
-    with transaction(connection):
-        connection.execute(reads.SQL["migrations"])
-        (applied,) = connection.execute(reads.SQL["newest_migration"]).fetchone()
-        if applied > len(known):
-            raise BadSettings(
-                f"the database {path} was made by a newer version of Antiphon",
-                expected=f"schema {len(known)} or older",
-                received=f"schema {applied}",
-                hint="upgrade Antiphon, or use another database",
-            )
-        for migration in known[applied:]:
-            for statement in migration.statements:
-                connection.execute(statement)
-            values = (migration.number, migration.name, now)
-            connection.execute(reads.SQL["add_migration"], values)
 
 
 def _newest_row(connection: sqlite3.Connection) -> int:

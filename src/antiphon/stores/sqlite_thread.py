@@ -73,7 +73,7 @@ class Writer:
     def submit(self, operation: Operation) -> None:
         """Queue an operation. Raises `Unavailable` after `close`."""
         if self._closed:
-            raise Unavailable("the store is closed")
+            raise closed()
         self._waiting.put(operation)
 
     async def run(
@@ -163,7 +163,7 @@ class Writer:
         try:
             result = operation.work(connection)
         except sqlite3.IntegrityError as fault:
-            refused = Internal(f"the database refused the change: {fault}")
+            refused = Internal(f"The database refused the change: {fault}.")
             refused.__cause__ = fault
             return self._undo(operation, refused)
         except sqlite3.Error:
@@ -227,9 +227,17 @@ def unavailable(fault: Exception) -> Exception:
     """A database's fault as what the caller can do about it: try again."""
     if isinstance(fault, AntiphonError):
         return fault
-    translated = Unavailable(f"the database does not answer: {fault}")
+    translated = Unavailable(
+        f"The database does not answer: {fault}.",
+        hint="If this lasts, look whether its disk is full and who else uses the file.",
+    )
     translated.__cause__ = fault
     return translated
+
+
+def closed() -> Unavailable:
+    """The error for whoever comes after the close."""
+    return Unavailable("The store is closed.")
 
 
 def _settle(outcomes: Sequence[tuple[Settle, Any, Exception | None]]) -> None:

@@ -5,6 +5,9 @@ CREATE TABLE IF NOT EXISTS migrations (
     applied_at INTEGER NOT NULL
 ) STRICT
 
+-- name: has_migrations
+SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'migrations'
+
 -- name: newest_migration
 SELECT coalesce(max(number), 0) FROM migrations
 

@@ -324,6 +324,27 @@ async def test_a_sync_tool_runs_in_a_thread_and_sees_the_context():
     assert json.loads(result.output) == ["Bo", "antiphon-tool"]
 
 
+def test_a_tool_that_outlives_its_loop_ends_in_silence():
+    begun, go_on = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def linger() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        go_on.wait(5)
+
+    async def leave() -> None:
+        task = asyncio.create_task(called(linger))
+        await asyncio.to_thread(begun.wait, 5)
+        task.cancel()
+
+    asyncio.run(leave())
+    go_on.set()
+
+    threads[0].join(5)
+    assert not threads[0].is_alive()
+
+
 async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_told():
     def book(seat: str, call: ToolCall) -> str:
         return f"{seat} by {call.id}"

@@ -24,6 +24,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -239,7 +240,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
             error = RuntimeError(repr(raised)) if isinstance(raised, StopIteration) else raised
         except BaseException as raised:  # noqa: BLE001 - meant to end the program, which is not its
             error = RuntimeError(repr(raised))
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             loop.call_soon_threadsafe(tell, value, error)
 
     threading.Thread(target=run, name="antiphon-tool", daemon=True).start()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from antiphon.calls import CALLS, path_fields
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
-from antiphon.server.access import check_bind, check_origin, make_key, revoke
+from antiphon.server.access import check_bind, check_origin, make_key
 from antiphon.server.serve import serving
 
 CANARY = "canary-6f1d2c"
@@ -163,7 +163,7 @@ async def document(client: httpx2.AsyncClient) -> dict[str, Any]:
 async def test_no_operation_opens_without_a_good_key(server: Served) -> None:
     good, revoked = await server.key("ann"), await server.key("ann")
     ids = await _world(await server.client(good))
-    await revoke(server.runtime.store, server.keys[revoked])
+    await server.runtime.store.revoke_key(server.keys[revoked])
     bad: list[dict[str, str]] = [
         {},
         {BEARER: "Bearer"},
@@ -349,7 +349,7 @@ async def test_the_first_key_locks_the_door_within_seconds_for_who_has_none(
 
 async def test_revoking_the_last_key_does_not_open_the_door(server: Served) -> None:
     key = await server.key("ann")
-    await revoke(server.runtime.store, server.keys[key])
+    await server.runtime.store.revoke_key(server.keys[key])
 
     for client in (await server.client(), await server.client(key)):
         assert (await client.get("/v1/threads")).status_code == 401
@@ -359,7 +359,7 @@ async def test_a_revoked_key_is_refused_within_seconds(server: Served) -> None:
     key = await server.key("ann")
     client = await server.client(key)
     assert (await client.get("/v1/threads")).status_code == 200
-    await revoke(server.runtime.store, server.keys[key])
+    await server.runtime.store.revoke_key(server.keys[key])
 
     async def refused() -> bool:
         return (await client.get("/v1/threads")).status_code == 401

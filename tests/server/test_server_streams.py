@@ -14,7 +14,7 @@ from conftest import DEADLINE, SETTINGS, Served, asgi, eventually, served
 from msgspec.structs import replace
 
 from antiphon import events, sse
-from antiphon.server.access import Caller, revoke
+from antiphon.server.access import Caller
 from antiphon.server.exchange import Exchange
 from antiphon.server.metrics import Metrics
 from antiphon.server.stream import Pace, Welcome, tell
@@ -220,7 +220,7 @@ async def test_a_key_that_is_revoked_ends_the_stream_within_five_seconds(server:
     async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
         pieces = stream.aiter_raw()
         await anext(pieces)
-        await revoke(server.runtime.store, server.keys[key])
+        await server.runtime.store.revoke_key(server.keys[key])
         began = time.monotonic()
         async for _ in pieces:
             pass

@@ -14,7 +14,7 @@ import msgspec
 from antiphon.commands.tables import moment, table
 from antiphon.ports import LOCAL, Store
 from antiphon.runtime import stored
-from antiphon.server.access import SCOPES, make_key, revoke
+from antiphon.server.access import SCOPES, make_key
 from antiphon.settings import Loaded, Settings
 
 FLAGS = ("database",)
@@ -51,7 +51,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
             case "list":
                 await _list(store, as_json=asked.json)
             case _:
-                key = await revoke(store, asked.id)
+                key = await store.revoke_key(asked.id)
                 print(f"{key.id} ({key.name}) opens nothing any more.", file=sys.stderr)
 
 

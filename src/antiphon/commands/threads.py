@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from antiphon.calls import ListMessages
 from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.tables import moment, table
@@ -68,7 +69,7 @@ def _list(client: Client, asked: Namespace) -> None:
 
 
 def _show(client: Client, thread_id: str) -> None:
-    for message in _messages(client, thread_id):
+    for message in client.every(ListMessages(thread_id, limit=PAGE)):
         print(clean("\n".join(_told(message))), end="\n\n")
 
 
@@ -84,19 +85,9 @@ def _told(message: Message) -> Iterator[str]:
 def _export(client: Client, thread_id: str) -> None:
     whole = {
         "thread": client.get_thread(thread_id),
-        "messages": list(_messages(client, thread_id)),
+        "messages": list(client.every(ListMessages(thread_id, limit=PAGE))),
     }
     print(msgspec.json.encode(whole).decode())
-
-
-def _messages(client: Client, thread_id: str) -> Iterator[Message]:
-    after: str | None = None
-    while True:
-        page = client.list_messages(thread_id, limit=PAGE, after=after)
-        yield from page.data
-        if not page.has_more:
-            return
-        after = page.next
 
 
 def _limit(text: str) -> int:

@@ -136,11 +136,6 @@ async def make_key(
     return key, token
 
 
-async def revoke(store: Store, key_id: str) -> Key:
-    """Close what the key opened; servers notice within seconds. Raises `NotFound`."""
-    return await store.revoke_key(key_id)
-
-
 def check_scope(caller: Caller, method: str) -> None:
     """Reading needs `read`, all else `write`; `admin` is both. Raises `Forbidden`."""
     needed = _NEEDED.get(method, "write")

@@ -65,12 +65,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     With `run_id` that run and its thread; with `thread_id` alone the thread and its active run.
     With both it is that run only if it is of that thread. `owner` is None for the runtime's own
-    work. `turn_log` asks for the events of the turn. `what` names the change in failpoints.
+    work. `tool_call_id` asks for that call's action too, of whatever turn; `turn_log` asks for the
+    events of the turn. `what` names the change in failpoints.
     """
 
     owner: str | None
     thread_id: str | None = None
     run_id: str | None = None
+    tool_call_id: str | None = None
     once: Once | None = None
     turn_log: bool = False
     what: str = "change"
@@ -137,6 +139,14 @@ class Store(Protocol):
         """
         ...
 
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """The answer kept under this key, if there is one: a cheap look before a change.
+
+        Raises `IdempotencyConflict` for another digest, and `NotFound` where what the answer tells
+        of was deleted, as `change` does.
+        """
+        ...
+
     async def claim(self, decide: Decide) -> Claim | None:
         """Change the run that has been wanted longest, if one is queued and nobody holds it."""
         ...
@@ -183,6 +193,10 @@ class Store(Protocol):
         """How the run is driven just now. Raises `NotFound`."""
         ...
 
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """The ids of all tool calls that the run has handed out; none where there is no run."""
+        ...
+
     async def list(
         self,
         kind: type[Any],
@@ -210,6 +224,15 @@ class Store(Protocol):
         """Add an assistant or an upload with its content, or replace an assistant or a thread.
 
         Returns the record, or the kept answer as `change` does. Times are set by the caller.
+        """
+        ...
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """Replace the assistant by what `change`, which is pure, makes of it as it is now.
+
+        Returns the new one. An exception changes nothing and passes. Raises `NotFound`.
         """
         ...
 

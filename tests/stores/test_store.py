@@ -327,6 +327,42 @@ async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
     assert seen[0].log[-1][1] == ToolOutputAdded(tool_call_id="call_1", output="seen")
 
 
+async def test_a_decision_sees_the_actions_of_the_last_turn_and_the_one_it_asks_for(
+    store: Store,
+) -> None:
+    await add_thread(store)
+    await add_run(store)
+    for turn in (1, 2, 4):
+        actions = tuple(an_action(10 * turn + place, turn=turn) for place in range(3))
+        handed_out = Change(actions=actions)
+        await store.change(About(owner=None, run_id="run_1"), lambda records, c=handed_out: c)
+    seen: list[Records] = []
+    for asked in (None, "call_21", "call_41", "call_99"):
+        await store.change(About(owner="ann", run_id="run_1", tool_call_id=asked), seen.append)
+
+    assert [[each.tool_call_id for each in records.actions] for records in seen] == [
+        ["call_40", "call_41", "call_42"],
+        ["call_21", "call_40", "call_41", "call_42"],
+        ["call_40", "call_41", "call_42"],
+        ["call_40", "call_41", "call_42"],
+    ]
+
+
+async def test_the_ids_of_all_calls_of_a_run_are_known(store: Store) -> None:
+    for number in (1, 2):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}")
+    actions = (
+        an_action(1, turn=1),
+        an_action(2, turn=2, tool_call_id='a\n"b'),
+        an_action(3, run="run_2"),
+    )
+    await store.change(About(owner=None), lambda records: Change(actions=actions))
+
+    assert await store.call_ids("run_1") == {"call_1", 'a\n"b'}
+    assert await store.call_ids("run_9") == frozenset()
+
+
 async def test_a_decision_that_raises_changes_nothing_and_its_error_passes(store: Store) -> None:
     await add_thread(store)
 
@@ -563,6 +599,22 @@ async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) ->
     assert isinstance(second, msgspec.Raw)
     assert msgspec.json.decode(second, type=Thread) == first
     assert await page_through(store, Thread, 9) == ["thread_1"]
+
+
+async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: Store) -> None:
+    assert await store.answered(once()) is None
+    made = await store.change(About(owner="ann", once=once()), new_thread(1))
+    kept = await store.answered(once())
+
+    assert kept is not None
+    assert msgspec.json.decode(kept, type=Thread) == made
+    assert await store.answered(once(key="other")) is None
+    assert await store.answered(once(owner="bob")) is None
+    with pytest.raises(errors.IdempotencyConflict):
+        await store.answered(once(b"other"))
+    await store.remove(Thread, "ann", "thread_1")
+    with pytest.raises(errors.NotFound):
+        await store.answered(once())
 
 
 async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
@@ -1214,6 +1266,38 @@ async def test_an_assistant_is_put_and_replaced(store: Store) -> None:
     assert renamed.name == "new"
     assert await store.get(Assistant, "ann", "asst_1") == renamed
     assert await page_through(store, Assistant, 9) == ["asst_2", "asst_1"]
+
+
+async def test_an_assistant_is_changed_from_what_it_is_when_it_is_changed(store: Store) -> None:
+    await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
+
+    def count(assistant: Assistant) -> Assistant:
+        return replace(assistant, name=f"{assistant.name}x", updated_at=assistant.updated_at + 1)
+
+    made = await asyncio.gather(
+        *(store.update_assistant("ann", "asst_1", count) for _ in range(16))
+    )
+
+    assert sorted(len(assistant.name) for assistant in made) == list(range(1, 17))
+    assert await store.get(Assistant, "ann", "asst_1") == max(made, key=lambda a: a.updated_at)
+
+
+async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: Store) -> None:
+    mine = Assistant(id="asst_1", name="mine", created_at=1, updated_at=1)
+    await store.put("ann", mine)
+
+    def refuse(assistant: Assistant) -> Assistant:
+        raise errors.InvalidRequest("no")
+
+    with pytest.raises(errors.InvalidRequest):
+        await store.update_assistant("ann", "asst_1", refuse)
+    with pytest.raises(errors.NotFound):
+        await store.update_assistant("bob", "asst_1", lambda it: replace(it, name="taken"))
+    assert await store.get(Assistant, "ann", "asst_1") == mine
+    await store.remove(Assistant, "ann", "asst_1")
+    with pytest.raises(errors.NotFound):
+        await store.update_assistant("ann", "asst_1", lambda it: it)
+    assert await page_through(store, Assistant, 9) == []
 
 
 async def test_another_owners_assistant_cannot_be_replaced(store: Store) -> None:

@@ -221,6 +221,33 @@ async def test_a_store_hears_which_runs_another_has_added_to(path: Path) -> None
         assert heard.empty()
 
 
+async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_deleted(
+    path: Path,
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            heard.put_nowait(run_id)
+
+    async with opened(path) as one, opened(path, hear):
+        await add_thread(one, 2)
+        await add_claimed(one, 3)
+        await add_claimed(one, 1)
+        async with asyncio.timeout(SOON):
+            while await heard.get() != "run_1":
+                pass
+        await asyncio.gather(
+            one.remove(Thread, "ann", "thread_3"),
+            one.remove(Thread, "ann", "thread_1"),
+            one.change(About(owner="ann", thread_id="thread_2"), begin(a_run(2, "thread_2"))),
+        )
+
+        async with asyncio.timeout(SOON):
+            while await heard.get() != "run_2":
+                pass
+
+
 GROWING = {"threads", "messages", "runs", "actions", "log", "once"}
 PARTIAL = {"queue", "runs_due", "runs_to_forget"}
 HOT = (
@@ -228,6 +255,8 @@ HOT = (
     "version",
     "context",
     "run",
+    "actions",
+    "call_ids",
     "active_run",
     "next_wanted",
     "due",

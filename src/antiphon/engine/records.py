@@ -15,8 +15,10 @@ from antiphon.runs import Action, Drive, Run, Thread
 class Records(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knew inside the transaction; another owner's things are None.
 
-    `now` is the store's clock, ms since 1970. `actions` are all of the run's. `log` holds the
-    events after `drive.turn_began_after`, where `About.turn_log` asked for them.
+    `now` is the store's clock, ms since 1970. `actions` are those of the run's last turn that
+    handed out calls, in call order, and before them the one that `About.tool_call_id` asked for,
+    where that is of an earlier turn. `log` holds the events after `drive.turn_began_after`, where
+    `About.turn_log` asked for them.
     """
 
     now: int

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from antiphon import events
 from antiphon.errors import Fenced
@@ -62,6 +64,10 @@ class CachedStore:
             raise
         self._follow(decided.change)
         return answer
+
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        return await self._inner.answered(once)
 
     async def claim(self, decide: Decide) -> Claim | None:
         """See `Store.claim`."""
@@ -156,6 +162,10 @@ class CachedStore:
         """See `Store.get`."""
         return await self._inner.get(kind, owner, id)
 
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        return await self._inner.call_ids(run_id)
+
     async def list(
         self,
         kind: type[Any],
@@ -183,6 +193,12 @@ class CachedStore:
     ) -> Any:
         """See `Store.put`."""
         return await self._inner.put(owner, record, once, content)
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`."""
+        return await self._inner.update_assistant(owner, id, change)
 
     async def remove(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`; what is deleted is gone from here too."""

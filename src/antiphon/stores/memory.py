@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -89,7 +89,7 @@ class MemoryStore:
 
     async def change(self, about: About, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs here and now."""
-        if about.once and (kept := self._answered(about.once)) is not None:
+        if about.once and (kept := await self.answered(about.once)) is not None:
             return kept
         records = self._read(about)
         change = decide(records)
@@ -101,6 +101,11 @@ class MemoryStore:
         if about.once:
             self._remember(about.once, answer, rules.subject(records, change))
         return change.answer
+
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        kept = self._answers.get((once.owner, once.route, once.key))
+        return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
 
     async def claim(self, decide: Decide) -> Claim | None:
         """See `Store.claim`."""
@@ -173,8 +178,16 @@ class MemoryStore:
             thread=thread.thread,
             run=run.run,
             drive=run.drive,
-            actions=tuple(each for each in self._actions.values() if each.run_id == run.run.id),
+            actions=self._actions_of(run.run.id, about.tool_call_id),
             log=_turn(run) if about.turn_log else (),
+        )
+
+    def _actions_of(self, run_id: str, tool_call_id: str | None) -> tuple[Action, ...]:
+        """Those of the last turn that handed out calls, and the one asked for."""
+        actions = [each for each in self._actions.values() if each.run_id == run_id]
+        turn = max((each.turn for each in actions), default=0)
+        return tuple(
+            each for each in actions if each.turn == turn or each.tool_call_id == tool_call_id
         )
 
     def _active(self, thread_id: str) -> _Run | None:
@@ -222,12 +235,6 @@ class MemoryStore:
             kept.wanted_at = self._clock()
         kept.run, kept.drive = driven.run, driven.drive
         kept.lines.extend(events.encode(event) for event in driven.events)
-
-    # Idempotency
-
-    def _answered(self, once: Once) -> msgspec.Raw | None:
-        kept = self._answers.get((once.owner, once.route, once.key))
-        return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
 
     def _remember(self, once: Once, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _Answer(
@@ -289,6 +296,11 @@ class MemoryStore:
                 return cast("T", record)
         raise rules.missing(kind, id)
 
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        actions = self._actions.values()
+        return frozenset(each.tool_call_id for each in actions if each.run_id == run_id)
+
     async def list(
         self,
         kind: type[Any],
@@ -349,7 +361,7 @@ class MemoryStore:
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
-        if once and (kept := self._answered(once)) is not None:
+        if once and (kept := await self.answered(once)) is not None:
             return kept
         if isinstance(record, Thread):
             record = self._put_thread(owner, record)
@@ -369,6 +381,14 @@ class MemoryStore:
             raise rules.missing(Thread, thread.id)
         kept.thread = rules.retitled(kept.thread, thread)
         return kept.thread
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`."""
+        changed = change(await self.get(Assistant, owner, id))
+        self._records[Assistant][id] = _Kept(owner, changed)
+        return changed
 
     async def content(self, owner: str | None, upload_id: str) -> bytes:
         """See `Store.content`."""

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import msgspec
+
 from antiphon.messages import Upload
 from antiphon.ports import About, Claim, Context, Decide, Key, Listing, Once, Page
 from antiphon.runs import Assistant, Drive, Thread
@@ -90,6 +92,10 @@ class SqliteStore:
         """See `Store.change`; `decide` runs in the writer's thread."""
         return await self._write(about.what, writes.change, about, decide, self._clock(), self._me)
 
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        return await self._read(reads.answered, once)
+
     async def claim(self, decide: Decide) -> Claim | None:
         """See `Store.claim`."""
         # A look costs a reader nothing; a transaction would cost every idle worker one.
@@ -141,6 +147,10 @@ class SqliteStore:
         """See `Store.get`."""
         return await self._read(reads.get, kind, owner, id)
 
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        return await self._read(reads.call_ids, run_id)
+
     async def list(
         self,
         kind: type[Any],
@@ -171,6 +181,12 @@ class SqliteStore:
     ) -> Any:
         """See `Store.put`."""
         return await self._write("put", writes.put, owner, record, once, content, self._clock())
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`; `change` runs in the writer's thread."""
+        return await self._write("put", writes.update_assistant, owner, id, change)
 
     async def remove(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
@@ -245,8 +261,10 @@ class SqliteStore:
 
     def _hear(self, connection: sqlite3.Connection) -> None:
         """In the writer's thread: tell the loop which runs another process has added to."""
-        rows = reads.every(connection, "foreign_runs", self._heard_up_to, self._me)
-        self._heard_up_to = _newest_row(connection)
+        # What is added while we look has a number above this one, and is heard of the next time.
+        newest = _newest_row(connection)
+        rows = reads.every(connection, "foreign_runs", self._heard_up_to, newest, self._me)
+        self._heard_up_to = newest
         if rows and self._on_foreign:
             with suppress(RuntimeError):  # the loop was closed without us
                 self._loop.call_soon_threadsafe(self._on_foreign, [run_id for (run_id,) in rows])

@@ -15,7 +15,7 @@ import msgspec
 from antiphon import events
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload
-from antiphon.ports import About, Context, Key, Landmark, Listing, Page, Records
+from antiphon.ports import About, Context, Key, Landmark, Listing, Once, Page, Records
 from antiphon.runs import Action, Assistant, Drive, Run, Thread
 from antiphon.stores import rules, statements
 
@@ -57,13 +57,12 @@ _KINDS: Mapping[type[Any], _Kind] = {
 
 
 class RunRow(NamedTuple):
-    """A run as it is kept."""
+    """A run as it is kept, with how it is driven."""
 
     owner: str
     run: Run
     drive: Drive
     wanted_at: int
-    actions: tuple[Action, ...]
 
 
 def one(connection: sqlite3.Connection, name: str, *values: Any) -> tuple[Any, ...] | None:
@@ -93,18 +92,18 @@ def records(connection: sqlite3.Connection, about: About, now: int) -> Records:
         thread=found[1],
         run=kept.run,
         drive=kept.drive,
-        actions=kept.actions,
+        actions=_actions(connection, kept.run.id, about.tool_call_id),
         log=_turn(connection, kept) if about.turn_log else (),
     )
 
 
 def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
-    """A run with all that belongs to its drive."""
+    """The run, whoever's it is."""
     row = one(connection, "run", run_id)
     if row is None:
         return None
-    owner, doc, wanted_at, actions = row[:4]
-    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[4:]
+    owner, doc, wanted_at = row[:3]
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[3:]
     drive = Drive(
         epoch=epoch,
         wanted=bool(wanted),
@@ -115,9 +114,15 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         kept_after=kept_after,
         fresh=bool(fresh),
     )
-    return RunRow(
-        owner, decoder(Run)(doc), drive, wanted_at, _ACTIONS.decode(actions) if actions else ()
-    )
+    return RunRow(owner, decoder(Run)(doc), drive, wanted_at)
+
+
+def _actions(
+    connection: sqlite3.Connection, run_id: str, tool_call_id: str | None
+) -> tuple[Action, ...]:
+    values = {"run_id": run_id, "tool_call_id": tool_call_id}
+    (actions,) = connection.execute(SQL["actions"], values).fetchone()
+    return _ACTIONS.decode(actions)
 
 
 def active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
@@ -163,6 +168,18 @@ def _turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
         lines += page.lines
         more = page.more
     return tuple(enumerate(map(events.decode, lines), after + 1))
+
+
+def call_ids(connection: sqlite3.Connection, run_id: str) -> frozenset[str]:
+    """See `Store.call_ids`."""
+    (ids,) = connection.execute(SQL["call_ids"], (run_id,)).fetchone()
+    return _IDS.decode(ids)
+
+
+def answered(connection: sqlite3.Connection, once: Once) -> msgspec.Raw | None:
+    """See `Store.answered`."""
+    row = one(connection, "answer", once.owner, once.route, once.key)
+    return rules.kept_answer(once, *row) if row else None
 
 
 def version(connection: sqlite3.Connection, thread_id: str) -> int:
@@ -291,4 +308,5 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
 _STORED: tuple[type[Any], ...] = (*_KINDS, Key)
 _DECODERS = {kind: msgspec.json.Decoder(kind) for kind in _STORED}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
+_IDS = msgspec.json.Decoder(frozenset[str])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -31,7 +31,7 @@ def change(
     connection: sqlite3.Connection, about: About, decide: Decide, now: int, writer: int
 ) -> Any:
     """See `Store.change`."""
-    if about.once and (kept := answered(connection, about.once)) is not None:
+    if about.once and (kept := reads.answered(connection, about.once)) is not None:
         return kept
     records = reads.records(connection, about, now)
     decided = decide(records)
@@ -116,7 +116,7 @@ def put(
     now: int,
 ) -> Any:
     """See `Store.put`."""
-    if once and (kept := answered(connection, once)) is not None:
+    if once and (kept := reads.answered(connection, once)) is not None:
         return kept
     if isinstance(record, Thread):
         record = _put_thread(connection, owner, record)
@@ -127,6 +127,15 @@ def put(
     if once:
         _keep_answer(connection, once, _encode(record), record.id, now)
     return record
+
+
+def update_assistant(
+    connection: sqlite3.Connection, owner: str, id: str, change: Callable[[Assistant], Assistant]
+) -> Assistant:
+    """See `Store.update_assistant`."""
+    changed = change(reads.get(connection, Assistant, owner, id))
+    _put_record(connection, owner, changed)
+    return changed
 
 
 def remove(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
@@ -171,12 +180,6 @@ def meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
 def save_meta(connection: sqlite3.Connection, name: str, value: Any) -> None:
     """From now on this value is under that name."""
     connection.execute(SQL["save_meta"], (name, value))
-
-
-def answered(connection: sqlite3.Connection, once: Once) -> msgspec.Raw | None:
-    """The answer given under this key before."""
-    row = reads.one(connection, "answer", once.owner, once.route, once.key)
-    return rules.kept_answer(once, *row) if row else None
 
 
 def _keep_answer(
@@ -274,7 +277,14 @@ def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
 
 
 def _write_action(connection: sqlite3.Connection, action: Action) -> None:
-    values = (action.id, action.run_id, action.tool_call_id, action.status, _encode(action))
+    values = (
+        action.id,
+        action.run_id,
+        action.turn,
+        action.tool_call_id,
+        action.status,
+        _encode(action),
+    )
     connection.execute(SQL["save_action"], values)
 
 
@@ -297,5 +307,4 @@ _SAVINGS: Mapping[type[Any], str] = {Assistant: "save_assistant", Upload: "save_
 _REMOVALS: Mapping[type[Any], str] = {
     Assistant: "remove_assistant",
     Thread: "remove_thread",
-    Upload: "remove_upload",
 }

@@ -140,16 +140,28 @@ DELETE FROM segments WHERE thread_id = ? AND last >= ?
 
 -- name: run
 SELECT
-    owner, doc, wanted_at,
-    (
-        SELECT CAST('[' || group_concat(doc, ',') || ']' AS BLOB)
-        FROM (SELECT doc FROM actions WHERE run_id = runs.id ORDER BY seq)
-    ),
-    epoch, wanted, worker, due_at,
+    owner, doc, wanted_at, epoch, wanted, worker, due_at,
     max(last_event, coalesce((SELECT max(last) FROM log WHERE run = runs.seq), 0)),
     turn_began_after, kept_after, fresh
 FROM runs
 WHERE id = ?
+
+-- name: actions
+-- Those of the last turn that handed out calls, and the one asked for; never all of a long run's.
+SELECT CAST('[' || coalesce(group_concat(doc, ','), '') || ']' AS BLOB)
+FROM (
+    SELECT doc FROM actions
+    WHERE seq IN (
+        SELECT seq FROM actions
+        WHERE run_id = :run_id AND turn = (SELECT max(turn) FROM actions WHERE run_id = :run_id)
+        UNION ALL
+        SELECT seq FROM actions WHERE run_id = :run_id AND tool_call_id = :tool_call_id
+    )
+    ORDER BY seq
+)
+
+-- name: call_ids
+SELECT json_group_array(tool_call_id) FROM actions WHERE run_id = ?
 
 -- name: active_run
 SELECT id FROM runs
@@ -184,8 +196,8 @@ WHERE id = :id AND status = :status_before AND epoch = :epoch_before
 UPDATE runs SET due_at = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'
 
 -- name: save_action
-INSERT INTO actions (id, run_id, tool_call_id, status, doc) VALUES (?1, ?2, ?3, ?4, ?5)
-ON CONFLICT (id) DO UPDATE SET status = ?4, doc = ?5
+INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (id) DO UPDATE SET status = ?5, doc = ?6
 
 -- name: add_events
 INSERT INTO log (run, first, last, writer, lines)
@@ -240,7 +252,7 @@ WHERE id = :run_id
 -- name: foreign_runs
 -- By row number: SQLite would rather walk the whole index.
 SELECT id FROM runs
-WHERE seq IN (SELECT run FROM log NOT INDEXED WHERE seq > ? AND writer <> ?)
+WHERE seq IN (SELECT run FROM log NOT INDEXED WHERE seq > ? AND seq <= ? AND writer <> ?)
 
 -- name: newest_row
 SELECT coalesce(max(seq), 0) FROM log
@@ -319,6 +331,3 @@ DELETE FROM assistants WHERE id = ? AND owner = ?
 
 -- name: remove_thread
 DELETE FROM threads WHERE id = ? AND owner = ?
-
--- name: remove_upload
-DELETE FROM uploads WHERE id = ? AND owner = ?

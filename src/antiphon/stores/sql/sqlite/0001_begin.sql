@@ -1,3 +1,6 @@
+-- This file is frozen: there are databases that were made by it. What changes is a migration of its
+-- own, which adds, for an older version may still be at work beside a newer one.
+--
 -- Columns are what is searched, joined or compared; the rest of a thing is its JSON in `doc`.
 -- `seq` is the order of commits, by which lists are paged. Times are milliseconds since 1970.
 
@@ -116,17 +119,21 @@ CREATE TABLE actions (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    turn INTEGER NOT NULL,
     tool_call_id TEXT NOT NULL,
     status TEXT NOT NULL,
     doc BLOB NOT NULL,
     UNIQUE (run_id, tool_call_id)
 ) STRICT;
 
+CREATE INDEX actions_of_turn ON actions (run_id, turn);
+
 -- One row for the events that were written together: their JSON lines, joined by newlines.
 -- The newest event of a run is told from here, so that an append touches this table alone. `run` is
--- `runs.seq`: a third of the cost of an append is the index, and numbers make it that small.
+-- `runs.seq`: a third of the cost of an append is the index, and numbers make it that small. Its own
+-- `seq` is never given twice, not even after a delete: other processes read on from the last they saw.
 CREATE TABLE log (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
     run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,

@@ -7,7 +7,10 @@ looked into; all others pass as the bytes they are.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,36 +20,61 @@ from antiphon.messages import ADDRESS, Upload
 from antiphon.ports import Store
 
 _MARK = f'"{ADDRESS}'.encode()
+_GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
 _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 
 
-async def attached(chat: bytes, store: Store) -> bytes:
-    """The conversation (chat-completions objects joined by commas) with its uploads put in."""
+async def attached(chat: bytes, store: Store, owner: str) -> bytes:
+    """The conversation (chat-completions objects joined by commas) with its uploads put in.
+
+    Only the owner's are; decoding and encoding are done in a thread, for a picture is large.
+    """
     if _MARK not in chat:
         return chat
+    messages = await asyncio.to_thread(_decode, chat)
+    found: dict[str, tuple[Upload, bytes]] = {}
+    for file_id in {named for part in _parts(messages) if (named := _names(part))}:
+        with suppress(NotFound):
+            upload = await store.get(Upload, owner, file_id)
+            found[file_id] = upload, await store.content(owner, file_id)
+    return await asyncio.to_thread(_filled, messages, found)
+
+
+def _decode(chat: bytes) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = msgspec.json.decode(b"[" + chat + b"]")
+    return messages
+
+
+def _parts(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for message in messages:
         if isinstance(message.get("content"), list):
-            parts: list[dict[str, Any]] = message["content"]
-            message["content"] = [await _shown(part, store) for part in parts]
+            yield from message["content"]
+
+
+def _filled(messages: Sequence[dict[str, Any]], found: Mapping[str, tuple[Upload, bytes]]) -> bytes:
+    for part in _parts(messages):
+        if file_id := _names(part):
+            shown = _shown(part, *found[file_id]) if file_id in found else _GONE
+            part.clear()
+            part.update(shown)
     return msgspec.json.encode(messages)[1:-1]
 
 
-async def _shown(part: dict[str, Any], store: Store) -> dict[str, Any]:
+def _names(part: Mapping[str, Any]) -> str | None:
+    """The id of the upload that the part stands for."""
     match part:
         case {"type": "image_url", "image_url": {"url": str(address)}}:
-            show = _image
+            pass
         case {"type": "file", "file": {"file_id": str(address)}}:
-            show = _file
+            pass
         case _:
-            return part
-    if not address.startswith(ADDRESS):
-        return part
-    file_id = address.removeprefix(ADDRESS)
-    try:
-        return show(await store.get(Upload, None, file_id), await store.content(None, file_id))
-    except NotFound:
-        return _text("[A file was attached here; it is gone.]")
+            return None
+    return address.removeprefix(ADDRESS) if address.startswith(ADDRESS) else None
+
+
+def _shown(part: Mapping[str, Any], upload: Upload, content: bytes) -> dict[str, Any]:
+    show = _image if part["type"] == "image_url" else _file
+    return show(upload, content)
 
 
 def _image(upload: Upload, content: bytes) -> dict[str, Any]:

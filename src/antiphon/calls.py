@@ -247,20 +247,12 @@ class GetMessage(Call[Message], frozen=True):
     message_id: Id
 
 
-class CreateRun(Call[Run], frozen=True):
-    """Start a run; `tools` are those that the caller will execute itself.
+class RunCall(Call[A_co], Generic[A_co], frozen=True, kw_only=True):
+    """What both ways to start a run may say of it; what is not given follows the assistant.
 
-    The run waits in `queued` until its first turn is asked for by `/process` or `/completions`, or
-    at once with `background`. What is not given follows the assistant, then the settings.
     `if_busy` says what becomes of an active run in the thread.
     """
 
-    route: ClassVar[str] = "POST /v1/runs"
-    answer: ClassVar[Any] = Run
-    http_status: ClassVar[int] = 201
-    creates: ClassVar[bool] = True
-
-    thread_id: Id
     assistant_id: Id | None = None
     model: Name | None = None
     instructions: Long | None = None
@@ -274,6 +266,21 @@ class CreateRun(Call[Run], frozen=True):
     expires_in: Seconds = 7 * DAY
     if_busy: IfBusy = "reject"
     metadata: Metadata = {}
+
+
+class CreateRun(RunCall[Run], frozen=True):
+    """Start a run; `tools` are those that the caller will execute itself.
+
+    The run waits in `queued` until its first turn is asked for by `/process` or `/completions`, or
+    at once with `background`.
+    """
+
+    route: ClassVar[str] = "POST /v1/runs"
+    answer: ClassVar[Any] = Run
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
 
 
 class ListRuns(Call[Listed[Run]], frozen=True):
@@ -351,7 +358,7 @@ class Complete(Call[None], frozen=True):
     force_refresh: bool = False
 
 
-class Process(Call[None], frozen=True):
+class Process(RunCall[None], frozen=True, kw_only=True):
     """Make what is missing (thread, message, run), then stream the turn.
 
     With `run_id` it is that run's next turn, or the turn in progress. With `background` the answer
@@ -364,21 +371,8 @@ class Process(Call[None], frozen=True):
     streams: ClassVar[bool] = True
 
     thread_id: Id | None = None
-    assistant_id: Id | None = None
     message: NewMessage | None = None
     run_id: Id | None = None
-    model: Name | None = None
-    instructions: Long | None = None
-    tools: Tools | None = None
-    sampling: Sampling | None = None
-    deadlines: Deadlines = Deadlines()
-    background: bool = False
-    max_turns: Annotated[int, Meta(ge=1, le=1000)] = 50
-    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
-    on_expiry: Literal["continue", "expire"] = "continue"
-    expires_in: Seconds = 7 * DAY
-    if_busy: IfBusy = "reject"
-    metadata: Metadata = {}
     force_refresh: bool = False
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from antiphon.messages import ToolSpec
-from antiphon.runs import Deadlines, Sampling, Usage
+from antiphon.runs import Sampling, Usage
 
 
 class TextPiece(msgspec.Struct, frozen=True):
@@ -53,8 +53,6 @@ class Finish(msgspec.Struct, frozen=True):
 
 Chunk = TextPiece | ReasoningPiece | CallPiece | UsageReport | Finish
 
-ToolUse = Literal["auto", "none", "required"]
-
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a model.
@@ -69,7 +67,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
     sampling: Sampling = Sampling()
-    deadlines: Deadlines = Deadlines()
     run_id: str = ""
     turn: int = 1
 

@@ -1,4 +1,4 @@
-"""Answers every call, one small function each; reads a run's log aloud.
+"""Answers every call, one small function each.
 
 Every face comes here, the HTTP server and the embedded client alike, so that a call means the same
 whichever way it came. What may happen is decided in `engine/moves`, inside the store's transaction.
@@ -6,7 +6,7 @@ whichever way it came. What may happen is decided in `engine/moves`, inside the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -16,25 +16,22 @@ from msgspec.structs import replace
 
 from antiphon import calls, errors
 from antiphon.calls import Call, Deleted, Listed
-from antiphon.engine import moves
+from antiphon.engine import checks, moves
+from antiphon.engine.draft import output_message_id
 from antiphon.engine.moves import Asked, Wish
-from antiphon.engine.records import Change, Records
-from antiphon.failpoints import hit
+from antiphon.engine.records import Change, Records, events_expired
 from antiphon.ids import Mint
-from antiphon.messages import File, Image, Message, Part, Text, Upload
-from antiphon.ports import About, Bus, Once, Store
+from antiphon.listening import PATIENCE, Listening
+from antiphon.messages import Message, Upload
+from antiphon.ports import LEASES, QUEUE, About, Bus, Once, Store
 from antiphon.runs import Action, Assistant, Run, Thread
-from antiphon.worker import LEASES, QUEUE
 
-C = TypeVar("C", bound=Call[Any])
+T = TypeVar("T")
 
-PATIENCE = 1.0  # seconds a reader waits for a ring before it looks for itself
 FORK_PAGE = 1000
 
 _NOBODY = Assistant(id="", created_at=0, updated_at=0)
 """The assistant of a run that names none."""
-_IMAGE_SCHEMES = ("https://", "data:image/")
-_TURN_ENDED = b'{"type":"turn.ended"'
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -47,42 +44,6 @@ class Answer(msgspec.Struct, frozen=True):
     value: Any
     status: int
     replayed: bool = False
-
-
-class Listening:
-    """One reader of a run's log: where it starts, and whether it ends with the turn."""
-
-    def __init__(self, store: Store, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
-        self.run_id = run_id
-        self.after = after
-        self._store = store
-        self._bus = bus
-        self._whole = whole
-
-    async def pages(self) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
-        """Encoded events in order, each once, with the first one's number; empty when all is quiet.
-
-        An empty page comes after each second without news, so that the reader can say that it is
-        alive. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
-        reader is never dropped: it reads the log. Raises `NotFound` when the thread is deleted.
-        """
-        after = self.after
-        with self._bus.watch(self.run_id) as bell:
-            hit("replay.after_subscribe")
-            while True:
-                page = await self._store.log(self.run_id, after)
-                lines = page.lines if self._whole else _up_to_turn_end(page.lines)
-                if lines:
-                    yield page.first, lines
-                    after = page.first + len(lines) - 1
-                    hit("replay.middle")
-                if page.ended or (lines and not self._whole and _ends_turn(lines[-1])):
-                    return
-                if page.more:
-                    continue
-                hit("replay.before_live")
-                if not await bell.wait(PATIENCE):
-                    yield after + 1, ()
 
 
 class Desk:
@@ -136,7 +97,10 @@ class Desk:
         Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
         """
         once = _once(call, owner, key)
-        value = await self._answers[type(call)](call, owner, once)
+        # What was answered once is answered so again, whatever has become of the things it names.
+        value = await self._answered(once)
+        if value is None:
+            value = await self._answers[type(call)](call, owner, once)
         if isinstance(value, Answer):
             return value
         return Answer(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
@@ -151,20 +115,48 @@ class Desk:
 
         A `/process` in the background is answered with its run instead.
         """
-        match call:
-            case calls.Follow(run_id, after):
-                return await self._follow(run_id, after, owner)
-            case calls.Complete(run_id, fresh):
-                asked = await self._ask(run_id, owner, _once(call, owner, key), fresh=fresh)
-            case calls.Process(run_id=str(run_id), force_refresh=fresh):
-                _refuse_beginnings(call)
-                asked = await self._ask(run_id, owner, _once(call, owner, key), fresh=fresh)
-            case calls.Process():
-                asked = await self._begin(call, owner, _once(call, owner, key))
-        self._bus.ring(QUEUE)
+        if isinstance(call, calls.Follow):
+            return await self._follow(call.run_id, call.after, owner)
+        once = _once(call, owner, key)
+        told = await self._answered(once) or await self._asked_for(call, owner, once)
+        asked = told if isinstance(told, Asked) else msgspec.json.decode(told, type=Asked)
         if isinstance(call, calls.Process) and call.background:
-            return Answer(asked.run, 202)
+            return Answer(asked.run, 202, replayed=told is not asked)
         return Listening(self._store, self._bus, asked.run.id, asked.after, whole=False)
+
+    async def _asked_for(
+        self, call: calls.Process | calls.Complete, owner: str, once: Once | None
+    ) -> Asked | msgspec.Raw:
+        """The turn that the call asks for; as `Raw` where its twin was quicker."""
+        match call:
+            case calls.Complete(run_id, fresh):
+                return await self._ask(run_id, owner, once, fresh=fresh)
+            case calls.Process(run_id=str(run_id), force_refresh=fresh):
+                checks.refuse_beginnings(call)
+                return await self._ask(run_id, owner, once, fresh=fresh)
+            case calls.Process():
+                return await self._begin(call, owner, once)
+
+    async def _answered(self, once: Once | None) -> msgspec.Raw | None:
+        return await self._store.answered(once) if once else None
+
+    async def _change(self, about: About, decide: Callable[[Records], Change | None]) -> Any:
+        """The change, and then a ring for everybody whom it concerns."""
+        written: Change | None = None
+
+        def remembered(records: Records) -> Change | None:
+            nonlocal written
+            written = decide(records)
+            return written
+
+        answer = await self._store.change(about, remembered)
+        for driven in written.driven if written else ():
+            self._bus.ring(driven.run.id)
+            if driven.drive.wanted:
+                self._bus.ring(QUEUE)
+            if driven.run.status.ended:
+                self._bus.ring(LEASES)
+        return answer
 
     async def upload(
         self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
@@ -172,8 +164,9 @@ class Desk:
         """Keep a file. `name` is only ever shown, never used as a path."""
         once = None
         if key is not None:
-            digest = blake2b(content, key=name.encode()[:64], digest_size=32).digest()
-            once = Once(owner, "POST /v1/files", key, digest)
+            digest = blake2b(msgspec.json.encode([name, media_type]), digest_size=32)
+            digest.update(content)
+            once = Once(owner, "POST /v1/files", key, digest.digest())
         upload = Upload(
             id=self._mint("file"),
             name=name,
@@ -194,6 +187,7 @@ class Desk:
     async def _create_assistant(
         self, call: calls.CreateAssistant, owner: str, once: Once | None
     ) -> object:
+        checks.refuse_twins(call.tools)
         if call.model is not None:
             self._check_model(call.model)
         now = await self._store.now()
@@ -215,12 +209,13 @@ class Desk:
     async def _update_assistant(
         self, call: calls.UpdateAssistant, owner: str, _: Once | None
     ) -> object:
+        checks.refuse_twins(call.tools)
         if isinstance(call.model, str):
             self._check_model(call.model)
-        assistant = await self._store.get(Assistant, owner, call.assistant_id)
-        changes = _given(call, but="assistant_id")
-        now = await self._store.now()
-        return await self._store.put(owner, replace(assistant, updated_at=now, **changes))
+        changes = _given(call, but="assistant_id") | {"updated_at": await self._store.now()}
+        return await self._store.update_assistant(
+            owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
+        )
 
     async def _delete_assistant(
         self, call: calls.DeleteAssistant, owner: str, _: Once | None
@@ -268,15 +263,19 @@ class Desk:
         source = await self._store.get(Thread, owner, call.thread_id)
         messages = await self._messages_up_to(owner, call.thread_id, call.message_id)
 
-        def decide(records: Records) -> Change:
-            title = source.title if call.title is None else call.title
-            new = self._new_thread(
-                records.now, title=title, metadata=source.metadata, parent_id=source.id
-            )
-            thread, copies = moves.fork(messages, new, self._mint, records.now)
-            return Change(answer=thread, owner=owner, thread=thread, messages=copies)
-
-        return await self._store.change(About(owner=owner, once=once, what="thread"), decide)
+        now = await self._store.now()
+        new = self._new_thread(
+            now,
+            title=source.title if call.title is None else call.title,
+            metadata=source.metadata,
+            parent_id=source.id,
+        )
+        # Made here: what a transaction of the store takes long for, all others wait for.
+        thread, copies = moves.fork(messages, new, self._mint, now)
+        change = Change(answer=thread, owner=owner, thread=thread, messages=copies)
+        return await self._store.change(
+            About(owner=owner, once=once, what="thread"), lambda _: change
+        )
 
     async def _messages_up_to(
         self, owner: str, thread_id: str, message_id: str | None
@@ -304,47 +303,42 @@ class Desk:
         self, call: calls.CreateMessage, owner: str, once: Once | None
     ) -> object:
         if call.role == "tool":
-            return await self._save_output_message(call, owner)
-        _refuse_output_fields(call)
-        await self._check_parts(call.content, owner)
+            return await self._save_output_message(call, owner, once)
+        checks.refuse_output_fields(call)
+        await self._check_attachments(call.content, owner)
         about = About(owner=owner, thread_id=call.thread_id, once=once, what="message")
         return await self._store.change(
             about, lambda records: moves.add_message(records, call, self._mint)
         )
 
-    async def _save_output_message(self, call: calls.CreateMessage, owner: str) -> Message:
+    async def _save_output_message(
+        self, call: calls.CreateMessage, owner: str, once: Once | None
+    ) -> object:
         """A tool message is a tool output: saved once per call, whichever way it came."""
-        if call.tool_call_id is None:
-            raise errors.InvalidRequest(
-                "A message with role tool answers a tool call, and this one names none.",
-                expected="tool_call_id",
-                received="none",
-                hint="GET /v1/actions?run_id= lists the calls that wait.",
-            )
-        output = _plain(call.content)
+        tool_call_id, output = checks.tool_output(call)
         about = About(
             owner=owner,
             thread_id=None if call.run_id else call.thread_id,
             run_id=call.run_id,
+            tool_call_id=tool_call_id,
+            once=once,
             what="output",
         )
+        saved: Action | None = None
 
-        def decide(records: Records) -> Change:
-            thread = _found(records.thread, "thread")
-            if thread.id != call.thread_id:
-                raise errors.NotFound("That run belongs to another thread.")
-            if records.run is None:
-                raise errors.UnknownToolCall(
-                    "The thread has no active run that waits for an output.",
-                    expected="run_id, where the run is not active any more",
-                )
-            return moves.save_output(
-                records, call.tool_call_id or "", output, call.is_error, self._mint
+        def decide(records: Records) -> Change | None:
+            nonlocal saved
+            checks.refuse_other_thread(records, call)
+            change = moves.save_output(
+                records, tool_call_id, output, call.is_error, self._mint, call.metadata
             )
+            saved = change.answer
+            return replace(change, answer=change.messages[0]) if change.messages else None
 
-        action = await self._store.change(about, decide)
-        self._tell_output(action)
-        return await self._store.get(Message, owner, moves.output_message_id(action))
+        told = await self._change(about, decide)
+        if told is None and saved is not None:  # it was saved before
+            return await self._store.get(Message, owner, output_message_id(saved))
+        return told
 
     async def _list_messages(
         self, call: calls.ListMessages, owner: str, _: Once | None
@@ -358,27 +352,21 @@ class Desk:
     # Runs.
 
     async def _create_run(self, call: calls.CreateRun, owner: str, once: Once | None) -> object:
+        wish = await self._wish(call, owner)
+
         def decide(records: Records) -> Change:
-            change = moves.create_run(records, wish, self._mint, owner=owner)
+            change = moves.create_run(records, wish, self._mint, owner=owner, if_busy=call.if_busy)
             return replace(change, answer=change.answer.run)
 
-        wish = await self._wish(call, owner)
-        run = await self._start(call, _about_run(call, owner, once), decide)
-        if call.background:
-            self._bus.ring(QUEUE)
-        return run
+        return await self._change_when_free(call, owner, once, decide)
 
-    async def _begin(self, call: calls.Process, owner: str, once: Once | None) -> Asked:
+    async def _begin(
+        self, call: calls.Process, owner: str, once: Once | None
+    ) -> Asked | msgspec.Raw:
         """Thread, message and run, as far as they are missing, in one transaction."""
-        if call.message is None and call.thread_id is None:
-            raise errors.InvalidRequest(
-                "There is nothing to answer.",
-                expected="message, thread_id or run_id",
-                received="none of them",
-                hint='Send {"message": {"role": "user", "content": "..."}}.',
-            )
+        checks.refuse_nothing(call)
         if call.message is not None:
-            await self._check_parts(call.message.content, owner)
+            await self._check_attachments(call.message.content, owner)
         wish = await self._wish(call, owner)
 
         def decide(records: Records) -> Change:
@@ -387,35 +375,36 @@ class Desk:
                 wish,
                 self._mint,
                 owner=owner,
+                if_busy=call.if_busy,
                 message=call.message,
                 new_thread=self._new_thread(records.now) if call.thread_id is None else None,
                 ask=True,
                 fresh=call.force_refresh,
             )
 
-        return _asked(await self._start(call, _about_run(call, owner, once), decide))
-
-    async def _start(
-        self,
-        call: calls.CreateRun | calls.Process,
-        about: About,
-        decide: Callable[[Records], Change],
-    ) -> Any:
-        """A new run, once its thread is free or made free."""
-        answer = await self._change_when_free(about, decide, wait=call.if_busy == "wait")
-        if about.turn_log:
-            self._bus.ring(LEASES)
-        return answer
+        begun: Asked | msgspec.Raw = await self._change_when_free(call, owner, once, decide)
+        return begun
 
     async def _change_when_free(
-        self, about: About, decide: Callable[[Records], Change], *, wait: bool
+        self,
+        call: calls.CreateRun | calls.Process,
+        owner: str,
+        once: Once | None,
+        decide: Callable[[Records], Change],
     ) -> Any:
-        """The change; where the thread is busy and the caller has time, after that run's end."""
+        """The new run; where the thread is busy and the caller has time, after that run's end."""
+        about = About(
+            owner=owner,
+            thread_id=call.thread_id,
+            once=once,
+            turn_log=call.if_busy in ("interrupt", "rollback"),
+            what="run",
+        )
         while True:
             try:
-                return await self._store.change(about, decide)
+                return await self._change(about, decide)
             except errors.RunActive as busy:
-                if not wait:
+                if call.if_busy != "wait":
                     raise
                 await self._ended(str(busy.details["run_id"]))
 
@@ -434,6 +423,7 @@ class Desk:
         assistant = _NOBODY
         if call.assistant_id is not None:
             assistant = await self._store.get(Assistant, owner, call.assistant_id)
+        checks.refuse_twins(call.tools)
         model = call.model or assistant.model or await self._default_model()
         self._check_model(model)
         return Wish(
@@ -449,7 +439,6 @@ class Desk:
             on_expiry=call.on_expiry,
             expires_in=call.expires_in,
             metadata=call.metadata,
-            if_busy=call.if_busy,
         )
 
     async def _list_runs(self, call: calls.ListRuns, owner: str, _: Once | None) -> Listed[Run]:
@@ -469,15 +458,15 @@ class Desk:
             return moves.cancel(records, self._mint)
 
         about = About(owner=owner, run_id=call.run_id, turn_log=True, what="cancel")
-        run = await self._store.change(about, decide)
-        if not had_ended:
-            self._bus.ring(call.run_id)
-            self._bus.ring(LEASES)
+        run = await self._change(about, decide)
         return Answer(run, 200 if had_ended else 202)
 
-    async def _ask(self, run_id: str, owner: str, once: Once | None, *, fresh: bool) -> Asked:
+    async def _ask(
+        self, run_id: str, owner: str, once: Once | None, *, fresh: bool
+    ) -> Asked | msgspec.Raw:
         about = About(owner=owner, run_id=run_id, once=once, what="ask")
-        return _asked(await self._store.change(about, partial(moves.ask, fresh=fresh)))
+        asked: Asked | msgspec.Raw = await self._change(about, partial(moves.ask, fresh=fresh))
+        return asked
 
     async def _follow(self, run_id: str, after: int, owner: str) -> Listening:
         await self._store.get(Run, owner, run_id)
@@ -491,13 +480,7 @@ class Desk:
                 last_event=drive.last_event,
             )
         if after < drive.kept_after:
-            raise errors.EventExpired(
-                f"The events of run {run_id} up to {drive.kept_after} are past retention.",
-                expected=f"{drive.kept_after} or more",
-                received=str(after),
-                hint="GET /v1/messages?thread_id= has what was said.",
-                last_event=drive.last_event,
-            )
+            raise events_expired(run_id, drive.kept_after, after)
         return Listening(self._store, self._bus, run_id, after, whole=True)
 
     # Actions.
@@ -505,18 +488,16 @@ class Desk:
     async def _submit_tool_output(
         self, call: calls.SubmitToolOutput, owner: str, _: Once | None
     ) -> Action:
-        action: Action = await self._store.change(
-            About(owner=owner, run_id=call.run_id, what="output"),
+        about = About(
+            owner=owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
+        )
+        action: Action = await self._change(
+            about,
             lambda records: moves.save_output(
                 records, call.tool_call_id, call.output, call.is_error, self._mint
             ),
         )
-        self._tell_output(action)
         return action
-
-    def _tell_output(self, action: Action) -> None:
-        self._bus.ring(action.run_id)
-        self._bus.ring(QUEUE)
 
     async def _list_actions(
         self, call: calls.ListActions, owner: str, _: Once | None
@@ -556,23 +537,10 @@ class Desk:
         last = page.data[-1].id if page.data and page.has_more else None
         return Listed(tuple(page.data), has_more=page.has_more, next=last)
 
-    async def _check_parts(self, content: str | tuple[Part, ...], owner: str) -> None:
-        """Each attachment is the owner's, and each image comes from somewhere."""
-        for part in () if isinstance(content, str) else content:
-            match part:
-                case Image(url=None, file_id=str(file_id)) | File(file_id):
-                    await self._store.get(Upload, owner, file_id)
-                case Image(url=str(url), file_id=None) if url.startswith(
-                    ("https://", "data:image/")
-                ):
-                    pass
-                case Image():
-                    raise errors.InvalidRequest(
-                        "An image needs an address that a model can be given, or a file.",
-                        expected="url with https: or data:image/, or file_id, one of them",
-                    )
-                case Text():
-                    pass
+    async def _check_attachments(self, content: calls.Content, owner: str) -> None:
+        """Each attachment is the owner's."""
+        for file_id in checks.attachments(content):
+            await self._store.get(Upload, owner, file_id)
 
 
 def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
@@ -580,68 +548,6 @@ def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
         return None
     digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
     return Once(owner, call.route, key, digest)
-
-
-def _about_run(call: calls.CreateRun | calls.Process, owner: str, once: Once | None) -> About:
-    makes_way = call.if_busy in ("interrupt", "rollback")
-    return About(owner=owner, thread_id=call.thread_id, once=once, turn_log=makes_way, what="run")
-
-
-def _asked(answer: Asked | msgspec.Raw) -> Asked:
-    """The turn that was asked for now, or under the same key before."""
-    if isinstance(answer, Asked):
-        return answer
-    return msgspec.json.decode(answer, type=Asked)
-
-
-def _up_to_turn_end(lines: Sequence[bytes]) -> Sequence[bytes]:
-    for place, line in enumerate(lines, 1):
-        if line.startswith(_TURN_ENDED):
-            return lines[:place]
-    return lines
-
-
-def _ends_turn(line: bytes) -> bool:
-    return line.startswith(_TURN_ENDED)
-
-
-def _refuse_beginnings(call: calls.Process) -> None:
-    """With `run_id` the run is there: what would begin another one contradicts it."""
-    given = [
-        name
-        for name in ("thread_id", "assistant_id", "message", "model", "instructions", "tools")
-        if getattr(call, name) is not None
-    ]
-    if given:
-        raise errors.InvalidRequest(
-            "A run that exists takes no new " + ", ".join(given) + ".",
-            expected="run_id alone, or a new run without run_id",
-            received="run_id with " + ", ".join(given),
-            hint="Leave run_id out to start a run in the thread.",
-        )
-
-
-def _refuse_output_fields(call: calls.CreateMessage) -> None:
-    given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
-    if given or call.is_error:
-        raise errors.InvalidRequest(
-            f"A {call.role} message answers no tool call.",
-            expected="role tool with tool_call_id",
-            received=f"role {call.role} with {', '.join(given) or 'is_error'}",
-        )
-
-
-def _plain(content: str | tuple[Part, ...]) -> str:
-    if isinstance(content, str):
-        return content
-    if not all(isinstance(part, Text) for part in content):
-        raise errors.InvalidRequest(
-            "A tool output is text.", expected="a string or text parts", received="another part"
-        )
-    return "".join(part.text for part in content if isinstance(part, Text))
-
-
-T = TypeVar("T")
 
 
 def _first(given: T | None, fallback: T) -> T:

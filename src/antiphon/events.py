@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from antiphon.messages import Message
-from antiphon.runs import Fault, Reason, Status, Usage
+from antiphon.runs import Action, Fault, Reason, Status, Usage
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -80,6 +80,17 @@ class PendingAction(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     arguments: dict[str, Any]
     expires_at: int
+
+
+def pending(action: Action) -> PendingAction:
+    """The action as a manifest has it."""
+    return PendingAction(
+        action_id=action.id,
+        tool_call_id=action.tool_call_id,
+        name=action.name,
+        arguments=action.arguments,
+        expires_at=action.expires_at,
+    )
 
 
 class ActionRequired(_Event, frozen=True, tag="action.required"):

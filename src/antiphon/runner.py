@@ -22,17 +22,18 @@ from antiphon.engine import moves
 from antiphon.engine.records import Change, Records
 from antiphon.engine.turn import Reply, Turn
 from antiphon.engine.window import window
-from antiphon.events import Event, TurnRestarted
+from antiphon.events import Event, TurnRestarted, UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
 from antiphon.ports import About, Bus, Claim, Context, Provider, Store
-from antiphon.runs import Action, Deadlines, Fault, Run
+from antiphon.runs import Fault, Run, Usage
 from antiphon.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 2  # times a model is told that its tool call was broken
 BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
+FINALIZE_PAUSE = 0.5  # seconds between tries to keep a reply in a store that is away
 SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much later
 
 
@@ -76,29 +77,32 @@ class Runner:
 
     async def _drive(self, claim: Claim) -> None:
         question, provider = await self._question(claim)
-        taken = await self._taken(claim.run)
-        journal = Journal(self._store, self._bus, claim)
-        reply = await self._ask_until_whole(provider, question, taken, journal)
+        asking = _Asking(provider, question, await self._taken(claim.run), self._patience(claim))
+        reply = await self._ask_until_whole(asking, Journal(self._store, self._bus, claim))
         await self.finalize_conversation(
             claim, lambda records: moves.finish(records, claim.drive.epoch, reply, self._mint)
         )
 
-    async def _ask_until_whole(
-        self, provider: Provider, question: Question, taken: frozenset[str], journal: Journal
-    ) -> Reply:
-        """The reply; for a broken tool call the model is told what was wrong and asked again."""
+    async def _ask_until_whole(self, asking: _Asking, journal: Journal) -> Reply:
+        """The reply; for a broken tool call the model is told what was wrong and asked again.
+
+        What the replies used that were thrown away is counted with the one that is kept.
+        """
         tries_left = ASK_AGAIN
+        used = Usage()
         while True:
             began_after = journal.last
             hit("turn.before_request")
-            reply = await self._ask(provider, question, taken, journal)
+            reply = await self._ask(asking, journal)
             await journal.kept()
             if reply.outcome != "invalid_tool_call" or not tries_left:
-                return reply
+                return reply if used == Usage() else _with_usage(reply, used)
             tries_left -= 1
+            used += reply.usage or Usage()
             why = reply.fault.message if reply.fault else "The tool call could not be read."
+            log.info("run %s: a broken tool call: %s", asking.question.run_id, reply.broken)
             journal.restart("invalid_tool_call", began_after, why)
-            question = _told(question, why)
+            asking = replace(asking, question=_told(asking.question, why))
 
     async def _question(self, claim: Claim) -> tuple[Question, Provider]:
         run = claim.run
@@ -108,11 +112,12 @@ class Runner:
         )
         return Question(
             model=model,
-            messages=await attached(window(context, self._settings.context_tokens), self._store),
+            messages=await attached(
+                window(context, self._settings.context_tokens), self._store, claim.owner
+            ),
             instructions=run.instructions,
             tools=run.tools,
             sampling=run.sampling,
-            deadlines=self._deadlines(run.deadlines),
             run_id=run.id,
             turn=run.turn,
         ), provider
@@ -123,41 +128,29 @@ class Runner:
 
     async def _taken(self, run: Run) -> frozenset[str]:
         """The tool call ids of earlier turns: an id is unique in its run."""
-        if run.turn <= 1:
-            return frozenset()
-        taken: set[str] = set()
-        after = None
-        while True:
-            page = await self._store.list(Action, None, limit=1000, after=after, run_id=run.id)
-            taken.update(action.tool_call_id for action in page.data)
-            if not page.has_more:
-                return frozenset(taken)
-            after = page.data[-1].id
+        return await self._store.call_ids(run.id) if run.turn > 1 else frozenset()
 
-    async def _ask(
-        self, provider: Provider, question: Question, taken: frozenset[str], journal: Journal
-    ) -> Reply:
+    async def _ask(self, asking: _Asking, journal: Journal) -> Reply:
         """One request, to its end: the reply is whole, cut, or an error, and says which."""
-        turn = Turn([tool.name for tool in question.tools], lambda: self._mint("call"), taken)
-        deadlines = question.deadlines
+        question, patience = asking.question, asking.patience
+        turn = Turn(
+            [tool.name for tool in question.tools], lambda: self._mint("call"), asking.taken
+        )
         clock = asyncio.get_running_loop().time
-        turn_ends = clock() + (deadlines.turn or self._settings.turn_timeout)
-        chunk = deadlines.chunk or self._settings.chunk_timeout
-        first = clock() + (deadlines.first_chunk or chunk)
+        first = clock() + patience.first_chunk
         moved = 0.0
         fault: Exception | None = None
         try:
             async with (
-                asyncio.timeout_at(min(first, turn_ends)) as deadline,
-                aclosing(provider.stream(question)) as stream,
+                asyncio.timeout_at(min(first, patience.turn_ends)) as deadline,
+                aclosing(asking.provider.stream(question)) as stream,
             ):
                 async for chunks in stream:
                     now = clock()
                     if now - moved > SLACK:
                         moved = now
-                        deadline.reschedule(min(now + chunk + SLACK, turn_ends))
+                        deadline.reschedule(min(now + patience.chunk + SLACK, patience.turn_ends))
                     if chunks:
-                        hit("turn.after_first_byte")
                         journal.put(turn.feed(chunks))
                         if journal.behind:
                             await journal.kept()
@@ -167,12 +160,15 @@ class Runner:
             fault = raised
         return turn.close(fault)
 
-    def _deadlines(self, wished: Deadlines) -> Deadlines:
-        settings = self._settings
-        return Deadlines(
-            chunk=wished.chunk or settings.chunk_timeout,
-            first_chunk=wished.first_chunk or settings.first_chunk_timeout,
-            turn=wished.turn or settings.turn_timeout,
+    def _patience(self, claim: Claim) -> _Patience:
+        """How long this turn may take, from now on."""
+        wished, settings = claim.run.deadlines, self._settings
+        chunk = wished.chunk or settings.chunk_timeout
+        lasts = wished.turn or settings.turn_timeout
+        return _Patience(
+            chunk=chunk,
+            first_chunk=wished.first_chunk or settings.first_chunk_timeout or chunk,
+            turn_ends=asyncio.get_running_loop().time() + lasts,
         )
 
     async def _fail(self, claim: Claim, fault: Fault) -> None:
@@ -188,12 +184,38 @@ class Runner:
     async def finalize_conversation(
         self, claim: Claim, decide: Callable[[Records], Change], *, turn_log: bool = False
     ) -> None:
-        """Message, actions, status, events and the thread's new version, in one transaction."""
-        await self._store.change(
-            About(owner=None, run_id=claim.run.id, turn_log=turn_log, what="finalize"), decide
-        )
+        """Message, actions, status, events and the thread's new version, in one transaction.
+
+        A whole reply is worth waiting for: while the store is away it is tried again, until
+        somebody else has the run. Raises `Fenced`, also where an unclear commit had gone through.
+        """
+        about = About(owner=None, run_id=claim.run.id, turn_log=turn_log, what="finalize")
+        while True:
+            try:
+                await self._store.change(about, decide)
+                break
+            except errors.TryAgain as fault:
+                log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)
+                await asyncio.sleep(FINALIZE_PAUSE)
         hit("finalize.before_wake")
         self._bus.ring(claim.run.id)
+
+
+class _Patience(msgspec.Struct, frozen=True):
+    """Seconds that a model may be silent, and when, by the loop's clock, the turn must end."""
+
+    chunk: float
+    first_chunk: float
+    turn_ends: float
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    """What is asked, of whom, for how long; `taken` are the run's tool call ids so far."""
+
+    provider: Provider
+    question: Question
+    taken: frozenset[str]
+    patience: _Patience
 
 
 class Journal:
@@ -270,6 +292,13 @@ class Journal:
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         self._idle = None
+
+
+def _with_usage(reply: Reply, before: Usage) -> Reply:
+    """The reply, its usage and that of the ones before it together."""
+    usage = before + (reply.usage or Usage())
+    told = tuple(event for event in reply.events if not isinstance(event, UsageAdded))
+    return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))
 
 
 def _told(question: Question, why: str) -> Question:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -52,6 +52,7 @@ Reason = Literal["length", "content_filter", "stalled", "disconnected", "worker_
 """Why a run is `incomplete`."""
 
 DAY = 86_400
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=DAY)]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     temperature: float | None = None
     top_p: float | None = None
-    max_output_tokens: int | None = None
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     stop: tuple[str, ...] | None = None
     seed: int | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -82,9 +83,9 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     What is None follows the settings; `first_chunk` follows `chunk`.
     """
 
-    chunk: float | None = None
-    first_chunk: float | None = None
-    turn: float | None = None
+    chunk: Seconds | None = None
+    first_chunk: Seconds | None = None
+    turn: Seconds | None = None
 
 
 class Assistant(msgspec.Struct, frozen=True, kw_only=True):

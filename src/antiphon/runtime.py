@@ -13,14 +13,14 @@ from antiphon import calls, errors, ids
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Desk
 from antiphon.ids import Prefix
-from antiphon.ports import Store
+from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.runner import Runner
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
-from antiphon.worker import LEASES, OWN_BELLS, QUEUE, Worker
+from antiphon.worker import OWN_BELLS, Worker
 
 
 class Runtime:
@@ -32,17 +32,14 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        self._choice: Choice | None = None
         self.worker = Worker(
             store, bus, Runner(store, bus, catalog, settings, mint), settings, mint, _name()
         )
         self.desk = Desk(store, bus, mint, self._default_model, catalog.open, self._models)
 
     async def choice(self) -> Choice:
-        """The model that answers where none is named, and why; chosen once."""
-        if self._choice is None:
-            self._choice = await self.catalog.choose()
-        return self._choice
+        """The model that answers where none is named, and why."""
+        return await self.catalog.choose()
 
     async def ready(self) -> None:
         """Return if work can be done. Raises `Unavailable` that names what does not answer."""
@@ -81,11 +78,9 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
     async with AsyncExitStack() as stack:
         bus = LocalBus()
         stack.push_async_callback(bus.close)
-        runtimes: list[Runtime] = []
 
         def foreign(run_ids: Sequence[str]) -> None:
-            for runtime in runtimes:
-                runtime.foreign(run_ids)
+            runtime.foreign(run_ids)  # there by then: nothing below waits before it is made
 
         def listening() -> bool:
             return bus.watchers > OWN_BELLS
@@ -95,7 +90,6 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
         catalog = Catalog(settings, os.environ)
         stack.push_async_callback(catalog.close)
         runtime = Runtime(settings, store, bus, catalog)
-        runtimes.append(runtime)
         runtime.worker.start()
         try:
             yield runtime

@@ -1,7 +1,7 @@
 """Claims queued runs under a lease, hands each to the runner, and looks after what time does.
 
-Every process has one. The store is the queue: a wake-up only makes it quick. Three loops beside one
-another: claim, beat, sweep; each survives a store that is away for a while.
+Every process has one. The store is the queue: a wake-up only makes it quick. Its loops
+stand beside one another: claim, beat, sweep, forget; nothing that befalls one of them ends it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from antiphon import errors
 from antiphon.engine import moves
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
-from antiphon.ports import About, Bus, Claim, Store
+from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Claim, Store
 from antiphon.runner import Runner
 from antiphon.settings import Settings
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 FORGET_SECONDS = 600.0
 CLAIM_PATIENCE = 1.0  # seconds until the queue is looked at though nobody rang
+LEASES_PATIENCE = 60.0  # the beat looks at the leases oftener than this anyway
+STOP_PATIENCE = 6.0  # a claim may wait for a busy database as long as any write
+PAUSE = 1.0  # seconds after a failure, so that a store that is away is not hammered
+SWEPT_AT_ONCE = 1000
 KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are promised
 
-QUEUE = "queue"
-"""The topic rung when a run was asked for."""
-LEASES = "leases"
-"""The topic rung when a driven run may have been taken from its worker, as by a cancel."""
 OWN_BELLS = 2
-"""How many bells a worker watches itself: those two."""
+"""How many bells a worker watches itself: the queue's and the leases'."""
 
 
 class Worker:
@@ -49,6 +49,9 @@ class Worker:
         self._room = asyncio.Event()
         self._room.set()
         self._loops: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._lease = moves.claim(name, int(settings.lease * 1000))
 
     @property
     def driving(self) -> int:
@@ -61,47 +64,49 @@ class Worker:
 
     def start(self) -> None:
         """Begin: sweep once at once, for what died with an earlier process, then claim."""
+        self._claiming = asyncio.create_task(self._claim(), name="antiphon claim")
         self._loops = [
-            asyncio.create_task(loop(), name=f"antiphon {name}")
-            for name, loop in (
-                ("claim", self._claim),
-                ("beat", self._beat),
-                ("watch leases", self._watch_leases),
-                ("sweep", partial(_every, self._settings.sweep, self.sweep)),
-                ("forget", partial(_every, FORGET_SECONDS, self._forget)),
-            )
+            asyncio.create_task(self._watch_leases(), name="antiphon leases"),
+            asyncio.create_task(_steadily(self._beat), name="antiphon beat"),
+            asyncio.create_task(_steadily(self._sweep), name="antiphon sweep"),
+            asyncio.create_task(_steadily(self._forget), name="antiphon forget"),
         ]
 
     async def stop(self, grace: float) -> None:
         """Claim no more, let runs finish for `grace` seconds, then give the rest back."""
-        claiming, others = self._loops[:1], self._loops[1:]
-        await _end(claiming)
+        await self._stop_claiming()
         if self._driven:
             await asyncio.wait([task for _, task in self._driven.values()], timeout=grace or 0.001)
         left = list(self._driven.values())
         await _end([task for _, task in left])
         for claim, _ in left:
             await self._give_back(claim)
-        await _end(others)
+        await _end(self._loops)
         self._loops = []
 
+    async def _stop_claiming(self) -> None:
+        """A claim on its way is waited for: broken off, its run would lie until its lease ends."""
+        self._stopping = True
+        self._room.set()
+        self._bus.ring(QUEUE)
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming], timeout=STOP_PATIENCE)
+            await _end([self._claiming])
+
     async def _claim(self) -> None:
-        lease = moves.claim(self._name, int(self._settings.lease * 1000))
         with self._bus.watch(QUEUE) as bell:
-            while True:
-                await self._room.wait()
-                try:
-                    claim = await self._store.claim(lease)
-                except errors.TryAgain as fault:
-                    log.warning("the queue cannot be read: %s", fault.message)
-                    await asyncio.sleep(CLAIM_PATIENCE)
-                    continue
-                if claim is None:
-                    await bell.wait(CLAIM_PATIENCE)
-                    continue
-                if claim.run.attempt > 1:
-                    hit("takeover.after_commit")
-                self._take(claim)
+            await _steadily(partial(self._claim_next, bell), until=lambda: self._stopping)
+
+    async def _claim_next(self, bell: Bell) -> float:
+        await self._room.wait()
+        claim = await self._store.claim(self._lease)
+        if claim is not None:
+            if claim.run.attempt > 1:
+                hit("takeover.after_commit")
+            self._take(claim)
+        elif not self._stopping:
+            await bell.wait(CLAIM_PATIENCE)
+        return 0
 
     def _take(self, claim: Claim) -> None:
         task = asyncio.create_task(self._runner.drive(claim), name=f"run {claim.run.id}")
@@ -117,49 +122,52 @@ class Worker:
             del self._driven[run_id]
         self._room.set()
 
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.beat)
-            hit("lease.before_beat")
-            await self._check_leases()
+    async def _beat(self) -> float:
+        hit("lease.before_beat")
+        await self._check_leases()
+        return self._settings.beat
 
     async def _watch_leases(self) -> None:
         with self._bus.watch(LEASES) as bell:
-            while True:
-                if await bell.wait(60.0):
-                    await self._check_leases()
+            await _steadily(partial(self._check_when_rung, bell))
+
+    async def _check_when_rung(self, bell: Bell) -> float:
+        if await bell.wait(LEASES_PATIENCE):
+            await self._check_leases()
+        return 0
 
     async def _check_leases(self) -> None:
         """Prolong what is still ours; stop what is not, which closes its connection upstream."""
         held = {run_id: claim.drive.epoch for run_id, (claim, _) in self._driven.items()}
         if not held:
             return
-        try:
-            lost = await self._store.beat(held, int(self._settings.lease * 1000))
-        except errors.TryAgain as fault:
-            log.warning("leases cannot be prolonged: %s", fault.message)
-            return
+        lost = await self._store.beat(held, int(self._settings.lease * 1000))
         for run_id in lost:
             claim, task = self._driven.get(run_id, (None, None))
             if claim is not None and task is not None and claim.drive.epoch == held[run_id]:
                 task.cancel()
 
     async def sweep(self) -> None:
-        """Look at every run whose time has run out."""
-        while due := await self._store.due(100):
-            for run_id in due:
+        """Look at every run whose time has run out; one that cannot be mended stops no other."""
+        for run_id in await self._store.due(SWEPT_AT_ONCE):
+            try:
                 await self._look_at(run_id)
-            if len(due) < 100:
-                return
+            except errors.NotFound:
+                pass  # it was deleted in between
+            except errors.TryAgain:
+                raise
+            except Exception:
+                log.exception("run %s is overdue and cannot be moved on", run_id)
+
+    async def _sweep(self) -> float:
+        await self.sweep()
+        return self._settings.sweep
 
     async def _look_at(self, run_id: str) -> None:
-        try:
-            await self._store.change(
-                About(owner=None, run_id=run_id, turn_log=True, what="expire"),
-                lambda records: moves.overdue(records, self._mint),
-            )
-        except errors.NotFound:
-            return  # it was deleted in between
+        await self._store.change(
+            About(owner=None, run_id=run_id, turn_log=True, what="expire"),
+            lambda records: moves.overdue(records, self._mint),
+        )
         hit("sweep.after_commit")
         self._bus.ring(run_id)
         self._bus.ring(QUEUE)
@@ -177,21 +185,31 @@ class Worker:
         self._bus.ring(claim.run.id)
         self._bus.ring(QUEUE)
 
-    async def _forget(self) -> None:
+    async def _forget(self) -> float:
         now = await self._store.now()
         await self._store.forget(
             now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
         )
+        return FORGET_SECONDS
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work now and again; a store that is away is told of, and tried again."""
-    while True:
+async def _steadily(
+    work: Callable[[], Awaitable[float]], until: Callable[[], bool] = lambda: False
+) -> None:
+    """Do the work again and again, resting as many seconds as it says.
+
+    Nothing that the work raises ends it: a worker whose loop has died would brick every thread.
+    """
+    while not until():
         try:
-            await work()
-        except errors.AntiphonError as fault:
+            rest = await work()
+        except errors.TryAgain as fault:
             log.warning("%s", fault.message)
-        await asyncio.sleep(seconds)
+            rest = PAUSE
+        except Exception:
+            log.exception("a worker's loop stumbled")
+            rest = PAUSE
+        await asyncio.sleep(rest)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -98,7 +98,7 @@ class World:
 
     # What clients and workers do.
 
-    def begin(self, text: str = "hello", **wish: object) -> None:
+    def begin(self, text: str = "hello", if_busy: calls.IfBusy = "reject", **wish: object) -> None:
         wished = moves.Wish(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
         self.apply(
             lambda records: moves.create_run(
@@ -106,6 +106,7 @@ class World:
                 wished,
                 self.mint,
                 owner="local",
+                if_busy=if_busy,
                 message=calls.NewMessage(text),
                 ask=True,
             ),
@@ -395,7 +396,7 @@ def test_calls_that_nobody_answers_get_an_output_that_says_so_and_the_run_may_go
     assert world.messages[4].text == moves.UNANSWERED
     added = [event for event in world.events if isinstance(event, ToolOutputAdded)]
     assert [event.tool_call_id for event in added] == ["c0", "c1"]
-    with pytest.raises(errors.RunEnded):
+    with pytest.raises(errors.OutputConflict):
         world.submit("c1", "too late")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from antiphon import calls, errors, events
 from antiphon.buses.local import LocalBus
-from antiphon.desk import Answer, Desk, Listening
+from antiphon.desk import Answer, Desk
 from antiphon.engine.transcript import fold
 from antiphon.events import (
     ActionRequired,
@@ -23,9 +24,10 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
+from antiphon.listening import Listening
 from antiphon.messages import File, Image, Message, Text, ToolSpec
-from antiphon.ports import Provider
-from antiphon.providers.scripted import Scripted
+from antiphon.ports import About, Claim, Decide, Provider, Store
+from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runner import Runner
 from antiphon.runs import Action, Deadlines, Run
 from antiphon.settings import Settings
@@ -39,6 +41,29 @@ OWNER = "local"
 TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
 
 
+class Troubled(CachedStore):
+    """A store that fails, or is slow, when the test says so."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.trouble: Callable[[About], Exception | None] = lambda _: None
+        self.slow_claims: Gate | None = None
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        if trouble := self.trouble(about):
+            raise trouble
+        return await super().change(about, decide)
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        if trouble := self.trouble(About(owner=None, what="claim")):
+            raise trouble
+        claim = await super().claim(decide)
+        if claim is not None and self.slow_claims is not None:
+            self.slow_claims.reached.set()
+            await self.slow_claims.opened.wait()
+        return claim
+
+
 class House:
     """A runtime without its edges: what the settings would name is handed in."""
 
@@ -46,7 +71,7 @@ class House:
         counter = itertools.count(1)
         self.now = 1_000_000
         self.model = model
-        self.store = CachedStore(MemoryStore(lambda: self.now))
+        self.store = Troubled(MemoryStore(lambda: self.now))
         self.bus = LocalBus()
         self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
@@ -205,6 +230,42 @@ async def test_a_tool_message_is_a_tool_output() -> None:
         assert (message.role, message.text, message.number) == ("tool", "42", 3)
         assert (await h.desk.answer(call, OWNER)).value == message
         assert (await h.run(started(told).run_id)).status == "queued"
+
+
+async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
+    async with house('call look {"q":1}\ncall look {"q":2}') as h:
+        told = await h.ask(tools=TOOLS)
+        first, second = [
+            calls.CreateMessage(
+                started(told).thread_id,
+                "42",
+                role="tool",
+                tool_call_id=action.tool_call_id,
+                metadata={"from": "test"},
+            )
+            for action in one(told, ActionRequired).actions
+        ]
+        message = (await h.desk.answer(first, OWNER, "k")).value
+        with pytest.raises(errors.IdempotencyConflict):
+            await h.desk.answer(second, OWNER, "k")
+        await h.desk.answer(calls.CancelRun(started(told).run_id), OWNER)
+        again = await h.desk.answer(first, OWNER, "k")
+
+        assert again.replayed
+        assert msgspec.json.decode(again.value, type=Message) == message
+        assert message.metadata == {"from": "test"}
+
+
+async def test_a_kept_answer_outlives_what_it_was_made_from() -> None:
+    async with house("say Hi.") as h:
+        assistant = (await h.desk.answer(calls.CreateAssistant(), OWNER)).value
+        thread = (await h.desk.answer(calls.CreateThread(), OWNER)).value
+        call = calls.CreateRun(thread.id, assistant_id=assistant.id)
+        run = (await h.desk.answer(call, OWNER, "k")).value
+        await h.desk.answer(calls.DeleteAssistant(assistant.id), OWNER)
+        again = await h.desk.answer(call, OWNER, "k")
+
+        assert msgspec.json.decode(again.value, type=Run) == run
 
 
 async def test_a_cut_reply_ends_incomplete_with_its_text_kept() -> None:
@@ -415,6 +476,77 @@ async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
 
         contents = [m.get("content") for m in h.model.questions[1].decoded()]
         assert contents[-1] == "42"
+
+
+async def test_readers_of_an_interrupted_run_hear_of_its_end_at_once() -> None:
+    async with house("say One\nwait never", "say Two") as h:
+        first = asyncio.create_task(h.ask())
+        await h.model.gates["never"].reached.wait()
+        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        await h.ask("And?", thread_id=run.thread_id, if_busy="interrupt")
+
+        assert last(await first).status == "cancelled"
+
+
+async def test_what_the_thrown_away_replies_used_is_counted() -> None:
+    broken = 'call nothing {"q":1}\nusage 100 50'
+    async with house(broken, broken, 'call look {"q":1}\nusage 100 50') as h:
+        told = await h.ask(tools=TOOLS)
+        run = await h.run(started(told).run_id)
+
+        assert (run.usage.input_tokens, run.usage.output_tokens) == (300, 150)
+
+
+async def test_the_turns_deadline_holds_over_all_its_tries() -> None:
+    broken = 'call nothing {"q":1}'
+    async with house(broken, broken + "\nwait never") as h:
+        told = await h.ask(tools=TOOLS, deadlines=Deadlines(turn=0.2))
+
+        assert last(told).reason == "stalled"
+        assert len(h.model.questions) == 2
+
+
+async def test_one_run_that_cannot_be_moved_on_stops_no_other() -> None:
+    async with house('call look {"q":1}', 'call look {"q":1}') as h:
+        stuck, other = [started(await h.ask(tools=TOOLS, expires_in=1)).run_id for _ in range(2)]
+        odd = errors.Internal("This row is odd.")
+        h.store.trouble = lambda about: odd if about.run_id == stuck else None
+        h.now += 2_000
+        await h.worker.sweep()
+
+        assert (await h.run(other)).status == "queued"
+        assert (await h.run(stuck)).status == "action_required"
+
+
+async def test_a_worker_outlives_whatever_its_store_raises() -> None:
+    async with house("say Hi.") as h:
+        failures = iter([ValueError("odd"), errors.Internal("odder")])
+        h.store.trouble = lambda about: next(failures, None) if about.what == "claim" else None
+
+        assert last(await h.ask()).status == "completed"
+
+
+async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
+    async with house("say Hi.\nwait never", "say Hi.") as h:
+        gate = h.store.slow_claims = Gate()
+        reading = asyncio.create_task(h.ask())
+        await gate.reached.wait()
+        stopping = asyncio.create_task(h.worker.stop(0))
+        gate.opened.set()
+        await stopping
+        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+
+        assert run.status == "queued"
+        reading.cancel()
+
+
+async def test_a_finished_reply_waits_for_a_store_that_is_away() -> None:
+    async with house("say Hi.") as h:
+        failures = iter([errors.Unavailable("busy")])
+        h.store.trouble = lambda about: next(failures, None) if about.what == "finalize" else None
+
+        assert last(await h.ask()).status == "completed"
+        assert len(h.model.questions) == 1
 
 
 async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:

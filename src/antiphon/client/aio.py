@@ -34,14 +34,13 @@ from antiphon.client.converse import (
     ends_turn,
     listenable,
     opening,
-    pending,
     settled,
     tool_call,
     unfit,
 )
 from antiphon.client.line import AsyncBatches, AsyncLine
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
-from antiphon.events import Event, PendingAction, RunStatus
+from antiphon.events import Event, PendingAction, RunStatus, pending
 from antiphon.messages import ToolResult, Upload
 from antiphon.ports import Toolbox
 from antiphon.runs import Action

@@ -20,6 +20,7 @@ from antiphon.events import (
     RunStatus,
     ToolOutputAdded,
     TurnEnded,
+    pending,
 )
 from antiphon.messages import ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Toolbox
@@ -220,17 +221,6 @@ def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
             hint="Put the functions into the toolbox.",
         )
     return toolbox
-
-
-def pending(action: Action) -> PendingAction:
-    """The action as a manifest would have it."""
-    return PendingAction(
-        action_id=action.id,
-        tool_call_id=action.tool_call_id,
-        name=action.name,
-        arguments=action.arguments,
-        expires_at=action.expires_at,
-    )
 
 
 def tool_call(action: PendingAction) -> ToolCall:

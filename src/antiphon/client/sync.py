@@ -26,7 +26,6 @@ from antiphon.client.converse import (
     ends_turn,
     listenable,
     opening,
-    pending,
     settled,
     tool_call,
     unfit,
@@ -34,7 +33,7 @@ from antiphon.client.converse import (
 from antiphon.client.line import Batches, Line
 from antiphon.client.portal import Portal
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
-from antiphon.events import Event, PendingAction, RunStatus
+from antiphon.events import Event, PendingAction, RunStatus, pending
 from antiphon.messages import ToolResult, Upload
 from antiphon.ports import Toolbox
 from antiphon.runs import Action

@@ -20,11 +20,11 @@ from antiphon.events import (
     Event,
     MessageCompleted,
     Numbered,
-    PendingAction,
     RunStatus,
     ToolOutputAdded,
     TurnEnded,
     TurnRestarted,
+    pending,
 )
 from antiphon.ids import Mint
 from antiphon.messages import Message, Part, Text, ToolCall, parts
@@ -44,7 +44,7 @@ class Draft:
         self.now = records.now
         self.mint = mint
         self.thread: Thread = records.thread
-        self.run: Run | None = records.run
+        self._run = records.run
         self.drive: Drive = records.drive or Drive()
         self._log = records.log
         self._actions = {action.id: action for action in records.actions}
@@ -55,11 +55,20 @@ class Draft:
         self._keep_messages: int | None = None
 
     @property
-    def run_(self) -> Run:
-        """The run, where the caller knows that there is one."""
-        if self.run is None:
+    def busy(self) -> bool:
+        """Whether the thread has a run that is under way."""
+        return self._run is not None and not self._run.status.ended
+
+    @property
+    def run(self) -> Run:
+        """The run. Raises `NotFound` where there is none."""
+        if self._run is None:
             raise errors.NotFound("There is no such run.")
-        return self.run
+        return self._run
+
+    @run.setter
+    def run(self, run: Run) -> None:
+        self._run = run
 
     # What the change says.
 
@@ -69,7 +78,7 @@ class Draft:
         self.drive = replace(self.drive, last_event=self.drive.last_event + len(events))
 
     def begin(self, run: Run, drive: Drive) -> None:
-        """Go over to a new run; the one before it, if any, is written as it stands."""
+        """Go over to a new run; the one that it displaced, if any, is written as it stands."""
         self._settle()
         self.run, self.drive, self._actions = run, drive, {}
 
@@ -89,8 +98,8 @@ class Draft:
         )
 
     def _settle(self) -> None:
-        if self.run is not None:
-            self._driven.append(Driven(self.run, self.drive, tuple(self._events)))
+        if self._run is not None:
+            self._driven.append(Driven(self._run, self.drive, tuple(self._events)))
             self._events = []
 
     # Messages.
@@ -134,7 +143,7 @@ class Draft:
                 tool_calls=calls,
                 reasoning=reasoning or None,
                 status=status,
-                run_id=self.run_.id,
+                run_id=self.run.id,
                 created_at=self.now,
             )
         )
@@ -150,20 +159,26 @@ class Draft:
         said = fold(log)
         self.partial(said.text, said.reasoning)
 
-    def output(self, tool_call_id: str, output: str, *, is_error: bool) -> None:
+    def output(self, tool_call_id: str, output: str) -> None:
         """A tool message at the end of the thread, for a call that never became an action."""
+        number = self.thread.messages + 1
         self._append(
-            Message(
-                id=self.mint("msg"),
-                thread_id=self.thread.id,
-                number=self.thread.messages + 1,
-                role="tool",
-                content=parts(output),
-                tool_call_id=tool_call_id,
-                is_error=is_error,
-                run_id=self.run_.id,
-                created_at=self.now,
-            )
+            self._tool_message(self.mint("msg"), number, tool_call_id, output, is_error=True)
+        )
+
+    def _tool_message(
+        self, id: str, number: int, tool_call_id: str, output: str, **fields: Any
+    ) -> Message:
+        return Message(
+            id=id,
+            thread_id=self.thread.id,
+            number=number,
+            role="tool",
+            content=parts(output),
+            tool_call_id=tool_call_id,
+            run_id=self.run.id,
+            created_at=self.now,
+            **fields,
         )
 
     def _append(self, message: Message) -> Message:
@@ -175,7 +190,7 @@ class Draft:
 
     def move(self, status: Status, **fields: object) -> None:
         """One legal move, and the event that says so."""
-        run = self.run_
+        run = self.run
         if status not in MOVES[run.status]:
             raise errors.Internal(f"A run cannot go from {run.status.value} to {status.value}.")
         self.run = replace(run, status=status, **fields)
@@ -196,13 +211,13 @@ class Draft:
         self._close_turn(reason)
 
     def _close_turn(self, reason: Reason | None = None) -> None:
-        run = self.run_
+        run = self.run
         self.tell(TurnEnded(run_id=run.id, status=run.status, reason=reason))
         self.drive = replace(self.drive, turn_began_after=self.drive.last_event)
 
     def hand_out(self, tool_calls: tuple[ToolCall, ...]) -> None:
         """One action per call, and the manifest; the thread keeps a place for each output."""
-        run = self.run_
+        run = self.run
         expires_at = self.now + run.expires_in * 1000
         actions = [
             Action(
@@ -221,16 +236,7 @@ class Draft:
         self._touched |= {action.id: action for action in actions}
         # Outputs come in any order and are kept in call order, so their numbers are taken now.
         self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
-        manifest = tuple(
-            PendingAction(
-                action_id=action.id,
-                tool_call_id=action.tool_call_id,
-                name=action.name,
-                arguments=action.arguments,
-                expires_at=action.expires_at,
-            )
-            for action in actions
-        )
+        manifest = tuple(pending(action) for action in actions)
         self.tell(ActionRequired(run_id=run.id, actions=manifest))
         self.move(Status.ACTION_REQUIRED, attempt=0)
         self.drive = replace(self.drive, wanted=False, worker=None, due_at=expires_at, fresh=False)
@@ -242,6 +248,7 @@ class Draft:
         status: Literal["completed", "failed", "expired", "cancelled"],
         output: str,
         is_error: bool,
+        metadata: dict[str, str] | None = None,
     ) -> Action:
         """The action's end, and its tool message in the place that was kept for it."""
         turn = [each for each in self._actions.values() if each.turn == action.turn]
@@ -249,17 +256,15 @@ class Draft:
         answered = replace(
             action, status=status, output=output, is_error=is_error, ended_at=self.now
         )
+        number = first + [each.id for each in turn].index(action.id)
         self._messages.append(
-            Message(
-                id=output_message_id(action),
-                thread_id=self.thread.id,
-                number=first + [each.id for each in turn].index(action.id),
-                role="tool",
-                content=parts(output),
-                tool_call_id=action.tool_call_id,
+            self._tool_message(
+                output_message_id(action),
+                number,
+                action.tool_call_id,
+                output,
                 is_error=is_error,
-                run_id=action.run_id,
-                created_at=self.now,
+                metadata=metadata or {},
             )
         )
         self._actions[action.id] = self._touched[action.id] = answered
@@ -278,7 +283,7 @@ class Draft:
         """With the last output the run may go on; it waits to be asked."""
         if any(action.status == "pending" for action in self._actions.values()):
             return
-        run = self.run_
+        run = self.run
         self.move(Status.QUEUED)
         self.drive = replace(
             self.drive,
@@ -288,7 +293,7 @@ class Draft:
 
     def cancel(self, *, keep_partial: bool = True) -> None:
         """Stop; whoever drives the run is fenced, what it had said is kept."""
-        driven = self.run_.status is Status.IN_PROGRESS
+        driven = self.run.status is Status.IN_PROGRESS
         self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
         if driven and keep_partial:
             self.partial_from(self._log)
@@ -300,7 +305,7 @@ class Draft:
 
     def lose_worker(self) -> None:
         """The next attempt, or the end of them; what was said is void, or kept and marked."""
-        run = self.run_
+        run = self.run
         if run.attempt >= run.max_attempts:
             self.partial_from(self._log)
             self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
@@ -317,11 +322,11 @@ class Draft:
             self.drive, epoch=self.drive.epoch + 1, wanted=True, worker=None, due_at=None
         )
 
-    def roll_back(self, run: Run) -> None:
-        """As if the run had never been: its messages go, the ones before it stay."""
-        self._keep_messages = run.messages_before
+    def roll_back(self, messages: int) -> None:
+        """Leave only so many messages in the thread: as if those after them had never been."""
+        self._keep_messages = messages
         self._messages = []
-        self.thread = replace(self.thread, messages=run.messages_before)
+        self.thread = replace(self.thread, messages=messages)
 
 
 def output_message_id(action: Action) -> str:

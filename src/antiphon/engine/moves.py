@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from antiphon import calls, errors
 from antiphon.engine.draft import Draft, rest_until, status_event
-from antiphon.engine.draft import output_message_id as output_message_id
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply
 from antiphon.events import (
@@ -91,7 +90,6 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     on_expiry: Literal["continue", "expire"] = "continue"
     expires_in: int
     metadata: dict[str, str] = {}
-    if_busy: calls.IfBusy = "reject"
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -116,6 +114,7 @@ def create_run(
     mint: Mint,
     *,
     owner: str,
+    if_busy: calls.IfBusy = "reject",
     message: calls.NewMessage | None = None,
     new_thread: Thread | None = None,
     ask: bool = False,
@@ -124,11 +123,11 @@ def create_run(
     """A new run, with its message and its thread where those are new too, in one transaction.
 
     `ask` records that the first turn is wanted. The answer is `Asked`. Raises `RunActive` where the
-    thread is busy and the wish does not say what to do about it.
+    thread is busy and `if_busy` does not make way.
     """
     draft = Draft(replace(records, thread=new_thread) if new_thread else records, mint)
-    if draft.run is not None:
-        _make_way(draft, wish)
+    if draft.busy:
+        _make_way(draft, if_busy)
     messages_before = draft.thread.messages
     if message is not None:
         draft.say(message.role, parts(message.content))
@@ -138,7 +137,7 @@ def create_run(
         thread_id=draft.thread.id,
         created_at=now,
         messages_before=messages_before,
-        **{name: getattr(wish, name) for name in _WISHED},
+        **msgspec.structs.asdict(wish),
     )
     wanted = ask or wish.background
     draft.begin(run, Drive(wanted=wanted, fresh=fresh, due_at=rest_until(run, now, wanted=wanted)))
@@ -207,12 +206,12 @@ def finish(records: Records, epoch: int, reply: Reply, mint: Mint) -> Change:
     draft = Draft(records, mint)
     draft.tell(*reply.events)
     if reply.usage:
-        draft.run = replace(draft.run_, usage=draft.run_.usage + reply.usage)
+        draft.run = replace(draft.run, usage=draft.run.usage + reply.usage)
     match reply.outcome:
         case "calls" if run.turn >= run.max_turns:
             draft.reply(reply.text, reply.reasoning, calls=reply.calls)
             for call in reply.calls:
-                draft.output(call.id, NOT_STARTED.format(run.max_turns), is_error=True)
+                draft.output(call.id, NOT_STARTED.format(run.max_turns))
             draft.end_turn(Status.INCOMPLETE, reason="max_turns")
         case "calls":
             draft.reply(reply.text, reply.reasoning, calls=reply.calls)
@@ -241,7 +240,12 @@ def fail(records: Records, epoch: int, fault: Fault, mint: Mint) -> Change:
 
 
 def save_output(
-    records: Records, tool_call_id: str, output: str, is_error: bool, mint: Mint
+    records: Records,
+    tool_call_id: str,
+    output: str,
+    is_error: bool,
+    mint: Mint,
+    metadata: dict[str, str] | None = None,
 ) -> Change:
     """One output, once; the last one lets the run go on. The answer is the `Action`.
 
@@ -249,31 +253,32 @@ def save_output(
     """
     run, _ = _driven(records)
     action = _action(records, tool_call_id)
-    if action.status in ("completed", "failed"):
-        if (action.output, action.is_error) == (output, is_error):
-            return Change(answer=action)
+    if action.status in ("completed", "failed") and _same(action, output, is_error):
+        return Change(answer=action)
+    if action.status == "pending" and run.status is Status.ACTION_REQUIRED:
+        draft = Draft(records, mint)
+        status: Literal["completed", "failed"] = "failed" if is_error else "completed"
+        saved = draft.answer_action(action, status, output, is_error, metadata)
+        draft.tell(ToolOutputAdded(tool_call_id=tool_call_id, output=output, is_error=is_error))
+        draft.go_on_if_answered()
+        return draft.change(saved)
+    if action.status in ("completed", "failed") or not run.status.ended:
         raise errors.OutputConflict(
             f"Tool call {tool_call_id} already has another output.",
             expected="the output that was saved first, or none",
-            received="a different output",
+            received=f"a different output for a call that is {action.status}",
             hint="An output is final; GET the action to see it.",
             action_id=action.id,
         )
-    if run.status is not Status.ACTION_REQUIRED or action.status != "pending":
-        raise errors.RunEnded(
-            f"Tool call {tool_call_id} waits for no output any more: it is {action.status}, "
-            f"and run {run.id} is {run.status.value}.",
-            expected="a pending action of a run in action_required",
-            received=f"{action.status} in {run.status.value}",
-            hint="Create a new run in the thread.",
-            run_id=run.id,
-            status=run.status.value,
-        )
-    draft = Draft(records, mint)
-    saved = draft.answer_action(action, "failed" if is_error else "completed", output, is_error)
-    draft.tell(ToolOutputAdded(tool_call_id=tool_call_id, output=output, is_error=is_error))
-    draft.go_on_if_answered()
-    return draft.change(saved)
+    raise errors.RunEnded(
+        f"Tool call {tool_call_id} waits for no output any more: it is {action.status}, "
+        f"and run {run.id} is {run.status.value}.",
+        expected="a pending action of a run in action_required",
+        received=f"{action.status} in {run.status.value}",
+        hint="Create a new run in the thread.",
+        run_id=run.id,
+        run_status=run.status.value,
+    )
 
 
 def cancel(records: Records, mint: Mint) -> Change:
@@ -345,30 +350,13 @@ def fork(
     return replace(thread, messages=len(copies), version=1 if copies else 0), copies
 
 
-_WISHED = (
-    "model",
-    "assistant_id",
-    "instructions",
-    "tools",
-    "sampling",
-    "deadlines",
-    "background",
-    "max_turns",
-    "max_attempts",
-    "on_expiry",
-    "expires_in",
-    "metadata",
-)
-
-
-def _make_way(draft: Draft, wish: Wish) -> None:
-    run = draft.run_
-    if wish.if_busy in ("reject", "wait"):
+def _make_way(draft: Draft, if_busy: calls.IfBusy) -> None:
+    run = draft.run
+    if if_busy in ("reject", "wait"):
         raise _busy(run)
-    rolled_back = wish.if_busy == "rollback"
-    draft.cancel(keep_partial=not rolled_back)
-    if rolled_back:
-        draft.roll_back(run)
+    draft.cancel(keep_partial=if_busy != "rollback")
+    if if_busy == "rollback":
+        draft.roll_back(run.messages_before)
 
 
 def _refuse_busy(records: Records) -> None:
@@ -391,6 +379,10 @@ def _driven(records: Records) -> tuple[Run, Drive]:
     if records.run is None or records.drive is None:
         raise errors.NotFound("There is no such run.")
     return records.run, records.drive
+
+
+def _same(action: Action, output: str, is_error: bool) -> bool:
+    return (action.output, action.is_error) == (output, is_error)
 
 
 def _pending(records: Records) -> list[Action]:

@@ -1,0 +1,108 @@
+"""What a call may not ask, though its types allow it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from antiphon import calls, errors
+from antiphon.engine.records import Records
+from antiphon.messages import File, Image, Part, Text, ToolSpec, parts
+
+_IMAGE_SCHEMES = ("https://", "data:image/")
+
+
+def refuse_nothing(call: calls.Process) -> None:
+    """Without a message and a thread there is nothing to answer."""
+    if call.message is None and call.thread_id is None:
+        raise errors.InvalidRequest(
+            "There is nothing to answer.",
+            expected="message, thread_id or run_id",
+            received="none of them",
+            hint='Send {"message": {"role": "user", "content": "..."}}.',
+        )
+
+
+def refuse_beginnings(call: calls.Process) -> None:
+    """With `run_id` the run is there: what would begin another one contradicts it."""
+    alone = calls.Process(
+        run_id=call.run_id, force_refresh=call.force_refresh, background=call.background
+    )
+    given = [name for name in call.__struct_fields__ if getattr(call, name) != getattr(alone, name)]
+    if given:
+        raise errors.InvalidRequest(
+            "A run that exists takes no new " + ", ".join(given) + ".",
+            expected="run_id alone, or a new run without run_id",
+            received="run_id with " + ", ".join(given),
+            hint="Leave run_id out to start a run in the thread.",
+        )
+
+
+def refuse_twins(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
+    """Two tools of one name cannot be told apart when one of them is called."""
+    names = Counter(tool.name for tool in tools) if tools else Counter[str]()
+    twins = [name for name, times in names.items() if times > 1]
+    if twins:
+        raise errors.InvalidRequest(
+            "Several tools have one name.",
+            expected="a name of its own for each tool",
+            received=", ".join(twins),
+        )
+
+
+def refuse_other_thread(records: Records, call: calls.CreateMessage) -> None:
+    """An output belongs to the thread that it is said to belong to."""
+    if records.thread is None or records.thread.id != call.thread_id:
+        raise errors.NotFound("There is no such thread, or the run is another thread's.")
+    if records.run is None:
+        raise errors.UnknownToolCall(
+            "The thread has no active run that waits for an output.",
+            expected="run_id, where the run is not active any more",
+        )
+
+
+def refuse_output_fields(call: calls.CreateMessage) -> None:
+    """A user or system message answers no tool call."""
+    given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
+    if given or call.is_error:
+        raise errors.InvalidRequest(
+            f"A {call.role} message answers no tool call.",
+            expected="role tool with tool_call_id",
+            received=f"role {call.role} with {', '.join(given) or 'is_error'}",
+        )
+
+
+def tool_output(call: calls.CreateMessage) -> tuple[str, str]:
+    """The tool call that this message answers, and the output as the text that it is."""
+    if call.tool_call_id is None:
+        raise errors.InvalidRequest(
+            "A message with role tool answers a tool call, and this one names none.",
+            expected="tool_call_id",
+            received="none",
+            hint="GET /v1/actions?run_id= lists the calls that wait.",
+        )
+    content = parts(call.content)
+    if not all(isinstance(part, Text) for part in content):
+        raise errors.InvalidRequest(
+            "A tool output is text.", expected="a string or text parts", received="another part"
+        )
+    return call.tool_call_id, "".join(part.text for part in content if isinstance(part, Text))
+
+
+def attachments(content: str | tuple[Part, ...]) -> Iterator[str]:
+    """The ids of the uploads in this content. Raises `InvalidRequest` for an image from nowhere."""
+    for part in () if isinstance(content, str) else content:
+        match part:
+            case Image(url=None, file_id=str(file_id)) | File(file_id):
+                yield file_id
+            case Image(url=str(url), file_id=None) if url.startswith(_IMAGE_SCHEMES):
+                pass
+            case Image():
+                raise errors.InvalidRequest(
+                    "An image needs an address that a model can be given, or a file.",
+                    expected="url with https: or data:image/, or file_id, one of them",
+                )
+            case Text():
+                pass

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from antiphon import errors, events
 from antiphon.engine import moves
 from antiphon.engine.records import Change, Driven, Records
+from antiphon.engine.window import tokens
 from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
 from antiphon.messages import Message, Text, ToolCall, Upload, chat
 from antiphon.ports import About, Claim, Key, Once, Store
 from antiphon.runs import MOVES, Action, Assistant, Drive, Run, Status, Thread
-from antiphon.stores import rules
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
@@ -972,7 +972,7 @@ def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
     pieces = [chat(message) for message in messages]
     assert context.chat == b",".join(pieces)
     assert context.messages == len(messages)
-    assert context.tokens == sum(map(rules.tokens, pieces))
+    assert context.tokens == sum(tokens(len(piece)) for piece in pieces)
     told = [message for message in messages if message.role in ("user", "system")]
     assert [(mark.number, mark.role) for mark in context.landmarks] == [
         (message.number, message.role) for message in told
@@ -982,7 +982,7 @@ def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
         before = [
             piece for piece, each in zip(pieces, messages, strict=True) if each.number < mark.number
         ]
-        assert mark.tokens_before == sum(map(rules.tokens, before))
+        assert mark.tokens_before == sum(tokens(len(piece)) for piece in before)
 
 
 def a_conversation(length: int) -> list[Message]:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import events
+from antiphon.engine.window import tokens as tokens_in
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload, chat
 from antiphon.ports import (
@@ -210,7 +211,7 @@ class MemoryStore:
                 rules.owner_of(about, change)
                 active = self._active(driven.run.thread_id)
                 if active and active.run.id not in ended:
-                    raise rules.already_active(active.run.id)
+                    raise rules.already_active(active.run.thread_id, active.run.id)
 
     def _write(self, about: About, change: Change) -> None:
         if change.thread is not None:
@@ -266,7 +267,7 @@ class MemoryStore:
                 landmarks.append(Landmark(message.number, message.role, offset, len(piece), tokens))
             pieces.append(piece)
             offset += len(piece) + len(b",")
-            tokens += rules.tokens(piece)
+            tokens += tokens_in(len(piece))
         return Context(
             version=kept.thread.version,
             messages=len(pieces),

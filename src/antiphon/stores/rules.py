@@ -1,4 +1,4 @@
-"""What every store holds a change to before it writes it, and the sums that all stores do alike."""
+"""What every store holds a change to before it writes it, and what all stores do alike."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def judge_move(before: tuple[Run, Drive] | None, after: Driven) -> None:
     last = 0
     if before is None:
         if run.status is not Status.QUEUED:
-            raise Internal(f"a new run is queued, but {run.id} would begin as {run.status}")
+            raise Internal(f"A new run is queued, but {run.id} would begin as {run.status}.")
     else:
         was, driven = before
         last = driven.last_event
         if was.status.ended or drive.epoch < driven.epoch:
             raise Fenced(
-                f"run {run.id} is {was.status} in epoch {driven.epoch}; "
-                f"it cannot become {run.status} in epoch {drive.epoch}"
+                f"Run {run.id} is {was.status} in epoch {driven.epoch}; "
+                f"it cannot become {run.status} in epoch {drive.epoch}."
             )
         if run.status is not was.status and run.status not in MOVES[was.status]:
-            raise Internal(f"run {run.id} cannot go from {was.status} to {run.status}")
+            raise Internal(f"Run {run.id} cannot go from {was.status} to {run.status}.")
     if drive.last_event != last + len(after.events):
         raise Internal(
-            f"run {run.id} had {last} events and gets {len(after.events)}, "
-            f"but would count {drive.last_event}"
+            f"Run {run.id} had {last} events and gets {len(after.events)}, "
+            f"but would count {drive.last_event}."
         )
 
 
@@ -60,16 +60,16 @@ def judge_thread(before: Thread | None, change: Change) -> None:
     thread = change.thread
     if thread is None:
         if touched:
-            raise Internal("a change of messages must hold the thread as it shall be")
+            raise Internal("A change of messages must hold the thread as it shall be.")
         return
     if before and touched and thread.version <= before.version:
-        raise Internal(f"thread {thread.id} changed, but its version stayed {before.version}")
+        raise Internal(f"Thread {thread.id} changed, but its version stayed {before.version}.")
     if before and change.keep_messages is None and thread.messages < before.messages:
-        raise Internal(f"thread {thread.id} would lose count of its messages")
+        raise Internal(f"Thread {thread.id} would lose count of its messages.")
     for message in change.messages:
         if message.thread_id != thread.id or not 1 <= message.number <= thread.messages:
             raise Internal(
-                f"message {message.number} of {message.thread_id} is none of {thread.id}"
+                f"Message {message.number} of {message.thread_id} is none of {thread.id}."
             )
 
 
@@ -77,7 +77,7 @@ def owner_of(about: About, change: Change) -> str:
     """Whose the new things of a change are."""
     owner = change.owner if change.owner is not None else about.owner
     if owner is None:
-        raise Internal("a new thread or run needs an owner")
+        raise Internal("A new thread or run needs an owner.")
     return owner
 
 
@@ -90,14 +90,20 @@ def subject(records: Records, change: Change) -> str | None:
     return records.thread.id if records.thread else None
 
 
-def already_active(run_id: str) -> RunActive:
+def already_active(thread_id: str, run_id: str) -> RunActive:
     """The error for a second active run in a thread."""
-    return RunActive(f"the thread is busy with run {run_id}", run_id=run_id)
+    return RunActive(
+        f"Thread {thread_id} is busy with run {run_id}.",
+        expected="a thread without an active run",
+        received=f"{run_id}, which has not ended",
+        hint="Finish or cancel that run first.",
+        run_id=run_id,
+    )
 
 
 def not_held(run_id: str, epoch: int, first: int) -> Fenced:
     """The error for an append by a worker that was overtaken, or that has lost count."""
-    return Fenced(f"run {run_id} takes no event {first} from a driver of epoch {epoch}")
+    return Fenced(f"Run {run_id} takes no event {first} from a driver of epoch {epoch}.")
 
 
 def check_kept(run_id: str, after: int, kept_after: int) -> None:
@@ -114,22 +120,27 @@ def kept_answer(once: Once, digest: bytes, answer: bytes | None) -> msgspec.Raw:
     """
     if digest != once.digest:
         raise IdempotencyConflict(
-            f"the idempotency key {once.key!r} was used before with another body",
-            hint="use a new key for a new request",
+            f"The idempotency key {once.key!r} was used before, with another body.",
+            expected="the body that came first under this key",
+            received="a different body",
+            hint="Use a new key for a new request.",
         )
     if answer is None:
-        raise NotFound(f"what the idempotency key {once.key!r} made was deleted")
+        raise NotFound(
+            f"What was made under the idempotency key {once.key!r} has been deleted.",
+            hint="Use a new key to make it anew.",
+        )
     return msgspec.Raw(answer)
 
 
 def missing(kind: type[Any], id: str) -> NotFound:
     """The error for a thing that is not there, or is another owner's."""
-    return NotFound(f"there is no {kind.__name__.lower()} {id!r}")
+    return NotFound(f"There is no {kind.__name__.lower()} {id!r}.")
 
 
 def place_taken(message: Message) -> Internal:
     """The error for a second message under one number."""
-    return Internal(f"thread {message.thread_id} has a message {message.number} already")
+    return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
 
 
 def retitled(kept: Thread, given: Thread) -> Thread:
@@ -139,14 +150,6 @@ def retitled(kept: Thread, given: Thread) -> Thread:
 
 LANDMARKS = ("user", "system")
 """The roles that a `Context` has landmarks of."""
-
-
-def tokens(chat: bytes) -> int:
-    """About how many tokens a message is: four bytes each, and one for its frame.
-
-    A cheap rule that needs no vocabulary; it overrates text that is not Latin: the safe side.
-    """
-    return len(chat) // 4 + 1
 
 
 def searchable(text: str) -> str:

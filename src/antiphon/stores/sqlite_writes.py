@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import events
+from antiphon.engine.window import tokens
 from antiphon.errors import Fenced, Internal
 from antiphon.messages import Message, Upload, chat
 from antiphon.ports import About, Change, Claim, Decide, Driven, Key, Once
@@ -225,7 +226,7 @@ def _message_row(message: Message) -> tuple[Any, ...]:
         message.number,
         message.role,
         len(said),
-        rules.tokens(said),
+        tokens(len(said)),
         said,
         rules.searchable(message.text),
         _encode(message),
@@ -259,7 +260,7 @@ def _write_run(
     else:
         before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
-            raise Fenced(f"run {run.id} has moved on")
+            raise Fenced(f"Run {run.id} has moved on since it was read.")
     if driven.events:
         first = drive.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))
@@ -272,8 +273,8 @@ def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     except sqlite3.IntegrityError as fault:
         active = reads.active_run(connection, values["thread_id"])
         if active is None:
-            raise Internal(f"run {values['id']} cannot be added: {fault}") from fault
-        raise rules.already_active(active) from fault
+            raise Internal(f"Run {values['id']} cannot be added: {fault}.") from fault
+        raise rules.already_active(values["thread_id"], active) from fault
 
 
 def _write_action(connection: sqlite3.Connection, action: Action) -> None:

@@ -202,9 +202,32 @@ def test_a_schema_that_needs_itself_comes_to_an_end():
     assert Filler("x").arguments(ToolSpec("f", "", node))
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+def tree(leaf: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        leaf, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5)
+    )
+
+
+JSON = tree(st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(), st.text())
+KINDS = ("object", "array", "string", "integer", "number", "boolean", "null")
+KEYWORDS = (
+    *("type", "properties", "required", "items", "enum", "const", "default", "$ref", "$defs"),
+    *("anyOf", "oneOf", "allOf", "minimum", "maximum", "minItems", "maxLength", "format"),
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from((*KINDS, "date", "date-time", "a", "#", "#/", "#/$defs/a", "#/properties/a"))
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+SCHEMAS = st.dictionaries(
+    st.sampled_from(KEYWORDS), tree(LEAVES, st.sampled_from((*KEYWORDS, "a"))), max_size=6
+)
+CHOICES = (
+    st.none()
+    | st.sampled_from(("required", "f"))
+    | st.dictionaries(st.sampled_from(("type", "function")), JSON)
 )
 
 
@@ -215,3 +238,115 @@ def test_every_history_gets_an_answer(asked: str, output: Any):
 
     for more in ([], [{"role": "assistant", "tool_calls": [call]}, answered]):
         assert isinstance(list(reply(ask(asked, BOTH, *more)))[-1], Finish)
+
+
+@given(st.text() | st.just("call f with LAX, 7 and 2027-01-02"), SCHEMAS, CHOICES)
+def test_whatever_a_tool_says_of_its_parameters_its_arguments_are_an_object(
+    asked: str, schema: dict[str, Any], choice: Any
+):
+    for name, arguments in calls(ask(asked, (ToolSpec("f", "", schema),), tool_choice=choice)):
+        assert name == "f"
+        assert isinstance(arguments, dict)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"required": 5},
+        {"type": 5},
+        {"type": "object", "properties": [], "required": ["a"]},
+        {"type": "object", "required": [["a"], {}, "a"]},
+        {"properties": {"a": {"type": "number", "minimum": "x"}}, "required": ["a"]},
+        {"properties": {"a": {"$ref": 5, "anyOf": 5}}, "required": ["a"]},
+        {"properties": {"a": {"enum": {}}}, "required": ["a"]},
+        {"properties": {"a": {"type": "string", "maxLength": "x"}}, "required": ["a"]},
+    ],
+)
+def test_a_schema_that_is_none_is_filled_all_the_same(schema: dict[str, Any]):
+    assert calls(ask("call f", (ToolSpec("f", "", schema),)))
+
+
+@pytest.mark.parametrize("choice", [{"function": 5}, {"function": {"name": [5]}}, {"type": "auto"}])
+def test_a_choice_that_means_nothing_chooses_nothing(choice: dict[str, Any]):
+    assert calls(ask("Hello", BOTH, tool_choice=choice)) == []
+
+
+def test_a_number_that_is_none_to_a_computer_is_left_out():
+    spec = tool("count", ("n",), n={"type": "integer"})
+
+    assert Filler("count " + "9" * 400).arguments(spec) == {"n": 1}
+
+
+MEGABYTE = 1_000_000
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "1,",
+            "1",
+            "1.",
+            "-1",
+            "1 word",
+            "a ",
+            " ",
+            "\n",
+            '"',
+            '"a',
+            "“”",
+            "A",
+            "Aa",
+            "Aa ",
+            "aA",
+        ),
+        *(
+            "a-A",
+            "A-Aa ",
+            "LAX ",
+            "2027-01-02",
+            "get_flight_times",
+            "get_",
+            "_",
+            ".",
+            "both ",
+            "Aa'",
+        ),
+    ],
+)
+def test_a_long_question_is_answered_in_a_time_that_grows_no_faster_than_it(piece: str):
+    asked = piece * (MEGABYTE // len(piece))
+
+    for question in (ask(asked, BOTH), ask(asked, BOTH, tool_choice="required")):
+        assert isinstance(list(reply(question))[-1], Finish)
+
+
+@pytest.mark.timeout(20)
+def test_an_output_of_a_megabyte_is_repeated():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    for output in ("[" * MEGABYTE, '{"a":' * (MEGABYTE // 5), " " * MEGABYTE, '{"a":"\\ud800"}'):
+        answered = {"role": "tool", "tool_call_id": "c", "content": output}
+        question = ask("f", BOTH, {"role": "assistant", "tool_calls": [call]}, answered)
+        assert isinstance(list(reply(question))[-1], Finish)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {name: {"$ref": "#"} for name in "abcdefghij"}, "required": [*"abcdefghij"]},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 2**60},
+        {"properties": {"a": {"$ref": "#"}}, "required": ["a"] * 100_000},
+        {
+            "$defs": {"a": {"const": "x" * 100_000}},
+            "properties": {f"a{at}": {"$ref": "#/$defs/a"} for at in range(10_000)},
+            "required": [f"a{at}" for at in range(10_000)],
+        },
+    ],
+)
+def test_a_schema_that_asks_for_itself_many_times_gets_what_can_be_given(schema: dict[str, Any]):
+    spec = ToolSpec("f", "", {"type": "object", "properties": {"x": schema}, "required": ["x"]})
+
+    assert len(json.dumps(Filler("x").arguments(spec))) < MEGABYTE

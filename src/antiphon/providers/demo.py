@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from itertools import cycle, islice
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from itertools import chain, cycle, islice
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ from antiphon.providers.filling import Filler
 from antiphon.runs import Usage
 
 MAX_WORDS = 200_000
+HEARD = 65_536  # letters of a question that are looked into, at its beginning and its end
+MAX_CALLS = 32
 PAGE = 64  # chunks that come together in a flood
 
 
@@ -39,11 +41,11 @@ class Demo:
 
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
         """The reply: the same for the same question."""
-        chunks = list(reply(question))
+        chunks = reply(question)
         if not self._pace:
-            for at in range(0, len(chunks), PAGE):
+            while page := list(islice(chunks, PAGE)):
                 await asyncio.sleep(0)
-                yield chunks[at : at + PAGE]
+                yield page
             return
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -72,16 +74,19 @@ def reply(question: Question) -> Iterator[Chunk]:
     else:
         thought = "No tool fits, so I will answer in words."
         said = _spoken(_in_words(asked))
-    limit = question.sampling.max_output_tokens
-    chunks = [*(ReasoningPiece(piece) for piece in _pieces(thought)), *said]
-    cut = limit is not None and len(chunks) > limit
-    yield from chunks[:limit]
+    thoughts = [ReasoningPiece(piece) for piece in _pieces(thought)]
+    chunks = chain(thoughts, said)
+    count = 0
+    for chunk in islice(chunks, question.sampling.max_output_tokens):
+        yield chunk
+        count += 1
+    cut = next(chunks, None) is not None
     yield UsageReport(
         Usage(
             # Four letters to a token is the usual guess.
             input_tokens=len(question.messages) // 4,
-            output_tokens=min(len(chunks), limit or len(chunks)),
-            reasoning_tokens=sum(isinstance(chunk, ReasoningPiece) for chunk in chunks[:limit]),
+            output_tokens=count,
+            reasoning_tokens=min(count, len(thoughts)),
         )
     )
     yield Finish("length" if cut else "tool_calls" if calls else "stop")
@@ -116,6 +121,13 @@ def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_Output]]:
     return (_text(after[0]["content"]) if users else ""), outputs
 
 
+def _heard(asked: str) -> str:
+    """What is looked into: a text of megabytes is repeated, but not searched for tools."""
+    if len(asked) <= HEARD:
+        return asked
+    return f"{asked[: HEARD // 2]}\n{asked[-HEARD // 2 :]}"
+
+
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
@@ -127,37 +139,47 @@ def _calls(asked: str, question: Question) -> list[tuple[str, str]]:
     choice = question.sampling.tool_choice
     if not question.tools or choice == "none":
         return []
+    asked = _heard(asked)
     fitting = _fitting(asked, question.tools, choice)
     if fitting and _PARALLEL.search(asked):
         fitting = fitting if len(fitting) > 1 else fitting * 2
     else:
         fitting = fitting[:1]
     filler = Filler(asked)
-    return [(spec.name, _encode(filler.arguments(spec)).decode()) for spec in fitting]
+    return [(spec.name, _encode(filler.arguments(spec)).decode()) for spec in fitting[:MAX_CALLS]]
 
 
 def _fitting(
     asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
-    named = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
-    forced = [spec for spec in tools if spec.name == named]
+    forced = [spec for spec in tools if spec.name == _named(choice)]
     if forced:
         return forced
     words = _words(asked)
-    scores = [_score(spec, asked, words) for spec in tools]
-    fitting = [spec for spec, score in zip(tools, scores, strict=True) if score]
+    names = frozenset(name.strip(".-") for name in _NAME.findall(asked)) - {""}
+    scored = [(_score(spec.name, names, words), spec) for spec in tools]
+    fitting = [(score, spec) for score, spec in scored if score]
     if not fitting and (choice == "required" or "tool" in words):
         return [tools[0]]
-    best = max(scores, default=0)
-    return sorted(fitting, key=lambda spec: _score(spec, asked, words) < best)
+    best = max((score for score, _ in fitting), default=0)
+    return [spec for _, spec in sorted(fitting, key=lambda each: each[0] < best)]
 
 
-def _score(spec: ToolSpec, asked: str, words: frozenset[str]) -> int:
+def _named(choice: Any) -> Any:
+    """The tool that a choice names, plainly or as OpenAI's object."""
+    match choice:
+        case {"function": {"name": name}}:
+            return name
+        case _:
+            return choice
+
+
+def _score(name: str, names: frozenset[str], words: frozenset[str]) -> int:
     """How many words of the tool's name the user said; all of them if it was called by name."""
-    name = _words(spec.name)
-    telling = name - _COMMON or name
-    if re.search(rf"\b{re.escape(spec.name)}\b", asked):
-        return len(name) + 1
+    parts = _words(name)
+    telling = parts - _COMMON or parts
+    if name.strip(".-") in names:
+        return len(parts) + 1
     return len(telling & words)
 
 
@@ -181,9 +203,9 @@ def _spoken(text: str) -> Iterator[Chunk]:
     return (TextPiece(piece) for piece in _pieces(text))
 
 
-def _pieces(text: str) -> list[str]:
-    """A piece to a word, with the space before it."""
-    return re.findall(r"\s*\S+", text)
+def _pieces(text: str) -> Iterable[str]:
+    """A piece to a word, with the space before it; the space at the end is nobody's."""
+    return (found[0] for found in _PIECE.finditer(text.rstrip()))
 
 
 def _from_outputs(outputs: Sequence[_Output]) -> str:
@@ -197,20 +219,23 @@ def _from_outputs(outputs: Sequence[_Output]) -> str:
 def _shown(output: str) -> str:
     """A tool's output as Markdown: an object as a list, anything else as it is."""
     try:
-        fields = msgspec.json.decode(output, type=dict[str, Any])
-    except msgspec.DecodeError:
+        fields = msgspec.json.decode(output, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
         return output
-    return "\n".join(f"- **{name}**: {_plain(value)}" for name, value in fields.items())
+    return "\n".join(f"- **{name}**: {_plain(bytes(value))}" for name, value in fields.items())
 
 
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else _encode(value).decode()
+def _plain(value: bytes) -> str:
+    """A string as its text, any other JSON as it was written."""
+    if value.startswith(b'"'):
+        return msgspec.json.decode(value, type=str)
+    return value.decode()
 
 
 def _in_words(asked: str) -> str:
-    words = _words(asked)
-    counted = re.search(r"\b(\d[\d,.]*) words?\b", asked)
-    if counted:
+    heard = _heard(asked)
+    words = _words(heard)
+    if counted := _COUNTED.search(heard):
         return _long(min(int(re.sub(r"\D", "", counted[1])), MAX_WORDS))
     if "long" in words:
         return _long(600)
@@ -229,6 +254,9 @@ def _long(count: int) -> str:
 
 _encode = msgspec.json.Encoder().encode
 _WORD = re.compile(r"[^\W_]+")
+_NAME = re.compile(r"[\w.-]+")
+_PIECE = re.compile(r"\s*\S+")
+_COUNTED = re.compile(r"(?<![\w,.])(\d[\d,.]{0,15}) words?\b")
 _PARALLEL = re.compile(r"\b(both|parallel|two tools|at once|at the same time)\b", re.IGNORECASE)
 _COMMON = frozenset(
     {"a", "all", "by", "data", "do", "for", "from", "get", "in", "info", "is", "it", "list", "new"}

@@ -13,7 +13,7 @@ EVERYTHING = "antiphon.commands.serve"  # what a server imports
 
 
 def main(descriptor: int, entry: str) -> None:
-    """Fork at each order; end when nobody gives orders any more."""
+    """Fork at each order; when nobody gives orders any more, end with all that was started."""
     import_module(EVERYTHING)
     module, _, name = entry.partition(":")
     program = getattr(import_module(module), name)
@@ -23,8 +23,7 @@ def main(descriptor: int, entry: str) -> None:
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, 65_536, 1)
         if not order:
-            orders.close()
-            return
+            os.killpg(0, signal.SIGKILL)
         pid = os.fork()
         if not pid:
             orders.close()

@@ -154,6 +154,7 @@ class Forge:
             str(theirs.fileno()),
             self._entry,
             pass_fds=[theirs.fileno()],
+            start_new_session=True,  # a group of its own, which it ends with itself
             stdin=asyncio.subprocess.DEVNULL,
             env=environment({}),
         )

@@ -20,7 +20,7 @@ from antiphon.engine.records import Records as Records
 from antiphon.engine.window import Context as Context
 from antiphon.engine.window import Landmark as Landmark
 from antiphon.messages import ToolCall, ToolResult, ToolSpec, Upload
-from antiphon.runs import Assistant, Drive, Run, Thread
+from antiphon.runs import Assistant, Drive, Run
 
 T = TypeVar("T")
 
@@ -217,13 +217,13 @@ class Store(Protocol):
     async def put(
         self,
         owner: str,
-        record: Assistant | Thread | Upload,
+        record: Assistant | Upload,
         once: Once | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """Add an assistant or an upload with its content, or replace an assistant or a thread.
+        """Add an assistant, or an upload with its content; times are set by the caller.
 
-        Returns the record, or the kept answer as `change` does. Times are set by the caller.
+        Returns the record, or the kept answer as `change` does.
         """
         ...
 

@@ -93,20 +93,13 @@ async def test_a_bell_rings_no_more_once_its_watch_is_over(bus: Bus) -> None:
     assert not await bell.wait(0.05)
 
 
-async def test_everybody_can_be_woken_at_once() -> None:
-    bus = LocalBus()
-    with bus.watch("a") as one, bus.watch("b") as two:
-        bus.ring_all()
-
-        assert await one.wait(SOON)
-        assert await two.wait(SOON)
-
-
 async def test_a_bus_knows_how_many_watch() -> None:
     bus = LocalBus()
-    with bus.watch("a"), bus.watch("a"), bus.watch("b"):
-        assert bus.watchers == 3
-    assert bus.watchers == 0
+    with bus.watch("run_1"), bus.watch("run_1"), bus.watch("run_2"), bus.watch("queue"):
+        assert bus.watchers == 4
+        assert (bus.watchers_of("run"), bus.watchers_of("queue")) == (3, 1)
+        assert bus.watchers_of("leases") == 0
+    assert bus.watchers == bus.watchers_of("run") == bus.watchers_of("queue") == 0
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.5, 1.0])

@@ -35,9 +35,6 @@ class UnreliableBus:
         if self._dice.random() < self._doubled:
             self._ring_later(topic)
 
-    def ring_all(self) -> None:
-        self._bus.ring_all()
-
     async def close(self) -> None:
         await self._bus.close()
 

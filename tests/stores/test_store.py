@@ -1257,15 +1257,30 @@ async def test_pages_under_inserts_and_deletes_neither_repeat_nor_skip(
 # Putting and removing
 
 
-async def test_an_assistant_is_put_and_replaced(store: Store) -> None:
-    first = Assistant(id="asst_1", name="old", created_at=1, updated_at=1)
-    await store.put("ann", first)
-    await store.put("ann", Assistant(id="asst_2", created_at=1, updated_at=1))
-    renamed = await store.put("ann", replace(first, name="new"))
+async def test_what_is_put_is_there(store: Store) -> None:
+    first = Assistant(id="asst_1", name="first", created_at=1, updated_at=1)
+    second = replace(first, id="asst_2")
 
-    assert renamed.name == "new"
-    assert await store.get(Assistant, "ann", "asst_1") == renamed
+    assert await store.put("ann", first) == first
+    assert await store.put("ann", second) == second
+    assert await store.get(Assistant, "ann", "asst_1") == first
     assert await page_through(store, Assistant, 9) == ["asst_2", "asst_1"]
+
+
+@pytest.mark.parametrize("owner", ["ann", "bob"])
+async def test_nothing_is_put_in_the_place_of_another_thing(store: Store, owner: str) -> None:
+    mine = Assistant(id="asst_1", name="mine", created_at=1, updated_at=1)
+    upload = Upload(id="file_1", name="mine", media_type="a/b", size=1, created_at=1)
+    await store.put("ann", mine)
+    await store.put("ann", upload, content=b"a")
+
+    with pytest.raises(errors.Internal):
+        await store.put(owner, replace(mine, name="other"))
+    with pytest.raises(errors.Internal):
+        await store.put(owner, replace(upload, name="other"), content=b"b")
+    assert await store.get(Assistant, None, "asst_1") == mine
+    assert await store.get(Upload, None, "file_1") == upload
+    assert await store.content(None, "file_1") == b"a"
 
 
 async def test_an_assistant_is_changed_from_what_it_is_when_it_is_changed(store: Store) -> None:
@@ -1300,15 +1315,6 @@ async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: St
     assert await page_through(store, Assistant, 9) == []
 
 
-async def test_another_owners_assistant_cannot_be_replaced(store: Store) -> None:
-    mine = Assistant(id="asst_1", name="mine", created_at=1, updated_at=1)
-    await store.put("ann", mine)
-
-    with pytest.raises(errors.NotFound):
-        await store.put("bob", replace(mine, name="taken"))
-    assert await store.get(Assistant, "ann", "asst_1") == mine
-
-
 async def test_a_repeated_put_gets_the_answer_that_was_kept(store: Store) -> None:
     first = Assistant(id="asst_1", created_at=1, updated_at=1)
     await store.put("ann", first, once())
@@ -1318,19 +1324,6 @@ async def test_a_repeated_put_gets_the_answer_that_was_kept(store: Store) -> Non
     assert await page_through(store, Assistant, 9) == ["asst_1"]
     with pytest.raises(errors.IdempotencyConflict):
         await store.put("ann", first, once(b"other"))
-
-
-async def test_a_thread_put_by_a_caller_keeps_its_count_and_version(store: Store) -> None:
-    thread = await add_thread(store)
-    await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
-    put = await store.put("ann", replace(thread, title="new", metadata={"a": "b"}, updated_at=5))
-
-    assert put == await store.get(Thread, "ann", "thread_1")
-    assert (put.title, put.metadata, put.updated_at) == ("new", {"a": "b"}, 5)
-    assert (put.messages, put.version) == (1, 1)
-    for owner, name in (("bob", "thread_1"), ("ann", "thread_9")):
-        with pytest.raises(errors.NotFound):
-            await store.put(owner, replace(thread, id=name))
 
 
 async def test_an_upload_keeps_its_bytes(store: Store) -> None:

@@ -97,6 +97,19 @@ async def test_what_is_remembered_has_a_limit(inner: CountedStore) -> None:
     assert inner.contexts == 1
 
 
+async def test_a_thread_of_many_small_messages_weighs_what_it_takes_to_remember_it(
+    inner: CountedStore,
+) -> None:
+    store = CachedStore(inner, max_bytes=100_000)
+    await add_thread(store)
+    messages = [a_message(number, "") for number in range(1, 1001)]
+    await store.change(About(owner="ann", thread_id="thread_1"), say(*messages))
+    for _ in range(2):
+        assert len((await store.context("thread_1")).chat) < 50_000
+
+    assert inner.contexts == 2
+
+
 async def test_readers_of_what_this_process_wrote_spare_the_inner_store(
     store: CachedStore, inner: CountedStore
 ) -> None:

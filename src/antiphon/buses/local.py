@@ -7,6 +7,7 @@ Rings happen on the loop's own thread; from elsewhere it takes
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -42,22 +43,30 @@ class LocalBell:
 
 
 class LocalBus:
-    """The bus of a single process; also the near half of the buses that reach further."""
+    """The bus of a single process; `watchers` is how many watch any topic."""
 
     def __init__(self) -> None:
         self._bells: dict[str, set[LocalBell]] = {}
+        self._of_kind: Counter[str] = Counter()
         self.watchers = 0
+
+    def watchers_of(self, kind: str) -> int:
+        """How many watch topics of a kind, which is what stands before the first `_`, as in ids.
+
+        May be asked from any thread.
+        """
+        return self._of_kind[kind]
 
     @contextmanager
     def watch(self, topic: str) -> Generator[LocalBell]:
         """A bell for this topic; subscribe first, then read."""
         bell = LocalBell()
         self._bells.setdefault(topic, set()).add(bell)
-        self.watchers += 1
+        self._count(topic, 1)
         try:
             yield bell
         finally:
-            self.watchers -= 1
+            self._count(topic, -1)
             bells = self._bells[topic]
             bells.discard(bell)
             if not bells:
@@ -68,14 +77,12 @@ class LocalBus:
         for bell in self._bells.get(topic, ()):
             bell.ring()
 
-    def ring_all(self) -> None:
-        """Wake everybody: for when wake-ups may have been lost, as after a reconnect."""
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.ring()
-
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _count(self, topic: str, change: int) -> None:
+        self.watchers += change
+        self._of_kind[topic.partition("_")[0]] += change
 
 
 def _release(waiting: asyncio.Future[None]) -> None:

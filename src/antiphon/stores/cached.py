@@ -42,6 +42,7 @@ V = TypeVar("V")
 
 TAIL_BYTES = 256_000  # of one run's log; a reader further behind asks the inner store
 ENTRY_BYTES = 1_000  # about what it costs to remember anything at all
+LANDMARK_BYTES = 250  # of memory, with its numbers
 
 
 class CachedStore:
@@ -147,7 +148,7 @@ class CachedStore:
         if kept is not None and await self._inner.version(thread_id) == kept.version:
             return kept
         context = await self._inner.context(thread_id, fresh=fresh)
-        self._contexts.keep(thread_id, context, len(context.chat))
+        self._contexts.keep(thread_id, context, _weight(context))
         return context
 
     async def version(self, thread_id: str) -> int:
@@ -187,7 +188,7 @@ class CachedStore:
     async def put(
         self,
         owner: str,
-        record: Assistant | Thread | Upload,
+        record: Assistant | Upload,
         once: Once | None = None,
         content: bytes | None = None,
     ) -> Any:
@@ -241,6 +242,10 @@ class CachedStore:
     async def close(self) -> None:
         """Close the inner store."""
         await self._inner.close()
+
+
+def _weight(context: Context) -> int:
+    return len(context.chat) + LANDMARK_BYTES * len(context.landmarks)
 
 
 class _Remembered:

@@ -357,31 +357,20 @@ class MemoryStore:
     async def put(
         self,
         owner: str,
-        record: Assistant | Thread | Upload,
+        record: Assistant | Upload,
         once: Once | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
         if once and (kept := await self.answered(once)) is not None:
             return kept
-        if isinstance(record, Thread):
-            record = self._put_thread(owner, record)
-        else:
-            there = self._records[type(record)].get(record.id)
-            if there and there.owner != owner:
-                raise rules.missing(type(record), record.id)
-            bytes_ = content if content is not None or not there else there.content
-            self._records[type(record)][record.id] = _Kept(owner, record, bytes_ or b"")
+        there = self._records[type(record)]
+        if record.id in there:
+            raise rules.taken(type(record), record.id)
+        there[record.id] = _Kept(owner, record, content or b"")
         if once:
             self._remember(once, msgspec.json.encode(record), record.id)
         return record
-
-    def _put_thread(self, owner: str, thread: Thread) -> Thread:
-        kept = self._threads.get(thread.id)
-        if kept is None or kept.owner != owner:
-            raise rules.missing(Thread, thread.id)
-        kept.thread = rules.retitled(kept.thread, thread)
-        return kept.thread
 
     async def update_assistant(
         self, owner: str, id: str, change: Callable[[Assistant], Assistant]

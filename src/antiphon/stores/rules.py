@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from antiphon.engine.records import events_expired
 from antiphon.errors import (
@@ -138,14 +137,14 @@ def missing(kind: type[Any], id: str) -> NotFound:
     return NotFound(f"There is no {kind.__name__.lower()} {id!r}.")
 
 
+def taken(kind: type[Any], id: str) -> Internal:
+    """The error for a second thing under one id."""
+    return Internal(f"There is a {kind.__name__.lower()} {id!r} already.")
+
+
 def place_taken(message: Message) -> Internal:
     """The error for a second message under one number."""
     return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
-
-
-def retitled(kept: Thread, given: Thread) -> Thread:
-    """A thread put by a caller: what changes keep count of stays as it is."""
-    return replace(kept, title=given.title, metadata=given.metadata, updated_at=given.updated_at)
 
 
 LANDMARKS = ("user", "system")

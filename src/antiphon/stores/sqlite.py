@@ -20,7 +20,7 @@ import msgspec
 
 from antiphon.messages import Upload
 from antiphon.ports import About, Claim, Context, Decide, Key, Listing, Once, Page
-from antiphon.runs import Assistant, Drive, Thread
+from antiphon.runs import Assistant, Drive
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
 from antiphon.stores.clock import Clock, system_clock
@@ -175,7 +175,7 @@ class SqliteStore:
     async def put(
         self,
         owner: str,
-        record: Assistant | Thread | Upload,
+        record: Assistant | Upload,
         once: Once | None = None,
         content: bytes | None = None,
     ) -> Any:

@@ -111,7 +111,7 @@ def _refused(connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]) -
 def put(
     connection: sqlite3.Connection,
     owner: str,
-    record: Assistant | Thread | Upload,
+    record: Assistant | Upload,
     once: Once | None,
     content: bytes | None,
     now: int,
@@ -119,12 +119,9 @@ def put(
     """See `Store.put`."""
     if once and (kept := reads.answered(connection, once)) is not None:
         return kept
-    if isinstance(record, Thread):
-        record = _put_thread(connection, owner, record)
-    else:
-        _put_record(connection, owner, record)
+    _add_record(connection, owner, record)
     if content is not None:
-        connection.execute(SQL["save_content"], (record.id, content))
+        connection.execute(SQL["add_content"], (record.id, content))
     if once:
         _keep_answer(connection, once, _encode(record), record.id, now)
     return record
@@ -135,7 +132,7 @@ def update_assistant(
 ) -> Assistant:
     """See `Store.update_assistant`."""
     changed = change(reads.get(connection, Assistant, owner, id))
-    _put_record(connection, owner, changed)
+    connection.execute(SQL["save_assistant"], (_encode(changed), id))
     return changed
 
 
@@ -289,22 +286,14 @@ def _write_action(connection: sqlite3.Connection, action: Action) -> None:
     connection.execute(SQL["save_action"], values)
 
 
-def _put_thread(connection: sqlite3.Connection, owner: str, given: Thread) -> Thread:
-    kept = reads.thread(connection, given.id)
-    if kept is None or kept[0] != owner:
-        raise rules.missing(Thread, given.id)
-    thread = rules.retitled(kept[1], given)
-    _save_thread(connection, owner, thread)
-    return thread
+def _add_record(connection: sqlite3.Connection, owner: str, record: Assistant | Upload) -> None:
+    try:
+        connection.execute(SQL[_ADDITIONS[type(record)]], (record.id, owner, _encode(record)))
+    except sqlite3.IntegrityError as fault:
+        raise rules.taken(type(record), record.id) from fault
 
 
-def _put_record(connection: sqlite3.Connection, owner: str, record: Assistant | Upload) -> None:
-    values = (record.id, owner, _encode(record))
-    if connection.execute(SQL[_SAVINGS[type(record)]], values).rowcount == 0:
-        raise rules.missing(type(record), record.id)
-
-
-_SAVINGS: Mapping[type[Any], str] = {Assistant: "save_assistant", Upload: "save_upload"}
+_ADDITIONS: Mapping[type[Any], str] = {Assistant: "add_assistant", Upload: "add_upload"}
 _REMOVALS: Mapping[type[Any], str] = {
     Assistant: "remove_assistant",
     Thread: "remove_thread",

@@ -284,9 +284,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 -- name: empty_answers
 UPDATE once SET answer = NULL WHERE subject = ?
 
--- name: save_content
-INSERT INTO contents (upload_id, content) VALUES (?1, ?2)
-ON CONFLICT (upload_id) DO UPDATE SET content = ?2
+-- name: add_content
+INSERT INTO contents (upload_id, content) VALUES (?, ?)
 
 -- name: content
 SELECT uploads.owner, contents.content
@@ -317,14 +316,14 @@ INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING
 -- name: meta
 SELECT value FROM meta WHERE name = ?
 
--- name: save_assistant
--- Another owner's is left alone, and nothing is changed.
-INSERT INTO assistants (id, owner, doc) VALUES (?1, ?2, ?3)
-ON CONFLICT (id) DO UPDATE SET doc = ?3 WHERE owner = ?2
+-- name: add_assistant
+INSERT INTO assistants (id, owner, doc) VALUES (?, ?, ?)
 
--- name: save_upload
-INSERT INTO uploads (id, owner, doc) VALUES (?1, ?2, ?3)
-ON CONFLICT (id) DO UPDATE SET doc = ?3 WHERE owner = ?2
+-- name: add_upload
+INSERT INTO uploads (id, owner, doc) VALUES (?, ?, ?)
+
+-- name: save_assistant
+UPDATE assistants SET doc = ? WHERE id = ?
 
 -- name: remove_assistant
 DELETE FROM assistants WHERE id = ? AND owner = ?

@@ -23,7 +23,7 @@ async def measure(bench: Bench) -> list[Row]:
     """Each from nothing, in a process of its own."""
     names = list(COMMANDS)
     nothing, imported, client, version, usual = await rounds(
-        bench.pick(1, 5, 11), _seconds, names, "s"
+        bench.pick(1, 3, 11), _seconds, names, "s"
     )
     ready: list[float] = []
     idle: list[float] = []

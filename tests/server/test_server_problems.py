@@ -12,13 +12,14 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from conftest import SETTINGS, served
+from conftest import SETTINGS, asgi, served
+from starlette.types import Receive, Scope, Send
 
 from antiphon import errors
 from antiphon.errors import AntiphonError
 from antiphon.runtime import Runtime, opened
 from antiphon.server import problems
-from antiphon.server.app import Opener
+from antiphon.server.app import Opener, app
 from antiphon.server.exchange import field
 from antiphon.server.serve import serving
 from antiphon.settings import Settings
@@ -171,7 +172,7 @@ async def _hangs() -> None:
     await asyncio.Event().wait()
 
 
-def _with(**fails: Callable[[], Awaitable[Any]]) -> Opener:
+def _with(fails: dict[str, Callable[[], Awaitable[Any]]]) -> Opener:
     @asynccontextmanager
     async def failing(settings: Settings) -> AsyncGenerator[Runtime]:
         async with opened(settings) as runtime:
@@ -188,7 +189,7 @@ async def test_readiness_names_what_does_not_answer_and_life_goes_on(
     fails: Callable[[], Awaitable[Any]],
 ) -> None:
     async with (
-        serving(SETTINGS, _with(check=fails)) as url,
+        serving(SETTINGS, _with({"check": fails})) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         ready, alive = await client.get("/readyz"), await client.get("/healthz")
@@ -199,8 +200,49 @@ async def test_readiness_names_what_does_not_answer_and_life_goes_on(
     assert alive.status_code == 200
 
 
+async def test_a_database_that_hangs_leaves_the_process_alive_and_unready() -> None:
+    fails: dict[str, Callable[[], Awaitable[Any]]] = {}
+    async with (
+        serving(SETTINGS, _with(fails)) as url,
+        httpx2.AsyncClient(base_url=url, trust_env=False) as client,
+    ):
+        fails |= dict.fromkeys(("keys", "check"), _hangs)
+        alive, ready = await asyncio.gather(client.get("/healthz"), client.get("/readyz"))
+        fails.clear()
+
+    assert (alive.status_code, ready.status_code) == (200, 503)
+    assert "database" in ready.json()["detail"]
+
+
+async def test_an_application_that_was_not_opened_says_so() -> None:
+    async with asgi(app(SETTINGS)) as url, httpx2.AsyncClient(trust_env=False) as client:
+        answers = [await client.get(url + path) for path in ("/v1/threads", "/readyz")]
+
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[0].json()["code"] == "unavailable"
+    assert "lifespan" in answers[0].json()["hint"]
+
+
+async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise errors.Unavailable("The rest is not there.")
+
+    async with served(elsewhere=half) as server:
+        client = await server.client()
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.get("/half")
+        metrics = (await client.get("/metrics")).text
+
+    assert 'route="elsewhere",status="200"} 1' in metrics
+    assert "RuntimeError" not in caplog.text
+
+
 async def test_a_key_that_cannot_be_looked_up_is_to_be_tried_again() -> None:
-    async with served(opener=_with(find_key=_down)) as server:
+    async with served(opener=_with({"find_key": _down})) as server:
         client = await server.client(await server.key("ann"))
         answer = await client.get("/v1/threads")
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 import httpx2
+import msgspec
 import pytest
 from conftest import DEADLINE, SETTINGS, Served, asgi, eventually, served
 from msgspec.structs import replace
@@ -350,3 +351,29 @@ async def test_line_ends_in_what_is_told_stay_inside_their_event(
 
     assert [int(frame.id or 0) for frame in whole] == list(range(1, len(whole) + 1))
     assert [event.output for event in told if isinstance(event, events.ToolOutputAdded)] == [evil]
+
+
+@pytest.mark.parametrize("path", ["/v1/process", "/v1/runs"])
+async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
+    server: Served, client: httpx2.AsyncClient, path: str
+) -> None:
+    thread = (await client.post("/v1/threads")).json()["id"]
+    busy = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+    body = msgspec.json.encode({"thread_id": thread, "if_busy": "wait"})
+    _, writer = await server.connect()
+    writer.write(
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
+    )
+    await writer.drain()
+    writer.close()
+
+    async def has_left() -> bool:
+        metrics = (await client.get("/metrics")).text
+        return f'route="{path}",status="499"' in metrics
+
+    await eventually(has_left)
+    await client.post(f"/v1/runs/{busy}/cancel")
+
+    runs = (await client.get("/v1/runs", params={"thread_id": thread})).json()["data"]
+    assert [run["id"] for run in runs] == [busy]

@@ -44,13 +44,16 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Access:
-    """Lets callers in by their key, and forgets within seconds what it knows of one."""
+    """Lets callers in by their key, and forgets within seconds what it knows of one.
 
-    def __init__(self, store: Store) -> None:
+    `was_locked` is what `locked` said last, for who must not wait for the store.
+    """
+
+    def __init__(self, store: Store, *, was_locked: bool) -> None:
+        self.was_locked = was_locked
         self._store = store
         self._secret: bytes | None = None
         self._known: dict[str, tuple[float, Key, bytes]] = {}
-        self._locked = False
         self._open_until = 0.0
 
     async def admit(self, scope: Scope) -> Caller:
@@ -72,10 +75,10 @@ class Access:
 
     async def locked(self, *, fresh: bool = False) -> bool:
         """Whether a key is needed. `fresh` asks the store although it said no just now."""
-        if not self._locked and (fresh or time.monotonic() >= self._open_until):
-            self._locked = bool(await self._store.keys())
+        if not self.was_locked and (fresh or time.monotonic() >= self._open_until):
+            self.was_locked = bool(await self._store.keys())
             self._open_until = time.monotonic() + MEMORY_SECONDS
-        return self._locked
+        return self.was_locked
 
     async def _holder(self, token: str | None) -> Caller:
         if token is None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon.calls import CALLS, Call, Complete, Follow, Process
+from antiphon.calls import CALLS, Call, Complete, CreateRun, Follow, Process
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unavailable
 from antiphon.runtime import Runtime, opened
@@ -20,11 +20,13 @@ from antiphon.server import access, files, openapi, problems, reading, stream
 from antiphon.server.access import Access, Caller
 from antiphon.server.exchange import Exchange, refuse, reply
 from antiphon.server.metrics import Metrics
+from antiphon.server.presence import Gone, while_present
 from antiphon.server.problems import MethodNotAllowed
 from antiphon.settings import Settings
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 Handler = Callable[[Exchange], Awaitable[None]]
+T = TypeVar("T")
 
 READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as down
 
@@ -56,6 +58,7 @@ class Application:
         self.draining = False
         self.closing = False
         self.open_requests = 0
+        self._inside: _Inside | None = None
         self._settings = settings
         self._opener = opener
         self._pace = pace
@@ -77,13 +80,34 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[None]:
         async with self._opener(self._settings) as runtime:
-            self._runtime = runtime
-            self._access = Access(runtime.store)
-            yield
+            access = Access(runtime.store, was_locked=bool(await runtime.store.keys()))
+            self._inside = _Inside(runtime, access)
+            try:
+                yield
+            finally:
+                self._inside = None
+
+    @property
+    def _opened(self) -> _Inside:
+        if self._inside is None:
+            raise Unavailable(
+                "The server is not open.",
+                retry_after=1,
+                hint="An application that holds this one must run its lifespan.",
+            )
+        return self._inside
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self._opened.runtime
 
     @property
     def _desk(self) -> Desk:
         return self._runtime.desk
+
+    @property
+    def _access(self) -> Access:
+        return self._opened.access
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -97,10 +121,11 @@ class Application:
         self.open_requests += 1
         try:
             await self._routed(scope, receive, watched)
-        except reading.Gone:
+        except Gone:
             status = 499  # as nginx counts those who left
         except AntiphonError as error:
-            await refuse(watched, error)
+            if not status:
+                await refuse(watched, error)
         except Exception as fault:  # noqa: BLE001 - the wall: whatever it is, a problem is told
             route = f"{scope['method']} {scope.get(_ROUTE, 'elsewhere')}"
             internal = problems.unforeseen(fault, token_hex(8), route)
@@ -111,8 +136,10 @@ class Application:
             self.metrics.answered(scope.get(_ROUTE, "elsewhere"), status)
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        access.check_origin(scope, locked=await self._access.locked())
-        if self.open_requests > self._settings.max_requests and scope["path"] not in _PUBLIC:
+        public = scope["path"] in _PUBLIC  # which is answered even while the store is not
+        locked = self._access.was_locked if public else await self._access.locked()
+        access.check_origin(scope, locked=locked)
+        if self.open_requests > self._settings.max_requests and not public:
             raise Overloaded(
                 "Too many requests are open.",
                 expected=f"at most {self._settings.max_requests} at once",
@@ -154,8 +181,8 @@ class Application:
                 case Process() | Complete() | Follow():
                     await self._stream(exchange, call, key)
                 case _:
-                    answer = await self._desk.answer(call, exchange.caller.owner, key)
-                    await _answer(exchange, answer)
+                    work = self._desk.answer(call, exchange.caller.owner, key)
+                    await _answer(exchange, await _done(exchange, call, work))
 
         return handle
 
@@ -164,7 +191,8 @@ class Application:
     ) -> None:
         if self.draining and not isinstance(call, Follow):
             raise _shutting_down()
-        told = await self._desk.open(call, exchange.caller.owner, key)
+        work = self._desk.open(call, exchange.caller.owner, key)
+        told = await _done(exchange, call, work)
         if isinstance(told, Answer):
             await _answer(exchange, told)
             return
@@ -191,6 +219,7 @@ class Application:
         try:
             async with asyncio.timeout(READY_PATIENCE):
                 await self._runtime.ready()
+                await self._access.locked()
         except TimeoutError:
             raise Unavailable(
                 f"The database did not answer within {READY_PATIENCE:g} seconds.", retry_after=1
@@ -203,6 +232,13 @@ class Application:
 
     async def _openapi(self, exchange: Exchange) -> None:
         await reply(exchange.send, 200, self._document, b"application/json")
+
+
+class _Inside(NamedTuple):
+    """What there is while the application is open."""
+
+    runtime: Runtime
+    access: Access
 
 
 class _Resource:
@@ -247,6 +283,15 @@ def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
 
 
 _ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams)
+
+
+async def _done(exchange: Exchange, call: Call[Any], work: Coroutine[Any, Any, T]) -> T:
+    """The work; where it waits for another run to end, only for as long as the caller does."""
+    match call:
+        case CreateRun(if_busy="wait") | Process(if_busy="wait"):
+            return await while_present(exchange.receive, work)
+        case _:
+            return await work
 
 
 async def _answer(exchange: Exchange, answer: Answer) -> None:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope
 from antiphon import calls
 from antiphon.calls import Call, invalid
 from antiphon.errors import InvalidEventId, InvalidRequest, TooLarge
+from antiphon.server.presence import Gone
 from antiphon.server.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.settings import Settings
 
@@ -31,10 +32,6 @@ _INT64 = range(-(2**63), 2**63)
 _EVENT_ID = re.compile(rb"[0-9]{1,18}", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _MAYBE_ODD = re.compile(rb"\\u0000|[0-9]{19}")
-
-
-class Gone(Exception):
-    """The client left before its request was whole."""
 
 
 async def call(kind: type[C], scope: Scope, receive: Receive, settings: Settings) -> C:

@@ -10,18 +10,19 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Protocol, cast
 
 import msgspec
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
 from antiphon import sse
 from antiphon.errors import AntiphonError
 from antiphon.events import type_of
 from antiphon.server.exchange import Exchange
 from antiphon.server.metrics import Metrics
+from antiphon.server.presence import departure
 
 EVENTS_AT_ONCE = 256  # framed and sent together: bounds what lies in memory for a slow reader
 
@@ -83,7 +84,7 @@ async def tell(
 
     An end without `turn.ended` tells the reader to come back, which gets it a proper answer.
     """
-    async with _departure(exchange.receive) as left:
+    async with departure(exchange.receive) as left:
         telling = _Telling(exchange, welcome, metrics, pace, left)
         with metrics.stream(), telling.watched():
             await telling.begin()
@@ -193,21 +194,6 @@ class _Telling:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self._said = self._handing
         self._handing = None
-
-
-@asynccontextmanager
-async def _departure(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
-    """A task that is done when the reader has left."""
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield watching
-    finally:
-        watching.cancel()
 
 
 def _cutter(scope: Scope) -> Callable[[], object]:

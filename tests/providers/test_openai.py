@@ -442,6 +442,20 @@ def test_a_reply_has_a_longest_length():
         reply.feed(b"data: {}\n\n" * 11)
 
 
+@pytest.mark.timeout(20)
+def test_blanks_that_come_one_by_one_are_looked_at_once():
+    blanks, whole = 300_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
+    spaces = b'data: {"choices":[{"delta":{"content":" "}}]}\n\n'
+
+    plain, thinking = Reply(), Reply(Quirks(think_tags=True))
+    for _ in range(blanks):
+        plain.feed(b"\n")
+    letters = sum(len(text_in(thinking.feed(spaces) or [])) for _ in range(blanks))
+
+    assert text_in(plain.feed(whole) or []) == "hi"
+    assert letters == blanks
+
+
 # The request.
 
 TOOL = ToolSpec("f", "does f", {"type": "object", "properties": {"x": {"type": "integer"}}})

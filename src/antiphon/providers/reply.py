@@ -109,6 +109,7 @@ class Reply:
         data = bytes(self._body)
         start = data.lstrip(_BLANK)[:1]
         if not start:
+            del self._body[_MAX_BLANK:]
             return None
         if start in b"{[":
             self._take = self._hoard
@@ -347,7 +348,7 @@ class _Thought:
         text, self._held = self._held + text, ""
         if self._kind is None:
             begin = text.lstrip()
-            if len(begin) < len(_OPEN) and _OPEN.startswith(begin):
+            if len(begin) < len(_OPEN) and _OPEN.startswith(begin) and len(text) < _MAX_BLANK:
                 self._held = text
                 return
             self._kind = ReasoningPiece if begin.startswith(_OPEN) else TextPiece
@@ -510,6 +511,7 @@ def _overlap(text: str, tag: str) -> str:
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
+_MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looked at with each
 _TOO_DEEP = "An event of the reply is nested too deeply."
 _OFFENDERS = re.compile("[\0\ud800-\udfff]")
 _OPEN, _CLOSE = "<think>", "</think>"

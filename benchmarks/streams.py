@@ -95,7 +95,7 @@ class _Crowd:
 
 
 async def _paced(bench: Bench, count: int, targets: Sequence[Target]) -> dict[str, _Crowd]:
-    seconds = bench.pick(0.2, 1.5, 3.0)
+    seconds = bench.pick(0.2, 1.2, 3.0)
     seen: dict[str, list[Paced]] = {target.name: [] for target in targets}
     for turn in range(bench.pick(1, 1, 3)):
         for place in range(len(targets)):
@@ -165,14 +165,14 @@ async def _loop(client: openai.AsyncOpenAI, chunks: int) -> tuple[float, float]:
 
 async def measure_capacity(bench: Bench) -> list[Row]:
     """The most streams at 50 chunks a second whose chunks and gaps are on time."""
-    levels = bench.pick((4,), (100, 200), LEVELS)
+    levels = bench.pick((4,), (200,), LEVELS)
     async with bench.upstream() as upstream:
         async with bench.antiphon(upstream) as antiphon:
             ours = await _capacity(bench, antiphon, levels)
         async with bench.relay(upstream) as relay:
             handed_on = await _capacity(bench, relay, levels)
         most = max(ours.streams, handed_on.streams, levels[0])
-        direct = await paced(upstream, most, bench.pick(0.2, 1.5, 3.0))
+        direct = await paced(upstream, most, bench.pick(0.2, 1.2, 3.0))
     return [
         row(
             "streams, p99 of lag and gap under 100 ms",
@@ -204,7 +204,7 @@ async def _capacity(bench: Bench, target: Target, levels: Sequence[int]) -> _Cap
     for level in levels:
         for _ in range(bench.pick(1, 1, 2)):
             with suppress(TimeoutError):  # it has not even begun them all
-                seen = await paced(target, level, bench.pick(0.2, 1.5, 3.0))
+                seen = await paced(target, level, bench.pick(0.2, 1.2, 3.0))
                 if not seen.smooth(level, SMOOTH_SECONDS):
                     continue
                 best = _Capacity(level, seen.lag_p99)

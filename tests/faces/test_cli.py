@@ -238,6 +238,15 @@ def test_instructions_schema_and_model_reach_the_provider(place: Place, upstream
     assert asked["response_format"]["json_schema"]["schema"] == {"type": "object"}
 
 
+@pytest.mark.parametrize("command", [("ask", "Hello"), ("serve", "--port", "0"), ("models",)])
+def test_a_model_that_nobody_has_is_wrong_usage(place: Place, command: tuple[str, ...]) -> None:
+    told = place.run(*command, environ={"ANTIPHON_MODEL": "nope:x"})
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith("antiphon: There is no provider for the model 'nope:x'; wanted ")
+    assert told.stderr.count("\n") == 1
+
+
 def test_a_schema_that_is_none_is_wrong_usage(place: Place) -> None:
     (place.root / "schema.json").write_text("[")
 

@@ -37,9 +37,17 @@ async def ask(catalog: Catalog, model: str) -> None:
 
 
 async def test_the_configured_model_is_chosen_first():
-    chosen = await catalog({"OPENAI_API_KEY": "sk-1"}, model="groq:llama").choose()
+    keys = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1"}
+
+    chosen = await catalog(keys, model="groq:llama").choose()
 
     assert chosen == Choice("groq:llama", "it is configured")
+
+
+@pytest.mark.parametrize("model", ["nope:x", "demi", "groq:llama"])
+async def test_a_configured_model_that_nobody_has_is_not_chosen(model: str):
+    with pytest.raises(BadSettings):
+        await catalog(model=model).choose()
 
 
 async def test_a_key_in_the_environment_chooses_its_provider():

@@ -139,10 +139,13 @@ class Catalog:
     async def choose(self) -> Choice:
         """The configured model, else a known key's, else a local Ollama's, else the demo.
 
-        What was chosen stays chosen, so that all runs of a process have the same model.
+        What was chosen stays chosen, so that all runs of a process have the same model. Raises
+        `BadSettings` for a model that `open` would refuse, so that a server says so at its start.
         """
         if self._chosen is None:
-            self._chosen = await self._choice()
+            chosen = await self._choice()
+            self.open(chosen.model)
+            self._chosen = chosen
         return self._chosen
 
     def open(self, model: str) -> tuple[Provider, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -20,6 +21,7 @@ from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.sqlite_file import Schema
 from antiphon.worker import OWN_BELLS, Worker
 
 
@@ -105,6 +107,15 @@ async def stored(settings: Settings) -> AsyncGenerator[Store]:
         yield store
     finally:
         await store.close()
+
+
+async def schema(settings: Settings) -> Schema | None:
+    """The form of the database, which is only read; None where there is none to read.
+
+    Raises `BadSettings` for a file that is no database.
+    """
+    scheme, _, rest = settings.database.partition(":")
+    return await asyncio.to_thread(SqliteStore.schema, _path(rest)) if scheme == "sqlite" else None
 
 
 @asynccontextmanager

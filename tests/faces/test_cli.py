@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -454,6 +455,28 @@ def test_a_doctor_sees_the_database(place: Place) -> None:
     assert told.returncode == 0
     assert f"{place.database}: can be written" in told.stdout
     assert "by 1 key\n" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ("SELECT 1", 0, "can be written, has this version's form"),
+        ("DELETE FROM migrations", 0, "`antiphon migrate`"),
+        ("INSERT INTO migrations VALUES (999, 'later', 0)", 1, "Upgrade"),
+    ],
+)
+def test_a_doctor_leaves_the_database_as_it_is(
+    place: Place, change: str, code: int, said: str
+) -> None:
+    place.run("keys", "create", "laptop")
+    with closing(sqlite3.connect(place.database)) as database, database:
+        database.execute(change)
+    before = place.database.read_bytes()
+
+    told = place.run("doctor")
+
+    assert (told.returncode, place.database.read_bytes() == before) == (code, True)
+    assert said in told.stdout
 
 
 def test_a_doctor_names_keys_and_never_tells_them(place: Place) -> None:

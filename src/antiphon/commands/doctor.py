@@ -1,7 +1,7 @@
 """Say what is there, what is missing, and what to do about it.
 
-Nothing is made or changed. Keys are told by the names of their variables, never by their values.
-Exit code 1 if something is broken.
+Nothing is made or changed; a database keeps its form. Keys are told by the names of their
+variables, never by their values. Exit code 1 if something is broken.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError
-from antiphon.runtime import cataloged, stored
+from antiphon.runtime import cataloged, schema, stored
 from antiphon.server.access import loopback
 from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
 
 FLAGS = (*RUNTIME, *CLIENT, "host", "port")
 HEALTH_SECONDS = 2.0
+_ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -104,29 +105,42 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
     file = database_file(settings)
-    if file is not None and not file.exists():
-        yield _place_of(file)
+    if file is None or not file.exists():
+        yield _place_of(file) if file else Finding("database", "ok", settings.database)
         yield _access(0, settings)
         return
-    where = shown(TABLE["database"], settings.database)
     try:
+        form = await schema(settings)
+        if form is not None and form.found != form.known:
+            yield _of_another_form(file, form.found, form.known)
+            return
         async with stored(settings) as store:
-            await store.check()
             keys = [key for key in await store.keys() if key.revoked_at is None]
+        yield _written(file)
+        yield _access(len(keys), settings)
     except AntiphonError as problem:
         yield _broken("database", problem)
-        return
-    size = f", {file.stat().st_size / 1e6:.1f} MB" if file else ""
-    yield Finding("database", "ok", f"{where}: can be written, has this version's form{size}")
-    yield _access(len(keys), settings)
+
+
+def _written(file: Path) -> Finding:
+    if not os.access(file, os.W_OK):
+        return Finding("database", "broken", f"{file} cannot be written", _ANOTHER_PLACE)
+    size = f"{file.stat().st_size / 1e6:.1f} MB"
+    return Finding("database", "ok", f"{file}: can be written, has this version's form, {size}")
+
+
+def _of_another_form(file: Path, found: int, known: int) -> Finding:
+    said = f"{file} has form {found}; this version's is {known}"
+    if found > known:
+        return Finding("database", "broken", said, "Upgrade Antiphon, or use another database.")
+    return Finding("database", "note", said, "The next start brings it up, or `antiphon migrate`.")
 
 
 def _place_of(file: Path) -> Finding:
     folder = next(parent for parent in file.parents if parent.exists())
     if folder.is_dir() and os.access(folder, os.W_OK):
         return Finding("database", "ok", f"{file}: made when it is first needed")
-    to_do = "Set --database or ANTIPHON_DATABASE to a place that can be written."
-    return Finding("database", "broken", f"{file}: {folder} cannot be written", to_do)
+    return Finding("database", "broken", f"{file}: {folder} cannot be written", _ANOTHER_PLACE)
 
 
 def _access(keys: int, settings: Settings) -> Finding:

@@ -230,6 +230,60 @@ async def test_what_is_no_request_is_a_problem_and_the_connection_ends(
     assert (await (await server.client()).get("/readyz")).status_code == 200
 
 
+CHUNKED = (
+    b"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n%b\r\n2\r\n{}\r\n0\r\n"
+)
+
+
+async def test_fields_after_the_body_are_no_fields(server: Served) -> None:
+    said = CHUNKED % b"Connection: close\r\n"
+    trailer = b"Idempotency-Key: k\r\nAuthorization: Bearer ak_nobody\r\n\r\n"
+
+    answers = [await server.raw(said + trailer) for _ in range(2)]
+
+    assert all(answer.startswith(b"HTTP/1.1 201 ") for answer in answers)
+    threads = (await (await server.client()).get("/v1/threads")).json()["data"]
+    assert len(threads) == 2
+
+
+@pytest.mark.parametrize("endless", [b"X: a\r\n" * 200, b"a" * 1_000])
+async def test_fields_without_end_after_the_body_are_not_kept(
+    server: Served, endless: bytes
+) -> None:
+    reader, writer = await server.connect()
+    writer.write(CHUNKED % b"" + b"X: ")
+    sent = 0
+
+    with suppress(ConnectionError):
+        async with asyncio.timeout(DEADLINE):
+            while not reader.at_eof() and sent < 50_000_000:
+                writer.write(endless)
+                await writer.drain()
+                await asyncio.sleep(0)
+                sent += len(endless)
+    writer.close()
+
+    assert sent < 10_000_000  # what the sockets between us hold, and no more
+    assert (await (await server.client()).get("/v1/threads")).json()["data"] == []
+
+
+async def test_requests_behind_a_long_body_are_answered(server: Served) -> None:
+    body = b'{"title":"' + b"a" * 40_000 + b'"}'
+    head = b"Host: localhost\r\nContent-Type: application/json\r\n"
+    first = b"POST /v1/threads HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b"
+    second = b"GET /readyz HTTP/1.1\r\n"
+
+    reader, writer = await server.connect()
+    writer.write(first % (head, len(body), body) + second)
+    await reader.readuntil(b"HTTP/1.1 ")
+    writer.write(b"Host: localhost\r\nConnection: close\r\n\r\n")
+    rest = await reader.read()
+    writer.close()
+
+    assert b"HTTP/1.1 200 OK" in rest
+
+
 async def test_a_client_that_leaves_before_its_body_is_whole_does_no_harm(server: Served) -> None:
     _, writer = await server.connect()
     writer.write(

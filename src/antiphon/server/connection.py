@@ -27,12 +27,13 @@ class Connection(HttpToolsProtocol):
     """A connection whose requests must begin with a header of bounded size in bounded time.
 
     `head_patience` is the seconds from a request's first byte, or the connection's, to its last
-    header field.
+    header field. Fields that come after the body are not kept: none of ours belongs there, and a
+    key or an address that a proxy has looked at in the header must not change behind it.
     """
 
     head_patience = 10.0
 
-    _head_size = 0
+    _field_bytes = 0  # since the last byte that belonged to no field
     _in_head = True
     _too_large = False
     _deadline: asyncio.TimerHandle | None = None
@@ -48,12 +49,11 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, counting while a header is on its way."""
+        """Feed the parser, counting while a header is on its way, or fields after a body."""
+        self._field_bytes += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self._give_up(_too_large())
+        if self._field_bytes > MAX_HEAD:
+            self._give_up(_too_large())
 
     def on_message_begin(self) -> None:
         """A request begins; it can be dropped without waiting for its reader."""
@@ -61,9 +61,19 @@ class Connection(HttpToolsProtocol):
         self._await_head()
         self.scope["extensions"] = {CUT: {"now": self.transport.abort}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field, which counts if it comes before the body."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._field_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """The header is whole: uvicorn takes over, unless it came too large in one piece."""
-        self._in_head = False
+        self._in_head, self._field_bytes = False, 0
         self._forget_deadline()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD:
@@ -72,13 +82,18 @@ class Connection(HttpToolsProtocol):
             raise ValueError("the header is too large")
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """What comes now is another request."""
+        self._field_bytes = 0
+        super().on_message_complete()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; uvicorn's words for it say less than ours."""
         not_http = Malformed("This is not HTTP/1.1.", expected="an HTTP request")
         self._give_up(_too_large() if self._too_large else not_http)
 
     def _await_head(self) -> None:
-        self._in_head, self._head_size = True, 0
+        self._in_head = True
         self._forget_deadline()
         self._deadline = self.loop.call_later(self.head_patience, self._too_slow)
 

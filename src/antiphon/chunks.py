@@ -26,8 +26,8 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a tool call, with exactly what the provider said of where it belongs.
 
     `index` and `id` are None where the provider gave none (an empty id is none); `position` is the
-    piece's place in its chunk where the chunk held several. `whole` says that `arguments` came as
-    a JSON object, not as text. Which call the piece continues is decided in `engine/turn`.
+    piece's place in its chunk where the chunk held several. Which call the piece continues is
+    decided in `engine/turn`.
     """
 
     index: int | None = None
@@ -35,7 +35,6 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     name: str | None = None
     arguments: str = ""
-    whole: bool = False
     extra: dict[str, Any] | None = None
 
 

@@ -17,7 +17,7 @@ MAX_EVENT_BYTES = 16_000_000  # far above any honest event, far below what hurts
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One event. `id` and `retry` (milliseconds) are those in force, as the standard has it.
+    """One event. `id` is the one in force, as the standard has it.
 
     An `event` or `id` of "" is None.
     """
@@ -25,13 +25,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     id: str | None
     event: str | None
     data: str
-    retry: int | None = None
 
 
 class Decoder:
     """Cuts a stream into frames; how the stream was cut before makes no difference.
 
-    `comments` counts comment lines, which are signs of life and nothing else. Invalid UTF-8
+    `comments` counts comment lines, which are signs of life and nothing else; `retry` is how many
+    milliseconds the sender asked for between two connections, None if it did not. Invalid UTF-8
     becomes U+FFFD, or lone surrogates for who must tell it from a U+FFFD that was sent.
     """
 
@@ -41,10 +41,10 @@ class Decoder:
         invalid: Literal["replace", "surrogateescape"] = "replace",
     ) -> None:
         self.comments = 0
+        self.retry: int | None = None
         self._max_bytes = max_bytes
         self._invalid = invalid
         self._id: str | None = None
-        self._retry: int | None = None
         self._begun = False
         self._after_cr = False
         self._tail = bytearray()
@@ -81,7 +81,7 @@ class Decoder:
         for block in blocks:
             if block.startswith(b"data: ") and b"\n" not in block:
                 text = block[6:].decode("utf-8", self._invalid)
-                frames.append(Frame(self._id, None, text, self._retry))
+                frames.append(Frame(self._id, None, text))
             elif frame := self._frame(block):
                 frames.append(frame)
         return frames
@@ -100,7 +100,7 @@ class Decoder:
                 case b"id" if b"\0" not in value:
                     self._id = value.decode("utf-8", "replace") or None
                 case b"retry" if value.isdigit() and len(value) <= _RETRY_DIGITS:
-                    self._retry = int(value)
+                    self.retry = int(value)
                 case b"" if line:
                     self.comments += 1
                 case _:
@@ -108,7 +108,7 @@ class Decoder:
         if not data:
             return None
         text = b"\n".join(data).decode("utf-8", self._invalid)
-        return Frame(self._id, event, text, self._retry)
+        return Frame(self._id, event, text)
 
     def _without_bom(self, data: bytes) -> bytes:
         """The stream without the byte order mark it may begin with, itself perhaps in pieces."""

@@ -367,6 +367,16 @@ def test_an_address_or_a_key_that_cannot_be_one_is_refused_at_once(
         line(server, key)
 
 
+@both_read
+def test_a_stream_that_asks_for_a_pause_gets_it(server: CutServer, read: Read):
+    server.plays(TURN, [as_stream([b"retry: 300\n\n", *frames(TURN)[:2]])])
+
+    began = time.monotonic()
+
+    assert read(server.address, PROCESS) == numbered(TURN)
+    assert time.monotonic() - began >= 0.3
+
+
 def test_tries_end_when_patience_does():
     tries = Tries(patience=10)
     failure = errors.ConnectionLost("gone")

@@ -168,7 +168,7 @@ TWO = '{"x":2}'
         ("t_one_piece", [ONE]),
         ("t_finish_stop", [ONE]),
         ("t_no_finish", [ONE]),
-        ("t_args_object", [piece(0, WHOLE_CALL, named="c1", whole=True)]),
+        ("t_args_object", [piece(0, WHOLE_CALL, named="c1")]),
         ("t_no_index_single", [piece(None, OPENED, named="c1"), piece(None, ":1}")]),
         ("t_empty_id_repeat", SPLIT),
         ("t_meta_repeat", [SPLIT[0], piece(0, ":1}", named="c1")]),

@@ -39,13 +39,24 @@ def test_a_stream_is_read_as_the_standard_says():
     assert frames == [
         Frame(None, None, "first"),
         Frame("7", "text.delta", '{"text":"haïku 俳句 \u2028 👩‍🚀"}'),
-        Frame("7", None, "no space\n two lines", 1500),
-        Frame("7", None, "", 1500),
-        Frame(None, None, "without an id", 1500),
-        Frame(None, None, "id with NUL", 1500),
-        Frame(None, None, "form\x0cfeed\x85", 1500),
+        Frame("7", None, "no space\n two lines"),
+        Frame("7", None, ""),
+        Frame(None, None, "without an id"),
+        Frame(None, None, "id with NUL"),
+        Frame(None, None, "form\x0cfeed\x85"),
     ]
     assert comments == 2
+
+
+@pytest.mark.parametrize(
+    ("stream", "retry"),
+    [(ODD_STREAM, 1500), (b"data: x\n\n", None), (b"retry: 1.5\n\nretry: -1\n\n", None)],
+)
+def test_the_pause_that_the_sender_asks_for_is_told(stream: bytes, retry: int | None):
+    decoder = Decoder()
+    decoder.feed(stream)
+
+    assert decoder.retry == retry
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

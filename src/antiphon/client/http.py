@@ -74,7 +74,7 @@ class HttpLine:
                 failure = _ended_early()
             if reading.over:
                 return
-            time.sleep(tries.pause(failure, time.monotonic()))
+            time.sleep(tries.pause(failure, time.monotonic(), reading.pause))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Keep a file."""
@@ -154,7 +154,7 @@ class AsyncHttpLine:
                 failure = _ended_early()
             if reading.over:
                 return
-            await asyncio.sleep(tries.pause(failure, time.monotonic()))
+            await asyncio.sleep(tries.pause(failure, time.monotonic(), reading.pause))
 
     async def upload(
         self, name: str, media_type: str, content: bytes, key: str | None = None

@@ -30,8 +30,11 @@ class Tries:
         self._failures = 0
         self._give_up_at: float | None = None
 
-    def pause(self, failure: AntiphonError, now: float) -> float:
-        """Seconds until the next try. Raises the failure where another try is pointless."""
+    def pause(self, failure: AntiphonError, now: float, asked: float = 0.0) -> float:
+        """Seconds until the next try. Raises the failure where another try is pointless.
+
+        It is not shorter than the failure says, nor than what was `asked` for before.
+        """
         told = failure.details.get("retry_after")
         if not isinstance(failure, TryAgain) and told is None:
             raise failure
@@ -39,7 +42,7 @@ class Tries:
             self._give_up_at = now + self._patience
         usual = PAUSES[self._failures] if self._failures < len(PAUSES) else LONGEST_PAUSE
         self._failures += 1
-        pause = max(usual * uniform(0.5, 1.0), float(told or 0.0))  # noqa: S311 - spreads load
+        pause = max(usual * uniform(0.5, 1.0), float(told or 0.0), asked)  # noqa: S311 - spreads load
         if now + pause > self._give_up_at:
             raise failure
         return pause
@@ -54,11 +57,13 @@ class Reading:
     """One stream, over as many connections as it takes: what to ask for next, what came, the end.
 
     Feed it the bytes of each connection; it gives every event once, in order. A call whose first
-    answer was lost is made again under its idempotency key, and gets the same turn.
+    answer was lost is made again under its idempotency key, and gets the same turn. `pause` is how
+    many seconds the server wants there to be between two connections.
     """
 
     def __init__(self, call: Call[Any]) -> None:
         self.over = False
+        self.pause = 0.0
         self.run_id: str | None = getattr(call, "run_id", None)
         self._call = call
         self._whole_run = isinstance(call, Follow)
@@ -80,7 +85,10 @@ class Reading:
         """The events that these bytes complete. Raises `ConnectionLost` where one is missing."""
         heard: list[Numbered] = []
         last = self._last
-        for frame in self._decoder.feed(data):
+        frames = self._decoder.feed(data)
+        if self._decoder.retry is not None:
+            self.pause = self._decoder.retry / 1000
+        for frame in frames:
             number = _number(frame)
             if last is not None and number != last + 1:
                 if number <= last:

@@ -20,12 +20,12 @@ from typing import Literal
 import msgspec
 
 import antiphon
+from antiphon.addresses import loopback
 from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError
 from antiphon.runtime import cataloged, schema, stored
-from antiphon.server.access import loopback
 from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
 
 FLAGS = (*RUNTIME, *CLIENT, "host", "port")

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from antiphon.addresses import leads_here
 from antiphon.errors import BadSettings, ProviderError
 from antiphon.ports import Provider
 from antiphon.providers.demo import Demo
-from antiphon.providers.http import is_loopback
 from antiphon.providers.openai import OpenAI
 from antiphon.providers.reply import Quirks
 from antiphon.settings import Settings
@@ -274,7 +274,7 @@ class Catalog:
 
     async def _local_ollama(self) -> str | None:
         """The first model of an Ollama on this machine; no other machine is asked unbidden."""
-        if not is_loopback(self._servers["ollama"].base_url):
+        if not leads_here(self._servers["ollama"].base_url):
             return None
         try:
             async with asyncio.timeout(OLLAMA_SECONDS):

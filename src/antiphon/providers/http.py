@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from antiphon.addresses import leads_here
 from antiphon.errors import (
     Disconnected,
     ProviderAuth,
@@ -119,7 +119,7 @@ class Endpoint:
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=not is_loopback(self._base_url),
+                trust_env=not leads_here(self._base_url),
             )
         return self._session
 
@@ -149,15 +149,6 @@ class Endpoint:
     def _unreachable(self, error: Exception) -> ProviderUnavailable:
         words = self._redact(str(error) or type(error).__name__)
         return ProviderUnavailable(f"{self._host} did not answer: {words}")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the address is this machine, by its name or number."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _head(response: aiohttp.ClientResponse, limit: int) -> bytes:

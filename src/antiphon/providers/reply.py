@@ -279,7 +279,7 @@ class Reply:
         function = _fields(piece.get("function"))
         index = piece.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) else None
-        arguments, whole = _arguments(function.get("arguments"))
+        arguments = _arguments(function.get("arguments"))
         if self._damaged:
             # U+FFFD may stand for bytes that were lost, and no call may be made with those: a raw
             # SUBSTITUTE is what JSON cannot hold, so the call counts as broken.
@@ -291,7 +291,6 @@ class Reply:
             id=_name(piece.get("id")),
             name=_name(function.get("name")),
             arguments=self._joined((index, position), arguments),
-            whole=whole,
             extra={"extra_content": _cleaned(extra)} if extra else None,
         )
         if call.id or call.name or call.arguments or call.extra:
@@ -446,17 +445,15 @@ def _name(value: Any) -> str | None:
     return _clean(value) if isinstance(value, str) and value else None
 
 
-def _arguments(value: Any) -> tuple[str, bool]:
-    """Arguments as text, and whether they came as an object."""
+def _arguments(value: Any) -> str:
+    """Arguments as text; some servers send them as an object."""
     match value:
         case None:
-            return "", False
+            return ""
         case str():
-            return value, False
+            return value
         case _:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":")), isinstance(
-                value, dict
-            )
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _words(value: Any) -> str:

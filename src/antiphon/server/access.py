@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import ipaddress
 import re
 import secrets
 import time
@@ -21,6 +20,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from antiphon import ids
+from antiphon.addresses import loopback
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
 from antiphon.ports import LOCAL, Key, Store
 
@@ -182,16 +182,6 @@ def check_bind(host: str, has_keys: bool) -> None:
             received=f"--host {host}",
             hint="`antiphon keys create` makes a key.",
         )
-
-
-def loopback(host: str) -> bool:
-    """Whether this is a loopback address, or the name that always means one."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bearer(scope: Scope) -> str | None:

@@ -6,7 +6,6 @@ every implementation must pass. The doors never meet but in `runner`, `worker` a
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
@@ -80,6 +79,10 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 Decide = Callable[[Records], Change | None]
 """Pure: from records to a change. None changes nothing; an exception rolls back and passes."""
+
+
+Kept = Callable[[Exception | None], None]
+"""Told on the loop that events are kept, by None, or why they never will be; must not raise."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -156,12 +159,19 @@ class Store(Protocol):
         ...
 
     def append(
-        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
-    ) -> Future[None]:
-        """Add encoded events, the first of them numbered `first`; done when they are kept.
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """Add encoded events, the first of them numbered `first`; returns at once.
 
         Appends of all runs go into one transaction every few milliseconds; `urgent` does not wait.
-        The future raises `Fenced`.
+        This is the one hot call of the door, hence a callable to be told and no future.
         """
         ...
 

@@ -230,9 +230,9 @@ class Journal:
         self._attempt = claim.run.attempt
         self._gathered: list[bytes] = []
         self._size = 0
-        self._append: asyncio.Future[None] | None = None
+        self._writing = False
         self._idle: asyncio.Future[None] | None = None
-        self._fault: BaseException | None = None
+        self._fault: Exception | None = None
         self._urgent = True  # the first event of a reply does not wait for company
 
     @property
@@ -248,7 +248,7 @@ class Journal:
             line = events.encode(event)
             self._gathered.append(line)
             self._size += len(line)
-        if self._append is None and self._gathered:
+        if not self._writing and self._gathered:
             self._write()
 
     def restart(self, reason: str, after: int, message: str) -> None:
@@ -260,7 +260,7 @@ class Journal:
 
     async def kept(self) -> None:
         """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
-        if self._append is not None:
+        if self._writing:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
@@ -271,19 +271,14 @@ class Journal:
         lines, self._gathered, self._size = self._gathered, [], 0
         first = self.last + 1
         self.last += len(lines)
-        self._append = self._store.append(
-            self._run_id, self._epoch, first, lines, urgent=self._urgent
-        )
+        self._writing = True
+        self._store.append(self._run_id, self._epoch, first, lines, self._kept, urgent=self._urgent)
         self._urgent = False
-        self._append.add_done_callback(self._written)
 
-    def _written(self, append: asyncio.Future[None]) -> None:
-        self._append = None
-        if append.cancelled():
-            self._fault = errors.Unavailable("The store closed while events were being kept.")
-        elif (fault := append.exception()) is not None:
-            self._fault = fault
-        else:
+    def _kept(self, fault: Exception | None) -> None:
+        self._writing = False
+        self._fault = fault
+        if fault is None:
             self._bus.ring(self._run_id)
             hit("append.after_wake")
             if self._gathered:

@@ -22,7 +22,7 @@ from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
 from antiphon.stores.sqlite_file import Schema
-from antiphon.worker import OWN_BELLS, Worker
+from antiphon.worker import Worker
 
 
 class Runtime:
@@ -85,7 +85,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
             runtime.foreign(run_ids)  # there by then: nothing below waits before it is made
 
         def listening() -> bool:
-            return bus.watchers > OWN_BELLS
+            return bus.watchers_of("run") > 0
 
         store = CachedStore(await _store(settings, foreign, listening))
         stack.push_async_callback(store.close)

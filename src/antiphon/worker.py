@@ -29,9 +29,6 @@ PAUSE = 1.0  # seconds after a failure, so that a store that is away is not hamm
 SWEPT_AT_ONCE = 1000
 KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are promised
 
-OWN_BELLS = 2
-"""How many bells a worker watches itself: the queue's and the leases'."""
-
 
 class Worker:
     """Drives the runs of one process; `name` is written beside its leases."""

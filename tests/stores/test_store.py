@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from appending import appended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -200,7 +201,7 @@ def lines(*texts: str) -> list[bytes]:
 
 
 async def append(store: Store, claim: Claim, first: int, *texts: str, urgent: bool = True) -> None:
-    await store.append(claim.run.id, claim.drive.epoch, first, lines(*texts), urgent=urgent)
+    await appended(store, claim.run.id, claim.drive.epoch, first, lines(*texts), urgent=urgent)
 
 
 async def whole_log(store: Store, run_id: str, after: int = 0) -> list[bytes]:
@@ -777,7 +778,9 @@ async def test_appends_of_one_run_need_not_wait_for_one_another(store: Store) ->
     claim = await add_claimed(store)
     await asyncio.gather(
         *(
-            store.append("run_1", claim.drive.epoch, 3 + number, lines(str(number)), urgent=urgent)
+            appended(
+                store, "run_1", claim.drive.epoch, 3 + number, lines(str(number)), urgent=urgent
+            )
             for number, urgent in enumerate([True, False, False, True, False])
         )
     )
@@ -795,9 +798,9 @@ async def test_appends_of_many_runs_at_once_are_all_kept(store: Store) -> None:
 
 async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
     claim = await add_claimed(store)
-    appended = store.append("run_1", claim.drive.epoch, 3, lines("said"), urgent=False)
+    writing = appended(store, "run_1", claim.drive.epoch, 3, lines("said"), urgent=False)
     await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
-    await appended
+    await writing
 
     assert (await whole_log(store, "run_1"))[2:3] == lines("said")
     assert (await store.drive("run_1")).last_event == 4
@@ -826,7 +829,7 @@ async def test_an_append_to_a_run_that_has_ended_is_refused(store: Store) -> Non
 
 async def test_an_append_to_a_run_that_is_not_there_is_refused(store: Store) -> None:
     with pytest.raises(errors.Fenced):
-        await store.append("run_9", 1, 1, lines("?"), urgent=True)
+        await appended(store, "run_9", 1, 1, lines("?"), urgent=True)
 
 
 @pytest.mark.parametrize("first", [1, 2, 4, 9])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from appending import appended
 from test_store import (
     Clock,
     a_message,
@@ -130,7 +131,7 @@ async def test_what_another_process_wrote_is_read_from_the_inner_store(
 ) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "ours")
-    await inner.append("run_1", claim.drive.epoch, 4, lines("theirs"), urgent=True)
+    await appended(inner, "run_1", claim.drive.epoch, 4, lines("theirs"), urgent=True)
     assert await whole_log(store, "run_1", 2) == lines("ours", "theirs")
     await append(store, claim, 5, "ours again")
 

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from appending import appended
 from test_store import (
     Clock,
     a_message,
@@ -76,8 +77,8 @@ async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Pa
 async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
     async with opened(path) as store:
         claim = await add_claimed(store)
-        appended = store.append("run_1", claim.drive.epoch, 3, lines("last"), urgent=False)
-    await appended
+        writing = appended(store, "run_1", claim.drive.epoch, 3, lines("last"), urgent=False)
+    await writing
     async with opened(path) as store:
         assert await whole_log(store, "run_1", 2) == lines("last")
 
@@ -91,7 +92,7 @@ async def test_a_closed_store_is_unavailable(path: Path) -> None:
     with pytest.raises(errors.Unavailable):
         await add_thread(store, 2)
     with pytest.raises(errors.Unavailable):
-        await store.append("run_1", 1, 1, lines("x"), urgent=True)
+        await appended(store, "run_1", 1, 1, lines("x"), urgent=True)
     await store.close()
 
 

@@ -13,13 +13,20 @@ from contextlib import contextmanager
 
 
 class LocalBell:
-    """One watcher's bell: a ring is kept until `wait` has seen it."""
+    """One watcher's bell: a ring is kept until `wait` has seen it.
 
-    __slots__ = ("_rung", "_waiting")
+    A wait costs no timer of its own: the bell keeps one, which looks at its time how long the
+    watcher has been waiting, and is set again only then.
+    """
+
+    __slots__ = ("_alarm", "_deadline", "_loop", "_rung", "_waiting")
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._rung = False
         self._waiting: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
 
     def ring(self) -> None:
         """Let the watcher's wait, or else its next one, return."""
@@ -30,16 +37,37 @@ class LocalBell:
     async def wait(self, patience: float) -> bool:
         """True when rung, False after `patience` seconds; for one task at a time."""
         if not self._rung:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            alarm = loop.call_later(patience, _release, self._waiting)
+            self._waiting = self._loop.create_future()
+            self._set_alarm(self._loop.time() + patience)
             try:
                 await self._waiting
             finally:
-                alarm.cancel()
                 self._waiting = None
         rung, self._rung = self._rung, False
         return rung
+
+    def put_away(self) -> None:
+        """Nobody watches any more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _set_alarm(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(deadline, self._look)
+        elif deadline < self._alarm.when():
+            self._alarm.cancel()
+            self._alarm = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        if self._waiting is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_alarm(self._deadline)
+        else:
+            _release(self._waiting)
 
 
 class LocalBus:
@@ -66,6 +94,7 @@ class LocalBus:
         try:
             yield bell
         finally:
+            bell.put_away()
             self._count(topic, -1)
             bells = self._bells[topic]
             bells.discard(bell)

@@ -103,7 +103,8 @@ class Endpoint:
             async with request as response:
                 if response.status >= 300:
                     raise await self._refusal(response)
-                async for piece in response.content.iter_any():
+                read = response.content.readany
+                while piece := await read():
                     begun = True
                     yield piece
         except (aiohttp.ClientError, OSError) as error:

@@ -36,7 +36,8 @@ class Metrics:
 
     def sent(self, types: Sequence[bytes]) -> None:
         """Count events that went out."""
-        self._events.update(types)
+        for kind in types:
+            self._events[kind] += 1
 
     def first(self, seconds: float) -> None:
         """Note how long a stream's first event took."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -38,6 +39,15 @@ def serve(settings: Settings, elsewhere: ASGIApp | None = None) -> None:
         runner.run(_serve(settings, elsewhere))
 
 
+def _spare_the_collector() -> None:
+    """What is there at the start stays; what comes later is mostly free of cycles.
+
+    By its defaults the collector takes a tenth of a busy server's time and finds nothing.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 @asynccontextmanager
 async def serving(
     settings: Settings,
@@ -59,6 +69,7 @@ async def serving(
 async def _serve(settings: Settings, elsewhere: ASGIApp | None) -> None:
     async with _prepared(settings, opened, elsewhere, Pace()) as (server, listener):
         server.when_open = lambda: _say(f"listening on {_address(listener)}")
+        _spare_the_collector()
         _say(await _about(server.runtime, settings))
         await server.serve(sockets=[listener])
 

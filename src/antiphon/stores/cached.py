@@ -10,10 +10,8 @@ Nothing here is ever the only copy, and nothing is believed longer than it is tr
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -28,6 +26,7 @@ from antiphon.ports import (
     Context,
     Decide,
     Driven,
+    Kept,
     Key,
     Listing,
     Once,
@@ -85,16 +84,25 @@ class CachedStore:
         return lost
 
     def append(
-        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
-    ) -> Future[None]:
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
         """See `Store.append`; the lines are remembered before whoever waits hears of them."""
-        done = self._inner.append(run_id, epoch, first, lines, urgent=urgent)
-        if done.done():
-            # Whoever awaits a future that is done goes on before its callbacks run.
-            self._appended(run_id, first, lines, done)
-        else:
-            done.add_done_callback(partial(self._appended, run_id, first, lines))
-        return done
+
+        def appended(fault: Exception | None) -> None:
+            if fault is None:
+                self._extend(run_id, first, lines, ended=False)
+            else:
+                self._tails.drop(run_id)
+            kept(fault)
+
+        self._inner.append(run_id, epoch, first, lines, appended, urgent=urgent)
 
     async def due(self, limit: int) -> Sequence[str]:
         """See `Store.due`."""
@@ -104,14 +112,6 @@ class CachedStore:
         """See `Store.forget`."""
         self._tails.clear()
         return await self._inner.forget(events_before, keys_before)
-
-    def _appended(
-        self, run_id: str, first: int, lines: Sequence[bytes], done: Future[None]
-    ) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._tails.drop(run_id)
-        else:
-            self._extend(run_id, first, lines, ended=False)
 
     def _follow(self, change: Change | None) -> None:
         if change is None:
@@ -130,8 +130,12 @@ class CachedStore:
         tail = self._tails.get(run_id)
         if tail is None:
             tail = _Tail(first)
-        tail.extend(first, lines, ended=ended)
-        self._tails.keep(run_id, tail, tail.size)
+            tail.extend(first, lines, ended=ended)
+            self._tails.keep(run_id, tail, tail.size)
+        else:
+            size = tail.size
+            tail.extend(first, lines, ended=ended)
+            self._tails.grow(run_id, tail.size - size)
 
     # Reading
 
@@ -301,26 +305,33 @@ class _Recent(Generic[V]):
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._kept: OrderedDict[str, tuple[V, int]] = OrderedDict()
+        self._kept: OrderedDict[str, V] = OrderedDict()
+        self._sizes: dict[str, int] = {}
 
     def get(self, key: str) -> V | None:
         found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        return found[0]
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
 
     def keep(self, key: str, value: V, size: int) -> None:
         self.drop(key)
-        self._kept[key] = (value, size + ENTRY_BYTES)
-        self._bytes += size + ENTRY_BYTES
+        self._kept[key] = value
+        self._sizes[key] = 0
+        self.grow(key, size + ENTRY_BYTES)
+
+    def grow(self, key: str, more: int) -> None:
+        """What is kept under the key has become so much larger."""
+        self._sizes[key] += more
+        self._bytes += more
         while self._bytes > self._max_bytes:
             self.drop(next(iter(self._kept)))
 
     def drop(self, key: str | None) -> None:
-        _, size = self._kept.pop(key, (None, 0)) if key else (None, 0)
-        self._bytes -= size
+        if key is not None and self._kept.pop(key, None) is not None:
+            self._bytes -= self._sizes.pop(key)
 
     def clear(self) -> None:
         self._kept.clear()
+        self._sizes.clear()
         self._bytes = 0

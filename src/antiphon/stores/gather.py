@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from antiphon.errors import Unavailable
+from antiphon.ports import Kept
 from antiphon.stores import rules
 
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.010
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Appended:
     epoch: int
     first: int
     lines: list[bytes]
-    waiting: list[asyncio.Future[None]]
+    waiting: list[Kept]
 
     @property
     def last(self) -> int:
@@ -52,21 +53,26 @@ class Appends:
         self._on_their_way = 0
 
     def add(
-        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
-    ) -> asyncio.Future[None]:
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
         """See `Store.append`."""
-        done: asyncio.Future[None] = self._loop.create_future()
         batch = self._gathered.get((run_id, epoch))
         if batch is None:
-            self._gathered[run_id, epoch] = Appended(run_id, epoch, first, [*lines], [done])
+            self._gathered[run_id, epoch] = Appended(run_id, epoch, first, [*lines], [kept])
         elif batch.last + 1 == first:
             batch.lines.extend(lines)
-            batch.waiting.append(done)
+            batch.waiting.append(kept)
         else:
-            done.set_exception(rules.not_held(run_id, epoch, first))
-            return done
+            self._loop.call_soon(kept, rules.not_held(run_id, epoch, first))
+            return
         self._schedule(urgent)
-        return done
 
     def flush(self) -> None:
         """Hand over what has gathered, even if other batches are still on their way."""
@@ -82,7 +88,7 @@ class Appends:
         try:
             self._write(batch, settle)
         except Unavailable as fault:
-            settle(None, fault)
+            self._loop.call_soon(settle, None, fault)
 
     def _schedule(self, urgent: bool) -> None:
         if urgent and not self._hurried:
@@ -108,12 +114,7 @@ class Appends:
             reason = fault
             if refused and place in refused:
                 reason = rules.not_held(each.run_id, each.epoch, each.first)
-            for done in each.waiting:
-                if done.done():
-                    continue  # nobody waits any more
-                if reason is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(reason)
+            for kept in each.waiting:
+                kept(reason)
         if self._late and not self._on_their_way:
             self.flush()

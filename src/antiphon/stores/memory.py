@@ -26,6 +26,7 @@ from antiphon.ports import (
     Context,
     Decide,
     Driven,
+    Kept,
     Key,
     Landmark,
     Listing,
@@ -132,18 +133,24 @@ class MemoryStore:
         return lost
 
     def append(
-        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
-    ) -> asyncio.Future[None]:
-        """See `Store.append`; kept at once, urgent or not."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """See `Store.append`; kept at once, urgent or not, and told on the loop's next round."""
+        refused: Exception | None = None
         if self._held(run_id, epoch) and self._runs[run_id].drive.last_event == first - 1:
-            kept = self._runs[run_id]
-            kept.lines.extend(lines)
-            kept.drive = replace(kept.drive, last_event=first - 1 + len(lines))
-            done.set_result(None)
+            run = self._runs[run_id]
+            run.lines.extend(lines)
+            run.drive = replace(run.drive, last_event=first - 1 + len(lines))
         else:
-            done.set_exception(rules.not_held(run_id, epoch, first))
-        return done
+            refused = rules.not_held(run_id, epoch, first)
+        asyncio.get_running_loop().call_soon(kept, refused)
 
     async def due(self, limit: int) -> Sequence[str]:
         """See `Store.due`."""

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import msgspec
 
 from antiphon.messages import Upload
-from antiphon.ports import About, Claim, Context, Decide, Key, Listing, Once, Page
+from antiphon.ports import About, Claim, Context, Decide, Kept, Key, Listing, Once, Page
 from antiphon.runs import Assistant, Drive
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
@@ -108,10 +108,17 @@ class SqliteStore:
         return await self._write("beat", writes.beat, held, self._clock() + lease_ms)
 
     def append(
-        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
-    ) -> asyncio.Future[None]:
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
         """See `Store.append`."""
-        return self._appends.add(run_id, epoch, first, lines, urgent=urgent)
+        self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
     async def due(self, limit: int) -> Sequence[str]:
         """See `Store.due`."""

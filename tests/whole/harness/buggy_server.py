@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from antiphon import events, failpoints, settings
 from antiphon.buses.local import LocalBus
 from antiphon.engine.records import Change, Records
-from antiphon.ports import About, Claim, Decide
+from antiphon.ports import About, Claim, Decide, Kept
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime import Runtime
 from antiphon.server.serve import serving
@@ -152,10 +152,17 @@ class TellsBeforeItKeeps(CachedStore):
     """Shows readers of this process an event while it is still being written."""
 
     def append(
-        self, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
-    ) -> asyncio.Future[None]:
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
         self._extend(run_id, first, lines, ended=False)
-        return super().append(run_id, epoch, first, lines, urgent=urgent)
+        super().append(run_id, epoch, first, lines, kept, urgent=urgent)
 
 
 BUGS: dict[str, tuple[type[SqliteStore], type[CachedStore]]] = {

@@ -1,0 +1,23 @@
+"""`Store.append` for tests that wait: the callable that it tells, as a future."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from antiphon.ports import Store
+
+
+def appended(
+    store: Store, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
+) -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def kept(fault: Exception | None) -> None:
+        if fault is None:
+            done.set_result(None)
+        else:
+            done.set_exception(fault)
+
+    store.append(run_id, epoch, first, lines, kept, urgent=urgent)
+    return done

@@ -107,7 +107,7 @@ CREATE TABLE runs (
 
 CREATE UNIQUE INDEX active_run ON runs (thread_id)
     WHERE status IN ('queued', 'in_progress', 'action_required');
-CREATE INDEX runs_of_thread ON runs (thread_id, seq);
+CREATE INDEX runs_of_thread ON runs (thread_id, owner, seq);
 CREATE INDEX runs_of_owner ON runs (owner, seq);
 CREATE INDEX queue ON runs (wanted_at, seq) WHERE status = 'queued' AND wanted;
 CREATE INDEX runs_due ON runs (due_at)

@@ -112,12 +112,7 @@ class EmbeddedLine:
 
     def stream(self, call: Call[Any], key: str | None = None) -> Batches:
         """The events; each crossing between the threads brings all there are."""
-        batches = self._line.stream(call, key)
-        try:
-            while batch := self._portal.run(anext(batches, None)):
-                yield batch
-        finally:
-            self._portal.run(batches.aclose())
+        return self._portal.stream(self._line.stream(call, key))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Keep a file."""

@@ -358,7 +358,10 @@ def test_the_key_and_the_call_are_sent_as_the_api_has_them(server: CutServer, se
     assert request.path == "/v1/threads?limit=20&q=a+b%26c"
 
 
-@pytest.mark.parametrize(("server", "key"), [("localhost:8000", None), ("http://x", "a\nb")])
+@pytest.mark.parametrize(
+    ("server", "key"),
+    [("localhost:8000", None), ("http://[x", None), ("http://x:port", None), ("http://x", "a\nb")],
+)
 @pytest.mark.parametrize("line", [HttpLine, AsyncHttpLine])
 def test_an_address_or_a_key_that_cannot_be_one_is_refused_at_once(
     line: type[HttpLine], server: str, key: str | None

@@ -54,13 +54,14 @@ T = TypeVar("T")
 class AsyncEvents(Told, AsyncIterator[Event]):
     """Events as they happen; a lost connection is resumed unnoticed, and each comes once.
 
-    Nothing is asked for until the first is. Closing stops listening, not the run.
+    Nothing is asked for until the first is. Closing stops listening, not the run; events that are
+    let go of are closed by the loop, soon after, and in order only by `close` or `async with`.
     """
 
     def __init__(self, batches: AsyncBatches, seen: Seen) -> None:
         super().__init__(seen)
         self._batches = batches
-        self._each = self._one_by_one()
+        self._each = _one_by_one(batches, seen)
 
     def __aiter__(self) -> Self:
         return self
@@ -84,13 +85,14 @@ class AsyncEvents(Told, AsyncIterator[Event]):
         await self._each.aclose()
         await self._batches.aclose()
 
-    async def _one_by_one(self) -> AsyncGenerator[Event, None]:
-        seen = self._seen
-        async for batch in self._batches:
-            for number, event in batch:
-                if number > seen.last_event:
-                    seen.note(number, event)
-                    yield event
+
+async def _one_by_one(batches: AsyncBatches, seen: Seen) -> AsyncGenerator[Event, None]:
+    """Apart from `AsyncEvents`, so that these are no cycle: let go of, they close."""
+    async for batch in batches:
+        for number, event in batch:
+            if number > seen.last_event:
+                seen.note(number, event)
+                yield event
 
 
 def _events(line: AsyncLine, call: Call[Any]) -> AsyncEvents:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import weakref
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
@@ -48,6 +49,30 @@ class Portal:
         finally:
             for future in futures:
                 future.cancel()
+
+    def stream(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """The items as they come; closing the iterator closes theirs."""
+        taking: asyncio.Task[Any] | None = None
+
+        async def take() -> T | None:
+            nonlocal taking
+            taking = asyncio.current_task()
+            return await anext(items, None)
+
+        async def end() -> None:
+            if taking is not None and not taking.done():
+                await asyncio.wait([taking])  # the caller was interrupted, which cancelled it
+            await items.aclose()
+
+        try:
+            while (item := self.run(take())) is not None:
+                yield item
+        finally:
+            # A loop that has ended has closed them. When the program ends, no thread but this one
+            # goes on: there is nobody to wait for.
+            ended = taking is None or taking.get_loop().is_closed()
+            if not ended and not sys.is_finalizing():
+                self.run(end())
 
     def close(self) -> None:
         """Cancel what runs, and end the thread."""

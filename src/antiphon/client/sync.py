@@ -53,7 +53,7 @@ class Events(Told, Iterator[Event]):
     def __init__(self, batches: Batches, seen: Seen) -> None:
         super().__init__(seen)
         self._batches = batches
-        self._each = self._one_by_one()
+        self._each = _one_by_one(batches, seen)
 
     def __iter__(self) -> Self:
         return self
@@ -77,13 +77,14 @@ class Events(Told, Iterator[Event]):
         self._each.close()
         self._batches.close()
 
-    def _one_by_one(self) -> Generator[Event, None, None]:
-        seen = self._seen
-        for batch in self._batches:
-            for number, event in batch:
-                if number > seen.last_event:
-                    seen.note(number, event)
-                    yield event
+
+def _one_by_one(batches: Batches, seen: Seen) -> Generator[Event, None, None]:
+    """Apart from `Events`, so that these are no cycle: let go of, they close at once."""
+    for batch in batches:
+        for number, event in batch:
+            if number > seen.last_event:
+                seen.note(number, event)
+                yield event
 
 
 def _events(line: Line, call: Call[Any]) -> Events:
@@ -316,7 +317,7 @@ class Client:
         async def run(action: PendingAction) -> tuple[PendingAction, ToolResult]:
             return action, await toolbox.call(tool_call(action))
 
-        yield from self._portal.each([run(action) for action in actions])
+        yield from self._portal.each(run(action) for action in actions)
 
     def _saved(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
         """Whether the run may wait for further outputs; another client's output stands."""

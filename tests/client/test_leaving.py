@@ -1,0 +1,121 @@
+"""Whoever stops listening, in whatever way, leaves no connection open and nobody waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import httpx2
+import pytest
+
+from antiphon.client.aio import AsyncClient
+from antiphon.client.sync import Client
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", port=0, demo_pace=0, grace=0.1)
+SECONDS = 20
+
+OPENED = """
+from antiphon import Client, Settings
+
+client = Client(settings=Settings(model="demo", database="memory:"))
+"""
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[str]:
+    async with serving(SETTINGS) as url:
+        yield url
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """What is let go must go by itself, and not some day."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def streams_end(server: str) -> None:
+    async with httpx2.AsyncClient(base_url=server, trust_env=False) as client:
+        async with asyncio.timeout(SECONDS):
+            while "antiphon_streams_open 0" not in (await client.get("/metrics")).text:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_loop_that_is_broken_out_of_closes_its_connection(server: str):
+    def listen() -> Client:
+        client = Client(server)
+        run = client.create_run(client.create_thread().id)
+        for _ in client.events(run.id):
+            break
+        return client
+
+    with no_collector():
+        client = await asyncio.to_thread(listen)
+
+        await streams_end(server)
+    client.close()
+
+
+async def test_an_async_loop_that_is_broken_out_of_closes_its_connection(server: str):
+    async with AsyncClient(server) as client:
+        run = await client.create_run((await client.create_thread()).id)
+        with no_collector():
+            async for _ in client.events(run.id):
+                break
+
+            await streams_end(server)
+
+
+async def test_events_that_nobody_asked_for_are_not_asked_for(server: str):
+    async with AsyncClient(server) as client:
+        client.converse("Hello")
+        thread = await client.create_thread()
+
+        assert [each.id for each in (await client.list_threads()).data] == [thread.id]
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        "events = client.converse('Hello')\nnext(events)",
+        "events = client.events(client.create_run(client.create_thread().id).id)\nnext(events)",
+        "for event in client.converse('Hello'): break",
+        "events = client.converse('Hello')\nnext(events)\nclient.close()",
+        "events = client.converse('Hello')\nnext(events)\nclient.close()\ndel events",
+    ],
+)
+def test_a_program_may_end_in_the_middle_of_a_stream(leaving: str):
+    program = [sys.executable, "-c", OPENED + leaving]
+    ended = subprocess.run(program, timeout=SECONDS, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_interrupt_ends_a_wait_for_events_in_order():
+    program = OPENED + (
+        "events = client.events(client.create_run(client.create_thread().id).id)\n"
+        "try:\n"
+        "    for event in events: print('listening', flush=True)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(len(client.list_threads().data))\n"
+        "client.close()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=-1, stderr=-1, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "listening\n"
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=SECONDS)
+
+    assert (process.returncode, said, complaints) == (0, "1\n", "")

@@ -360,7 +360,13 @@ def test_the_key_and_the_call_are_sent_as_the_api_has_them(server: CutServer, se
 
 @pytest.mark.parametrize(
     ("server", "key"),
-    [("localhost:8000", None), ("http://[x", None), ("http://x:port", None), ("http://x", "a\nb")],
+    [
+        ("localhost:8000", None),
+        ("http://[x", None),
+        ("http://x:port", None),
+        ("http://", None),
+        ("http://x", "a\nb"),
+    ],
 )
 @pytest.mark.parametrize("line", [HttpLine, AsyncHttpLine])
 def test_an_address_or_a_key_that_cannot_be_one_is_refused_at_once(

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -199,7 +200,7 @@ class AsyncHttpLine:
 
 def _options(server: str, api_key: str | None) -> dict[str, Any]:
     """How both clients of httpx2 are made. Raises `BadSettings`."""
-    if not server.startswith(("http://", "https://")):
+    if not _is_address(server):
         raise BadSettings(
             "The server's address cannot be used.",
             expected="an address such as http://127.0.0.1:8000",
@@ -269,6 +270,14 @@ def _timeout(call: Call[Any]) -> httpx2.Timeout:
             return httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         case _:
             return httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        return False
 
 
 def _check_stream(response: httpx2.Response) -> None:

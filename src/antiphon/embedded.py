@@ -12,11 +12,12 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from antiphon import events
+from antiphon import calls, events
 from antiphon.calls import Call, invalid
 from antiphon.client.line import AsyncBatches, Batches
 from antiphon.client.portal import Portal
 from antiphon.desk import Answer
+from antiphon.engine import kept
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Upload
 from antiphon.ports import LOCAL
@@ -38,7 +39,7 @@ class AsyncEmbeddedLine:
     async def send(self, call: Call[A], key: str | None = None) -> A:
         """The desk's answer."""
         desk = (await self.runtime()).desk
-        call = _as_sent(call)
+        call = _as_sent(call, self._settings.max_depth)
         if call.streams:
             answer = await desk.open(cast("Any", call), LOCAL, key)
         else:
@@ -51,7 +52,8 @@ class AsyncEmbeddedLine:
     async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
         """The events, as the log is read aloud."""
         desk = (await self.runtime()).desk
-        listening = await desk.open(cast("Any", _as_sent(call)), LOCAL, key)
+        call = _as_sent(call, self._settings.max_depth)
+        listening = await desk.open(cast("Any", call), LOCAL, key)
         if isinstance(listening, Answer):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         async with aclosing(listening.pages()) as pages:
@@ -64,12 +66,14 @@ class AsyncEmbeddedLine:
     ) -> Upload:
         """Keep a file."""
         desk = (await self.runtime()).desk
-        answer = await desk.upload(LOCAL, name, media_type, content, key)
-        kept: Upload = _as_received(answer, Upload)
-        return kept
+        named, typed = kept.file_name(name), kept.media_type(media_type)
+        answer = await desk.upload(LOCAL, named, typed, content, key)
+        upload: Upload = _as_received(answer, Upload)
+        return upload
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
+        kept.fields(calls.GetFile(file_id))
         _, content = await (await self.runtime()).desk.download(LOCAL, file_id)
         return content
 
@@ -128,10 +132,12 @@ class EmbeddedLine:
         self._portal.close()
 
 
-def _as_sent(call: Call[A]) -> Call[A]:
-    """The call as a server would read it. Raises `InvalidRequest`."""
+def _as_sent(call: Call[A], max_depth: int) -> Call[A]:
+    """The call as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
+    fields = kept.fields(call)
+    kept.refuse_deep(fields, max_depth)
     try:
-        return msgspec.convert(msgspec.to_builtins(call), type(call))
+        return msgspec.convert(fields, type(call))
     except msgspec.ValidationError as error:
         raise invalid(error) from error
 

@@ -22,6 +22,7 @@ from antiphon.calls import Call, CreateRun, Follow, Process
 from antiphon.client.answers import decoded, problem, value
 from antiphon.client.line import AsyncBatches, Batches
 from antiphon.client.recovery import Reading, Tries
+from antiphon.engine import kept
 from antiphon.errors import AntiphonError, BadSettings, ConnectionLost
 from antiphon.messages import Upload
 
@@ -80,8 +81,8 @@ class HttpLine:
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Keep a file."""
         asked = _uploading(name, media_type, content, key or _new_key())
-        kept: Upload = decoded(self._answer(asked), Upload)
-        return kept
+        upload: Upload = decoded(self._answer(asked), Upload)
+        return upload
 
     def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
@@ -162,8 +163,8 @@ class AsyncHttpLine:
     ) -> Upload:
         """Keep a file."""
         asked = _uploading(name, media_type, content, key or _new_key())
-        kept: Upload = decoded(await self._answer(asked), Upload)
-        return kept
+        upload: Upload = decoded(await self._answer(asked), Upload)
+        return upload
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
@@ -220,7 +221,8 @@ def _options(server: str, api_key: str | None) -> dict[str, Any]:
 
 
 def _asked(call: Call[Any], key: str) -> dict[str, Any]:
-    """The request that this call is, as httpx2 takes it."""
+    """The request that this call is, as httpx2 takes it. Raises `InvalidRequest`."""
+    kept.fields(call)  # what no server takes may not even be sayable as JSON
     method, path, query, body = calls.write(call)
     headers: dict[str, str] = {}
     if body is not None:
@@ -246,18 +248,18 @@ def _uploading(name: str, media_type: str, content: bytes, key: str) -> dict[str
     return {
         "method": "POST",
         "url": "/v1/files",
-        "params": {"name": name},
+        "params": {"name": kept.file_name(name)},
         "content": content,
-        "headers": {"content-type": media_type, "idempotency-key": key},
+        "headers": {"content-type": kept.media_type(media_type), "idempotency-key": key},
         "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
     }
 
 
 def _downloading(file_id: str) -> dict[str, Any]:
-    _, path, _, _ = calls.write(calls.GetFile(file_id))
+    about = _asked(calls.GetFile(file_id), "")
     return {
         "method": "GET",
-        "url": f"{path}/content",
+        "url": f"{about['url']}/content",
         "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
     }
 

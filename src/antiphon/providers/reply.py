@@ -7,13 +7,13 @@ belongs to, and whether a call is whole, is not decided here but in `engine/turn
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NoReturn, TypeGuard
 
 import msgspec
 
 from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.engine.kept import fit
 from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.providers.complaints import Redactor, complaint
 from antiphon.runs import Usage
@@ -303,14 +303,14 @@ class Reply:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._halves[channel] = text[-1]
             text = text[:-1]
-        return _clean(text)
+        return fit(text)
 
     def _end(self, reason: str | None, out: list[Chunk]) -> None:
         out += self._last_words()
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
             self._reason = reason
-            out.append(Finish(reason and _clean(reason)))
+            out.append(Finish(reason and fit(reason)))
 
     def _last_words(self) -> list[Chunk]:
         """What was held back for a rest that did not come."""
@@ -422,27 +422,19 @@ def _repaired(data: str) -> str:
     return data.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _clean(text: str) -> str:
-    """With U+FFFD for NUL and lone surrogates, which PostgreSQL refuses; pairs are joined."""
-    if not _OFFENDERS.search(text):
-        return text
-    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return joined.replace("\0", "\ufffd")
-
-
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _clean(value)
+        return fit(value)
     if _is_list(value):
         return [_cleaned(item) for item in value]
     if _is_object(value):
-        return {_clean(name): _cleaned(held) for name, held in value.items()}
+        return {fit(name): _cleaned(held) for name, held in value.items()}
     return value
 
 
 def _name(value: Any) -> str | None:
     """An id or a name; an empty one is none."""
-    return _clean(value) if isinstance(value, str) and value else None
+    return fit(value) if isinstance(value, str) and value else None
 
 
 def _arguments(value: Any) -> str:
@@ -510,7 +502,6 @@ _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
 _MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looked at with each
 _TOO_DEEP = "An event of the reply is nested too deeply."
-_OFFENDERS = re.compile("[\0\ud800-\udfff]")
 _OPEN, _CLOSE = "<think>", "</think>"
 _WORDS_IN = ("text", "thinking", "summary", "content")
 _MAX_COUNT = 2**53

@@ -10,18 +10,14 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from antiphon.desk import Desk
+from antiphon.engine import kept
 from antiphon.errors import InvalidRequest
 from antiphon.server import reading
 from antiphon.server.exchange import Exchange, field, reply
 from antiphon.server.problems import Malformed
 from antiphon.settings import Settings
 
-MAX_NAME = 255
-UNKNOWN_TYPE = "application/octet-stream"
-
 _FORM = "multipart/form-data"
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
-_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
@@ -33,7 +29,8 @@ async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
         name, media_type, content = await _from_form(exchange, content)
     else:
         name = _asked_name(exchange)
-    answer = await desk.upload(exchange.caller.owner, _safe(name), _plain(media_type), content, key)
+    named, typed = kept.file_name(name), kept.media_type(media_type)
+    answer = await desk.upload(exchange.caller.owner, named, typed, content, key)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await exchange.say(answer.status, answer.value, replayed)
 
@@ -47,7 +44,7 @@ async def download(exchange: Exchange, desk: Desk) -> None:
         exchange.send,
         200,
         content,
-        field(b"", _plain(about.media_type))[1],
+        field(b"", kept.media_type(about.media_type))[1],
         [
             field(b"content-disposition", disposition(about.name)),
             (b"content-security-policy", b"default-src 'none'; sandbox"),
@@ -95,20 +92,3 @@ def _asked_name(exchange: Exchange) -> str:
             received=", ".join(asked)[:64] or "no query",
         )
     return asked["name"]
-
-
-def _safe(name: str) -> str:
-    """The name, if it is one: no path, nothing that is not seen, nothing that turns text round."""
-    if not name.strip(". ") or len(name) > MAX_NAME or _UNSAFE_NAME.search(name):
-        raise InvalidRequest(
-            "This is no name for a file.",
-            expected=f"1 to {MAX_NAME} characters without slashes and control characters",
-            received=ascii(name[:64]),
-            where="name",
-        )
-    return name
-
-
-def _plain(media_type: str) -> str:
-    essence = media_type.partition(";")[0].strip().lower()
-    return essence if _MEDIA_TYPE.fullmatch(essence) else UNKNOWN_TYPE

@@ -12,11 +12,11 @@ import msgspec
 import antiphon
 from antiphon import errors
 from antiphon.calls import CALLS, Call, Follow, Process, path_fields
+from antiphon.engine import kept
 from antiphon.errors import AntiphonError
 from antiphon.events import Event
 from antiphon.messages import Upload
 from antiphon.server import problems
-from antiphon.server.files import MAX_NAME
 
 Json = dict[str, Any]
 
@@ -203,7 +203,7 @@ def _add_files(paths: Json) -> None:
         "parameters": [
             _parameter(
                 "name",
-                {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+                {"type": "string", "minLength": 1, "maxLength": kept.MAX_NAME},
                 "query",
                 needed=False,
             ),

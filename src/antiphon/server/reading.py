@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope
 
 from antiphon import calls
 from antiphon.calls import Call, invalid
+from antiphon.engine import kept
 from antiphon.errors import InvalidEventId, InvalidRequest, TooLarge
 from antiphon.server.presence import Gone
 from antiphon.server.problems import Malformed, TooSlow, UnsupportedMedia
@@ -27,8 +28,6 @@ C = TypeVar("C", bound=Call[Any])
 
 BODY_PAUSE = 30.0  # seconds a body may stand still
 MAX_ITEMS = 200_000  # in one JSON body: a million keys cost a second of everybody's time
-MAX_PLACE = 200  # characters of a place in a body, as it is told
-_INT64 = range(-(2**63), 2**63)
 _EVENT_ID = re.compile(rb"[0-9]{1,18}", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _MAYBE_ODD = re.compile(rb"\\u0000|[0-9]{19}")
@@ -232,32 +231,8 @@ def _check_shape(sent: bytes, max_depth: int) -> None:
 
 
 def _check_values(value: Any, where: str) -> None:
-    """Refuse what no database keeps or JSON cannot give back: U+0000, integers beyond 64 bits."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise Malformed(
-                f"There is a NUL character at {where}.",
-                expected="text without U+0000",
-                received="U+0000",
-                where=where,
-            )
-    elif isinstance(value, int):
-        if value not in _INT64:
-            raise Malformed(
-                f"The integer at {where} is too large.",
-                expected="an integer of 64 bits",
-                where=where,
-            )
-    elif isinstance(value, dict):
-        for name, item in cast("dict[str, Any]", value).items():
-            _check_values(name, _inside(where, ".<name>"))
-            _check_values(item, _inside(where, f".{name[:MAX_PLACE]}"))
-    elif isinstance(value, list):
-        for place, item in enumerate(cast("Sequence[Any]", value)):
-            _check_values(item, _inside(where, f"[{place}]"))
-
-
-def _inside(where: str, step: str) -> str:
-    """The place one step further in; long ones are cut, for names may be as long as bodies."""
-    deeper = where + step
-    return deeper if len(deeper) <= MAX_PLACE else deeper[: MAX_PLACE - 3] + "..."
+    """Refuse what no store keeps."""
+    try:
+        kept.refuse_unfit(value, where)
+    except InvalidRequest as error:
+        raise Malformed(error.message, **error.details) from error

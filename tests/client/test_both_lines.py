@@ -1,0 +1,125 @@
+"""What one line refuses the other refuses too, in the same words."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from antiphon import errors
+from antiphon.calls import (
+    Call,
+    CreateAssistant,
+    CreateMessage,
+    CreateThread,
+    GetThread,
+    ListThreads,
+    UpdateThread,
+)
+from antiphon.client.aio import AsyncClient
+from antiphon.errors import AntiphonError
+from antiphon.messages import Text, ToolSpec
+from antiphon.runs import Sampling
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+
+
+@pytest.fixture
+async def lines() -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
+    async with (
+        serving(SETTINGS) as url,
+        AsyncClient(url) as remote,
+        AsyncClient(settings=SETTINGS) as embedded,
+    ):
+        yield remote, embedded
+
+
+def parameters(value: Any) -> Call[Any]:
+    return CreateAssistant(tools=(ToolSpec("t", "", {"a": [value]}),))
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        CreateThread(title="a\0b"),
+        CreateThread(title="\udc80"),
+        CreateThread(metadata={"a\0": "b"}),
+        UpdateThread("thread_\0", title="a"),
+        UpdateThread("thread_\udc80", title="a"),
+        GetThread("\0"),
+        ListThreads(q="\ud800"),
+        CreateMessage("thread_a", "a\0"),
+        CreateMessage("thread_a", (Text("\udc80"),)),
+        parameters("\0"),
+        parameters({"\ud800": 1}),
+        parameters(2**63),
+        parameters(-(2**70)),
+        parameters(float("nan")),
+        parameters(deep(100)),
+        CreateAssistant(sampling=Sampling(temperature=float("inf"))),
+        CreateAssistant(sampling=Sampling(seed=2**64)),
+        CreateAssistant(name="a" * 300),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused_in_the_same_words(
+    lines: tuple[AsyncClient, AsyncClient], call: Call[Any]
+):
+    refusals: list[AntiphonError] = []
+    for client in lines:
+        with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as refused:
+            await client.line.send(call)
+        refusals.append(refused.value)
+
+    one, other = refusals
+    assert (one.code, one.message, _told(one)) == (other.code, other.message, _told(other))
+
+
+async def test_nesting_without_end_is_refused(lines: tuple[AsyncClient, AsyncClient]):
+    for client in lines:
+        with pytest.raises(errors.TooLarge):
+            await client.line.send(parameters(deep(10_000)))
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\0.txt", "a\r\nb", "\udce9.txt", "", ".."])
+async def test_a_name_that_is_none_is_refused_in_the_same_words(
+    lines: tuple[AsyncClient, AsyncClient], name: str
+):
+    refusals: list[AntiphonError] = []
+    for client in lines:
+        with pytest.raises(errors.InvalidRequest) as refused:
+            await client.line.upload(name, "text/plain", b"x")
+        refusals.append(refused.value)
+
+    one, other = refusals
+    assert (one.code, one.message, _told(one)) == (other.code, other.message, _told(other))
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/plain\r\nSet-Cookie: a=b", "", "Text/Plain; a=b", "é"]
+)
+async def test_a_media_type_is_kept_in_the_same_words(
+    lines: tuple[AsyncClient, AsyncClient], media_type: str
+):
+    one, other = [await client.line.upload("a.txt", media_type, b"x") for client in lines]
+
+    assert one.media_type == other.media_type
+
+
+async def test_a_file_that_cannot_be_named_cannot_be_asked_for(
+    lines: tuple[AsyncClient, AsyncClient],
+):
+    for client in lines:
+        with pytest.raises(errors.InvalidRequest):
+            await client.download_file("file_\udc80")
+
+
+def _told(error: AntiphonError) -> dict[str, Any]:
+    return {name: value for name, value in error.details.items() if name != "request_id"}

@@ -264,6 +264,24 @@ def test_bytes_need_a_name(client: Client):
         client.upload_file(b"x")
 
 
+@pytest.mark.parametrize("said", ["caf\udce9.txt", "a\0b"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_whatever_a_tool_says_or_raises_is_answered(client: Client, said: str, fails: bool):
+    def list_files() -> str:
+        """What os.listdir() gives for names that are no UTF-8."""
+        if fails:
+            raise OSError(said)
+        return said
+
+    events = client.converse("call the tool list_files", tools=[list_files])
+    heard = list(events)
+
+    assert events.status is Status.COMPLETED
+    ((output, is_error),) = outputs(heard)
+    assert is_error is fails
+    assert output.encode()
+
+
 def test_calls_are_checked_as_a_server_would(client: Client):
     with pytest.raises(errors.InvalidRequest, match="limit"):
         client.list_threads(limit=0)

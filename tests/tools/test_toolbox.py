@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from antiphon.messages import ToolCall, ToolResult
+from antiphon.messages import ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Toolbox
 from antiphon.tools.functions import Functions
 from antiphon.tools.gate import Gate
@@ -118,6 +118,31 @@ async def test_a_deadline_is_a_result_and_ends_the_tool():
     assert result.is_error
     assert result.output.startswith("TimeoutError: endless gave no result within 0.05 s")
     assert bench.stopped.is_set()
+
+
+class Odd:
+    """A toolbox of somebody else's, which says what no database takes."""
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+
+    def specs(self) -> Sequence[ToolSpec]:
+        return []
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        return ToolResult(self._output, is_error=True)
+
+
+@pytest.mark.parametrize(
+    ("output", "savable"),
+    [("caf\udce9.txt", "caf\ufffd.txt"), ("a\0b", "a\ufffdb"), ("\ud83d\ude80", "🚀")],
+)
+async def test_whatever_a_tool_says_comes_out_of_a_gate_as_text_that_can_be_kept(
+    output: str, savable: str
+):
+    result = await Gate(Odd(output)).call(ToolCall("c", "f", "{}"))
+
+    assert result == ToolResult(savable, is_error=True)
 
 
 async def test_a_thread_that_never_returns_holds_nothing_but_itself():

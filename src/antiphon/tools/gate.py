@@ -1,10 +1,11 @@
-"""Wraps any toolbox: how many of its calls run at once, and for how long."""
+"""Wraps any toolbox: how many of its calls run at once, for how long, and what they may say."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
+from antiphon.engine.kept import fit
 from antiphon.messages import ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Toolbox
 
@@ -16,6 +17,7 @@ class Gate:
     """A toolbox in front of a toolbox: at most `at_once` calls run, each for at most `seconds`.
 
     The clock of a call starts when it gets its slot, so that waiting for others costs it nothing.
+    Whatever the tool said comes out as text that can be kept.
     """
 
     def __init__(
@@ -37,10 +39,11 @@ class Gate:
     async def _in_time(self, call: ToolCall) -> ToolResult:
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._toolbox.call(call)
+                result = await self._toolbox.call(call)
         except TimeoutError:
             return ToolResult(
                 f"TimeoutError: {call.name} gave no result within {self._seconds:g} s; "
                 "it may or may not have been carried out.",
                 is_error=True,
             )
+        return ToolResult(fit(result.output), result.is_error)

@@ -266,7 +266,7 @@ def save_output(
         raise errors.OutputConflict(
             f"Tool call {tool_call_id} already has another output.",
             expected="the output that was saved first, or none",
-            received=f"a different output for a call that is {action.status}",
+            received="a different output",
             hint="An output is final; GET the action to see it.",
             action_id=action.id,
         )

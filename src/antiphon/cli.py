@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from textwrap import dedent
 
@@ -33,19 +34,26 @@ BY_SIGNAL = 128  # as shells say it: 128 and the signal's number
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
+    _lead_closed_streams_nowhere()
     try:
         failpoints.arm(os.environ.get("FAILPOINTS", ""))
         code = _carry_out(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except AntiphonError as problem:
-        print(f"antiphon: {_told(problem)}", file=sys.stderr)
+        _say(_told(problem))
         return WRONG_USAGE if isinstance(problem, BadSettings | InvalidRequest) else FAILED
     except KeyboardInterrupt:
         return BY_SIGNAL + signal.SIGINT
     except BrokenPipeError:
-        # The reader has seen enough. Python flushes stdout once more at exit, into nothing then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader has seen enough
         return BY_SIGNAL + 13  # SIGPIPE, which Windows does not name
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # A full disk behind stdout, for one; what commands themselves open, they answer for.
+        _drop_output()
+        _say(clean(str(error)))
+        return FAILED
     return code
 
 
@@ -67,6 +75,24 @@ def _carry_out(arguments: Sequence[str]) -> int:
                 f"there is no command `{name}`",
                 hint=f"did you mean `{near[0]}`?" if near else "`antiphon --help` lists them.",
             )
+
+
+def _lead_closed_streams_nowhere() -> None:
+    """A database would else get the number of a stream that is closed, and be printed into."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8", closefd=False))
+
+
+def _drop_output() -> None:
+    """What stdout still holds, Python would try to write once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody can be told
+        print(f"antiphon: {text}", file=sys.stderr, flush=True)
 
 
 def _help() -> str:

@@ -318,6 +318,32 @@ def test_a_reader_who_has_seen_enough_is_no_error(place: Place, upstream: Upstre
     assert statuses(place) == ["cancelled"]
 
 
+@pytest.mark.parametrize("command", [("ask", "-q", "5 words"), ("ask", "-q", "--json", "Hello")])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here is always full")
+def test_an_answer_that_cannot_be_written_is_a_failure(
+    place: Place, command: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "wb") as full, place.start(*command, stdout=full) as process:
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 1
+    assert err.decode().startswith("antiphon: ")
+    assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("closed", "out"), [(">&-", b""), ("2>&-", b"One voice calls\n"), ("<&- >&- 2>&-", b"")]
+)
+def test_a_stream_that_is_closed_leads_nowhere(place: Place, closed: str, out: bytes) -> None:
+    shell = ("sh", "-c", f'exec "$@" {closed}', "sh")
+
+    with place.start("ask", "-q", "3 words", prefix=shell) as process:
+        told = process.communicate(timeout=SECONDS)
+
+    assert (process.returncode, told) == (0, (out, b""))
+    assert statuses(place) == ["completed"]
+
+
 def test_bytes_are_untouched_in_a_pipe(place: Place, upstream: Upstream) -> None:
     upstream.text("\x1b[2J\u202e", "\r\n\x9b")
 

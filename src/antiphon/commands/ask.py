@@ -97,7 +97,7 @@ async def _ask(
         except BaseException as end:
             # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
             await _cancel(client, events.run_id)
-            if not isinstance(end, BrokenPipeError):
+            if not isinstance(end, OSError):  # what could not be written will not be now
                 answer.close()
             raise
     return answer.code

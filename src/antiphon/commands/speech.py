@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from antiphon import events
@@ -63,7 +64,8 @@ class Paper:
 
 def note(text: str) -> None:
     """A line on stderr for whoever watches; foreign words in it cannot act on the terminal."""
-    print(clean(text), file=sys.stderr, flush=True)
+    with suppress(OSError):  # an answer is not lost because nobody can be told about it
+        print(clean(text), file=sys.stderr, flush=True)
 
 
 class Answer:

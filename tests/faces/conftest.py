@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("four_ways")
+
 SECONDS = 30  # far above what any of these takes
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from antiphon.calls import Call, Content, Follow, IfBusy, ListActions, NewMessage, Process
-from antiphon.errors import AntiphonError, InvalidRequest, OutputsMissing, RunEnded
+from antiphon.errors import AntiphonError, InvalidEventId, InvalidRequest, OutputsMissing, RunEnded
 from antiphon.events import (
     ActionRequired,
     Event,
@@ -245,11 +245,23 @@ def settled(status: Status) -> bool:
 
 
 def listenable(call: Call[Any]) -> Call[Any]:
-    """The call, if it streams. Raises `InvalidRequest` for a `/process` in the background."""
-    if isinstance(call, Process) and call.background:
-        raise InvalidRequest(
-            "A run in the background is not streamed.",
-            expected="background=False",
-            hint="create_run(background=True) starts one; events(run_id) follows it.",
-        )
-    return call
+    """The call, if it streams.
+
+    Raises `InvalidRequest` for a `/process` in the background, `InvalidEventId` for what no event
+    is numbered.
+    """
+    match call:
+        case Process(background=True):
+            raise InvalidRequest(
+                "A run in the background is not streamed.",
+                expected="background=False",
+                hint="create_run(background=True) starts one; events(run_id) follows it.",
+            )
+        case Follow(after=int(after)) if after < 0:
+            raise InvalidEventId(
+                "Events are numbered from 1.",
+                expected="the number of the last event that was read, 0 for the start",
+                received=str(after),
+            )
+        case _:
+            return call

@@ -222,7 +222,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
     done: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
 
-    def tell(value: Any, error: Exception | None) -> None:
+    def tell(value: Any, error: Exception | SystemExit | None) -> None:
         if done.done():
             return
         if error is None:
@@ -232,10 +232,10 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
 
     def run() -> None:
         value: Any = None
-        error: Exception | None = None
+        error: Exception | SystemExit | None = None
         try:
             value = context.run(work)
-        except Exception as raised:  # noqa: BLE001 - a wall to the tool's code
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - a wall to the tool's code
             # A future takes every exception but this one.
             error = RuntimeError(repr(raised)) if isinstance(raised, StopIteration) else raised
         except BaseException as raised:  # noqa: BLE001 - meant to end the program, which is not its

@@ -1,0 +1,142 @@
+"""The four ways to a runtime: a client that waits and one on a loop, in this process and over HTTP.
+
+A scenario is written once, for a client that waits, and told by all four; what each of them heard
+is compared with ids and times taken out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import msgspec
+
+from antiphon.client.aio import AsyncClient, AsyncStream
+from antiphon.client.sync import Client
+from antiphon.errors import AntiphonError
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+
+Ways = dict[str, Client]
+
+
+@contextmanager
+def four_ways() -> Iterator[Ways]:
+    """The clients, each before a runtime of its own."""
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        yield {
+            "embedded": enter(Client(settings=SETTINGS)),
+            "http": enter(Client(enter(_served()))),
+            "embedded, on a loop": enter(_awaited(lambda: AsyncClient(settings=SETTINGS))),
+            "http, on a loop": enter(_awaited(functools.partial(AsyncClient, enter(_served())))),
+        }
+
+
+def in_all_ways(scenario: Callable[[Any], object]) -> Callable[[Ways], None]:
+    """A test that the scenario holds in every way, and that each of them heard the same."""
+
+    def test(ways: Ways) -> None:
+        told = {name: plain(scenario(client)) for name, client in ways.items()}
+
+        for name, heard in told.items():
+            assert heard == told["embedded"], name
+
+    test.__name__, test.__doc__ = scenario.__name__, scenario.__doc__
+    return test
+
+
+def plain(value: object) -> Any:
+    """What was heard as JSON, with each id told by its kind and rank, and every time as 0."""
+    text = msgspec.json.encode(_builtins(value)).decode()
+    ranks: dict[str, str] = {}
+
+    def ranked(found: re.Match[str]) -> str:
+        return ranks.setdefault(found[0], f"{found[1]}_{len(ranks)}")
+
+    text = re.sub(r"\b(asst|thread|msg|run|act|file|call)_[0-9a-z]{8}[0-9a-z_]*", ranked, text)
+    return msgspec.json.decode(re.sub(r"\b1\d{12}\b", "0", text))
+
+
+def _builtins(value: object) -> Any:
+    match value:
+        case AntiphonError():
+            return [type(value).__name__, value.code, value.message, value.details]
+        case list() | tuple():
+            return [_builtins(each) for each in value]
+        case dict():
+            return {name: _builtins(each) for name, each in value.items()}
+        case bytes():
+            return value.decode()
+        case _:
+            return msgspec.to_builtins(value)
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    """The address of a server in a thread of its own."""
+    address: Future[str] = Future()
+    over = threading.Event()
+
+    async def serve() -> None:
+        async with serving(SETTINGS) as url:
+            address.set_result(url)
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        yield address.result(20)
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def _awaited(opened: Callable[[], AsyncClient]) -> Iterator[Any]:
+    with asyncio.Runner() as runner:
+        client = opened()
+        yield _Awaited(runner, client)
+        runner.run(client.close())
+
+
+class _Awaited:
+    """A client or a stream on a loop, as one that waits: the loop runs while it is asked."""
+
+    def __init__(self, runner: asyncio.Runner, inner: object) -> None:
+        self._runner = runner
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return self._now(getattr(self._inner, name))
+
+    def __iter__(self) -> Iterator[Any]:
+        while (each := self._runner.run(anext(self._inner, None))) is not None:  # type: ignore[call-overload]
+            yield each
+
+    def __next__(self) -> Any:
+        return next(iter(self))
+
+    def __enter__(self) -> _Awaited:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _now(self, value: Any) -> Any:
+        if inspect.iscoroutine(value):
+            return self._now(self._runner.run(value))
+        if isinstance(value, AsyncIterator | AsyncStream):
+            return _Awaited(self._runner, value)
+        if inspect.ismethod(value):
+            return lambda *given, **named: self._now(value(*given, **named))
+        return value

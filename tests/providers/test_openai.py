@@ -128,6 +128,17 @@ async def test_a_failure_has_the_name_that_the_table_gives_it(upstream: Upstream
         assert error.message == "boom"
 
 
+@pytest.mark.parametrize("cut", ["", "@1", "@7"])
+@pytest.mark.parametrize("name", ["err_midstream", "err_raw_text", "broken_json", "deep_content"])
+async def test_what_was_said_before_a_failure_is_kept_however_it_was_sent(
+    upstream: Upstream, name: str, cut: str
+):
+    chunks, error = await listen(upstream, name + cut)
+
+    assert isinstance(error, ProviderError)
+    assert text_in(chunks) == "hi"
+
+
 @pytest.mark.parametrize(
     ("name", "quirks", "text", "thought"),
     [

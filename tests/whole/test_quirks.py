@@ -48,8 +48,8 @@ class Played:
     def heard(self) -> Sequence[Told]:
         """The events of the first turn that count: those before a new beginning are void."""
         again = [each for each in self.told if each.type == "turn.restarted"]
-        void = (again[-1].json["after"], again[-1].number) if again else (0, 0)
-        return [each for each in self.told if not void[0] < each.number <= void[1]]
+        void = {at for each in again for at in range(each.json["after"] + 1, each.number + 1)}
+        return [each for each in self.told if each.number not in void]
 
     def pieces(self, kind: str) -> str:
         return "".join(each.json["text"] for each in self.heard if each.type == kind)
@@ -208,6 +208,22 @@ def test_what_was_streamed_is_what_is_kept_and_replayed(evening: Evening, name: 
     assert [each.number for each in played.told] == list(range(1, len(played.told) + 1))
     completed = [each.json["message"] for each in played.told if each.type == "message.completed"]
     assert completed == [each for each in played.messages if each["role"] == "assistant"]
+
+
+IN_PIECES = [name for name in NAMES if name.endswith("@7") and name != "endless@7"]
+
+
+@pytest.mark.parametrize("name", IN_PIECES)
+def test_how_a_reply_is_cut_into_writes_makes_no_difference(evening: Evening, name: str) -> None:
+    pieces, whole = evening.played[name], evening.played[name.removesuffix("@7")]
+
+    for kind in ("text.delta", "reasoning.delta"):
+        assert pieces.pieces(kind) == whole.pieces(kind)
+    assert list(pieces.arguments().values()) == list(whole.arguments().values())
+    assert (pieces.run.get("error"), pieces.run["status"]) == (
+        whole.run.get("error"),
+        whole.run["status"],
+    )
 
 
 TOOL_RUNS = [name for name in NAMES if _scenario(name).expect == "action_required"]

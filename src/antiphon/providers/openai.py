@@ -48,10 +48,12 @@ class OpenAI:
                 chunks = reply.feed(piece) if piece else []
                 if chunks is not None:
                     yield chunks
+                reply.check()
                 if reply.finished:
                     break
             else:
                 yield reply.close()
+                reply.check()
                 return
             async with aclosing(_tail(pieces, reply)) as late:
                 async for chunks in late:
@@ -104,6 +106,7 @@ async def _tail(
         if not reply.done and (chunks := reply.feed(piece)):
             yield chunks
     yield reply.close()
+    reply.check()
 
 
 def _auth(key: str | None, header: str | None) -> dict[str, str]:

@@ -56,6 +56,7 @@ class Replay:
             if reply.done:
                 return
         yield reply.close()
+        reply.check()
 
     async def models(self) -> Sequence[str]:
         """The names of the recordings."""

@@ -49,7 +49,8 @@ class Reply:
     """Reads one reply. `finished` once a terminal marker came, `done` once no more will be read.
 
     Raises `ProviderError` where the server says that it failed, `ProviderProtocol` where what it
-    says is no reply.
+    says is no reply. What was said before that in the same bytes is given first; then `check`
+    raises, as does whatever is fed after it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Reply:
     ) -> None:
         self.finished = False
         self.done = False
+        self._fault: ProviderError | None = None
         self._quirks = quirks
         self._redact = redact
         self._bytes_left = max_bytes
@@ -76,6 +78,7 @@ class Reply:
 
     def feed(self, data: bytes) -> list[Chunk] | None:
         """The chunks that these bytes complete; None where they show no sign of life."""
+        self.check()
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             raise ProviderProtocol("The reply is longer than any that is taken.")
@@ -86,12 +89,18 @@ class Reply:
 
     def close(self) -> list[Chunk]:
         """What is left at the end of the stream; without a terminal marker the reply was cut."""
+        self.check()
         if self.done:
             return []
         try:
             return self._rest()
         except RecursionError as error:
             raise ProviderProtocol(_TOO_DEEP) from error
+
+    def check(self) -> None:
+        """Raises what ended the reply after the chunks that were given last."""
+        if self._fault:
+            raise self._fault
 
     def _rest(self) -> list[Chunk]:
         if self._take == self._hoard:
@@ -101,7 +110,7 @@ class Reply:
         chunks = self._frames([frame for frame in rest if _is_whole(frame)])
         if not self._begun and not rest:
             self._refuse("The answer is not a reply of a model", bytes(self._body))
-        return chunks if self.done else [*chunks, *self._last_words()]
+        return chunks if self.done or self._fault else [*chunks, *self._last_words()]
 
     def _sniff(self, data: bytes) -> list[Chunk] | None:
         """Look at what comes, whatever type was announced: servers mislabel both ways."""
@@ -144,15 +153,26 @@ class Reply:
         out: list[Chunk] = []
         for frame in frames:
             try:
-                payload = _decode(frame.data) if frame.event != "error" else self._odd(frame)
-            except _UNREADABLE:
-                payload = self._odd(frame)
-            if payload is not None:
-                self._read(payload, out)
-            elif self.done:
-                self._end(None, out)
+                self._take_frame(frame, out)
+            except RecursionError:
+                self._fault = ProviderProtocol(_TOO_DEEP)
+            except ProviderError as error:
+                self._fault = error
+            if self.done or self._fault:
                 break
+        if not out:
+            self.check()
         return out
+
+    def _take_frame(self, frame: Frame, out: list[Chunk]) -> None:
+        try:
+            payload = _decode(frame.data) if frame.event != "error" else self._odd(frame)
+        except _UNREADABLE:
+            payload = self._odd(frame)
+        if payload is not None:
+            self._read(payload, out)
+        elif self.done:
+            self._end(None, out)
 
     def _odd(self, frame: Frame) -> _Payload | None:
         """A frame that the typed decoder refuses: repaired, or the end, or a complaint."""

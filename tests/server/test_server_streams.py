@@ -377,3 +377,27 @@ async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
 
     runs = (await client.get("/v1/runs", params={"thread_id": thread})).json()["data"]
     assert [run["id"] for run in runs] == [busy]
+
+
+async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(impatient: Pace) -> None:
+    async with served(pace=impatient) as server:
+        key = await server.key("ann")
+        other = await server.client(await server.key("ann"))
+        waiting = await server.client(key)
+        thread = (await other.post("/v1/threads")).json()["id"]
+        busy = (await other.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+        body = {"thread_id": thread, "if_busy": "wait"}
+        asked = asyncio.create_task(waiting.post("/v1/runs", json=body))
+
+        async def waits() -> bool:
+            return server.runtime.bus.watchers_of("run") > 0
+
+        await eventually(waits)
+        await server.runtime.store.revoke_key(server.keys[key])
+        async with asyncio.timeout(DEADLINE):
+            answer = await asked
+        await other.post(f"/v1/runs/{busy}/cancel")
+
+        runs = (await other.get("/v1/runs", params={"thread_id": thread})).json()["data"]
+        assert answer.status_code == 401
+        assert [run["id"] for run in runs] == [busy]

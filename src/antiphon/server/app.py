@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.calls import CALLS, Call, Complete, CreateRun, Follow, Process
 from antiphon.desk import Answer, Desk
-from antiphon.errors import AntiphonError, NotFound, Overloaded, Unavailable
+from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
 from antiphon.runtime import Runtime, opened
 from antiphon.server import access, files, openapi, problems, reading, stream
 from antiphon.server.access import Access, Caller
@@ -182,7 +182,7 @@ class Application:
                     await self._stream(exchange, call, key)
                 case _:
                     work = self._desk.answer(call, exchange.caller.owner, key)
-                    await _answer(exchange, await _done(exchange, call, work))
+                    await _answer(exchange, await self._done(exchange, call, work))
 
         return handle
 
@@ -192,11 +192,27 @@ class Application:
         if self.draining and not isinstance(call, Follow):
             raise _shutting_down()
         work = self._desk.open(call, exchange.caller.owner, key)
-        told = await _done(exchange, call, work)
+        told = await self._done(exchange, call, work)
         if isinstance(told, Answer):
             await _answer(exchange, told)
             return
         await stream.tell(exchange, told, self._welcome(exchange.caller), self.metrics, self._pace)
+
+    async def _done(self, exchange: Exchange, call: Call[Any], work: Coroutine[Any, Any, T]) -> T:
+        """The work; where it waits for another run to end, only for as long as the caller may."""
+
+        async def welcome() -> None:
+            if self.draining:
+                raise _shutting_down()
+            if not await self._access.stands(exchange.caller):
+                raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
+
+        match call:
+            case CreateRun(if_busy="wait") | Process(if_busy="wait"):
+                recheck = self._pace.recheck
+                return await while_present(exchange.receive, work, welcome, recheck)
+            case _:
+                return await work
 
     def _welcome(self, caller: Caller) -> stream.Welcome:
         async def stands() -> bool:
@@ -283,15 +299,6 @@ def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
 
 
 _ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams)
-
-
-async def _done(exchange: Exchange, call: Call[Any], work: Coroutine[Any, Any, T]) -> T:
-    """The work; where it waits for another run to end, only for as long as the caller does."""
-    match call:
-        case CreateRun(if_busy="wait") | Process(if_busy="wait"):
-            return await while_present(exchange.receive, work)
-        case _:
-            return await work
 
 
 async def _answer(exchange: Exchange, answer: Answer) -> None:

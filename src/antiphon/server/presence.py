@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -31,17 +31,28 @@ async def departure(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
         watching.cancel()
 
 
-async def while_present(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def while_present(
+    receive: Receive,
+    work: Coroutine[Any, Any, T],
+    welcome: Callable[[], Awaitable[None]],
+    recheck: float,
+) -> T:
     """The result of work that is done for this caller alone: it is cancelled when they leave.
 
-    Raises `Gone`.
+    `welcome` is asked every `recheck` seconds and raises when they may not wait any longer: what
+    it raises is what they are told. Raises `Gone`.
     """
     async with departure(receive) as left:
         working = asyncio.create_task(work)
         try:
-            await asyncio.wait({left, working}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise Gone
+            while not working.done():
+                await asyncio.wait(
+                    {left, working}, timeout=recheck, return_when=asyncio.FIRST_COMPLETED
+                )
+                if left.done() and not working.done():
+                    raise Gone
+                if not working.done():
+                    await welcome()
             return await working
         finally:
             working.cancel()

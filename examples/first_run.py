@@ -47,8 +47,11 @@ def main() -> int:
         return 2
     port = free_port(settings)
     url = f"http://127.0.0.1:{port}"
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts what it puts in the background with that one ignored.
+    for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        signal.signal(signal.SIGHUP, interrupt)
     command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port)]
     # In a group of its own: Ctrl+C reaches us alone, and the server is told once.
     with subprocess.Popen(command, process_group=0) as server:

@@ -1,7 +1,7 @@
 """Bring the database to this version's form; a new one is made.
 
-`antiphon serve` and every other command do the same when they start: this is for doing it before,
-and alone.
+`antiphon serve` and the other commands that use the database do the same when they start, but for
+`doctor`: this is for doing it before, and alone.
 """
 
 from __future__ import annotations

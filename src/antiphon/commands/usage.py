@@ -10,7 +10,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Protocol, cast
 
-from antiphon.settings import TABLE, Loaded, gather
+from antiphon.settings import TABLE, Loaded, Setting, Settings, gather
 
 RUNTIME = (
     "model",
@@ -69,6 +69,22 @@ def _flags(names: Sequence[str]) -> ArgumentParser:
         )
         for name in names:
             setting = TABLE[name]
-            metavar = name.rpartition("_")[2].upper()
-            group.add_argument(setting.flag, metavar=metavar, help=setting.meaning)
+            group.add_argument(setting.flag, metavar=_metavar(setting), help=_help(setting))
     return parser
+
+
+def _metavar(setting: Setting) -> str:
+    if "seconds" in setting.wanted:
+        return "SECONDS"
+    if "number" in setting.wanted:
+        return "N"
+    return setting.name.rpartition("_")[2].upper()
+
+
+def _help(setting: Setting) -> str:
+    """What the setting means, and what it is if nothing is said."""
+    default = getattr(Settings(), setting.name)
+    if default is None or setting.secret:
+        return setting.meaning
+    told = f"{default:.12g}" if isinstance(default, float) else str(default)
+    return f"{setting.meaning} (default: {told.replace('%', '%%')})"

@@ -181,7 +181,7 @@ def _bound(host: str, port: int) -> socket.socket:
         raise BadSettings(
             f"Port {port} of {host} cannot be listened on: {error.strerror or error}.",
             expected="a free port of this machine",
-            hint="--port 0 takes any that is free.",
+            hint="`antiphon doctor` says what is there; --port 0 takes any that is free.",
         ) from error
     return listener
 

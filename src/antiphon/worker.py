@@ -122,7 +122,8 @@ class Worker:
     async def _beat(self) -> float:
         hit("lease.before_beat")
         await self._check_leases()
-        return self._settings.beat
+        # Three to a lease at least: with fewer a worker in good health would lose its runs.
+        return min(self._settings.beat, self._settings.lease / 3)
 
     async def _watch_leases(self) -> None:
         with self._bus.watch(LEASES) as bell:

@@ -651,3 +651,19 @@ async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
 
         with pytest.raises(errors.InvalidRequest):
             await h.ask("More?", run_id=started(told).run_id)
+
+
+async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_told_to() -> None:
+    settings = Settings(lease=0.3, beat=60.0)
+    async with house("say Hi.\nwait gate\nsay there.", settings=settings) as h:
+        reading = asyncio.create_task(h.ask())
+        await h.model.gates["gate"].reached.wait()
+        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        first = (await h.store.drive(run.id)).due_at
+        assert first is not None
+        h.now += 100
+        while (await h.store.drive(run.id)).due_at == first:
+            await asyncio.sleep(0)
+        h.model.gates["gate"].opened.set()
+
+        assert last(await reading).status == "completed"

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from antiphon.messages import Message as Message
     from antiphon.messages import Part as Part
     from antiphon.messages import Text as Text
+    from antiphon.messages import Tool as Tool
     from antiphon.messages import ToolCall as ToolCall
     from antiphon.messages import ToolResult as ToolResult
     from antiphon.messages import ToolSpec as ToolSpec
@@ -84,6 +85,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Message",
         "Part",
         "Text",
+        "Tool",
         "ToolCall",
         "ToolResult",
         "ToolSpec",

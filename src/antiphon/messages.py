@@ -55,6 +55,34 @@ class ToolSpec(msgspec.Struct, frozen=True):
     )
 
 
+class Hints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a tool's server claims of it (MCP's annotations); None where it claims nothing.
+
+    They are claims: believed only where the server is trusted.
+    """
+
+    title: str | None = None
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    open_world: bool | None = None
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that can be called, and whose it is.
+
+    `spec.name` is the name that the model uses. `server` is the MCP server by the name in the
+    settings, None for a function of the program's own; `own_name` is what the server calls it.
+    `trusted` servers' hints are believed.
+    """
+
+    spec: ToolSpec
+    server: str | None = None
+    own_name: str = ""
+    hints: Hints = Hints()
+    trusted: bool = False
+
+
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model asked for. `arguments` is one JSON object, as text, byte for byte as it came.
 
@@ -71,11 +99,58 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     repaired: bool = False
 
 
+ToolFault = Literal[
+    "unknown_tool",
+    "invalid_arguments",
+    "refused",
+    "timed_out",
+    "cancelled",
+    "unavailable",
+    "failed",
+]
+"""Why a call has no result: what a person is shown in short; the model reads the output."""
+
+
+class Blob(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="blob"):
+    """Bytes that a tool gave: a picture, a sound, a file. In JSON they are base64."""
+
+    media_type: str
+    data: bytes
+    name: str = ""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="link"):
+    """Something that a tool points to and did not send."""
+
+    uri: str
+    name: str = ""
+    media_type: str = ""
+    description: str = ""
+
+
+Given = Text | Blob | Link
+
+
 class ToolResult(msgspec.Struct, frozen=True):
-    """What became of a call: a failure, a refusal and a timeout are results too."""
+    """What became of a call: a failure, a refusal and a timeout are results too.
+
+    `output` is what the model reads. `content` is all that the tool gave, whole, for the person;
+    empty where it is the output and nothing else. `structured` is the tool's own JSON value.
+    """
 
     output: str
     is_error: bool = False
+    fault: ToolFault | None = None
+    content: tuple[Given, ...] = ()
+    structured: Any = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a running tool says it is: `done` of `total`, if it knows how much there is."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from antiphon.engine.records import Driven as Driven
 from antiphon.engine.records import Records as Records
 from antiphon.engine.window import Context as Context
 from antiphon.engine.window import Landmark as Landmark
-from antiphon.messages import ToolCall, ToolResult, ToolSpec, Upload
+from antiphon.messages import Progress, Tool, ToolCall, ToolResult, Upload
 from antiphon.runs import Assistant, Drive, Run
 
 T = TypeVar("T")
@@ -317,16 +317,24 @@ class Bus(Protocol):
         ...
 
 
+Tell = Callable[[Progress], None]
+"""Told on the loop how far a tool is; must not raise."""
+
+
+def quiet(progress: Progress) -> None:
+    """Told of progress, does nothing."""
+
+
 class Toolbox(Protocol):
     """Tools that can be called by name.
 
     A call never raises: failure, refusal and timeout are results.
     """
 
-    def specs(self) -> Sequence[ToolSpec]:
-        """The tools as they are offered to a model."""
+    def tools(self) -> Sequence[Tool]:
+        """What can be called just now; a server's tools may come, change and go."""
         ...
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         """Run the tool; cancelling the task cancels the tool as far as it can be cancelled."""
         ...

@@ -190,11 +190,11 @@ def test_a_refusal_of_the_first_call_is_the_callers(refusal: Exception):
 def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():
     def f() -> None: ...
 
-    specs = Functions([f]).specs()
+    tools = Functions([f]).tools()
 
-    assert opening("hi", specs, None, {}).tools == specs
+    assert opening("hi", tools, None, {}).tools == Functions([f]).specs()
     assert opening("hi", (), None, {}).tools is None
-    assert opening(None, specs, RUN, {}) == Process(run_id=RUN)
+    assert opening(None, tools, RUN, {}) == Process(run_id=RUN)
 
 
 def test_functions_and_a_toolbox_together_are_refused():

@@ -24,7 +24,8 @@ from antiphon.events import (
     ToolOutputAdded,
     TurnEnded,
 )
-from antiphon.messages import Image, Text, ToolCall, ToolResult, ToolSpec
+from antiphon.messages import Image, Text, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.ports import Tell, quiet
 from antiphon.runs import Deadlines, Sampling, Status
 from antiphon.tools.functions import Functions
 
@@ -303,10 +304,11 @@ def test_a_tool_that_this_client_lacks_is_answered_for(client: Any) -> object:
 class Echo:
     """A toolbox that is no functions."""
 
-    def specs(self) -> tuple[ToolSpec, ...]:
-        return (ToolSpec("echo", "", {"type": "object", "properties": {"word": {}}}),)
+    def tools(self) -> tuple[Tool, ...]:
+        schema = {"type": "object", "properties": {"word": {}}}
+        return (Tool(spec=ToolSpec("echo", "", schema)),)
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         return ToolResult(f"{call.name} {call.arguments}")
 
 

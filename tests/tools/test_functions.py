@@ -241,7 +241,7 @@ async def test_the_names_of_all_parameters_are_told_to_a_model_that_missed_one()
 
 async def test_an_unknown_tool_is_answered_with_the_names_of_the_known_ones():
     assert await called(plan, {}, name="plot") == ToolResult(
-        "There is no tool plot. The tools are: plan.", is_error=True
+        "There is no tool plot. The tools are: plan.", is_error=True, fault="unknown_tool"
     )
 
 
@@ -269,7 +269,9 @@ async def fails_later() -> None:
 
 @pytest.mark.parametrize("function", [fails, fails_later])
 async def test_an_exception_is_a_result_without_a_traceback(function: Any):
-    assert await called(function) == ToolResult("ValueError: too late", is_error=True)
+    assert await called(function) == ToolResult(
+        "ValueError: too late", is_error=True, fault="failed"
+    )
 
 
 @pytest.mark.parametrize("raised", [SystemExit(2), KeyboardInterrupt(), StopIteration()])
@@ -293,7 +295,7 @@ async def test_what_a_tool_awaits_may_be_cancelled_and_the_call_is_only_failed()
         task.cancel()
         await task
 
-    assert await called(wait) == ToolResult("CancelledError", is_error=True)
+    assert await called(wait) == ToolResult("CancelledError", is_error=True, fault="failed")
 
 
 async def test_cancelling_the_call_cancels_an_async_tool():

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.messages import ToolCall, ToolResult, ToolSpec
-from antiphon.ports import Toolbox
+from antiphon.messages import Tool, ToolCall, ToolResult
+from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.tools.functions import Functions
 from antiphon.tools.gate import Gate
 
@@ -56,10 +56,10 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(make: Make):
-    specs = make(Bench()).specs()
+    tools = make(Bench()).tools()
 
-    assert [spec.name for spec in specs] == ["echo", "broken", "endless"]
-    assert all(spec.parameters["type"] == "object" for spec in specs)
+    assert [tool.spec.name for tool in tools] == ["echo", "broken", "endless"]
+    assert all(tool.spec.parameters["type"] == "object" for tool in tools)
 
 
 async def test_a_call_gives_the_output(make: Make):
@@ -126,10 +126,10 @@ class Odd:
     def __init__(self, output: str) -> None:
         self._output = output
 
-    def specs(self) -> Sequence[ToolSpec]:
+    def tools(self) -> Sequence[Tool]:
         return []
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         return ToolResult(self._output, is_error=True)
 
 

@@ -213,7 +213,7 @@ class AsyncClient:
         """
         tried = box(tools, toolbox)
         seen = Seen(run_id)
-        conversation = Conversation(opening(text, tried.specs(), run_id, options), seen)
+        conversation = Conversation(opening(text, tried.tools(), run_id, options), seen)
         gate = Gate(tried, at_once=max_tools, seconds=tool_timeout)
         return AsyncEvents(self._carry_out(conversation, gate), seen)
 

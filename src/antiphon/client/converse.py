@@ -22,7 +22,7 @@ from antiphon.events import (
     TurnEnded,
     pending,
 )
-from antiphon.messages import ToolCall, ToolResult, ToolSpec
+from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Toolbox
 from antiphon.runs import Action, Deadlines, Fault, Reason, Sampling, Status
 from antiphon.tools.functions import Function, Functions
@@ -199,13 +199,14 @@ class Conversation:
 
 
 def opening(
-    text: Content | None, tools: Sequence[ToolSpec], run_id: str | None, options: Options
+    text: Content | None, tools: Sequence[Tool], run_id: str | None, options: Options
 ) -> Process:
     """The first call of a conversation: a new run, or the next turn of one that is there."""
     message = None if text is None else NewMessage(text)
     if run_id is not None:
         return Process(run_id=run_id, message=message, **options)
-    return Process(message=message, tools=tuple(tools) or None, **options)
+    specs = tuple(tool.spec for tool in tools)
+    return Process(message=message, tools=specs or None, **options)
 
 
 def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:

@@ -207,7 +207,7 @@ class Client:
         """
         tried = box(tools, toolbox)
         seen = Seen(run_id)
-        conversation = Conversation(opening(text, tried.specs(), run_id, options), seen)
+        conversation = Conversation(opening(text, tried.tools(), run_id, options), seen)
         gate = Gate(tried, at_once=max_tools, seconds=tool_timeout)
         return Events(self._carry_out(conversation, gate), seen)
 

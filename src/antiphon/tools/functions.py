@@ -32,7 +32,8 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from antiphon.errors import BadSettings
-from antiphon.messages import ToolCall, ToolResult, ToolSpec
+from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.ports import Tell, quiet
 from antiphon.tools.docstrings import described
 from antiphon.tools.parameters import Parameters, Unfit
 
@@ -79,18 +80,24 @@ class Functions:
         """The functions as they are offered to a model."""
         return tuple(each.spec for each in self._tools.values())
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    def tools(self) -> tuple[Tool, ...]:
+        """The functions, which are the program's own."""
+        return tuple(Tool(spec=spec) for spec in self.specs())
+
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         """Run the function that the call names."""
         wanted = self._tools.get(call.name)
         if wanted is None:
             names = ", ".join(self._tools) or "none"
             return ToolResult(
-                f"There is no tool {call.name}. The tools are: {names}.", is_error=True
+                f"There is no tool {call.name}. The tools are: {names}.",
+                is_error=True,
+                fault="unknown_tool",
             )
         try:
             arguments = wanted.parameters.arguments(call)
         except Unfit as error:
-            return ToolResult(str(error), is_error=True)
+            return ToolResult(str(error), is_error=True, fault="invalid_arguments")
         return await _ran(wanted.function, arguments)
 
 
@@ -100,11 +107,11 @@ class Handler:
     def __init__(self, handler: Callable[[str, dict[str, Any]], Any]) -> None:
         self._handler = handler
 
-    def specs(self) -> tuple[ToolSpec, ...]:
+    def tools(self) -> tuple[Tool, ...]:
         """None: which tools there are, the handler knows."""
         return ()
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         """Run the handler."""
         arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
         return await _ran(lambda: self._handler(call.name, arguments), {}, like=self._handler)
@@ -209,7 +216,8 @@ def _result(value: Any) -> ToolResult:
 
 
 def _failure(error: BaseException) -> ToolResult:
-    return ToolResult(f"{type(error).__name__}: {error}".rstrip(": "), is_error=True)
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return ToolResult(said, is_error=True, fault="failed")
 
 
 async def _in_thread(work: Callable[[], Any]) -> Any:

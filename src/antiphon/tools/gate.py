@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from antiphon.engine.kept import fit
-from antiphon.messages import ToolCall, ToolResult, ToolSpec
-from antiphon.ports import Toolbox
+from antiphon.messages import Tool, ToolCall, ToolResult
+from antiphon.ports import Tell, Toolbox, quiet
 
 AT_ONCE = 4
 SECONDS = 120.0
@@ -27,23 +29,24 @@ class Gate:
         self._slots = asyncio.Semaphore(at_once)
         self._seconds = seconds
 
-    def specs(self) -> Sequence[ToolSpec]:
+    def tools(self) -> Sequence[Tool]:
         """The tools behind the gate."""
-        return self._toolbox.specs()
+        return self._toolbox.tools()
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         """Run the tool when a slot is free; its deadline is a result."""
         async with self._slots:
-            return await self._in_time(call)
+            return await self._in_time(call, tell)
 
-    async def _in_time(self, call: ToolCall) -> ToolResult:
+    async def _in_time(self, call: ToolCall, tell: Tell) -> ToolResult:
         try:
             async with asyncio.timeout(self._seconds):
-                result = await self._toolbox.call(call)
+                result = await self._toolbox.call(call, tell)
         except TimeoutError:
             return ToolResult(
                 f"TimeoutError: {call.name} gave no result within {self._seconds:g} s; "
                 "it may or may not have been carried out.",
                 is_error=True,
+                fault="timed_out",
             )
-        return ToolResult(fit(result.output), result.is_error)
+        return replace(result, output=fit(result.output))

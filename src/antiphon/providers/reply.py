@@ -16,7 +16,7 @@ from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece,
 from antiphon.engine.kept import fit
 from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.providers.complaints import Redactor, complaint
-from antiphon.runs import Usage
+from antiphon.providers.usage import counted
 from antiphon.sse import MAX_EVENT_BYTES, Decoder, Frame
 
 MAX_REPLY_BYTES = 256_000_000  # of the wire, inflated; 64,000 tokens are some 20 MB there
@@ -232,10 +232,9 @@ class Reply:
             self._begun = True
             for choice in payload.choices:
                 self._choose(choice, out, whole)
-        usage = payload.usage or (_fields(payload.x_groq).get("usage") if payload.x_groq else None)
-        if usage:
+        if usage := payload.usage or _usage_elsewhere(payload):
             self._begun = True
-            out.append(UsageReport(_usage(_fields(usage))))
+            out.append(UsageReport(counted(_fields(usage))))
         self._damaged = False
 
     def _choose(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
@@ -401,6 +400,7 @@ class _Choice(msgspec.Struct, gc=False):
     message: _Delta | None = None
     finish_reason: Any = None
     error: Any = None
+    usage: Any = None
 
 
 class _Payload(msgspec.Struct, gc=False):
@@ -412,6 +412,13 @@ class _Payload(msgspec.Struct, gc=False):
     type: Any = None
     message: Any = None
     detail: Any = None
+
+
+def _usage_elsewhere(payload: _Payload) -> Any:
+    """Moonshot has it in the choice, Groq once had it in an object of its own."""
+    if payload.x_groq:
+        return _fields(payload.x_groq).get("usage")
+    return next((choice.usage for choice in payload.choices or () if choice.usage), None)
 
 
 _decode = msgspec.json.Decoder(_Payload).decode
@@ -495,23 +502,6 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def _usage(fields: Mapping[str, Any]) -> Usage:
-    prompt = _fields(fields.get("prompt_tokens_details"))
-    completion = _fields(fields.get("completion_tokens_details"))
-    cost = fields.get("cost")
-    return Usage(
-        input_tokens=_count(fields.get("prompt_tokens")),
-        output_tokens=_count(fields.get("completion_tokens")),
-        cached_tokens=_count(prompt.get("cached_tokens") or fields.get("prompt_cache_hit_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
-        cost=float(cost) if isinstance(cost, (int, float)) and 0 <= cost < _MAX_COUNT else None,
-    )
-
-
-def _count(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) and 0 <= value < _MAX_COUNT else 0
-
-
 def _overlap(text: str, tag: str) -> str:
     """The longest end of the text that the tag may begin with."""
     ends = (text[-length:] for length in range(min(len(tag) - 1, len(text)), 0, -1))
@@ -524,4 +514,3 @@ _MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looke
 _TOO_DEEP = "An event of the reply is nested too deeply."
 _OPEN, _CLOSE = "<think>", "</think>"
 _WORDS_IN = ("text", "thinking", "summary", "content")
-_MAX_COUNT = 2**53

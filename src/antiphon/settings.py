@@ -38,7 +38,9 @@ _UNSPOKEN = {"secret": True, "on_the_line": False}  # every process can read a c
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a runtime and its clients are made of. Times in seconds, sizes in bytes.
 
-    `providers` holds the catalog entries of the `[providers.NAME]` tables.
+    `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` says
+    that `base_url` was named by a file in the working folder: no key that was meant for a provider
+    goes there.
     """
 
     model: Annotated[
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Words | None, Meta(description="the key for the server at base_url", extra=_UNSPOKEN)
     ] = None
     providers: dict[str, dict[str, Any]] = {}
+    foreign_base_url: bool = False
     database: Annotated[
         Words, Meta(description="sqlite:///path, or memory: to forget everything at the end")
     ] = field(default_factory=lambda: own_database(os.environ))
@@ -149,8 +152,9 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path)
     """The settings in force: a flag beats the environment, that beats TOML, that beats the default.
 
     `flags` holds what was given on the command line by setting name, None for what was not. The
-    `antiphon.toml` in `cwd` beats the one in the user's config folder. An empty variable counts as
-    unset. Raises `BadSettings`, which names the place that is to be mended.
+    `antiphon.toml` in `cwd` beats the one in the user's config folder; since a folder may come from
+    anybody, an address in it is never given a key that was meant for another. An empty variable
+    counts as unset. Raises `BadSettings`, which names the place that is to be mended.
     """
     return gather(flags, environ, cwd).settings
 
@@ -162,6 +166,12 @@ def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Pat
     for given in _given(flags, environ, cwd):
         values[given.name] = _read(given, environ, values.get(given.name))
         origins[given.name] = given.origin
+    own, found = str(_own_file(environ)), str(cwd / _FILE)
+    for address, key in _KEY_OF.items():
+        if origins[address] == found and origins[key] == own:
+            del values[key]
+            origins[key] = "default"
+    values["foreign_base_url"] = origins["base_url"] == found
     if "database" not in values:
         values["database"] = own_database(environ)
     return Loaded(Settings(**values), origins)
@@ -199,9 +209,14 @@ def shown(setting: Setting, value: Any) -> Any:
 
 
 MASK = "****"
+PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
+"""The one variable that a file in the working folder may have sent to the addresses it names."""
+
+_KEY_OF = {"base_url": "provider_key", "server": "api_key"}
 _Tables = dict[str, dict[str, Any]]
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 _SQLITE = "sqlite:///"
+_TABLES = "tables such as [providers.mine]"
 _FILE = "antiphon.toml"
 
 
@@ -245,8 +260,11 @@ def _given(
     flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path
 ) -> Iterator[_Given]:
     """What was set where, the weakest place first."""
-    yield from _from_file(config_folder(environ) / _FILE)
-    yield from _from_file(cwd / _FILE)
+    own, found = _own_file(environ), cwd / _FILE
+    yield from _from_file(own)
+    if found != own:
+        for given in _from_file(found):
+            yield _harmless(given, own) if given.name == "providers" else given
     for setting in TABLE.values():
         if text := environ.get(setting.variable):
             yield _Given(setting.name, text, setting.variable, cwd)
@@ -268,6 +286,34 @@ def _from_file(file: Path) -> Iterator[_Given]:
         yield _Given(name, value, str(file), file.parent)
 
 
+def _harmless(given: _Given, own: Path) -> _Given:
+    """The providers of a file that may be anybody's: it has addresses, so it chooses no secrets.
+
+    Of the environment it may name one variable, which is meant for this. A known provider at an
+    address of the file's has no key of its own there.
+    """
+    tables: _Tables = _converted(given, _Tables, _TABLES)
+    for name, table in tables.items():
+        if table.get("key_env", PROVIDER_KEY) != PROVIDER_KEY or "{" in str(table.get("base_url")):
+            raise BadSettings(
+                f"{given.origin}: [providers.{name}] may not name variables of the environment.",
+                expected=f"key_env = {PROVIDER_KEY!r}, or none; no braces in base_url",
+                hint=f"A table in {own}, which is your own, may name any.",
+            )
+    keyless = {"key": None, "key_env": None}
+    return msgspec.structs.replace(
+        given,
+        value={
+            name: {**(keyless if "base_url" in table else {}), **table}
+            for name, table in tables.items()
+        },
+    )
+
+
+def _own_file(environ: Mapping[str, str]) -> Path:
+    return config_folder(environ) / _FILE
+
+
 def _unknown(name: str, file: Path) -> BadSettings:
     near = difflib.get_close_matches(name.replace("-", "_"), [*TABLE, "providers"], n=1)
     hint = f"did you mean `{near[0]}`?" if near else "`antiphon config` shows all settings."
@@ -277,7 +323,7 @@ def _unknown(name: str, file: Path) -> BadSettings:
 def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> Any:
     """The value of a setting; `weaker` is what a weaker place said, which provider tables join."""
     if given.name == "providers":
-        return (weaker or {}) | _converted(given, _Tables, "tables such as [providers.mine]")
+        return (weaker or {}) | _converted(given, _Tables, _TABLES)
     setting = TABLE[given.name]
     value = _converted(given, setting.kind, setting.wanted, secret=setting.secret)
     return _database(given, environ) if given.name == "database" else value

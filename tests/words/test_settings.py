@@ -127,7 +127,7 @@ def test_without_any_of_them_the_default_holds(place: Place, setting: Setting) -
 
 
 def test_every_setting_can_be_given_from_outside() -> None:
-    assert {*Settings.__struct_fields__} == {*TABLE, "providers"}
+    assert {*Settings.__struct_fields__} == {*TABLE, "providers", "foreign_base_url"}
 
 
 def test_the_stronger_place_wins(place: Place) -> None:
@@ -146,7 +146,63 @@ def test_provider_tables_of_both_files_are_joined_by_name(place: Place) -> None:
     place.own.write_text('[providers.a]\nbase_url = "1"\n[providers.b]\nbase_url = "2"\n')
     place.file.write_text('[providers.b]\nbase_url = "3"\n')
 
-    assert place.gather().settings.providers == {"a": {"base_url": "1"}, "b": {"base_url": "3"}}
+    tables = place.gather().settings.providers
+    assert {name: table["base_url"] for name, table in tables.items()} == {"a": "1", "b": "3"}
+
+
+@pytest.mark.parametrize(
+    "table", ['key_env = "AWS_SECRET_ACCESS_KEY"', 'base_url = "https://h/{AWS_SECRET_ACCESS_KEY}"']
+)
+def test_a_table_in_the_folder_names_no_variable_of_the_environment(
+    place: Place, table: str
+) -> None:
+    place.file.write_text(f"[providers.openai]\n{table}\n")
+
+    with pytest.raises(BadSettings, match="may not name variables") as raised:
+        place.gather()
+    assert str(place.own) in raised.value.details["hint"]
+
+
+def test_a_table_of_the_users_own_names_any_variable(place: Place) -> None:
+    place.own.write_text('[providers.mine]\nbase_url = "https://{HOST}/v1"\nkey_env = "MINE"\n')
+
+    assert place.gather().settings.providers["mine"]["key_env"] == "MINE"
+
+
+def test_the_users_own_folder_is_not_any_folder(place: Place) -> None:
+    place.own.write_text('[providers.mine]\nbase_url = "https://h/v1"\nkey_env = "MINE"\n')
+    place.project = place.own.parent
+
+    assert place.gather().settings.providers["mine"]["key_env"] == "MINE"
+
+
+def test_a_known_provider_at_an_address_of_the_folder_has_no_key_of_its_own(place: Place) -> None:
+    place.file.write_text('[providers.openai]\nbase_url = "https://h/v1"\n')
+
+    table = place.gather().settings.providers["openai"]
+
+    assert (table["key"], table["key_env"]) == (None, None)
+
+
+@pytest.mark.parametrize(("address", "key"), [("base_url", "provider_key"), ("server", "api_key")])
+def test_an_address_of_the_folder_is_not_given_the_users_own_key(
+    place: Place, address: str, key: str
+) -> None:
+    place.own.write_text(f'{address} = "https://mine"\n{key} = "secret"\n')
+    assert getattr(place.gather().settings, key) == "secret"
+
+    place.file.write_text(f'{address} = "https://other"\n')
+    assert getattr(place.gather().settings, key) is None
+
+    place.file.write_text(f'{address} = "https://other"\n{key} = "theirs"\n')
+    assert getattr(place.gather().settings, key) == "theirs"
+
+
+def test_a_base_url_is_foreign_where_the_folder_named_it(place: Place) -> None:
+    place.file.write_text('base_url = "https://other"\n')
+
+    assert place.gather().settings.foreign_base_url
+    assert not place.gather({"base_url": "https://mine"}).settings.foreign_base_url
 
 
 def test_the_default_database_is_in_the_users_data_folder(place: Place, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -25,8 +25,8 @@ from antiphon.engine.window import window
 from antiphon.events import Event, TurnRestarted, UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
-from antiphon.ports import About, Bus, Claim, Context, Provider, Store
-from antiphon.runs import Fault, Run, Usage
+from antiphon.ports import About, Bus, Claim, Context, Opened, Provider, Store
+from antiphon.runs import Deadlines, Fault, Run, Usage
 from antiphon.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,22 +40,38 @@ SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much late
 class Models(Protocol):
     """Finds who answers for a model's name."""
 
-    def open(self, model: str) -> tuple[Provider, str]:
-        """The provider and its own name for the model. Raises `BadSettings`."""
+    def open(self, model: str) -> Opened:
+        """Who answers, and on what terms. Raises `BadSettings`."""
         ...
+
+
+Cost = Callable[[str, Usage], Awaitable[float | None]]
+"""What a model's reply cost in US dollars, by what it used; None where unknown. Never raises."""
+
+
+async def unknown(model: str, usage: Usage) -> float | None:
+    """The cost where there are no prices."""
+    return None
 
 
 class Runner:
     """Drives claimed runs; shares nothing between them."""
 
     def __init__(
-        self, store: Store, bus: Bus, models: Models, settings: Settings, mint: Mint
+        self,
+        store: Store,
+        bus: Bus,
+        models: Models,
+        settings: Settings,
+        mint: Mint,
+        cost: Cost = unknown,
     ) -> None:
         self._store = store
         self._bus = bus
         self._models = models
         self._settings = settings
         self._mint = mint
+        self._cost = cost
 
     async def drive(self, claim: Claim) -> None:
         """Ask the model for the run's next turn and keep what it says, to the turn's end.
@@ -76,8 +92,14 @@ class Runner:
             await self._fail(claim, Fault("internal", "Something went wrong in this runtime."))
 
     async def _drive(self, claim: Claim) -> None:
-        question, provider = await self._question(claim)
-        asking = _Asking(provider, question, await self._taken(claim.run), self._patience(claim))
+        opened = self._models.open(claim.run.model)
+        asking = _Asking(
+            claim.run.model,
+            opened.provider,
+            await self._question(claim, opened.model),
+            await self._taken(claim.run),
+            self._patience(claim.run.deadlines, opened.deadlines),
+        )
         reply = await self._ask_until_whole(asking, Journal(self._store, self._bus, claim))
         await self.finalize_conversation(
             claim, lambda records: moves.finish(records, claim.drive.epoch, reply, self._mint)
@@ -95,18 +117,18 @@ class Runner:
             hit("turn.before_request")
             reply = await self._ask(asking, journal)
             await journal.kept()
+            reply = await self._priced(reply, asking.model)
             if reply.outcome != "invalid_tool_call" or not tries_left:
-                return reply if used == Usage() else _with_usage(reply, used)
+                return reply if used == Usage() else _with_usage(reply, used + _used(reply))
             tries_left -= 1
-            used += reply.usage or Usage()
+            used += _used(reply)
             why = reply.fault.message if reply.fault else "The tool call could not be read."
             log.info("run %s: a broken tool call: %s", asking.question.run_id, reply.broken)
             journal.restart("invalid_tool_call", began_after, why)
             asking = replace(asking, question=_told(asking.question, why))
 
-    async def _question(self, claim: Claim) -> tuple[Question, Provider]:
+    async def _question(self, claim: Claim, model: str) -> Question:
         run = claim.run
-        provider, model = self._models.open(run.model)
         context = await self.set_up_context(
             run.thread_id, force_refresh=run.turn > 1 or claim.drive.fresh
         )
@@ -120,7 +142,7 @@ class Runner:
             sampling=run.sampling,
             run_id=run.id,
             turn=run.turn,
-        ), provider
+        )
 
     async def set_up_context(self, thread_id: str, *, force_refresh: bool) -> Context:
         """The thread's history; after a hand-off it is read whole, past every cache."""
@@ -160,14 +182,23 @@ class Runner:
             fault = raised
         return turn.close(fault)
 
-    def _patience(self, claim: Claim) -> _Patience:
-        """How long this turn may take, from now on."""
-        wished, settings = claim.run.deadlines, self._settings
-        chunk = wished.chunk or settings.chunk_timeout
-        lasts = wished.turn or settings.turn_timeout
+    async def _priced(self, reply: Reply, model: str) -> Reply:
+        """The reply with its cost, where the server did not say that itself."""
+        usage = _used(reply)
+        if usage == Usage() or usage.cost is not None:
+            return reply
+        cost = await self._cost(model, usage)
+        return reply if cost is None else _with_usage(reply, replace(usage, cost=cost))
+
+    def _patience(self, wished: Deadlines, usual: Deadlines) -> _Patience:
+        """How long this turn may take, from now on: as the run, its provider, the settings say."""
+        settings = self._settings
+        chunk = wished.chunk or usual.chunk or settings.chunk_timeout
+        lasts = wished.turn or usual.turn or settings.turn_timeout
+        first = wished.first_chunk or usual.first_chunk or settings.first_chunk_timeout
         return _Patience(
             chunk=chunk,
-            first_chunk=wished.first_chunk or settings.first_chunk_timeout or chunk,
+            first_chunk=first or chunk,
             turn_ends=asyncio.get_running_loop().time() + lasts,
         )
 
@@ -210,8 +241,12 @@ class _Patience(msgspec.Struct, frozen=True):
 
 
 class _Asking(msgspec.Struct, frozen=True):
-    """What is asked, of whom, for how long; `taken` are the run's tool call ids so far."""
+    """What is asked, of whom, for how long; `taken` are the run's tool call ids so far.
 
+    `model` is named as in the run, not as its provider does.
+    """
+
+    model: str
     provider: Provider
     question: Question
     taken: frozenset[str]
@@ -289,9 +324,12 @@ class Journal:
         self._idle = None
 
 
-def _with_usage(reply: Reply, before: Usage) -> Reply:
-    """The reply, its usage and that of the ones before it together."""
-    usage = before + (reply.usage or Usage())
+def _used(reply: Reply) -> Usage:
+    return reply.usage or Usage()
+
+
+def _with_usage(reply: Reply, usage: Usage) -> Reply:
+    """The reply, and this as what it used."""
     told = tuple(event for event in reply.events if not isinstance(event, UsageAdded))
     return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))
 

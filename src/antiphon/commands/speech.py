@@ -16,8 +16,9 @@ from antiphon.events import (
     ToolCallReady,
     ToolOutputAdded,
     TurnRestarted,
+    UsageAdded,
 )
-from antiphon.runs import Status
+from antiphon.runs import Status, Usage
 
 ANSWERED, FAILED, INCOMPLETE = 0, 1, 3
 _CODES = {
@@ -76,6 +77,7 @@ class Answer:
         self._paper = paper
         self._quiet = quiet
         self._paragraph = False
+        self._used = Usage()
 
     def tell(self, number: int, event: Event) -> None:
         """The next event."""
@@ -93,9 +95,12 @@ class Answer:
             case TurnRestarted(reason=reason):
                 self._break("")
                 self._aside(f"the reply begins again ({reason}); what was written of it is void")
+            case UsageAdded(usage=usage):
+                self._used += usage
             case RunStatus(status=status) if status.ended:
                 self.code = code(status)
                 self._end(event)
+                self._bill()
             case _:
                 pass
 
@@ -121,6 +126,12 @@ class Answer:
             self._end_line()
             note(f"antiphon: the answer is {run.status}{f' ({run.reason})' if run.reason else ''}")
 
+    def _bill(self) -> None:
+        used = self._used
+        if used.cost is not None:
+            tokens = f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out"
+            self._aside(f"antiphon: {tokens}, {_dollars(used.cost)}")
+
     def _aside(self, text: str) -> None:
         if self._quiet:
             return
@@ -144,6 +155,10 @@ class Lines:
 
     def close(self) -> None:
         """No more will come: every line has ended."""
+
+
+def _dollars(cost: float) -> str:
+    return "less than $0.0001" if 0 < cost < 0.0001 else f"${cost:.4f}"
 
 
 def _short(text: str) -> str:

@@ -13,7 +13,7 @@ from antiphon.errors import ProviderError, ProviderRateLimited, ProviderUnavaila
 
 T = TypeVar("T")
 
-TRIES = 3
+RETRIES = 2
 MAX_WAIT_SECONDS = 120.0  # who is told to wait longer has been refused
 LIFE_SECONDS = 5.0  # how long a back-off is silent
 
@@ -23,13 +23,14 @@ async def retried(
     alive: T,
     *,
     backoff_seconds: float,
+    retries: int = RETRIES,
     dice: Callable[[], float] = random.random,
 ) -> AsyncGenerator[T, None]:
     """What `once` gives; `alive` is a sign of life while a retry is waited for.
 
     `once` raises `ProviderUnavailable` and `ProviderRateLimited` before its first piece only.
     """
-    for attempt in range(1, TRIES + 1):
+    for attempt in range(1, retries + 2):
         try:
             async with aclosing(once()) as pieces:
                 async for piece in pieces:
@@ -37,7 +38,7 @@ async def retried(
         except (ProviderUnavailable, ProviderRateLimited) as error:
             backoff = backoff_seconds * (1 << attempt) * (0.5 + dice()) / 2
             wait = _wait(error, backoff)
-            if attempt == TRIES or wait > MAX_WAIT_SECONDS:
+            if attempt > retries or wait > MAX_WAIT_SECONDS:
                 raise
         else:
             return

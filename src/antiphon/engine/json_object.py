@@ -20,13 +20,13 @@ _SHOW_THEIR_END = frozenset('"}]el')
 class Shape:
     """The brackets and quotes of a JSON text, followed piece by piece in linear time."""
 
-    __slots__ = ("_bent", "_escaped", "_open", "_quoted", "too_deep", "whole")
+    __slots__ = ("_bent", "_escaped", "_open", "quoted", "too_deep", "whole")
 
     def __init__(self, text: str = "") -> None:
         self.whole = False
         self.too_deep = False
         self._open: list[str] = []
-        self._quoted = False
+        self.quoted = False
         self._escaped = False
         self._bent = False
         self.feed(text)
@@ -39,7 +39,7 @@ class Shape:
                 self._escaped = False
                 at += 1
                 continue
-            mark = (_INSIDE if self._quoted else _OUTSIDE).search(text, at)
+            mark = (_INSIDE if self.quoted else _OUTSIDE).search(text, at)
             if mark is None:
                 return
             at = mark.end()
@@ -48,7 +48,7 @@ class Shape:
     @property
     def closers(self) -> str:
         """The brackets that are still open, closed; empty within a string, where nobody can say."""
-        guesswork = self._quoted or self._bent or self.too_deep or self.whole
+        guesswork = self.quoted or self._bent or self.too_deep or self.whole
         return "" if guesswork else "".join(reversed(self._open))
 
     def _take(self, mark: str) -> None:
@@ -56,7 +56,7 @@ class Shape:
             case "\\":
                 self._escaped = True
             case '"':
-                self._quoted = not self._quoted
+                self.quoted = not self.quoted
             case "{" | "[":
                 self._open.append(_CLOSER[mark])
                 self.too_deep = len(self._open) > MAX_DEPTH

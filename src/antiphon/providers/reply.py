@@ -7,8 +7,8 @@ belongs to, and whether a call is whole, is not decided here but in `engine/turn
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, NoReturn, TypeGuard
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Literal, NoReturn, TypeGuard
 
 import msgspec
 
@@ -16,6 +16,8 @@ from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece,
 from antiphon.engine.kept import fit
 from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.providers.complaints import Redactor, complaint
+from antiphon.providers.snapshots import Snapshots
+from antiphon.providers.tags import LeakedCalls, Piece, Thought
 from antiphon.providers.usage import counted
 from antiphon.sse import MAX_EVENT_BYTES, Decoder, Frame
 
@@ -25,23 +27,38 @@ MAX_REPLY_BYTES = 256_000_000  # of the wire, inflated; 64,000 tokens are some 2
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a server differs from the others.
 
-    In what it says: `cumulative` text repeats what came before; `think_tags` wrap reasoning at the
-    beginning of the text; `comments_are_life` while it works. In what it takes: whether it knows
-    `stream_options`, and its names for the limit of output tokens and for the seed.
+    In what it says: `cumulative` text repeats what came before (`auto`: only where nothing else can
+    be meant); `think_tags` wrap reasoning at the beginning of the text; `leaked_calls` stand in the
+    text as `<tool_call>` objects; `comments_are_life` while it works. In what it takes: whether it
+    can `stream` (always, never, or only `without_tools`), whether it knows `stream_options`, and
+    its names for the limit of output tokens and for the seed.
+
+    In the history it takes: `reasoning_back` is its name for the reasoning of earlier replies,
+    None where it wants none; with `reasoning_required` it refuses an assistant message without any.
+    `extra_content` says whether it takes a call's opaque extras, `call_ids` what an id looks like
+    (`short`: at most 40 characters; `nine`: exactly nine letters and digits), `roles` who may speak
+    when (`system_first`: one system message, at the beginning; `alternate`: and then user and
+    assistant in turn, the user last).
     """
 
-    cumulative: bool = False
+    cumulative: bool | Literal["auto"] = False
     think_tags: bool = False
+    leaked_calls: bool = False
     comments_are_life: bool = False
+    stream: bool | Literal["without_tools"] = True
     stream_options: bool = True
     max_tokens: str = "max_tokens"
     seed: str = "seed"
+    reasoning_back: str | None = None
+    reasoning_required: bool = False
+    extra_content: bool = True
+    call_ids: Literal["short", "nine"] = "short"
+    roles: Literal["any", "system_first", "alternate"] = "any"
 
 
 PLAIN = Quirks()
 """A server as the others are."""
 
-Piece = TextPiece | ReasoningPiece
 _REDACT = Redactor()
 
 
@@ -73,8 +90,9 @@ class Reply:
         self._reason: str | None = None
         self._damaged = False
         self._halves: dict[Hashable, str] = {}
-        self._said: dict[type[Piece], str] = {}
-        self._thought = _Thought() if quirks.think_tags else None
+        self._snapshots = _snapshots(quirks)
+        self._thought = Thought() if quirks.think_tags else None
+        self._leaked = LeakedCalls() if quirks.leaked_calls else None
 
     def feed(self, data: bytes) -> list[Chunk] | None:
         """The chunks that these bytes complete; None where they show no sign of life."""
@@ -102,6 +120,25 @@ class Reply:
         if self._fault:
             raise self._fault
 
+    def last_words(self) -> list[Chunk]:
+        """What was held back for a rest that did not come."""
+        out: list[Chunk] = []
+        self._settle(out)
+        if self._thought is not None:
+            for kind, text in self._thought.close():
+                self._piece(kind, text, out)
+        halves, self._halves = self._halves, {}
+        for channel in halves:
+            match channel:
+                case (int() | None as index, int() | None as position):
+                    out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
+                case _:
+                    kind = TextPiece if channel is TextPiece else ReasoningPiece
+                    self._tell(kind, "\ufffd", out)
+        if self._leaked is not None:
+            out += map(_told, self._leaked.close())
+        return out
+
     def _rest(self) -> list[Chunk]:
         if self._take == self._hoard:
             return self._whole(bytes(self._body))
@@ -110,7 +147,7 @@ class Reply:
         chunks = self._frames([frame for frame in rest if _is_whole(frame)])
         if not self._begun and not rest:
             self._refuse("The answer is not a reply of a model", bytes(self._body))
-        return chunks if self.done or self._fault else [*chunks, *self._last_words()]
+        return chunks if self.done or self._fault else [*chunks, *self.last_words()]
 
     def _sniff(self, data: bytes) -> list[Chunk] | None:
         """Look at what comes, whatever type was announced: servers mislabel both ways."""
@@ -143,7 +180,8 @@ class Reply:
         try:
             frames = self._decoder.feed(data)
         except TooLarge as error:
-            raise ProviderProtocol(error.message, **error.details) from error
+            self._fault = ProviderProtocol(error.message, **error.details)
+            return self._frames([])
         if frames:
             return self._frames(frames)
         alive = self._quirks.comments_are_life and self._decoder.comments > comments
@@ -160,6 +198,8 @@ class Reply:
                 self._fault = error
             if self.done or self._fault:
                 break
+        if self._fault:
+            out += self.last_words()
         if not out:
             self.check()
         return out
@@ -253,11 +293,11 @@ class Reply:
         # Some servers say the same thought under two names at once: the first that is there counts.
         thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
         if thought:
-            self._piece(ReasoningPiece, self._news(ReasoningPiece, _words(thought)), out)
+            self._piece(ReasoningPiece, self._news(ReasoningPiece, _words(thought), out), out)
         content = delta.content
         if isinstance(content, str):
             if content:
-                self._text(self._news(TextPiece, content), out)
+                self._text(self._news(TextPiece, content, out), out)
         elif content:
             self._parts(content, out)
         if delta.tool_calls:
@@ -267,12 +307,24 @@ class Reply:
         elif delta.function_call:
             self._call({"function": delta.function_call}, None, out)
 
-    def _news(self, kind: type[Piece], text: str) -> str:
+    def _news(self, kind: type[Piece], text: str, out: list[Chunk]) -> str:
         """What the text adds to what was said, where the server repeats that each time."""
-        if not self._quirks.cumulative:
+        if not self._snapshots:
             return text
-        before, self._said[kind] = self._said.get(kind, ""), text
-        return text.removeprefix(before)
+        self._settle(out, but=kind)
+        return self._snapshots[kind].feed(text)
+
+    def _settle(self, out: list[Chunk], but: type[Piece] | None = None) -> None:
+        """Say what might have been repeated, now that something else follows."""
+        for kind, snapshots in self._snapshots.items():
+            if kind is not but and (text := snapshots.settle()):
+                self._say_piece(kind, text, out)
+
+    def _say_piece(self, kind: type[Piece], text: str, out: list[Chunk]) -> None:
+        if kind is TextPiece:
+            self._text(text, out)
+        else:
+            self._piece(kind, text, out)
 
     def _text(self, text: str, out: list[Chunk]) -> None:
         if self._thought is None:
@@ -291,7 +343,13 @@ class Reply:
         if self._halves or not text.isascii() or "\0" in text:
             text = self._joined(kind, text)
         if text:
-            self._spoke = True
+            self._tell(kind, text, out)
+
+    def _tell(self, kind: type[Piece], text: str, out: list[Chunk]) -> None:
+        self._spoke = True
+        if self._leaked is not None and kind is TextPiece:
+            out += map(_told, self._leaked.feed(text))
+        else:
             out.append(kind(text))
 
     def _call(self, piece: Mapping[str, Any], position: int | None, out: list[Chunk]) -> None:
@@ -313,6 +371,7 @@ class Reply:
             extra={"extra_content": _cleaned(extra)} if extra else None,
         )
         if call.id or call.name or call.arguments or call.extra:
+            self._settle(out)
             self._spoke = True
             out.append(call)
 
@@ -325,27 +384,11 @@ class Reply:
         return fit(text)
 
     def _end(self, reason: str | None, out: list[Chunk]) -> None:
-        out += self._last_words()
+        out += self.last_words()
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
             self._reason = reason
             out.append(Finish(reason and fit(reason)))
-
-    def _last_words(self) -> list[Chunk]:
-        """What was held back for a rest that did not come."""
-        out: list[Chunk] = []
-        if self._thought is not None:
-            for kind, text in self._thought.close():
-                self._piece(kind, text, out)
-        for channel in self._halves:
-            match channel:
-                case (int() | None as index, int() | None as position):
-                    out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
-                case _:
-                    kind = TextPiece if channel is TextPiece else ReasoningPiece
-                    out.append(kind("\ufffd"))
-        self._halves.clear()
-        return out
 
     def _complain(self, error: Any) -> NoReturn:
         words = complaint(error) or "The provider reported an error without saying which."
@@ -355,35 +398,15 @@ class Reply:
         raise ProviderProtocol(f"{what}: {self._redact.sample(sample)}.") from cause
 
 
-class _Thought:
-    """Tells reasoning between think tags from text. Only tags that begin the reply count."""
+def _snapshots(quirks: Quirks) -> dict[type[Piece], Snapshots]:
+    if not quirks.cumulative:
+        return {}
+    sure = quirks.cumulative is True
+    return {kind: Snapshots(sure=sure) for kind in (TextPiece, ReasoningPiece)}
 
-    def __init__(self) -> None:
-        self._kind: type[Piece] | None = None
-        self._held = ""
 
-    def feed(self, text: str) -> Iterator[tuple[type[Piece], str]]:
-        text, self._held = self._held + text, ""
-        if self._kind is None:
-            begin = text.lstrip()
-            if len(begin) < len(_OPEN) and _OPEN.startswith(begin) and len(text) < _MAX_BLANK:
-                self._held = text
-                return
-            self._kind = ReasoningPiece if begin.startswith(_OPEN) else TextPiece
-            text = begin.removeprefix(_OPEN) if self._kind is ReasoningPiece else text
-        if self._kind is ReasoningPiece:
-            thought, closed, text = text.partition(_CLOSE)
-            if not closed:
-                self._held = _overlap(thought, _CLOSE)
-                thought = thought[: len(thought) - len(self._held)]
-            else:
-                self._kind = TextPiece
-            yield ReasoningPiece, thought
-        yield TextPiece, text
-
-    def close(self) -> Iterator[tuple[type[Piece], str]]:
-        text, self._held = self._held, ""
-        yield self._kind or TextPiece, text
+def _told(part: str | CallPiece) -> Chunk:
+    return TextPiece(part) if isinstance(part, str) else part
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -502,15 +525,8 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def _overlap(text: str, tag: str) -> str:
-    """The longest end of the text that the tag may begin with."""
-    ends = (text[-length:] for length in range(min(len(tag) - 1, len(text)), 0, -1))
-    return next((end for end in ends if tag.startswith(end)), "")
-
-
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
 _MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looked at with each
 _TOO_DEEP = "An event of the reply is nested too deeply."
-_OPEN, _CLOSE = "<think>", "</think>"
 _WORDS_IN = ("text", "thinking", "summary", "content")

@@ -19,7 +19,7 @@ from antiphon.errors import NotFound
 from antiphon.messages import ADDRESS, Upload
 from antiphon.ports import Store
 
-_MARK = f'"{ADDRESS}'.encode()
+_MARK = f':"{ADDRESS}'.encode()  # as a value; keys of ours begin alike, and text has no bare quote
 _GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
 _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 

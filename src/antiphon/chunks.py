@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.messages import ToolSpec
+from antiphon.messages import EXTRA, REASONING, ToolSpec
 from antiphon.runs import Sampling, Usage
 
 
@@ -70,6 +70,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 1
 
     def decoded(self) -> list[dict[str, Any]]:
-        """The conversation as objects, for providers that must look into it."""
+        """The conversation as objects, for providers that must look into it.
+
+        Reasoning stands in its message as `reasoning_content`, an extra in its call as
+        `extra_content`: only some servers take them.
+        """
         decoded: list[dict[str, Any]] = msgspec.json.decode(b"[" + self.messages + b"]")
+        for message in decoded:
+            if REASONING in message:
+                message["reasoning_content"] = message.pop(REASONING)
+            for call in message.get("tool_calls", ()):
+                if EXTRA in call:
+                    call["extra_content"] = msgspec.json.decode(call.pop(EXTRA))
         return decoded

@@ -12,6 +12,12 @@ Role = Literal["system", "user", "assistant", "tool"]
 ADDRESS = "antiphon:"
 """What the address of an upload begins with, where a message's stored form names one."""
 
+REASONING = "antiphon:reasoning"
+"""The key of an assistant message's reasoning in its stored form: not every server takes it."""
+
+EXTRA = "antiphon:extra"
+"""The key of a call's opaque extra in its stored form: its JSON, as a string."""
+
 
 class Text(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     """Plain text, or Markdown where a model wrote it."""
@@ -72,13 +78,14 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that can be called, and whose it is.
 
     `spec.name` is the name that the model uses. `server` is the MCP server by the name in the
-    settings, None for a function of the program's own; `own_name` is what the server calls it.
-    `trusted` servers' hints are believed.
+    settings, None for a function of the program's own; `own_name` is what the server calls it, and
+    `origin` what the server is: its command line or address. `trusted` servers' hints are believed.
     """
 
     spec: ToolSpec
     server: str | None = None
     own_name: str = ""
+    origin: str = ""
     hints: Hints = Hints()
     trusted: bool = False
 
@@ -136,6 +143,7 @@ class ToolResult(msgspec.Struct, frozen=True):
 
     `output` is what the model reads. `content` is all that the tool gave, whole, for the person;
     empty where it is the output and nothing else. `structured` is the tool's own JSON value.
+    `files` are the ids of uploads that keep what was too much to be said.
     """
 
     output: str
@@ -143,6 +151,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     fault: ToolFault | None = None
     content: tuple[Given, ...] = ()
     structured: Any = None
+    files: tuple[str, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -192,16 +201,24 @@ def chat(message: Message) -> bytes:
     """The message as chat completions takes it: what every provider's request begins from.
 
     Stored beside the message, so that a long thread is joined and never rebuilt. An upload stands
-    in it as `ADDRESS` and its id; its bytes are put in when a model is asked.
+    in it as `ADDRESS` and its id; its bytes are put in when a model is asked. What only some
+    servers take stands under a key of ours, which `providers/history` renames or takes out.
     """
     if message.role == "tool":
         return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=message.text))
     content = _chat_content(message.content)
     if message.role == "assistant":
         calls = tuple(_chat_call(call) for call in message.tool_calls)
-        # An assistant message with neither text nor calls is refused by several servers.
-        said = content or (msgspec.UNSET if calls else "")
-        return _encode(_ChatAssistant(content=said, tool_calls=calls or msgspec.UNSET))
+        if not (content or calls):
+            # Reasoning alone is nothing that was said; without it, such a message is one string.
+            return _encode(_ChatAssistant(content=""))
+        return _encode(
+            _ChatAssistant(
+                reasoning=message.reasoning or msgspec.UNSET,
+                content=content or msgspec.UNSET,
+                tool_calls=calls or msgspec.UNSET,
+            )
+        )
     return _encode(_ChatSaid(role=message.role, content=content))
 
 
@@ -217,7 +234,7 @@ class _ChatCall(msgspec.Struct, frozen=True):
     id: str
     function: _ChatFunction
     type: str = "function"
-    extra_content: Any = msgspec.UNSET
+    extra: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=EXTRA)
 
 
 class _ChatSaid(msgspec.Struct, frozen=True):
@@ -227,6 +244,7 @@ class _ChatSaid(msgspec.Struct, frozen=True):
 
 class _ChatAssistant(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "assistant"
+    reasoning: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=REASONING)
     content: str | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     tool_calls: tuple[_ChatCall, ...] | msgspec.UnsetType = msgspec.UNSET
 
@@ -240,14 +258,14 @@ class _ChatTool(msgspec.Struct, frozen=True, kw_only=True):
 def _chat_call(call: ToolCall) -> _ChatCall:
     function = _ChatFunction(call.name, call.arguments)
     if call.extra and "extra_content" in call.extra:
-        return _ChatCall(call.id, function, extra_content=call.extra["extra_content"])
+        return _ChatCall(call.id, function, extra=_encode(call.extra["extra_content"]).decode())
     return _ChatCall(call.id, function)
 
 
 def _chat_content(content: Sequence[Part]) -> str | list[dict[str, Any]]:
     if all(isinstance(part, Text) for part in content):
         return "".join(part.text for part in content if isinstance(part, Text))
-    return [_chat_part(part) for part in content]
+    return [_chat_part(part) for part in content if part != Text("")]
 
 
 def _chat_part(part: Part) -> dict[str, Any]:

@@ -47,74 +47,103 @@ SERVERS: dict[str, Server] = {
         base_url="https://api.openai.com/v1",
         key_env="OPENAI_API_KEY",
         default="gpt-5-mini",
-        quirks=Quirks(max_tokens="max_completion_tokens"),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
     "openrouter": Server(
         base_url="https://openrouter.ai/api/v1",
         key_env="OPENROUTER_API_KEY",
         default="openrouter/auto",
-        quirks=Quirks(comments_are_life=True),
+        quirks=Quirks(comments_are_life=True, reasoning_back="reasoning"),
     ),
     "deepseek": Server(
         base_url="https://api.deepseek.com/v1",
         key_env="DEEPSEEK_API_KEY",
         default="deepseek-chat",
-        quirks=Quirks(comments_are_life=True),
+        quirks=Quirks(
+            comments_are_life=True,
+            reasoning_back="reasoning_content",
+            reasoning_required=True,
+            extra_content=False,
+        ),
     ),
     "together": Server(
         base_url="https://api.together.xyz/v1",
         key_env="TOGETHER_API_KEY",
         default="meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        quirks=Quirks(extra_content=False),
     ),
     "hyperbolic": Server(
         base_url="https://api.hyperbolic.xyz/v1",
         key_env="HYPERBOLIC_API_KEY",
         default="meta-llama/Llama-3.3-70B-Instruct",
+        quirks=Quirks(extra_content=False),
     ),
     "groq": Server(
         base_url="https://api.groq.com/openai/v1",
         key_env="GROQ_API_KEY",
         default="llama-3.3-70b-versatile",
-        quirks=Quirks(max_tokens="max_completion_tokens"),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
     "mistral": Server(
         base_url="https://api.mistral.ai/v1",
         key_env="MISTRAL_API_KEY",
         default="mistral-small-latest",
-        quirks=Quirks(stream_options=False, seed="random_seed"),
+        quirks=Quirks(
+            stream_options=False,
+            seed="random_seed",
+            extra_content=False,
+            call_ids="nine",
+            roles="alternate",
+        ),
     ),
     "xai": Server(
         base_url="https://api.x.ai/v1",
         key_env="XAI_API_KEY",
         default="grok-3-mini",
-        quirks=Quirks(max_tokens="max_completion_tokens"),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
     "fireworks": Server(
         base_url="https://api.fireworks.ai/inference/v1",
         key_env="FIREWORKS_API_KEY",
         default="accounts/fireworks/models/llama-v3p3-70b-instruct",
+        quirks=Quirks(reasoning_back="reasoning_content", extra_content=False),
     ),
     "perplexity": Server(
         base_url="https://api.perplexity.ai",
         key_env="PERPLEXITY_API_KEY",
         default="sonar",
-        quirks=Quirks(stream_options=False),
+        quirks=Quirks(stream_options=False, extra_content=False, roles="alternate"),
     ),
     "alibaba": Server(
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env="DASHSCOPE_API_KEY",
         default="qwen-plus",
+        quirks=Quirks(
+            reasoning_back="reasoning_content", extra_content=False, roles="system_first"
+        ),
     ),
     "azure": Server(
         base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
         key_env="AZURE_OPENAI_API_KEY",
         key_header="api-key",
-        quirks=Quirks(max_tokens="max_completion_tokens"),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
-    "ollama": Server(base_url="http://127.0.0.1:11434/v1"),
-    "vllm": Server(base_url="http://127.0.0.1:8000/v1"),
-    "llamacpp": Server(base_url="http://127.0.0.1:8080/v1"),
-    "lmstudio": Server(base_url="http://127.0.0.1:1234/v1"),
+    "ollama": Server(
+        base_url="http://127.0.0.1:11434/v1",
+        quirks=Quirks(reasoning_back="reasoning"),
+    ),
+    "vllm": Server(
+        base_url="http://127.0.0.1:8000/v1",
+        quirks=Quirks(reasoning_back="reasoning", roles="system_first"),
+    ),
+    "llamacpp": Server(
+        base_url="http://127.0.0.1:8080/v1",
+        quirks=Quirks(reasoning_back="reasoning_content", roles="system_first"),
+    ),
+    "lmstudio": Server(
+        base_url="http://127.0.0.1:1234/v1",
+        quirks=Quirks(roles="system_first"),
+    ),
 }
 
 

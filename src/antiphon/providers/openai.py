@@ -13,6 +13,7 @@ from antiphon.chunks import Chunk, Question
 from antiphon.errors import Disconnected, ProviderProtocol
 from antiphon.messages import ToolSpec
 from antiphon.providers.complaints import Redactor
+from antiphon.providers.history import accepted
 from antiphon.providers.http import Endpoint
 from antiphon.providers.reply import PLAIN, Quirks, Reply
 from antiphon.runs import Sampling
@@ -76,16 +77,14 @@ class OpenAI:
 
 
 def payload(question: Question, quirks: Quirks) -> bytes:
-    """The request. The conversation goes in as the bytes it is kept in."""
+    """The request. The conversation goes in as bytes, in what differs as this server takes it."""
     fields: dict[str, Any] = {"model": question.model, "stream": True}
     if quirks.stream_options:
         fields["stream_options"] = {"include_usage": True}
     if question.tools:
         fields["tools"] = [_tool(spec) for spec in question.tools]
     fields.update(_sampling(question.sampling, question.tools, quirks))
-    instructions = question.instructions
-    said = [_encode({"role": "system", "content": instructions})] if instructions else []
-    messages = b",".join([*said, question.messages] if question.messages else said)
+    messages = accepted(question.messages, question.instructions, quirks)
     return _encode(fields)[:-1] + b',"messages":[' + messages + b"]}"
 
 

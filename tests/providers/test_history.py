@@ -1,0 +1,316 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from judge import faults
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import TypeAdapter
+
+from antiphon.chunks import Question
+from antiphon.messages import Image, Message, Role, Text, ToolCall, chat
+from antiphon.providers import strict
+from antiphon.providers.history import accepted
+from antiphon.providers.openai import payload
+from antiphon.providers.reply import PLAIN, Quirks
+from antiphon.providers.servers import SERVERS
+
+PROFILES = {"plain": PLAIN, **{name: server.quirks for name, server in SERVERS.items()}}
+NINE = Quirks(call_ids="nine")
+ALTERNATE = Quirks(roles="alternate")
+BACK = Quirks(reasoning_back="reasoning_content")
+SIGNED = {"extra_content": {"google": {"thought_signature": 's"\\'}}}
+
+
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
+
+
+def said(role: Role, text: str = "", **fields: Any) -> bytes:
+    content = (Text(text),) if text else ()
+    return chat(
+        Message(
+            **{"content": content, **fields},
+            **dict.fromkeys(("id", "thread_id"), "x"),
+            **dict.fromkeys(("number", "created_at"), 1),
+            role=role,
+        )
+    )
+
+
+def called(*ids: str, text: str = "", reasoning: str | None = None, **more: Any) -> bytes:
+    calls = tuple(ToolCall(call_id, "look", '{"q":"x"}', **more) for call_id in ids)
+    return said("assistant", text, reasoning=reasoning, tool_calls=calls)
+
+
+def output(call_id: str, text: str = "42") -> bytes:
+    return said("tool", text, tool_call_id=call_id)
+
+
+def taken(*messages: bytes, quirks: Quirks = PLAIN, instructions: str | None = None) -> list[Any]:
+    """The messages as the server gets them."""
+    found: list[Any] = json.loads(b"[" + accepted(b",".join(messages), instructions, quirks) + b"]")
+    return found
+
+
+def roles(messages: list[Any]) -> list[str]:
+    return [message["role"] for message in messages]
+
+
+HI = said("user", "Hi.")
+
+
+# Reasoning.
+
+
+def test_reasoning_stays_at_home_where_nobody_asks_for_it():
+    thought = said("assistant", 'It "is" so.', reasoning='I said: "tool_calls":[ \\ ","content":"')
+
+    assert taken(HI, thought, called("c1", reasoning="Hm."), output("c1")) == [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": 'It "is" so.'},
+        *json.loads(b"[" + called("c1") + b"," + output("c1") + b"]"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_reasoning_goes_back_under_the_servers_name_for_it(name: str):
+    thought = 'I said: "antiphon:reasoning":"x" \\'
+    history = taken(
+        HI, called("c1", reasoning=thought), output("c1"), quirks=Quirks(reasoning_back=name)
+    )
+
+    assert history[1][name] == thought
+    assert name not in history[0]
+
+
+def test_where_reasoning_is_required_no_reply_is_without_it():
+    deepseek = SERVERS["deepseek"].quirks
+    history = taken(
+        *(HI, called("c1", reasoning="Hm."), output("c1")),
+        *(called("c2"), output("c2"), said("assistant", "Done.")),
+        quirks=deepseek,
+    )
+
+    assert [one["reasoning_content"] for one in history if one["role"] == "assistant"] == [
+        *("Hm.", " ", " ")
+    ]
+
+
+@given(st.text(), st.text(min_size=1), st.booleans())
+def test_whatever_was_thought_takes_nothing_else_with_it(thought: str, text: str, back: bool):
+    question = (said("user", text), said("assistant", text, reasoning=thought))
+    history = taken(*question, HI, quirks=BACK if back else PLAIN)
+
+    assert [message["content"] for message in history] == [text, text, "Hi."]
+    assert history[1].get("reasoning_content") == (thought or None if back else None)
+
+
+def test_objects_have_what_only_some_servers_take():
+    question = Question(model="m", messages=called("c1", reasoning="Hm.", extra=SIGNED))
+
+    (message,) = question.decoded()
+    assert message["reasoning_content"] == "Hm."
+    assert message["tool_calls"][0]["extra_content"] == SIGNED["extra_content"]
+    assert not any("antiphon" in key for key in (*message, *message["tool_calls"][0]))
+
+
+# Extras and ids.
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_extra_goes_back_to_who_takes_it_only(takes: bool):
+    history = taken(
+        *(HI, called("c1", extra=SIGNED), output("c1")), quirks=Quirks(extra_content=takes)
+    )
+
+    extra = history[1]["tool_calls"][0].get("extra_content")
+    assert extra == (SIGNED["extra_content"] if takes else None)
+
+
+def test_an_extra_that_was_written_bare_is_taken_out_as_well():
+    bare = called("c1").replace(b'"type":"function"', b'"type":"function","extra_content":{"a":1}')
+
+    history = taken(HI, bare, output("c1"), quirks=Quirks(extra_content=False))
+    assert "extra_content" not in history[1]["tool_calls"][0]
+    assert "extra_content" in taken(HI, bare, output("c1"))[1]["tool_calls"][0]
+
+
+@given(st.lists(st.text(PRINTABLE, min_size=1), min_size=1, unique=True))
+@example(["a" * 41, "a" * 42, "abcdefghi", 'q"' * 30, "b\\" * 30, "b\\" * 30 + "\\"])
+def test_ids_fit_stay_apart_and_name_the_same_calls(ids: list[str]):
+    for quirks in (PLAIN, NINE):
+        history = taken(HI, called(*ids), *map(output, ids), quirks=quirks)
+        sent = [call["id"] for call in history[1]["tool_calls"]]
+
+        assert sent == [message["tool_call_id"] for message in history[2:]]
+        assert len(set(sent)) == len(ids)
+        assert not faults(b'{"messages":' + json.dumps(history).encode() + b"}", quirks)
+
+
+@pytest.mark.parametrize("quirks", [PLAIN, NINE])
+def test_an_id_that_comes_again_is_another(quirks: Quirks):
+    again = (called("c1"), output("c1"))
+    history = taken(HI, *again, called("c1_2", "c1"), output("c1_2"), output("c1"), quirks=quirks)
+
+    assert not faults(b'{"messages":' + json.dumps(history).encode() + b"}", quirks)
+    assert [one["content"] for one in history if one["role"] == "tool"] == ["42"] * 3
+
+
+def test_an_id_that_fits_is_not_touched():
+    history = taken(HI, called("functions.look:0"), output("functions.look:0"))
+    assert history[1]["tool_calls"][0]["id"] == "functions.look:0"
+
+
+# What says nothing, and what was never answered.
+
+
+@pytest.mark.parametrize("role", ["assistant", "system"])
+def test_a_message_that_says_nothing_is_not_sent(role: Role):
+    silent = said(role, reasoning="Hm." if role == "assistant" else None)
+
+    assert roles(taken(silent, silent, HI, silent, HI, silent)) == ["user", "user"]
+
+
+def test_a_user_or_a_tool_that_said_nothing_is_told_as_such():
+    history = taken(said("user"), called("c1"), output("c1", ""))
+    assert (history[0]["content"], history[2]["content"]) == ("(empty)", "(empty)")
+
+
+def test_there_is_always_something_to_answer():
+    assert taken() == [{"role": "user", "content": "(empty)"}]
+    assert roles(taken(instructions="Be brief.", quirks=ALTERNATE)) == ["system", "user"]
+
+
+def test_an_empty_text_beside_a_picture_is_no_part():
+    content = (Text(""), Image(url="https://example.org/a.png"))
+    (message,) = taken(said("user", content=content))
+    assert [part["type"] for part in message["content"]] == ["image_url"]
+
+
+def test_a_call_without_an_output_gets_one_that_says_so():
+    history = taken(HI, called("c1", "c2"), output("c2"), HI)
+
+    assert [(one["role"], one.get("tool_call_id")) for one in history[2:]] == [
+        *(("tool", "c1"), ("tool", "c2"), ("user", None))
+    ]
+    assert "not kept" in history[2]["content"]
+
+
+# Strict servers.
+
+
+def test_a_user_who_went_on_without_an_answer_is_told_of_in_between():
+    history = taken(HI, called("c1"), output("c1"), HI, said("user", "Ho."), quirks=ALTERNATE)
+
+    assert roles(history) == ["user", "assistant", "tool", "assistant", "user"]
+    assert history[-1]["content"] == "Hi.\n\nHo."
+
+
+def test_a_system_message_in_the_middle_goes_to_the_front():
+    history = taken(
+        *(HI, said("assistant", "Ho."), said("system", "Shout."), HI),
+        quirks=Quirks(roles="system_first"),
+        instructions="Be brief.",
+    )
+    assert roles(history) == ["system", "user", "assistant", "user"]
+    assert history[0]["content"] == "Be brief.\n\nShout."
+
+
+def test_pictures_survive_being_joined():
+    picture = said("user", content=(Image(url="https://example.org/a.png"),))
+    (message,) = taken(HI, picture, quirks=ALTERNATE)
+    assert [part["type"] for part in message["content"]] == ["text", "image_url"]
+
+
+IDS = st.sampled_from(["c1", "c2", "c3", "c4"])
+TEXTS = st.text("abc", min_size=1, max_size=3)
+ANY = st.lists(
+    st.one_of(
+        st.builds(said, st.sampled_from(["user", "system", "assistant"]), TEXTS),
+        st.builds(lambda ids, text: called(*ids, text=text), st.sets(IDS, min_size=1), TEXTS),
+        st.builds(output, IDS, TEXTS),
+    ),
+    max_size=12,
+)
+
+
+def texts(messages: list[Any], role: str) -> str:
+    """All that a role says, less what was put in, without the gaps between."""
+    ours = {strict.UNKEPT, strict.NO_ANSWER, strict.BEGIN, strict.GO_ON, "(empty)"}
+    heard = [one.get("content", "") for one in messages if one["role"] == role]
+    return "".join(text for text in heard if text not in ours).replace("\n\n", "")
+
+
+@given(ANY)
+def test_any_messages_become_a_history_that_a_strict_server_takes(messages: list[bytes]):
+    plain = [json.loads(message) for message in messages]
+    mended = strict.alternating(strict.one_system(strict.answered(strict.apart(plain))))
+
+    body = json.dumps({"messages": mended}).encode()
+    assert faults(body, ALTERNATE) == []
+    assert strict.alternating(strict.one_system(strict.answered(strict.apart(mended)))) == mended
+
+
+@given(ANY)
+def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: list[bytes]):
+    plain = [json.loads(message) for message in messages]
+    answered = strict.answered(plain)
+    mended = strict.alternating(strict.one_system(answered))
+
+    for role in ("system", "user", "assistant"):
+        assert texts(mended, role) == texts(answered, role)
+    for role in ("system", "assistant"):
+        assert texts(answered, role) == texts(plain, role)
+    heard = sorted(texts(answered, "user") + texts(answered, "tool"))
+    assert heard == sorted(texts(plain, "user") + texts(plain, "tool"))
+
+
+def test_what_is_in_order_is_not_changed():
+    history = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
+    assert strict.alternating(strict.one_system(strict.answered(history))) == history
+
+
+# The judge, and the official types.
+
+LEGAL = (HI, called("c1", "c2", text="So:", reasoning="Hm."), output("c1"), output("c2"), HI)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_server_of_the_catalog_gets_what_it_takes(name: str):
+    mixed = (said("system", "Shout."), *LEGAL, said("system", "Low."), said("assistant", "Ho."))
+    question = Question(model="m", messages=b",".join(mixed), instructions="Be brief.")
+
+    body = payload(question, PROFILES[name])
+    assert faults(body, PROFILES[name]) == []
+    if PROFILES[name].reasoning_back is None:
+        official = TypeAdapter(list[ChatCompletionMessageParam])
+        official.validate_python(json.loads(body)["messages"], strict=True)
+
+
+MISTAKES: dict[str, tuple[str, Quirks, tuple[bytes, ...]]] = {
+    "a call without its output": ("without an output", PLAIN, LEGAL[:3]),
+    "an output of nothing": ("no preceding call", PLAIN, (HI, output("c1"))),
+    "a second output": ("no preceding call", PLAIN, (*LEGAL[:4], output("c2"))),
+    "somebody in between": ("without an output", PLAIN, (*LEGAL[:3], HI, output("c2"))),
+    "an id twice": ("comes twice", PLAIN, (*LEGAL[:4], *LEGAL[1:4])),
+    "reasoning for who wants none": ("not supported", PLAIN, LEGAL),
+    "no reasoning for who wants it": ("passed back", SERVERS["deepseek"].quirks, LEGAL),
+    "nothing said": ("must not be empty", PLAIN, (said("assistant"), HI)),
+    "a long id": ("id was", PLAIN, (HI, called("c" * 41), output("c" * 41))),
+    "an odd id": ("id was", NINE, (HI, called("c1"), output("c1"))),
+    "the system late": ("at the beginning", ALTERNATE, (HI, said("system", "x"))),
+    "the user twice": ("after role user", ALTERNATE, (HI, HI)),
+    "the user after a tool": ("after role tool", ALTERNATE, LEGAL),
+    "the assistant first": ("speak first", ALTERNATE, (said("assistant", "x"), HI)),
+    "the assistant last": ("last role", ALTERNATE, (HI, said("assistant", "x"))),
+    "nobody": ("must not be empty", PLAIN, ()),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_judge_sees(mistake: str):
+    word, quirks, messages = MISTAKES[mistake]
+    assert any(
+        word in fault for fault in faults(b'{"messages":[' + b",".join(messages) + b"]}", quirks)
+    )

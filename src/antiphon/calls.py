@@ -314,7 +314,10 @@ class CancelRun(Call[Run], frozen=True):
 
 
 class SubmitToolOutput(Call[Action], frozen=True):
-    """Save the output of one tool call, once. The same body again gives the same answer."""
+    """Save the output of one tool call, once. The same body again gives the same answer.
+
+    `metadata` goes to the tool message, such as the ids of `files` that a person may look at.
+    """
 
     route: ClassVar[str] = "POST /v1/submit_tool_output"
     answer: ClassVar[Any] = Action
@@ -323,6 +326,7 @@ class SubmitToolOutput(Call[Action], frozen=True):
     tool_call_id: Id
     output: Annotated[str, Meta(max_length=4_000_000)]
     is_error: bool = False
+    metadata: Metadata = {}
 
 
 class ListActions(Call[Listed[Action]], frozen=True):

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import calls, errors
+from antiphon.attachments import attached
 from antiphon.calls import Call, Deleted, Listed
 from antiphon.engine import checks, moves
 from antiphon.engine.draft import output_message_id
@@ -22,13 +23,16 @@ from antiphon.engine.moves import Asked, Wish
 from antiphon.engine.records import Change, Records, events_expired
 from antiphon.ids import Mint
 from antiphon.listening import PATIENCE, Listening
-from antiphon.messages import Message, Upload
-from antiphon.ports import LEASES, QUEUE, About, Bus, Once, Store
-from antiphon.runs import Action, Assistant, Run, Thread
+from antiphon.messages import Message, Upload, chat, parts
+from antiphon.ports import LEASES, QUEUE, About, Bus, Once, Opened, Store
+from antiphon.runs import Action, Assistant, Run, Sampling, Thread
 
 T = TypeVar("T")
 
 FORK_PAGE = 1000
+
+_SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}
+"""How pictures and files stand in a conversation as the model gets it."""
 
 _NOBODY = Assistant(id="", created_at=0, updated_at=0)
 """The assistant of a run that names none."""
@@ -55,14 +59,14 @@ class Desk:
         bus: Bus,
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
-        check_model: Callable[[str], object],
+        open_model: Callable[[str], Opened],
         models: Callable[[], Awaitable[Sequence[calls.Model]]],
     ) -> None:
         self._store = store
         self._bus = bus
         self._mint = mint
         self._default_model = default_model
-        self._check_model = check_model
+        self._open_model = open_model
         self._models = models
         self._answers: dict[type[Call[Any]], Callable[..., Awaitable[Any]]] = {
             calls.CreateAssistant: self._create_assistant,
@@ -188,8 +192,9 @@ class Desk:
         self, call: calls.CreateAssistant, owner: str, once: Once | None
     ) -> object:
         checks.refuse_twins(call.tools)
+        checks.refuse_formless(call.sampling)
         if call.model is not None:
-            self._check_model(call.model)
+            self._open_model(call.model)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **_fields(call)
@@ -210,8 +215,10 @@ class Desk:
         self, call: calls.UpdateAssistant, owner: str, _: Once | None
     ) -> object:
         checks.refuse_twins(call.tools)
+        if isinstance(call.sampling, Sampling):
+            checks.refuse_formless(call.sampling)
         if isinstance(call.model, str):
-            self._check_model(call.model)
+            self._open_model(call.model)
         changes = _given(call, but="assistant_id") | {"updated_at": await self._store.now()}
         return await self._store.update_assistant(
             owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
@@ -424,14 +431,20 @@ class Desk:
         if call.assistant_id is not None:
             assistant = await self._store.get(Assistant, owner, call.assistant_id)
         checks.refuse_twins(call.tools)
+        tools = _first(call.tools, assistant.tools)
+        sampling = _first(call.sampling, assistant.sampling)
         model = call.model or assistant.model or await self._default_model()
-        self._check_model(model)
+        opened = self._open_model(model)
+        checks.refuse_formless(sampling)
+        checks.refuse_choice(sampling, tools)
+        checks.refuse_unsupported(opened.name, opened.lacks, sampling, tools)
+        await self._refuse_unshowable(opened, call, owner)
         return Wish(
             model=model,
             assistant_id=call.assistant_id,
             instructions=_first(call.instructions, assistant.instructions),
-            tools=_first(call.tools, assistant.tools),
-            sampling=_first(call.sampling, assistant.sampling),
+            tools=tools,
+            sampling=sampling,
             deadlines=call.deadlines,
             background=call.background,
             max_turns=call.max_turns,
@@ -440,6 +453,23 @@ class Desk:
             expires_in=call.expires_in,
             metadata=call.metadata,
         )
+
+    async def _refuse_unshowable(
+        self, opened: Opened, call: calls.CreateRun | calls.Process, owner: str
+    ) -> None:
+        """No picture and no file, in the thread or new, that the model's provider does not take."""
+        missing = {mark: lack for mark, lack in _SHOWN.items() if lack in opened.lacks}
+        if not missing:
+            return
+        said: list[bytes] = []
+        if call.thread_id is not None:
+            await self._store.get(Thread, owner, call.thread_id)
+            said.append((await self._store.context(call.thread_id)).chat)
+        if isinstance(call, calls.Process) and call.message is not None:
+            said.append(chat(_unsent(call.message)))
+        shown = await attached(b",".join(filter(None, said)), self._store, owner)
+        if found := [lack for mark, lack in missing.items() if mark in shown]:
+            raise checks.unsupported(opened.name, found)
 
     async def _list_runs(self, call: calls.ListRuns, owner: str, _: Once | None) -> Listed[Run]:
         if call.thread_id is not None:
@@ -494,7 +524,7 @@ class Desk:
         action: Action = await self._change(
             about,
             lambda records: moves.save_output(
-                records, call.tool_call_id, call.output, call.is_error, self._mint
+                records, call.tool_call_id, call.output, call.is_error, self._mint, call.metadata
             ),
         )
         return action
@@ -548,6 +578,12 @@ def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
         return None
     digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
     return Once(owner, call.route, key, digest)
+
+
+def _unsent(new: calls.NewMessage) -> Message:
+    return Message(
+        id="", thread_id="", number=0, role=new.role, content=parts(new.content), created_at=0
+    )
 
 
 def _first(given: T | None, fallback: T) -> T:

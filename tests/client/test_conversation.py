@@ -81,15 +81,20 @@ def test_a_tool_that_fails_is_an_answer_too(client: Client):
     assert outputs(heard) == [("LookupError: nothing flies from LAX", True)]
 
 
-def test_an_output_that_is_refused_is_replaced_by_words(client: Client):
+def test_an_output_too_long_for_a_model_is_shortened_and_kept_whole_for_the_user(client: Client):
+    whole = "first " + "x" * 4_000_001 + " last"
+
     def get_flight_times(departure: str, arrival: str) -> str:
-        return "x" * 4_000_001
+        return whole
 
-    heard = list(client.converse(QUESTION, tools=[get_flight_times]))
+    events = client.converse(QUESTION, tools=[get_flight_times])
+    ((output, _),) = outputs(list(events))
+    listing = calls.ListMessages(events.thread_id or "")
+    (message,) = [each for each in client.every(listing) if each.role == "tool"]
 
-    ((output, is_error),) = outputs(heard)
-    assert output.startswith("The tool's output cannot be saved:")
-    assert is_error
+    assert (output[:5], output[-4:]) == ("first", "last")
+    assert "3,940,012 of 4,000,012 characters are left out" in output
+    assert client.download_file(message.metadata["files"]) == whole.encode()
 
 
 def up_to_hand_off(events: Iterator[Event]) -> None:

@@ -13,7 +13,7 @@ from antiphon.client.converse import (
     box,
     opening,
 )
-from antiphon.errors import InvalidRequest, NotFound, OutputsMissing, RunActive, RunEnded
+from antiphon.errors import NotFound, OutputsMissing, RunActive, RunEnded
 from antiphon.events import (
     ActionRequired,
     Event,
@@ -197,6 +197,10 @@ def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():
     assert opening(None, tools, RUN, {}) == Process(run_id=RUN)
 
 
-def test_functions_and_a_toolbox_together_are_refused():
-    with pytest.raises(InvalidRequest, match="two places"):
-        box([print], Functions([]))
+def test_functions_and_a_toolbox_are_one_toolbox_together():
+    def f() -> None: ...
+    def g() -> None: ...
+
+    names = [tool.spec.name for tool in box([f], Functions([g, f])).tools()]
+
+    assert names == ["f", "g", "f_2"]

@@ -30,6 +30,7 @@ from antiphon.client.converse import (
     Options,
     Seen,
     Told,
+    beside,
     box,
     ends_turn,
     listenable,
@@ -41,12 +42,15 @@ from antiphon.client.converse import (
 from antiphon.client.line import AsyncBatches, AsyncLine
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
 from antiphon.events import Event, PendingAction, RunStatus, pending
-from antiphon.messages import ToolResult, Upload
+from antiphon.messages import ToolCall, ToolResult, Upload
 from antiphon.ports import Toolbox
 from antiphon.runs import Action
 from antiphon.settings import Settings
+from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
-from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
+from antiphon.tools.gate import AT_ONCE, SECONDS
+from antiphon.tools.happenings import Watch, unwatched
+from antiphon.tools.processor import ToolProcessor
 
 T = TypeVar("T")
 
@@ -201,6 +205,8 @@ class AsyncClient:
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
+        consent: Consent | None = None,
+        watch: Watch = unwatched,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         **options: Unpack[Options],
@@ -208,20 +214,31 @@ class AsyncClient:
         """The whole way from a message to the final answer; the tools run here.
 
         At most `max_tools` run at once, each for at most `tool_timeout` seconds. With `run_id` a
-        run that was left, by this client or another, is taken up where it is. `toolbox` in place
-        of `tools` is for tools that are no functions.
+        run that was left, by this client or another, is taken up where it is. `toolbox` is for
+        tools that are no functions, such as those of MCP servers. `consent` decides whether a call
+        may run; without it functions may, and whatever would have to be asked is refused. `watch`
+        is told what happens to the calls here.
         """
         tried = box(tools, toolbox)
         seen = Seen(run_id)
         conversation = Conversation(opening(text, tried.tools(), run_id, options), seen)
-        gate = Gate(tried, at_once=max_tools, seconds=tool_timeout)
-        return AsyncEvents(self._carry_out(conversation, gate), seen)
+        processor = ToolProcessor(
+            tried,
+            consent=consent,
+            at_once=max_tools,
+            seconds=tool_timeout,
+            keep=self._keep,
+            watch=watch,
+        )
+        return AsyncEvents(self._carry_out(conversation, processor), seen)
 
     async def poll_and_execute_action(
         self,
         run_id: str,
         handler: Callable[[str, dict[str, Any]], Any],
         *,
+        consent: Consent | None = None,
+        watch: Watch = unwatched,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
     ) -> list[Action]:
@@ -235,11 +252,20 @@ class AsyncClient:
             action.tool_call_id: action
             async for action in self.every(ListActions(run_id, status="pending"))
         }
-        gate = Gate(Handler(handler), at_once=max_tools, seconds=tool_timeout)
+        processor = ToolProcessor(
+            Handler(handler),
+            consent=consent,
+            at_once=max_tools,
+            seconds=tool_timeout,
+            keep=self._keep,
+            watch=watch,
+        )
         answered: list[Action] = []
-        async with aclosing(self._results(map(pending, waiting.values()), gate)) as results:
-            async for asked, result in results:
-                action = waiting[asked.tool_call_id]
+        async with aclosing(
+            self._results(run_id, map(pending, waiting.values()), processor)
+        ) as results:
+            async for call, result in results:
+                action = waiting[call.id]
                 if not await self._saved(result, self._as_message(action)):
                     break
                 answered.append(await self.get_action(action.id))
@@ -288,7 +314,9 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _carry_out(self, conversation: Conversation, toolbox: Toolbox) -> AsyncBatches:
+    async def _carry_out(
+        self, conversation: Conversation, processor: ToolProcessor
+    ) -> AsyncBatches:
         while True:
             match conversation.due():
                 case Listen(call):
@@ -305,34 +333,27 @@ class AsyncClient:
                 case LookUp(call):
                     conversation.looked_up([action async for action in self.every(call)])
                 case Answer(run_id, actions):
-                    await self._answer(run_id, actions, toolbox)
+                    await self._answer(run_id, actions, processor)
                     conversation.answered()
                 case Done():
                     return
 
     async def _answer(
-        self, run_id: str, actions: Sequence[PendingAction], toolbox: Toolbox
+        self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
     ) -> None:
         """Run the tools; submit each output as it is ready, until nobody waits for more."""
-        async with aclosing(self._results(actions, toolbox)) as results:
-            async for action, result in results:
-                if not await self._saved(result, self._as_output(run_id, action)):
+        async with aclosing(self._results(run_id, actions, processor)) as results:
+            async for call, result in results:
+                if not await self._saved(result, self._as_output(run_id, call)):
                     return
 
-    async def _results(
-        self, actions: Iterable[PendingAction], toolbox: Toolbox
-    ) -> AsyncGenerator[tuple[PendingAction, ToolResult], None]:
-        async def run(action: PendingAction) -> tuple[PendingAction, ToolResult]:
-            return action, await toolbox.call(tool_call(action))
+    def _results(
+        self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
+    ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
+        return processor.process_tool_calls(run_id, map(tool_call, actions))
 
-        tasks = [asyncio.create_task(run(action)) for action in actions]
-        try:
-            for done in asyncio.as_completed(tasks):
-                yield await done
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async def _keep(self, name: str, media_type: str, content: bytes) -> str:
+        return (await self.line.upload(name, media_type, content)).id
 
     async def _saved(
         self, result: ToolResult, save: Callable[[ToolResult], Awaitable[object]]
@@ -349,11 +370,13 @@ class AsyncClient:
             return False
         return True
 
-    def _as_output(
-        self, run_id: str, action: PendingAction
-    ) -> Callable[[ToolResult], Awaitable[object]]:
+    def _as_output(self, run_id: str, call: ToolCall) -> Callable[[ToolResult], Awaitable[object]]:
         return lambda result: self.submit_tool_output(
-            run_id, action.tool_call_id, result.output, is_error=result.is_error
+            run_id,
+            call.id,
+            result.output,
+            is_error=result.is_error,
+            metadata=beside(result),
         )
 
     def _as_message(self, action: Action) -> Callable[[ToolResult], Awaitable[object]]:
@@ -364,6 +387,7 @@ class AsyncClient:
             tool_call_id=action.tool_call_id,
             run_id=action.run_id,
             is_error=result.is_error,
+            metadata=beside(result),
         )
 
     async def _wait_until_settled(self, run_id: str) -> None:

@@ -25,7 +25,10 @@ from antiphon.events import (
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Toolbox
 from antiphon.runs import Action, Deadlines, Fault, Reason, Sampling, Status
+from antiphon.tools.bundle import ToolManager
 from antiphon.tools.functions import Function, Functions
+
+MOST_FILES = 10  # ids that fit one value of a message's metadata
 
 
 class Seen:
@@ -210,18 +213,15 @@ def opening(
 
 
 def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
-    """What the caller gave to run tools with. Raises `InvalidRequest` for both kinds at once."""
-    functions = tuple(tools)
-    if toolbox is None:
-        return Functions(functions)
-    if functions:
-        raise InvalidRequest(
-            "There are two places to look for a tool.",
-            expected="tools or toolbox",
-            received="both",
-            hint="Put the functions into the toolbox.",
-        )
-    return toolbox
+    """All that the caller gave to run tools with, as one."""
+    functions = Functions(tools)
+    return functions if toolbox is None else ToolManager(functions, toolbox)
+
+
+def beside(result: ToolResult) -> dict[str, str]:
+    """What the tool message says of a result besides its output."""
+    told = {"fault": result.fault or "", "files": ",".join(result.files[:MOST_FILES])}
+    return {name: text for name, text in told.items() if text}
 
 
 def tool_call(action: PendingAction) -> ToolCall:

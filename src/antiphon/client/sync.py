@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
@@ -22,6 +23,7 @@ from antiphon.client.converse import (
     Options,
     Seen,
     Told,
+    beside,
     box,
     ends_turn,
     listenable,
@@ -34,12 +36,15 @@ from antiphon.client.line import Batches, Line
 from antiphon.client.portal import Portal
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
 from antiphon.events import Event, PendingAction, RunStatus, pending
-from antiphon.messages import ToolResult, Upload
+from antiphon.messages import ToolCall, ToolResult, Upload
 from antiphon.ports import Toolbox
 from antiphon.runs import Action
 from antiphon.settings import Settings
+from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
-from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
+from antiphon.tools.gate import AT_ONCE, SECONDS
+from antiphon.tools.happenings import Watch, unwatched
+from antiphon.tools.processor import ToolProcessor
 
 T = TypeVar("T")
 
@@ -195,6 +200,8 @@ class Client:
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
+        consent: Consent | None = None,
+        watch: Watch = unwatched,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         **options: Unpack[Options],
@@ -202,20 +209,31 @@ class Client:
         """The whole way from a message to the final answer; the tools run here.
 
         At most `max_tools` run at once, each for at most `tool_timeout` seconds. With `run_id` a
-        run that was left, by this client or another, is taken up where it is. `toolbox` in place
-        of `tools` is for tools that are no functions.
+        run that was left, by this client or another, is taken up where it is. `toolbox` is for
+        tools that are no functions, such as those of MCP servers. `consent` decides whether a call
+        may run; without it functions may, and whatever would have to be asked is refused. `watch`
+        is told what happens to the calls here.
         """
         tried = box(tools, toolbox)
         seen = Seen(run_id)
         conversation = Conversation(opening(text, tried.tools(), run_id, options), seen)
-        gate = Gate(tried, at_once=max_tools, seconds=tool_timeout)
-        return Events(self._carry_out(conversation, gate), seen)
+        processor = ToolProcessor(
+            tried,
+            consent=consent,
+            at_once=max_tools,
+            seconds=tool_timeout,
+            keep=self._keep,
+            watch=watch,
+        )
+        return Events(self._carry_out(conversation, processor), seen)
 
     def poll_and_execute_action(
         self,
         run_id: str,
         handler: Callable[[str, dict[str, Any]], Any],
         *,
+        consent: Consent | None = None,
+        watch: Watch = unwatched,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
     ) -> list[Action]:
@@ -229,11 +247,19 @@ class Client:
             action.tool_call_id: action
             for action in self.every(ListActions(run_id, status="pending"))
         }
-        gate = Gate(Handler(handler), at_once=max_tools, seconds=tool_timeout)
+        processor = ToolProcessor(
+            Handler(handler),
+            consent=consent,
+            at_once=max_tools,
+            seconds=tool_timeout,
+            keep=self._keep,
+            watch=watch,
+        )
         answered: list[Action] = []
-        with closing(self._results(map(pending, waiting.values()), gate)) as results:
-            for asked, result in results:
-                action = waiting[asked.tool_call_id]
+        results = self._results(run_id, map(pending, waiting.values()), processor)
+        with closing(results):
+            for call, result in results:
+                action = waiting[call.id]
                 if not self._saved(result, self._as_message(action)):
                     break
                 answered.append(self.get_action(action.id))
@@ -282,7 +308,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _carry_out(self, conversation: Conversation, toolbox: Toolbox) -> Batches:
+    def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
             match conversation.due():
                 case Listen(call):
@@ -299,25 +325,29 @@ class Client:
                 case LookUp(call):
                     conversation.looked_up(list(self.every(call)))
                 case Answer(run_id, actions):
-                    self._answer(run_id, actions, toolbox)
+                    self._answer(run_id, actions, processor)
                     conversation.answered()
                 case Done():
                     return
 
-    def _answer(self, run_id: str, actions: Sequence[PendingAction], toolbox: Toolbox) -> None:
+    def _answer(
+        self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
+    ) -> None:
         """Run the tools; submit each output as it is ready, until nobody waits for more."""
-        with closing(self._results(actions, toolbox)) as results:
-            for action, result in results:
-                if not self._saved(result, self._as_output(run_id, action)):
+        with closing(self._results(run_id, actions, processor)) as results:
+            for call, result in results:
+                if not self._saved(result, self._as_output(run_id, call)):
                     return
 
     def _results(
-        self, actions: Iterable[PendingAction], toolbox: Toolbox
-    ) -> Generator[tuple[PendingAction, ToolResult], None, None]:
-        async def run(action: PendingAction) -> tuple[PendingAction, ToolResult]:
-            return action, await toolbox.call(tool_call(action))
+        self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
+    ) -> Generator[tuple[ToolCall, ToolResult], None, None]:
+        calls = map(tool_call, actions)
+        yield from self._portal.stream(processor.process_tool_calls(run_id, calls))
 
-        yield from self._portal.each(run(action) for action in actions)
+    async def _keep(self, name: str, media_type: str, content: bytes) -> str:
+        kept = await asyncio.to_thread(self.line.upload, name, media_type, content)
+        return kept.id
 
     def _saved(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
         """Whether the run may wait for further outputs; another client's output stands."""
@@ -332,9 +362,13 @@ class Client:
             return False
         return True
 
-    def _as_output(self, run_id: str, action: PendingAction) -> Callable[[ToolResult], object]:
+    def _as_output(self, run_id: str, call: ToolCall) -> Callable[[ToolResult], object]:
         return lambda result: self.submit_tool_output(
-            run_id, action.tool_call_id, result.output, is_error=result.is_error
+            run_id,
+            call.id,
+            result.output,
+            is_error=result.is_error,
+            metadata=beside(result),
         )
 
     def _as_message(self, action: Action) -> Callable[[ToolResult], object]:
@@ -345,6 +379,7 @@ class Client:
             tool_call_id=action.tool_call_id,
             run_id=action.run_id,
             is_error=result.is_error,
+            metadata=beside(result),
         )
 
     def _wait_until_settled(self, run_id: str) -> None:

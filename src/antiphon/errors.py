@@ -15,6 +15,7 @@ AntiphonError
 │   ├── IdempotencyConflict     idempotency_conflict
 │   ├── EventExpired            event_expired
 │   ├── TooLarge                too_large
+│   ├── UnsupportedByProvider   unsupported_by_provider
 │   └── BadSettings             bad_settings
 ├── TryAgain                the same call may succeed later
 │   ├── Overloaded              overloaded
@@ -144,6 +145,12 @@ class TooLarge(CallerError):
     """More bytes, depth or items than the limits allow."""
 
     code = "too_large"
+
+
+class UnsupportedByProvider(CallerError):
+    """The model's provider has not got what was asked; `details["settings"]` names what."""
+
+    code = "unsupported_by_provider"
 
 
 class BadSettings(CallerError):

@@ -19,7 +19,7 @@ from antiphon.engine.records import Records as Records
 from antiphon.engine.window import Context as Context
 from antiphon.engine.window import Landmark as Landmark
 from antiphon.messages import Progress, Tool, ToolCall, ToolResult, Upload
-from antiphon.runs import Assistant, Drive, Run
+from antiphon.runs import Assistant, Deadlines, Drive, Run
 
 T = TypeVar("T")
 
@@ -48,6 +48,21 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Let go of every connection."""
         ...
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers for a model's name: `provider`, which knows it as `model`.
+
+    `name` is what people call the provider. It has its own deadlines, where these are given, and
+    `lacks` what a run cannot ask of it: settings, values of settings (`tool_choice.required`), and
+    `tools`, `images` and `files`.
+    """
+
+    provider: Provider
+    model: str
+    name: str = ""
+    deadlines: Deadlines = Deadlines()
+    lacks: frozenset[str] = frozenset()
 
 
 class Once(msgspec.Struct, frozen=True):

@@ -159,19 +159,21 @@ class Runner:
             [tool.name for tool in question.tools], lambda: self._mint("call"), asking.taken
         )
         clock = asyncio.get_running_loop().time
-        first = clock() + patience.first_chunk
-        moved = 0.0
+        silence, moved = patience.first_chunk, 0.0
+        began = False
         fault: Exception | None = None
         try:
             async with (
-                asyncio.timeout_at(min(first, patience.turn_ends)) as deadline,
+                asyncio.timeout_at(min(clock() + silence, patience.turn_ends)) as deadline,
                 aclosing(asking.provider.stream(question)) as stream,
             ):
                 async for chunks in stream:
                     now = clock()
+                    if chunks and not began:  # a sign of life is not the first chunk
+                        began, silence, moved = True, patience.chunk, 0.0
                     if now - moved > SLACK:
                         moved = now
-                        deadline.reschedule(min(now + patience.chunk + SLACK, patience.turn_ends))
+                        deadline.reschedule(min(now + silence + SLACK, patience.turn_ends))
                     if chunks:
                         journal.put(turn.feed(chunks))
                         if journal.behind:

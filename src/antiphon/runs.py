@@ -62,19 +62,55 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
-class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a model is asked; what is None is left to the provider."""
+CHOICES = ("auto", "none", "required")
+"""The words for who chooses a tool."""
 
-    temperature: float | None = None
-    top_p: float | None = None
+Bias = Annotated[
+    dict[
+        Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}$")],
+        Annotated[float, msgspec.Meta(ge=-100, le=100)],
+    ],
+    msgspec.Meta(max_length=1024),
+]
+"""How much more or less likely tokens become, by their numbers."""
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model is asked; what is None is left to the provider.
+
+    `tool_choice` is `auto`, `none`, `required` or the name of a tool that is offered, or the object
+    in which chat completions names one. `reasoning_effort` is the provider's word for it: `none`,
+    `minimal`, `low`, `medium`, `high`, `xhigh`, `max`. `response_format` has the `type` `text`,
+    `json_object` or `json_schema`, the last one with a `json_schema` that has a name and a schema.
+    """
+
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    stop: tuple[str, ...] | None = None
+    stop: (
+        Annotated[
+            tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...],
+            msgspec.Meta(max_length=16),
+        ]
+        | None
+    ) = None
     seed: int | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: str | None = None
+    reasoning_effort: Annotated[str, msgspec.Meta(pattern="^[a-z]{1,16}$")] | None = None
     response_format: dict[str, Any] | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Bias | None = None
+
+    @property
+    def chosen_tool(self) -> str | None:
+        """The one tool that the model is made to call; the three words are never tools here."""
+        match self.tool_choice:
+            case str(name) if name not in CHOICES:
+                return name
+            case {"type": "function", "function": {"name": str(name)}}:
+                return name
+            case _:
+                return None
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,8 +154,16 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
+DOLLAR_DIGITS = 12
+"""Decimals of a cost: more than any price has, and fewer than where binary fractions show."""
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Tokens, and cost in US dollars where the price is known."""
+    """Tokens, and cost in US dollars where the price is known.
+
+    `cached_tokens` are among the input tokens, `reasoning_tokens` among the output tokens. The cost
+    of a sum is known where that of each part is.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -128,13 +172,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: float | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
+        spent = [usage for usage in (self, other) if usage != Usage()]
+        costs = [usage.cost for usage in spent if usage.cost is not None]
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            cost=sum(costs) if costs else None,
+            cost=round(sum(costs), DOLLAR_DIGITS) if spent and len(costs) == len(spent) else None,
         )
 
 

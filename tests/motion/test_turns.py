@@ -26,7 +26,7 @@ from antiphon.events import (
 )
 from antiphon.listening import Listening
 from antiphon.messages import File, Image, Message, Text, ToolSpec
-from antiphon.ports import About, Claim, Decide, Provider, Store
+from antiphon.ports import About, Claim, Decide, Opened, Store
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runner import Runner
 from antiphon.runs import Action, Deadlines, Run
@@ -76,24 +76,24 @@ class House:
         self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
         self.worker = self.new_worker("first")
-        self.desk = Desk(self.store, self.bus, self._mint, self._default, self._check, self._models)
+        self.desk = Desk(self.store, self.bus, self._mint, self._default, self._known, self._models)
 
     def new_worker(self, name: str) -> Worker:
         runner = Runner(self.store, self.bus, self, self.settings, self._mint)
         return Worker(self.store, self.bus, runner, self.settings, self._mint, name)
 
-    def open(self, model: str) -> tuple[Provider, str]:
+    def open(self, model: str) -> Opened:
         if model == "nowhere":
             raise errors.BadSettings("There is no model called nowhere.")
-        return self.model, model
+        return Opened(provider=self.model, model=model)
 
     async def _default(self) -> str:
         return "scripted"
 
-    def _check(self, model: str) -> object:
+    def _known(self, model: str) -> Opened:
         if model == "unknown":
             raise errors.BadSettings("There is no such model.")
-        return None
+        return Opened(provider=self.model, model=model)
 
     async def _models(self) -> Sequence[calls.Model]:
         return [calls.Model("scripted", "scripted", default=True)]

@@ -6,8 +6,9 @@ from upstream import Upstream
 
 from antiphon.chunks import Question
 from antiphon.errors import BadSettings, ProviderError
-from antiphon.providers.catalog import SERVERS, Catalog, Choice
+from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.demo import Demo
+from antiphon.providers.servers import SERVERS
 from antiphon.settings import Settings
 
 SAID = b'{"role":"user","content":"hello"}'
@@ -28,9 +29,9 @@ def no_ollama(port: int) -> dict[str, dict[str, Any]]:
 
 
 async def ask(catalog: Catalog, model: str) -> None:
-    provider, name = catalog.open(model)
+    opened = catalog.open(model)
     try:
-        async for _ in provider.stream(Question(model=name, messages=SAID)):
+        async for _ in opened.provider.stream(Question(model=opened.model, messages=SAID)):
             pass
     finally:
         await catalog.close()
@@ -99,20 +100,20 @@ async def test_a_base_url_that_lists_nothing_asks_for_a_name(unused_tcp_port: in
 
 
 async def test_a_name_opens_its_provider_once():
-    opened = catalog({"OPENAI_API_KEY": "sk-1"})
+    found = catalog({"OPENAI_API_KEY": "sk-1"})
 
-    first, name = opened.open("openai:gpt-5")
-    second, _ = opened.open("openai:gpt-5-mini")
+    first = found.open("openai:gpt-5")
+    second = found.open("openai:gpt-5-mini")
 
-    assert name == "gpt-5"
-    assert first is second
+    assert (first.name, first.model) == ("openai", "gpt-5")
+    assert first.provider is second.provider
 
 
 def test_the_demo_needs_no_name_behind_it():
-    provider, name = catalog().open("demo")
+    opened = catalog().open("demo")
 
-    assert isinstance(provider, Demo)
-    assert name == "demo"
+    assert isinstance(opened.provider, Demo)
+    assert opened.model == "demo"
 
 
 async def test_any_name_goes_to_the_base_url_with_its_key(upstream: Upstream):

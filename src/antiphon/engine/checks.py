@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from antiphon import calls, errors
 from antiphon.engine.records import Records
 from antiphon.messages import File, Image, Part, Text, ToolSpec, parts
+from antiphon.runs import CHOICES, Sampling
 
 _IMAGE_SCHEMES = ("https://", "data:image/")
 
@@ -50,6 +52,93 @@ def refuse_twins(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
             expected="a name of its own for each tool",
             received=", ".join(twins),
         )
+
+
+def refuse_formless(sampling: Sampling) -> None:
+    """A tool choice and a response format have shapes that their types do not tell."""
+    match sampling.response_format:
+        case None | {"type": "text" | "json_object"}:
+            pass
+        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict()}}:
+            pass
+        case {"type": "json_schema"}:
+            raise errors.InvalidRequest(
+                "A response_format of type json_schema needs a name and a schema.",
+                expected='{"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}',
+                where="$.sampling.response_format",
+            )
+        case _:
+            raise errors.InvalidRequest(
+                "There is no such response_format.",
+                expected='an object with the "type" "text", "json_object" or "json_schema"',
+                where="$.sampling.response_format",
+            )
+    if isinstance(sampling.tool_choice, dict) and sampling.chosen_tool is None:
+        raise errors.InvalidRequest(
+            "This tool_choice has an unknown shape.",
+            expected='{"type": "function", "function": {"name": ...}}',
+            where="$.sampling.tool_choice",
+        )
+
+
+def refuse_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
+    """A tool that must be called is one of those that are offered."""
+    names = [tool.name for tool in tools]
+    chosen = sampling.chosen_tool
+    forced = "required" if chosen is None else chosen
+    if (chosen is not None and chosen not in names) or (
+        sampling.tool_choice == "required" and not names
+    ):
+        raise errors.InvalidRequest(
+            "The model cannot be made to call a tool that is not offered to it.",
+            expected=", ".join([*CHOICES[: 3 if names else 2], *names]),
+            received=forced,
+            where="$.sampling.tool_choice",
+        )
+
+
+def refuse_unsupported(
+    provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[ToolSpec]
+) -> None:
+    """What a provider has not got is said now, and never left out in silence."""
+    if missing := [asked for asked in _asked(sampling, tools) if asked in lacks]:
+        raise unsupported(provider, missing)
+
+
+def unsupported(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
+    """The refusal of what this provider has not got."""
+    named = ", ".join(missing)
+    return errors.UnsupportedByProvider(
+        f"The provider {provider} has not got {named}.",
+        expected=f"a run without {named}, or another provider's model",
+        received=named,
+        hint=f"If it has by now, say so by `lacks` of [providers.{provider}] in antiphon.toml.",
+        provider=provider,
+        settings=list(missing),
+    )
+
+
+def _asked(sampling: Sampling, tools: Sequence[ToolSpec]) -> Iterator[str]:
+    """The settings that a run asks for, and the values that not every provider has.
+
+    What every provider does anyway asks for nothing, nor does what is said of tools without any.
+    """
+    if tools:
+        yield "tools"
+    for name in sampling.__struct_fields__:
+        match name, getattr(sampling, name):
+            case (_, None) | ("tool_choice", "auto") | ("response_format", {"type": "text"}):
+                pass
+            case ("tool_choice" | "parallel_tool_calls", _) if not tools:
+                pass
+            case "tool_choice", value:
+                yield name
+                yield f"{name}.{value if sampling.chosen_tool is None else 'function'}"
+            case "response_format", value:
+                yield name
+                yield f"{name}.{value['type']}"
+            case _:
+                yield name
 
 
 def refuse_other_thread(records: Records, call: calls.CreateMessage) -> None:

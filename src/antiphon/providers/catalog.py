@@ -1,4 +1,4 @@
-"""From a model's name to the provider that has it: the known servers, in one table."""
+"""From a model's name to the provider that has it, and the choice where none was named."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import msgspec
 
 from antiphon.addresses import leads_here
 from antiphon.errors import BadSettings, ProviderError
-from antiphon.ports import Provider
+from antiphon.ports import Opened, Provider
 from antiphon.providers.demo import Demo
+from antiphon.providers.http import Limits
 from antiphon.providers.openai import OpenAI
-from antiphon.providers.reply import Quirks
+from antiphon.providers.prices import Offer
+from antiphon.providers.servers import SERVERS, UNDECLARED, Server
+from antiphon.providers.vendors import VENDORS, chosen, listing, opened
+from antiphon.runs import Deadlines
 from antiphon.settings import Settings
 
 GROUP = (
@@ -23,128 +27,7 @@ GROUP = (
 )
 OLLAMA_SECONDS = 0.3  # how long a start may wait to learn that there is no Ollama
 LIST_SECONDS = 5.0
-
-
-class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An OpenAI-compatible server; `[providers.NAME]` in `antiphon.toml` has the same fields.
-
-    `base_url` may name environment variables in braces. The key comes from the variable `key_env`,
-    or stands in `key`; without either none is sent. `default` is the model that is taken where the
-    server was chosen because its key is there.
-    """
-
-    base_url: str
-    key_env: str | None = None
-    key: str | None = None
-    key_header: str | None = None
-    default: str | None = None
-    quirks: Quirks = Quirks()
-
-
-# In the order in which keys in the environment are looked for.
-SERVERS: dict[str, Server] = {
-    "openai": Server(
-        base_url="https://api.openai.com/v1",
-        key_env="OPENAI_API_KEY",
-        default="gpt-5-mini",
-        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
-    ),
-    "openrouter": Server(
-        base_url="https://openrouter.ai/api/v1",
-        key_env="OPENROUTER_API_KEY",
-        default="openrouter/auto",
-        quirks=Quirks(comments_are_life=True, reasoning_back="reasoning"),
-    ),
-    "deepseek": Server(
-        base_url="https://api.deepseek.com/v1",
-        key_env="DEEPSEEK_API_KEY",
-        default="deepseek-chat",
-        quirks=Quirks(
-            comments_are_life=True,
-            reasoning_back="reasoning_content",
-            reasoning_required=True,
-            extra_content=False,
-        ),
-    ),
-    "together": Server(
-        base_url="https://api.together.xyz/v1",
-        key_env="TOGETHER_API_KEY",
-        default="meta-llama/Llama-3.3-70B-Instruct-Turbo",
-        quirks=Quirks(extra_content=False),
-    ),
-    "hyperbolic": Server(
-        base_url="https://api.hyperbolic.xyz/v1",
-        key_env="HYPERBOLIC_API_KEY",
-        default="meta-llama/Llama-3.3-70B-Instruct",
-        quirks=Quirks(extra_content=False),
-    ),
-    "groq": Server(
-        base_url="https://api.groq.com/openai/v1",
-        key_env="GROQ_API_KEY",
-        default="llama-3.3-70b-versatile",
-        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
-    ),
-    "mistral": Server(
-        base_url="https://api.mistral.ai/v1",
-        key_env="MISTRAL_API_KEY",
-        default="mistral-small-latest",
-        quirks=Quirks(
-            stream_options=False,
-            seed="random_seed",
-            extra_content=False,
-            call_ids="nine",
-            roles="alternate",
-        ),
-    ),
-    "xai": Server(
-        base_url="https://api.x.ai/v1",
-        key_env="XAI_API_KEY",
-        default="grok-3-mini",
-        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
-    ),
-    "fireworks": Server(
-        base_url="https://api.fireworks.ai/inference/v1",
-        key_env="FIREWORKS_API_KEY",
-        default="accounts/fireworks/models/llama-v3p3-70b-instruct",
-        quirks=Quirks(reasoning_back="reasoning_content", extra_content=False),
-    ),
-    "perplexity": Server(
-        base_url="https://api.perplexity.ai",
-        key_env="PERPLEXITY_API_KEY",
-        default="sonar",
-        quirks=Quirks(stream_options=False, extra_content=False, roles="alternate"),
-    ),
-    "alibaba": Server(
-        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        key_env="DASHSCOPE_API_KEY",
-        default="qwen-plus",
-        quirks=Quirks(
-            reasoning_back="reasoning_content", extra_content=False, roles="system_first"
-        ),
-    ),
-    "azure": Server(
-        base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
-        key_env="AZURE_OPENAI_API_KEY",
-        key_header="api-key",
-        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
-    ),
-    "ollama": Server(
-        base_url="http://127.0.0.1:11434/v1",
-        quirks=Quirks(reasoning_back="reasoning"),
-    ),
-    "vllm": Server(
-        base_url="http://127.0.0.1:8000/v1",
-        quirks=Quirks(reasoning_back="reasoning", roles="system_first"),
-    ),
-    "llamacpp": Server(
-        base_url="http://127.0.0.1:8080/v1",
-        quirks=Quirks(reasoning_back="reasoning_content", roles="system_first"),
-    ),
-    "lmstudio": Server(
-        base_url="http://127.0.0.1:1234/v1",
-        quirks=Quirks(roles="system_first"),
-    ),
-}
+_DEFAULTS = Settings()
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -177,23 +60,36 @@ class Catalog:
             self._chosen = chosen
         return self._chosen
 
-    def open(self, model: str) -> tuple[Provider, str]:
-        """The provider of `provider:name`, and the name it knows the model by.
+    def open(self, model: str) -> Opened:
+        """Who answers for `provider:name`, and what is known of them.
 
         With a base URL in the settings, a model without a known provider is that server's. Raises
         `BadSettings` for a provider that is not known, or whose key is missing.
         """
         provider, colon, name = model.partition(":")
-        if provider == "demo":
-            return self._kept("demo", lambda: Demo(self._settings.demo_pace)), "demo"
         base_url = self._settings.base_url
+        if provider == "demo":
+            demo = self._kept("demo", lambda: Demo(self._settings.demo_pace))
+            return Opened(provider=demo, model="demo", name="demo")
         if colon and provider in self._servers:
-            return self._kept(provider, lambda: self._server(provider, base_url)), name
+            return Opened(
+                provider=self._kept(provider, lambda: self._server(provider, base_url)),
+                model=name,
+                name=provider,
+                deadlines=self._deadlines(provider),
+                lacks=frozenset(self._servers[provider].lacks),
+            )
+        if colon and provider in VENDORS:
+            vendor = self._kept(provider, lambda: self._vendor(provider, base_url))
+            lacks = VENDORS[provider].lacks
+            return Opened(provider=vendor, model=name, name=provider, lacks=lacks)
         if base_url:
-            return self._kept("", lambda: self._plain(base_url)), model
+            plain = self._kept("", lambda: self._plain(base_url))
+            return Opened(provider=plain, model=model, name=urlsplit(base_url).netloc)
         plugin = _plugins().get(provider) if colon else None
         if plugin is not None:
-            return self._kept(provider, lambda: _loaded(plugin, self._environ)), name
+            theirs = self._kept(provider, lambda: _loaded(plugin, self._environ))
+            return Opened(provider=theirs, model=name, name=provider)
         raise BadSettings(
             f"There is no provider for the model {model!r}.",
             expected="provider:name, the provider one of " + ", ".join(self._names()),
@@ -201,9 +97,28 @@ class Catalog:
             hint="for instance openai:gpt-5 or demo; any other server by --base-url",
         )
 
+    def offer(self, model: str) -> Offer:
+        """Where the replies of a model are bought that `open` takes, and at what prices of yours.
+
+        A price list goes by the address that is asked, whatever its provider's name: behind a base
+        URL in the settings there may be anybody.
+        """
+        provider, colon, name = model.partition(":")
+        if provider == "demo":
+            return Offer(model=model)
+        base_url = self._settings.base_url
+        server = self._servers.get(provider) if colon else None
+        if server is not None:
+            address = base_url or self._address(provider, server)
+            return Offer(model=name, own=server.prices, address=address)
+        if base_url:
+            return Offer(model=model, address=base_url)
+        return Offer(model=name, vendor=provider)
+
     def keys(self) -> list[str]:
         """The variables that are set and hold a known provider's key; their names only."""
-        named = (server.key_env for server in self._servers.values())
+        named = [server.key_env for server in self._servers.values()]
+        named += [name for vendor in VENDORS.values() for name in vendor.keys]
         return [name for name in named if name and self._environ.get(name)]
 
     async def models(self) -> list[tuple[str, str]]:
@@ -227,6 +142,9 @@ class Catalog:
             if server.default and self._has_key(server):
                 why = f"{server.key_env} is set" if server.key_env else "it is configured"
                 return Choice(f"{name}:{server.default}", why)
+        if found := chosen(self._environ):
+            model, variable = found
+            return Choice(model, f"{variable} is set")
         local = await self._local_ollama()
         if local:
             return Choice(f"ollama:{local}", "no key is set, and Ollama answers on this machine")
@@ -241,7 +159,7 @@ class Catalog:
         server = self._servers[name]
         key = server.key or (server.key_env and self._environ.get(server.key_env)) or None
         if base_url:
-            key = self._settings.provider_key or key
+            key = self._settings.provider_key or (None if self._settings.foreign_base_url else key)
         elif server.key_env and not key:
             raise BadSettings(
                 f"The provider {name} needs a key.",
@@ -254,10 +172,38 @@ class Catalog:
             _checked_key(key),
             key_header=server.key_header,
             quirks=server.quirks,
+            models=server.models,
+            limits=Limits(
+                connect_seconds=server.connect_timeout, pool=server.pool, retries=server.retries
+            ),
         )
 
+    def _deadlines(self, name: str) -> Deadlines:
+        """Those of your table; a known server's own where the settings are as they always are."""
+        server, yours = self._servers[name], self._settings.providers.get(name, {})
+
+        def kept(field: str) -> float | None:
+            changed = getattr(self._settings, field) != getattr(_DEFAULTS, field)
+            seconds: float | None = getattr(server, field)
+            return None if changed and field not in yours else seconds
+
+        return Deadlines(
+            chunk=kept("chunk_timeout"),
+            first_chunk=kept("first_chunk_timeout"),
+            turn=kept("turn_timeout"),
+        )
+
+    def _vendor(self, name: str, base_url: str | None) -> Provider:
+        if base_url:
+            key = _checked_key(self._settings.provider_key)
+            environ: Mapping[str, str] = {} if self._settings.foreign_base_url else self._environ
+            return opened(name, environ, base_url=_checked(base_url), key=key)
+        return opened(name, self._environ)
+
     def _plain(self, base_url: str) -> Provider:
-        return OpenAI(_checked(base_url), _checked_key(self._settings.provider_key))
+        return OpenAI(
+            _checked(base_url), _checked_key(self._settings.provider_key), quirks=UNDECLARED
+        )
 
     def _address(self, name: str, server: Server) -> str:
         known = {variable: value.rstrip("/") for variable, value in self._environ.items()}
@@ -286,10 +232,10 @@ class Catalog:
             name
             for name, server in self._servers.items()
             if (server.key_env or name in wanted) and self._has_key(server)
-        ]
+        ] + [name for name in listing(self._environ) if name not in self._servers]
 
     async def _first_of_base_url(self, base_url: str) -> Choice:
-        provider, _ = self.open("")
+        provider = self.open("").provider
         try:
             async with asyncio.timeout(LIST_SECONDS):
                 names = await provider.models()
@@ -307,7 +253,7 @@ class Catalog:
             return None
         try:
             async with asyncio.timeout(OLLAMA_SECONDS):
-                names = await self.open("ollama:")[0].models()
+                names = await self.open("ollama:").provider.models()
         except (ProviderError, TimeoutError):
             return None
         return names[0] if names else None
@@ -315,7 +261,7 @@ class Catalog:
     async def _listed(self, prefix: str) -> Sequence[tuple[str, str]]:
         """The models behind a prefix; none of a server that does not answer."""
         try:
-            provider, _ = self.open(prefix)
+            provider = self.open(prefix).provider
             async with asyncio.timeout(LIST_SECONDS):
                 names = await provider.models()
         except (ProviderError, BadSettings, TimeoutError):
@@ -324,7 +270,7 @@ class Catalog:
         return [(f"{prefix}{name}", owner) for name in names]
 
     def _names(self) -> list[str]:
-        return sorted({*self._servers, *_plugins(), "demo"})
+        return sorted({*self._servers, *VENDORS, *_plugins(), "demo"})
 
 
 def _own(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Server]:
@@ -334,13 +280,21 @@ def _own(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Server]:
         known = SERVERS.get(name)
         base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
         try:
-            servers[name] = msgspec.convert({**base, **table}, Server)
+            servers[name] = msgspec.convert(_joined(base, table), Server)
         except msgspec.ValidationError as error:
             raise BadSettings(
                 f"[providers.{name}] cannot be used: {error}.",
                 expected=", ".join(Server.__struct_fields__),
             ) from error
     return servers
+
+
+def _joined(base: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table upon the known entry; its quirks, too, change only what they name."""
+    joined = {**base, **table}
+    if isinstance(quirks := table.get("quirks"), dict):
+        joined["quirks"] = {**base.get("quirks", {}), **quirks}
+    return joined
 
 
 def _plugins() -> dict[str, EntryPoint]:

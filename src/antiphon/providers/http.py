@@ -6,11 +6,11 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
-from email.utils import parsedate_to_datetime
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from antiphon.addresses import leads_here
 from antiphon.errors import (
@@ -22,22 +22,32 @@ from antiphon.errors import (
     ProviderUnavailable,
 )
 from antiphon.providers.complaints import Redactor, complaint_in
+from antiphon.providers.retries import LIFE_SECONDS, RETRIES, retried, retry_after
 
-TRIES = 3
-MAX_WAIT_SECONDS = 120.0  # who is told to wait longer has been refused
-LIFE_SECONDS = 5.0  # how long a back-off is silent
-CONNECT_SECONDS = 10.0
-MAX_CONNECTIONS = 2_000  # above what a worker drives at once; there is no queue to wait in
 COMPLAINT_BYTES = 64_000
 COMPLAINT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 8_000_000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a connection may take to stand, how many there may be, how often to ask again.
+
+    The time is for all of it: the look-up of the name, the connection, the encryption.
+    """
+
+    connect_seconds: float = 10.0
+    pool: int = 2_000
+    retries: int = RETRIES
+
+
+USUAL = Limits()
 
 
 class Endpoint:
     """A server and the one session with it: connections are kept and used again.
 
     Proxies are taken from the environment, but never for this machine. Redirects are not followed,
-    since the key would go with them.
+    since the key would go with them. Who finds no free connection waits in line.
     """
 
     def __init__(
@@ -46,6 +56,7 @@ class Endpoint:
         headers: Mapping[str, str],
         redact: Redactor,
         *,
+        limits: Limits = USUAL,
         backoff_seconds: float = 0.5,
         dice: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
@@ -54,32 +65,25 @@ class Endpoint:
         self._host = urlsplit(base_url).netloc
         self._headers = headers
         self._redact = redact
+        self._limits = limits
+        self._places = asyncio.Semaphore(limits.pool)
         self._backoff_seconds = backoff_seconds
         self._dice = dice
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
-        """The answer's bytes as they come; b"" is a sign of life while a retry is waited for.
+    def post(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The answer's bytes as they come; b"" is a sign of life while something is waited for.
 
         Raises a `ProviderError` before the first byte, `Disconnected` after it.
         """
-        for attempt in range(1, TRIES + 1):
-            try:
-                async with aclosing(self._once(path, body)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-            except (ProviderUnavailable, ProviderRateLimited) as error:
-                wait = self._wait(error, attempt)
-                if attempt == TRIES or wait > MAX_WAIT_SECONDS:
-                    raise
-            else:
-                return
-            while wait > 0:
-                step = min(wait, LIFE_SECONDS)
-                await asyncio.sleep(step)
-                wait -= step
-                yield b""
+        return retried(
+            lambda: self._once(path, body),
+            b"",
+            backoff_seconds=self._backoff_seconds,
+            retries=self._limits.retries,
+            dice=self._dice,
+        )
 
     async def get(self, path: str) -> bytes:
         """A whole answer, asked for once."""
@@ -97,6 +101,8 @@ class Endpoint:
             await self._session.close()
 
     async def _once(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        while not await self._found_place():
+            yield b""
         begun = False
         try:
             request = self._opened().post(self._url(path), data=body, allow_redirects=False)
@@ -111,14 +117,25 @@ class Endpoint:
             if begun:
                 raise Disconnected(f"{self._host} broke off its reply.") from error
             raise self._unreachable(error) from error
+        finally:
+            self._places.release()
+
+    async def _found_place(self) -> bool:
+        """Whether a connection is free, now or in a while."""
+        try:
+            async with asyncio.timeout(LIFE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            return False
+        return True
 
     def _opened(self) -> aiohttp.ClientSession:
         """The session; made at first use, since it belongs to the loop it is made in."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers={**_HEADERS, **self._headers},
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._limits.connect_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=not leads_here(self._base_url),
             )
@@ -126,12 +143,6 @@ class Endpoint:
 
     def _url(self, path: str) -> str:
         return f"{self._base_url}/{path}"
-
-    def _wait(self, error: ProviderError, attempt: int) -> float:
-        asked: float | None = error.details.get("retry_after")
-        if asked is not None:
-            return asked
-        return self._backoff_seconds * (1 << attempt) * (0.5 + self._dice()) / 2
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
         """What the status means; the server's own words are kept."""
@@ -144,7 +155,7 @@ class Endpoint:
         kind = _MEANING.get(response.status)
         if kind is None:
             kind = ProviderUnavailable if response.status >= 500 else ProviderRejected
-        wait = _retry_after(response.headers.get("Retry-After"), self._clock())
+        wait = retry_after(response.headers.get("Retry-After"), self._clock())
         return kind(message) if wait is None else kind(message, retry_after=wait)
 
     def _unreachable(self, error: Exception) -> ProviderUnavailable:
@@ -159,20 +170,6 @@ async def _head(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body[:limit])
-
-
-def _retry_after(header: str | None, now: float) -> float | None:
-    """Seconds to wait, given as a number or as a date."""
-    if header is None:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
-    except ValueError:
-        return None
 
 
 _HEADERS = {

@@ -14,7 +14,7 @@ from antiphon.errors import Disconnected, ProviderProtocol
 from antiphon.messages import ToolSpec
 from antiphon.providers.complaints import Redactor
 from antiphon.providers.history import accepted
-from antiphon.providers.http import Endpoint
+from antiphon.providers.http import USUAL, Endpoint, Limits
 from antiphon.providers.reply import PLAIN, Quirks, Reply
 from antiphon.runs import Sampling
 
@@ -23,7 +23,10 @@ LINGER_SECONDS = 0.02  # for the end of the answer after [DONE], so that the con
 
 
 class OpenAI:
-    """One server, by its base URL, with or without a key."""
+    """One server, by its base URL, with or without a key.
+
+    `models` is the path of its list of models, or the names themselves where it has no list.
+    """
 
     def __init__(
         self,
@@ -32,12 +35,19 @@ class OpenAI:
         *,
         key_header: str | None = None,
         quirks: Quirks = PLAIN,
+        models: str | Sequence[str] = "models",
+        limits: Limits = USUAL,
         backoff_seconds: float = 0.5,
     ) -> None:
         self._quirks = quirks
+        self._models = models
         self._redact = Redactor(key)
         self._endpoint = Endpoint(
-            base_url, _auth(key, key_header), self._redact, backoff_seconds=backoff_seconds
+            base_url,
+            _auth(key, key_header),
+            self._redact,
+            limits=limits,
+            backoff_seconds=backoff_seconds,
         )
 
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
@@ -45,31 +55,38 @@ class OpenAI:
         reply = Reply(self._quirks, self._redact)
         body = payload(question, self._quirks)
         async with aclosing(self._endpoint.post("chat/completions", body)) as pieces:
-            async for piece in pieces:
-                chunks = reply.feed(piece) if piece else []
-                if chunks is not None:
-                    yield chunks
-                reply.check()
-                if reply.finished:
-                    break
-            else:
-                yield reply.close()
-                reply.check()
-                return
+            try:
+                async for piece in pieces:
+                    chunks = reply.feed(piece) if piece else []
+                    if chunks is not None:
+                        yield chunks
+                    reply.check()
+                    if reply.finished:
+                        break
+                else:
+                    yield reply.close()
+                    reply.check()
+                    return
+            except Disconnected:
+                yield reply.last_words()
+                raise
             async with aclosing(_tail(pieces, reply)) as late:
                 async for chunks in late:
                     yield chunks
 
     async def models(self) -> Sequence[str]:
-        """The names the server lists."""
-        body = await self._endpoint.get("models")
+        """The names the server lists, but for those that it says are not for chats."""
+        if not isinstance(self._models, str):
+            return self._models
+        body = await self._endpoint.get(self._models)
         try:
-            listed = msgspec.json.decode(body, type=_Models)
+            listed = msgspec.json.decode(body, type=_Models | list[_Model])
         except msgspec.DecodeError as error:
             raise ProviderProtocol(
                 f"The list of models cannot be read: {self._redact.sample(body)}."
             ) from error
-        return [model.id for model in listed.data]
+        models = listed.data if isinstance(listed, _Models) else listed
+        return [model.id for model in models if model.chats]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -78,8 +95,9 @@ class OpenAI:
 
 def payload(question: Question, quirks: Quirks) -> bytes:
     """The request. The conversation goes in as bytes, in what differs as this server takes it."""
-    fields: dict[str, Any] = {"model": question.model, "stream": True}
-    if quirks.stream_options:
+    streams = quirks.stream is True or (quirks.stream == "without_tools" and not question.tools)
+    fields: dict[str, Any] = {"model": question.model, "stream": streams}
+    if streams and quirks.stream_options:
         fields["stream_options"] = {"include_usage": True}
     if question.tools:
         fields["tools"] = [_tool(spec) for spec in question.tools]
@@ -128,17 +146,51 @@ def _sampling(sampling: Sampling, tools: Sequence[ToolSpec], quirks: Quirks) -> 
         # Servers refuse a choice among no tools.
         fields.pop("tool_choice", None)
         fields.pop("parallel_tool_calls", None)
-    elif any(spec.name == sampling.tool_choice for spec in tools):
-        fields["tool_choice"] = {"type": "function", "function": {"name": sampling.tool_choice}}
+    elif (name := sampling.chosen_tool) is not None:
+        fields["tool_choice"] = {"type": "function", "function": {"name": name}}
     return fields
 
 
 class _Model(msgspec.Struct):
+    """A model in a list, with the ways in which lists tell what it is for."""
+
     id: str
+    type: Any = None
+    supports_chat: Any = None
+    capabilities: Any = None
+    architecture: Any = None
+
+    @property
+    def chats(self) -> bool:
+        """Whether it may be asked; what a list leaves open may be."""
+        match self:
+            case _Model(type=str(kind)) if kind in _NO_CHAT:
+                return False
+            case _Model(supports_chat=False) | _Model(capabilities={"completion_chat": False}):
+                return False
+            case _Model(architecture={"output_modalities": [*given]}):
+                return "text" in given
+            case _:
+                return True
 
 
 class _Models(msgspec.Struct):
     data: list[_Model]
+
+
+_NO_CHAT = frozenset(
+    (
+        "audio",
+        "code",
+        "embedding",
+        "image",
+        "language",
+        "moderation",
+        "rerank",
+        "transcribe",
+        "video",
+    )
+)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,0 +1,224 @@
+"""The known OpenAI-compatible servers, in one table, and what an entry of it may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.providers.prices import Price
+from antiphon.providers.reply import Quirks
+from antiphon.settings import Seconds
+
+Lack = Literal[
+    "tools",
+    "images",
+    "files",
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+    "stop",
+    "seed",
+    "tool_choice",
+    "tool_choice.none",
+    "tool_choice.required",
+    "tool_choice.function",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "response_format",
+    "response_format.json_object",
+    "response_format.json_schema",
+    "logit_bias",
+]
+"""What a run may ask and a server may not have: a setting, or one value of it."""
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An OpenAI-compatible server; `[providers.NAME]` in `antiphon.toml` has the same fields.
+
+    `base_url` may name environment variables in braces. The key comes from the variable `key_env`,
+    or stands in `key`; without either none is sent. `default` is the model that is taken where the
+    server was chosen because its key is there. `models` is the path of the list of models, or, for
+    a server that has none, their names. `lacks` is what a run cannot ask of it. `prices` are by
+    patterns of the models' names.
+
+    A silence and a turn may have limits of its own (None: as in the settings). A connection must
+    stand after `connect_timeout`; `pool` is how many there are at most: who comes later waits in
+    line. `retries` are made before the first byte only.
+    """
+
+    base_url: str
+    key_env: str | None = None
+    key: str | None = None
+    key_header: str | None = None
+    default: str | None = None
+    models: str | tuple[str, ...] = "models"
+    lacks: tuple[Lack, ...] = ()
+    quirks: Quirks = Quirks()
+    prices: dict[str, Price] = {}
+    chunk_timeout: Seconds | None = None
+    first_chunk_timeout: Seconds | None = None
+    turn_timeout: Seconds | None = None
+    connect_timeout: Seconds = 10.0
+    pool: Annotated[int, Meta(ge=1, le=100_000)] = 2_000  # above what a worker drives at once
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+
+
+# In the order in which keys in the environment are looked for.
+SERVERS: dict[str, Server] = {
+    "openai": Server(
+        base_url="https://api.openai.com/v1",
+        key_env="OPENAI_API_KEY",
+        default="gpt-5.4-mini",
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+    ),
+    "openrouter": Server(
+        base_url="https://openrouter.ai/api/v1",
+        key_env="OPENROUTER_API_KEY",
+        default="openrouter/auto",
+        quirks=Quirks(comments_are_life=True, reasoning_back="reasoning"),
+    ),
+    "deepseek": Server(
+        base_url="https://api.deepseek.com",
+        key_env="DEEPSEEK_API_KEY",
+        default="deepseek-flash",
+        lacks=("seed", "logit_bias", "parallel_tool_calls", "response_format.json_schema"),
+        quirks=Quirks(
+            comments_are_life=True,
+            reasoning_back="reasoning_content",
+            reasoning_required=True,
+            extra_content=False,
+        ),
+    ),
+    "together": Server(
+        base_url="https://api.together.ai/v1",
+        key_env="TOGETHER_API_KEY",
+        default="openai/gpt-oss-120b",
+        lacks=("parallel_tool_calls",),
+        quirks=Quirks(extra_content=False),
+    ),
+    "hyperbolic": Server(
+        base_url="https://api.hyperbolic.xyz/v1",
+        key_env="HYPERBOLIC_API_KEY",
+        default="meta-llama/Llama-3.3-70B-Instruct",
+        quirks=Quirks(extra_content=False),
+    ),
+    "groq": Server(
+        base_url="https://api.groq.com/openai/v1",
+        key_env="GROQ_API_KEY",
+        default="openai/gpt-oss-120b",
+        lacks=("logit_bias",),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+    ),
+    "mistral": Server(
+        base_url="https://api.mistral.ai/v1",
+        key_env="MISTRAL_API_KEY",
+        default="mistral-small-latest",
+        lacks=("logit_bias", "files"),
+        quirks=Quirks(
+            stream_options=False,
+            seed="random_seed",
+            extra_content=False,
+            call_ids="nine",
+            roles="alternate",
+        ),
+    ),
+    "xai": Server(
+        base_url="https://api.x.ai/v1",
+        key_env="XAI_API_KEY",
+        default="grok-4.3",
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+    ),
+    "fireworks": Server(
+        base_url="https://api.fireworks.ai/inference/v1",
+        key_env="FIREWORKS_API_KEY",
+        default="accounts/fireworks/models/gpt-oss-120b",
+        quirks=Quirks(reasoning_back="reasoning_content", extra_content=False),
+    ),
+    "perplexity": Server(
+        base_url="https://api.perplexity.ai",
+        key_env="PERPLEXITY_API_KEY",
+        default="sonar",
+        models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
+        lacks=("tools", "stop", "seed", "logit_bias"),
+        quirks=Quirks(stream_options=False, extra_content=False, roles="alternate"),
+    ),
+    "alibaba": Server(
+        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        key_env="DASHSCOPE_API_KEY",
+        default="qwen-plus",
+        lacks=("logit_bias", "tool_choice.required"),
+        quirks=Quirks(
+            reasoning_back="reasoning_content", extra_content=False, roles="system_first"
+        ),
+    ),
+    "cerebras": Server(
+        base_url="https://api.cerebras.ai/v1",
+        key_env="CEREBRAS_API_KEY",
+        default="gpt-oss-120b",
+        lacks=("logit_bias",),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+    ),
+    "moonshot": Server(
+        base_url="https://api.moonshot.ai/v1",
+        key_env="MOONSHOT_API_KEY",
+        default="kimi-k2.6",
+        quirks=Quirks(
+            max_tokens="max_completion_tokens",
+            reasoning_back="reasoning_content",
+            extra_content=False,
+        ),
+    ),
+    "sambanova": Server(
+        base_url="https://api.sambanova.ai/v1",
+        key_env="SAMBANOVA_API_KEY",
+        default="Meta-Llama-3.3-70B-Instruct",
+        quirks=Quirks(extra_content=False),
+    ),
+    "nvidia": Server(
+        base_url="https://integrate.api.nvidia.com/v1",
+        key_env="NVIDIA_API_KEY",
+        default="openai/gpt-oss-120b",
+        quirks=Quirks(extra_content=False),
+    ),
+    # Its variable usually stands there for other reasons, so it chooses no model.
+    "huggingface": Server(
+        base_url="https://router.huggingface.co/v1",
+        key_env="HF_TOKEN",
+        quirks=Quirks(extra_content=False),
+    ),
+    "azure": Server(
+        base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
+        key_env="AZURE_OPENAI_API_KEY",
+        key_header="api-key",
+        models=(),  # what it lists can be deployed; what can be named is what was
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+    ),
+    # Local servers load a model when it is first asked.
+    "ollama": Server(
+        base_url="http://127.0.0.1:11434/v1",
+        lacks=("tool_choice", "parallel_tool_calls", "logit_bias"),
+        first_chunk_timeout=180.0,
+        quirks=Quirks(reasoning_back="reasoning"),
+    ),
+    "vllm": Server(
+        base_url="http://127.0.0.1:8000/v1",
+        first_chunk_timeout=180.0,
+        quirks=Quirks(reasoning_back="reasoning", roles="system_first"),
+    ),
+    "llamacpp": Server(
+        base_url="http://127.0.0.1:8080/v1",
+        first_chunk_timeout=180.0,
+        quirks=Quirks(reasoning_back="reasoning_content", roles="system_first"),
+    ),
+    "lmstudio": Server(
+        base_url="http://127.0.0.1:1234/v1",
+        first_chunk_timeout=180.0,
+        quirks=Quirks(roles="system_first"),
+    ),
+}
+
+
+UNDECLARED = Quirks(cumulative="auto")
+"""What may be guessed of a server that the settings give by its address alone."""

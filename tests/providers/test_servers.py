@@ -1,0 +1,221 @@
+"""The table of servers: what each is sent for what a run asks, and how each tells its models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from upstream import Upstream
+
+from antiphon.chunks import Question
+from antiphon.engine.checks import refuse_unsupported
+from antiphon.errors import ProviderProtocol, UnsupportedByProvider
+from antiphon.messages import ToolSpec
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.openai import OpenAI
+from antiphon.providers.servers import SERVERS, Lack, Server
+from antiphon.runs import Sampling
+from antiphon.settings import Settings
+
+SAID = b'{"role":"user","content":"hello"}'
+TOOLS = (ToolSpec("f", "does f", {"type": "object"}),)
+FORCED = {"type": "function", "function": {"name": "f"}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
+
+# What is asked, under which of our names, and what then stands in the request, for every server.
+ASKED: dict[str, tuple[Sampling, str, Any]] = {
+    "temperature": (Sampling(temperature=0.5), "temperature", 0.5),
+    "top_p": (Sampling(top_p=0.9), "top_p", 0.9),
+    "max_output_tokens": (Sampling(max_output_tokens=7), "max_output_tokens", 7),
+    "stop": (Sampling(stop=("END",)), "stop", ["END"]),
+    "seed": (Sampling(seed=7), "seed", 7),
+    "tool_choice.auto": (Sampling(tool_choice="auto"), "tool_choice", "auto"),
+    "tool_choice.none": (Sampling(tool_choice="none"), "tool_choice", "none"),
+    "tool_choice.required": (Sampling(tool_choice="required"), "tool_choice", "required"),
+    "tool_choice.function": (Sampling(tool_choice="f"), "tool_choice", FORCED),
+    "tool_choice.function, spelled out": (Sampling(tool_choice=FORCED), "tool_choice", FORCED),
+    "parallel_tool_calls": (Sampling(parallel_tool_calls=False), "parallel_tool_calls", False),
+    "reasoning_effort": (Sampling(reasoning_effort="low"), "reasoning_effort", "low"),
+    "response_format.json_object": (
+        Sampling(response_format={"type": "json_object"}),
+        "response_format",
+        {"type": "json_object"},
+    ),
+    "response_format.json_schema": (Sampling(response_format=SCHEMA), "response_format", SCHEMA),
+    "logit_bias": (Sampling(logit_bias={"50256": -100}), "logit_bias", {"50256": -100}),
+}
+NAMED = {
+    "max_output_tokens": {"max_tokens", "max_completion_tokens"},
+    "seed": {"seed", "random_seed"},
+}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream
+
+
+async def sent(upstream: Upstream, server: Server, sampling: Sampling) -> dict[str, Any]:
+    """The request as it arrives."""
+    provider = OpenAI(upstream.url, quirks=server.quirks)
+    question = Question(model="quirk:ok", messages=SAID, tools=TOOLS, sampling=sampling)
+    async for _ in provider.stream(question):
+        pass
+    await provider.close()
+    body: dict[str, Any] = upstream.requests[-1].body
+    return body
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_what_is_asked_is_sent_or_refused_and_never_left_out(upstream: Upstream, name: str):
+    server = SERVERS[name]
+    lacks = frozenset(server.lacks) - {"tools"}
+    for asked, (sampling, field, value) in ASKED.items():
+        if lacks & {field, asked.partition(",")[0]} and asked != "tool_choice.auto":
+            with pytest.raises(UnsupportedByProvider, match=name):
+                refuse_unsupported(name, lacks, sampling, TOOLS)
+            continue
+        refuse_unsupported(name, lacks, sampling, TOOLS)
+        request = await sent(upstream, server, sampling)
+
+        (theirs,) = NAMED.get(field, {field}) & set(request)
+        assert request[theirs] == value, asked
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "field"),
+    [
+        ("mistral", "seed", "random_seed"),
+        ("mistral", "max_output_tokens", "max_tokens"),
+        ("openai", "max_output_tokens", "max_completion_tokens"),
+        ("groq", "max_output_tokens", "max_completion_tokens"),
+        ("deepseek", "max_output_tokens", "max_tokens"),
+    ],
+)
+async def test_a_setting_is_sent_under_the_servers_own_name(
+    upstream: Upstream, name: str, asked: str, field: str
+):
+    sampling, _, value = ASKED[asked]
+
+    assert (await sent(upstream, SERVERS[name], sampling))[field] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("groq", "logit_bias"),
+        ("mistral", "logit_bias"),
+        ("deepseek", "response_format.json_schema"),
+        ("deepseek", "seed"),
+        ("alibaba", "tool_choice.required"),
+        ("ollama", "tool_choice.none"),
+        ("ollama", "tool_choice.function"),
+    ],
+)
+def test_what_a_server_has_not_got_is_refused_by_name(name: str, asked: str):
+    with pytest.raises(UnsupportedByProvider) as raised:
+        refuse_unsupported(name, frozenset(SERVERS[name].lacks), ASKED[asked][0], TOOLS)
+
+    assert raised.value.details["provider"] == name
+    assert any(asked.startswith(word) for word in raised.value.details["settings"])
+
+
+@pytest.mark.parametrize("asked", ["tool_choice.auto", "temperature"])
+def test_what_every_server_does_is_not_refused(asked: str):
+    refuse_unsupported("ollama", frozenset(SERVERS["ollama"].lacks), ASKED[asked][0], TOOLS)
+
+
+def test_what_is_said_of_tools_asks_for_nothing_without_any():
+    lacks = frozenset(("tools", "tool_choice", "parallel_tool_calls"))
+
+    refuse_unsupported("p", lacks, Sampling(tool_choice="none", parallel_tool_calls=False), ())
+
+
+def test_every_setting_of_a_run_can_be_lacking():
+    words = set(get_args(Lack))
+
+    assert set(Sampling.__struct_fields__) <= words
+    assert {"tools", "images", "files"} <= words
+    assert {word.partition(".")[0] for word in words} <= {
+        *Sampling.__struct_fields__,
+        *("tools", "images", "files"),
+    }
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_an_entry_says_what_its_table_in_the_settings_could_say(name: str):
+    entry = SERVERS[name]
+
+    assert msgspec.convert(msgspec.to_builtins(entry), Server) == entry
+    assert entry.base_url.startswith(("https://", "http://127.0.0.1:", "{AZURE_OPENAI_ENDPOINT}"))
+    assert not entry.base_url.endswith("/")
+    assert entry.key is None
+
+
+# How models are listed.
+
+CHAT = [
+    {"id": "a", "object": "model"},
+    {"id": "b", "type": "chat"},
+    {"id": "c", "type": "model"},
+    {"id": "d", "supports_chat": True},
+    {"id": "e", "capabilities": {"completion_chat": True}},
+    {"id": "f", "capabilities": ["completion"]},
+    {"id": "g", "architecture": {"output_modalities": ["image", "text"]}},
+]
+OTHER = [
+    {"id": "1", "type": "embedding"},
+    {"id": "2", "type": "image"},
+    {"id": "3", "supports_chat": False},
+    {"id": "4", "capabilities": {"completion_chat": False}},
+    {"id": "5", "architecture": {"output_modalities": ["image"]}},
+]
+
+
+@pytest.mark.parametrize("listed", [{"object": "list", "data": CHAT + OTHER}, CHAT + OTHER])
+async def test_a_list_is_read_in_both_shapes_without_what_is_not_for_chats(
+    upstream: Upstream, listed: object
+):
+    upstream.models = listed
+    provider = OpenAI(upstream.url)
+
+    names = await provider.models()
+    await provider.close()
+
+    assert list(names) == ["a", "b", "c", "d", "e", "f", "g"]
+
+
+@pytest.mark.parametrize("listed", [{"data": None}, [{"name": "x"}], "models", 7])
+async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, listed: object):
+    upstream.models = listed
+    provider = OpenAI(upstream.url)
+
+    with pytest.raises(ProviderProtocol, match="list of models"):
+        await provider.models()
+    await provider.close()
+
+
+async def test_a_server_without_a_list_has_its_models_in_its_entry(upstream: Upstream):
+    found = Catalog(Settings(), {"PERPLEXITY_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"})
+
+    models = [model for model, _ in await found.models()]
+    await found.close()
+
+    assert "perplexity:sonar" in models
+    assert not any(model.startswith("azure:") for model in models)
+    assert upstream.requests == []
+
+
+async def test_a_list_may_have_a_path_of_its_own(upstream: Upstream):
+    found = Catalog(
+        Settings(providers={"house": {"base_url": upstream.url, "models": "chat/models"}}), {}
+    )
+
+    models = [model for model, _ in await found.models()]
+    await found.close()
+
+    assert "house:quirk:ok" in models
+    assert upstream.requests[0].path == "/v1/chat/models"

@@ -1,9 +1,13 @@
-"""Which addresses mean this machine."""
+"""Which addresses mean this machine, and which mean one and the same machine to everybody."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
+
+Address = IPv4Address | IPv6Address
 
 
 def loopback(host: str) -> bool:
@@ -19,3 +23,127 @@ def loopback(host: str) -> bool:
 def leads_here(url: str) -> bool:
     """Whether what is asked there is asked of this machine."""
     return loopback(urlsplit(url).hostname or "")
+
+
+def public(address: Address) -> bool:
+    """Whether this address leads out into the internet, wherever it is asked from.
+
+    Everything else means some machine near the one that asks, or none. An IPv6 address that
+    carries IPv4 addresses leads where they lead.
+    """
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NEAR_V4)
+    carried = tuple(_carried(address))
+    if not all(map(public, carried)) or address.scope_id is not None:
+        return False
+    if any(address in network for network in _TRANSLATED):
+        return True
+    return address in _UNICAST and not any(address in network for network in _NEAR_V6)
+
+
+def written(host: str) -> Address | None:
+    """The address that this host is written as; None for a name, which must be looked up.
+
+    Reads what resolvers read: `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` are 127.0.0.1.
+    Raises `ValueError` for what ends like an address and is none, for no name may end so.
+    """
+    text = host.removesuffix(".")
+    if ":" in text:
+        return IPv6Address(text[1:-1] if text[0] + text[-1] == "[]" else text)
+    *_, last = parts = text.split(".")
+    if not (last.isdigit() or _HEX.fullmatch(last)):
+        return None
+    *leading, final = map(_number, parts)
+    room = 256 ** (4 - len(leading)) if len(parts) <= 4 else 0
+    if any(number > 255 for number in leading) or final >= room:
+        raise ValueError(f"{host!r} is no IPv4 address")
+    return IPv4Address(final + sum(number << 24 - 8 * at for at, number in enumerate(leading)))
+
+
+_HEX = re.compile(r"0[xX][0-9a-fA-F]*")
+_OCTAL = re.compile(r"0[0-7]*")
+_DECIMAL = re.compile(r"[1-9][0-9]*")
+
+
+def _number(part: str) -> int:
+    if len(part) > 40:  # far above 2**32, and no number that takes time to read
+        raise ValueError("a part of an IPv4 address is too long")
+    if _HEX.fullmatch(part):
+        return int(part[2:] or "0", 16)
+    if _OCTAL.fullmatch(part):
+        return int(part, 8)
+    if _DECIMAL.fullmatch(part):
+        return int(part)
+    raise ValueError(f"{part!r} is no part of an IPv4 address")
+
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry, what is not globally reachable
+_NEAR_V4 = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",  # this host; many systems take 0.0.0.0 for loopback
+            "10.0.0.0/8",  # private
+            "100.64.0.0/10",  # carriers' own, and a cloud's metadata at 100.100.100.200
+            "127.0.0.0/8",  # loopback
+            "168.63.129.16/32",  # public by its number, but Azure answers its machines there
+            "169.254.0.0/16",  # link-local, and most clouds' metadata
+            "172.16.0.0/12",  # private
+            "192.0.0.0/24",  # protocol assignments, and a cloud's metadata at 192.0.0.192
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # relays to 6to4, given up
+            "192.168.0.0/16",  # private
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved; broadcast
+        ),
+    )
+)
+
+# https://www.iana.org/assignments/iana-ipv6-special-registry
+_UNICAST = IPv6Network("2000::/3")  # all that was ever given out; ULA, link-local, :: are outside
+_TEREDO = IPv6Network("2001::/32")
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+_NEAR_V6 = tuple(
+    map(
+        IPv6Network,
+        (
+            "2001::/23",  # protocol assignments
+            "2001:db8::/32",  # documentation
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+_LAST_FOUR_BYTES = tuple(
+    map(
+        IPv6Network,
+        (
+            "::/96",  # IPv4-compatible, given up; :: and ::1 carry 0.0.0.0 and 0.0.0.1
+            "::ffff:0:0/96",  # IPv4-mapped: sockets take it for the IPv4 address itself
+            "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765)
+            "64:ff9b::/96",  # NAT64 (RFC 6052)
+        ),
+    )
+)
+_TRANSLATED = (*_LAST_FOUR_BYTES, _TEREDO, _SIX_TO_FOUR)
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: begins the lower half, whatever the upper one is
+
+
+def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that packets to this one may end up at."""
+    number = int(address)
+    if any(address in network for network in _LAST_FOUR_BYTES):
+        yield _four_bytes(number)
+    elif address in _SIX_TO_FOUR:
+        yield _four_bytes(number >> 80)
+    elif address in _TEREDO:
+        yield _four_bytes(number >> 64)
+        yield _four_bytes(~number)
+    if number >> 32 & 0xFFFF_FFFF in _ISATAP:
+        yield _four_bytes(number)
+
+
+def _four_bytes(number: int) -> IPv4Address:
+    return IPv4Address(number & 0xFFFF_FFFF)

@@ -1,0 +1,91 @@
+"""A web server on loopback that answers as it is told and remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+
+Answer = tuple[str, dict[str, str], bytes]
+"""Status line, headers and body; no `content-length` where the headers hold one."""
+
+
+class Asked:
+    """One request as it arrived."""
+
+    def __init__(self, line: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.method, self.path, _ = line.split(" ")
+        self.headers = headers
+        self.body = body
+
+
+class FarServer:
+    """`answers` by path; what has no answer is held open until the other side leaves."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[Asked] = []
+        self.gone = asyncio.Event()
+        self.port = 0
+        self.stop: Callable[[], None] = lambda: None
+
+    def url(self, path: str = "/", host: str = "127.0.0.1", scheme: str = "http") -> str:
+        return f"{scheme}://{host}:{self.port}{path}"
+
+    def say(self, path: str, body: str | bytes, media_type: str = "text/plain") -> None:
+        data = body.encode() if isinstance(body, str) else body
+        self.answers[path] = "200 OK", {"content-type": media_type}, data
+
+    def redirect(self, path: str, to: str, status: str = "302 Found") -> None:
+        self.answers[path] = status, {"location": to}, b""
+
+    @property
+    def paths(self) -> list[str]:
+        return [asked.path for asked in self.asked]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while asked := await _read(reader):
+                self.asked.append(asked)
+                answer = self.answers.get(asked.path)
+                if answer is None:
+                    await reader.read()
+                    return
+                status, headers, body = answer
+                head = {"content-length": str(len(body)), **headers}
+                lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+                writer.write(f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body)
+                await writer.drain()
+                if head.get("connection") == "close":
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.gone.set()
+            writer.close()
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked | None:
+    line = (await reader.readline()).decode().strip()
+    if not line:
+        return None
+    headers: dict[str, str] = {}
+    while field := (await reader.readline()).decode().strip():
+        name, _, value = field.partition(":")
+        headers[name.lower()] = value.strip()
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Asked(line, headers, body)
+
+
+@asynccontextmanager
+async def far_server(
+    host: str = "127.0.0.1", tls: SSLContext | None = None
+) -> AsyncIterator[FarServer]:
+    far = FarServer()
+    server = await asyncio.start_server(far.serve, host, 0, ssl=tls)
+    far.port, far.stop = server.sockets[0].getsockname()[1], server.close
+    try:
+        yield far
+    finally:
+        server.close()

@@ -178,13 +178,21 @@ class Upstream:
         return scenario.ending == "end"
 
 
+_FIELDS = {"role", "content", "tool_calls", "tool_call_id", "reasoning", "reasoning_content"}
+
+
 def illegal(messages: Any) -> str | None:
     """What is wrong with a history, in the words of a provider; None if it may be sent."""
     if not isinstance(messages, list) or not messages:
         return "messages must not be empty"
     open_calls: list[str] = []
+    seen: set[str] = set()
     for at, message in enumerate(messages):
         role = message.get("role")
+        if unknown := set(message) - _FIELDS:
+            return f"messages[{at}]: unknown fields {sorted(unknown)}"
+        if not message.get("content") and not message.get("tool_calls"):
+            return f"messages[{at}]: neither content nor tool calls"
         if role == "tool":
             if message.get("tool_call_id") not in open_calls:
                 return f"messages[{at}]: no preceding tool call {message.get('tool_call_id')!r}"
@@ -195,21 +203,22 @@ def illegal(messages: Any) -> str | None:
         if role not in ("system", "user", "assistant"):
             return f"messages[{at}]: unknown role {role!r}"
         calls = message.get("tool_calls") or []
-        if not calls and message.get("content") is None:
-            return f"messages[{at}]: neither content nor tool calls"
         for call in calls:
             fault = _illegal_call(call)
             if fault:
                 return f"messages[{at}]: {fault}"
         open_calls = [call["id"] for call in calls]
-        if len(set(open_calls)) < len(open_calls):
+        if len({*open_calls} - seen) < len(open_calls):
             return f"messages[{at}]: repeated tool call ids {open_calls}"
+        seen |= {*open_calls}
     return f"tool calls without a result: {open_calls}" if open_calls else None
 
 
 def _illegal_call(call: Any) -> str | None:
     if not call.get("id") or not call["function"].get("name"):
         return "a tool call without id or name"
+    if len(call["id"]) > 40:
+        return f"tool call id {call['id']!r}: string too long, expected at most 40"
     try:
         arguments = json.loads(call["function"]["arguments"])
     except ValueError:

@@ -1,0 +1,152 @@
+"""Vendors with a language of their own, in one table; any-llm, which speaks them, is an extra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal
+
+import msgspec
+
+from antiphon.errors import BadSettings
+from antiphon.ports import Provider
+from antiphon.providers.reply import PLAIN, Quirks
+
+EXTRA = "antiphon[vendors]"
+
+
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """How one vendor is asked.
+
+    The key comes from the first of the variables `keys` that is set; without one the vendor's own
+    library looks for credentials where `keyless`. `default` is the model that is taken where the
+    vendor was chosen because its key is there. A vendor that is not `listed` is never sent a key
+    unless it was named: that variable usually holds something else.
+
+    `tongue` is whose requests differ from chat completions, `quirks` what differs in them all the
+    same. `max_tokens` stands where the vendor must be told a limit and the caller gave none;
+    `blocks` where its library would hold up everybody else; `lacks` is what a run cannot ask of it.
+    """
+
+    keys: tuple[str, ...] = ()
+    keyless: bool = False
+    default: str | None = None
+    listed: bool = True
+    tongue: Literal["chat", "anthropic", "gemini"] = "chat"
+    quirks: Quirks = PLAIN
+    max_tokens: int | None = None
+    blocks: bool = False
+    lacks: frozenset[str] = frozenset()
+
+    def variable(self, environ: Mapping[str, str]) -> str | None:
+        """The variable that holds a key."""
+        return next((name for name in self.keys if environ.get(name)), None)
+
+
+ANTHROPIC_TOKENS = 16_384  # room for thoughts and an answer; every model on offer takes more
+ANTHROPIC_LACKS = frozenset({"seed", "logit_bias", "response_format.json_object"})
+GEMINI_LACKS = frozenset({"logit_bias", "parallel_tool_calls"})
+
+# In the order in which keys in the environment are looked for, after those of the servers.
+VENDORS: dict[str, Vendor] = {
+    "anthropic": Vendor(
+        keys=("ANTHROPIC_API_KEY",),
+        default="claude-sonnet-5",
+        tongue="anthropic",
+        max_tokens=ANTHROPIC_TOKENS,
+        lacks=ANTHROPIC_LACKS,
+    ),
+    "gemini": Vendor(
+        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        default="gemini-3.8-flash",
+        tongue="gemini",
+        lacks=GEMINI_LACKS,
+    ),
+    "cohere": Vendor(keys=("COHERE_API_KEY",), default="command-a-03-2025"),
+    "zai": Vendor(keys=("ZAI_API_KEY",), quirks=Quirks(reasoning_back="reasoning_content")),
+    "minimax": Vendor(keys=("MINIMAX_API_KEY",)),
+    # Clouds: without a key, their own ways to find credentials.
+    "bedrock": Vendor(keys=("AWS_BEARER_TOKEN_BEDROCK",), keyless=True, blocks=True),
+    "vertexai": Vendor(keyless=True, tongue="gemini", lacks=GEMINI_LACKS),
+    "vertexaianthropic": Vendor(
+        keyless=True, tongue="anthropic", max_tokens=ANTHROPIC_TOKENS, lacks=ANTHROPIC_LACKS
+    ),
+    "azureanthropic": Vendor(
+        keys=("AZURE_ANTHROPIC_API_KEY",),
+        tongue="anthropic",
+        max_tokens=ANTHROPIC_TOKENS,
+        lacks=ANTHROPIC_LACKS,
+    ),
+    "databricks": Vendor(keys=("DATABRICKS_TOKEN",)),
+    # Hosts of many models.
+    "atlascloud": Vendor(keys=("ATLASCLOUD_API_KEY",)),
+    "dashscope": Vendor(keys=("DASHSCOPE_API_KEY",), listed=False),
+    "deepinfra": Vendor(keys=("DEEPINFRA_API_KEY",)),
+    "edenai": Vendor(keys=("EDENAI_API_KEY",)),
+    "github": Vendor(keys=("GITHUB_TOKEN",), listed=False),
+    "gmi": Vendor(keys=("GMI_API_KEY",)),
+    "inception": Vendor(keys=("INCEPTION_API_KEY",)),
+    "kenari": Vendor(keys=("KENARI_API_KEY",)),
+    "llama": Vendor(keys=("LLAMA_API_KEY",)),
+    "meta": Vendor(keys=("MODEL_API_KEY",), listed=False),
+    "nebius": Vendor(keys=("NEBIUS_API_KEY",)),
+    "neosantara": Vendor(keys=("NEOSANTARA_API_KEY",)),
+    "ovhcloud": Vendor(keys=("OVHCLOUD_API_KEY",)),
+    "portkey": Vendor(keys=("PORTKEY_API_KEY",)),
+    "qiniu": Vendor(keys=("QINIU_API_KEY",)),
+    "requesty": Vendor(keys=("REQUESTY_API_KEY",)),
+    "telnyx": Vendor(keys=("TELNYX_API_KEY",)),
+}
+
+
+def installed() -> bool:
+    """Whether the extra is there; it is not loaded for that."""
+    return find_spec("any_llm") is not None
+
+
+def chosen(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The model of the first vendor whose key is in the environment, and that variable."""
+    if not installed():
+        return None
+    found = (
+        (f"{name}:{vendor.default}", variable)
+        for name, vendor in VENDORS.items()
+        if vendor.default and (variable := vendor.variable(environ))
+    )
+    return next(found, None)
+
+
+def listing(environ: Mapping[str, str]) -> list[str]:
+    """The vendors that can be asked what models they have."""
+    if not installed():
+        return []
+    return [name for name, one in VENDORS.items() if one.listed and one.variable(environ)]
+
+
+def opened(
+    name: str, environ: Mapping[str, str], *, base_url: str | None = None, key: str | None = None
+) -> Provider:
+    """The vendor's provider. Raises `BadSettings` without its key or the extra.
+
+    With `base_url` another server is asked in the vendor's language, `key` going before its own.
+    """
+    vendor = VENDORS[name]
+    if not installed():
+        raise BadSettings(
+            f"The provider {name} needs an extra that is not installed.",
+            expected=EXTRA,
+            received="nothing",
+            hint=f"pip install '{EXTRA}'",
+        )
+    key = (key or environ.get(vendor.variable(environ) or "", "")).strip() or None
+    if key is None and not vendor.keyless:
+        raise BadSettings(
+            f"The provider {name} needs a key.",
+            expected="the environment variable " + " or ".join(vendor.keys),
+            received="nothing",
+            hint="or name another model, for instance demo",
+        )
+    module = import_module("antiphon.providers.anyllm")
+    provider: Provider = module.AnyVendor(name, vendor, key, base_url=base_url)
+    return provider

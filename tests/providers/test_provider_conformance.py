@@ -1,11 +1,13 @@
 """What every Provider promises, tried on all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, get_args
 
 import pytest
+from anthropic_upstream import AnthropicUpstream
+from gemini_upstream import GeminiUpstream
 from upstream import SCENARIOS, Upstream
 
 from antiphon.chunks import Chunk, Finish, Question, TextPiece
@@ -15,31 +17,57 @@ from antiphon.providers.demo import Demo
 from antiphon.providers.openai import OpenAI
 from antiphon.providers.replay import Replay
 from antiphon.providers.scripted import Scripted
+from antiphon.providers.vendors import installed, opened
 
 HELLO = b'{"role":"user","content":"Hello"}'
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        yield upstream
+Tried = tuple[Provider, str, str]
+"""A provider, a model that it has and one that fails, if there is any."""
 
 
-OPENERS: dict[str, Callable[[Upstream], tuple[Provider, str, str]]] = {
-    "openai": lambda upstream: (OpenAI(upstream.url), "quirk:ok", "quirk:400"),
-    "demo": lambda _: (Demo(), "demo", ""),
-    "replay": lambda _: (Replay({"ok": SCENARIOS["ok"].body}), "ok", "no such recording"),
-    "scripted": lambda _: (Scripted("think Hm.\nsay Hello you\nusage 1 2"), "any", ""),
+def alone(provider: Callable[[], Provider], model: str, bad_model: str = "") -> Any:
+    @asynccontextmanager
+    async def begin() -> AsyncGenerator[Tried]:
+        yield provider(), model, bad_model
+
+    return begin
+
+
+def over(
+    server: Callable[[], Upstream], provider: Callable[[str], Provider], model: str, bad_model: str
+) -> Any:
+    @asynccontextmanager
+    async def begin() -> AsyncGenerator[Tried]:
+        async with server() as upstream:
+            yield provider(upstream.url), model, bad_model
+
+    return begin
+
+
+def vendor(name: str) -> Callable[[str], Provider]:
+    return lambda url: opened(name, {}, base_url=url, key="k")
+
+
+OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[Tried]]] = {
+    "openai": over(Upstream, OpenAI, "quirk:ok", "quirk:400"),
+    "demo": alone(Demo, "demo"),
+    "replay": alone(lambda: Replay({"ok": SCENARIOS["ok"].body}), "ok", "no such recording"),
+    "scripted": alone(lambda: Scripted("think Hm.\nsay Hello you\nusage 1 2"), "any"),
+    "anthropic": over(AnthropicUpstream, vendor("anthropic"), "text", "400"),
+    "gemini": over(GeminiUpstream, vendor("gemini"), "text", "400"),
 }
+EXTRA = pytest.mark.skipif(not installed(), reason="antiphon[vendors] is not installed")
+PARAMS = [
+    pytest.param(name, marks=[EXTRA] if name in ("anthropic", "gemini") else []) for name in OPENERS
+]
 
 
-@pytest.fixture(params=OPENERS)
-async def opened(
-    request: pytest.FixtureRequest, upstream: Upstream
-) -> AsyncIterator[tuple[Provider, str, str]]:
-    provider, model, bad_model = OPENERS[request.param](upstream)
-    yield provider, model, bad_model
-    await provider.close()
+@pytest.fixture(params=PARAMS)
+async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
+    async with OPENERS[request.param]() as (provider, model, bad_model):
+        yield provider, model, bad_model
+        await provider.close()
 
 
 async def pages_of(provider: Provider, model: str, **more: Any) -> list[Sequence[Chunk]]:
@@ -48,8 +76,8 @@ async def pages_of(provider: Provider, model: str, **more: Any) -> list[Sequence
         return [page async for page in pages]
 
 
-async def test_a_reply_is_chunks_and_ends_with_one_finish(opened: tuple[Provider, str, str]):
-    provider, model, _ = opened
+async def test_a_reply_is_chunks_and_ends_with_one_finish(tried: Tried):
+    provider, model, _ = tried
 
     chunks = [chunk for page in await pages_of(provider, model) for chunk in page]
 
@@ -58,8 +86,8 @@ async def test_a_reply_is_chunks_and_ends_with_one_finish(opened: tuple[Provider
     assert sum(isinstance(chunk, Finish) for chunk in chunks) == 1
 
 
-async def test_leaving_a_reply_in_the_middle_is_no_error(opened: tuple[Provider, str, str]):
-    provider, model, _ = opened
+async def test_leaving_a_reply_in_the_middle_is_no_error(tried: Tried):
+    provider, model, _ = tried
 
     async with aclosing(provider.stream(Question(model=model, messages=HELLO))) as pages:
         first = await anext(pages)
@@ -67,8 +95,8 @@ async def test_leaving_a_reply_in_the_middle_is_no_error(opened: tuple[Provider,
     assert isinstance(first, Sequence)
 
 
-async def test_nothing_but_provider_errors_and_cuts_comes_out(opened: tuple[Provider, str, str]):
-    provider, _, bad_model = opened
+async def test_nothing_but_provider_errors_and_cuts_comes_out(tried: Tried):
+    provider, _, bad_model = tried
     if not bad_model:
         pytest.skip("takes any name")
 
@@ -76,14 +104,14 @@ async def test_nothing_but_provider_errors_and_cuts_comes_out(opened: tuple[Prov
         await pages_of(provider, bad_model)
 
 
-async def test_models_are_names(opened: tuple[Provider, str, str]):
-    provider, _, _ = opened
+async def test_models_are_names(tried: Tried):
+    provider, _, _ = tried
 
     assert all(isinstance(name, str) for name in await provider.models())
 
 
-async def test_closing_twice_is_no_error(opened: tuple[Provider, str, str]):
-    provider, _, _ = opened
+async def test_closing_twice_is_no_error(tried: Tried):
+    provider, _, _ = tried
 
     await provider.close()
     await provider.close()

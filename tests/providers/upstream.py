@@ -13,11 +13,13 @@ import json
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Ending = Literal["end", "close", "reset", "hold"]
+
+DRIP_SECONDS = 0.1
 
 TEXT = "Hi 👩‍👩‍👧‍👦 世界\u2028done"
 AFTER_TOOLS = "All done."
@@ -26,16 +28,31 @@ BOOM = {"message": "boom", "type": "server_error"}
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is sent, how the connection ends, and how a run should end (guarded by its tests).
+    """What is sent, how the connection ends, and what a run should come to (guarded by its tests).
+
+    `expect` is a status, the reason of an incomplete run, or the code of a failed one. `calls` are
+    the arguments of the calls that are handed out, all of the tool `f`; `ids` their ids, None where
+    it is ours; `tokens` what was used, None where nothing was said of it. All this holds where the
+    server is declared to have the quirk `declared`, if any.
 
     `ending`: `end` is an orderly end of the body, `close` a FIN in the middle of it, `reset` an
-    RST, `hold` silence until the client leaves. `first` is for the first requests of a scenario.
+    RST, `hold` silence until the client leaves. `drip` follows the body in single bytes, slowly;
+    `size` is that of the writes. `first` is for the first requests of a scenario; with `whole_only`
+    a request for a stream with tools is refused.
     """
 
     body: bytes
     expect: str = "completed"
     text: str = ""
+    reasoning: str = ""
+    calls: tuple[str, ...] = ()
+    ids: tuple[str | None, ...] = ()
+    tokens: tuple[int, int] | None = None
+    declared: str = ""
     ending: Ending = "end"
+    drip: bytes = b""
+    size: int | None = None
+    whole_only: bool = False
     status: int = 200
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/event-stream"),)
     gated: bool = False
@@ -64,6 +81,10 @@ class Upstream:
         self.connections = 0
         self.gate = asyncio.Event()
         self.scenarios = dict(SCENARIOS)
+        self.models: object = {
+            "object": "list",
+            "data": [{"id": f"quirk:{name}"} for name in SCENARIOS],
+        }
         self._strict = strict
         self._asked: Counter[str] = Counter()
         self._news = asyncio.Condition()
@@ -116,20 +137,36 @@ class Upstream:
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if request.path.endswith("/models"):
-            listed = {"object": "list", "data": [{"id": f"quirk:{name}"} for name in SCENARIOS]}
-            writer.write(_head(200, JSON) + _framed(json.dumps(listed).encode(), None, end=True))
+            writer.write(head(200, JSON) + framed(json.dumps(self.models).encode(), None, end=True))
             return True
         fault = illegal(request.body.get("messages")) if self._strict else None
         if fault:
             self.rejected.append(fault)
             body = json.dumps({"error": {"message": fault}}).encode()
-            writer.write(_head(400, JSON) + _framed(body, None, end=True))
+            writer.write(head(400, JSON) + framed(body, None, end=True))
             return True
         name, size = self._named(request)
-        scenario = self.scenarios[name]
+        scenario = self.next_of(name, self.scenarios)
+        if scenario.whole_only and request.body.get("stream") and request.body.get("tools"):
+            scenario = REFUSED
+        return await self._play(scenario, request, reader, writer, size)
+
+    def next_of(self, name: str, scenarios: Mapping[str, Scenario]) -> Scenario:
+        """The scenario of this name, or what comes first in it."""
+        scenario = scenarios[name]
         self._asked[name] += 1
         if self._asked[name] <= len(scenario.first):
             scenario = scenario.first[self._asked[name] - 1]
+        return scenario
+
+    async def _play(
+        self,
+        scenario: Scenario,
+        request: Request,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        size: int | None = None,
+    ) -> bool:
         if scenario.gated:
             await self.gate.wait()
         try:
@@ -156,17 +193,25 @@ class Upstream:
         body = scenario.body.replace(
             b"{AUTHORIZATION}", request.headers.get("authorization", "").encode()
         )
+        size = size or scenario.size
         if scenario.status:
-            writer.write(_head(scenario.status, scenario.headers))
-            ends = scenario.ending == "end" and not scenario.repeat
-            writer.write(_framed(body, size, end=ends))
+            writer.write(head(scenario.status, scenario.headers))
+            await _write(writer, body, size)
+            if scenario.ending == "end" and not scenario.repeat:
+                writer.write(framed(b"", None, end=True))
             await writer.drain()
         leaving = asyncio.ensure_future(_leaving(reader))
         try:
+            if size and scenario.ending == "reset":
+                # An RST takes along what its receiver has not read yet.
+                await asyncio.wait([leaving], timeout=DRIP_SECONDS)
             while scenario.repeat and not leaving.done():
-                writer.write(_framed(body, size, end=False))
-                await writer.drain()
+                await _write(writer, body, size)
                 await asyncio.wait([leaving], timeout=0.005)
+            for at in range(len(scenario.drip)):
+                if not leaving.done():
+                    writer.write(framed(scenario.drip[at : at + 1], None, end=False))
+                    await asyncio.wait([leaving], timeout=DRIP_SECONDS)
             if scenario.ending == "hold" or scenario.repeat:
                 request.closed = await leaving
                 return False
@@ -256,13 +301,22 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+async def _write(writer: asyncio.StreamWriter, body: bytes, size: int | None) -> None:
+    """The body in writes of so many bytes, each in a packet of its own as far as that goes."""
+    size = size or max(1, len(body))
+    for at in range(0, len(body), size):
+        writer.write(framed(body[at : at + size], None, end=False))
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+def head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     lines = [f"HTTP/1.1 {status} Status", "Transfer-Encoding: chunked"]
     lines += [f"{name}: {value}" for name, value in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def _framed(body: bytes, size: int | None, *, end: bool) -> bytes:
+def framed(body: bytes, size: int | None, *, end: bool) -> bytes:
     """The body in chunks of the transfer encoding, `size` bytes each."""
     size = size or max(1, len(body))
     cuts = [body[at : at + size] for at in range(0, len(body), size)]
@@ -314,7 +368,8 @@ PIECES = ("Hi ", "👩‍👩", "‍👧‍👦 世", "界\u2028", "done")
 OK = sse(*said(*PIECES), STOP)
 HI = sse(*said("h", "i"), STOP)
 ONE = {"index": 0, "id": "c1", "type": "function", "name": "f"}
-X1 = {"arguments": '{"x":1}'}
+ARGUMENTS, SECOND = '{"x":1}', '{"x":2}'
+X1 = {"arguments": ARGUMENTS}
 WHOLE = {
     "object": "chat.completion",
     "choices": [
@@ -322,6 +377,29 @@ WHOLE = {
     ],
     "usage": USAGE,
 }
+
+
+def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> dict[str, Scenario]:
+    """How a vendor's server refuses, breaks off or falls silent, in its own words."""
+    now = ("Retry-After", "0")
+    busy = _failed(429, error("Slow down.", "rate_limit"), "", now)
+    down = _failed(529, error("Overloaded.", "overloaded"), "", now)
+    return {
+        "401": _failed(401, error("Bad key sk-vendor-0123456789.", "auth"), "provider_auth"),
+        "400": _failed(400, error("No such field.", "invalid"), "provider_rejected"),
+        "404": _failed(404, error("No such model.", "missing"), "provider_rejected"),
+        "429": _failed(429, error("Slow down.", "rate_limit"), "provider_rate_limited", now),
+        "429_once": Scenario(whole, first=(busy,)),
+        "529_twice": Scenario(whole, first=(down, down)),
+        "500": _failed(500, error("Boom.", "server"), "provider_unavailable", now),
+        "html": Scenario(b"<html>bad gateway", "provider_unavailable", status=502, headers=HTML),
+        "reset_first": Scenario(b"", "provider_unavailable", status=0, ending="reset"),
+        "closed": Scenario(half, "disconnected", ending="close"),
+        "reset": Scenario(half, "disconnected", ending="reset"),
+        "stall": Scenario(half, ending="hold"),
+        "silent": Scenario(b"", ending="hold"),
+        "ended_early": Scenario(half),
+    }
 
 
 def _failed(status: int, body: bytes, expect: str, *headers: tuple[str, str]) -> Scenario:
@@ -334,7 +412,17 @@ def _raw_delta(escaped: str) -> bytes:
 
 
 def _tools(*payloads: Any, **more: Any) -> Scenario:
-    return Scenario(sse(*payloads), expect="action_required", **more)
+    """One call `f {"x":1}` under its id, if nothing else is said."""
+    wanted = {"calls": (ARGUMENTS,), "ids": ("c1",)} | more
+    return Scenario(sse(*payloads), expect="action_required", **wanted)
+
+
+def _two(*payloads: Any, ids: tuple[str | None, ...] = ("c1", "c2"), **more: Any) -> Scenario:
+    return _tools(*payloads, calls=(ARGUMENTS, SECOND), ids=ids, **more)
+
+
+def _broken(*payloads: Any, **more: Any) -> Scenario:
+    return Scenario(sse(*payloads), expect="invalid_tool_call", **more)
 
 
 def _framings() -> dict[str, Scenario]:
@@ -343,6 +431,7 @@ def _framings() -> dict[str, Scenario]:
     ).encode()
     bodies = {
         "ok": OK,
+        "frag1": OK,
         "crlf": OK.replace(b"\n", b"\r\n"),
         "cr_only": OK.replace(b"\n", b"\r"),
         "no_space": OK.replace(b"data: ", b"data:"),
@@ -352,10 +441,16 @@ def _framings() -> dict[str, Scenario]:
         "event_field": OK.replace(b"data: ", b"event: message\nid: 1\ndata: "),
         "multi_data_line": pretty + b"\n" + sse(STOP),
         "last_event_no_blank": OK.rstrip(b"\n"),
+        "mixed_lines": OK.replace(b"\n\n", b"\r\n\n", 2).replace(b"\n\n", b"\n\r", 1),
+        "odd_fields": b"id: a\0b\nretry: soon\nnonsense\n\ndata\n\n" + OK,
+        "done_then_more": OK + sse(*said("never")),
         "no_done": OK.removesuffix(b"data: [DONE]\n\n"),
         "done_no_finish": sse(*said(*PIECES)),
     }
-    return {name: Scenario(body, text=TEXT) for name, body in bodies.items()}
+    in_bytes = {"frag1": 1}
+    return {
+        name: Scenario(body, text=TEXT, size=in_bytes.get(name)) for name, body in bodies.items()
+    }
 
 
 def _endings() -> dict[str, Scenario]:
@@ -366,9 +461,22 @@ def _endings() -> dict[str, Scenario]:
         "truncated_json": Scenario(half + b'data: {"choices":[{"del', **cut),
         "truncated_close": Scenario(half + b'data: {"choices":[{"del', ending="close", **cut),
         "reset_mid": Scenario(half, ending="reset", **cut),
+        "truncated_utf8": Scenario(
+            half + 'data: {"choices":[{"delta":{"content":"界'.encode()[:-1], ending="close", **cut
+        ),
+        "half_done": Scenario(half + b"data: [DO", **cut),
+        "page_midstream": Scenario(half + b"<html>bad gateway</html>\n\n", **cut),
+        "finish_no_blank": Scenario(
+            sse(*said("h", "i"), STOP, done=False).rstrip(b"\n"), text="hi"
+        ),
+        "stall_first": Scenario(b"", "stalled", status=0, ending="hold"),
+        "stall_head": Scenario(b"", "stalled", ending="hold"),
+        "drip": Scenario(
+            half, "stalled", "hi", ending="hold", drip=line(chunk({"content": "x" * 60}))
+        ),
         "stall": Scenario(half, expect="stalled", text="hi", ending="hold"),
         "endless": Scenario(sse(chunk({"content": "x"}), done=False), "cancelled", repeat=True),
-        "comments_forever": Scenario(half + b": ping\n\n", "stalled", "hi", "hold"),
+        "comments_forever": Scenario(half + b": ping\n\n", "stalled", "hi", ending="hold"),
         "done_no_close": Scenario(HI, text="hi", ending="hold"),
         "finish_no_close": Scenario(
             sse(*said("h", "i"), STOP, done=False), text="hi", ending="hold"
@@ -415,6 +523,39 @@ def _contents() -> dict[str, Scenario]:
             *said("hi"),
             STOP,
         ),
+        "reasoning_content": sse(chunk({"reasoning_content": "hm"}), *said("hi"), STOP),
+        "reasoning": sse(chunk({"reasoning": "hm"}), *said("hi"), STOP),
+        "reasoning_details": sse(
+            chunk({"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
+            *said("hi"),
+            STOP,
+        ),
+        "reasoning_turns_to_text": sse(
+            chunk({"reasoning_content": "h"}),
+            chunk({"reasoning_content": "m", "content": "h"}),
+            chunk({"reasoning_content": "", "content": "i"}),
+            STOP,
+        ),
+        "reasoning_not_there": sse(
+            chunk({"reasoning_content": "", "reasoning": None, "content": "h"}),
+            chunk({"reasoning_content": None, "reasoning_details": [], "content": "i"}),
+            STOP,
+        ),
+        "usage_null": sse(
+            chunk({"content": "hi"}, usage=None),
+            chunk(finish="stop", usage=None),
+            {"choices": [], "usage": USAGE},
+        ),
+        "usage_with_all": sse(chunk({"content": "hi"}, "stop", usage=USAGE)),
+        "nothing_in_it": sse(
+            {"choices": None},
+            chunk({"content": None}),
+            {"choices": [{"delta": None}]},
+            *said("hi"),
+            STOP,
+        ),
+        "late_text": sse(*said("h"), STOP, chunk({"content": "i"})),
+        "finish_twice": sse(*said("hi"), STOP, STOP),
         "unknown_finish": sse(*said("hi"), chunk(finish="eos")),
         "duplicate_keys": sse(
             '{"choices":[],"choices":[{"delta":{"content":"x","content":"hi"}}]}', STOP
@@ -423,14 +564,20 @@ def _contents() -> dict[str, Scenario]:
         "http200_json_completion": json.dumps(WHOLE).encode(),
         "json_ct_sse_body": HI,
     }
-    json_typed = {"http200_json_completion", "json_ct_sse_body"}
+    stream = (("Content-Type", "text/event-stream"),)
     scenarios = {
-        name: Scenario(body, text="hi", headers=JSON)
-        if name in json_typed
-        else Scenario(body, text="hi")
+        name: Scenario(
+            body,
+            text="hi",
+            reasoning="hm" if b'"hm"' in body or "turns" in name else "",
+            tokens=(10, 5) if b"prompt_tokens" in body else None,
+            headers=JSON if "json" in name else stream,
+        )
         for name, body in hi.items()
     }
     huge = "x" * 5_000_000
+    grown = ["one more word " * count for count in range(1, 20)]
+    usage = {"choices": [], "usage": USAGE}
     return scenarios | {
         "huge_line": Scenario(sse(*said(huge), STOP), text=huge),
         "gzip": Scenario(
@@ -439,6 +586,30 @@ def _contents() -> dict[str, Scenario]:
             headers=(("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip")),
         ),
         "cumulative": Scenario(sse(*said("h", "he", "hel"), STOP), text="hhehel"),
+        "cumulative_declared": Scenario(
+            sse(*said("h", "he", "hel"), STOP), text="hel", declared="cumulative"
+        ),
+        "cumulative_long": Scenario(
+            sse(*said(*grown), STOP, usage), text=grown[-1], tokens=(10, 5)
+        ),
+        "cumulative_reasoning": Scenario(
+            sse(*(chunk({"reasoning_content": each}) for each in grown), *said("hi"), STOP),
+            text="hi",
+            reasoning=grown[-1],
+        ),
+        "repeats_itself": Scenario(
+            sse(*said("ha", "haha", "hahaha", "!"), STOP), text="hahahahahaha!"
+        ),
+        "repeats_to_its_end": Scenario(sse(*said("ha", "haha"), STOP), text="hahaha"),
+        "repeats_and_is_cut": Scenario(
+            sse(*said("ha", "haha"), done=False), "disconnected", "hahaha", ending="close"
+        ),
+        "length_in_other_words": Scenario(
+            sse(*said("hi"), chunk(finish="max_tokens")), "length", "hi"
+        ),
+        "length_after_stop": Scenario(
+            sse(*said("hi"), STOP, chunk(finish="length")), "length", "hi"
+        ),
         "length": Scenario(sse(*said("hi"), chunk(finish="length")), "length", "hi"),
         "content_filter": Scenario(
             sse(*said("hi"), chunk(finish="content_filter")), "content_filter", "hi"
@@ -454,6 +625,23 @@ def _contents() -> dict[str, Scenario]:
         ),
         "think_tags": Scenario(
             sse(*said("<th", "ink>h", "m</thi", "nk>h", "i"), STOP), text="<think>hm</think>hi"
+        ),
+        "think_tags_declared": Scenario(
+            sse(*said("<th", "ink>h", "m</thi", "nk>h", "i"), STOP),
+            text="hi",
+            reasoning="hm",
+            declared="think_tags",
+        ),
+        "think_tags_in_one": Scenario(
+            sse(*said("<think>hm</think>hi"), STOP),
+            text="hi",
+            reasoning="hm",
+            declared="think_tags",
+        ),
+        "tags_later_are_text": Scenario(
+            sse(*said("a <think>b</think>"), STOP),
+            text="a <think>b</think>",
+            declared="think_tags",
         ),
         "after_tools": Scenario(sse(*said(AFTER_TOOLS), STOP), text=AFTER_TOOLS),
     }
@@ -544,6 +732,11 @@ def _statuses() -> dict[str, Scenario]:
 
 def _calls() -> dict[str, Scenario]:
     f1 = {**ONE, **X1}
+    f2 = {"id": "c2", "name": "f", "arguments": SECOND}
+    opened, rest = {"arguments": '{"x"'}, {"arguments": ":1}"}
+    whole = {"message": {"tool_calls": [call_piece(**f1)]}, "finish_reason": "tool_calls"}
+    leaked = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
+    both = leaked + "\n" + leaked.replace("1", "2")
     bare = {"name": "f", **X1}
     return {
         "t_normal": _tools(
@@ -575,13 +768,16 @@ def _calls() -> dict[str, Scenario]:
         "t_extra_content": _tools(
             called(**f1, extra_content={"google": {"thought_signature": "s\0"}}), CALLS
         ),
-        "t_empty_args": _tools(called(**ONE, arguments=""), CALLS),
-        "t_null_args": _tools(called(**ONE, arguments=None), CALLS),
-        "t_no_id": _tools(called(index=0, **bare), CALLS),
+        "t_empty_args": _tools(called(**ONE, arguments=""), CALLS, calls=("{}",)),
+        "t_null_args": _tools(called(**ONE, arguments=None), CALLS, calls=("{}",)),
+        "t_null_text_args": _tools(called(**ONE, arguments="null"), CALLS, calls=("{}",)),
+        "t_no_args": _tools(called(**ONE), CALLS, calls=("{}",)),
+        "t_no_id": _tools(called(index=0, **bare), CALLS, ids=(None,)),
         "t_legacy_function_call": _tools(
             chunk({"function_call": {"name": "f", "arguments": '{"x"'}}),
             chunk({"function_call": {"arguments": ":1}"}}),
             chunk(finish="function_call"),
+            ids=(None,),
         ),
         "t_whole_completion": Scenario(
             json.dumps(
@@ -595,34 +791,40 @@ def _calls() -> dict[str, Scenario]:
                 }
             ).encode(),
             "action_required",
+            calls=(ARGUMENTS,),
+            ids=("c1",),
             headers=JSON,
         ),
-        "t_no_index_parallel": _tools(
-            chunk({"tool_calls": [call_piece(**bare), call_piece(name="f", arguments='{"x":2}')]}),
+        "t_no_index_parallel": _two(
+            chunk({"tool_calls": [call_piece(**bare), call_piece(name="f", arguments=SECOND)]}),
             CALLS,
+            ids=(None, None),
         ),
-        "t_index0_all": _tools(
+        "t_index0_all": _two(
             called(**f1), called(index=0, id="c2", name="f", arguments='{"x":2}'), CALLS
         ),
-        "t_index0_all_frag": _tools(
+        "t_index0_all_frag": _two(
             called(**ONE, arguments='{"x"'),
             called(index=0, arguments=":1}"),
             called(index=0, id="c2", name="f", arguments='{"x"'),
             called(index=0, arguments=":2}"),
             CALLS,
         ),
-        "t_interleaved": _tools(
+        "t_interleaved": _two(
             called(**ONE, arguments='{"x"'),
             called(index=1, id="c2", name="f", arguments='{"x"'),
             called(index=0, arguments=":1}"),
             called(index=1, arguments=":2}"),
             CALLS,
         ),
-        "t_index_gap": _tools(
+        "t_index_gap": _two(
             called(**f1), called(index=5, id="c2", name="f", arguments='{"x":2}'), CALLS
         ),
-        "t_dup_ids": _tools(
-            called(**f1), called(index=1, id="c1", name="f", arguments='{"x":2}'), CALLS
+        "t_dup_ids": _two(
+            called(**f1),
+            called(index=1, id="c1", name="f", arguments=SECOND),
+            CALLS,
+            ids=("c1", None),
         ),
         "t_truncated_args_length": Scenario(
             sse(called(**ONE, arguments='{"x"'), chunk(finish="length")), "length"
@@ -638,7 +840,116 @@ def _calls() -> dict[str, Scenario]:
         "t_bad_utf8": Scenario(
             sse(called(**ONE, arguments='{"x":"#"}')).replace(b"#", b"\xff"), "invalid_tool_call"
         ),
+        "t_null_index": _tools(
+            called(index=None, id="c1", name="f", **opened), called(index=None, **rest), CALLS
+        ),
+        "t_no_index_ids": _two(called(id="c1", name="f", **X1), called(**f2), CALLS),
+        "t_no_index_frag_parallel": _two(
+            chunk(
+                {
+                    "tool_calls": [
+                        call_piece(id="c1", name="f", **opened),
+                        call_piece(id="c2", name="f", **opened),
+                    ]
+                }
+            ),
+            chunk({"tool_calls": [call_piece(**rest), call_piece(arguments=":2}")]}),
+            CALLS,
+        ),
+        "t_index0_names": _two(
+            called(index=0, **bare),
+            called(index=0, name="f", arguments=SECOND),
+            CALLS,
+            ids=(None, None),
+        ),
+        "t_null_id": _tools(
+            called(index=0, id=None, name="f", **opened),
+            called(index=0, id=None, **rest),
+            CALLS,
+            ids=(None,),
+        ),
+        "t_late_id": _tools(
+            called(index=0, name="f", **opened),
+            called(index=0, id="c1", **rest),
+            CALLS,
+            ids=(None,),
+        ),
+        "t_empty_ids_parallel": _two(
+            called(index=0, id="", **bare),
+            called(index=1, id="", name="f", arguments=SECOND),
+            CALLS,
+            ids=(None, None),
+        ),
+        "t_meta_on_last": _tools(
+            called(**ONE, **opened), called(index=0, **rest), called(**ONE, arguments=""), CALLS
+        ),
+        "t_said_again_whole": _tools(
+            called(**ONE, **opened), called(index=0, **rest), called(**f1), CALLS
+        ),
+        "t_missing_closer": _tools(
+            called(**ONE, arguments='{"x":1,"y":[true'), CALLS, calls=('{"x":1,"y":[true]}',)
+        ),
+        "t_spaced_args": _tools(
+            called(**ONE, arguments=' {"x": 1.0}\n'), CALLS, calls=(' {"x": 1.0}\n',)
+        ),
+        "t_duplicate_keys": _tools(
+            called(**ONE, arguments='{"x":2,"x":1}'), CALLS, calls=('{"x":2,"x":1}',)
+        ),
+        "t_content_filter": Scenario(
+            sse(called(**f1), chunk(finish="content_filter")), "content_filter"
+        ),
+        "t_whole_then_length": Scenario(sse(called(**f1), chunk(finish="length")), "length"),
+        "t_whole_then_close": Scenario(
+            sse(called(**f1), done=False), "disconnected", ending="close"
+        ),
+        "t_whole_then_reset": Scenario(
+            sse(called(**f1), done=False), "disconnected", ending="reset"
+        ),
+        "t_whole_then_error": Scenario(
+            sse(called(**f1), {"error": BOOM}, done=False), "provider_error"
+        ),
+        "t_finish_without_call_but_text": Scenario(sse(*said("hi"), CALLS), text="hi"),
+        "t_one_broken_of_two": _broken(
+            called(**f1), called(index=1, id="c2", name="f", **opened), CALLS
+        ),
+        "t_truncated_args": _broken(called(**ONE, arguments='{"x":"a'), CALLS),
+        "t_args_no_object": _broken(called(**ONE, arguments="[1]"), CALLS),
+        "t_no_name": _broken(called(index=0, id="c1", **X1), CALLS),
+        "t_unknown_name": _broken(called(**{**f1, "name": "g"}), CALLS),
+        "t_deep_args": _broken(
+            called(**ONE, arguments='{"x":' + "[" * 200 + "]" * 200 + "}"), CALLS
+        ),
+        "t_nan_args": _broken(called(**ONE, arguments='{"x":NaN}'), CALLS),
+        "t_big_integer_args": _broken(called(**ONE, arguments='{"x":' + "1" * 5_000 + "}"), CALLS),
+        "t_leaked_undeclared": Scenario(sse(*said(leaked), STOP), text=leaked),
+        "t_leaked": _tools(
+            *said("hi\n", *leaked), STOP, text="hi\n", ids=(None,), declared="leaked_calls"
+        ),
+        "t_leaked_parallel": _two(*said(both), STOP, ids=(None, None), declared="leaked_calls"),
+        "t_leaked_broken": _broken(*said(leaked.replace("}", "")), STOP, declared="leaked_calls"),
+        "t_leaked_cut": Scenario(
+            sse(*said(leaked[:-20]), done=False), "disconnected", declared="leaked_calls"
+        ),
+        "t_no_stream": Scenario(
+            json.dumps({"choices": [whole], "usage": USAGE}).encode(),
+            "action_required",
+            calls=(ARGUMENTS,),
+            ids=("c1",),
+            tokens=(10, 5),
+            declared="stream",
+            headers=JSON,
+            whole_only=True,
+        ),
+        "t_no_stream_undeclared": Scenario(b"", "provider_unavailable", whole_only=True),
     }
+
+
+REFUSED = _failed(
+    500,
+    json.dumps({"error": {"message": "boom: no streaming with tools"}}).encode(),
+    "provider_unavailable",
+    ("Retry-After", "0"),
+)
 
 
 _TABLES: tuple[Callable[[], dict[str, Scenario]], ...] = (

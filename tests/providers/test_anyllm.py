@@ -1,0 +1,387 @@
+"""Vendors through any-llm, over servers that speak as Anthropic and Gemini do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    Question,
+    ReasoningPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.client.aio import AsyncClient
+from antiphon.errors import (
+    Cut,
+    Disconnected,
+    ProviderError,
+    ProviderProtocol,
+    ProviderRejected,
+    named,
+)
+from antiphon.events import ReasoningDelta, TextDelta
+from antiphon.messages import Message, ToolCall, ToolSpec, chat
+from antiphon.providers.vendors import VENDORS
+from antiphon.runs import Sampling, Status, Usage
+from antiphon.settings import Settings
+
+pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
+
+import anthropic_upstream
+import gemini_upstream
+from anthropic_upstream import AnthropicUpstream
+from bedrock_upstream import BedrockUpstream
+from gemini_upstream import GeminiUpstream
+
+from antiphon.providers.anyllm import AnyVendor, request
+
+KEY = "sk-vendor-0123456789"
+HELLO = b'{"role":"user","content":"Hello"}'
+TOOL = ToolSpec(
+    "f",
+    "Does it.",
+    {
+        "type": "object",
+        "properties": {
+            "x": {"type": "integer", "minimum": 1},
+            "in": {"type": "object", "properties": {"y": {"type": "string"}}},
+        },
+        "required": ["x"],
+        "additionalProperties": False,
+    },
+)
+SERVERS = {"anthropic": AnthropicUpstream, "gemini": GeminiUpstream}
+TABLES = {"anthropic": anthropic_upstream.SCENARIOS, "gemini": gemini_upstream.SCENARIOS}
+OUTPUTS = {"anthropic": anthropic_upstream.outputs, "gemini": gemini_upstream.outputs}
+
+
+@pytest.fixture(params=SERVERS)
+def vendor(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def upstream(vendor: str) -> AsyncIterator[AnthropicUpstream | GeminiUpstream]:
+    async with SERVERS[vendor]() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def provider(vendor: str, upstream: AnthropicUpstream) -> AsyncIterator[AnyVendor]:
+    provider = AnyVendor(vendor, VENDORS[vendor], KEY, base_url=upstream.url, backoff_seconds=0.01)
+    yield provider
+    await provider.close()
+
+
+async def heard(provider: AnyVendor, model: str, **more: Any) -> list[Chunk]:
+    question = Question(model=model, **{"messages": HELLO, **more})
+    async with asyncio.timeout(10), aclosing(provider.stream(question)) as pages:
+        return [chunk async for page in pages for chunk in page]
+
+
+async def cut(provider: AnyVendor, model: str) -> tuple[list[Chunk], Exception]:
+    said: list[Chunk] = []
+    question = Question(model=model, messages=HELLO)
+    async with asyncio.timeout(10):
+        with pytest.raises((ProviderError, Cut)) as caught:  # noqa: PT012
+            async with aclosing(provider.stream(question)) as pages:
+                async for page in pages:
+                    said += page
+    return said, caught.value
+
+
+def text_in(chunks: Sequence[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece))
+
+
+def thought_in(chunks: Sequence[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece))
+
+
+def calls_in(chunks: Sequence[Chunk]) -> list[ToolCall]:
+    calls: dict[Any, ToolCall] = {}
+    for piece in (chunk for chunk in chunks if isinstance(chunk, CallPiece)):
+        old = calls.get(piece.index) or ToolCall(piece.id or "", piece.name or "", "")
+        calls[piece.index] = ToolCall(
+            old.id, old.name, old.arguments + piece.arguments, extra=piece.extra or old.extra
+        )
+    return list(calls.values())
+
+
+def ends_in(chunks: Sequence[Chunk]) -> list[str | None]:
+    return [chunk.reason for chunk in chunks if isinstance(chunk, Finish)]
+
+
+async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyVendor):
+    chunks = await heard(provider, "text")
+
+    assert [chunk.text for chunk in chunks if isinstance(chunk, TextPiece)] == ["Hi ", "世界"]
+    assert ends_in(chunks) == ["stop"]
+
+
+async def test_tokens_are_counted_the_cached_and_the_reasoning_ones_too(
+    provider: AnyVendor, vendor: str
+):
+    chunks = await heard(provider, "text")
+
+    reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsageReport)]
+    thinking = {"gemini": 2}.get(vendor, 0)  # Anthropic tells no number of its own
+    assert reports[-1] == Usage(
+        input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=thinking
+    )
+
+
+async def test_thinking_comes_before_the_answer(provider: AnyVendor):
+    chunks = await heard(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
+
+    assert (thought_in(chunks), text_in(chunks)) == ("They fly often.", "Hi")
+
+
+async def test_thinking_is_asked_for_as_the_vendor_wants_it(
+    provider: AnyVendor, upstream: AnthropicUpstream, vendor: str
+):
+    await heard(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
+
+    body = upstream.requests[0].body
+    if vendor == "anthropic":
+        assert body["thinking"] == {"type": "adaptive"}
+        assert body["output_config"] == {"effort": "low"}
+    else:
+        assert body["generationConfig"]["thinkingConfig"]["include_thoughts"] is True
+
+
+async def test_a_call_is_whole(provider: AnyVendor):
+    chunks = await heard(provider, "call", tools=(TOOL,))
+
+    (call,) = calls_in(chunks)
+    assert (call.name, call.arguments) == ("f", '{"x": 1}')
+    assert (text_in(chunks), ends_in(chunks)) == ("Let me see.", ["tool_calls"])
+
+
+async def test_a_call_may_have_no_arguments(provider: AnyVendor):
+    (call,) = calls_in(await heard(provider, "no_arguments", tools=(TOOL,)))
+
+    assert call.arguments in ("", "{}")
+
+
+async def test_calls_at_once_are_kept_apart(provider: AnyVendor):
+    calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
+
+    assert [call.arguments for call in calls] == ['{"x": 1}', '{"x": 2}']
+    assert calls[0].id != calls[1].id
+
+
+async def test_a_tool_is_offered_with_its_whole_schema(
+    provider: AnyVendor, upstream: AnthropicUpstream, vendor: str
+):
+    await heard(provider, "text", tools=(TOOL,))
+
+    (tool,) = upstream.requests[0].body["tools"]
+    if vendor == "gemini":
+        (tool,) = tool["functionDeclarations"]
+    schema = tool["input_schema"] if vendor == "anthropic" else tool["parameters_json_schema"]
+    assert (tool["name"], schema) == ("f", TOOL.parameters)
+
+
+async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
+    provider: AnyVendor, upstream: AnthropicUpstream, vendor: str
+):
+    calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
+    told = [
+        HELLO,
+        chat(a_message("assistant", tool_calls=tuple(calls), reasoning="They fly often.")),
+        *(chat(a_message("tool", tool_call_id=call.id)) for call in calls),
+    ]
+
+    chunks = await heard(provider, "parallel", messages=b",".join(told), tools=(TOOL,))
+
+    assert (text_in(chunks), upstream.rejected) == ("All done.", [])
+    body = upstream.requests[1].body
+    if vendor == "anthropic":
+        kinds = [block["type"] for block in body["messages"][1]["content"]]
+        assert kinds == ["thinking", "tool_use", "thinking", "tool_use"]
+    else:
+        first, second = body["contents"][1]["parts"]
+        assert first["thoughtSignature"] == gemini_upstream.SIGNATURE
+        assert (first["functionCall"]["args"], second["functionCall"]["args"]) == (
+            {"x": 1},
+            {"x": 2},
+        )
+
+
+def a_message(role: Any, **fields: Any) -> Message:
+    return Message(id="m", thread_id="t", number=1, role=role, created_at=0, **fields)
+
+
+async def test_calls_that_another_vendor_made_are_taken_too(
+    provider: AnyVendor, upstream: AnthropicUpstream
+):
+    call = ToolCall("functions.f:0", "f", "{}", extra={"extra_content": {"other": {"a": 1}}})
+    told = [
+        HELLO,
+        chat(a_message("assistant", tool_calls=(call,), reasoning="Elsewhere.")),
+        chat(a_message("tool", tool_call_id=call.id)),
+    ]
+
+    chunks = await heard(provider, "text", messages=b",".join(told), tools=(TOOL,))
+
+    assert (text_in(chunks), upstream.rejected) == ("All done.", [])
+
+
+@pytest.mark.parametrize(("name", "reason"), [("length", "length"), ("refused", "content_filter")])
+async def test_why_a_reply_ended_is_told(provider: AnyVendor, name: str, reason: str):
+    assert ends_in(await heard(provider, name)) == [reason]
+
+
+@pytest.mark.parametrize("name", ["401", "400", "404", "429", "500", "html", "reset_first"])
+async def test_a_refusal_has_our_name(provider: AnyVendor, vendor: str, name: str):
+    said, error = await cut(provider, name)
+
+    assert type(error) is named(TABLES[vendor][name].expect)
+    assert said == []
+    assert KEY not in str(error)
+
+
+async def test_a_refusal_says_what_the_vendor_said(provider: AnyVendor, vendor: str):
+    _, error = await cut(provider, "400")
+
+    assert str(error) == f"{vendor} answered 400: No such field."
+
+
+@pytest.mark.parametrize(("name", "requests"), [("429_once", 2), ("529_twice", 3)])
+async def test_what_passes_is_tried_again(
+    provider: AnyVendor, upstream: AnthropicUpstream, name: str, requests: int
+):
+    assert text_in(await heard(provider, name)) == "Hi 世界"
+    assert len(upstream.requests) == requests
+
+
+@pytest.mark.parametrize("name", ["429", "500", "reset_first"])
+async def test_what_does_not_pass_is_tried_three_times(
+    provider: AnyVendor, upstream: AnthropicUpstream, name: str
+):
+    await cut(provider, name)
+
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize("name", ["closed", "reset"])
+async def test_a_reply_that_is_broken_off_is_cut_and_not_asked_again(
+    provider: AnyVendor, upstream: AnthropicUpstream, name: str
+):
+    said, error = await cut(provider, name)
+
+    assert (text_in(said), type(error)) == ("Hi", Disconnected)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_reply_that_ends_early_has_no_end(provider: AnyVendor):
+    chunks = await heard(provider, "ended_early")
+
+    assert (text_in(chunks), ends_in(chunks)) == ("Hi", [])
+
+
+async def test_an_error_in_the_middle_is_the_providers(
+    provider: AnyVendor, upstream: AnthropicUpstream
+):
+    said, error = await cut(provider, "error_event")
+
+    assert (text_in(said), type(error), str(error)) == ("Hi", ProviderError, "Overloaded!")
+    assert len(upstream.requests) == 1
+
+
+async def test_what_is_no_json_is_no_reply(provider: AnyVendor):
+    said, error = await cut(provider, "garbage_event")
+
+    assert (text_in(said), type(error)) == ("Hi", ProviderProtocol)
+
+
+@pytest.mark.parametrize("name", ["stall", "silent"])
+async def test_whoever_leaves_closes_the_connection(
+    provider: AnyVendor, upstream: AnthropicUpstream, name: str
+):
+    reading = asyncio.create_task(heard(provider, name))
+    async with asyncio.timeout(5):
+        await upstream.asked(1)
+    reading.cancel()
+
+    async with asyncio.timeout(5):
+        await upstream.requests[0].done.wait()
+    assert upstream.requests[0].closed is not None
+
+
+async def test_the_models_are_those_the_vendor_lists(provider: AnyVendor, vendor: str):
+    assert list(await provider.models()) == list(TABLES[vendor])
+
+
+def test_a_limit_of_the_callers_goes_before_ours():
+    asked = Question(model="m", messages=HELLO, sampling=Sampling(max_output_tokens=7))
+
+    assert request(asked, VENDORS["anthropic"])["max_tokens"] == 7
+    assert "max_tokens" not in request(Question(model="m", messages=HELLO), VENDORS["cohere"])
+
+
+async def test_a_whole_run_hands_its_calls_off_and_goes_on(
+    upstream: AnthropicUpstream, vendor: str
+):
+    def f(x: int) -> int:
+        """Does it."""
+        return x + 1
+
+    settings = Settings(
+        model=f"{vendor}:parallel", database="memory:", base_url=upstream.url, provider_key=KEY
+    )
+    async with AsyncClient(settings=settings) as client:
+        events = client.converse("Hello", tools=[f])
+        said = [event async for event in events]
+
+    assert (events.status, upstream.rejected) == (Status.COMPLETED, [])
+    thought = "".join(event.text for event in said if isinstance(event, ReasoningDelta))
+    assert thought.startswith("They fly often.")
+    assert "".join(event.text for event in said if isinstance(event, TextDelta)) == "All done."
+    assert OUTPUTS[vendor](upstream.requests[1]) == ["2", "3"]
+
+
+@pytest.fixture
+async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyVendor]:
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "us-east-1")  # a bearer key is taken over HTTPS only
+    async with BedrockUpstream() as upstream:
+        provider = AnyVendor("bedrock", VENDORS["bedrock"], base_url=upstream.url)
+        yield provider
+        await provider.close()
+
+
+async def test_a_library_that_blocks_says_the_same(blocking: AnyVendor):
+    chunks = await heard(blocking, "text")
+
+    assert (text_in(chunks), ends_in(chunks)) == ("Hi 世界", ["stop"])
+    (call,) = calls_in(await heard(blocking, "call", tools=(TOOL,)))
+    assert (call.id, call.arguments) == ("tooluse_1", '{"x": 1}')
+
+
+async def test_a_library_that_blocks_holds_up_nobody(blocking: AnyVendor):
+    stalled = blocking.stream(Question(model="stall", messages=HELLO))
+    async with asyncio.timeout(20), aclosing(stalled) as pages:
+        said = [await anext(pages)]
+        while not text_in(said[-1]):
+            said.append(await anext(pages))
+        waiting = asyncio.ensure_future(anext(pages))
+        meanwhile = await heard(blocking, "text")
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    assert text_in(meanwhile) == "Hi 世界"
+
+
+async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyVendor):
+    _, error = await cut(blocking, "400")
+
+    assert type(error) is ProviderRejected
+    assert "No such field." in str(error)

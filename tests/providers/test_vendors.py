@@ -1,0 +1,124 @@
+"""Which vendors can be named, what they need, and who is chosen."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from anthropic_upstream import SCENARIOS, AnthropicUpstream
+
+from antiphon.errors import BadSettings
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.servers import SERVERS
+from antiphon.providers.vendors import VENDORS, installed, opened
+from antiphon.settings import Settings
+
+EXTRA = pytest.mark.skipif(not installed(), reason="antiphon[vendors] is not installed")
+KEYS = {"ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"}
+
+
+def catalog(environ: Mapping[str, str], **settings: Any) -> Catalog:
+    return Catalog(Settings(**settings), environ)
+
+
+@pytest.fixture
+def without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "any_llm", None)
+
+
+@pytest.mark.usefixtures("without_the_extra")
+def test_without_the_extra_its_name_is_told():
+    with pytest.raises(BadSettings) as caught:
+        opened("anthropic", KEYS)
+
+    assert caught.value.details["hint"] == "pip install 'antiphon[vendors]'"
+
+
+@pytest.mark.usefixtures("without_the_extra")
+async def test_without_the_extra_a_vendors_key_chooses_nothing():
+    found = catalog(KEYS, providers=NO_OLLAMA)
+    chosen = await found.choose()
+    await found.close()
+
+    assert chosen.model == "demo"
+
+
+NO_OLLAMA = {"ollama": {"base_url": "http://127.0.0.1:1/v1"}}
+
+
+@EXTRA
+async def test_a_vendors_key_chooses_its_default_model():
+    found = catalog(KEYS, providers=NO_OLLAMA)
+    chosen = await found.choose()
+    await found.close()
+
+    assert chosen.model == f"anthropic:{VENDORS['anthropic'].default}"
+    assert chosen.why == "ANTHROPIC_API_KEY is set"
+
+
+@EXTRA
+async def test_a_servers_key_is_looked_for_before_a_vendors():
+    chosen = await catalog({**KEYS, "GROQ_API_KEY": "k"}).choose()
+
+    assert chosen.model.startswith("groq:")
+
+
+@EXTRA
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [("anthropic", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY or GOOGLE_API_KEY")],
+)
+def test_without_a_key_its_variable_is_told(name: str, variables: str):
+    with pytest.raises(BadSettings) as caught:
+        catalog({}).open(f"{name}:any")
+
+    assert caught.value.details["expected"] == f"the environment variable {variables}"
+
+
+@EXTRA
+def test_a_library_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "cohere", None)
+    monkeypatch.delitem(sys.modules, "any_llm.providers.cohere", raising=False)
+    monkeypatch.delitem(sys.modules, "any_llm.providers.cohere.cohere", raising=False)
+    monkeypatch.delitem(sys.modules, "any_llm.providers.cohere.utils", raising=False)
+
+    with pytest.raises(BadSettings) as caught:
+        catalog({"COHERE_API_KEY": "k"}).open("cohere:any")
+
+    assert caught.value.details["hint"] == "pip install 'any-llm-sdk[cohere]'"
+
+
+def test_no_vendor_is_also_a_server_of_ours():
+    assert not VENDORS.keys() & SERVERS.keys()
+
+
+@EXTRA
+def test_every_vendor_is_one_that_any_llm_knows():
+    from any_llm import AnyLLM
+
+    assert set(VENDORS) <= set(AnyLLM.get_supported_providers())
+
+
+@EXTRA
+async def test_a_vendor_that_can_list_its_models_is_asked(monkeypatch: pytest.MonkeyPatch):
+    async with AnthropicUpstream() as upstream:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", upstream.url)
+        found = catalog({"ANTHROPIC_API_KEY": "k"}, providers=NO_OLLAMA)
+        listed = await found.models()
+        await found.close()
+
+    assert [name for name, owner in listed if owner == "anthropic"] == [
+        f"anthropic:{name}" for name in SCENARIOS
+    ]
+
+
+def test_another_model_does_not_load_the_extra():
+    code = (
+        "import sys; from antiphon.providers.catalog import Catalog;"
+        "from antiphon.settings import Settings;"
+        "Catalog(Settings(), {'OPENAI_API_KEY': 'k'}).open('openai:gpt-5'); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+
+    assert not {"any_llm", "antiphon.providers.anyllm"} & set(loaded.decode().split())

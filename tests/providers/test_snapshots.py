@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -25,7 +26,7 @@ def grown(steps: Sequence[str]) -> list[str]:
 
 def growths(pieces: Sequence[str]) -> Iterator[str]:
     """What is repeated by each piece of the chain that the pieces begin with."""
-    for last, piece in zip(pieces, pieces[1:], strict=False):
+    for last, piece in pairwise(pieces):
         if len(piece) <= len(last) or not piece.startswith(last):
             return
         yield last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -79,7 +80,7 @@ def test_how_the_text_is_cut_makes_no_difference(parts: list[str], data: st.Data
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))))
     edges = [0, *cuts, len(text)]
 
-    pieces = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
 
     assert read(pieces) == read([text])
 

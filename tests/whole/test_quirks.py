@@ -1,14 +1,15 @@
 """Every known way to get chat completions wrong, through a whole server.
 
-One process meets all of them, many at once, sent whole and in writes of seven bytes. Each run ends
-as the scenario's table has it; what was streamed, kept and replayed is the same; a run that asked
-for tools goes on with their outputs; and the process lives, without a complaint, over a database
-without a fault.
+One process meets all of them, many at once, sent whole and byte by byte (in a soak in writes of
+other sizes too). Each run comes to what the scenario's table says, to the letter; what was
+streamed, kept and replayed is the same; a run that asked for tools goes on with their outputs; and
+the process lives, without a complaint, over a database without a fault.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -25,10 +26,29 @@ from upstream import AFTER_TOOLS, SCENARIOS, Scenario, Upstream
 
 AT_ONCE = 8
 SECONDS = 60.0  # for one run, on a machine that does other things besides
-SILENT = {"stall", "comments_forever"}
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 SMALL = 4_000  # bytes of a body that is also sent in pieces
-NAMES = [*SCENARIOS, *(f"{name}@7" for name, one in SCENARIOS.items() if len(one.body) < SMALL)]
+CUTTABLE = [name for name, one in SCENARIOS.items() if len(one.body) < SMALL and name != "endless"]
+IN_BYTES = [f"{name}@1" for name in CUTTABLE]
+NAMES = [*SCENARIOS, *IN_BYTES]
+OTHER_SIZES = (2, 3, 7, 64)
+DECLARED = """
+[providers.cumulative]
+base_url = "http://127.0.0.1"
+quirks = { cumulative = true }
+
+[providers.think_tags]
+base_url = "http://127.0.0.1"
+quirks = { think_tags = true }
+
+[providers.leaked_calls]
+base_url = "http://127.0.0.1"
+quirks = { leaked_calls = true }
+
+[providers.stream]
+base_url = "http://127.0.0.1"
+quirks = { stream = "without_tools" }
+"""
 PRESCRIBED = {"completed", "action_required", "cancelled"}
 CUT_SHORT = {"length", "content_filter", "disconnected", "stalled"}
 
@@ -71,15 +91,19 @@ class Evening:
     lived: bool
     complaints: Sequence[str]
     rejected: Sequence[str]
+    histories: dict[str, Any]
     verdict: Verdict
 
 
-async def _play_all(folder: Path) -> Evening:
+async def _play_all(folder: Path, names: Sequence[str]) -> Evening:
     database = folder / "antiphon.db"
+    (folder / "antiphon").mkdir()
+    (folder / "antiphon" / "antiphon.toml").write_text(DECLARED)
     async with Upstream() as upstream:
         upstream.gate.set()
         server = await started(
             {
+                "XDG_CONFIG_HOME": str(folder),
                 "ANTIPHON_DATABASE": f"sqlite:///{database}",
                 "ANTIPHON_BASE_URL": upstream.url,
                 "ANTIPHON_MODEL": "quirk:ok",
@@ -92,20 +116,23 @@ async def _play_all(folder: Path) -> Evening:
                 async with slots, asyncio.timeout(SECONDS):
                     return name, await _play(server, name)
 
-            played = dict(await asyncio.gather(*map(play, NAMES)))
+            played = dict(await asyncio.gather(*map(play, names)))
             lived = server.alive
         finally:
             await server.gone()
     verdict = judge(Record(), final.load(database))
-    return Evening(played, lived, server.complaints, upstream.rejected, verdict)
+    histories = {each.body["model"]: each.body["messages"] for each in upstream.requests}
+    return Evening(played, lived, server.complaints, upstream.rejected, histories, verdict)
 
 
 async def _play(server: Server, name: str) -> Played:
     """One run, to its first rest; then what is kept of it; then, with outputs, to its end."""
-    asked: dict[str, Any] = {"message": {"content": "go"}, "model": f"quirk:{name}"}
-    asked |= {"deadlines": {"chunk": 1}} if name.partition("@")[0] in SILENT else {}
+    wanted = _scenario(name)
+    provider = f"{wanted.declared}:" if wanted.declared else ""
+    asked: dict[str, Any] = {"message": {"content": "go"}, "model": f"{provider}quirk:{name}"}
+    asked |= {"deadlines": {"chunk": 1}} if wanted.expect == "stalled" else {}
     asked |= {"tools": TOOLS} if name.startswith("t_") else {}
-    told = await _turn(server, asked, cancelling=_scenario(name).expect == "cancelled")
+    told = await _turn(server, asked, cancelling=wanted.expect == "cancelled")
     run_id, thread_id = told[0].json["run_id"], told[0].json["thread_id"]
 
     run = await _get(server, f"runs/{run_id}")
@@ -156,14 +183,32 @@ async def _get(server: Server, path: str, **query: str) -> Any:
     return answer.json
 
 
+def _end(run: Any) -> Any:
+    """How a run ended; the upstream's port differs from evening to evening."""
+    error = run.get("error") or {}
+    return (
+        run["status"],
+        run.get("reason"),
+        error.get("code"),
+        _PORT.sub(":", error.get("message", "")),
+    )
+
+
+_PORT = re.compile(r"(?<=127\.0\.0\.1):\d+")
+
+
+def _plain_name(name: str) -> str:
+    return name.partition("@")[0]
+
+
 def _scenario(name: str) -> Scenario:
-    return SCENARIOS[name.partition("@")[0]]
+    return SCENARIOS[_plain_name(name)]
 
 
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
     """Everything is played once; the tests look at what it came to."""
-    return asyncio.run(_play_all(tmp_path_factory.mktemp("quirks")))
+    return asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
 
 
 def _saved(played: Played) -> Any:
@@ -191,8 +236,14 @@ def test_the_run_comes_to_what_the_reply_means(evening: Evening, name: str) -> N
     assert (run.get("error") or {"code": run.get("reason")})["code"] == why
     assert played.told[-1].type == "turn.ended"
     assert played.told[-1].json["status"] == status
-    if wanted.expect != "cancelled":
-        assert played.pieces("text.delta") == wanted.text or status == "failed"
+    if status not in ("failed", "cancelled"):
+        assert played.pieces("text.delta") == wanted.text
+        assert played.pieces("reasoning.delta") == wanted.reasoning
+    if wanted.expect == "provider_error" or (wanted.whole_only and status == "failed"):
+        assert "boom" in run["error"]["message"]
+    if wanted.tokens:
+        used = run["usage"]
+        assert (used["input_tokens"], used["output_tokens"]) == wanted.tokens
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,20 +261,27 @@ def test_what_was_streamed_is_what_is_kept_and_replayed(evening: Evening, name: 
     assert completed == [each for each in played.messages if each["role"] == "assistant"]
 
 
-IN_PIECES = [name for name in NAMES if name.endswith("@7") and name != "endless@7"]
-
-
-@pytest.mark.parametrize("name", IN_PIECES)
+@pytest.mark.parametrize("name", IN_BYTES)
 def test_how_a_reply_is_cut_into_writes_makes_no_difference(evening: Evening, name: str) -> None:
-    pieces, whole = evening.played[name], evening.played[name.removesuffix("@7")]
+    alike(evening.played[name], evening.played[_plain_name(name)])
 
+
+@pytest.mark.soak
+@pytest.mark.parametrize("size", OTHER_SIZES)
+def test_writes_of_any_size_come_to_the_same(evening: Evening, size: int, tmp_path: Path) -> None:
+    again = asyncio.run(_play_all(tmp_path, [f"{name}@{size}" for name in CUTTABLE]))
+
+    for name, pieces in again.played.items():
+        alike(pieces, evening.played[_plain_name(name)])
+    assert again.complaints == []
+
+
+def alike(pieces: Played, whole: Played) -> None:
+    """Whether two runs came to the same, by what they said and how they ended."""
     for kind in ("text.delta", "reasoning.delta"):
         assert pieces.pieces(kind) == whole.pieces(kind)
     assert list(pieces.arguments().values()) == list(whole.arguments().values())
-    assert (pieces.run.get("error"), pieces.run["status"]) == (
-        whole.run.get("error"),
-        whole.run["status"],
-    )
+    assert _end(pieces.run) == _end(whole.run)
 
 
 TOOL_RUNS = [name for name in NAMES if _scenario(name).expect == "action_required"]
@@ -233,15 +291,24 @@ TOOL_RUNS = [name for name in NAMES if _scenario(name).expect == "action_require
 def test_calls_are_handed_out_whole_and_the_run_goes_on_with_their_outputs(
     evening: Evening, name: str
 ) -> None:
-    played = evening.played[name]
+    played, wanted = evening.played[name], _scenario(name)
     calls = {call["id"]: call["arguments"] for call in _saved(played)["tool_calls"]}
 
+    assert tuple(calls.values()) == wanted.calls
+    for ours, theirs in zip(calls, wanted.ids, strict=True):
+        assert ours == theirs if theirs else ours.startswith("call_")
     assert played.arguments() == {call: said for call, said in calls.items() if said}
     assert [action["tool_call_id"] for action in played.actions] == list(calls)
     assert {action["name"] for action in played.actions} == {"f"}
     (manifest,) = [each.json for each in played.told if each.type == "action.required"]
     assert [each["tool_call_id"] for each in manifest["actions"]] == list(calls)
     assert _text(played.ended) == AFTER_TOOLS
+
+
+def test_what_only_its_provider_understands_of_a_call_goes_back_with_it(evening: Evening) -> None:
+    (call,) = evening.histories["quirk:t_extra_content"][-2]["tool_calls"]
+
+    assert call["extra_content"] == {"google": {"thought_signature": "s\ufffd"}}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TOOL_RUNS])

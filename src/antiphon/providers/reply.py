@@ -142,6 +142,8 @@ class Reply:
     def _rest(self) -> list[Chunk]:
         if self._take == self._hoard:
             return self._whole(bytes(self._body))
+        if self._take == self._page:
+            self._refuse(_PAGE, bytes(self._body))
         rest = self._decoder.close()
         # Half an event is no protocol error: its stream was cut, and the reply with it.
         chunks = self._frames([frame for frame in rest if _is_whole(frame)])
@@ -157,15 +159,24 @@ class Reply:
         if not start:
             del self._body[_MAX_BLANK:]
             return None
-        if start in b"{[":
-            self._take = self._hoard
-            self._check_size()
-            return None
-        if start == b"<":
-            self._refuse("The answer is a page, not a reply of a model", data)
-        del self._body[_SAMPLE_BYTES:]
-        self._take = self._stream
-        return self._stream(data)
+        match start:
+            case b"{" | b"[":
+                self._take = self._hoard
+            case b"<":
+                self._take = self._page
+            case _:
+                self._take = self._stream
+        self._body.clear()
+        return self._take(data)
+
+    def _page(self, data: bytes) -> None:
+        """Read on for a sample: it shall not depend on how the page was cut."""
+        self._sample(data)
+        if len(self._body) == _SAMPLE_BYTES:
+            self._refuse(_PAGE, bytes(self._body))
+
+    def _sample(self, data: bytes) -> None:
+        self._body += data[: _SAMPLE_BYTES - len(self._body)]
 
     def _hoard(self, data: bytes) -> None:
         self._body += data
@@ -176,6 +187,8 @@ class Reply:
             self._refuse("The answer is longer than any that is taken", bytes(self._body))
 
     def _stream(self, data: bytes) -> list[Chunk] | None:
+        if not self._begun:
+            self._sample(data)
         comments = self._decoder.comments
         try:
             frames = self._decoder.feed(data)
@@ -528,5 +541,6 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
 _MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looked at with each
+_PAGE = "The answer is a page, not a reply of a model"
 _TOO_DEEP = "An event of the reply is nested too deeply."
 _WORDS_IN = ("text", "thinking", "summary", "content")

@@ -326,7 +326,7 @@ def _joined(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
     ready = {
         event["tool_call_id"]: event["arguments"]
         for _, event in events
-        if event["type"] == "tool_call.ready" and not event.get("repaired")
+        if event["type"] == "tool_call.ready"
     }
     return told | {"arguments": {call: arguments[call] or "{}" for call in ready}}
 

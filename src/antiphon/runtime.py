@@ -7,7 +7,9 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 from antiphon import calls, errors, ids
@@ -16,6 +18,7 @@ from antiphon.desk import Desk
 from antiphon.ids import Prefix
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
+from antiphon.providers.prices import PriceList, Prices
 from antiphon.runner import Runner
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
@@ -34,9 +37,9 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        self.worker = Worker(
-            store, bus, Runner(store, bus, catalog, settings, mint), settings, mint, _name()
-        )
+        prices = Prices(catalog.offer, _price_list)
+        runner = Runner(store, bus, catalog, settings, mint, prices.cost)
+        self.worker = Worker(store, bus, runner, settings, mint, _name())
         self.desk = Desk(store, bus, mint, self._default_model, catalog.open, self._models)
 
     async def choice(self) -> Choice:
@@ -155,6 +158,16 @@ async def _store(
                 received=scheme + ":",
                 hint="Set --database or ANTIPHON_DATABASE.",
             )
+
+
+def _price_list() -> PriceList | None:
+    """The list of the extra `prices`; None where that is not installed."""
+    try:
+        return cast("PriceList", import_module("antiphon.providers.price_list").cost)
+    except ModuleNotFoundError as missing:
+        if missing.name != "genai_prices":
+            raise
+        return None
 
 
 def _path(rest: str) -> Path:

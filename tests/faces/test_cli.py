@@ -257,6 +257,35 @@ def test_a_schema_that_is_none_is_wrong_usage(place: Place) -> None:
     assert "schema.json" in told.stderr
 
 
+def priced(place: Place, upstream: Upstream) -> tuple[str, str]:
+    """The flag for a model whose replies have a price, and one reply of it."""
+    (place.root / "antiphon.toml").write_text(
+        f'[providers.mine]\nbase_url = "{upstream.url}"\n'
+        "prices = { big = { input = 2.0, output = 10.0 } }\n"
+    )
+    upstream.text("Hi.")
+    used = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
+    upstream.says = [json.dumps(used), *upstream.says]
+    return "--model", "mine:big"
+
+
+def test_what_an_answer_cost_is_said_where_its_price_is_known(
+    place: Place, upstream: Upstream
+) -> None:
+    told = place.run("ask", *priced(place, upstream), "Hello")
+
+    assert told.stdout == "Hi.\n"
+    assert told.stderr.splitlines()[-1] == "antiphon: 1,000 tokens in, 200 out, $0.0040"
+
+
+def test_the_cost_is_in_the_json_of_the_events(place: Place, upstream: Upstream) -> None:
+    told = place.run("ask", "--json", *priced(place, upstream), "Hello")
+
+    events = [json.loads(line) for line in told.stdout.splitlines()]
+    (usage,) = [event["usage"] for event in events if event["type"] == "usage"]
+    assert usage == {"input_tokens": 1_000, "output_tokens": 200, "cost": 0.004}
+
+
 def test_a_refusal_of_the_provider_is_a_failure(place: Place, upstream: Upstream) -> None:
     upstream.status = 401
 

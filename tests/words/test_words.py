@@ -153,10 +153,13 @@ def test_every_status_can_be_reached_from_the_first():
     assert reached == set(Status) == set(MOVES)
 
 
-def test_usage_adds_up_and_an_unknown_price_counts_for_nothing():
-    free, priced = Usage(input_tokens=1, cached_tokens=4), Usage(input_tokens=2, cost=0.5)
-    assert free + priced == Usage(input_tokens=3, cached_tokens=4, cost=0.5)
-    assert (free + free).cost is None
+def test_usage_adds_up_and_its_cost_is_known_where_that_of_every_part_is():
+    counted, priced = Usage(input_tokens=1, cached_tokens=1), Usage(input_tokens=2, cost=0.1)
+    assert counted + priced == Usage(input_tokens=3, cached_tokens=1)
+    assert (priced + Usage(output_tokens=1, cost=0.2)).cost == 0.3
+    assert (Usage() + priced).cost == 0.1
+    assert (Usage() + Usage(cost=0.0)).cost == 0.0
+    assert (counted + counted).cost is None
 
 
 # Errors.

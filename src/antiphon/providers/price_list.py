@@ -1,0 +1,51 @@
+"""The price list that genai-prices keeps: as old as the package, for nothing is fetched.
+
+An application that has that library update its prices itself gets the newer ones here too.
+"""
+
+from __future__ import annotations
+
+from genai_prices import Usage as Tokens
+from genai_prices.data_snapshot import get_snapshot
+
+from antiphon.providers.prices import Offer
+from antiphon.runs import DOLLAR_DIGITS, Usage
+
+SELLERS = {
+    "anthropic": "anthropic",
+    "azureanthropic": "azure",
+    "bedrock": "aws",
+    "cohere": "cohere",
+    "databricks": "databricks",
+    "gemini": "google",
+    "minimax": "minimax",
+    "ovhcloud": "ovhcloud",
+    "vertexai": "google",
+    "vertexaianthropic": "google",
+    "zai": "zai",
+}
+"""The list's names of vendors that no address tells of, by ours."""
+
+MOVED = {"https://api.together.ai/v1": "https://api.together.xyz/v1"}
+"""The addresses that the list has for servers which have another by now."""
+
+get_snapshot()  # takes a moment: it shall pass while this module loads, not at the first look
+
+
+def cost(offer: Offer, usage: Usage) -> float | None:
+    """What this usage costs by the list; None for a seller or a model that it does not have."""
+    seller = SELLERS.get(offer.vendor or "")
+    if seller is None and offer.address is None:
+        return None
+    tokens = Tokens(
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cached_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    address = MOVED.get(offer.address, offer.address) if offer.address else None
+    try:
+        found = get_snapshot().calc(tokens, offer.model, seller, address, None)
+    except (LookupError, ValueError):  # not there, or priced by what is not counted here
+        return None
+    # Nothing is what models cost that are listed without a price; that does not make them free.
+    return round(float(found.total_price), DOLLAR_DIGITS) or None

@@ -8,12 +8,14 @@ from judge import faults
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
+from antiphon.attachments import attached
 from antiphon.chunks import Question
 from antiphon.messages import Image, Message, Role, Text, ToolCall, chat
 from antiphon.providers import strict
 from antiphon.providers.history import accepted
 from antiphon.providers.openai import payload
 from antiphon.providers.reply import PLAIN, Quirks
+from antiphon.stores.memory import MemoryStore
 from antiphon.providers.servers import SERVERS
 
 PROFILES = {"plain": PLAIN, **{name: server.quirks for name, server in SERVERS.items()}}
@@ -113,6 +115,11 @@ def test_objects_have_what_only_some_servers_take():
     assert message["reasoning_content"] == "Hm."
     assert message["tool_calls"][0]["extra_content"] == SIGNED["extra_content"]
     assert not any("antiphon" in key for key in (*message, *message["tool_calls"][0]))
+
+
+async def test_reasoning_is_not_taken_for_an_upload():
+    history = called("c1", reasoning='{"file_id":"antiphon:file_1"}', extra=SIGNED)
+    assert await attached(history, MemoryStore(), "local") is history
 
 
 # Extras and ids.

@@ -38,7 +38,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 def tokens(length: int) -> int:
     """About how many tokens a message of so many bytes is: four bytes each, one for its frame.
 
-    A cheap rule that needs no vocabulary; it overrates text that is not Latin: the safe side.
+    A cheap rule that needs no vocabulary; it overrates text that is not Latin, and counts reasoning
+    that most servers never get back: the safe side.
     """
     return length // 4 + 1
 

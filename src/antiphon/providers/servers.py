@@ -167,6 +167,7 @@ SERVERS: dict[str, Server] = {
         quirks=Quirks(
             max_tokens="max_completion_tokens",
             reasoning_back="reasoning_content",
+            reasoning_required=True,
             extra_content=False,
         ),
     ),

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from antiphon.errors import BadSettings, ProviderError
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.demo import Demo
 from antiphon.providers.servers import SERVERS
-from antiphon.settings import Settings
+from antiphon.runs import Sampling
+from antiphon.settings import Settings, load
 
 SAID = b'{"role":"user","content":"hello"}'
 
@@ -206,3 +208,60 @@ async def test_a_server_that_is_down_is_a_provider_error(unused_tcp_port: int):
 
     with pytest.raises(ProviderError):
         await ask(found, "x")
+
+
+async def test_an_address_that_a_folder_named_gets_no_providers_key(upstream: Upstream):
+    keys = {"OPENAI_API_KEY": "sk-mine"}
+    own = catalog(keys, base_url=upstream.url)
+    foreign = catalog(keys, base_url=upstream.url, foreign_base_url=True)
+    meant = catalog(keys, base_url=upstream.url, foreign_base_url=True, provider_key="sk-for-it")
+
+    for found in (own, foreign, meant):
+        await ask(found, "openai:quirk:ok")
+
+    sent = [request.headers.get("authorization") for request in upstream.requests]
+    assert sent == ["Bearer sk-mine", None, "Bearer sk-for-it"]
+
+
+async def test_a_known_provider_that_a_folder_moved_gets_no_key(upstream: Upstream, tmp_path: Path):
+    (tmp_path / "antiphon.toml").write_text(f'[providers.openai]\nbase_url = "{upstream.url}"\n')
+    environ = {"OPENAI_API_KEY": "sk-mine", "ANTIPHON_PROVIDER_KEY": "sk-for-it"}
+    settings = load({}, environ, tmp_path)
+
+    await ask(Catalog(settings, environ), "openai:quirk:ok")
+
+    assert "authorization" not in (await upstream.asked(1)).headers
+
+
+async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Upstream):
+    table = {"base_url": upstream.url, "quirks": {"stream_options": False}}
+    found = catalog({"OPENAI_API_KEY": "k"}, providers={"openai": table})
+    opened = found.open("openai:quirk:ok")
+    short = Sampling(max_output_tokens=7)
+
+    async for _ in opened.provider.stream(
+        Question(model=opened.model, messages=SAID, sampling=short)
+    ):
+        pass
+    await found.close()
+
+    body = (await upstream.asked(1)).body
+    assert "stream_options" not in body
+    assert body["max_completion_tokens"] == 7
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"lacks": ["seeds"]},
+        {"chunk_timeout": 0},
+        {"pool": 0},
+        {"retries": -1},
+        {"connect_timeout": "soon"},
+        {"quirks": {"quirk": 1}},
+        {"quirks": "none"},
+    ],
+)
+def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
+    with pytest.raises(BadSettings, match=r"providers\.openai"):
+        catalog(providers={"openai": table})

@@ -58,6 +58,7 @@ class Endpoint:
         *,
         limits: Limits = USUAL,
         backoff_seconds: float = 0.5,
+        life_seconds: float = LIFE_SECONDS,
         dice: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -68,6 +69,7 @@ class Endpoint:
         self._limits = limits
         self._places = asyncio.Semaphore(limits.pool)
         self._backoff_seconds = backoff_seconds
+        self._life_seconds = life_seconds
         self._dice = dice
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -123,7 +125,7 @@ class Endpoint:
     async def _found_place(self) -> bool:
         """Whether a connection is free, now or in a while."""
         try:
-            async with asyncio.timeout(LIFE_SECONDS):
+            async with asyncio.timeout(self._life_seconds):
                 await self._places.acquire()
         except TimeoutError:
             return False

@@ -1,0 +1,255 @@
+"""What is waited for on the way to a server, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upstream import OK, TEXT, Scenario, Upstream
+
+from antiphon.chunks import Chunk, Question, TextPiece
+from antiphon.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.complaints import Redactor
+from antiphon.providers.http import Endpoint, Limits
+from antiphon.providers.openai import OpenAI
+from antiphon.providers.retries import retry_after
+from antiphon.settings import Settings
+
+SAID = b'{"role":"user","content":"hello"}'
+NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream
+
+
+def ask(name: str) -> Question:
+    return Question(model=f"quirk:{name}", messages=SAID)
+
+
+async def refusal(base_url: str, **limits: float) -> ProviderError:
+    """What is said where nothing can be asked."""
+    options = {"connect_seconds": 5.0, "retries": 0, **limits}
+    provider = OpenAI(base_url, backoff_seconds=0, limits=Limits(**options))  # type: ignore[arg-type]
+    with pytest.raises(ProviderError) as raised:
+        await text_of(provider, "ok")
+    await provider.close()
+    return raised.value
+
+
+async def text_of(provider: OpenAI, name: str) -> str:
+    chunks: list[Chunk] = []
+    async with asyncio.timeout(10), aclosing(provider.stream(ask(name))) as pages:
+        async for page in pages:
+            chunks += page
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece))
+
+
+# A connection.
+
+
+async def test_a_refused_connection_is_unavailable(unused_tcp_port: int):
+    error = await refusal(f"http://127.0.0.1:{unused_tcp_port}/v1")
+
+    assert isinstance(error, ProviderUnavailable)
+    assert f"127.0.0.1:{unused_tcp_port} did not answer" in error.message
+
+
+async def test_a_name_that_nobody_has_is_unavailable():
+    error = await refusal("http://nobody.invalid/v1")
+
+    assert isinstance(error, ProviderUnavailable)
+    assert "nobody.invalid" in error.message
+
+
+async def test_a_server_without_the_encryption_it_should_have_is_unavailable(upstream: Upstream):
+    error = await refusal(upstream.url.replace("http:", "https:"), connect_seconds=0.2)
+
+    assert isinstance(error, ProviderUnavailable)
+    assert "did not answer" in error.message
+
+
+async def test_a_connection_that_is_never_made_is_given_up():
+    """The queue of a listener that accepts nobody is full: nothing comes back, not even a no."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+
+        error = await refusal(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/v1", connect_seconds=0.2
+        )
+
+    assert isinstance(error, ProviderUnavailable)
+    assert "imeout" in error.message
+
+
+async def test_an_encryption_that_is_never_agreed_on_is_given_up():
+    left = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        left.set()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await refusal(f"https://127.0.0.1:{port}/v1", connect_seconds=0.2)
+        await asyncio.wait_for(left.wait(), 5)
+
+    assert isinstance(error, ProviderUnavailable)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="nothing here makes certificates")
+async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+        *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(key), "-out", str(certificate)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await made.wait() == 0
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await refusal(f"https://127.0.0.1:{port}/v1")
+
+    assert isinstance(error, ProviderUnavailable)
+    assert "certificate" in error.message
+    assert asked == []
+
+
+# A place in the pool.
+
+
+async def test_who_finds_no_connection_waits_in_line_and_is_answered(upstream: Upstream):
+    provider = OpenAI(upstream.url, limits=Limits(pool=1))
+    async with aclosing(provider.stream(ask("stall"))) as first:
+        await anext(first)
+        second = asyncio.ensure_future(text_of(provider, "ok"))
+        await asyncio.wait({second}, timeout=0.2)
+        asked_while_busy = len(upstream.requests)
+    told = await second
+    await provider.close()
+
+    assert asked_while_busy == 1
+    assert told == TEXT
+
+
+async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
+    endpoint = Endpoint(upstream.url, {}, Redactor(), limits=Limits(pool=1), life_seconds=0.01)
+    body = b'{"model":"stall","messages":[{"role":"user","content":"Hi"}]}'
+    async with (
+        asyncio.timeout(5),
+        aclosing(endpoint.post("chat/completions", body)) as first,
+        aclosing(endpoint.post("chat/completions", body)) as second,
+    ):
+        said = await anext(first)
+        alive = await anext(second)
+    await endpoint.close()
+
+    assert said
+    assert alive == b""
+
+
+@pytest.mark.parametrize("name", ["400", "500", "reset_mid", "ok"])
+async def test_a_place_is_given_back_however_the_reply_ends(upstream: Upstream, name: str):
+    provider = OpenAI(upstream.url, backoff_seconds=0, limits=Limits(pool=1, retries=0))
+    for _ in range(2):
+        with suppress(ProviderError, Cut):
+            await text_of(provider, name)
+
+    assert await text_of(provider, "ok") == TEXT
+    await provider.close()
+
+
+# Another try.
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+async def test_a_request_is_made_again_as_often_as_the_entry_says(upstream: Upstream, retries: int):
+    provider = OpenAI(upstream.url, backoff_seconds=0, limits=Limits(retries=retries))
+
+    with pytest.raises(ProviderUnavailable):
+        await text_of(provider, "500")
+    await provider.close()
+
+    assert len(upstream.requests) == retries + 1
+
+
+async def test_a_table_of_the_settings_limits_its_server(upstream: Upstream):
+    table = {"base_url": upstream.url, "retries": 0, "pool": 1, "connect_timeout": 3}
+    found = Catalog(Settings(providers={"house": table}), {})
+    provider = found.open("house:m").provider
+
+    with pytest.raises(ProviderRateLimited):
+        async for _ in provider.stream(ask("429")):
+            pass
+    await found.close()
+
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "header", ["-5", "0", "garbage", "", "nan", "Wed, 21 Oct 2015 07:28:00 GMT", "1e-9"]
+)
+async def test_a_wait_that_is_none_is_no_wait(upstream: Upstream, header: str):
+    again = Scenario(b"", "", status=503, headers=(("Retry-After", header),))
+    upstream.scenarios["again"] = Scenario(OK, text=TEXT, first=(again,))
+    provider = OpenAI(upstream.url, backoff_seconds=0)
+
+    assert await text_of(provider, "again") == TEXT
+    await provider.close()
+
+
+@pytest.mark.parametrize("header", ["121", "1e300", "inf", "Wed, 21 Oct 2127 07:28:00 GMT"])
+async def test_a_wait_beyond_all_patience_is_a_refusal(upstream: Upstream, header: str):
+    upstream.scenarios["later"] = Scenario(b"", "", status=429, headers=(("Retry-After", header),))
+    provider = OpenAI(upstream.url, backoff_seconds=0)
+
+    with pytest.raises(ProviderRateLimited):
+        await text_of(provider, "later")
+    await provider.close()
+
+    assert len(upstream.requests) == 1
+
+
+@given(
+    st.one_of(
+        st.text(max_size=40),
+        st.floats().map(str),
+        st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT")),
+        st.from_regex(r"(Wed|Mon), \d{1,4} (Oct|Foo) \d{1,8} \d\d:\d\d(:\d\d)? ([+-]\d{4}|GMT)"),
+    )
+)
+def test_whatever_a_server_asks_to_wait_is_seconds_or_nothing(header: str):
+    seconds = retry_after(header, NOW)
+
+    assert seconds is None or (seconds >= 0 and not math.isnan(seconds))

@@ -35,7 +35,8 @@ from antiphon.messages import (
     ToolSpec,
     Upload,
 )
-from antiphon.providers.catalog import SERVERS
+from antiphon.providers.servers import SERVERS, Server
+from antiphon.providers.vendors import VENDORS
 from antiphon.runs import (
     MOVES,
     Assistant,
@@ -129,10 +130,43 @@ def providers() -> Iterator[str]:
             f"`{server.key_env}`" if server.key_env else "none",
             f"`{server.default}`" if server.default else "",
             f"`{server.base_url}`",
+            ", ".join(f"`{lack}`" for lack in server.lacks),
+            ", ".join(_differences(server)),
         )
         for name, server in SERVERS.items()
     ]
-    yield from _table(("model begins with", "key", "model by default", "address"), rows)
+    head = ("model begins with", "key", "model by default", "address", "has not got", "differs in")
+    yield from _table(head, rows)
+
+
+def _differences(server: Server) -> Iterator[str]:
+    """What an entry says beyond its own names, as it would stand in TOML."""
+    plain = Server(base_url=server.base_url)
+    for field in ("models", *_LIMITS):
+        if (value := getattr(server, field)) != getattr(plain, field):
+            yield f"`{field} = {msgspec.json.encode(value).decode()}`"
+    for field in server.quirks.__struct_fields__:
+        if (value := getattr(server.quirks, field)) != getattr(plain.quirks, field):
+            yield f"`{field} = {msgspec.json.encode(value).decode()}`"
+
+
+_LIMITS = [name for name in Server.__struct_fields__ if name.endswith("_timeout")] + [
+    "pool",
+    "retries",
+]
+
+
+def vendors() -> Iterator[str]:
+    """The vendors that the extra knows."""
+    rows = [
+        (
+            f"`{name}:`",
+            " or ".join(f"`{key}`" for key in vendor.keys) or "its own credentials",
+            f"`{vendor.default}`" if vendor.default else "",
+        )
+        for name, vendor in VENDORS.items()
+    ]
+    yield from _table(("model begins with", "key", "model by default"), rows)
 
 
 def commands() -> Iterator[str]:
@@ -201,6 +235,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "events": events,
     "settings": settings,
     "providers": providers,
+    "vendors": vendors,
     "commands": commands,
     "codes": problem_codes,
     "tree": tree,

@@ -24,7 +24,7 @@ SILENT = 0.9  # longer than a short limit, and than the slack that a limit has
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as upstream:
         spoken = sse(*said("partial"), done=False)
-        again = Scenario(b"", "", status=503, headers=(("Retry-After", "0"),))
+        again = Scenario(b"", "", status=503, headers=(("Retry-After", "0.05"),))
         later = Scenario(b"", "", status=429, headers=(("Retry-After", "100"),))
         upstream.scenarios |= {
             "spoken": Scenario(spoken, ending="hold"),
@@ -122,6 +122,12 @@ async def test_a_model_may_take_longer_to_begin_than_to_go_on(upstream: Upstream
 
     assert seen.run.status == "completed"
     assert seen.text == TEXT
+
+
+async def test_patience_for_the_beginning_ends_with_it(upstream: Upstream):
+    seen = await told(upstream, "spoken", {"first_chunk_timeout": LONG}, Deadlines(chunk=SHORT))
+
+    assert stalled(seen)
 
 
 async def test_a_wait_that_the_server_asks_for_ends_with_the_turn(upstream: Upstream):

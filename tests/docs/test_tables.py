@@ -1,0 +1,43 @@
+"""What the pages write into `antiphon.toml` is taken as it stands there."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+from blocks import PAGES, ROOT
+
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.servers import Server
+from antiphon.settings import load
+
+_TOML = re.compile(r"^ *```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def written() -> list[str]:
+    """Every table of a provider that a page shows."""
+    shown = [text for page in PAGES for text in _TOML.findall(page.read_text("utf-8"))]
+    return [textwrap.dedent(text) for text in shown if "[providers." in text]
+
+
+@pytest.mark.parametrize("text", written())
+def test_a_providers_table_on_a_page_can_be_used(text: str, tmp_path: Path) -> None:
+    own = tmp_path / "antiphon"
+    own.mkdir()
+    (own / "antiphon.toml").write_text(text, "utf-8")
+    variables = dict.fromkeys(re.findall(r'key_env = "(\w+)"', text), "k")
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path), "OPENAI_API_KEY": "k"}
+    settings = load({}, environ, tmp_path)
+
+    catalog = Catalog(settings, {**environ, **variables})
+    for name in settings.providers:
+        assert catalog.open(f"{name}:some-model").name == name
+    if settings.model:
+        assert catalog.open(settings.model).model == settings.model.partition(":")[2]
+
+
+@pytest.mark.parametrize("field", Server.__struct_fields__)
+def test_every_field_of_a_table_is_told(field: str) -> None:
+    assert f"`{field}`" in (ROOT / "docs/reference/providers.md").read_text("utf-8")

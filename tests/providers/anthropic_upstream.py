@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from upstream import JSON, Request, Scenario, Upstream, failures, framed, head
@@ -61,6 +62,8 @@ def illegal(messages: list[Any]) -> str | None:
             if thought is not None and block.get("signature") != SIGNATURES.get(thought):
                 return f"messages.{at}: invalid `signature` in `thinking` block"
         open_calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        if odd := [one for one in open_calls if not re.fullmatch(r"[a-zA-Z0-9_-]+", one)]:
+            return f"messages.{at}: tool_use.id: {odd} should match '^[a-zA-Z0-9_-]+$'"
     return f"`tool_use` ids without `tool_result`: {open_calls}" if open_calls else None
 
 

@@ -316,6 +316,19 @@ async def test_whoever_leaves_closes_the_connection(
     assert upstream.requests[0].closed is not None
 
 
+async def test_whoever_leaves_between_two_pieces_closes_it_too(
+    provider: AnyVendor, upstream: AnthropicUpstream
+):
+    pages = provider.stream(Question(model="stall", messages=HELLO))
+    async with asyncio.timeout(5):
+        while not text_in(await anext(pages)):
+            pass
+        await pages.aclose()
+        await upstream.requests[0].done.wait()
+
+    assert upstream.requests[0].closed is not None
+
+
 async def test_the_models_are_those_the_vendor_lists(provider: AnyVendor, vendor: str):
     assert list(await provider.models()) == list(TABLES[vendor])
 

@@ -61,6 +61,7 @@ from antiphon.providers.vendors import Vendor
 from antiphon.runs import Usage
 
 Chunks = AsyncIterable[ChatCompletionChunk]
+Ask = Callable[[], Awaitable[Chunks]]
 Said = dict[str, Any]
 
 
@@ -232,17 +233,27 @@ class Reply:
         return {"extra_content": _cleaned(extra)} if extra else None
 
 
-async def _here(ask: Callable[[], Awaitable[Chunks]]) -> AsyncGenerator[ChatCompletionChunk, None]:
-    """The chunks; whoever leaves closes the connection."""
-    said = await ask()
+async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
+    """The chunks; whoever leaves closes the connection.
+
+    They are read by a task. To close what a library gave is not enough: google-genai then leaves
+    the connection to the garbage collector; but whatever is cancelled while it reads lets go of it.
+    """
+    heard: asyncio.Queue[ChatCompletionChunk | None] = asyncio.Queue()
+    reading = asyncio.ensure_future(_read(ask, heard.put_nowait))
+    reading.add_done_callback(lambda _: heard.put_nowait(None))
     try:
-        async for chunk in said:
+        while (chunk := await heard.get()) is not None:
             yield chunk
     finally:
-        await aclose_quietly(said)
+        reading.cancel()
+        await asyncio.wait([reading])
+        error = None if reading.cancelled() else reading.exception()
+    if error is not None:
+        raise error
 
 
-async def _aside(ask: Callable[[], Awaitable[Chunks]]) -> AsyncGenerator[ChatCompletionChunk, None]:
+async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
     """The chunks of a library that blocks its loop: it gets a thread and a loop of its own.
 
     Nothing can interrupt such a library: when nobody listens any more, it ends at its next chunk.
@@ -252,23 +263,18 @@ async def _aside(ask: Callable[[], Awaitable[Chunks]]) -> AsyncGenerator[ChatCom
     left = threading.Event()
 
     def tell(what: ChatCompletionChunk | Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop of who asked is closed
-            loop.call_soon_threadsafe(heard.put_nowait, what)
-
-    async def listen() -> None:
-        async with aclosing(_here(ask)) as said:
-            async for chunk in said:
-                if left.is_set():
-                    return
-                tell(chunk)
+        if left.is_set():
+            raise BrokenPipeError("Nobody listens any more.")
+        loop.call_soon_threadsafe(heard.put_nowait, what)
 
     def run() -> None:
+        end = None
         try:
-            asyncio.run(listen())
+            asyncio.run(_read(ask, tell))
         except Exception as error:  # noqa: BLE001 - raised where it was asked
-            tell(error)
-        else:
-            tell(None)
+            end = error
+        with suppress(BrokenPipeError, RuntimeError):  # who asked has left, or the loop is closed
+            tell(end)
 
     threading.Thread(target=run, name="antiphon-vendor", daemon=True).start()
     try:
@@ -278,6 +284,15 @@ async def _aside(ask: Callable[[], Awaitable[Chunks]]) -> AsyncGenerator[ChatCom
             yield what
     finally:
         left.set()
+
+
+async def _read(ask: Ask, tell: Callable[[ChatCompletionChunk], None]) -> None:
+    said = await ask()
+    try:
+        async for chunk in said:
+            tell(chunk)
+    finally:
+        await aclose_quietly(said)
 
 
 def _in_blocks(message: Said) -> Said:

@@ -205,7 +205,8 @@ def chat(message: Message) -> bytes:
     servers take stands under a key of ours, which `providers/history` renames or takes out.
     """
     if message.role == "tool":
-        return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=message.text))
+        said = _unless_blank(message.text)
+        return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=said))
     content = _chat_content(message.content)
     if message.role == "assistant":
         calls = tuple(_chat_call(call) for call in message.tool_calls)
@@ -263,9 +264,19 @@ def _chat_call(call: ToolCall) -> _ChatCall:
 
 
 def _chat_content(content: Sequence[Part]) -> str | list[dict[str, Any]]:
-    if all(isinstance(part, Text) for part in content):
-        return "".join(part.text for part in content if isinstance(part, Text))
-    return [_chat_part(part) for part in content if part != Text("")]
+    texts = [part.text for part in content if isinstance(part, Text)]
+    if len(texts) == len(content):
+        return _unless_blank("".join(texts))
+    return [
+        _chat_part(part)
+        for part in content
+        if not isinstance(part, Text) or _unless_blank(part.text)
+    ]
+
+
+def _unless_blank(text: str) -> str:
+    """The text; nothing for blanks alone, which some servers refuse like no text at all."""
+    return "" if text.isspace() else text
 
 
 def _chat_part(part: Part) -> dict[str, Any]:

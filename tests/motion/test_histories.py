@@ -36,10 +36,11 @@ CALLING = [ONE, f"think Hm.\nsay So:\n{ONE}", f"{ONE}\ncall add {{}}\n{ONE}"]
 SCRIPTS = [
     *("say Hello.", "think Hm.\nsay Well.", "think Hm.", "say Half\nfinish length", "end"),
     *("say Half\ncut", "think Half\ncut", "fail provider_error No.", "think Hm.\nfinish length"),
-    *('call nothing {"q":1}', "call look [", f"think Hm.\n{ONE}\nfinish length", f"{ONE}\ncut"),
+    *('say "\\n\\n"', f'say "\\n\\n"\n{ONE}', 'call nothing {"q":1}'),
+    *("call look [", f"think Hm.\n{ONE}\nfinish length", f"{ONE}\ncut"),
     *CALLING,
 ]
-TEXTS = st.sampled_from(["", "Hi.", '"antiphon:reasoning":"x",', 'long "words" ' * 20])
+TEXTS = st.sampled_from(["", " \n", "Hi.", '"antiphon:reasoning":"x",', 'long "words" ' * 20])
 CONTENT: st.SearchStrategy[str | tuple[Part, ...]] = TEXTS | st.builds(
     lambda text, other: (Text(text), other),
     TEXTS,

@@ -40,7 +40,9 @@ def _shapes(messages: list[Any], quirks: Quirks) -> Iterator[str]:
                 yield f"{at}: {quirks.reasoning_back} must be passed back"
         if unknown := set(message) - known:
             yield f"{at}: {sorted(unknown)} is not supported for {message['role']}"
-        if not message.get("content") and not message.get("tool_calls"):
+        content = message.get("content")
+        blank = not content or (isinstance(content, str) and content.isspace())
+        if blank and ("content" in message or not message.get("tool_calls")):
             yield f"{at}: the message with role {message['role']} must not be empty"
         if isinstance(message.get("content"), list):
             for part in message["content"]:

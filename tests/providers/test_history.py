@@ -15,8 +15,8 @@ from antiphon.providers import strict
 from antiphon.providers.history import accepted
 from antiphon.providers.openai import payload
 from antiphon.providers.reply import PLAIN, Quirks
-from antiphon.stores.memory import MemoryStore
 from antiphon.providers.servers import SERVERS
+from antiphon.stores.memory import MemoryStore
 
 PROFILES = {"plain": PLAIN, **{name: server.quirks for name, server in SERVERS.items()}}
 NINE = Quirks(call_ids="nine")
@@ -99,7 +99,7 @@ def test_where_reasoning_is_required_no_reply_is_without_it():
     ]
 
 
-@given(st.text(), st.text(min_size=1), st.booleans())
+@given(st.text(), st.text().map("So: {}".format), st.booleans())
 def test_whatever_was_thought_takes_nothing_else_with_it(thought: str, text: str, back: bool):
     question = (said("user", text), said("assistant", text, reasoning=thought))
     history = taken(*question, HI, quirks=BACK if back else PLAIN)
@@ -179,8 +179,10 @@ def test_a_message_that_says_nothing_is_not_sent(role: Role):
     assert roles(taken(silent, silent, HI, silent, HI, silent)) == ["user", "user"]
 
 
-def test_a_user_or_a_tool_that_said_nothing_is_told_as_such():
-    history = taken(said("user"), called("c1"), output("c1", ""))
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_user_or_a_tool_that_said_nothing_is_told_as_such(blank: str):
+    history = taken(said("user", blank), called("c1", text=blank), output("c1", blank))
+    assert "content" not in history[1]
     assert (history[0]["content"], history[2]["content"]) == ("(empty)", "(empty)")
 
 

@@ -24,24 +24,34 @@ EMPTY = "(empty)"
 
 def accepted(chat: bytes, instructions: str | None, quirks: Quirks) -> bytes:
     """The conversation with the instructions before it, as JSON objects joined by commas."""
-    if _repeats_ids(chat):
+    ids = _call_ids(chat)
+    if len(set(ids)) < len(ids):
         chat = _joined(strict.apart(_split(chat)))
+        ids = _call_ids(chat)
     chat = _with_reasoning(chat, quirks)
     chat = _without_empty(chat)
-    chat = _with_extras(chat, quirks)
-    chat = _with_ids(chat, quirks)
+    if ids:
+        chat = _with_extras(chat, quirks)
+        chat = _with_ids(chat, ids, quirks)
     if instructions:
         first = _encode({"role": "system", "content": instructions})
         chat = first + b"," + chat if chat else first
     if not chat:
         chat = _encode({"role": "user", "content": EMPTY})
-    return _mended(chat, quirks) if _is_refused(chat, quirks) else chat
+    return _mended(chat, quirks) if _is_refused(chat, len(ids), quirks) else chat
 
 
-def _repeats_ids(chat: bytes) -> bool:
-    """Whether two calls may have one id: some servers count anew with every run."""
-    ids = [piece[: piece.index(b'"')] for piece in chat.split(_CALL_ID)[1:]]
-    return len(set(ids)) < len(ids)
+def _call_ids(chat: bytes) -> list[bytes]:
+    return [_first_string(piece) for piece in chat.split(_CALL_ID)[1:]]
+
+
+def _first_string(piece: bytes) -> bytes:
+    """A string's letters as they are written, up to its end."""
+    end = piece.index(b'"')
+    if piece[end - 1 : end] != b"\\":
+        return piece[:end]
+    found = _STRING.match(piece)
+    return found[0] if found else b""
 
 
 def _without_empty(chat: bytes) -> bytes:
@@ -80,34 +90,31 @@ def _with_extras(chat: bytes, quirks: Quirks) -> bytes:
     return _WITH_EXTRA.sub(_unfolded if quirks.extra_content else b"", chat)
 
 
-def _with_ids(chat: bytes, quirks: Quirks) -> bytes:
+def _with_ids(chat: bytes, ids: Sequence[bytes], quirks: Quirks) -> bytes:
     """Ids as the server takes them, the same in calls and outputs: read from the id alone."""
-    if _OUTPUT not in chat:
+    fits, fitted = _FORMS[quirks.call_ids]
+    unfit = {call_id: fitted(call_id) for call_id in set(ids) if not fits(call_id)}
+    if not unfit:
         return chat
-    fits, renamed = _IDS[quirks.call_ids]
     pieces = chat.split(_ID)
-    unfit = [
-        at
-        for at in range(1, len(pieces))
-        if not fits(pieces[at]) and pieces[at - 1].endswith(_OF_CALLS)
-    ]
-    for at in unfit:
-        _, call_id, after = _UP_TO_QUOTE.split(pieces[at], maxsplit=1)
-        pieces[at] = renamed(call_id) + b'"' + after
-    return _ID.join(pieces) if unfit else chat
+    for at in range(1, len(pieces)):
+        call_id = _first_string(pieces[at])
+        if call_id in unfit and pieces[at - 1].endswith(_OF_CALLS):
+            pieces[at] = unfit[call_id] + pieces[at][len(call_id) :]
+    return _ID.join(pieces)
 
 
-def _is_refused(chat: bytes, quirks: Quirks) -> bool:
+def _is_refused(chat: bytes, calls: int, quirks: Quirks) -> bool:
     """Whether the server may refuse this history, found without reading it."""
-    if chat.count(_CALL) != chat.count(_OUTPUT):
+    if chat.count(_OUTPUT) != calls:
         return True
-    if not quirks.extra_content and _BARE_EXTRA in chat:
+    if calls and not quirks.extra_content and _BARE_EXTRA in chat:
         return True
     match quirks.roles:
         case "any":
             return False
         case "system_first":
-            return _SYSTEM in chat[1:]
+            return chat.find(_SYSTEM, 1) > 0
         case "alternate":
             return True
 
@@ -138,8 +145,16 @@ def _unfolded(found: re.Match[bytes]) -> bytes:
     return b',"extra_content":' + msgspec.json.decode(found[1], type=str).encode()
 
 
+def _is_short(call_id: bytes) -> bool:
+    return len(call_id) <= _SHORT
+
+
 def _short(call_id: bytes) -> bytes:
     return b"call_" + hashlib.sha256(call_id).hexdigest()[:32].encode()
+
+
+def _is_nine(call_id: bytes) -> bool:
+    return len(call_id) == 9 and call_id.isalnum()
 
 
 def _nine(call_id: bytes) -> bytes:
@@ -154,7 +169,6 @@ _NOTHING = b'"content":""'
 _SILENT = (b'{"role":"assistant","content":""}', b'{"role":"system","content":""}')
 _ASSISTANT = b'{"role":"assistant",'
 _SYSTEM = b'{"role":"system",'
-_CALL = b'"function":{"name":'
 _OUTPUT = b'"tool_call_id":'
 _REASONING = f'"{REASONING}":'.encode()
 _AFTER_REASONING = (b',"content":', b',"tool_calls":')
@@ -164,8 +178,6 @@ _BARE_EXTRA = b'"extra_content":'  # as it was written once
 _CALL_ID = b'{"id":"'
 _ID = b'id":"'
 _OF_CALLS = (b'{"', b'"tool_call_')
-_UP_TO_QUOTE = re.compile(rb'((?:[^"\\]|\\.)*+)"')
-_IDS = {
-    "short": (re.compile(rb'(?:[^"\\]|\\.){1,40}+"').match, _short),
-    "nine": (re.compile(rb'[A-Za-z0-9]{9}"').match, _nine),
-}
+_STRING = re.compile(rb'(?:[^"\\]|\\.)*+')
+_SHORT = 40  # letters; OpenAI's limit
+_FORMS = {"short": (_is_short, _short), "nine": (_is_nine, _nine)}

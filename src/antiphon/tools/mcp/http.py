@@ -1,0 +1,149 @@
+"""The client that servers over HTTP are reached by: it bounds what it takes, and tells a watch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+from antiphon.errors import Unavailable
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.metadata import told_line
+from antiphon.tools.mcp.stdio import LARGEST
+from antiphon.tools.mcp.watch import Watch
+
+QUIET_SECONDS = 300.0
+"""A stream on which nothing came for so long is opened anew."""
+
+
+@asynccontextmanager
+async def http(
+    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None
+) -> AsyncGenerator[tuple[Any, Any]]:
+    """The streams of a server over Streamable HTTP."""
+    _check(config)
+    timeout = httpx2.Timeout(config.connect_timeout, read=QUIET_SECONDS)
+    async with (
+        _Client(watch, headers=config.headers, timeout=timeout, auth=auth) as client,
+        streamable_http_client(
+            config.url, http_client=client, max_sse_event_size=LARGEST
+        ) as streams,
+    ):
+        yield streams
+
+
+@asynccontextmanager
+async def sse(
+    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None
+) -> AsyncGenerator[tuple[Any, Any]]:
+    """The streams of a server over HTTP with server-sent events, as it was before 2025-03-26.
+
+    The SDK takes at most 1 MB per message here.
+    """
+    _check(config)
+
+    def client(
+        headers: dict[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+    ) -> httpx2.AsyncClient:
+        # A message that cannot be delivered is only logged by the SDK, and its call would wait.
+        return _Client(watch, fatal="POST", headers=headers, timeout=timeout, auth=auth)
+
+    async with sse_client(
+        config.url,
+        headers=config.headers,
+        timeout=config.connect_timeout,
+        sse_read_timeout=QUIET_SECONDS,
+        httpx_client_factory=client,
+        auth=auth,
+    ) as streams:
+        yield streams
+
+
+def _check(config: ServerConfig) -> None:
+    """Raise `Unavailable` for an address that no request can be sent to."""
+    try:
+        url = httpx2.URL(config.url)
+    except httpx2.InvalidURL as error:
+        raise Unavailable(f"its url cannot be read: {told_line(str(error))}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise Unavailable("its url does not begin with https:// or http:// and a host")
+
+
+class _Client(httpx2.AsyncClient):
+    """Tells a watch of refusals, of a lost session and of a server that is not there."""
+
+    def __init__(self, watch: Watch, *, fatal: str = "GET", **options: Any) -> None:
+        super().__init__(**options)
+        self._watch = watch
+        self._fatal = fatal
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send the request. The body of the answer is bounded."""
+        request.headers["accept-encoding"] = "identity"  # so that what is counted is what is kept
+        try:
+            response = await super().send(request, **options)
+        except httpx2.HTTPError as error:
+            self._watch.trouble = _said(error)
+            # The SDK swallows what befalls its standing GET: nobody there is the server's end.
+            if request.method == self._fatal and isinstance(error, httpx2.ConnectError):
+                self._watch.end(self._watch.trouble)
+            raise
+        self._judge(request, response)
+        stream = response.stream
+        if isinstance(stream, httpx2.AsyncByteStream) and not _streamed(response):
+            encoded = response.headers.get("content-encoding", "identity") != "identity"
+            response.stream = _Bounded(stream, 0 if encoded else LARGEST)
+        return response
+
+    def _judge(self, request: httpx2.Request, response: httpx2.Response) -> None:
+        if response.status_code < 400 or request.method == "DELETE":
+            return
+        self._watch.http_status = response.status_code
+        said = f"HTTP {response.status_code} {told_line(response.reason_phrase, 60)}".rstrip()
+        if response.status_code == 404 and "mcp-session-id" in request.headers:
+            self._watch.end("the server has forgotten the session")
+        elif request.method == self._fatal == "POST":
+            self._watch.end(said)
+        self._watch.trouble = said
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that fails when it is larger than it may be."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, largest: int) -> None:
+        self._inner = inner
+        self._left = largest
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._inner:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise httpx2.StreamError(
+                    f"The server's answer is compressed, or larger than {LARGEST >> 20} MB."
+                )
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _streamed(response: httpx2.Response) -> bool:
+    """Whether the body is server-sent events, each of which the SDK bounds itself."""
+    return bool(response.headers.get("content-type", "").startswith("text/event-stream"))
+
+
+def _said(error: httpx2.HTTPError) -> str:
+    what = told_line(str(error)) or type(error).__name__
+    match error:
+        case httpx2.ConnectTimeout():
+            return "it did not accept a connection in time"
+        case httpx2.ConnectError():
+            return f"it cannot be reached: {what}"
+        case _:
+            return f"the connection failed: {what}"

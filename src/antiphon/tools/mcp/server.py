@@ -1,0 +1,259 @@
+"""One server over time: started, ready, restarted with patience, failed for a reason, closed.
+
+One task owns it, enters its sessions and leaves them. Whoever wants to call it waits until it is
+ready; a call that was under way when it died is never repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from antiphon.errors import Unavailable
+from antiphon.messages import Hints, Tool, ToolSpec
+from antiphon.tools.mcp.config import Mode, ServerConfig
+from antiphon.tools.mcp.hosting import Host
+from antiphon.tools.mcp.metadata import told, told_line
+from antiphon.tools.mcp.names import named
+from antiphon.tools.mcp.offers import LeftOut, State, Status
+
+if TYPE_CHECKING:
+    from antiphon.tools.mcp.connection import Connection
+
+DELAYS = (0.5, 2.0, 8.0)
+"""Seconds before each restart of a server that died; after the last, it waits to be wanted."""
+SOUND_SECONDS = 60.0
+"""A server that lived so long is counted as sound: its next end is the first again."""
+
+
+class Server:
+    """One configured server. `start` makes it live, in `task`; `leave` asks it to end."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        host: Host,
+        roots: tuple[str, ...],
+        auth: Any,
+        changed: Callable[[State], None],
+        delays: tuple[float, ...] = DELAYS,
+    ) -> None:
+        self.config = config
+        self.tools: tuple[Tool, ...] = ()
+        self._host = host
+        self._roots = roots
+        self._auth = auth
+        self._changed = changed
+        self._delays = delays
+        status: Status = "starting" if config.enabled else "disabled"
+        self._state = State(server=config.name, status=status, transport=config.transport)
+        self._connection: Connection | None = None
+        self._session: Connection | None = None
+        self._stopping = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._turned = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """How it is just now."""
+        session = self._session
+        if session is None:
+            return self._state
+        return replace(
+            self._state,
+            notes=session.watch.notes,
+            left_out=tuple(LeftOut(name, why) for name, why in session.watch.left_out.items()),
+            http_status=session.watch.http_status,
+        )
+
+    def start(self) -> None:
+        """Begin to live, in a task of its own."""
+        if self.config.enabled:
+            self.task = asyncio.create_task(self._live(), name=f"mcp {self.config.name}")
+
+    def leave(self) -> None:
+        """Ask it to end."""
+        self._stopping.set()
+        self._wanted.set()
+
+    def restart(self) -> None:
+        """Try again now, if it has failed."""
+        if self._state.status == "failed":
+            self._wanted.set()
+
+    async def settled(self) -> None:
+        """Wait until it is ready or has failed."""
+        while self._between():
+            turned = self._turned
+            await turned.wait()
+
+    async def connection(self) -> Connection:
+        """The living session; a failed server is tried once more. Raises `Unavailable`."""
+        if self._state.status == "failed":
+            self._begin("restarting", self._state.why)
+            self._wanted.set()
+        await self.settled()
+        if self._connection is None:
+            raise Unavailable(self._told())
+        return self._connection
+
+    def _between(self) -> bool:
+        """Whether its next state is near; a session may be over before its task has seen it."""
+        if self._connection is not None:
+            return self._connection.watch.over.is_set()
+        return self._state.status in {"starting", "restarting"}
+
+    async def _live(self) -> None:
+        try:
+            await self._lives()
+        finally:
+            self._begin("closed", "")
+
+    async def _lives(self) -> None:
+        died = 0
+        mode: Mode = self.config.mode
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            session, was_ready, why = await self._session_over(mode)
+            if self._stopping.is_set():
+                return
+            if not was_ready and mode == "auto" and _died_of_the_question(session):
+                mode = "legacy"  # some old servers end at the first request they do not know
+                continue
+            if was_ready:
+                mode = _remembered(self.config.mode, session)
+                died = 1 if time.monotonic() - began > SOUND_SECONDS else died + 1
+            elif died:
+                mode = self.config.mode
+                died += 1
+            if 0 < died <= len(self._delays):
+                self._end("restarting", why, session)
+                await self._pause(self._delays[died - 1])
+            else:
+                self._wanted.clear()
+                self._end("failed", why, session)
+                await self._wanted.wait()
+                self._begin("restarting", why)
+
+    async def _session_over(self, mode: Mode) -> tuple[Connection | None, bool, str]:
+        """One session from beginning to end: itself, whether it was ever ready, why it ended."""
+        session: Connection | None = None
+        try:
+            session = await self._made()
+            self._session = session
+            await session.live(mode, self._ready, self._stopping)
+            why = session.reason(None)
+        except Exception as error:  # noqa: BLE001 - a wall to the SDK and the server behind it
+            why = session.reason(error) if session else _unloadable(error)
+        was_ready, self._connection = self._connection is not None, None
+        return session, was_ready, why
+
+    async def _made(self) -> Connection:
+        connection = await asyncio.to_thread(importlib.import_module, _CONNECTION)
+        connection.speechless()
+        made: Connection = connection.Connection(
+            self.config, self._host, self._roots, self._auth, self._listed
+        )
+        return made
+
+    def _ready(self) -> None:
+        session = self._connection = self._session
+        if session is None:
+            return
+        self._state = replace(
+            self._state,
+            protocol=session.protocol,
+            title=session.title,
+            version=session.version,
+            instructions=session.instructions,
+            capabilities=session.capabilities,
+            stderr=(),
+        )
+        self._offer(session)
+        self._begin("ready", "")
+
+    def _listed(self) -> None:
+        """The tools are others than they were."""
+        if self._session is not None and self._connection is not None:
+            self._offer(self._session)
+            self._begin("ready", "")
+
+    def _offer(self, session: Connection) -> None:
+        offered: dict[str, Tool] = {}
+        for tool in session.tools:
+            if self.config.uses(tool.name):
+                made = self._tool(tool)
+                if offered.setdefault(made.spec.name, made) is not made:
+                    session.watch.left_out[tool.name] = "another tool has its name"
+        self.tools = tuple(offered.values())
+
+    def _tool(self, tool: Any) -> Tool:
+        hints = tool.annotations
+        return Tool(
+            spec=ToolSpec(
+                name=named(self.config.name, tool.name),
+                description=told(tool.description),
+                parameters=tool.input_schema,
+            ),
+            server=self.config.name,
+            own_name=tool.name,
+            hints=Hints(
+                title=told_line(tool.title or (hints and hints.title)) or None,
+                read_only=hints and hints.read_only_hint,
+                destructive=hints and hints.destructive_hint,
+                idempotent=hints and hints.idempotent_hint,
+                open_world=hints and hints.open_world_hint,
+            ),
+            trusted=self.config.trusted,
+        )
+
+    def _end(self, status: Status, why: str, session: Connection | None) -> None:
+        stderr = session.watch.stderr if session else ()
+        restarts = self._state.restarts + (status == "restarting")
+        self._state = replace(self._state, stderr=stderr, restarts=restarts)
+        self._begin(status, why)
+
+    def _begin(self, status: Status, why: str) -> None:
+        self._state = replace(self._state, status=status, why=why, tools=len(self.tools))
+        self._turned.set()
+        self._turned = asyncio.Event()
+        self._changed(self.state)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _told(self) -> str:
+        """Why it is not there, with its last words."""
+        tail = "\n".join(self._state.stderr[-5:])
+        name = told_line(self.config.name, 60)
+        why = self._state.why or f"it is {self._state.status}"
+        return f"The server {name} is not available: {why}." + (
+            f" Its stderr:\n{tail}" if tail else ""
+        )
+
+
+_CONNECTION = "antiphon.tools.mcp.connection"
+
+
+def _unloadable(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "MCP needs an extra that is not installed: pip install 'antiphon[mcp]'"
+    return f"{type(error).__name__}: {told_line(str(error))}"
+
+
+def _died_of_the_question(session: Connection | None) -> bool:
+    return session is not None and session.watch.over.is_set() and not session.protocol
+
+
+def _remembered(mode: Mode, session: Connection | None) -> Mode:
+    """What an old server answered to need not be found out again."""
+    return "legacy" if mode == "auto" and session is not None and not session.modern else mode

@@ -1,0 +1,151 @@
+"""What is seen of a server beside its session: its end and why, its stderr, its oddities."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from types import TracebackType
+from typing import Any
+
+import anyio
+from mcp.client import Transport
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCNotification, JSONRPCResponse
+
+from antiphon.tools.mcp.metadata import mend_tools, told_line
+
+STDERR_LINES = 20
+MOST_PER_SECOND = 1_000
+"""Log lines and progress beyond these are dropped: nobody can read them, and each costs a task."""
+
+Item = SessionMessage | Exception
+Reading = Any  # the SDK's ReadStream, which it does not export
+
+
+class Watch:
+    """Gathers what transports tell of one session; `over` is set when it has ended by itself."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.modern = False
+        self.why = ""
+        self.trouble = ""
+        self.http_status: int | None = None
+        self.rubbish = 0
+        self.rubbish_sample = ""
+        self.dropped = 0
+        self.left_out: dict[str, str] = {}
+        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._second, self._count = 0, 0
+
+    def end(self, why: str) -> None:
+        """The session is over; the first reason is the one that counts."""
+        self.why = self.why or why
+        self.over.set()
+
+    def errs(self, line: str) -> None:
+        """A line of stderr."""
+        if shown := told_line(line, 500):
+            self._stderr.append(shown)
+
+    def prints_rubbish(self, line: bytes) -> None:
+        """A line where only messages may be."""
+        self.rubbish += 1
+        self.rubbish_sample = told_line(line[:200].decode(errors="replace"), 100)
+
+    @property
+    def stderr(self) -> tuple[str, ...]:
+        """Its last lines."""
+        return tuple(self._stderr)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Oddities, in words."""
+        notes: list[str] = []
+        if self.rubbish:
+            notes.append(
+                f"wrote {self.rubbish} lines to its stdout that are no messages, the last: "
+                f"{self.rubbish_sample}"
+            )
+        if self.dropped:
+            notes.append(f"sent so much at once that {self.dropped} log lines were dropped")
+        return tuple(notes)
+
+    def seen(self, item: Item) -> Item | None:
+        """What a session gets of what arrived: lists of tools are mended, floods are cut."""
+        message = item.message if isinstance(item, SessionMessage) else None
+        if isinstance(message, JSONRPCResponse) and "tools" in message.result:
+            self.left_out.update(mend_tools(message.result, modern=self.modern))
+        elif isinstance(message, JSONRPCNotification) and message.method in _CHATTER:
+            second = int(time.monotonic())
+            self._second, self._count = second, self._count + 1 if second == self._second else 1
+            if self._count > MOST_PER_SECOND:
+                self.dropped += 1
+                return None
+        return item
+
+
+class watched:  # noqa: N801 - used as a function: `watched(transport, watch)`
+    """A transport that tells a watch what passes and when it ends."""
+
+    def __init__(self, transport: Transport, watch: Watch) -> None:
+        self._transport = transport
+        self._watch = watch
+
+    async def __aenter__(self) -> tuple[Any, Any]:
+        """The streams of the transport."""
+        read, write = await self._transport.__aenter__()
+        return _Seen(read, self._watch), write
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._transport.__aexit__(kind, error, trace)
+
+
+_CHATTER = ("notifications/message", "notifications/progress")
+
+
+class _Seen:
+    """A stream of messages that a watch looks through."""
+
+    def __init__(self, inner: Reading, watch: Watch) -> None:
+        self._inner = inner
+        self._watch = watch
+
+    @property
+    def last_context(self) -> Any:
+        """The sender's context, which the SDK hands on to its handlers."""
+        return getattr(self._inner, "last_context", None)
+
+    async def receive(self) -> Item:
+        while True:
+            try:
+                item = await self._inner.receive()
+            except (anyio.EndOfStream, anyio.ClosedResourceError):
+                self._watch.end("the connection was closed")
+                raise
+            if (seen := self._watch.seen(item)) is not None:
+                return seen
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def __aiter__(self) -> _Seen:
+        return self
+
+    async def __anext__(self) -> Item:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> _Seen:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

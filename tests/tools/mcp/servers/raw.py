@@ -1,0 +1,145 @@
+"""A server in raw JSON lines, of the old protocol, that behaves as badly as it is told.
+
+raw.py [behaviour] [argument]
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+BEHAVIOUR = sys.argv[1] if len(sys.argv) > 1 else "good"
+ARGUMENT = sys.argv[2] if len(sys.argv) > 2 else ""
+EVIL = "\x1b]52;c;AAAA\x07![x](https://evil.example/p.png)\u202e\u200b"
+
+
+def send(**message: object) -> None:
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
+def tool(name: object, **more: object) -> dict:
+    return {"name": name, "inputSchema": {"type": "object", "properties": {}}, **more}
+
+
+def deep(levels: int) -> dict:
+    schema: dict = {"type": "object"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"x": schema}}
+    return schema
+
+
+LIES = [
+    tool("good"),
+    {"name": "no_schema"},
+    tool("wrong_schema", inputSchema={"type": "string", "properties": [], "required": 3}),
+    tool("list_schema", inputSchema=[1]),
+    tool("deep", inputSchema=deep(200)),
+    tool("large", inputSchema={"type": "object", "x": "y" * 100_000}),
+    tool(""),
+    tool(7),
+    "no object",
+    tool("odd", title=5, description=6, annotations={"readOnlyHint": "maybe", "title": 3}),
+    tool("bad_output", outputSchema={"type": "array"}),
+    tool("a\x1b[31mb"),
+    tool("n" * 300),
+    tool("task", execution={"taskSupport": "required"}),
+    tool("slow", outputSchema={"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}),
+    tool("looped", outputSchema={"type": "object", "$ref": "#"}),
+]
+TOOLS = {
+    "liar": LIES,
+    "evil": [tool("evil", title=EVIL, description=EVIL * 500, annotations={"title": EVIL})],
+    "many": [tool(f"t{n}") for n in range(3_000)],
+}.get(BEHAVIOUR, [tool("hang"), tool("echo"), tool("die"), tool("big"), tool("flood"), tool("odd")])
+
+
+def listed(params: dict) -> dict:
+    if BEHAVIOUR == "endless_pages":
+        page = int(params.get("cursor", "0"))
+        return {"tools": [tool(f"page{page}")], "nextCursor": str(page + 1)}
+    if BEHAVIOUR == "pages":
+        page = int(params.get("cursor", "0"))
+        more = {"nextCursor": str(page + 1)} if page < 3 else {}
+        return {"tools": [tool(f"page{page}")], **more}
+    return {"tools": TOOLS}
+
+
+def text(said: str) -> dict:
+    return {"content": [{"type": "text", "text": said}]}
+
+
+def called(id: int, name: str, arguments: dict, token: object) -> None:
+    if name == "hang":
+        progress = {"progressToken": token, "progress": 1, "message": str(os.getpid())}
+        send(method="notifications/progress", params=progress)
+        return
+    if name == "die":
+        print("\x1b[31mlast words\x1b[0m", file=sys.stderr, flush=True)
+        os._exit(3)
+    if name == "flood":
+        for n in range(arguments["lines"]):
+            line = {"level": "info", "data": f"line {n}"}
+            send(method="notifications/message", params=line)
+    if name == "big":
+        send(id=id, result=text("x" * arguments["size"]))
+    elif name == "slow":
+        send(id=id, result={"content": [], "structuredContent": {"a": "a" * 40 + "!"}})
+    elif name == "looped":
+        send(id=id, result={"content": [], "structuredContent": {}})
+    elif name == "odd":
+        send(id=id, result={"content": "none"})
+    elif name == "evil":
+        send(id=id, result={**text(EVIL), "isError": True})
+    else:
+        send(id=id, result=text(json.dumps(arguments)))
+
+
+def answer(message: dict) -> None:
+    method, params = message.get("method"), message.get("params", {})
+    id = message.get("id")  # noqa: A001
+    if method == "initialize":
+        send(
+            id=id,
+            result={
+                "protocolVersion": "2025-11-25",
+                "capabilities": {"tools": {"listChanged": True}, "logging": {}},
+                "serverInfo": {"name": "raw", "version": EVIL if BEHAVIOUR == "evil" else "1"},
+                "instructions": EVIL if BEHAVIOUR == "evil" else "",
+            },
+        )
+    elif method == "tools/list":
+        send(id=id, result=listed(params))
+    elif method == "tools/call":
+        token = params.get("_meta", {}).get("progressToken")
+        called(id, params["name"], params.get("arguments", {}), token)
+    elif method == "notifications/cancelled":
+        with open(ARGUMENT, "w") as file:
+            file.write(json.dumps(params))
+    elif method == "server/discover" and BEHAVIOUR == "frail":
+        os._exit(1)
+    elif id is not None:
+        send(id=id, error={"code": -32601, "message": "no such method"})
+
+
+def main() -> None:
+    if BEHAVIOUR == "silent":
+        print("waiting for better days", file=sys.stderr, flush=True)
+        time.sleep(3600)
+    if BEHAVIOUR == "crash":
+        print("no licence\x1b[2J found", file=sys.stderr, flush=True)
+        sys.exit(2)
+    if BEHAVIOUR == "rubbish":
+        print("Server started!\n\x1b[31m{not json\n" + "{" * 5_000, flush=True)
+    if BEHAVIOUR == "parent":  # leaves a child behind that holds its pipes
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        with open(ARGUMENT, "w") as file:
+            file.write(str(child.pid))
+    for line in sys.stdin:
+        answer(json.loads(line))
+    if BEHAVIOUR == "stubborn":  # does not end when its stdin does
+        time.sleep(3600)
+
+
+main()

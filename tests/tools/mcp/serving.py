@@ -1,0 +1,64 @@
+"""Servers for the tests of MCP, and a host who answers them."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon.messages import ToolCall
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.hosting import Answer, Logged, Question, Sample, SampleAsked
+
+SERVERS = Path(__file__).parent / "servers"
+
+
+def raw(*behaviour: str, name: str = "raw", **more: Any) -> ServerConfig:
+    """The server of a few lines, which starts at once and behaves as it is told."""
+    args = ("-I", "-S", str(SERVERS / "raw.py"), *behaviour)
+    return ServerConfig(name=name, command=sys.executable, args=args, **more)
+
+
+def whole(**more: Any) -> ServerConfig:
+    """The server that does everything, over stdio."""
+    return ServerConfig(
+        name="whole", command=sys.executable, args=(str(SERVERS / "whole.py"), "stdio"), **more
+    )
+
+
+def call(tool: str, /, **arguments: Any) -> ToolCall:
+    return ToolCall("c1", tool, msgspec.json.encode(arguments).decode())
+
+
+class Someone:
+    """A host who says what the test wants, and remembers what was asked and told."""
+
+    asks = True
+    samples = True
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.questions: list[Question] = []
+        self.wanted: list[SampleAsked] = []
+        self.logged: list[Logged] = []
+        self.heard: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+
+    async def ask(self, question: Question) -> Answer:
+        self.questions.append(question)
+        return self.answers.pop(0)
+
+    async def sample(self, wanted: SampleAsked) -> Sample | None:
+        self.wanted.append(wanted)
+        return Sample(text="well", model="m1")
+
+    def log(self, line: Logged) -> None:
+        self.logged.append(line)
+        self.heard.put_nowait(("logged", line.server, line.text))
+
+    def updated(self, server: str, uri: str) -> None:
+        self.heard.put_nowait(("updated", server, uri))
+
+    def finished(self, server: str, id: str) -> None:
+        self.heard.put_nowait(("finished", server, id))

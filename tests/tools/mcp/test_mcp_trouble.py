@@ -1,0 +1,376 @@
+"""Servers that die, hang, lie and shout: each is named with its reason, and the others work."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from serving import Someone, call, raw
+
+from antiphon.messages import Progress, ToolCall, ToolResult
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.offers import State
+from antiphon.tools.mcp.toolbox import McpServers
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+
+
+class Seen:
+    """The states that servers went through, to be waited for."""
+
+    def __init__(self) -> None:
+        self._states: asyncio.Queue[State] = asyncio.Queue()
+
+    def __call__(self, state: State) -> None:
+        self._states.put_nowait(state)
+
+    async def becomes(self, status: str) -> State:
+        async with asyncio.timeout(10):
+            while (state := await self._states.get()).status != status:
+                pass
+        return state
+
+
+@asynccontextmanager
+async def running(*configs: ServerConfig, **options) -> AsyncIterator[McpServers]:
+    options.setdefault("delays", (0.01,))
+    async with asyncio.timeout(30), McpServers(configs, **options) as servers:
+        await servers.ready(15)
+        yield servers
+
+
+async def hanging(servers: McpServers) -> tuple[asyncio.Task[ToolResult], int]:
+    """A call that will not end, and the process it is in."""
+    begun: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(servers.call(call("raw__hang"), begun.set_result))
+    return task, int((await begun).message)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_server_killed_in_a_call_fails_the_call_at_once_and_comes_back():
+    seen = Seen()
+    async with running(raw(), changed=seen) as servers:
+        task, pid = await hanging(servers)
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        result = await task
+        took = time.monotonic() - began
+        state = await seen.becomes("restarting")
+        again = await servers.call(call("raw__echo", text="hi"))
+
+    assert took < 1
+    assert result.fault == "unavailable"
+    assert "SIGKILL" in result.output
+    assert state.why == "it was ended by SIGKILL"
+    assert again == ToolResult('{"text": "hi"}')
+
+
+async def test_a_server_that_exits_in_a_call_says_with_which_code_and_its_last_words():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__die"))
+
+    assert result.fault == "unavailable"
+    assert "exited with code 3" in result.output
+    assert "\u241b[31mlast words" in result.output
+    assert "may or may not" in result.output
+
+
+async def test_a_server_killed_while_idle_is_noticed_without_a_call():
+    seen = Seen()
+    async with running(raw(), changed=seen) as servers:
+        task, pid = await hanging(servers)
+        task.cancel()
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        await seen.becomes("restarting")
+        took = time.monotonic() - began
+        await seen.becomes("ready")
+
+    assert took < 1
+
+
+async def test_a_server_that_dies_again_and_again_rests_until_it_is_used():
+    async with running(raw(), delays=(0.01, 0.01)) as servers:
+        for _ in range(3):
+            await servers.call(call("raw__die"))
+        await servers.ready(5)
+        status = servers.states()[0].status
+        result = await servers.call(call("raw__echo"))
+
+    assert status == "failed"
+    assert not result.is_error
+
+
+async def test_a_process_whose_child_holds_its_pipes_is_over_all_the_same(tmp_path: Path):
+    seen = Seen()
+    async with running(raw("parent", str(tmp_path / "pid")), changed=seen) as servers:
+        task, pid = await hanging(servers)
+        os.kill(pid, signal.SIGKILL)
+        result = await task
+
+    assert result.fault == "unavailable"
+
+
+async def test_the_whole_process_tree_ends_with_us(tmp_path: Path):
+    async with running(raw("parent", str(tmp_path / "pid"))):
+        child = int((tmp_path / "pid").read_text())
+        lived = alive(child)
+
+    assert lived
+    assert not alive(child)
+
+
+async def test_a_server_that_does_not_go_is_ended():
+    async with running(raw("stubborn")) as servers:
+        task, pid = await hanging(servers)
+        task.cancel()
+
+    assert not alive(pid)
+
+
+async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
+    told = tmp_path / "cancelled"
+    async with running(raw("good", str(told))) as servers:
+        task, _ = await hanging(servers)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await servers.call(call("raw__echo"))  # lines are read in order
+
+    assert "requestId" in told.read_text()
+
+
+async def test_a_servers_own_deadline_is_a_result_and_reaches_the_server(tmp_path: Path):
+    told = tmp_path / "cancelled"
+    async with running(raw("good", str(told), timeout=0.1)) as servers:
+        result = await servers.call(call("raw__hang"))
+        await servers.call(call("raw__echo"))
+
+    assert result.fault == "timed_out"
+    assert told.exists()
+
+
+async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():
+    broken = {
+        "missing": ServerConfig(name="missing", command="no-such-program-anywhere"),
+        "nowhere": raw(name="nowhere", cwd="/no/such/folder"),
+        "silent": raw("silent", name="silent", connect_timeout=1.5),
+        "crash": raw("crash", name="crash"),
+        "gone": ServerConfig(name="gone", transport="http", url="http://127.0.0.1:9/mcp"),
+    }
+    sound = [raw(name=f"good{n}") for n in range(5)]
+    async with asyncio.timeout(30), McpServers([*broken.values(), *sound]) as servers:
+        early = servers.tools()
+        missing = {state.server: state for state in await servers.ready(15)}
+        outputs = [await servers.call(call(f"good{n}__echo")) for n in range(5)]
+
+    assert early == ()
+    assert set(missing) == set(broken)
+    assert all(state.status == "failed" for state in missing.values())
+    assert "no program no-such-program-anywhere" in missing["missing"].why
+    assert "folder" in missing["nowhere"].why
+    assert "within 1.5 s" in missing["silent"].why
+    assert missing["silent"].stderr == ("waiting for better days",)
+    assert missing["crash"].why == "it exited with code 2"
+    assert missing["crash"].stderr == ("no licence\u241b[2J found",)
+    assert "cannot be reached" in missing["gone"].why
+    assert not any(output.is_error for output in outputs)
+
+
+async def test_ready_waits_no_longer_than_it_is_told():
+    async with McpServers([raw("silent")]) as servers:
+        began = time.monotonic()
+        missing = await servers.ready(0.1)
+        took = time.monotonic() - began
+
+    assert [state.status for state in missing] == ["starting"]
+    assert took < 2
+
+
+async def test_rubbish_on_stdout_is_counted_and_told_and_hurts_nothing(capfd):
+    async with running(raw("rubbish")) as servers:
+        result = await servers.call(call("raw__echo"))
+        state = servers.states()[0]
+
+    assert not result.is_error
+    assert "wrote 3 lines to its stdout that are no messages" in state.notes[0]
+    assert "\x1b" not in state.notes[0]
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
+    host = Someone()
+    async with running(raw(), host=host) as servers:
+        result = await servers.call(call("raw__flood", lines=20_000))
+        state = servers.states()[0]
+
+    assert not result.is_error
+    assert len(host.logged) < 15_000
+    assert "log lines were dropped" in state.notes[-1]
+
+
+async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_be_used():
+    async with running(raw("liar")) as servers:
+        tools = {tool.own_name: tool for tool in servers.tools()}
+        left = {each.tool: each.why for each in servers.states()[0].left_out}
+
+    assert set(tools) == {
+        "good",
+        "no_schema",
+        "wrong_schema",
+        "odd",
+        "bad_output",
+        "slow",
+        "looped",
+    }
+    assert all(tool.spec.parameters["type"] == "object" for tool in tools.values())
+    assert tools["wrong_schema"].spec.parameters == {"type": "object", "properties": {}}
+    assert tools["odd"].hints.read_only is None
+    assert left["deep"] == "its schema is nested more than 32 deep"
+    assert left["task"] == "it can be run as a task only"
+    assert "a tool without a name" in left
+
+
+@pytest.mark.parametrize("tool", ["slow", "looped"])
+async def test_a_schema_of_outputs_can_neither_hang_nor_break_us(tool: str):
+    async with running(raw("liar")) as servers:
+        async with asyncio.timeout(5):
+            result = await servers.call(call(f"raw__{tool}"))
+
+    assert result.fault in {None, "failed"}
+
+
+async def test_escapes_and_hidden_characters_are_seen_in_whatever_a_server_says_of_itself():
+    async with running(raw("evil")) as servers:
+        tool = servers.tools()[0]
+        state = servers.states()[0]
+        result = await servers.call(call("raw__evil"))
+
+    for text in (tool.spec.description, tool.hints.title, state.version, state.instructions):
+        assert text is not None
+        assert "\u241b]52;c;AAAA\u2407" in text
+        assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(text)
+    assert len(tool.spec.description) < 8_000
+    assert tool.spec.description.endswith("(cut)")
+    assert result.fault == "failed"
+
+
+async def test_too_many_tools_are_cut_and_it_is_told():
+    async with running(raw("many")) as servers:
+        count = len(servers.tools())
+        left = servers.states()[0].left_out
+
+    assert count == 1_000
+    assert [(each.tool, each.why) for each in left] == [
+        ("2000 tools", "more than 1000 were offered")
+    ]
+
+
+async def test_all_pages_are_read():
+    async with running(raw("pages")) as servers:
+        names = [tool.own_name for tool in servers.tools()]
+
+    assert names == ["page0", "page1", "page2", "page3"]
+
+
+async def test_pages_without_end_have_one():
+    async with running(raw("endless_pages")) as servers:
+        count = len(servers.tools())
+        left = servers.states()[0].left_out
+
+    assert count == 100
+    assert "never end" in left[0].why
+
+
+async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
+    async with running(raw()) as servers:
+        large = await servers.call(call("raw__big", size=40_000_000))
+        after = await servers.call(call("raw__echo"))
+
+    assert large.fault == "failed"
+    assert "larger than 32 MB" in large.output
+    assert not after.is_error
+
+
+async def test_a_large_result_that_may_be_comes_whole():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__big", size=5_000_000))
+
+    assert len(result.output) == 5_000_000
+
+
+async def test_what_is_no_result_fails_its_call():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__odd"))
+
+    assert result.fault == "failed"
+    assert "no valid result" in result.output
+
+
+async def test_a_server_that_dies_of_the_question_which_protocol_it_speaks_is_asked_the_old_way():
+    async with running(raw("frail")) as servers:
+        states = servers.states()
+
+    assert states[0].status == "ready"
+    assert states[0].protocol == "2025-11-25"
+
+
+async def test_arguments_that_are_no_object_never_reach_a_server():
+    async with running(raw()) as servers:
+        odd = await servers.call(ToolCall("c", "raw__echo", "[1]"))
+        none = await servers.call(ToolCall("c", "raw__echo", "null"))
+
+    assert odd.fault == "invalid_arguments"
+    assert none == ToolResult("{}")
+
+
+async def test_a_tool_that_nobody_has_is_told_with_the_servers_that_are_not_there():
+    async with running(raw("crash")) as servers:
+        result = await servers.call(call("raw__echo"))
+
+    assert result.fault == "unknown_tool"
+    assert "raw is failed" in result.output
+
+
+async def test_a_server_sees_the_short_environment_and_its_own_and_no_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    code = "import os, sys; sys.stderr.write(' '.join(sorted(os.environ)) + '\\n')"
+    config = ServerConfig(
+        name="env", command=sys.executable, args=("-S", "-c", code), env={"MINE": "1"}
+    )
+    async with running(config) as servers:
+        seen = " ".join(servers.states()[0].stderr).split()
+
+    assert "MINE" in seen
+    assert "PATH" in seen
+    assert "OPENAI_API_KEY" not in seen
+
+
+async def test_a_server_that_is_not_enabled_is_not_started():
+    async with running(raw(enabled=False)) as servers:
+        states = servers.states()
+        missing = await servers.ready(1)
+
+    assert [state.status for state in states] == ["disabled"]
+    assert missing == ()
+
+
+async def test_only_the_tools_that_are_wanted_are_offered():
+    async with running(raw(tools=("e*", "d*"), exclude=("die",))) as servers:
+        names = [tool.own_name for tool in servers.tools()]
+
+    assert names == ["echo"]

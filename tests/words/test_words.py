@@ -253,13 +253,18 @@ CHAT_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments
                 "assistant",
                 parts("Let me see."),
                 tool_calls=(msgspec.structs.replace(CALL, extra={"extra_content": {"g": 1}}),),
-                reasoning="never sent back",
+                reasoning="Hm.",
             ),
             {
                 "role": "assistant",
+                "antiphon:reasoning": "Hm.",
                 "content": "Let me see.",
-                "tool_calls": [{**CHAT_CALL, "extra_content": {"g": 1}}],
+                "tool_calls": [{**CHAT_CALL, "antiphon:extra": '{"g":1}'}],
             },
+        ),
+        (
+            message("assistant", parts(" "), reasoning="Hm."),
+            {"role": "assistant", "content": ""},
         ),
         (
             message("tool", parts("42"), tool_call_id="c"),

@@ -347,7 +347,7 @@ def _named(kind: Any) -> str:
 
 def _container(origin: Any, arguments: tuple[Any, ...], limits: Meta | None) -> str:
     if origin is dict:
-        return "object" if arguments[1] is Any else "object of strings"
+        return "object" if arguments[1] is Any else f"object of {_kind(arguments[1]).split()[0]}s"
     if origin is Listed:
         return f"a [page](#listed) of {_kind(arguments[0])}"
     return f"list of {_kind(arguments[0])}{_limited(limits)}"

@@ -258,6 +258,7 @@ async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Ups
         {"pool": 0},
         {"retries": -1},
         {"connect_timeout": "soon"},
+        {"key_header": "a\r\nb"},
         {"quirks": {"quirk": 1}},
         {"quirks": "none"},
     ],

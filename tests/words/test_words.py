@@ -77,14 +77,17 @@ def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case msgspec.inspect.IntType(ge=least, le=most):
             return st.integers(least if least is not None else -(2**63), most or 2**63 - 1)
-        case msgspec.inspect.FloatType(gt=above, le=most):
-            return st.floats(above, most, exclude_min=above is not None, allow_nan=False).filter(
-                isfinite
-            )
+        case msgspec.inspect.FloatType(gt=above, ge=least, le=most):
+            return st.floats(
+                least if above is None else above,
+                most,
+                exclude_min=above is not None,
+                allow_nan=False,
+            ).filter(isfinite)
         case msgspec.inspect.StrType(pattern=str(pattern)):
             return st.from_regex(pattern, fullmatch=True)
-        case msgspec.inspect.StrType():
-            return safe_text
+        case msgspec.inspect.StrType(min_length=least):
+            return safe_text.filter(bool) if least else safe_text
         case _:
             raise NotImplementedError(kind)
 

@@ -51,7 +51,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     base_url: str
     key_env: str | None = None
     key: str | None = None
-    key_header: str | None = None
+    key_header: Annotated[str, Meta(pattern="^[A-Za-z0-9-]{1,64}$")] | None = None
     default: str | None = None
     models: str | tuple[str, ...] = "models"
     lacks: tuple[Lack, ...] = ()

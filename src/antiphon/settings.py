@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -29,6 +29,10 @@ Seconds = Annotated[
     float, Meta(gt=0, le=86_400, title="a number of seconds above 0, at most 86400")
 ]
 Count = Annotated[int, Meta(ge=1, title="a whole number from 1 up")]
+Several = Annotated[
+    tuple[Annotated[str, Meta(min_length=1)], ...],
+    Meta(title="a list of texts, or one text with commas between them", extra={"several": True}),
+]
 Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
 
 _SECRET = {"secret": True}
@@ -76,6 +80,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    roots: Annotated[
+        Several, Meta(description="folders that the tools read_file and list_files may read")
+    ] = ()
+    private_hosts: Annotated[
+        Several,
+        Meta(
+            description="hosts and networks of your own that tools may fetch from,"
+            " such as wiki.corp:8080 or 10.0.0.0/8"
+        ),
+    ] = ()
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
     max_requests: Annotated[
         Count, Meta(description="how many requests are open at once, streams included")
@@ -129,6 +143,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
     secret: bool
     on_the_line: bool
+    several: bool
 
     @property
     def flag(self) -> str:
@@ -242,6 +257,7 @@ def _table() -> Iterator[Setting]:
                 meaning=meaning,
                 secret=extra.get("secret", False),
                 on_the_line=extra.get("on_the_line", True),
+                several=extra.get("several", False),
             )
 
 
@@ -264,7 +280,7 @@ def _given(
     yield from _from_file(own)
     if found != own:
         for given in _from_file(found):
-            yield _harmless(given, own) if given.name == "providers" else given
+            yield _HARMLESS.get(given.name, _as_it_is)(given, own)
     for setting in TABLE.values():
         if text := environ.get(setting.variable):
             yield _Given(setting.name, text, setting.variable, cwd)
@@ -286,7 +302,32 @@ def _from_file(file: Path) -> Iterator[_Given]:
         yield _Given(name, value, str(file), file.parent)
 
 
-def _harmless(given: _Given, own: Path) -> _Given:
+def _as_it_is(given: _Given, own: Path) -> _Given:
+    return given
+
+
+def _harmless_roots(given: _Given, own: Path) -> _Given:
+    """The folders of a file that may be anybody's: it opens what it lies in, and nothing else."""
+    here = given.folder.resolve()
+    for root in _read(given, {}, None):
+        if not Path(root).resolve().is_relative_to(here):
+            raise BadSettings(
+                f"{given.origin}: `roots` may not name what is outside its folder.",
+                expected=f"folders below {here}",
+                received=repr(root),
+                hint=f"{own}, which is your own, may name any.",
+            )
+    return given
+
+
+def _harmless_hosts(given: _Given, own: Path) -> _Given:
+    raise BadSettings(
+        f"{given.origin} may not name `private_hosts`, for the file may be anybody's.",
+        hint=f"{own}, which is your own, may.",
+    )
+
+
+def _harmless_providers(given: _Given, own: Path) -> _Given:
     """The providers of a file that may be anybody's: it has addresses, so it chooses no secrets.
 
     Of the environment it may name one variable, which is meant for this. A known provider at an
@@ -310,6 +351,13 @@ def _harmless(given: _Given, own: Path) -> _Given:
     )
 
 
+_HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
+    "providers": _harmless_providers,
+    "roots": _harmless_roots,
+    "private_hosts": _harmless_hosts,
+}
+
+
 def _own_file(environ: Mapping[str, str]) -> Path:
     return config_folder(environ) / _FILE
 
@@ -325,8 +373,17 @@ def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> 
     if given.name == "providers":
         return (weaker or {}) | _converted(given, _Tables, _TABLES)
     setting = TABLE[given.name]
+    if setting.several and isinstance(given.value, str):
+        texts = [text.strip() for text in given.value.split(",")]
+        given = msgspec.structs.replace(given, value=texts)
     value = _converted(given, setting.kind, setting.wanted, secret=setting.secret)
-    return _database(given, environ) if given.name == "database" else value
+    match given.name:
+        case "database":
+            return _database(given, environ)
+        case "roots":
+            return tuple(str(given.folder / _from_home(root, environ)) for root in value)
+        case _:
+            return value
 
 
 def _converted(given: _Given, kind: Any, wanted: str, *, secret: bool = False) -> Any:
@@ -356,14 +413,16 @@ def _database(given: _Given, environ: Mapping[str, str]) -> str:
     if text == "memory:":
         return text
     if text.startswith(_SQLITE) and path:
-        if path.startswith("~/"):
-            path = str(_home(environ) / path[2:])
-        return _sqlite(given.folder / path)
+        return _sqlite(given.folder / _from_home(path, environ))
     if text.startswith(("postgresql:", "postgres:")):
         hint = "PostgreSQL comes with the extra `antiphon[postgres]`, which this version lacks."
         raise _unusable(given, wanted, secret=True, hint=hint)  # such an address holds a password
     hint = None if ":" in text else f"did you mean sqlite:///{text}?"
     raise _unusable(given, wanted, hint=hint)
+
+
+def _from_home(path: str, environ: Mapping[str, str]) -> Path:
+    return _home(environ) / path[2:] if path == "~" or path.startswith("~/") else Path(path)
 
 
 def _sqlite(path: Path) -> str:

@@ -102,6 +102,18 @@ def test_the_answer_goes_to_stdout_and_the_rest_to_stderr(place: Place) -> None:
     assert "demo" in told.stderr
 
 
+def test_tools_that_come_along_are_given_their_settings(place: Place) -> None:
+    (place.root / "notes").mkdir()
+    (place.root / "notes/plan.txt").write_text("May: rest")
+
+    told = place.run(
+        "ask", "--tools", "antiphon.tools.builtin", "--roots", "notes", "Please use list_files"
+    )
+
+    assert told.returncode == 0
+    assert "plan.txt (9 bytes)" in told.stderr
+
+
 def test_quiet_means_quiet(place: Place) -> None:
     assert place.run("ask", "-q", "Tell me something").stderr == ""
 

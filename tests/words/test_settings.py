@@ -1,5 +1,6 @@
 """A setting has one name in four places, and the stronger place wins."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,8 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "turn_timeout": ("60", 60.0),
     "tool_timeout": ("2", 2.0),
     "max_tools": ("9", 9),
+    "roots": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
+    "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "max_runs": ("2", 2),
     "max_requests": ("3", 3),
     "grace": ("1", 1.0),
@@ -87,18 +90,18 @@ def test_there_is_an_example_of_every_setting() -> None:
 @every_setting
 def test_a_setting_can_be_given_in_the_file_as_a_text(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
-    place.file.write_text(f'{setting.name} = "{text}"\n')
+    place.own.write_text(f'{setting.name} = "{text}"\n')
 
-    assert found(place.gather(), setting) == (value, str(place.file))
+    assert found(place.gather(), setting) == (value, str(place.own))
 
 
 @every_setting
 def test_a_setting_can_be_given_in_the_file_in_its_own_type(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
-    written = f'"{text}"' if isinstance(value, str) else text
-    place.file.write_text(f"{setting.name} = {written}\n")
+    written = text if isinstance(value, int | float) else json.dumps(value)
+    place.own.write_text(f"{setting.name} = {written}\n")
 
-    assert found(place.gather(), setting) == (value, str(place.file))
+    assert found(place.gather(), setting) == (value, str(place.own))
 
 
 @every_setting
@@ -124,6 +127,41 @@ def test_without_any_of_them_the_default_holds(place: Place, setting: Setting) -
 
     assert origin == "default"
     assert setting.name == "database" or value == getattr(Settings(), setting.name)
+
+
+def test_the_file_in_the_working_folder_opens_that_folder_alone(place: Place) -> None:
+    place.file.write_text('roots = ["notes", "."]\n')
+    assert place.gather().settings.roots == (str(place.project / "notes"), str(place.project))
+
+    for outside in ("..", "~", "/", "notes/../.."):
+        place.file.write_text(f'roots = ["notes", "{outside}"]\n')
+        with pytest.raises(BadSettings, match="outside its folder"):
+            place.gather()
+
+
+def test_a_link_in_the_working_folder_leads_no_root_out(place: Place) -> None:
+    (place.project / "notes").symlink_to(place.home)
+    place.file.write_text('roots = ["notes"]\n')
+
+    with pytest.raises(BadSettings, match="outside its folder"):
+        place.gather()
+
+
+def test_the_file_in_the_working_folder_opens_no_private_host(place: Place) -> None:
+    place.file.write_text('private_hosts = ["127.0.0.1"]\n')
+
+    with pytest.raises(BadSettings, match="may be anybody's"):
+        place.gather()
+
+
+def test_folders_are_those_of_the_place_that_names_them(place: Place) -> None:
+    place.own.write_text('roots = ["~/notes", "more"]\n')
+
+    assert place.gather().settings.roots == (
+        str(place.home / "notes"),
+        str(place.own.parent / "more"),
+    )
+    assert place.gather({"roots": "here"}).settings.roots == (str(place.project / "here"),)
 
 
 def test_every_setting_can_be_given_from_outside() -> None:

@@ -34,7 +34,7 @@ from antiphon.tools.functions import Function, load
 if TYPE_CHECKING:
     from antiphon.runtime import Runtime
 
-FLAGS = (*RUNTIME, *CLIENT, "tool_timeout", "max_tools")
+FLAGS = (*RUNTIME, *CLIENT, "tool_timeout", "max_tools", "roots", "private_hosts")
 CANCEL_SECONDS = 5.0
 
 
@@ -66,7 +66,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     answer = Lines(paper) if asked.json else Answer(paper, quiet=asked.quiet)
     with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
         text = _text(asked.text)
-        tools = [function for spec in asked.tools for function in load(spec)]
+        tools = [function for spec in asked.tools for function in load(spec, loaded.settings)]
         options = _options(asked, loaded.settings)
         return interruptible(lambda: _ask(text, tools, options, answer, asked, loaded.settings))
 

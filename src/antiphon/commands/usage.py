@@ -84,7 +84,7 @@ def _metavar(setting: Setting) -> str:
 def _help(setting: Setting) -> str:
     """What the setting means, and what it is if nothing is said."""
     default = getattr(Settings(), setting.name)
-    if default is None or setting.secret:
+    if default in (None, ()) or setting.secret:
         return setting.meaning
     told = f"{default:.12g}" if isinstance(default, float) else str(default)
     return f"{setting.meaning} (default: {told.replace('%', '%%')})"

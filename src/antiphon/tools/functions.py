@@ -23,7 +23,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +34,7 @@ import msgspec
 from antiphon.errors import BadSettings
 from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Tell, quiet
+from antiphon.settings import Settings
 from antiphon.tools.docstrings import described
 from antiphon.tools.parameters import Parameters, Unfit
 
@@ -58,6 +59,12 @@ def tool(
         return function
 
     return marked if function is None else marked(function)
+
+
+def toolset(function: Callable[[Settings], Sequence[Function]]) -> Callable[..., Any]:
+    """Mark a function that gives a module's tools by the settings, for `load` to ask."""
+    setattr(function, _SET, True)
+    return function
 
 
 class Functions:
@@ -117,15 +124,18 @@ class Handler:
         return await _ran(lambda: self._handler(call.name, arguments), {}, like=self._handler)
 
 
-def load(spec: str) -> list[Function]:
+def load(spec: str, settings: Settings | None = None) -> list[Function]:
     """The tools of `module:function`, `module`, `path/to/file.py` or `path/to/file.py:function`.
 
-    Without a function's name, all that `@tool` marks. The code is run as it is imported. Raises
-    `BadSettings`.
+    Without a function's name, all that `@tool` marks, or what the function marked by `@toolset`
+    gives. The code is run as it is imported. Raises `BadSettings`.
     """
     place, name = _split(spec)
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+        offered = _offered(module, settings or Settings())
+    except BadSettings:
+        raise
     except Exception as error:  # a wall to the user's code, which may raise anything
         raise BadSettings(
             f"--tools {spec} cannot be loaded: {type(error).__name__}: {error}",
@@ -133,8 +143,9 @@ def load(spec: str) -> list[Function]:
             received=spec,
         ) from error
     if name is None:
-        return _marked(module, spec)
-    function = getattr(module, name, None)
+        return _some(offered, spec)
+    by_name = {getattr(each, "__name__", ""): each for each in offered}
+    function = by_name.get(name) or getattr(module, name, None)
     if not callable(function):
         raise BadSettings(
             f"--tools {spec}: there is no function {name} in {place}.",
@@ -145,6 +156,7 @@ def load(spec: str) -> list[Function]:
 
 
 _MARK = "__antiphon_tool__"
+_SET = "__antiphon_toolset__"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what every provider takes
 
 
@@ -281,12 +293,20 @@ def _from_file(file: Path) -> ModuleType:
     return module
 
 
-def _marked(module: ModuleType, spec: str) -> list[Function]:
-    functions = {id(value): value for value in vars(module).values() if hasattr(value, _MARK)}
-    if not functions:
+def _offered(module: ModuleType, settings: Settings) -> list[Function]:
+    """What the module offers by itself, each function once."""
+    values = list(vars(module).values())
+    for value in values:
+        if hasattr(value, _SET):
+            return list(value(settings))
+    return list({id(value): value for value in values if hasattr(value, _MARK)}.values())
+
+
+def _some(offered: list[Function], spec: str) -> list[Function]:
+    if not offered:
         raise BadSettings(
             f"--tools {spec}: nothing there is marked with @tool.",
             expected="functions under @tool, or module:function",
             hint=f"Name one: --tools {spec}:function",
         )
-    return list(functions.values())
+    return offered

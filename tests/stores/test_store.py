@@ -49,6 +49,10 @@ async def sqlite(folder: Path, clock: Clock) -> Store:
     return await SqliteStore.open(folder / "antiphon.db", clock=clock)
 
 
+async def folding_sqlite(folder: Path, clock: Clock) -> Store:
+    return await SqliteStore.open(folder / "antiphon.db", clock=clock, fresh_rows=1)
+
+
 async def cached_memory(folder: Path, clock: Clock) -> Store:
     return CachedStore(await memory(folder, clock))
 
@@ -57,7 +61,7 @@ async def cached_sqlite(folder: Path, clock: Clock) -> Store:
     return CachedStore(await sqlite(folder, clock))
 
 
-OPENERS: Sequence[Opener] = (memory, sqlite, cached_memory, cached_sqlite)
+OPENERS: Sequence[Opener] = (memory, sqlite, folding_sqlite, cached_memory, cached_sqlite)
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)

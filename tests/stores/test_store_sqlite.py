@@ -249,7 +249,70 @@ async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_delete
                 pass
 
 
-GROWING = {"threads", "messages", "runs", "actions", "log", "once"}
+async def test_a_store_hears_of_a_run_whose_events_were_folded_before_it_looked(
+    path: Path,
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            heard.put_nowait(run_id)
+
+    async with opened(path) as one:
+        claim = await add_claimed(one)
+        async with opened(path, hear):
+            await append(one, claim, 3, "a")
+            await one.forget(0, 0)  # folds, and finds nothing to forget
+            assert rows(path, "fresh") == []
+
+            async with asyncio.timeout(SOON):
+                assert await heard.get() == "run_1"
+
+
+async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_it(
+    path: Path,
+) -> None:
+    async with opened(path) as one, opened(path) as two:
+        first = await add_claimed(one)
+        await append(one, first, 3, "a", "b")
+        await append(one, first, 5, "c")
+        await one.change(About(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
+        second = await two.claim(take())
+        assert second is not None
+        await append(two, second, 8, "d")
+        await two.change(About(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
+        third = await one.claim(take())
+        assert third is not None
+        await append(one, third, 11, "e")
+        told = await whole_log(one, "run_1")
+        await one.forget(0, 0)
+
+        assert await whole_log(two, "run_1") == told
+        assert await whole_log(two, "run_1", 7) == told[7:]
+        kept = rows(path, "log")
+        assert [(first, last) for first, last, _ in kept] == [(1, 6), (7, 9), (10, 11)]
+        assert kept[0][2] == kept[2][2] != kept[1][2]
+
+
+async def test_what_a_killed_process_left_is_folded_by_the_next(path: Path) -> None:
+    assert await crash(path, "append.after_commit:kill@3") == -signal.SIGKILL
+    assert rows(path, "fresh")
+
+    async with opened(path) as store:
+        told = await whole_log(store, "run_1")
+    assert rows(path, "fresh") == []
+    async with opened(path) as store:
+        assert await whole_log(store, "run_1") == told
+
+
+def rows(path: Path, table: str) -> list[tuple[int, int, int]]:
+    """First and last event and the writer of each row."""
+    with closing(sqlite3.connect(path)) as connection:
+        select = f"SELECT first, last, writer FROM {table} ORDER BY seq"
+        return connection.execute(select).fetchall()
+
+
+GROWING = {"threads", "messages", "runs", "actions", "fresh", "log", "once"}
 PARTIAL = {"queue", "runs_due", "runs_to_forget"}
 HOT = (
     "thread",

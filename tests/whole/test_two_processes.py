@@ -65,10 +65,12 @@ class Pair:
         """Who wrote the rows of a run's log, in order."""
         with closing(sqlite3.connect(self.database)) as connection:
             rows = connection.execute(
-                "SELECT writer FROM log JOIN runs ON runs.seq = run WHERE id = ? ORDER BY log.seq",
+                "SELECT writer, last FROM log JOIN runs ON runs.seq = run WHERE id = ?1 UNION ALL "
+                "SELECT writer, last FROM fresh JOIN runs ON runs.seq = run WHERE id = ?1 "
+                "ORDER BY last",
                 (run_id,),
             )
-            return [writer for (writer,) in rows]
+            return [writer for writer, _ in rows]
 
     def _row(self, statement: str, *values: str) -> Any:
         with closing(sqlite3.connect(self.database)) as connection:

@@ -33,6 +33,11 @@ class Appended:
         """The number of the last line."""
         return self.first + len(self.lines) - 1
 
+    @property
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return sum(map(len, self.lines))
+
 
 Settle = Callable[[Collection[int] | None, Exception | None], None]
 """Told on the loop which places of the batch the fence refused, or what befell all of it."""

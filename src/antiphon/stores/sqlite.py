@@ -33,6 +33,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 READERS = 2  # threads that read what is found by an index
+FRESH_ROWS = 2_000  # appended by this process, until they are folded: some pages of an index
+FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 
 Heard = Callable[[Sequence[str]], None]
 
@@ -47,17 +49,22 @@ class SqliteStore:
         clock: Clock,
         on_foreign: Heard | None,
         listening: Callable[[], bool],
+        fresh_rows: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._me = secrets.randbits(62)
         self._on_foreign = on_foreign
-        self._heard_up_to = _newest_row(connection)
-        self._writer = Writer(connection, self._hear if on_foreign else None, listening)
+        self._heard_up_to = reads.newest_rows(connection)
+        self._writer = Writer(
+            connection, writes.fold, self._hear if on_foreign else None, listening
+        )
         self._readers = Readers(path, READERS, "antiphon sqlite reader")
         # A search reads everything an owner has; nothing that is quick shall wait behind it.
         self._searcher = Readers(path, 1, "antiphon sqlite search")
         self._appends = Appends(self._append)
+        self._most_fresh_rows = fresh_rows
+        self._fresh_rows = self._fresh_bytes = 0
 
     @classmethod
     async def open(
@@ -67,16 +74,17 @@ class SqliteStore:
         clock: Clock = system_clock,
         on_foreign: Heard | None = None,
         listening: Callable[[], bool] = lambda: True,
+        fresh_rows: int = FRESH_ROWS,
     ) -> SqliteStore:
         """Open the file, made and brought to this version's schema where needed.
 
         `on_foreign` is called on the loop with the ids of runs whose log another process has added
         to: soon after it did while `listening` says that somebody waits, else within a quarter of
-        a second. `listening` is called in another thread. Raises `BadSettings` for a file that this
-        version cannot use.
+        a second. `listening` is called in another thread. So many `fresh_rows` are appended before
+        they are folded into the log. Raises `BadSettings` for a file that this version cannot use.
         """
         connection = await asyncio.to_thread(prepared, Path(path), clock())
-        return cls(Path(path), connection, clock, on_foreign, listening)
+        return cls(Path(path), connection, clock, on_foreign, listening, fresh_rows)
 
     @staticmethod
     def schema(path: str | Path) -> Schema:
@@ -254,6 +262,11 @@ class SqliteStore:
     def _append(self, batch: Sequence[Appended], settle: Settle) -> None:
         work = partial(writes.append, appended=batch, writer=self._me)
         self._writer.submit(Operation("append", work, settle, relaxed=True))
+        self._fresh_rows += len(batch)
+        self._fresh_bytes += sum(each.size for each in batch)
+        if self._fresh_rows >= self._most_fresh_rows or self._fresh_bytes > FRESH_BYTES:
+            self._fresh_rows = self._fresh_bytes = 0
+            self._writer.submit(Operation("fold", writes.fold, _unheard, relaxed=True))
 
     async def _read(
         self,
@@ -268,18 +281,17 @@ class SqliteStore:
 
     def _hear(self, connection: sqlite3.Connection) -> None:
         """In the writer's thread: tell the loop which runs another process has added to."""
-        # What is added while we look has a number above this one, and is heard of the next time.
-        newest = _newest_row(connection)
-        rows = reads.every(connection, "foreign_runs", self._heard_up_to, newest, self._me)
+        # What is added while we look may be heard of twice, but not never.
+        newest = reads.newest_rows(connection)
+        run_ids = reads.foreign_runs(connection, self._heard_up_to, self._me)
         self._heard_up_to = newest
-        if rows and self._on_foreign:
+        if run_ids and self._on_foreign:
             with suppress(RuntimeError):  # the loop was closed without us
-                self._loop.call_soon_threadsafe(self._on_foreign, [run_id for (run_id,) in rows])
+                self._loop.call_soon_threadsafe(self._on_foreign, run_ids)
 
 
 _RELAXED = frozenset({"claim", "beat"})
 
 
-def _newest_row(connection: sqlite3.Connection) -> int:
-    (row,) = connection.execute(reads.SQL["newest_row"]).fetchone()
-    return int(row)
+def _unheard(_: Any, fault: Exception | None) -> None:
+    """Nobody waits for a fold: what it did not do the next one does."""

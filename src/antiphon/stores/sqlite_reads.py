@@ -206,6 +206,24 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
     )
 
 
+def newest_rows(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The newest row that there was in `fresh`, and the newest in `log`."""
+    fresh, folded = connection.execute(SQL["newest_rows"]).fetchone()
+    return fresh, folded
+
+
+def foreign_runs(
+    connection: sqlite3.Connection, above: tuple[int, int], writer: int
+) -> Sequence[str]:
+    """The ids of runs to which somebody else has added rows above these of `fresh` and `log`.
+
+    Rows that were folded since are found in the log, and so perhaps a second time.
+    """
+    fresh, folded = above
+    values = {"fresh": fresh, "folded": folded, "me": writer}
+    return [run_id for (run_id,) in connection.execute(SQL["foreign_runs"], values)]
+
+
 def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: str) -> T:
     """See `Store.get`."""
     search = _Search(_KINDS[kind], owner, {})

@@ -46,26 +46,29 @@ class Operation:
 class Writer:
     """Runs operations in the order they were given, group by group.
 
-    `heard` is called every now and then when another process has written; `listening` says how
-    eagerly to look. Both are called in the thread.
+    `tidy` is called in a transaction of its own when nobody has written for a while, and at the
+    end; `heard` every now and then when another process has written; `listening` says how eagerly
+    to look. All are called in the thread.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
+        tidy: Callable[[sqlite3.Connection], None],
         heard: Callable[[sqlite3.Connection], None] | None,
         listening: Callable[[], bool],
     ) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
+        self._tidy = tidy
         self._heard = heard
         self._listening = listening
         self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
         self._closed = False
         self._relaxed = False
-        self._unsaved = False
-        self._wrote_at = 0.0
+        self._unsaved = True  # a process that was killed may have left something to tidy
+        self._wrote_at = time.monotonic()
         self._version = self._data_version()
         self._listened_at = 0.0
         self._thread.start()
@@ -111,10 +114,10 @@ class Writer:
             if gathered:
                 self._write(gathered)
             elif time.monotonic() - self._wrote_at >= REST_SECONDS:
-                self._checkpoint()
+                self._rest()
             if open_:
                 self._listen()
-        self._checkpoint()
+        self._rest()
 
     def _gather(self) -> tuple[list[Operation], bool]:
         """All that waits, after a rest until something does; False at the end."""
@@ -185,11 +188,13 @@ class Writer:
             self._connection.execute(f"PRAGMA synchronous = {level}")
             self._relaxed = relaxed
 
-    def _checkpoint(self) -> None:
-        """Move the log into the database while nobody waits; readers are not disturbed."""
+    def _rest(self) -> None:
+        """Tidy, and move the log into the database, while nobody waits; readers go on."""
         if self._unsaved:
             self._unsaved = False
             with suppress(sqlite3.Error):  # it is tried again after the next write
+                with transaction(self._connection):
+                    self._tidy(self._connection)
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _listen(self) -> None:

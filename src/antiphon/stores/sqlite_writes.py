@@ -108,6 +108,12 @@ def _refused(connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]) -
             yield place
 
 
+def fold(connection: sqlite3.Connection) -> None:
+    """Move what is fresh into the log."""
+    if connection.execute(SQL["fold"]).rowcount:
+        connection.execute(SQL["empty_fresh"])
+
+
 def put(
     connection: sqlite3.Connection,
     owner: str,
@@ -145,6 +151,7 @@ def remove(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str)
 
 def forget(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
     """A bite of `Store.forget`; returns how many runs and answers it took."""
+    fold(connection)  # so that there is one table to forget from
     values = {"before": events_before, "limit": FORGET_RUNS}
     connection.execute(SQL["forget_events"], values)
     runs = connection.execute(SQL["mark_forgotten"], values).rowcount

@@ -142,7 +142,7 @@ def _set(connection: sqlite3.Connection, change: Change, writer: int) -> None:
     lines = b"\n".join(map(events.encode, driven.events))
     first = drive.last_event - len(driven.events) + 1
     connection.execute(
-        "INSERT OR IGNORE INTO log (run, first, last, writer, lines) "
+        "INSERT OR IGNORE INTO fresh (run, first, last, writer, lines) "
         "SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?",
         (first, drive.last_event, writer, lines, run.id),
     )

@@ -65,7 +65,8 @@ HALVES = {
         WHERE actions.status = 'pending' AND runs.status <> 'action_required'""",
     "has no first event": """
         SELECT id FROM runs WHERE kept_after = 0
-        AND NOT EXISTS (SELECT 1 FROM log WHERE run = runs.seq AND first = 1)""",
+        AND NOT EXISTS (SELECT 1 FROM log WHERE run = runs.seq AND first = 1)
+        AND NOT EXISTS (SELECT 1 FROM fresh WHERE run = runs.seq AND first = 1)""",
     "was begun without its message": """
         SELECT id FROM runs WHERE NOT EXISTS (
             SELECT 1 FROM messages WHERE messages.thread_id = runs.thread_id AND role = 'user')""",
@@ -136,7 +137,9 @@ def _events(
 ) -> dict[str, list[tuple[int, bytes]]]:
     events: dict[str, list[tuple[int, bytes]]] = {}
     rows = connection.execute(
-        "SELECT id, first, last, lines FROM log JOIN runs ON runs.seq = run ORDER BY log.seq"
+        "SELECT id, first, last, lines FROM log JOIN runs ON runs.seq = run "
+        "UNION ALL "
+        "SELECT id, first, last, lines FROM fresh JOIN runs ON runs.seq = run"
     )
     for run_id, first, last, lines in rows:
         split = lines.split(b"\n")

@@ -141,7 +141,14 @@ DELETE FROM segments WHERE thread_id = ? AND last >= ?
 -- name: run
 SELECT
     owner, doc, wanted_at, epoch, wanted, worker, due_at,
-    max(last_event, coalesce((SELECT max(last) FROM log WHERE run = runs.seq), 0)),
+    max(
+        last_event,
+        coalesce(
+            (SELECT max(last) FROM fresh WHERE run = runs.seq),
+            (SELECT max(last) FROM log WHERE run = runs.seq),
+            0
+        )
+    ),
     turn_began_after, kept_after, fresh
 FROM runs
 WHERE id = ?
@@ -200,11 +207,11 @@ INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc) VALUES (?1, ?2
 ON CONFLICT (id) DO UPDATE SET status = ?5, doc = ?6
 
 -- name: add_events
-INSERT INTO log (run, first, last, writer, lines)
+INSERT INTO fresh (run, first, last, writer, lines)
 SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?
 
 -- name: append
-INSERT INTO log (run, first, last, writer, lines)
+INSERT INTO fresh (run, first, last, writer, lines)
 SELECT runs.seq, rows.column3, rows.column4, rows.column5, rows.column6
 FROM (VALUES {rows}) AS rows
 CROSS JOIN runs ON runs.id = rows.column1
@@ -213,22 +220,55 @@ WHERE
     AND runs.status = 'in_progress'
     AND rows.column3 = 1 + max(
         runs.last_event,
-        coalesce((SELECT max(log.last) FROM log WHERE log.run = runs.seq), 0)
+        coalesce(
+            (SELECT max(fresh.last) FROM fresh WHERE fresh.run = runs.seq),
+            (SELECT max(log.last) FROM log WHERE log.run = runs.seq),
+            0
+        )
     )
 
 -- name: appended
-SELECT 1 FROM log
+SELECT 1 FROM fresh
 WHERE
     run = (SELECT seq FROM runs WHERE id = ?)
     AND last = ? AND first = ? AND writer = ? AND lines = ?
+
+-- name: fold
+-- A row for each stretch that one writer wrote without a break.
+INSERT INTO log (run, first, last, writer, lines)
+SELECT run, min(first), max(last), writer, CAST(group_concat(lines, char(10)) AS BLOB)
+FROM (
+    SELECT
+        run, first, last, writer, lines,
+        last - sum(last - first + 1) OVER (
+            PARTITION BY run, writer ORDER BY last ROWS UNBOUNDED PRECEDING
+        ) AS written_by_others
+    FROM fresh
+    ORDER BY run, last
+)
+GROUP BY run, writer, written_by_others
+ORDER BY run, max(last)
+
+-- name: empty_fresh
+DELETE FROM fresh
 
 -- name: log
 -- One step, however many rows: each step of a reader waits for a busy loop's lock.
 SELECT
     status NOT IN ('queued', 'in_progress', 'action_required'),
     kept_after,
-    max(last_event, coalesce((SELECT max(last) FROM log WHERE run = runs.seq), 0)),
-    (SELECT min(first) FROM log WHERE run = runs.seq AND last > :after),
+    max(
+        last_event,
+        coalesce(
+            (SELECT max(last) FROM fresh WHERE run = runs.seq),
+            (SELECT max(last) FROM log WHERE run = runs.seq),
+            0
+        )
+    ),
+    coalesce(
+        (SELECT min(first) FROM log WHERE run = runs.seq AND last > :after),
+        (SELECT min(first) FROM fresh WHERE run = runs.seq AND last > :after)
+    ),
     (
         SELECT CAST(group_concat(lines, char(10)) AS BLOB)
         FROM (
@@ -238,6 +278,9 @@ SELECT
                     - length(lines) AS bytes_before
             FROM (
                 SELECT last, lines FROM log
+                WHERE run = runs.seq AND last > :after
+                UNION ALL
+                SELECT last, lines FROM fresh
                 WHERE run = runs.seq AND last > :after
                 ORDER BY last
                 LIMIT 4096
@@ -252,10 +295,17 @@ WHERE id = :run_id
 -- name: foreign_runs
 -- By row number: SQLite would rather walk the whole index.
 SELECT id FROM runs
-WHERE seq IN (SELECT run FROM log NOT INDEXED WHERE seq > ? AND seq <= ? AND writer <> ?)
+WHERE seq IN (
+    SELECT run FROM fresh NOT INDEXED WHERE seq > :fresh AND writer <> :me
+    UNION ALL
+    SELECT run FROM log NOT INDEXED WHERE seq > :folded AND writer <> :me
+)
 
--- name: newest_row
-SELECT coalesce(max(seq), 0) FROM log
+-- name: newest_rows
+-- As they were counted, for the tables may have been emptied since.
+SELECT
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'fresh'), 0),
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0)
 
 -- name: forget_events
 DELETE FROM log WHERE run IN (

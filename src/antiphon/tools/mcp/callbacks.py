@@ -64,7 +64,7 @@ class Callbacks:
         """The host's answer, checked where it fills in a form."""
         try:
             answer = await self._one_of_few(lambda: self._host.ask(question))
-            if isinstance(question, FormAsked) and answer.action == "accept":
+            if isinstance(question, FormAsked) and answer.accepted:
                 return Answer("accept", dict(question.form.checked(answer.values)))
         except InvalidRequest as error:
             log.warning("An answer for %s does not fit its form: %s", self._server, error)
@@ -74,9 +74,13 @@ class Callbacks:
             return Answer("cancel")
         return answer
 
-    async def agreed(self, question: Question) -> bool:
-        """Whether the host accepts."""
-        return (await self.ask(question)).action == "accept"
+    async def agreed(self, asked: list[types.ElicitRequestURLParams]) -> bool:
+        """Whether somebody will go to all of these addresses."""
+        questions = [self.address(each) for each in asked]
+        agreed = self._host.asks and 0 < len(questions) <= MOST_AT_ONCE
+        for question in questions if agreed else ():
+            agreed = agreed and question is not None and (await self.ask(question)).accepted
+        return agreed
 
     def address(self, asked: types.ElicitRequestURLParams) -> AddressAsked | None:
         """The question that sends a person to an address; None for one that nobody should open."""
@@ -100,7 +104,7 @@ class Callbacks:
             return types.ElicitResult(action="decline")
         answer = await self.ask(question)
         values = answer.values if isinstance(question, FormAsked) else None
-        accepted = answer.action == "accept"
+        accepted = answer.accepted
         return types.ElicitResult(action=answer.action, content=values if accepted else None)
 
     def _question(self, asked: types.ElicitRequestParams) -> Question | None:

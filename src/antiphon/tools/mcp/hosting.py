@@ -44,6 +44,11 @@ class Answer(msgspec.Struct, frozen=True):
     action: Literal["accept", "decline", "cancel"]
     values: dict[str, Any] = {}
 
+    @property
+    def accepted(self) -> bool:
+        """Whether it is a yes."""
+        return self.action == "accept"
+
 
 class SampleMessage(msgspec.Struct, frozen=True):
     """One message of what a server wants to say to the model."""

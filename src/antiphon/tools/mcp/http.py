@@ -12,8 +12,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from antiphon.errors import Unavailable
 from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.lines import LARGEST
 from antiphon.tools.mcp.metadata import told_line
-from antiphon.tools.mcp.stdio import LARGEST
 from antiphon.tools.mcp.watch import Watch
 
 QUIET_SECONDS = 300.0
@@ -52,7 +52,7 @@ async def sse(
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
         # A message that cannot be delivered is only logged by the SDK, and its call would wait.
-        return _Client(watch, fatal="POST", headers=headers, timeout=timeout, auth=auth)
+        return _Client(watch, legacy=True, headers=headers, timeout=timeout, auth=auth)
 
     async with sse_client(
         config.url,
@@ -78,10 +78,10 @@ def _check(config: ServerConfig) -> None:
 class _Client(httpx2.AsyncClient):
     """Tells a watch of refusals, of a lost session and of a server that is not there."""
 
-    def __init__(self, watch: Watch, *, fatal: str = "GET", **options: Any) -> None:
+    def __init__(self, watch: Watch, *, legacy: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self._watch = watch
-        self._fatal = fatal
+        self._legacy = legacy
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Send the request. The body of the answer is bounded."""
@@ -90,8 +90,9 @@ class _Client(httpx2.AsyncClient):
             response = await super().send(request, **options)
         except httpx2.HTTPError as error:
             self._watch.trouble = _said(error)
-            # The SDK swallows what befalls its standing GET: nobody there is the server's end.
-            if request.method == self._fatal and isinstance(error, httpx2.ConnectError):
+            # What the SDK swallows: nobody there for its standing GET, or for a legacy message.
+            swallows = "POST" if self._legacy else "GET"
+            if request.method == swallows and isinstance(error, httpx2.ConnectError):
                 self._watch.end(self._watch.trouble)
             raise
         self._judge(request, response)
@@ -102,15 +103,17 @@ class _Client(httpx2.AsyncClient):
         return response
 
     def _judge(self, request: httpx2.Request, response: httpx2.Response) -> None:
-        if response.status_code < 400 or request.method == "DELETE":
+        if request.method != "POST" and not self._legacy:
+            return  # a standing GET is an extra, which a server may refuse
+        if response.status_code < 400:
+            self._watch.http_status, self._watch.trouble = None, ""
             return
-        self._watch.http_status = response.status_code
         said = f"HTTP {response.status_code} {told_line(response.reason_phrase, 60)}".rstrip()
+        self._watch.http_status, self._watch.trouble = response.status_code, said
         if response.status_code == 404 and "mcp-session-id" in request.headers:
             self._watch.end("the server has forgotten the session")
-        elif request.method == self._fatal == "POST":
+        elif self._legacy:
             self._watch.end(said)
-        self._watch.trouble = said
 
 
 class _Bounded(httpx2.AsyncByteStream):

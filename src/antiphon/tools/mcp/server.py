@@ -19,6 +19,7 @@ from antiphon.errors import Unavailable
 from antiphon.messages import Hints, Tool, ToolSpec
 from antiphon.tools.mcp.config import Mode, ServerConfig
 from antiphon.tools.mcp.hosting import Host
+from antiphon.tools.mcp.hushed import hush
 from antiphon.tools.mcp.metadata import told, told_line
 from antiphon.tools.mcp.names import named
 from antiphon.tools.mcp.offers import LeftOut, State, Status
@@ -157,7 +158,7 @@ class Server:
 
     async def _made(self) -> Connection:
         connection = await asyncio.to_thread(importlib.import_module, _CONNECTION)
-        connection.speechless()
+        hush()
         made: Connection = connection.Connection(
             self.config, self._host, self._roots, self._auth, self._listed
         )
@@ -233,12 +234,11 @@ class Server:
 
     def _told(self) -> str:
         """Why it is not there, with its last words."""
-        tail = "\n".join(self._state.stderr[-5:])
         name = told_line(self.config.name, 60)
         why = self._state.why or f"it is {self._state.status}"
-        return f"The server {name} is not available: {why}." + (
-            f" Its stderr:\n{tail}" if tail else ""
-        )
+        tail = "\n".join(self._state.stderr[-5:])
+        words = f" Its stderr:\n{tail}" if tail else ""
+        return f"The server {name} is not available: {why}.{words}"
 
 
 _CONNECTION = "antiphon.tools.mcp.connection"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -32,11 +31,10 @@ from mcp_types import (
 
 from antiphon.errors import Unavailable
 from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.lines import EDGE, LARGEST, Lines, answered
 from antiphon.tools.mcp.metadata import told_line
 from antiphon.tools.mcp.watch import Watch
 
-LARGEST = 32 * 1024 * 1024
-"""Bytes of one message: what is larger is thrown away as it comes, and its call fails."""
 GRACE_SECONDS = 1.0
 """For a server to end when its stdin is closed, and again when it is told to terminate."""
 LAST_WORDS_SECONDS = 0.2
@@ -54,74 +52,6 @@ async def stdio(config: ServerConfig, watch: Watch) -> AsyncGenerator[tuple[Any,
     finally:
         with anyio.CancelScope(shield=True):  # a process may not outlive us; each wait is bounded
             await child.stop()
-
-
-class Lines:
-    """Lines out of bytes in any pieces, none longer than `largest`.
-
-    Of a longer one only head and tail are kept, and handed to `too_long`.
-    """
-
-    def __init__(
-        self,
-        line: Callable[[bytes], None],
-        too_long: Callable[[bytes, bytes], None],
-        largest: int = LARGEST,
-    ) -> None:
-        self._line = line
-        self._too_long = too_long
-        self._largest = largest
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._head = b""
-        self._tail = b""
-        self._skipping = False
-
-    def feed(self, data: bytes) -> None:
-        """The next bytes."""
-        *whole, rest = data.split(b"\n")
-        for piece in whole:
-            self._add(piece)
-            self._close()
-        self._add(rest)
-
-    def close(self) -> None:
-        """No more bytes: what is left is a line too."""
-        if self._size:
-            self._close()
-
-    def _add(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._skipping:
-            self._tail = (self._tail + piece)[-_EDGE:]
-            return
-        if piece:
-            self._pieces.append(piece)
-        if self._size > self._largest:
-            gathered = b"".join(self._pieces)
-            self._head, self._tail = gathered[:_EDGE], gathered[-_EDGE:]
-            self._pieces, self._skipping = [], True
-
-    def _close(self) -> None:
-        if self._skipping:
-            self._too_long(self._head, self._tail)
-        else:
-            self._line(b"".join(self._pieces))
-        self._pieces, self._size, self._skipping = [], 0, False
-
-
-def answered(head: bytes, tail: bytes) -> int | None:
-    """The id of the request that a reply is for, from its ends alone; None where it is not seen.
-
-    SDKs write it first or last; ours are numbers.
-    """
-    found = _ID_FIRST.match(head) or _ID_LAST.search(tail)
-    return int(found[1]) if found else None
-
-
-_EDGE = 256
-_ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*,')
-_ID_LAST = re.compile(rb'"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
 
 class _Child(asyncio.SubprocessProtocol):
@@ -229,7 +159,7 @@ class _Child(asyncio.SubprocessProtocol):
             self._put(SessionMessage(message))
         else:
             self._watch.prints_rubbish(line)
-            self._unread(line[:_EDGE], line[-_EDGE:], "is no message that can be read")
+            self._unread(line[:EDGE], line[-EDGE:], "is no message that can be read")
 
     def _too_long(self, head: bytes, tail: bytes) -> None:
         if not self._unread(head, tail, f"is larger than {LARGEST >> 20} MB"):

@@ -131,7 +131,7 @@ class McpServers:
             connection = await server.connection()
         except Unavailable as error:
             return ToolResult(error.message, is_error=True, fault="unavailable")
-        return await connection.call(tool.own_name, arguments or {}, call.id, tell)
+        return await connection.calls.call(tool.own_name, arguments or {}, call.id, tell)
 
     async def ready(self, seconds: float) -> tuple[State, ...]:
         """Wait for the slow ones, at most so long; returns those that are not ready, and why."""
@@ -156,33 +156,35 @@ class McpServers:
         `NotFound` for what is not there, `Unavailable` for a server that is not, `InvalidRequest`
         for what it refuses.
         """
-        return await (await self._to(server, "resources")).resources()
+        return await (await self._to(server, "resources")).catalog.resources()
 
     async def resource_templates(self, server: str) -> tuple[ResourceTemplate, ...]:
         """Families of what can be read."""
-        return await (await self._to(server, "resources")).resource_templates()
+        return await (await self._to(server, "resources")).catalog.resource_templates()
 
     async def read_resource(self, server: str, uri: str) -> tuple[Given, ...]:
         """What a resource holds: text, and bytes up to a size."""
-        return await (await self._to(server, "resources")).read_resource(uri)
+        return await (await self._to(server, "resources")).catalog.read_resource(uri)
 
     async def subscribe(self, server: str, uri: str) -> None:
         """Have the host's `updated` called when the resource changes, until the server restarts."""
-        await (await self._to(server, "resources.subscribe")).subscribe(uri)
+        await (await self._to(server, "resources.subscribe")).catalog.subscribe(uri)
 
     async def unsubscribe(self, server: str, uri: str) -> None:
         """Have it called no more."""
-        await (await self._to(server, "resources.subscribe")).unsubscribe(uri)
+        await (await self._to(server, "resources.subscribe")).catalog.unsubscribe(uri)
 
     async def prompts(self, server: str) -> tuple[Prompt, ...]:
         """Messages that the server has ready."""
-        return await (await self._to(server, "prompts")).prompts()
+        return await (await self._to(server, "prompts")).catalog.prompts()
 
     async def get_prompt(
         self, server: str, name: str, arguments: Mapping[str, str] | None = None
     ) -> FilledPrompt:
         """The prompt, filled in with its arguments."""
-        return await (await self._to(server, "prompts")).get_prompt(name, dict(arguments or {}))
+        return await (await self._to(server, "prompts")).catalog.get_prompt(
+            name, dict(arguments or {})
+        )
 
     async def complete(
         self,
@@ -201,7 +203,9 @@ class McpServers:
         connection = await self._to(server)
         if "completions" not in connection.capabilities:
             return Completion(values=())
-        return await connection.complete(prompt, template, argument, begun, dict(known or {}))
+        return await connection.catalog.complete(
+            prompt, template, argument, begun, dict(known or {})
+        )
 
     async def set_logging_level(self, server: str, level: LogLevel) -> None:
         """Ask for the server's log lines from this level on."""

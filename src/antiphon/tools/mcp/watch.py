@@ -15,6 +15,7 @@ from mcp_types import JSONRPCNotification, JSONRPCResponse
 
 from antiphon.tools.mcp.metadata import mend_tools, told_line
 
+CLOSED = "the connection was closed"
 STDERR_LINES = 20
 MOST_PER_SECOND = 1_000
 """Log lines and progress beyond these are dropped: nobody can read them, and each costs a task."""
@@ -127,7 +128,7 @@ class _Seen:
             try:
                 item = await self._inner.receive()
             except (anyio.EndOfStream, anyio.ClosedResourceError):
-                self._watch.end("the connection was closed")
+                self._watch.end(CLOSED)
                 raise
             if (seen := self._watch.seen(item)) is not None:
                 return seen

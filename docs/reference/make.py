@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import types
 from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,6 +54,9 @@ from antiphon.server import problems
 from antiphon.settings import TABLE, Settings
 
 DOCS = Path(__file__).resolve().parent.parent
+sys.path.append(str(DOCS.parent / "tests" / "providers"))
+
+from quirks import CATALOGUE  # noqa: E402 (the catalogue lives with the tests that prove it)
 
 RECORDS: tuple[type[Any], ...] = (
     Assistant,
@@ -120,6 +124,21 @@ def settings() -> Iterator[str]:
         for name, row in TABLE.items()
     ]
     yield from _table(("in `antiphon.toml`", "environment", "flag", "default", "meaning"), rows)
+
+
+def quirks() -> Iterator[str]:
+    """What servers get wrong, who reported it, and what is done."""
+    rows = [
+        (
+            str(quirk.number),
+            quirk.arrives,
+            quirk.does,
+            ", ".join(quirk.reports),
+            " ".join(f"`{name}`" for name in quirk.scenarios),
+        )
+        for quirk in CATALOGUE
+    ]
+    yield from _table(("#", "what arrives", "what Antiphon does", "reports", "scenarios"), rows)
 
 
 def providers() -> Iterator[str]:
@@ -235,6 +254,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "events": events,
     "settings": settings,
     "providers": providers,
+    "quirks": quirks,
     "vendors": vendors,
     "commands": commands,
     "codes": problem_codes,

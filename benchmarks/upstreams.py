@@ -1,0 +1,273 @@
+"""What becomes of odd replies: in the usual loop over openai's SDK, in its accumulator, and here.
+
+    python -m benchmarks.upstreams [--write]
+
+Every scenario with one right answer is played three times. Prints a table of those that somebody
+got wrong, as Markdown; `--write` puts it into docs/reference/quirks.md. Where the right answer is a
+failure, any exception counts as right, and where a call is broken, that its arguments cannot be
+parsed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from antiphon import AsyncClient, events
+from antiphon.calls import NewMessage
+from antiphon.messages import ToolSpec
+from antiphon.runs import Deadlines
+from antiphon.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reference" / "quirks.md"
+sys.path.append(str(ROOT / "tests" / "providers"))
+
+from upstream import SCENARIOS, Scenario, Upstream  # noqa: E402 (it lives with the tests)
+
+IDLE_SECONDS, LIMIT_SECONDS = 3.0, 20.0
+AT_ONCE = 4
+MATTERS_OF_POLICY = {"after_tools", "endless", "over_cap", "gzip_bomb"} | {
+    *("t_missing_closer", "t_deep_args", "done_then_more", "t_finish_without_call"),
+    *("t_no_stream_undeclared", "unknown_finish", "length_in_other_words"),
+}
+CUT_SHORT = {"length", "content_filter"}
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "f",
+        "strict": True,
+        "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a reader made of a reply. `fault` is how it failed, `word` the finish reason."""
+
+    text: str = ""
+    calls: tuple[tuple[str | None, str | None, str], ...] = ()
+    word: str | None = None
+    fault: str = ""
+
+    def __str__(self) -> str:
+        if self.fault:
+            return self.fault
+        said = [repr(_short(self.text))] if self.text or not self.calls else []
+        said += [
+            f"`{name}({_short(arguments)})` as `{given}`" for given, name, arguments in self.calls
+        ]
+        return ", ".join(said) + (f", {self.word}" if self.word in CUT_SHORT else "")
+
+
+Reader = Callable[[str, str], Awaitable[Heard]]
+
+
+async def usual(url: str, name: str) -> Heard:
+    """The loop of openai's guide: texts joined, calls gathered by their index."""
+    text, word, calls = "", None, dict[int, Any]()
+    async with _sdk(url) as client:
+        stream = await client.chat.completions.create(
+            model=f"quirk:{name}", messages=_GO, tools=_tools(name), stream=True
+        )
+        async for chunk in stream:
+            if not chunk.choices:
+                continue
+            choice = chunk.choices[0]
+            text += choice.delta.content or ""
+            word = choice.finish_reason or word
+            for piece in choice.delta.tool_calls or ():
+                if piece.index not in calls:
+                    calls[piece.index] = piece
+                else:
+                    calls[piece.index].function.arguments += piece.function.arguments
+    return Heard(text, _calls(calls.values()), word)
+
+
+async def accumulated(url: str, name: str) -> Heard:
+    """The SDK's own accumulator."""
+    async with (
+        _sdk(url) as client,
+        client.chat.completions.stream(
+            model=f"quirk:{name}", messages=_GO, tools=_tools(name)
+        ) as stream,
+    ):
+        whole = await stream.get_final_completion()
+    choice = whole.choices[0]
+    calls = _calls(choice.message.tool_calls or ())
+    return Heard(choice.message.content or "", calls, choice.finish_reason)
+
+
+async def antiphon(url: str, name: str) -> Heard:
+    """A whole runtime."""
+    settings = Settings(database="memory:", base_url=url)
+    async with AsyncClient(settings=settings) as client:
+        turn = client.process(
+            message=NewMessage("go"),
+            model=f"quirk:{name}",
+            tools=[ToolSpec("f")] if name.startswith("t_") else [],
+            deadlines=Deadlines(chunk=IDLE_SECONDS),
+        )
+        told = [event async for event in turn]
+        run = await client.get_run(str(turn.run_id))
+    text = "".join(each.text for each in told if isinstance(each, events.TextDelta))
+    ready = [each for each in told if isinstance(each, events.ToolCallReady)]
+    calls = tuple((each.tool_call_id, each.name, each.arguments) for each in ready)
+    fault = run.error.code if run.error else ""
+    if run.reason in ("disconnected", "stalled"):
+        fault = run.reason
+    return Heard(text, calls, run.reason, fault)
+
+
+READERS: dict[str, Reader] = {
+    "loop": usual,
+    "`chat.completions.stream()`": accumulated,
+    "Antiphon": antiphon,
+}
+
+
+def right(scenario: Scenario, heard: Heard) -> bool:
+    """Whether that is what the reply means."""
+    match scenario.expect:
+        case "completed":
+            return not heard.fault and (heard.text, heard.calls) == (scenario.text, ())
+        case "length" | "content_filter":
+            return bool(heard.fault) or heard.word == scenario.expect
+        case "action_required":
+            ids = [given for given, _, _ in heard.calls]
+            names = {name for _, name, _ in heard.calls}
+            told = [_parsed(arguments) for _, _, arguments in heard.calls]
+            wanted = [_parsed(arguments) for arguments in scenario.calls]
+            distinct = all(ids) and len(set(ids)) == len(ids)
+            return not heard.fault and names == {"f"} and distinct and told == wanted
+        case "invalid_tool_call":
+            whole = all(
+                n == "f" and _parsed(arguments) is not None for _, n, arguments in heard.calls
+            )
+            return bool(heard.fault) or not whole or not heard.calls
+        case _:
+            return bool(heard.fault)
+
+
+async def played() -> AsyncIterator[tuple[str, list[Heard]]]:
+    """Each scenario, and what every reader made of it."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def read(reader: Reader, name: str) -> Heard:
+        async with Upstream() as upstream, slots:
+            upstream.gate.set()
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    return await reader(upstream.url, name)
+            except TimeoutError:
+                return Heard(text=f"no end in {LIMIT_SECONDS:.0f} s")
+            except Exception as error:  # noqa: BLE001 (whatever a reader raises is what it made of the reply)
+                return Heard(fault=f"`{type(error).__name__}`")
+
+    names = [
+        name
+        for name, one in SCENARIOS.items()
+        if name not in MATTERS_OF_POLICY and not one.declared
+    ]
+    heard = await asyncio.gather(
+        *(asyncio.gather(*(read(reader, name) for reader in READERS.values())) for name in names)
+    )
+    for name, each in zip(names, heard, strict=True):
+        yield name, each
+
+
+async def table() -> str:
+    """The scenarios that somebody got wrong, and the sums."""
+    wrong: list[str] = []
+    sums = [0] * len(READERS)
+    count = 0
+    async for name, heard in played():
+        verdicts = [right(SCENARIOS[name], each) for each in heard]
+        count += 1
+        sums = [total + verdict for total, verdict in zip(sums, verdicts, strict=True)]
+        if not all(verdicts):
+            cells = [
+                "right" if fine else str(each) for each, fine in zip(heard, verdicts, strict=True)
+            ]
+            wrong.append(_row([f"`{name}`", _meaning(SCENARIOS[name]), *cells]))
+    head = _row(["scenario", "right", *READERS]) + "\n" + _row(["---"] * (2 + len(READERS)))
+    totals = ", ".join(f"{name} {total}" for name, total in zip(READERS, sums, strict=True))
+    measured = f"openai {openai.__version__}, {time.strftime('%Y-%m-%d')}"
+    return f"Right, of {count} scenarios ({measured}): {totals}.\n\n" + "\n".join([head, *wrong])
+
+
+def _meaning(scenario: Scenario) -> str:
+    match scenario.expect:
+        case "completed":
+            return repr(_short(scenario.text))
+        case "action_required":
+            return ", ".join(f"`f({_short(each)})`" for each in scenario.calls)
+        case _:
+            return scenario.expect
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _short(text: object) -> str:
+    text = str(text)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        parsed = json.loads(arguments or "{}", parse_constant=_refused)
+    except (TypeError, ValueError):
+        return None
+    return parsed if isinstance(parsed, dict) else {} if parsed is None else None
+
+
+def _refused(name: str) -> None:
+    raise ValueError(name)
+
+
+def _calls(pieces: Any) -> tuple[tuple[str | None, str | None, str], ...]:
+    return tuple(
+        (piece.id, piece.function.name, piece.function.arguments or "") for piece in pieces
+    )
+
+
+def _tools(name: str) -> Any:
+    return [TOOL] if name.startswith("t_") else openai.omit
+
+
+def _sdk(url: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=url, api_key="none", timeout=IDLE_SECONDS)
+
+
+_GO: Any = [{"role": "user", "content": "go"}]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.upstreams", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--write", action="store_true", help="put the table into the docs")
+    asked = parser.parse_args()
+    drawn = asyncio.run(table())
+    print(drawn)
+    if asked.write:
+        page = PAGE.read_text()
+        mark = re.compile("(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
+        PAGE.write_text(mark.sub(lambda found: f"{found[1]}{drawn}\n{found[2]}", page))
+
+
+if __name__ == "__main__":
+    main()

@@ -49,12 +49,12 @@ REPLIES = _recordings()
 
 @dataclass
 class Meant:
-    """What a reply means."""
+    """What a reply means. `tokens` are those of input, output, cache and reasoning."""
 
     text: str = ""
     reasoning: str = ""
-    calls: list[tuple[str, Any]] = field(default_factory=list)
-    tokens: tuple[int, int] = (0, 0)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    tokens: tuple[int, int, int, int] = (0, 0, 0, 0)
     finish: str | None = None
 
 
@@ -63,7 +63,7 @@ def meant(lines: Sequence[bytes]) -> Meant:
     said, calls = Meant(), {}
     for payload in map(json.loads, lines):
         if usage := payload.get("usage"):
-            said.tokens = (usage["prompt_tokens"], usage["completion_tokens"])
+            said.tokens = _counted(usage)
         for choice in payload.get("choices", ()):
             said.finish = choice.get("finish_reason") or said.finish
             delta = choice.get("delta") or {}
@@ -78,8 +78,20 @@ def meant(lines: Sequence[bytes]) -> Meant:
                 function = piece["function"]
                 name = name or function.get("name") or ""
                 calls[key] = (name, arguments + (function.get("arguments") or ""))
-    said.calls = [(name, json.loads(arguments or "{}")) for name, arguments in calls.values()]
+    said.calls = [(name, arguments or "{}") for name, arguments in calls.values()]
     return said
+
+
+def _counted(usage: Any) -> tuple[int, int, int, int]:
+    """What is no input is output: some count the reasoning beside the completion."""
+    asked = usage.get("prompt_tokens_details") or {}
+    answered = usage.get("completion_tokens_details") or {}
+    return (
+        usage["prompt_tokens"],
+        usage["total_tokens"] - usage["prompt_tokens"],
+        asked.get("cached_tokens") or 0,
+        answered.get("reasoning_tokens") or 0,
+    )
 
 
 class _Player(BaseHTTPRequestHandler):
@@ -134,9 +146,7 @@ def test_what_a_provider_sent_comes_out_as_it_was_meant(name: str, client: Clien
         text="".join(each.text for each in told if isinstance(each, events.TextDelta)),
         reasoning="".join(each.text for each in told if isinstance(each, events.ReasoningDelta)),
         calls=[
-            (each.name, json.loads(each.arguments))
-            for each in told
-            if isinstance(each, events.ToolCallReady)
+            (each.name, each.arguments) for each in told if isinstance(each, events.ToolCallReady)
         ],
         tokens=_tokens(told),
         finish=wanted.finish,
@@ -146,10 +156,12 @@ def test_what_a_provider_sent_comes_out_as_it_was_meant(name: str, client: Clien
     assert (turn.status.value, turn.reason) == _end(wanted)
     (message,) = [each.message for each in told if isinstance(each, events.MessageCompleted)]
     assert (message.text, message.reasoning or "") == (wanted.text, wanted.reasoning)
-    assert [call.name for call in message.tool_calls] == [called for called, _ in wanted.calls]
+    assert [(call.name, call.arguments) for call in message.tool_calls] == wanted.calls
     assert client.get_message(message.id) == message
     actions = client.list_actions(str(turn.run_id)).data
-    assert [(action.name, action.arguments) for action in actions] == wanted.calls
+    assert [(action.name, action.arguments) for action in actions] == [
+        (called, json.loads(arguments)) for called, arguments in wanted.calls
+    ]
 
 
 def test_there_are_recordings_of_real_providers() -> None:
@@ -158,9 +170,9 @@ def test_there_are_recordings_of_real_providers() -> None:
     assert len(REPLIES) > len(list(OURS.glob("*.chunks.txt")))
 
 
-def _tokens(told: Sequence[events.Event]) -> tuple[int, int]:
+def _tokens(told: Sequence[events.Event]) -> tuple[int, int, int, int]:
     (used,) = [each.usage for each in told if isinstance(each, events.UsageAdded)]
-    return used.input_tokens, used.output_tokens
+    return used.input_tokens, used.output_tokens, used.cached_tokens, used.reasoning_tokens
 
 
 def _end(wanted: Meant) -> tuple[str, str | None]:

@@ -1,16 +1,21 @@
 """The conformance of toolboxes: what every one of them keeps, whatever its tools are."""
 
 import asyncio
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+import uvicorn
 
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.tools.functions import Functions
 from antiphon.tools.gate import Gate
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.toolbox import McpServers
 
 
 class Bench:
@@ -38,32 +43,66 @@ class Bench:
             self.stopped.set()
 
 
-Make = Callable[[Bench], Toolbox]
+Opened = Callable[[Bench], AbstractAsyncContextManager[Toolbox]]
 
 
 def functions(bench: Bench) -> Toolbox:
     return Functions([bench.echo, bench.broken, bench.endless])
 
 
-def gated(bench: Bench) -> Toolbox:
-    return Gate(functions(bench))
+@asynccontextmanager
+async def plain(bench: Bench) -> AsyncIterator[Toolbox]:
+    yield functions(bench)
 
 
-@pytest.fixture(params=[functions, gated])
-def make(request: pytest.FixtureRequest) -> Make:
-    made: Make = request.param
-    return made
+@asynccontextmanager
+async def gated(bench: Bench) -> AsyncIterator[Toolbox]:
+    yield Gate(functions(bench))
 
 
-def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(make: Make):
-    tools = make(Bench()).tools()
+@asynccontextmanager
+async def over_mcp(bench: Bench) -> AsyncIterator[Toolbox]:
+    """The tools of an MCP server, which is reached over HTTP, in this process."""
+    mcpserver = pytest.importorskip("mcp.server.mcpserver", reason="antiphon[mcp] is not installed")
+    served = mcpserver.MCPServer("bench", log_level="CRITICAL")
+    for tool in (bench.echo, bench.broken, bench.endless):
+        served.add_tool(tool, structured_output=False)
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(served.streamable_http_app(), log_level="critical", lifespan="on")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listening]))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+    async with McpServers([ServerConfig(name="bench", transport="http", url=url)]) as servers:
+        assert await servers.ready(20) == ()
+        yield servers
+    server.should_exit = server.force_exit = True
+    await serving
 
-    assert [tool.spec.name for tool in tools] == ["echo", "broken", "endless"]
+
+@pytest.fixture(params=[plain, gated, over_mcp])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    chosen: Opened = request.param
+    return chosen
+
+
+def call(toolbox: Toolbox, tool: str, arguments: str = "{}") -> ToolCall:
+    """A call of the tool, by whatever name it is offered."""
+    names = [each.spec.name for each in toolbox.tools()]
+    return ToolCall("c", next((name for name in names if name.endswith(tool)), tool), arguments)
+
+
+async def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(opened: Opened):
+    async with opened(Bench()) as toolbox:
+        tools = toolbox.tools()
+
+    names = [tool.spec.name.removeprefix("bench__") for tool in tools]
+    assert names == ["echo", "broken", "endless"]
     assert all(tool.spec.parameters["type"] == "object" for tool in tools)
 
 
-async def test_a_call_gives_the_output(make: Make):
-    result = await make(Bench()).call(ToolCall("c", "echo", '{"text":"hi"}'))
+async def test_a_call_gives_the_output(opened: Opened):
+    async with opened(Bench()) as toolbox:
+        result = await toolbox.call(call(toolbox, "echo", '{"text":"hi"}'))
 
     assert result == ToolResult("hi")
 
@@ -72,29 +111,35 @@ async def test_a_call_gives_the_output(make: Make):
     ("name", "arguments"),
     [("broken", "{}"), ("echo", "{}"), ("echo", '{"text":1}'), ("echo", "]"), ("nobody", "{}")],
 )
-async def test_a_call_never_raises(make: Make, name: str, arguments: str):
-    assert (await make(Bench()).call(ToolCall("c", name, arguments))).is_error
+async def test_a_call_never_raises(opened: Opened, name: str, arguments: str):
+    async with opened(Bench()) as toolbox:
+        result = await toolbox.call(call(toolbox, name, arguments))
+
+    assert result.is_error
 
 
-async def test_cancelling_the_task_cancels_the_tool(make: Make):
+async def test_cancelling_the_task_cancels_the_tool(opened: Opened):
     bench = Bench()
-    task = asyncio.create_task(make(bench).call(ToolCall("c", "endless", "{}")))
-    await bench.begun.wait()
-    task.cancel()
+    async with opened(bench) as toolbox, asyncio.timeout(20):
+        task = asyncio.create_task(toolbox.call(call(toolbox, "endless")))
+        await bench.begun.wait()
+        task.cancel()
 
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert bench.stopped.is_set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await bench.stopped.wait()
 
 
-async def test_calls_run_side_by_side(make: Make):
+async def test_calls_run_side_by_side(opened: Opened):
     bench = Bench()
-    toolbox = make(bench)
-    endless = asyncio.create_task(toolbox.call(ToolCall("c1", "endless", "{}")))
-    await bench.begun.wait()
+    async with opened(bench) as toolbox, asyncio.timeout(20):
+        endless = asyncio.create_task(toolbox.call(call(toolbox, "endless")))
+        await bench.begun.wait()
 
-    assert (await toolbox.call(ToolCall("c2", "echo", '{"text":"hi"}'))).output == "hi"
-    endless.cancel()
+        result = await toolbox.call(call(toolbox, "echo", '{"text":"hi"}'))
+        endless.cancel()
+
+    assert result.output == "hi"
 
 
 async def test_a_gate_lets_only_so_many_through_at_once():

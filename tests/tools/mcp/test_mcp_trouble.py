@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from serving import Someone, call, raw
 
 from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.hosting import AddressAsked, Answer, Question
 from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
 
@@ -374,3 +376,145 @@ async def test_only_the_tools_that_are_wanted_are_offered():
         names = [tool.own_name for tool in servers.tools()]
 
     assert names == ["echo"]
+
+
+class Thoughtful(Someone):
+    """A host who never comes to a decision."""
+
+    async def ask(self, question: Question) -> Answer:
+        self.questions.append(question)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_of_a_server_that_asks_too_much_at_once_a_few_questions_are_put():
+    host = Thoughtful()
+    async with running(raw(), host=host) as servers:
+        await servers.call(call("raw__nosy", questions=50))
+        await servers.call(call("raw__echo"))
+
+    assert len(host.questions) == 8
+
+
+async def test_a_call_that_needs_a_person_elsewhere_first_says_what_became_of_that():
+    host = Someone(Answer("accept"))
+    async with running(raw(), host=host) as servers:
+        agreed = await servers.call(call("raw__away"))
+    async with running(raw()) as servers:
+        alone = await servers.call(call("raw__away"))
+
+    assert isinstance(host.questions[0], AddressAsked)
+    assert "has agreed: call again" in agreed.output
+    assert "did not agree" in alone.output
+
+
+async def test_a_reply_nested_beyond_reason_fails_its_call_and_nothing_else():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__abyss"))
+        after = await servers.call(call("raw__echo"))
+
+    assert result.fault == "failed"
+    assert not after.is_error
+
+
+async def test_a_resource_of_an_old_server_that_changes_is_told():
+    host = Someone()
+    async with running(raw(), host=host) as servers:
+        await servers.subscribe("raw", "note://1")
+        await servers.call(call("raw__touch"))
+        heard = await host.heard.get()
+        await servers.unsubscribe("raw", "note://1")
+        await servers.set_logging_level("raw", "debug")
+
+    assert heard == ("updated", "raw", "note://1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "line"),
+    [
+        ("image/png", "A" * 28_000_000, "[image/png, 21 MB, too large to be taken]"),
+        ("image/png", "A", "[image/png, which came damaged]"),
+        ("\x1b[31m", "QUJD", "[application/octet-stream, 3 B, shown to the user]"),
+    ],
+)
+async def test_a_picture_is_taken_only_as_it_can_be(kind: str, data: str, line: str):
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__picture", type=kind, data=data))
+
+    assert result.output == line
+
+
+async def test_a_server_that_wants_a_login_is_told_from_one_that_is_broken():
+    async with refusing(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
+        config = ServerConfig(name="web", transport="http", url=f"http://127.0.0.1:{port}/")
+        async with asyncio.timeout(10), McpServers([config]) as servers:
+            state = (await servers.ready(5))[0]
+
+    assert state.why == "HTTP 401 Unauthorized"
+    assert state.http_status == 401
+
+
+async def test_an_answer_over_http_that_is_too_large_is_not_read():
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+    async with refusing(head + b" " * 40_000_000) as port:
+        config = ServerConfig(
+            name="web", transport="http", url=f"http://127.0.0.1:{port}/", mode="legacy"
+        )
+        async with asyncio.timeout(10), McpServers([config]) as servers:
+            state = (await servers.ready(8))[0]
+
+    assert "larger than 32 MB" in state.why
+
+
+@asynccontextmanager
+async def refusing(answer: bytes) -> AsyncIterator[int]:
+    """A port at which every request gets this answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                found = re.search(rb"(?i)content-length: (\d+)", head)
+                await reader.readexactly(int(found[1]) if found else 0)
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def test_all_of_it_works_on_uvloop_too(tmp_path: Path):
+    uvloop = pytest.importorskip("uvloop")
+    told = tmp_path / "cancelled"
+
+    async def work() -> tuple[ToolResult, ToolResult, str]:
+        seen = Seen()
+        async with running(raw("good", str(told)), changed=seen) as servers:
+            task, pid = await hanging(servers)
+            large = await servers.call(call("raw__big", size=3_000_000))
+            os.kill(pid, signal.SIGKILL)
+            return large, await task, (await seen.becomes("restarting")).why
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        large, killed, why = runner.run(work())
+
+    assert len(large.output) == 3_000_000
+    assert killed.fault == "unavailable"
+    assert why == "it was ended by SIGKILL"
+
+
+async def test_a_server_is_ended_even_when_there_is_no_time_to_part(tmp_path: Path):
+    servers = McpServers([raw("stubborn")])
+    async with asyncio.timeout(20):
+        await servers.__aenter__()
+        await servers.ready(15)
+        task, pid = await hanging(servers)
+        leaving = asyncio.create_task(servers.__aexit__(None, None, None))
+        await asyncio.wait([task])  # the session is over, the process not yet
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        while alive(pid):
+            await asyncio.sleep(0.01)

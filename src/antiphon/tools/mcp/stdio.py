@@ -135,6 +135,16 @@ class _Child(asyncio.SubprocessProtocol):
     async def stop(self) -> None:
         """End the process and all that it started."""
         self._end()
+        try:
+            await self._asked_to_go()
+        finally:  # cut off by a second cancellation, it leaves nobody behind either
+            _strike(self._process, _KILL, gone=self._exited.is_set())
+            self._process.close()
+            if self._farewell is not None:
+                self._farewell.cancel()
+
+    async def _asked_to_go(self) -> None:
+        """The protocol's way: its stdin is closed, then it is told to, then it is made to."""
         if (stdin := self._process.get_pipe_transport(0)) is not None:
             stdin.close()
         with suppress(TimeoutError):
@@ -142,11 +152,8 @@ class _Child(asyncio.SubprocessProtocol):
                 await self._exited.wait()
         for blow in (signal.SIGTERM, _KILL):
             if not _strike(self._process, blow, gone=self._exited.is_set()):
-                break
+                return
             await self._deserted()
-        self._process.close()
-        if self._farewell is not None:
-            self._farewell.cancel()
 
     def _pipe(self, fd: int) -> asyncio.ReadTransport:
         return cast(asyncio.ReadTransport, self._process.get_pipe_transport(fd))

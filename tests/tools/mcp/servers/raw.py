@@ -48,11 +48,12 @@ LIES = [
     tool("slow", outputSchema={"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}),
     tool("looped", outputSchema={"type": "object", "$ref": "#"}),
 ]
+GOOD = ("hang", "echo", "die", "big", "flood", "odd", "nosy", "away", "abyss", "touch", "picture")
 TOOLS = {
     "liar": LIES,
     "evil": [tool("evil", title=EVIL, description=EVIL * 500, annotations={"title": EVIL})],
     "many": [tool(f"t{n}") for n in range(3_000)],
-}.get(BEHAVIOUR, [tool("hang"), tool("echo"), tool("die"), tool("big"), tool("flood"), tool("odd")])
+}.get(BEHAVIOUR, [tool(name) for name in GOOD])
 
 
 def listed(params: dict) -> dict:
@@ -82,8 +83,29 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
         for n in range(arguments["lines"]):
             line = {"level": "info", "data": f"line {n}"}
             send(method="notifications/message", params=line)
+    if name == "nosy":
+        form = {"type": "object", "properties": {"x": {"type": "string"}}}
+        for n in range(arguments["questions"]):
+            params = {"mode": "form", "message": f"question {n}", "requestedSchema": form}
+            send(id=f"q{n}", method="elicitation/create", params=params)
+    elif name == "touch":
+        send(method="notifications/resources/updated", params={"uri": "note://1"})
     if name == "big":
         send(id=id, result=text("x" * arguments["size"]))
+    elif name == "away":
+        pages = [
+            {"mode": "url", "message": "Pay", "url": "https://x.example/", "elicitationId": "e"}
+        ]
+        send(id=id, error={"code": -32042, "message": "go", "data": {"elicitations": pages}})
+    elif name == "abyss":
+        deep = "[" * 100_000 + "]" * 100_000
+        print(
+            f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"_meta":{{"x":{deep}}}}}}}',
+            flush=True,
+        )
+    elif name == "picture":
+        picture = {"type": "image", "data": arguments["data"], "mimeType": arguments["type"]}
+        send(id=id, result={"content": [picture]})
     elif name == "slow":
         send(id=id, result={"content": [], "structuredContent": {"a": "a" * 40 + "!"}})
     elif name == "looped":
@@ -104,7 +126,11 @@ def answer(message: dict) -> None:
             id=id,
             result={
                 "protocolVersion": "2025-11-25",
-                "capabilities": {"tools": {"listChanged": True}, "logging": {}},
+                "capabilities": {
+                    "tools": {"listChanged": True},
+                    "logging": {},
+                    "resources": {"subscribe": True},
+                },
                 "serverInfo": {"name": "raw", "version": EVIL if BEHAVIOUR == "evil" else "1"},
                 "instructions": EVIL if BEHAVIOUR == "evil" else "",
             },
@@ -114,6 +140,8 @@ def answer(message: dict) -> None:
     elif method == "tools/call":
         token = params.get("_meta", {}).get("progressToken")
         called(id, params["name"], params.get("arguments", {}), token)
+    elif method in {"resources/subscribe", "resources/unsubscribe", "logging/setLevel"}:
+        send(id=id, result={})
     elif method == "notifications/cancelled":
         with open(ARGUMENT, "w") as file:
             file.write(json.dumps(params))

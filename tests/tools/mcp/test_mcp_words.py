@@ -1,0 +1,309 @@
+"""Names, metadata, forms and results of MCP servers: pure, so nothing need be installed."""
+
+import re
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.errors import InvalidRequest
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.forms import Field, Option, form
+from antiphon.tools.mcp.lines import Lines, answered
+from antiphon.tools.mcp.metadata import mend_tools, told, told_line
+from antiphon.tools.mcp.names import LONGEST, named
+
+LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NAME = st.text(max_size=80) | st.text("ab_-", max_size=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inside: (
+        st.lists(inside, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "name", "inputSchema", "properties", "required", "annotations", "pattern"]
+            )
+            | st.text(max_size=5),
+            inside,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(NAME, NAME)
+def test_a_name_is_legal_for_every_provider_whatever_it_is_made_of(server: str, tool: str):
+    assert LEGAL.fullmatch(named(server, tool))
+    assert len(named(server, tool)) <= LONGEST
+
+
+@given(st.tuples(NAME, NAME), st.tuples(NAME, NAME))
+def test_two_tools_have_two_names(one: tuple[str, str], other: tuple[str, str]):
+    assert (named(*one) == named(*other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("server", "tool", "name"),
+    [
+        ("files", "read", "files__read"),
+        ("a-b_c", "D__e", "a-b_c__D__e"),
+        ("a", "_b", "a___b"),
+    ],
+)
+def test_a_name_that_is_plain_stays_so(server: str, tool: str, name: str):
+    assert named(server, tool) == name
+
+
+@pytest.mark.parametrize(
+    ("server", "tool"),
+    [
+        ("a_", "b"),
+        ("a__b", "c"),
+        ("my server", "say hello"),
+        ("s", "t" * 70),
+        ("s", "read_0123456789"),
+        ("é", "日本"),
+        ("", ""),
+    ],
+)
+def test_a_name_that_is_not_plain_ends_in_a_hash(server: str, tool: str):
+    assert re.search(r"__.*_[0-9a-f]{10}\Z", named(server, tool))
+
+
+def test_names_do_not_change_between_versions():
+    assert named("my server", "say hello") == "my_server__say_hello_bfcc7ce6fc"
+
+
+def test_globs_choose_tools():
+    config = ServerConfig(name="s", tools=("read_*", "list"), exclude=("*_secret",))
+
+    assert [config.uses(tool) for tool in ("read_a", "list", "read_secret", "write")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_config_shows_no_secret():
+    config = ServerConfig(
+        name="s", url="https://u:pw@x/?key=k", headers={"Authorization": "b"}, env={"K": "v"}
+    )
+
+    assert repr(config) == "ServerConfig(name='s', transport='stdio')"
+
+
+@given(st.text())
+def test_what_is_told_neither_acts_nor_hides(text: str):
+    shown = told(text)
+
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff]", shown
+    )
+    assert "\n" not in told_line(text)
+
+
+def test_what_is_told_has_an_end():
+    assert told("x" * 10_000, 100) == "x" * 100 + " ... (cut)"
+
+
+@given(st.lists(JSON, max_size=6) | JSON)
+def test_a_list_of_tools_is_mended_whatever_is_in_it(listed: Any):
+    result: dict[str, Any] = {"tools": listed}
+    left = mend_tools(result)
+
+    for tool in result["tools"]:
+        assert isinstance(tool["name"], str)
+        assert tool["inputSchema"]["type"] == "object"
+        assert set(map(type, (tool.get("annotations") or {}).values())) <= {bool, str}
+    if isinstance(listed, list):
+        assert len(left) + len(result["tools"]) == len(listed)
+
+
+def test_regular_expressions_of_outputs_are_taken_out_and_properties_of_that_name_stay():
+    schema = {
+        "type": "object",
+        "properties": {"pattern": {"type": "string", "pattern": "(a+)+$"}},
+        "patternProperties": {"(a+)+": {}},
+    }
+    result = {"tools": [{"name": "t", "inputSchema": {"type": "object"}, "outputSchema": schema}]}
+    mend_tools(result)
+
+    assert result["tools"][0]["outputSchema"] == {
+        "type": "object",
+        "properties": {"pattern": {"type": "string"}},
+    }
+
+
+FORM = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "title": "Your\x1b name", "minLength": 2, "maxLength": 5},
+        "mail": {"type": "string", "format": "email"},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150, "default": 18},
+        "weight": {"type": "number"},
+        "agree": {"type": "boolean", "default": "no boolean"},
+        "color": {"type": "string", "enum": ["r", "g"], "enumNames": ["Red", "Green"]},
+        "size": {"type": "string", "oneOf": [{"const": "s", "title": "Small"}]},
+        "tags": {
+            "type": "array",
+            "maxItems": 1,
+            "items": {"anyOf": [{"const": "x", "title": "X"}, {"const": "y", "title": "Y"}]},
+        },
+        "api_key": {"type": "string"},
+    },
+    "required": ["name"],
+}
+
+
+def test_a_form_is_read_into_fields():
+    fields = {field.name: field for field in form(FORM).fields}
+
+    assert [field.kind for field in fields.values()] == [
+        "text",
+        "text",
+        "integer",
+        "number",
+        "boolean",
+        "choice",
+        "choice",
+        "choices",
+        "text",
+    ]
+    assert fields["name"].title == "Your\u241b name"
+    assert (fields["name"].least, fields["name"].most) == (2, 5)
+    assert fields["age"].default == 18
+    assert fields["agree"].default is None
+    assert fields["color"].options == (Option("r", "Red"), Option("g", "Green"))
+    assert [field.name for field in fields.values() if field.secret] == ["api_key"]
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "value"),
+    [
+        ("name", " Ada ", "Ada"),
+        ("age", "36", 36),
+        ("age", "", 18),
+        ("weight", "1.5", 1.5),
+        ("weight", "", None),
+        ("agree", "Yes", True),
+        ("agree", "n", False),
+        ("color", "Green", "g"),
+        ("color", "1", "r"),
+        ("tags", "Y", ["y"]),
+    ],
+)
+def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
+    fields = {each.name: each for each in form(FORM).fields}
+
+    assert fields[field].read(typed) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("name", "", "is needed"),
+        ("name", "A", "at least 2"),
+        ("name", "Augusta", "at most 5"),
+        ("mail", "nobody", "written as email"),
+        ("age", "1.5", "a number"),
+        ("age", "151", "at most 150"),
+        ("weight", "nan", "a number"),
+        ("agree", "maybe", "yes or no"),
+        ("color", "3", "one of Red, Green"),
+        ("tags", "X, Y", "at most 1"),
+        ("tags", "Z", "some of X, Y"),
+    ],
+)
+def test_a_typed_line_that_is_none_is_told_what_would_do(field: str, typed: str, said: str):
+    fields = {each.name: each for each in form(FORM).fields}
+
+    with pytest.raises(InvalidRequest, match=said):
+        fields[field].read(typed)
+
+
+def test_answers_are_completed_with_defaults():
+    assert form(FORM).checked({"name": "Ada"}) == {"name": "Ada", "age": 18}
+
+
+@pytest.mark.parametrize("values", [{}, {"name": 1}, {"name": "Ada", "other": 1}, {"name": None}])
+def test_answers_that_do_not_fit_are_refused(values: dict[str, Any]):
+    with pytest.raises(InvalidRequest):
+        form(FORM).checked(values)
+
+
+@pytest.mark.parametrize(
+    "field", [{"type": "object"}, {}, 3, {"type": "string", "enum": []}, {"type": "array"}]
+)
+def test_a_form_that_is_not_flat_is_refused(field: Any):
+    with pytest.raises(InvalidRequest):
+        form({"type": "object", "properties": {"x": field}})
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=5), JSON, st.text(max_size=10))
+def test_any_schema_is_a_form_or_refused_and_any_answer_checked(
+    properties: dict[str, Any], value: Any, typed: str
+):
+    try:
+        fields = form({"properties": properties}).fields
+    except InvalidRequest:
+        return
+    for field in fields:
+        with suppress(InvalidRequest):
+            field.checked(value)
+        with suppress(InvalidRequest):
+            field.read(typed)
+
+
+def test_a_field_is_a_value():
+    assert Field(name="n", kind="text") == Field(name="n", kind="text")
+
+
+def cut(data: bytes, at: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in at)})
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+@given(st.lists(st.binary(max_size=30)), st.lists(st.integers(min_value=0), max_size=10))
+def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], at: list[int]):
+    lines = [line.replace(b"\n", b"") for line in lines]
+    seen: list[bytes] = []
+    reader = Lines(seen.append, lambda head, tail: seen.append(head + tail), largest=1_000)
+    for piece in cut(b"".join(line + b"\n" for line in lines), at):
+        reader.feed(piece)
+    reader.close()
+
+    assert seen == lines
+
+
+@given(st.integers(0, 400), st.lists(st.integers(min_value=0), max_size=10))
+def test_a_line_that_is_too_long_is_not_kept_and_the_next_is(more: int, at: list[int]):
+    seen: list[bytes] = []
+    edges: list[tuple[bytes, bytes]] = []
+    reader = Lines(seen.append, lambda head, tail: edges.append((head, tail)), largest=500)
+    for piece in cut(b"<" + b"x" * (500 + more) + b">\nnext\n", at):
+        reader.feed(piece)
+
+    assert seen == [b"next"]
+    assert [(head[:1], tail[-1:]) for head, tail in edges] == [(b"<", b">")]
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "number"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"co', b'"}]}}', 7),
+        (b'{"jsonrpc": "2.0", "id": 7, "result"', b"}}", 7),
+        (b'{"result":{"content":[', b']},"jsonrpc":"2.0","id":7}', 7),
+        (b'{"result":{"content":[', b']},"id": 7 }', 7),
+        (b'{"method":"x","params":{', b'"id":7}}', None),
+        (b"rubbish", b"rubbish", None),
+    ],
+)
+def test_whose_reply_a_line_is_can_be_seen_from_its_ends(
+    head: bytes, tail: bytes, number: int | None
+):
+    assert answered(head, tail) == number

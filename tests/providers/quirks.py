@@ -326,6 +326,7 @@ CATALOGUE = (
             "http200_json_list_error",
             "http200_json_detail",
             "http200_html",
+            "http200_html_no_close",
             "http200_text",
             "http200_empty",
             "http200_blank",

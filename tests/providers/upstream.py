@@ -695,9 +695,12 @@ def _errors() -> dict[str, Scenario]:
         | {name: Scenario(body, "provider_error", headers=JSON) for name, body in whole.items()}
         | {name: Scenario(body, broken, headers=HTML) for name, body in pages.items()}
         | {
+            "http200_html_no_close": Scenario(
+                b"<html>" + b"x" * 2_000, broken, headers=HTML, ending="hold"
+            ),
             "gzip_bomb": Scenario(
                 gzip.compress(b"data: " + b"x" * 20_000_000), broken, headers=bomb
-            )
+            ),
         }
     )
 

@@ -1,8 +1,10 @@
 """Servers for the tests of MCP, and a host who answers them."""
 
 import asyncio
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,18 @@ def whole(**more: Any) -> ServerConfig:
 
 def call(tool: str, /, **arguments: Any) -> ToolCall:
     return ToolCall("c1", tool, msgspec.json.encode(arguments).decode())
+
+
+@contextmanager
+def listening(transport: str) -> Iterator[int]:
+    """The port of a server over HTTP, as long as the block runs."""
+    command = [sys.executable, str(SERVERS / "whole.py"), transport]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 class Someone:

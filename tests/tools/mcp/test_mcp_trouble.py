@@ -20,7 +20,9 @@ from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.hosting import AddressAsked, Answer, Question
 from antiphon.tools.mcp.offers import State
+from antiphon.tools.mcp.stdio import stdio
 from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.tools.mcp.watch import Watch
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -505,16 +507,25 @@ def test_all_of_it_works_on_uvloop_too(tmp_path: Path):
     assert why == "it was ended by SIGKILL"
 
 
-async def test_a_server_is_ended_even_when_there_is_no_time_to_part(tmp_path: Path):
-    servers = McpServers([raw("stubborn")])
+async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path: Path):
+    file = tmp_path / "pid"
+    entered = asyncio.Event()
+
+    async def hold() -> None:
+        async with stdio(raw("family", str(file)), Watch()):
+            entered.set()
+            await asyncio.Event().wait()
+
     async with asyncio.timeout(20):
-        await servers.__aenter__()
-        await servers.ready(15)
-        task, pid = await hanging(servers)
-        leaving = asyncio.create_task(servers.__aexit__(None, None, None))
-        await asyncio.wait([task])  # the session is over, the process not yet
-        leaving.cancel()
+        task = asyncio.create_task(hold())
+        await entered.wait()
+        while not file.exists() or not file.read_text():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        for _ in range(10):  # it has begun to part
+            await asyncio.sleep(0)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await leaving
-        while alive(pid):
+            await task
+        while alive(int(file.read_text())):
             await asyncio.sleep(0.01)

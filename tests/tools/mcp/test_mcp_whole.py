@@ -11,8 +11,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
-from conftest import listening
-from serving import Someone, call, whole
+from serving import Someone, call, listening, whole
 
 from antiphon.errors import NotFound, Unavailable
 from antiphon.messages import Blob, Hints, Link, Progress, Text, ToolResult

@@ -160,13 +160,13 @@ def main() -> None:
         sys.exit(2)
     if BEHAVIOUR == "rubbish":
         print("Server started!\n\x1b[31m{not json\n" + "{" * 5_000, flush=True)
-    if BEHAVIOUR == "parent":  # leaves a child behind that holds its pipes
+    if BEHAVIOUR in {"parent", "family"}:  # leaves a child behind that holds its pipes
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         with open(ARGUMENT, "w") as file:
             file.write(str(child.pid))
     for line in sys.stdin:
         answer(json.loads(line))
-    if BEHAVIOUR == "stubborn":  # does not end when its stdin does
+    if BEHAVIOUR in {"stubborn", "family"}:  # does not end when its stdin does
         time.sleep(3600)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 
-class Landmark(msgspec.Struct, frozen=True, array_like=True):
+class Landmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A user or system message in a `Context`: where it begins, in bytes and in tokens."""
 
     number: int

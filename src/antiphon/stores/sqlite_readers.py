@@ -15,6 +15,8 @@ from antiphon.stores.sqlite_thread import closed, unavailable
 
 T = TypeVar("T")
 
+CACHE_BYTES = 4_000_000  # in each thread: a long thread is read from memory; SQLite would keep half
+
 
 class Readers:
     """Some threads with a connection each."""
@@ -52,6 +54,7 @@ class Readers:
         if self._mine.connection is None:
             connection = connected(self._path)
             connection.execute("PRAGMA query_only = TRUE")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_BYTES // 1024}")
             self._connections.append(connection)
             self._mine.connection = connection
         return self._mine.connection

@@ -195,13 +195,13 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
     row = connection.execute(SQL["context"], {"thread_id": thread_id}).fetchone()
     if row is None:
         raise rules.missing(Thread, thread_id)
-    number, messages, tokens, sealed_chat, chat, sealed_landmarks, landmarks = row
+    number, messages, tokens, chat, sealed_landmarks, landmarks = row
     marks = b",".join(filter(None, (sealed_landmarks, landmarks)))
     return Context(
         version=number,
         messages=messages,
         tokens=tokens,
-        chat=b",".join(filter(None, (sealed_chat, chat))),
+        chat=chat or b"",
         landmarks=_LANDMARKS.decode(b"[" + marks + b"]"),
     )
 

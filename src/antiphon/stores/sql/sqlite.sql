@@ -50,11 +50,12 @@ SELECT
     tokens_sealed + (SELECT coalesce(sum(tokens), 0) FROM tail),
     (
         SELECT CAST(group_concat(chat, ',') AS BLOB)
-        FROM (SELECT chat FROM segments WHERE thread_id = :thread_id ORDER BY last)
-    ),
-    (
-        SELECT CAST(group_concat(chat, ',') AS BLOB)
-        FROM (SELECT chat FROM tail ORDER BY number)
+        FROM (
+            SELECT last AS number, chat FROM segments WHERE thread_id = :thread_id
+            UNION ALL
+            SELECT number, chat FROM tail
+            ORDER BY number
+        )
     ),
     (
         SELECT CAST(group_concat(landmarks, ',') AS BLOB)

@@ -333,6 +333,14 @@ async def test_a_server_that_dies_of_the_question_which_protocol_it_speaks_is_as
     assert states[0].protocol == "2025-11-25"
 
 
+async def test_a_server_that_must_speak_the_new_protocol_and_does_not_is_not_used():
+    async with running(raw(mode="2026-07-28")) as servers:
+        state = servers.states()[0]
+
+    assert state.status == "failed"
+    assert state.why == "it speaks 2025-11-25, and not 2026-07-28 as it must"
+
+
 async def test_arguments_that_are_no_object_never_reach_a_server():
     async with running(raw()) as servers:
         odd = await servers.call(ToolCall("c", "raw__echo", "[1]"))

@@ -114,7 +114,8 @@ class Connection:
     def _entered(self, mode: Mode) -> Client:
         return Client(
             watched(self._transport(), self.watch),
-            mode=mode,
+            # A version the SDK would take on trust, and not ask what the server can.
+            mode="legacy" if mode == "legacy" else "auto",
             cache=None,  # what is kept, we keep
             read_timeout_seconds=self.config.connect_timeout,
             message_handler=self._heard,
@@ -133,10 +134,11 @@ class Connection:
 
     async def _open(self, mode: Mode) -> None:
         """What is to be known before the server counts as ready."""
-        if mode in MODERN_PROTOCOL_VERSIONS:  # the SDK takes the version on trust, and asks nothing
-            raw = await self._client.session.send_discover(mode)
-            self._client.session.adopt(types.DiscoverResult.model_validate(raw))
         self.protocol = self._client.protocol_version
+        if mode == "2026-07-28" and not self.modern:
+            raise Unavailable(
+                f"it speaks {told_line(self.protocol, 20)}, and not {mode} as it must"
+            )
         self.watch.modern = self.modern
         self.capabilities = _capabilities(self._client.server_capabilities)
         self.instructions = told(self._client.instructions)

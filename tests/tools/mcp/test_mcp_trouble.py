@@ -16,6 +16,7 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from serving import Someone, call, raw
 
+from antiphon.errors import Unavailable
 from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.hosting import AddressAsked, Answer, Question
@@ -268,7 +269,7 @@ async def test_escapes_and_hidden_characters_are_seen_in_whatever_a_server_says_
         assert text is not None
         assert "\u241b]52;c;AAAA\u2407" in text
         assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(text)
-    assert len(tool.spec.description) < 8_000
+    assert len(tool.spec.description) < 4_200
     assert tool.spec.description.endswith("(cut)")
     assert result.fault == "failed"
 
@@ -537,3 +538,11 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
             await task
         while alive(int(file.read_text())):
             await asyncio.sleep(0.01)
+
+
+async def test_servers_that_were_not_entered_are_not_waited_for():
+    servers = McpServers([raw()])
+
+    with pytest.raises(Unavailable, match="it is closed"):
+        await servers.resources("raw")
+    assert servers.states()[0].status == "closed"

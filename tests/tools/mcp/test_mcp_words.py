@@ -15,6 +15,7 @@ from antiphon.tools.mcp.forms import Field, Option, form
 from antiphon.tools.mcp.lines import Lines, answered
 from antiphon.tools.mcp.metadata import mend_tools, told, told_line
 from antiphon.tools.mcp.names import LONGEST, named
+from antiphon.tools.mcp.server import Patience
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAME = st.text(max_size=80) | st.text("ab_-", max_size=12)
@@ -307,3 +308,27 @@ def test_whose_reply_a_line_is_can_be_seen_from_its_ends(
     head: bytes, tail: bytes, number: int | None
 ):
     assert answered(head, tail) == number
+
+
+def test_a_server_that_dies_is_started_again_ever_later_and_then_only_when_wanted():
+    patience = Patience((1, 2))
+
+    assert [patience.after(5.0) for _ in range(4)] == [1, 2, None, None]
+
+
+def test_a_server_that_never_was_ready_waits_to_be_wanted():
+    patience = Patience((1, 2))
+
+    assert [patience.after(None) for _ in range(2)] == [None, None]
+
+
+def test_a_restart_that_fails_counts_as_an_end():
+    patience = Patience((1, 2))
+
+    assert [patience.after(5.0), patience.after(None), patience.after(None)] == [1, 2, None]
+
+
+def test_a_server_that_lived_long_is_sound_again():
+    patience = Patience((1, 2))
+
+    assert [patience.after(lived) for lived in (5.0, 5.0, 5.0, 3_600.0)] == [1, 2, None, 1]

@@ -25,9 +25,8 @@ def told(text: object, longest: int = LONGEST_DESCRIPTION) -> str:
     """Foreign text as one may show it: what acts, reorders or hides is seen, and it has an end."""
     if not isinstance(text, str):
         return ""
-    cut = text[:longest]
-    shown = clean(cut.translate(_UNSEEN)).strip()
-    return f"{shown} ... (cut)" if len(text) > longest else shown
+    shown = clean(text[: longest + 1].translate(_UNSEEN)).strip()
+    return f"{shown[:longest]} ... (cut)" if len(shown) > longest else shown
 
 
 def told_line(text: object, longest: int = LONGEST_WORD) -> str:

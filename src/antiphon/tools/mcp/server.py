@@ -33,6 +33,26 @@ SOUND_SECONDS = 60.0
 """A server that lived so long is counted as sound: its next end is the first again."""
 
 
+class Patience:
+    """When a server that ended is started again: after each of some delays, then not by itself."""
+
+    def __init__(self, delays: tuple[float, ...]) -> None:
+        self._delays = delays
+        self._ends = 0
+
+    def after(self, lived: float | None) -> float | None:
+        """Seconds to wait now that it has ended, None to wait until it is wanted.
+
+        `lived` is how long it was ready, None where it never was. One that never was ready at all
+        is not tried again: what keeps it from starting seldom goes away by itself.
+        """
+        if lived is not None and lived > SOUND_SECONDS:
+            self._ends = 0
+        if lived is not None or self._ends:
+            self._ends += 1
+        return self._delays[self._ends - 1] if 0 < self._ends <= len(self._delays) else None
+
+
 class Server:
     """One configured server. `start` makes it live, in `task`; `leave` asks it to end."""
 
@@ -41,7 +61,7 @@ class Server:
         config: ServerConfig,
         host: Host,
         roots: tuple[str, ...],
-        auth: Any,
+        auth: Callable[[ServerConfig], Any] | None,
         changed: Callable[[State], None],
         delays: tuple[float, ...] = DELAYS,
     ) -> None:
@@ -52,7 +72,7 @@ class Server:
         self._auth = auth
         self._changed = changed
         self._delays = delays
-        status: Status = "starting" if config.enabled else "disabled"
+        status: Status = "closed" if config.enabled else "disabled"
         self._state = State(server=config.name, status=status, transport=config.transport)
         self._connection: Connection | None = None
         self._session: Connection | None = None
@@ -77,6 +97,7 @@ class Server:
     def start(self) -> None:
         """Begin to live, in a task of its own."""
         if self.config.enabled:
+            self._begin("starting", "")
             self.task = asyncio.create_task(self._live(), name=f"mcp {self.config.name}")
 
     def leave(self) -> None:
@@ -118,7 +139,7 @@ class Server:
             self._begin("closed", "")
 
     async def _lives(self) -> None:
-        died = 0
+        patience = Patience(self._delays)
         mode: Mode = self.config.mode
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -128,20 +149,19 @@ class Server:
             if not was_ready and mode == "auto" and _died_of_the_question(session):
                 mode = "legacy"  # some old servers end at the first request they do not know
                 continue
-            if was_ready:
-                mode = _remembered(self.config.mode, session)
-                died = 1 if time.monotonic() - began > SOUND_SECONDS else died + 1
-            elif died:
-                mode = self.config.mode
-                died += 1
-            if 0 < died <= len(self._delays):
-                self._end("restarting", why, session)
-                await self._pause(self._delays[died - 1])
+            mode = _remembered(self.config.mode, session) if was_ready else self.config.mode
+            delay = patience.after(time.monotonic() - began if was_ready else None)
+            if delay is None:
+                await self._until_wanted(why, session)
             else:
-                self._wanted.clear()
-                self._end("failed", why, session)
-                await self._wanted.wait()
-                self._begin("restarting", why)
+                self._end("restarting", why, session)
+                await self._pause(delay)
+
+    async def _until_wanted(self, why: str, session: Connection | None) -> None:
+        self._wanted.clear()
+        self._end("failed", why, session)
+        await self._wanted.wait()
+        self._begin("restarting", why)
 
     async def _session_over(self, mode: Mode) -> tuple[Connection | None, bool, str]:
         """One session from beginning to end: itself, whether it was ever ready, why it ended."""
@@ -159,8 +179,10 @@ class Server:
     async def _made(self) -> Connection:
         connection = await asyncio.to_thread(importlib.import_module, _CONNECTION)
         hush()
+        # In a thread too, for it may load the SDK's part for logins.
+        auth = await asyncio.to_thread(self._auth, self.config) if self._auth else None
         made: Connection = connection.Connection(
-            self.config, self._host, self._roots, self._auth, self._listed
+            self.config, self._host, self._roots, auth, self._listed
         )
         return made
 

@@ -49,8 +49,9 @@ class McpServers:
     """MCP servers as a toolbox, whose tools come and go with them; an async context manager.
 
     `roots` are folders that every server is told of, beside its own. `auth` gives the `httpx2.Auth`
-    of a server over HTTP, or None. `changed` is called on the loop when a server's state or tools
-    are others, and must not raise. `delays` are seconds before each restart of a server that died.
+    of a server over HTTP, or None, and is called in a thread before each connection. `changed` is
+    called on the loop when a server's state or tools are others, and must not raise. `delays` are
+    seconds before each restart of a server that died.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class McpServers:
                 config,
                 host or Nobody(),
                 (*(fspath(root) for root in roots), *config.roots),
-                auth(config) if auth else None,
+                auth,
                 changed,
                 delays,
             )

@@ -76,7 +76,7 @@ class Watch:
     def seen(self, item: Item) -> Item | None:
         """What a session gets of what arrived: lists of tools are mended, floods are cut."""
         message = item.message if isinstance(item, SessionMessage) else None
-        if isinstance(message, JSONRPCResponse) and "tools" in message.result:
+        if isinstance(message, JSONRPCResponse) and _lists_tools(message.result):
             self.left_out.update(mend_tools(message.result, modern=self.modern))
         elif isinstance(message, JSONRPCNotification) and message.method in _CHATTER:
             second = int(time.monotonic())
@@ -106,6 +106,10 @@ class watched:  # noqa: N801 - used as a function: `watched(transport, watch)`
         trace: TracebackType | None,
     ) -> bool | None:
         return await self._transport.__aexit__(kind, error, trace)
+
+
+def _lists_tools(result: dict[str, Any]) -> bool:
+    return "tools" in result and "content" not in result  # the latter is what a call gives
 
 
 _CHATTER = ("notifications/message", "notifications/progress")

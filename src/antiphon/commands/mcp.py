@@ -1,0 +1,118 @@
+"""Antiphon and the Model Context Protocol.
+
+`antiphon mcp serve` offers threads and assistants as tools to other programs: by default to the one
+that starts it, over stdin and stdout, with --http to all on this machine.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any
+
+from antiphon.client.aio import AsyncClient
+from antiphon.commands.interrupt import interruptible
+from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.errors import BadSettings, Forbidden, Unauthorized
+from antiphon.ports import LOCAL
+from antiphon.runtime import stored
+from antiphon.server.access import Access, check_scope
+from antiphon.settings import Loaded, Settings
+from antiphon.tools.functions import Function, load
+
+FLAGS = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_tools", "roots", "private_hosts")
+
+Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+"""Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and what it is about."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="serve")
+    serve = actions.add_parser(
+        "serve", parents=[flags], help="offer threads and assistants to other programs"
+    )
+    serve.add_argument(
+        "--http", action="store_true", help="over HTTP on this machine, at --port and /mcp"
+    )
+    serve.add_argument(
+        "--assistants", action="store_true", help="every assistant is a tool of its own too"
+    )
+    serve.add_argument(
+        "--tools",
+        action="append",
+        default=[],
+        metavar="MODULE[:FUNCTION]",
+        help="a Python function that the model may call, as for `antiphon ask`; can be repeated",
+    )
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it until the other side has seen enough."""
+    match asked.action:
+        case _:
+            return _serve(asked, loaded.settings)
+
+
+def _serve(asked: Namespace, settings: Settings) -> int:
+    serving = _loaded("antiphon.offering.serving")
+    with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
+        functions = [function for spec in asked.tools for function in load(spec, settings)]
+    return interruptible(lambda: _served(serving, asked, settings, functions))
+
+
+async def _served(
+    serving: Any, asked: Namespace, settings: Settings, functions: Sequence[Function]
+) -> int:
+    async with AsyncClient(settings=settings) as client:
+        options = {"each_assistant": asked.assistants}
+        if asked.http:
+            async with _door(settings) as admit:
+                await serving.serve_http(client, settings, functions, admit, **options)
+        else:
+            await serving.serve_stdio(client, settings, functions, **options)
+    return 0
+
+
+@asynccontextmanager
+async def _door(settings: Settings) -> AsyncGenerator[Admit]:
+    """Who is let in over HTTP: whoever has a key of this database, once there is one.
+
+    In front of a server it is whoever has the key that this process has for that server.
+    """
+    if settings.server is not None:
+        yield _with_key(settings.api_key)
+        return
+    async with stored(settings) as store:
+        access = Access(store, was_locked=bool(await store.keys()))
+
+        async def admit(scope: MutableMapping[str, Any]) -> None:
+            caller = await access.admit(scope)
+            check_scope(caller, "POST")
+            if caller.owner != LOCAL:
+                raise Forbidden("The key is another owner's, whose threads are not offered here.")
+
+        yield admit
+
+
+def _with_key(key: str | None) -> Admit:
+    async def admit(scope: MutableMapping[str, Any]) -> None:
+        given: bytes = dict(scope["headers"]).get(b"authorization", b"")
+        if key is not None and not hmac.compare_digest(given, f"Bearer {key}".encode()):
+            raise Unauthorized("This server asks for the key of the server behind it.")
+
+    return admit
+
+
+def _loaded(name: str) -> Any:
+    """A module of the extra `mcp`. Raises `BadSettings` where that is not installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        raise BadSettings("MCP is not installed.", hint="pip install 'antiphon[mcp]'") from missing

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -341,6 +342,14 @@ def test_stdout_carries_the_protocol_and_nothing_else(place: Place) -> None:
     assert all(line["jsonrpc"] == "2.0" for line in lines)
 
 
+def test_a_line_that_is_too_long_is_no_message_and_the_next_one_is(place: Place) -> None:
+    ping = '{"jsonrpc":"2.0","id":7,"method":"ping"}'
+    told = place.run("mcp", "serve", stdin=f"{'x' * 17_000_000}\n{ping}\n")
+
+    assert told.returncode == 0
+    assert 7 in [json.loads(line).get("id") for line in told.stdout.splitlines()]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_while_stdin_is_open(place: Place, number: signal.Signals) -> None:
     with place.start("mcp", "serve", stdin=subprocess.PIPE) as process:
@@ -384,6 +393,28 @@ def test_over_http_only_names_of_this_machine_are_answered(place: Place) -> None
 
     assert all(each in (403, 421) for each in refused)
     assert good not in (401, 403, 421)
+
+
+def test_what_a_stranger_sends_over_http_is_on_nobody_s_screen(place: Place) -> None:
+    command = ("mcp", "serve", "--http", "--port", "0")
+    with place.start(*command, stdout=subprocess.DEVNULL) as process:
+        assert process.stderr
+        said = b""
+        while not said.endswith(b"/mcp\n"):
+            said += os.read(process.stderr.fileno(), 4096)
+        port = int(said.rpartition(b":")[2].partition(b"/")[0])
+        for host in (b"evil\x9b[2J", b"evil.test"):
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as stranger:
+                stranger.sendall(
+                    b"POST /mcp HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n"
+                    b"content-type: application/json\r\nhost: " + host + b"\r\n\r\n"
+                )
+                while stranger.recv(4096):
+                    pass
+        process.terminate()
+        rest = process.communicate(timeout=SECONDS)[1]
+
+    assert b"evil" not in said + rest
 
 
 async def test_over_http_a_key_is_needed_once_there_is_one(place: Place) -> None:

@@ -8,7 +8,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
 import anyio
@@ -25,6 +25,7 @@ from antiphon.offering.desk import Desk
 from antiphon.offering.server import mcp_server
 from antiphon.settings import Settings
 from antiphon.tools.functions import Function
+from antiphon.tools.mcp.hushed import hush
 
 HOST = "127.0.0.1"
 PATH = "/mcp"
@@ -88,6 +89,7 @@ async def _desk(
     *,
     each_assistant: bool,
 ) -> AsyncGenerator[Desk]:
+    hush()  # stderr is somebody's screen, and the library would print there what strangers send
     desk = Desk(client, settings, functions=functions, each_assistant=each_assistant)
     try:
         yield desk
@@ -196,7 +198,14 @@ class _Lines:
             lambda: cast("Any", asyncio.StreamReaderProtocol(reader)), pipe
         )
         try:
-            while line := await reader.readline():
+            while line := await _line(reader):
                 yield line.decode("utf-8", "replace")
         finally:
             transport.close()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The next line that is no longer than a message may be; empty at the end."""
+    while True:
+        with suppress(ValueError):  # the reader has dropped what it held of a longer one
+            return await reader.readline()

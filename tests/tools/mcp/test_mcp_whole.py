@@ -36,8 +36,8 @@ def config(request: pytest.FixtureRequest) -> ServerConfig:
 
 @asynccontextmanager
 async def running(config: ServerConfig, host: Someone | None = None, **options):
-    async with asyncio.timeout(30), McpServers([config], host, **options) as servers:
-        assert await servers.ready(15) == ()
+    async with asyncio.timeout(60), McpServers([config], host, **options) as servers:
+        assert await servers.ready(30) == ()
         yield servers
 
 

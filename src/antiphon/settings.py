@@ -14,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, field
@@ -44,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` says
     that `base_url` was named by a file in the working folder: no key that was meant for a provider
-    goes there.
+    goes there. `servers` holds the `[servers.NAME]` tables of the user's own file,
+    `foreign_servers` those of the working folder's, which start nothing until they were approved.
     """
 
     model: Annotated[
@@ -80,6 +81,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    config: Annotated[
+        Words | None,
+        Meta(description="a file of MCP servers (mcpServers JSON) to use, and no others"),
+    ] = None
+    servers: dict[str, dict[str, Any]] = {}
+    foreign_servers: dict[str, dict[str, Any]] = {}
+    backend_mcp: Annotated[
+        Literal["off", "configured", "urls"],
+        Meta(
+            title="off, configured or urls",
+            description="whose MCP tools runs may have run here: nobody's, those of your servers"
+            " marked `backend`, or those of any https address too",
+        ),
+    ] = "off"
     roots: Annotated[
         Several, Meta(description="folders that the tools read_file and list_files may read")
     ] = ()
@@ -177,7 +192,7 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path)
 def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path) -> Loaded:
     """As `load`, and where each value came from."""
     values: dict[str, Any] = {}
-    origins = dict.fromkeys([*TABLE, "providers"], "default")
+    origins = dict.fromkeys([*TABLE, *_TABLED], "default")
     for given in _given(flags, environ, cwd):
         values[given.name] = _read(given, environ, values.get(given.name))
         origins[given.name] = given.origin
@@ -231,7 +246,13 @@ _KEY_OF = {"base_url": "provider_key", "server": "api_key"}
 _Tables = dict[str, dict[str, Any]]
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 _SQLITE = "sqlite:///"
-_TABLES = "tables such as [providers.mine]"
+_TABLED = {
+    "providers": "tables such as [providers.mine]",
+    "servers": "tables such as [servers.files]",
+    "foreign_servers": "tables such as [servers.files]",
+}
+"""What is made of tables, and how these look."""
+_IN_FILES = ("providers", "servers")
 _FILE = "antiphon.toml"
 
 
@@ -269,7 +290,7 @@ def _notes(kind: Any) -> Iterator[Meta]:
 
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _table()}
-"""What can be set from outside, by name; `[providers.NAME]` tables besides."""
+"""What can be set from outside, by name; `[providers.NAME]`, `[servers.NAME]` tables besides."""
 
 
 def _given(
@@ -297,7 +318,7 @@ def _from_file(file: Path) -> Iterator[_Given]:
     except (OSError, ValueError) as error:
         raise BadSettings(f"{file} cannot be read: {error}") from error
     for name, value in values.items():
-        if name not in TABLE and name != "providers":
+        if name not in TABLE and name not in _IN_FILES:
             raise _unknown(name, file)
         yield _Given(name, value, str(file), file.parent)
 
@@ -320,11 +341,16 @@ def _harmless_roots(given: _Given, own: Path) -> _Given:
     return given
 
 
-def _harmless_hosts(given: _Given, own: Path) -> _Given:
+def _refused(given: _Given, own: Path) -> _Given:
     raise BadSettings(
-        f"{given.origin} may not name `private_hosts`, for the file may be anybody's.",
+        f"{given.origin} may not name `{given.name}`, for the file may be anybody's.",
         hint=f"{own}, which is your own, may.",
     )
+
+
+def _foreign_servers(given: _Given, own: Path) -> _Given:
+    """The MCP servers of a file that may be anybody's: kept apart, for each starts a program."""
+    return msgspec.structs.replace(given, name="foreign_servers")
 
 
 def _harmless_providers(given: _Given, own: Path) -> _Given:
@@ -333,7 +359,7 @@ def _harmless_providers(given: _Given, own: Path) -> _Given:
     Of the environment it may name one variable, which is meant for this. A known provider at an
     address of the file's has no key of its own there.
     """
-    tables: _Tables = _converted(given, _Tables, _TABLES)
+    tables: _Tables = _converted(given, _Tables, _TABLED[given.name])
     for name, table in tables.items():
         if table.get("key_env", PROVIDER_KEY) != PROVIDER_KEY or "{" in str(table.get("base_url")):
             raise BadSettings(
@@ -354,7 +380,10 @@ def _harmless_providers(given: _Given, own: Path) -> _Given:
 _HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
     "providers": _harmless_providers,
     "roots": _harmless_roots,
-    "private_hosts": _harmless_hosts,
+    "private_hosts": _refused,
+    "config": _refused,
+    "backend_mcp": _refused,
+    "servers": _foreign_servers,
 }
 
 
@@ -363,15 +392,15 @@ def _own_file(environ: Mapping[str, str]) -> Path:
 
 
 def _unknown(name: str, file: Path) -> BadSettings:
-    near = difflib.get_close_matches(name.replace("-", "_"), [*TABLE, "providers"], n=1)
+    near = difflib.get_close_matches(name.replace("-", "_"), [*TABLE, *_IN_FILES], n=1)
     hint = f"did you mean `{near[0]}`?" if near else "`antiphon config` shows all settings."
     return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
 
 
 def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> Any:
     """The value of a setting; `weaker` is what a weaker place said, which provider tables join."""
-    if given.name == "providers":
-        return (weaker or {}) | _converted(given, _Tables, _TABLES)
+    if given.name in _TABLED:
+        return (weaker or {}) | _converted(given, _Tables, _TABLED[given.name])
     setting = TABLE[given.name]
     if setting.several and isinstance(given.value, str):
         texts = [text.strip() for text in given.value.split(",")]
@@ -382,6 +411,8 @@ def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> 
             return _database(given, environ)
         case "roots":
             return tuple(str(given.folder / _from_home(root, environ)) for root in value)
+        case "config":
+            return str(given.folder / _from_home(value, environ))
         case _:
             return value
 

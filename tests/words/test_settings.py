@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "turn_timeout": ("60", 60.0),
     "tool_timeout": ("2", 2.0),
     "max_tools": ("9", 9),
+    "config": ("/srv/servers.json", "/srv/servers.json"),
     "roots": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "max_runs": ("2", 2),
@@ -164,8 +165,34 @@ def test_folders_are_those_of_the_place_that_names_them(place: Place) -> None:
     assert place.gather({"roots": "here"}).settings.roots == (str(place.project / "here"),)
 
 
+def test_mcp_servers_of_the_working_folder_are_kept_apart_from_ones_own(place):
+    place.own.write_text('[servers.mine]\ncommand = "a"\n')
+    place.file.write_text('[servers.theirs]\ncommand = "b"\n')
+
+    settings = place.gather().settings
+    assert settings.servers == {"mine": {"command": "a"}}
+    assert settings.foreign_servers == {"theirs": {"command": "b"}}
+
+
+def test_a_file_in_the_working_folder_may_not_name_a_file_of_servers(place):
+    place.file.write_text('config = "servers.json"\n')
+    with pytest.raises(BadSettings, match="may not name `config`"):
+        place.gather()
+
+    place.file.unlink()
+    assert place.gather({"config": "servers.json"}).settings.config == str(
+        place.project / "servers.json"
+    )
+
+
 def test_every_setting_can_be_given_from_outside() -> None:
-    assert {*Settings.__struct_fields__} == {*TABLE, "providers", "foreign_base_url"}
+    assert {*Settings.__struct_fields__} == {
+        *TABLE,
+        "providers",
+        "foreign_base_url",
+        "servers",
+        "foreign_servers",
+    }
 
 
 def test_the_stronger_place_wins(place: Place) -> None:

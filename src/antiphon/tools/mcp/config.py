@@ -12,6 +12,30 @@ Mode = Literal["auto", "legacy", "2026-07-28"]
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
 
+class OAuth(msgspec.Struct, frozen=True, kw_only=True):
+    """How one logs in at a server, where it cannot be found out by asking it.
+
+    `client_id` and `client_secret` are of a client that was registered beforehand, whose
+    `redirect_port` the authorization server may insist on; `client_metadata_url` is an address that
+    describes one. The grant `client_credentials` needs no person: it shows the secret, or a token
+    signed with `private_key` (PEM), to the authorization server named by `issuer` and to no other.
+    """
+
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    client_id: str = ""
+    client_secret: str = ""
+    client_metadata_url: str = ""
+    private_key: str = ""
+    algorithm: str = "ES256"
+    scope: str = ""
+    issuer: str = ""
+    redirect_port: int = 0
+
+    def __repr__(self) -> str:
+        """Without secrets."""
+        return f"OAuth(grant={self.grant!r}, client_id={self.client_id!r})"
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How one server is started or reached, and what of it is used.
 
@@ -21,7 +45,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `connect_timeout` is until its tools are listed. Seconds, both. `tools` and `exclude` are globs
     over the server's own names. A trusted server's hints are believed. `mode` is the protocol:
     `auto` asks for 2026-07-28 first. `roots` are folders the server is told of; `log_level` is the
-    least that it is asked to log.
+    least that it is asked to log. `backend` says that a backend of this user may run it too.
     """
 
     name: str
@@ -41,6 +65,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
     roots: tuple[str, ...] = ()
     log_level: LogLevel | None = None
+    oauth: OAuth = OAuth()
+    backend: bool = False
 
     def __repr__(self) -> str:
         """Without `env`, `headers` and `url`, which hold secrets."""

@@ -10,11 +10,13 @@ import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from antiphon.errors import Unavailable
+from antiphon.errors import AntiphonError, Unavailable
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.lines import LARGEST
 from antiphon.tools.mcp.metadata import told_line
 from antiphon.tools.mcp.watch import Watch
+from antiphon.tools.outbound import transport
+from antiphon.tools.reach import Reach
 
 QUIET_SECONDS = 300.0
 """A stream on which nothing came for so long is opened anew."""
@@ -22,13 +24,15 @@ QUIET_SECONDS = 300.0
 
 @asynccontextmanager
 async def http(
-    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None
+    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None, reach: Reach | None = None
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """The streams of a server over Streamable HTTP."""
     _check(config)
     timeout = httpx2.Timeout(config.connect_timeout, read=QUIET_SECONDS)
     async with (
-        _Client(watch, headers=config.headers, timeout=timeout, auth=auth) as client,
+        _Client(
+            watch, headers=config.headers, timeout=timeout, auth=auth, **_where(reach)
+        ) as client,
         streamable_http_client(
             config.url, http_client=client, max_sse_event_size=LARGEST
         ) as streams,
@@ -38,7 +42,7 @@ async def http(
 
 @asynccontextmanager
 async def sse(
-    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None
+    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None, reach: Reach | None = None
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """The streams of a server over HTTP with server-sent events, as it was before 2025-03-26.
 
@@ -52,7 +56,8 @@ async def sse(
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
         # A message that cannot be delivered is only logged by the SDK, and its call would wait.
-        return _Client(watch, legacy=True, headers=headers, timeout=timeout, auth=auth)
+        options = {"headers": headers, "timeout": timeout, "auth": auth, **_where(reach)}
+        return _Client(watch, legacy=True, **options)
 
     async with sse_client(
         config.url,
@@ -63,6 +68,11 @@ async def sse(
         auth=auth,
     ) as streams:
         yield streams
+
+
+def _where(reach: Reach | None) -> dict[str, Any]:
+    """The options of a client that goes only where it may; no redirect is followed by any."""
+    return {} if reach is None else {"transport": transport(reach), "trust_env": False}
 
 
 def _check(config: ServerConfig) -> None:
@@ -88,6 +98,10 @@ class _Client(httpx2.AsyncClient):
         request.headers["accept-encoding"] = "identity"  # so that what is counted is what is kept
         try:
             response = await super().send(request, **options)
+        except AntiphonError as error:  # of the login
+            self._watch.http_status = 401
+            self._watch.end(error.message)
+            raise
         except httpx2.HTTPError as error:
             self._watch.trouble = _said(error)
             # What the SDK swallows: nobody there for its standing GET, or for a legacy message.

@@ -1,0 +1,203 @@
+"""Antiphon's MCP client, as the conformance suite of the Model Context Protocol drives it.
+
+The suite starts a server for each scenario and runs this with its URL; what it names in
+MCP_CONFORMANCE_SCENARIO is done with our own toolbox, logins and all, and nothing of the SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+from msgspec.structs import replace
+
+from antiphon.messages import Tool, ToolCall
+from antiphon.tools.mcp.config import OAuth, ServerConfig
+from antiphon.tools.mcp.hosting import Answer, FormAsked, Nobody, Question, Sample, SampleAsked
+from antiphon.tools.mcp.logins import KeptLogins
+from antiphon.tools.mcp.oauth import authorization
+from antiphon.tools.mcp.toolbox import McpServers
+
+READY_SECONDS = 30.0
+DESCRIBED_AT = "https://conformance-test.local/client-metadata.json"
+"""The address that the suite wants a client to be described at."""
+
+
+class Willing(Nobody):
+    """Accepts every form with what it has by default, and says yes to every question."""
+
+    asks = True
+    samples = True
+
+    async def ask(self, question: Question) -> Answer:
+        if not isinstance(question, FormAsked):
+            return Answer("accept")
+        values = {
+            field.name: True if field.default is None and field.kind == "boolean" else field.default
+            for field in question.form.fields
+        }
+        return Answer("accept", {name: each for name, each in values.items() if each is not None})
+
+    async def sample(self, wanted: SampleAsked) -> Sample | None:
+        return Sample(text="", model="none")
+
+
+class Browser:
+    """Somebody whose browser is already logged in: it is sent back at once, to our own page."""
+
+    async def go(self, url: str) -> None:
+        async with httpx2.AsyncClient() as browser:
+            sent_back = await browser.get(url)
+            if sent_back.is_redirect:
+                await browser.get(sent_back.headers["location"])
+
+    async def pasted(self) -> str:
+        return await asyncio.Future()
+
+
+class Suite:
+    """A server of the suite, and calls of its tools."""
+
+    def __init__(self, servers: McpServers) -> None:
+        self._servers = servers
+        self._number = 0
+
+    def tools(self) -> list[Tool]:
+        return list(self._servers.tools())
+
+    async def call(self, own_name: str, arguments: dict[str, Any]) -> None:
+        self._number += 1
+        found = next((tool for tool in self.tools() if tool.own_name == own_name), None)
+        if found is None:
+            print(f"{own_name} is not offered", file=sys.stderr)
+            return
+        call = ToolCall(f"call_{self._number}", found.spec.name, json.dumps(arguments))
+        result = await self._servers.call(call)
+        print(f"{own_name}: {result.output} {result.fault or ''}", file=sys.stderr)
+
+
+async def lists(suite: Suite, told: dict[str, Any]) -> None:
+    """Being ready means that the tools were listed."""
+
+
+async def adds(suite: Suite, told: dict[str, Any]) -> None:
+    await suite.call("add_numbers", {"a": 5, "b": 3})
+
+
+def calls(*names: str) -> Callable[[Suite, dict[str, Any]], Awaitable[None]]:
+    async def in_order(suite: Suite, told: dict[str, Any]) -> None:
+        for name in names:
+            await suite.call(name, {})
+
+    return in_order
+
+
+async def every_tool(suite: Suite, told: dict[str, Any]) -> None:
+    by_type: dict[str, Any] = {"string": "x", "integer": 0, "number": 0, "boolean": False}
+    for tool in suite.tools():
+        schema = tool.spec.parameters
+        of = schema.get("properties", {})
+        wanted = {
+            name: by_type.get(of.get(name, {}).get("type"), "x")
+            for name in schema.get("required", ())
+        }
+        await suite.call(tool.own_name, wanted)
+
+
+async def as_told(suite: Suite, told: dict[str, Any]) -> None:
+    for call in told.get("toolCalls", ()):
+        await suite.call(call["name"], call.get("arguments") or {})
+
+
+async def echoes_a_schema(suite: Suite, told: dict[str, Any]) -> None:
+    for tool in suite.tools():
+        if tool.own_name == "json_schema_2020_12_tool":
+            await suite.call("json_schema_echo", {"schema": tool.spec.parameters})
+
+
+SCENARIOS: dict[str, Callable[[Suite, dict[str, Any]], Awaitable[None]]] = {
+    "tools_call": adds,
+    "request-metadata": adds,
+    "http-standard-headers": adds,
+    "sse-retry": calls("test_reconnection"),
+    "elicitation-sep1034-client-defaults": calls("test_client_elicitation_defaults"),
+    "sep-2322-client-request-state": calls(
+        "test_mrtr_echo_state",
+        "test_mrtr_unrelated",
+        "test_mrtr_no_state",
+        "test_mrtr_no_result_type",
+    ),
+    "http-invalid-tool-headers": every_tool,
+    "http-custom-headers": as_told,
+    "json-schema-2020-12-preservation": echoes_a_schema,
+}
+"""What is done beside listing the tools; at a login, each is called."""
+
+
+async def issuer_of(url: str) -> str:
+    """The authorization server, which a user would name; the suite does not say it."""
+    at = httpx2.URL(url)
+    async with httpx2.AsyncClient() as client:
+        described = await client.get(
+            at.copy_with(path=f"/.well-known/oauth-protected-resource{at.path}")
+        )
+        return str(described.json()["authorization_servers"][0])
+
+
+async def login(scenario: str, url: str, told: dict[str, Any]) -> OAuth:
+    """What a user would have configured for this scenario."""
+    given = {name: told[name] for name in ("client_id", "client_secret") if name in told}
+    match scenario:
+        case "auth/pre-registration":
+            return OAuth(**given)
+        case "auth/client-credentials-basic" | "auth/client-credentials-jwt":
+            return OAuth(
+                grant="client_credentials",
+                issuer=await issuer_of(url),
+                private_key=told.get("private_key_pem", ""),
+                algorithm=told.get("signing_algorithm", "ES256"),
+                **given,
+            )
+        case _:
+            return OAuth(client_metadata_url=DESCRIBED_AT)
+
+
+async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> int:
+    config = ServerConfig(name="suite", transport="http", url=url)
+    auth = None
+    if scenario.startswith("auth/"):
+        config = replace(config, oauth=await login(scenario, url, told))
+        auth = partial(authorization, logins=KeptLogins(folder / "logins.json"), person=Browser())
+    act = SCENARIOS.get(scenario, every_tool if auth else lists)
+    async with McpServers([config], Willing(), roots=[folder], auth=auth, delays=()) as servers:
+        missing = await servers.ready(READY_SECONDS)
+        for state in missing:
+            print(f"{state.server} is {state.status}: {state.why}", file=sys.stderr)
+        if missing:
+            return 1
+        await act(Suite(servers), told)
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    with TemporaryDirectory() as folder:
+        sys.exit(
+            asyncio.run(
+                main(
+                    os.environ["MCP_CONFORMANCE_SCENARIO"],
+                    sys.argv[-1],
+                    json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}"),
+                    Path(folder),
+                )
+            )
+        )

@@ -1,57 +1,149 @@
-"""Foreign text made safe to print: what would act on a terminal is shown instead.
+"""Foreign text made safe to print: what would act on a terminal is shown, or left out, instead.
 
-Nothing is removed, so that nobody can hide a thing: an escape sequence appears as the letters it is
-made of, behind a picture of its escape character. The store keeps the original.
+One table says which characters act; a place says what becomes of them. A notice hides nothing: an
+escape sequence appears as the letters it is made of, behind a picture of its escape character.
+Prose and code lose whole sequences, which nobody wants to read; what a person decides upon shows
+even the joiners. The store keeps the original.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Literal
+
+Place = Literal["notice", "prose", "code", "approval"]
+"""Where text is going to stand.
+
+`notice`: errors, tables, names; nothing is removed. `prose`: what a model says; sequences and
+controls of direction are removed. `code`: as prose, but controls of direction are shown.
+`approval`: nothing is removed, and joiners are shown too.
+"""
+
+LONGEST_SEQUENCE = 4096
+"""Characters of a sequence that are held back for its end; a longer one is none, and is shown."""
 
 
 class Cleaner:
-    """Cleans text that comes in pieces; however it is cut, the pieces joined are the same."""
+    """Cleans text that comes in pieces; however it is cut, the pieces joined are the same.
 
-    def __init__(self) -> None:
+    In prose and code, what may be the beginning of a sequence is held back until more is known:
+    `close` gives it out.
+    """
+
+    def __init__(self, place: Place = "notice") -> None:
+        self._shown = _SHOWN[place]
+        self._sequences = place in _WITHOUT_SEQUENCES
+        self._held = ""
         self._after_return = False
 
     def feed(self, text: str) -> str:
         """The printable form of the next piece."""
-        if not text:
-            return ""
-        # The line was already broken at the CR that ended the piece before.
-        fresh = text[1:] if self._after_return and text[0] == "\n" else text
-        self._after_return = text[-1] == "\r"
-        return clean(fresh)
+        if not (self._held or self._after_return or _ODD.search(text)):
+            return text
+        return self._cleaned(self._held + text, ended=False)
+
+    def close(self) -> str:
+        """What was held back; no more will come."""
+        return self._cleaned(self._held, ended=True)
+
+    def _cleaned(self, text: str, *, ended: bool) -> str:
+        self._held = ""
+        if self._after_return and text:
+            # The line was already broken at the CR that ended the piece before.
+            text = text.removeprefix("\n")
+            self._after_return = False
+        if self._sequences:
+            if not ended and (begun := _BEGUN.search(text)):
+                text, self._held = text[: begun.start()], begun[0]
+            kept = _SEQUENCE.split(text)
+        else:
+            kept = [text]
+        self._after_return = kept[-1].endswith("\r")
+        return "".join(part.replace("\r\n", "\n").translate(self._shown) for part in kept)
 
 
-def clean(text: str) -> str:
+def clean(text: str, place: Place = "notice") -> str:
     """The printable form of a whole text.
 
     Line feeds and tabs stay, every other line end becomes a line feed. Other control characters
-    become their Unicode pictures or `<U+009B>`, as do characters that reorder or hide text. Joiners
-    and variation selectors stay: scripts and emoji need them.
+    become their Unicode pictures or `<U+009B>`; joiners and variation selectors stay, for scripts
+    and emoji need them: but see `Place`.
     """
-    return text.replace("\r\n", "\n").translate(_SHOWN)
+    if not _ODD.search(text):
+        return text
+    cleaner = Cleaner(place)
+    return cleaner.feed(text) + cleaner.close()
 
 
-def _shown() -> Iterator[tuple[int, str]]:
-    for control in range(0x20):
-        yield control, chr(0x2400 + control)  # U+2400 begins the pictures, in the same order
-    yield from ((0x7F, "\u2421"), (ord("\n"), "\n"), (ord("\t"), "\t"), (ord("\r"), "\n"))
-    for first, last in _HIDDEN:
-        yield from ((code, f"<U+{code:04X}>") for code in range(first, last + 1))
-    yield from ((code, "\ufffd") for code in range(0xD800, 0xE000))  # lone surrogates: no text
-
-
-_HIDDEN = (
-    (0x80, 0x9F),  # C1 controls: U+009B begins sequences as ESC [ does
+_C1 = ((0x80, 0x9F),)  # U+009B begins sequences as ESC [ does
+_DIRECTION = (
     (0x061C, 0x061C),  # Arabic letter mark
     (0x200E, 0x200F),  # left-to-right and right-to-left marks
-    (0x2028, 0x202E),  # line and paragraph separators; embeddings and overrides
+    (0x202A, 0x202E),  # embeddings and overrides
     (0x2066, 0x206F),  # isolates; deprecated shaping controls
+)
+_BREAKS = ((0x2028, 0x2029),)  # line and paragraph separators
+_UNSEEN = (
     (0xFEFF, 0xFEFF),  # byte order mark
     (0xFFF9, 0xFFFB),  # interlinear annotation
     (0xE0000, 0xE007F),  # tags: a whole message can be written in them, unseen
 )
-_SHOWN = dict(_shown())
+_JOINERS = (
+    (0x00AD, 0x00AD),  # soft hyphen
+    (0x034F, 0x034F),  # grapheme joiner
+    (0x115F, 0x1160),  # Hangul fillers, which are blanks to the eye
+    (0x17B4, 0x17B5),  # Khmer vowels that are not seen
+    (0x180B, 0x180F),  # Mongolian selectors
+    (0x200B, 0x200D),  # zero-width space, non-joiner, joiner
+    (0x2060, 0x2065),  # word joiner, invisible operators
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),  # variation selectors
+    (0xFFA0, 0xFFA0),
+    (0xE0100, 0xE01EF),
+)
+Ranges = tuple[tuple[int, int], ...]
+
+
+def _codes(ranges: Ranges) -> Iterator[int]:
+    for first, last in ranges:
+        yield from range(first, last + 1)
+
+
+def _table(*, shown: Ranges, removed: Ranges = ()) -> dict[int, str]:
+    # U+2400 begins the pictures of control characters, in the same order.
+    table = {control: chr(0x2400 + control) for control in range(0x20)}
+    table |= {0x7F: "\u2421", ord("\n"): "\n", ord("\t"): "\t", ord("\r"): "\n"}
+    table |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # lone surrogates: no text
+    table |= {code: f"<U+{code:04X}>" for code in _codes(_C1 + _BREAKS + shown)}
+    return table | dict.fromkeys(_codes(removed), "")
+
+
+_SHOWN: dict[Place, dict[int, str]] = {
+    "notice": _table(shown=_DIRECTION + _UNSEEN),
+    "prose": _table(shown=(), removed=_DIRECTION + _UNSEEN),
+    "code": _table(shown=_DIRECTION, removed=_UNSEEN),
+    "approval": _table(shown=_DIRECTION + _UNSEEN + _JOINERS),
+}
+_WITHOUT_SEQUENCES: frozenset[Place] = frozenset({"prose", "code"})
+
+_ODD = re.compile(
+    "[{}]".format(
+        "\x00-\x08\x0b-\x1f\x7f\ud800-\udfff"
+        + "".join(
+            f"{chr(first)}-{chr(last)}"
+            for first, last in _C1 + _DIRECTION + _BREAKS + _UNSEEN + _JOINERS
+        )
+    )
+)
+"""Whatever is not the same in every place."""
+
+_CONTROL = r"(?:\x1b\[|\x9b)[0-?]{0,%d}[ -/]{0,%d}"
+_STRING = r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9b-\x9f]{0,%d}"
+_SHORT = r"\x1b[ -/]{0,%d}"
+_PARTS = tuple(part.replace("%d", str(LONGEST_SEQUENCE)) for part in (_CONTROL, _STRING, _SHORT))
+_SEQUENCE = re.compile("{}[@-~]|{}(?:\x07|\x1b\\\\|\x9c)|{}(?![\\[\\]PX^_])[0-~]".format(*_PARTS))
+"""A whole one: a control sequence, a string that ends as xterm lets it end, an escape of a few."""
+
+_BEGUN = re.compile(r"(?:{}|{}\x1b?|{})\Z".format(*_PARTS))
+"""What is one if more comes."""

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.clean import Cleaner, clean
+from antiphon.clean import LONGEST_SEQUENCE, Cleaner, Place, clean
+
+PLACES: tuple[Place, ...] = ("notice", "prose", "code", "approval")
 
 NASTY = st.sampled_from(
     [
@@ -22,23 +24,37 @@ NASTY = st.sampled_from(
         "\u202e",
         "\U000e0041",
         "\ud800",
+        "\x1b[31m",
+        "\x1b]0;title\x07",
+        "\x1b]8;;http://x\x1b\\",
+        "\x1bP1$q",
+        "\x9d52;c;aGk=\x9c",
+        "\x1b(",
+        "\x90",
+        "\x1b[",
+        "\x1b]",
+        "\u200d",
     ]
 )
 FOREIGN = st.lists(NASTY | st.text(max_size=5)).map("".join)
 
 
-@given(st.lists(FOREIGN))
-def test_pieces_joined_are_the_same_however_the_text_is_cut(pieces: list[str]) -> None:
-    cleaner = Cleaner()
+@given(st.lists(FOREIGN), st.sampled_from(PLACES))
+def test_pieces_joined_are_the_same_however_the_text_is_cut(
+    pieces: list[str], place: Place
+) -> None:
+    cleaner = Cleaner(place)
 
-    assert "".join(cleaner.feed(piece) for piece in pieces) == clean("".join(pieces))
+    cut = "".join(cleaner.feed(piece) for piece in pieces) + cleaner.close()
+
+    assert cut == clean("".join(pieces), place)
 
 
-@given(FOREIGN)
-def test_nothing_that_acts_on_a_terminal_gets_out(text: str) -> None:
+@given(FOREIGN, st.sampled_from(PLACES))
+def test_nothing_that_acts_on_a_terminal_gets_out(text: str, place: Place) -> None:
     acting = [
         letter
-        for letter in clean(text)
+        for letter in clean(text, place)
         if (unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t")
         or unicodedata.bidirectional(letter)
         in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
@@ -48,9 +64,63 @@ def test_nothing_that_acts_on_a_terminal_gets_out(text: str) -> None:
     assert acting == []
 
 
-@given(FOREIGN)
-def test_clean_text_stays_as_it_is(text: str) -> None:
-    assert clean(clean(text)) == clean(text)
+@given(FOREIGN, st.sampled_from(PLACES))
+def test_clean_text_stays_as_it_is(text: str, place: Place) -> None:
+    assert clean(clean(text, place), place) == clean(text, place)
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        "\x1b[2J",
+        "\x9b31m",
+        "\x1b[?1049h",
+        "\x1b[5;10r",
+        "\x1b]0;title\x07",
+        "\x1b]52;c;aGk=\x1b\\",
+        "\x9d8;;http://x\x9c",
+        "\x1bP$q\x1b\\",
+        "\x1b_G\nwhole lines\n\x1b\\",
+        "\x1bc",
+        "\x1b(B",
+        "\x1b#8",
+    ],
+)
+def test_whole_sequences_are_left_out_of_prose_and_code_and_shown_to_who_decides(sequence: str):
+    text = f"be{sequence}fore"
+
+    assert clean(text, "prose") == clean(text, "code") == "before"
+    assert clean(text, "approval").startswith(("be\u241b", "be<U+"))
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("notice", "a<U+202E>b<U+E0041>c\u200dd"),
+        ("prose", "abc\u200dd"),
+        ("code", "a<U+202E>bc\u200dd"),
+        ("approval", "a<U+202E>b<U+E0041>c<U+200D>d"),
+    ],
+)
+def test_what_turns_or_hides_text_is_treated_as_its_place_asks(place: Place, shown: str):
+    assert clean("a\u202eb\U000e0041c\u200dd", place) == shown
+
+
+def test_a_sequence_without_an_end_is_shown_once_it_is_too_long_to_be_one():
+    cleaner = Cleaner("prose")
+
+    begun = cleaner.feed("\x1b]" + "x" * LONGEST_SEQUENCE)
+    shown = cleaner.feed("x")
+
+    assert begun == ""
+    assert shown == "\u241b]" + "x" * (LONGEST_SEQUENCE + 1)
+
+
+def test_what_is_held_back_at_the_end_is_shown():
+    cleaner = Cleaner("prose")
+
+    assert cleaner.feed("end \x1b[3") == "end "
+    assert cleaner.close() == "\u241b[3"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ class Listening:
                     yield page.first, lines
                     after = page.first + len(lines) - 1
                     hit("replay.middle")
-                if page.ended or (lines and not self._whole and _ends_turn(lines[-1])):
+                    if not self._whole and lines[-1].startswith(_TURN_ENDED):
+                        return
+                if page.ended:
                     return
                 if page.more:
                     continue
@@ -54,10 +56,6 @@ class Listening:
 
 def _up_to_turn_end(lines: Sequence[bytes]) -> Sequence[bytes]:
     for place, line in enumerate(lines, 1):
-        if _ends_turn(line):
+        if line.startswith(_TURN_ENDED):
             return lines[:place]
     return lines
-
-
-def _ends_turn(line: bytes) -> bool:
-    return line.startswith(_TURN_ENDED)

@@ -112,11 +112,12 @@ class Application:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
 
-        async def watched(message: Message) -> None:
+        def watched(message: Message) -> Awaitable[None]:
+            # No coroutine of its own: every event of every stream passes here.
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            return send(message)
 
         self.open_requests += 1
         try:

@@ -1,7 +1,7 @@
 """Drives one turn of a run: context, question, reply, log, and the move at the end.
 
-Log, then send: an event is appended to the store first, and only what is kept is rung out. While an
-append is on its way the next events gather, so that a fast model costs few transactions.
+Log, then send: an event is appended to the store first, and only what is kept is rung out. The
+store gathers what is appended, so that a fast model costs few transactions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -265,9 +266,8 @@ class Journal:
         self._run_id = claim.run.id
         self._epoch = claim.drive.epoch
         self._attempt = claim.run.attempt
-        self._gathered: list[bytes] = []
+        self._unkept = 0  # appends on their way
         self._size = 0
-        self._writing = False
         self._idle: asyncio.Future[None] | None = None
         self._fault: Exception | None = None
         self._urgent = True  # the first event of a reply does not wait for company
@@ -281,12 +281,17 @@ class Journal:
         """Take events in order; returns at once. Raises what befell an earlier append."""
         if self._fault is not None:
             raise self._fault
-        for event in told:
-            line = events.encode(event)
-            self._gathered.append(line)
-            self._size += len(line)
-        if not self._writing and self._gathered:
-            self._write()
+        if not told:
+            return
+        lines = [events.encode(event) for event in told]
+        size = sum(map(len, lines))
+        first = self.last + 1
+        self.last += len(lines)
+        self._size += size
+        self._unkept += 1
+        kept = partial(self._kept, size)
+        self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
+        self._urgent = False
 
     def restart(self, reason: str, after: int, message: str) -> None:
         """Say that what came after event `after` is void, and why."""
@@ -297,33 +302,25 @@ class Journal:
 
     async def kept(self) -> None:
         """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
-        if self._writing:
+        if self._unkept:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
         if self._fault is not None:
             raise self._fault
 
-    def _write(self) -> None:
-        lines, self._gathered, self._size = self._gathered, [], 0
-        first = self.last + 1
-        self.last += len(lines)
-        self._writing = True
-        self._store.append(self._run_id, self._epoch, first, lines, self._kept, urgent=self._urgent)
-        self._urgent = False
-
-    def _kept(self, fault: Exception | None) -> None:
-        self._writing = False
-        self._fault = fault
+    def _kept(self, size: int, fault: Exception | None) -> None:
+        self._unkept -= 1
+        self._size -= size
         if fault is None:
             self._bus.ring(self._run_id)
             hit("append.after_wake")
-            if self._gathered:
-                self._write()
-                return
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
-        self._idle = None
+        elif self._fault is None:
+            self._fault = fault  # what follows it is refused, for it would leave a gap
+        if self._idle is not None and not self._unkept:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None
 
 
 def _used(reply: Reply) -> Usage:

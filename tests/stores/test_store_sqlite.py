@@ -426,6 +426,25 @@ async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path)
         await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
 
 
+async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap(
+    path: Path,
+) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        epoch = claim.drive.epoch
+        failpoints.arm("append.before_commit:raise")
+        try:
+            lost = appended(store, "run_1", epoch, 3, lines("lost"), urgent=True)
+            with pytest.raises(errors.Unavailable):
+                await lost
+        finally:
+            failpoints.arm("")
+        with pytest.raises(errors.Fenced):
+            await appended(store, "run_1", epoch, 4, lines("late"), urgent=True)
+
+        assert len(await whole_log(store, "run_1")) == 2
+
+
 async def test_a_full_disk_is_unavailable_and_work_goes_on_when_there_is_room(path: Path) -> None:
     async with opened(path) as store:
         claim = await add_claimed(store)

@@ -59,7 +59,7 @@ class Desk:
         bus: Bus,
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
-        open_model: Callable[[str], Opened],
+        open_model: Callable[[str], Awaitable[Opened]],
         models: Callable[[], Awaitable[Sequence[calls.Model]]],
     ) -> None:
         self._store = store
@@ -194,7 +194,7 @@ class Desk:
         checks.refuse_twins(call.tools)
         checks.refuse_formless(call.sampling)
         if call.model is not None:
-            self._open_model(call.model)
+            await self._open_model(call.model)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **_fields(call)
@@ -218,7 +218,7 @@ class Desk:
         if isinstance(call.sampling, Sampling):
             checks.refuse_formless(call.sampling)
         if isinstance(call.model, str):
-            self._open_model(call.model)
+            await self._open_model(call.model)
         changes = _given(call, but="assistant_id") | {"updated_at": await self._store.now()}
         return await self._store.update_assistant(
             owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
@@ -434,7 +434,7 @@ class Desk:
         tools = _first(call.tools, assistant.tools)
         sampling = _first(call.sampling, assistant.sampling)
         model = call.model or assistant.model or await self._default_model()
-        opened = self._open_model(model)
+        opened = await self._open_model(model)
         checks.refuse_formless(sampling)
         checks.refuse_choice(sampling, tools)
         checks.refuse_unsupported(opened.name, opened.lacks, sampling, tools)

@@ -41,7 +41,7 @@ SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much late
 class Models(Protocol):
     """Finds who answers for a model's name."""
 
-    def open(self, model: str) -> Opened:
+    async def open(self, model: str) -> Opened:
         """Who answers, and on what terms. Raises `BadSettings`."""
         ...
 
@@ -93,7 +93,7 @@ class Runner:
             await self._fail(claim, Fault("internal", "Something went wrong in this runtime."))
 
     async def _drive(self, claim: Claim) -> None:
-        opened = self._models.open(claim.run.model)
+        opened = await self._models.open(claim.run.model)
         asking = _Asking(
             claim.run.model,
             opened.provider,

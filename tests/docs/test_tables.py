@@ -23,7 +23,7 @@ def written() -> list[str]:
 
 
 @pytest.mark.parametrize("text", written())
-def test_a_providers_table_on_a_page_can_be_used(text: str, tmp_path: Path) -> None:
+async def test_a_providers_table_on_a_page_can_be_used(text: str, tmp_path: Path) -> None:
     own = tmp_path / "antiphon"
     own.mkdir()
     (own / "antiphon.toml").write_text(text, "utf-8")
@@ -33,9 +33,9 @@ def test_a_providers_table_on_a_page_can_be_used(text: str, tmp_path: Path) -> N
 
     catalog = Catalog(settings, {**environ, **variables})
     for name in settings.providers:
-        assert catalog.open(f"{name}:some-model").name == name
+        assert (await catalog.open(f"{name}:some-model")).name == name
     if settings.model:
-        assert catalog.open(settings.model).model == settings.model.partition(":")[2]
+        assert (await catalog.open(settings.model)).model == settings.model.partition(":")[2]
 
 
 @pytest.mark.parametrize("field", Server.__struct_fields__)

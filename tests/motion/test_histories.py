@@ -18,10 +18,10 @@ from antiphon import calls, errors
 from antiphon.chunks import Chunk, Question
 from antiphon.messages import File, Image, Part, Text
 from antiphon.providers import strict
-from antiphon.providers.catalog import SERVERS
 from antiphon.providers.openai import payload
 from antiphon.providers.reply import PLAIN
 from antiphon.providers.scripted import Gate, Scripted
+from antiphon.providers.servers import SERVERS
 from antiphon.settings import Settings
 
 # The judge lives beside the tests of the provider that it was written for.

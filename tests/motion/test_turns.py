@@ -82,7 +82,7 @@ class House:
         runner = Runner(self.store, self.bus, self, self.settings, self._mint)
         return Worker(self.store, self.bus, runner, self.settings, self._mint, name)
 
-    def open(self, model: str) -> Opened:
+    async def open(self, model: str) -> Opened:
         if model == "nowhere":
             raise errors.BadSettings("There is no model called nowhere.")
         return Opened(provider=self.model, model=model)
@@ -90,7 +90,7 @@ class House:
     async def _default(self) -> str:
         return "scripted"
 
-    def _known(self, model: str) -> Opened:
+    async def _known(self, model: str) -> Opened:
         if model == "unknown":
             raise errors.BadSettings("There is no such model.")
         return Opened(provider=self.model, model=model)

@@ -31,7 +31,7 @@ def no_ollama(port: int) -> dict[str, dict[str, Any]]:
 
 
 async def ask(catalog: Catalog, model: str) -> None:
-    opened = catalog.open(model)
+    opened = await catalog.open(model)
     try:
         async for _ in opened.provider.stream(Question(model=opened.model, messages=SAID)):
             pass
@@ -104,15 +104,15 @@ async def test_a_base_url_that_lists_nothing_asks_for_a_name(unused_tcp_port: in
 async def test_a_name_opens_its_provider_once():
     found = catalog({"OPENAI_API_KEY": "sk-1"})
 
-    first = found.open("openai:gpt-5")
-    second = found.open("openai:gpt-5-mini")
+    first = await found.open("openai:gpt-5")
+    second = await found.open("openai:gpt-5-mini")
 
     assert (first.name, first.model) == ("openai", "gpt-5")
     assert first.provider is second.provider
 
 
-def test_the_demo_needs_no_name_behind_it():
-    opened = catalog().open("demo")
+async def test_the_demo_needs_no_name_behind_it():
+    opened = await catalog().open("demo")
 
     assert isinstance(opened.provider, Demo)
     assert opened.model == "demo"
@@ -166,19 +166,26 @@ async def test_an_address_may_come_from_the_environment(upstream: Upstream):
         ("azure:x", {"providers": {"azure": {"key": "k"}}}, "not known"),
         ("x", {"base_url": "ftp://host/v1"}, "cannot be used"),
         ("x", {"base_url": "http://me:secret@host/v1"}, "cannot be used"),
+        ("x", {"base_url": "http://host/v1?key=secret"}, "cannot be used"),
+        ("x", {"base_url": "http://host/v1#secret"}, "cannot be used"),
+        ("x", {"base_url": "http://me:secret@[::1/v1"}, "cannot be used"),
+        ("x", {"base_url": "http://host:99999/v1"}, "cannot be used"),
+        ("house:x", {"providers": {"house": {"base_url": "http://host/{}/v1"}}}, "cannot be used"),
+        ("house:x", {"providers": {"house": {"base_url": "http://h/{A.b}"}}}, "cannot be used"),
+        ("house:x", {"providers": {"house": {"base_url": "http://{A}/{B}"}}}, "not known"),
         ("x", {"base_url": "http://host/v1", "provider_key": "a\nb"}, "cannot be sent"),
     ],
 )
-def test_what_cannot_be_opened_is_named(model: str, settings: dict[str, Any], said: str):
+async def test_what_cannot_be_opened_is_named(model: str, settings: dict[str, Any], said: str):
     with pytest.raises(BadSettings, match=said) as raised:
-        catalog(**settings).open(model)
+        await catalog(**settings).open(model)
 
     assert "secret" not in str(raised.value.details)
 
 
-def test_an_unknown_model_is_answered_by_what_is_known():
+async def test_an_unknown_model_is_answered_by_what_is_known():
     with pytest.raises(BadSettings) as raised:
-        catalog().open("nonsense:x")
+        await catalog().open("nonsense:x")
 
     assert "openai" in raised.value.details["expected"]
 
@@ -236,7 +243,7 @@ async def test_a_known_provider_that_a_folder_moved_gets_no_key(upstream: Upstre
 async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Upstream):
     table = {"base_url": upstream.url, "quirks": {"stream_options": False}}
     found = catalog({"OPENAI_API_KEY": "k"}, providers={"openai": table})
-    opened = found.open("openai:quirk:ok")
+    opened = await found.open("openai:quirk:ok")
     short = Sampling(max_output_tokens=7)
 
     async for _ in opened.provider.stream(
@@ -266,3 +273,37 @@ async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Ups
 def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
     with pytest.raises(BadSettings, match=r"providers\.openai"):
         catalog(providers={"openai": table})
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "hint"),
+    [
+        ("house", {"base_ur": "http://h"}, "`base_url`"),
+        ("house", {"base_url": "http://h", "quirks": {"cumulativ": True}}, "`cumulative`"),
+        ("house", {"base_url": "http://h", "lacks": ["logitbias"]}, "`logit_bias`"),
+        ("openai", {"chunk-timeout": 3}, "`chunk_timeout`"),
+        ("opneai", {"chunk_timeout": 3}, "`openai`"),
+        ("antropic", {"chunk_timeout": 3}, "`anthropic`"),
+        ("anthropic", {"chunk_timout": 3}, "`chunk_timeout`"),
+    ],
+)
+def test_a_slip_in_a_table_is_told_with_what_was_meant(name: str, table: dict[str, Any], hint: str):
+    with pytest.raises(BadSettings, match=name) as raised:
+        catalog(providers={name: table})
+
+    assert hint in raised.value.details["hint"]
+
+
+@pytest.mark.parametrize("name", ["demo", "a:b", ""])
+def test_a_table_that_no_model_could_name_is_refused(name: str):
+    with pytest.raises(BadSettings, match="never"):
+        catalog(providers={name: {"base_url": "http://h"}})
+
+
+def test_an_own_price_holds_for_a_vendor_too():
+    found = catalog(providers={"anthropic": {"prices": {"*": {"input": 1, "output": 2}}}})
+
+    offer = found.offer("anthropic:claude")
+
+    assert offer.price
+    assert (offer.model, offer.vendor) == ("claude", "anthropic")

@@ -17,7 +17,7 @@ from antiphon.providers.demo import Demo
 from antiphon.providers.openai import OpenAI
 from antiphon.providers.replay import Replay
 from antiphon.providers.scripted import Scripted
-from antiphon.providers.vendors import installed, opened
+from antiphon.providers.vendors import VENDORS, installed, opened
 
 HELLO = b'{"role":"user","content":"Hello"}'
 
@@ -46,7 +46,7 @@ def over(
 
 
 def vendor(name: str) -> Callable[[str], Provider]:
-    return lambda url: opened(name, {}, base_url=url, key="k")
+    return lambda url: opened(name, VENDORS[name], "k", url)
 
 
 OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[Tried]]] = {

@@ -188,7 +188,10 @@ async def test_a_list_is_read_in_both_shapes_without_what_is_not_for_chats(
     assert list(names) == ["a", "b", "c", "d", "e", "f", "g"]
 
 
-@pytest.mark.parametrize("listed", [{"data": None}, [{"name": "x"}], "models", 7])
+UNREADABLE = [b'{"data":[{"id":"\xff"}]}', b'[{"id":"x","type":' + b"[" * 100_000]
+
+
+@pytest.mark.parametrize("listed", [{"data": None}, [{"name": "x"}], "models", 7, *UNREADABLE])
 async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, listed: object):
     upstream.models = listed
     provider = OpenAI(upstream.url)

@@ -207,7 +207,7 @@ async def test_a_request_is_made_again_as_often_as_the_entry_says(upstream: Upst
 async def test_a_table_of_the_settings_limits_its_server(upstream: Upstream):
     table = {"base_url": upstream.url, "retries": 0, "pool": 1, "connect_timeout": 3}
     found = Catalog(Settings(providers={"house": table}), {})
-    provider = found.open("house:m").provider
+    provider = (await found.open("house:m")).provider
 
     with pytest.raises(ProviderRateLimited):
         async for _ in provider.stream(ask("429")):
@@ -218,7 +218,18 @@ async def test_a_table_of_the_settings_limits_its_server(upstream: Upstream):
 
 
 @pytest.mark.parametrize(
-    "header", ["-5", "0", "garbage", "", "nan", "Wed, 21 Oct 2015 07:28:00 GMT", "1e-9"]
+    "header",
+    [
+        "-5",
+        "0",
+        "garbage",
+        "",
+        "nan",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "1e-9",
+        "1 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999",
+    ],
 )
 async def test_a_wait_that_is_none_is_no_wait(upstream: Upstream, header: str):
     again = Scenario(b"", "", status=503, headers=(("Retry-After", header),))
@@ -247,6 +258,7 @@ async def test_a_wait_beyond_all_patience_is_a_refusal(upstream: Upstream, heade
         st.floats().map(str),
         st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT")),
         st.from_regex(r"(Wed|Mon), \d{1,4} (Oct|Foo) \d{1,8} \d\d:\d\d(:\d\d)? ([+-]\d{4}|GMT)"),
+        st.from_regex(r"\d{1,2} Oct \d{4,30} \d\d:\d\d:\d\d [+-]\d{4,30}"),
     )
 )
 def test_whatever_a_server_asks_to_wait_is_seconds_or_nothing(header: str):

@@ -137,7 +137,8 @@ class Upstream:
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if request.path.endswith("/models"):
-            writer.write(head(200, JSON) + framed(json.dumps(self.models).encode(), None, end=True))
+            listed = self.models if isinstance(self.models, bytes) else _dumped(self.models)
+            writer.write(head(200, JSON) + framed(listed, None, end=True))
             return True
         fault = illegal(request.body.get("messages")) if self._strict else None
         if fault:
@@ -322,6 +323,10 @@ def framed(body: bytes, size: int | None, *, end: bool) -> bytes:
     cuts = [body[at : at + size] for at in range(0, len(body), size)]
     framed = b"".join(b"%x\r\n%b\r\n" % (len(cut), cut) for cut in cuts)
     return framed + b"0\r\n\r\n" if end else framed
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def line(payload: Any) -> bytes:

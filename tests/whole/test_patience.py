@@ -147,7 +147,9 @@ async def test_a_wait_that_the_server_asks_for_ends_with_the_turn(upstream: Upst
         ({"providers": {"ollama": {"chunk_timeout": 7}}}, 180.0),
     ],
 )
-def test_a_known_servers_own_limit_is_the_weakest(settings: dict[str, Any], seconds: float | None):
-    opened = Catalog(Settings(**settings), {}).open("ollama:x")
+async def test_a_known_servers_own_limit_is_the_weakest(
+    settings: dict[str, Any], seconds: float | None
+):
+    opened = await Catalog(Settings(**settings), {}).open("ollama:x")
 
     assert opened.deadlines.first_chunk == seconds

@@ -97,7 +97,7 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
             held = ", ".join(catalog.keys())
             yield Finding("keys", "ok", held or "no provider's key is set")
             choice = await catalog.choose()
-            catalog.open(choice.model)
+            await catalog.open(choice.model)
             yield Finding("model", "ok", f"{choice.model}: {choice.why}")
     except AntiphonError as problem:
         yield _broken("model", problem)

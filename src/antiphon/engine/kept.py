@@ -38,6 +38,20 @@ def fit(text: str) -> str:
     return joined.replace("\0", "\ufffd")
 
 
+def fit_value(value: Any) -> Any:
+    """A JSON value with all texts and keys in it fit to be kept."""
+    match value:
+        case str():
+            return fit(value)
+        case dict():
+            held = cast("dict[str, Any]", value)
+            return {fit(name): fit_value(inner) for name, inner in held.items()}
+        case list():
+            return [fit_value(inner) for inner in cast("list[Any]", value)]
+        case _:
+            return value
+
+
 def fields(call: Call[Any]) -> dict[str, Any]:
     """The call's fields as they are sent. Raises `InvalidRequest` and `TooLarge`."""
     method, _ = call.route.split(" ")

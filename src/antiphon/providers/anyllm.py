@@ -30,7 +30,7 @@ from any_llm.exceptions import (
     RateLimitError,
     UnsupportedParameterError,
 )
-from any_llm.types.completion import ChatCompletionChunk, ChoiceDelta, CompletionUsage
+from any_llm.types.completion import ChatCompletionChunk, ChoiceDelta
 from any_llm.utils.aio import aclose_quietly
 
 from antiphon.chunks import (
@@ -42,7 +42,7 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.engine.kept import fit
+from antiphon.engine.kept import fit, fit_value
 from antiphon.errors import (
     AntiphonError,
     BadSettings,
@@ -57,12 +57,14 @@ from antiphon.errors import (
 from antiphon.providers.complaints import Redactor, complaint
 from antiphon.providers.openai import payload
 from antiphon.providers.retries import retried, retry_after
+from antiphon.providers.usage import counted
 from antiphon.providers.vendors import Vendor
-from antiphon.runs import Usage
 
 Chunks = AsyncIterable[ChatCompletionChunk]
 Ask = Callable[[], Awaitable[Chunks]]
 Said = dict[str, Any]
+
+LEAVE_SECONDS = 5.0  # a library that does not heed a cancellation is left to itself
 
 
 class AnyVendor:
@@ -86,7 +88,12 @@ class AnyVendor:
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
         """The reply, as it comes."""
         alive: Sequence[Chunk] = ()
-        pages = retried(lambda: self._once(question), alive, backoff_seconds=self._backoff_seconds)
+        pages = retried(
+            lambda: self._once(question),
+            alive,
+            backoff_seconds=self._backoff_seconds,
+            retries=self._vendor.retries,
+        )
         async with aclosing(pages):
             async for page in pages:
                 yield page
@@ -197,7 +204,7 @@ class Reply:
                 self._reason = choice.finish_reason
                 out.append(Finish(fit(choice.finish_reason)))
         if chunk.usage:
-            out.append(UsageReport(_usage(chunk.usage)))
+            out.append(UsageReport(counted(chunk.usage.model_dump())))
         return out
 
     def _say(self, delta: ChoiceDelta, out: list[Chunk]) -> None:
@@ -230,7 +237,7 @@ class Reply:
         if self._signed:
             extra["anthropic"] = {"thinking": self._signed}
             self._signed = []
-        return {"extra_content": _cleaned(extra)} if extra else None
+        return {"extra_content": fit_value(extra)} if extra else None
 
 
 async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
@@ -247,8 +254,8 @@ async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
             yield chunk
     finally:
         reading.cancel()
-        await asyncio.wait([reading])
-        error = None if reading.cancelled() else reading.exception()
+        await asyncio.wait([reading], timeout=LEAVE_SECONDS)
+        error = reading.exception() if reading.done() and not reading.cancelled() else None
     if error is not None:
         raise error
 
@@ -348,16 +355,6 @@ def _declared(functions: list[Said]) -> Said:
     }
 
 
-def _usage(usage: CompletionUsage) -> Usage:
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        input_tokens=usage.prompt_tokens or 0,
-        output_tokens=usage.completion_tokens or 0,
-        cached_tokens=(prompt and prompt.cached_tokens) or 0,
-        reasoning_tokens=(completion and completion.reasoning_tokens) or 0,
-    )
-
-
 def _words(error: Exception, cause: Exception) -> str:
     """What was said for a person: in the vendor's answer, else by its library."""
     given = (getattr(cause, name, None) for name in ("body", "message"))
@@ -383,19 +380,6 @@ def _kind(error: Exception, status: int | None) -> type[ProviderError]:
 
 def _fields(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _cleaned(value: Any) -> Any:
-    match value:
-        case str():
-            return fit(value)
-        case dict():
-            held = cast("dict[str, Any]", value)
-            return {fit(name): _cleaned(inner) for name, inner in held.items()}
-        case list():
-            return [_cleaned(inner) for inner in cast("Sequence[Any]", value)]
-        case _:
-            return value
 
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+")

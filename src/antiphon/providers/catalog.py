@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,12 +14,13 @@ import msgspec
 from antiphon.addresses import leads_here
 from antiphon.errors import BadSettings, ProviderError
 from antiphon.ports import Opened, Provider
+from antiphon.providers import entries
 from antiphon.providers.demo import Demo
 from antiphon.providers.http import Limits
 from antiphon.providers.openai import OpenAI
 from antiphon.providers.prices import Offer
-from antiphon.providers.servers import SERVERS, UNDECLARED, Server
-from antiphon.providers.vendors import VENDORS, chosen, listing, opened
+from antiphon.providers.servers import UNDECLARED, Server, Terms
+from antiphon.providers.vendors import Vendor, chosen, listing, opened
 from antiphon.runs import Deadlines
 from antiphon.settings import Settings
 
@@ -43,10 +45,11 @@ class Catalog:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
         self._environ = environ
-        self._own = _own(settings.providers)
-        self._servers = self._own | {n: one for n, one in SERVERS.items() if n not in self._own}
+        self._servers = entries.servers(settings.providers)
+        self._vendors = entries.vendors(settings.providers)
         self._chosen: Choice | None = None
         self._open: dict[str, Provider] = {}
+        self._loading = asyncio.Lock()
 
     async def choose(self) -> Choice:
         """The configured model, else a known key's, else a local Ollama's, else the demo.
@@ -56,11 +59,11 @@ class Catalog:
         """
         if self._chosen is None:
             chosen = await self._choice()
-            self.open(chosen.model)
+            await self.open(chosen.model)
             self._chosen = chosen
         return self._chosen
 
-    def open(self, model: str) -> Opened:
+    async def open(self, model: str) -> Opened:
         """Who answers for `provider:name`, and what is known of them.
 
         With a base URL in the settings, a model without a known provider is that server's. Raises
@@ -76,13 +79,17 @@ class Catalog:
                 provider=self._kept(provider, lambda: self._server(provider, base_url)),
                 model=name,
                 name=provider,
-                deadlines=self._deadlines(provider),
+                deadlines=self._deadlines(provider, self._servers[provider]),
                 lacks=frozenset(self._servers[provider].lacks),
             )
-        if colon and provider in VENDORS:
-            vendor = self._kept(provider, lambda: self._vendor(provider, base_url))
-            lacks = VENDORS[provider].lacks
-            return Opened(provider=vendor, model=name, name=provider, lacks=lacks)
+        if colon and provider in self._vendors:
+            return Opened(
+                provider=await self._vendor(provider),
+                model=name,
+                name=provider,
+                deadlines=self._deadlines(provider, self._vendors[provider]),
+                lacks=frozenset(self._vendors[provider].lacks),
+            )
         if base_url:
             plain = self._kept("", lambda: self._plain(base_url))
             return Opened(provider=plain, model=model, name=urlsplit(base_url).netloc)
@@ -111,6 +118,10 @@ class Catalog:
         if server is not None:
             address = base_url or self._address(provider, server)
             return Offer(model=name, own=server.prices, address=address)
+        vendor = self._vendors.get(provider) if colon else None
+        if vendor is not None:
+            seller = None if base_url else provider
+            return Offer(model=name, own=vendor.prices, address=base_url, vendor=seller)
         if base_url:
             return Offer(model=model, address=base_url)
         return Offer(model=name, vendor=provider)
@@ -118,7 +129,7 @@ class Catalog:
     def keys(self) -> list[str]:
         """The variables that are set and hold a known provider's key; their names only."""
         named = [server.key_env for server in self._servers.values()]
-        named += [name for vendor in VENDORS.values() for name in vendor.keys]
+        named += [name for vendor in self._vendors.values() for name in vendor.keys]
         return [name for name in named if name and self._environ.get(name)]
 
     async def models(self) -> list[tuple[str, str]]:
@@ -142,7 +153,7 @@ class Catalog:
             if server.default and self._has_key(server):
                 why = f"{server.key_env} is set" if server.key_env else "it is configured"
                 return Choice(f"{name}:{server.default}", why)
-        if found := chosen(self._environ):
+        if found := chosen(self._vendors, self._environ):
             model, variable = found
             return Choice(model, f"{variable} is set")
         local = await self._local_ollama()
@@ -178,13 +189,13 @@ class Catalog:
             ),
         )
 
-    def _deadlines(self, name: str) -> Deadlines:
+    def _deadlines(self, name: str, terms: Terms) -> Deadlines:
         """Those of your table; a known server's own where the settings are as they always are."""
-        server, yours = self._servers[name], self._settings.providers.get(name, {})
+        yours = self._settings.providers.get(name, {})
 
         def kept(field: str) -> float | None:
             changed = getattr(self._settings, field) != getattr(_DEFAULTS, field)
-            seconds: float | None = getattr(server, field)
+            seconds: float | None = getattr(terms, field)
             return None if changed and field not in yours else seconds
 
         return Deadlines(
@@ -193,12 +204,28 @@ class Catalog:
             turn=kept("turn_timeout"),
         )
 
-    def _vendor(self, name: str, base_url: str | None) -> Provider:
-        if base_url:
-            key = _checked_key(self._settings.provider_key)
-            environ: Mapping[str, str] = {} if self._settings.foreign_base_url else self._environ
-            return opened(name, environ, base_url=_checked(base_url), key=key)
-        return opened(name, self._environ)
+    async def _vendor(self, name: str) -> Provider:
+        """The vendor's provider; its library loads in a thread, while others go on."""
+        async with self._loading:
+            if name not in self._open:
+                terms = self._vendor_terms(name)
+                self._open[name] = await asyncio.to_thread(opened, name, *terms)
+            return self._open[name]
+
+    def _vendor_terms(self, name: str) -> tuple[Vendor, str | None, str | None]:
+        """How the vendor is asked, with which key, and where if not at its own address."""
+        vendor, base_url = self._vendors[name], self._settings.base_url
+        key = self._environ.get(vendor.variable(self._environ) or "")
+        if base_url is None:
+            return vendor, _checked_key(key), None
+        if self._settings.foreign_base_url:
+            # The vendors' libraries find credentials by themselves, and would send them there.
+            raise BadSettings(
+                f"The provider {name} is not asked at an address that a folder named.",
+                expected="--base-url, ANTIPHON_BASE_URL, or your own antiphon.toml",
+                received=base_url,
+            )
+        return vendor, _checked_key(self._settings.provider_key or key), _checked(base_url)
 
     def _plain(self, base_url: str) -> Provider:
         return OpenAI(
@@ -206,15 +233,14 @@ class Catalog:
         )
 
     def _address(self, name: str, server: Server) -> str:
-        known = {variable: value.rstrip("/") for variable, value in self._environ.items()}
-        try:
-            return server.base_url.format_map(known)
-        except (KeyError, ValueError) as error:
+        wanted = _VARIABLE.findall(server.base_url)
+        if missing := [variable for variable in wanted if not self._environ.get(variable)]:
             raise BadSettings(
                 f"The address of the provider {name} is not known.",
-                expected=f"the environment variables in {server.base_url}",
-                received=f"none for {error}",
-            ) from error
+                expected="the environment variable " + " and ".join(missing),
+                received="nothing",
+            )
+        return _VARIABLE.sub(lambda found: self._environ[found[1]].rstrip("/"), server.base_url)
 
     def _has_key(self, server: Server) -> bool:
         """Whether the server can be asked: its key is there, or it needs none."""
@@ -227,7 +253,7 @@ class Catalog:
 
         Not every local one: vLLM's usual port is ours too, and we would ask ourselves.
         """
-        wanted = {"ollama", *self._own}
+        wanted = {"ollama", *self._settings.providers}
         return [
             name
             for name, server in self._servers.items()
@@ -235,7 +261,7 @@ class Catalog:
         ] + [name for name in listing(self._environ) if name not in self._servers]
 
     async def _first_of_base_url(self, base_url: str) -> Choice:
-        provider = self.open("").provider
+        provider = (await self.open("")).provider
         try:
             async with asyncio.timeout(LIST_SECONDS):
                 names = await provider.models()
@@ -253,7 +279,7 @@ class Catalog:
             return None
         try:
             async with asyncio.timeout(OLLAMA_SECONDS):
-                names = await self.open("ollama:").provider.models()
+                names = await (await self.open("ollama:")).provider.models()
         except (ProviderError, TimeoutError):
             return None
         return names[0] if names else None
@@ -261,7 +287,7 @@ class Catalog:
     async def _listed(self, prefix: str) -> Sequence[tuple[str, str]]:
         """The models behind a prefix; none of a server that does not answer."""
         try:
-            provider = self.open(prefix).provider
+            provider = (await self.open(prefix)).provider
             async with asyncio.timeout(LIST_SECONDS):
                 names = await provider.models()
         except (ProviderError, BadSettings, TimeoutError):
@@ -270,31 +296,7 @@ class Catalog:
         return [(f"{prefix}{name}", owner) for name in names]
 
     def _names(self) -> list[str]:
-        return sorted({*self._servers, *VENDORS, *_plugins(), "demo"})
-
-
-def _own(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Server]:
-    """The entries of the settings; one that names a known server changes what it gives."""
-    servers: dict[str, Server] = {}
-    for name, table in tables.items():
-        known = SERVERS.get(name)
-        base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
-        try:
-            servers[name] = msgspec.convert(_joined(base, table), Server)
-        except msgspec.ValidationError as error:
-            raise BadSettings(
-                f"[providers.{name}] cannot be used: {error}.",
-                expected=", ".join(Server.__struct_fields__),
-            ) from error
-    return servers
-
-
-def _joined(base: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table upon the known entry; its quirks, too, change only what they name."""
-    joined = {**base, **table}
-    if isinstance(quirks := table.get("quirks"), dict):
-        joined["quirks"] = {**base.get("quirks", {}), **quirks}
-    return joined
+        return sorted({*self._servers, *self._vendors, *_plugins(), "demo"})
 
 
 def _plugins() -> dict[str, EntryPoint]:
@@ -311,14 +313,26 @@ def _loaded(point: EntryPoint, environ: Mapping[str, str]) -> Provider:
 
 
 def _checked(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise BadSettings(
-            "The base URL cannot be used.",
-            expected="http:// or https://, a host, and no user or password in it",
-            received=parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
-        )
+    """The base of addresses: a path is put behind it, and errors show it."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        shown = parts._replace(
+            netloc=parts.netloc.rpartition("@")[2], query="", fragment=""
+        ).geturl()
+    except ValueError as error:
+        raise _unusable(base_url.rpartition("@")[2]) from error
+    if not usable or parts.username is not None or set("?#{}") & set(base_url):
+        raise _unusable(shown)
     return base_url
+
+
+def _unusable(shown: str) -> BadSettings:
+    return BadSettings(
+        "The base URL cannot be used.",
+        expected="http:// or https://, a host, and no user, password, query or braces in it",
+        received=shown,
+    )
 
 
 def _checked_key(key: str | None) -> str | None:
@@ -329,3 +343,6 @@ def _checked_key(key: str | None) -> str | None:
             "The provider's key cannot be sent.", expected="printable ASCII", received="other"
         )
     return key or None
+
+
+_VARIABLE = re.compile(r"\{(\w+)\}")

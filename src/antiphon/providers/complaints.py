@@ -9,6 +9,7 @@ import msgspec
 
 MAX_LETTERS = 2_000
 SAMPLE_LETTERS = 300
+SHORTEST_SECRET = 4  # a shorter one stands in many words, and what is missing would tell it
 
 
 def complaint(value: Any) -> str | None:
@@ -39,7 +40,8 @@ class Redactor:
     """Takes secrets out of foreign text, and what a log or a database would choke on."""
 
     def __init__(self, *secrets: str | None) -> None:
-        known = sorted((re.escape(secret) for secret in secrets if secret), reverse=True)
+        secret = [one for one in secrets if one and len(one) >= SHORTEST_SECRET]
+        known = sorted(map(re.escape, secret), reverse=True)
         self._secret = re.compile("|".join([*known, *_SHAPES]))
 
     def __call__(self, text: str) -> str:

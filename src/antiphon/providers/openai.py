@@ -81,7 +81,7 @@ class OpenAI:
         body = await self._endpoint.get(self._models)
         try:
             listed = msgspec.json.decode(body, type=_Models | list[_Model])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProviderProtocol(
                 f"The list of models cannot be read: {self._redact.sample(body)}."
             ) from error

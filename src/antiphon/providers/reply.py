@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, TypeGuard
 import msgspec
 
 from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
-from antiphon.engine.kept import fit
+from antiphon.engine.kept import fit, fit_value
 from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.providers.complaints import Redactor, complaint
 from antiphon.providers.snapshots import Snapshots
@@ -381,7 +381,7 @@ class Reply:
             id=_name(piece.get("id")),
             name=_name(function.get("name")),
             arguments=self._joined((index, position), arguments),
-            extra={"extra_content": _cleaned(extra)} if extra else None,
+            extra={"extra_content": fit_value(extra)} if extra else None,
         )
         if call.id or call.name or call.arguments or call.extra:
             self._settle(out)
@@ -483,16 +483,6 @@ def _is_whole(frame: Frame) -> bool:
 def _repaired(data: str) -> str:
     """With U+FFFD for bytes that were no UTF-8."""
     return data.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, str):
-        return fit(value)
-    if _is_list(value):
-        return [_cleaned(item) for item in value]
-    if _is_object(value):
-        return {fit(name): _cleaned(held) for name, held in value.items()}
-    return value
 
 
 def _name(value: Any) -> str | None:

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from antiphon.providers.prices import Price
 from antiphon.providers.reply import Quirks
+from antiphon.providers.retries import RETRIES
 from antiphon.settings import Seconds
 
 Lack = Literal[
@@ -34,35 +35,41 @@ Lack = Literal[
 """What a run may ask and a server may not have: a setting, or one value of it."""
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """On what terms a provider is asked, whatever language it speaks.
+
+    `default` is the model that is taken where the provider was chosen because its key is there.
+    `lacks` is what a run cannot ask of it, `prices` are by patterns of the models' names. A silence
+    and a turn may have limits of its own (None: as in the settings). `retries` are made before the
+    first byte only.
+    """
+
+    default: str | None = None
+    lacks: tuple[Lack, ...] = ()
+    prices: dict[str, Price] = {}
+    chunk_timeout: Seconds | None = None
+    first_chunk_timeout: Seconds | None = None
+    turn_timeout: Seconds | None = None
+    retries: Annotated[int, Meta(ge=0, le=10)] = RETRIES
+
+
+class Server(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server; `[providers.NAME]` in `antiphon.toml` has the same fields.
 
     `base_url` may name environment variables in braces. The key comes from the variable `key_env`,
-    or stands in `key`; without either none is sent. `default` is the model that is taken where the
-    server was chosen because its key is there. `models` is the path of the list of models, or, for
-    a server that has none, their names. `lacks` is what a run cannot ask of it. `prices` are by
-    patterns of the models' names.
-
-    A silence and a turn may have limits of its own (None: as in the settings). A connection must
-    stand after `connect_timeout`; `pool` is how many there are at most: who comes later waits in
-    line. `retries` are made before the first byte only.
+    or stands in `key`; without either none is sent. `models` is the path of the list of models, or,
+    for a server that has none, their names. A connection must stand after `connect_timeout`; `pool`
+    is how many there are at most: who comes later waits in line.
     """
 
     base_url: str
     key_env: str | None = None
     key: str | None = None
     key_header: Annotated[str, Meta(pattern="^[A-Za-z0-9-]{1,64}$")] | None = None
-    default: str | None = None
     models: str | tuple[str, ...] = "models"
-    lacks: tuple[Lack, ...] = ()
     quirks: Quirks = Quirks()
-    prices: dict[str, Price] = {}
-    chunk_timeout: Seconds | None = None
-    first_chunk_timeout: Seconds | None = None
-    turn_timeout: Seconds | None = None
     connect_timeout: Seconds = 10.0
     pool: Annotated[int, Meta(ge=1, le=100_000)] = 2_000  # above what a worker drives at once
-    retries: Annotated[int, Meta(ge=0, le=10)] = 2
 
 
 # In the order in which keys in the environment are looked for.

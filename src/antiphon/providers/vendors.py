@@ -7,37 +7,35 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
 
-import msgspec
-
 from antiphon.errors import BadSettings
 from antiphon.ports import Provider
 from antiphon.providers.reply import PLAIN, Quirks
+from antiphon.providers.servers import Lack, Terms
 
 EXTRA = "antiphon[vendors]"
 
 
-class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """How one vendor is asked.
+class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one vendor is asked; a `[providers.NAME]` table may change its terms.
 
     The key comes from the first of the variables `keys` that is set; without one the vendor's own
-    library looks for credentials where `keyless`. `default` is the model that is taken where the
-    vendor was chosen because its key is there. A vendor that is not `listed` is never sent a key
-    unless it was named: that variable usually holds something else.
+    library looks for credentials where `keyless`. A vendor that is not `listed` is never sent a key
+    unless it was named: that variable usually holds something else. One that is not `movable` is
+    asked at its own address, whatever base URL its library is given.
 
     `tongue` is whose requests differ from chat completions, `quirks` what differs in them all the
     same. `max_tokens` stands where the vendor must be told a limit and the caller gave none;
-    `blocks` where its library would hold up everybody else; `lacks` is what a run cannot ask of it.
+    `blocks` where its library would hold up everybody else.
     """
 
     keys: tuple[str, ...] = ()
     keyless: bool = False
-    default: str | None = None
     listed: bool = True
+    movable: bool = True
     tongue: Literal["chat", "anthropic", "gemini"] = "chat"
     quirks: Quirks = PLAIN
     max_tokens: int | None = None
     blocks: bool = False
-    lacks: frozenset[str] = frozenset()
 
     def variable(self, environ: Mapping[str, str]) -> str | None:
         """The variable that holds a key."""
@@ -45,8 +43,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANTHROPIC_TOKENS = 16_384  # room for thoughts and an answer; every model on offer takes more
-ANTHROPIC_LACKS = frozenset({"seed", "logit_bias", "response_format.json_object"})
-GEMINI_LACKS = frozenset({"logit_bias", "parallel_tool_calls"})
+ANTHROPIC_LACKS: tuple[Lack, ...] = ("seed", "logit_bias", "response_format.json_object")
+GEMINI_LACKS: tuple[Lack, ...] = ("logit_bias", "parallel_tool_calls")
 
 # In the order in which keys in the environment are looked for, after those of the servers.
 VENDORS: dict[str, Vendor] = {
@@ -68,9 +66,13 @@ VENDORS: dict[str, Vendor] = {
     "minimax": Vendor(keys=("MINIMAX_API_KEY",)),
     # Clouds: without a key, their own ways to find credentials.
     "bedrock": Vendor(keys=("AWS_BEARER_TOKEN_BEDROCK",), keyless=True, blocks=True),
-    "vertexai": Vendor(keyless=True, tongue="gemini", lacks=GEMINI_LACKS),
+    "vertexai": Vendor(keyless=True, movable=False, tongue="gemini", lacks=GEMINI_LACKS),
     "vertexaianthropic": Vendor(
-        keyless=True, tongue="anthropic", max_tokens=ANTHROPIC_TOKENS, lacks=ANTHROPIC_LACKS
+        keyless=True,
+        movable=False,
+        tongue="anthropic",
+        max_tokens=ANTHROPIC_TOKENS,
+        lacks=ANTHROPIC_LACKS,
     ),
     "azureanthropic": Vendor(
         keys=("AZURE_ANTHROPIC_API_KEY",),
@@ -84,7 +86,6 @@ VENDORS: dict[str, Vendor] = {
     "dashscope": Vendor(keys=("DASHSCOPE_API_KEY",), listed=False),
     "deepinfra": Vendor(keys=("DEEPINFRA_API_KEY",)),
     "edenai": Vendor(keys=("EDENAI_API_KEY",)),
-    "github": Vendor(keys=("GITHUB_TOKEN",), listed=False),
     "gmi": Vendor(keys=("GMI_API_KEY",)),
     "inception": Vendor(keys=("INCEPTION_API_KEY",)),
     "kenari": Vendor(keys=("KENARI_API_KEY",)),
@@ -105,13 +106,13 @@ def installed() -> bool:
     return find_spec("any_llm") is not None
 
 
-def chosen(environ: Mapping[str, str]) -> tuple[str, str] | None:
+def chosen(vendors: Mapping[str, Vendor], environ: Mapping[str, str]) -> tuple[str, str] | None:
     """The model of the first vendor whose key is in the environment, and that variable."""
     if not installed():
         return None
     found = (
         (f"{name}:{vendor.default}", variable)
-        for name, vendor in VENDORS.items()
+        for name, vendor in vendors.items()
         if vendor.default and (variable := vendor.variable(environ))
     )
     return next(found, None)
@@ -124,14 +125,12 @@ def listing(environ: Mapping[str, str]) -> list[str]:
     return [name for name, one in VENDORS.items() if one.listed and one.variable(environ)]
 
 
-def opened(
-    name: str, environ: Mapping[str, str], *, base_url: str | None = None, key: str | None = None
-) -> Provider:
-    """The vendor's provider. Raises `BadSettings` without its key or the extra.
+def opened(name: str, vendor: Vendor, key: str | None, base_url: str | None = None) -> Provider:
+    """The vendor's provider; loads its library, which takes seconds.
 
-    With `base_url` another server is asked in the vendor's language, `key` going before its own.
+    With `base_url` another server is asked in the vendor's language. Raises `BadSettings` without
+    its key or the extra.
     """
-    vendor = VENDORS[name]
     if not installed():
         raise BadSettings(
             f"The provider {name} needs an extra that is not installed.",
@@ -139,13 +138,18 @@ def opened(
             received="nothing",
             hint=f"pip install '{EXTRA}'",
         )
-    key = (key or environ.get(vendor.variable(environ) or "", "")).strip() or None
     if key is None and not vendor.keyless:
         raise BadSettings(
             f"The provider {name} needs a key.",
             expected="the environment variable " + " or ".join(vendor.keys),
             received="nothing",
             hint="or name another model, for instance demo",
+        )
+    if base_url and not vendor.movable:
+        raise BadSettings(
+            f"The provider {name} is asked at its own address only.",
+            expected="no base_url",
+            received=base_url,
         )
     module = import_module("antiphon.providers.anyllm")
     provider: Provider = module.AnyVendor(name, vendor, key, base_url=base_url)

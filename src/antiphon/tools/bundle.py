@@ -11,13 +11,16 @@ from antiphon.ports import Tell, Toolbox, quiet
 
 
 class ToolManager:
-    """A toolbox of toolboxes. Where two name a tool alike, the first keeps the name.
+    """A toolbox of toolboxes. Where two name a tool alike, the first to be seen keeps the name.
 
-    What is there is looked up anew at each call: servers come and go.
+    What is there is looked up anew at each call: servers come and go. A name stays with the tool
+    that it was given to, whatever else comes: a model that learned it means that one.
     """
 
     def __init__(self, *toolboxes: Toolbox) -> None:
         self._toolboxes = toolboxes
+        self._names: dict[tuple[int, str], str] = {}
+        self._taken: set[str] = set()
 
     def tools(self) -> Sequence[Tool]:
         """All tools, those of the first toolbox first."""
@@ -36,13 +39,19 @@ class ToolManager:
 
     def _each(self) -> Iterator[tuple[Tool, Toolbox, str]]:
         """Each tool under a name of its own, with its toolbox and its name there."""
-        taken: set[str] = set()
-        for toolbox in self._toolboxes:
+        for place, toolbox in enumerate(self._toolboxes):
             for tool in toolbox.tools():
-                name = _free(tool.spec.name, taken)
-                taken.add(name)
-                offered = replace(tool, spec=replace(tool.spec, name=name))
-                yield offered, toolbox, tool.spec.name
+                own_name = tool.spec.name
+                name = self._names.get((place, own_name)) or self._give(place, own_name)
+                if name != own_name:
+                    tool = replace(tool, spec=replace(tool.spec, name=name))  # noqa: PLW2901
+                yield tool, toolbox, own_name
+
+    def _give(self, place: int, own_name: str) -> str:
+        name = _free(own_name, self._taken)
+        self._taken.add(name)
+        self._names[place, own_name] = name
+        return name
 
     def _unknown(self, name: str) -> ToolResult:
         names = ", ".join(tool.spec.name for tool in self.tools()) or "none"

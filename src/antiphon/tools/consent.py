@@ -8,123 +8,33 @@ again, and the person sees what changed.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.messages import Hints, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.errors import BadSettings
+from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.tools.happenings import ConsentAsked, ConsentRefused, Watch, unwatched
+from antiphon.tools.questions import Answer, Asker, Question, Shape, digest, shape
+from antiphon.tools.rules import NO_RULES, Rules, Verdict, by_default
+from antiphon.tools.threads import in_thread
 
-Verdict = Literal["allow", "ask", "deny"]
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """Patterns of tool names, by which calls are decided before anybody is asked.
-
-    A pattern is `fnmatch`'s, and meant for a whole name as the model uses it: `get_*`, `git__*`,
-    `git__status`. `git:status`, with the server's own names, does as well. `deny` beats `ask`,
-    which beats `allow`; what a person allowed for longer beats `ask`, as it answered it.
-    """
-
-    allow: tuple[str, ...] = ()
-    ask: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-
-    def verdict(self, tool: Tool) -> Verdict | None:
-        """What the rules say of this tool, None where they say nothing."""
-        if _named(tool, self.deny):
-            return "deny"
-        if _named(tool, self.ask):
-            return "ask"
-        return "allow" if _named(tool, self.allow) else None
-
-
-NO_RULES = Rules()
-
-
-def by_default(tool: Tool) -> Verdict:
-    """What holds where no rule speaks: the program's own functions run, other tools ask.
-
-    A server's word that a tool only reads is believed where the server is trusted.
-    """
-    harmless = tool.trusted and tool.hints.read_only and not tool.hints.destructive
-    return "allow" if tool.server is None or harmless else "ask"
-
-
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as a person allowed it: if anything of this changes, it is another tool."""
-
-    server: str
-    origin: str
-    own_name: str
-    description: str
-    parameters: dict[str, object]
-    hints: Hints
-
-    @property
-    def fingerprint(self) -> str:
-        """A digest of all of it."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
-
-
-def shape(tool: Tool) -> Shape:
-    """The shape that this tool has now."""
-    return Shape(
-        server=tool.server or "",
-        origin=tool.origin,
-        own_name=tool.own_name or tool.spec.name,
-        description=tool.spec.description,
-        parameters=tool.spec.parameters,
-        hints=tool.hints,
-    )
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is asked: may this very call run?
-
-    `digest` names run, call, tool and arguments in one word; an answer from elsewhere must repeat
-    it. `before` is the tool as it was allowed once, where it has changed since. `others` are the
-    tools of the same server that an answer for the server would allow as well.
-    """
-
-    run_id: str
-    call: ToolCall
-    tool: Tool
-    digest: str
-    before: Shape | None = None
-    others: tuple[Tool, ...] = ()
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person said. No is the default in everything.
-
-    `keep` says for how long a yes holds, `scope` for which tools. A no may come with a `word` to
-    the model, a yes with other `arguments`: one JSON object, which is what runs.
-    """
-
-    allowed: bool = False
-    keep: Literal["once", "session", "always"] = "once"
-    scope: Literal["tool", "server"] = "tool"
-    word: str = ""
-    arguments: str | None = None
-
-
-Asker = Callable[[Question], Awaitable[Answer]]
-"""Shows the question to a person; may take as long as the person does."""
+Tools = Callable[[], Sequence[Tool]]
+"""The tools that are there just now."""
 
 
 class Grants(Protocol):
-    """What was allowed for good, as `tools/grants` keeps it in a file."""
+    """What was allowed for longer than one call; `tools/grants` keeps it in a file."""
 
     def known(self, server: str, own_name: str) -> Shape | None:
         """The tool as it was allowed, None where it was not."""
         ...
 
     def add(self, shapes: Sequence[Shape]) -> None:
-        """Allow these from now on."""
+        """Allow these from now on. Raises `BadSettings` where that cannot be kept."""
         ...
 
 
@@ -144,16 +54,32 @@ class Forgetful:
 
 
 class Permitted(msgspec.Struct, frozen=True):
-    """The call may run, as it is here; `edited` says that a person changed its arguments."""
+    """The call may run, as it is here, while its tool has this fingerprint.
+
+    `edited` says that a person changed its arguments.
+    """
 
     call: ToolCall
+    fingerprint: str
     edited: bool = False
+
+    def holds(self, tools: Sequence[Tool]) -> bool:
+        """Whether the tool is still the one that was permitted."""
+        return shape(named(self.call.name, tools)).fingerprint == self.fingerprint
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The call may not run; the model is told so by this result."""
+
+    result: ToolResult
 
 
 class Consent:
     """Decides about every call before it runs; questions to the person come one at a time.
 
-    Without an `asker`, what would have to be asked is refused.
+    Without an `asker`, what would have to be asked is refused. `grants` keep what is allowed
+    always; without them it holds for the session. `warn` is told, in a sentence, of a grant that
+    could not be kept and of a question that could not be put. One consent serves one loop.
     """
 
     def __init__(
@@ -162,87 +88,117 @@ class Consent:
         *,
         grants: Grants | None = None,
         asker: Asker | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self._rules = rules
         self._session = Forgetful()
         self._grants = grants or Forgetful()
-        self._asker = asker
+        self._ask = None if asker is None else _on_the_loop(asker)
+        self._warn = warn or _unsaid
         self._one_at_a_time = asyncio.Lock()
 
     def verdict(self, tool: Tool) -> Verdict:
         """What would happen to a call of this tool just now: a denial stands above all grants."""
-        said = self._rules.verdict(tool)
-        if said != "deny" and self._granted(tool):
-            return "allow"
-        return said or by_default(tool)
+        said = self._rules.verdict(tool) or by_default(tool)
+        return "allow" if said == "ask" and self._granted(tool) else said
 
     async def permit(
-        self, run_id: str, call: ToolCall, tools: Callable[[], Sequence[Tool]]
-    ) -> Permitted | ToolResult:
-        """The call as it may run, or the refusal as the model is told it; `tools` are those of now.
+        self, run_id: str, call: ToolCall, tools: Tools, watch: Watch = unwatched
+    ) -> Permitted | Refused:
+        """The call as it may run, or the refusal; `tools` gives those that are there just now.
 
         A tool that changes while the person reads is asked about once more.
         """
-        if (decided := self._decided(call, tools())) is not None:
+        if (decided := self._decided(call, tools(), watch)) is not None:
             return decided
+        approved: Shape | None = None
         async with self._one_at_a_time:
             while True:
                 offered = tools()
                 # The answer to the question before this one may have been for this call too.
-                if (decided := self._decided(call, offered)) is not None:
+                if (decided := self._decided(call, offered, watch)) is not None:
                     return decided
-                answer = await self._answer(self._question(run_id, call, offered))
-                tool = named(call.name, offered)
+                question = self._question(run_id, call, offered, approved)
+                watch(ConsentAsked(question))
+                answer = await self._answered(question)
+                if answer is None:
+                    return _refused("The user could not be asked.", call, "nobody", watch)
                 if not answer.allowed:
-                    return _refused("The user refused this call." + _words(answer.word))
-                if shape(named(call.name, tools())) == shape(tool):
-                    self._keep(answer, tool, offered)
-                    return _as_answered(call, answer)
+                    said = "The user refused this call." + _words(answer.word)
+                    return _refused(said, call, "person", watch)
+                approved = shape(question.tool)
+                if _same(shape(named(call.name, tools())), approved):
+                    await self._keep(answer, question)
+                    return _as_answered(question, answer, watch)
 
-    def _decided(self, call: ToolCall, offered: Sequence[Tool]) -> Permitted | ToolResult | None:
+    def _decided(
+        self, call: ToolCall, offered: Sequence[Tool], watch: Watch
+    ) -> Permitted | Refused | None:
         """What is clear without a person; None where one must be asked."""
-        match self.verdict(named(call.name, offered)):
+        tool = named(call.name, offered)
+        match self.verdict(tool):
             case "allow":
-                return Permitted(call)
+                return Permitted(call, shape(tool).fingerprint)
             case "deny":
-                return _refused(f"The settings here do not allow {call.name}. Do not try it again.")
-            case "ask" if self._asker is None:
-                return _refused(
-                    f"{call.name} needs a person's consent, and there is nobody to be asked."
-                )
+                said = f"The settings here do not allow {call.name}. Do not try it again."
+                return _refused(said, call, "rule", watch)
+            case "ask" if self._ask is None:
+                said = f"{call.name} needs a person's consent, and there is nobody to be asked."
+                return _refused(said, call, "nobody", watch)
             case "ask":
                 return None
 
-    async def _answer(self, question: Question) -> Answer:
-        return await self._asker(question) if self._asker else Answer()
+    async def _answered(self, question: Question) -> Answer | None:
+        """What the person said; None where the question did not reach them."""
+        if self._ask is None:
+            return None
+        try:
+            return await self._ask(question)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to what shows the question
+            self._warn(f"{question.call.name} could not be asked about: {error!r}")
+            return None
 
-    def _question(self, run_id: str, call: ToolCall, offered: Sequence[Tool]) -> Question:
+    def _question(
+        self, run_id: str, call: ToolCall, offered: Sequence[Tool], approved: Shape | None
+    ) -> Question:
         tool = named(call.name, offered)
         now = shape(tool)
-        before = self._grants.known(now.server, now.own_name)
+        before = (
+            approved
+            or self._session.known(now.server, now.own_name)
+            or self._grants.known(now.server, now.own_name)
+        )
         return Question(
             run_id=run_id,
             call=call,
             tool=tool,
-            digest=_digest(run_id, call, now),
-            before=before if before != now else None,
+            digest=digest(run_id, call, now),
+            before=before,
             others=tuple(each for each in offered if _beside(tool, each)),
         )
 
-    def _keep(self, answer: Answer, tool: Tool, offered: Sequence[Tool]) -> None:
+    async def _keep(self, answer: Answer, question: Question) -> None:
+        """Allow what the person saw: a tool that has changed since is another."""
         if answer.keep == "once":
             return
-        whole_server = answer.scope == "server" and tool.server is not None
-        meant = [each for each in offered if each.server == tool.server] if whole_server else [tool]
-        kept = self._session if answer.keep == "session" else self._grants
-        kept.add([shape(each) for each in meant])
+        others = question.others if answer.scope == "server" else ()
+        shapes = [shape(each) for each in (question.tool, *others)]
+        if answer.keep == "session" or not await self._kept_for_good(shapes):
+            self._session.add(shapes)
+
+    async def _kept_for_good(self, shapes: Sequence[Shape]) -> bool:
+        try:
+            # In a thread: another program may be writing its grants.
+            await in_thread(self._grants.add, shapes)
+        except BadSettings as error:
+            self._warn(f"It is allowed for this session only. {error.message}")
+            return False
+        return True
 
     def _granted(self, tool: Tool) -> bool:
         now = shape(tool)
-        return now in (
-            self._session.known(now.server, now.own_name),
-            self._grants.known(now.server, now.own_name),
-        )
+        place = (now.server, now.own_name)
+        return _same(now, self._session.known(*place)) or _same(now, self._grants.known(*place))
 
 
 def named(name: str, tools: Sequence[Tool]) -> Tool:
@@ -253,35 +209,44 @@ def named(name: str, tools: Sequence[Tool]) -> Tool:
     return Tool(spec=ToolSpec(name))
 
 
+def _same(now: Shape, known: Shape | None) -> bool:
+    return known is not None and known.fingerprint == now.fingerprint
+
+
 def _beside(tool: Tool, other: Tool) -> bool:
-    return tool.server == other.server and tool.spec.name != other.spec.name
+    same_server = tool.server is not None and tool.server == other.server
+    return same_server and tool.spec.name != other.spec.name
 
 
-def _as_answered(call: ToolCall, answer: Answer) -> Permitted | ToolResult:
+def _on_the_loop(asker: Asker) -> Callable[[Question], Awaitable[Answer]]:
+    called = asker if inspect.isroutine(asker) else type(asker).__call__
+    if inspect.iscoroutinefunction(called):
+        return cast("Callable[[Question], Awaitable[Answer]]", asker)
+    return lambda question: in_thread(cast("Callable[[Question], Answer]", asker), question)
+
+
+def _as_answered(question: Question, answer: Answer, watch: Watch) -> Permitted | Refused:
+    call, fingerprint = question.call, shape(question.tool).fingerprint
     if answer.arguments is None or answer.arguments == call.arguments:
-        return Permitted(call)
+        return Permitted(call, fingerprint)
     try:
         msgspec.json.decode(answer.arguments, type=dict[str, object])
-    except msgspec.DecodeError as error:
-        return _refused(f"The user changed the arguments to what is no JSON object: {error}.")
-    return Permitted(replace(call, arguments=answer.arguments), edited=True)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        said = f"The user changed the arguments to what is no JSON object: {error}."
+        return _refused(said, call, "person", watch)
+    return Permitted(replace(call, arguments=answer.arguments), fingerprint, edited=True)
 
 
-def _named(tool: Tool, patterns: Sequence[str]) -> bool:
-    names = [tool.spec.name]
-    if tool.server is not None:
-        names += [f"{tool.server}{mark}{tool.own_name}" for mark in ("__", ":")]
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
-
-
-def _digest(run_id: str, call: ToolCall, now: Shape) -> str:
-    said = msgspec.json.encode((run_id, call.id, call.name, call.arguments, now.fingerprint))
-    return hashlib.sha256(said).hexdigest()
-
-
-def _refused(why: str) -> ToolResult:
-    return ToolResult(why, is_error=True, fault="refused")
+def _refused(
+    why: str, call: ToolCall, by: Literal["rule", "person", "nobody"], watch: Watch
+) -> Refused:
+    watch(ConsentRefused(call, by))
+    return Refused(ToolResult(why, is_error=True, fault="refused"))
 
 
 def _words(word: str) -> str:
     return f" They said: {word}" if word.strip() else ""
+
+
+def _unsaid(text: str) -> None:
+    """Warned, says nothing."""

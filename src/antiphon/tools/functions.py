@@ -15,16 +15,13 @@ A plain function does as well; `@tool` marks those that `load` finds, and can na
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import importlib
 import importlib.util
 import inspect
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -37,6 +34,8 @@ from antiphon.ports import Tell, quiet
 from antiphon.settings import Settings
 from antiphon.tools.docstrings import described
 from antiphon.tools.parameters import Parameters, Unfit
+from antiphon.tools.telling import Telling
+from antiphon.tools.threads import in_thread
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
@@ -72,7 +71,8 @@ class Functions:
 
     Sync functions run in threads, which see the caller's context variables; async ones on the loop.
     A string is the output as it is, everything else as JSON, a `ToolResult` itself. An exception
-    is a result too: its type and message, without the traceback.
+    is a result too: its type and message, without the traceback. A parameter annotated as `Tell` is
+    given what tells of progress, in a thread too.
     """
 
     def __init__(self, functions: Iterable[Function]) -> None:
@@ -101,11 +101,12 @@ class Functions:
                 is_error=True,
                 fault="unknown_tool",
             )
-        try:
-            arguments = wanted.parameters.arguments(call)
-        except Unfit as error:
-            return ToolResult(str(error), is_error=True, fault="invalid_arguments")
-        return await _ran(wanted.function, arguments)
+        with Telling(tell) as telling:
+            try:
+                arguments = wanted.parameters.arguments(call, telling)
+            except Unfit as error:
+                return ToolResult(str(error), is_error=True, fault="invalid_arguments")
+            return await _ran(wanted.function, arguments)
 
 
 class Handler:
@@ -199,7 +200,7 @@ async def _ran(
         if inspect.iscoroutinefunction(like or function):
             value = await function(**arguments)
         else:
-            value = await _in_thread(lambda: function(**arguments))
+            value = await in_thread(lambda: function(**arguments))
             if inspect.isawaitable(value):
                 value = await value
         return _result(value)
@@ -230,41 +231,6 @@ def _result(value: Any) -> ToolResult:
 def _failure(error: BaseException) -> ToolResult:
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return ToolResult(said, is_error=True, fault="failed")
-
-
-async def _in_thread(work: Callable[[], Any]) -> Any:
-    """The result of blocking work, done in a daemon thread of its own.
-
-    Not in the loop's executor: Python waits for its threads at exit, and a tool that never returns
-    must not keep a program from ending.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def tell(value: Any, error: Exception | SystemExit | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(value)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        value: Any = None
-        error: Exception | SystemExit | None = None
-        try:
-            value = context.run(work)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - a wall to the tool's code
-            # A future takes every exception but this one.
-            error = RuntimeError(repr(raised)) if isinstance(raised, StopIteration) else raised
-        except BaseException as raised:  # noqa: BLE001 - meant to end the program, which is not its
-            error = RuntimeError(repr(raised))
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            loop.call_soon_threadsafe(tell, value, error)
-
-    threading.Thread(target=run, name="antiphon-tool", daemon=True).start()
-    return await done
 
 
 def _split(spec: str) -> tuple[str, str | None]:

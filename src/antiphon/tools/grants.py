@@ -1,17 +1,18 @@
-"""What a person allowed for good: a file of their own, which nobody else may read."""
+"""What a person allowed for good: a file of their own, which nobody else may read or write."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from antiphon.errors import BadSettings
-from antiphon.tools.consent import Shape
+from antiphon.tools.questions import Shape
 
 try:
     import fcntl
@@ -19,6 +20,7 @@ except ImportError:  # Windows, where two programs that allow something at once 
     fcntl = None  # type: ignore[assignment]
 
 NAME = "grants.json"
+LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
 
 
 class _Content(msgspec.Struct):
@@ -27,11 +29,16 @@ class _Content(msgspec.Struct):
 
 class GrantsFile:
     """Grants that outlast the program. Each question to it reads the file, so that programs that
-    run side by side agree; a file that cannot be read grants nothing.
+    run side by side agree.
+
+    A file that cannot be read, or that somebody else may write, grants nothing and is not written
+    to; `warn` is told why in a sentence, once.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, warn: Callable[[str], None] | None = None) -> None:
         self._file = file
+        self._warn = warn
+        self._warned: set[str] = set()
 
     def known(self, server: str, own_name: str) -> Shape | None:
         """The tool as it was allowed, None where it was not."""
@@ -43,12 +50,13 @@ class GrantsFile:
     def all(self) -> list[Shape]:
         """Everything that is allowed, in the order in which it was."""
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Content).grants
-        except (OSError, msgspec.DecodeError):
+            return self._read()
+        except BadSettings as error:
+            self._complain(error.message)
             return []
 
     def add(self, shapes: Sequence[Shape]) -> None:
-        """Allow these from now on. Raises `BadSettings` where the file cannot be written."""
+        """Allow these from now on. Raises `BadSettings` where the file cannot be used."""
         new = {(each.server, each.own_name) for each in shapes}
         with self._changing() as grants:
             kept = [each for each in grants if (each.server, each.own_name) not in new]
@@ -72,13 +80,45 @@ class GrantsFile:
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(self._file.with_suffix(".lock")):
-                grants = self.all()
+                grants = self._read()
                 yield grants
                 _write(self._file, msgspec.json.encode(_Content(grants)))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise BadSettings(
                 f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"
             ) from error
+
+    def _read(self) -> list[Shape]:
+        """Raises `BadSettings` where the file cannot be believed."""
+        try:
+            with self._file.open("rb") as opened:
+                _refuse_foreign(self._file, os.fstat(opened.fileno()))
+                return msgspec.json.decode(opened.read(LARGEST), type=_Content).grants
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError, UnicodeError) as error:
+            raise BadSettings(
+                f"{self._file} cannot be read, so nothing in it is allowed: {error}",
+                hint="Mend it or remove it.",
+            ) from error
+
+    def _complain(self, text: str) -> None:
+        if self._warn is not None and text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
+
+
+def _refuse_foreign(file: Path, status: os.stat_result) -> None:
+    """Raises `BadSettings` where others can write to the file: they would allow what they like."""
+    if not hasattr(os, "geteuid"):
+        return
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BadSettings(
+            f"{file} can be written by others, so nothing in it is allowed.",
+            expected="a file of your own, with mode 0600",
+            received=f"owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}",
+            hint=f"Look at what it says; then chmod 600 {file}.",
+        )
 
 
 @contextmanager
@@ -98,6 +138,8 @@ def _write(file: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as written:
             written.write(content)
+            written.flush()
+            os.fsync(written.fileno())  # or a crash may leave an empty file under the name
         os.replace(name, file)
     except BaseException:
         with suppress(OSError):

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
 from antiphon.messages import Progress, ToolCall, ToolResult
+from antiphon.tools.questions import Question
+
+
+class ConsentAsked(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_asked"):
+    """A person is asked now; the call waits for them and holds nothing."""
+
+    question: Question
+
+
+class ConsentRefused(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_refused"):
+    """The call may not run: a rule denies it, a person said no, or there was nobody to be asked."""
+
+    call: ToolCall
+    by: Literal["rule", "person", "nobody"]
 
 
 class ToolBegan(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_began"):
@@ -16,7 +31,7 @@ class ToolBegan(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_b
 
 
 class ToolProgressed(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_progress"):
-    """The tool says how far it is."""
+    """The tool says how far it is; never after its end."""
 
     tool_call_id: str
     progress: Progress
@@ -30,7 +45,7 @@ class ToolEnded(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_e
     seconds: float
 
 
-Happening = ToolBegan | ToolProgressed | ToolEnded
+Happening = ConsentAsked | ConsentRefused | ToolBegan | ToolProgressed | ToolEnded
 
 Watch = Callable[[Happening], None]
 """Told on the loop on which tools run; must not raise or block."""

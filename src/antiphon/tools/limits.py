@@ -1,9 +1,10 @@
-"""How much of a tool's output a model reads; what is left out is said, and kept for the person."""
+"""How much of a tool's result a model reads; what is left out is said, and kept for the person."""
 
 from __future__ import annotations
 
 CHARACTERS = 60_000  # some 15,000 tokens
 TAIL = 4  # one part in so many of what is kept is the end, where results tend to be summed up
+FILES = 10  # of one result: their ids have to fit one value of a message's metadata
 
 
 def shortened(output: str, most: int, where: str) -> str:
@@ -20,4 +21,4 @@ def shortened(output: str, most: int, where: str) -> str:
         f"\n\n[{left_out:,} of {len(output):,} characters are left out here, as this output is"
         f" too long. {where}]\n\n"
     )
-    return output[:head] + notice + output[-tail:]
+    return output[:head] + notice + output[len(output) - tail :]

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from antiphon.messages import ToolCall
+from antiphon.ports import Tell, quiet
 
 
 class Unfit(Exception):
@@ -21,14 +22,15 @@ class Parameters:
     """The parameters of one function, by its signature.
 
     A parameter annotated as `ToolCall` is no argument of the model's: it gets the call itself,
-    whose id is the key by which a tool can tell that it did a thing before.
+    whose id is the key by which a tool can tell that it did a thing before. Nor is one annotated as
+    `Tell`: it gets what tells how far the tool is.
     """
 
     def __init__(self, function: Callable[..., Any], descriptions: Mapping[str, str]) -> None:
         self._fields: dict[str, Any] = {}
         self._required: set[str] = set()
         self._defaults: dict[str, Any] = {}
-        self._wants_call: str | None = None
+        self._given: dict[str, Any] = {}  # what is ours to give, by the parameter's name
         hints = _hints(function)
         for parameter in inspect.signature(function).parameters.values():
             self._add(parameter, hints.get(parameter.name, Any), descriptions)
@@ -52,8 +54,8 @@ class Parameters:
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"A tool is called by keyword, and `{name}` is positional only.")
-        if kind is ToolCall:
-            self._wants_call = name
+        if kind is ToolCall or kind == Tell:
+            self._given[name] = kind
             return
         self._fields[name] = _annotated(kind, descriptions.get(name))
         if parameter.default is parameter.empty:
@@ -90,7 +92,7 @@ class Parameters:
         except (TypeError, ValueError):  # a sentinel, which means nothing to a model
             return {}
 
-    def arguments(self, call: ToolCall) -> dict[str, Any]:
+    def arguments(self, call: ToolCall, tell: Tell = quiet) -> dict[str, Any]:
         """The keyword arguments for this call. Raises `Unfit`."""
         given = _decoded(call.arguments)
         self._check_names(given)
@@ -98,7 +100,8 @@ class Parameters:
         taken = {
             name: value for name in self._fields if (value := getattr(arguments, name)) is not UNSET
         }
-        return {**taken, self._wants_call: call} if self._wants_call else taken
+        ours = {name: call if kind is ToolCall else tell for name, kind in self._given.items()}
+        return {**taken, **ours}
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
         unknown = [name for name in given if name not in self._fields]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
-from antiphon.errors import AntiphonError
-from antiphon.messages import Blob, Progress, Tool, ToolCall, ToolResult
-from antiphon.ports import Tell, Toolbox, quiet
-from antiphon.tools.consent import Consent, Permitted
+from antiphon.engine import kept
+from antiphon.errors import AntiphonError, InvalidRequest
+from antiphon.messages import Blob, Progress, ToolCall, ToolResult
+from antiphon.ports import Toolbox
+from antiphon.tools import schemas
+from antiphon.tools.consent import Consent, Permitted, Refused, named
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
 from antiphon.tools.happenings import ToolBegan, ToolEnded, ToolProgressed, Watch, unwatched
-from antiphon.tools.limits import CHARACTERS, shortened
+from antiphon.tools.limits import CHARACTERS, FILES, shortened
 
 Keep = Callable[[str, str, bytes], Awaitable[str]]
 """Keeps a file for the person: its name, media type and bytes; returns its id."""
@@ -43,118 +46,144 @@ class ToolProcessor:
     ) -> None:
         self._toolbox = toolbox
         self._consent = consent or Consent()
-        self._running = _Running(toolbox, watch)
-        self._gate = Gate(self._running, at_once=at_once, seconds=seconds)
+        self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
         self._watch = watch
-        self._tasks: dict[str, asyncio.Task[ToolResult]] = {}
-        self._stopped: set[str] = set()
+        self._working: dict[str, asyncio.Task[ToolResult]] = {}
+        self._began: dict[str, float] = {}
 
     async def process_tool_calls(
         self, run_id: str, calls: Iterable[ToolCall]
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
         """Each call with its result, as they are ready; closing it cancels what still runs."""
-
-        async def result(call: ToolCall) -> tuple[ToolCall, ToolResult]:
-            return call, await self._tasks[call.id]
-
-        asked = list(calls)
-        for call in asked:
-            self._tasks[call.id] = asyncio.create_task(self._run_single_call(run_id, call))
+        tasks = [asyncio.create_task(self._run_single_call(run_id, call)) for call in calls]
         try:
-            for ready in asyncio.as_completed([result(call) for call in asked]):
+            for ready in asyncio.as_completed(tasks):
                 yield await ready
         finally:
-            tasks = [self._tasks.pop(call.id) for call in asked]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def cancel(self, tool_call_id: str) -> bool:
-        """Stop one call, whose result says so; False where it does not run. Call it on the loop."""
-        task = self._tasks.get(tool_call_id)
-        if task is None or task.done():
+        """Stop one call, on any thread; False where it does not run. Its result soon says so.
+
+        A call that waits for its consent or for a slot runs in this sense.
+        """
+        working = self._working.get(tool_call_id)
+        if working is None or working.done():
             return False
-        self._stopped.add(tool_call_id)
-        task.cancel()
+        with suppress(RuntimeError):  # its loop has ended, and the call with it
+            working.get_loop().call_soon_threadsafe(working.cancel)
         return True
 
-    async def _run_single_call(self, run_id: str, call: ToolCall) -> ToolResult:
+    async def _run_single_call(self, run_id: str, call: ToolCall) -> tuple[ToolCall, ToolResult]:
+        working = asyncio.create_task(self._result(run_id, call))
+        self._working[call.id] = working
         try:
-            result = await self._permitted(run_id, call)
+            result = await working
         except asyncio.CancelledError:
-            if call.id not in self._stopped:
+            if _cancelled():
                 raise
             result = ToolResult(
                 "The user stopped this call; it may or may not have been carried out.",
                 is_error=True,
                 fault="cancelled",
             )
-        self._watch(ToolEnded(call.id, result, self._running.seconds(call.id)))
-        return await self._limited(call, result)
+        finally:
+            self._working.pop(call.id, None)
+            seconds = self._ran(call.id)
+        self._watch(ToolEnded(call.id, result, seconds))
+        return call, await self._limited(call, result)
 
-    async def _permitted(self, run_id: str, call: ToolCall) -> ToolResult:
-        decided = await self._consent.permit(run_id, call, self._toolbox.tools)
-        if not isinstance(decided, Permitted):
-            return decided
+    async def _result(self, run_id: str, call: ToolCall) -> ToolResult:
+        """A tool that has become another while the call waited for its slot is judged anew."""
+        tools = self._toolbox.tools
+        if (wrong := self._wrong(call)) is not None:
+            return wrong
+        while True:
+            decided = await self._consent.permit(run_id, call, tools, self._watch)
+            if isinstance(decided, Refused):
+                return decided.result
+            async with self._gate.slot():
+                if decided.holds(tools()):
+                    return await self._run(decided)
+
+    def _wrong(self, call: ToolCall) -> ToolResult | None:
+        """What is wrong with the arguments before anybody is asked; functions judge their own."""
+        tool = named(call.name, self._toolbox.tools())
+        if tool.server is None:
+            return None
+        wrong = schemas.fault(call.arguments, tool.spec.parameters)
+        if wrong is None:
+            return None
+        return ToolResult(wrong, is_error=True, fault="invalid_arguments")
+
+    async def _run(self, permitted: Permitted) -> ToolResult:
+        call = permitted.call
 
         def tell(progress: Progress) -> None:
-            self._watch(ToolProgressed(call.id, progress))
+            if call.id in self._working:  # a tool that was left behind may still tell
+                self._watch(ToolProgressed(call.id, progress))
 
-        result = await self._gate.call(decided.call, tell)
-        if decided.edited:
-            said = f"[The user changed the arguments to {decided.call.arguments}]\n"
+        self._watch(ToolBegan(call))
+        self._began[call.id] = _now()
+        result = await self._gate.run(call, tell)
+        if permitted.edited:
+            said = f"[The user changed the arguments to {call.arguments}]\n"
             return replace(result, output=said + result.output)
         return result
 
+    def _ran(self, tool_call_id: str) -> float:
+        began = self._began.pop(tool_call_id, None)
+        return 0.0 if began is None else _now() - began
+
     async def _limited(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """The result as it is submitted: what the model reads, and the ids of what was kept."""
+        blobs = [each for each in result.content if isinstance(each, Blob)]
+        kept_blobs = blobs[: FILES - 1]  # one is left for the output itself
         files = [
             await self._kept(each.name or f"{call.name}-{count}", each.media_type, each.data)
-            for count, each in enumerate(result.content, 1)
-            if isinstance(each, Blob)
+            for count, each in enumerate(kept_blobs, 1)
         ]
-        if len(result.output) <= self._most:
-            return replace(result, files=_present(files))
-        whole = await self._kept(f"{call.name}.txt", "text/plain", result.output.encode())
-        where = "The user has the whole." if whole else "The rest could not be kept."
-        output = shortened(result.output, self._most, where)
-        return replace(result, output=output, files=_present([*files, whole]))
+        output = kept.fit(result.output)
+        if len(output) > self._most:
+            whole = await self._kept(f"{call.name}.txt", "text/plain", output.encode())
+            files.append(whole)
+            where = "The user has the whole." if whole else "The rest could not be kept."
+            output = shortened(output, self._most, where)
+        if left_out := len(blobs) - len(kept_blobs):
+            output += f"\n[{left_out} more files were left out: they were too many.]"
+        return replace(result, output=output, files=_present([*result.files, *files]))
 
     async def _kept(self, name: str, media_type: str, content: bytes) -> str | None:
         """The id of the file, None where it could not be kept: the result matters more."""
         if self._keep is None:
             return None
         try:
-            return await self._keep(name, media_type or "application/octet-stream", content)
+            return await self._keep(_file_name(name), kept.media_type(media_type), content)
         except AntiphonError:
             return None
 
 
-class _Running:
-    """A toolbox inside the gate: tells when a call has its slot, and knows how long it ran."""
-
-    def __init__(self, toolbox: Toolbox, watch: Watch) -> None:
-        self._toolbox = toolbox
-        self._watch = watch
-        self._seconds: dict[str, float] = {}
-
-    def tools(self) -> Sequence[Tool]:
-        return self._toolbox.tools()
-
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        clock = asyncio.get_running_loop().time
-        self._watch(ToolBegan(call))
-        began = clock()
-        try:
-            return await self._toolbox.call(call, tell)
-        finally:
-            self._seconds[call.id] = clock() - began
-
-    def seconds(self, tool_call_id: str) -> float:
-        return self._seconds.pop(tool_call_id, 0.0)
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
-def _present(files: Iterable[str | None]) -> tuple[str, ...]:
+def _cancelled() -> bool:
+    """Whether this task was cancelled, rather than the call that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _file_name(said: str) -> str:
+    """The name, if it is one: a server says what it likes."""
+    try:
+        return kept.file_name(said)
+    except InvalidRequest:
+        return "tool-output"
+
+
+def _present(files: Sequence[str | None]) -> tuple[str, ...]:
     return tuple(each for each in files if each is not None)

@@ -1,0 +1,93 @@
+"""Questions that are open until a person answers them from elsewhere, such as in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from antiphon.errors import InvalidRequest, NotFound
+from antiphon.tools.questions import Answer, Question
+
+
+class OpenQuestion(msgspec.Struct, frozen=True):
+    """A question under an id that nobody can guess."""
+
+    id: str
+    question: Question
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    opened: OpenQuestion
+    answer: asyncio.Future[Answer]
+
+
+def _unseen(opened: OpenQuestion) -> None:
+    """Shows nothing: whoever looks asks for `open`."""
+
+
+class OpenQuestions:
+    """Asks by keeping each question open until `answer` is called, on any thread.
+
+    It is what a `Consent` takes as its asker; `show` is told of each new question on the loop, and
+    `gone` of each that is answered, or that nobody needs an answer to any more. One for each
+    person: whoever has an id and its digest can answer.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[OpenQuestion], None] = _unseen,
+        gone: Callable[[OpenQuestion], None] = _unseen,
+    ) -> None:
+        self._show = show
+        self._gone = gone
+        self._waiting: dict[str, _Waiting] = {}
+        self._lock = threading.Lock()
+
+    async def __call__(self, question: Question) -> Answer:
+        """The answer, once it is there; cancelled, the question is withdrawn."""
+        opened = OpenQuestion(secrets.token_urlsafe(24), question)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._waiting[opened.id] = _Waiting(opened, answer)
+        try:
+            self._show(opened)
+            return await answer
+        finally:
+            with self._lock:
+                self._waiting.pop(opened.id, None)
+            self._gone(opened)
+
+    def open(self) -> tuple[OpenQuestion, ...]:
+        """What waits for an answer, the oldest first: for a page that is loaded again."""
+        with self._lock:
+            return tuple(each.opened for each in self._waiting.values())
+
+    def answer(self, id: str, digest: str, answer: Answer) -> None:
+        """Answer a question, once; `digest` is that of the question which the person saw.
+
+        Raises `NotFound` where it is not open any more, and `InvalidRequest` where the digest is
+        another one, as that of another call, run, tool or other arguments is; it stays open then.
+        """
+        with self._lock:
+            waiting = self._waiting.get(id)
+            if waiting is None:
+                raise NotFound("This question is not open: it was answered, or its call is over.")
+            if not hmac.compare_digest(waiting.opened.question.digest.encode(), digest.encode()):
+                raise InvalidRequest(
+                    "The answer is for another call than the one that is asked about.",
+                    expected="the digest of the question",
+                )
+            del self._waiting[id]
+        with suppress(RuntimeError):  # its loop has ended, and the call with it
+            waiting.answer.get_loop().call_soon_threadsafe(_settle, waiting.answer, answer)
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():
+        future.set_result(answer)

@@ -1,0 +1,195 @@
+"""What was allowed for good: kept for the owner alone, and nothing by a file that is not theirs."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import BadSettings
+from antiphon.messages import Hints
+from antiphon.tools.grants import GrantsFile
+from antiphon.tools.questions import Shape
+
+
+def allowed(own_name: str = "push", server: str = "git", description: str = "") -> Shape:
+    return Shape(
+        server=server,
+        origin="uvx git",
+        own_name=own_name,
+        description=description,
+        parameters={"type": "object", "default": 1.0},
+        hints=Hints(read_only=True),
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "data/antiphon/grants.json"
+
+
+def test_where_there_is_no_file_nothing_is_allowed(file: Path):
+    grants = GrantsFile(file)
+
+    assert grants.all() == []
+    assert grants.known("git", "push") is None
+    assert not file.parent.exists()
+
+
+def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
+    GrantsFile(file).add([allowed(), allowed("pull")])
+
+    other = GrantsFile(file)
+
+    assert other.known("git", "push") == allowed()
+    assert other.known("git", "drop") is None
+    assert other.all() == [allowed(), allowed("pull")]
+
+
+def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
+    running = GrantsFile(file)
+    running.add([allowed()])
+
+    GrantsFile(file).add([allowed("pull")])
+
+    assert running.known("git", "pull") == allowed("pull")
+
+
+def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):
+    grants = GrantsFile(file)
+    grants.add([allowed(), allowed("pull")])
+
+    grants.add([allowed(description="new")])
+
+    assert grants.all() == [allowed("pull"), allowed(description="new")]
+
+
+def test_what_is_revoked_is_asked_about_again(file: Path):
+    grants = GrantsFile(file)
+    grants.add([allowed("a"), allowed("b"), allowed("c"), allowed("a", server="hub")])
+
+    assert grants.revoke("git", "a") == 1
+    assert grants.all() == [allowed("b"), allowed("c"), allowed("a", server="hub")]
+    assert grants.revoke("git") == 2
+    assert grants.all() == [allowed("a", server="hub")]
+    assert grants.revoke("nobody") == 0
+
+
+def test_only_the_owner_may_read_it(file: Path):
+    mask = os.umask(0)
+    try:
+        GrantsFile(file).add([allowed()])
+    finally:
+        os.umask(mask)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.with_suffix(".lock").stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert {each.name for each in file.parent.iterdir()} == {"grants.json", "grants.lock"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"grants":[{}]}', b'{"grants":1}', b"\xff\xfe", b"\0" * 100]
+)
+def test_a_file_that_is_broken_allows_nothing_says_so_once_and_stays_as_it_is(
+    file: Path, content: bytes
+):
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    file.chmod(0o600)
+    warned: list[str] = []
+    grants = GrantsFile(file, warned.append)
+
+    assert grants.all() == []
+    assert grants.known("git", "push") is None
+    with pytest.raises(BadSettings, match="cannot be read, so nothing in it is allowed"):
+        grants.add([allowed()])
+    with pytest.raises(BadSettings):
+        grants.revoke("git")
+    assert file.read_bytes() == content
+    assert len(warned) == 1
+    assert str(file) in warned[0]
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o777])
+def test_a_file_that_others_may_write_allows_nothing_and_says_so(file: Path, mode: int):
+    warned: list[str] = []
+    GrantsFile(file).add([allowed()])
+    file.chmod(mode)
+    grants = GrantsFile(file, warned.append)
+
+    assert grants.known("git", "push") is None
+    with pytest.raises(BadSettings, match="can be written by others"):
+        grants.add([allowed("pull")])
+    assert len(warned) == 1
+
+    file.chmod(0o600)
+    assert grants.known("git", "push") == allowed()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_somebody_else_allows_nothing(file: Path):
+    GrantsFile(file).add([allowed()])
+    os.chown(file, 12345, -1)
+
+    assert GrantsFile(file).all() == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "data").write_text("a file")
+
+    with pytest.raises(BadSettings, match="cannot be kept"):
+        GrantsFile(tmp_path / "data/grants.json").add([allowed()])
+
+
+def test_a_write_that_fails_leaves_what_was_there(file: Path):
+    grants = GrantsFile(file)
+    grants.add([allowed()])
+    unsayable = allowed("odd", description="\ud800")
+
+    with pytest.raises(BadSettings, match="cannot be kept"):
+        grants.add([unsayable])
+
+    assert grants.all() == [allowed()]
+    assert {each.name for each in file.parent.iterdir()} == {"grants.json", "grants.lock"}
+
+
+ADDING = """
+import sys
+from pathlib import Path
+from antiphon.messages import Hints
+from antiphon.tools.grants import GrantsFile
+from antiphon.tools.questions import Shape
+
+grants = GrantsFile(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()  # until all have started
+for number in range(20):
+    grants.add([Shape(server=sys.argv[2], origin="", own_name=str(number), description="",
+                      parameters={}, hints=Hints())])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_programs_that_allow_something_at_once_lose_nothing(file: Path):
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADDING, file, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for name in ("one", "two", "three")
+    ]
+    for program in programs:
+        assert program.stdout
+        program.stdout.readline()
+    for program in programs:
+        assert program.stdin
+        program.stdin.write(b"go\n")
+        program.stdin.flush()
+    ends = [program.communicate(timeout=60) and program.returncode for program in programs]
+
+    assert ends == [0, 0, 0]
+    assert len(GrantsFile(file).all()) == 60

@@ -2,7 +2,8 @@
 
 What is piped in is added to the text, or is the text where there is none. A stdin that stays open
 and silent is left alone; `-` waits for it. Tools, the choice of the model and problems are told on
-stderr.
+stderr. MCP servers that are written down (`antiphon mcp list`), or those of --config and no others,
+start while the model is chosen, and are waited for up to 30 s.
 
 Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long),
 130 interrupted.
@@ -23,6 +24,7 @@ import msgspec
 from antiphon.client.aio import AsyncClient
 from antiphon.client.converse import Options
 from antiphon.commands.interrupt import interruptible
+from antiphon.commands.mcp_running import come, running
 from antiphon.commands.piped import piped
 from antiphon.commands.speech import Answer, Lines, Paper, note
 from antiphon.commands.usage import CLIENT, RUNTIME
@@ -34,7 +36,7 @@ from antiphon.tools.functions import Function, load
 if TYPE_CHECKING:
     from antiphon.runtime import Runtime
 
-FLAGS = (*RUNTIME, *CLIENT, "tool_timeout", "max_tools", "roots", "private_hosts")
+FLAGS = (*RUNTIME, *CLIENT, "config", "tool_timeout", "max_tools", "roots", "private_hosts")
 CANCEL_SECONDS = 5.0
 
 
@@ -79,12 +81,15 @@ async def _ask(
     asked: Namespace,
     settings: Settings,
 ) -> int:
-    async with AsyncClient(settings=settings) as client:
+    async with running(settings) as servers, AsyncClient(settings=settings) as client:
         if not asked.quiet:
             note(await _who_answers(client, settings))
+        if servers is not None:
+            await come(servers)
         events = client.converse(
             text,
             tools=tools,
+            toolbox=servers,
             max_tools=settings.max_tools,
             tool_timeout=settings.tool_timeout,
             **options,

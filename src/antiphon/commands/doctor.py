@@ -27,8 +27,9 @@ from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError
 from antiphon.runtime import cataloged, schema, stored
 from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
+from antiphon.tools.mcp import places
 
-FLAGS = (*RUNTIME, *CLIENT, "host", "port")
+FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
 HEALTH_SECONDS = 2.0
 _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
 
@@ -71,6 +72,7 @@ async def _all(loaded: Loaded) -> list[Finding]:
         *[finding async for finding in _models(settings)],
         *[finding async for finding in _database(settings)],
         _port(settings),
+        *_servers(settings),
         *([await asyncio.to_thread(_server, settings)] if settings.server else []),
     ]
 
@@ -185,6 +187,23 @@ def _server(settings: Settings) -> Finding:
     except AntiphonError as problem:
         return _broken("server", problem)
     return Finding("server", "ok", f"{shown(TABLE['server'], settings.server)} answers")
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """The MCP servers that are written down; none is started."""
+    try:
+        known = places.find(settings, os.environ, Path.cwd())
+    except AntiphonError as problem:
+        yield _broken("mcp", problem)
+        return
+    usable = places.usable(known.servers, os.environ)
+    names = ", ".join(config.name for config in usable.configs if config.enabled)
+    yield Finding("mcp", "ok", f"servers: {names}" if names else "no server is written down")
+    for unusable in usable.problems:
+        yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
+    for each in known.unapproved:
+        found = f"{each.file} starts nothing yet: {', '.join(each.servers)}"
+        yield Finding("mcp", "note", found, f"`antiphon mcp trust {each.file.name}` approves it.")
 
 
 def _broken(about: str, problem: AntiphonError) -> Finding:

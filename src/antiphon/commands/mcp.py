@@ -1,4 +1,7 @@
-"""Antiphon and the Model Context Protocol.
+"""MCP servers as tools of yours, and Antiphon as an MCP server.
+
+A server is a program or an address that `add` writes down; `list` and `test` show what there is and
+how it is, `login` shows a page to log in at, `trust` lets a folder's own files start servers.
 
 `antiphon mcp serve` offers threads and assistants as tools to other programs: by default to the one
 that starts it, over stdin and stdout, with --http to all on this machine.
@@ -15,8 +18,9 @@ from importlib import import_module
 from typing import Any
 
 from antiphon.client.aio import AsyncClient
+from antiphon.commands import mcp_servers
 from antiphon.commands.interrupt import interruptible
-from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.commands.usage import CLIENT, RUNTIME, setting_flags
 from antiphon.errors import BadSettings, Forbidden, Unauthorized
 from antiphon.ports import LOCAL
 from antiphon.runtime import stored
@@ -24,7 +28,7 @@ from antiphon.server.access import Access, check_scope
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.functions import Function, load
 
-FLAGS = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_tools", "roots", "private_hosts")
+FLAGS = (*RUNTIME, *CLIENT, *mcp_servers.FLAGS, "port", "tool_timeout", "max_tools", "roots")
 
 Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 """Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""
@@ -32,7 +36,13 @@ Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """One action, and what it is about."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="serve")
+    actions: Any = parser.add_subparsers(
+        dest="action",
+        required=True,
+        metavar="|".join((*mcp_servers.ACTIONS, "serve")),
+        parser_class=mcp_servers.SplitParser,
+    )
+    mcp_servers.arguments(actions, setting_flags(mcp_servers.FLAGS))
     serve = actions.add_parser(
         "serve", parents=[flags], help="offer threads and assistants to other programs"
     )
@@ -54,8 +64,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Do it until the other side has seen enough."""
     match asked.action:
-        case _:
+        case "serve":
             return _serve(asked, loaded.settings)
+        case _:
+            return mcp_servers.run(asked, loaded)
 
 
 def _serve(asked: Namespace, settings: Settings) -> int:

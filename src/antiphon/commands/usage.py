@@ -45,7 +45,7 @@ class Command(Protocol):
 def carry_out(name: str, arguments: Sequence[str]) -> int:
     """Load the command and do what it is asked. Raises `AntiphonError`; exits where misused."""
     command = cast("Command", import_module(f"antiphon.commands.{name}"))
-    flags = _flags(command.FLAGS)
+    flags = setting_flags(command.FLAGS)
     parser = ArgumentParser(
         prog=f"antiphon {name}",
         description=cleandoc(command.__doc__ or ""),
@@ -58,7 +58,7 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
     return command.run(asked, gather(given, os.environ, Path.cwd()))
 
 
-def _flags(names: Sequence[str]) -> ArgumentParser:
+def setting_flags(names: Sequence[str]) -> ArgumentParser:
     """A parser of settings alone. What is not given leaves no trace, so that an action's parser
     does not undo what its command's parser has read.
     """

@@ -10,7 +10,7 @@ import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from antiphon.errors import AntiphonError, Unavailable
+from antiphon.errors import Unavailable
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.lines import LARGEST
 from antiphon.tools.mcp.metadata import told_line
@@ -98,7 +98,7 @@ class _Client(httpx2.AsyncClient):
         request.headers["accept-encoding"] = "identity"  # so that what is counted is what is kept
         try:
             response = await super().send(request, **options)
-        except AntiphonError as error:  # of the login
+        except Unavailable as error:  # of the login
             self._watch.http_status = 401
             self._watch.end(error.message)
             raise

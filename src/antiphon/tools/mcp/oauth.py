@@ -13,7 +13,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -37,6 +37,7 @@ from pydantic import AnyUrl, BaseModel, ValidationError
 
 from antiphon.addresses import loopback
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest, Unavailable
+from antiphon.tools.mcp.authorizing import PERSON_SECONDS, Person
 from antiphon.tools.mcp.callback import Callback, Returned
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.errands import Errands
@@ -44,22 +45,8 @@ from antiphon.tools.mcp.logins import Login, Logins
 from antiphon.tools.mcp.metadata import told_line
 from antiphon.tools.reach import INTERNET, Reach
 
-PERSON_SECONDS = 300.0
-"""For a person to log in at a page."""
 EARLY_SECONDS = 30.0
 """A token is renewed so long before its end, so that none ends on its way."""
-
-
-class Person(Protocol):
-    """Who logs in."""
-
-    async def go(self, url: str) -> None:
-        """Show the address of the login page, which was checked, and perhaps open it."""
-        ...
-
-    async def pasted(self) -> str:
-        """Wait for the address that a browser ended at, where it cannot come back by itself."""
-        ...
 
 
 def authorization(

@@ -15,13 +15,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.errors import AntiphonError, BadSettings
+from antiphon.errors import AntiphonError, BadSettings, NotFound
 from antiphon.settings import Settings, config_folder, data_folder
-from antiphon.tools.mcp import approvals, logins, own_file
+from antiphon.tools.mcp import approvals, own_file
 from antiphon.tools.mcp.approvals import Approvals, Tables
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.keyrings import Keyring, system_keyring
-from antiphon.tools.mcp.logins import KeptLogins
 from antiphon.tools.mcp.own_file import OwnFile
 from antiphon.tools.mcp.references import Missing, Reference, filled
 from antiphon.tools.mcp.written import Written, legal, tables_of, written
@@ -49,6 +48,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     servers: tuple[Written, ...]
     unapproved: tuple[Unapproved, ...] = ()
+
+    def named(self, name: str) -> Written:
+        """The server of this name. Raises `NotFound`."""
+        for each in self.servers:
+            if each.config.name == name:
+                return each
+        names = ", ".join(each.config.name for each in self.servers) or "none"
+        raise NotFound(f"there is no MCP server {name}", expected=f"one of: {names}")
 
 
 class Usable(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,14 +114,9 @@ def approved(environ: Mapping[str, str]) -> Approvals:
     return Approvals(data_folder(environ) / approvals.NAME)
 
 
-def own(environ: Mapping[str, str]) -> OwnFile:
-    """This user's own servers."""
-    return OwnFile(config_folder(environ) / own_file.NAME)
-
-
-def kept_logins(environ: Mapping[str, str]) -> KeptLogins:
-    """This user's logins. Looks for the system's keyring, which takes a moment."""
-    return KeptLogins(data_folder(environ) / logins.NAME, system_keyring())
+def own(settings: Settings, environ: Mapping[str, str]) -> OwnFile:
+    """The file that servers are added to: the one that is named, else the user's own."""
+    return OwnFile(Path(settings.config or config_folder(environ) / own_file.NAME))
 
 
 def foreign_tables(file: Path) -> dict[str, dict[str, Any]]:

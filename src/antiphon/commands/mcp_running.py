@@ -1,0 +1,39 @@
+"""The MCP servers of a command that lets a model call their tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from antiphon.commands.mcp_found import found
+from antiphon.commands.speech import note
+from antiphon.settings import Settings
+from antiphon.tools.mcp import places
+from antiphon.tools.mcp.authorizing import authorizing
+from antiphon.tools.mcp.toolbox import McpServers
+
+SECONDS = 30.0
+"""For all servers, side by side: a first start may have to fetch its program."""
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncGenerator[McpServers | None]:
+    """The servers that are written down, which start meanwhile; None where there are none."""
+    usable = places.usable(found(settings).servers, os.environ)
+    for problem in usable.problems:
+        note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
+    if not any(config.enabled for config in usable.configs):
+        yield None
+        return
+    async with McpServers(usable.configs, auth=authorizing(settings, os.environ)) as servers:
+        yield servers
+
+
+async def come(servers: McpServers, seconds: float = SECONDS) -> None:
+    """Wait for the servers, and say which did not come, and why."""
+    for state in await servers.ready(seconds):
+        why = state.why or f"it did not answer within {seconds:g} s"
+        note(f"antiphon: the MCP server {state.server} is not there: {why}")
+        for line in state.stderr[-5:]:
+            note(f"    {line}")

@@ -63,6 +63,7 @@ class SqliteStore:
         # A search reads everything an owner has; nothing that is quick shall wait behind it.
         self._searcher = Readers(path, 1, "antiphon sqlite search")
         self._appends = Appends(self._append)
+        self._changed = False  # since the last claim
         self._most_fresh_rows = fresh_rows
         self._fresh_rows = self._fresh_bytes = 0
 
@@ -98,7 +99,11 @@ class SqliteStore:
 
     async def change(self, about: About, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs in the writer's thread."""
-        return await self._write(about.what, writes.change, about, decide, self._clock(), self._me)
+        answer = await self._write(
+            about.what, writes.change, about, decide, self._clock(), self._me
+        )
+        self._changed = True
+        return answer
 
     async def answered(self, once: Once) -> msgspec.Raw | None:
         """See `Store.answered`."""
@@ -106,8 +111,10 @@ class SqliteStore:
 
     async def claim(self, decide: Decide) -> Claim | None:
         """See `Store.claim`."""
-        # A look costs a reader nothing; a transaction would cost every idle worker one.
-        if await self._read(reads.one, "next_wanted") is None:
+        # A look costs a reader nothing; a transaction would cost every idle worker one. After a
+        # change of our own there is something more often than not, and a first token waits for it.
+        changed, self._changed = self._changed, False
+        if not changed and await self._read(reads.one, "next_wanted") is None:
             return None
         return await self._write("claim", writes.claim, decide, self._clock(), self._me)
 

@@ -35,16 +35,21 @@ if TYPE_CHECKING:
     from antiphon.events import TurnEnded as TurnEnded
     from antiphon.events import TurnRestarted as TurnRestarted
     from antiphon.events import UsageAdded as UsageAdded
+    from antiphon.messages import Blob as Blob
     from antiphon.messages import File as File
     from antiphon.messages import Image as Image
+    from antiphon.messages import Link as Link
     from antiphon.messages import Message as Message
     from antiphon.messages import Part as Part
+    from antiphon.messages import Progress as Progress
     from antiphon.messages import Text as Text
     from antiphon.messages import Tool as Tool
     from antiphon.messages import ToolCall as ToolCall
     from antiphon.messages import ToolResult as ToolResult
     from antiphon.messages import ToolSpec as ToolSpec
     from antiphon.messages import Upload as Upload
+    from antiphon.ports import Tell as Tell
+    from antiphon.ports import Toolbox as Toolbox
     from antiphon.runs import Action as Action
     from antiphon.runs import Assistant as Assistant
     from antiphon.runs import Deadlines as Deadlines
@@ -54,8 +59,14 @@ if TYPE_CHECKING:
     from antiphon.runs import Thread as Thread
     from antiphon.runs import Usage as Usage
     from antiphon.settings import Settings as Settings
+    from antiphon.tools.bundle import ToolManager as ToolManager
+    from antiphon.tools.consent import Consent as Consent
     from antiphon.tools.functions import Functions as Functions
     from antiphon.tools.functions import tool as tool
+    from antiphon.tools.processor import ToolProcessor as ToolProcessor
+    from antiphon.tools.questions import Answer as Answer
+    from antiphon.tools.questions import Question as Question
+    from antiphon.tools.rules import Rules as Rules
 
 __version__ = "0.1.0"
 
@@ -80,10 +91,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "UsageAdded",
     ),
     "antiphon.messages": (
+        "Blob",
         "File",
         "Image",
+        "Link",
         "Message",
         "Part",
+        "Progress",
         "Text",
         "Tool",
         "ToolCall",
@@ -91,6 +105,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "ToolSpec",
         "Upload",
     ),
+    "antiphon.ports": ("Tell", "Toolbox"),
     "antiphon.runs": (
         "Action",
         "Assistant",
@@ -102,7 +117,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Usage",
     ),
     "antiphon.settings": ("Settings",),
+    "antiphon.tools.bundle": ("ToolManager",),
+    "antiphon.tools.consent": ("Consent",),
     "antiphon.tools.functions": ("Functions", "tool"),
+    "antiphon.tools.processor": ("ToolProcessor",),
+    "antiphon.tools.questions": ("Answer", "Question"),
+    "antiphon.tools.rules": ("Rules",),
 }
 _MODULES = ("calls", "errors", "events")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

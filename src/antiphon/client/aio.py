@@ -62,8 +62,10 @@ class AsyncEvents(Told, AsyncIterator[Event]):
     let go of are closed by the loop, soon after, and in order only by `close` or `async with`.
     """
 
-    def __init__(self, batches: AsyncBatches, seen: Seen) -> None:
-        super().__init__(seen)
+    def __init__(
+        self, batches: AsyncBatches, seen: Seen, processor: ToolProcessor | None = None
+    ) -> None:
+        super().__init__(seen, processor)
         self._batches = batches
         self._each = _one_by_one(batches, seen)
 
@@ -217,7 +219,7 @@ class AsyncClient:
         run that was left, by this client or another, is taken up where it is. `toolbox` is for
         tools that are no functions, such as those of MCP servers. `consent` decides whether a call
         may run; without it functions may, and whatever would have to be asked is refused. `watch`
-        is told what happens to the calls here.
+        is told what happens to the calls here; `cancel_tool` of the events stops one of them.
         """
         tried = box(tools, toolbox)
         seen = Seen(run_id)
@@ -230,7 +232,7 @@ class AsyncClient:
             keep=self._keep,
             watch=watch,
         )
-        return AsyncEvents(self._carry_out(conversation, processor), seen)
+        return AsyncEvents(self._carry_out(conversation, processor), seen, processor)
 
     async def poll_and_execute_action(
         self,

@@ -27,8 +27,8 @@ from antiphon.ports import Toolbox
 from antiphon.runs import Action, Deadlines, Fault, Reason, Sampling, Status
 from antiphon.tools.bundle import ToolManager
 from antiphon.tools.functions import Function, Functions
-
-MOST_FILES = 10  # ids that fit one value of a message's metadata
+from antiphon.tools.limits import FILES
+from antiphon.tools.processor import ToolProcessor
 
 
 class Seen:
@@ -64,8 +64,9 @@ class Seen:
 class Told:
     """What the events of one run, as far as they were read, tell about it."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: Seen, processor: ToolProcessor | None = None) -> None:
         self._seen = seen
+        self._processor = processor
 
     @property
     def run_id(self) -> str | None:
@@ -96,6 +97,13 @@ class Told:
     def error(self) -> Fault | None:
         """Why the run `failed`."""
         return self._seen.error
+
+    def cancel_tool(self, tool_call_id: str) -> bool:
+        """Stop one of the tools that run here, from any thread; the model is told, the run goes on.
+
+        False where it does not run.
+        """
+        return self._processor is not None and self._processor.cancel(tool_call_id)
 
 
 class Options(TypedDict, total=False):
@@ -220,7 +228,7 @@ def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
 
 def beside(result: ToolResult) -> dict[str, str]:
     """What the tool message says of a result besides its output."""
-    told = {"fault": result.fault or "", "files": ",".join(result.files[:MOST_FILES])}
+    told = {"fault": result.fault or "", "files": ",".join(result.files[:FILES])}
     return {name: text for name, text in told.items() if text}
 
 

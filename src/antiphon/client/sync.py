@@ -55,8 +55,10 @@ class Events(Told, Iterator[Event]):
     Nothing is asked for until the first is. Closing stops listening, not the run.
     """
 
-    def __init__(self, batches: Batches, seen: Seen) -> None:
-        super().__init__(seen)
+    def __init__(
+        self, batches: Batches, seen: Seen, processor: ToolProcessor | None = None
+    ) -> None:
+        super().__init__(seen, processor)
         self._batches = batches
         self._each = _one_by_one(batches, seen)
 
@@ -212,7 +214,7 @@ class Client:
         run that was left, by this client or another, is taken up where it is. `toolbox` is for
         tools that are no functions, such as those of MCP servers. `consent` decides whether a call
         may run; without it functions may, and whatever would have to be asked is refused. `watch`
-        is told what happens to the calls here.
+        is told what happens to the calls here; `cancel_tool` of the events stops one of them.
         """
         tried = box(tools, toolbox)
         seen = Seen(run_id)
@@ -225,7 +227,7 @@ class Client:
             keep=self._keep,
             watch=watch,
         )
-        return Events(self._carry_out(conversation, processor), seen)
+        return Events(self._carry_out(conversation, processor), seen, processor)
 
     def poll_and_execute_action(
         self,

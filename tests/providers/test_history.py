@@ -135,14 +135,6 @@ def test_an_extra_goes_back_to_who_takes_it_only(takes: bool):
     assert extra == (SIGNED["extra_content"] if takes else None)
 
 
-def test_an_extra_that_was_written_bare_is_taken_out_as_well():
-    bare = called("c1").replace(b'"type":"function"', b'"type":"function","extra_content":{"a":1}')
-
-    history = taken(HI, bare, output("c1"), quirks=Quirks(extra_content=False))
-    assert "extra_content" not in history[1]["tool_calls"][0]
-    assert "extra_content" in taken(HI, bare, output("c1"))[1]["tool_calls"][0]
-
-
 @given(st.lists(st.text(PRINTABLE, min_size=1), min_size=1, unique=True))
 @example(["a" * 41, "a" * 42, "abcdefghi", 'q"' * 30, "b\\" * 30, "b\\" * 30 + "\\"])
 def test_ids_fit_stay_apart_and_name_the_same_calls(ids: list[str]):

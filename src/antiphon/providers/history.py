@@ -28,14 +28,15 @@ def accepted(chat: bytes, instructions: str | None, quirks: Quirks) -> bytes:
     if len(set(ids)) < len(ids):
         chat = _joined(strict.apart(_split(chat)))
         ids = _call_ids(chat)
-    chat = _with_reasoning(chat, quirks)
+    if _OURS in chat or quirks.reasoning_required:
+        chat = _with_reasoning(chat, quirks)
+        chat = _with_extras(chat, quirks)
     chat = _without_empty(chat)
     if ids:
-        chat = _with_extras(chat, quirks)
         chat = _with_ids(chat, ids, quirks)
     if instructions:
         first = _encode({"role": "system", "content": instructions})
-        chat = first + b"," + chat if chat else first
+        chat = b",".join((first, chat)) if chat else first
     if not chat:
         chat = _encode({"role": "user", "content": EMPTY})
     return _mended(chat, quirks) if _is_refused(chat, len(ids), quirks) else chat
@@ -85,7 +86,7 @@ def _past_reasoning(chat: bytes) -> bytes:
 
 
 def _with_extras(chat: bytes, quirks: Quirks) -> bytes:
-    if _EXTRA not in chat:
+    if _EXTRA not in chat:  # to look for it by the pattern takes longer
         return chat
     return _WITH_EXTRA.sub(_unfolded if quirks.extra_content else b"", chat)
 
@@ -108,8 +109,6 @@ def _is_refused(chat: bytes, calls: int, quirks: Quirks) -> bool:
     """Whether the server may refuse this history, found without reading it."""
     if chat.count(_OUTPUT) != calls:
         return True
-    if calls and not quirks.extra_content and _BARE_EXTRA in chat:
-        return True
     match quirks.roles:
         case "any":
             return False
@@ -121,9 +120,6 @@ def _is_refused(chat: bytes, calls: int, quirks: Quirks) -> bool:
 
 def _mended(chat: bytes, quirks: Quirks) -> bytes:
     messages = _split(chat)
-    if not quirks.extra_content:
-        for call in (call for message in messages for call in message.get("tool_calls", ())):
-            call.pop("extra_content", None)
     messages = strict.answered(messages)
     if quirks.roles != "any":
         messages = strict.one_system(messages)
@@ -170,11 +166,11 @@ _SILENT = (b'{"role":"assistant","content":""}', b'{"role":"system","content":""
 _ASSISTANT = b'{"role":"assistant",'
 _SYSTEM = b'{"role":"system",'
 _OUTPUT = b'"tool_call_id":'
+_OURS = b'"antiphon:'  # what the next two begin with
 _REASONING = f'"{REASONING}":'.encode()
 _AFTER_REASONING = (b',"content":', b',"tool_calls":')
 _EXTRA = f',"{EXTRA}":'.encode()
 _WITH_EXTRA = re.compile(_EXTRA + rb'("(?:[^"\\]+|\\.)*+")')
-_BARE_EXTRA = b'"extra_content":'  # as it was written once
 _CALL_ID = b'{"id":"'
 _ID = b'id":"'
 _OF_CALLS = (b'{"', b'"tool_call_')

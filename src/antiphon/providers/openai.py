@@ -103,7 +103,8 @@ def payload(question: Question, quirks: Quirks) -> bytes:
         fields["tools"] = [_tool(spec) for spec in question.tools]
     fields.update(_sampling(question.sampling, question.tools, quirks))
     messages = accepted(question.messages, question.instructions, quirks)
-    return _encode(fields)[:-1] + b',"messages":[' + messages + b"]}"
+    # A long thread is copied once.
+    return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
 
 
 async def _tail(

@@ -21,7 +21,7 @@ from test_store import (
 from antiphon import errors
 from antiphon.ports import About, Context, Page
 from antiphon.runs import Status, Thread
-from antiphon.stores.cached import TAIL_BYTES, CachedStore
+from antiphon.stores.cached import ENDED_BYTES, TAIL_BYTES, CachedStore
 from antiphon.stores.memory import MemoryStore
 
 
@@ -172,6 +172,29 @@ async def test_a_long_tail_is_cut_and_the_rest_read_from_the_inner_store(
     assert await whole_log(store, "run_1", 2) == lines(*texts)
     inner.logs = 0
     await store.log("run_1", 50)
+    assert inner.logs == 0
+
+
+async def test_runs_that_have_ended_make_room_and_are_read_from_the_inner_store(
+    store: CachedStore, inner: CountedStore
+) -> None:
+    text = "x" * (TAIL_BYTES // 2)
+    runs = range(1, 2 * ENDED_BYTES // TAIL_BYTES + 3)
+    for number in runs:
+        claim = await add_claimed(store, number)
+        await append(store, claim, 3, text)
+        await store.change(About(owner=None, run_id=claim.run.id), move(Status.COMPLETED))
+    under_way = await add_claimed(store, runs[-1] + 1)
+    await append(store, under_way, 3, "still here")
+
+    assert await whole_log(store, "run_1", 2) == [
+        *lines(text),
+        (await inner.log("run_1", 3)).lines[0],
+    ]
+    assert inner.logs > 1
+    inner.logs = 0
+    assert (await store.log(f"run_{runs[-1]}", 2)).ended
+    assert (await store.log(under_way.run.id, 2)).lines == lines("still here")
     assert inner.logs == 0
 
 

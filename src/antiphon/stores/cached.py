@@ -40,17 +40,22 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 TAIL_BYTES = 256_000  # of one run's log; a reader further behind asks the inner store
+ENDED_BYTES = 4_000_000  # of runs that have ended: their readers are about to have read all
+LINE_BYTES = 50  # of memory for each line, beside what is in it
 ENTRY_BYTES = 1_000  # about what it costs to remember anything at all
 LANDMARK_BYTES = 250  # of memory, with its numbers
 
 
 class CachedStore:
-    """Remembers at most `max_bytes` of contexts and as many of log tails, least used first out."""
+    """Remembers at most `max_bytes` of contexts and as many of the log tails of runs under way.
+
+    What was not used for longest goes first; the tails of runs that have ended go soon.
+    """
 
     def __init__(self, inner: Store, *, max_bytes: int = 64_000_000) -> None:
         self._inner = inner
         self._contexts: _Recent[Context] = _Recent(max_bytes)
-        self._tails: _Recent[_Tail] = _Recent(max_bytes)
+        self._tails = _Tails(max_bytes)
 
     # The transactions of runs
 
@@ -97,7 +102,7 @@ class CachedStore:
 
         def appended(fault: Exception | None) -> None:
             if fault is None:
-                self._extend(run_id, first, lines, ended=False)
+                self._tails.extend(run_id, first, lines, ended=False)
             else:
                 self._tails.drop(run_id)
             kept(fault)
@@ -124,18 +129,7 @@ class CachedStore:
     def _follow_run(self, driven: Driven) -> None:
         lines = [events.encode(event) for event in driven.events]
         first = driven.drive.last_event - len(lines) + 1
-        self._extend(driven.run.id, first, lines, ended=driven.run.status.ended)
-
-    def _extend(self, run_id: str, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
-        tail = self._tails.get(run_id)
-        if tail is None:
-            tail = _Tail(first)
-            tail.extend(first, lines, ended=ended)
-            self._tails.keep(run_id, tail, tail.size)
-        else:
-            size = tail.size
-            tail.extend(first, lines, ended=ended)
-            self._tails.grow(run_id, tail.size - size)
+        self._tails.extend(driven.run.id, first, lines, ended=driven.run.status.ended)
 
     # Reading
 
@@ -265,6 +259,39 @@ class _Remembered:
         return self.change
 
 
+class _Tails:
+    """The log tails of runs that are under way, and for a while of those that have ended."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._under_way: _Recent[_Tail] = _Recent(max_bytes)
+        self._ended: _Recent[_Tail] = _Recent(ENDED_BYTES)
+
+    def get(self, run_id: str) -> _Tail | None:
+        return self._under_way.get(run_id) or self._ended.get(run_id)
+
+    def extend(self, run_id: str, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
+        """Lines that are kept now; the last ones of the run where it has ended with them."""
+        tail = self._under_way.get(run_id)
+        if tail is None:
+            tail = _Tail(first)
+            self._under_way.keep(run_id, tail, 0)
+        size = tail.size
+        tail.extend(first, lines, ended=ended)
+        if ended:
+            self._under_way.drop(run_id)
+            self._ended.keep(run_id, tail, tail.size)
+        else:
+            self._under_way.grow(run_id, tail.size - size)
+
+    def drop(self, run_id: str | None) -> None:
+        self._under_way.drop(run_id)
+        self._ended.drop(run_id)
+
+    def clear(self) -> None:
+        self._under_way.clear()
+        self._ended.clear()
+
+
 class _Tail:
     """The newest kept events of a run, from number `first` on, without a gap."""
 
@@ -286,7 +313,7 @@ class _Tail:
         elif first < end:
             lines = lines[end - first :]  # told out of order: these came in already
         self._lines.extend(lines)
-        self.size += sum(map(len, lines))
+        self.size += _size(lines)
         self.ended = self.ended or ended
         if self.size > TAIL_BYTES:
             self._cut()
@@ -294,9 +321,13 @@ class _Tail:
     def _cut(self) -> None:
         """Let go of the older half, at once, so that cutting is rare."""
         dropped = len(self._lines) // 2
-        self.size -= sum(map(len, self._lines[:dropped]))
+        self.size -= _size(self._lines[:dropped])
         self.first += dropped
         del self._lines[:dropped]
+
+
+def _size(lines: Sequence[bytes]) -> int:
+    return sum(map(len, lines)) + LINE_BYTES * len(lines)
 
 
 class _Recent(Generic[V]):

@@ -27,7 +27,8 @@ from antiphon.tools.mcp.logins import KeptLogins
 from antiphon.tools.mcp.oauth import authorization
 from antiphon.tools.mcp.toolbox import McpServers
 
-READY_SECONDS = 30.0
+READY_SECONDS = 50.0
+"""The suite gives 60; its scenarios run all at once, and each client has to import the SDK."""
 DESCRIBED_AT = "https://conformance-test.local/client-metadata.json"
 """The address that the suite wants a client to be described at."""
 
@@ -172,7 +173,7 @@ async def login(scenario: str, url: str, told: dict[str, Any]) -> OAuth:
 
 
 async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> int:
-    config = ServerConfig(name="suite", transport="http", url=url)
+    config = ServerConfig(name="suite", transport="http", url=url, connect_timeout=READY_SECONDS)
     auth = None
     if scenario.startswith("auth/"):
         config = replace(config, oauth=await login(scenario, url, told))

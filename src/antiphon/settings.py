@@ -81,6 +81,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    allow: Annotated[
+        Several,
+        Meta(description="tools that run without a question, such as git__status or time__*"),
+    ] = ()
+    ask: Annotated[Several, Meta(description="tools that run only if a person agrees")] = ()
+    deny: Annotated[Several, Meta(description="tools that never run, whoever agrees")] = ()
     config: Annotated[
         Words | None,
         Meta(description="a file of MCP servers (mcpServers JSON) to use, and no others"),
@@ -382,6 +388,7 @@ _HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
     "roots": _harmless_roots,
     "private_hosts": _refused,
     "config": _refused,
+    "allow": _refused,
     "backend_mcp": _refused,
     "servers": _foreign_servers,
 }
@@ -397,8 +404,8 @@ def _unknown(name: str, file: Path) -> BadSettings:
     return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
 
 
-def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> Any:
-    """The value of a setting; `weaker` is what a weaker place said, which provider tables join."""
+def _read(given: _Given, environ: Mapping[str, str], weaker: Any) -> Any:
+    """The value of a setting; `weaker` is what a weaker place said, which tables and rules join."""
     if given.name in _TABLED:
         return (weaker or {}) | _converted(given, _Tables, _TABLED[given.name])
     setting = TABLE[given.name]
@@ -409,6 +416,8 @@ def _read(given: _Given, environ: Mapping[str, str], weaker: _Tables | None) -> 
     match given.name:
         case "database":
             return _database(given, environ)
+        case "allow" | "ask" | "deny":  # no place takes back what another one denies
+            return tuple(dict.fromkeys([*(weaker or ()), *value]))
         case "roots":
             return tuple(str(given.folder / _from_home(root, environ)) for root in value)
         case "config":

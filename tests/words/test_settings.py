@@ -34,6 +34,9 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "turn_timeout": ("60", 60.0),
     "tool_timeout": ("2", 2.0),
     "max_tools": ("9", 9),
+    "allow": ("git__status, time__*", ("git__status", "time__*")),
+    "ask": ("git__push", ("git__push",)),
+    "deny": ("*__drop", ("*__drop",)),
     "config": ("/srv/servers.json", "/srv/servers.json"),
     "roots": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
@@ -153,6 +156,26 @@ def test_the_file_in_the_working_folder_opens_no_private_host(place: Place) -> N
 
     with pytest.raises(BadSettings, match="may be anybody's"):
         place.gather()
+
+
+def test_the_file_in_the_working_folder_allows_no_tool(place: Place) -> None:
+    place.file.write_text('allow = ["*"]\n')
+
+    with pytest.raises(BadSettings, match="may be anybody's"):
+        place.gather()
+
+
+@pytest.mark.parametrize("name", ["allow", "ask", "deny"])
+def test_what_one_place_says_of_tools_no_other_takes_back(place: Place, name: str) -> None:
+    place.own.write_text(f'{name} = ["git__*", "b"]\n')
+    environ = {f"ANTIPHON_{name.upper()}": "b,c"}
+    if name != "allow":
+        place.file.write_text(f'{name} = ["here__*"]\n')
+
+    said = getattr(place.gather({name: "d,git__*"}, environ).settings, name)
+
+    here = () if name == "allow" else ("here__*",)
+    assert said == ("git__*", "b", *here, "c", "d")
 
 
 def test_folders_are_those_of_the_place_that_names_them(place: Place) -> None:

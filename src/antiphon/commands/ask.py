@@ -5,8 +5,12 @@ and silent is left alone; `-` waits for it. Tools, the choice of the model and p
 stderr. MCP servers that are written down (`antiphon mcp list`), or those of --config and no others,
 start while the model is chosen, and are waited for up to 30 s.
 
-Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long),
-130 interrupted.
+Nobody is asked whether a tool may run: functions may, and the tools of servers where --allow or a
+setting says so, or where you said "always" before. --yes allows all that is not denied.
+
+Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long, expired),
+4 answered, but a tool was refused because nobody could be asked, 130 interrupted, 141 the reader of
+stdout has left.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -23,20 +29,33 @@ import msgspec
 
 from antiphon.client.aio import AsyncClient
 from antiphon.client.converse import Options
+from antiphon.commands.consenting import Refusals, consent
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.mcp_running import come, running
 from antiphon.commands.piped import piped
-from antiphon.commands.speech import Answer, Lines, Paper, note
+from antiphon.commands.speech import ANSWERED, REFUSED, Answer, Lines, Paper, note
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
 from antiphon.runs import Sampling
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.functions import Function, load
+from antiphon.tools.happenings import Happening
 
 if TYPE_CHECKING:
     from antiphon.runtime import Runtime
 
-FLAGS = (*RUNTIME, *CLIENT, "config", "tool_timeout", "max_tools", "roots", "private_hosts")
+FLAGS = (
+    *RUNTIME,
+    *CLIENT,
+    "config",
+    "tool_timeout",
+    "max_tools",
+    "allow",
+    "ask",
+    "deny",
+    "roots",
+    "private_hosts",
+)
 CANCEL_SECONDS = 5.0
 
 
@@ -52,6 +71,9 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         metavar="MODULE[:FUNCTION]",
         help="a Python function that the model may call, or all that @tool marks in a module;"
         " a path to a .py file does too; can be repeated",
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="every tool may run that is not denied"
     )
     parser.add_argument(
         "--output-schema", metavar="FILE", help="a JSON Schema that the answer is to follow"
@@ -81,31 +103,43 @@ async def _ask(
     asked: Namespace,
     settings: Settings,
 ) -> int:
+    # A reader who is slow must not hold up the runtime in this process.
+    pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
+    written = partial(asyncio.get_running_loop().run_in_executor, pen)
     async with running(settings) as servers, AsyncClient(settings=settings) as client:
         if not asked.quiet:
             note(await _who_answers(client, settings))
+        if asked.yes and not asked.quiet:
+            note("antiphon: --yes: every tool may run that is not denied")
         if servers is not None:
             await come(servers)
+        refusals = Refusals()
+
+        def watch(happening: Happening) -> None:
+            refusals.note(happening)
+            pen.submit(answer.happened, happening)
+
         events = client.converse(
             text,
             tools=tools,
             toolbox=servers,
+            consent=consent(settings, yes=asked.yes),
+            watch=watch,
             max_tools=settings.max_tools,
             tool_timeout=settings.tool_timeout,
             **options,
         )
         try:
             async for event in events:
-                # In a thread: a reader who is slow must not hold up the runtime in this process.
-                await asyncio.to_thread(answer.tell, events.last_event, event)
-            await asyncio.to_thread(answer.close)
+                await written(answer.tell, events.last_event, event)
+            await written(answer.close)
         except BaseException as end:
             # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
             await _cancel(client, events.run_id)
             if not isinstance(end, OSError):  # what could not be written will not be now
                 answer.close()
             raise
-    return answer.code
+    return REFUSED if answer.code == ANSWERED and refusals.any else answer.code
 
 
 @runtime_checkable

@@ -6,6 +6,8 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+import msgspec
+
 from antiphon import events
 from antiphon.clean import Cleaner, clean
 from antiphon.events import (
@@ -19,8 +21,9 @@ from antiphon.events import (
     UsageAdded,
 )
 from antiphon.runs import Status, Usage
+from antiphon.tools.happenings import ConsentAsked, Happening, ToolEnded
 
-ANSWERED, FAILED, INCOMPLETE = 0, 1, 3
+ANSWERED, FAILED, INCOMPLETE, REFUSED = 0, 1, 3, 4
 _CODES = {
     Status.COMPLETED: ANSWERED,
     Status.INCOMPLETE: INCOMPLETE,
@@ -104,6 +107,9 @@ class Answer:
             case _:
                 pass
 
+    def happened(self, happening: Happening) -> None:
+        """What happens to a tool here: what is worth a line comes as an event too."""
+
     def close(self) -> None:
         """No more will come: the last line ends."""
         self._end_line()
@@ -152,6 +158,23 @@ class Lines:
         self._paper.write(f'{{"id":{number},{events.encode(event)[1:].decode()}\n')
         if isinstance(event, RunStatus) and event.status.ended:
             self.code = code(event.status)
+
+    def happened(self, happening: Happening) -> None:
+        """What happens to a tool here; its output comes as an event."""
+        match happening:
+            case ToolEnded(tool_call_id=call_id, result=result, seconds=seconds):
+                told = {
+                    "type": "local.tool_ended",
+                    "tool_call_id": call_id,
+                    "seconds": round(seconds, 3),
+                    "is_error": result.is_error,
+                    "fault": result.fault,
+                }
+                self._paper.write(f"{msgspec.json.encode(told).decode()}\n")
+            case ConsentAsked():
+                pass  # nobody is asked where lines are written
+            case _:
+                self._paper.write(f"{msgspec.json.encode(happening).decode()}\n")
 
     def close(self) -> None:
         """No more will come: every line has ended."""

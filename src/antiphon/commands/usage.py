@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from antiphon.settings import TABLE, Loaded, Setting, Settings, gather
 
@@ -54,8 +54,13 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
     )
     command.arguments(parser, flags)
     asked = parser.parse_args(arguments)
-    given = {name: getattr(asked, name, None) for name in command.FLAGS}
+    given = {name: _joined(getattr(asked, name, None)) for name in command.FLAGS}
     return command.run(asked, gather(given, os.environ, Path.cwd()))
+
+
+def _joined(given: str | list[str] | None) -> str | None:
+    """What was given by one flag or several: commas part the texts of a list everywhere."""
+    return ",".join(given) if isinstance(given, list) else given
 
 
 def setting_flags(names: Sequence[str]) -> ArgumentParser:
@@ -69,11 +74,16 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
         )
         for name in names:
             setting = TABLE[name]
-            group.add_argument(setting.flag, metavar=_metavar(setting), help=_help(setting))
+            options: dict[str, Any] = {"action": "append"} if setting.several else {}
+            group.add_argument(
+                setting.flag, metavar=_metavar(setting), help=_help(setting), **options
+            )
     return parser
 
 
 def _metavar(setting: Setting) -> str:
+    if setting.name in {"allow", "ask", "deny"}:
+        return "GLOB"
     if "seconds" in setting.wanted:
         return "SECONDS"
     if "number" in setting.wanted:

@@ -1,0 +1,45 @@
+"""Consent where nobody can be asked: what the rules and a person's earlier word allow, runs."""
+
+from __future__ import annotations
+
+import os
+
+from antiphon.commands.speech import note
+from antiphon.settings import Settings, data_folder
+from antiphon.tools.consent import Consent
+from antiphon.tools.grants import NAME, GrantsFile
+from antiphon.tools.happenings import ConsentRefused, Happening
+from antiphon.tools.rules import Rules
+
+
+def consent(settings: Settings, *, yes: bool) -> Consent:
+    """By the settings, and by what was allowed for good; `yes` allows all that is not denied."""
+    rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+    return Consent(
+        Rules(allow=("*",), deny=settings.deny) if yes else rules,
+        grants=GrantsFile(data_folder(os.environ) / NAME, _warn),
+        warn=_warn,
+    )
+
+
+class Refusals:
+    """Says which calls were refused, and what would allow them; `any` where consent was wanting."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+    def note(self, happening: Happening) -> None:
+        """What happens to a tool."""
+        match happening:
+            case ConsentRefused(call=call, by="nobody"):
+                self.any = True
+                why = f"nobody could be asked; --allow {call.name} allows it"
+            case ConsentRefused(call=call):
+                why = "the settings deny it"
+            case _:
+                return
+        note(f"antiphon: {call.name} was refused: {why}")
+
+
+def _warn(text: str) -> None:
+    note(f"antiphon: {text}")

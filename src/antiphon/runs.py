@@ -70,13 +70,15 @@ Bias = Annotated[
         Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}$")],
         Annotated[float, msgspec.Meta(ge=-100, le=100)],
     ],
-    msgspec.Meta(max_length=1024),
+    msgspec.Meta(min_length=1, max_length=1024),
 ]
 """How much more or less likely tokens become, by their numbers."""
 
 
-class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a model is asked; what is None is left to the provider.
+class Sampling(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """How a model is asked; what is None is left to the provider, and no other name is passed over.
 
     `tool_choice` is `auto`, `none`, `required` or the name of a tool that is offered, or the object
     in which chat completions names one. `reasoning_effort` is the provider's word for it: `none`,
@@ -90,7 +92,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop: (
         Annotated[
             tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...],
-            msgspec.Meta(max_length=16),
+            msgspec.Meta(min_length=1, max_length=16),
         ]
         | None
     ) = None
@@ -113,7 +115,9 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return None
 
 
-class Deadlines(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Deadlines(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """Seconds: how long a model may be silent, at first and between chunks, and a turn may last.
 
     What is None follows the settings; `first_chunk` follows `chunk`.

@@ -129,6 +129,9 @@ async def test_a_file_of_text_is_told_as_text_so_every_provider_takes_it(client:
         {"response_format": {}},
         {"response_format": {"type": "json_schema"}},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "", "schema": {}}}},
+        {"stop": ()},
+        {"logit_bias": {}},
     ],
     ids=str,
 )

@@ -61,10 +61,10 @@ def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
             return _structs(cls, fields)
         case msgspec.inspect.UnionType(types=types):
             return st.one_of(*(_values(member) for member in types))
-        case msgspec.inspect.VarTupleType(item_type=item):
-            return st.lists(_values(item), max_size=2).map(tuple)
-        case msgspec.inspect.DictType(key_type=key, value_type=value):
-            return st.dictionaries(_values(key), _values(value), max_size=2)
+        case msgspec.inspect.VarTupleType(item_type=item, min_length=least):
+            return st.lists(_values(item), min_size=least or 0, max_size=2).map(tuple)
+        case msgspec.inspect.DictType(key_type=key, value_type=value, min_length=least):
+            return st.dictionaries(_values(key), _values(value), min_size=least or 0, max_size=2)
         case msgspec.inspect.LiteralType(values=literals):
             return st.sampled_from(literals)
         case msgspec.inspect.EnumType(cls=cls):
@@ -335,3 +335,11 @@ def test_an_id_cannot_leave_its_place_in_the_path(name: str):
     assert re.fullmatch(r"[A-Za-z0-9_~.%-]+", last)
     assert last.strip(".")
     assert unquote(last) == name
+
+
+@pytest.mark.parametrize("asked", [{"sampling": {"temprature": 1}}, {"deadlines": {"chunks": 1}}])
+def test_a_slip_in_what_a_run_asks_is_not_passed_over(asked: dict[str, Any]):
+    body = msgspec.json.encode({"thread_id": "t", **asked})
+
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.json.decode(body, type=calls.CreateRun)

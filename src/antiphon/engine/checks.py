@@ -59,7 +59,7 @@ def refuse_formless(sampling: Sampling) -> None:
     match sampling.response_format:
         case None | {"type": "text" | "json_object"}:
             pass
-        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict()}}:
+        case {"type": "json_schema", "json_schema": {"name": str(name), "schema": dict()}} if name:
             pass
         case {"type": "json_schema"}:
             raise errors.InvalidRequest(

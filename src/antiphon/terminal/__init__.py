@@ -1,0 +1,1 @@
+"""The terminal chat: loaded when it is started, and by nothing else."""

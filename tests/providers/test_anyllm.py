@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon.chunks import (
     CallPiece,
@@ -36,10 +37,11 @@ pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
 import anthropic_upstream
 import gemini_upstream
 from anthropic_upstream import AnthropicUpstream
+from any_llm.types.completion import ChatCompletionChunk, CompletionUsage, PromptTokensDetails
 from bedrock_upstream import BedrockUpstream
 from gemini_upstream import GeminiUpstream
 
-from antiphon.providers.anyllm import AnyVendor, request
+from antiphon.providers.anyllm import AnyVendor, Reply, request
 
 KEY = "sk-vendor-0123456789"
 HELLO = b'{"role":"user","content":"Hello"}'
@@ -135,6 +137,20 @@ async def test_tokens_are_counted_the_cached_and_the_reasoning_ones_too(
     assert reports[-1] == Usage(
         input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=thinking
     )
+
+
+def test_counts_that_cannot_be_are_none():
+    usage = CompletionUsage(
+        prompt_tokens=5,
+        completion_tokens=-3,
+        total_tokens=2,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=10**6),
+    )
+    chunk = ChatCompletionChunk(
+        id="", choices=[], created=0, model="m", object="chat.completion.chunk", usage=usage
+    )
+
+    assert Reply().feed(chunk) == [UsageReport(Usage(input_tokens=5, cached_tokens=5))]
 
 
 async def test_thinking_comes_before_the_answer(provider: AnyVendor):
@@ -269,6 +285,18 @@ async def test_what_does_not_pass_is_tried_three_times(
     await cut(provider, name)
 
     assert len(upstream.requests) == 3
+
+
+async def test_it_is_tried_again_as_often_as_its_terms_say(
+    vendor: str, upstream: AnthropicUpstream
+):
+    once = replace(VENDORS[vendor], retries=0)
+    provider = AnyVendor(vendor, once, KEY, base_url=upstream.url, backoff_seconds=0.01)
+
+    await cut(provider, "500")
+    await provider.close()
+
+    assert len(upstream.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["closed", "reset"])

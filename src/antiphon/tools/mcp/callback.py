@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -44,6 +43,7 @@ class Callback:
         self.state = ""
         self._returned: asyncio.Future[Returned] = asyncio.get_running_loop().create_future()
         self._server: asyncio.Server | None = None
+        self._visits: set[asyncio.Task[None]] = set()
 
     @property
     def uri(self) -> str:
@@ -54,7 +54,7 @@ class Callback:
         """Listen. Raises `Unavailable` where the port is taken."""
         try:
             self._server = await asyncio.start_server(
-                self._answer, HOST, self.port, limit=LARGEST_HEAD
+                self._visited, HOST, self.port, limit=LARGEST_HEAD
             )
         except OSError as error:
             raise Unavailable(f"Port {self.port} of {HOST} cannot be listened on.") from error
@@ -69,6 +69,9 @@ class Callback:
     ) -> None:
         if self._server is not None:
             self._server.close()
+            for visit in self._visits:
+                visit.cancel()
+            await asyncio.gather(*self._visits, return_exceptions=True)
         self._returned.cancel()
 
     async def returned(self) -> Returned:
@@ -91,14 +94,22 @@ class Callback:
             self._returned.set_result(returned)
         return returned
 
+    def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visit = asyncio.create_task(self._answer(reader, writer))
+        self._visits.add(visit)
+        visit.add_done_callback(self._visits.discard)
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+        try:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 status, words = self._judged(head.decode("latin-1"))
                 writer.write(_page(status, words))
                 await writer.drain()
-        writer.close()
+        except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+            pass  # who says nothing sensible is told nothing
+        finally:
+            writer.close()
 
     def _judged(self, head: str) -> tuple[str, str]:
         """The status line's end and the words for a request; an answer is taken."""

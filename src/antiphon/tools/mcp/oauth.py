@@ -104,7 +104,8 @@ class _Kept(OAuthClientProvider):
         self.context.protocol_version = request.headers.get("mcp-protocol-version")
         with_token = await self._prepared(request)
         response = yield request
-        if _refused(response) and await self._renewed(request, response, with_token):
+        ours = self._to_the_server(response.url)  # and not where a redirect led
+        if ours and _refused(response) and await self._renewed(request, response, with_token):
             yield request
 
     def _to_the_server(self, url: httpx2.URL) -> bool:

@@ -1,0 +1,422 @@
+"""Logins at MCP servers: found out, done, kept, renewed, and told to nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from locked import Locked, locked
+
+from antiphon.errors import BadSettings, Unavailable
+from antiphon.tools.mcp.callback import Callback
+from antiphon.tools.mcp.config import OAuth, ServerConfig
+from antiphon.tools.mcp.errands import Errands
+from antiphon.tools.mcp.logins import KeptLogins, Login
+from antiphon.tools.mcp.oauth import authorization
+from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.tools.reach import INTERNET, OutOfReach
+
+
+@pytest.fixture
+def server() -> Iterator[Locked]:
+    with locked() as server:
+        yield server
+
+
+@pytest.fixture
+def logins(tmp_path: Path) -> KeptLogins:
+    return KeptLogins(tmp_path / "logins.json")
+
+
+class Browser:
+    """Somebody who is logged in already: the page sends them back at once."""
+
+    def __init__(self) -> None:
+        self.pages: list[str] = []
+
+    async def go(self, url: str) -> None:
+        self.pages.append(url)
+        async with httpx2.AsyncClient(follow_redirects=True) as browser:
+            await browser.get(url)
+
+    async def pasted(self) -> str:
+        return await asyncio.Future()
+
+
+class Elsewhere(Browser):
+    """Somebody whose browser cannot reach this machine, and who pastes where it ended."""
+
+    async def go(self, url: str) -> None:
+        async with httpx2.AsyncClient() as browser:
+            self._ended = (await browser.get(url)).headers["location"]
+        self._typed = ["what?", self._ended]
+
+    async def pasted(self) -> str:
+        return self._typed.pop(0)
+
+
+def config(server: Locked, **more: object) -> ServerConfig:
+    return ServerConfig(name="locked", transport="http", url=server.url, **more)  # type: ignore[arg-type]
+
+
+async def asked(
+    server: Locked, logins: KeptLogins, person: Browser | None = None, **more: object
+) -> httpx2.Response:
+    """One request of a program that was just started."""
+    auth = authorization(config(server, **more), logins, person)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        return await client.post(server.url, json={"id": 1, "method": "ping"})
+
+
+async def test_a_login_is_done_once_and_serves_the_next_program(
+    server: Locked, logins: KeptLogins
+) -> None:
+    person = Browser()
+    assert (await asked(server, logins, person)).status_code == 200
+    assert (await asked(server, logins)).status_code == 200
+
+    assert len(person.pages) == 1
+    assert server.paths.count("/register") == 1
+    assert parse_qs(urlsplit(person.pages[0]).query)["resource"] == [server.url]
+
+
+async def test_what_is_kept_is_for_its_owners_eyes_only(
+    server: Locked, logins: KeptLogins, tmp_path: Path
+) -> None:
+    await asked(server, logins, Browser())
+
+    file = tmp_path / "logins.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "CANARY" in file.read_text()
+    assert "CANARY" not in repr(logins.get(server.url))
+
+
+async def test_nobody_is_asked_in_the_background(server: Locked, logins: KeptLogins) -> None:
+    with pytest.raises(Unavailable, match="antiphon mcp login locked"):
+        await asked(server, logins)
+
+    assert set(server.paths) == {"/mcp"}
+
+
+async def test_a_server_that_wants_a_login_is_failed_and_says_so(
+    server: Locked, logins: KeptLogins
+) -> None:
+    def auth(config: ServerConfig) -> httpx2.Auth | None:
+        return authorization(config, logins)
+
+    async with McpServers([config(server)], auth=auth) as servers:
+        (state,) = await servers.ready(20)
+    assert state.status == "failed"
+    assert state.why == "it needs a login: antiphon mcp login locked"
+    assert state.http_status == 401
+
+    await asked(server, logins, Browser())
+    async with McpServers([config(server)], auth=auth) as servers:
+        assert await servers.ready(20) == ()
+        assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
+
+
+async def test_a_browser_elsewhere_is_pasted_from(server: Locked, logins: KeptLogins) -> None:
+    assert (await asked(server, logins, Elsewhere())).status_code == 200
+
+
+async def test_an_old_token_is_renewed_before_it_is_sent(
+    server: Locked, logins: KeptLogins
+) -> None:
+    server.expires_in = 1
+    await asked(server, logins, Browser())
+    server.expires_in = 3600
+    assert (await asked(server, logins)).status_code == 200
+
+    assert [form["grant_type"] for form in server.forms] == ["authorization_code", "refresh_token"]
+    assert server.forms[1]["resource"] == server.url
+    assert len(set(server.bearers)) == 3  # none, the first, the second: no old one after that
+
+
+async def test_a_token_that_is_refused_early_is_renewed_without_a_person(
+    server: Locked, logins: KeptLogins
+) -> None:
+    await asked(server, logins, Browser())
+    server.valid = set()
+
+    assert (await asked(server, logins)).status_code == 200
+
+
+async def test_a_login_outlives_an_authorization_server_that_is_down(
+    server: Locked, logins: KeptLogins
+) -> None:
+    await asked(server, logins, Browser())
+    server.valid, server.refused = set(), (503, "later")
+    with pytest.raises(Unavailable, match="HTTP 503"):
+        await asked(server, logins)
+
+    server.refused = None
+    assert (await asked(server, logins)).status_code == 200
+
+
+async def test_a_login_that_was_withdrawn_is_asked_for_anew(
+    server: Locked, logins: KeptLogins
+) -> None:
+    await asked(server, logins, Browser())
+    server.valid, server.refused = set(), (400, '{"error": "invalid_grant"}')
+    with pytest.raises(Unavailable, match="antiphon mcp login locked"):
+        await asked(server, logins)
+
+    server.refused = None
+    person = Browser()
+    assert (await asked(server, logins, person)).status_code == 200
+
+
+async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: KeptLogins) -> None:
+    await asked(server, logins, Browser())
+    auth = authorization(config(server), logins)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        await client.post(server.url, json={"id": 1, "method": "ping"})
+        server.valid = set()
+        await asked(server, logins)  # another program renews it
+        before = len(server.forms)
+        answer = await client.post(server.url, json={"id": 1, "method": "ping"})
+
+    assert answer.status_code == 200
+    assert len(server.forms) == before
+
+
+async def test_calls_do_not_wait_for_one_another(server: Locked, logins: KeptLogins) -> None:
+    await asked(server, logins, Browser())
+    server.together = threading.Barrier(3)  # answers only to three at once
+    auth = authorization(config(server), logins)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        answers = await asyncio.gather(
+            *(client.post(server.url, json={"id": 1, "method": "ping"}) for _ in range(3))
+        )
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
+async def test_a_token_goes_to_no_other_server(server: Locked, logins: KeptLogins) -> None:
+    await asked(server, logins, Browser())
+    with locked() as other:
+        auth = authorization(config(server), logins, Browser())
+        async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
+            await client.post(other.url, json={})
+            server.redirects_to = other.url
+            await client.post(server.url, json={})
+        assert other.bearers == ["", ""]
+        assert set(other.paths) == {"/mcp"}
+
+        assert (await asked(other, logins, Browser())).status_code == 200
+    assert not set(other.bearers) & set(server.bearers) - {""}
+
+
+async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: KeptLogins) -> None:
+    server.denies = True
+    person = Browser()
+    auth = authorization(config(server), logins, person)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="the login was refused: access_denied"):
+                await client.post(server.url, json={})
+
+    assert len(person.pages) == 1
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "http://evil.test/authorize",
+        "http://127.0.0.1.evil.test/authorize",
+        "https://good.test/$(touch${IFS}pwned)",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+    ],
+)
+async def test_a_browser_is_sent_to_no_odd_address(
+    server: Locked, logins: KeptLogins, page: str
+) -> None:
+    server.metadata = {"authorization_endpoint": page}
+    person = Browser()
+    with suppress(Unavailable):
+        await asked(server, logins, person)
+
+    # What is no web address at all counts as not said: then the server has a page of its own.
+    assert all(page.startswith(f"{server.base}/") for page in person.pages)
+
+
+@pytest.mark.parametrize("odd", ["`id`", '"', "'", " --help", "<b>", "\\", "|cat", "^&"])
+async def test_what_a_shell_would_act_on_is_not_in_an_address(
+    server: Locked, logins: KeptLogins, odd: str
+) -> None:
+    class Watcher(Browser):
+        async def go(self, url: str) -> None:
+            self.pages.append(url)
+            raise Unavailable("seen enough")
+
+    server.metadata = {"authorization_endpoint": f"https://good.test/{odd}"}
+    person = Watcher()
+    with pytest.raises(Unavailable):
+        await asked(server, logins, person)
+
+    assert not set("".join(person.pages)) & set("`\"' <>\\|^$()")
+
+
+async def test_a_code_and_a_token_go_nowhere_without_encryption(
+    server: Locked, logins: KeptLogins
+) -> None:
+    server.metadata = {"token_endpoint": "http://auth.test/token"}
+    with pytest.raises(Unavailable, match="without encryption"):
+        await asked(server, logins, Browser())
+
+
+async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
+    with locked() as inner:
+        async with Errands("https://mcp.example/mcp", INTERNET) as errands:
+            with pytest.raises(OutOfReach):
+                await errands.send(httpx2.Request("GET", inner.url))
+            with pytest.raises(OutOfReach):
+                await errands.send(httpx2.Request("GET", "https://169.254.169.254/latest"))
+        assert inner.paths == []
+
+
+async def test_no_secret_is_in_an_error_or_a_log(
+    server: Locked, logins: KeptLogins, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.refused = (400, '{"error": "invalid_grant", "error_description": "SECRET-CANARY"}')
+    oauth = OAuth(client_id="me", client_secret="SECRET-CANARY")
+
+    with pytest.raises(Unavailable) as caught:
+        await asked(server, logins, Browser(), oauth=oauth)
+
+    told = f"{caught.value} {caught.value.details} {caught.value.__cause__}"
+    assert "400 invalid_grant" in told
+    assert "CANARY" not in told
+    ours = [record for record in caplog.records if record.name.startswith("antiphon")]
+    assert not [record for record in ours if "CANARY" in record.getMessage()]
+    assert "CANARY" not in repr(oauth)
+
+
+async def test_a_header_of_ones_own_needs_no_login(server: Locked, logins: KeptLogins) -> None:
+    assert authorization(config(server, headers={"Authorization": "Bearer x"}), logins) is None
+
+
+async def test_a_program_shows_its_secret_to_the_server_that_was_named(
+    server: Locked, logins: KeptLogins
+) -> None:
+    def oauth(issuer: str) -> OAuth:
+        return OAuth(grant="client_credentials", client_id="me", client_secret="s", issuer=issuer)
+
+    assert (await asked(server, logins, oauth=oauth(server.base))).status_code == 200
+    logins.forget(server.url)
+    server.forms.clear()
+    server.valid = set()
+    with pytest.raises(Unavailable, match="login failed"):
+        await asked(server, logins, oauth=oauth("https://auth.example"))
+    assert server.forms == []
+    with pytest.raises(BadSettings, match="without a person"):
+        authorization(config(server, oauth=oauth("")), logins)
+
+
+# Where a browser comes back to
+
+
+async def come(callback: Callback, address: str, **headers: str) -> int:
+    async with httpx2.AsyncClient() as browser:
+        return (await browser.get(address, headers=headers)).status_code
+
+
+async def test_only_the_answer_that_was_asked_for_is_taken() -> None:
+    async with Callback() as callback:
+        callback.state = "right"
+        good = f"{callback.uri}?code=c&state=right"
+        assert await come(callback, good, host="evil.test") == 421
+        assert await come(callback, good, host=f"127.0.0.1.evil:{callback.port}") == 421
+        assert await come(callback, good, origin="https://evil.test") == 403
+        assert await come(callback, good, origin="null") == 403
+        assert await come(callback, f"{callback.uri}?code=c&state=wrong") == 400
+        assert await come(callback, f"{callback.uri}?code=c") == 400
+        assert await come(callback, f"{callback.uri}?state=right") == 400
+        assert await come(callback, f"{callback.uri}/more?code=c&state=right") == 404
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(callback.returned(), 0.01)
+
+        assert await come(callback, good) == 200
+        assert (await callback.returned()).code == "c"
+        assert await come(callback, f"{callback.uri}?code=other&state=right") == 200
+        assert (await callback.returned()).code == "c"
+
+
+async def test_what_never_ends_holds_nothing_up() -> None:
+    async with Callback() as callback:
+        callback.state = "right"
+        _, hung = await asyncio.open_connection("127.0.0.1", callback.port)
+        _, long = await asyncio.open_connection("127.0.0.1", callback.port)
+        hung.write(b"GET /callback")
+        long.write(b"x" * 100_000)
+
+        assert await come(callback, f"{callback.uri}?code=c&state=right") == 200
+        hung.close()
+        long.close()
+
+
+# Where logins are kept
+
+
+class Ring:
+    """A keyring that may be locked."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.locked = False
+
+    def get(self, service: str, name: str) -> str | None:
+        self._check()
+        return self.kept.get((service, name))
+
+    def set(self, service: str, name: str, secret: str) -> None:
+        self._check()
+        self.kept[service, name] = secret
+
+    def delete(self, service: str, name: str) -> None:
+        self._check()
+        self.kept.pop((service, name), None)
+
+    def _check(self) -> None:
+        if self.locked:
+            raise Unavailable("locked")
+
+
+def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_path: Path) -> None:
+    ring, file = Ring(), tmp_path / "logins.json"
+    logins = KeptLogins(file, ring)
+    one, two = Login(url="https://one", tokens={"a": 1}), Login(url="https://two")
+
+    logins.keep(one)
+    assert not file.exists()
+    ring.locked = True
+    logins.keep(two)
+    assert (logins.get("https://one"), logins.get("https://two")) == (None, two)
+
+    ring.locked = False
+    assert (logins.get("https://one"), logins.get("https://two")) == (one, two)
+    assert logins.forget("https://one")
+    assert logins.forget("https://two")
+    assert not logins.forget("https://two")
+    assert "https://two" not in file.read_text()
+
+
+def test_a_login_is_given_for_its_own_url_only(tmp_path: Path) -> None:
+    ring = Ring()
+    logins = KeptLogins(tmp_path / "logins.json", ring)
+    logins.keep(Login(url="https://one", tokens={"a": 1}))
+    (secret,) = ring.kept.values()
+    ring.kept["antiphon-mcp", "https://two"] = secret
+
+    assert logins.get("https://two") is None

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 RETRIES = 2
 MAX_WAIT_SECONDS = 120.0  # who is told to wait longer has been refused
-LIFE_SECONDS = 5.0  # how long a back-off is silent
+LIFE_SECONDS = 1.0  # how long a back-off is silent: less than any silence that somebody allows
 
 
 async def retried(

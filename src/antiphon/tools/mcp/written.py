@@ -73,8 +73,10 @@ _PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("mcp", "mcpServer
 """Claude, Cursor, mcp-cli and most; VS Code's mcp.json; VS Code's settings."""
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST = 48
+# Strings, which stay; comments; commas that only comments part from a closing bracket.
 _JSONC = re.compile(
-    rb'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\*.*?\*/)*[}\]])', re.DOTALL
+    rb"""("(?:\\.|[^"\\])*+")|//[^\n]*+|/\*.*?\*/|,(?=(?:\s|//[^\n]*+|/\*.*?\*/)*+[}\]])""",
+    re.DOTALL,
 )
 
 Read = Callable[[Any], Any]

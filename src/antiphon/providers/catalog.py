@@ -74,21 +74,14 @@ class Catalog:
         if provider == "demo":
             demo = self._kept("demo", lambda: Demo(self._settings.demo_pace))
             return Opened(provider=demo, model="demo", name="demo")
-        if colon and provider in self._servers:
+        terms = self._terms(provider) if colon else None
+        if terms is not None:
             return Opened(
-                provider=self._kept(provider, lambda: self._server(provider, base_url)),
+                provider=await self._known(provider, terms),
                 model=name,
                 name=provider,
-                deadlines=self._deadlines(provider, self._servers[provider]),
-                lacks=frozenset(self._servers[provider].lacks),
-            )
-        if colon and provider in self._vendors:
-            return Opened(
-                provider=await self._vendor(provider),
-                model=name,
-                name=provider,
-                deadlines=self._deadlines(provider, self._vendors[provider]),
-                lacks=frozenset(self._vendors[provider].lacks),
+                deadlines=self._deadlines(provider, terms),
+                lacks=frozenset(terms.lacks),
             )
         if base_url:
             plain = self._kept("", lambda: self._plain(base_url))
@@ -114,14 +107,15 @@ class Catalog:
         if provider == "demo":
             return Offer(model=model)
         base_url = self._settings.base_url
-        server = self._servers.get(provider) if colon else None
-        if server is not None:
-            address = base_url or self._address(provider, server)
-            return Offer(model=name, own=server.prices, address=address)
-        vendor = self._vendors.get(provider) if colon else None
-        if vendor is not None:
-            seller = None if base_url else provider
-            return Offer(model=name, own=vendor.prices, address=base_url, vendor=seller)
+        match self._terms(provider) if colon else None:
+            case Server() as server:
+                address = base_url or self._address(provider, server)
+                return Offer(model=name, own=server.prices, address=address)
+            case Vendor(prices=prices):
+                seller = None if base_url else provider
+                return Offer(model=name, own=prices, address=base_url, vendor=seller)
+            case None:
+                pass
         if base_url:
             return Offer(model=model, address=base_url)
         return Offer(model=name, vendor=provider)
@@ -161,13 +155,21 @@ class Catalog:
             return Choice(f"ollama:{local}", "no key is set, and Ollama answers on this machine")
         return Choice("demo", "no model is named, no key is set, and no Ollama answers")
 
+    def _terms(self, name: str) -> Server | Vendor | None:
+        return self._servers.get(name) or self._vendors.get(name)
+
+    async def _known(self, name: str, terms: Server | Vendor) -> Provider:
+        if isinstance(terms, Vendor):
+            return await self._vendor(name, terms)
+        return self._kept(name, lambda: self._server(name, terms))
+
     def _kept(self, name: str, make: Callable[[], Provider]) -> Provider:
         if name not in self._open:
             self._open[name] = make()
         return self._open[name]
 
-    def _server(self, name: str, base_url: str | None) -> Provider:
-        server = self._servers[name]
+    def _server(self, name: str, server: Server) -> Provider:
+        base_url = self._settings.base_url
         key = server.key or (server.key_env and self._environ.get(server.key_env)) or None
         if base_url:
             key = self._settings.provider_key or (None if self._settings.foreign_base_url else key)
@@ -204,20 +206,21 @@ class Catalog:
             turn=kept("turn_timeout"),
         )
 
-    async def _vendor(self, name: str) -> Provider:
+    async def _vendor(self, name: str, vendor: Vendor) -> Provider:
         """The vendor's provider; its library loads in a thread, while others go on."""
         async with self._loading:
             if name not in self._open:
-                terms = self._vendor_terms(name)
-                self._open[name] = await asyncio.to_thread(opened, name, *terms)
+                key, address = self._of_vendor(name, vendor)
+                made = asyncio.to_thread(opened, name, vendor, key, address)
+                self._open[name] = await made
             return self._open[name]
 
-    def _vendor_terms(self, name: str) -> tuple[Vendor, str | None, str | None]:
-        """How the vendor is asked, with which key, and where if not at its own address."""
-        vendor, base_url = self._vendors[name], self._settings.base_url
+    def _of_vendor(self, name: str, vendor: Vendor) -> tuple[str | None, str | None]:
+        """The vendor's key, and where it is asked if not at its own address."""
+        base_url = self._settings.base_url
         key = self._environ.get(vendor.variable(self._environ) or "")
         if base_url is None:
-            return vendor, _checked_key(key), None
+            return _checked_key(key), None
         if self._settings.foreign_base_url:
             # The vendors' libraries find credentials by themselves, and would send them there.
             raise BadSettings(
@@ -225,7 +228,7 @@ class Catalog:
                 expected="--base-url, ANTIPHON_BASE_URL, or your own antiphon.toml",
                 received=base_url,
             )
-        return vendor, _checked_key(self._settings.provider_key or key), _checked(base_url)
+        return _checked_key(self._settings.provider_key or key), _checked(base_url)
 
     def _plain(self, base_url: str) -> Provider:
         return OpenAI(

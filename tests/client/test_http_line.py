@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from antiphon import calls, errors
 from antiphon.calls import Call, Complete, Follow, NewMessage, Process, SubmitToolOutput
-from antiphon.client.http import AsyncHttpLine, HttpLine
+from antiphon.client.http import FIRST_PATIENCE, AsyncHttpLine, HttpLine
 from antiphon.client.recovery import Tries
 from antiphon.events import Event, Numbered, RunStatus, TextDelta, TurnEnded, UsageAdded
 from antiphon.runs import Action, Run, Status, Thread, Usage
@@ -339,6 +339,16 @@ def test_a_server_that_says_when_to_come_back_is_obeyed(
 
 
 @both_send
+def test_a_server_that_was_there_once_is_waited_for_longer_than_a_wrong_address(
+    server: CutServer, send: Send
+):
+    seconds = int(FIRST_PATIENCE) + 1
+    server.plays([], [problem(503, "overloaded", f"Retry-After: {seconds}"), THREAD])
+
+    assert send(server.address, calls.CreateThread()).id == "thread_1"
+
+
+@both_send
 def test_a_wait_beyond_all_patience_is_an_error_at_once(server: CutServer, send: Send):
     server.plays([], [problem(503, "overloaded", "Retry-After: 3600")])
 
@@ -394,6 +404,17 @@ def test_tries_end_when_patience_does():
 
     with pytest.raises(errors.ConnectionLost):
         tries.pause(failure, now=10)
+
+
+def test_patience_may_grow_while_a_call_is_tried():
+    tries = Tries(patience=1)
+    failure = errors.ConnectionLost("gone")
+    tries.pause(failure, now=0)
+    tries.patience = 60
+
+    tries.pause(failure, now=50)
+    with pytest.raises(errors.ConnectionLost):
+        tries.pause(failure, now=60)
 
 
 def test_success_restores_patience():

@@ -76,7 +76,7 @@ class HttpLine:
                 failure = _ended_early()
             if reading.over:
                 return
-            time.sleep(tries.pause(failure, time.monotonic(), reading.pause))
+            time.sleep(self._pause(tries, failure, reading.pause))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Keep a file."""
@@ -102,7 +102,7 @@ class HttpLine:
                 failure: AntiphonError = _lost(error)
             except AntiphonError as error:
                 failure = error
-            time.sleep(tries.pause(failure, time.monotonic()))
+            time.sleep(self._pause(tries, failure))
 
     @contextmanager
     def _listening(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
@@ -115,6 +115,12 @@ class HttpLine:
 
     def _tries(self) -> Tries:
         return Tries(self._patience if self._answered else min(self._patience, FIRST_PATIENCE))
+
+    def _pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
+        """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
+        if self._answered:
+            tries.patience = self._patience
+        return tries.pause(failure, time.monotonic(), asked)
 
 
 class AsyncHttpLine:
@@ -156,7 +162,7 @@ class AsyncHttpLine:
                 failure = _ended_early()
             if reading.over:
                 return
-            await asyncio.sleep(tries.pause(failure, time.monotonic(), reading.pause))
+            await asyncio.sleep(self._pause(tries, failure, reading.pause))
 
     async def upload(
         self, name: str, media_type: str, content: bytes, key: str | None = None
@@ -184,7 +190,7 @@ class AsyncHttpLine:
                 failure: AntiphonError = _lost(error)
             except AntiphonError as error:
                 failure = error
-            await asyncio.sleep(tries.pause(failure, time.monotonic()))
+            await asyncio.sleep(self._pause(tries, failure))
 
     @asynccontextmanager
     async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
@@ -197,6 +203,12 @@ class AsyncHttpLine:
 
     def _tries(self) -> Tries:
         return Tries(self._patience if self._answered else min(self._patience, FIRST_PATIENCE))
+
+    def _pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
+        """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
+        if self._answered:
+            tries.patience = self._patience
+        return tries.pause(failure, time.monotonic(), asked)
 
 
 def _options(server: str, api_key: str | None) -> dict[str, Any]:

@@ -22,13 +22,14 @@ LONGEST_PAUSE = 5.0
 class Tries:
     """One call's tries: how often, how far apart, for how long. The clock is an argument.
 
-    `patience` is how many seconds may pass between the first failure and the last try.
+    `patience` is how many seconds may pass between the first failure and the last try; it may grow
+    while the call is tried.
     """
 
     def __init__(self, patience: float) -> None:
-        self._patience = patience
+        self.patience = patience
         self._failures = 0
-        self._give_up_at: float | None = None
+        self._failing_since: float | None = None
 
     def pause(self, failure: AntiphonError, now: float, asked: float = 0.0) -> float:
         """Seconds until the next try. Raises the failure where another try is pointless.
@@ -38,19 +39,19 @@ class Tries:
         told = failure.details.get("retry_after")
         if not isinstance(failure, TryAgain) and told is None:
             raise failure
-        if self._give_up_at is None:
-            self._give_up_at = now + self._patience
+        if self._failing_since is None:
+            self._failing_since = now
         usual = PAUSES[self._failures] if self._failures < len(PAUSES) else LONGEST_PAUSE
         self._failures += 1
         pause = max(usual * uniform(0.5, 1.0), float(told or 0.0), asked)  # noqa: S311 - spreads load
-        if now + pause > self._give_up_at:
+        if now + pause > self._failing_since + self.patience:
             raise failure
         return pause
 
     def begin_anew(self) -> None:
         """Something came through: what failed before does not count any more."""
         self._failures = 0
-        self._give_up_at = None
+        self._failing_since = None
 
 
 class Reading:

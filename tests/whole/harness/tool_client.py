@@ -1,0 +1,32 @@
+"""A client as a program of its own: it takes a run up, answers its calls, and may be killed.
+
+    python tool_client.py URL RUN_ID LOG
+
+Each call that it carries out is a line in the log. It says how the run ended.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from antiphon import Client, ToolCall
+
+
+def main(url: str, run_id: str, log: str) -> None:
+    """Go on with the run until it ends."""
+    written = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def f(x: int, call: ToolCall) -> str:
+        os.write(written, f"{call.id}\n".encode())
+        return f"output of {x}"
+
+    with Client(url) as client:
+        events = client.converse(run_id=run_id, tools=[f], max_tools=10)
+        for _ in events:
+            pass
+        print(events.status, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

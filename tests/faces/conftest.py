@@ -16,6 +16,9 @@ import pytest
 
 pytest.register_assert_rewrite("four_ways")
 
+# The server that wants a login lives beside the tests of the MCP client.
+sys.path.append(str(Path(__file__).parents[1] / "tools/mcp"))
+
 SECONDS = 30  # far above what any of these takes
 
 

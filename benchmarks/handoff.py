@@ -2,11 +2,15 @@
 
 Between them: the call is kept, handed out, run (it does nothing), its output kept, the next turn
 asked for, claimed, and its context read. The fake server measures it, and turn two says the gap.
+
+And how much longer than one tool several take that run side by side.
 """
 
 from __future__ import annotations
 
-from antiphon import AsyncClient, Client, Settings, TextDelta
+import time
+
+from antiphon import AsyncClient, Client, Functions, Settings, TextDelta, ToolCall, ToolProcessor
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 
@@ -14,6 +18,9 @@ from benchmarks.report import Figure, Row, row
 def now() -> str:
     """What time it is."""
     return "noon"
+
+
+AT_ONCE = 8
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -34,7 +41,31 @@ async def measure(bench: Bench) -> list[Row]:
         row("embedded, AsyncClient", embedded_async, target="at most 15 ms", at_most=15),
         row("over HTTP, Client", http, target="at most 25 ms", at_most=25),
         row("over HTTP, AsyncClient", http_async, target="at most 25 ms", at_most=25),
+        row(
+            f"{AT_ONCE} tools of a second each, beyond that second",
+            await _beyond(bench.pick(0.01, 1.0, 1.0), bench.pick(1, 3, 5)),
+            target="at most 50 ms",
+            at_most=50,
+        ),
     ]
+
+
+async def _beyond(seconds: float, times: int) -> Figure:
+    """What it costs to run tools side by side, each in a thread that waits so long."""
+
+    def wait() -> str:
+        time.sleep(seconds)
+        return "waited"
+
+    calls = [ToolCall(f"c{number}", "wait", "{}") for number in range(AT_ONCE)]
+    beyond: list[float] = []
+    for _ in range(times):
+        processor = ToolProcessor(Functions([wait]), at_once=AT_ONCE)
+        began = time.monotonic()
+        results = [result async for _, result in processor.process_tool_calls("run", calls)]
+        beyond.append((time.monotonic() - began - seconds) * 1e3)
+        assert [result.output for result in results] == ["waited"] * AT_ONCE
+    return Figure(tuple(beyond), "ms")
 
 
 def _sync(client: Client, times: int) -> Figure:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from antiphon.runs import Action as Action
     from antiphon.runs import Assistant as Assistant
     from antiphon.runs import Deadlines as Deadlines
+    from antiphon.runs import McpServer as McpServer
     from antiphon.runs import Run as Run
     from antiphon.runs import Sampling as Sampling
     from antiphon.runs import Status as Status
@@ -110,6 +111,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Action",
         "Assistant",
         "Deadlines",
+        "McpServer",
         "Run",
         "Sampling",
         "Status",

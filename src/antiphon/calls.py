@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Message, Part, ToolSpec, Upload
-from antiphon.runs import DAY, Action, Assistant, Deadlines, Run, Sampling, Thread
+from antiphon.runs import DAY, Action, Assistant, Deadlines, McpServer, Run, Sampling, Thread
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -32,6 +32,7 @@ Metadata = Annotated[
     Meta(max_length=16),
 ]
 Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
+Servers = Annotated[tuple[McpServer, ...], Meta(max_length=32)]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
 IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
@@ -92,6 +93,7 @@ class CreateAssistant(Call[Assistant], frozen=True):
     model: Name | None = None
     instructions: Long | None = None
     tools: Tools = ()
+    mcp_servers: Servers = ()
     sampling: Sampling = Sampling()
     metadata: Metadata = {}
 
@@ -126,6 +128,7 @@ class UpdateAssistant(Call[Assistant], frozen=True):
     model: Name | msgspec.UnsetType | None = msgspec.UNSET
     instructions: Long | msgspec.UnsetType | None = msgspec.UNSET
     tools: Tools | msgspec.UnsetType = msgspec.UNSET
+    mcp_servers: Servers | msgspec.UnsetType = msgspec.UNSET
     sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
@@ -250,13 +253,15 @@ class GetMessage(Call[Message], frozen=True):
 class RunCall(Call[A_co], Generic[A_co], frozen=True, kw_only=True):
     """What both ways to start a run may say of it; what is not given follows the assistant.
 
-    `if_busy` says what becomes of an active run in the thread.
+    `mcp_servers` are servers whose tools this side runs, where its operator allows that. `if_busy`
+    says what becomes of an active run in the thread.
     """
 
     assistant_id: Id | None = None
     model: Name | None = None
     instructions: Long | None = None
     tools: Tools | None = None
+    mcp_servers: Servers | None = None
     sampling: Sampling | None = None
     deadlines: Deadlines = Deadlines()
     background: bool = False
@@ -316,6 +321,8 @@ class CancelRun(Call[Run], frozen=True):
 class SubmitToolOutput(Call[Action], frozen=True):
     """Save the output of one tool call, once. The same body again gives the same answer.
 
+    Of an action of kind `approval` the output is `{"approve": true}`, or
+    `{"approve": false, "reason": "..."}`.
     `metadata` goes to the tool message, such as the ids of `files` that a person may look at.
     """
 

@@ -25,7 +25,7 @@ from antiphon.ids import Mint
 from antiphon.listening import PATIENCE, Listening
 from antiphon.messages import Message, Upload, chat, parts
 from antiphon.ports import LEASES, QUEUE, About, Bus, Once, Opened, Store
-from antiphon.runs import Action, Assistant, Run, Sampling, Thread
+from antiphon.runs import Action, Assistant, McpServer, Run, Sampling, Thread
 
 T = TypeVar("T")
 
@@ -61,6 +61,7 @@ class Desk:
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str], Awaitable[Opened]],
         models: Callable[[], Awaitable[Sequence[calls.Model]]],
+        refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._bus = bus
@@ -68,6 +69,7 @@ class Desk:
         self._default_model = default_model
         self._open_model = open_model
         self._models = models
+        self._refuse_servers = refuse_servers
         self._answers: dict[type[Call[Any]], Callable[..., Awaitable[Any]]] = {
             calls.CreateAssistant: self._create_assistant,
             calls.ListAssistants: self._list_assistants,
@@ -195,6 +197,7 @@ class Desk:
         checks.refuse_formless(call.sampling)
         if call.model is not None:
             await self._open_model(call.model)
+        await self._refuse_servers(call.mcp_servers)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **_fields(call)
@@ -219,6 +222,8 @@ class Desk:
             checks.refuse_formless(call.sampling)
         if isinstance(call.model, str):
             await self._open_model(call.model)
+        if call.mcp_servers is not msgspec.UNSET:
+            await self._refuse_servers(call.mcp_servers)
         changes = _given(call, but="assistant_id") | {"updated_at": await self._store.now()}
         return await self._store.update_assistant(
             owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
@@ -336,6 +341,7 @@ class Desk:
         def decide(records: Records) -> Change | None:
             nonlocal saved
             checks.refuse_other_thread(records, call)
+            checks.refuse_approval(records, tool_call_id)
             change = moves.save_output(
                 records, tool_call_id, output, call.is_error, self._mint, call.metadata
             )
@@ -432,18 +438,22 @@ class Desk:
             assistant = await self._store.get(Assistant, owner, call.assistant_id)
         checks.refuse_twins(call.tools)
         tools = _first(call.tools, assistant.tools)
+        servers = _first(call.mcp_servers, assistant.mcp_servers)
+        await self._refuse_servers(servers)
         sampling = _first(call.sampling, assistant.sampling)
         model = call.model or assistant.model or await self._default_model()
         opened = await self._open_model(model)
         checks.refuse_formless(sampling)
-        checks.refuse_choice(sampling, tools)
-        checks.refuse_unsupported(opened.name, opened.lacks, sampling, tools)
+        if not servers:  # what these offer is known when the model is asked
+            checks.refuse_choice(sampling, tools)
+        checks.refuse_unsupported(opened.name, opened.lacks, sampling, tools or servers)
         await self._refuse_unshowable(opened, call, owner)
         return Wish(
             model=model,
             assistant_id=call.assistant_id,
             instructions=_first(call.instructions, assistant.instructions),
             tools=tools,
+            mcp_servers=servers,
             sampling=sampling,
             deadlines=call.deadlines,
             background=call.background,

@@ -6,7 +6,7 @@ Events of a run are numbered 1, 2, 3 ... over all its turns. The number travels 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,14 +72,20 @@ class MessageCompleted(_Event, frozen=True, tag="message.completed"):
     message: Message
 
 
-class PendingAction(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the manifest; `arguments` is an object, `expires_at` milliseconds since 1970."""
+class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the manifest; `arguments` is an object, `expires_at` milliseconds since 1970.
+
+    Of kind `approval` the call is one of `server`'s, which this side runs once the client has
+    submitted `{"approve": true}` as its output; `{"approve": false, "reason": "..."}` refuses it.
+    """
 
     action_id: str
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
     expires_at: int
+    kind: Literal["tool", "approval"] = "tool"
+    server: str | None = None
 
 
 def pending(action: Action) -> PendingAction:
@@ -90,11 +96,16 @@ def pending(action: Action) -> PendingAction:
         name=action.name,
         arguments=action.arguments,
         expires_at=action.expires_at,
+        kind="approval" if action.approval == "required" else "tool",
+        server=action.server,
     )
 
 
 class ActionRequired(_Event, frozen=True, tag="action.required"):
-    """The manifest: every action of this turn. They are durable before this is seen."""
+    """The manifest: every action of this turn that waits for the client.
+
+    They are durable before this is seen.
+    """
 
     run_id: str
     actions: tuple[PendingAction, ...]

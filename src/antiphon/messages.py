@@ -106,6 +106,9 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     repaired: bool = False
 
 
+MOST_FILES = 10
+"""Of one result: their ids have to fit one value of a message's metadata."""
+
 ToolFault = Literal[
     "unknown_tool",
     "invalid_arguments",
@@ -152,6 +155,12 @@ class ToolResult(msgspec.Struct, frozen=True):
     content: tuple[Given, ...] = ()
     structured: Any = None
     files: tuple[str, ...] = ()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What its tool message says of it besides the output."""
+        told = {"fault": self.fault or "", "files": ",".join(self.files[:MOST_FILES])}
+        return {name: text for name, text in told.items() if text}
 
 
 class Progress(msgspec.Struct, frozen=True):

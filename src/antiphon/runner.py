@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -19,22 +19,29 @@ from msgspec.structs import replace
 from antiphon import errors, events
 from antiphon.attachments import attached
 from antiphon.chunks import Question
-from antiphon.engine import moves
-from antiphon.engine.records import Change, Records
+from antiphon.engine import kept, moves
+from antiphon.engine.offers import Offer, offer
+from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply, Turn
 from antiphon.engine.window import window
 from antiphon.events import Event, TurnRestarted, UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
-from antiphon.ports import About, Bus, Claim, Context, Opened, Provider, Store
-from antiphon.runs import Deadlines, Fault, Run, Usage
+from antiphon.messages import ToolCall, ToolResult, Upload
+from antiphon.ports import About, Bus, Claim, Context, Opened, Provider, Store, Toolbox
+from antiphon.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
 from antiphon.settings import Settings
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Functions
+from antiphon.tools.processor import ToolProcessor
+from antiphon.tools.rules import Rules
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 2  # times a model is told that its tool call was broken
 BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
 FINALIZE_PAUSE = 0.5  # seconds between tries to keep a reply in a store that is away
+CALLS_AT_ONCE = 1_000  # that are looked up together; more are run after them
 SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much later
 
 
@@ -43,6 +50,23 @@ class Models(Protocol):
 
     async def open(self, model: str) -> Opened:
         """Who answers, and on what terms. Raises `BadSettings`."""
+        ...
+
+
+class Servers(Protocol):
+    """The MCP servers that runs name, whose tools are run here."""
+
+    async def refuse(self, servers: Sequence[McpServer]) -> None:
+        """Raise `Forbidden` or `InvalidRequest` for one that may not be named."""
+        ...
+
+    def held(
+        self, owner: str, servers: Sequence[McpServer]
+    ) -> AbstractAsyncContextManager[Toolbox]:
+        """Their tools, while they are held, each with its server's name.
+
+        Waits for them, not for long; one that is not there offers nothing. Never raises.
+        """
         ...
 
 
@@ -65,6 +89,7 @@ class Runner:
         models: Models,
         settings: Settings,
         mint: Mint,
+        servers: Servers,
         cost: Cost = unknown,
     ) -> None:
         self._store = store
@@ -72,11 +97,13 @@ class Runner:
         self._models = models
         self._settings = settings
         self._mint = mint
+        self._servers = servers
         self._cost = cost
 
     async def drive(self, claim: Claim) -> None:
         """Ask the model for the run's next turn and keep what it says, to the turn's end.
 
+        What is to be run here, before the model is asked or because it called for it, is run.
         Returns when the run rests, has ended, or is in other hands. Nothing is held afterwards.
         """
         try:
@@ -93,18 +120,94 @@ class Runner:
             await self._fail(claim, Fault("internal", "Something went wrong in this runtime."))
 
     async def _drive(self, claim: Claim) -> None:
+        if not claim.run.mcp_servers:
+            await self._turn(claim, _NO_TOOLS)
+            return
+        async with self._servers.held(claim.owner, claim.run.mcp_servers) as toolbox:
+            while claim.run.status is Status.IN_PROGRESS:
+                claim = await self._turn(await self._run_tools(claim, toolbox), toolbox)
+
+    async def _turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
+        """One reply, asked for and kept; the run as it is then."""
         opened = await self._models.open(claim.run.model)
+        offered = offer(claim.run, toolbox.tools())
         asking = _Asking(
             claim.run.model,
             opened.provider,
-            await self._question(claim, opened.model),
+            await self._question(claim, opened.model, offered),
             await self._taken(claim.run),
             self._patience(claim.run.deadlines, opened.deadlines),
         )
         reply = await self._ask_until_whole(asking, Journal(self._store, self._bus, claim))
-        await self.finalize_conversation(
-            claim, lambda records: moves.finish(records, claim.drive.epoch, reply, self._mint)
+        kept: Driven = await self.finalize_conversation(
+            claim,
+            lambda records: moves.finish(
+                records,
+                claim.drive.epoch,
+                reply,
+                self._mint,
+                turn=claim.run.turn,
+                hosted=offered.hosted,
+            ),
         )
+        return replace(claim, run=kept.run, drive=kept.drive)
+
+    async def _run_tools(self, claim: Claim, toolbox: Toolbox) -> Claim:
+        """Run what the worker has to run of the last reply's calls; the run as it is then.
+
+        A call is run at least once. Its action's id, which no other call has, tells the server that
+        it is the same one.
+        """
+        processor = ToolProcessor(
+            toolbox,
+            consent=Consent(_ALL_APPROVED),
+            at_once=self._settings.max_tools,
+            seconds=self._settings.tool_timeout,
+            keep=partial(self._keep_file, claim.owner),
+        )
+        while due := await self._due(claim.run):
+            hit("tools.before_call")
+            calls = map(_call, due.values())
+            async with aclosing(processor.process_tool_calls(claim.run.id, calls)) as results:
+                async for call, result in results:
+                    claim = await self._save_result(claim, due[call.id], result)
+        return claim
+
+    async def _due(self, run: Run) -> dict[str, Action]:
+        """The actions that wait to be run here, by their ids; none before the first reply."""
+        if run.turn == 1:
+            return {}
+        listed = await self._store.list(
+            Action, None, limit=CALLS_AT_ONCE, run_id=run.id, status="pending"
+        )
+        return {action.id: action for action in listed.data if action.due}
+
+    async def _save_result(self, claim: Claim, action: Action, result: ToolResult) -> Claim:
+        kept: Driven = await self.finalize_conversation(
+            claim,
+            lambda records: moves.save_result(
+                records,
+                claim.drive.epoch,
+                action.tool_call_id,
+                result.output,
+                result.is_error,
+                self._mint,
+                result.metadata,
+            ),
+            what="result",
+        )
+        return replace(claim, run=kept.run, drive=kept.drive)
+
+    async def _keep_file(self, owner: str, name: str, media_type: str, content: bytes) -> str:
+        upload = Upload(
+            id=self._mint("file"),
+            name=kept.file_name(name),
+            media_type=kept.media_type(media_type),
+            size=len(content),
+            created_at=await self._store.now(),
+        )
+        await self._store.put(owner, upload, None, content)
+        return upload.id
 
     async def _ask_until_whole(self, asking: _Asking, journal: Journal) -> Reply:
         """The reply; for a broken tool call the model is told what was wrong and asked again.
@@ -128,7 +231,7 @@ class Runner:
             journal.restart("invalid_tool_call", began_after, why)
             asking = replace(asking, question=_told(asking.question, why))
 
-    async def _question(self, claim: Claim, model: str) -> Question:
+    async def _question(self, claim: Claim, model: str, offered: Offer) -> Question:
         run = claim.run
         context = await self.set_up_context(
             run.thread_id, force_refresh=run.turn > 1 or claim.drive.fresh
@@ -139,8 +242,8 @@ class Runner:
                 window(context, self._settings.context_tokens), self._store, claim.owner
             ),
             instructions=run.instructions,
-            tools=run.tools,
-            sampling=run.sampling,
+            tools=offered.tools,
+            sampling=offered.sampling,
             run_id=run.id,
             turn=run.turn,
         )
@@ -216,23 +319,30 @@ class Runner:
             log.info("run %s could not be failed: %s", claim.run.id, lost.message)
 
     async def finalize_conversation(
-        self, claim: Claim, decide: Callable[[Records], Change], *, turn_log: bool = False
-    ) -> None:
+        self,
+        claim: Claim,
+        decide: Callable[[Records], Change],
+        *,
+        turn_log: bool = False,
+        what: str = "finalize",
+    ) -> Any:
         """Message, actions, status, events and the thread's new version, in one transaction.
 
         A whole reply is worth waiting for: while the store is away it is tried again, until
-        somebody else has the run. Raises `Fenced`, also where an unclear commit had gone through.
+        somebody else has the run. Returns the change's answer. Raises `Fenced`, also where an
+        unclear commit had gone through.
         """
-        about = About(owner=None, run_id=claim.run.id, turn_log=turn_log, what="finalize")
+        about = About(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
         while True:
             try:
-                await self._store.change(about, decide)
+                answer = await self._store.change(about, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)
                 await asyncio.sleep(FINALIZE_PAUSE)
-        hit("finalize.before_wake")
+        hit(f"{what}.before_wake")
         self._bus.ring(claim.run.id)
+        return answer
 
 
 class _Patience(msgspec.Struct, frozen=True):
@@ -321,6 +431,15 @@ class Journal:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
+
+
+_NO_TOOLS = Functions(())
+_ALL_APPROVED = Rules(allow=("*",))
+"""What is due here was approved, or needs no approval."""
+
+
+def _call(action: Action) -> ToolCall:
+    return ToolCall(action.id, action.name, msgspec.json.encode(action.arguments).decode())
 
 
 def _used(reply: Reply) -> Usage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -128,6 +129,53 @@ class Deadlines(
     turn: Seconds | None = None
 
 
+Glob = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Asking = Literal["always", "never"]
+
+
+class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An MCP server whose tools the worker runs; off unless the operator allows it.
+
+    Without `url` it is the server of that name in the operator's own configuration. The tools are
+    those that match one of `allowed_tools`, or all. `require_approval` says whether a person must
+    approve each call; globs over the server's own names of its tools say it for some of them, and
+    what none of them names, or one says `always` of, is asked about. No command can be named here.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$(?!\n)")]
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)] | None = None
+    allowed_tools: Annotated[tuple[Glob, ...], msgspec.Meta(max_length=256)] | None = None
+    require_approval: Asking | Annotated[dict[Glob, Asking], msgspec.Meta(max_length=256)] = (
+        "always"
+    )
+
+    def offers(self, tool: str) -> bool:
+        """Whether the server's tool of this name may be used."""
+        globs = self.allowed_tools
+        return globs is None or any(fnmatchcase(tool, glob) for glob in globs)
+
+    def asks(self, tool: str) -> bool:
+        """Whether a call of the server's tool of this name needs a person's approval."""
+        if isinstance(self.require_approval, str):
+            return self.require_approval == "always"
+        said = [when for glob, when in self.require_approval.items() if fnmatchcase(tool, glob)]
+        return not said or "always" in said
+
+
+class Hosted(msgspec.Struct, frozen=True):
+    """A tool that the worker runs: the MCP server that has it, and whether a person is asked."""
+
+    server: str
+    asks: bool
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a person said of a call that waits to be approved; the model is told the reason."""
+
+    approve: bool
+    reason: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
+
+
 class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers: a model as `provider:name`, instructions, tools, sampling. Times in ms."""
 
@@ -136,6 +184,7 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
+    mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()
     metadata: dict[str, str] = {}
     created_at: int
@@ -190,7 +239,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """From a user's message to the final answer; one id through all its turns.
 
-    `turn` counts the turns that were begun, `attempt` the tries at this one. `expires_in` is how
+    `turn` counts the turns that were begun, `attempt` the tries at this one; a turn begins with
+    what the worker has to run of the calls of the turn before. `expires_in` is how
     many seconds its actions wait for their outputs. `messages_before` is how many messages the
     thread held before the run, and the message that came with it, began.
     """
@@ -204,6 +254,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
+    mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()
     deadlines: Deadlines = Deadlines()
     background: bool = False
@@ -242,7 +293,11 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """The hand-off record of one tool call; `arguments` as the object the tool gets."""
+    """The hand-off record of one tool call; `arguments` as the object the tool gets.
+
+    A call of an MCP server of the run's, `server` by name, `runs_on` the server's side; where
+    `approval` is required the client is asked for that, and for no output.
+    """
 
     id: str
     run_id: str
@@ -254,6 +309,21 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["pending", "completed", "failed", "expired", "cancelled"] = "pending"
     output: str | None = None
     is_error: bool = False
+    runs_on: Literal["client", "server"] = "client"
+    server: str | None = None
+    approval: Literal["required", "given", "refused"] | None = None
     created_at: int
     expires_at: int
     ended_at: int | None = None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it waits for the client: to run the tool, or to approve the call."""
+        return self.status == "pending" and (
+            self.runs_on == "client" or self.approval == "required"
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether the worker has to run it."""
+        return self.status == "pending" and not self.awaited

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -19,28 +20,42 @@ from antiphon.ids import Prefix
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.prices import PriceList, Prices
-from antiphon.runner import Runner
+from antiphon.runner import Runner, Servers
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
 from antiphon.stores.sqlite_file import Schema
+from antiphon.tools.reach import Reach, exempt
+from antiphon.tools.servers import NoServers, ServerPool
 from antiphon.worker import Worker
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
     """Everything that one process runs; made by `opened`."""
 
-    def __init__(self, settings: Settings, store: Store, bus: LocalBus, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        bus: LocalBus,
+        catalog: Catalog,
+        servers: Servers | None = None,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.bus = bus
         self.catalog = catalog
         self.draining = False
         prices = Prices(catalog.offer, _price_list)
-        runner = Runner(store, bus, catalog, settings, mint, prices.cost)
+        servers = servers or NoServers()
+        runner = Runner(store, bus, catalog, settings, mint, servers, prices.cost)
         self.worker = Worker(store, bus, runner, settings, mint, _name())
-        self.desk = Desk(store, bus, mint, self._default_model, catalog.open, self._models)
+        self.desk = Desk(
+            store, bus, mint, self._default_model, catalog.open, self._models, servers.refuse
+        )
 
     async def choice(self) -> Choice:
         """The model that answers where none is named, and why."""
@@ -94,7 +109,9 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
         stack.push_async_callback(store.close)
         catalog = Catalog(settings, os.environ)
         stack.push_async_callback(catalog.close)
-        runtime = Runtime(settings, store, bus, catalog)
+        servers = await asyncio.to_thread(_servers, settings)
+        stack.push_async_callback(servers.close)
+        runtime = Runtime(settings, store, bus, catalog, servers)
         runtime.worker.start()
         try:
             yield runtime
@@ -158,6 +175,18 @@ async def _store(
                 received=scheme + ":",
                 hint="Set --database or ANTIPHON_DATABASE.",
             )
+
+
+def _servers(settings: Settings) -> NoServers | ServerPool:
+    """The MCP servers that runs may name; files are read, and perhaps the system's keyring."""
+    if settings.backend_mcp == "off":
+        return NoServers()
+    places = import_module("antiphon.tools.mcp.places")
+    found = places.usable(places.find(settings, os.environ, Path.cwd()).servers, os.environ)
+    for problem in found.problems:
+        log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
+    configs = [config for config in found.configs if config.enabled and config.backend]
+    return ServerPool(settings.backend_mcp, configs, Reach(exempt(settings.private_hosts)))
 
 
 def _price_list() -> PriceList | None:

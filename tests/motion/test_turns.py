@@ -28,11 +28,12 @@ from antiphon.listening import Listening
 from antiphon.messages import File, Image, Message, Text, ToolSpec
 from antiphon.ports import About, Claim, Decide, Opened, Store
 from antiphon.providers.scripted import Gate, Scripted
-from antiphon.runner import Runner
+from antiphon.runner import Runner, Servers
 from antiphon.runs import Action, Deadlines, Run
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
+from antiphon.tools.servers import NoServers
 from antiphon.worker import Worker
 
 E = TypeVar("E", bound=Event)
@@ -67,8 +68,14 @@ class Troubled(CachedStore):
 class House:
     """A runtime without its edges: what the settings would name is handed in."""
 
-    def __init__(self, model: Scripted, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        model: Scripted,
+        settings: Settings | None = None,
+        servers: Servers | None = None,
+    ) -> None:
         counter = itertools.count(1)
+        self.servers = servers or NoServers()
         self.now = 1_000_000
         self.model = model
         self.store = Troubled(MemoryStore(lambda: self.now))
@@ -76,10 +83,18 @@ class House:
         self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
         self.worker = self.new_worker("first")
-        self.desk = Desk(self.store, self.bus, self._mint, self._default, self._known, self._models)
+        self.desk = Desk(
+            self.store,
+            self.bus,
+            self._mint,
+            self._default,
+            self._known,
+            self._models,
+            self.servers.refuse,
+        )
 
     def new_worker(self, name: str) -> Worker:
-        runner = Runner(self.store, self.bus, self, self.settings, self._mint)
+        runner = Runner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(self.store, self.bus, runner, self.settings, self._mint, name)
 
     async def open(self, model: str) -> Opened:
@@ -137,8 +152,10 @@ class House:
 
 
 @asynccontextmanager
-async def house(*scripts: str, settings: Settings | None = None) -> AsyncIterator[House]:
-    built = House(Scripted(*scripts), settings)
+async def house(
+    *scripts: str, settings: Settings | None = None, servers: Servers | None = None
+) -> AsyncIterator[House]:
+    built = House(Scripted(*scripts), settings, servers)
     built.worker.start()
     try:
         async with asyncio.timeout(20):

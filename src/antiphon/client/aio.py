@@ -30,14 +30,13 @@ from antiphon.client.converse import (
     Options,
     Seen,
     Told,
-    beside,
     box,
     ends_turn,
     listenable,
     opening,
     settled,
-    tool_call,
     unfit,
+    work,
 )
 from antiphon.client.line import AsyncBatches, AsyncLine
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
@@ -246,13 +245,15 @@ class AsyncClient:
     ) -> list[Action]:
         """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
 
-        The handler may be async. Outputs are saved as tool messages. Returns the actions that were
-        answered, as they are now; none where the run has ended.
+        The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
+        wait to be approved are `consent`'s alone; without one they are refused. Returns the actions
+        that were answered, as they are now; none where the run has ended.
         """
         await self._wait_until_settled(run_id)
         waiting = {
             action.tool_call_id: action
             async for action in self.every(ListActions(run_id, status="pending"))
+            if action.awaited
         }
         processor = ToolProcessor(
             Handler(handler),
@@ -268,7 +269,10 @@ class AsyncClient:
         ) as results:
             async for call, result in results:
                 action = waiting[call.id]
-                if not await self._saved(result, self._as_message(action)):
+                save = self._as_message(action)
+                if action.approval is not None:  # which says nothing in the thread
+                    save = self._as_output(run_id, call)
+                if not await self._saved(result, save):
                     break
                 answered.append(await self.get_action(action.id))
         return answered
@@ -352,7 +356,7 @@ class AsyncClient:
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
-        return processor.process_tool_calls(run_id, map(tool_call, actions))
+        return processor.process_tool_calls(run_id, *work(actions))
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         return (await self.line.upload(name, media_type, content)).id
@@ -378,7 +382,7 @@ class AsyncClient:
             call.id,
             result.output,
             is_error=result.is_error,
-            metadata=beside(result),
+            metadata=result.metadata,
         )
 
     def _as_message(self, action: Action) -> Callable[[ToolResult], Awaitable[object]]:
@@ -389,7 +393,7 @@ class AsyncClient:
             tool_call_id=action.tool_call_id,
             run_id=action.run_id,
             is_error=result.is_error,
-            metadata=beside(result),
+            metadata=result.metadata,
         )
 
     async def _wait_until_settled(self, run_id: str) -> None:

@@ -24,10 +24,10 @@ from antiphon.events import (
 )
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Toolbox
-from antiphon.runs import Action, Deadlines, Fault, Reason, Sampling, Status
+from antiphon.runs import Action, Deadlines, Fault, McpServer, Reason, Sampling, Status
+from antiphon.tools.approvals import foreign
 from antiphon.tools.bundle import ToolManager
 from antiphon.tools.functions import Function, Functions
-from antiphon.tools.limits import FILES
 from antiphon.tools.processor import ToolProcessor
 
 
@@ -53,6 +53,8 @@ class Seen:
             case RunStatus():
                 self.run_id, self.thread_id = event.run_id, event.thread_id
                 self.status, self.reason, self.error = event.status, event.reason, event.error
+                if event.status is not Status.ACTION_REQUIRED:
+                    self.waiting.clear()  # what was approved has no output that would tell
             case ActionRequired():
                 self.waiting = {action.tool_call_id: action for action in event.actions}
             case ToolOutputAdded():
@@ -113,6 +115,7 @@ class Options(TypedDict, total=False):
     assistant_id: str
     model: str
     instructions: str
+    mcp_servers: tuple[McpServer, ...]
     sampling: Sampling
     deadlines: Deadlines
     max_turns: int
@@ -137,7 +140,7 @@ class LookUp(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Run these tools and submit each output as it is ready."""
+    """Run these tools, ask about those that run elsewhere, and submit each output when ready."""
 
     run_id: str
     actions: tuple[PendingAction, ...]
@@ -188,8 +191,8 @@ class Conversation:
                 raise refusal
 
     def looked_up(self, actions: Sequence[Action]) -> None:
-        """These actions wait."""
-        waiting = tuple(pending(action) for action in actions)
+        """These actions wait; some of them perhaps for the other side."""
+        waiting = tuple(pending(action) for action in actions if action.awaited)
         self._due = Answer(self._run_id, waiting) if waiting else self._next_turn()
 
     def answered(self) -> None:
@@ -226,10 +229,19 @@ def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
     return functions if toolbox is None else ToolManager(functions, toolbox)
 
 
-def beside(result: ToolResult) -> dict[str, str]:
-    """What the tool message says of a result besides its output."""
-    told = {"fault": result.fault or "", "files": ",".join(result.files[:FILES])}
-    return {name: text for name, text in told.items() if text}
+def work(
+    actions: Iterable[PendingAction],
+) -> tuple[Sequence[ToolCall], Sequence[tuple[ToolCall, Tool]]]:
+    """What these actions ask of us: calls to run, and calls to approve with their tools."""
+    waiting = list(actions)
+    return (
+        [tool_call(action) for action in waiting if action.kind == "tool"],
+        [
+            (tool_call(action), foreign(action.name, action.server or ""))
+            for action in waiting
+            if action.kind == "approval"
+        ],
+    )
 
 
 def tool_call(action: PendingAction) -> ToolCall:

@@ -23,14 +23,13 @@ from antiphon.client.converse import (
     Options,
     Seen,
     Told,
-    beside,
     box,
     ends_turn,
     listenable,
     opening,
     settled,
-    tool_call,
     unfit,
+    work,
 )
 from antiphon.client.line import Batches, Line
 from antiphon.client.portal import Portal
@@ -241,13 +240,15 @@ class Client:
     ) -> list[Action]:
         """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
 
-        The handler may be async. Outputs are saved as tool messages. Returns the actions that were
-        answered, as they are now; none where the run has ended.
+        The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
+        wait to be approved are `consent`'s alone; without one they are refused. Returns the actions
+        that were answered, as they are now; none where the run has ended.
         """
         self._wait_until_settled(run_id)
         waiting = {
             action.tool_call_id: action
             for action in self.every(ListActions(run_id, status="pending"))
+            if action.awaited
         }
         processor = ToolProcessor(
             Handler(handler),
@@ -262,7 +263,10 @@ class Client:
         with closing(results):
             for call, result in results:
                 action = waiting[call.id]
-                if not self._saved(result, self._as_message(action)):
+                save = self._as_message(action)
+                if action.approval is not None:  # which says nothing in the thread
+                    save = self._as_output(run_id, call)
+                if not self._saved(result, save):
                     break
                 answered.append(self.get_action(action.id))
         return answered
@@ -344,8 +348,7 @@ class Client:
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> Generator[tuple[ToolCall, ToolResult], None, None]:
-        calls = map(tool_call, actions)
-        yield from self._portal.stream(processor.process_tool_calls(run_id, calls))
+        yield from self._portal.stream(processor.process_tool_calls(run_id, *work(actions)))
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         kept = await asyncio.to_thread(self.line.upload, name, media_type, content)
@@ -370,7 +373,7 @@ class Client:
             call.id,
             result.output,
             is_error=result.is_error,
-            metadata=beside(result),
+            metadata=result.metadata,
         )
 
     def _as_message(self, action: Action) -> Callable[[ToolResult], object]:
@@ -381,7 +384,7 @@ class Client:
             tool_call_id=action.tool_call_id,
             run_id=action.run_id,
             is_error=result.is_error,
-            metadata=beside(result),
+            metadata=result.metadata,
         )
 
     def _wait_until_settled(self, run_id: str) -> None:

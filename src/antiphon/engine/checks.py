@@ -98,7 +98,7 @@ def refuse_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
 
 
 def refuse_unsupported(
-    provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[ToolSpec]
+    provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[object]
 ) -> None:
     """What a provider has not got is said now, and never left out in silence."""
     if missing := [asked for asked in _asked(sampling, tools) if asked in lacks]:
@@ -118,7 +118,7 @@ def unsupported(provider: str, missing: Sequence[str]) -> errors.UnsupportedByPr
     )
 
 
-def _asked(sampling: Sampling, tools: Sequence[ToolSpec]) -> Iterator[str]:
+def _asked(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
     """The settings that a run asks for, and the values that not every provider has.
 
     What every provider does anyway asks for nothing, nor does what is said of tools without any.
@@ -150,6 +150,17 @@ def refuse_other_thread(records: Records, call: calls.CreateMessage) -> None:
             "The thread has no active run that waits for an output.",
             expected="run_id, where the run is not active any more",
         )
+
+
+def refuse_approval(records: Records, tool_call_id: str) -> None:
+    """To approve a call says nothing in the thread, so it makes no message."""
+    for action in records.actions:
+        if action.tool_call_id == tool_call_id and action.approval is not None:
+            raise errors.InvalidRequest(
+                "This call waits to be approved, which no message does.",
+                expected="POST /v1/submit_tool_output",
+                received="a message with role tool",
+            )
 
 
 def refuse_output_fields(call: calls.CreateMessage) -> None:

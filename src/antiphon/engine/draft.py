@@ -6,7 +6,7 @@ message is never added without its number, nor a status moved without its event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -20,6 +20,7 @@ from antiphon.events import (
     Event,
     MessageCompleted,
     Numbered,
+    PendingAction,
     RunStatus,
     ToolOutputAdded,
     TurnEnded,
@@ -28,11 +29,18 @@ from antiphon.events import (
 )
 from antiphon.ids import Mint
 from antiphon.messages import Message, Part, Text, ToolCall, parts
-from antiphon.runs import MOVES, Action, Drive, Fault, Reason, Run, Status, Thread
+from antiphon.runs import MOVES, Action, Drive, Fault, Hosted, Reason, Run, Status, Thread
 
 CANCELLED = "This call was cancelled before its output came."
+UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
+UNAPPROVED = "Nobody approved this call in time; it was not carried out."
+CUT_SHORT = "The run ended before this call did; it may or may not have been carried out."
 
 _TITLE_LENGTH = 80
+
+_Closed = Literal["completed", "failed", "expired", "cancelled"]
+_CLOSED: Mapping[Status, _Closed] = {Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}
+"""What becomes of an open call with its run; where nothing else is said, it has failed."""
 
 
 class Draft:
@@ -48,6 +56,7 @@ class Draft:
         self.drive: Drive = records.drive or Drive()
         self._log = records.log
         self._actions = {action.id: action for action in records.actions}
+        self._last_place = self.thread.messages  # of those that are kept for outputs
         self._touched: dict[str, Action] = {}
         self._messages: list[Message] = []
         self._events: list[Event] = []
@@ -155,8 +164,12 @@ class Draft:
             self.reply(text, reasoning, status="incomplete")
 
     def partial_from(self, log: Sequence[Numbered]) -> None:
-        """The same, from the events of a reply whose driver is gone."""
-        said = fold(log)
+        """The same, from the events of a turn whose driver is gone: what it said and had not saved.
+
+        Several replies may have been saved in it, with outputs between them.
+        """
+        saved = max((n for n, event in log if isinstance(event, MessageCompleted)), default=0)
+        said = fold(numbered for numbered in log if numbered[0] > saved)
         self.partial(said.text, said.reasoning)
 
     def output(self, tool_call_id: str, output: str) -> None:
@@ -199,7 +212,8 @@ class Draft:
     def end(
         self, status: Status, *, reason: Reason | None = None, error: Fault | None = None
     ) -> None:
-        """The run is over, between two turns or before the first."""
+        """The run is over, between two turns or before the first; no call stays open."""
+        self._close_calls(_CLOSED.get(status, "failed"))
         self.move(status, reason=reason, error=error, ended_at=self.now)
         self.drive = replace(self.drive, wanted=False, worker=None, due_at=None)
 
@@ -215,48 +229,64 @@ class Draft:
         self.tell(TurnEnded(run_id=run.id, status=run.status, reason=reason))
         self.drive = replace(self.drive, turn_began_after=self.drive.last_event)
 
-    def hand_out(self, tool_calls: tuple[ToolCall, ...]) -> None:
-        """One action per call, and the manifest; the thread keeps a place for each output."""
-        run = self.run
-        expires_at = self.now + run.expires_in * 1000
-        actions = [
-            Action(
-                id=self.mint("act"),
-                run_id=run.id,
-                thread_id=run.thread_id,
-                turn=run.turn,
-                tool_call_id=call.id,
-                name=call.name,
-                arguments=msgspec.json.decode(call.arguments, type=dict[str, Any]),
-                created_at=self.now,
-                expires_at=expires_at,
-            )
-            for call in tool_calls
-        ]
+    def hand_out(self, tool_calls: tuple[ToolCall, ...], hosted: Mapping[str, Hosted]) -> None:
+        """One action per call; the thread keeps a place for each output.
+
+        `hosted` are the tools, by name, that the worker runs. While the client has anything to do
+        the run rests, and the manifest says what; where it has not, the next turn begins at once,
+        in other words the worker goes on.
+        """
+        expires_at = self.now + self.run.expires_in * 1000
+        actions = [self._action(call, hosted.get(call.name), expires_at) for call in tool_calls]
+        self._actions |= {action.id: action for action in actions}
         self._touched |= {action.id: action for action in actions}
         # Outputs come in any order and are kept in call order, so their numbers are taken now.
         self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
-        manifest = tuple(pending(action) for action in actions)
-        self.tell(ActionRequired(run_id=run.id, actions=manifest))
+        self._last_place = self.thread.messages
+        manifest = tuple(pending(action) for action in actions if action.awaited)
+        if manifest:
+            self._rest(manifest, expires_at)
+        else:
+            self.run = replace(self.run, turn=self.run.turn + 1, attempt=1)
+
+    def _rest(self, manifest: tuple[PendingAction, ...], until: int) -> None:
+        self.tell(ActionRequired(run_id=self.run.id, actions=manifest))
         self.move(Status.ACTION_REQUIRED, attempt=0)
-        self.drive = replace(self.drive, wanted=False, worker=None, due_at=expires_at, fresh=False)
+        self.drive = replace(self.drive, wanted=False, worker=None, due_at=until, fresh=False)
         self._close_turn()
+
+    def _action(self, call: ToolCall, hosted: Hosted | None, expires_at: int) -> Action:
+        run = self.run
+        return Action(
+            id=self.mint("act"),
+            run_id=run.id,
+            thread_id=run.thread_id,
+            turn=run.turn,
+            tool_call_id=call.id,
+            name=call.name,
+            arguments=msgspec.json.decode(call.arguments, type=dict[str, Any]),
+            runs_on="server" if hosted else "client",
+            server=hosted.server if hosted else None,
+            approval="required" if hosted and hosted.asks else None,
+            created_at=self.now,
+            expires_at=expires_at,
+        )
+
+    def approve(self, action: Action) -> Action:
+        """The call may be run; it is, when the run goes on."""
+        return self._keep_action(replace(action, approval="given"))
 
     def answer_action(
         self,
         action: Action,
-        status: Literal["completed", "failed", "expired", "cancelled"],
+        status: _Closed,
         output: str,
         is_error: bool,
         metadata: dict[str, str] | None = None,
     ) -> Action:
-        """The action's end, and its tool message in the place that was kept for it."""
-        turn = [each for each in self._actions.values() if each.turn == action.turn]
-        first = self.thread.messages - len(turn) + 1
-        answered = replace(
-            action, status=status, output=output, is_error=is_error, ended_at=self.now
-        )
-        number = first + [each.id for each in turn].index(action.id)
+        """The action's end, its tool message in the place that was kept for it, and the event."""
+        turn = [each.id for each in self._actions.values() if each.turn == action.turn]
+        number = self._last_place - len(turn) + 1 + turn.index(action.id)
         self._messages.append(
             self._tool_message(
                 output_message_id(action),
@@ -267,21 +297,36 @@ class Draft:
                 metadata=metadata or {},
             )
         )
-        self._actions[action.id] = self._touched[action.id] = answered
-        return answered
+        self.tell(
+            ToolOutputAdded(tool_call_id=action.tool_call_id, output=output, is_error=is_error)
+        )
+        return self._keep_action(
+            replace(action, status=status, output=output, is_error=is_error, ended_at=self.now)
+        )
 
-    def close_calls(self, status: Literal["expired", "cancelled"], output: str) -> None:
+    def expire_calls(self) -> None:
+        """Give every call that the client has left open an output that says so."""
+        for action in self._open():
+            if action.awaited:
+                output = UNANSWERED if action.runs_on == "client" else UNAPPROVED
+                self.answer_action(action, "expired", output, is_error=True)
+
+    def _close_calls(self, status: _Closed) -> None:
         """Give every open call an output that says what became of it."""
-        for action in list(self._actions.values()):
-            if action.status == "pending":
-                self.answer_action(action, status, output, is_error=True)
-                self.tell(
-                    ToolOutputAdded(tool_call_id=action.tool_call_id, output=output, is_error=True)
-                )
+        for action in self._open():
+            output = CANCELLED if status == "cancelled" else CUT_SHORT
+            self.answer_action(action, status, output, is_error=True)
+
+    def _open(self) -> list[Action]:
+        return [action for action in self._actions.values() if action.status == "pending"]
+
+    def _keep_action(self, action: Action) -> Action:
+        self._actions[action.id] = self._touched[action.id] = action
+        return action
 
     def go_on_if_answered(self) -> None:
-        """With the last output the run may go on; it waits to be asked."""
-        if any(action.status == "pending" for action in self._actions.values()):
+        """When the client has done its part the run may go on; it waits to be asked."""
+        if any(action.awaited for action in self._actions.values()):
             return
         run = self.run
         self.move(Status.QUEUED)
@@ -297,7 +342,6 @@ class Draft:
         self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
         if driven and keep_partial:
             self.partial_from(self._log)
-        self.close_calls("cancelled", CANCELLED)
         if driven:
             self.end_turn(Status.CANCELLED)
         else:
@@ -335,11 +379,16 @@ def output_message_id(action: Action) -> str:
 
 
 def _attempt_began(log: Sequence[Numbered]) -> int | None:
-    """The event after which the lost attempt spoke; None where it had said nothing yet."""
+    """The event after which the lost attempt spoke; None where it had said nothing yet.
+
+    A message and an output that were saved stand, whatever befell who came after them.
+    """
     began = None
     for number, event in log:
         match event:
             case RunStatus(status=Status.IN_PROGRESS) | TurnRestarted():
+                began = number
+            case MessageCompleted() | ToolOutputAdded():  # of this turn's beginning
                 began = number
             case _:
                 pass

@@ -7,38 +7,45 @@ holds when it is written. `runs.MOVES` is the table of legal moves; nothing here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon import calls, errors
+from antiphon.engine import approvals
 from antiphon.engine.draft import Draft, rest_until, status_event
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply
-from antiphon.events import (
-    ToolOutputAdded,
-)
 from antiphon.ids import Mint
 from antiphon.messages import Message, ToolSpec, parts
 from antiphon.runs import (
     Action,
+    Approval,
     Deadlines,
     Drive,
     Fault,
+    Hosted,
+    McpServer,
     Run,
     Sampling,
     Status,
     Thread,
 )
 
-UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
 NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
+NONE_HOSTED: Mapping[str, Hosted] = {}
 
 
 class AskModel(msgspec.Struct, frozen=True):
     """A worker may take the run and ask the model for the next turn."""
+
+
+class RunTools(msgspec.Struct, frozen=True):
+    """A worker may take the run; it has to run these calls itself before it asks the model."""
+
+    tool_call_ids: tuple[str, ...]
 
 
 class AwaitAsking(msgspec.Struct, frozen=True):
@@ -50,7 +57,7 @@ class AwaitWorker(msgspec.Struct, frozen=True):
 
 
 class AwaitOutputs(msgspec.Struct, frozen=True):
-    """The client has to run these calls first."""
+    """The client has to run these calls first, or to approve them."""
 
     tool_call_ids: tuple[str, ...]
 
@@ -59,7 +66,7 @@ class Ended(msgspec.Struct, frozen=True):
     """The run is over."""
 
 
-Move = AskModel | AwaitAsking | AwaitWorker | AwaitOutputs | Ended
+Move = AskModel | RunTools | AwaitAsking | AwaitWorker | AwaitOutputs | Ended
 
 
 def next_move(records: Records) -> Move:
@@ -69,10 +76,12 @@ def next_move(records: Records) -> Move:
         return Ended()
     if run.status is Status.IN_PROGRESS:
         return AwaitWorker()
-    open_calls = tuple(action.tool_call_id for action in _pending(records))
-    if open_calls:
-        return AwaitOutputs(open_calls)
-    return AskModel() if drive.wanted else AwaitAsking()
+    if awaited := _ids(action for action in records.actions if action.awaited):
+        return AwaitOutputs(awaited)
+    if not drive.wanted:
+        return AwaitAsking()
+    due = _ids(action for action in records.actions if action.due)
+    return RunTools(due) if due else AskModel()
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +91,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str | None = None
     instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
+    mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()
     deadlines: Deadlines = Deadlines()
     background: bool = False
@@ -172,7 +182,7 @@ def ask(records: Records, *, fresh: bool = False) -> Change:
         case AwaitAsking():
             wanted = replace(drive, wanted=True, fresh=fresh, due_at=None)
             return Change(answer=asked, driven=(Driven(run, wanted),))
-        case AskModel() | AwaitWorker():
+        case AskModel() | RunTools() | AwaitWorker():
             return Change(answer=asked)
 
 
@@ -180,7 +190,7 @@ def claim(worker: str, lease_ms: int) -> Callable[[Records], Change | None]:
     """A worker takes the run: a higher epoch, a lease, and the turn's next attempt."""
 
     def decide(records: Records) -> Change | None:
-        if next_move(records) != AskModel():
+        if not isinstance(next_move(records), AskModel | RunTools):
             return None
         draft = Draft(records, _no_mint)
         run, drive = _driven(records)
@@ -198,11 +208,23 @@ def claim(worker: str, lease_ms: int) -> Callable[[Records], Change | None]:
     return decide
 
 
-def finish(records: Records, epoch: int, reply: Reply, mint: Mint) -> Change:
-    """A reply is whole, or will never be: keep it, and move the run on. Raises `Fenced`."""
-    run, drive = _driven(records)
-    if drive.epoch != epoch or run.status is not Status.IN_PROGRESS:
-        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {drive.epoch}, not {epoch}.")
+def finish(
+    records: Records,
+    epoch: int,
+    reply: Reply,
+    mint: Mint,
+    *,
+    turn: int,
+    hosted: Mapping[str, Hosted] = NONE_HOSTED,
+) -> Change:
+    """The reply of this turn is whole, or will never be: keep it, and move the run on.
+
+    `hosted` are the tools that the worker runs itself. Where it has to run all that was called, the
+    run stays in its hands; the answer is the run as it now is. Raises `Fenced`.
+    """
+    run = _held(records, epoch)
+    if run.turn != turn:
+        raise errors.Fenced(f"The reply of turn {turn} of run {run.id} was kept before.")
     draft = Draft(records, mint)
     draft.tell(*reply.events)
     if reply.usage:
@@ -215,7 +237,7 @@ def finish(records: Records, epoch: int, reply: Reply, mint: Mint) -> Change:
             draft.end_turn(Status.INCOMPLETE, reason="max_turns")
         case "calls":
             draft.reply(reply.text, reply.reasoning, calls=reply.calls)
-            draft.hand_out(reply.calls)
+            draft.hand_out(reply.calls, hosted)
         case "completed":
             draft.reply(reply.text, reply.reasoning)
             draft.end_turn(Status.COMPLETED)
@@ -225,14 +247,32 @@ def finish(records: Records, epoch: int, reply: Reply, mint: Mint) -> Change:
         case "failed" | "invalid_tool_call":
             draft.partial(reply.text, reply.reasoning)
             draft.end_turn(Status.FAILED, error=reply.fault)
-    return draft.change(draft.run)
+    return draft.change(Driven(draft.run, draft.drive))
+
+
+def save_result(
+    records: Records,
+    epoch: int,
+    tool_call_id: str,
+    output: str,
+    is_error: bool,
+    mint: Mint,
+    metadata: dict[str, str] | None = None,
+) -> Change:
+    """The output of a call that the worker ran, once. Answers as `finish`. Raises `Fenced`."""
+    _held(records, epoch)
+    action = _action(records, tool_call_id)
+    draft = Draft(records, mint)
+    if action.due:
+        draft.answer_action(
+            action, "failed" if is_error else "completed", output, is_error, metadata
+        )
+    return draft.change(Driven(draft.run, draft.drive))
 
 
 def fail(records: Records, epoch: int, fault: Fault, mint: Mint) -> Change:
     """The turn cannot even be asked for, or broke in our own hands; what was said is kept."""
-    run, drive = _driven(records)
-    if drive.epoch != epoch or run.status is not Status.IN_PROGRESS:
-        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {drive.epoch}, not {epoch}.")
+    _held(records, epoch)
     draft = Draft(records, mint)
     draft.partial_from(records.log)
     draft.end_turn(Status.FAILED, error=fault)
@@ -249,28 +289,55 @@ def save_output(
 ) -> Change:
     """One output, once; the last one lets the run go on. The answer is the `Action`.
 
-    The same output again changes nothing, whatever has become of the run since.
+    For a call that waits to be approved the output is the `Approval`. The same output again changes
+    nothing, whatever has become of the run since.
     """
     run, _ = _driven(records)
     action = _action(records, tool_call_id)
+    if action.runs_on == "server":
+        return _save_approval(records, action, approvals.read(action, output), mint)
     if action.status in ("completed", "failed") and _same(action, output, is_error):
         return Change(answer=action)
-    if action.status == "pending" and run.status is Status.ACTION_REQUIRED:
-        draft = Draft(records, mint)
-        status: Literal["completed", "failed"] = "failed" if is_error else "completed"
-        saved = draft.answer_action(action, status, output, is_error, metadata)
-        draft.tell(ToolOutputAdded(tool_call_id=tool_call_id, output=output, is_error=is_error))
-        draft.go_on_if_answered()
-        return draft.change(saved)
+    if not _may_answer(run, action):
+        raise _answered_otherwise(run, action)
+    draft = Draft(records, mint)
+    status: Literal["completed", "failed"] = "failed" if is_error else "completed"
+    saved = draft.answer_action(action, status, output, is_error, metadata)
+    draft.go_on_if_answered()
+    return draft.change(saved)
+
+
+def _save_approval(records: Records, action: Action, said: Approval, mint: Mint) -> Change:
+    run, _ = _driven(records)
+    if approvals.same(action, said):
+        return Change(answer=action)
+    if not _may_answer(run, action):
+        raise _answered_otherwise(run, action)
+    draft = Draft(records, mint)
+    if said.approve:
+        saved = draft.approve(action)
+    else:
+        refused = replace(action, approval="refused")
+        saved = draft.answer_action(refused, "failed", approvals.refusal(said), is_error=True)
+    draft.go_on_if_answered()
+    return draft.change(saved)
+
+
+def _may_answer(run: Run, action: Action) -> bool:
+    return action.awaited and run.status is Status.ACTION_REQUIRED
+
+
+def _answered_otherwise(run: Run, action: Action) -> errors.CallerError:
+    tool_call_id = action.tool_call_id
     if action.status in ("completed", "failed") or not run.status.ended:
-        raise errors.OutputConflict(
+        return errors.OutputConflict(
             f"Tool call {tool_call_id} already has another output.",
             expected="the output that was saved first, or none",
             received="a different output",
             hint="An output is final; GET the action to see it.",
             action_id=action.id,
         )
-    raise errors.RunEnded(
+    return errors.RunEnded(
         f"Tool call {tool_call_id} waits for no output any more: it is {action.status}, "
         f"and run {run.id} is {run.status.value}.",
         expected="a pending action of a run in action_required",
@@ -304,7 +371,7 @@ def overdue(records: Records, mint: Mint) -> Change | None:
         case Status.IN_PROGRESS:
             draft.lose_worker()
         case Status.ACTION_REQUIRED:
-            draft.close_calls("expired", UNANSWERED)
+            draft.expire_calls()
             if run.on_expiry == "expire":
                 draft.end(Status.EXPIRED)
             else:
@@ -381,12 +448,20 @@ def _driven(records: Records) -> tuple[Run, Drive]:
     return records.run, records.drive
 
 
+def _held(records: Records, epoch: int) -> Run:
+    """The run, which a worker has under this epoch. Raises `Fenced`."""
+    run, drive = _driven(records)
+    if drive.epoch != epoch or run.status is not Status.IN_PROGRESS:
+        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {drive.epoch}, not {epoch}.")
+    return run
+
+
 def _same(action: Action, output: str, is_error: bool) -> bool:
     return (action.output, action.is_error) == (output, is_error)
 
 
-def _pending(records: Records) -> list[Action]:
-    return [action for action in records.actions if action.status == "pending"]
+def _ids(actions: Iterable[Action]) -> tuple[str, ...]:
+    return tuple(action.tool_call_id for action in actions)
 
 
 def _action(records: Records, tool_call_id: str) -> Action:

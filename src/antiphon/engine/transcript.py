@@ -46,8 +46,9 @@ def fold(events: Iterable[Numbered]) -> Said:
 class Transcript:
     """What the present turn has said, followed event by event.
 
-    After its `turn.ended` a turn stays readable until the next one begins. Numbers only grow: an
-    event that was heard before changes nothing, so a reader may come back and overlap.
+    A turn stays readable after its end, which is its saved message or, where it saved none, its
+    `turn.ended`, until the next one begins. Numbers only grow: an event that was heard before
+    changes nothing, so a reader may come back and overlap.
     """
 
     def __init__(self) -> None:
@@ -74,6 +75,7 @@ class Transcript:
                 self._heard = [heard for heard in self._heard if heard[0] <= after]
             case MessageCompleted(message=message):
                 self.message = message
+                self._turn_ended = True
             case TurnEnded():
                 self._turn_ended = True
             case _:

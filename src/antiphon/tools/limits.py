@@ -4,7 +4,6 @@ from __future__ import annotations
 
 CHARACTERS = 60_000  # some 15,000 tokens
 TAIL = 4  # one part in so many of what is kept is the end, where results tend to be summed up
-FILES = 10  # of one result: their ids have to fit one value of a message's metadata
 
 
 def shortened(output: str, most: int, where: str) -> str:

@@ -82,6 +82,11 @@ class Outbound(httpx2.AsyncClient):
         return response
 
 
+def transport(reach: Reach = INTERNET, *, resolve: Resolve = resolved) -> httpx2.AsyncBaseTransport:
+    """What carries requests only where they may go, for clients that have ways of their own."""
+    return _Transport(reach, resolve)
+
+
 class Fetched(msgspec.Struct, frozen=True):
     """What was found at an address; `cut` where there was more than was wanted."""
 

@@ -14,13 +14,14 @@ from msgspec.structs import replace
 
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError, InvalidRequest
-from antiphon.messages import Blob, Progress, ToolCall, ToolResult
+from antiphon.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolResult
 from antiphon.ports import Toolbox
 from antiphon.tools import schemas
+from antiphon.tools.approvals import said
 from antiphon.tools.consent import Consent, Permitted, Refused, named
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
 from antiphon.tools.happenings import ToolBegan, ToolEnded, ToolProgressed, Watch, unwatched
-from antiphon.tools.limits import CHARACTERS, FILES, shortened
+from antiphon.tools.limits import CHARACTERS, shortened
 
 Keep = Callable[[str, str, bytes], Awaitable[str]]
 """Keeps a file for the person: its name, media type and bytes; returns its id."""
@@ -54,10 +55,20 @@ class ToolProcessor:
         self._began: dict[str, float] = {}
 
     async def process_tool_calls(
-        self, run_id: str, calls: Iterable[ToolCall]
+        self,
+        run_id: str,
+        calls: Iterable[ToolCall],
+        approvals: Iterable[tuple[ToolCall, Tool]] = (),
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
-        """Each call with its result, as they are ready; closing it cancels what still runs."""
-        tasks = [asyncio.create_task(self._run_single_call(run_id, call)) for call in calls]
+        """Each call with its result, as they are ready; closing it cancels what still runs.
+
+        `approvals` are calls that run elsewhere, of tools that are not ours: their result is what
+        consent says of them.
+        """
+        tasks = [
+            *(asyncio.create_task(self._run_single_call(run_id, call)) for call in calls),
+            *(asyncio.create_task(self._approve(run_id, *each)) for each in approvals),
+        ]
         try:
             for ready in asyncio.as_completed(tasks):
                 yield await ready
@@ -96,6 +107,11 @@ class ToolProcessor:
             seconds = self._ran(call.id)
         self._watch(ToolEnded(call.id, result, seconds))
         return call, await self._limited(call, result)
+
+    async def _approve(
+        self, run_id: str, call: ToolCall, tool: Tool
+    ) -> tuple[ToolCall, ToolResult]:
+        return call, said(await self._consent.permit(run_id, call, lambda: (tool,), self._watch))
 
     async def _result(self, run_id: str, call: ToolCall) -> ToolResult:
         """A tool that has become another while the call waited for its slot is judged anew."""
@@ -142,7 +158,7 @@ class ToolProcessor:
     async def _limited(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """The result as it is submitted: what the model reads, and the ids of what was kept."""
         blobs = [each for each in result.content if isinstance(each, Blob)]
-        kept_blobs = blobs[: FILES - 1]  # one is left for the output itself
+        kept_blobs = blobs[: MOST_FILES - 1]  # one is left for the output itself
         files = [
             await self._kept(each.name or f"{call.name}-{count}", each.media_type, each.data)
             for count, each in enumerate(kept_blobs, 1)

@@ -54,7 +54,7 @@ class Reach(msgspec.Struct, frozen=True):
             raise OutOfReach(f"No request may go to port {port}.", expected=self._expected_port())
         addresses = await _addresses(host, port, resolve)
         for address in addresses:
-            if not (public(address) or self._exempt(host, address, port)):
+            if not (public(address) or self.exempts(host, address, port)):
                 raise OutOfReach(
                     f"No request may go to {plain(host)}:{port}: it is not a public address.",
                     expected="a host on the internet",
@@ -62,7 +62,8 @@ class Reach(msgspec.Struct, frozen=True):
                 )
         return addresses
 
-    def _exempt(self, host: str, address: Address, port: int) -> bool:
+    def exempts(self, host: str, address: Address, port: int) -> bool:
+        """Whether somebody has said that this may be reached although it is private."""
         return any(each.covers(host, address, port) for each in self.private)
 
     def _expected_port(self) -> str:

@@ -30,6 +30,7 @@ from antiphon.tools.mcp.metadata import MOST_TOOLS, told, told_line
 from antiphon.tools.mcp.reasons import reason
 from antiphon.tools.mcp.stdio import stdio
 from antiphon.tools.mcp.watch import Watch, watched
+from antiphon.tools.reach import Reach
 
 LEAVE_SECONDS = 5.0
 """To part from a server in good order."""
@@ -53,6 +54,7 @@ class Connection:
         roots: tuple[str, ...],
         auth: Any,
         changed: Callable[[], None],
+        reach: Reach | None = None,
     ) -> None:
         self.config = config
         self.watch = Watch()
@@ -64,6 +66,7 @@ class Connection:
         self.capabilities: tuple[str, ...] = ()
         self._host = host
         self._auth = auth
+        self._reach = reach
         self._callbacks = Callbacks(config, host, roots)
         self._changed = changed
         self._stale = asyncio.Event()
@@ -128,9 +131,9 @@ class Connection:
             case "stdio":
                 return stdio(self.config, self.watch)
             case "http":
-                return http(self.config, self.watch, self._auth)
+                return http(self.config, self.watch, self._auth, self._reach)
             case "sse":
-                return sse(self.config, self.watch, self._auth)
+                return sse(self.config, self.watch, self._auth, self._reach)
 
     async def _open(self, mode: Mode) -> None:
         """What is to be known before the server counts as ready."""

@@ -23,6 +23,7 @@ from antiphon.tools.mcp.hushed import hush
 from antiphon.tools.mcp.metadata import told, told_line
 from antiphon.tools.mcp.names import named
 from antiphon.tools.mcp.offers import LeftOut, State, Status
+from antiphon.tools.reach import Reach
 
 if TYPE_CHECKING:
     from antiphon.tools.mcp.connection import Connection
@@ -64,6 +65,7 @@ class Server:
         auth: Callable[[ServerConfig], Any] | None,
         changed: Callable[[State], None],
         delays: tuple[float, ...] = DELAYS,
+        reach: Reach | None = None,
     ) -> None:
         self.config = config
         self.tools: tuple[Tool, ...] = ()
@@ -72,6 +74,7 @@ class Server:
         self._auth = auth
         self._changed = changed
         self._delays = delays
+        self._reach = reach
         status: Status = "closed" if config.enabled else "disabled"
         self._state = State(server=config.name, status=status, transport=config.transport)
         self._connection: Connection | None = None
@@ -182,7 +185,7 @@ class Server:
         # In a thread too, for it may load the SDK's part for logins.
         auth = await asyncio.to_thread(self._auth, self.config) if self._auth else None
         made: Connection = connection.Connection(
-            self.config, self._host, self._roots, auth, self._listed
+            self.config, self._host, self._roots, auth, self._listed, self._reach
         )
         return made
 

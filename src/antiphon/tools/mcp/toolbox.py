@@ -33,6 +33,7 @@ from antiphon.tools.mcp.offers import (
     State,
 )
 from antiphon.tools.mcp.server import DELAYS, Server
+from antiphon.tools.reach import Reach
 
 if TYPE_CHECKING:
     from antiphon.tools.mcp.connection import Connection
@@ -51,7 +52,8 @@ class McpServers:
     `roots` are folders that every server is told of, beside its own. `auth` gives the `httpx2.Auth`
     of a server over HTTP, or None, and is called in a thread before each connection. `changed` is
     called on the loop when a server's state or tools are others, and must not raise. `delays` are
-    seconds before each restart of a server that died.
+    seconds before each restart of a server that died. With `reach`, requests over HTTP go only
+    where that allows, and by no proxy.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class McpServers:
         auth: Callable[[ServerConfig], Any] | None = None,
         changed: Callable[[State], None] = _unheard,
         delays: tuple[float, ...] = DELAYS,
+        reach: Reach | None = None,
     ) -> None:
         self._servers: dict[str, Server] = {}
         for config in configs:
@@ -79,6 +82,7 @@ class McpServers:
                 auth,
                 changed,
                 delays,
+                reach,
             )
 
     async def __aenter__(self) -> McpServers:

@@ -1,0 +1,162 @@
+"""A small world of records that each change is folded into: a store without a store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+
+from antiphon import calls, errors
+from antiphon.chunks import CallPiece, Chunk
+from antiphon.engine import moves
+from antiphon.engine.records import Change, Records
+from antiphon.engine.turn import Turn
+from antiphon.events import Event, Numbered
+from antiphon.messages import Message
+from antiphon.runs import Action, Drive, Hosted, Run, Thread
+
+LEASE_MS = 15_000
+WEEK_MS = 7 * 86_400_000
+
+
+class World:
+    """One thread and its run, as a store would hold them."""
+
+    def __init__(self) -> None:
+        self.now = 1_000
+        self.counter = itertools.count(1)
+        self.thread = Thread(id="thread_1", created_at=0, updated_at=0)
+        self.messages: dict[int, Message] = {}
+        self.runs: dict[str, tuple[Run, Drive]] = {}
+        self.actions: dict[str, Action] = {}
+        self.log: dict[str, list[Event]] = {}
+        self.current: str | None = None
+
+    def mint(self, prefix: str) -> str:
+        return f"{prefix}_{next(self.counter)}"
+
+    @property
+    def run(self) -> Run:
+        assert self.current is not None
+        return self.runs[self.current][0]
+
+    @property
+    def drive(self) -> Drive:
+        assert self.current is not None
+        return self.runs[self.current][1]
+
+    @property
+    def events(self) -> list[Event]:
+        return self.log[self.run.id]
+
+    def records(self) -> Records:
+        """About the run, which may have ended."""
+        if self.current is None:
+            return self.thread_records()
+        run, drive = self.runs[self.current]
+        numbered: list[Numbered] = list(enumerate(self.log[run.id], 1))
+        return Records(
+            now=self.now,
+            thread=self.thread,
+            run=run,
+            drive=drive,
+            actions=tuple(a for a in self.actions.values() if a.run_id == run.id),
+            log=tuple(numbered[drive.turn_began_after :]),
+        )
+
+    def thread_records(self) -> Records:
+        """About the thread, hence with its active run only."""
+        if self.current is None or self.run.status.ended:
+            return Records(now=self.now, thread=self.thread)
+        return self.records()
+
+    def apply(
+        self, decide: Callable[[Records], Change | None], records: Records | None = None
+    ) -> object:
+        change = decide(records or self.records())
+        if change is None:
+            return None
+        if change.thread:
+            self.thread = change.thread
+        if change.keep_messages is not None:
+            self.messages = {
+                n: m for n, m in self.messages.items() if n <= (change.keep_messages or 0)
+            }
+        for message in change.messages:
+            assert message.number not in self.messages
+            self.messages[message.number] = message
+        for driven in change.driven:
+            self.log.setdefault(driven.run.id, []).extend(driven.events)
+            assert driven.drive.last_event == len(self.log[driven.run.id])
+            self.runs[driven.run.id] = (driven.run, driven.drive)
+            self.current = driven.run.id
+        for action in change.actions:
+            self.actions[action.id] = action
+        return change.answer
+
+    # What clients and workers do.
+
+    def begin(self, text: str = "hello", if_busy: calls.IfBusy = "reject", **wish: object) -> None:
+        wished = moves.Wish(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
+        self.apply(
+            lambda records: moves.create_run(
+                records,
+                wished,
+                self.mint,
+                owner="local",
+                if_busy=if_busy,
+                message=calls.NewMessage(text),
+                ask=True,
+            ),
+            self.thread_records(),
+        )
+
+    def ask(self) -> moves.Asked:
+        asked = self.apply(moves.ask)
+        assert isinstance(asked, moves.Asked)
+        return asked
+
+    def claim(self) -> None:
+        self.apply(moves.claim("worker", LEASE_MS))
+
+    def say(self, *events: Event) -> None:
+        self.log[self.run.id] += events
+        drive = replace(self.drive, last_event=self.drive.last_event + len(events))
+        self.runs[self.run.id] = (self.run, drive)
+
+    def reply(
+        self, *chunks: Chunk, finish: bool = True, hosted: Mapping[str, Hosted] = moves.NONE_HOSTED
+    ) -> None:
+        turn = Turn(("look", *hosted), lambda: self.mint("call"))
+        self.say(*turn.feed(chunks))
+        reply = turn.close(None if finish else errors.Disconnected("cut"))
+        epoch, number = self.drive.epoch, self.run.turn
+        self.apply(
+            lambda records: moves.finish(
+                records, epoch, reply, self.mint, turn=number, hosted=hosted
+            )
+        )
+
+    def result(self, call_id: str, output: str = "42", is_error: bool = False) -> None:
+        """The worker has run the tool."""
+        epoch = self.drive.epoch
+        self.apply(
+            lambda records: moves.save_result(records, epoch, call_id, output, is_error, self.mint)
+        )
+
+    def submit(self, call_id: str, output: str = "42", is_error: bool = False) -> object:
+        return self.apply(
+            lambda records: moves.save_output(records, call_id, output, is_error, self.mint)
+        )
+
+    def cancel(self) -> None:
+        self.apply(lambda records: moves.cancel(records, self.mint))
+
+    def wait(self, ms: int) -> None:
+        self.now += ms
+        self.apply(lambda records: moves.overdue(records, self.mint))
+
+
+def call(index: int, name: str = "look") -> CallPiece:
+    return CallPiece(index=index, id=f"c{index}", name=name, arguments=f'{{"x":{index}}}')

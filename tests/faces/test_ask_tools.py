@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Place
 
-from antiphon.messages import Hints
+from antiphon.messages import Hints, Tool, ToolSpec
 from antiphon.tools.functions import Functions
 from antiphon.tools.grants import GrantsFile
 from antiphon.tools.questions import shape
@@ -105,6 +105,35 @@ def test_what_was_allowed_for_good_runs(flights: Place) -> None:
 
     assert (told.returncode, ran(flights)) == (0, True)
     assert tool.hints == Hints()
+
+
+def test_what_was_allowed_for_good_is_listed_and_revoked(place: Place) -> None:
+    file = place.database.parent / "grants.json"
+    tools = [
+        Tool(
+            spec=ToolSpec(f"git__{name}", "\x1b[2J"),
+            server="git",
+            own_name=name,
+            origin="uvx \x1b[31mgit",
+        )
+        for name in ("push", "pull")
+    ]
+    GrantsFile(file).add([shape(each) for each in tools])
+
+    listed = place.run("config", "--grants")
+    as_json = place.run("config", "--grants", "--json")
+    revoked = place.run("config", "--revoke", "git:push")
+    again = place.run("config", "--revoke", "git:push")
+
+    assert [line.split()[:2] for line in listed.stdout.splitlines()[-2:]] == [
+        ["git", "push"],
+        ["git", "pull"],
+    ]
+    assert "\x1b" not in listed.stdout
+    assert [each["own_name"] for each in json.loads(as_json.stdout)["grants"]] == ["push", "pull"]
+    assert (revoked.returncode, revoked.stdout) == (0, "revoked 1\n")
+    assert again.returncode == 2
+    assert [each.own_name for each in GrantsFile(file).all()] == ["pull"]
 
 
 def test_a_broken_file_of_grants_is_told_and_allows_nothing(flights: Place) -> None:

@@ -1,13 +1,21 @@
-"""Show the settings in force, and where each comes from. Secrets are masked."""
+"""Show the settings in force, and where each comes from. Secrets are masked.
+
+With --grants, the tools that were allowed for good when a model wanted to use them; --revoke has
+one of them asked about again.
+"""
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
 import msgspec
 
+from antiphon.commands.speech import note
 from antiphon.commands.tables import table
-from antiphon.settings import MASK, TABLE, Loaded, shown
+from antiphon.errors import InvalidRequest
+from antiphon.settings import MASK, TABLE, Loaded, data_folder, shown
+from antiphon.tools.grants import NAME, GrantsFile
 
 FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
 
@@ -15,10 +23,21 @@ FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Whether a program reads it."""
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--grants", action="store_true", help="the tools that are allowed for good")
+    parser.add_argument(
+        "--revoke",
+        metavar="SERVER[:TOOL]",
+        help="ask again for this tool, or all of the server's; `:NAME` is a function",
+    )
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
-    """Print one row for each setting."""
+    """Print one row for each setting, or for each grant."""
+    grants = GrantsFile(data_folder(os.environ) / NAME, lambda text: note(f"antiphon: {text}"))
+    if asked.revoke is not None:
+        return _revoke(grants, asked.revoke)
+    if asked.grants:
+        return _show_grants(grants, as_json=asked.json)
     values = {name: shown(row, getattr(loaded.settings, name)) for name, row in TABLE.items()}
     values["providers"] = {
         name: {key: MASK if "key" in key else value for key, value in entry.items()}
@@ -32,6 +51,27 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     else:
         rows = [(name, _text(value), loaded.origins[name]) for name, value in values.items()]
         print(table(("setting", "value", "from"), rows))
+    return 0
+
+
+def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:
+    allowed = grants.all()
+    if as_json:
+        print(msgspec.json.encode({"grants": allowed}).decode())
+    else:
+        rows = [(each.server or "-", each.own_name, each.origin or "-") for each in allowed]
+        print(table(("server", "tool", "what the server is"), rows))
+    return 0
+
+
+def _revoke(grants: GrantsFile, which: str) -> int:
+    server, colon, tool = which.partition(":")
+    revoked = grants.revoke(server, tool if colon else None)
+    if not revoked:
+        raise InvalidRequest(
+            f"{which} was not allowed", hint="`antiphon config --grants` lists what is."
+        )
+    print(f"revoked {revoked}")
     return 0
 
 

@@ -161,7 +161,7 @@ class TellsBeforeItKeeps(CachedStore):
         *,
         urgent: bool,
     ) -> None:
-        self._extend(run_id, first, lines, ended=False)
+        self._tails.extend(run_id, first, lines, ended=False)
         super().append(run_id, epoch, first, lines, kept, urgent=urgent)
 
 

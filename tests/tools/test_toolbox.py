@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from msgspec.structs import replace
 
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Tell, Toolbox, quiet
@@ -98,6 +99,28 @@ async def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(opened:
     names = [tool.spec.name.removeprefix("bench__") for tool in tools]
     assert names == ["echo", "broken", "endless"]
     assert all(tool.spec.parameters["type"] == "object" for tool in tools)
+
+
+async def test_a_servers_tools_say_which_server_it_is():
+    async with over_mcp(Bench()) as toolbox:
+        (origin,) = {tool.origin for tool in toolbox.tools()}
+
+    assert origin.startswith("http://127.0.0.1 (")
+
+
+def test_another_program_is_another_origin_and_a_secret_is_not_told():
+    server = ServerConfig(name="a", command="npx", args=("server", "--token", "s3cret"))
+    others = [
+        replace(server, command="uvx"),
+        replace(server, args=("evil",)),
+        replace(server, cwd="/tmp"),
+        ServerConfig(name="a", transport="http", url="https://a.example/s3cret"),
+        ServerConfig(name="a", transport="http", url="https://a.example/other"),
+    ]
+
+    assert replace(server, name="b", env={"A": "1"}, timeout=3).origin == server.origin
+    assert len({each.origin for each in (server, *others)}) == 6
+    assert not any("s3cret" in each.origin for each in (server, *others))
 
 
 async def test_a_call_gives_the_output(opened: Opened):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from fnmatch import fnmatchcase
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -71,6 +73,17 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without `env`, `headers` and `url`, which hold secrets."""
         return f"ServerConfig(name={self.name!r}, transport={self.transport!r})"
+
+    @property
+    def origin(self) -> str:
+        """What the server is, in a word that holds no secret: another program has another one.
+
+        Command and arguments, or the address, are in its digest; what identifies us is not.
+        """
+        said = msgspec.json.encode((self.command, self.args, self.cwd, self.url))
+        place = urlsplit(self.url)
+        name = self.command or f"{place.scheme}://{place.hostname}"
+        return f"{name} ({hashlib.sha256(said).hexdigest()[:16]})"
 
     def uses(self, tool: str) -> bool:
         """Whether the server's tool of this name is wanted."""

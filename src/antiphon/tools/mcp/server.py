@@ -230,6 +230,7 @@ class Server:
             ),
             server=self.config.name,
             own_name=tool.name,
+            origin=self.config.origin,
             hints=Hints(
                 title=told_line(tool.title or (hints and hints.title)) or None,
                 read_only=hints and hints.read_only_hint,

@@ -8,6 +8,8 @@
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,9 +38,9 @@ soak: .venv/.ready ## the long runs: kills, cuts and races by the thousand
 	@$(BIN)/pytest -m soak --timeout 0
 
 lock: $(UV) ## pin anew what pyproject.toml asks for
-	@$(UV) pip compile --quiet --universal --generate-hashes --upgrade --all-extras --group dev \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--output-file requirements/lock.txt pyproject.toml
+	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml
+	@for tested in mcp-servers mcp-servers-old; do $(COMPILE) --python-version 3.11 \
+		--output-file requirements/$$tested.txt requirements/$$tested.in || exit 1; done
 
 clean: ## remove what these commands made
 	@rm -rf .venv .tools build dist .*_cache .hypothesis

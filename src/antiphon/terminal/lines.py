@@ -1,0 +1,192 @@
+"""Pieces of Markdown set as lines for so many columns: what is printed once, and what is pending.
+
+Prose is wrapped at words, code never: the terminal wraps it, so that what is selected is what was
+written. For the same reason code in a list stands at the margin, not below its bullet.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from antiphon.terminal import spans
+from antiphon.terminal.code import Highlighter
+from antiphon.terminal.grid import Grid
+from antiphon.terminal.inline import Inline
+from antiphon.terminal.pieces import (
+    Code,
+    Empty,
+    Heading,
+    Item,
+    Paragraph,
+    Piece,
+    Quote,
+    Rule,
+    Table,
+    Where,
+)
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.themes import Theme
+from antiphon.terminal.wrap import Wrapper
+
+PROSE = 100
+"""Columns of running text at most: longer lines are hard to read."""
+NARROWEST = 16
+"""Columns that text in containers gets, however deep it stands."""
+_RULE = 40
+
+
+class Typesetter:
+    """Sets the pieces of one answer, in order."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._inline = Inline(marks=theme.marks)
+        self._anything = False
+        self._marked = 0  # the serial of the last item whose mark was shown
+        self._task: bool | None = None
+        self._wrapper = Wrapper()
+        self._highlighter = Highlighter("")
+        self._grid: Grid | None = None
+
+    def lines(self, pieces: Iterable[Piece], columns: int) -> list[Line]:
+        """The lines that these pieces finish."""
+        return [line for piece in pieces for line in self._piece(piece, max(1, columns))]
+
+    def pending(self, pieces: Iterable[Piece], columns: int) -> list[Line]:
+        """The lines that these would finish; nothing is changed."""
+        twin = copy.copy(self)
+        twin._wrapper = copy.copy(self._wrapper)
+        twin._highlighter = self._highlighter.copy()
+        return twin.lines(pieces, columns)
+
+    def _piece(self, piece: Piece, columns: int) -> Iterator[Line]:
+        match piece:
+            case Paragraph():
+                yield from self._paragraph(piece, columns)
+            case Code():
+                yield from self._gap(piece)
+                yield from self._code(piece)
+            case Heading():
+                yield from self._gap(piece)
+                yield from self._heading(piece, columns)
+            case Table():
+                yield from self._gap(piece)
+                yield from self._table(piece, columns)
+            case Rule():
+                yield from self._gap(piece)
+                room = min(_RULE, self._room(piece.where, columns))
+                yield from self._placed(
+                    piece.where, [(Span(self._theme.glyphs.rule * room, "rule"),)]
+                )
+            case Empty():
+                yield from self._gap(piece)
+                yield from self._placed(piece.where, [()])
+
+    def _gap(self, piece: Piece) -> Iterator[Line]:
+        """An empty line before the piece, in the containers that go on through it."""
+        if piece.begins:
+            if piece.gap and self._anything:
+                shared = [at for at in piece.where if at.serial <= self._marked]
+                yield spans.stripped(list(self._prefix(tuple(shared))))
+            self._anything = True
+
+    def _paragraph(self, piece: Paragraph, columns: int) -> Iterator[Line]:
+        text = piece.text
+        if piece.begins:
+            text = self._inline.defined(text) if piece.ends else text
+            if not text:
+                return
+            yield from self._gap(piece)
+            self._wrapper = Wrapper()
+            text = self._ticked(piece.where, text)
+        room = min(PROSE, columns) - self._indent(piece.where)
+        words = self._inline.spans(text)
+        lines = self._wrapper.feed(words, max(NARROWEST, room))
+        if piece.ends:
+            lines += self._wrapper.close()
+        yield from self._placed(piece.where, lines)
+
+    def _ticked(self, where: Where, text: str) -> str:
+        """The text without the box of a task, which the item's mark will show."""
+        box = _TASK.match(text) if where and where[-1].serial > self._marked else None
+        if not box or not isinstance(where[-1], Item):
+            return text
+        self._task = box[1] != " "
+        return text[box.end() :]
+
+    def _heading(self, piece: Heading, columns: int) -> Iterator[Line]:
+        style = f"heading {piece.level}" if piece.level == 1 else "heading"
+        words = self._inline.spans(piece.text)
+        if self._theme.marks:
+            words = [Span("#" * piece.level + " "), *words]
+        wrapper = Wrapper()
+        styled = (
+            span if span.style == "host" else span._replace(style=f"{style} {span.style}".strip())
+            for span in words
+        )
+        room = self._room(piece.where, columns)
+        yield from self._placed(piece.where, wrapper.feed(styled, room) + wrapper.close())
+
+    def _code(self, piece: Code) -> Iterator[Line]:
+        if piece.begins:
+            self._highlighter = Highlighter(piece.language)
+            if any(isinstance(at, Item) and at.serial > self._marked for at in piece.where):
+                yield from self._placed(piece.where, [()])
+        quotes = tuple(at for at in piece.where if isinstance(at, Quote))
+        if piece.text is not None:
+            texts = piece.text.split("\n")
+            yield from self._placed(quotes, [tuple(self._highlighter.line(text)) for text in texts])
+
+    def _table(self, piece: Table, columns: int) -> Iterator[Line]:
+        rows = [tuple(map(self._inline.spans, row)) for row in piece.rows]
+        if piece.begins or not self._grid:
+            header = tuple(map(self._inline.spans, piece.header))
+            room = self._room(piece.where, columns)
+            self._grid = Grid(header, piece.aligns, rows, room, self._theme.glyphs)
+            yield from self._placed(piece.where, self._grid.head())
+        for row in rows:
+            yield from self._placed(piece.where, self._grid.row(row))
+
+    def _room(self, where: Where, columns: int) -> int:
+        return max(NARROWEST, columns - self._indent(where))
+
+    def _indent(self, where: Where) -> int:
+        return sum(spans.width(self._mark(at, depth)) for depth, at in enumerate(where))
+
+    def _placed(self, where: Where, lines: Sequence[Line]) -> Iterator[Line]:
+        """The lines behind the marks of their containers."""
+        for line in lines:
+            yield spans.stripped([*self._prefix(where), *line])
+
+    def _prefix(self, where: Where) -> Iterator[Span]:
+        """The marks that are not shown yet, and blanks where they were."""
+        for depth, at in enumerate(where):
+            mark = self._mark(at, depth)
+            if isinstance(at, Item) and at.serial <= self._marked:
+                mark = (Span(" " * spans.width(mark)),)
+            elif isinstance(at, Item) and at is where[-1] and self._task is not None:
+                box = Span(f"{self._box} ", "mark")
+                mark = (box,) if at.number is None else (*mark, box)
+                self._task = None
+            yield from mark
+        if where:
+            self._marked = max(self._marked, where[-1].serial)
+
+    @property
+    def _box(self) -> str:
+        return self._theme.glyphs.done if self._task else self._theme.glyphs.task
+
+    def _mark(self, at: Quote | Item, depth: int) -> Line:
+        glyphs = self._theme.glyphs
+        match at:
+            case Quote():
+                return (Span(f"{glyphs.quote} ", "quote"),)
+            case Item(number=None):
+                return (Span(f"{glyphs.bullets[depth % len(glyphs.bullets)]} ", "mark"),)
+            case Item(number=number, mark=mark):
+                return (Span(f"{number}{mark} ", "mark"),)
+
+
+_TASK = re.compile(r"\[([ xX])\][ \t]+")

@@ -1,0 +1,97 @@
+"""Styled text, before anything is known of the terminal: spans, and lines of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from antiphon.terminal import cells
+
+
+class Span(NamedTuple):
+    """Text of one style; `style` names roles, parted by blanks, which a theme gives their look.
+
+    `link` is where it leads, as the source has it: whoever writes it decides if it may.
+    """
+
+    text: str
+    style: str = ""
+    link: str = ""
+
+
+Line = tuple[Span, ...]
+
+
+def text(line: Iterable[Span]) -> str:
+    """What is read."""
+    return "".join(span.text for span in line)
+
+
+def width(line: Iterable[Span]) -> int:
+    """The cells that it takes."""
+    return sum(cells.width(span.text) for span in line)
+
+
+def stripped(line: Sequence[Span]) -> Line:
+    """Without blanks at its end."""
+    kept = list(line)
+    while kept:
+        last = kept.pop()
+        if rest := last.text.rstrip(" "):
+            return (*kept, last._replace(text=rest))
+    return ()
+
+
+def clipped(line: Iterable[Span], columns: int, end: str = "") -> Line:
+    """Its beginning, and `end` where something is missing, in so many cells."""
+    line = _untabbed(line)
+    if width(line) <= columns:
+        return line
+    left = columns - cells.width(end)
+    kept: list[Span] = []
+    for span in line:
+        part = cells.head(span.text, left)
+        kept.append(span._replace(text=part))
+        left -= cells.width(part)
+        if part != span.text:
+            break
+    return (*kept, Span(end))
+
+
+def folded(line: Iterable[Span], columns: int) -> list[Line]:
+    """The rows that it takes in so many columns, broken wherever they end."""
+    rows: list[list[Span]] = [[]]
+    left = columns
+    for span in _untabbed(line):
+        rest = span.text
+        while rest:
+            part = cells.head(rest, left)
+            if not part and left == columns:
+                part = rest[:1]  # wider than a row: it must go somewhere
+            if part:
+                rows[-1].append(span._replace(text=part))
+                left -= cells.width(part)
+                rest = rest[len(part) :]
+            if rest:
+                rows.append([])
+                left = columns
+    return [tuple(row) for row in rows]
+
+
+def _untabbed(line: Iterable[Span]) -> Line:
+    line = tuple(line)
+    if not any("\t" in span.text for span in line):
+        return line
+    column = 0
+    found: list[Span] = []
+    for span in line:
+        parts: list[str] = []
+        for number, part in enumerate(span.text.split("\t")):
+            if number:
+                blanks = cells.TAB - column % cells.TAB
+                parts.append(" " * blanks)
+                column += blanks
+            parts.append(part)
+            column += cells.width(part)
+        found.append(span._replace(text="".join(parts)))
+    return tuple(found)

@@ -1,0 +1,177 @@
+"""How styled lines become characters for a terminal: the only place that writes styles and links.
+
+Whatever stands in a line is cleaned here once more. What is written around it is ours alone: SGR
+from the tables below, and OSC 8 for addresses of the web where the terminal is known to take it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from antiphon.clean import clean
+from antiphon.terminal.spans import Span
+
+
+class Glyphs(msgspec.Struct, frozen=True, kw_only=True):
+    """The signs that stand for something; each takes as many cells as it has letters."""
+
+    bullets: tuple[str, ...]
+    quote: str
+    rule: str
+    column: str
+    crossing: str
+    task: str
+    done: str
+    more: str
+    spinner: str
+    ok: str
+    failed: str
+
+
+SIGNS = Glyphs(
+    bullets=("•", "◦", "▪"),
+    quote="│",
+    rule="─",
+    column=" │ ",
+    crossing="─┼─",
+    task="☐",
+    done="☑",
+    more="…",
+    spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏",
+    ok="✓",
+    failed="✗",
+)
+ASCII = Glyphs(
+    bullets=("-", "*", "+"),
+    quote=">",
+    rule="-",
+    column=" | ",
+    crossing="-+-",
+    task="[ ]",
+    done="[x]",
+    more="...",
+    spinner="|/-\\",
+    ok="ok",
+    failed="failed",
+)
+
+
+class Theme(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role looks like: SGR parameters of the terminal's own sixteen colours.
+
+    `marks`: the marks of headings, emphasis and code are shown, for nothing else would tell them.
+    """
+
+    name: str
+    styles: Mapping[str, str]
+    glyphs: Glyphs = SIGNS
+    marks: bool = False
+
+    def in_ascii(self) -> Theme:
+        """The same without box characters and emoji of ours."""
+        return msgspec.structs.replace(self, glyphs=ASCII)
+
+
+_SHAPES = {
+    "strong": "1",
+    "emphasis": "3",
+    "strike": "9",
+    "link": "4",
+    "heading": "1",
+    "heading 1": "1;4",
+    "header": "1",
+    "name": "1",
+    "warning": "1",
+    "error": "1",
+}
+_DARK = _SHAPES | {
+    "code": "36",
+    "link": "4;34",
+    "host": "90",
+    "quote": "90",
+    "mark": "36",
+    "rule": "90",
+    "faint": "90",
+    "ok": "32",
+    "warning": "33",
+    "error": "31",
+    "token keyword": "35",
+    "token string": "32",
+    "token comment": "90;3",
+    "token number": "36",
+    "token function": "34",
+    "token class": "33",
+    "token builtin": "36",
+    "token decorator": "33",
+    "token tag": "34",
+    "token added": "32",
+    "token removed": "31",
+}
+THEMES: dict[str, Theme] = {
+    theme.name: theme
+    for theme in (
+        Theme(name="dark", styles=_DARK),
+        Theme(
+            name="light",
+            styles=_DARK
+            | {"warning": "1;33", "token class": "31", "token decorator": "31", "mark": "34"},
+        ),
+        Theme(
+            name="contrast",
+            styles=_SHAPES
+            | {
+                "code": "1",
+                "error": "1;31",
+                "warning": "1;33",
+                "ok": "1",
+                "token keyword": "1",
+                "token comment": "3",
+                "token function": "4",
+            },
+        ),
+        Theme(name="none", styles=_SHAPES),
+    )
+}
+BARE = Theme(name="bare", styles={}, marks=True)
+"""No escape sequence at all: for a pipe, a dumb terminal, a screen reader."""
+
+
+def themed(name: str, environment: Mapping[str, str]) -> Theme:
+    """The theme of this name; `none` where NO_COLOR asks for it, bare on a dumb terminal."""
+    if environment.get("TERM") in ("dumb", "unknown"):
+        return BARE
+    return THEMES["none" if environment.get("NO_COLOR") else name]
+
+
+class Ink:
+    """Writes lines in a theme; with `links`, as OSC 8 where an address is one of the web's."""
+
+    def __init__(self, theme: Theme, *, links: bool = False) -> None:
+        self.theme = theme
+        self._links = links
+        self._looks = dict(theme.styles)
+
+    def written(self, line: Iterable[Span]) -> str:
+        """The line as a terminal gets it, styles ended; without a line feed."""
+        return "".join(map(self._written, line))
+
+    def _written(self, span: Span) -> str:
+        text = clean(span.text, "code").replace("\n", " ")
+        if span.style and (look := self._look(span.style)):
+            text = f"\x1b[{look}m{text}\x1b[0m"
+        if self._links and span.link and _ADDRESS.fullmatch(span.link):
+            text = f"\x1b]8;;{span.link}\x1b\\{text}\x1b]8;;\x1b\\"
+        return text
+
+    def _look(self, style: str) -> str:
+        if style not in self._looks:
+            looks = (self._looks.get(name, "") for name in style.split())
+            self._looks[style] = ";".join(filter(None, looks))
+        return self._looks[style]
+
+
+_ADDRESS = re.compile(r"(?:https?://|mailto:)[!-~]{1,2000}")
+"""What OSC 8 may carry: printable ASCII, so nothing can end the sequence early."""

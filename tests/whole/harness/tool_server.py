@@ -1,0 +1,42 @@
+"""An MCP server in raw JSON lines: `tool_server.py LOG`, with a FIFO at `LOG.go`.
+
+`look` answers at once, `linger` when somebody writes to the FIFO. Each call is a line in the log.
+"""
+
+import json
+import sys
+
+LOG = sys.argv[1]
+
+
+def send(**message: object) -> None:
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+
+def called(params: dict) -> dict:
+    with open(LOG, "a") as log:
+        print(json.dumps(params), file=log, flush=True)
+    if params["name"] == "linger":
+        with open(LOG + ".go") as go:
+            go.read()
+    return {"content": [{"type": "text", "text": f"{params['name']} saw 16:35"}]}
+
+
+def tool(name: str) -> dict:
+    return {"name": name, "inputSchema": {"type": "object", "properties": {}}}
+
+
+for line in sys.stdin:
+    message = json.loads(line)
+    match message.get("method"):
+        case "initialize":
+            version = message["params"]["protocolVersion"]
+            info = {"name": "far", "version": "1"}
+            has = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
+            send(id=message["id"], result=has)
+        case "tools/list":
+            send(id=message["id"], result={"tools": [tool("look"), tool("linger")]})
+        case "tools/call":
+            send(id=message["id"], result=called(message["params"]))
+        case _ if "id" in message:
+            send(id=message["id"], error={"code": -32601, "message": "no such method"})

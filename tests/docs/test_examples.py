@@ -154,11 +154,12 @@ def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture
         if name in ("COMMAND", "--version", "--help"):
             continue
         assert name in cli.COMMANDS, where
-        deep = name in ("keys", "threads") and len(words) > 1
+        deep = name in ("keys", "mcp", "threads") and len(words) > 1
         command = tuple(words[: 2 if deep else 1])
         if command not in taken:
             taken[command] = flags(list(command), capsys)
-        until = words.index("|") if "|" in words else len(words)
+        ends = [words.index(end) for end in ("|", "--") if end in words]
+        until = min(ends, default=len(words))
         given = {word.partition("=")[0] for word in words[:until] if re.match(r"--?[a-z]", word)}
         assert given <= taken[command], where
 

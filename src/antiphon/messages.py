@@ -79,7 +79,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
     `spec.name` is the name that the model uses. `server` is the MCP server by the name in the
     settings, None for a function of the program's own; `own_name` is what the server calls it, and
-    `origin` what the server is: another program has another one. `trusted` servers' hints are believed.
+    `origin` what the server is: another program has another one. `trusted` servers' hints are
+    believed.
     """
 
     spec: ToolSpec

@@ -48,16 +48,20 @@ Write = Callable[[Sequence[Appended], Settle], None]
 """Starts writing a batch, in which no (run, epoch) occurs twice."""
 
 
+_Key = tuple[str, int]
+"""A driver of a run: its id, and the epoch."""
+
+
 class Appends:
     """The gathering side of `Store.append`; lives on the loop."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._gathered: dict[tuple[str, int], Appended] = {}
+        self._gathered: dict[_Key, Appended] = {}
+        self._urgent: list[_Key] = []
         self._patience = GATHER_SECONDS
         self._alarm: asyncio.Handle | None = None
-        self._hurried = False
         self._late = False
         self._on_their_way = 0
 
@@ -72,42 +76,55 @@ class Appends:
         urgent: bool,
     ) -> None:
         """See `Store.append`."""
-        batch = self._gathered.get((run_id, epoch))
+        key = run_id, epoch
+        batch = self._gathered.get(key)
         if batch is None:
-            self._gathered[run_id, epoch] = Appended(run_id, epoch, first, [*lines], [kept])
+            self._gathered[key] = Appended(run_id, epoch, first, [*lines], [kept])
         elif batch.last + 1 == first:
             batch.lines.extend(lines)
             batch.waiting.append(kept)
         else:
             self._loop.call_soon(kept, rules.not_held(run_id, epoch, first))
             return
-        self._schedule(urgent)
+        if urgent:
+            self._hurry(key)
+        elif self._alarm is None and not self._late:
+            self._alarm = self._loop.call_later(self._patience, self._ready)
 
     def flush(self) -> None:
         """Hand over what has gathered, even if other batches are still on their way."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        self._hurried = self._late = False
-        if not self._gathered:
+        self._late = False
+        if self._gathered:
+            self._patience = _patience(len(self._gathered))
+            self._hand_over(list(self._gathered))
+
+    def flush_run(self, run_id: str) -> None:
+        """Hand over what has gathered of this run; the others' batch is none the smaller for it."""
+        self._hand_over([key for key in self._gathered if key[0] == run_id])
+
+    def _hurry(self, key: _Key) -> None:
+        """Hand over what is urgent once the loop has gone round, and nothing else with it."""
+        if not self._urgent:
+            self._loop.call_soon(self._flush_urgent)
+        self._urgent.append(key)
+
+    def _flush_urgent(self) -> None:
+        urgent, self._urgent = dict.fromkeys(self._urgent), []
+        self._hand_over([key for key in urgent if key in self._gathered])
+
+    def _hand_over(self, keys: Sequence[_Key]) -> None:
+        if not keys:
             return
-        batch, self._gathered = list(self._gathered.values()), {}
-        self._patience = _patience(len(batch))
+        batch = [self._gathered.pop(key) for key in keys]
         self._on_their_way += 1
         settle = partial(self._settle, batch)
         try:
             self._write(batch, settle)
         except Unavailable as fault:
             self._loop.call_soon(settle, None, fault)
-
-    def _schedule(self, urgent: bool) -> None:
-        if urgent and not self._hurried:
-            self._hurried = True
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = self._loop.call_soon(self._ready)
-        elif self._alarm is None and not self._late:
-            self._alarm = self._loop.call_later(self._patience, self._ready)
 
     def _ready(self) -> None:
         self._alarm = None

@@ -99,6 +99,11 @@ class SqliteStore:
 
     async def change(self, about: About, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs in the writer's thread."""
+        # What was appended before this is written before it.
+        if about.run_id is not None:
+            self._appends.flush_run(about.run_id)
+        elif about.thread_id is not None:
+            self._appends.flush()
         answer = await self._write(
             about.what, writes.change, about, decide, self._clock(), self._me
         )
@@ -262,8 +267,6 @@ class SqliteStore:
         def bound(connection: sqlite3.Connection) -> T:
             return work(connection, *args, **kwargs)
 
-        # What was appended before this is written before it.
-        self._appends.flush()
         return cast("T", await self._writer.run(what, bound, relaxed=what in _RELAXED))
 
     def _append(self, batch: Sequence[Appended], settle: Settle) -> None:

@@ -202,8 +202,9 @@ def _servers(settings: Settings) -> Iterator[Finding]:
     for unusable in usable.problems:
         yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
     for each in known.unapproved:
-        found = f"{each.file} starts nothing yet: {', '.join(each.servers)}"
-        yield Finding("mcp", "note", found, f"`antiphon mcp trust {each.file.name}` approves it.")
+        found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
+        to_do = None if each.problem else f"`antiphon mcp trust {each.file.name}` approves it."
+        yield Finding("mcp", "note", found, to_do)
 
 
 def _broken(about: str, problem: AntiphonError) -> Finding:

@@ -15,6 +15,9 @@ def found(settings: Settings) -> Found:
     """The servers that are meant here."""
     found = places.find(settings, os.environ, Path.cwd())
     for each in found.unapproved:
+        if each.problem:
+            note(f"antiphon: {each.problem}")
+            continue
         note(
             f"antiphon: {each.file} names MCP servers ({', '.join(each.servers)}), which start"
             f" once you have approved them: antiphon mcp trust {each.file.name}"

@@ -314,6 +314,16 @@ def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     assert not any(each.config.trusted or each.config.backend for each in home.find().servers)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "\0\xff"])
+def test_a_projects_broken_file_keeps_nobody_from_their_own_servers(home: Home, text: str) -> None:
+    home.write(home.own / "mcp.json", mine={"command": "x"})
+    (home.cwd / ".mcp.json").write_text(text)
+
+    found = home.find()
+    assert [each.config.name for each in found.servers] == ["mine"]
+    assert ".mcp.json" in found.unapproved[0].problem
+
+
 def test_an_approval_is_of_that_content_in_that_place(home: Home, tmp_path: Path) -> None:
     file = home.write(home.cwd / ".mcp.json", a={"command": "x"})
     places.approved(home.environ).approve(file, places.foreign_tables(file))

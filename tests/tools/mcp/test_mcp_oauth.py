@@ -12,13 +12,18 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import keyring
+import keyring.backends.fail
 import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringError, PasswordDeleteError
 from locked import Locked, locked
 
 from antiphon.errors import BadSettings, Unavailable
 from antiphon.tools.mcp.callback import Callback
 from antiphon.tools.mcp.config import OAuth, ServerConfig
 from antiphon.tools.mcp.errands import Errands
+from antiphon.tools.mcp.keyrings import system_keyring
 from antiphon.tools.mcp.logins import KeptLogins, Login
 from antiphon.tools.mcp.oauth import authorization
 from antiphon.tools.mcp.toolbox import McpServers
@@ -410,6 +415,46 @@ def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_p
     assert logins.forget("https://two")
     assert not logins.forget("https://two")
     assert "https://two" not in file.read_text()
+
+
+def test_the_systems_keyring_is_used_by_its_library() -> None:
+    class Memory(KeyringBackend):
+        priority = 1  # type: ignore[assignment]
+        broken = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept: dict[tuple[str, str], str] = {}
+
+        def get_password(self, service: str, username: str) -> str | None:
+            if self.broken:
+                raise KeyringError
+            return self.kept.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.kept[service, username] = password
+
+        def delete_password(self, service: str, username: str) -> None:
+            if self.kept.pop((service, username), None) is None:
+                raise PasswordDeleteError
+
+    memory, before = Memory(), keyring.get_keyring()
+    try:
+        keyring.set_keyring(memory)
+        ring = system_keyring()
+        assert ring is not None
+        ring.set("a", "b", "c")
+        assert ring.get("a", "b") == "c"
+        ring.delete("a", "b")
+        ring.delete("a", "b")
+        assert ring.get("a", "b") is None
+        memory.broken = True
+        with pytest.raises(Unavailable):
+            ring.get("a", "b")
+        keyring.set_keyring(keyring.backends.fail.Keyring())
+        assert system_keyring() is None
+    finally:
+        keyring.set_keyring(before)
 
 
 def test_a_login_is_given_for_its_own_url_only(tmp_path: Path) -> None:

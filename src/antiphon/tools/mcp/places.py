@@ -30,10 +30,14 @@ TOML = "antiphon.toml"
 
 
 class Unapproved(msgspec.Struct, frozen=True):
-    """A file whose servers were not approved, or are others by now; none of them is started."""
+    """A file whose servers were not approved, or are others by now; none of them is started.
+
+    `problem` says why it cannot be read, if it cannot: then nobody can approve it either.
+    """
 
     file: Path
-    servers: tuple[str, ...]
+    servers: tuple[str, ...] = ()
+    problem: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -144,7 +148,7 @@ def _toml(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _if_there(file: Path) -> dict[str, dict[str, Any]]:
-    return _read(file) if file.exists() else {}
+    return _read(file) if file.is_file() else {}
 
 
 def _place(folder: Path, name: str, listed: Tables, tables: Tables) -> tuple[Written, ...]:
@@ -161,10 +165,13 @@ def _foreign(
     settings: Settings, cwd: Path, approvals: Approvals
 ) -> tuple[tuple[Written, ...], tuple[Unapproved, ...]]:
     """The servers of the working folder that were approved, and the files that were not."""
-    files = {
-        cwd / PROJECTS: _if_there(cwd / PROJECTS),
-        cwd / TOML: settings.foreign_servers,
-    }
+    projects: Tables = {}
+    broken: tuple[Unapproved, ...] = ()
+    try:
+        projects = _if_there(cwd / PROJECTS)
+    except BadSettings as error:  # of a stranger, who is not to keep one from one's own servers
+        broken = (Unapproved(cwd / PROJECTS, problem=error.message),)
+    files: dict[Path, Tables] = {cwd / PROJECTS: projects, cwd / TOML: settings.foreign_servers}
     unapproved = tuple(
         Unapproved(file, tuple(legal(tables).values()))
         for file, tables in files.items()
@@ -175,7 +182,8 @@ def _foreign(
     if cwd / PROJECTS in closed:  # a table that only completes a server is none by itself
         tables = {name: each for name, each in tables.items() if name not in files[cwd / PROJECTS]}
     servers = _place(cwd, PROJECTS, listed, tables)
-    return tuple(replace(each, config=_harmless(each.config)) for each in servers), unapproved
+    harmless = tuple(replace(each, config=_harmless(each.config)) for each in servers)
+    return harmless, (*broken, *unapproved)
 
 
 def _harmless(config: ServerConfig) -> ServerConfig:

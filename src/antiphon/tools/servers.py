@@ -84,6 +84,11 @@ class ServerPool:
         self._lines: dict[tuple[str, ...], _Line] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def connections(self) -> int:
+        """How many servers are connected, or are being started."""
+        return len(self._lines)
+
     async def refuse(self, servers: Sequence[McpServer]) -> None:
         """Raise `Forbidden` or `InvalidRequest` for one that may not be named here."""
         if self._allowed == "off":
@@ -116,7 +121,7 @@ class ServerPool:
         """Only what can be told from the words: where a name leads is judged at every connect."""
         scheme, host, port = _split(url, where)
         try:
-            (address,) = await self._reach.vetted(host, port, _somewhere_public)
+            address, *_ = await self._reach.vetted(host, port, _somewhere_public)
         except OutOfReach as refused:
             raise InvalidRequest(refused.message, **refused.details, where=where) from refused
         if scheme != "https" and not self._reach.exempts(host, address, port):
@@ -269,7 +274,8 @@ def _split(url: str, where: str) -> tuple[str, str, int]:
         if parts is not None and parts.hostname and "@" not in parts.netloc:
             host = parts.hostname
             written(host)
-            return parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80)
+            usual = 443 if parts.scheme == "https" else 80
+            return parts.scheme, host, usual if parts.port is None else parts.port
     except ValueError:
         pass
     raise InvalidRequest(

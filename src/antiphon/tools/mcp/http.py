@@ -71,7 +71,7 @@ async def sse(
 
 
 def _where(reach: Reach | None) -> dict[str, Any]:
-    """The options of a client that goes only where it may; no redirect is followed by any."""
+    """The options of a client that goes only where it may; redirects leave no origin anyway."""
     return {} if reach is None else {"transport": transport(reach), "trust_env": False}
 
 

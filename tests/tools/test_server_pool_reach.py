@@ -1,0 +1,41 @@
+"""Where the connections to servers at an address go: only where they were allowed to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from far_server import far_server
+
+from antiphon.runs import McpServer
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.tools.reach import INTERNET, Reach, exempt
+from antiphon.tools.servers import ServerPool
+
+pytest.importorskip("mcp")
+
+
+async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_go_there() -> None:
+    async with far_server() as far, far_server() as other, asyncio.timeout(30):
+        far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
+        other.say("/mcp", "{}", "application/json")
+        servers = ServerPool("urls", reach=Reach(exempt(["127.0.0.1"])), list_seconds=2.0)
+        async with servers.held("ann", [McpServer("new", far.url("/mcp"))]) as toolbox:
+            assert not toolbox.tools()
+        await servers.close()
+
+        assert far.asked
+        assert not other.asked
+
+
+async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
+    """The words of an address are judged when it is named; this is what holds when it is used."""
+    async with far_server() as far, asyncio.timeout(30):
+        config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
+        async with McpServers([config], reach=INTERNET) as servers:
+            (state,) = await servers.ready(10)
+
+        assert state.status == "failed"
+        assert "not a public address" in state.why
+        assert not far.asked

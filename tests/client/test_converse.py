@@ -1,6 +1,7 @@
 """What is due next: the conversation as a dialogue of steps and of what came of them."""
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon.calls import Follow, ListActions, Process
 from antiphon.client.converse import (
@@ -204,3 +205,18 @@ def test_functions_and_a_toolbox_are_one_toolbox_together():
     names = [tool.spec.name for tool in box([f], Functions([g, f])).tools()]
 
     assert names == ["f", "g", "f_2"]
+
+
+def test_calls_that_the_other_side_runs_are_not_answered_here():
+    dialogue = Dialogue(RUN)
+    dialogue.conversation.looked_up([action("a"), replace(action("b"), runs_on="server")])
+
+    assert dialogue.due == Answer(RUN, (pending("a"),))
+
+
+def test_what_was_approved_elsewhere_waits_no_more_once_the_run_goes_on():
+    seen = Seen(RUN)
+    for number, event in enumerate([*hand_off("a"), status(Status.QUEUED)], 1):
+        seen.note(number, event)
+
+    assert not seen.waiting

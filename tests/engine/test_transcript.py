@@ -110,6 +110,23 @@ def test_a_turn_stays_readable_until_the_next_one_begins():
     assert (transcript.said, transcript.message) == (Said("", None, (), ()), None)
 
 
+def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
+    transcript = heard(
+        TextDelta(text="Let me look."),
+        STARTED,
+        READY,
+        MessageCompleted(message=SAID),
+        ToolOutputAdded(tool_call_id="c", output="1"),
+    )
+    assert (transcript.text, transcript.message) == ("Let me look.", SAID)
+
+    transcript.add(6, TextDelta(text="It is"))
+    assert (transcript.said, transcript.message) == (Said("It is", None, (), ()), None)
+    transcript.add(7, TurnRestarted(reason="worker_lost", after=5, attempt=2))
+    transcript.add(8, TextDelta(text="It was"))
+    assert transcript.text == "It was"
+
+
 def test_the_last_turn_of_a_whole_run_is_what_a_fold_gives():
     events: list[Event] = [
         TextDelta(text="first"),

@@ -156,3 +156,38 @@ async def test_a_server_that_may_not_be_named_is_refused_in_clear_words(
         assert (refused.status, refused.json["code"]) == (status, code)
         assert refused.json["detail"]
     assert not (await plain.ask(server.url, "GET", "/v1/runs")).json["data"]
+
+
+@pytest.mark.parametrize(
+    ("point", "calls"),
+    [
+        pytest.param("finalize.before_commit", 1, marks=pytest.mark.soak),
+        ("finalize.after_commit", 1),
+        pytest.param("tools.before_call", 1, marks=pytest.mark.soak),
+        ("result.before_commit", 2),
+        ("result.after_commit", 1),
+        pytest.param("result.before_wake", 1, marks=pytest.mark.soak),
+        pytest.param("finalize.before_commit:kill@2", 1, marks=pytest.mark.soak),
+    ],
+)
+async def test_wherever_a_server_dies_each_call_has_one_output(
+    serve: Callable[..., Any], far: Far, point: str, calls: int
+) -> None:
+    """Only between the call and its output being kept is a tool run again, under the same id."""
+    quick = {"ANTIPHON_LEASE": "1", "ANTIPHON_SWEEP": "0.2", "ANTIPHON_BEAT": "0.3"}
+    armed = point if ":" in point else f"{point}:kill"
+    first = await serve(**far.settings, **quick, FAILPOINTS=armed)
+    body = asking("Use far look.", background=True)
+    run = (await plain.ask(first.url, "POST", "/v1/process", body)).json
+    await first.end()
+    second = await serve(**far.settings, **quick)
+    told = await plain.follow(second.url, run["id"])
+
+    assert told[-1].json["status"] == "completed"
+    assert [each.number for each in told] == list(range(1, len(told) + 1))
+    assert [each.type for each in told].count("tool_output.added") == 1
+    path = f"/v1/messages?thread_id={run['thread_id']}"
+    messages = (await plain.ask(second.url, "GET", path)).json["data"]
+    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "assistant"]
+    assert len(far.calls) == calls
+    assert len({each["_meta"]["antiphon/call-id"] for each in far.calls}) == 1

@@ -1,0 +1,143 @@
+"""Calls that the backend would run, approved or refused through the SDK: by consent alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon import (
+    ActionRequired,
+    Answer,
+    AsyncClient,
+    Client,
+    Consent,
+    McpServer,
+    Question,
+    Rules,
+    TextDelta,
+    ToolOutputAdded,
+)
+from antiphon.settings import Settings
+
+pytest.importorskip("mcp")
+
+SERVER = Path(__file__).parents[1] / "whole" / "harness" / "tool_server.py"
+FAR = (McpServer("far"),)
+TEXT = "Use far look."
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    far = {"command": sys.executable, "args": ["-I", str(SERVER), str(tmp_path / "calls")]}
+    config = tmp_path / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
+    return Settings(
+        model="demo", demo_pace=0, database="memory:", backend_mcp="configured", config=str(config)
+    )
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Callable[[], int]:
+    """How often the server was called."""
+    log = tmp_path / "calls"
+    return lambda: len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def answering(*answers: Answer) -> tuple[Consent, list[Question]]:
+    asked: list[Question] = []
+
+    async def ask(question: Question) -> Answer:
+        asked.append(question)
+        return answers[len(asked) - 1]
+
+    return Consent(asker=ask), asked
+
+
+async def conversed(settings: Settings, consent: Consent | None) -> list[Any]:
+    async with asyncio.timeout(30), AsyncClient(settings=settings) as client:
+        return [e async for e in client.converse(TEXT, consent=consent, mcp_servers=FAR)]
+
+
+def output(events: list[Any]) -> ToolOutputAdded:
+    (added,) = [event for event in events if isinstance(event, ToolOutputAdded)]
+    return added
+
+
+async def test_a_person_sees_whose_tool_it_is_and_a_yes_lets_the_backend_run_it(
+    settings: Settings, calls: Callable[[], int]
+) -> None:
+    consent, asked = answering(Answer(allowed=True))
+    events = await conversed(settings, consent)
+
+    (question,) = asked
+    assert (question.tool.server, question.tool.own_name) == ("far", "look")
+    assert question.call.name == "far__look"
+    assert output(events).output == "look saw 16:35"
+    assert "16:35" in "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert calls() == 1
+
+
+async def test_a_no_and_its_word_reach_the_model_and_nothing_runs(
+    settings: Settings, calls: Callable[[], int]
+) -> None:
+    consent, _ = answering(Answer(word="Ask me tomorrow."))
+    events = await conversed(settings, consent)
+
+    assert output(events).is_error
+    assert "Ask me tomorrow." in output(events).output
+    assert calls() == 0
+
+
+async def test_other_arguments_are_a_no_that_says_them(
+    settings: Settings, calls: Callable[[], int]
+) -> None:
+    consent, _ = answering(Answer(allowed=True, arguments='{"x":2}'))
+    events = await conversed(settings, consent)
+
+    assert '{"x":2}' in output(events).output
+    assert calls() == 0
+
+
+async def test_where_nobody_can_be_asked_the_call_is_refused(
+    settings: Settings, calls: Callable[[], int]
+) -> None:
+    events = await conversed(settings, None)
+
+    assert "nobody to be asked" in output(events).output
+    assert calls() == 0
+
+
+async def test_a_rule_approves_without_a_question(
+    settings: Settings, calls: Callable[[], int]
+) -> None:
+    events = await conversed(settings, Consent(Rules(allow=("far__*",))))
+
+    assert output(events).output == "look saw 16:35"
+    assert calls() == 1
+
+
+@pytest.mark.parametrize(("consent", "times"), [(None, 0), (Consent(Rules(allow=("*",))), 1)])
+def test_polling_answers_approvals_by_consent_and_never_by_its_handler(
+    settings: Settings, calls: Callable[[], int], consent: Consent | None, times: int
+) -> None:
+    def handler(name: str, arguments: dict[str, Any]) -> str:
+        raise AssertionError(name)
+
+    with Client(settings=settings) as client:
+        thread = client.create_thread()
+        client.create_message(thread.id, TEXT)
+        run = client.create_run(thread.id, mcp_servers=FAR)
+        first = list(client.completions(run.id))
+        assert any(isinstance(event, ActionRequired) for event in first)
+        (answered,) = client.poll_and_execute_action(run.id, handler, consent=consent)
+        assert answered.approval == ("given" if times else "refused")
+        list(client.completions(run.id))
+
+        assert client.get_run(run.id).status == "completed"
+        assert calls() == times

@@ -229,6 +229,11 @@ def test_what_is_missing_is_named(text: str, why: str) -> None:
     assert why in str(caught.value)
 
 
+def test_what_another_program_would_fill_in_is_not_looked_up() -> None:
+    with pytest.raises(Missing):
+        filled("${workspaceFolder:a}", lambda _: "anything")
+
+
 @given(st.text(), st.text())
 def test_what_was_filled_in_is_not_read_again(before: str, value: str) -> None:
     plain = before.replace("$", "")

@@ -178,7 +178,8 @@ def _foreign(
         if tables and not approvals.cover(file, tables)
     )
     closed = {each.file for each in unapproved}
-    listed, tables = ({} if file in closed else files[file] for file in files)
+    nothing: Tables = {}
+    listed, tables = (nothing if file in closed else files[file] for file in files)
     if cwd / PROJECTS in closed:  # a table that only completes a server is none by itself
         tables = {name: each for name, each in tables.items() if name not in files[cwd / PROJECTS]}
     servers = _place(cwd, PROJECTS, listed, tables)

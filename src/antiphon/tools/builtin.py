@@ -21,6 +21,7 @@ from antiphon.errors import InvalidRequest
 from antiphon.messages import ToolResult
 from antiphon.settings import Settings
 from antiphon.tools.arithmetic import calculated
+from antiphon.tools.clock import unhurried
 from antiphon.tools.folders import Folders
 from antiphon.tools.functions import Function, tool, toolset
 from antiphon.tools.outbound import Fetched, Outbound, fetch
@@ -186,7 +187,8 @@ class Asking:
                 is_error=True,
                 fault="unavailable",
             )
-        answer = await self._ask(question, choices)
+        with unhurried():
+            answer = await self._ask(question, choices)
         if answer is None:
             return ToolResult("The user gave no answer.", is_error=True, fault="refused")
         return answer

@@ -1,6 +1,7 @@
 """Servers that die, hang, lie and shout: each is named with its reason, and the others work."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from serving import Someone, call, raw
 
 from antiphon.errors import Unavailable
 from antiphon.messages import Progress, ToolCall, ToolResult
+from antiphon.tools.gate import Gate
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.hosting import AddressAsked, Answer, Question
 from antiphon.tools.mcp.offers import State
@@ -57,6 +59,20 @@ async def hanging(servers: McpServers) -> tuple[asyncio.Task[ToolResult], int]:
     begun: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(servers.call(call("raw__hang"), begun.set_result))
     return task, int((await begun).message)
+
+
+class Thinking(Someone):
+    """A host who thinks before each answer."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self._seconds = seconds
+
+    async def ask(self, question: Question) -> Answer:
+        self.asked.set()
+        await asyncio.sleep(self._seconds)
+        return Answer("accept", {"x": "well"})
 
 
 def alive(pid: int) -> bool:
@@ -167,6 +183,34 @@ async def test_a_servers_own_deadline_is_a_result_and_reaches_the_server(tmp_pat
 
     assert result.fault == "timed_out"
     assert told.exists()
+
+
+async def test_a_persons_time_to_think_ends_no_call_of_the_server_that_asks():
+    host = Thinking(0.5)
+    async with running(raw("good", timeout=0.2), host=host) as servers:
+        gate = Gate(servers, seconds=0.2)
+        asked = asyncio.create_task(gate.call(call("raw__ask")))
+        await host.asked.wait()
+        result = await asked
+        late = await gate.call(call("raw__hang"))
+
+    assert json.loads(result.output) == {"action": "accept", "content": {"x": "well"}}
+    assert late.fault == "timed_out"
+
+
+async def test_calls_that_begin_during_a_question_wait_for_it_too():
+    host = Thinking(0.6)
+    async with running(raw("good", timeout=0.2), host=host) as servers:
+        asked = asyncio.create_task(servers.call(call("raw__ask")))
+        await host.asked.wait()
+        began = time.monotonic()
+        late = await servers.call(call("raw__hang"))
+        took = time.monotonic() - began
+        result = await asked
+
+    assert not result.is_error
+    assert late.fault == "timed_out"
+    assert took > 0.6
 
 
 async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():

@@ -17,7 +17,7 @@ from serving import Someone, call, listening, whole
 from antiphon.errors import NotFound, Unavailable
 from antiphon.messages import Blob, Hints, Link, Progress, Text, ToolResult
 from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.hosting import AddressAsked, Answer, FormAsked
+from antiphon.tools.mcp.hosting import AddressAsked, Answer, FormAsked, Question
 from antiphon.tools.mcp.offers import Prompt, PromptArgument, State
 from antiphon.tools.mcp.toolbox import McpServers
 
@@ -174,6 +174,19 @@ async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: 
         ("age", "integer", True),
         ("newsletter", "boolean", False),
     ]
+
+
+async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(config: ServerConfig):
+    class Slow(Someone):
+        async def ask(self, question: Question) -> Answer:
+            await asyncio.sleep(1.5)
+            return await super().ask(question)
+
+    host = Slow(Answer("accept", {"name": "Ada", "age": 36}))
+    async with running(replaced(config, timeout=1.0), host) as servers:
+        result = await servers.call(call("whole__greet"))
+
+    assert result.output == "hello Ada, 36, False"
 
 
 async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(config: ServerConfig):

@@ -18,6 +18,7 @@ from mcp.client.session import ClientRequestContext
 from pydantic import FileUrl
 
 from antiphon.errors import InvalidRequest
+from antiphon.tools.clock import Hush
 from antiphon.tools.mcp import results
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.forms import form
@@ -41,13 +42,18 @@ log = logging.getLogger(__name__)
 
 
 class Callbacks:
-    """What one server may call back for. `options` are those of the SDK's client."""
+    """What one server may call back for. `options` are those of the SDK's client.
+
+    It seldom says for which call it asks, so while it waits for an answer the clocks of all its
+    calls stand still: they heed `hush`.
+    """
 
     def __init__(self, config: ServerConfig, host: Host, roots: tuple[str, ...]) -> None:
         self._server = config.name
         self._host = host
         self._roots = roots
         self._waiting = 0
+        self.hush = Hush()
 
     def options(self) -> dict[str, Any]:
         """Callbacks for what the host can do; a missing one is not declared to the server."""
@@ -154,7 +160,8 @@ class Callbacks:
             raise InvalidRequest(f"More than {MOST_AT_ONCE} questions wait already.")
         self._waiting += 1
         try:
-            return await ask()
+            with self.hush.asked():
+                return await ask()
         finally:
             self._waiting -= 1
 

@@ -11,6 +11,7 @@ from mcp_types import LOG_LEVEL_META_KEY
 
 from antiphon.messages import Progress, ToolFault, ToolResult
 from antiphon.ports import Tell
+from antiphon.tools.clock import Clock, within
 from antiphon.tools.mcp import results
 from antiphon.tools.mcp.callbacks import Callbacks
 from antiphon.tools.mcp.config import LogLevel, ServerConfig
@@ -30,7 +31,7 @@ class Calls:
     ) -> None:
         self.log_level: LogLevel | None = config.log_level
         self._name = told_line(config.name, 60)
-        self._timeout = config.timeout
+        self._timeout = config.timeout or math.inf
         self._client = client
         self._watch = watch
         self._callbacks = callbacks
@@ -47,15 +48,22 @@ class Calls:
             if math.isfinite(progress) and (total is None or math.isfinite(total)):
                 tell(Progress(progress, total, told_line(message, 500)))
 
+        async def called() -> types.CallToolResult:
+            with self._callbacks.hush.heeded():
+                return await self._client.call_tool(
+                    tool,
+                    arguments,
+                    read_timeout_seconds=_UNLIMITED,  # the SDK's clock stands still for nobody
+                    progress_callback=progressed,
+                    meta=cast(types.RequestParamsMeta, meta),
+                )
+
         try:
-            result = await self._client.call_tool(
-                tool,
-                arguments,
-                read_timeout_seconds=self._timeout or _UNLIMITED,
-                progress_callback=progressed,
-                meta=cast(types.RequestParamsMeta, meta),
-            )
-            return results.tool_result(result)
+            working = await within(Clock(self._timeout), called())
+            if working is None:
+                said = f"gave no result for {tool} within {self._timeout:g} s; {_PERHAPS}"
+                return self._fault("timed_out", said)
+            return results.tool_result(working.result())
         except MCPError as error:
             return await self._refused(tool, error)
         except Exception as error:  # noqa: BLE001 - a wall to the SDK and to what is no result
@@ -74,12 +82,7 @@ class Calls:
         if said == _HTTP_ERROR and status is not None:
             login = "; it wants a login" if status in {401, 403} else ""
             return self._fault("unavailable", f"answered {self._watch.trouble}{login}")
-        within = f"{self._timeout or 0:g} s"
         faults: dict[int, tuple[ToolFault, str]] = {
-            types.REQUEST_TIMEOUT: (
-                "timed_out",
-                f"gave no result for {tool} within {within}; {_PERHAPS}",
-            ),
             types.CONNECTION_CLOSED: (
                 "unavailable",
                 f"broke the connection: {said}; {_PERHAPS}",
@@ -110,4 +113,4 @@ class Calls:
 
 _HTTP_ERROR = "Server returned an error response"  # the SDK's words for every HTTP status
 _PERHAPS = "it may or may not have been carried out"
-_UNLIMITED = 10.0 * 365 * 24 * 3600  # of years: the SDK takes no infinity for None
+_UNLIMITED = 10.0 * 365 * 24 * 3600  # the SDK takes no infinity for None

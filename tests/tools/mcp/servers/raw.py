@@ -48,7 +48,20 @@ LIES = [
     tool("slow", outputSchema={"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}),
     tool("looped", outputSchema={"type": "object", "$ref": "#"}),
 ]
-GOOD = ("hang", "echo", "die", "big", "flood", "odd", "nosy", "away", "abyss", "touch", "picture")
+GOOD = (
+    "hang",
+    "echo",
+    "die",
+    "big",
+    "flood",
+    "odd",
+    "nosy",
+    "away",
+    "abyss",
+    "touch",
+    "picture",
+    "ask",
+)
 TOOLS = {
     "liar": LIES,
     "evil": [tool("evil", title=EVIL, description=EVIL * 500, annotations={"title": EVIL})],
@@ -75,6 +88,11 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
     if name == "hang":
         progress = {"progressToken": token, "progress": 1, "message": str(os.getpid())}
         send(method="notifications/progress", params=progress)
+        return
+    if name == "ask":
+        form = {"type": "object", "properties": {"x": {"type": "string"}}}
+        params = {"mode": "form", "message": "Well?", "requestedSchema": form}
+        send(id=f"ask {id}", method="elicitation/create", params=params)
         return
     if name == "die":
         print("\x1b[31mlast words\x1b[0m", file=sys.stderr, flush=True)
@@ -145,6 +163,8 @@ def answer(message: dict) -> None:
     elif method == "notifications/cancelled":
         with open(ARGUMENT, "w") as file:
             file.write(json.dumps(params))
+    elif str(id).startswith("ask "):
+        send(id=int(id[4:]), result=text(json.dumps(message.get("result"))))
     elif method == "server/discover" and BEHAVIOUR == "frail":
         os._exit(1)
     elif id is not None:

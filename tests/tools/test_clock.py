@@ -1,0 +1,131 @@
+"""A person's time to think is no tool's time to run: whoever asks, wherever the tool runs."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from antiphon.messages import Progress, ToolCall, ToolResult
+from antiphon.ports import Tell
+from antiphon.settings import Settings
+from antiphon.tools.builtin import builtins
+from antiphon.tools.clock import unhurried
+from antiphon.tools.functions import Functions, tool
+from antiphon.tools.gate import Gate
+
+SECONDS = 0.15
+THOUGHT = 0.4
+
+
+async def given(function, arguments: str = "{}", tell=lambda progress: None) -> ToolResult:
+    gate = Gate(Functions([function]), seconds=SECONDS)
+    name = gate.tools()[0].spec.name
+    return await gate.call(ToolCall("c1", name, arguments), tell)
+
+
+async def test_a_question_to_the_user_may_take_longer_than_the_tool():
+    async def thinks(question: str, choices: object) -> str:
+        await asyncio.sleep(THOUGHT)
+        return "blue"
+
+    ask_user = next(each for each in builtins(Settings(), thinks) if each.__name__ == "ask_user")
+    result = await given(ask_user, '{"question": "Which colour?"}')
+
+    assert result.output == "blue"
+
+
+async def test_only_the_time_of_the_question_is_given_back():
+    @tool
+    async def asks_and_dawdles() -> str:
+        """Asks, then goes on for ever."""
+        with unhurried():
+            await asyncio.sleep(THOUGHT)
+        await asyncio.Event().wait()
+        return "never"
+
+    began = time.monotonic()
+    result = await given(asks_and_dawdles)
+
+    assert result.fault == "timed_out"
+    assert THOUGHT + SECONDS / 2 < time.monotonic() - began < THOUGHT + SECONDS + 1
+
+
+async def test_a_tool_in_a_thread_may_ask_too():
+    @tool
+    def asks() -> str:
+        """Asks in its own thread."""
+        with unhurried():
+            threading.Event().wait(THOUGHT)
+        return "asked"
+
+    assert (await given(asks)).output == "asked"
+
+
+async def test_the_clock_stands_still_until_the_last_of_several_questions_is_answered():
+    async def thought(seconds: float) -> None:
+        with unhurried():
+            await asyncio.sleep(seconds)
+
+    @tool
+    async def asks_twice() -> str:
+        """Asks two things at once."""
+        await asyncio.gather(thought(THOUGHT / 4), thought(THOUGHT))
+        return "both"
+
+    assert (await given(asks_twice)).output == "both"
+
+
+async def test_the_clock_of_another_call_runs_on():
+    @tool
+    async def asks() -> str:
+        """Asks."""
+        with unhurried():
+            await asyncio.sleep(THOUGHT)
+        return "asked"
+
+    @tool
+    async def endless() -> str:
+        """Never ends."""
+        await asyncio.Event().wait()
+        return "never"
+
+    gate = Gate(Functions([asks, endless]), seconds=SECONDS)
+    asked, other = await asyncio.gather(
+        gate.call(ToolCall("c1", "asks", "{}")), gate.call(ToolCall("c2", "endless", "{}"))
+    )
+
+    assert asked.output == "asked"
+    assert other.fault == "timed_out"
+
+
+async def test_progress_that_is_told_during_a_question_costs_nothing():
+    told: list[Progress] = []
+
+    @tool
+    async def asks(tell: Tell) -> str:
+        """Asks, and says so."""
+        with unhurried():
+            tell(Progress(1))
+            await asyncio.sleep(THOUGHT)
+        return "asked"
+
+    assert (await given(asks, tell=told.append)).output == "asked"
+    assert told == [Progress(1)]
+
+
+async def test_outside_of_a_tool_it_changes_nothing():
+    with unhurried():
+        pass
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e9])
+async def test_a_tool_may_have_all_the_time_of_the_world(seconds: float):
+    @tool
+    async def quick() -> str:
+        """Is quick."""
+        return "done"
+
+    result = await Gate(Functions([quick]), seconds=seconds).call(ToolCall("c1", "quick", "{}"))
+
+    assert result.output == "done"

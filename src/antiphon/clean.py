@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-Place = Literal["notice", "prose", "code", "approval"]
+Place = Literal["notice", "prose", "code", "source", "approval"]
 """Where text is going to stand.
 
 `notice`: errors, tables, names; nothing is removed. `prose`: what a model says; sequences and
 controls of direction are removed. `code`: as prose, but controls of direction are shown.
-`approval`: nothing is removed, and joiners are shown too.
+`source`: as both, before it is known which is which; controls of direction stay, so it is cleaned
+again before it is drawn. `approval`: nothing is removed, and joiners are shown too.
 """
 
 LONGEST_SEQUENCE = 4096
@@ -123,9 +124,10 @@ _SHOWN: dict[Place, dict[int, str]] = {
     "notice": _table(shown=_DIRECTION + _UNSEEN),
     "prose": _table(shown=(), removed=_DIRECTION + _UNSEEN),
     "code": _table(shown=_DIRECTION, removed=_UNSEEN),
+    "source": _table(shown=(), removed=_UNSEEN),
     "approval": _table(shown=_DIRECTION + _UNSEEN + _JOINERS),
 }
-_WITHOUT_SEQUENCES: frozenset[Place] = frozenset({"prose", "code"})
+_WITHOUT_SEQUENCES: frozenset[Place] = frozenset({"prose", "code", "source"})
 
 _ODD = re.compile(
     "[{}]".format(

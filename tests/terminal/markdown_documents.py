@@ -127,8 +127,8 @@ documents = st.lists(lines, max_size=12).map("\n".join)
 
 
 @st.composite
-def cut_documents(draw: st.DrawFn) -> tuple[str, list[str]]:
-    """A document, and the same in pieces."""
+def cut_documents(draw: st.DrawFn, most: int = 40) -> tuple[str, list[str]]:
+    """A document, and the same in pieces, with so many cuts at most."""
     text = draw(documents)
-    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=40)))
+    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=most)))
     return text, [text[i:j] for i, j in zip([0, *places], [*places, len(text)], strict=True)]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from antiphon.clean import LONGEST_SEQUENCE, Cleaner, Place, clean
 
-PLACES: tuple[Place, ...] = ("notice", "prose", "code", "approval")
+DRAWN: tuple[Place, ...] = ("notice", "prose", "code", "approval")
+PLACES: tuple[Place, ...] = (*DRAWN, "source")
 
 NASTY = st.sampled_from(
     [
@@ -50,7 +51,7 @@ def test_pieces_joined_are_the_same_however_the_text_is_cut(
     assert cut == clean("".join(pieces), place)
 
 
-@given(FOREIGN, st.sampled_from(PLACES))
+@given(FOREIGN, st.sampled_from(DRAWN))
 def test_nothing_that_acts_on_a_terminal_gets_out(text: str, place: Place) -> None:
     acting = [
         letter
@@ -99,6 +100,7 @@ def test_whole_sequences_are_left_out_of_prose_and_code_and_shown_to_who_decides
         ("notice", "a<U+202E>b<U+E0041>c\u200dd"),
         ("prose", "abc\u200dd"),
         ("code", "a<U+202E>bc\u200dd"),
+        ("source", "a\u202ebc\u200dd"),
         ("approval", "a<U+202E>b<U+E0041>c<U+200D>d"),
     ],
 )

@@ -42,14 +42,17 @@ from antiphon.terminal.source_line import CODE_INDENT, SourceLine
 
 
 class Blocks:
-    """Reads Markdown; however it is cut, the pieces are the same."""
+    """Reads Markdown; however it is cut, the pieces are the same.
 
-    def __init__(self) -> None:
+    Where it `follows` something, its first piece stands apart from that.
+    """
+
+    def __init__(self, *, follows: bool = False) -> None:
         self._open: Where = ()
         self._leaf: Leaf | None = None
         self._unfinished = ""  # a line whose end is to come
         self._running = False  # whether the paragraph's last line is still coming
-        self._last: Where | None = None  # where the last leaf stood
+        self._last: Where | None = () if follows else None  # where the last leaf stood
         self._blank = False  # whether an empty line came since
         self._sibling: tuple[int, Item] | None = None  # who closed last, at what depth
         self._serial = 0

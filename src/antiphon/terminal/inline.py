@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from antiphon.clean import clean
 from antiphon.terminal.spans import Span
 
 _READER = MarkdownIt("commonmark").enable("strikethrough")
@@ -40,7 +41,10 @@ class Inline:
         if text.isalnum():
             return [Span(text)]
         (token,) = _READER.parseInline(text, self._known)
-        return list(self._spans(token.children or ()))
+        return [
+            span._replace(text=clean(span.text, "code" if "code" in span.style else "prose"))
+            for span in self._spans(token.children or ())
+        ]
 
     def _spans(self, tokens: Iterable[Token]) -> Iterator[Span]:
         roles: list[str] = []

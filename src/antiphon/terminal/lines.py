@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from antiphon.clean import clean
 from antiphon.terminal import spans
 from antiphon.terminal.code import Highlighter
 from antiphon.terminal.grid import Grid
@@ -136,7 +137,7 @@ class Typesetter:
                 yield from self._placed(piece.where, [()])
         quotes = tuple(at for at in piece.where if isinstance(at, Quote))
         if piece.text is not None:
-            texts = piece.text.split("\n")
+            texts = clean(piece.text, "code").split("\n")
             yield from self._placed(quotes, [tuple(self._highlighter.line(text)) for text in texts])
 
     def _table(self, piece: Table, columns: int) -> Iterator[Line]:

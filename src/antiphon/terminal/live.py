@@ -1,0 +1,126 @@
+"""The display while a reply comes: one task paints at a pace that the terminal can follow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from antiphon.terminal.painters import Painter, Typed
+from antiphon.terminal.screen import Frame, StreamingResponseHandler
+from antiphon.terminal.spans import Line
+
+IDLE = 0.1
+"""Seconds between two paints while nothing is told: spinners and clocks go on."""
+BUSY = 0.05
+"""Seconds between two paints while text comes: faster is not seen."""
+SLOWEST = 0.25
+SHARE = 5
+"""A paint may take a fifth of the time, so that keys are never waited for."""
+
+
+def nothing_typed(columns: int) -> Typed:
+    """No line is edited."""
+    return Typed()
+
+
+class ChatDisplayManager:
+    """Holds one painter and, while a run streams, the frames that it draws.
+
+    `size` gives columns and rows, `clock` seconds that only grow, `typed` the line editor's rows
+    for so many columns. `update_streaming` may be called for each event: it costs nothing.
+    """
+
+    def __init__(
+        self,
+        painter: Painter,
+        *,
+        size: Callable[[], tuple[int, int]],
+        clock: Callable[[], float],
+        typed: Callable[[int], Typed] = nothing_typed,
+    ) -> None:
+        self.streaming_start_time = 0.0
+        self._painter = painter
+        self._size = size
+        self._clock = clock
+        self._typed = typed
+        self._handler: StreamingResponseHandler | None = None
+        self._refresh_task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a run is shown."""
+        return self._handler is not None
+
+    @property
+    def streaming_content(self) -> str:
+        """The text of the reply that is shown."""
+        return self._handler.current_response if self._handler else ""
+
+    @property
+    def reasoning_content(self) -> str:
+        """The reasoning of the reply that is shown."""
+        return self._handler.reasoning_content if self._handler else ""
+
+    @property
+    def chunks_received(self) -> int:
+        """Pieces of the run that is shown."""
+        return self._handler.chunk_count if self._handler else 0
+
+    def start_streaming(self, handler: StreamingResponseHandler) -> None:
+        """Show this run from now on; the first frame is painted at once."""
+        self._handler = handler
+        self.streaming_start_time = self._clock()
+        self.paint()
+        self._refresh_task = asyncio.create_task(self._refresh())
+
+    def update_streaming(self) -> None:
+        """Something was told: it is painted soon. Raises what a paint has raised."""
+        self._changed.set()
+        task = self._refresh_task
+        if task and task.done() and not task.cancelled() and (error := task.exception()):
+            raise error
+
+    async def finish_streaming(self) -> None:
+        """Paint what is left and stop. Safe to call twice."""
+        task, self._refresh_task = self._refresh_task, None
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._handler:
+            self.paint()
+            self._handler = None
+            self.paint()
+
+    def paint(self, *said: Line) -> None:
+        """Draw now; lines of the program's own, such as the answer to a command, go above."""
+        columns, rows = self._size()
+        now, typed = self._clock(), self._typed(columns)
+        frame = Frame()
+        if self._handler:
+            frame = self._handler.frame(columns, rows - len(typed.rows), now)
+        if said:
+            frame = msgspec.structs.replace(frame, finished=(*frame.finished, *said))
+        self._painter.paint(frame, typed, columns, now)
+
+    async def _refresh(self) -> None:
+        pause = IDLE
+        while True:
+            busy = await self._told_within(pause)
+            began = self._clock()
+            self.paint()
+            took = self._clock() - began
+            pause = min(SLOWEST, max(BUSY if busy else IDLE, SHARE * took))
+            if busy:
+                await asyncio.sleep(pause)
+
+    async def _told_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True

@@ -1,0 +1,73 @@
+"""Paints by appending lines and nothing else: for a pipe, a dumb terminal, a screen reader.
+
+No cursor is moved, nothing is drawn twice, no style is written unless the ink has one.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, TextIO
+
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.screen import Frame, Phase
+from antiphon.terminal.themes import Ink
+
+PATIENCE = 20.0
+"""Seconds of silence after which a listener is told that it still goes on."""
+
+_SAID: dict[Phase, str] = {
+    "waiting": "Waiting.",
+    "thinking": "The model thinks.",
+    "writing": "Assistant:",
+    "calling": "The model calls a tool.",
+    "running": "A tool runs.",
+    "asking": "Waiting for you.",
+    "stopping": "Stopping.",
+}
+
+
+class StreamingContext:
+    """The fallback display, open as long as it is entered.
+
+    `spoken` says each change of state once in words, for whoever listens and does not look.
+    """
+
+    def __init__(self, out: TextIO, ink: Ink, *, spoken: bool = False) -> None:
+        self._out = out
+        self._ink = ink
+        self._spoken = spoken
+        self._phase: Phase = "idle"
+        self._last = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+        """Append what is finished; the region and what is typed are not for this painter."""
+        lines = [self._ink.written(line) for line in frame.finished]
+        if self._spoken and (word := self._word(frame.phase, now, bool(lines))):
+            lines.insert(0, word)
+        if lines:
+            self._last = now
+            self._out.write("".join(f"{line}\n" for line in lines))
+            self._out.flush()
+
+    def close(self) -> None:
+        """Every line has ended: there is nothing to leave."""
+        self._out.flush()
+
+    def _word(self, phase: Phase, now: float, busy: bool) -> str:
+        if phase != self._phase:
+            self._phase = phase
+            return _SAID.get(phase, "")
+        if busy or phase == "idle" or now - self._last < PATIENCE:
+            return ""
+        return f"Still {phase}, {now - self._last:.0f} s."

@@ -1,0 +1,61 @@
+"""What a model thinks, folded to a few rows while it comes and to one line when it has ended."""
+
+from __future__ import annotations
+
+from antiphon.clean import clean
+from antiphon.terminal import spans
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.themes import Glyphs
+from antiphon.terminal.wrap import Wrapper
+
+PREVIEW = 3
+"""Rows of it that are seen while it comes."""
+_CHARACTERS_PER_TOKEN = 4
+
+
+class Reasoning:
+    """The reasoning of one reply; only its end is looked at when it is drawn."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._since = 0.0
+
+    @property
+    def text(self) -> str:
+        """All of it, as it came."""
+        return "".join(self._pieces)
+
+    def feed(self, text: str, now: float) -> None:
+        """It goes on."""
+        if not self._pieces:
+            self._since = now
+        self._pieces.append(text)
+        self._size += len(text)
+
+    def lines(self, columns: int, now: float, glyphs: Glyphs) -> list[Line]:
+        """Its rows while it comes."""
+        if not self._pieces:
+            return []
+        end = clean(self._end(2 * PREVIEW * columns), "prose").replace("\n", " ")
+        wrapper = Wrapper(breaking=True)
+        preview = wrapper.feed([Span(end, "faint")], max(1, columns - 2)) + wrapper.close()
+        shown = [(Span("  "), *line) for line in preview[-PREVIEW:]]
+        return [spans.clipped(self._told("thinking", now), columns, glyphs.more), *shown]
+
+    def settled(self, now: float) -> Line | None:
+        """What remains of it on the screen."""
+        return self._told("thought for", now) if self._pieces else None
+
+    def _told(self, word: str, now: float) -> Line:
+        tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
+        return (Span(f"{word} {now - self._since:.0f} s, {tokens:,} tokens", "faint"),)
+
+    def _end(self, size: int) -> str:
+        found: list[str] = []
+        for piece in reversed(self._pieces):
+            found.append(piece)
+            size -= len(piece)
+            if size <= 0:
+                break
+        return "".join(reversed(found))

@@ -1,0 +1,343 @@
+"""What a person sees of a run: its events folded to frames, drawn by whichever painter there is.
+
+A frame is finished lines, which are printed once and never touched again, and a region below them
+that is drawn anew. It is a function of what was told, the terminal's size and the time; no clock
+is read here, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from antiphon.clean import clean
+from antiphon.events import (
+    Event,
+    MessageCompleted,
+    ReasoningDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnRestarted,
+    UsageAdded,
+)
+from antiphon.runs import Status, Usage
+from antiphon.terminal import spans
+from antiphon.terminal.calls import CallChange, CallRow
+from antiphon.terminal.display import CompactStreamingDisplay
+from antiphon.terminal.kinds import Kind
+from antiphon.terminal.reasoning import Reasoning
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.themes import Theme
+from antiphon.tools.happenings import (
+    ConsentAsked,
+    ConsentRefused,
+    Happening,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+)
+
+OPEN_ROWS = 12
+"""Rows of text that is still open, at most."""
+SPARE_ROWS = 4
+"""Rows of the terminal that the region leaves to what was said before."""
+
+Phase = Literal[
+    "connecting",
+    "waiting",
+    "thinking",
+    "writing",
+    "calling",
+    "running",
+    "asking",
+    "stopping",
+    "idle",
+]
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """`finished` goes above, for ever; `region` is drawn below it until the next frame.
+
+    Rows of the region are narrower than the terminal.
+    """
+
+    finished: tuple[Line, ...] = ()
+    region: tuple[Line, ...] = ()
+    phase: Phase = "idle"
+    kind: Kind = "text"
+
+
+class StreamingResponseHandler:
+    """Folds the events of a run, and what happens to its tools, into frames."""
+
+    def __init__(self, theme: Theme, *, began: float = 0.0, columns: int = 80) -> None:
+        self.interrupted_at: float | None = None
+        self.response_complete = False
+        self.chunk_count = 0
+        self.usage = Usage()
+        self._theme = theme
+        self._began = began
+        self._columns = columns
+        self._phase: Phase = "connecting"
+        self._display = CompactStreamingDisplay(theme)
+        self._text: list[str] = []
+        self._fresh: list[str] = []
+        self._reasoning = Reasoning()
+        self._calls: dict[str, CallRow] = {}
+        self._finished: list[Line] = []
+        self._anything = False
+
+    @property
+    def current_response(self) -> str:
+        """The text of this reply so far, as it came."""
+        return "".join(self._text)
+
+    @property
+    def reasoning_content(self) -> str:
+        """The reasoning of this reply so far, as it came."""
+        return self._reasoning.text
+
+    @property
+    def accumulated_tool_calls(self) -> tuple[CallRow, ...]:
+        """The calls that are not settled, or not yet printed, in the order of the reply."""
+        return tuple(self._calls.values())
+
+    @property
+    def phase(self) -> Phase:
+        """What goes on now."""
+        if self.response_complete:
+            return "idle"
+        if self.interrupted_at is not None:
+            return "stopping"
+        if any(row.state == "asking" for row in self._calls.values()):
+            return "asking"
+        if any(row.state == "running" for row in self._calls.values()):
+            return "running"
+        return self._phase
+
+    def interrupt(self, now: float) -> None:
+        """A person asked for the end; it comes as an event."""
+        self.interrupted_at = now
+
+    def tell(self, event: Event, now: float) -> None:
+        """The next event of the run."""
+        match event:
+            case TextDelta(text=text):
+                self.chunk_count += 1
+                self._say(text, now)
+            case ReasoningDelta(text=text):
+                self.chunk_count += 1
+                self._phase = "thinking"
+                self._reasoning.feed(text, now)
+            case ToolCallStarted(tool_call_id=call, name=name):
+                self._end_text(now)
+                self._phase = "calling"
+                self._calls[call] = CallRow(name=clean(name, "approval"), since=now)
+            case ToolCallDelta(tool_call_id=call, arguments=arguments):
+                self.chunk_count += 1
+                self._change(call, lambda row: row.with_more(arguments))
+            case ToolCallReady(tool_call_id=call, name=name, arguments=arguments):
+                self._end_text(now)
+                row = self._calls.get(call) or CallRow(name=clean(name, "approval"), since=now)
+                self._calls[call] = row.ready(arguments)
+            case ToolOutputAdded(tool_call_id=call, output=output, is_error=is_error):
+                self._change(call, lambda row: row.given(output, is_error=is_error))
+                self._phase = "waiting"
+            case MessageCompleted(message=message):
+                self._end_text(now)
+                if message.role == "assistant" and not (message.text or message.tool_calls):
+                    self._note("(empty answer)", "faint")
+            case TurnRestarted(reason=reason):
+                self._restart(reason)
+            case UsageAdded(usage=usage):
+                self.usage += usage
+            case RunStatus():
+                self._move(event, now)
+            case _:
+                pass
+
+    def happened(self, happening: Happening, now: float) -> None:
+        """What became of a call where its tool runs."""
+        match happening:
+            case ConsentAsked(question=question):
+                self._change(question.call.id, lambda row: row.moved("asking", now))
+            case ConsentRefused(call=refused, by=by):
+                self._change(refused.id, lambda row: row.refused(by))
+            case ToolBegan(call=began):
+                self._change(began.id, lambda row: row.ready(began.arguments).moved("running", now))
+            case ToolProgressed(tool_call_id=call, progress=progress):
+                self._change(call, lambda row: row.progressed(progress))
+            case ToolEnded(tool_call_id=call, result=result, seconds=seconds):
+                self._change(call, lambda row: row.ended(result, seconds))
+
+    def abandon(self, word: str, now: float) -> None:
+        """Nobody listens any more: print what is open, and say that it was left."""
+        self._finish(now)
+        self._note(word, "warning")
+
+    def frame(self, columns: int, rows: int, now: float) -> Frame:
+        """What is new and what is open, for a terminal of this size at this time.
+
+        What is finished is given once.
+        """
+        self._columns = columns
+        self._set_text()
+        finished, self._finished = tuple(self._finished), []
+        return Frame(
+            finished=finished,
+            region=self._region(columns, rows, now),
+            phase=self.phase,
+            kind=self._display.kind,
+        )
+
+    # What is said.
+
+    def _say(self, text: str, now: float) -> None:
+        if self._phase != "writing":
+            self._end_reasoning(now)
+            self._end_calls()
+            self._phase = "writing"
+            if self._anything:
+                self._finished.append(())
+        self._anything = True
+        self._text.append(text)
+        self._fresh.append(text)
+
+    def _set_text(self) -> None:
+        if self._fresh:
+            fresh, self._fresh = "".join(self._fresh), []
+            self._finished += self._display.feed(fresh, self._columns)
+
+    def _end_text(self, now: float) -> None:
+        self._end_reasoning(now)
+        if self._text:
+            self._set_text()
+            self._finished += self._display.close(self._columns)
+            self._display = CompactStreamingDisplay(self._theme)
+            self._text = []
+        if self._phase in ("writing", "thinking"):
+            self._phase = "waiting"
+
+    def _end_reasoning(self, now: float) -> None:
+        if line := self._reasoning.settled(now):
+            self._finished.append(line)
+            self._anything = True
+        self._reasoning = Reasoning()
+
+    # Calls.
+
+    def _change(self, call: str, change: CallChange) -> None:
+        if call in self._calls:
+            self._calls[call] = change(self._calls[call])
+            self._settle()
+
+    def _settle(self) -> None:
+        """Print the rows that have settled, in the order of the calls."""
+        for call, row in tuple(self._calls.items()):
+            if not row.settled:
+                break
+            self._print(row, call)
+
+    def _end_calls(self) -> None:
+        """What is said next belongs below all of them."""
+        for call, row in tuple(self._calls.items()):
+            self._print(row, call)
+
+    def _print(self, row: CallRow, call: str) -> None:
+        self._finished += row.lines(self._theme.glyphs, self._columns - 1)
+        self._anything = True
+        del self._calls[call]
+
+    # Turns and ends.
+
+    def _restart(self, reason: str) -> None:
+        self._fresh, self._text = [], []
+        self._display = CompactStreamingDisplay(self._theme)
+        self._reasoning = Reasoning()
+        self._calls = {}
+        self._phase = "waiting"
+        self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")
+
+    def _move(self, event: RunStatus, now: float) -> None:
+        if event.status is Status.IN_PROGRESS and self._phase == "connecting":
+            self._phase = "waiting"
+        if not event.status.ended:
+            return
+        self._finish(now)
+        match event.status:
+            case Status.CANCELLED:
+                self._note("[stopped]", "warning")
+            case Status.FAILED if event.error:
+                self._note(f"failed: {event.error.message} ({event.error.code})", "error")
+            case Status.COMPLETED:
+                pass
+            case status:
+                reason = f" ({event.reason})" if event.reason else ""
+                self._note(f"the answer is {status}{reason}", "warning")
+        self._finished.append((Span(footer(self.usage, now - self._began), "faint"),))
+
+    def _finish(self, now: float) -> None:
+        self._end_text(now)
+        self._end_calls()
+        self.response_complete = True
+
+    def _note(self, text: str, style: str) -> None:
+        lines = clean(text).split("\n")
+        self._finished += [(Span(line, style),) for line in lines]
+        self._anything = True
+
+    # The region.
+
+    def _region(self, columns: int, rows: int, now: float) -> tuple[Line, ...]:
+        if self.response_complete:
+            return ()
+        room = max(1, columns - 1)  # the last column stays free: some terminals wrap in it
+        below = [
+            *self._reasoning.lines(room, now, self._theme.glyphs),
+            *self._rows(room, now),
+            spans.clipped(self._status(now), room, self._theme.glyphs.more),
+        ]
+        below = below[-max(1, rows - SPARE_ROWS) :]
+        left = min(OPEN_ROWS, rows - SPARE_ROWS - len(below))
+        open_text = self._open_rows(room, left) if self._text and left > 0 else []
+        return (*open_text, *below)
+
+    def _open_rows(self, room: int, most: int) -> list[Line]:
+        """The end of what is still open: lines that are too long are folded as they would be."""
+        pending = self._display.pending(self._columns)
+        return [row for line in pending[-most:] for row in spans.folded(line, room)][-most:]
+
+    def _rows(self, room: int, now: float) -> Iterator[Line]:
+        for row in self._calls.values():
+            yield spans.clipped(row.line(now, self._theme.glyphs), room, self._theme.glyphs.more)
+
+    def _status(self, now: float) -> Line:
+        spinner = self._theme.glyphs.spinner
+        sign = spinner[int(now * 10) % len(spinner)]
+        said = {
+            "writing": f"writing {self._display.writing}",
+            "running": f"running {_counted(self._calls.values())}",
+            "asking": "waiting for you",
+        }.get(self.phase, self.phase)
+        return (Span(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
+
+
+def footer(usage: Usage, seconds: float) -> str:
+    """How long it took and what it used, in short."""
+    parts = [f"{seconds:.1f} s"]
+    if usage.input_tokens or usage.output_tokens:
+        parts += [f"{usage.input_tokens:,} in", f"{usage.output_tokens:,} out"]
+    if usage.cost is not None:
+        parts.append("less than $0.0001" if 0 < usage.cost < 0.0001 else f"${usage.cost:.4f}")
+    return ", ".join(parts)
+
+
+def _counted(rows: Iterable[CallRow]) -> str:
+    running = [row.name for row in rows if row.state == "running"]
+    return running[0] if len(running) == 1 else f"{len(running)} tools"

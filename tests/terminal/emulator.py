@@ -1,0 +1,41 @@
+"""A terminal to look at, scrollback included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyte
+from wcwidth import wcwidth
+
+
+class Screen(pyte.HistoryScreen):
+    """pyte's, which forgets the rest of a text at a character without a width."""
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(letter for letter in data if wcwidth(letter) > 0))
+
+
+class Emulator:
+    """Takes bytes as a terminal does; `rows` are all there are, from the first that was printed."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.screen = Screen(columns, rows, history=1_000_000, ratio=0.5)
+        self._stream = pyte.Stream(self.screen)
+        self.written = ""
+
+    def write(self, text: str) -> None:
+        self.written += text
+        self._stream.feed(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    @property
+    def rows(self) -> list[str]:
+        above = [self._text(row) for row in self.screen.history.top]
+        return (
+            "\n".join([*above, *(row.rstrip() for row in self.screen.display)]).rstrip().split("\n")
+        )
+
+    def _text(self, row: Any) -> str:
+        return "".join(row[at].data for at in range(self.screen.columns)).rstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 import pytest
@@ -362,6 +363,23 @@ def test_cancelling_the_reply_after_the_tools_keeps_what_that_reply_had_said(wor
         ("tool", "first"),
         ("assistant", "half an ans"),
     ]
+
+
+@pytest.mark.parametrize("if_busy", ["interrupt", "rollback"])
+def test_who_makes_way_in_a_tool_leaves_a_legal_history(
+    world: World, if_busy: Literal["interrupt", "rollback"]
+) -> None:
+    called(world, READ, WRITE)
+    first = world.run.id
+    world.submit("c1", YES)
+    world.ask()
+    world.claim()
+    world.begin("second", if_busy=if_busy)
+
+    assert world.runs[first][0].status is Status.CANCELLED
+    assert {action.status for action in world.actions.values()} == {"cancelled"}
+    kept = [] if if_busy == "rollback" else ["user", "assistant", "tool", "tool"]
+    assert [role for role, _ in story(world)] == [*kept, "user"]
 
 
 def test_cancelling_a_run_whose_calls_are_approved_closes_them(world: World) -> None:

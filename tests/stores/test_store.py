@@ -22,7 +22,7 @@ from antiphon.engine.window import tokens
 from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
 from antiphon.messages import Message, Text, ToolCall, Upload, chat
 from antiphon.ports import About, Claim, Key, Once, Store
-from antiphon.runs import MOVES, Action, Assistant, Drive, Run, Status, Thread
+from antiphon.runs import MOVES, Action, Assistant, Drive, McpServer, Run, Status, Thread
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
@@ -330,6 +330,31 @@ async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
     ]
     assert [number for number, _ in seen[0].log] == [5, 6]
     assert seen[0].log[-1][1] == ToolOutputAdded(tool_call_id="call_1", output="seen")
+
+
+async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_call(
+    store: Store,
+) -> None:
+    server = McpServer("far", "https://far.example/", ("r*",), {"read": "never"})
+    await add_thread(store)
+    run = replace(a_run(), mcp_servers=(server,))
+    await store.change(About(owner="ann", thread_id="thread_1"), begin(run, wanted=True))
+    await store.claim(take())
+    asked = an_action(1, runs_on="server", server="far", approval="required")
+
+    def hand_out(records: Records) -> Change:
+        return Change(driven=(moved(records, Status.ACTION_REQUIRED),), actions=(asked,))
+
+    def approve(records: Records) -> Change:
+        return Change(actions=(replace(records.actions[0], approval="given"),))
+
+    await store.change(About(owner=None, run_id="run_1"), hand_out)
+    await store.change(About(owner=None, run_id="run_1"), approve)
+
+    assert await store.get(Action, "ann", asked.id) == replace(asked, approval="given")
+    listed = await store.list(Action, "ann", limit=9, run_id="run_1", status="pending")
+    assert [action.due for action in listed.data] == [True]
+    assert (await store.get(Run, "ann", "run_1")).mcp_servers == (server,)
 
 
 async def test_a_decision_sees_the_actions_of_the_last_turn_and_the_one_it_asks_for(

@@ -38,6 +38,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "ask": ("git__push", ("git__push",)),
     "deny": ("*__drop", ("*__drop",)),
     "config": ("/srv/servers.json", "/srv/servers.json"),
+    "backend_mcp": ("urls", "urls"),
     "roots": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "max_runs": ("2", 2),

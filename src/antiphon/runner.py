@@ -20,7 +20,7 @@ from antiphon import errors, events
 from antiphon.attachments import attached
 from antiphon.chunks import Question
 from antiphon.engine import kept, moves
-from antiphon.engine.offers import Offer, offer
+from antiphon.engine.offers import Offer, changed, offer
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply, Turn
 from antiphon.engine.window import window
@@ -166,6 +166,8 @@ class Runner:
             keep=partial(self._keep_file, claim.owner),
         )
         while due := await self._due(claim.run):
+            for action in [each for each in due.values() if changed(each, toolbox.tools())]:
+                claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
             hit("tools.before_call")
             calls = map(_call, due.values())
             async with aclosing(processor.process_tool_calls(claim.run.id, calls)) as results:
@@ -436,6 +438,13 @@ class Journal:
 _NO_TOOLS = Functions(())
 _ALL_APPROVED = Rules(allow=("*",))
 """What is due here was approved, or needs no approval."""
+
+
+_CHANGED = ToolResult(
+    "This call was not carried out: the tool has changed since the call was approved.",
+    is_error=True,
+    fault="refused",
+)
 
 
 def _call(action: Action) -> ToolCall:

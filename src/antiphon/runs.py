@@ -163,10 +163,14 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Hosted(msgspec.Struct, frozen=True):
-    """A tool that the worker runs: the MCP server that has it, and whether a person is asked."""
+    """A tool that the worker runs: the MCP server that has it, and whether a person is asked.
+
+    `digest` tells it from what the server may make of it later.
+    """
 
     server: str
     asks: bool
+    digest: str = ""
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -296,7 +300,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     """The hand-off record of one tool call; `arguments` as the object the tool gets.
 
     A call of an MCP server of the run's, `server` by name, `runs_on` the server's side; where
-    `approval` is required the client is asked for that, and for no output.
+    `approval` is required the client is asked for that, and for no output; `tool_digest` is of the
+    tool as it was then.
     """
 
     id: str
@@ -312,6 +317,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     runs_on: Literal["client", "server"] = "client"
     server: str | None = None
     approval: Literal["required", "given", "refused"] | None = None
+    tool_digest: str | None = None
     created_at: int
     expires_at: int
     ended_at: int | None = None

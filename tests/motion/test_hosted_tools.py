@@ -47,6 +47,7 @@ class Far:
         self.there = True
         self.holders = 0
         self.cancelled = 0
+        self.description = ""
         self._deeds: dict[str, Deed] = {"read": _said, "write": _said, "wait": self._wait} | deeds
 
     async def refuse(self, servers: Sequence[McpServer]) -> None:
@@ -63,7 +64,10 @@ class Far:
 
     def tools(self) -> Sequence[Tool]:
         names = self._deeds if self.there else ()
-        return [Tool(spec=ToolSpec(f"far__{n}"), server="far", own_name=n) for n in names]
+        return [
+            Tool(spec=ToolSpec(f"far__{n}", self.description), server="far", own_name=n)
+            for n in names
+        ]
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         self.calls.append(call)
@@ -203,6 +207,24 @@ async def test_a_call_runs_only_when_it_was_approved() -> None:
         assert one(again, ToolOutputAdded).output == 'far__write of {"x":1}'
         assert last(again).status == "completed"
         assert len(far.calls) == 1
+
+
+async def test_a_tool_that_became_another_since_its_call_was_approved_is_not_run() -> None:
+    far = Far()
+    script = 'call far__write {"x":1}\ncall far__read {"x":1}'
+    mixed = McpServer("far", require_approval={"read": "never"})
+    async with house(script, "say Odd.", servers=far) as h:
+        told = await h.ask(mcp_servers=(mixed,))
+        run_id = started(told).run_id
+        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
+        far.description = "Writes to somebody else."
+        again = await h.read(calls.Process(run_id=run_id))
+
+        assert last(again).status == "completed"
+        refused, read = await outputs(h, started(told).thread_id)
+        assert "has changed since" in refused
+        assert read == 'far__read of {"x":1}'
+        assert [call.name for call in far.calls] == ["far__read"]
 
 
 async def test_a_refused_call_never_reaches_its_server() -> None:

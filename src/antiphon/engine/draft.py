@@ -268,6 +268,7 @@ class Draft:
             runs_on="server" if hosted else "client",
             server=hosted.server if hosted else None,
             approval="required" if hosted and hosted.asks else None,
+            tool_digest=hosted.digest if hosted and hosted.asks else None,
             created_at=self.now,
             expires_at=expires_at,
         )

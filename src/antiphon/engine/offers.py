@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.messages import Tool, ToolSpec
-from antiphon.runs import Hosted, Run, Sampling
+from antiphon.runs import Action, Hosted, Run, Sampling
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -37,8 +38,20 @@ def offer(run: Run, there: Sequence[Tool]) -> Offer:
         if server is None or name in own or name in hosted or not server.offers(tool.own_name):
             continue
         specs.append(tool.spec)
-        hosted[name] = Hosted(server.name, server.asks(tool.own_name))
+        hosted[name] = Hosted(server.name, server.asks(tool.own_name), _digest(tool))
     return Offer((*run.tools, *specs), _choosing(run.sampling, own | hosted.keys()), hosted)
+
+
+def changed(action: Action, there: Sequence[Tool]) -> bool:
+    """Whether the tool is another than the one of which a call was approved."""
+    return action.approval is not None and any(
+        tool.spec.name == action.name and _digest(tool) != action.tool_digest for tool in there
+    )
+
+
+def _digest(tool: Tool) -> str:
+    said = msgspec.json.encode((tool.own_name, tool.spec, tool.hints), order="deterministic")
+    return sha256(said).hexdigest()
 
 
 def _choosing(sampling: Sampling, names: set[str]) -> Sampling:

@@ -11,6 +11,7 @@ from antiphon.commands.speech import note
 from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing
+from antiphon.tools.mcp.generations import generations
 from antiphon.tools.mcp.toolbox import McpServers
 
 SECONDS = 30.0
@@ -26,7 +27,10 @@ async def running(settings: Settings) -> AsyncGenerator[McpServers | None]:
     if not any(config.enabled for config in usable.configs):
         yield None
         return
-    async with McpServers(usable.configs, auth=authorizing(settings, os.environ)) as servers:
+    auth = authorizing(settings, os.environ)
+    async with McpServers(
+        usable.configs, auth=auth, generations=generations(os.environ)
+    ) as servers:
         yield servers
 
 

@@ -18,6 +18,7 @@ from antiphon.errors import AntiphonError
 from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing
+from antiphon.tools.mcp.generations import generations
 from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
 from antiphon.tools.mcp.written import Written
@@ -89,7 +90,10 @@ async def attempt(servers: Sequence[Written], settings: Settings, results: list[
             ready_after[state.server] = time.monotonic() - began
 
     auth = authorizing(settings, os.environ)
-    async with McpServers(usable.configs, auth=auth, changed=changed, delays=()) as running:
+    known = generations(os.environ)
+    async with McpServers(
+        usable.configs, auth=auth, changed=changed, delays=(), generations=known
+    ) as running:
         await running.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
         for state in running.states():
             results.append(await _tried(running, state, ready_after.get(state.server, 0)))

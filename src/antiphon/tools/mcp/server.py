@@ -17,7 +17,9 @@ from msgspec.structs import replace
 
 from antiphon.errors import Unavailable
 from antiphon.messages import Hints, Tool, ToolSpec
-from antiphon.tools.mcp.config import Mode, ServerConfig
+from antiphon.tools.mcp.approach import Approach
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.mcp.generations import Generations
 from antiphon.tools.mcp.hosting import Host
 from antiphon.tools.mcp.hushed import hush
 from antiphon.tools.mcp.metadata import told, told_line
@@ -66,6 +68,7 @@ class Server:
         changed: Callable[[State], None],
         delays: tuple[float, ...] = DELAYS,
         reach: Reach | None = None,
+        generations: Generations | None = None,
     ) -> None:
         self.config = config
         self.tools: tuple[Tool, ...] = ()
@@ -75,6 +78,8 @@ class Server:
         self._changed = changed
         self._delays = delays
         self._reach = reach
+        self._approach = Approach(config, generations)
+        self._began = 0.0
         status: Status = "closed" if config.enabled else "disabled"
         self._state = State(server=config.name, status=status, transport=config.transport)
         self._connection: Connection | None = None
@@ -143,16 +148,15 @@ class Server:
 
     async def _lives(self) -> None:
         patience = Patience(self._delays)
-        mode: Mode = self.config.mode
+        await self._approach.recall()
         while not self._stopping.is_set():
-            began = time.monotonic()
-            session, was_ready, why = await self._session_over(mode)
+            began = self._began = time.monotonic()
+            session, was_ready, why = await self._session_over()
             if self._stopping.is_set():
                 return
-            if not was_ready and mode == "auto" and _died_of_the_question(session):
-                mode = "legacy"  # some old servers end at the first request they do not know
+            died = _died_of_the_question(session)
+            if not was_ready and await self._approach.failed(died_of_the_question=died):
                 continue
-            mode = _remembered(self.config.mode, session) if was_ready else self.config.mode
             delay = patience.after(time.monotonic() - began if was_ready else None)
             if delay is None:
                 await self._until_wanted(why, session)
@@ -166,13 +170,13 @@ class Server:
         await self._wanted.wait()
         self._begin("restarting", why)
 
-    async def _session_over(self, mode: Mode) -> tuple[Connection | None, bool, str]:
+    async def _session_over(self) -> tuple[Connection | None, bool, str]:
         """One session from beginning to end: itself, whether it was ever ready, why it ended."""
         session: Connection | None = None
         try:
             session = await self._made()
             self._session = session
-            await session.live(mode, self._ready, self._stopping)
+            await session.live(self._approach.mode, self._ready, self._stopping)
             why = session.reason(None)
         except Exception as error:  # noqa: BLE001 - a wall to the SDK and the server behind it
             why = session.reason(error) if session else _unloadable(error)
@@ -204,6 +208,11 @@ class Server:
         )
         self._offer(session)
         self._begin("ready", "")
+        self._approach.ready(
+            modern=session.modern,
+            version=session.version,
+            seconds=time.monotonic() - self._began,
+        )
 
     def _listed(self) -> None:
         """The tools are others than they were."""
@@ -278,8 +287,3 @@ def _unloadable(error: Exception) -> str:
 
 def _died_of_the_question(session: Connection | None) -> bool:
     return session is not None and session.watch.over.is_set() and not session.protocol
-
-
-def _remembered(mode: Mode, session: Connection | None) -> Mode:
-    """What an old server answered to need not be found out again."""
-    return "legacy" if mode == "auto" and session is not None and not session.modern else mode

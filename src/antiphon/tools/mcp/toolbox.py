@@ -23,6 +23,7 @@ from antiphon.errors import BadSettings, NotFound, Unavailable
 from antiphon.messages import Given, Tool, ToolCall, ToolResult
 from antiphon.ports import Tell, quiet
 from antiphon.tools.mcp.config import LogLevel, ServerConfig
+from antiphon.tools.mcp.generations import Generations
 from antiphon.tools.mcp.hosting import Host, Nobody
 from antiphon.tools.mcp.offers import (
     Completion,
@@ -53,7 +54,8 @@ class McpServers:
     of a server over HTTP, or None, and is called in a thread before each connection. `changed` is
     called on the loop when a server's state or tools are others, and must not raise. `delays` are
     seconds before each restart of a server that died. With `reach`, requests over HTTP go only
-    where that allows, and by no proxy.
+    where that allows, and by no proxy. `generations` remembers which servers need not be asked
+    for the newest protocol, where that takes long.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class McpServers:
         changed: Callable[[State], None] = _unheard,
         delays: tuple[float, ...] = DELAYS,
         reach: Reach | None = None,
+        generations: Generations | None = None,
     ) -> None:
         self._servers: dict[str, Server] = {}
         for config in configs:
@@ -83,6 +86,7 @@ class McpServers:
                 changed,
                 delays,
                 reach,
+                generations,
             )
 
     async def __aenter__(self) -> McpServers:

@@ -136,7 +136,14 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
         send(id=id, result=text(json.dumps(arguments)))
 
 
+ASKED: list[str] = []
+VERSION = os.environ.get("VERSION", "1")
+
+
 def answer(message: dict) -> None:
+    ASKED.append(message.get("method", ""))
+    if BEHAVIOUR == "grown" and ASKED == ["initialize"]:
+        os._exit(1)  # it knows the newest protocol only, here in effect
     method, params = message.get("method"), message.get("params", {})
     id = message.get("id")  # noqa: A001
     if method == "initialize":
@@ -149,7 +156,7 @@ def answer(message: dict) -> None:
                     "logging": {},
                     "resources": {"subscribe": True},
                 },
-                "serverInfo": {"name": "raw", "version": EVIL if BEHAVIOUR == "evil" else "1"},
+                "serverInfo": {"name": "raw", "version": EVIL if BEHAVIOUR == "evil" else VERSION},
                 "instructions": EVIL if BEHAVIOUR == "evil" else "",
             },
         )
@@ -167,6 +174,8 @@ def answer(message: dict) -> None:
         send(id=int(id[4:]), result=text(json.dumps(message.get("result"))))
     elif method == "server/discover" and BEHAVIOUR == "frail":
         os._exit(1)
+    elif method == "server/discover" and BEHAVIOUR == "deaf":
+        pass
     elif id is not None:
         send(id=id, error={"code": -32601, "message": "no such method"})
 

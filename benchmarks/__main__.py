@@ -28,6 +28,7 @@ from benchmarks import (
     readers,
     starting,
     streams,
+    terminal,
 )
 from benchmarks.bench import Bench
 from benchmarks.report import RESULTS, Result, Row, machine, write
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
     "handoff": ("from one turn to the next", handoff.measure),
     "paced": ("processor time of many streams", streams.measure_paced),
     "flood": ("one stream as fast as it goes", streams.measure_flood),
+    "terminal": ("what a redraw of the terminal chat costs", terminal.measure),
     "growth": ("what grows with use", growth.measure),
     "capacity": ("how many streams one process carries", streams.measure_capacity),
     "instructions": ("what does not depend on the machine's load", instructions.measure),

@@ -14,7 +14,7 @@ from antiphon.runs import Status
 from antiphon.terminal.display import CompactStreamingDisplay
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.region import Region
-from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.screen import Frame, StreamingResponseHandler
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import THEMES, Ink
 
@@ -67,3 +67,87 @@ def test_the_screen_shows_what_one_paint_of_the_whole_would(
 
     assert without_footer(streamed) == shown_at_once(text, columns, rows)
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", ALLOWED.sub("", emulator.written))
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut_documents(most=8), st.integers(20, 90), st.integers(20, 90), st.integers(0, 8))
+def test_a_resize_on_the_way_loses_and_repeats_nothing(
+    cut: tuple[str, list[str]], columns: int, then: int, when: int
+):
+    _, pieces = cut
+    emulator, without_region, ink = Emulator(columns, 20), Emulator(columns, 20), Ink(DARK)
+    handler, region = StreamingResponseHandler(DARK), Region(emulator, ink, reflows=False)
+    for now, event in enumerate([*(TextDelta(text=piece) for piece in pieces), ended()]):
+        if now == when:
+            columns = then
+            for terminal in (emulator, without_region):
+                terminal.screen.resize(columns=columns)
+        handler.tell(event, now)
+        frame = handler.frame(columns, 20, now)
+        region.paint(frame, PROMPT, columns, now)
+        without_region.write("".join(f"{ink.written(line)}\r\n" for line in frame.finished))
+    region.close()
+
+    assert emulator.rows == without_region.rows
+
+
+def test_an_unchanged_frame_writes_nothing():
+    emulator = Emulator(40, 10)
+    region = Region(emulator, Ink(DARK))
+    frame = Frame(region=((Span("open"),),))
+    region.paint(frame, PROMPT, 40, 0)
+    before = emulator.written
+
+    region.paint(frame, PROMPT, 40, 1)
+
+    assert emulator.written == before
+
+
+def test_a_row_that_has_not_changed_is_not_written_again():
+    emulator = Emulator(40, 10)
+    region = Region(emulator, Ink(DARK))
+    region.paint(Frame(region=((Span("the same"),), (Span("one"),))), Typed(), 40, 0)
+    before = len(emulator.written)
+
+    region.paint(Frame(region=((Span("the same"),), (Span("two"),))), Typed(), 40, 1)
+
+    assert "same" not in emulator.written[before:]
+    assert emulator.rows == ["the same", "two"]
+
+
+def test_the_cursor_stands_where_a_person_types():
+    emulator = Emulator(40, 10)
+    region = Region(emulator, Ink(DARK))
+    typed = Typed(rows=((Span("> one"),), (Span("  two"),), (Span("hint"),)), cursor=(1, 5))
+
+    region.paint(Frame(finished=((Span("said"),),), region=((Span("open"),),)), typed, 40, 0)
+
+    assert (emulator.screen.cursor.y, emulator.screen.cursor.x) == (3, 5)
+    assert not emulator.screen.cursor.hidden
+    assert emulator.rows == ["said", "open", "> one", "  two", "hint"]
+
+
+def test_rows_that_the_terminal_has_wrapped_anew_are_erased_too():
+    emulator = Emulator(40, 10)
+    region = Region(emulator, Ink(DARK), reflows=True)
+    region.paint(Frame(finished=((Span("said"),),), region=((Span("o" * 30),),)), PROMPT, 40, 0)
+    # As a terminal of 20 columns shows it after wrapping, its cursor where it was in the text.
+    emulator = Emulator(20, 10)
+    emulator.write("said\r\n" + "o" * 20 + "\r\n" + "o" * 10 + "\r\n> draft")
+    region._out = emulator
+
+    region.paint(Frame(region=((Span("o" * 19),),)), PROMPT, 20, 1)
+
+    assert emulator.rows == ["said", "o" * 19, "> draft"]
+
+
+def test_closing_leaves_what_is_finished_and_a_cursor():
+    emulator = Emulator(40, 10)
+    region = Region(emulator, Ink(DARK))
+    region.paint(Frame(finished=((Span("said"),),), region=((Span("open"),),)), PROMPT, 40, 0)
+
+    region.close()
+
+    assert emulator.rows == ["said"]
+    assert (emulator.screen.cursor.y, emulator.screen.cursor.x) == (1, 0)
+    assert not emulator.screen.cursor.hidden

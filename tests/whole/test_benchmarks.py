@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("start", "engine", "context", "readers", "first", "handoff")
+NAMES = ("start", "engine", "context", "readers", "first", "handoff", "terminal")
 UNDER_LOAD = ("paced", "flood", "growth", "capacity")
 
 

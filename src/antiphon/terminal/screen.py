@@ -168,12 +168,14 @@ class StreamingResponseHandler:
             case ConsentAsked(question=question):
                 self._change(question.call.id, lambda row: row.moved("asking", now))
             case ConsentRefused(call=refused, by=by):
+                self._phase = "waiting"
                 self._change(refused.id, lambda row: row.refused(by))
             case ToolBegan(call=began):
                 self._change(began.id, lambda row: row.ready(began.arguments).moved("running", now))
             case ToolProgressed(tool_call_id=call, progress=progress):
                 self._change(call, lambda row: row.progressed(progress))
             case ToolEnded(tool_call_id=call, result=result, seconds=seconds):
+                self._phase = "waiting"
                 self._change(call, lambda row: row.ended(result, seconds))
 
     def abandon(self, word: str, now: float) -> None:

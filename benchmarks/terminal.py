@@ -1,0 +1,91 @@
+"""The terminal chat while an answer comes: what a redraw costs, at the beginning and at the end."""
+
+from __future__ import annotations
+
+import io
+import time
+
+from antiphon.events import ReasoningDelta, TextDelta
+from antiphon.terminal.code import Highlighter
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.region import Region
+from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.spans import Span
+from antiphon.terminal.themes import THEMES, Ink
+from benchmarks.answers import BLOCKS, TOKEN, mixed, single
+from benchmarks.bench import Bench
+from benchmarks.report import Figure, Row, row
+
+_STEP = 5 * TOKEN  # characters between two redraws
+_TYPED = Typed(rows=((Span("> "),),), cursor=(0, 2))
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """Redraws of five tokens each, through the handler, the typesetter and the region."""
+    Highlighter("python").line("")  # the first use of a language loads its rules, once: some 40 ms
+    whole, block = bench.pick(500, 16_000, 64_000), bench.pick(300, 4_000, 16_000)
+    rows = _rows(f"{whole:,} tokens of all kinds", mixed(whole))
+    for kind in BLOCKS:
+        rows += _rows(f"{block:,} tokens in one {kind}", single(kind, block))[:1]
+    thought = _paced(single("paragraph", block), ReasoningDelta)
+    rows.append(_growth(f"{block:,} tokens of reasoning", thought))
+    return rows
+
+
+class _Sink(io.StringIO):
+    """Counts what it gets and forgets it."""
+
+    size = 0
+
+    def write(self, text: str) -> int:
+        self.size += len(text)
+        return len(text)
+
+
+def _paced(text: str, kind: type[TextDelta | ReasoningDelta] = TextDelta) -> list[float]:
+    """CPU seconds of each redraw, and at the end: characters written per character said."""
+    theme, sink = THEMES["dark"], _Sink()
+    handler, region = StreamingResponseHandler(theme), Region(sink, Ink(theme))
+    costs: list[float] = []
+    for number, at in enumerate(range(0, len(text), _STEP)):
+        began = time.process_time()
+        handler.tell(kind(text=text[at : at + _STEP]), number / 20)
+        region.paint(handler.frame(100, 40, number / 20), _TYPED, 100, number / 20)
+        costs.append(time.process_time() - began)
+    return [*costs, sink.size / len(text)]
+
+
+def _rows(what: str, text: str) -> list[Row]:
+    costs = _paced(text)
+    *redraws, written = costs
+    return [
+        _growth(what, costs),
+        row(
+            f"{what}: the slowest redraw",
+            Figure((max(redraws) * 1e3,), "ms"),
+            target="at most 50 ms",
+            at_most=50.0,
+        ),
+        row(
+            f"{what}: written per character said",
+            Figure((written,), ""),
+            target="at most 20",
+            at_most=20.0,
+        ),
+    ]
+
+
+def _growth(what: str, costs: list[float]) -> Row:
+    redraws = costs[:-1]
+    quarter = max(1, len(redraws) // 4)
+    first = Figure((sum(redraws[:quarter]) / quarter * 1e3,), "ms")
+    last = Figure((sum(redraws[-quarter:]) / quarter * 1e3,), "ms")
+    return row(
+        f"{what}: CPU per redraw, last quarter",
+        last,
+        "first quarter",
+        first,
+        target="at most 1.3 times, and 5 ms",
+        ratio_at_most=1.3,
+        at_most=5.0,
+    )

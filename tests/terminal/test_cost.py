@@ -1,0 +1,105 @@
+"""What a redraw costs does not know how long the answer is. Calls are counted: time is nobody's."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from antiphon.events import ReasoningDelta, TextDelta
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.region import Region
+from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.themes import THEMES, Ink
+from benchmarks.answers import BLOCKS, mixed, single
+
+STEP = 20
+WATCHED = 120
+"""Redraws that are watched at the beginning, and at the end."""
+
+
+class Drawn:
+    """One answer as it is drawn."""
+
+    def __init__(self) -> None:
+        self._out = io.StringIO()
+        self._handler = StreamingResponseHandler(THEMES["dark"])
+        self._region = Region(self._out, Ink(THEMES["dark"]))
+
+    def draw(self, event: TextDelta | ReasoningDelta) -> None:
+        self._handler.tell(event, 1.0)
+        self._region.paint(self._handler.frame(100, 40, 1.0), Typed(), 100, 1.0)
+
+
+def calls(drawn: Drawn, events: list[Any]) -> int:
+    """How many functions are called while these are drawn."""
+    count = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += 1
+
+    sys.setprofile(note)
+    try:
+        for event in events:
+            drawn.draw(event)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def growth(events: list[Any]) -> float:
+    """The calls of the last redraws for each of the first."""
+    drawn = Drawn()
+    beginning = len(events) // 4
+    for event in events[:beginning]:
+        drawn.draw(event)
+    first = calls(drawn, events[beginning : beginning + WATCHED])
+    for event in events[beginning + WATCHED : -WATCHED]:
+        drawn.draw(event)
+    return calls(drawn, events[-WATCHED:]) / first
+
+
+def deltas(text: str) -> list[TextDelta]:
+    return [TextDelta(text=text[at : at + STEP]) for at in range(0, len(text), STEP)]
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_redraw_of_a_block_that_does_not_end_stays_as_cheap(kind: str):
+    assert growth(deltas(single(kind, 16_000))) <= 1.3
+
+
+def test_a_redraw_of_long_reasoning_stays_as_cheap():
+    text = single("paragraph", 16_000)
+
+    assert growth([ReasoningDelta(text=delta.text) for delta in deltas(text)]) <= 1.3
+
+
+def test_a_redraw_of_an_answer_of_64_000_tokens_stays_as_cheap():
+    assert growth(deltas(mixed(64_000))) <= 1.3
+
+
+def test_the_reader_of_marks_is_given_a_few_times_the_text_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    read: list[int] = []
+    parse = MarkdownIt.parseInline
+
+    def counted(self: MarkdownIt, src: str, env: Any = None) -> Any:
+        read.append(len(src))
+        return parse(self, src, env)
+
+    monkeypatch.setattr(MarkdownIt, "parseInline", counted)
+    ends: list[int] = []
+    for tokens in (4_000, 16_000):
+        read.clear()
+        drawn, events = Drawn(), deltas(single("paragraph", tokens))
+        for event in events:
+            drawn.draw(event)
+        ends.append(sum(read) // len(events))
+
+    assert ends[1] <= 1.1 * ends[0] <= 800

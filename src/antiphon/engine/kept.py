@@ -47,7 +47,8 @@ def fit_value(value: Any) -> Any:
             held = cast("dict[str, Any]", value)
             return {fit(name): fit_value(inner) for name, inner in held.items()}
         case list():
-            return [fit_value(inner) for inner in cast("list[Any]", value)]
+            items: list[Any] = value
+            return [fit_value(inner) for inner in items]
         case _:
             return value
 

@@ -19,6 +19,8 @@ _LONGEST_DOUBT = 600
 def bare(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None:
     """What the answer is, from its beginning; None while too little is known, unless it `ended`."""
     start = text.lstrip()
+    if not (start or ended):
+        return None
     for kind, certain, possible in _KINDS:
         if certain.match(start):
             return kind

@@ -102,9 +102,8 @@ class Typesetter:
             yield from self._gap(piece)
             self._wrapper = Wrapper()
             text = self._ticked(piece.where, text)
-        room = min(PROSE, columns) - self._indent(piece.where)
-        words = self._inline.spans(text)
-        lines = self._wrapper.feed(words, max(NARROWEST, room))
+        room = self._room(piece.where, min(PROSE, columns))
+        lines = self._wrapper.feed(self._inline.spans(text), room)
         if piece.ends:
             lines += self._wrapper.close()
         yield from self._placed(piece.where, lines)
@@ -151,10 +150,9 @@ class Typesetter:
             yield from self._placed(piece.where, self._grid.row(row))
 
     def _room(self, where: Where, columns: int) -> int:
-        return max(NARROWEST, columns - self._indent(where))
-
-    def _indent(self, where: Where) -> int:
-        return sum(spans.width(self._mark(at, depth)) for depth, at in enumerate(where))
+        """The columns that are left for text inside these containers."""
+        taken = sum(spans.width(self._mark(where, depth)) for depth in range(len(where)))
+        return max(NARROWEST, columns - taken) if where else columns
 
     def _placed(self, where: Where, lines: Sequence[Line]) -> Iterator[Line]:
         """The lines behind the marks of their containers."""
@@ -164,7 +162,7 @@ class Typesetter:
     def _prefix(self, where: Where) -> Iterator[Span]:
         """The marks that are not shown yet, and blanks where they were."""
         for depth, at in enumerate(where):
-            mark = self._mark(at, depth)
+            mark = self._mark(where, depth)
             if isinstance(at, Item) and at.serial <= self._marked:
                 mark = (Span(" " * spans.width(mark)),)
             elif isinstance(at, Item) and at is where[-1] and self._task is not None:
@@ -179,13 +177,14 @@ class Typesetter:
     def _box(self) -> str:
         return self._theme.glyphs.done if self._task else self._theme.glyphs.task
 
-    def _mark(self, at: Quote | Item, depth: int) -> Line:
+    def _mark(self, where: Where, depth: int) -> Line:
         glyphs = self._theme.glyphs
-        match at:
+        match where[depth]:
             case Quote():
                 return (Span(f"{glyphs.quote} ", "quote"),)
             case Item(number=None):
-                return (Span(f"{glyphs.bullets[depth % len(glyphs.bullets)]} ", "mark"),)
+                lists = sum(isinstance(at, Item) for at in where[:depth])
+                return (Span(f"{glyphs.bullets[lists % len(glyphs.bullets)]} ", "mark"),)
             case Item(number=number, mark=mark):
                 return (Span(f"{number}{mark} ", "mark"),)
 

@@ -1,6 +1,7 @@
 """A person's time to think is no tool's time to run: whoever asks, wherever the tool runs."""
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -10,7 +11,7 @@ from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.ports import Tell
 from antiphon.settings import Settings
 from antiphon.tools.builtin import builtins
-from antiphon.tools.clock import unhurried
+from antiphon.tools.clock import Clock, unhurried, within
 from antiphon.tools.functions import Functions, tool
 from antiphon.tools.gate import Gate
 
@@ -129,3 +130,16 @@ async def test_a_tool_may_have_all_the_time_of_the_world(seconds: float):
     result = await Gate(Functions([quick]), seconds=seconds).call(ToolCall("c1", "quick", "{}"))
 
     assert result.output == "done"
+
+
+async def test_how_work_failed_that_nobody_waits_for_any_more_is_not_logged(caplog):
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("\x1b[31mwhat a server said") from None
+
+    assert await within(Clock(0.01), stubborn()) is None
+    gc.collect()
+
+    assert caplog.records == []

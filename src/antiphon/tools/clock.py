@@ -156,9 +156,16 @@ def _release(clocks: Iterable[Clock]) -> None:
 
 
 async def _end(working: asyncio.Task[Any]) -> None:
+    working.add_done_callback(_forget)
     if working.done():
         return
     _left_behind.add(working)
-    working.add_done_callback(_left_behind.discard)
     working.cancel()
     await asyncio.wait([working], timeout=END_SECONDS)
+
+
+def _forget(working: asyncio.Task[Any]) -> None:
+    """Let go of it. How work failed that nobody waits for is asked for: asyncio would log it."""
+    _left_behind.discard(working)
+    if not working.cancelled():
+        working.exception()

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from antiphon.errors import BadSettings
+from antiphon.tools import private_file
 from antiphon.tools.questions import Shape
-
-try:
-    import fcntl
-except ImportError:  # Windows, where two programs that allow something at once may lose one of them
-    fcntl = None  # type: ignore[assignment]
 
 NAME = "grants.json"
 LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
@@ -78,11 +73,10 @@ class GrantsFile:
     def _changing(self) -> Generator[list[Shape]]:
         """The grants, written back as they are in the end; other programs wait meanwhile."""
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self._file.with_suffix(".lock")):
+            with private_file.alone(self._file):
                 grants = self._read()
                 yield grants
-                _write(self._file, msgspec.json.encode(_Content(grants)))
+                private_file.write(self._file, msgspec.json.encode(_Content(grants)))
         except (OSError, UnicodeError) as error:
             raise BadSettings(
                 f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"
@@ -119,29 +113,3 @@ def _refuse_foreign(file: Path, status: os.stat_result) -> None:
             received=f"owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}",
             hint=f"Look at what it says; then chmod 600 {file}.",
         )
-
-
-@contextmanager
-def _locked(file: Path) -> Generator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _write(file: Path, content: bytes) -> None:
-    """All of it or nothing, for the owner's eyes only."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)  # made 0600
-    try:
-        with os.fdopen(descriptor, "wb") as written:
-            written.write(content)
-            written.flush()
-            os.fsync(written.fileno())  # or a crash may leave an empty file under the name
-        os.replace(name, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise

@@ -35,7 +35,7 @@ def write(file: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as written:
             written.write(content)
             written.flush()
-            os.fsync(descriptor)
+            os.fsync(descriptor)  # or a crash may leave an empty file under the name
         os.replace(name, place)
     except BaseException:
         with suppress(OSError):

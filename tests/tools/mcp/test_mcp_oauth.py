@@ -417,6 +417,35 @@ def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_p
     assert "https://two" not in file.read_text()
 
 
+def test_the_login_that_was_kept_last_counts_and_is_in_one_place_only(tmp_path: Path) -> None:
+    ring, file = Ring(), tmp_path / "logins.json"
+    logins = KeptLogins(file, ring)
+    first, second, third = (Login(url="https://one", tokens={"a": count}) for count in range(3))
+
+    logins.keep(first)
+    ring.locked = True
+    logins.keep(second)
+    ring.locked = False
+    assert logins.get("https://one") == second
+
+    logins.keep(third)
+    assert logins.get("https://one") == third
+    assert "https://one" not in file.read_text()
+
+
+def test_a_login_is_struck_out_of_the_file_even_where_the_keyring_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    ring, file = Ring(), tmp_path / "logins.json"
+    logins = KeptLogins(file, ring)
+    ring.locked = True
+    logins.keep(Login(url="https://one"))
+
+    with pytest.raises(Unavailable):
+        logins.forget("https://one")
+    assert "https://one" not in file.read_text()
+
+
 def test_the_systems_keyring_is_used_by_its_library() -> None:
     class Memory(KeyringBackend):
         priority = 1  # type: ignore[assignment]

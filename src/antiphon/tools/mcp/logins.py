@@ -5,6 +5,7 @@ In the system's keyring where there is one, else in a file that nobody else may 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,14 +63,14 @@ class KeptLogins:
         self._keyring = keyring
 
     def get(self, url: str) -> Login | None:
-        """From the keyring, else from the file. What cannot be read is not there."""
+        """What was kept last. What cannot be read is not there."""
+        if (login := self._all().get(url)) is not None:
+            return login  # the keyring may hold an older one, as it did not answer then
         if self._keyring is not None:
-            try:
+            with suppress(Unavailable):
                 if secret := self._keyring.get(SERVICE, url):
                     return _read(secret, url)
-            except Unavailable:
-                pass  # then it was written to the file
-        return self._all().get(url)
+        return None
 
     def keep(self, login: Login) -> None:
         """In the keyring; in the file where there is none, or it does not take it."""
@@ -79,17 +80,21 @@ class KeptLogins:
             except Unavailable:
                 pass
             else:
+                self._strike_out(login.url)
                 return
         self._change(login.url, login)
 
     def forget(self, url: str) -> bool:
-        """Wherever it is."""
+        """Wherever it is. Raises `Unavailable` where the keyring does not say that it did."""
         known = self.get(url) is not None
+        self._strike_out(url)
         if self._keyring is not None:
             self._keyring.delete(SERVICE, url)
+        return known
+
+    def _strike_out(self, url: str) -> None:
         if url in self._all():
             self._change(url, None)
-        return known
 
     def _all(self) -> dict[str, Login]:
         try:

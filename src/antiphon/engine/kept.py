@@ -47,8 +47,7 @@ def fit_value(value: Any) -> Any:
             held = cast("dict[str, Any]", value)
             return {fit(name): fit_value(inner) for name, inner in held.items()}
         case list():
-            items: list[Any] = value
-            return [fit_value(inner) for inner in items]
+            return [fit_value(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
         case _:
             return value
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.stdio import stdio
 from antiphon.tools.mcp.toolbox import McpServers
 from antiphon.tools.mcp.watch import Watch
+from antiphon.tools.reach import Exempt, Reach
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -213,6 +215,37 @@ async def test_calls_that_begin_during_a_question_wait_for_it_too():
     assert took > 0.6
 
 
+async def test_a_flood_of_questions_is_cut_and_told():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__pings", questions=20_000))
+        state = servers.states()[0]
+
+    assert not result.is_error
+    assert "messages were dropped" in state.notes[-1]
+
+
+async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__parts", count=100_000))
+
+    assert result.output.count("x") == 5_000
+    assert result.output.endswith("[95000 more parts were left out.]")
+
+
+async def test_a_server_at_a_strangers_address_gives_less_at_once(http_port: int):
+    url = f"http://127.0.0.1:{http_port}/mcp"
+    config = ServerConfig(name="whole", transport="http", url=url)
+    near = Reach((Exempt(ip_network("127.0.0.0/8")),))
+    async with running(config, reach=near) as servers:
+        small = await servers.call(call("whole__echo", text="x" * 3_000_000))
+        large = await servers.call(call("whole__echo", text="x" * 5_000_000))
+        after = await servers.call(call("whole__echo", text="hi"))
+
+    assert len(small.output) == 3_000_000
+    assert large.is_error
+    assert after.output == "hi"
+
+
 async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():
     broken = {
         "missing": ServerConfig(name="missing", command="no-such-program-anywhere"),
@@ -269,7 +302,7 @@ async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
 
     assert not result.is_error
     assert len(host.logged) < 15_000
-    assert "log lines were dropped" in state.notes[-1]
+    assert "messages were dropped" in state.notes[-1]
 
 
 async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_be_used():

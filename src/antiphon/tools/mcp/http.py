@@ -18,6 +18,8 @@ from antiphon.tools.mcp.watch import Watch
 from antiphon.tools.outbound import transport
 from antiphon.tools.reach import Reach
 
+LARGEST_OF_A_STRANGER = 4 * 1024 * 1024
+"""Bytes of one message where somebody else named the address: others share this process."""
 QUIET_SECONDS = 300.0
 """A stream on which nothing came for so long is opened anew."""
 
@@ -29,12 +31,18 @@ async def http(
     """The streams of a server over Streamable HTTP."""
     _check(config)
     timeout = httpx2.Timeout(config.connect_timeout, read=QUIET_SECONDS)
+    largest = LARGEST if reach is None else LARGEST_OF_A_STRANGER
     async with (
         _Client(
-            watch, headers=config.headers, timeout=timeout, auth=auth, **_where(reach)
+            watch,
+            largest=largest,
+            headers=config.headers,
+            timeout=timeout,
+            auth=auth,
+            **_where(reach),
         ) as client,
         streamable_http_client(
-            config.url, http_client=client, max_sse_event_size=LARGEST
+            config.url, http_client=client, max_sse_event_size=largest
         ) as streams,
     ):
         yield streams
@@ -56,7 +64,12 @@ async def sse(
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
         # A message that cannot be delivered is only logged by the SDK, and its call would wait.
-        options = {"headers": headers, "timeout": timeout, "auth": auth, **_where(reach)}
+        options: dict[str, Any] = {
+            "headers": headers,
+            "timeout": timeout,
+            "auth": auth,
+            **_where(reach),
+        }
         return _Client(watch, legacy=True, **options)
 
     async with sse_client(
@@ -88,8 +101,11 @@ def _check(config: ServerConfig) -> None:
 class _Client(httpx2.AsyncClient):
     """Tells a watch of refusals, of a lost session and of a server that is not there."""
 
-    def __init__(self, watch: Watch, *, legacy: bool = False, **options: Any) -> None:
+    def __init__(
+        self, watch: Watch, *, legacy: bool = False, largest: int = LARGEST, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self._largest = largest
         self._watch = watch
         self._legacy = legacy
 
@@ -113,7 +129,7 @@ class _Client(httpx2.AsyncClient):
         stream = response.stream
         if isinstance(stream, httpx2.AsyncByteStream) and not _streamed(response):
             encoded = response.headers.get("content-encoding", "identity") != "identity"
-            response.stream = _Bounded(stream, 0 if encoded else LARGEST)
+            response.stream = _Bounded(stream, 0 if encoded else self._largest)
         return response
 
     def _judge(self, request: httpx2.Request, response: httpx2.Response) -> None:
@@ -135,15 +151,16 @@ class _Bounded(httpx2.AsyncByteStream):
 
     def __init__(self, inner: httpx2.AsyncByteStream, largest: int) -> None:
         self._inner = inner
+        self._largest = largest
         self._left = largest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._inner:
             self._left -= len(piece)
             if self._left < 0:
-                raise httpx2.StreamError(
-                    f"The server's answer is compressed, or larger than {LARGEST >> 20} MB."
-                )
+                size = f"larger than {self._largest >> 20} MB"
+                why = size if self._largest else "compressed, for which nobody asked"
+                raise httpx2.StreamError(f"The server's answer is {why}.")
             yield piece
 
     async def aclose(self) -> None:

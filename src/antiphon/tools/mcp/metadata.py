@@ -57,6 +57,16 @@ def mend_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[st
     return left
 
 
+def cut_lists(result: dict[str, Any], most: int) -> None:
+    """Leave at most so many items in each list of a result; of a call's content it is said."""
+    for name, value in result.items():
+        if is_list(value) and len(value) > most:
+            left_out = len(value) - most
+            del value[most:]
+            if name == "content":
+                value.append({"type": "text", "text": f"[{left_out} more parts were left out.]"})
+
+
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
     """Whether a JSON value is an object."""
     return isinstance(value, dict)

@@ -11,14 +11,17 @@ from typing import Any
 import anyio
 from mcp.client import Transport
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCNotification, JSONRPCResponse
+from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from antiphon.tools.mcp.metadata import mend_tools, told_line
+from antiphon.tools.mcp.metadata import cut_lists, mend_tools, told_line
 
 CLOSED = "the connection was closed"
 STDERR_LINES = 20
 MOST_PER_SECOND = 1_000
-"""Log lines and progress beyond these are dropped: nobody can read them, and each costs a task."""
+"""Log lines, progress and questions beyond these are dropped: nobody can read them, and each costs
+a task."""
+MOST_ITEMS = 5_000
+"""Items of a list in a result; each costs far more than its bytes."""
 
 Item = SessionMessage | Exception
 Reading = Any  # the SDK's ReadStream, which it does not export
@@ -70,21 +73,32 @@ class Watch:
                 f"{self.rubbish_sample}"
             )
         if self.dropped:
-            notes.append(f"sent so much at once that {self.dropped} log lines were dropped")
+            notes.append(f"sent so much at once that {self.dropped} messages were dropped")
         return tuple(notes)
 
     def seen(self, item: Item) -> Item | None:
         """What a session gets of what arrived: lists of tools are mended, floods are cut."""
-        message = item.message if isinstance(item, SessionMessage) else None
-        if isinstance(message, JSONRPCResponse) and _lists_tools(message.result):
-            self.left_out.update(mend_tools(message.result, modern=self.modern))
-        elif isinstance(message, JSONRPCNotification) and message.method in _CHATTER:
-            second = int(time.monotonic())
-            self._second, self._count = second, self._count + 1 if second == self._second else 1
-            if self._count > MOST_PER_SECOND:
-                self.dropped += 1
-                return None
+        match item:
+            case SessionMessage(message=JSONRPCResponse(result=result)):
+                if _lists_tools(result):
+                    self.left_out.update(mend_tools(result, modern=self.modern))
+                cut_lists(result, MOST_ITEMS)
+            case SessionMessage(message=JSONRPCRequest()):
+                return item if self._in_time() else None
+            case SessionMessage(message=JSONRPCNotification(method=method)) if method in _CHATTER:
+                return item if self._in_time() else None
+            case _:
+                pass
         return item
+
+    def _in_time(self) -> bool:
+        """Whether one more may come in this second; it is counted if not."""
+        second = int(time.monotonic())
+        self._second, self._count = second, self._count + 1 if second == self._second else 1
+        if self._count <= MOST_PER_SECOND:
+            return True
+        self.dropped += 1
+        return False
 
 
 class watched:  # noqa: N801 - used as a function: `watched(transport, watch)`

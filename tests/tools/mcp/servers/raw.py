@@ -61,6 +61,8 @@ GOOD = (
     "touch",
     "picture",
     "ask",
+    "pings",
+    "parts",
 )
 TOOLS = {
     "liar": LIES,
@@ -101,6 +103,9 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
         for n in range(arguments["lines"]):
             line = {"level": "info", "data": f"line {n}"}
             send(method="notifications/message", params=line)
+    if name == "pings":
+        for n in range(arguments["questions"]):
+            send(id=f"p{n}", method="ping")
     if name == "nosy":
         form = {"type": "object", "properties": {"x": {"type": "string"}}}
         for n in range(arguments["questions"]):
@@ -121,6 +126,8 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
             f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"_meta":{{"x":{deep}}}}}}}',
             flush=True,
         )
+    elif name == "parts":
+        send(id=id, result={"content": text("x")["content"] * arguments["count"]})
     elif name == "picture":
         picture = {"type": "image", "data": arguments["data"], "mimeType": arguments["type"]}
         send(id=id, result={"content": [picture]})

@@ -14,6 +14,12 @@ class Screen(pyte.HistoryScreen):
     def draw(self, data: str) -> None:
         super().draw("".join(letter for letter in data if wcwidth(letter) > 0))
 
+    def erase_in_display(self, how: int = 0, *args: Any, **kwargs: Any) -> None:
+        # tmux keeps what was there as if it had been scrolled away, others for other numbers.
+        assert how == 0
+        assert (self.cursor.x, self.cursor.y) != (0, 0), "erased the whole screen"
+        super().erase_in_display(how, *args, **kwargs)
+
 
 class Emulator:
     """Takes bytes as a terminal does; `rows` are all there are, from the first that was printed."""

@@ -23,7 +23,7 @@ PROMPT = Typed(rows=((Span("> draft"),),), cursor=(0, 7))
 ALLOWED = re.compile(
     r"\x1b\[\d{0,3}(?:;\d{1,3})*m"  # our styles
     r"|\x1b\[\d*[AC]|\x1b\[[JK]|\r\n|\r"  # our moves, inside the region
-    r"|\x1b\[\?(?:25|2026)[hl]"
+    r"|\x1b\[\?(?:7|25|2026)[hl]|\t"
 )
 
 
@@ -33,7 +33,7 @@ def ended() -> RunStatus:
 
 def shown_at_once(text: str, columns: int, rows: int = 24) -> list[str]:
     display, emulator, ink = CompactStreamingDisplay(DARK), Emulator(columns, rows), Ink(DARK)
-    for line in display.feed(text, columns) + display.close(columns):
+    for line in display.feed(text, columns - 1) + display.close(columns - 1):
         emulator.write(f"{ink.written(line)}\r\n")
     return emulator.rows
 

@@ -216,6 +216,18 @@ def test_text_before_a_call_stands_above_its_row_and_text_after_it_below():
     ]
 
 
+def test_a_call_that_ends_amid_a_text_does_not_cut_it():
+    watched = Watched(*called(), ToolBegan(CALL), TextDelta(text="While it "))
+    watched.tell(ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="runs."), completed("x"))
+    watched.frame()
+
+    assert [line for line in watched.finished if line] == [
+        "While it runs.",
+        '✓ get_weather({"city": "Rome"}) ok 1.0 s',
+        "  sunny",
+    ]
+
+
 @pytest.mark.parametrize(
     ("end", "line"),
     [

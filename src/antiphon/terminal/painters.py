@@ -13,7 +13,8 @@ from antiphon.terminal.spans import Line
 class Typed(msgspec.Struct, frozen=True):
     """The line that a person types, with whatever stands around it, as rows below the region.
 
-    Rows are narrower than the terminal. `cursor` is a row of these and a column; None hides it.
+    Rows are narrower than the terminal, and leave it some of its own. `cursor` is a row of these
+    and a column; None hides it.
     """
 
     rows: tuple[Line, ...] = ()

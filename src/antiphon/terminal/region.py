@@ -18,7 +18,13 @@ from antiphon.terminal.themes import Ink
 
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # a terminal that knows it shows a paint in one go
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
-_ERASE_BELOW, _ERASE_REST = "\x1b[J", "\x1b[K"
+_CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
+"""Around the rows of the region: one that is wider than the terminal turns out to be, because it is
+being resized or counts cells otherwise, is cut. So a row is always one row."""
+_ERASE_REST = "\x1b[K"
+_ERASE_BELOW = "\x1b[K\x1b[C\x1b[J\r"
+"""From the beginning of a row on. One column in, for tmux keeps what is erased from the first cell
+of the screen on as if it had been scrolled away."""
 
 
 class Region:
@@ -45,7 +51,7 @@ class Region:
         anew = bool(frame.finished) or columns != self._columns
         painted = [_BEGIN, _HIDE, self._home(columns), _ERASE_BELOW if anew else ""]
         painted += (f"{self._ink.written(line)}\r\n" for line in frame.finished)
-        painted += self._drawn(rows, () if anew else self._rows)
+        painted += (_CUT, *self._drawn(rows, () if anew else self._rows), _WRAP)
         painted += self._pointed(rows, cursor)
         self._rows, self._cursor, self._columns = rows, cursor, columns
         self._write([*painted, _END])

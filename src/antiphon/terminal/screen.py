@@ -76,14 +76,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 class StreamingResponseHandler:
     """Folds the events of a run, and what happens to its tools, into frames."""
 
-    def __init__(self, theme: Theme, *, began: float = 0.0, columns: int = 80) -> None:
+    def __init__(self, theme: Theme, *, began: float = 0.0) -> None:
         self.interrupted_at: float | None = None
         self.response_complete = False
         self.chunk_count = 0
         self.usage = Usage()
         self._theme = theme
         self._began = began
-        self._columns = columns
+        self._columns = 79
         self._phase: Phase = "connecting"
         self._display = CompactStreamingDisplay(theme)
         self._text: list[str] = []
@@ -188,12 +188,13 @@ class StreamingResponseHandler:
 
         What is finished is given once.
         """
-        self._columns = columns
+        # The last column stays free: some terminals wrap in it.
+        self._columns = max(1, columns - 1)
         self._set_text()
         finished, self._finished = tuple(self._finished), []
         return Frame(
             finished=finished,
-            region=self._region(columns, rows, now),
+            region=self._region(rows, now),
             phase=self.phase,
             kind=self._display.kind,
         )
@@ -203,7 +204,6 @@ class StreamingResponseHandler:
     def _say(self, text: str, now: float) -> None:
         if self._phase != "writing":
             self._end_reasoning(now)
-            self._end_calls()
             self._phase = "writing"
             if self._anything:
                 self._finished.append(())
@@ -223,6 +223,7 @@ class StreamingResponseHandler:
             self._finished += self._display.close(self._columns)
             self._display = CompactStreamingDisplay(self._theme)
             self._text = []
+        self._settle()
         if self._phase in ("writing", "thinking"):
             self._phase = "waiting"
 
@@ -240,19 +241,21 @@ class StreamingResponseHandler:
             self._settle()
 
     def _settle(self) -> None:
-        """Print the rows that have settled, in the order of the calls."""
+        """Print the rows that have settled, in the order of the calls, but not amid a text."""
+        if self._text:
+            return
         for call, row in tuple(self._calls.items()):
             if not row.settled:
                 break
             self._print(row, call)
 
     def _end_calls(self) -> None:
-        """What is said next belongs below all of them."""
+        """Print all of them, whatever became of them."""
         for call, row in tuple(self._calls.items()):
             self._print(row, call)
 
     def _print(self, row: CallRow, call: str) -> None:
-        self._finished += row.lines(self._theme.glyphs, self._columns - 1)
+        self._finished += row.lines(self._theme.glyphs, self._columns)
         self._anything = True
         del self._calls[call]
 
@@ -296,10 +299,10 @@ class StreamingResponseHandler:
 
     # The region.
 
-    def _region(self, columns: int, rows: int, now: float) -> tuple[Line, ...]:
+    def _region(self, rows: int, now: float) -> tuple[Line, ...]:
         if self.response_complete:
             return ()
-        room = max(1, columns - 1)  # the last column stays free: some terminals wrap in it
+        room = self._columns
         below = [
             *self._reasoning.lines(room, now, self._theme.glyphs),
             *self._rows(room, now),

@@ -1,0 +1,53 @@
+"""A run in a terminal, some sentences to a key: what `test_tmux` looks at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import termios
+import tty
+
+from antiphon.events import RunStatus, TextDelta
+from antiphon.runs import Status
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.region import Region
+from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.spans import Span
+from antiphon.terminal.themes import THEMES, Ink
+
+SENTENCES = 60
+STEP = 10
+SAYS = ["- In an item, sentence {}. ", "Well, sentence {}. ", "\n\n```py\nsentence = {}\n```\n\n"]
+
+
+def main(socket: str) -> None:
+    before = termios.tcgetattr(0)
+    tty.setcbreak(0)
+    try:
+        talk(socket)
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def talk(socket: str) -> None:
+    handler = StreamingResponseHandler(THEMES["dark"])
+    region = Region(sys.stdout, Ink(THEMES["dark"]))
+    typed = Typed(rows=((Span("> draft"),),), cursor=(0, 7))
+    for number in range(SENTENCES + 1):
+        if number == SENTENCES:
+            ended = RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED)
+            handler.tell(ended, number)
+        else:
+            said = SAYS[number % len(SAYS)].format(number)
+            handler.tell(TextDelta(text=said), number)
+        columns, rows = os.get_terminal_size()
+        region.paint(handler.frame(columns, rows - 1, number), typed, columns, number)
+        if number % STEP == 0:
+            subprocess.run(["tmux", "-S", socket, "wait-for", "-S", f"said-{number}"], check=True)
+            os.read(0, 1)
+    region.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,123 @@
+"""While a run streams, one task paints it; it can be stopped, and a failure is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+import pytest
+
+from antiphon.events import RunStatus, TextDelta
+from antiphon.runs import Status
+from antiphon.terminal import spans
+from antiphon.terminal.live import ChatDisplayManager
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.screen import Frame, StreamingResponseHandler
+from antiphon.terminal.spans import Span
+from antiphon.terminal.themes import THEMES
+
+DEADLINE = 5.0
+
+
+class Canvas:
+    """A painter that keeps its frames, and can be waited for."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.frames: list[Frame] = []
+        self._fails_at = fails_at
+        self._painted = asyncio.Condition()
+        self._painting: set[asyncio.Task[None]] = set()
+
+    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+        if len(self.frames) == self._fails_at:
+            raise RuntimeError("the terminal is gone")
+        self.frames.append(frame)
+        task = asyncio.get_running_loop().create_task(self._tell())
+        self._painting.add(task)
+        task.add_done_callback(self._painting.discard)
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+    async def _tell(self) -> None:
+        async with self._painted:
+            self._painted.notify_all()
+
+    async def until(self, text: str) -> None:
+        async with asyncio.timeout(DEADLINE), self._painted:
+            await self._painted.wait_for(lambda: text in self.shown)
+
+    @property
+    def shown(self) -> str:
+        last = self.frames[-1]
+        said = [line for frame in self.frames for line in frame.finished]
+        return "\n".join(map(spans.text, (*said, *last.region)))
+
+
+def displayed(canvas: Canvas) -> tuple[ChatDisplayManager, StreamingResponseHandler]:
+    seconds = count()
+    display = ChatDisplayManager(canvas, size=lambda: (80, 24), clock=lambda: float(next(seconds)))
+    return display, StreamingResponseHandler(THEMES["none"])
+
+
+async def test_the_first_frame_is_painted_before_anything_was_told():
+    canvas = Canvas()
+    display, handler = displayed(canvas)
+
+    display.start_streaming(handler)
+
+    assert [frame.phase for frame in canvas.frames] == ["connecting"]
+    assert display.is_streaming
+    await display.finish_streaming()
+
+
+async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
+    canvas = Canvas()
+    display, handler = displayed(canvas)
+    display.start_streaming(handler)
+
+    handler.tell(TextDelta(text="One.\n\nTwo"), 1.0)
+    display.update_streaming()
+    await canvas.until("Two")
+    assert display.streaming_content == "One.\n\nTwo"
+    assert display.chunks_received == 1
+
+    handler.tell(RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED), 2.0)
+    await display.finish_streaming()
+    await display.finish_streaming()
+    assert canvas.shown == "One.\n\nTwo\n2.0 s"
+    assert not display.is_streaming
+
+
+async def test_clocks_go_on_while_nothing_is_told():
+    canvas = Canvas()
+    display, handler = displayed(canvas)
+    display.start_streaming(handler)
+
+    await canvas.until("9 s")
+
+    await display.finish_streaming()
+
+
+async def test_a_paint_that_fails_is_not_kept_quiet():
+    canvas = Canvas(fails_at=1)
+    display, handler = displayed(canvas)
+    display.start_streaming(handler)
+    display.update_streaming()
+
+    async def told_on_and_on() -> None:
+        while True:
+            await asyncio.sleep(0)
+            display.update_streaming()
+
+    with pytest.raises(RuntimeError, match="the terminal is gone"):
+        await asyncio.wait_for(told_on_and_on(), DEADLINE)
+
+
+async def test_lines_of_the_program_s_own_go_above_what_is_typed():
+    canvas = Canvas()
+    display, _ = displayed(canvas)
+
+    display.paint((Span("/help says"),))
+
+    assert canvas.shown == "/help says"

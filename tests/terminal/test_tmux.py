@@ -1,0 +1,56 @@
+"""In a terminal that people use, which wraps its rows anew when it is resized."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from talker import SENTENCES, STEP
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
+
+TALKER = Path(__file__).with_name("talker.py")
+WIDTHS = (45, 100, 33, 80, 24)
+
+
+class Tmux:
+    def __init__(self, socket: Path) -> None:
+        self._socket = str(socket)
+
+    def __call__(self, *command: str) -> str:
+        return subprocess.run(
+            ["tmux", "-S", self._socket, "-f", "/dev/null", *command],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        ).stdout
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    tmux = Tmux(tmp_path / "socket")
+    command = f"{sys.executable} {TALKER} {tmp_path / 'socket'}"
+    tmux("new-session", "-d", "-x", "80", "-y", "16", command)
+    yield tmux
+    tmux("kill-server")
+
+
+def test_five_resizes_on_the_way_lose_and_repeat_nothing(tmux: Tmux):
+    for number, width in zip(range(0, SENTENCES, STEP), (*WIDTHS, 60), strict=True):
+        tmux("wait-for", f"said-{number}")
+        tmux("resize-window", "-x", str(width), "-y", "16")
+        tmux("send-keys", "x")
+    tmux("wait-for", f"said-{SENTENCES}")
+
+    shown = tmux("capture-pane", "-p", "-J", "-S", "-")
+
+    said = [int(number) for number in re.findall(r"sentence\s+(?:=\s)?(\d+)", shown)]
+    assert said == list(range(SENTENCES))
+    assert shown.count("> draft") == 1
+    assert "writing" not in shown

@@ -20,7 +20,7 @@ COMMANDS = {
     "ask": "one answer to stdout; reads stdin",
     "serve": "the backend, for clients on this machine or elsewhere",
     "threads": "list, show, export or delete conversations",
-    "mcp": "Antiphon as an MCP server, for other programs",
+    "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
     "keys": "make, list or revoke the server's keys",
     "models": "the models that can be named here",
     "config": "the settings in force, and where each comes from",

@@ -97,8 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["off", "configured", "urls"],
         Meta(
             title="off, configured or urls",
-            description="whose MCP tools runs may have run here: nobody's, those of your servers"
-            " marked `backend`, or those of any https address too",
+            description="whose MCP tools runs may have run here: nobody's (off), those of your"
+            " servers marked `backend` (configured), or those of any https address too (urls)",
         ),
     ] = "off"
     roots: Annotated[

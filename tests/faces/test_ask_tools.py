@@ -28,7 +28,7 @@ def get_flight_times(departure: str, arrival: str, tell: Tell) -> str:
 QUESTION = "When does the next LAX-JFK flight leave?"
 NOBODY = (
     "antiphon: get_flight_times was refused: nobody could be asked;"
-    " --allow get_flight_times allows it\n"
+    " the setting `ask` names it, which only --yes overrules\n"
 )
 
 

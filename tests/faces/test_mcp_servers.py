@@ -86,6 +86,7 @@ def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
         (("add", "a"), "wanted -- COMMAND ARGS..., or --url URL"),
         (("add", "a", "--url", "https://x", "--", "y"), "a program or an address"),
         (("add", "a b", "--", "y"), "for instance a_b"),
+        (("add", "a", "--url", "x.example"), "wanted http:// or https://, and a host"),
         (("add", "a", "--url", "https://x", "--header", "nothing"), "NAME:VALUE"),
         (("login", "program"), "at which nobody logs in"),
         (("trust", "none.json"), "none.json cannot be read"),
@@ -175,6 +176,14 @@ def test_one_logs_in_and_out(place: Place, door: Locked) -> None:
     assert place.run("mcp", "test", "door").returncode == 1
 
 
+def test_where_no_server_is_written_down_one_is_told_how_to_do_that(place: Place) -> None:
+    every, one = place.run("mcp", "test"), place.run("mcp", "test", "time")
+
+    assert (every.returncode, every.stdout, one.returncode) == (0, "", 1)
+    for told in (every, one):
+        assert "antiphon mcp add --help" in told.stderr
+
+
 # What `ask` does with them
 
 
@@ -184,6 +193,7 @@ def test_ask_offers_the_tools_of_a_file_and_refuses_to_run_them_unasked(place: P
     done = place.run("ask", "--config", file, "Please use the echo tool")
     assert "`whole__echo` was given" in done.stdout
     assert "there is nobody to be asked" in done.stdout
+    assert "nobody could be asked; --allow whole__echo allows it\n" in done.stderr
 
 
 def test_ask_says_which_server_did_not_come_and_why_and_answers(place: Place) -> None:

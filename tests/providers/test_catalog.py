@@ -268,6 +268,7 @@ async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Ups
         {"key_header": "a\r\nb"},
         {"quirks": {"quirk": 1}},
         {"quirks": "none"},
+        {"prices": {"*": 3}},
     ],
 )
 def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
@@ -281,6 +282,7 @@ def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
         ("house", {"base_ur": "http://h"}, "`base_url`"),
         ("house", {"base_url": "http://h", "quirks": {"cumulativ": True}}, "`cumulative`"),
         ("house", {"base_url": "http://h", "lacks": ["logitbias"]}, "`logit_bias`"),
+        ("openai", {"prices": {"*": {"input": 1, "outptu": 2}}}, "`output`"),
         ("openai", {"chunk-timeout": 3}, "`chunk_timeout`"),
         ("opneai", {"chunk_timeout": 3}, "`openai`"),
         ("antropic", {"chunk_timeout": 3}, "`anthropic`"),
@@ -290,6 +292,22 @@ def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
 def test_a_slip_in_a_table_is_told_with_what_was_meant(name: str, table: dict[str, Any], hint: str):
     with pytest.raises(BadSettings, match=name) as raised:
         catalog(providers={name: table})
+
+    assert hint in raised.value.details["hint"]
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [
+        ("demmo", "did you mean demo?"),
+        ("opneai:gpt-5", "did you mean openai:gpt-5?"),
+        ("ollama", "name one of its models: ollama:NAME"),
+        ("zzz", "any other server by --base-url"),
+    ],
+)
+async def test_a_model_that_nobody_has_is_told_with_what_may_have_been_meant(model: str, hint: str):
+    with pytest.raises(BadSettings) as raised:
+        await catalog().open(model)
 
     assert hint in raised.value.details["hint"]
 

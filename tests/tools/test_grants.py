@@ -38,6 +38,12 @@ def test_where_there_is_no_file_nothing_is_allowed(file: Path):
     assert not file.parent.exists()
 
 
+def test_the_file_may_be_named_by_a_text(file: Path):
+    GrantsFile(str(file)).add([allowed()])
+
+    assert GrantsFile(file).all() == [allowed()]
+
+
 def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
     GrantsFile(file).add([allowed(), allowed("pull")])
 

@@ -113,7 +113,7 @@ async def _ask(
             note("antiphon: --yes: every tool may run that is not denied")
         if servers is not None:
             await come(servers)
-        refusals = Refusals()
+        refusals = Refusals(settings)
 
         def watch(happening: Happening) -> None:
             refusals.note(happening)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 
 from antiphon.commands.speech import note
 from antiphon.settings import Settings, data_folder
@@ -25,20 +26,26 @@ def consent(settings: Settings, *, yes: bool) -> Consent:
 class Refusals:
     """Says which calls were refused, and what would allow them; `any` where consent was wanting."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.any = False
+        self._asked = [each.replace(":", "__", 1) for each in settings.ask]
 
     def note(self, happening: Happening) -> None:
         """What happens to a tool."""
         match happening:
             case ConsentRefused(call=call, by="nobody"):
                 self.any = True
-                why = f"nobody could be asked; --allow {call.name} allows it"
+                why = f"nobody could be asked; {self._way_out(call.name)}"
             case ConsentRefused(call=call):
                 why = "the settings deny it"
             case _:
                 return
         note(f"antiphon: {call.name} was refused: {why}")
+
+    def _way_out(self, name: str) -> str:
+        if any(fnmatchcase(name, pattern) for pattern in self._asked):
+            return "the setting `ask` names it, which only --yes overrules"
+        return f"--allow {name} allows it"
 
 
 def _warn(text: str) -> None:

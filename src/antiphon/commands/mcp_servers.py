@@ -142,6 +142,7 @@ def _entry(asked: Namespace) -> dict[str, Any]:
             hint="antiphon mcp add time -- uvx mcp-server-time",
         )
     if asked.url:
+        _refuse_no_address(asked.url)
         entry: dict[str, Any] = {"type": "sse" if asked.sse else "http", "url": asked.url}
         if asked.header:
             entry["headers"] = dict(_pair(each, ":") for each in asked.header)
@@ -150,6 +151,15 @@ def _entry(asked: Namespace) -> dict[str, Any]:
     if asked.env:
         entry["env"] = dict(_variable(each) for each in asked.env)
     return entry
+
+
+def _refuse_no_address(url: str) -> None:
+    if not url.startswith(("http://", "https://", "${")):
+        raise InvalidRequest(
+            "this is no address of a server",
+            expected="http:// or https://, and a host",
+            received=url,
+        )
 
 
 def _pair(text: str, between: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ def trial(asked: Namespace, settings: Settings) -> int:
     code = interruptible(lambda: attempt(servers, settings, results))
     if asked.json:
         print(msgspec.json.encode(results).decode())
-    else:
+    elif results:
         print(clean("\n".join(line for each in results for line in _told(each))))
     return code
 

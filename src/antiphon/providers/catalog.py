@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 from urllib.parse import urlsplit
@@ -94,7 +95,7 @@ class Catalog:
             f"There is no provider for the model {model!r}.",
             expected="provider:name, the provider one of " + ", ".join(self._names()),
             received=model,
-            hint="for instance openai:gpt-5 or demo; any other server by --base-url",
+            hint=self._meant(provider, colon, name),
         )
 
     def offer(self, model: str) -> Offer:
@@ -297,6 +298,16 @@ class Catalog:
             return []
         owner = prefix.removesuffix(":") or urlsplit(self._settings.base_url or "").netloc
         return [(f"{prefix}{name}", owner) for name in names]
+
+    def _meant(self, provider: str, colon: str, name: str) -> str:
+        """What a model that has no provider may have been meant for."""
+        names = self._names()
+        if provider in names and not colon:
+            return f"name one of its models: {provider}:NAME"
+        near = get_close_matches(provider, names, n=1)
+        if near:
+            return f"did you mean {near[0]}{colon}{name}?"
+        return "for instance openai:gpt-5 or demo; any other server by --base-url"
 
     def _names(self) -> list[str]:
         return sorted({*self._servers, *self._vendors, *_plugins(), "demo"})

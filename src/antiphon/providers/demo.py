@@ -269,6 +269,7 @@ This is the **demo model** of Antiphon. It runs offline, follows a script and un
 name a real one with `--model`, for instance `openai:gpt-5` or `ollama:qwen3`. Until then, try:
 
 - *When does the next flight from LAX to JFK leave?* (calls `get_flight_times`, if it is offered)
+- *Use current_time* (calls the tool of that name, if it is offered)
 - *Show me Markdown* (headings, lists, a table, code)
 - *Tell me a long story*, or *500 words* (a long answer)
 """

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, get_args
 import msgspec
 
 from antiphon.errors import BadSettings
+from antiphon.providers.prices import Price
 from antiphon.providers.reply import Quirks
 from antiphon.providers.servers import SERVERS, Lack, Server, Terms
 from antiphon.providers.vendors import VENDORS, Vendor
@@ -81,6 +82,10 @@ def _converted(name: str, table: Table, kind: type[T]) -> T:
     if isinstance(lacks := table.get("lacks"), list):
         named = map(str, cast("list[object]", lacks))
         _refuse_strangers(f"`lacks` of {where}", named, get_args(Lack))
+    if isinstance(prices := table.get("prices"), dict):
+        for price in cast("Table", prices).values():
+            fields = cast("Table", price) if isinstance(price, dict) else {}
+            _refuse_strangers(f"`prices` of {where}", fields, Price.__struct_fields__)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:

@@ -30,8 +30,10 @@ class GrantsFile:
     to; `warn` is told why in a sentence, once.
     """
 
-    def __init__(self, file: Path, warn: Callable[[str], None] | None = None) -> None:
-        self._file = file
+    def __init__(
+        self, file: str | os.PathLike[str], warn: Callable[[str], None] | None = None
+    ) -> None:
+        self._file = Path(file)
         self._warn = warn
         self._warned: set[str] = set()
 

@@ -58,8 +58,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         for each in self.servers:
             if each.config.name == name:
                 return each
-        names = ", ".join(each.config.name for each in self.servers) or "none"
-        raise NotFound(f"there is no MCP server {name}", expected=f"one of: {names}")
+        names = ", ".join(each.config.name for each in self.servers)
+        raise NotFound(
+            f"there is no MCP server {name}",
+            expected=f"one of: {names}" if names else None,
+            hint=None if names else "none is written down; `antiphon mcp add --help` says how.",
+        )
 
 
 class Usable(msgspec.Struct, frozen=True, kw_only=True):

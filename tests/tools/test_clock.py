@@ -11,7 +11,7 @@ from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.ports import Tell
 from antiphon.settings import Settings
 from antiphon.tools.builtin import builtins
-from antiphon.tools.clock import Clock, unhurried, within
+from antiphon.tools.clock import Clock, Hush, unhurried, within
 from antiphon.tools.functions import Functions, tool
 from antiphon.tools.gate import Gate
 
@@ -130,6 +130,24 @@ async def test_a_tool_may_have_all_the_time_of_the_world(seconds: float):
     result = await Gate(Functions([quick]), seconds=seconds).call(ToolCall("c1", "quick", "{}"))
 
     assert result.output == "done"
+
+
+async def test_a_call_made_while_its_server_waits_for_a_person_stands_still_too():
+    hush, called = Hush(), asyncio.Event()
+
+    async def call() -> str:
+        with hush.heeded():
+            called.set()
+            await asyncio.sleep(THOUGHT)
+        return "answered"
+
+    with hush.asked():
+        calling = asyncio.create_task(within(Clock(SECONDS), call()))
+        await called.wait()
+        done = await calling
+
+    assert done is not None
+    assert done.result() == "answered"
 
 
 async def test_how_work_failed_that_nobody_waits_for_any_more_is_not_logged(caplog):

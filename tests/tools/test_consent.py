@@ -511,7 +511,9 @@ async def test_arguments_that_come_back_as_they_went_are_not_edited():
     assert not decided.edited
 
 
-@pytest.mark.parametrize("broken", ["", "[]", "{", "null", '{"a":"\ud800"}'])
+@pytest.mark.parametrize(
+    "broken", ["", "[]", "{", "null", '{"a":"\ud800"}', '{"a":' * 5_000 + "1" + "}" * 5_000]
+)
 async def test_arguments_edited_into_no_json_object_do_not_run(broken: str):
     (decided,) = await asked(Person(Answer(allowed=True, arguments=broken)), CALL)
 

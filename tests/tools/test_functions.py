@@ -435,6 +435,20 @@ def test_tools_are_loaded_from_modules_and_files(module: Path, spec: str, names:
     assert [each.name for each in tools.specs()] == names
 
 
+@pytest.mark.parametrize("broken", ["{", "[]", '{"a":' * 5_000 + "1" + "}" * 5_000])
+async def test_arguments_that_are_no_object_reach_no_function_and_no_handler(broken: str):
+    reached: list[object] = []
+
+    def f(x: int = 0) -> None:
+        reached.append(x)
+
+    for toolbox in (Functions([f]), Handler(lambda name, arguments: reached.append(arguments))):
+        result = await toolbox.call(ToolCall("c1", "f", broken))
+        assert result.fault == "invalid_arguments"
+        assert "not a JSON object" in result.output
+    assert reached == []
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

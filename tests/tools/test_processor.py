@@ -745,6 +745,20 @@ async def test_what_a_thread_tells_after_its_end_is_told_to_nobody():
     assert not processing.of(ToolProgressed)
 
 
+async def test_what_a_toolbox_tells_after_its_result_is_told_to_nobody():
+    class Talkative(Bench):
+        async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+            self.tell = tell
+            return ToolResult("done")
+
+    toolbox = Talkative()
+    processing = Processing(toolbox, calls(1))
+    await processing.whole()
+    toolbox.tell(Progress(1))
+
+    assert isinstance(processing.told[-1], ToolEnded)
+
+
 async def test_a_tell_is_no_argument_of_the_models():
     def f(tell: Tell) -> None:
         tell(Progress(1))

@@ -67,7 +67,7 @@ def test_what_is_surely_wrong_is_said_with_its_place(arguments: str, said: str):
     assert fault(arguments, SCHEMA) == said
 
 
-@pytest.mark.parametrize("arguments", ["{", "nope", '{"a":'])
+@pytest.mark.parametrize("arguments", ["{", "nope", '{"a":', '{"a":' * 5_000 + "1" + "}" * 5_000])
 def test_what_is_no_json_is_said(arguments: str):
     said = fault(arguments, {})
 

@@ -51,16 +51,15 @@ class Askings:
 
     async def _end(self, asking: _Asking, listening: asyncio.Task[None]) -> None:
         """Cancel the run. One that has just begun has told nobody its id yet: it is waited for."""
+        known = asyncio.create_task(asking.known.wait())
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
-                await asyncio.wait(
-                    {listening, asyncio.ensure_future(asking.known.wait())},
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
+                await asyncio.wait({listening, known}, return_when=asyncio.FIRST_COMPLETED)
                 if asking.events.run_id is not None:
                     await self._client.cancel_run(asking.events.run_id)
         listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        known.cancel()
+        await asyncio.gather(listening, known, return_exceptions=True)
 
 
 class _Asking:

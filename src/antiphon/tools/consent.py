@@ -231,7 +231,7 @@ def _as_answered(question: Question, answer: Answer, watch: Watch) -> Permitted 
         return Permitted(call, fingerprint)
     try:
         msgspec.json.decode(answer.arguments, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         said = f"The user changed the arguments to what is no JSON object: {error}."
         return _refused(said, call, "person", watch)
     return Permitted(replace(call, arguments=answer.arguments), fingerprint, edited=True)

@@ -33,7 +33,7 @@ from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Tell, quiet
 from antiphon.settings import Settings
 from antiphon.tools.docstrings import described
-from antiphon.tools.parameters import Parameters, Unfit
+from antiphon.tools.parameters import Parameters, Unfit, decoded
 from antiphon.tools.telling import Telling
 from antiphon.tools.threads import in_thread
 
@@ -121,7 +121,10 @@ class Handler:
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         """Run the handler."""
-        arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
+        try:
+            arguments = decoded(call.arguments)
+        except Unfit as error:
+            return ToolResult(str(error), is_error=True, fault="invalid_arguments")
         return await _ran(lambda: self._handler(call.name, arguments), {}, like=self._handler)
 
 

@@ -18,6 +18,14 @@ class Unfit(Exception):
     """Arguments that the function cannot take; a model reads what is wrong with them."""
 
 
+def decoded(arguments: str) -> dict[str, Any]:
+    """The arguments of a call, by name. Raises `Unfit`."""
+    try:
+        return msgspec.json.decode(arguments or "{}", type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Unfit(f"The arguments are not a JSON object: {error}.") from error
+
+
 class Parameters:
     """The parameters of one function, by its signature.
 
@@ -94,7 +102,7 @@ class Parameters:
 
     def arguments(self, call: ToolCall, tell: Tell = quiet) -> dict[str, Any]:
         """The keyword arguments for this call. Raises `Unfit`."""
-        given = _decoded(call.arguments)
+        given = decoded(call.arguments)
         self._check_names(given)
         arguments = self._converted(given)
         taken = {
@@ -189,13 +197,6 @@ def _annotated(kind: Any, description: str | None) -> Any:
 
 def _target(schema: Mapping[str, str]) -> str:
     return schema["$ref"].removeprefix("#/$defs/")
-
-
-def _decoded(arguments: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(arguments or "{}", type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise Unfit(f"The arguments are not a JSON object: {error}.") from error
 
 
 def _in_words(said: str) -> str:

@@ -23,7 +23,7 @@ def fault(arguments: str, schema: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments, in words for a model; None where nothing surely is."""
     try:
         given: Any = msgspec.json.decode(arguments or "{}")
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return f"The arguments are not a JSON object: {error}."
     if given is None:
         return None  # some models mean no arguments by it, and servers are sent none

@@ -62,7 +62,7 @@ class Elsewhere(Browser):
     async def go(self, url: str) -> None:
         async with httpx2.AsyncClient() as browser:
             self._ended = (await browser.get(url)).headers["location"]
-        self._typed = ["what?", self._ended]
+        self._typed = ["what?", "https://[", self._ended]
 
     async def pasted(self) -> str:
         return self._typed.pop(0)
@@ -241,6 +241,7 @@ async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: KeptLo
         "https://good.test/$(touch${IFS}pwned)",
         "file:///etc/passwd",
         "javascript:alert(1)",
+        "https://[",
     ],
 )
 async def test_a_browser_is_sent_to_no_odd_address(

@@ -215,7 +215,19 @@ async def test_an_address_is_shown_whole(config: ServerConfig):
     assert asked.url == "https://example.com/pay?x=1"
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://example.com/", "file:///etc"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "http://example.com/",
+        "file:///etc",
+        "https://[",
+        "https://",
+        "https://example.com/\x1b]52;c;bHM=\x07",
+        "https://example.com/\u202egnp.exe",
+        "https://example.com/`id`",
+    ],
+)
 async def test_an_address_that_nobody_should_open_is_declined(config: ServerConfig, url: str):
     host = Someone()
     async with running(config, host) as servers:

@@ -135,11 +135,16 @@ async def test_a_configured_server_is_started_when_it_is_first_held_and_shared()
 async def test_a_server_that_was_forbidden_since_offers_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    new = McpServer("new", "https://mcp.example/")
-    async with pool() as servers, servers.held("ann", [new]) as toolbox:
-        assert not names(toolbox)
-        result = await toolbox.call(ToolCall("act_1", "new__look", "{}"))
-        assert (result.is_error, result.fault) == (True, "unavailable")
+    with listening("http") as port:
+        new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
+        async with (
+            pool("configured", f"127.0.0.1:{port}") as servers,
+            servers.held("ann", [new]) as toolbox,
+        ):
+            assert not names(toolbox)
+            assert not servers.connections
+            result = await toolbox.call(ToolCall("act_1", "new__echo", "{}"))
+            assert (result.is_error, result.fault) == (True, "unavailable")
     assert "new" in caplog.text
 
 

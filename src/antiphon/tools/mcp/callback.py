@@ -80,7 +80,11 @@ class Callback:
 
     def take(self, address: str) -> Returned:
         """Read an answer from the address that a browser ended at. Raises `InvalidRequest`."""
-        query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+        try:
+            said = parse_qs(urlsplit(address).query)
+        except ValueError as error:
+            raise InvalidRequest("This is no address.") from error
+        query = {name: values[0] for name, values in said.items()}
         returned = Returned(
             query.get("code", ""), query.get("state", ""), query.get("iss"), query.get("error", "")
         )

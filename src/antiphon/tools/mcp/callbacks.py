@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import mcp_types as types
 import msgspec
@@ -33,6 +32,7 @@ from antiphon.tools.mcp.hosting import (
     SampleMessage,
 )
 from antiphon.tools.mcp.metadata import told, told_line
+from antiphon.tools.mcp.pages import openable
 
 MOST_AT_ONCE = 8
 """Questions of one server that may wait for a person: more is no conversation."""
@@ -90,10 +90,7 @@ class Callbacks:
 
     def address(self, asked: types.ElicitRequestURLParams) -> AddressAsked | None:
         """The question that sends a person to an address; None for one that nobody should open."""
-        parts = urlsplit(asked.url)
-        loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-        safe = parts.scheme == "https" or (parts.scheme == "http" and loopback)
-        if not parts.hostname or not safe:
+        if not openable(asked.url):
             return None
         return AddressAsked(
             server=self._server,

@@ -1,7 +1,8 @@
 """What servers may ask of whoever runs them: to answer a form, open an address, ask the model.
 
 A face implements `Host`. What it says it cannot do is not declared to servers, so that they never
-ask. Every text in what it is given is cleaned; addresses are as the server wrote them.
+ask. Every text in what it is given is cleaned; addresses are as the server wrote them, and
+`pages.openable`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError, OAuthTokenError
@@ -35,7 +34,6 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl, BaseModel, ValidationError
 
-from antiphon.addresses import loopback
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest, Unavailable
 from antiphon.tools.mcp.authorizing import PERSON_SECONDS, Person
 from antiphon.tools.mcp.callback import Callback, Returned
@@ -43,6 +41,7 @@ from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.errands import Errands
 from antiphon.tools.mcp.logins import Login, Logins
 from antiphon.tools.mcp.metadata import told_line
+from antiphon.tools.mcp.pages import openable
 from antiphon.tools.reach import INTERNET, Reach
 
 EARLY_SECONDS = 30.0
@@ -310,7 +309,9 @@ class _Visit:
         """Send the person to the page. Raises `Unavailable`."""
         state = re.search(r"[?&]state=([^&]+)", url)
         self._callback.state = state[1] if state else ""
-        await self._person.go(_openable(url))
+        if not openable(url):
+            raise Unavailable("its login page is at no address that a browser should be sent to")
+        await self._person.go(url)
 
     async def come_back(self) -> AuthorizationCodeResult:
         """Wait for what the page gave, by a browser or by hand."""
@@ -362,8 +363,6 @@ _ANY_PORT = "http://127.0.0.1/callback"
 _FAILURES = (AntiphonError, OAuthFlowError, httpx2.HTTPError, ValidationError, TimeoutError)
 _STATUS = re.compile(r"\(?\b([1-5][0-9]{2})\b\)?")
 _CODE = re.compile(r'"error"\s*:\s*"([a-z_]{1,40})"')
-# RFC 3986, without what a shell or a script around a browser could take for its own.
-_ADDRESS = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&*+,;=%._~-]{1,8192}")
 
 
 def _read(kind: type[Model], kept: dict[str, Any] | None) -> Model | None:
@@ -400,12 +399,3 @@ def _said(error: BaseException) -> str:
             return "the authorization server's answer cannot be read"
         case _:
             return type(error).__name__
-
-
-def _openable(url: str) -> str:
-    """The address, if a browser may be sent there. Raises `Unavailable`."""
-    parts = urlsplit(url)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and loopback(parts.hostname or ""))
-    if not safe or not parts.hostname or not _ADDRESS.fullmatch(url):
-        raise Unavailable("its login page is at no address that a browser should be sent to")
-    return url

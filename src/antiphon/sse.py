@@ -70,6 +70,11 @@ class Decoder:
             self._check(max(map(len, blocks)))
         return self._frames(blocks)
 
+    @property
+    def pending(self) -> bool:
+        """Whether an event has begun that is not whole."""
+        return bool(self._tail)
+
     def close(self) -> list[Frame]:
         """The last event if its blank line never came; its data may be cut off."""
         block = bytes(self._tail)

@@ -164,6 +164,24 @@ def test_however_often_it_is_cut_each_event_comes_once(
 
 
 @both_read
+def test_a_connection_that_ends_in_order_within_the_last_event_is_no_end(
+    server: CutServer, read: Read
+):
+    server.plays(TURN, [Cut(519), Cut(184), Cut(40, orderly=True)])
+
+    assert read(server.address, PROCESS) == numbered(TURN)
+
+
+@both_read
+def test_a_connection_that_ends_in_order_before_the_last_event_is_no_end(
+    server: CutServer, read: Read
+):
+    server.plays(TURN, [Cut(519), Cut(184), Cut(0, orderly=True)])
+
+    assert read(server.address, PROCESS) == numbered(TURN)
+
+
+@both_read
 def test_a_dropped_stream_is_resumed_by_the_last_number_seen(server: CutServer, read: Read):
     server.plays(TURN, [Cut(300)])
 

@@ -11,12 +11,15 @@ from antiphon import events
 from antiphon.calls import Call, Follow, GetRun
 from antiphon.errors import AntiphonError, ConnectionLost, TryAgain
 from antiphon.events import TYPES, Event, Numbered, RunStatus, TurnEnded
-from antiphon.runs import Run
+from antiphon.runs import Run, Status
 from antiphon.sse import Decoder, Frame
 
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Seconds before each next try. At once at first: mostly it was an old connection that had died."""
 LONGEST_PAUSE = 5.0
+
+
+_ENDS_IN_A_TURN = (Status.COMPLETED, Status.INCOMPLETE)
 
 
 class Tries:
@@ -69,7 +72,8 @@ class Reading:
         self._call = call
         self._whole_run = isinstance(call, Follow)
         self._last = call.after if isinstance(call, Follow) else None
-        self._run_ended = self._turn_ended = False
+        self._status: Status | None = None
+        self._turn_ended = False
         self._heard_in_connection = False
         self._closed_in_order = False
         self._decoder = Decoder()
@@ -112,19 +116,25 @@ class Reading:
             self.over = not self._whole_run
         elif isinstance(event, RunStatus):
             self.run_id = event.run_id
-            self._run_ended = event.status.ended
+            self._status = event.status
 
     def closed(self) -> None:
         """The server ended the connection in order: the end, if the run's last event came."""
         self._closed_in_order = True
+        ended = self._status is not None and self._status.ended
         # A run that ends at rest has no `turn.ended`; that nothing follows, silence has to say.
-        last = self._turn_ended or not self._heard_in_connection
-        self.over = self.over or (self._run_ended and last)
+        last = self._turn_ended or (self._status not in _ENDS_IN_A_TURN and self._in_silence)
+        self.over = self.over or (ended and last)
 
     def doubt(self) -> GetRun | None:
         """What to ask before going on, where only the run itself can tell how it stands."""
-        in_silence = self._whole_run and self._closed_in_order and not self._heard_in_connection
-        return GetRun(self.run_id) if self.run_id is not None and in_silence else None
+        silent = self._whole_run and self._closed_in_order and self._in_silence
+        return GetRun(self.run_id) if self.run_id is not None and silent else None
+
+    @property
+    def _in_silence(self) -> bool:
+        """Whether this connection brought nothing, not even the beginning of an event."""
+        return not self._heard_in_connection and not self._decoder.pending
 
     def settle(self, run: Run) -> None:
         """The answer to the doubt: whether anything more comes."""

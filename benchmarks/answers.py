@@ -46,5 +46,6 @@ BLOCKS = {
     "list": ("", ITEM),
     "table": ("| first | second | third |\n|---|---|--:|\n", ROW),
     "quote": ("> ", PROSE),
+    "line of code": ("```js\n", "var a=1;"),
     "fence in an item": ("1. Do this:\n\n   ```python\n", "   " + CODE),
 }

@@ -111,6 +111,8 @@ WORDS = [
     "antidisestablishmentarianism",
 ]
 
+DEFINED = ["[ref]: http://a.b/c", "[ref]: /b 'title'", "[ref]\n[ref]: http://c.d", "[ref]: "]
+
 long_lines = st.builds(
     lambda words, times: " ".join(words * times),
     st.lists(st.sampled_from(WORDS), min_size=20, max_size=40),
@@ -119,7 +121,7 @@ long_lines = st.builds(
 lines = st.one_of(
     st.sampled_from(LINES),
     st.sampled_from(LINES),
-    st.sampled_from(LINES),
+    st.sampled_from(DEFINED),
     st.builds(lambda start, rest: f"{start} {rest}", st.sampled_from(LINES), long_lines),
 )
 short_documents = st.lists(st.sampled_from(LINES), max_size=12).map("\n".join)

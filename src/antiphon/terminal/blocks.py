@@ -40,6 +40,11 @@ from antiphon.terminal.pieces import (
 )
 from antiphon.terminal.source_line import CODE_INDENT, SourceLine
 
+DEEPEST = 32
+"""Containers in one another, at most; what would be one more is text."""
+_DRAWN = 4_000
+"""Characters of the end of a line that is still coming, which are all that can be seen of it."""
+
 
 class Blocks:
     """Reads Markdown; however it is cut, the pieces are the same.
@@ -82,9 +87,15 @@ class Blocks:
         return self._taken()
 
     def pending(self) -> list[Piece]:
-        """What `close` would give now; nothing is changed."""
+        """What `close` would give now, but for the middle of a line of thousands of characters.
+
+        Nothing is changed.
+        """
         trial = copy.copy(self)
         trial._out = []
+        if len(self._unfinished) > sentences.SOFT + _DRAWN:
+            line = self._unfinished
+            trial._unfinished = line[: sentences.SOFT] + line[-_DRAWN:]
         return trial.close()
 
     def _taken(self) -> list[Piece]:
@@ -175,16 +186,13 @@ class Blocks:
     def _leaf_start(self, line: SourceLine, depth: int) -> bool:
         """Start a block that the line itself is, or that tells by its first line what it is."""
         text, above = line.bare, self._leaf
-        if line.indent >= CODE_INDENT:
-            if isinstance(above, OpenParagraph):
+        if isinstance(above, OpenParagraph):
+            if line.indent >= CODE_INDENT:
                 return False
+            if depth == len(self._open) and self._remade(above, line):
+                return True
+        if line.indent >= CODE_INDENT:
             self._start(Indented(), depth, line)
-        elif (
-            isinstance(above, OpenParagraph)
-            and depth == len(self._open)
-            and self._remade(above, line)
-        ):
-            pass
         elif heading := _HEADING.fullmatch(text):
             level, said = len(heading[1]), _CLOSING.sub("", heading[2] or "")
             where, gap = self._place(depth)
@@ -221,6 +229,8 @@ class Blocks:
         return True
 
     def _container_start(self, line: SourceLine, depth: int) -> bool:
+        if depth == DEEPEST:
+            return False
         if line.quote():
             self._leave(depth)
             self._sibling = None
@@ -268,11 +278,9 @@ class Blocks:
         if last is None:
             return where, False
         shared = sum(1 for _ in takewhile(_same, zip(where, last, strict=False)))
-        inside = where[:shared][-1:]
-        return where, blank or not (
-            isinstance(inside[0] if inside else None, Item)
-            or _siblings(where[shared : shared + 1], last[shared : shared + 1])
-        )
+        in_item = shared > 0 and isinstance(where[shared - 1], Item)
+        of_one_list = _siblings(where[shared : shared + 1], last[shared : shared + 1])
+        return where, blank or not (in_item or of_one_list)
 
     def _start(self, leaf: Leaf, depth: int, line: SourceLine | None = None) -> None:
         where, gap = self._place(depth)

@@ -27,7 +27,13 @@ class Inline:
 
     def __init__(self, *, marks: bool = False) -> None:
         self._marks = marks
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}  # markdown-it's own: where it notes references
+
+    def copy(self) -> Inline:
+        """One that knows as much, and learns by itself."""
+        twin = Inline(marks=self._marks)
+        twin._known = {"references": dict(self._known.get("references", {}))}
+        return twin
 
     def defined(self, text: str) -> str:
         """The text of a paragraph without the definitions it begins with, which are noted."""

@@ -60,6 +60,7 @@ class Typesetter:
         twin = copy.copy(self)
         twin._wrapper = copy.copy(self._wrapper)
         twin._highlighter = self._highlighter.copy()
+        twin._inline = self._inline.copy()
         return twin.lines(pieces, columns)
 
     def _piece(self, piece: Piece, columns: int) -> Iterator[Line]:

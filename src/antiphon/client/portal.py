@@ -30,7 +30,7 @@ class Portal:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result; interrupted, it is cancelled."""
-        future = self._start(coroutine)
+        future = self.start(coroutine)
         try:
             return future.result()
         except BaseException:
@@ -39,7 +39,7 @@ class Portal:
 
     def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
         """The results as they come; closing the iterator cancels what still runs."""
-        futures = [self._start(coroutine) for coroutine in coroutines]
+        futures = [self.start(coroutine) for coroutine in coroutines]
         done: SimpleQueue[Future[T]] = SimpleQueue()
         for future in futures:
             future.add_done_callback(done.put)
@@ -82,7 +82,8 @@ class Portal:
             running.stop()
             running.wait()
 
-    def _start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin the coroutine; the future is of its result, and cancels it."""
         try:
             loop = self._loop()
         except BaseException:

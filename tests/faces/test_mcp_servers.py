@@ -104,6 +104,14 @@ def test_wrong_usage_is_told_with_what_would_do(
     assert done.stderr.startswith("antiphon: ")
 
 
+def test_no_name_that_a_server_gives_looks_like_a_line_of_ours(place: Place) -> None:
+    done = place.run("mcp", "test", "--config", config(place, evil=[*RAW, "evil"]))
+
+    assert "  prompts: forged other: ready" in done.stdout
+    assert "\nother: ready" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_what_a_server_says_while_it_dies_is_told_and_does_not_act(place: Place) -> None:
     file = config(place, dies=DIES, raw=RAW)
 

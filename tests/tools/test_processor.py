@@ -390,6 +390,18 @@ async def test_of_very_many_files_some_are_kept_and_the_rest_is_told():
     assert result.output == "look\n[91 more files were left out: they were too many.]"
 
 
+async def test_files_that_a_tool_has_kept_itself_count_among_those():
+    shelf = Shelf()
+    blobs = tuple(Blob(media_type="image/png", data=b"png") for _ in range(3))
+    own = tuple(f"file_{count}" for count in range(7))
+
+    result = await given(ToolResult("look", content=blobs, files=own), keep=shelf)
+
+    assert len(shelf.files) == 2
+    assert result.files[:7] == own
+    assert result.output == "look\n[1 more files were left out: they were too many.]"
+
+
 async def test_an_output_of_a_hundred_megabytes_is_shortened_soon():
     began = time.monotonic()
 

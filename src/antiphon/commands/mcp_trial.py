@@ -19,6 +19,7 @@ from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.mcp.generations import generations
+from antiphon.tools.mcp.metadata import told_line
 from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
 from antiphon.tools.mcp.written import Written
@@ -124,6 +125,6 @@ async def _names(
     listing: Callable[[str], Awaitable[Sequence[Any]]], server: str
 ) -> tuple[str, ...]:
     try:
-        return tuple(each.name for each in await listing(server))
+        return tuple(told_line(each.name) for each in await listing(server))
     except AntiphonError:  # it offers none, or does not say which
         return ()

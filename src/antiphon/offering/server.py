@@ -30,28 +30,47 @@ _Context = ServerRequestContext[Any, Any]
 
 def mcp_server(desk: Desk, version: str) -> Server[Any]:
     """The server, for any number of connections."""
+    answers = _Answers(desk)
+    return Server(
+        "antiphon",
+        version=version,
+        title="Antiphon",
+        instructions=INSTRUCTIONS,
+        on_list_tools=answers.list_tools,
+        on_call_tool=answers.call_tool,
+        on_list_resources=answers.list_resources,
+        on_list_resource_templates=answers.list_templates,
+        on_read_resource=answers.read_resource,
+    )
+
+
+class _Answers:
+    """What is answered to each request."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     async def list_tools(
-        context: _Context, asked: types.PaginatedRequestParams | None
+        self, context: _Context, asked: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_tool(each) for each in await desk.tools()])
+        return types.ListToolsResult(tools=[_tool(each) for each in await self._desk.tools()])
 
     async def call_tool(
-        context: _Context, asked: types.CallToolRequestParams
+        self, context: _Context, asked: types.CallToolRequestParams
     ) -> types.CallToolResult:
         async def tell(number: int, text: str) -> None:
             await context.session.report_progress(number, message=text)
 
         try:
-            return _result(await desk.call(asked.name, asked.arguments or {}, tell))
+            return _result(await self._desk.call(asked.name, asked.arguments or {}, tell))
         except AntiphonError as problem:
             return _problem(problem)
 
     async def list_resources(
-        context: _Context, asked: types.PaginatedRequestParams | None
+        self, context: _Context, asked: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         try:
-            threads, following = await desk.threads(asked.cursor if asked else None)
+            threads, following = await self._desk.threads(asked.cursor if asked else None)
         except NotFound as error:
             raise MCPError(types.INVALID_PARAMS, "There is no such page.") from error
         return types.ListResourcesResult(
@@ -59,44 +78,29 @@ def mcp_server(desk: Desk, version: str) -> Server[Any]:
         )
 
     async def list_templates(
-        context: _Context, asked: types.PaginatedRequestParams | None
+        self, context: _Context, asked: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
-        return types.ListResourceTemplatesResult(
-            resource_templates=[
-                types.ResourceTemplate(
-                    name="thread",
-                    title="A conversation",
-                    uri_template=ADDRESS + "{thread_id}",
-                    mime_type="text/markdown",
-                )
-            ]
+        template = types.ResourceTemplate(
+            name="thread",
+            title="A conversation",
+            uri_template=ADDRESS + "{thread_id}",
+            mime_type="text/markdown",
         )
+        return types.ListResourceTemplatesResult(resource_templates=[template])
 
     async def read_resource(
-        context: _Context, asked: types.ReadResourceRequestParams
+        self, context: _Context, asked: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         try:
             if not asked.uri.startswith(ADDRESS):
                 raise NotFound("There is no such resource.")
-            text = await desk.markdown(asked.uri.removeprefix(ADDRESS))
+            text = await self._desk.markdown(asked.uri.removeprefix(ADDRESS))
         except AntiphonError as problem:
             raise MCPError(
                 types.INVALID_PARAMS, problem.message, {"uri": asked.uri, "code": problem.code}
             ) from problem
         content = types.TextResourceContents(uri=asked.uri, mime_type="text/markdown", text=text)
         return types.ReadResourceResult(contents=[content])
-
-    return Server(
-        "antiphon",
-        version=version,
-        title="Antiphon",
-        instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-        on_list_resources=list_resources,
-        on_list_resource_templates=list_templates,
-        on_read_resource=read_resource,
-    )
 
 
 def _tool(offered: Offered) -> types.Tool:

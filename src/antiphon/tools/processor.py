@@ -158,7 +158,8 @@ class ToolProcessor:
     async def _limited(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """The result as it is submitted: what the model reads, and the ids of what was kept."""
         blobs = [each for each in result.content if isinstance(each, Blob)]
-        kept_blobs = blobs[: MOST_FILES - 1]  # one is left for the output itself
+        room = MOST_FILES - 1 - len(result.files)  # one is left for the output itself
+        kept_blobs = blobs[: max(0, room)]
         files = [
             await self._kept(each.name or f"{call.name}-{count}", each.media_type, each.data)
             for count, each in enumerate(kept_blobs, 1)

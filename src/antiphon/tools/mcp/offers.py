@@ -1,4 +1,4 @@
-"""What a server is and offers beside its tools, as plain values: all text in them is cleaned."""
+"""What a server is and offers beside its tools, as plain values: all that is shown is cleaned."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ResourceTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PromptArgument(msgspec.Struct, frozen=True, kw_only=True):
-    """A word that a prompt is filled in with."""
+    """A word that a prompt is filled in with; `name` is as the server has it."""
 
     name: str
     description: str = ""
@@ -76,7 +76,7 @@ class PromptArgument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """A message, or several, that a server has ready."""
+    """A message, or several, that a server has ready; `name` is as the server has it."""
 
     name: str
     title: str = ""

@@ -130,7 +130,7 @@ class McpServers:
         server, tool = found
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any] | None)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return ToolResult(
                 f"The arguments of {call.name} are not one JSON object: {error}",
                 is_error=True,

@@ -82,6 +82,33 @@ def test_a_misspelt_command_is_answered_with_the_nearest_one(place: Place) -> No
     assert told.stderr == "antiphon: there is no command `serv`; did you mean `serve`?\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ask", "--moodel", "x", "hi"), "there is no argument --moodel; `antiphon ask --help`"),
+        (
+            ("mcp", "add", "-e", "A", "--", "x"),
+            "there is no argument -e; `antiphon mcp add --help`",
+        ),
+        (
+            ("mcp",),
+            "login|logout|trust|serve; `antiphon mcp --help`",
+        ),
+        (("threads", "shwo"), "invalid choice: 'shwo'"),
+        (("threads", "show"), "required: id; `antiphon threads show --help`"),
+        (("ask", "--model"), "--model: expected one argument; `antiphon ask --help`"),
+    ],
+)
+def test_a_misused_command_is_told_in_one_line_where_its_help_is(
+    place: Place, arguments: Sequence[str], said: str
+) -> None:
+    told = place.run(*arguments)
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert said in told.stderr
+    assert (told.stderr.startswith("antiphon: "), told.stderr.count("\n")) == (True, 1)
+
+
 def test_a_bad_setting_is_wrong_usage_and_says_where_it_came_from(place: Place) -> None:
     told = place.run("config", environ={"ANTIPHON_PORT": "eighty"})
 

@@ -19,6 +19,7 @@ from antiphon.commands.mcp_login import log_in, log_out
 from antiphon.commands.mcp_trial import Tried, attempt, trial
 from antiphon.commands.speech import note
 from antiphon.commands.tables import table
+from antiphon.commands.usage import Parser
 from antiphon.errors import InvalidRequest
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.mcp import places
@@ -43,7 +44,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     state: Tried | None = None
 
 
-class SplitParser(ArgumentParser):
+class SplitParser(Parser):
     """What stands behind `--` is a server's command, whatever it looks like."""
 
     def parse_known_args(  # type: ignore[override]

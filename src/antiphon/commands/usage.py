@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
+from antiphon.errors import InvalidRequest
 from antiphon.settings import TABLE, Loaded, Setting, Settings, gather
 
 RUNTIME = (
@@ -42,18 +43,32 @@ class Command(Protocol):
         ...
 
 
+class Parser(ArgumentParser):
+    """Says in one line what is wrong, as all commands do, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InvalidRequest`."""
+        raise InvalidRequest(message, hint=f"`{self.prog} --help` says what there is.")
+
+
 def carry_out(name: str, arguments: Sequence[str]) -> int:
-    """Load the command and do what it is asked. Raises `AntiphonError`; exits where misused."""
+    """Load the command and do what it is asked. Raises `AntiphonError`, where misused too."""
     command = cast("Command", import_module(f"antiphon.commands.{name}"))
     flags = setting_flags(command.FLAGS)
-    parser = ArgumentParser(
+    parser = Parser(
         prog=f"antiphon {name}",
         description=cleandoc(command.__doc__ or ""),
         parents=[flags],
         allow_abbrev=False,
     )
     command.arguments(parser, flags)
-    asked = parser.parse_args(arguments)
+    asked, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        action = f" {asked.action}" if "action" in asked else ""
+        raise InvalidRequest(
+            f"there is no argument {unknown[0]}",
+            hint=f"`antiphon {name}{action} --help` says which there are.",
+        )
     given = {name: _joined(getattr(asked, name, None)) for name in command.FLAGS}
     return command.run(asked, gather(given, os.environ, Path.cwd()))
 

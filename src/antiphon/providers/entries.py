@@ -83,9 +83,9 @@ def _converted(name: str, table: Table, kind: type[T]) -> T:
         named = map(str, cast("list[object]", lacks))
         _refuse_strangers(f"`lacks` of {where}", named, get_args(Lack))
     if isinstance(prices := table.get("prices"), dict):
-        for price in cast("Table", prices).values():
-            fields = cast("Table", price) if isinstance(price, dict) else {}
-            _refuse_strangers(f"`prices` of {where}", fields, Price.__struct_fields__)
+        for price in cast("dict[str, object]", prices).values():
+            named = map(str, cast("Table", price) if isinstance(price, dict) else ())
+            _refuse_strangers(f"`prices` of {where}", named, Price.__struct_fields__)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:

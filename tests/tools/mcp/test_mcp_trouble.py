@@ -246,6 +246,18 @@ async def test_a_server_at_a_strangers_address_gives_less_at_once(http_port: int
     assert after.output == "hi"
 
 
+async def test_calls_that_come_just_when_a_server_has_died_have_it_started_once():
+    statuses: list[str] = []
+    async with running(
+        raw(), delays=(), changed=lambda state: statuses.append(state.status)
+    ) as servers:
+        await servers.call(call("raw__die"))
+        results = await asyncio.gather(*(servers.call(call("raw__echo")) for _ in range(10)))
+
+    assert not any(result.is_error for result in results)
+    assert statuses == ["starting", "ready", "failed", "restarting", "restarting", "ready", "closed"]
+
+
 async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():
     broken = {
         "missing": ServerConfig(name="missing", command="no-such-program-anywhere"),

@@ -121,11 +121,12 @@ class Server:
     async def settled(self) -> None:
         """Wait until it is ready or has failed."""
         while self._between():
-            turned = self._turned
-            await turned.wait()
+            await self._turned.wait()
 
     async def connection(self) -> Connection:
         """The living session; a failed server is tried once more. Raises `Unavailable`."""
+        while self._over():
+            await self._turned.wait()
         if self._state.status == "failed":
             self._begin("restarting", self._state.why)
             self._wanted.set()
@@ -135,15 +136,20 @@ class Server:
         return self._connection
 
     def _between(self) -> bool:
-        """Whether its next state is near; a session may be over before its task has seen it."""
-        if self._connection is not None:
-            return self._connection.watch.over.is_set()
-        return self._state.status in {"starting", "restarting"}
+        """Whether its next state is near."""
+        return self._over() or (
+            self._connection is None and self._state.status in {"starting", "restarting"}
+        )
+
+    def _over(self) -> bool:
+        """Whether its session has ended, and its task has not seen it yet."""
+        return self._connection is not None and self._connection.watch.over.is_set()
 
     async def _live(self) -> None:
         try:
             await self._lives()
         finally:
+            self._connection = None
             self._begin("closed", "")
 
     async def _lives(self) -> None:

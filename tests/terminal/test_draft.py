@@ -1,0 +1,64 @@
+"""What a person types is shown as it is, the cursor where it belongs."""
+
+from __future__ import annotations
+
+import pytest
+from emulator import Emulator
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.terminal import spans
+from antiphon.terminal.draft import typed
+from antiphon.terminal.region import Region
+from antiphon.terminal.screen import Frame
+from antiphon.terminal.themes import THEMES, Ink
+
+drafts = st.text(alphabet="ab \n東é🙂", max_size=60)
+
+
+@given(drafts, st.integers(0, 60), st.integers(5, 40))
+def test_all_of_a_draft_is_there_and_fits(text: str, at: int, columns: int):
+    shown = typed(text, min(at, len(text)), columns, most=1_000)
+
+    said = "".join(spans.text(row)[2:] for row in shown.rows)
+    assert said == text.replace("\n", "")
+    assert all(spans.width(row) < columns for row in shown.rows)
+
+
+@given(drafts, st.integers(0, 60), st.integers(5, 40), st.integers(1, 8))
+def test_the_row_of_the_cursor_is_always_seen(text: str, at: int, columns: int, most: int):
+    shown = typed(text, min(at, len(text)), columns, most=most)
+
+    assert shown.cursor is not None
+    row, column = shown.cursor
+    assert 0 <= row < len(shown.rows) <= most
+    assert 2 <= column < columns
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "rows", "cursor"),
+    [
+        ("", 0, ["> "], (0, 2)),
+        ("one", 1, ["> one"], (0, 3)),
+        ("one\ntwo", 4, ["> one", "  two"], (1, 2)),
+        ("abcdefgh", 8, ["> abcdefg", "  h"], (1, 3)),
+        ("abcdefg", 7, ["> abcdefg", "  "], (1, 2)),
+        ("東京大阪", 3, ["> 東京大", "  阪"], (0, 8)),
+        ("\x1b[2J", 0, ["> \u241b[2J"], (0, 2)),
+    ],
+)
+def test_rows_are_folded_by_cells(text: str, at: int, rows: list[str], cursor: tuple[int, int]):
+    shown = typed(text, at, 10)
+
+    assert [spans.text(row) for row in shown.rows] == rows
+    assert shown.cursor == cursor
+
+
+def test_a_draft_is_drawn_with_the_region_by_one_hand():
+    emulator = Emulator(10, 8)
+    region = Region(emulator, Ink(THEMES["none"]))
+
+    region.paint(Frame(), typed("abcdefghi", 8, 10), 10, 0)
+
+    assert emulator.rows == ["> abcdefg", "  hi"]
+    assert (emulator.screen.cursor.y, emulator.screen.cursor.x) == (1, 3)

@@ -154,6 +154,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 50.0
 
+    def __post_init__(self) -> None:
+        """Raise `TypeError` for a text in place of several: the letters of a path name folders."""
+        for name in ("allow", "ask", "deny", "roots", "private_hosts"):
+            given: object = getattr(self, name)
+            if isinstance(given, str):
+                raise TypeError(f"`{name}` is a tuple of texts; got {given!r}: ({given!r},)")
+
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table: a setting under its names, with what it takes and means."""

@@ -150,6 +150,14 @@ def test_a_pattern_is_meant_for_a_whole_name(pattern: str, meant: bool):
     assert Rules(deny=(pattern,)).verdict(PUSH) == ("deny" if meant else None)
 
 
+@pytest.mark.parametrize("of", ["allow", "ask", "deny"])
+def test_one_text_is_no_list_of_patterns(of: str):
+    text: Any = "time__*"  # letter by letter it would mean every tool
+
+    with pytest.raises(TypeError, match=f"`{of}` is a tuple of patterns"):
+        Rules(**{of: text})
+
+
 def test_a_tool_whose_name_had_to_be_made_legal_is_known_by_its_own_names_too():
     odd = replace(PUSH, server="my git", spec=ToolSpec("my_git__push_0123456789"))
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -414,3 +415,11 @@ def test_loading_gives_the_settings_alone(place: Place) -> None:
     loaded = load({"port": "1"}, {"HOME": str(place.home)}, place.project)
 
     assert loaded.port == 1
+
+
+@pytest.mark.parametrize("name", ["allow", "ask", "deny", "roots", "private_hosts"])
+def test_one_text_is_not_several(name: str) -> None:
+    text: Any = "/srv"  # letter by letter it would name the folder `/`
+
+    with pytest.raises(TypeError, match=f"`{name}` is a tuple of texts"):
+        Settings(**{name: text})

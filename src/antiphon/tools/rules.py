@@ -25,6 +25,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise `TypeError` for a text: by its letters, a `*` among them would mean every tool."""
+        for name in self.__struct_fields__:
+            given: object = getattr(self, name)
+            if isinstance(given, str):
+                raise TypeError(f"`{name}` is a tuple of patterns; got {given!r}: ({given!r},)")
+
     def verdict(self, tool: Tool) -> Verdict | None:
         """What the rules say of this tool, None where they say nothing."""
         if _named(tool, self.deny):

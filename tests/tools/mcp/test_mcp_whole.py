@@ -12,14 +12,18 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
+from mcp import Client
+from mcp_types import ElicitResult
 from serving import Someone, call, listening, whole
 
 from antiphon.errors import NotFound, Unavailable
 from antiphon.messages import Blob, Hints, Link, Progress, Text, ToolResult
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.hosting import AddressAsked, Answer, FormAsked, Question
+from antiphon.tools.mcp.http import http
 from antiphon.tools.mcp.offers import Prompt, PromptArgument, State
 from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.tools.mcp.watch import Watch
 
 WAYS = {
     "http, old": ("http", "legacy"),
@@ -343,6 +347,21 @@ async def test_an_unknown_server_is_not_found():
     async with McpServers([]) as servers:
         with pytest.raises(NotFound):
             await servers.resources("nobody")
+
+
+async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(http_port: int):
+    async def thinks(context: object, asked: object) -> ElicitResult:
+        await asyncio.sleep(1)
+        return ElicitResult(action="accept", content={"name": "Ann", "age": 3})
+
+    streams = http(at(http_port), Watch(), None, quiet_seconds=0.3)
+    async with (
+        asyncio.timeout(20),
+        Client(streams, mode="legacy", elicitation_callback=thinks) as client,
+    ):
+        result = await client.call_tool("greet", {})
+
+    assert not result.is_error
 
 
 async def test_a_server_over_http_that_dies_fails_its_calls_at_once():

@@ -21,16 +21,20 @@ from antiphon.tools.reach import Reach
 LARGEST_OF_A_STRANGER = 4 * 1024 * 1024
 """Bytes of one message where somebody else named the address: others share this process."""
 QUIET_SECONDS = 300.0
-"""A stream on which nothing came for so long is opened anew."""
+"""A stream on which nothing came for so long is opened anew; the answer to a call is waited for."""
 
 
 @asynccontextmanager
 async def http(
-    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None, reach: Reach | None = None
+    config: ServerConfig,
+    watch: Watch,
+    auth: httpx2.Auth | None,
+    reach: Reach | None = None,
+    quiet_seconds: float = QUIET_SECONDS,
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """The streams of a server over Streamable HTTP."""
     _check(config)
-    timeout = httpx2.Timeout(config.connect_timeout, read=QUIET_SECONDS)
+    timeout = httpx2.Timeout(config.connect_timeout, read=quiet_seconds)
     largest = LARGEST if reach is None else LARGEST_OF_A_STRANGER
     async with (
         _Client(
@@ -112,6 +116,9 @@ class _Client(httpx2.AsyncClient):
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Send the request. The body of the answer is bounded."""
         request.headers["accept-encoding"] = "identity"  # so that what is counted is what is kept
+        if _calls(request):
+            patient = request.extensions.get("timeout", {}) | {"read": None}
+            request.extensions = {**request.extensions, "timeout": patient}
         try:
             response = await super().send(request, **options)
         except Unavailable as error:  # of the login
@@ -165,6 +172,17 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _calls(request: httpx2.Request) -> bool:
+    """Whether it may be a call, which has a clock of its own that stands still for a person.
+
+    The protocols before 2026-07-28 do not say it, but every request is bounded by the session.
+    """
+    return request.method == "POST" and request.headers.get("mcp-method", _CALL) == _CALL
+
+
+_CALL = "tools/call"
 
 
 def _streamed(response: httpx2.Response) -> bool:

@@ -1,6 +1,7 @@
 """Servers that die, hang, lie and shout: each is named with its reason, and the others work."""
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -255,7 +256,7 @@ async def test_calls_that_come_just_when_a_server_has_died_have_it_started_once(
         results = await asyncio.gather(*(servers.call(call("raw__echo")) for _ in range(10)))
 
     assert not any(result.is_error for result in results)
-    assert statuses == ["starting", "ready", "failed", "restarting", "restarting", "ready", "closed"]
+    assert (statuses.count("failed"), statuses.count("ready")) == (1, 2)
 
 
 async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():
@@ -627,6 +628,23 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
             await task
         while alive(int(file.read_text())):
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what /proc has")
+async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
+    def held() -> tuple[int, int]:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+
+    url = f"http://127.0.0.1:{http_port}/mcp"
+    over_http = ServerConfig(name="whole", transport="http", url=url)
+    first: tuple[int, int] | None = None
+    for _ in range(20):
+        async with running(raw(), over_http, raw("crash", name="crash")) as servers:
+            await servers.call(call("raw__echo"))
+        first = first or held()
+
+    assert held() == first
 
 
 async def test_servers_that_were_not_entered_are_not_waited_for():

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pyte
 from wcwidth import wcwidth
+
+ALLOWED = re.compile(
+    r"\x1b\[\d{0,3}(?:;\d{1,3})*m"  # our styles
+    r"|\x1b\[\d*[AC]|\x1b\[[JK]|\r\n|\r"  # our moves, inside the region
+    r"|\x1b\[\?(?:7|25|2026)[hl]|\t"
+)
+"""All that a painter may write beside text."""
 
 
 class Screen(pyte.HistoryScreen):

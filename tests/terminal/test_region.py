@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from emulator import Emulator
+from emulator import ALLOWED, Emulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_documents import cut_documents
@@ -20,11 +20,6 @@ from antiphon.terminal.themes import THEMES, Ink
 
 DARK = THEMES["dark"]
 PROMPT = Typed(rows=((Span("> draft"),),), cursor=(0, 7))
-ALLOWED = re.compile(
-    r"\x1b\[\d{0,3}(?:;\d{1,3})*m"  # our styles
-    r"|\x1b\[\d*[AC]|\x1b\[[JK]|\r\n|\r"  # our moves, inside the region
-    r"|\x1b\[\?(?:7|25|2026)[hl]|\t"
-)
 
 
 def ended() -> RunStatus:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from io import StringIO
 
 import pytest
-from emulator import Emulator
+from emulator import ALLOWED, Emulator
 from escapes import PAYLOADS
-from test_region import ALLOWED
 
 from antiphon.events import (
     Event,

@@ -355,6 +355,9 @@ async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_told():
     assert (await called(book, {"seat": "3A"})).output == "3A by c1"
 
 
+def takes_a_lock(lock: threading.Event | None = None) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [
@@ -362,6 +365,8 @@ async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_told():
         (tool(name="f")(lambda *a: 1), "must each have a name"),
         (tool(name="f")(lambda a, /: 1), "positional only"),
         (tool(name="not a name")(lambda: 1), "is no name for a tool"),
+        (tool(name="f")(takes_a_lock), "parameter `lock` .* which a model cannot write"),
+        (3, "A tool is a function, and 3 is none"),
     ],
 )
 def test_what_no_model_could_call_is_refused(function: Any, said: str):

@@ -173,6 +173,8 @@ class _Tool:
     """One function with what is told of it."""
 
     def __init__(self, function: Function) -> None:
+        if not callable(function):
+            raise TypeError(f"A tool is a function, and {function!r} is none.")
         mark: _Mark = getattr(function, _MARK, _Mark(None, None))
         said = described(inspect.getdoc(function) if inspect.isroutine(function) else None)
         own_name: str = getattr(function, "__name__", "")

@@ -73,8 +73,11 @@ class Parameters:
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema, of type object. References are written out, as not every model server
-        follows them; only what refers to itself stays under `$defs`.
+        follows them; only what refers to itself stays under `$defs`. Raises `TypeError` for a
+        parameter of a type that JSON cannot bring.
         """
+        for name, kind in self._fields.items():
+            _check(name, kind)
         (root,), parts = msgspec.json.schema_components(
             [self._struct], ref_template="#/$defs/{name}"
         )
@@ -193,6 +196,16 @@ def _annotated(kind: Any, description: str | None) -> Any:
             return kind
         description = texts[0] if texts else description
     return Annotated[kind, Meta(description=description)] if description else kind
+
+
+def _check(name: str, kind: Any) -> None:
+    try:
+        msgspec.json.schema_components([kind])
+    except TypeError as error:
+        raise TypeError(
+            f"The parameter `{name}` of a tool is a {kind}, which a model cannot write: annotate it"
+            " with what JSON brings (str, int, list, dict, a dataclass, a TypedDict ...)."
+        ) from error
 
 
 def _target(schema: Mapping[str, str]) -> str:

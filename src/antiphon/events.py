@@ -77,6 +77,7 @@ class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Of kind `approval` the call is one of `server`'s, which this side runs once the client has
     submitted `{"approve": true}` as its output; `{"approve": false, "reason": "..."}` refuses it.
+    `tool_digest` tells that tool from every other, whatever its name.
     """
 
     action_id: str
@@ -86,6 +87,7 @@ class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     expires_at: int
     kind: Literal["tool", "approval"] = "tool"
     server: str | None = None
+    tool_digest: str | None = None
 
 
 def pending(action: Action) -> PendingAction:
@@ -98,6 +100,7 @@ def pending(action: Action) -> PendingAction:
         expires_at=action.expires_at,
         kind="approval" if action.approval == "required" else "tool",
         server=action.server,
+        tool_digest=action.tool_digest,
     )
 
 

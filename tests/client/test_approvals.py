@@ -122,6 +122,21 @@ async def test_a_rule_approves_without_a_question(
     assert calls() == 1
 
 
+async def test_what_was_allowed_for_good_holds_for_this_tool_and_no_namesake_elsewhere(
+    settings: Settings, tmp_path: Path
+) -> None:
+    consent, asked = answering(*[Answer(allowed=True, keep="always")] * 2)
+    await conversed(settings, consent)
+    await conversed(settings, consent)
+    assert len(asked) == 1
+
+    config = Path(settings.config or "")
+    config.write_text(config.read_text().replace(str(tmp_path / "calls"), str(tmp_path / "other")))
+    await conversed(settings, consent)
+
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize(("consent", "times"), [(None, 0), (Consent(Rules(allow=("*",))), 1)])
 def test_polling_answers_approvals_by_consent_and_never_by_its_handler(
     settings: Settings, calls: Callable[[], int], consent: Consent | None, times: int

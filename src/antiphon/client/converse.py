@@ -236,11 +236,7 @@ def work(
     waiting = list(actions)
     return (
         [tool_call(action) for action in waiting if action.kind == "tool"],
-        [
-            (tool_call(action), foreign(action.name, action.server or ""))
-            for action in waiting
-            if action.kind == "approval"
-        ],
+        [(tool_call(action), foreign(action)) for action in waiting if action.kind == "approval"],
     )
 
 

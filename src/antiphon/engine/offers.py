@@ -50,7 +50,8 @@ def changed(action: Action, there: Sequence[Tool]) -> bool:
 
 
 def _digest(tool: Tool) -> str:
-    said = msgspec.json.encode((tool.own_name, tool.spec, tool.hints), order="deterministic")
+    facts = (tool.origin, tool.own_name, tool.spec, tool.hints)
+    said = msgspec.json.encode(facts, order="deterministic")
     return sha256(said).hexdigest()
 
 

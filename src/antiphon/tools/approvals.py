@@ -1,25 +1,28 @@
 """What is submitted of a call that the other side would run: a yes, or the reason for a no.
 
 The call is judged by the same consent as those that run here. What the tool is cannot be seen from
-here, so that nothing that was allowed for a tool of this side holds for it.
+here, only told from every other: what was allowed for it holds for no other tool of that name.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from antiphon.events import PendingAction
 from antiphon.messages import Tool, ToolResult, ToolSpec
 from antiphon.runs import Approval
 from antiphon.tools.consent import Permitted, Refused
 
-ORIGIN = "the backend"
-"""What stands for the address of its servers."""
 
-
-def foreign(name: str, server: str) -> Tool:
-    """The tool of such a call, as far as it is known here."""
-    own_name = name.removeprefix(f"{server}__")
-    return Tool(spec=ToolSpec(name), server=server, own_name=own_name, origin=ORIGIN)
+def foreign(action: PendingAction) -> Tool:
+    """The tool that this call is of, as far as it is known here."""
+    server = action.server or ""
+    return Tool(
+        spec=ToolSpec(action.name),
+        server=server,
+        own_name=action.name.removeprefix(f"{server}__"),
+        origin=action.tool_digest or action.action_id,
+    )
 
 
 def said(decided: Permitted | Refused) -> ToolResult:

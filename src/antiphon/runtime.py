@@ -26,6 +26,7 @@ from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
 from antiphon.stores.sqlite_file import Schema
+from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.reach import Reach, exempt
 from antiphon.tools.servers import NoServers, ServerPool
 from antiphon.worker import Worker
@@ -186,7 +187,12 @@ def _servers(settings: Settings) -> NoServers | ServerPool:
     for problem in found.problems:
         log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
     configs = [config for config in found.configs if config.enabled and config.backend]
-    return ServerPool(settings.backend_mcp, configs, Reach(exempt(settings.private_hosts)))
+    return ServerPool(
+        settings.backend_mcp,
+        configs,
+        Reach(exempt(settings.private_hosts)),
+        auth=authorizing(settings, os.environ),
+    )
 
 
 def _price_list() -> PriceList | None:

@@ -39,3 +39,23 @@ async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
         assert state.status == "failed"
         assert "not a public address" in state.why
         assert not far.asked
+
+
+async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_address_of_a_caller() -> (
+    None
+):
+    let_in: list[str] = []
+
+    def auth(config: ServerConfig) -> None:
+        let_in.append(config.name)
+
+    async with far_server() as far, asyncio.timeout(30):
+        own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
+        reach = Reach(exempt(["127.0.0.1"]))
+        servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=2.0)
+        async with servers.held("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
+            pass
+        await servers.close()
+
+        assert let_in == ["own"]
+        assert len(far.asked) >= 2

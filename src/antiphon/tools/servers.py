@@ -11,9 +11,9 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import Literal
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from antiphon.addresses import written
@@ -64,7 +64,8 @@ class NoServers:
 class ServerPool:
     """The servers of `configs`, and with `allowed` `urls` any that `reach` may go to.
 
-    `private` addresses are reached where `reach` exempts them, and only there without https.
+    `private` addresses are reached where `reach` exempts them, and only there without https. `auth`
+    lets in at the operator's own servers, and never at an address that a caller named.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class ServerPool:
         configs: Iterable[ServerConfig] = (),
         reach: Reach = INTERNET,
         *,
+        auth: Callable[[ServerConfig], Any] | None = None,
         list_seconds: float = LIST_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._allowed = allowed
         self._configs = {config.name: config for config in configs}
         self._reach = reach
+        self._auth = auth
         self._list_seconds = list_seconds
         self._idle_seconds = idle_seconds
         self._lines: dict[tuple[str, ...], _Line] = {}
@@ -135,13 +138,15 @@ class ServerPool:
     @asynccontextmanager
     async def held(self, owner: str, servers: Sequence[McpServer]) -> AsyncGenerator[Toolbox]:
         """The tools of these servers, while they are held; those that are not there have none."""
-        lines = [line for server in servers if (line := await self._take(owner, server))]
-        try:
+        lines: list[_Line] = []
+        with ExitStack() as holding:
+            for server in servers:
+                line = await self._take(owner, server)
+                if line is not None:
+                    holding.callback(self._release, line)
+                    lines.append(line)
             await asyncio.gather(*(line.listed() for line in lines))
             yield _Tools(lines)
-        finally:
-            for line in lines:
-                self._release(line)
 
     async def close(self) -> None:
         """End every connection."""
@@ -167,7 +172,7 @@ class ServerPool:
 
     def _connected(self, server: McpServer) -> McpServers:
         if server.url is None:
-            return McpServers([self._configs[server.name]])
+            return McpServers([self._configs[server.name]], auth=self._auth)
         config = ServerConfig(
             name=server.name,
             transport="http",

@@ -32,6 +32,7 @@ from antiphon.errors import BadSettings
 from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Tell, quiet
 from antiphon.settings import Settings
+from antiphon.tools.cancelling import cancelled
 from antiphon.tools.docstrings import described
 from antiphon.tools.parameters import Parameters, Unfit, decoded
 from antiphon.tools.telling import Telling
@@ -210,17 +211,11 @@ async def _ran(
                 value = await value
         return _result(value)
     except asyncio.CancelledError as error:
-        if _cancelled():
+        if cancelled():
             raise
         return _failure(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to the tool's code
         return _failure(error)
-
-
-def _cancelled() -> bool:
-    """Whether this task was cancelled, rather than something that the tool awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _result(value: Any) -> ToolResult:

@@ -18,6 +18,7 @@ from antiphon.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolRe
 from antiphon.ports import Toolbox
 from antiphon.tools import schemas
 from antiphon.tools.approvals import said
+from antiphon.tools.cancelling import cancelled
 from antiphon.tools.consent import Consent, Permitted, Refused, named
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
 from antiphon.tools.happenings import ToolBegan, ToolEnded, ToolProgressed, Watch, unwatched
@@ -95,7 +96,7 @@ class ToolProcessor:
         try:
             result = await working
         except asyncio.CancelledError:
-            if _cancelled():
+            if cancelled():
                 raise
             result = ToolResult(
                 "The user stopped this call; it may or may not have been carried out.",
@@ -186,12 +187,6 @@ class ToolProcessor:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _cancelled() -> bool:
-    """Whether this task was cancelled, rather than the call that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _file_name(said: str) -> str:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from antiphon.terminal import spans
 from antiphon.terminal.draft import typed
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.region import Region
-from antiphon.terminal.screen import Frame
 from antiphon.terminal.themes import THEMES, Ink
 
 drafts = st.text(alphabet="ab \n東é🙂", max_size=60)

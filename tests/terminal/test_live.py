@@ -10,9 +10,10 @@ import pytest
 from antiphon.events import RunStatus, TextDelta
 from antiphon.runs import Status
 from antiphon.terminal import spans
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.live import ChatDisplayManager
 from antiphon.terminal.painters import Typed
-from antiphon.terminal.screen import Frame, StreamingResponseHandler
+from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import THEMES
 

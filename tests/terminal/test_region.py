@@ -12,9 +12,10 @@ from markdown_documents import cut_documents
 from antiphon.events import RunStatus, TextDelta
 from antiphon.runs import Status
 from antiphon.terminal.display import CompactStreamingDisplay
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.region import Region
-from antiphon.terminal.screen import Frame, StreamingResponseHandler
+from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import THEMES, Ink
 

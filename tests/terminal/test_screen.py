@@ -24,10 +24,11 @@ from antiphon.events import (
 from antiphon.messages import Message, Progress, Text, Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.runs import Fault, Reason, Status, Usage
 from antiphon.terminal import spans
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.plain import StreamingContext
 from antiphon.terminal.region import Region
-from antiphon.terminal.screen import Frame, StreamingResponseHandler
+from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.themes import BARE, THEMES, Ink
 from antiphon.tools.happenings import (
     ConsentAsked,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.painters import Painter, Typed
-from antiphon.terminal.screen import Frame, StreamingResponseHandler
 from antiphon.terminal.spans import Line
+
+if TYPE_CHECKING:
+    from antiphon.terminal.screen import StreamingResponseHandler
 
 IDLE = 0.1
 """Seconds between two paints while nothing is told: spinners and clocks go on."""

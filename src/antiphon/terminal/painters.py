@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.terminal.screen import Frame
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.spans import Line
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, TextIO
 
+from antiphon.terminal.frames import Frame, Phase
 from antiphon.terminal.painters import Typed
-from antiphon.terminal.screen import Frame, Phase
 from antiphon.terminal.themes import Ink
 
 PATIENCE = 20.0

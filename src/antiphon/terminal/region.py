@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from antiphon.terminal import spans
+from antiphon.terminal.frames import Frame
 from antiphon.terminal.painters import Typed
-from antiphon.terminal.screen import Frame
 from antiphon.terminal.spans import Line
 from antiphon.terminal.themes import Ink
 

@@ -8,9 +8,6 @@ is read here, and nothing is written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
-
-import msgspec
 
 from antiphon.clean import clean
 from antiphon.events import (
@@ -30,7 +27,7 @@ from antiphon.runs import Status, Usage
 from antiphon.terminal import spans
 from antiphon.terminal.calls import CallChange, CallRow
 from antiphon.terminal.display import CompactStreamingDisplay
-from antiphon.terminal.kinds import Kind
+from antiphon.terminal.frames import Frame, Phase
 from antiphon.terminal.reasoning import Reasoning
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.themes import Theme
@@ -47,30 +44,6 @@ OPEN_ROWS = 12
 """Rows of text that is still open, at most."""
 SPARE_ROWS = 4
 """Rows of the terminal that the region leaves to what was said before."""
-
-Phase = Literal[
-    "connecting",
-    "waiting",
-    "thinking",
-    "writing",
-    "calling",
-    "running",
-    "asking",
-    "stopping",
-    "idle",
-]
-
-
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """`finished` goes above, for ever; `region` is drawn below it until the next frame.
-
-    Rows of the region are narrower than the terminal.
-    """
-
-    finished: tuple[Line, ...] = ()
-    region: tuple[Line, ...] = ()
-    phase: Phase = "idle"
-    kind: Kind = "text"
 
 
 class StreamingResponseHandler:

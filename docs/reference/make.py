@@ -202,8 +202,9 @@ def commands() -> Iterator[str]:
             if words:
                 yield f"**`{words}`**\n"
             yield from _table(("argument", "meaning"), action)
-        flags = " ".join(f"`{TABLE[flag].flag}`" for flag in command.FLAGS)
-        yield f"Settings: {flags or 'none'}.\n"
+        yield f"Settings: {_flags(command.FLAGS)}.\n"
+        for words, further in _further(parser, f"antiphon {name}"):
+            yield f"Further settings of `{words}`: {_flags(further)}.\n"
 
 
 def problem_codes() -> Iterator[str]:
@@ -404,13 +405,30 @@ def _actions(parser: ArgumentParser, words: str) -> Iterator[tuple[str, Sequence
     for action in parser._actions:  # argparse tells nobody else what a parser takes
         if isinstance(action, _SubParsersAction):
             below += [(f"{words} {name}", each) for name, each in action.choices.items()]
-        elif action.dest != "help" and action.help is not SUPPRESS:
+        elif not _is_setting(action) and action.dest != "help" and action.help is not SUPPRESS:
             own.append((_usage(action), action.help or ""))
     if own:
         yield "", own
     for name, each in below:
         told = [row for _, rows in _actions(each, name) for row in rows]
         yield name, told
+
+
+def _is_setting(action: Action) -> bool:
+    return action.dest in TABLE and TABLE[action.dest].flag in action.option_strings
+
+
+def _flags(names: Iterable[str]) -> str:
+    return " ".join(f"`{TABLE[name].flag}`" for name in names) or "none"
+
+
+def _further(parser: ArgumentParser, words: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """The actions that take settings of their own, and which."""
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for name, below in action.choices.items():
+                if further := below.get_default("flags"):
+                    yield f"{words} {name}", further
 
 
 def _usage(action: Action) -> str:

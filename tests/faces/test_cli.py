@@ -479,6 +479,14 @@ def test_a_setting_may_stand_before_or_behind_the_action(place: Place) -> None:
     assert "laptop" not in place.run("keys", "list").stdout
 
 
+def test_an_empty_list_of_keys_says_so_and_what_makes_one(place: Place) -> None:
+    listed = place.run("keys", "list")
+
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert listed.stderr.startswith("There is no key: ")
+    assert place.run("keys", "list", "--json").stdout == "[]\n"
+
+
 def test_conversations_are_listed_shown_and_deleted(place: Place) -> None:
     place.run("ask", "Tell me of whales")
     thread_id = place.threads()[0]["thread"]["id"]

@@ -42,6 +42,18 @@ def listed(place: Place, *flags: str) -> list[dict[str, Any]]:
     return list(json.loads(place.run("mcp", "list", "--json", *flags).stdout))
 
 
+def test_an_empty_list_of_servers_says_so_and_where_help_is(place: Place) -> None:
+    told = place.run("mcp", "list")
+
+    assert (told.returncode, told.stdout) == (0, "")
+    assert told.stderr.startswith("No MCP server is written down; ")
+
+
+def test_the_help_of_mcp_holds_what_every_action_takes_and_no_more(place: Place) -> None:
+    assert "--turn-timeout" not in place.run("mcp", "--help").stdout
+    assert "--turn-timeout" in place.run("mcp", "serve", "--help").stdout
+
+
 def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
     added = place.run("mcp", "add", "raw", "--env", "A=1", "--env", "HOME", "--", *RAW)
     assert (added.returncode, added.stdout) == (0, "")

@@ -18,6 +18,7 @@ from antiphon.server.access import SCOPES, make_key
 from antiphon.settings import Loaded, Settings
 
 FLAGS = ("database",)
+NONE = "There is no key: only this machine is answered. `antiphon keys create NAME` makes one."
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
@@ -69,6 +70,9 @@ async def _list(store: Store, *, as_json: bool) -> None:
     keys = await store.keys()
     if as_json:
         print(msgspec.json.encode(keys).decode())
+        return
+    if not keys:
+        print(NONE, file=sys.stderr)
         return
     head = ("id", "name", "owner", "scopes", "created", "revoked")
     rows = [

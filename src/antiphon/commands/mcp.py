@@ -28,7 +28,8 @@ from antiphon.server.access import Access, check_scope
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.functions import Function, load
 
-FLAGS = (*RUNTIME, *CLIENT, *mcp_servers.FLAGS, "port", "tool_timeout", "max_tools", "roots")
+FLAGS = mcp_servers.FLAGS
+OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_tools", "roots")
 
 Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 """Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""
@@ -42,10 +43,13 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         metavar="|".join((*mcp_servers.ACTIONS, "serve")),
         parser_class=mcp_servers.SplitParser,
     )
-    mcp_servers.arguments(actions, setting_flags(mcp_servers.FLAGS))
+    mcp_servers.arguments(actions, flags)
     serve = actions.add_parser(
-        "serve", parents=[flags], help="offer threads and assistants to other programs"
+        "serve",
+        parents=[setting_flags((*FLAGS, *OF_SERVE))],
+        help="offer threads and assistants to other programs",
     )
+    serve.set_defaults(flags=OF_SERVE)
     serve.add_argument(
         "--http", action="store_true", help="over HTTP on this machine, at --port and /mcp"
     )

@@ -219,8 +219,10 @@ def _list(asked: Namespace, settings: Settings) -> int:
     listed = [_listed(each, tried.get(each.config.name)) for each in servers]
     if asked.json:
         print(msgspec.json.encode(listed).decode())
-    else:
+    elif listed:
         print(table(("name", "transport", "command or url", "from", "state"), map(_row, listed)))
+    else:
+        note("No MCP server is written down; `antiphon mcp add --help` says how.")
     return code
 
 

@@ -32,10 +32,13 @@ class Command(Protocol):
     """What every command's module offers; its docstring is its help."""
 
     __doc__: str | None
-    FLAGS: Sequence[str]  # the settings that it takes as flags
+    FLAGS: Sequence[str]  # the settings that it takes as flags, those of one action apart
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
-        """Add what is its own; `flags` is the parent that the parser of an action needs."""
+        """Add what is its own; `flags` is the parent that the parser of an action needs.
+
+        An action that takes further settings names them in its parser's default `flags`.
+        """
         ...
 
     def run(self, asked: Namespace, loaded: Loaded) -> int:
@@ -69,7 +72,8 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
             f"there is no argument {unknown[0]}",
             hint=f"`antiphon {name}{action} --help` says which there are.",
         )
-    given = {name: _joined(getattr(asked, name, None)) for name in command.FLAGS}
+    taken = (*command.FLAGS, *getattr(asked, "flags", ()))
+    given = {name: _joined(getattr(asked, name, None)) for name in taken}
     return command.run(asked, gather(given, os.environ, Path.cwd()))
 
 

@@ -17,6 +17,7 @@ from antiphon.clean import clean
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
 
 COMMANDS = {
+    "chat": "the terminal chat, which `antiphon` alone opens too",
     "ask": "one answer to stdout; reads stdin",
     "serve": "the backend, for clients on this machine or elsewhere",
     "threads": "list, show, export or delete conversations",
@@ -29,6 +30,7 @@ COMMANDS = {
 }
 """Each is a module of its name in `antiphon.commands`."""
 
+_ABOUT = ("-h", "--help", "--version")
 FAILED, WRONG_USAGE = 1, 2
 BY_SIGNAL = 128  # as shells say it: 128 and the signal's number
 
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _carry_out(arguments: Sequence[str]) -> int:
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", ())
+    name, rest = _command(arguments)
     match name:
         case "-h" | "--help":
             print(_help())
@@ -76,6 +78,13 @@ def _carry_out(arguments: Sequence[str]) -> int:
                 f"there is no command `{name}`",
                 hint=f"did you mean `{near[0]}`?" if near else "`antiphon --help` lists them.",
             )
+
+
+def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command and what is said to it; the chat where only flags are named, or nothing."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in _ABOUT):
+        return arguments[0], arguments[1:]
+    return "chat", arguments
 
 
 def _lead_closed_streams_nowhere() -> None:

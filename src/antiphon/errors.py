@@ -64,6 +64,13 @@ class AntiphonError(Exception):
             **details,
         }
 
+    @property
+    def told(self) -> str:
+        """All of it in one line for a person: what is wrong, what was wanted, what to do."""
+        words = {"expected": "wanted ", "received": "got ", "hint": ""}
+        said = (f"{word}{self.details[key]}" for key, word in words.items() if key in self.details)
+        return "; ".join([self.message.rstrip("."), *said])
+
 
 class CallerError(AntiphonError):
     """The call is wrong as it stands: repeating it unchanged gives the same answer."""

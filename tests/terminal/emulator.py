@@ -11,7 +11,7 @@ from wcwidth import wcwidth
 ALLOWED = re.compile(
     r"\x1b\[\d{0,3}(?:;\d{1,3})*m"  # our styles
     r"|\x1b\[\d*[AC]|\x1b\[[JK]|\r\n|\r"  # our moves, inside the region
-    r"|\x1b\[\?(?:7|25|2026)[hl]|\t"
+    r"|\x1b\[\?(?:7|25|2004|2026)[hl]|\t"
 )
 """All that a painter may write beside text."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -52,6 +53,8 @@ class ChatDisplayManager:
         self._handler: StreamingResponseHandler | None = None
         self._refresh_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._aside = 0
+        self._unpainted: list[Line] = []
 
     @property
     def is_streaming(self) -> bool:
@@ -98,8 +101,25 @@ class ChatDisplayManager:
             self._handler = None
             self.paint()
 
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """Leave the terminal to another program; what is said meanwhile is painted after it."""
+        if not self._aside:
+            self._painter.close()
+        self._aside += 1
+        try:
+            yield
+        finally:
+            self._aside -= 1
+            self.paint()
+
     def paint(self, *said: Line) -> None:
         """Draw now; lines of the program's own, such as the answer to a command, go above."""
+        if self._aside:
+            self._unpainted += said
+            return
+        said = (*self._unpainted, *said)
+        self._unpainted = []
         columns, rows = self._size()
         now, typed = self._clock(), self._typed(columns)
         frame = Frame()

@@ -21,6 +21,7 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 """Around the rows of the region: one that is wider than the terminal turns out to be, because it is
 being resized or counts cells otherwise, is cut. So a row is always one row."""
+_PASTE, _PASTE_NO_MORE = "\x1b[?2004h", "\x1b[?2004l"  # what is pasted comes between marks
 _ERASE_REST = "\x1b[K"
 _ERASE_BELOW = "\x1b[K\x1b[C\x1b[J\r"
 """From the beginning of a row on. One column in, for tmux keeps what is erased from the first cell
@@ -50,6 +51,8 @@ class Region:
             return
         anew = bool(frame.finished) or columns != self._columns
         painted = [_BEGIN, _HIDE, self._home(columns), _ERASE_BELOW if anew else ""]
+        if not self._columns:
+            painted.insert(0, _PASTE)
         painted += (f"{self._ink.written(line)}\r\n" for line in frame.finished)
         painted += (_CUT, *self._drawn(rows, () if anew else self._rows), _WRAP)
         painted += self._pointed(rows, cursor)
@@ -59,7 +62,7 @@ class Region:
     def close(self) -> None:
         """Erase the region; the cursor stands below what is finished."""
         if self._columns:
-            self._write([self._home(self._columns), _ERASE_BELOW, _SHOW])
+            self._write([self._home(self._columns), _ERASE_BELOW, _SHOW, _PASTE_NO_MORE])
         self._rows, self._cursor, self._columns = (), None, 0
 
     def _home(self, columns: int) -> str:

@@ -54,6 +54,7 @@ class StreamingResponseHandler:
         self.response_complete = False
         self.chunk_count = 0
         self.usage = Usage()
+        self.last_usage = Usage()
         self._theme = theme
         self._began = began
         self._columns = 79
@@ -80,6 +81,16 @@ class StreamingResponseHandler:
     def accumulated_tool_calls(self) -> tuple[CallRow, ...]:
         """The calls that are not settled, or not yet printed, in the order of the reply."""
         return tuple(self._calls.values())
+
+    @property
+    def open_calls(self) -> tuple[str, ...]:
+        """The ids of the calls that have not settled, in the order of the reply."""
+        return tuple(call for call, row in self._calls.items() if not row.settled)
+
+    @property
+    def tools_run(self) -> bool:
+        """Whether calls were handed out, and their results are not all there."""
+        return any(row.state in ("asking", "running") for row in self._calls.values())
 
     @property
     def phase(self) -> Phase:
@@ -130,6 +141,7 @@ class StreamingResponseHandler:
                 self._restart(reason)
             case UsageAdded(usage=usage):
                 self.usage += usage
+                self.last_usage = usage
             case RunStatus():
                 self._move(event, now)
             case _:

@@ -1,0 +1,71 @@
+"""The terminal chat: your words, a model's answers as they come, and tools that run here.
+
+Every conversation is a thread of the runtime, in this process or with --server elsewhere; --resume
+goes on with the last one. MCP servers that are written down (`antiphon mcp list`) start behind the
+prompt. /help lists the commands and keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.errors import BadSettings
+from antiphon.settings import Loaded
+
+if TYPE_CHECKING:
+    from antiphon.terminal.surface import Surface
+
+FLAGS = (
+    *RUNTIME,
+    *CLIENT,
+    "config",
+    "tool_timeout",
+    "max_tools",
+    "allow",
+    "ask",
+    "deny",
+    "roots",
+    "private_hosts",
+)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Which thread, and what the model is told."""
+    parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
+    parser.add_argument("--thread", metavar="ID", help="go on with this thread")
+    parser.add_argument("-r", "--resume", action="store_true", help="go on with the last thread")
+    parser.add_argument(
+        "--tools",
+        action="append",
+        default=[],
+        metavar="MODULE[:FUNCTION]",
+        help="a Python function that the model may call, or all that @tool marks in a module;"
+        " a path to a .py file does too; can be repeated",
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="every tool may run that is not denied"
+    )
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Chat until the person leaves."""
+    try:
+        opening = import_module("antiphon.terminal.opening")
+    except ModuleNotFoundError as missing:
+        raise BadSettings(
+            f"the terminal chat needs {missing.name}, which is not installed",
+            expected="the extra `terminal`",
+            hint="pip install 'antiphon[terminal]' brings it.",
+        ) from missing
+
+    async def chat(surface: Surface) -> None:
+        """Load what is slow to load while the person reads and types, then chat."""
+        behind = await asyncio.to_thread(import_module, "antiphon.commands.chatting")
+        await behind.chat(surface, asked, loaded)
+
+    code: int = opening.opened(chat)
+    return code

@@ -1,0 +1,42 @@
+"""Behind the prompt of the terminal chat: the runtime, the servers, the chat itself."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from antiphon.client.aio import AsyncClient
+from antiphon.settings import Loaded, Settings, data_folder
+from antiphon.terminal.chat import Chat, Start
+from antiphon.terminal.consent import Asking
+from antiphon.terminal.surface import Surface
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import load
+from antiphon.tools.grants import NAME, GrantsFile
+from antiphon.tools.rules import Rules
+
+
+async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
+    """Chat at this surface until the person leaves it."""
+    settings = loaded.settings
+    start = Start(
+        model=settings.model,
+        system=asked.system,
+        thread_id=asked.thread,
+        functions=[function for spec in asked.tools for function in load(spec, settings)],
+    )
+    async with AsyncClient(settings=settings) as client:
+        await Chat(surface, client, settings, _consent(surface, settings, asked.yes), start).run()
+
+
+def _consent(surface: Surface, settings: Settings, yes: bool) -> Consent:
+    def warn(text: str) -> None:
+        surface.say(text, "warning")
+
+    rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+    return Consent(
+        Rules(allow=("*",), deny=settings.deny) if yes else rules,
+        grants=GrantsFile(data_folder(os.environ) / NAME, warn),
+        asker=Asking(surface),
+        warn=warn,
+    )

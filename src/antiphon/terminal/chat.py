@@ -1,0 +1,238 @@
+"""The chat: a thread of the runtime, whoever answers in it, and the commands about both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.calls import Content
+from antiphon.client.aio import AsyncClient
+from antiphon.client.converse import Options
+from antiphon.errors import AntiphonError
+from antiphon.runs import Reason, Status, Usage
+from antiphon.settings import Settings
+from antiphon.terminal.conversation import ConversationProcessor, Reply
+from antiphon.terminal.slash import table
+from antiphon.terminal.slash.command import Command
+from antiphon.terminal.slash.table import Typed
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.surface import Surface
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Function
+from antiphon.tools.happenings import Happening, ToolEnded
+from antiphon.tools.mcp.toolbox import McpServers
+
+FOLDS = 50
+"""Things that were shown in short and can still be opened whole."""
+PATIENCE = 2.0
+"""Seconds that the first message waits for servers that are slow to start."""
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """How a chat begins: with a thread that is there, or a new one at the first message."""
+
+    model: str | None = None
+    system: str | None = None
+    thread_id: str | None = None
+    max_turns: int | None = None
+    functions: Sequence[Function] = ()
+
+
+class Fold(msgspec.Struct, frozen=True):
+    """Something that was shown in short, whole."""
+
+    title: str
+    text: str
+
+
+class Chat:
+    """One person's chat, from the first message to the last.
+
+    `thread_id` is None until something is said in a new thread. `extra_commands` are those that
+    come and go: the prompts of servers.
+    """
+
+    def __init__(
+        self,
+        surface: Surface,
+        client: AsyncClient,
+        settings: Settings,
+        consent: Consent,
+        start: Start,
+    ) -> None:
+        self.surface = surface
+        self.client = client
+        self.settings = settings
+        self.consent = consent
+        self.thread_id = start.thread_id
+        self.model = start.model
+        self.system = start.system
+        self.functions = tuple(start.functions)
+        self.servers: McpServers | None = None
+        self.used = Usage()
+        self.last = Usage()
+        self.folds: deque[Fold] = deque(maxlen=FOLDS)
+        self.extra_commands: dict[str, Command] = {}
+        self.processor = ConversationProcessor(
+            client,
+            surface,
+            functions=self.functions,
+            consent=consent,
+            watch=self._watch,
+            max_tools=settings.max_tools,
+            tool_timeout=settings.tool_timeout,
+        )
+        self._max_turns = start.max_turns
+        self._doing: set[asyncio.Task[None]] = set()
+        surface.status = self.status
+        surface.at_once = self._at_once
+        surface.on_stop = self._stop
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """All slash commands that there are just now."""
+        return (*table.TABLE, *self.extra_commands.values())
+
+    async def run(self) -> None:
+        """Take what is said, one thing after the other, until the person leaves."""
+        try:
+            while (text := await self.surface.next_said()) is not None:
+                await self._take(text)
+        finally:
+            for task in tuple(self._doing):
+                task.cancel()
+            await self.processor.close()
+
+    async def send(self, content: Content | None, *, draft: str = "") -> Reply:
+        """Say this in the thread, or have the thread answered as it stands, and see it through.
+
+        `draft` goes back to the line where the message was refused.
+        """
+        await self._servers_there()
+        reply = await self.processor.process_conversation(
+            await self._thread(), content, **self._options()
+        )
+        return self._took(reply, draft)
+
+    async def take_up(self, run_id: str) -> Reply:
+        """Go on with a run that was left, by this chat or another."""
+        await self._servers_there()
+        reply = await self.processor.process_conversation(await self._thread(), None, run_id=run_id)
+        return self._took(reply, "")
+
+    def status(self) -> Line:
+        """The line at the bottom."""
+        said = [self.model or "", "/help"]
+        return (Span(" · ".join(filter(None, said)), "faint"),)
+
+    # What is said.
+
+    async def _take(self, text: str) -> None:
+        read = table.read(text)
+        try:
+            match read:
+                case Typed():
+                    await self._stoppable(self._carry_out(read))
+                case message:
+                    await self._say(message)
+        except AntiphonError as problem:
+            self.surface.say(problem.told, "error")
+
+    async def _say(self, text: str) -> None:
+        self.surface.show([(), (Span("> ", "mark"), Span(text)), ()])
+        await self.send(text, draft=text)
+
+    async def _carry_out(self, read: Typed) -> None:
+        command = table.COMMANDS.get(read.name) or self.extra_commands.get(read.name)
+        if command is None:
+            raise table.unknown(read.name, list(self.extra_commands))
+        await command.carry_out(self, read.words)
+
+    async def _stoppable(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Do it while the person may stop it."""
+        task = asyncio.create_task(doing)
+        self._doing.add(task)
+        try:
+            with self.surface.working():
+                await asyncio.wait({task})
+        finally:
+            self._doing.discard(task)
+        if task.cancelled():
+            self.surface.say("[stopped]", "warning")
+        else:
+            task.result()
+
+    def _at_once(self, text: str) -> bool:
+        read = table.read(text)
+        if not isinstance(read, Typed):
+            return False
+        command = table.COMMANDS.get(read.name)
+        if command is not None and not command.at_once:
+            return False
+        task = asyncio.create_task(self._take(text))
+        self._doing.add(task)
+        task.add_done_callback(self._doing.discard)
+        return True
+
+    def _stop(self) -> None:
+        self.processor.interrupt()
+        if not self.surface.display.is_streaming:
+            for task in tuple(self._doing):
+                task.cancel()
+
+    # Runs.
+
+    async def _thread(self) -> str:
+        if self.thread_id is None:
+            self.thread_id = (await self.client.create_thread()).id
+        return self.thread_id
+
+    def _options(self) -> Options:
+        options = Options()
+        if self.model:
+            options["model"] = self.model
+        if self.system:
+            options["instructions"] = self.system
+        if self._max_turns:
+            options["max_turns"] = self._max_turns
+        return options
+
+    def _took(self, reply: Reply, draft: str) -> Reply:
+        self.used += reply.used
+        if reply.last != Usage():
+            self.last = reply.last
+        if reply.run_id is None and draft:
+            self.surface.keyboard.refill(draft)
+        if reply.status is Status.INCOMPLETE:
+            self.surface.say(_way_on(reply.reason), "faint")
+        return reply
+
+    async def _servers_there(self) -> None:
+        """Servers that are slow have a moment more; the message then goes without them."""
+        if self.servers is None:
+            return
+        self.processor.toolbox = self.servers
+        for state in await self.servers.ready(PATIENCE):
+            if state.status == "starting":
+                self.surface.say(f"{state.server} is still starting; not waited for.", "faint")
+
+    def _watch(self, happening: Happening) -> None:
+        match happening:
+            case ToolEnded(tool_call_id=call, result=result):
+                self.folds.append(Fold(call, result.output))
+            case _:
+                pass
+
+
+def _way_on(reason: Reason | None) -> str:
+    match reason:
+        case "stalled":
+            return "/continue goes on. --chunk-timeout and --turn-timeout say how long to wait."
+        case "max_turns":
+            return "/continue goes on. --max-turns says how many turns a run may take."
+        case _:
+            return "/continue goes on."

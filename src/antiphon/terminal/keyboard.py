@@ -1,0 +1,123 @@
+"""What a keyboard is to the chat: messages come from it, and questions are put to it.
+
+There are two: `editor` reads single keys and has a line that is edited, `spoken` reads whole lines
+for a screen reader, a dumb terminal or a pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.spans import Line
+
+Rows = Callable[[int], Sequence[Line]]
+"""What is shown, for so many columns."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """An answer that can be given: by one key, or by its number where lines are read."""
+
+    key: str
+    meaning: str
+
+
+class Box(msgspec.Struct, frozen=True, kw_only=True):
+    """A question with a few answers; everything but a choice's own key gives `default`.
+
+    Its keys count only a moment after it was painted, so that what is typed ahead answers nothing.
+    """
+
+    rows: Rows
+    choices: tuple[Choice, ...]
+    default: str
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that is asked for. `wrong` says what is wrong with one, or nothing."""
+
+    label: str
+    rows: Rows = lambda columns: ()
+    text: str = ""
+    hidden: bool = False
+    wrong: Callable[[str], str | None] = lambda text: None
+
+
+class Listener(Protocol):
+    """Who is told what the person does. Nothing in it may block."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs that can be stopped."""
+        ...
+
+    def said(self, text: str) -> None:
+        """A message or a command was sent; it waits its turn where something runs."""
+        ...
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        ...
+
+    def leave(self) -> None:
+        """End the chat."""
+        ...
+
+    def unfold(self) -> None:
+        """Show the last thing that was shown in short."""
+        ...
+
+    def more_time(self) -> None:
+        """Let the reply take longer."""
+        ...
+
+    def recall(self) -> str | None:
+        """Take back the message that was queued last, to edit it."""
+        ...
+
+    def hint(self, text: str) -> None:
+        """Say this beside the line for a moment; nothing takes it away."""
+        ...
+
+
+class Keyboard(Protocol):
+    """Where a person types, open as long as it is entered; used on one loop.
+
+    Questions come one at a time, in the order in which they were put.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def typed(self, columns: int) -> Typed:
+        """What there is to see of it, for so many columns."""
+        ...
+
+    def refill(self, text: str) -> None:
+        """Have the person go on from this text; what they had typed stays behind it."""
+        ...
+
+    async def choose(self, box: Box) -> str:
+        """The key of the answer. Cancelling takes the question away."""
+        ...
+
+    async def write(self, field: Field) -> str | None:
+        """The text, None where the person would not give one."""
+        ...
+
+    async def lend(self, arguments: Sequence[str]) -> int:
+        """Have another program use the terminal until it ends; its exit code.
+
+        Raises `OSError` where it cannot be started.
+        """
+        ...

@@ -1,0 +1,182 @@
+"""The terminal as the chat has it: a keyboard below, what was said above, and what waits between.
+
+It is there before the chat is: what is typed while the rest is loaded waits its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from antiphon.clean import Place, clean
+from antiphon.terminal import spans
+from antiphon.terminal.keyboard import Keyboard, Listener
+from antiphon.terminal.live import ChatDisplayManager
+from antiphon.terminal.painters import Painter, Typed
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.themes import Theme
+
+SHOWN_QUEUE = 3
+"""Messages that wait, and are seen."""
+HINT_SECONDS = 4.0
+
+Hands = Callable[["Surface"], Keyboard]
+"""Makes the keyboard that tells this surface what is typed."""
+
+
+class Surface(Listener):
+    """Tells the chat what the person does, and shows what the chat says.
+
+    `next_said` gives what was sent, in order. `at_once` is asked first, while something runs,
+    whether it takes a text itself: commands that need not wait do.
+    """
+
+    def __init__(
+        self,
+        painter: Painter,
+        theme: Theme,
+        hands: Hands,
+        *,
+        size: Callable[[], tuple[int, int]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.theme = theme
+        self.clock = clock
+        self.size = size
+        self.left = False
+        self.status: Callable[[], Line] = lambda: (Span("starting", "faint"),)
+        self.at_once: Callable[[str], bool] = lambda text: False
+        self.on_stop: Callable[[], None] = lambda: None
+        self.on_unfold: Callable[[], None] = lambda: None
+        self.on_more_time: Callable[[], None] = lambda: None
+        self._painter = painter
+        self._queue: deque[str] = deque()
+        self._arrived = asyncio.Event()
+        self._working = 0
+        self._hint: tuple[str, float] = ("", 0.0)
+        self.display = ChatDisplayManager(painter, size=size, clock=clock, typed=self._typed)
+        self.keyboard = hands(self)
+
+    async def __aenter__(self) -> Self:
+        await self.keyboard.__aenter__()
+        self.display.paint()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.keyboard.__aexit__(kind, error, trace)
+        self._painter.close()
+
+    async def next_said(self) -> str | None:
+        """What was sent next, once it is; None when the person leaves."""
+        while not self.left:
+            if self._queue:
+                text = self._queue.popleft()
+                self.changed()
+                return text
+            self._arrived.clear()
+            await self._arrived.wait()
+        return None
+
+    @property
+    def queued(self) -> bool:
+        """Whether messages wait."""
+        return bool(self._queue)
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """Something runs that the person may stop."""
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self.changed()
+
+    def say(self, text: str, style: str = "", place: Place = "notice") -> None:
+        """Print this text of ours, or of others, above; nothing in it can act on the terminal."""
+        self.show([(Span(line, style),) for line in clean(text, place).split("\n")])
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print these lines above, wrapped to the terminal."""
+        columns, _ = self.size()
+        room = max(1, columns - 1)
+        self.display.paint(*(row for line in lines for row in spans.folded(line, room)))
+
+    def changed(self) -> None:
+        """There is something else to see."""
+        self.display.paint()
+
+    # What the person does.
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs that can be stopped."""
+        return self._working > 0
+
+    def said(self, text: str) -> None:
+        """A message or a command was sent; it waits its turn where something runs."""
+        if self.busy and self.at_once(text):
+            return
+        self._queue.append(text)
+        self._arrived.set()
+        self.changed()
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        self.on_stop()
+
+    def leave(self) -> None:
+        """End the chat."""
+        self.left = True
+        self._arrived.set()
+        self.on_stop()
+
+    def unfold(self) -> None:
+        """Show the last thing that was shown in short."""
+        self.on_unfold()
+
+    def more_time(self) -> None:
+        """Let the reply take longer."""
+        self.on_more_time()
+
+    def recall(self) -> str | None:
+        """Take back the message that was queued last, to edit it."""
+        return self._queue.pop() if self._queue else None
+
+    def hint(self, text: str) -> None:
+        """Say this beside the line for a moment; nothing takes it away."""
+        self._hint = (text, self.clock())
+        self.changed()
+        asyncio.get_running_loop().call_later(HINT_SECONDS, self.changed)
+
+    # What is seen below what was said.
+
+    def _typed(self, columns: int) -> Typed:
+        room = max(1, columns - 1)
+        above = [spans.clipped(line, room, self.theme.glyphs.more) for line in self._waiting()]
+        typed = self.keyboard.typed(columns)
+        below = spans.clipped(self._below(), room, self.theme.glyphs.more)
+        row, column = typed.cursor or (0, 0)
+        cursor = (len(above) + row, column) if typed.cursor else None
+        return Typed(rows=(*above, *typed.rows, below), cursor=cursor)
+
+    def _waiting(self) -> Generator[Line]:
+        for text in list(self._queue)[:SHOWN_QUEUE]:
+            yield (Span(f"next: {clean(' '.join(text.split()))}", "faint"),)
+        if (more := len(self._queue) - SHOWN_QUEUE) > 0:
+            yield (Span(f"and {more} more", "faint"),)
+
+    def _below(self) -> Line:
+        text, since = self._hint
+        if text and self.clock() - since < HINT_SECONDS:
+            return (Span(clean(text), "faint"),)
+        return self.status()

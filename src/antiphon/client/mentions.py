@@ -1,0 +1,362 @@
+"""Files that a message names: `@notes.txt`, `@"my notes.txt"`.
+
+A mention begins a word. `\\@` is an at sign and nothing more; `@server:uri` belongs to the
+resources of MCP servers, and an address of mail has something before its at sign. Only what a
+person has typed is looked through: text that was piped in, or that a model wrote, opens no files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Literal, Protocol
+
+import msgspec
+
+from antiphon.clean import clean
+from antiphon.errors import InvalidRequest, TooLarge
+from antiphon.messages import File, Image, Part, Text, Upload
+
+MAX_TEXT_BYTES = 1_000_000  # a quarter of a million tokens: more than most models take
+MAX_UPLOAD_BYTES = 9_900_000  # a server takes 10 MB with the form around it
+MAX_FILES = 100
+
+
+class Mention(msgspec.Struct, frozen=True):
+    """A path as it stands in a text, from `start` to `end`; `quoted` ones are always meant."""
+
+    path: str
+    start: int
+    end: int
+    quoted: bool = False
+
+
+class Mentioned(msgspec.Struct, frozen=True):
+    """A text as it is to be sent, without its escapes, and what was mentioned in it.
+
+    `mentions` say where they stood in the text that was typed.
+    """
+
+    text: str
+    mentions: tuple[Mention, ...] = ()
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """A file that was read: its name as it was told, and what can be made of its bytes."""
+
+    name: str
+    kind: Literal["text", "image", "file"]
+    media_type: str
+    content: bytes
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A message whose files are read, and which is not sent yet."""
+
+    text: str
+    files: tuple[Attached, ...] = ()
+
+
+class Uploads(Protocol):
+    """A client, as far as it is needed here."""
+
+    async def upload_file(
+        self, source: bytes, name: str | None = None, media_type: str | None = None
+    ) -> Upload:
+        """Keep the bytes."""
+        ...
+
+
+def mentioned(text: str) -> Mentioned:
+    """What the text mentions. A name that no file has may turn out to be a word like others."""
+    said: list[str] = []
+    mentions: list[Mention] = []
+    place = 0
+    for found in _MARKED.finditer(text):
+        if found["escaped"]:
+            said += text[place : found.start()], "@"
+            place = found.end()
+        elif (mention := _mention(found)) is not None:
+            mentions.append(mention)
+    return Mentioned("".join((*said, text[place:])), tuple(mentions))
+
+
+def written(path: str) -> str:
+    """The path as a mention, in quotes where it must be."""
+    bare = mentioned(f"@{path}").mentions
+    if len(bare) == 1 and bare[0].path == path and not bare[0].quoted:
+        return f"@{path}"
+    return '@"{}"'.format(re.sub(r'(["\\])', r"\\\1", path))
+
+
+def prepare(text: str, paths: Sequence[str] = (), *, folder: Path | None = None) -> Prepared:
+    """Read the files that the text mentions, then those at `paths`, each once.
+
+    Paths begin in `folder`, by default where the program runs. Raises `InvalidRequest` and
+    `TooLarge` for the first file that cannot be sent, and says why.
+    """
+    base = folder or Path()
+    told = mentioned(text)
+    names = [each.path for each in told.mentions if each.quoted or _is_meant(each.path, base)]
+    names = list(dict.fromkeys((*names, *paths)))
+    if len(names) > MAX_FILES:
+        raise TooLarge(
+            "a message cannot carry so many files",
+            expected=f"at most {MAX_FILES}",
+            received=str(len(names)),
+        )
+    return Prepared(told.text, tuple(read(name, base) for name in names))
+
+
+def read(name: str, folder: Path | None = None) -> Attached:
+    """The file of this name. Raises `InvalidRequest` and `TooLarge`, before anything is read where
+    the name or the size says enough.
+    """
+    path = _placed(name, folder or Path())
+    _refuse_secrets(name, path)
+    return attached(name, _bytes(name, path))
+
+
+def attached(name: str, content: bytes) -> Attached:
+    """What these bytes are: a picture, a PDF or text. Raises `InvalidRequest` and `TooLarge`."""
+    for begins, kind, media_type in _KINDS:
+        if begins.match(content):
+            return Attached(name, kind, media_type, content)
+    text = _text(name, content)
+    if len(content) > MAX_TEXT_BYTES:
+        raise _too_large(name, len(content), MAX_TEXT_BYTES, "text")
+    if _PRIVATE_KEY.search(text):
+        raise _secret(name, "it holds a private key")
+    return Attached(name, "text", "text/plain", text.encode())
+
+
+async def uploaded(client: Uploads, message: Prepared) -> str | tuple[Part, ...]:
+    """What to send: texts in the message itself, pictures and PDFs as uploads of the client."""
+    if not message.files:
+        return message.text
+    said = (Text(message.text),) if message.text else ()
+    return (*said, *[await _part(client, each) for each in message.files])
+
+
+async def _part(client: Uploads, file: Attached) -> Part:
+    if file.kind == "text":
+        return Text(fenced(file.name, file.content.decode()))
+    upload = await client.upload_file(file.content, PurePath(file.name).name, file.media_type)
+    return Image(file_id=upload.id) if file.kind == "image" else File(upload.id)
+
+
+def fenced(name: str, text: str) -> str:
+    """A file's text for a model: its name, and a fence that nothing in the text can end.
+
+    It begins with a blank line, for the texts of a message are joined.
+    """
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    end = "" if text.endswith("\n") or not text else "\n"
+    return f"\n\nThe file {_shown(name)}:\n\n{fence}\n{text}{end}{fence}\n"
+
+
+# Where mentions stand.
+
+_MARKED = re.compile(
+    r"""
+    (?<![^\s(\[{<"'])                       # at the beginning of a word, inside brackets or quotes
+    (?: (?P<escaped>\\@)
+      | @"(?P<quoted>(?:[^"\\\n]|\\["\\])+)"
+      | @(?P<bare>[^\s"'@`|<>]+)
+    )
+    """,
+    re.VERBOSE,
+)
+_BEHIND = ".,;:!?)]}"
+"""What ends a sentence or a bracket, and no name."""
+
+_RESOURCE = re.compile(r"[\w-]{2,}:.|[\w-]:(?![\\/]).", re.DOTALL)
+"""`server:uri`; one letter before `:\\` is a drive."""
+
+
+def _mention(found: re.Match[str]) -> Mention | None:
+    if found["quoted"] is not None:
+        path = re.sub(r"\\(.)", r"\1", found["quoted"])
+        return Mention(path, found.start(), found.end(), quoted=True)
+    path = found["bare"].rstrip(_BEHIND)
+    if not path or _RESOURCE.match(path):
+        return None
+    return Mention(path, found.start(), found.start() + 1 + len(path))
+
+
+def _is_meant(name: str, folder: Path) -> bool:
+    """Whether a file is meant, and not a person, a package or a decorator."""
+    if _looks_like_a_file(name):
+        return True
+    try:
+        return _placed(name, folder).exists()
+    except (OSError, ValueError):  # too long for a name, or with what no name has
+        return False
+
+
+def _looks_like_a_file(name: str) -> bool:
+    if name.startswith(("/", "./", "../", "~/")):
+        return True
+    return _ENDING.search(name) is not None
+
+
+_ENDING = re.compile(r"[^/.]\.[A-Za-z0-9]{1,5}$")
+"""As in `notes.txt`. What is longer is rather an attribute, as in `pytest.mark.asyncio`."""
+
+
+def _placed(name: str, folder: Path) -> Path:
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError as error:  # ~somebody, whom this machine does not know
+        raise InvalidRequest(f"there is no file {_shown(name)}") from error
+
+
+# What is not sent.
+
+_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".gnupg", ".kube", ".password-store"})
+_SECRET_FILES = re.compile(
+    r"\.env(?:rc|\..+)?|id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?|\.netrc|_netrc|\.pgpass|\.my\.cnf"
+    r"|\.npmrc|\.pypirc|\.git-credentials|\.htpasswd|(?:application_default_)?credentials(?:\.json)?"
+)
+_HARMLESS = re.compile(r".*\.(?:example|sample|template|dist)|.*\.pub")
+_OF_THE_SYSTEM = ("/proc/", "/sys/", "/dev/")
+_PRIVATE_KEY = re.compile(
+    r"^[ \t]*-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----", re.MULTILINE
+)
+
+
+def _refuse_secrets(name: str, path: Path) -> None:
+    """By the name as it was told, and by the one that it leads to."""
+    try:
+        places = (Path(os.path.abspath(path)), path.resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidRequest(f"there is no file {_shown(name)}") from error
+    for place in places:
+        if why := _why_secret(place):
+            raise _secret(name, why)
+        if place.as_posix().startswith(_OF_THE_SYSTEM):
+            raise InvalidRequest(
+                f"{_shown(name)} is not sent: it belongs to the system and is no file of yours",
+                hint="pipe in what is needed of it",
+            )
+
+
+def _why_secret(place: Path) -> str:
+    *folders, own = (part.lower() for part in place.parts)
+    if kept := next((folder for folder in folders if folder in _SECRET_FOLDERS), None):
+        return f"keys and logins are kept in {kept}"
+    if _SECRET_FILES.fullmatch(own) and not _HARMLESS.fullmatch(own):
+        return "keys and passwords are kept in files of this name"
+    return ""
+
+
+def _secret(name: str, why: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{_shown(name)} is not sent: {why}",
+        hint="copy what is needed of it, without the secrets, into the message or a file of"
+        " another name",
+    )
+
+
+# What is read.
+
+_KINDS: tuple[tuple[re.Pattern[bytes], Literal["image", "file"], str], ...] = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image", "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image", "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image", "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image", "image/webp"),
+    (re.compile(rb"%PDF-"), "file", "application/pdf"),
+)
+"""What files are is told by how they begin: their names may say anything."""
+
+
+def _bytes(name: str, path: Path) -> bytes:
+    try:
+        # A pipe that nobody writes to must not hold up whoever looks at it.
+        descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+        with os.fdopen(descriptor, "rb") as file:
+            _refuse_unreadable(name, os.fstat(descriptor))
+            content = file.read(MAX_UPLOAD_BYTES + 1)
+    except OSError as error:
+        raise _unopened(name, path, error) from error
+    except ValueError as error:  # a name with a NUL in it
+        raise InvalidRequest(f"there is no file {_shown(name)}") from error
+    if len(content) > MAX_UPLOAD_BYTES:
+        raise _too_large(name, len(content), MAX_UPLOAD_BYTES, "a file")
+    return content
+
+
+_AT_ONCE: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _refuse_unreadable(name: str, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise _folder(name)
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidRequest(
+            f"{_shown(name)} is a pipe or a device, and no file", hint="pipe it in instead: < FILE"
+        )
+    if found.st_size > MAX_UPLOAD_BYTES:
+        raise _too_large(name, found.st_size, MAX_UPLOAD_BYTES, "a file")
+
+
+def _unopened(name: str, path: Path, error: OSError) -> InvalidRequest:
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return InvalidRequest(
+                f"there is no file {_shown(name)} in {path.absolute().parent}",
+                hint=r"if no file is meant, \@ is an at sign",
+            )
+        case IsADirectoryError():
+            return _folder(name)
+        case PermissionError() if path.is_dir():  # as Windows says it
+            return _folder(name)
+        case _:
+            return InvalidRequest(f"{_shown(name)} cannot be read: {error.strerror}")
+
+
+def _folder(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{_shown(name)} is a folder",
+        expected="a file",
+        hint=r"name the files that are meant; if none is, \@ is an at sign",
+    )
+
+
+def _too_large(name: str, size: int, most: int, kind: str) -> TooLarge:
+    return TooLarge(
+        f"{_shown(name)} is too large to be sent",
+        expected=f"{kind} of at most {most:,} bytes",
+        received=f"{size:,} bytes",
+        hint="send a part of it",
+    )
+
+
+def _text(name: str, content: bytes) -> str:
+    try:
+        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _binary(name) from error
+    if "\0" in text:
+        raise _binary(name)
+    return text
+
+
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def _binary(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{_shown(name)} is neither text in UTF-8 nor a picture or a PDF",
+        expected="text, png, jpeg, gif, webp or pdf",
+        hint="convert it",
+    )
+
+
+def _shown(name: str) -> str:
+    """On one line; foreign names cannot act on a terminal, nor end the sentence they stand in."""
+    return " ".join(clean(name).split())

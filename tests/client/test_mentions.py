@@ -1,0 +1,271 @@
+"""Files that a message names: what is a mention, what is read, and what is not sent."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon import AsyncClient
+from antiphon.client.mentions import (
+    MAX_TEXT_BYTES,
+    MAX_UPLOAD_BYTES,
+    Prepared,
+    fenced,
+    mentioned,
+    prepare,
+    uploaded,
+    written,
+)
+from antiphon.errors import AntiphonError, InvalidRequest, TooLarge
+from antiphon.messages import File, Image, Text
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", demo_pace=0)
+PNG = b"\x89PNG\r\n\x1a\n\0\0"
+ODD = st.text(st.sampled_from('@\\"ab.:/ \n(')) | st.text(st.characters(exclude_characters="[{<'"))
+NAMES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1)
+
+
+def paths(text: str) -> list[str]:
+    return [each.path for each in mentioned(text).mentions]
+
+
+# What is a mention
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("@notes.txt", ["notes.txt"]),
+        ("look at @notes.txt, and (@src/a.py).", ["notes.txt", "src/a.py"]),
+        ("is it @notes.txt?", ["notes.txt"]),
+        ('see @"my notes.txt" now', ["my notes.txt"]),
+        (r'@"a \"b\" \\ c"', [r'a "b" \ c']),
+        ("@~/notes @./a @../b", ["~/notes", "./a", "../b"]),
+        ("line\n@a.md\tand\n@b.md", ["a.md", "b.md"]),
+        ("mail ann@example.org", []),
+        ("see @git:repo://x/HEAD", []),
+        (r"@C:\notes.txt", [r"C:\notes.txt"]),
+        (r"no \@notes.txt", []),
+        ("@ alone, @, and @@", []),
+        ('@"never closed', []),
+        ("run `@cached` there", []),
+    ],
+)
+def test_a_mention_begins_a_word(text: str, named: list[str]) -> None:
+    assert paths(text) == named
+
+
+def test_an_escape_is_an_at_sign_where_a_mention_could_stand_and_nowhere_else() -> None:
+    assert mentioned(r"\@a.txt and x\@y").text == r"@a.txt and x\@y"
+
+
+@given(ODD)
+def test_a_text_stays_as_it_is_but_for_its_escapes(text: str) -> None:
+    without = text.replace('"', "")
+
+    assert mentioned(without).text == re.sub(r"(?<![^\s(])\\@", "@", without)
+
+
+@given(ODD)
+def test_a_mention_is_where_it_says(text: str) -> None:
+    said = mentioned(text)
+
+    for each in said.mentions:
+        assert text[each.start] == "@"
+        assert each.quoted or text[each.start + 1 : each.end] == each.path
+
+
+@given(NAMES)
+def test_a_path_that_is_written_as_a_mention_is_read_as_that_path(path: str) -> None:
+    assert paths(f"({written(path)} is it)") == [path]
+
+
+# What is read
+
+
+def test_text_comes_with_its_name_in_a_fence_that_it_cannot_end(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("```\ncode\n````")
+
+    (file,) = prepare("Sum up @a.md", folder=tmp_path).files
+
+    assert (file.name, file.kind) == ("a.md", "text")
+    assert (
+        fenced(file.name, file.content.decode())
+        == "\n\nThe file a.md:\n\n`````\n```\ncode\n````\n`````\n"
+    )
+
+
+@given(st.text())
+def test_nothing_in_a_file_ends_its_fence(text: str) -> None:
+    said = fenced("a", text)
+
+    fence = said.rstrip("\n").rpartition("\n")[2]
+    assert said.count(fence) == 2
+
+
+@pytest.mark.parametrize(
+    ("begins", "kind", "media_type"),
+    [
+        (PNG, "image", "image/png"),
+        (b"\xff\xd8\xff\xe0\0", "image", "image/jpeg"),
+        (b"GIF89a\0", "image", "image/gif"),
+        (b"RIFF\0\n\0\0WEBPVP8 ", "image", "image/webp"),
+        (b"%PDF-1.7\n\0", "file", "application/pdf"),
+    ],
+)
+def test_pictures_and_pdfs_are_known_by_how_they_begin(
+    tmp_path: Path, begins: bytes, kind: str, media_type: str
+) -> None:
+    (tmp_path / "thing.txt").write_bytes(begins)
+
+    (file,) = prepare("@thing.txt", folder=tmp_path).files
+
+    assert (file.kind, file.media_type, file.content) == (kind, media_type, begins)
+
+
+@pytest.mark.parametrize(
+    "content", ["né\n".encode(), "\ufeffné\n".encode(), "né\n".encode("utf-16")]
+)
+def test_text_may_have_a_mark_of_its_byte_order(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+
+    (file,) = prepare("@a.txt", folder=tmp_path).files
+
+    assert file.content.decode() == "né\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["hello @ann", "@types/node is old", "@pytest.mark.asyncio", '@app.get("/")', "@ann."]
+)
+def test_a_word_that_no_file_is_called_stays_a_word(tmp_path: Path, text: str) -> None:
+    assert prepare(text, folder=tmp_path) == Prepared(text)
+
+
+def test_a_word_that_a_file_is_called_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+
+    assert [each.name for each in prepare("see @Makefile", folder=tmp_path).files] == ["Makefile"]
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+
+    assert len(prepare("@a.txt @a.txt", ["a.txt"], folder=tmp_path).files) == 1
+
+
+# What is not sent
+
+
+def refused(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequest) -> str:
+    with pytest.raises(kind) as refusal:
+        prepare(text, folder=folder)
+    return refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("@missing.txt", "there is no file missing.txt"),
+        ('@"ann"', "there is no file ann"),
+        ("@./ann", "there is no file ./ann"),
+        ("@a.txt/b.txt", "there is no file a.txt/b.txt"),
+        ("@folder", "folder is a folder"),
+        ("@binary.bin", "binary.bin is neither text"),
+        ("@nul.txt", "nul.txt is neither text"),
+        ("@pipe.txt", "pipe.txt is a pipe"),
+        ('@"\x1b[2J.txt"', "there is no file \u241b[2J.txt"),
+        ('@"a\0.txt"', "there is no file a\u2400.txt"),
+        (f"@{'x' * 300}.txt", "xxx.txt cannot be read"),
+        ("@/proc/self/status", "belongs to the system"),
+        ("@/dev/zero", "belongs to the system"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_nothing_is_sent(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary.bin").write_bytes(b"\xff\xfa\x80")
+    (tmp_path / "nul.txt").write_bytes(b"a\0b")
+    os.mkfifo(tmp_path / "pipe.txt")
+
+    assert said in refused(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".env", ".env.local", ".envrc", "sub/.ENV", ".ssh/config", ".aws/config", ".netrc"),
+        *("id_rsa", "id_ed25519", ".npmrc", "credentials.json", ".git-credentials"),
+    ],
+)
+def test_where_secrets_are_kept_nothing_is_read(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("SECRET=1")
+
+    assert "is not sent: keys and" in refused(f"@{name}", tmp_path)
+
+
+@pytest.mark.parametrize("name", [".env.example", "id_rsa.pub", "environment.py", "id_rsa.md"])
+def test_what_only_sounds_like_a_secret_is_sent(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("harmless")
+
+    assert len(prepare(f"@{name}", folder=tmp_path).files) == 1
+
+
+def test_a_link_to_a_secret_is_one(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET=1")
+    (tmp_path / "notes.txt").symlink_to(".env")
+
+    assert "notes.txt is not sent" in refused("@notes.txt", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["", "RSA ", "OPENSSH ", "ENCRYPTED "])
+def test_a_private_key_is_known_by_its_first_line(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.txt").write_text(f"key: |\n  -----BEGIN {kind}PRIVATE KEY-----\n  abc\n")
+
+    assert refused("@a.txt", tmp_path) == "a.txt is not sent: it holds a private key"
+
+
+def test_what_is_too_large_is_not_even_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.truncate(MAX_UPLOAD_BYTES + 1)
+    (tmp_path / "long.txt").write_text("x" * (MAX_TEXT_BYTES + 1))
+
+    assert "huge.txt is too large" in refused("@huge.txt", tmp_path, TooLarge)
+    assert "long.txt is too large" in refused("@long.txt", tmp_path, TooLarge)
+
+
+# What is sent
+
+
+async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.png").write_bytes(PNG)
+    (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7")
+    prepared = prepare("@a.txt @b.png @c.pdf", folder=tmp_path)
+
+    async with AsyncClient(settings=SETTINGS) as client:
+        parts = await uploaded(client, prepared)
+        said, text, picture, pdf = parts
+        uploads = [await client.get_file(each.file_id or "") for each in (picture, pdf)]
+
+    assert said == Text("@a.txt @b.png @c.pdf")
+    assert text == Text("\n\nThe file a.txt:\n\n```\na\n```\n")
+    assert (type(picture), type(pdf)) == (Image, File)
+    assert [(each.name, each.media_type) for each in uploads] == [
+        ("b.png", "image/png"),
+        ("c.pdf", "application/pdf"),
+    ]
+
+
+async def test_without_files_a_message_is_its_text() -> None:
+    async with AsyncClient(settings=SETTINGS) as client:
+        assert await uploaded(client, prepare("hello")) == "hello"

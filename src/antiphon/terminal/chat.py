@@ -99,6 +99,7 @@ class Chat:
 
     async def run(self) -> None:
         """Take what is said, one thing after the other, until the person leaves."""
+        self.surface.changed()
         try:
             while (text := await self.surface.next_said()) is not None:
                 await self._take(text)

@@ -7,10 +7,19 @@ import difflib
 import msgspec
 
 from antiphon.errors import InvalidRequest
-from antiphon.terminal.slash import leaving
+from antiphon.terminal.slash import answers, files, leaving, looks, models, servers, threads
 from antiphon.terminal.slash.command import Command
 
-TABLE: tuple[Command, ...] = (*leaving.COMMANDS,)
+TABLE: tuple[Command, ...] = (
+    *leaving.COMMANDS[:1],
+    *models.COMMANDS,
+    *servers.COMMANDS,
+    *files.COMMANDS,
+    *threads.COMMANDS,
+    *answers.COMMANDS,
+    *looks.COMMANDS,
+    *leaving.COMMANDS[1:],
+)
 COMMANDS = {command.name: command for command in TABLE}
 
 

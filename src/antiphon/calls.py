@@ -213,7 +213,9 @@ class ForkThread(Call[Thread], frozen=True):
 class CreateMessage(Call[Message], frozen=True):
     """Append a user or system message; with role `tool`, save a tool output.
 
-    A tool output needs `tool_call_id`, and `run_id` unless it is the thread's active run.
+    A tool output needs `tool_call_id`, and `run_id` unless it is the thread's active run. A system
+    message with `compacts` is a summary: from now on models are told it in place of the messages up
+    to that number, which stay in the thread. 0 takes back every summary before it.
     """
 
     route: ClassVar[str] = "POST /v1/messages"
@@ -228,6 +230,7 @@ class CreateMessage(Call[Message], frozen=True):
     run_id: Id | None = None
     is_error: bool = False
     metadata: Metadata = {}
+    compacts: Annotated[int, Meta(ge=0)] | None = None
 
 
 class ListMessages(Call[Listed[Message]], frozen=True):

@@ -21,6 +21,7 @@ from antiphon.engine import checks, moves
 from antiphon.engine.draft import output_message_id
 from antiphon.engine.moves import Asked, Wish
 from antiphon.engine.records import Change, Records, events_expired
+from antiphon.engine.window import window
 from antiphon.ids import Mint
 from antiphon.listening import PATIENCE, Listening
 from antiphon.messages import Message, Upload, chat, parts
@@ -314,6 +315,7 @@ class Desk:
     async def _create_message(
         self, call: calls.CreateMessage, owner: str, once: Once | None
     ) -> object:
+        await self._check_summary(call, owner)
         if call.role == "tool":
             return await self._save_output_message(call, owner, once)
         checks.refuse_output_fields(call)
@@ -322,6 +324,13 @@ class Desk:
         return await self._store.change(
             about, lambda records: moves.add_message(records, call, self._mint)
         )
+
+    async def _check_summary(self, call: calls.CreateMessage, owner: str) -> None:
+        if call.compacts is None:
+            return
+        await self._store.get(Thread, owner, call.thread_id)
+        context = await self._store.context(call.thread_id)
+        checks.refuse_unfit_summary(call, call.compacts, context)
 
     async def _save_output_message(
         self, call: calls.CreateMessage, owner: str, once: Once | None
@@ -474,7 +483,7 @@ class Desk:
         said: list[bytes] = []
         if call.thread_id is not None:
             await self._store.get(Thread, owner, call.thread_id)
-            said.append((await self._store.context(call.thread_id)).chat)
+            said.append(window(await self._store.context(call.thread_id), None))
         if isinstance(call, calls.Process) and call.message is not None:
             said.append(chat(_unsent(call.message)))
         shown = await attached(b",".join(filter(None, said)), self._store, owner)

@@ -18,6 +18,9 @@ REASONING = "antiphon:reasoning"
 EXTRA = "antiphon:extra"
 """The key of a call's opaque extra in its stored form: its JSON, as a string."""
 
+COMPACTS = "antiphon:compacts"
+"""The key, in a summary's stored form, of the number that it stands in up to."""
+
 
 class Text(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     """Plain text, or Markdown where a model wrote it."""
@@ -177,6 +180,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     `status` is `incomplete` where a reply was cut; `created_at` is milliseconds since 1970.
     `parent_id` is the message that this one was copied from when its thread was forked.
+
+    A system message with `compacts` is a summary: a model is told it in place of the messages up to
+    that number, 0 for none. The newest of a thread holds.
     """
 
     id: str
@@ -191,6 +197,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["completed", "incomplete"] = "completed"
     run_id: str | None = None
     parent_id: str | None = None
+    compacts: int | None = None
     metadata: dict[str, str] = {}
     created_at: int
 
@@ -217,6 +224,8 @@ def chat(message: Message) -> bytes:
     if message.role == "tool":
         said = _unless_blank(message.text)
         return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=said))
+    if message.compacts is not None:
+        return _encode(_ChatSummary(compacts=message.compacts, content=message.text))
     content = _chat_content(message.content)
     if message.role == "assistant":
         calls = tuple(_chat_call(call) for call in message.tool_calls)
@@ -251,6 +260,14 @@ class _ChatCall(msgspec.Struct, frozen=True):
 class _ChatSaid(msgspec.Struct, frozen=True):
     role: str
     content: str | list[dict[str, Any]]
+
+
+class _ChatSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """As the user's: it holds what anybody said, which shall not speak as the system."""
+
+    role: str = "user"
+    compacts: int = msgspec.field(name=COMPACTS)
+    content: str
 
 
 class _ChatAssistant(msgspec.Struct, frozen=True, kw_only=True):

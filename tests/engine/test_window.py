@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.window import Context, Landmark, tokens, window
+from antiphon.engine.window import TOLD, Context, Landmark, tokens, window
+from antiphon.messages import Message, Text, chat
 
 Said = tuple[str, int]
 """A role, and how many bytes were said."""
@@ -151,3 +152,123 @@ def test_while_the_cut_stands_the_prefix_is_the_same(thread: tuple[Said, ...], b
     grown = (*thread, ("assistant", 5))
     if seen(grown, budget)[:-1] == seen(thread, budget):
         assert window(context(grown), budget).startswith(window(context(thread), budget))
+
+
+def summary(number: int, text: str, compacts: int) -> Message:
+    return Message(
+        id=f"msg_{number}",
+        thread_id="thread_1",
+        number=number,
+        role="system",
+        content=(Text(text),),
+        compacts=compacts,
+        created_at=1,
+    )
+
+
+def with_summaries(thread: Iterable[Said], at: dict[int, Message]) -> Context:
+    """The thread with summaries in the places of these messages."""
+    lines: list[bytes] = []
+    landmarks: list[Landmark] = []
+    offset = before = 0
+    for number, said in enumerate(thread, start=1):
+        lines.append(chat(at[number]) if number in at else line(number, said))
+        length = len(lines[-1])
+        if number in at or said[0] in ("user", "system"):
+            role = "summary" if number in at else said[0]
+            landmarks.append(Landmark(number, role, offset, length, before))
+        offset += length + 1
+        before += tokens(length)
+    return Context(
+        version=1,
+        messages=len(lines),
+        tokens=before,
+        chat=b",".join(lines),
+        landmarks=landmarks,
+        compacted=bool(at),
+    )
+
+
+def told(thread: Iterable[Said], at: dict[int, Message], budget: int | None = None) -> list[object]:
+    """What the model is told: messages by their numbers, a summary by its text."""
+    kept = json.loads(b"[" + window(with_summaries(thread, at), budget) + b"]")
+    return [message.get("n", message["content"].removeprefix(f"{TOLD}\n\n")) for message in kept]
+
+
+MARK: Said = ("system", 1)
+
+
+def test_a_summary_stands_in_for_what_it_compacts_and_system_messages_stay():
+    thread = [("system", 9), *exchange(9), ("system", 9), *exchange(9), MARK, *exchange(9)]
+
+    assert told(thread, {7: summary(7, "We met.", 4)}) == [1, 4, "We met.", 5, 6, 8, 9]
+    assert told(thread, {7: summary(7, "We met.", 6)}) == [1, 4, "We met.", 8, 9]
+
+
+def test_a_summary_is_told_as_the_users_and_as_what_it_is():
+    thread = [*exchange(9), MARK]
+
+    context = with_summaries(thread, {3: summary(3, "We met.", 2)})
+
+    assert json.loads(window(context, None)) == {"role": "user", "content": f"{TOLD}\n\nWe met."}
+
+
+def test_the_newest_summary_holds_and_older_ones_are_not_told():
+    thread = [*exchange(9), MARK, *exchange(9), MARK, *exchange(9), MARK]
+
+    both = {3: summary(3, "We met.", 2), 6: summary(6, "We met, and parted.", 5)}
+
+    assert told(thread[:7], both) == ["We met, and parted.", 7]
+    assert told(thread, both | {9: summary(9, "We met again.", 2)}) == [
+        "We met again.", 4, 5, 7, 8
+    ]  # fmt: skip
+
+
+def test_a_summary_of_nothing_takes_back_those_before_it():
+    thread = [("assistant", 9), *exchange(9), MARK, *exchange(9), MARK, ("assistant", 9)]
+
+    taken_back = {4: summary(4, "We met.", 3), 7: summary(7, "", 0)}
+
+    assert told(thread, taken_back) == [1, 2, 3, 5, 6, 8]
+
+
+def test_a_call_is_not_parted_from_its_outputs_wherever_a_summary_ends():
+    thread = [("user", 9), ("assistant", 9), ("tool", 9), ("assistant", 9), ("user", 9), MARK]
+
+    assert told(thread, {6: summary(6, "We met.", 2)}) == ["We met.", 5]
+
+
+def test_what_follows_a_summary_is_cut_to_the_budget_and_the_summary_stays():
+    thread = [("system", 10), *exchange(400), *exchange(400), MARK, *exchange(400), ("user", 10)]
+    thread_and_summary = {6: summary(6, "We met.", 3)}
+
+    assert told(thread, thread_and_summary, 10_000) == [1, "We met.", 4, 5, 7, 8, 9]
+    assert told(thread, thread_and_summary, 300) == [1, "We met.", 7, 8, 9]
+    assert told(thread, thread_and_summary, 60) == [1, "We met.", 9]
+
+
+@given(threads, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_with_summaries_what_is_told_is_what_the_newest_leaves(
+    thread: tuple[Said, ...], marks: list[tuple[int, int]]
+):
+    said = list(thread)
+    for after, _ in marks:
+        said.insert(min(after, len(said)), MARK)
+    places = [n for n, each in enumerate(said, start=1) if each == MARK]
+    at = {
+        n: summary(n, f"Summary {n}.", min(ends, n - 1))
+        for n, (_, ends) in zip(places, marks, strict=False)
+    }
+    spoken = {n: role for n, (role, _) in enumerate(said, start=1) if n not in at}
+    compacts = at[max(at)].compacts if at else 0
+    assert compacts is not None
+
+    begins = [n for n in range(1, len(said) + 1) if n > compacts and said[n - 1][0] in _CUTS]
+    first = min(begins, default=len(said) + 1) if compacts else 1
+    early = [n for n, role in spoken.items() if n < first and role == "system"]
+    summaries = [f"Summary {max(at)}."] if compacts else []
+    assert told(said, at) == [*early, *summaries, *(n for n in spoken if n >= first)]
+
+
+_CUTS = ("user", "system")

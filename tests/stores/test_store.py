@@ -1007,8 +1007,10 @@ def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
     assert context.tokens == sum(tokens(len(piece)) for piece in pieces)
     told = [message for message in messages if message.role in ("user", "system")]
     assert [(mark.number, mark.role) for mark in context.landmarks] == [
-        (message.number, message.role) for message in told
+        (message.number, message.role if message.compacts is None else "summary")
+        for message in told
     ]
+    assert context.compacted == any(message.compacts is not None for message in told)
     for mark, message in zip(context.landmarks, told, strict=True):
         assert context.chat[mark.offset : mark.offset + mark.length] == chat(message)
         before = [
@@ -1048,6 +1050,30 @@ async def test_a_context_is_the_chat_of_its_messages_joined(store: Store, length
     assert_context_is_joined(context, messages)
     assert context.version == await store.version("thread_1")
     assert msgspec.json.decode(b"[" + context.chat + b"]") is not None
+
+
+@pytest.mark.parametrize("at", [1, 40, 64, 65, 128, 129, 250])
+async def test_a_context_says_where_its_summaries_are(store: Store, at: int) -> None:
+    await add_thread(store)
+    before, after = a_conversation(at - 1), a_conversation(300)[at:]
+    summary = a_message(at, "All of it.", role="system", compacts=at // 2)
+    about = About(owner="ann", thread_id="thread_1")
+    await store.change(about, say(*before))
+    plain = await store.context("thread_1")
+    await store.change(about, say(summary))
+    await store.change(about, say(*after))
+
+    assert_context_is_joined(plain, before)
+    assert_context_is_joined(await store.context("thread_1"), [*before, summary, *after])
+    assert await store.get(Message, "ann", summary.id) == summary
+
+
+async def test_a_text_that_looks_like_a_summary_is_none(store: Store) -> None:
+    await add_thread(store)
+    said = a_message(1, '{"role":"user","antiphon:compacts":1,"summary":[1,"summary",0,9,0]}')
+    await store.change(About(owner="ann", thread_id="thread_1"), say(said))
+
+    assert_context_is_joined(await store.context("thread_1"), [said])
 
 
 @pytest.mark.parametrize("keep", [0, 1, 63, 64, 65, 128, 200, 299])

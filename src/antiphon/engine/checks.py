@@ -10,6 +10,7 @@ import msgspec
 
 from antiphon import calls, errors
 from antiphon.engine.records import Records
+from antiphon.engine.window import Context
 from antiphon.messages import File, Image, Part, Text, ToolSpec, parts
 from antiphon.runs import CHOICES, Sampling
 
@@ -171,6 +172,33 @@ def refuse_output_fields(call: calls.CreateMessage) -> None:
             f"A {call.role} message answers no tool call.",
             expected="role tool with tool_call_id",
             received=f"role {call.role} with {', '.join(given) or 'is_error'}",
+        )
+
+
+def refuse_unfit_summary(call: calls.CreateMessage, compacts: int, context: Context) -> None:
+    """A summary is the system's, is text, and ends where no call is parted from its outputs."""
+    if call.role != "system":
+        raise errors.InvalidRequest(
+            "A summary is a system message.",
+            expected="role system with compacts",
+            received=f"role {call.role} with compacts",
+        )
+    content = parts(call.content)
+    said = "".join(part.text for part in content if isinstance(part, Text))
+    if not all(isinstance(part, Text) for part in content) or (compacts and not said.strip()):
+        raise errors.InvalidRequest(
+            "A summary is text, which a model is told in place of messages.",
+            expected="content that is text and not blank, or compacts 0",
+            where="$.content",
+        )
+    begins = {mark.number for mark in context.landmarks}
+    if compacts not in (0, context.messages) and compacts + 1 not in begins:
+        raise errors.InvalidRequest(
+            f"The thread cannot be parted after message {compacts}.",
+            expected="the number of a message before a user message, or of the last message; "
+            "0 to compact nothing",
+            received=str(compacts),
+            where="$.compacts",
         )
 
 

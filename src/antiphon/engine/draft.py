@@ -118,6 +118,7 @@ class Draft:
         role: Literal["user", "system"],
         content: tuple[Part, ...],
         metadata: dict[str, str] | None = None,
+        compacts: int | None = None,
     ) -> Message:
         """A user or system message; the first user message names the thread."""
         message = Message(
@@ -126,6 +127,7 @@ class Draft:
             number=self.thread.messages + 1,
             role=role,
             content=content,
+            compacts=compacts,
             metadata=metadata or {},
             created_at=self.now,
         )

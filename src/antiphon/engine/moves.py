@@ -114,7 +114,7 @@ def add_message(records: Records, call: calls.CreateMessage, mint: Mint) -> Chan
     draft = Draft(records, mint)
     _refuse_busy(records)
     role: Literal["user", "system"] = "system" if call.role == "system" else "user"
-    message = draft.say(role, parts(call.content), metadata=call.metadata)
+    message = draft.say(role, parts(call.content), call.metadata, call.compacts)
     return draft.change(message)
 
 

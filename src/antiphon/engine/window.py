@@ -1,8 +1,9 @@
 """Which part of a long thread the model gets to see.
 
-A thread longer than the model's window is cut before a user message, so that a call is never parted
-from its outputs. The cut moves rarely and far: between two moves the requests of a growing thread
-begin with the same bytes, which is what a provider's cache needs.
+A thread that was compacted is told from its newest summary on. What is still longer than the
+model's window is cut before a user message, so that a call is never parted from its outputs. The
+cut moves rarely and far: between two moves the requests of a growing thread begin with the same
+bytes, which is what a provider's cache needs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
+
+from antiphon.messages import COMPACTS
+
+SUMMARY = "summary"
+"""The role of a summary among the landmarks, where it is not confused with what a person wrote."""
+
+TOLD = "This is a summary of our conversation so far; the messages that it stands for are left out."
+"""What stands before a summary when a model is told it."""
 
 
 class Landmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -25,7 +35,8 @@ class Landmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """A whole thread as a provider takes it: chat-completions JSON objects, joined by commas.
 
-    `tokens` is an estimate. `landmarks` are its user and system messages, in order.
+    `tokens` is an estimate. `landmarks` are its user and system messages, in order. `compacted`
+    says that there are summaries among them; they stand in `chat` where they were written.
     """
 
     version: int
@@ -33,6 +44,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     chat: bytes
     landmarks: Sequence[Landmark]
+    compacted: bool = False
 
 
 def tokens(length: int) -> int:
@@ -48,19 +60,107 @@ def window(context: Context, budget: int | None) -> bytes:
     """The conversation as the model is told it: what fits the budget, and every system message.
 
     The last user message and what follows it are kept even where they alone do not fit. Without
-    a budget everything is kept.
+    a budget everything is kept that no summary stands for.
     """
+    context = compacted(context)
     if budget is None or context.tokens <= budget:
         return context.chat
     cut = _cut(_cuts(context.landmarks), context.tokens - budget, budget)
     if cut is None:
         return context.chat
     system = [
-        context.chat[mark.offset : mark.offset + mark.length]
+        _said(context, mark)
         for mark in context.landmarks
         if mark.role == "system" and mark.offset < cut.offset
     ]
     return b",".join([*system, context.chat[cut.offset :]])
+
+
+def compacted(context: Context) -> Context:
+    """The thread as its newest summary leaves it, told first, after the earlier system messages.
+
+    Older summaries are left out. What is told goes on before a user or system message, wherever the
+    summary says that it ends: a call is not parted from its outputs.
+    """
+    if not context.compacted:
+        return context
+    newest = [mark for mark in context.landmarks if mark.role == SUMMARY][-1]
+    summary = msgspec.json.decode(_said(context, newest), type=_Summary)
+    left_out = [mark for mark in context.landmarks if mark.number <= summary.compacts]
+    retold = _Retold(context)
+    if summary.compacts:
+        for mark in left_out:
+            if mark.role == "system":
+                retold.message(mark.number, "system", _said(context, mark))
+        retold.message(newest.number, "system", summary.told())
+    else:
+        retold.beginning()
+    for place in range(len(left_out), len(context.landmarks)):
+        retold.stretch(place)
+    return retold.context()
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    """A summary in its stored form."""
+
+    content: str
+    compacts: int = msgspec.field(name=COMPACTS)
+
+    def told(self) -> bytes:
+        """As the user's: it holds what anybody said, which shall not speak as the system."""
+        return msgspec.json.encode({"role": "user", "content": f"{TOLD}\n\n{self.content}"})
+
+
+class _Retold:
+    """A context put together anew from messages and stretches of another one."""
+
+    def __init__(self, whole: Context) -> None:
+        self._whole = whole
+        self._pieces: list[bytes] = []
+        self._landmarks: list[Landmark] = []
+        self._offset = 0
+        self._tokens = 0
+
+    def beginning(self) -> None:
+        """What stands before the first landmark."""
+        first = self._whole.landmarks[0]
+        self._add(self._whole.chat[: max(0, first.offset - 1)], first.tokens_before)
+
+    def message(self, number: int, role: str, said: bytes) -> None:
+        """One message, and a landmark for it."""
+        self._landmarks.append(Landmark(number, role, self._offset, len(said), self._tokens))
+        self._add(said, tokens(len(said)))
+
+    def stretch(self, place: int) -> None:
+        """The landmark at this place and what follows it up to the next, less a summary."""
+        mark, *others = self._whole.landmarks[place : place + 2]
+        end = others[0].offset - 1 if others else len(self._whole.chat)
+        tokens_then = others[0].tokens_before if others else self._whole.tokens
+        if mark.role != SUMMARY:
+            self.message(mark.number, mark.role, _said(self._whole, mark))
+        after = mark.offset + mark.length
+        said = self._whole.chat[after + 1 : end]
+        self._add(said, tokens_then - mark.tokens_before - tokens(mark.length))
+
+    def context(self) -> Context:
+        """All of it."""
+        return replace(
+            self._whole,
+            tokens=self._tokens,
+            chat=b",".join(self._pieces),
+            landmarks=self._landmarks,
+            compacted=False,
+        )
+
+    def _add(self, said: bytes, tokens: int) -> None:
+        if said:
+            self._pieces.append(said)
+            self._offset += len(said) + len(b",")
+            self._tokens += tokens
+
+
+def _said(context: Context, mark: Landmark) -> bytes:
+    return context.chat[mark.offset : mark.offset + mark.length]
 
 
 class _Cut(msgspec.Struct, frozen=True):

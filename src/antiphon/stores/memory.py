@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import events
+from antiphon.engine.window import SUMMARY
 from antiphon.engine.window import tokens as tokens_in
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload, chat
@@ -270,8 +271,8 @@ class MemoryStore:
         offset = tokens = 0
         for message in kept.messages:
             piece = chat(message)
-            if message.role in rules.LANDMARKS:
-                landmarks.append(Landmark(message.number, message.role, offset, len(piece), tokens))
+            if (role := rules.role(message)) in rules.LANDMARKS:
+                landmarks.append(Landmark(message.number, role, offset, len(piece), tokens))
             pieces.append(piece)
             offset += len(piece) + len(b",")
             tokens += tokens_in(len(piece))
@@ -281,6 +282,7 @@ class MemoryStore:
             tokens=tokens,
             chat=b",".join(pieces),
             landmarks=landmarks,
+            compacted=any(mark.role == SUMMARY for mark in landmarks),
         )
 
     async def version(self, thread_id: str) -> int:

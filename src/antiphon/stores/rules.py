@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.records import events_expired
+from antiphon.engine.window import SUMMARY
 from antiphon.errors import (
     Fenced,
     IdempotencyConflict,
@@ -147,8 +148,13 @@ def place_taken(message: Message) -> Internal:
     return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
 
 
-LANDMARKS = ("user", "system")
+LANDMARKS = ("user", "system", SUMMARY)
 """The roles that a `Context` has landmarks of."""
+
+
+def role(message: Message) -> str:
+    """The message's role; a summary is apart, so that it is found among the landmarks."""
+    return message.role if message.compacts is None else SUMMARY
 
 
 def searchable(text: str) -> str:

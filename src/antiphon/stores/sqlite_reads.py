@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from antiphon import events
+from antiphon.engine.window import SUMMARY
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload
 from antiphon.ports import About, Context, Key, Landmark, Listing, Once, Page, Records
@@ -203,6 +204,7 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
         tokens=tokens,
         chat=chat or b"",
         landmarks=_LANDMARKS.decode(b"[" + marks + b"]"),
+        compacted=_SUMMARY in marks,
     )
 
 
@@ -328,3 +330,4 @@ _DECODERS = {kind: msgspec.json.Decoder(kind) for kind in _STORED}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _IDS = msgspec.json.Decoder(frozenset[str])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
+_SUMMARY = f'"{SUMMARY}"'.encode()

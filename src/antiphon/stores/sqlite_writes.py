@@ -228,7 +228,7 @@ def _message_row(message: Message) -> tuple[Any, ...]:
         message.id,
         message.thread_id,
         message.number,
-        message.role,
+        rules.role(message),
         len(said),
         tokens(len(said)),
         said,

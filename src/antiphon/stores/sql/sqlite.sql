@@ -85,7 +85,7 @@ SELECT
             WINDOW so_far AS (ORDER BY number ROWS UNBOUNDED PRECEDING)
             ORDER BY number
         )
-        WHERE role IN ('user', 'system')
+        WHERE role IN ('user', 'system', 'summary')
     )
 FROM threads, sealed
 WHERE threads.id = :thread_id
@@ -111,7 +111,7 @@ SELECT
     CAST(
         coalesce(
             group_concat(
-                CASE WHEN each.role IN ('user', 'system') THEN json_array(
+                CASE WHEN each.role IN ('user', 'system', 'summary') THEN json_array(
                     each.number, each.role, bytes_sealed + each.bytes_to - each.size - 1, each.size,
                     tokens_sealed + each.tokens_to - each.tokens
                 ) END,

@@ -26,6 +26,9 @@ from antiphon.terminal.keyboard import Box, Field, Listener
 TWICE = 2.0
 """Seconds within which a second Ctrl+C at an empty line leaves."""
 
+SAME_PRESS = 0.5
+"""Seconds for which a further Ctrl+C is the one that stopped something."""
+
 for _sequence in ("\x1b[27;2;13~", "\x1b[13;2u"):
     # Shift+Enter, as xterm and as kitty write it: prompt_toolkit takes one for Enter, and does not
     # know the other.
@@ -58,6 +61,7 @@ class Editing:
         self.aside = aside
         self._clock = clock
         self._pressed = -TWICE
+        self._stopped = -SAME_PRESS
 
     def send(self) -> None:
         """The draft is a message, unless there is nothing in it."""
@@ -70,14 +74,18 @@ class Editing:
 
     def stop(self) -> None:
         """Ctrl+C: stop what runs, else clear the line, else leave at the second press."""
+        now = self._clock()
         if self.listener.busy:
+            self._stopped = now
             self.listener.stop()
+        elif now - self._stopped <= SAME_PRESS:
+            pass  # it was meant for what has just been stopped
         elif self.draft.text:
             self.clear()
-        elif self._clock() - self._pressed <= TWICE:
+        elif now - self._pressed <= TWICE:
             self.listener.leave()
         else:
-            self._pressed = self._clock()
+            self._pressed = now
             self.listener.hint("Ctrl+C again leaves, and so does Ctrl+D.")
 
     def clear(self) -> None:

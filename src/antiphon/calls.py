@@ -54,11 +54,16 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model that can be named: `id` is `provider:name`."""
+    """A model that can be named: `id` is `provider:name`.
+
+    `context_tokens` is how much of a conversation it is told at most, where that is known: what the
+    model takes, or less where the settings say so.
+    """
 
     id: str
     provider: str
     default: bool = False
+    context_tokens: int | None = None
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -421,10 +426,12 @@ class GetFile(Call[Upload], frozen=True):
 
 
 class ListModels(Call[Listed[Model]], frozen=True):
-    """The models that can be named here."""
+    """The models that can be named here; with `model` that one, without asking any provider."""
 
     route: ClassVar[str] = "GET /v1/models"
     answer: ClassVar[Any] = Listed[Model]
+
+    model: Name | None = None
 
 
 CALLS: tuple[type[Call[Any]], ...] = (

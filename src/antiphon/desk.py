@@ -61,7 +61,7 @@ class Desk:
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str], Awaitable[Opened]],
-        models: Callable[[], Awaitable[Sequence[calls.Model]]],
+        models: Callable[[str | None], Awaitable[Sequence[calls.Model]]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
     ) -> None:
         self._store = store
@@ -570,9 +570,9 @@ class Desk:
         return await self._store.get(Upload, owner, call.file_id)
 
     async def _list_models(
-        self, _call: calls.ListModels, _owner: str, _: Once | None
+        self, call: calls.ListModels, _owner: str, _: Once | None
     ) -> Listed[calls.Model]:
-        return Listed(tuple(await self._models()), has_more=False)
+        return Listed(tuple(await self._models(call.model)), has_more=False)
 
     async def _page(
         self,

@@ -8,9 +8,10 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any
 from uuid import uuid4
 
 from antiphon import calls, errors, ids
@@ -19,7 +20,8 @@ from antiphon.desk import Desk
 from antiphon.ids import Prefix
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
-from antiphon.providers.prices import PriceList, Prices
+from antiphon.providers.prices import Prices
+from antiphon.providers.windows import ModelWindows
 from antiphon.runner import Runner, Servers
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
@@ -50,7 +52,8 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        prices = Prices(catalog.offer, _price_list)
+        prices = Prices(catalog.offer, partial(_listed, "cost"))
+        self._windows = ModelWindows(catalog.offer, partial(_listed, "context_tokens"))
         servers = servers or NoServers()
         runner = Runner(store, bus, catalog, settings, mint, servers, prices.cost)
         self.worker = Worker(store, bus, runner, settings, mint, _name())
@@ -84,13 +87,29 @@ class Runtime:
     async def _default_model(self) -> str:
         return (await self.choice()).model
 
-    async def _models(self) -> Sequence[calls.Model]:
+    async def _models(self, model: str | None) -> Sequence[calls.Model]:
         default = await self._default_model()
+        named = await self._named(default) if model is None else [await self._one(model)]
+        windows = await self._windows.of([name for name, _ in named])
+        return [
+            calls.Model(name, who, default=name == default, context_tokens=self._told(window))
+            for (name, who), window in zip(named, windows, strict=True)
+        ]
+
+    async def _named(self, default: str) -> Sequence[tuple[str, str]]:
+        """All models with their providers, and the default among them."""
         named = await self.catalog.models()
-        listed = [calls.Model(model, who, default=model == default) for model, who in named]
-        if not any(model.default for model in listed):
-            listed.insert(0, calls.Model(default, default.partition(":")[0], default=True))
-        return listed
+        if any(name == default for name, _ in named):
+            return named
+        return [(default, default.partition(":")[0]), *named]
+
+    async def _one(self, model: str) -> tuple[str, str]:
+        return model, (await self.catalog.open(model)).name
+
+    def _told(self, window: int | None) -> int | None:
+        """How much a model is told that takes so much: what the settings allow, if that is less."""
+        known = [tokens for tokens in (window, self.settings.context_tokens) if tokens]
+        return min(known, default=None)
 
 
 @asynccontextmanager
@@ -195,10 +214,10 @@ def _servers(settings: Settings) -> NoServers | ServerPool:
     )
 
 
-def _price_list() -> PriceList | None:
-    """The list of the extra `prices`; None where that is not installed."""
+def _listed(what: str) -> Any:
+    """What the list of the extra `prices` says by this name; None where it is not installed."""
     try:
-        return cast("PriceList", import_module("antiphon.providers.price_list").cost)
+        return getattr(import_module("antiphon.providers.price_list"), what)
     except ModuleNotFoundError as missing:
         if missing.name != "genai_prices":
             raise

@@ -110,7 +110,7 @@ class House:
             raise errors.BadSettings("There is no such model.")
         return Opened(provider=self.model, model=model)
 
-    async def _models(self) -> Sequence[calls.Model]:
+    async def _models(self, _: str | None) -> Sequence[calls.Model]:
         return [calls.Model("scripted", "scripted", default=True)]
 
     # What a client does.

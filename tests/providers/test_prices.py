@@ -10,8 +10,9 @@ import pytest
 
 from antiphon.errors import BadSettings
 from antiphon.providers.catalog import Catalog
+from antiphon.providers.offers import Offer
 from antiphon.providers.price_list import SELLERS, cost
-from antiphon.providers.prices import Offer, PriceList, Prices
+from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.vendors import VENDORS
 from antiphon.runs import Usage

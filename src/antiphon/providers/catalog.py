@@ -16,10 +16,10 @@ from antiphon.addresses import leads_here
 from antiphon.errors import BadSettings, ProviderError
 from antiphon.ports import Opened, Provider
 from antiphon.providers import entries
-from antiphon.providers.demo import Demo
+from antiphon.providers.demo import WINDOW, Demo
 from antiphon.providers.http import Limits
+from antiphon.providers.offers import Offer
 from antiphon.providers.openai import OpenAI
-from antiphon.providers.prices import Offer
 from antiphon.providers.servers import UNDECLARED, Server, Terms
 from antiphon.providers.vendors import Vendor, chosen, listing, opened
 from antiphon.runs import Deadlines
@@ -99,22 +99,29 @@ class Catalog:
         )
 
     def offer(self, model: str) -> Offer:
-        """Where the replies of a model are bought that `open` takes, and at what prices of yours.
+        """Where the replies of a model are bought that `open` takes, and what you say of it.
 
-        A price list goes by the address that is asked, whatever its provider's name: behind a base
-        URL in the settings there may be anybody.
+        A list goes by the address that is asked, whatever its provider's name: behind a base URL in
+        the settings there may be anybody.
         """
         provider, colon, name = model.partition(":")
         if provider == "demo":
-            return Offer(model=model)
+            return Offer(model=model, windows=WINDOW)
         base_url = self._settings.base_url
         match self._terms(provider) if colon else None:
             case Server() as server:
                 address = base_url or self._address(provider, server)
-                return Offer(model=name, own=server.prices, address=address)
-            case Vendor(prices=prices):
+                return Offer(
+                    model=name,
+                    own=server.prices,
+                    windows=server.context_tokens,
+                    address=address,
+                )
+            case Vendor(prices=prices, context_tokens=windows):
                 seller = None if base_url else provider
-                return Offer(model=name, own=prices, address=base_url, vendor=seller)
+                return Offer(
+                    model=name, own=prices, windows=windows, address=base_url, vendor=seller
+                )
             case None:
                 pass
         if base_url:

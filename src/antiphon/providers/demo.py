@@ -27,6 +27,8 @@ from antiphon.messages import ToolSpec
 from antiphon.providers.filling import Filler
 from antiphon.runs import Usage
 
+WINDOW = 32_768
+"""The tokens that it says it takes. It takes more; but who tries a chat shall see it fill up."""
 MAX_WORDS = 200_000
 HEARD = 65_536  # letters of a question that are looked into, at its beginning and its end
 MAX_CALLS = 32

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast, get_args
 import msgspec
 
 from antiphon.errors import BadSettings
-from antiphon.providers.prices import Price
+from antiphon.providers.offers import Price
 from antiphon.providers.reply import Quirks
 from antiphon.providers.servers import SERVERS, Lack, Server, Terms
 from antiphon.providers.vendors import VENDORS, Vendor

@@ -1,4 +1,4 @@
-"""The price list that genai-prices keeps: as old as the package, for nothing is fetched.
+"""The list of prices and windows that genai-prices keeps: as old as the package, never fetched.
 
 An application that has that library update its prices itself gets the newer ones here too.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from genai_prices import Usage as Tokens
 from genai_prices.data_snapshot import get_snapshot
 
-from antiphon.providers.prices import Offer
+from antiphon.providers.offers import Offer
 from antiphon.runs import DOLLAR_DIGITS, Usage
 
 SELLERS = {
@@ -34,18 +34,37 @@ get_snapshot()  # takes a moment: it shall pass while this module loads, not at 
 
 def cost(offer: Offer, usage: Usage) -> float | None:
     """What this usage costs by the list; None for a seller or a model that it does not have."""
-    seller = SELLERS.get(offer.vendor or "")
-    if seller is None and offer.address is None:
+    seller, address = _seller(offer), _address(offer)
+    if seller is None and address is None:
         return None
     tokens = Tokens(
         input_tokens=usage.input_tokens,
         cache_read_tokens=usage.cached_tokens,
         output_tokens=usage.output_tokens,
     )
-    address = MOVED.get(offer.address, offer.address) if offer.address else None
     try:
         found = get_snapshot().calc(tokens, offer.model, seller, address, None)
     except (LookupError, ValueError):  # not there, or priced by what is not counted here
         return None
     # Nothing is what models cost that are listed without a price; that does not make them free.
     return round(float(found.total_price), DOLLAR_DIGITS) or None
+
+
+def context_tokens(offer: Offer) -> int | None:
+    """How many tokens the model takes by the list; None where that does not say."""
+    seller, address = _seller(offer), _address(offer)
+    if seller is None and address is None:
+        return None
+    try:
+        _, model = get_snapshot().find_provider_model(offer.model, None, seller, address)
+    except LookupError:
+        return None
+    return model.context_window
+
+
+def _seller(offer: Offer) -> str | None:
+    return SELLERS.get(offer.vendor or "")
+
+
+def _address(offer: Offer) -> str | None:
+    return MOVED.get(offer.address, offer.address) if offer.address else None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from antiphon.providers.prices import Price
+from antiphon.providers.offers import Price, Windows
 from antiphon.providers.reply import Quirks
 from antiphon.providers.retries import RETRIES
 from antiphon.settings import Seconds
@@ -39,14 +39,15 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """On what terms a provider is asked, whatever language it speaks.
 
     `default` is the model that is taken where the provider was chosen because its key is there.
-    `lacks` is what a run cannot ask of it, `prices` are by patterns of the models' names. A silence
-    and a turn may have limits of its own (None: as in the settings). `retries` are made before the
-    first byte only.
+    `lacks` is what a run cannot ask of it, `prices` are by patterns of the models' names, and so is
+    `context_tokens`, how much they take, or it is one number for all. A silence and a turn may have
+    limits of its own (None: as in the settings). `retries` are made before the first byte only.
     """
 
     default: str | None = None
     lacks: tuple[Lack, ...] = ()
     prices: dict[str, Price] = {}
+    context_tokens: Windows | None = None
     chunk_timeout: Seconds | None = None
     first_chunk_timeout: Seconds | None = None
     turn_timeout: Seconds | None = None

@@ -13,6 +13,7 @@ from blocks import PAGES, ROOT
 
 TURN = ROOT / "docs/flows/turn.md"
 WEB = ROOT / "docs/flows/web.md"
+TERMINAL = ROOT / "docs/flows/terminal.md"
 
 # Every word of the drawings, as drawn: steps, boxes, arrows, states.
 TURN_NAMES = """\
@@ -99,6 +100,119 @@ Final status chunk
 generator finishes
 SSE stream ends
 """
+TERMINAL_NAMES = """\
+User Input (text message)
+ConversationProcessor.process_conversation()
+Check: Does client support streaming?
+_handle_streaming_completion()
+_handle_regular_completion()
+ui_manager.start_streaming_response()
+ChatDisplayManager.start_streaming()
+Initialize display state
+Start background refresh task (every 100ms)
+Activate live display
+Create StreamingResponseHandler
+Pass: chat_display (ChatDisplayManager)
+handler.stream_response()
+_handle_chuk_llm_streaming()
+Loop: Get next chunk with 45s timeout per chunk
+On timeout: Close stream, finalize, show warning
+On StopAsyncIteration: Stream ended normally
+_process_chunk(chunk, tool_calls)
+Extract content
+_extract_chunk_content()
+Detect: accumulated vs delta
+Append to current_response
+Display update
+chat_display.update_streaming(content)
+Minimal sleep (0.5ms)
+Extract tool calls
+_extract_tool_calls_from_chunk()
+_process_tool_call_chunk()
+_accumulate_tool_call()
+Extract reasoning (DeepSeek)
+Update display with reasoning progress
+Check: User interrupted?
+YES: Close stream, break loop
+After stream ends: _finalize_streaming_tool_calls()
+Validate, fix, clean tool calls
+_show_final_response()
+Check: Has content and not already shown?
+ChatDisplayManager.finish_streaming()
+Stop background refresh task
+Calculate elapsed time
+Show final formatted response
+CompactStreamingDisplay.get_final_panel()
+Auto-render as Markdown if appropriate
+ConversationProcessor checks completion dict
+NO tool_calls OR response only
+Mark streaming stopped
+Add Message(ASSISTANT, content=response)
+RETURN TO PROMPT
+HAS tool_calls
+Continue to Tool Execution Flow
+ToolProcessor.process_tool_calls(tool_calls)
+Add ONE assistant message with ALL tool_calls to history
+For each tool_call CONCURRENTLY (max 4 at once)
+_run_single_call(tool_call)
+Extract tool name and arguments
+Confirm execution (if configured)
+ToolManager.execute_tool()
+Skip loading indicator if streaming
+Format result
+Add TOOL message to history
+Message(TOOL, content=result)
+ui_manager.finish_tool_execution()
+Return control to ConversationProcessor
+Loop continues for next turn
+PREFERRED PATH (ChatDisplayManager)
+background task updates display every 100ms
+Display final response
+FALLBACK PATH (StreamingContext + CompactStreamingDisplay)
+Create StreamingContext (wraps rich.Live)
+streaming_context.update(content)
+Rich Live updates display each call
+streaming_context.__exit__()
+Show final panel
+content detection
+Per-chunk: 45 seconds
+Global: 300 seconds
+Action: Close stream, finalize, show warning, return response
+User can press Ctrl+C at any time
+StreamingResponseHandler sets _interrupted flag
+Closes stream iterator cleanly
+Finalizes partial data before returning
+Detects when tool calls fragmented across chunks
+Merges argument JSON intelligently
+Validates completion (missing braces, etc.)
+Finalizes AFTER stream completes
+Auto-detects: code, markdown, tables, JSON, SQL, HTML, text
+Adapts display phase messages dynamically
+Shows meaningful preview lines
+Renders final response appropriately
+Captures reasoning_content from streaming chunks
+Shows reasoning progress in UI
+Included in response dictionary
+Added to conversation history
+TEXT RESPONSE (simple)
+TOOL CALL RESPONSE
+MIXED (text + tool calls)
+INTERRUPTED
+TIMEOUT
+current_response: str (accumulated content)
+_accumulated_tool_calls: list (tool calls being built)
+_previous_response_field: str (for accumulated detection)
+_reasoning_content: str (DeepSeek reasoning)
+_interrupted: bool (user cancel flag)
+_response_complete: bool (finalization flag)
+chunk_count: int (debug info)
+is_streaming: bool
+streaming_content: str
+streaming_start_time: float
+reasoning_content: str
+chunks_received: int
+_refresh_task: asyncio.Task
+"""
 
 
 def table(page: Path) -> str:
@@ -109,7 +223,8 @@ def table(page: Path) -> str:
 @pytest.mark.parametrize(
     ("page", "name"),
     [(TURN, name) for name in TURN_NAMES.splitlines()]
-    + [(WEB, name) for name in WEB_NAMES.splitlines()],
+    + [(WEB, name) for name in WEB_NAMES.splitlines()]
+    + [(TERMINAL, name) for name in TERMINAL_NAMES.splitlines()],
     ids=lambda each: each.stem if isinstance(each, Path) else each,
 )
 def test_every_name_of_a_flow_is_explained(page: Path, name: str) -> None:
@@ -136,7 +251,30 @@ def names(file: Path) -> frozenset[str]:
         found |= defined(node)
         if isinstance(node, ast.ClassDef):
             found |= {f"{node.name}.{name}" for each in node.body for name in defined(each)}
+            found |= {f"{node.name}.{name}" for name in kept_by(node)}
     return frozenset(found)
+
+
+def kept_by(node: ast.ClassDef) -> set[str]:
+    """What its objects begin with: every `self.name` that `__init__` sets."""
+    made = [each for each in node.body if getattr(each, "name", "") == "__init__"]
+    return {
+        target.attr
+        for function in made
+        for each in ast.walk(function)
+        for target in targets(each)
+        if isinstance(target, ast.Attribute)
+    }
+
+
+def targets(node: ast.AST) -> list[ast.expr]:
+    match node:
+        case ast.Assign(targets=several):
+            return several
+        case ast.AnnAssign(target=one):
+            return [one]
+        case _:
+            return []
 
 
 def defined(node: ast.stmt) -> set[str]:
@@ -151,12 +289,23 @@ def defined(node: ast.stmt) -> set[str]:
             return set()
 
 
-@pytest.mark.parametrize("page", [TURN, WEB], ids=["turn", "web"])
-def test_every_place_that_a_flow_names_is_there(page: Path) -> None:
-    targets = re.findall(r"\[`([^`]+\.py)#([^`]+)`\]\(([^)]+)\)", page.read_text("utf-8"))
+def test_every_row_of_the_terminals_flow_says_what_it_is_here_and_where() -> None:
+    rows = re.findall(r"(?m)^\| \*\*.*$", TERMINAL.read_text("utf-8"))
+    paths = re.findall(r"(?m)^\| \*\*[A-Z ]+(?: \([a-z +]+\))?\*\* \| [^|]+ \|$", "\n".join(rows))
 
-    assert len(targets) > 40
-    for file, name, link in targets:
+    assert len(rows) > 80
+    assert len(paths) == 5
+    assert all(
+        re.search(r"\| [^|]+ \| [^|]*\]\([^|]+\) \|$", row) for row in set(rows) - set(paths)
+    )
+
+
+@pytest.mark.parametrize("page", [TURN, WEB, TERMINAL], ids=["turn", "web", "terminal"])
+def test_every_place_that_a_flow_names_is_there(page: Path) -> None:
+    places = re.findall(r"\[`([^`]+\.py)#([^`]+)`\]\(([^)]+)\)", page.read_text("utf-8"))
+
+    assert len(places) > 40
+    for file, name, link in places:
         assert (page.parent / link).resolve() == ROOT / file
         assert name in names(ROOT / file), f"{file}#{name}"
 

@@ -10,6 +10,7 @@ from antiphon.settings import Loaded, Settings, data_folder
 from antiphon.terminal.chat import Chat, Start
 from antiphon.terminal.consent import Asking
 from antiphon.terminal.surface import Surface
+from antiphon.terminal.threads import LAST
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import load
 from antiphon.tools.grants import NAME, GrantsFile
@@ -22,7 +23,7 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
     start = Start(
         model=settings.model,
         system=asked.system,
-        thread_id=asked.thread,
+        resume=asked.thread or (LAST if asked.resume else None),
         functions=[function for spec in asked.tools for function in load(spec, settings)],
     )
     async with AsyncClient(settings=settings) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from antiphon.client.converse import Options
 from antiphon.errors import AntiphonError
 from antiphon.runs import Reason, Status, Usage
 from antiphon.settings import Settings
+from antiphon.terminal import past, threads
 from antiphon.terminal.conversation import ConversationProcessor, Reply
 from antiphon.terminal.slash import table
 from antiphon.terminal.slash.command import Command
@@ -33,11 +35,11 @@ PATIENCE = 2.0
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """How a chat begins: with a thread that is there, or a new one at the first message."""
+    """How a chat begins: with a new thread, or with the one that `resume` names, as /resume does."""
 
     model: str | None = None
     system: str | None = None
-    thread_id: str | None = None
+    resume: str | None = None
     max_turns: int | None = None
     functions: Sequence[Function] = ()
 
@@ -52,7 +54,8 @@ class Fold(msgspec.Struct, frozen=True):
 class Chat:
     """One person's chat, from the first message to the last.
 
-    `thread_id` is None until something is said in a new thread. `extra_commands` are those that
+    `thread_id` is None until something is said in a new thread, `title` is what it is called or is
+    going to be. `listed` are the threads that were numbered last. `extra_commands` are those that
     come and go: the prompts of servers.
     """
 
@@ -68,7 +71,9 @@ class Chat:
         self.client = client
         self.settings = settings
         self.consent = consent
-        self.thread_id = start.thread_id
+        self.thread_id: str | None = None
+        self.title = ""
+        self.listed: Sequence[str] = ()
         self.model = start.model
         self.system = start.system
         self.functions = tuple(start.functions)
@@ -86,6 +91,7 @@ class Chat:
             max_tools=settings.max_tools,
             tool_timeout=settings.tool_timeout,
         )
+        self._resume = start.resume
         self._max_turns = start.max_turns
         self._doing: set[asyncio.Task[None]] = set()
         surface.status = self.status
@@ -98,9 +104,14 @@ class Chat:
         return (*table.TABLE, *self.extra_commands.values())
 
     async def run(self) -> None:
-        """Take what is said, one thing after the other, until the person leaves."""
+        """Take what is said, one thing after the other, until the person leaves.
+
+        Raises `NotFound` where the thread that was asked for is not there.
+        """
         self.surface.changed()
         try:
+            if self._resume:
+                await self._stoppable(self._go_on(self._resume))
             while (text := await self.surface.next_said()) is not None:
                 await self._take(text)
         finally:
@@ -132,6 +143,12 @@ class Chat:
 
     # What is said.
 
+    async def _go_on(self, words: str) -> None:
+        if words == threads.LAST and not await threads.threads(self):
+            self.surface.say("There is no thread yet: this is the first.", "faint")
+            return
+        await threads.go_to(self, await threads.find(self, words))
+
     async def _take(self, text: str) -> None:
         read = table.read(text)
         try:
@@ -144,7 +161,7 @@ class Chat:
             self.surface.say(problem.told, "error")
 
     async def _say(self, text: str) -> None:
-        self.surface.show([(), (Span("> ", "mark"), Span(text)), ()])
+        self.surface.show(past.user_line(text))
         await self.send(text, draft=text)
 
     async def _carry_out(self, read: Typed) -> None:
@@ -174,9 +191,7 @@ class Chat:
         command = table.COMMANDS.get(read.name)
         if command is not None and not command.at_once:
             return False
-        task = asyncio.create_task(self._take(text))
-        self._doing.add(task)
-        task.add_done_callback(self._doing.discard)
+        self._behind(self._take(text))
         return True
 
     def _stop(self) -> None:
@@ -189,7 +204,7 @@ class Chat:
 
     async def _thread(self) -> str:
         if self.thread_id is None:
-            self.thread_id = (await self.client.create_thread()).id
+            self.thread_id = (await self.client.create_thread(title=self.title)).id
         return self.thread_id
 
     def _options(self) -> Options:
@@ -210,7 +225,24 @@ class Chat:
             self.surface.keyboard.refill(draft)
         if reply.status is Status.INCOMPLETE:
             self.surface.say(_way_on(reply.reason), "faint")
+        if reply.run_id is not None:
+            self._behind(self._see_title())
         return reply
+
+    async def _see_title(self) -> None:
+        """The thread may have got a title by what was said; whether it has, nobody waits for."""
+        if self.thread_id is None:
+            return
+        with suppress(AntiphonError):
+            thread = await self.client.get_thread(self.thread_id)
+            if thread.id == self.thread_id:
+                self.title = thread.title
+                self.surface.changed()
+
+    def _behind(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(doing)
+        self._doing.add(task)
+        task.add_done_callback(self._doing.discard)
 
     async def _servers_there(self) -> None:
         """Servers that are slow have a moment more; the message then goes without them."""

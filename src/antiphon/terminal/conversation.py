@@ -12,7 +12,7 @@ import msgspec
 from antiphon.calls import Content
 from antiphon.client.aio import AsyncClient, AsyncEvents
 from antiphon.client.converse import Options
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, RunActive
 from antiphon.ports import Toolbox
 from antiphon.runs import Reason, Status, Usage
 from antiphon.terminal.screen import StreamingResponseHandler
@@ -27,6 +27,11 @@ DRAIN = 0.005
 """Seconds of events that are taken in one go: then keys have their turn."""
 LATER = 10.0
 """Seconds after which a run that was stopped, and does not end, is given up on."""
+
+BUSY = (
+    "Another chat has an answer under way in this thread; nothing was sent."
+    " /continue follows it, and stops it with Ctrl+C."
+)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +121,8 @@ class ConversationProcessor:
         try:
             with surface.working():
                 await self._stream(thread, events, handler)
+        except RunActive:
+            handler.abandon(BUSY, surface.clock())
         except AntiphonError as problem:
             handler.abandon(problem.told, surface.clock())
         except OSError as error:

@@ -41,15 +41,20 @@ class Reasoning:
         wrapper = Wrapper(breaking=True)
         preview = wrapper.feed([Span(end, "faint")], max(1, columns - 2)) + wrapper.close()
         shown = [(Span("  "), *line) for line in preview[-PREVIEW:]]
-        return [spans.clipped(self._told("thinking", now), columns, glyphs.more), *shown]
+        sign = glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
+        told = self._told(f"{sign} thinking {now - self._since:.0f} s")
+        return [spans.clipped(told, columns, glyphs.more), *shown]
 
     def settled(self, now: float) -> Line | None:
-        """What remains of it on the screen."""
-        return self._told("thought for", now) if self._pieces else None
+        """What remains of it on the screen; no seconds are told where none went by."""
+        if not self._pieces:
+            return None
+        seconds = f" for {now - self._since:.0f} s" if now > self._since else ""
+        return self._told(f"thought{seconds}")
 
-    def _told(self, word: str, now: float) -> Line:
+    def _told(self, words: str) -> Line:
         tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
-        return (Span(f"{word} {now - self._since:.0f} s, {tokens:,} tokens", "faint"),)
+        return (Span(f"{words}, {tokens:,} tokens", "faint"),)
 
     def _end(self, size: int) -> str:
         found: list[str] = []

@@ -23,6 +23,7 @@ from antiphon.events import (
     TurnRestarted,
     UsageAdded,
 )
+from antiphon.messages import ToolCall
 from antiphon.runs import Status, Usage
 from antiphon.terminal import spans
 from antiphon.terminal.calls import CallChange, CallRow
@@ -66,6 +67,7 @@ class StreamingResponseHandler:
         self._calls: dict[str, CallRow] = {}
         self._finished: list[Line] = []
         self._anything = False
+        self._gap = False
 
     @property
     def current_response(self) -> str:
@@ -151,11 +153,14 @@ class StreamingResponseHandler:
         """What became of a call where its tool runs."""
         match happening:
             case ConsentAsked(question=question):
+                self._know(question.call, now)
                 self._change(question.call.id, lambda row: row.moved("asking", now))
             case ConsentRefused(call=refused, by=by):
                 self._phase = "waiting"
+                self._know(refused, now)
                 self._change(refused.id, lambda row: row.refused(by))
             case ToolBegan(call=began):
+                self._know(began, now)
                 self._change(began.id, lambda row: row.ready(began.arguments).moved("running", now))
             case ToolProgressed(tool_call_id=call, progress=progress):
                 self._change(call, lambda row: row.progressed(progress))
@@ -190,8 +195,8 @@ class StreamingResponseHandler:
         if self._phase != "writing":
             self._end_reasoning(now)
             self._phase = "writing"
-            if self._anything:
-                self._finished.append(())
+            self._gap = self._anything
+            self._part()
         self._anything = True
         self._text.append(text)
         self._fresh.append(text)
@@ -208,17 +213,31 @@ class StreamingResponseHandler:
             self._finished += self._display.close(self._columns)
             self._display = CompactStreamingDisplay(self._theme)
             self._text = []
+            self._gap = True
         self._settle()
         if self._phase in ("writing", "thinking"):
             self._phase = "waiting"
 
     def _end_reasoning(self, now: float) -> None:
         if line := self._reasoning.settled(now):
+            self._part()
             self._finished.append(line)
             self._anything = True
         self._reasoning = Reasoning()
 
+    def _part(self) -> None:
+        """A blank line between a text and what follows it."""
+        if self._gap:
+            self._finished.append(())
+            self._gap = False
+
     # Calls.
+
+    def _know(self, call: ToolCall, now: float) -> None:
+        """A call of a turn that was told to others: its run was taken up."""
+        if call.id not in self._calls and not self.response_complete:
+            row = CallRow(name=clean(call.name, "approval"), since=now)
+            self._calls[call.id] = row.ready(call.arguments)
 
     def _change(self, call: str, change: CallChange) -> None:
         if call in self._calls:
@@ -240,6 +259,7 @@ class StreamingResponseHandler:
             self._print(row, call)
 
     def _print(self, row: CallRow, call: str) -> None:
+        self._part()
         self._finished += row.lines(self._theme.glyphs, self._columns)
         self._anything = True
         del self._calls[call]
@@ -288,11 +308,15 @@ class StreamingResponseHandler:
         if self.response_complete:
             return ()
         room = self._columns
-        below = [
+        work = [
             *self._reasoning.lines(room, now, self._theme.glyphs),
             *self._rows(room, now),
-            spans.clipped(self._status(now), room, self._theme.glyphs.more),
         ]
+        gap: list[Line] = [()] if self._text or (self._gap and work) else []
+        below = [*gap, *work]
+        if self.phase != "thinking":  # which has a row that says so
+            below += [()] if work else []
+            below.append(spans.clipped(self._status(now), room, self._theme.glyphs.more))
         below = below[-max(1, rows - SPARE_ROWS) :]
         left = min(OPEN_ROWS, rows - SPARE_ROWS - len(below))
         open_text = self._open_rows(room, left) if self._text and left > 0 else []
@@ -304,8 +328,12 @@ class StreamingResponseHandler:
         return [row for line in pending[-most:] for row in spans.folded(line, room)][-most:]
 
     def _rows(self, room: int, now: float) -> Iterator[Line]:
+        glyphs = self._theme.glyphs
         for row in self._calls.values():
-            yield spans.clipped(row.line(now, self._theme.glyphs), room, self._theme.glyphs.more)
+            if row.settled:  # it waits for those before it
+                yield from row.lines(glyphs, room)
+            else:
+                yield spans.clipped(row.line(now, glyphs), room, glyphs.more)
 
     def _status(self, now: float) -> Line:
         spinner = self._theme.glyphs.spinner

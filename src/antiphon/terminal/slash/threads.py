@@ -2,6 +2,242 @@
 
 from __future__ import annotations
 
-from antiphon.terminal.slash.command import Command
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-COMMANDS: tuple[Command, ...] = ()
+from antiphon.clean import clean
+from antiphon.errors import InvalidRequest
+from antiphon.messages import Message, Text
+from antiphon.runs import Thread
+from antiphon.terminal import spans, threads
+from antiphon.terminal.keyboard import Box, Choice
+from antiphon.terminal.slash.command import Command
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.threads import REPLACES
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+LISTED = 20
+ALL = "all"
+GO_ON = "Go on exactly where you stopped."
+"""What is said after an answer that was cut: many models refuse to go on with their own words."""
+
+
+async def _threads(chat: Chat, words: str) -> None:
+    replaced = words == ALL or words.startswith(f"{ALL} ")
+    words = words.removeprefix(ALL).strip() if replaced else words
+    found = await threads.threads(chat, words, replaced=replaced)
+    if not found:
+        said = f"No thread has {words!r} in it." if words else "There is no thread yet."
+        chat.surface.say(said, "faint")
+        return
+    chat.listed = tuple(thread.id for thread in found[:LISTED])
+    columns, _ = chat.surface.size()
+    rows = [_row(number, each, chat) for number, each in enumerate(found[:LISTED], 1)]
+    chat.surface.show(spans.clipped(row, columns - 1, "…") for row in rows)
+    more = f" {len(found) - LISTED} more: name words of it." if len(found) > LISTED else ""
+    chat.surface.say(f"/resume NUMBER goes on with one.{more}", "faint")
+
+
+def _row(number: int, thread: Thread, chat: Chat) -> Line:
+    branch = thread.parent_id and thread.metadata.get(REPLACES) != thread.parent_id
+    notes = [note for note, so in (("branch", branch), ("here", thread.id == chat.thread_id)) if so]
+    return (
+        Span(f"{number:>3}  ", "mark"),
+        Span(f"{_moment(thread.updated_at)}  {_count(thread):>12}  ", "faint"),
+        Span(_title(thread)),
+        Span(f"  ({', '.join(notes)})" if notes else "", "faint"),
+    )
+
+
+def _count(thread: Thread) -> str:
+    return f"{thread.messages} message{'' if thread.messages == 1 else 's'}"
+
+
+def _moment(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _title(thread: Thread) -> str:
+    return " ".join(clean(thread.title).split()) or thread.id
+
+
+async def _resume(chat: Chat, words: str) -> None:
+    await threads.go_to(chat, await threads.find(chat, words or threads.LAST))
+
+
+async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    wanted = begun.casefold()
+    for thread in (await threads.threads(chat))[:LISTED]:
+        if thread.id.startswith(begun) or wanted in thread.title.casefold():
+            yield thread.id, _title(thread)
+
+
+async def _new(chat: Chat, words: str) -> None:
+    chat.thread_id, chat.title = None, words
+    chat.surface.say("A new thread begins with your next message.", "faint")
+
+
+async def _rename(chat: Chat, words: str) -> None:
+    if not words:
+        raise InvalidRequest("A title is missing", expected="/rename TITLE")
+    if chat.thread_id is not None:
+        await chat.client.update_thread(chat.thread_id, title=words)
+    chat.title = words
+    chat.surface.say(f"This thread is called: {words}", "faint")
+
+
+async def _delete(chat: Chat, words: str) -> None:
+    thread = await threads.find(chat, words) if words else await _here(chat)
+    rows: list[Line] = [
+        (Span(f"Delete “{_title(thread)}” with its {_count(thread)}?", "strong"),),
+        (Span("It cannot be brought back.", "faint"),),
+    ]
+    choices = (Choice("n", "no"), Choice("y", "yes, delete it"))
+    box = Box(rows=lambda columns: rows, choices=choices, default="n")
+    if await chat.surface.keyboard.choose(box) != "y":
+        chat.surface.say("Nothing was deleted.", "faint")
+        return
+    await chat.client.delete_thread(thread.id)
+    if thread.id == chat.thread_id:
+        chat.thread_id, chat.title = None, ""
+    chat.surface.say(f"{thread.id} is deleted.", "faint")
+
+
+async def _here(chat: Chat) -> Thread:
+    if chat.thread_id is None:
+        raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
+    return await chat.client.get_thread(chat.thread_id)
+
+
+# Branches.
+
+
+async def _fork(chat: Chat, words: str) -> None:
+    here = await _here(chat)
+    said = await threads.messages(chat)
+    upto = said[-1] if said else None
+    if words:
+        upto = _before(said, _spoken(said, words))
+    branch = await threads.branch(chat, here.id, upto, replace=False)
+    chat.surface.say(
+        f"This is a branch now, with {_count(branch)}. /resume {here.id} goes back.",
+        "faint",
+    )
+
+
+def _spoken(said: Sequence[Message], words: str) -> Message:
+    """The person's own message of this number, counted from the last."""
+    own = [message for message in said if message.role == "user"]
+    if not words.isdecimal() or not 0 < int(words) <= len(own):
+        raise InvalidRequest(
+            "There is no such message of yours",
+            expected=f"a number from 1, your last message, to {len(own)}",
+            received=words,
+        )
+    return own[-int(words)]
+
+
+def _before(said: Sequence[Message], message: Message) -> Message | None:
+    place = said.index(message)
+    return said[place - 1] if place else None
+
+
+async def _take_back(chat: Chat, words: str) -> None:
+    said = await threads.messages(chat)
+    message = _last_spoken(said)
+    before = message.thread_id
+    branch = await threads.branch(chat, before, _before(said, message), replace=True)
+    chat.surface.keyboard.refill(message.text)
+    lost = any(not isinstance(part, Text) for part in message.content)
+    chat.surface.say(
+        f"Taken back: {_count(branch)} left, and your words are in the line again."
+        f"{' What was attached has to be attached again.' if lost else ''}"
+        f" /resume {before} has all as it was.",
+        "faint",
+    )
+
+
+def _last_spoken(said: Sequence[Message]) -> Message:
+    for message in reversed(said):
+        if message.role == "user":
+            return message
+    raise InvalidRequest("You have said nothing here yet")
+
+
+async def _retry(chat: Chat, words: str) -> None:
+    said = await threads.messages(chat)
+    message = _last_spoken(said)
+    if message is not said[-1]:
+        await threads.branch(chat, message.thread_id, message, replace=True)
+    chat.surface.say("Another answer:", "faint")
+    await chat.send(None)
+
+
+async def _continue(chat: Chat, words: str) -> None:
+    thread = await _here(chat)
+    left = threads.open_run((await chat.client.list_runs(thread.id, limit=1)).data)
+    if left is not None:
+        await threads.take_up(chat, left)
+        return
+    match (await threads.messages(chat))[-1:]:
+        case [Message(role="assistant", status="incomplete")]:
+            await chat.send(GO_ON)
+        case [Message(role="assistant")] | []:
+            raise InvalidRequest(
+                "The last answer is whole", hint="Say what comes next, or /retry for another."
+            )
+        case _:
+            await chat.send(None)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="threads",
+        arguments="[WORDS]",
+        meaning="list threads, or those with these words; `all` shows replaced ones too",
+        carry_out=_threads,
+    ),
+    Command(
+        name="resume",
+        arguments="[NUMBER|ID|WORDS]",
+        meaning="go on with another thread: the last one, or that one",
+        carry_out=_resume,
+        proposals=_proposed,
+    ),
+    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=_new),
+    Command(
+        name="rename", arguments="TITLE", meaning="give this thread a title", carry_out=_rename
+    ),
+    Command(
+        name="fork",
+        arguments="[N]",
+        meaning="go on in a branch: from here, or from before your Nth last message",
+        carry_out=_fork,
+    ),
+    Command(
+        name="undo",
+        meaning="take back your last message and its answer; a branch replaces this thread",
+        carry_out=_take_back,
+    ),
+    Command(
+        name="edit",
+        meaning="change your last message and say it again, in the same way",
+        carry_out=_take_back,
+    ),
+    Command(
+        name="retry",
+        meaning="another answer to your last message, in the same way",
+        carry_out=_retry,
+    ),
+    Command(name="continue", meaning="go on with an answer that was cut off", carry_out=_continue),
+    Command(
+        name="delete",
+        arguments="[NUMBER|ID|WORDS]",
+        meaning="delete this thread, or that one, after a question",
+        carry_out=_delete,
+        proposals=_proposed,
+    ),
+)

@@ -1,0 +1,167 @@
+"""Which thread a chat is in: threads are found, gone over to, and branched off from.
+
+A branch that takes something back replaces its thread: it says so in its metadata, and lists show
+it in the other's place. Nothing is ever lost by that; `all` shows both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from antiphon.calls import ListMessages, ListThreads
+from antiphon.errors import InvalidRequest, NotFound
+from antiphon.messages import Message
+from antiphon.runs import Run, Status, Thread, Usage
+from antiphon.terminal import past
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+PAGE = 100
+LOOKED_AT = 500
+"""Threads that are looked at, the newest first: who wants an older one names words of it."""
+REPLACES = "replaces"
+"""The key, in the metadata of a branch, of the thread in whose place it stands."""
+LAST = "last"
+ID = "thread_"
+
+
+async def threads(chat: Chat, words: str = "", *, replaced: bool = False) -> list[Thread]:
+    """Those that hold these words, the last changed first; with `replaced` those too."""
+    found: list[Thread] = []
+    async for thread in chat.client.every(ListThreads(limit=PAGE, q=words or None)):
+        found.append(thread)
+        if len(found) == LOOKED_AT:
+            break
+    gone = set() if replaced else {thread.metadata.get(REPLACES) for thread in found}
+    there = [thread for thread in found if thread.messages and thread.id not in gone]
+    return sorted(there, key=lambda thread: (thread.updated_at, thread.id), reverse=True)
+
+
+async def find(chat: Chat, words: str) -> Thread:
+    """The one that is meant: `last`, a number of the last list, an id or its beginning, or words.
+
+    Raises `NotFound` for none, `InvalidRequest` for several.
+    """
+    if words == LAST:
+        return await _last(chat)
+    if words.isdecimal() and 0 < int(words) <= len(chat.listed):
+        return await chat.client.get_thread(chat.listed[int(words) - 1])
+    if words.isdecimal():
+        raise InvalidRequest(
+            f"There is no number {words}",
+            expected=f"1 to {len(chat.listed)}" if chat.listed else "a number of a list",
+            hint="/threads lists them.",
+        )
+    if words.startswith(ID):
+        return await _by_id(chat, words)
+    return _only(await threads(chat, words), words)
+
+
+async def _last(chat: Chat) -> Thread:
+    for thread in await threads(chat):
+        if thread.id != chat.thread_id:
+            return thread
+    raise NotFound("There is no other thread", hint="/new begins one.")
+
+
+async def _by_id(chat: Chat, beginning: str) -> Thread:
+    try:
+        return await chat.client.get_thread(beginning)
+    except NotFound:
+        known = await threads(chat, replaced=True)
+    return _only([thread for thread in known if thread.id.startswith(beginning)], beginning)
+
+
+def _only(found: Sequence[Thread], words: str) -> Thread:
+    match found:
+        case [thread]:
+            return thread
+        case []:
+            raise NotFound(f"No thread has {words!r} in it", hint="/threads lists them.")
+        case several:
+            raise InvalidRequest(
+                f"{len(several)} threads have {words!r} in them",
+                hint=f"/threads {words} numbers them, and /resume takes a number.",
+            )
+
+
+async def messages(chat: Chat) -> list[Message]:
+    """All that was said in the thread of the chat; nothing where it has yet to begin."""
+    if chat.thread_id is None:
+        return []
+    listing = ListMessages(chat.thread_id, limit=PAGE)
+    return [message async for message in chat.client.every(listing)]
+
+
+# Going on.
+
+
+async def go_to(chat: Chat, thread: Thread) -> None:
+    """Go on in this thread: its end is shown, and a run that was left in it is taken up."""
+    chat.thread_id, chat.title, chat.last = thread.id, thread.title, Usage()
+    runs = (await chat.client.list_runs(thread.id, limit=PAGE)).data
+    await _show(chat, runs)
+    if runs:
+        chat.model = chat.model or runs[0].model
+        chat.system = runs[0].instructions or chat.system
+    if (left := open_run(runs)) is not None:
+        await take_up(chat, left)
+
+
+async def _show(chat: Chat, runs: Sequence[Run]) -> None:
+    columns, rows = chat.surface.size()
+    said = await messages(chat)
+    shown = past.recent(said, runs, chat.surface.theme, columns=columns, rows=rows)
+    chat.surface.say(f"{chat.title or 'A thread without a title'} ({chat.thread_id})", "faint")
+    if shown.earlier:
+        chat.surface.say(f"{shown.earlier} earlier messages; /export shows all.", "faint")
+    chat.surface.show(shown.lines)
+
+
+def open_run(runs: Sequence[Run]) -> Run | None:
+    """The run that has not ended, of which a thread has one at most."""
+    return next((run for run in runs if not run.status.ended), None)
+
+
+async def take_up(chat: Chat, run: Run) -> None:
+    """Go on with a run that was left, or that another chat drives just now."""
+    chat.surface.say(_left(run.status, chat), "faint")
+    await chat.take_up(run.id)
+
+
+def _left(status: Status, chat: Chat) -> str:
+    match status:
+        case Status.ACTION_REQUIRED:
+            return "Tools wait to be run here; the run goes on."
+        case Status.IN_PROGRESS if chat.settings.server:
+            return "A reply is under way; it is followed."
+        case Status.IN_PROGRESS:
+            return (
+                "A reply is under way; it is followed. If what wrote it has died, it begins again"
+                f" within {chat.settings.lease + chat.settings.sweep:.0f} s."
+            )
+        case _:
+            return "A run was left here; it goes on."
+
+
+# Branching.
+
+
+async def branch(chat: Chat, source: str, upto: Message | None, *, replace: bool) -> Thread:
+    """Go over to a branch that ends with this message, or has none yet; nothing is shown of it.
+
+    With `replace` it stands in the place of its `source` in lists.
+    """
+    if upto is None:
+        thread = await chat.client.create_thread()
+    else:
+        thread = await chat.client.fork_thread(source, upto.id)
+    kept = {key: value for key, value in thread.metadata.items() if key != REPLACES}
+    if replace:
+        kept[REPLACES] = source
+    if kept != thread.metadata:
+        thread = await chat.client.update_thread(thread.id, metadata=kept)
+    chat.thread_id, chat.title = thread.id, thread.title
+    return thread

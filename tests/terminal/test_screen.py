@@ -121,8 +121,8 @@ def test_the_end_of_a_long_open_block_is_what_is_seen():
 
     region = watched.region
 
-    assert len(region) == 13
-    assert region[-2].strip() == "17"
+    assert len(region) == 14
+    assert region[-3].strip() == "17"
     assert watched.finished == []
 
 
@@ -145,8 +145,8 @@ def test_reasoning_is_a_few_rows_while_it_comes_and_one_line_then():
     watched.tell(TextDelta(text="Done."), status())
     watched.frame()
 
-    assert region[0] == "thinking 3 s, 184 tokens"
-    assert len(region) == 5
+    assert region[0] == "⠋ thinking 3 s, 184 tokens"
+    assert len(region) == 4
     assert watched.finished[:3] == ["thought for 4 s, 184 tokens", "", "Done."]
 
 
@@ -252,7 +252,7 @@ def test_who_leaves_without_an_end_keeps_what_came():
     watched.handler.abandon("[left]", 3.0)
     watched.frame()
 
-    assert watched.finished == ["Half a", '✗ get_weather({"city": "Rome"}) not run', "[left]"]
+    assert watched.finished == ["Half a", "", '✗ get_weather({"city": "Rome"}) not run', "[left]"]
     assert watched.handler.phase == "idle"
 
 

@@ -33,6 +33,7 @@ Several = Annotated[
     tuple[Annotated[str, Meta(min_length=1)], ...],
     Meta(title="a list of texts, or one text with commas between them", extra={"several": True}),
 ]
+Switch = Annotated[bool, Meta(title="true or false", extra={"switch": True})]
 Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
 
 _SECRET = {"secret": True}
@@ -111,6 +112,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " such as wiki.corp:8080 or 10.0.0.0/8"
         ),
     ] = ()
+    theme: Annotated[
+        Literal["auto", "dark", "light", "contrast", "none"],
+        Meta(
+            title="auto, dark, light, contrast or none",
+            description="the chat's colours: auto, dark, light, contrast or none",
+        ),
+    ] = "auto"
+    color: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            title="auto, always or never",
+            description="whether there are colours: auto asks the terminal and NO_COLOR,"
+            " always and never do not",
+        ),
+    ] = "auto"
+    ascii: Annotated[
+        Switch, Meta(description="no box characters and no other signs beyond ASCII of ours")
+    ] = False
+    screen_reader: Annotated[
+        Switch,
+        Meta(description="words instead of signs, and nothing is drawn twice: for screen readers"),
+    ] = False
+    plain: Annotated[
+        Switch, Meta(description="the chat as lines, one below the other, without a drawn prompt")
+    ] = False
+    keys: Annotated[
+        Literal["emacs", "vi"],
+        Meta(title="emacs or vi", description="whose keys edit the line: emacs or vi"),
+    ] = "emacs"
+    links: Annotated[
+        Switch, Meta(description="addresses can be clicked, in terminals that know OSC 8")
+    ] = False
+    refresh: Annotated[
+        Literal["normal", "calm"],
+        Meta(
+            title="normal or calm",
+            description="how often the chat is drawn: normal, or calm, which is only when"
+            " something has changed",
+        ),
+    ] = "normal"
+    verbose: Annotated[
+        Switch,
+        Meta(description="show in the chat what Antiphon logs, such as a model's price"),
+    ] = False
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
     max_requests: Annotated[
         Count, Meta(description="how many requests are open at once, streams included")
@@ -172,6 +217,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool
     on_the_line: bool
     several: bool
+    switch: bool
 
     @property
     def flag(self) -> str:
@@ -292,6 +338,7 @@ def _table() -> Iterator[Setting]:
                 secret=extra.get("secret", False),
                 on_the_line=extra.get("on_the_line", True),
                 several=extra.get("several", False),
+                switch=extra.get("switch", False),
             )
 
 

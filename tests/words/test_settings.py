@@ -42,6 +42,15 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "backend_mcp": ("urls", "urls"),
     "roots": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
+    "theme": ("light", "light"),
+    "color": ("never", "never"),
+    "ascii": ("true", True),
+    "screen_reader": ("1", True),
+    "plain": ("true", True),
+    "keys": ("vi", "vi"),
+    "links": ("true", True),
+    "refresh": ("calm", "calm"),
+    "verbose": ("true", True),
     "max_runs": ("2", 2),
     "max_requests": ("3", 3),
     "grace": ("1", 1.0),
@@ -104,7 +113,8 @@ def test_a_setting_can_be_given_in_the_file_as_a_text(place: Place, setting: Set
 @every_setting
 def test_a_setting_can_be_given_in_the_file_in_its_own_type(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
-    written = text if isinstance(value, int | float) else json.dumps(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    written = text if number else json.dumps(value)
     place.own.write_text(f"{setting.name} = {written}\n")
 
     assert found(place.gather(), setting) == (value, str(place.own))

@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.commands.usage import CLIENT, LOOKS, RUNTIME
 from antiphon.errors import BadSettings
 from antiphon.settings import Loaded
 
@@ -30,6 +30,7 @@ FLAGS = (
     "deny",
     "roots",
     "private_hosts",
+    *LOOKS,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
@@ -26,6 +26,19 @@ RUNTIME = (
 
 CLIENT = ("server", "api_key")
 """The settings of a client that may be told to use a server instead."""
+
+LOOKS = (
+    "theme",
+    "color",
+    "ascii",
+    "screen_reader",
+    "plain",
+    "keys",
+    "links",
+    "refresh",
+    "verbose",
+)
+"""How the terminal chat looks, and whose keys edit its line."""
 
 
 class Command(Protocol):
@@ -77,9 +90,15 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
     return command.run(asked, gather(given, os.environ, Path.cwd()))
 
 
-def _joined(given: str | list[str] | None) -> str | None:
-    """What was given by one flag or several: commas part the texts of a list everywhere."""
-    return ",".join(given) if isinstance(given, list) else given
+def _joined(given: str | bool | list[str] | None) -> str | None:
+    """What was given by one flag or several, as a text: commas part those of a list everywhere."""
+    match given:
+        case list():
+            return ",".join(given)
+        case bool():
+            return str(given).lower()
+        case _:
+            return given
 
 
 def setting_flags(names: Sequence[str]) -> ArgumentParser:
@@ -93,11 +112,16 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
         )
         for name in names:
             setting = TABLE[name]
-            options: dict[str, Any] = {"action": "append"} if setting.several else {}
-            group.add_argument(
-                setting.flag, metavar=_metavar(setting), help=_help(setting), **options
-            )
+            group.add_argument(setting.flag, help=_help(setting), **_taken(setting))
     return parser
+
+
+def _taken(setting: Setting) -> dict[str, Any]:
+    """What stands behind the flag, in argparse's words; nothing behind one that is on or off."""
+    if setting.switch:
+        return {"action": BooleanOptionalAction, "default": SUPPRESS}
+    named = {"metavar": _metavar(setting)}
+    return {**named, "action": "append"} if setting.several else named
 
 
 def _metavar(setting: Setting) -> str:
@@ -113,7 +137,7 @@ def _metavar(setting: Setting) -> str:
 def _help(setting: Setting) -> str:
     """What the setting means, and what it is if nothing is said."""
     default = getattr(Settings(), setting.name)
-    if default in (None, ()) or setting.secret:
+    if default in (None, ()) or setting.secret or setting.switch:
         return setting.meaning
     told = f"{default:.12g}" if isinstance(default, float) else str(default)
     return f"{setting.meaning} (default: {told.replace('%', '%%')})"

@@ -87,71 +87,113 @@ _SHAPES = {
     "warning": "1",
     "error": "1",
 }
-_DARK = _SHAPES | {
-    "code": "36",
-    "link": "4;34",
+_ANYWHERE = _SHAPES | {
+    "code": "35",
     "host": "90",
     "quote": "90",
-    "mark": "36",
+    "mark": "35",
     "rule": "90",
     "faint": "90",
     "ok": "32",
-    "warning": "33",
+    "warning": "1;35",
     "error": "31",
+    "chosen": "7",
     "token keyword": "35",
     "token string": "32",
     "token comment": "90;3",
+    "token number": "31",
+    "token function": "1",
+    "token class": "1",
+    "token builtin": "35",
+    "token decorator": "1",
+    "token tag": "35",
+    "token added": "32",
+    "token removed": "31",
+}
+"""Colours that can be read on dark and on light: cyan and yellow cannot, nor can blue."""
+_DARK = _ANYWHERE | {
+    "code": "36",
+    "link": "4;94",
+    "mark": "36",
+    "warning": "33",
     "token number": "36",
-    "token function": "34",
+    "token function": "94",
     "token class": "33",
     "token builtin": "36",
     "token decorator": "33",
+    "token tag": "94",
+}
+_LIGHT = _ANYWHERE | {
+    "link": "4;34",
+    "mark": "34",
+    "ok": "34",
+    "warning": "1;31",
+    "token string": "34",
+    "token function": "1",
     "token tag": "34",
-    "token added": "32",
-    "token removed": "31",
+    "token added": "34",
 }
 THEMES: dict[str, Theme] = {
     theme.name: theme
     for theme in (
+        Theme(name="auto", styles=_ANYWHERE),
         Theme(name="dark", styles=_DARK),
-        Theme(
-            name="light",
-            styles=_DARK
-            | {"warning": "1;33", "token class": "31", "token decorator": "31", "mark": "34"},
-        ),
+        Theme(name="light", styles=_LIGHT),
         Theme(
             name="contrast",
             styles=_SHAPES
             | {
                 "code": "1",
                 "error": "1;31",
-                "warning": "1;33",
+                "warning": "1;4",
                 "ok": "1",
+                "chosen": "7",
                 "token keyword": "1",
                 "token comment": "3",
                 "token function": "4",
             },
         ),
-        Theme(name="none", styles=_SHAPES),
+        Theme(name="none", styles=_SHAPES | {"chosen": "7"}),
     )
 }
+"""What can be named; `auto` is what it looks like where nothing tells the background."""
 BARE = Theme(name="bare", styles={}, marks=True)
 """No escape sequence at all: for a pipe, a dumb terminal, a screen reader."""
 
 
-def themed(name: str, environment: Mapping[str, str]) -> Theme:
-    """The theme of this name; `none` where NO_COLOR asks for it, bare on a dumb terminal."""
-    if environment.get("TERM") in ("dumb", "unknown"):
+def themed(name: str, environment: Mapping[str, str], *, color: str = "auto") -> Theme:
+    """The theme of this name, where there may be colours: `color` is that setting.
+
+    By default it is `none` where NO_COLOR asks for it, bare on a dumb terminal.
+    """
+    if color != "always" and environment.get("TERM") in ("dumb", "unknown"):
         return BARE
-    return THEMES["none" if environment.get("NO_COLOR") else name]
+    if color == "never" or (color == "auto" and environment.get("NO_COLOR")):
+        return THEMES["none"]
+    return THEMES[_by_background(environment) if name == "auto" else name]
+
+
+def _by_background(environment: Mapping[str, str]) -> str:
+    """What the terminal says of itself in COLORFGBG: two colours, or three, the last is behind."""
+    match environment.get("COLORFGBG", "").rpartition(";")[2]:
+        case "0" | "1" | "2" | "3" | "4" | "5" | "6" | "8":
+            return "dark"
+        case "7" | "9" | "10" | "11" | "12" | "13" | "14" | "15":
+            return "light"
+        case _:
+            return "auto"
 
 
 class Ink:
     """Writes lines in a theme; with `links`, as OSC 8 where an address is one of the web's."""
 
     def __init__(self, theme: Theme, *, links: bool = False) -> None:
-        self.theme = theme
         self._links = links
+        self.change(theme)
+
+    def change(self, theme: Theme) -> None:
+        """What is written from now on looks like this."""
+        self.theme = theme
         self._looks = dict(theme.styles)
 
     def written(self, line: Iterable[Span]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from antiphon.client.aio import AsyncClient as AsyncClient
     from antiphon.client.aio import AsyncEvents as AsyncEvents
     from antiphon.client.aio import AsyncStream as AsyncStream
+    from antiphon.client.compaction import Compaction as Compaction
     from antiphon.client.servers import Servers as Servers
     from antiphon.client.sync import Client as Client
     from antiphon.client.sync import Events as Events
@@ -74,6 +75,7 @@ __version__ = "0.1.0"
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.client.aio": ("AsyncClient", "AsyncEvents", "AsyncStream"),
+    "antiphon.client.compaction": ("Compaction",),
     "antiphon.client.servers": ("Servers",),
     "antiphon.client.sync": ("Client", "Events", "Stream"),
     "antiphon.errors": ("AntiphonError",),

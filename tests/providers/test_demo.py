@@ -129,6 +129,12 @@ def test_a_long_answer_has_as_many_words_as_were_asked_for(count: int):
     assert len(text(ask(f"Write {count} words")).split()) == count
 
 
+def test_asked_to_sum_up_it_repeats_what_the_user_said_in_short():
+    asked = f"User: 500 words\n\nAssistant: One voice\n\nUser: {'x' * 200}\n\n(End.) Sum it up."
+
+    assert text(ask(asked)) == f"The user said:\n\n- 500 words\n- {'x' * 80}"
+
+
 def test_markdown_of_every_kind_is_shown_on_request():
     shown = text(ask("Show me some Markdown"))
 

@@ -18,9 +18,19 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec.structs import replace
 
 from antiphon import calls
-from antiphon.calls import Call, Content, ListActions, Listed
+from antiphon.calls import Call, Content, ListActions, Listed, ListMessages
 from antiphon.client import attachments, line
 from antiphon.client.bind import later, streamed
+from antiphon.client.compaction import (
+    KEEP,
+    PAGE,
+    TITLE,
+    Compaction,
+    Hearing,
+    Summing,
+    asking,
+    model_of,
+)
 from antiphon.client.converse import (
     Answer,
     Conversation,
@@ -41,9 +51,9 @@ from antiphon.client.converse import (
 from antiphon.client.line import AsyncBatches, AsyncLine
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
 from antiphon.events import Event, PendingAction, RunStatus, pending
-from antiphon.messages import ToolCall, ToolResult, Upload
-from antiphon.ports import Toolbox
-from antiphon.runs import Action
+from antiphon.messages import Message, ToolCall, ToolResult, Upload
+from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.runs import Action, Thread
 from antiphon.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
@@ -277,6 +287,35 @@ class AsyncClient:
                 answered.append(await self.get_action(action.id))
         return answered
 
+    async def compact(
+        self,
+        thread_id: str,
+        *,
+        keep: int = KEEP,
+        model: str | None = None,
+        tell: Tell = quiet,
+    ) -> Compaction | None:
+        """Have the older messages of a thread summed up, and models told the summary instead.
+
+        The last `keep` exchanges stay whole; nothing is lost, see `uncompact`. The summary is asked
+        of `model`, else of the one that answered in the thread last, in a thread of its own that is
+        deleted afterwards. `tell` is told how many letters are written. Returns None where nothing
+        is older than what is kept. Raises `RunActive`, and what a run may fail of; the thread is as
+        it was then.
+        """
+        asked = model_of((await self.list_runs(thread_id, limit=1)).data, model)
+        models = (await self.list_models(model=asked)).data if asked else ()
+        messages = [each async for each in self.every(ListMessages(thread_id, limit=PAGE))]
+        summing = Summing(thread_id, messages, keep, models)
+        while (text := summing.due()) is not None:
+            hearing = Hearing(summing.where, tell)
+            summing.summed(await self._summary(text, asked, hearing), hearing.usage)
+        return summing.done(await self.line.send(summing.mark())) if summing.begun else None
+
+    async def uncompact(self, thread_id: str) -> Message:
+        """Tell models all of the thread again; the message that says so."""
+        return await self.create_message(thread_id, "", role="system", compacts=0)
+
     def sync_stream(self) -> AsyncStream:
         """A new stream of one turn, which shares nothing with any other."""
         return AsyncStream(self.line)
@@ -343,6 +382,25 @@ class AsyncClient:
                     conversation.answered()
                 case Done():
                     return
+
+    async def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
+        """What a model answers in a thread that is gone afterwards, whatever happens."""
+        making = asyncio.ensure_future(self.create_thread(title=TITLE))
+        try:
+            thread = await asyncio.shield(making)
+            async with _events(self.line, asking(thread.id, text, model)) as events:
+                async for event in events:
+                    hearing.note(event)
+            return hearing.summary(events.status, events.reason, events.error)
+        finally:
+            # Who is cancelled once more leaves; the thread goes all the same.
+            await asyncio.shield(asyncio.ensure_future(self._delete_made(making)))
+
+    async def _delete_made(self, making: asyncio.Future[Thread]) -> None:
+        """Delete a thread that may still be on its way; one that never came is gone."""
+        await asyncio.wait([making])
+        if making.exception() is None:
+            await self.delete_thread(making.result().id)
 
     async def _answer(
         self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor

@@ -11,9 +11,19 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec.structs import replace
 
 from antiphon import calls
-from antiphon.calls import Call, Content, ListActions, Listed
+from antiphon.calls import Call, Content, ListActions, Listed, ListMessages
 from antiphon.client import attachments, line
 from antiphon.client.bind import now, streamed
+from antiphon.client.compaction import (
+    KEEP,
+    PAGE,
+    TITLE,
+    Compaction,
+    Hearing,
+    Summing,
+    asking,
+    model_of,
+)
 from antiphon.client.converse import (
     Answer,
     Conversation,
@@ -35,8 +45,8 @@ from antiphon.client.line import Batches, Line
 from antiphon.client.portal import Portal
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
 from antiphon.events import Event, PendingAction, RunStatus, pending
-from antiphon.messages import ToolCall, ToolResult, Upload
-from antiphon.ports import Toolbox
+from antiphon.messages import Message, ToolCall, ToolResult, Upload
+from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.runs import Action
 from antiphon.settings import Settings
 from antiphon.tools.consent import Consent
@@ -271,6 +281,35 @@ class Client:
                 answered.append(self.get_action(action.id))
         return answered
 
+    def compact(
+        self,
+        thread_id: str,
+        *,
+        keep: int = KEEP,
+        model: str | None = None,
+        tell: Tell = quiet,
+    ) -> Compaction | None:
+        """Have the older messages of a thread summed up, and models told the summary instead.
+
+        The last `keep` exchanges stay whole; nothing is lost, see `uncompact`. The summary is asked
+        of `model`, else of the one that answered in the thread last, in a thread of its own that is
+        deleted afterwards. `tell` is told how many letters are written. Returns None where nothing
+        is older than what is kept. Raises `RunActive`, and what a run may fail of; the thread is as
+        it was then.
+        """
+        asked = model_of(self.list_runs(thread_id, limit=1).data, model)
+        models = self.list_models(model=asked).data if asked else ()
+        messages = list(self.every(ListMessages(thread_id, limit=PAGE)))
+        summing = Summing(thread_id, messages, keep, models)
+        while (text := summing.due()) is not None:
+            hearing = Hearing(summing.where, tell)
+            summing.summed(self._summary(text, asked, hearing), hearing.usage)
+        return summing.done(self.line.send(summing.mark())) if summing.begun else None
+
+    def uncompact(self, thread_id: str) -> Message:
+        """Tell models all of the thread again; the message that says so."""
+        return self.create_message(thread_id, "", role="system", compacts=0)
+
     def sync_stream(self) -> Stream:
         """A new stream of one turn, which shares nothing with any other."""
         return Stream(self.line)
@@ -335,6 +374,17 @@ class Client:
                     conversation.answered()
                 case Done():
                     return
+
+    def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
+        """What a model answers in a thread that is gone afterwards, whatever happens."""
+        thread = self.create_thread(title=TITLE)
+        try:
+            with _events(self.line, asking(thread.id, text, model)) as events:
+                for event in events:
+                    hearing.note(event)
+            return hearing.summary(events.status, events.reason, events.error)
+        finally:
+            self.delete_thread(thread.id)
 
     def _answer(
         self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor

@@ -32,6 +32,7 @@ WINDOW = 32_768
 MAX_WORDS = 200_000
 HEARD = 65_536  # letters of a question that are looked into, at its beginning and its end
 MAX_CALLS = 32
+SUMMED_LETTERS = 80  # of each thing that was said; and the wish for it is in as many at the end
 PAGE = 64  # chunks that come together in a flood
 
 
@@ -237,6 +238,8 @@ def _plain(value: bytes) -> str:
 def _in_words(asked: str) -> str:
     heard = _heard(asked)
     words = _words(heard)
+    if _SUM_UP.search(heard[-SUMMED_LETTERS:]):
+        return _summary(heard)
     if counted := _COUNTED.search(heard):
         return _long(min(int(re.sub(r"\D", "", counted[1])), MAX_WORDS))
     if "long" in words:
@@ -245,6 +248,12 @@ def _in_words(asked: str) -> str:
         return _MARKDOWN
     quoted = "\n".join(f"> {line}" for line in asked.splitlines()) or "> (nothing)"
     return f"You said:\n\n{quoted}\n\n{_HELLO}"
+
+
+def _summary(heard: str) -> str:
+    """What the user said, in a few words each: no more can be summed up without understanding."""
+    said = [line[:SUMMED_LETTERS] for line in _SAID.findall(heard)]
+    return "\n".join(["The user said:", "", *(f"- {line}" for line in said or ("(nothing)",))])
 
 
 def _long(count: int) -> str:
@@ -259,6 +268,8 @@ _WORD = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"[\w.-]+")
 _PIECE = re.compile(r"\s*\S+")
 _COUNTED = re.compile(r"(?<![\w,.])(\d[\d,.]{0,15}) words?\b")
+_SUM_UP = re.compile(r"\bsum (?:it|this|that) up\b[^.\n]*\W*$", re.IGNORECASE)
+_SAID = re.compile(r"^User: (.+)$", re.MULTILINE)
 _PARALLEL = re.compile(r"\b(both|parallel|two tools|at once|at the same time)\b", re.IGNORECASE)
 _COMMON = frozenset(
     {"a", "all", "by", "data", "do", "for", "from", "get", "in", "info", "is", "it", "list", "new"}

@@ -1,0 +1,261 @@
+"""What is summed up, in which parts, and when it is time for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon import errors
+from antiphon.calls import Model
+from antiphon.client.compaction import Hearing, Summing, due, model_of
+from antiphon.events import MessageCompleted, TextDelta, TurnRestarted, UsageAdded
+from antiphon.messages import File, Image, Message, Progress, Role, Text, ToolCall, parts
+from antiphon.ports import quiet
+from antiphon.runs import Fault, Run, Status, Usage
+
+
+def message(number: int, role: Role, text: str = "", **fields: Any) -> Message:
+    return Message(
+        id=f"msg_{number}",
+        thread_id="thread_1",
+        number=number,
+        role=role,
+        content=fields.pop("content", parts(text)),
+        created_at=1,
+        **fields,
+    )
+
+
+def exchanges(count: int, text: str = "") -> list[Message]:
+    return [
+        message(number, "user" if number % 2 else "assistant", f"{number}: {text}")
+        for number in range(1, 2 * count + 1)
+    ]
+
+
+def summing(messages: list[Message], keep: int = 2, window: int | None = None) -> Summing:
+    return Summing("thread_1", messages, keep, [Model("demo", "demo", context_tokens=window)])
+
+
+def carried_out(summing: Summing) -> list[str]:
+    """The questions, each answered by `Summary N.`"""
+    asked: list[str] = []
+    while (question := summing.due()) is not None:
+        asked.append(question)
+        summing.summed(f"Summary {len(asked)}.", Usage(output_tokens=1))
+    return asked
+
+
+def test_the_last_exchanges_stay_whole():
+    begun = summing(exchanges(5))
+
+    (asked,) = carried_out(begun)
+
+    assert "User: 1:" in asked
+    assert "Assistant: 6:" in asked
+    assert "7:" not in asked
+    assert (begun.mark().compacts, begun.mark().role) == (6, "system")
+    assert begun.mark().content == "Summary 1."
+
+
+def test_an_exchange_is_kept_with_its_calls_and_their_outputs():
+    call = ToolCall("call_1", "look", "{}")
+    messages = [
+        *exchanges(1),
+        message(3, "user", "Look."),
+        message(4, "assistant", tool_calls=(call,)),
+        message(5, "tool", "A cat.", tool_call_id="call_1"),
+        message(6, "assistant", "There is a cat."),
+    ]
+
+    kept = summing(messages, keep=1)
+    carried_out(kept)
+
+    assert kept.mark().compacts == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_where_nothing_is_older_than_what_is_kept_nothing_is_asked(count: int):
+    begun = summing(exchanges(count))
+
+    assert begun.due() is None
+    assert not begun.begun
+
+
+def test_all_can_be_summed_up():
+    begun = summing(exchanges(3), keep=0)
+    carried_out(begun)
+
+    assert begun.mark().compacts == 6
+
+
+def test_a_second_summary_begins_with_the_first_and_what_came_since():
+    messages = [*exchanges(3), message(7, "system", "We met.", compacts=4)]
+    messages += [message(8, "user", "8:"), message(9, "assistant", "9:"), message(10, "user")]
+
+    (asked,) = carried_out(summing(messages))
+
+    assert "We met." in asked
+    assert "4:" not in asked
+    assert "User: 5:" in asked
+
+
+def test_what_is_summed_up_already_is_not_summed_up_again():
+    messages = [*exchanges(4), message(9, "system", "We met.", compacts=4)]
+
+    assert summing(messages).due() is None
+
+
+def test_a_summary_that_was_taken_back_does_not_count():
+    messages = [
+        *exchanges(3),
+        message(7, "system", "We met.", compacts=4),
+        message(8, "system", "", compacts=0),
+    ]
+
+    (asked,) = carried_out(summing(messages))
+
+    assert "We met." not in asked
+    assert "User: 1:" in asked
+
+
+def test_long_outputs_and_arguments_are_shortened_and_system_messages_left_to_the_system():
+    arguments = f'{{"a": "{"x" * 50_000}"}}'
+    messages = [
+        message(1, "system", "Be brief."),
+        message(2, "user", "Look."),
+        message(3, "assistant", tool_calls=(ToolCall("call_1", "look", arguments),)),
+        message(4, "tool", f"first{'y' * 500_000}last", tool_call_id="call_1"),
+        message(5, "user", content=(Text("See: "), Image(url="https://a.b/c.png"), File("f"))),
+        message(6, "user", "Go on."),
+    ]
+
+    (asked,) = carried_out(summing(messages, keep=1))
+
+    assert len(asked) < 5_000
+    assert "[tool output] firsty" in asked
+    assert "yylast" in asked
+    assert "498009 letters left out" in asked
+    assert "[calls look with" in asked
+    assert "User: See: [a picture][a file]" in asked
+    assert "Be brief." not in asked
+
+
+def test_what_is_too_long_for_the_model_is_asked_about_in_parts():
+    begun = summing(exchanges(12, "word " * 100), window=2_000)
+
+    asked = carried_out(begun)
+
+    assert len(asked) > 1
+    assert all(len(question) < 4 * 2_000 for question in asked)
+    assert "Summary 1." in asked[1]
+    assert begun.mark().content == f"Summary {len(asked)}."
+
+
+def test_one_message_that_is_too_long_is_shortened():
+    asked = carried_out(summing(exchanges(3, "漢" * 100_000), window=2_000))
+
+    assert len(asked) == 2
+    assert all(len(question.encode()) < 4 * 2_000 for question in asked)
+
+
+def test_what_was_done_is_told_in_tokens():
+    messages = exchanges(5, "word " * 100)
+    begun = summing(messages)
+    carried_out(begun)
+
+    done = begun.done(message(11, "system", "Summary 1.", compacts=6))
+
+    assert done.summary == "Summary 1."
+    assert done.tokens_before > 1_200 > 600 > done.tokens_after > 400
+    assert done.usage == Usage(output_tokens=1)
+
+
+@given(st.integers(0, 8), st.integers(0, 8), st.lists(st.integers(0, 16), max_size=3))
+def test_nothing_is_summed_up_twice_or_lost(count: int, keep: int, ends: list[int]):
+    messages = exchanges(count, "x")
+    for end in ends:
+        cut = min(end, len(messages)) // 2 * 2
+        messages.append(message(len(messages) + 1, "system", f"Up to {cut}.", compacts=cut))
+    cut = next((each.compacts or 0 for each in reversed(messages) if each.compacts is not None), 0)
+    begun = summing(messages, keep)
+
+    asked = "\n".join(carried_out(begun))
+
+    if begun.begun:
+        said = [each for each in messages if each.compacts is None]
+        old = [each for each in said if cut < each.number <= (begun.mark().compacts or 0)]
+        assert [each.number for each in said if f": {each.text}" in asked] == [
+            each.number for each in old
+        ]
+        users = [each for each in said if each.role == "user" and each not in old]
+        assert len([each for each in users if each.number > cut]) == keep
+
+
+@pytest.mark.parametrize(
+    ("used", "window", "is_due"),
+    [(79, 100, False), (80, 100, True), (120, 100, True), (10**9, None, False), (0, 100, False)],
+)
+def test_it_is_due_when_four_fifths_of_the_window_are_used(
+    used: int, window: int | None, is_due: bool
+):
+    assert due(used, window) is is_due
+
+
+def test_the_share_can_be_chosen():
+    assert due(50, 100, share=0.5)
+
+
+def a_run(status: Status, model: str = "demo") -> Run:
+    return Run(id="run_1", thread_id="thread_1", model=model, status=status, created_at=1)
+
+
+def test_the_model_is_the_one_that_is_named_or_that_answered_last():
+    newest = a_run(Status.COMPLETED, "mine:big")
+
+    assert model_of([newest, a_run(Status.FAILED)], None) == "mine:big"
+    assert model_of([newest], "mine:small") == "mine:small"
+    assert model_of([], None) is None
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS, Status.ACTION_REQUIRED])
+def test_a_busy_thread_is_not_summed_up(status: Status):
+    with pytest.raises(errors.RunActive):
+        model_of([a_run(status)], None)
+
+
+def test_it_is_told_how_much_is_written():
+    told: list[Progress] = []
+    hearing = Hearing("part 1 of 2", told.append)
+
+    hearing.note(TextDelta(text="We "))
+    hearing.note(TurnRestarted(reason="cut", after=1, attempt=2, message=""))
+    hearing.note(TextDelta(text="We met."))
+    hearing.note(UsageAdded(usage=Usage(output_tokens=3)))
+    hearing.note(MessageCompleted(message=message(2, "assistant", " We met.\n")))
+
+    assert [each.done for each in told] == [3, 0, 7, 7, 7]
+    assert {each.message for each in told} == {"part 1 of 2"}
+    assert hearing.summary(Status.COMPLETED, None, None) == "We met."
+    assert hearing.usage == Usage(output_tokens=3)
+
+
+def test_a_summary_that_is_not_whole_is_none():
+    hearing = Hearing("part 1 of 1", quiet)
+    hearing.note(MessageCompleted(message=message(2, "assistant", "We", status="incomplete")))
+
+    with pytest.raises(errors.Cut):
+        hearing.summary(Status.INCOMPLETE, "length", None)
+    with pytest.raises(errors.ProviderAuth, match="no key"):
+        hearing.summary(Status.FAILED, None, Fault("provider_auth", "no key"))
+
+
+def test_a_summary_without_a_word_is_none():
+    hearing = Hearing("part 1 of 1", quiet)
+    hearing.note(MessageCompleted(message=message(2, "assistant", " ")))
+
+    with pytest.raises(errors.Cut):
+        hearing.summary(Status.COMPLETED, None, None)

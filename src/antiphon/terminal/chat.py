@@ -35,7 +35,7 @@ PATIENCE = 2.0
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """How a chat begins: with a new thread, or with the one that `resume` names, as /resume does."""
+    """How a chat begins: in a new thread, or in the one that `resume` names, as /resume does."""
 
     model: str | None = None
     system: str | None = None

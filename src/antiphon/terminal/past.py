@@ -71,7 +71,7 @@ def recent(
     return Past(lines, len(messages) - len(shown), shown)
 
 
-def exchanges(messages: Iterable[Message]) -> list[Exchange]:
+def exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
     """The messages, parted before each that a person said."""
     found: list[list[Message]] = []
     for message in messages:

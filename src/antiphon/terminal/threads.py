@@ -34,8 +34,8 @@ async def threads(chat: Chat, words: str = "", *, replaced: bool = False) -> lis
         found.append(thread)
         if len(found) == LOOKED_AT:
             break
-    gone = set() if replaced else {thread.metadata.get(REPLACES) for thread in found}
-    there = [thread for thread in found if thread.messages and thread.id not in gone]
+    gone = {thread.metadata.get(REPLACES) for thread in found}
+    there = [each for each in found if each.messages and (replaced or each.id not in gone)]
     return sorted(there, key=lambda thread: (thread.updated_at, thread.id), reverse=True)
 
 

@@ -1,0 +1,219 @@
+"""The commands about threads, in a chat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Model]:
+    async with Model() as model:
+        yield model
+
+
+@pytest.fixture
+async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
+    async with Chatting(model, home=tmp_path, rows=50) as chat:
+        await chat.ready()
+        yield chat
+
+
+async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
+    """One exchange, to its end."""
+    footers = chat.text.count("10 in, 5 out")
+    model.will_say(answer)
+    chat.say(said)
+    await chat.until(lambda: chat.text.count("10 in, 5 out") > footers)
+
+
+def last_said(model: Model) -> list[str]:
+    """What the model was told last, message by message."""
+    return [str(message["content"]) for message in model.requests[-1]["messages"]]
+
+
+async def deliberately(chat: Chatting, key: str, seen: str) -> None:
+    """Press it until it counts: a key counts only a moment after its question was painted."""
+    while seen not in chat.text:
+        chat.press("ctrl-u", key)
+        with suppress(AssertionError):
+            await chat.sees(seen, 0.2)
+    chat.press("ctrl-u")
+
+
+async def test_threads_are_listed_by_number_the_last_changed_first(
+    chat: Chatting, model: Model
+) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/new")
+    await chat.sees("A new thread begins")
+    await told(chat, model, "About cows", "They moo.")
+    chat.say("/threads")
+    await chat.sees("/resume NUMBER")
+
+    listed = [row for row in chat.rows if "2 messages" in row]
+    assert listed[0].startswith("  1  ")
+    assert listed[0].endswith("About cows  (here)")
+    assert listed[1].endswith("About bees")
+
+
+async def test_threads_are_searched_for_words(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/new")
+    await told(chat, model, "About cows", "They moo.")
+    chat.say("/threads hum")
+    await chat.sees("/resume NUMBER")
+    chat.say("/threads whales")
+    await chat.sees("No thread has 'whales' in it.")
+
+    assert [row[-10:] for row in chat.rows if "2 messages" in row] == ["About bees"]
+
+
+@pytest.mark.parametrize("named", ["2", "bees", ""])
+async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
+    chat: Chatting, model: Model, named: str
+) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/new")
+    await told(chat, model, "About cows", "They moo.")
+    chat.say("/threads")
+    await chat.sees("/resume NUMBER")
+    chat.say(f"/resume {named}")
+    await chat.until(lambda: chat.text.count("They hum.") == 2)
+    await told(chat, model, "And wasps?", "Too.")
+
+    assert last_said(model) == ["About bees", "They hum.", "And wasps?"]
+
+
+async def test_a_number_that_is_none_is_refused_and_nothing_changes(
+    chat: Chatting, model: Model
+) -> None:
+    chat.say("/resume 7")
+    await chat.sees("There is no number 7")
+    chat.say("/resume whales")
+    await chat.sees("No thread has 'whales' in it")
+
+
+async def test_a_new_thread_has_nothing_of_the_old_and_may_have_a_title(
+    chat: Chatting, model: Model
+) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/new Big animals")
+    await told(chat, model, "About cows", "They moo.")
+    chat.say("/threads")
+    await chat.sees("Big animals  (here)")
+
+    assert last_said(model) == ["About cows"]
+
+
+async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.paste("/rename Insects \x1b[31m")
+    chat.press("enter")
+    await chat.sees("This thread is called: Insects")
+    chat.say("/threads")
+    await chat.until(lambda: any("2 messages  Insects" in row for row in chat.rows))
+
+    assert not chat.foreign
+
+
+async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "One", "Un.")
+    await told(chat, model, "Two", "Deux.")
+    chat.say("/fork 1")
+    await chat.sees("This is a branch now, with 2 messages.")
+    await told(chat, model, "Three", "Trois.")
+    chat.say("/threads")
+    await chat.sees("/resume NUMBER")
+
+    assert last_said(model) == ["One", "Un.", "Three"]
+    listed = [row for row in chat.rows if "4 messages" in row]
+    assert listed[0].endswith("One  (branch, here)")
+    assert listed[1].endswith("One")
+
+
+async def test_a_message_is_taken_back_and_its_words_are_in_the_line_again(
+    chat: Chatting, model: Model
+) -> None:
+    await told(chat, model, "One", "Un.")
+    await told(chat, model, "Two", "Zwei.")
+    chat.say("/undo")
+    await chat.sees("Taken back: 2 messages left")
+    await chat.until(lambda: any(row.startswith("> Two") for row in chat.rows[-3:]))
+    await told(chat, model, ", in French", "Deux.")
+    chat.say("/threads")
+    await chat.sees("/resume NUMBER")
+    chat.say("/threads all")
+    await chat.until(lambda: chat.text.count("/resume NUMBER") == 2)
+
+    assert last_said(model) == ["One", "Un.", "Two, in French"]
+    assert len([row for row in chat.rows if "4 messages" in row]) == 1 + 2
+
+
+async def test_a_last_message_is_edited_even_if_it_was_the_first(
+    chat: Chatting, model: Model
+) -> None:
+    await told(chat, model, "Helo", "What?")
+    chat.say("/edit")
+    await chat.sees("Taken back: 0 messages left")
+    chat.press("backspace")
+    await told(chat, model, "lo", "Hi.")
+    chat.say("/threads")
+    await chat.sees("/resume NUMBER")
+
+    assert last_said(model) == ["Hello"]
+    assert [row[-13:] for row in chat.rows if "2 messages" in row] == ["Hello  (here)"]
+
+
+async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "Heads or tails?", "Heads.")
+    model.will_say("Tails.")
+    chat.say("/retry")
+    await chat.sees("Tails.")
+    await told(chat, model, "Sure?", "Yes.")
+
+    assert last_said(model) == ["Heads or tails?", "Tails.", "Sure?"]
+
+
+async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> None:
+    chat.say("Count")
+    reply = await model.asked()
+    await reply.say("One, two, ")
+    await chat.sees("One, two")
+    chat.press("ctrl-c")
+    await chat.sees("[stopped]")
+    model.will_say("three.")
+    chat.say("/continue")
+    await chat.sees("three.")
+    chat.say("/continue")
+    await chat.sees("The last answer is whole")
+
+    assert last_said(model)[1] == "One, two, "
+
+
+async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/delete")
+    await chat.sees("Delete “About bees” with its 2 messages?")
+    chat.press("escape")
+    await chat.sees("Nothing was deleted.")
+    chat.say("/delete")
+    await chat.sees("Delete “About bees”")
+    await deliberately(chat, "y", "is deleted.")
+    chat.say("/threads")
+    await chat.sees("There is no thread yet.")
+
+
+async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatting) -> None:
+    chat.say("/undo")
+    await chat.sees("You have said nothing here yet")
+    chat.say("/fork")
+    await chat.sees("Nothing was said here yet")
+    chat.say("/rename")
+    await chat.sees("A title is missing; wanted /rename TITLE")

@@ -14,7 +14,8 @@ from textwrap import dedent
 import antiphon
 from antiphon import failpoints
 from antiphon.clean import clean
-from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
+from antiphon.commands.exit_codes import BY_SIGNAL, FAILED, of_problem
+from antiphon.errors import AntiphonError, InvalidRequest
 
 COMMANDS = {
     "chat": "the terminal chat, which `antiphon` alone opens too",
@@ -31,8 +32,6 @@ COMMANDS = {
 """Each is a module of its name in `antiphon.commands`."""
 
 _ABOUT = ("-h", "--help", "--version")
-FAILED, WRONG_USAGE = 1, 2
-BY_SIGNAL = 128  # as shells say it: 128 and the signal's number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except AntiphonError as problem:
         _say(_told(problem))
-        return WRONG_USAGE if isinstance(problem, BadSettings | InvalidRequest) else FAILED
+        return of_problem(problem)
     except KeyboardInterrupt:
         return BY_SIGNAL + signal.SIGINT
     except BrokenPipeError:
@@ -106,7 +105,7 @@ def _say(text: str) -> None:
 
 
 def _help() -> str:
-    listed = "\n".join(f"  {name:<9}{meaning}" for name, meaning in COMMANDS.items())
+    listed = "\n".join(f"  {name:<11}{meaning}" for name, meaning in COMMANDS.items())
     return dedent("""\
         usage: antiphon COMMAND ...
 

@@ -366,7 +366,7 @@ def test_without_the_extra_it_says_what_to_install(place: Place) -> None:
     (place.root / "mcp.py").write_text("raise ModuleNotFoundError('no', name='mcp')")
     told = place.run("mcp", "serve", stdin="", environ={"PYTHONPATH": str(place.root)})
 
-    assert told.returncode == 2
+    assert told.returncode == 5
     assert "pip install 'antiphon[mcp]'" in told.stderr
 
 
@@ -457,5 +457,5 @@ def test_a_port_that_is_taken_is_told(place: Place) -> None:
         port = str(httpx2.URL(address).port)
         told = place.run("mcp", "serve", "--http", "--port", port)
 
-    assert told.returncode == 2
+    assert told.returncode == 5
     assert f"Port {port} of 127.0.0.1 cannot be listened on" in told.stderr

@@ -101,8 +101,6 @@ def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
         (("add", "a", "--url", "x.example"), "wanted http:// or https://, and a host"),
         (("add", "a", "--url", "https://x", "--header", "nothing"), "NAME:VALUE"),
         (("login", "program"), "at which nobody logs in"),
-        (("trust", "none.json"), "none.json cannot be read"),
-        (("list", "--config", "none.json"), "none.json cannot be read"),
     ],
 )
 def test_wrong_usage_is_told_with_what_would_do(
@@ -114,6 +112,16 @@ def test_wrong_usage_is_told_with_what_would_do(
     assert done.returncode == 2
     assert told in done.stderr
     assert done.stderr.startswith("antiphon: ")
+
+
+@pytest.mark.parametrize("arguments", [("trust", "none.json"), ("list", "--config", "none.json")])
+def test_a_file_that_is_not_there_has_an_exit_code(
+    place: Place, arguments: tuple[str, ...]
+) -> None:
+    done = place.run("mcp", *arguments)
+
+    assert done.returncode == 5
+    assert "none.json cannot be read" in done.stderr
 
 
 def test_no_name_that_a_server_gives_looks_like_a_line_of_ours(place: Place) -> None:

@@ -120,6 +120,11 @@ def read(name: str, folder: Path | None = None) -> Attached:
     return attached(name, _bytes(name, path))
 
 
+def is_picture_or_pdf(content: bytes) -> bool:
+    """Whether the bytes begin as one of those does."""
+    return any(begins.match(content) for begins, _, _ in _KINDS)
+
+
 def attached(name: str, content: bytes) -> Attached:
     """What these bytes are: a picture, a PDF or text. Raises `InvalidRequest` and `TooLarge`."""
     for begins, kind, media_type in _KINDS:

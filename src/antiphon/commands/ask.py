@@ -1,41 +1,51 @@
 """Ask once: the answer goes to stdout and nothing else does.
 
 What is piped in is added to the text, or is the text where there is none. A stdin that stays open
-and silent is left alone; `-` waits for it. Tools, the choice of the model and problems are told on
-stderr. MCP servers that are written down (`antiphon mcp list`), or those of --config and no others,
-start while the model is chosen, and are waited for up to 30 s.
+and silent is left alone; `-` waits for it. A file is sent with the text by `@path` in it or by
+--file; `\\@` is an at sign. Tools, the choice of the model and problems are told on stderr. MCP
+servers that are written down (`antiphon mcp list`), or those of --config and no others, start while
+the model is chosen, and are waited for up to 30 s.
 
 Nobody is asked whether a tool may run: functions may, and the tools of servers where --allow or a
 setting says so, or where you said "always" before. --yes allows all that is not denied.
 
+A pipe gets the answer byte for byte as it comes. On a terminal it is set, and nothing in it acts on
+the terminal.
+
 Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long, expired),
-4 answered, but a tool was refused because nobody could be asked, 130 interrupted, 141 the reader of
-stdout has left.
+4 answered, but a tool was refused because nobody could be asked, 5 a setting cannot be used, or a
+key is missing or refused, 6 a server of --require is not there, 130 interrupted, 143 terminated,
+141 the reader of stdout has left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.client.aio import AsyncClient
 from antiphon.client.converse import Options
+from antiphon.client.mentions import Prepared, attached, is_picture_or_pdf, prepare, uploaded
 from antiphon.commands.consenting import Refusals, consent
+from antiphon.commands.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.commands.interrupt import interruptible
-from antiphon.commands.mcp_running import come, running
+from antiphon.commands.mcp_running import absent, come, running
 from antiphon.commands.piped import piped
-from antiphon.commands.speech import ANSWERED, REFUSED, Answer, Lines, Paper, note
+from antiphon.commands.speech import Answer, Lines, Page, Paper, Speech, Thoughts, Whole, note
 from antiphon.commands.usage import CLIENT, RUNTIME
-from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
+from antiphon.errors import AntiphonError, InvalidRequest
 from antiphon.runs import Sampling
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.functions import Function, load
@@ -57,13 +67,71 @@ FLAGS = (
     "private_hosts",
 )
 CANCEL_SECONDS = 5.0
+OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
+"""What the extra `terminal` brings of that which sets text."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked, and how it is to be answered: what the flags say. `words` are joined."""
+
+    words: Sequence[str] = ()
+    files: Sequence[str] = ()
+    system: str | None = None
+    thread: str | None = None
+    last: bool = False
+    tools: Sequence[str] = ()
+    no_tools: bool = False
+    max_turns: int | None = None
+    require: Sequence[str] = ()
+    yes: bool = False
+    output_schema: str | None = None
+    output: Literal["text", "json", "lines"] = "text"
+    thinking: bool = False
+    raw_output: bool = False
+    quiet: bool = False
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """The text, and how it is to be answered."""
-    parser.add_argument("text", nargs="*", help="what to ask; `-` waits for stdin")
+    parser.add_argument(
+        "text", nargs="*", help="what to ask; `-` waits for stdin, `@path` sends a file along"
+    )
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="send this file along: text, a picture or a PDF; can be repeated",
+    )
     parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
     parser.add_argument("--thread", metavar="ID", help="go on with this thread")
+    parser.add_argument(
+        "--last", action="store_true", help="go on with the thread that was last answered in"
+    )
+    _tool_arguments(parser)
+    parser.add_argument(
+        "--output-schema", metavar="FILE", help="a JSON Schema that the answer is to follow"
+    )
+    parser.add_argument("--json", action="store_true", help="every event as one line of JSON")
+    parser.add_argument(
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="the text as it comes, or one JSON object at the end",
+    )
+    parser.add_argument("--thinking", action="store_true", help="the model's reasoning, on stderr")
+    parser.add_argument(
+        "--raw-output",
+        action="store_true",
+        help="on a terminal too the answer's bytes as they are: they may act on it",
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="nothing on stderr but what went wrong"
+    )
+
+
+def _tool_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--tools",
         action="append",
@@ -73,57 +141,135 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         " a path to a .py file does too; can be repeated",
     )
     parser.add_argument(
+        "--no-tools", action="store_true", help="no tool, and no MCP server is started"
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="SERVER",
+        help="ask nothing unless this MCP server is there; can be repeated",
+    )
+    parser.add_argument(
+        "--max-turns", type=_turns, metavar="N", help="replies that tools may lead to, at most"
+    )
+    parser.add_argument(
         "-y", "--yes", action="store_true", help="every tool may run that is not denied"
     )
-    parser.add_argument(
-        "--output-schema", metavar="FILE", help="a JSON Schema that the answer is to follow"
-    )
-    parser.add_argument("--json", action="store_true", help="every event as one line of JSON")
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="nothing on stderr but what went wrong"
-    )
+
+
+def _turns(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise ArgumentTypeError(f"wanted a number from 1 to 1000, got {text}")
+    return int(text)
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Ask, and write the answer as it comes."""
-    paper = Paper(sys.stdout)
-    answer = Lines(paper) if asked.json else Answer(paper, quiet=asked.quiet)
+    if asked.json and asked.output == "json":
+        raise InvalidRequest(
+            "--json and --output json exclude each other",
+            hint="--json writes a line for every event, --output json one object at the end.",
+        )
+    question = Question(
+        words=asked.text,
+        files=asked.file,
+        system=asked.system,
+        thread=asked.thread,
+        last=asked.last,
+        tools=asked.tools,
+        no_tools=asked.no_tools,
+        max_turns=asked.max_turns,
+        require=asked.require,
+        yes=asked.yes,
+        output_schema=asked.output_schema,
+        output="lines" if asked.json else asked.output,
+        thinking=asked.thinking,
+        raw_output=asked.raw_output,
+        quiet=asked.quiet,
+    )
+    return once(question, loaded.settings)
+
+
+def once(question: Question, settings: Settings) -> int:
+    """Ask this, and write the answer as it comes; returns the exit code."""
+    _refuse_contradictions(question)
+    speech = _speech(question)
     with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
-        text = _text(asked.text)
-        tools = [function for spec in asked.tools for function in load(spec, loaded.settings)]
-        options = _options(asked, loaded.settings)
-        return interruptible(lambda: _ask(text, tools, options, answer, asked, loaded.settings))
+        tools = [function for spec in question.tools for function in load(spec, settings)]
+        options = _options(question, settings)
+        message = _message(question)
+        return interruptible(lambda: _ask(message, tools, options, speech, question, settings))
+
+
+def _refuse_contradictions(question: Question) -> None:
+    both = (
+        ("--last", question.last, "--thread", bool(question.thread)),
+        ("--no-tools", question.no_tools, "--tools", bool(question.tools)),
+        ("--no-tools", question.no_tools, "--require", bool(question.require)),
+    )
+    for one, has_one, other, has_other in both:
+        if has_one and has_other:
+            raise InvalidRequest(f"{one} and {other} exclude each other", hint="leave one out.")
+
+
+def _speech(question: Question) -> Speech:
+    speech: Speech
+    match question.output:
+        case "lines":
+            speech = Lines(Paper(sys.stdout))
+        case "json":
+            speech = Whole(Paper(sys.stdout))
+        case "text":
+            speech = Answer(_page(question), quiet=question.quiet)
+    return Thoughts(speech) if question.thinking else speech
+
+
+def _page(question: Question) -> Page:
+    """Set on a terminal that can show it, if what sets is installed; else as it comes."""
+    if question.raw_output or not sys.stdout.isatty() or not os.environ.get("TERM"):
+        return Paper(sys.stdout, raw=question.raw_output)
+    try:
+        page: Page = import_module("antiphon.commands.typeset").Typeset(sys.stdout, os.environ)
+    except ModuleNotFoundError as missing:
+        if missing.name not in OF_TERMINAL:
+            raise
+        return Paper(sys.stdout)
+    return page
 
 
 async def _ask(
-    text: str,
+    message: Prepared,
     tools: Sequence[Function],
     options: Options,
-    answer: Answer | Lines,
-    asked: Namespace,
+    speech: Speech,
+    question: Question,
     settings: Settings,
 ) -> int:
     # A reader who is slow must not hold up the runtime in this process.
     pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
     written = partial(asyncio.get_running_loop().run_in_executor, pen)
-    async with running(settings) as servers, AsyncClient(settings=settings) as client:
-        if not asked.quiet:
-            note(await _who_answers(client, settings))
-        if asked.yes and not asked.quiet:
-            note("antiphon: --yes: every tool may run that is not denied")
+    starting = nullcontext() if question.no_tools else running(settings)
+    async with starting as servers, AsyncClient(settings=settings) as client:
+        if not question.quiet:
+            await _introduce(client, message, question, settings)
         if servers is not None:
             await come(servers)
+        if absent(question.require, servers):
+            return SERVER_MISSING
+        if question.last:
+            options["thread_id"] = await _last_thread(client)
         refusals = Refusals(settings)
 
         def watch(happening: Happening) -> None:
             refusals.note(happening)
-            pen.submit(answer.happened, happening)
+            pen.submit(speech.happened, happening)
 
         events = client.converse(
-            text,
+            await uploaded(client, message),
             tools=tools,
             toolbox=servers,
-            consent=consent(settings, yes=asked.yes),
+            consent=consent(settings, yes=question.yes),
             watch=watch,
             max_tools=settings.max_tools,
             tool_timeout=settings.tool_timeout,
@@ -131,15 +277,37 @@ async def _ask(
         )
         try:
             async for event in events:
-                await written(answer.tell, events.last_event, event)
-            await written(answer.close)
+                await written(speech.tell, events.last_event, event)
+            await written(speech.close)
         except BaseException as end:
             # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
             await _cancel(client, events.run_id)
             if not isinstance(end, OSError):  # what could not be written will not be now
-                answer.close()
+                speech.close(end)
             raise
-    return REFUSED if answer.code == ANSWERED and refusals.any else answer.code
+    return REFUSED if speech.code == DONE and refusals.any else speech.code
+
+
+async def _introduce(
+    client: AsyncClient, message: Prepared, question: Question, settings: Settings
+) -> None:
+    """Say who answers, and whatever else is not as always."""
+    note(await _who_answers(client, settings))
+    for file in message.files:
+        note(f"antiphon: {file.name} is sent along ({len(file.content):,} bytes)")
+    if question.yes:
+        note("antiphon: --yes: every tool may run that is not denied")
+    if question.raw_output and sys.__stdout__ is not None and sys.__stdout__.isatty():
+        note("antiphon: --raw-output: what the model writes may act on this terminal")
+
+
+async def _last_thread(client: AsyncClient) -> str:
+    runs = (await client.list_runs(limit=1)).data
+    if not runs:
+        raise InvalidRequest(
+            "there is no thread to go on with", hint="without --last one is begun."
+        )
+    return runs[0].thread_id
 
 
 @runtime_checkable
@@ -168,30 +336,41 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
         note(f"antiphon: the run {run_id} could not be cancelled: {error}")
 
 
-def _text(words: Sequence[str]) -> str:
-    """The arguments and what is piped in, as one text."""
-    said = " ".join(word for word in words if word != "-")
-    added = piped(sys.stdin, awaited=not said or "-" in words)
-    text = "\n\n".join(part for part in (said, added) if part.strip())
-    if not text:
+def _message(question: Question) -> Prepared:
+    """The words, the files and what is piped in; files are named by the words alone."""
+    said = " ".join(word for word in question.words if word != "-")
+    prepared = prepare(said, question.files)
+    added = piped(sys.stdin, awaited=not said or "-" in question.words)
+    if is_picture_or_pdf(added):
+        prepared = replace(prepared, files=(*prepared.files, attached("stdin", added)))
+    elif b"\0" in added:
+        raise InvalidRequest(
+            "what is piped in is no text", expected="text, png, jpeg, gif, webp or pdf"
+        )
+    else:
+        parts = (prepared.text, added.decode("utf-8", "replace"))
+        prepared = replace(prepared, text="\n\n".join(part for part in parts if part.strip()))
+    if not prepared.text:
         raise InvalidRequest(
             "nothing was asked",
             expected="a text, as an argument or on stdin",
             hint='for instance: antiphon ask "Why is the sky blue?"',
         )
-    return text
+    return prepared
 
 
-def _options(asked: Namespace, settings: Settings) -> Options:
+def _options(question: Question, settings: Settings) -> Options:
     options = Options()
-    if asked.thread:
-        options["thread_id"] = asked.thread
-    if asked.system:
-        options["instructions"] = asked.system
+    if question.thread:
+        options["thread_id"] = question.thread
+    if question.system:
+        options["instructions"] = question.system
+    if question.max_turns:
+        options["max_turns"] = question.max_turns
     if settings.model:
         options["model"] = settings.model
-    if asked.output_schema:
-        options["sampling"] = _sampling(asked.output_schema)
+    if question.output_schema:
+        options["sampling"] = _sampling(question.output_schema)
     return options
 
 
@@ -199,7 +378,7 @@ def _sampling(schema_file: str) -> Sampling:
     try:
         schema = msgspec.json.decode(Path(schema_file).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        raise BadSettings(
+        raise InvalidRequest(
             f"--output-schema {schema_file} cannot be used: {error}",
             expected="a file with a JSON Schema",
         ) from error

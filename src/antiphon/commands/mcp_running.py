@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from antiphon.commands.mcp_found import found
@@ -41,3 +41,15 @@ async def come(servers: McpServers, seconds: float = SECONDS) -> None:
         note(f"antiphon: the MCP server {state.server} is not there: {why}")
         for line in state.stderr[-5:]:
             note(f"    {line}")
+
+
+def absent(required: Sequence[str], servers: McpServers | None) -> list[str]:
+    """Those of the required servers that are not there; each is told once more."""
+    states = servers.states() if servers is not None else ()
+    there = {state.server for state in states if state.status == "ready"}
+    missing = [name for name in required if name not in there]
+    known = {state.server for state in states}
+    for name in missing:
+        why = "which is not there" if name in known else "and no such server is switched on"
+        note(f"antiphon: nothing was asked, for --require names {name}, {why}")
+    return missing

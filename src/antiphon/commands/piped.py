@@ -9,22 +9,22 @@ from typing import TextIO
 PATIENCE = 1.0  # seconds; an inherited pipe that nobody writes to looks like a slow writer's
 
 
-def piped(stdin: TextIO | None, *, awaited: bool) -> str:
-    """All of stdin as text; empty where it is closed, empty or a terminal.
+def piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
+    """All of stdin; empty where it is closed, empty or a terminal.
 
     Unless it is `awaited`, a stdin that stays open and silent is left alone, and stderr says so.
     Once the first byte has come it is read to its end.
     """
     if stdin is None or stdin.closed or stdin.isatty():
-        return ""
+        return b""
     if not awaited and not _speaks(stdin):
         print(
             f"antiphon: stdin is open but said nothing for {PATIENCE:g} s, so it is not read;"
             " a further argument `-` waits for it",
             file=sys.stderr,
         )
-        return ""
-    return stdin.buffer.read().decode("utf-8", "replace")
+        return b""
+    return stdin.buffer.read()
 
 
 def _speaks(stdin: TextIO) -> bool:

@@ -1,0 +1,179 @@
+"""A thread that was left, as the lines in which it was drawn while it ran."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from emulator import ALLOWED, Emulator
+from escapes import PAYLOADS
+
+from antiphon.messages import File, Message, Text, ToolCall
+from antiphon.runs import Fault, Run, Status, Usage
+from antiphon.terminal import past, spans
+from antiphon.terminal.frames import Frame
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.region import Region
+from antiphon.terminal.themes import THEMES, Ink
+
+THEME = THEMES["none"]
+CALL = ToolCall("c1", "get_weather", '{"city": "Rome"}')
+
+
+class Thread:
+    """Messages one after the other, as a thread holds them."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def say(self, role: Any, text: str = "", **fields: Any) -> None:
+        number = len(self.messages) + 1
+        content = fields.pop("content", (Text(text),) if text else ())
+        self.messages.append(
+            Message(
+                id=f"m{number}",
+                thread_id="t",
+                number=number,
+                role=role,
+                content=content,
+                created_at=number,
+                **fields,
+            )
+        )
+
+
+def run(status: Status = Status.COMPLETED, **fields: Any) -> Run:
+    return Run(
+        **{
+            "id": "r1",
+            "thread_id": "t",
+            "status": status,
+            "model": "told",
+            "usage": Usage(input_tokens=10, output_tokens=5),
+            "created_at": 1_000,
+            "started_at": 1_000,
+            "ended_at": 3_500,
+            **fields,
+        }
+    )
+
+
+def rows(thread: Thread, *runs: Run, columns: int = 80, rows: int = 24) -> list[str]:
+    shown = past.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
+    return [spans.text(line) for line in shown.lines]
+
+
+def test_an_exchange_looks_as_it_did():
+    thread = Thread()
+    thread.say("user", "Weather?\nIn Rome.")
+    thread.say("assistant", "I **look**.", reasoning="Hm. " * 10, tool_calls=(CALL,), run_id="r1")
+    thread.say("tool", "Sunny\nand warm", tool_call_id="c1", run_id="r1")
+    thread.say("assistant", "It is *sunny*.", run_id="r1")
+
+    assert rows(thread, run()) == [
+        "",
+        "> Weather?",
+        "  In Rome.",
+        "",
+        "thought, 10 tokens",
+        "",
+        "I look.",
+        "",
+        '✓ get_weather({"city": "Rome"}) ok',
+        "  Sunny  (+1 lines)",
+        "",
+        "It is sunny.",
+        "2.5 s, 10 in, 5 out",
+    ]
+
+
+def test_an_answer_that_was_stopped_says_so():
+    thread = Thread()
+    thread.say("user", "Go")
+    thread.say("assistant", "Once upon", status="incomplete", run_id="r1")
+
+    assert rows(thread, run(Status.CANCELLED))[3:] == [
+        "Once upon",
+        "[stopped]",
+        "2.5 s, 10 in, 5 out",
+    ]
+
+
+def test_an_answer_that_was_stopped_says_so_in_a_branch_too():
+    thread = Thread()
+    thread.say("user", "Go")
+    thread.say("assistant", "Once upon", status="incomplete", parent_id="m0")
+
+    assert rows(thread)[3:] == ["Once upon", "[stopped]"]
+
+
+def test_a_run_that_failed_before_it_said_anything_is_told():
+    thread = Thread()
+    thread.say("user", "Go")
+    failed = run(Status.FAILED, error=Fault("provider_auth", "The key is wrong."), usage=Usage())
+
+    assert rows(thread, failed)[3:] == ["failed: The key is wrong. (provider_auth)", "2.5 s"]
+
+
+def test_calls_that_wait_are_left_to_who_takes_the_run_up():
+    thread = Thread()
+    thread.say("user", "Weather?")
+    thread.say("assistant", "I look.", tool_calls=(CALL,), run_id="r1")
+
+    assert rows(thread, run(Status.ACTION_REQUIRED, ended_at=None))[3:] == ["I look."]
+
+
+def test_what_is_no_text_and_what_is_nobodys_word_is_told_in_short():
+    thread = Thread()
+    thread.say("system", "Be brief.")
+    thread.say("user", content=(File("file_1"), Text("Look")))
+    thread.say("system", "All of it.", compacts=2)
+
+    assert rows(thread) == [
+        "(system: Be brief.)",
+        "",
+        "> [file] Look",
+        "",
+        "(here a summary stands in for what was said before)",
+    ]
+
+
+def test_as_many_exchanges_are_shown_as_fit_two_screens_and_the_rest_is_counted():
+    thread = Thread()
+    for number in range(20):
+        thread.say("user", f"Question {number}")
+        thread.say("assistant", f"Answer {number}")
+    shown = past.recent(thread.messages, (), THEME, columns=80, rows=10)
+
+    assert len(shown.lines) == 20
+    assert shown.earlier == 30
+    assert spans.text(shown.lines[1]) == "> Question 15"
+
+
+def test_of_an_answer_that_is_longer_the_end_is_shown():
+    thread = Thread()
+    thread.say("user", "Count")
+    thread.say("assistant", "\n".join(f"- {number}" for number in range(100)))
+    shown = rows(thread, rows=10)
+
+    assert shown[0] == "(83 more lines of this answer)"
+    assert shown[-1] == "• 99"
+    assert len(shown) == 21
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
+    thread = Thread()
+    call = ToolCall("c1", f"a{payload}", payload)
+    thread.say("user", payload)
+    thread.say("assistant", payload, reasoning=payload, tool_calls=(call,))
+    thread.say("tool", payload, tool_call_id="c1")
+    thread.say("system", payload)
+    shown = past.recent(thread.messages, (), THEME, columns=80, rows=24)
+    terminal = Emulator(80, 24)
+    region = Region(terminal, Ink(THEME))
+    region.paint(Frame(finished=tuple(shown.lines)), Typed(), 80, 0.0)
+    region.close()
+
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ALLOWED.sub("", terminal.written))

@@ -140,6 +140,18 @@ def test_a_thread_is_forked_at_a_message(client: Any) -> object:
 
 
 @in_all_ways
+def test_a_thread_is_summed_up_and_told_whole_again(client: Any) -> object:
+    thread = client.create_thread()
+    client.create_message(thread.id, "one")
+    client.create_message(thread.id, "two")
+    done = client.compact(thread.id, keep=1)
+    back = client.uncompact(thread.id)
+
+    assert (done.message.compacts, back.compacts) == (1, 0)
+    return [done, back, refused(lambda: client.compact(thread.id, keep=-1))]
+
+
+@in_all_ways
 def test_files_come_back_as_they_went(client: Any) -> object:
     path = Path(__file__)
     uploads = [

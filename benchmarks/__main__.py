@@ -19,6 +19,7 @@ import uvloop
 from msgspec.structs import replace
 
 from benchmarks import (
+    chatting,
     context,
     engine,
     first,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
     "paced": ("processor time of many streams", streams.measure_paced),
     "flood": ("one stream as fast as it goes", streams.measure_flood),
     "terminal": ("what a redraw of the terminal chat costs", terminal.measure),
+    "chat": ("the terminal chat as a program", chatting.measure),
     "growth": ("what grows with use", growth.measure),
     "capacity": ("how many streams one process carries", streams.measure_capacity),
     "instructions": ("what does not depend on the machine's load", instructions.measure),

@@ -1,0 +1,307 @@
+"""A chat that goes on: after its end, after its death, beside another one, over a line that breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+from tests.whole.harness.servers import Server, started
+
+IMPATIENT = {"ANTIPHON_LEASE": "2", "ANTIPHON_SWEEP": "0.5"}
+FOOTER = "10 in, 5 out"
+TOOLS = '''\
+import asyncio
+from pathlib import Path
+
+from antiphon import tool
+
+
+@tool
+async def weigh(thing: str) -> str:
+    """Weighs; it never ends the first time."""
+    if not Path("began").exists():
+        Path("began").touch()
+        await asyncio.Event().wait()
+    return f"{thing}: 3 kg"
+'''
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Model]:
+    async with Model() as model:
+        yield model
+
+
+async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
+    """One exchange, to its end."""
+    footers = chat.text.count(FOOTER)
+    model.will_say(answer)
+    chat.say(said)
+    await chat.until(lambda: chat.text.count(FOOTER) > footers)
+
+
+def timeless(rows: list[str], first: str) -> list[str]:
+    """The rows from this one to the footer, without its seconds."""
+    start = rows.index(first)
+    end = next(place for place, row in enumerate(rows) if place > start and FOOTER in row)
+    return [re.sub(r"\d+\.\d s", "some s", row) for row in rows[start : end + 1]]
+
+
+async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
+    tmp_path: Path, model: Model
+) -> None:
+    async with Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        await told(chat, model, "Hello", "Hi **there**:\n\n- one\n- two\n\n```python\nx = 1\n```")
+        live = timeless(chat.rows, "> Hello")
+    async with Chatting(model, "--resume", home=tmp_path) as chat:
+        await chat.sees(FOOTER)
+
+        assert timeless(chat.rows, "> Hello") == live
+
+        await told(chat, model, "And now?", "Still here.")
+
+        assert [message["content"][:5] for message in model.requests[-1]["messages"]] == [
+            "Hello",
+            "Hi **",
+            "And n",
+        ]
+
+
+async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -> None:
+    async with Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        for number in range(12):
+            await told(chat, model, f"Question {number}", f"Answer {number}")
+    async with Chatting(model, "--resume", home=tmp_path, rows=16) as chat:
+        await chat.sees("Answer 11")
+
+        assert "earlier messages; /export shows all." in chat.text
+        assert "Question 0" not in "\n".join(chat.rows[2:])
+
+
+async def test_where_nothing_was_said_yet_resuming_begins(tmp_path: Path, model: Model) -> None:
+    async with Chatting(model, "--resume", home=tmp_path) as chat:
+        await chat.sees("There is no thread yet: this is the first.")
+        await told(chat, model, "Hello", "Hi.")
+
+
+async def test_a_thread_that_is_not_there_ends_the_chat_and_is_named(
+    tmp_path: Path, model: Model
+) -> None:
+    async with Chatting(model, "--thread", "thread_nowhere", home=tmp_path) as chat:
+        assert await chat.ended() != 0
+        assert "No thread has 'thread_nowhere' in it" in chat.text
+        assert "Traceback" not in chat.text
+
+
+async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
+    tmp_path: Path, model: Model
+) -> None:
+    async with Chatting(model, home=tmp_path, environ=IMPATIENT) as chat:
+        await chat.ready()
+        await told(chat, model, "Hello", "Hi.")
+        chat.say("Tell me")
+        reply = await model.asked()
+        await reply.say("Once upon a time\n\nthere was")
+        await chat.sees("there was")
+        chat.kill()
+        await chat.ended()
+    async with Chatting(model, "--resume", home=tmp_path, environ=IMPATIENT) as chat:
+        await chat.sees("there was")
+        again = await model.asked()
+        await again.answer("In a hole in the ground.")
+        await chat.sees("In a hole in the ground.")
+        await chat.until(lambda: chat.text.count(FOOTER) == 2)
+        await told(chat, model, "More", "That was all.")
+
+        contents = [message["content"] for message in model.requests[-1]["messages"]]
+        assert contents == ["Hello", "Hi.", "Tell me", "In a hole in the ground.", "More"]
+        assert "worker_lost" in chat.text
+
+
+async def test_a_tool_that_ran_when_the_chat_was_killed_is_asked_about_and_run_again(
+    tmp_path: Path, model: Model
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--tools", "tools.py")
+    async with Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Weigh it")
+        reply = await model.asked()
+        await reply.say("I weigh.")
+        await reply.call("weigh", {"thing": "A hen"}, id="call-1")
+        await reply.end("tool_calls")
+        await chat.until((tmp_path / "began").exists)
+        chat.kill()
+        await chat.ended()
+    async with Chatting(model, *flags, "--ask", "*", "--resume", home=tmp_path) as chat:
+        await chat.sees("wants to run weigh")
+        await deliberately(chat, "y", "ok 0.0 s")
+        await (await model.asked()).answer("It weighs 3 kg.")
+        await chat.sees(FOOTER)
+
+        assert "A hen: 3 kg" in chat.text
+        assert chat.text.count("I weigh.") == 1
+        assert model.requests[-1]["messages"][-1]["content"] == "A hen: 3 kg"
+
+
+async def test_a_message_into_a_busy_thread_is_refused_and_kept(
+    tmp_path: Path, model: Model
+) -> None:
+    async with Chatting(model, home=tmp_path) as one:
+        await one.ready()
+        await told(one, model, "Hello", "Hi.")
+        async with Chatting(model, "--resume", home=tmp_path) as other:
+            await other.sees(FOOTER)
+            one.say("Tell me")
+            reply = await model.asked()
+            await reply.say("Once upon a time")
+            await one.sees("Once upon")
+            other.say("And me?")
+            await other.sees("nothing was sent")
+            await other.until(lambda: any(row.startswith("> And me?") for row in other.rows[-2:]))
+            other.press("ctrl-u")
+            other.say("/continue")
+            await other.sees("Once upon a time")
+            await reply.answer(", all was well.")
+            await other.sees("Once upon a time, all was well.")
+            await one.sees("Once upon a time, all was well.")
+
+
+async def deliberately(chat: Chatting, key: str, seen: str) -> None:
+    """Press it until it counts: a key counts only a moment after its question was painted."""
+    while seen not in chat.text:
+        chat.press("ctrl-u", key)
+        with suppress(AssertionError):
+            await chat.sees(seen, 0.2)
+    chat.press("ctrl-u")
+
+
+# With a server.
+
+
+@pytest.fixture
+async def server(tmp_path: Path, model: Model) -> AsyncIterator[Server]:
+    where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/served.db"}
+    server = await started(where, "--base-url", model.url, "--model", "told")
+    yield server
+    await server.gone()
+
+
+async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
+    tmp_path: Path, model: Model, server: Server
+) -> None:
+    async with Chatting(None, "--server", server.url, home=tmp_path) as chat:
+        await chat.ready()
+        await told(chat, model, "Hello", "Hi.")
+        await told(chat, model, "Bye", "So long.")
+        chat.say("/undo")
+        await chat.sees("Taken back")
+        chat.press("ctrl-u")
+        chat.say("/rename Greetings")
+        await chat.sees("This thread is called")
+    async with Chatting(None, "--server", server.url, "--resume", home=tmp_path) as chat:
+        await chat.sees("Greetings (thread_")
+        await chat.sees("Hi.")
+        chat.say("/threads")
+        await chat.sees("/resume NUMBER")
+        await told(chat, model, "Again", "Hello again.")
+
+        assert [row[-17:] for row in chat.rows if " messages  " in row] == ["Greetings  (here)"]
+        assert [each["content"] for each in model.requests[-1]["messages"]][:2] == ["Hello", "Hi."]
+
+
+async def test_an_answer_is_shown_once_though_the_line_breaks_amid_it(
+    tmp_path: Path, model: Model, server: Server
+) -> None:
+    async with (
+        Proxy(server.url) as proxy,
+        Chatting(None, "--server", proxy.url, home=tmp_path) as chat,
+    ):
+        await chat.ready()
+        chat.say("Count")
+        reply = await model.asked()
+        await reply.say("one ")
+        await chat.sees("one")
+        for word in ("two ", "three ", "four "):
+            proxy.cut()
+            await reply.say(word)
+            await chat.sees(word.strip())
+        await reply.answer("five.")
+        await chat.sees(FOOTER)
+
+        assert chat.text.count("one two three four five.") == 1
+        assert chat.text.count("one") == 1
+        assert proxy.connections > 3
+
+
+async def test_a_chat_that_was_killed_finds_the_answer_at_the_server(
+    tmp_path: Path, model: Model, server: Server
+) -> None:
+    async with Chatting(None, "--server", server.url, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Count")
+        reply = await model.asked()
+        await reply.say("one two")
+        await chat.sees("one two")
+        chat.kill()
+        await chat.ended()
+    await reply.say(" three")
+    async with Chatting(None, "--server", server.url, "--resume", home=tmp_path) as chat:
+        await chat.sees("one two three")
+        await reply.answer(" four.")
+        await chat.sees("one two three four.")
+        await chat.sees(FOOTER)
+
+        assert chat.text.count("one two three four.") == 1
+
+
+class Proxy:
+    """Stands before a server and cuts all lines when it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self._host, _, self._port = url.removeprefix("http://").partition(":")
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.connections = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        """Every connection breaks."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there, back = await asyncio.open_connection(self._host, int(self._port))
+        pair = {writer, back}
+        self._writers |= pair
+        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        self._writers -= pair
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()

@@ -15,23 +15,9 @@ import antiphon
 from antiphon import failpoints
 from antiphon.clean import clean
 from antiphon.commands.exit_codes import BY_SIGNAL, FAILED, of_problem
+from antiphon.commands.names import ABOUT
+from antiphon.commands.names import COMMANDS as COMMANDS
 from antiphon.errors import AntiphonError, InvalidRequest
-
-COMMANDS = {
-    "chat": "the terminal chat, which `antiphon` alone opens too",
-    "ask": "one answer to stdout; reads stdin",
-    "serve": "the backend, for clients on this machine or elsewhere",
-    "threads": "list, show, export or delete conversations",
-    "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
-    "keys": "make, list or revoke the server's keys",
-    "models": "the models that can be named here",
-    "config": "the settings in force, and where each comes from",
-    "doctor": "what is there, what is missing, and what to do about it",
-    "migrate": "bring the database to this version's form",
-}
-"""Each is a module of its name in `antiphon.commands`."""
-
-_ABOUT = ("-h", "--help", "--version")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +67,7 @@ def _carry_out(arguments: Sequence[str]) -> int:
 
 def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The command and what is said to it; the chat where only flags are named, or nothing."""
-    if arguments and (not arguments[0].startswith("-") or arguments[0] in _ABOUT):
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in ABOUT):
         return arguments[0], arguments[1:]
     return "chat", arguments
 

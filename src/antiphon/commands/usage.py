@@ -69,15 +69,8 @@ class Parser(ArgumentParser):
 
 def carry_out(name: str, arguments: Sequence[str]) -> int:
     """Load the command and do what it is asked. Raises `AntiphonError`, where misused too."""
-    command = cast("Command", import_module(f"antiphon.commands.{name}"))
-    flags = setting_flags(command.FLAGS)
-    parser = Parser(
-        prog=f"antiphon {name}",
-        description=cleandoc(command.__doc__ or ""),
-        parents=[flags],
-        allow_abbrev=False,
-    )
-    command.arguments(parser, flags)
+    command = _loaded(name)
+    parser = parser_of(name)
     asked, unknown = parser.parse_known_args(arguments)
     if unknown:
         action = f" {asked.action}" if "action" in asked else ""
@@ -88,6 +81,24 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
     taken = (*command.FLAGS, *getattr(asked, "flags", ()))
     given = {name: _joined(getattr(asked, name, None)) for name in taken}
     return command.run(asked, gather(given, os.environ, Path.cwd()))
+
+
+def parser_of(name: str) -> Parser:
+    """What the command takes."""
+    command = _loaded(name)
+    flags = setting_flags(command.FLAGS)
+    parser = Parser(
+        prog=f"antiphon {name}",
+        description=cleandoc(command.__doc__ or ""),
+        parents=[flags],
+        allow_abbrev=False,
+    )
+    command.arguments(parser, flags)
+    return parser
+
+
+def _loaded(name: str) -> Command:
+    return cast("Command", import_module(f"antiphon.commands.{name}"))
 
 
 def _joined(given: str | bool | list[str] | None) -> str | None:

@@ -1,0 +1,21 @@
+"""What the commands are called, and what each is for."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "chat": "the terminal chat, which `antiphon` alone opens too",
+    "ask": "one answer to stdout; reads stdin",
+    "serve": "the backend, for clients on this machine or elsewhere",
+    "threads": "list, show, export or delete conversations",
+    "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
+    "keys": "make, list or revoke the server's keys",
+    "models": "the models that can be named here",
+    "config": "the settings in force, and where each comes from",
+    "doctor": "what is there, what is missing, and what to do about it",
+    "migrate": "bring the database to this version's form",
+    "completion": "a script by which a shell completes commands and flags",
+}
+"""Each is a module of its name in `antiphon.commands`."""
+
+ABOUT = ("-h", "--help", "--version")
+"""What is said to the program itself, and to no command."""

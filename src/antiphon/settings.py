@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "normal"
     verbose: Annotated[
         Switch,
-        Meta(description="show in the chat what Antiphon logs, such as a model's price"),
+        Meta(description="show in the chat what Antiphon logs, such as broken tool calls"),
     ] = False
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
     max_requests: Annotated[

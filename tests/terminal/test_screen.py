@@ -29,7 +29,7 @@ from antiphon.terminal.painters import Typed
 from antiphon.terminal.plain import StreamingContext
 from antiphon.terminal.region import Region
 from antiphon.terminal.screen import StreamingResponseHandler
-from antiphon.terminal.themes import BARE, THEMES, Ink
+from antiphon.terminal.themes import BARE, THEMES, Ink, Theme
 from antiphon.tools.happenings import (
     ConsentAsked,
     ConsentRefused,
@@ -79,8 +79,8 @@ def question(call: ToolCall) -> Question:
 class Watched:
     """A handler, told one thing a second, and what its frames showed."""
 
-    def __init__(self, *told: Event | Happening) -> None:
-        self.handler = StreamingResponseHandler(THEMES["none"])
+    def __init__(self, *told: Event | Happening, theme: Theme = THEMES["none"]) -> None:
+        self.handler = StreamingResponseHandler(theme)
         self.now = 0.0
         self.finished: list[str] = []
         self.tell(*told)
@@ -363,7 +363,7 @@ def test_the_plain_painter_writes_text_and_line_feeds_alone(payload: str):
 
 
 def test_a_listener_is_told_of_each_change_once_and_that_it_still_goes_on():
-    out, watched = StringIO(), Watched()
+    out, watched = StringIO(), Watched(theme=BARE.in_words())
     painter = StreamingContext(out, Ink(BARE), spoken=True)
     for now, told in ((1, status(Status.IN_PROGRESS)), (2, TextDelta(text="Hi.\n\n"))):
         watched.tell(told)

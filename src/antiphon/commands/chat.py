@@ -68,5 +68,5 @@ def run(asked: Namespace, loaded: Loaded) -> int:
         behind = await asyncio.to_thread(import_module, "antiphon.commands.chatting")
         await behind.chat(surface, asked, loaded)
 
-    code: int = opening.opened(chat)
+    code: int = opening.opened(chat, loaded.settings)
     return code

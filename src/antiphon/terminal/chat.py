@@ -161,7 +161,8 @@ class Chat:
             self.surface.say(problem.told, "error")
 
     async def _say(self, text: str) -> None:
-        self.surface.show(past.user_line(text))
+        if not self.surface.keyboard.echoes:
+            self.surface.show(past.user_line(text, self.surface.theme))
         await self.send(text, draft=text)
 
     async def _carry_out(self, read: Typed) -> None:

@@ -50,6 +50,9 @@ class Editor:
     another program. `clock` gives seconds that only grow.
     """
 
+    spoken = False
+    echoes = False
+
     def __init__(
         self,
         listener: Listener,

@@ -75,6 +75,10 @@ class Listener(Protocol):
         """Let the reply take longer."""
         ...
 
+    def end(self) -> None:
+        """End the chat once all that was said has been answered."""
+        ...
+
     def recall(self) -> str | None:
         """Take back the message that was queued last, to edit it."""
         ...
@@ -87,8 +91,12 @@ class Listener(Protocol):
 class Keyboard(Protocol):
     """Where a person types, open as long as it is entered; used on one loop.
 
-    Questions come one at a time, in the order in which they were put.
+    Questions come one at a time, in the order in which they were put. `spoken`: whatever is not
+    printed above is not seen. `echoes`: a message stays seen where it was typed.
     """
+
+    spoken: bool
+    echoes: bool
 
     async def __aenter__(self) -> Self: ...
 

@@ -1,34 +1,92 @@
-"""Opens the terminal for a chat: the prompt is painted before anything that is slow is loaded."""
+"""Opens the terminal for a chat: the prompt is painted before anything that is slow is loaded.
+
+Where there is a terminal to draw on, there is a region and a line that is edited; else lines come
+in and go out. What the program prints meanwhile is shown above, and a signal to end is heeded.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from prompt_toolkit.input import create_input
 
+from antiphon.settings import Settings
+from antiphon.terminal.calm import Calm
 from antiphon.terminal.editor import Editor
+from antiphon.terminal.overheard import overheard
+from antiphon.terminal.painters import Painter
+from antiphon.terminal.plain import StreamingContext
 from antiphon.terminal.region import Region
+from antiphon.terminal.spoken import Spoken
 from antiphon.terminal.surface import Surface
-from antiphon.terminal.themes import Ink, themed
+from antiphon.terminal.themes import BARE, Ink, Theme, themed
+
+BY_SIGNAL = 128
+"""The exit code of what a signal has ended is its number above this."""
+FEWEST_COLUMNS, FEWEST_ROWS = 30, 8
+"""Of a terminal that is drawn on."""
+END_SECONDS = 3.0
+"""Until what does not end by itself, after a signal to end, is cut."""
+WELCOME = (
+    "Enter sends a message, a backslash at the end of a line goes on in the next one,"
+    " /help lists the commands, Ctrl+D leaves."
+)
 
 Chatting = Callable[[Surface], Coroutine[Any, Any, None]]
 """What goes on once the prompt is there; it ends when the person leaves."""
 
 
-def opened(chatting: Chatting) -> int:
+def opened(chatting: Chatting, settings: Settings) -> int:
     """Paint the prompt and chat; returns the exit code."""
-    return asyncio.run(_opened(chatting))
+    return asyncio.run(_opened(chatting, settings))
 
 
-async def _opened(chatting: Chatting) -> int:
-    theme = themed("dark", os.environ)
-    painter = Region(sys.stdout, Ink(theme))
+async def _opened(chatting: Chatting, settings: Settings) -> int:
+    lined = _in_lines(settings, os.environ)
+    surface = _lines(settings) if lined else _drawn(settings)
+    ending = _Ending(surface)
+    try:
+        async with surface:
+            with ending.heeded(), overheard(surface.say), _logged(verbose=settings.verbose):
+                if lined and surface.keyboard.echoes:
+                    surface.say(WELCOME)
+                await chatting(surface)
+    except asyncio.CancelledError:
+        if not ending.code:
+            raise
+    except OSError:
+        if not ending.code:
+            raise  # else the terminal went first
+    return ending.code
+
+
+def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether the chat is had line by line, for nothing can be drawn, or should be."""
+    columns, rows = _size()
+    return (
+        settings.plain
+        or settings.screen_reader
+        or environ.get("TERM") in ("dumb", "unknown")
+        or not (sys.stdin.isatty() and sys.stdout.isatty())
+        or columns < FEWEST_COLUMNS
+        or rows < FEWEST_ROWS
+    )
+
+
+def _drawn(settings: Settings) -> Surface:
+    theme = themed(settings.theme, os.environ, color=settings.color)
+    ink = Ink(theme.in_ascii() if settings.ascii else theme, links=settings.links)
+    region = Region(sys.stdout, ink)
+    painter: Painter = Calm(region) if settings.refresh == "calm" else region
     source = create_input(sys.stdin)
 
     def editor(surface: Surface) -> Editor:
@@ -38,13 +96,82 @@ async def _opened(chatting: Chatting) -> int:
             changed=surface.changed,
             aside=surface.display.aside,
             clock=time.monotonic,
+            vi=settings.keys == "vi",
         )
 
-    async with Surface(painter, theme, editor, size=_size, clock=time.monotonic) as surface:
-        await chatting(surface)
-    return 0
+    return Surface(painter, ink, editor, size=_size, clock=time.monotonic)
+
+
+def _lines(settings: Settings) -> Surface:
+    seen = sys.stdin.isatty() and sys.stdout.isatty()
+    ink = Ink(_in_words(settings, os.environ))
+    painter = StreamingContext(sys.stdout, ink, spoken=seen)
+
+    def spoken(surface: Surface) -> Spoken:
+        return Spoken(
+            surface,
+            source=sys.stdin,
+            show=surface.show,
+            echoed=painter.echoed,
+            changed=surface.changed,
+            aside=surface.display.aside,
+            columns=lambda: _size()[0],
+            echoes=seen,
+            clock=time.monotonic,
+        )
+
+    return Surface(painter, ink, spoken, size=_size, clock=time.monotonic)
+
+
+def _in_words(settings: Settings, environ: Mapping[str, str]) -> Theme:
+    """What lines look like: without any style where they are listened to, or go into a pipe."""
+    styled = sys.stdout.isatty() and not settings.screen_reader
+    if styled or settings.color == "always":
+        return themed(settings.theme, environ, color=settings.color).in_words()
+    return BARE.in_words()
 
 
 def _size() -> tuple[int, int]:
     columns, rows = shutil.get_terminal_size()
     return columns, rows
+
+
+class _Ending:
+    """What a signal to end does: the chat ends as if the person had left, or is cut."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.code = 0
+        self._surface = surface
+
+    @contextmanager
+    def heeded(self) -> Generator[None]:
+        """Signals end the chat as long as this is entered."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def end(number: signal.Signals) -> None:
+            self.code = BY_SIGNAL + number
+            self._surface.leave()
+            if task:
+                loop.call_later(END_SECONDS, task.cancel)
+
+        if sys.platform != "win32":
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, end, number)
+        yield
+
+
+@contextmanager
+def _logged(*, verbose: bool) -> Generator[None]:
+    """What Antiphon logs is printed; without `verbose` only that something is wrong."""
+    logger = logging.getLogger("antiphon")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else before)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -42,11 +42,13 @@ class Past(msgspec.Struct, frozen=True):
     messages: Sequence[Message]
 
 
-def user_line(text: str) -> list[Line]:
+def user_line(text: str, theme: Theme) -> list[Line]:
     """What a person said, as it stands above its answer."""
+    mark = "You: " if theme.roles else "> "
     first, *more = clean(text).split("\n")
-    said = [(Span("> ", "mark"), Span(first)), *((Span("  "), Span(line)) for line in more)]
-    return [(), *said, ()]
+    said: list[Line] = [(Span(mark, "mark"), Span(first))]
+    said += ((Span(" " * len(mark)), Span(line)) for line in more)
+    return said if theme.roles else [(), *said, ()]
 
 
 def recent(
@@ -88,7 +90,7 @@ def drawn(exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int) -
     for run_id, messages in groupby(exchange, key=_source):
         match run_id:
             case "user" | "system" as role:
-                lines += [line for each in messages for line in _said(role, each)]
+                lines += [line for each in messages for line in _said(role, each, theme)]
             case _:
                 lines += _answered(list(messages), ran.pop(run_id, None), theme, columns)
     numbers = range(exchange[0].number - 1, exchange[-1].number)
@@ -103,9 +105,9 @@ def _source(message: Message) -> str:
     return message.role if message.role in ("user", "system") else message.run_id or "a run"
 
 
-def _said(role: str, message: Message) -> list[Line]:
+def _said(role: str, message: Message, theme: Theme) -> list[Line]:
     if role == "user":
-        return user_line(" ".join(filter(None, (*_attached(message), message.text))))
+        return user_line(" ".join(filter(None, (*_attached(message), message.text))), theme)
     if message.compacts is not None:
         return [(Span("(here a summary stands in for what was said before)", "faint"),)]
     return [(Span(f"(system: {' '.join(clean(message.text).split())})", "faint"),)]

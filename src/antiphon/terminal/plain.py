@@ -18,7 +18,6 @@ PATIENCE = 20.0
 _SAID: dict[Phase, str] = {
     "waiting": "Waiting.",
     "thinking": "The model thinks.",
-    "writing": "Assistant:",
     "calling": "The model calls a tool.",
     "running": "A tool runs.",
     "asking": "Waiting for you.",
@@ -29,7 +28,9 @@ _SAID: dict[Phase, str] = {
 class StreamingContext:
     """The fallback display, open as long as it is entered.
 
-    `spoken` says each change of state once in words, for whoever listens and does not look.
+    `spoken` says each change of state once in words, for whoever listens and does not look. Of what
+    is typed it shows the row with the cursor, as the prompt: once, and again below what was printed
+    since. The terminal shows the rest, and `echoed` is how the painter knows.
     """
 
     def __init__(self, out: TextIO, ink: Ink, *, spoken: bool = False) -> None:
@@ -38,6 +39,8 @@ class StreamingContext:
         self._spoken = spoken
         self._phase: Phase = "idle"
         self._last = 0.0
+        self._prompt = ""
+        self._mid_line = False
 
     def __enter__(self) -> Self:
         return self
@@ -51,18 +54,37 @@ class StreamingContext:
         self.close()
 
     def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
-        """Append what is finished; the region and what is typed are not for this painter."""
+        """Append what is finished, and the prompt; the region is not for this painter."""
         lines = [self._ink.written(line) for line in frame.finished]
         if self._spoken and (word := self._word(frame.phase, now, bool(lines))):
-            lines.insert(0, word)
+            lines.append(word)
         if lines:
             self._last = now
+            self._end_line()
             self._out.write("".join(f"{line}\n" for line in lines))
-            self._out.flush()
+        self._ask(self._ink.written(typed.rows[typed.cursor[0]]) if typed.cursor else "")
+        self._out.flush()
+
+    def echoed(self, ended: bool) -> None:
+        """The terminal has shown what was typed, and with it ended the line, or not."""
+        self._mid_line = not ended
+        self._prompt = ""
 
     def close(self) -> None:
-        """Every line has ended: there is nothing to leave."""
+        """The last line has ended."""
+        self._end_line()
         self._out.flush()
+
+    def _ask(self, prompt: str) -> None:
+        if prompt != self._prompt:
+            self._end_line()
+            self._out.write(prompt)
+            self._prompt, self._mid_line = prompt, bool(prompt)
+
+    def _end_line(self) -> None:
+        if self._mid_line:
+            self._out.write("\n")
+        self._mid_line, self._prompt = False, ""
 
     def _word(self, phase: Phase, now: float, busy: bool) -> str:
         if phase != self._phase:

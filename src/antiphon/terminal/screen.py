@@ -197,6 +197,8 @@ class StreamingResponseHandler:
             self._phase = "writing"
             self._gap = self._anything
             self._part()
+            if self._theme.roles:
+                self._finished.append((Span("Assistant:", "name"),))
         self._anything = True
         self._text.append(text)
         self._fresh.append(text)

@@ -18,7 +18,7 @@ from antiphon.terminal.keyboard import Keyboard, Listener
 from antiphon.terminal.live import ChatDisplayManager
 from antiphon.terminal.painters import Painter, Typed
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.themes import Theme
+from antiphon.terminal.themes import Ink, Theme
 
 SHOWN_QUEUE = 3
 """Messages that wait, and are seen."""
@@ -38,13 +38,12 @@ class Surface(Listener):
     def __init__(
         self,
         painter: Painter,
-        theme: Theme,
+        ink: Ink,
         hands: Hands,
         *,
         size: Callable[[], tuple[int, int]],
         clock: Callable[[], float],
     ) -> None:
-        self.theme = theme
         self.clock = clock
         self.size = size
         self.left = False
@@ -54,6 +53,8 @@ class Surface(Listener):
         self.on_unfold: Callable[[], None] = lambda: None
         self.on_more_time: Callable[[], None] = lambda: None
         self._painter = painter
+        self._ink = ink
+        self._no_more = False
         self._queue: deque[str] = deque()
         self._arrived = asyncio.Event()
         self._working = 0
@@ -75,6 +76,16 @@ class Surface(Listener):
         await self.keyboard.__aexit__(kind, error, trace)
         self._painter.close()
 
+    @property
+    def theme(self) -> Theme:
+        """How everything looks."""
+        return self._ink.theme
+
+    def dress(self, theme: Theme) -> None:
+        """Have everything look like this from now on; what was printed stays as it is."""
+        self._ink.change(theme)
+        self.changed()
+
     async def next_said(self) -> str | None:
         """What was sent next, once it is; None when the person leaves."""
         while not self.left:
@@ -82,6 +93,8 @@ class Surface(Listener):
                 text = self._queue.popleft()
                 self.changed()
                 return text
+            if self._no_more:
+                break
             self._arrived.clear()
             await self._arrived.wait()
         return None
@@ -107,6 +120,9 @@ class Surface(Listener):
 
     def show(self, lines: Iterable[Line]) -> None:
         """Print these lines above, wrapped to the terminal."""
+        if self.keyboard.spoken:
+            self.display.paint(*lines)  # lines come and go there, whatever their length
+            return
         columns, _ = self.size()
         room = max(1, columns - 1)
         self.display.paint(*(row for line in lines for row in spans.folded(line, room)))
@@ -128,6 +144,8 @@ class Surface(Listener):
             return
         self._queue.append(text)
         self._arrived.set()
+        if self.busy and self.keyboard.spoken:
+            self.say("It is sent when this has ended.", "faint")
         self.changed()
 
     def stop(self) -> None:
@@ -139,6 +157,11 @@ class Surface(Listener):
         self.left = True
         self._arrived.set()
         self.on_stop()
+
+    def end(self) -> None:
+        """End the chat once all that was said has been answered."""
+        self._no_more = True
+        self._arrived.set()
 
     def unfold(self) -> None:
         """Show the last thing that was shown in short."""
@@ -154,6 +177,9 @@ class Surface(Listener):
 
     def hint(self, text: str) -> None:
         """Say this beside the line for a moment; nothing takes it away."""
+        if self.keyboard.spoken:
+            self.say(text)
+            return
         self._hint = (text, self.clock())
         self.changed()
         asyncio.get_running_loop().call_later(HINT_SECONDS, self.changed)

@@ -59,20 +59,35 @@ ASCII = Glyphs(
 )
 
 
+WORDS = msgspec.structs.replace(
+    ASCII, ok="Tool done:", failed="Tool failed:", task="(to do)", done="(done)"
+)
+
+
 class Theme(msgspec.Struct, frozen=True, kw_only=True):
     """What a role looks like: SGR parameters of the terminal's own sixteen colours.
 
     `marks`: the marks of headings, emphasis and code are shown, for nothing else would tell them.
+    `roles`: a line says who speaks.
     """
 
     name: str
     styles: Mapping[str, str]
     glyphs: Glyphs = SIGNS
     marks: bool = False
+    roles: bool = False
 
     def in_ascii(self) -> Theme:
         """The same without box characters and emoji of ours."""
         return msgspec.structs.replace(self, glyphs=ASCII)
+
+    def in_words(self) -> Theme:
+        """The same with words for signs, and for who speaks."""
+        return msgspec.structs.replace(self, glyphs=WORDS, roles=True)
+
+    def in_colors_of(self, other: Theme) -> Theme:
+        """The same signs and words in the other's colours."""
+        return msgspec.structs.replace(self, name=other.name, styles=other.styles)
 
 
 _SHAPES = {

@@ -88,6 +88,15 @@ def test_an_exchange_looks_as_it_did():
     ]
 
 
+@pytest.mark.parametrize("columns", [40, 90])
+def test_it_is_as_wide_as_the_terminal(columns: int):
+    thread = Thread()
+    thread.say("user", "Go")
+    thread.say("assistant", "word " * 100)
+
+    assert columns - 5 <= max(map(len, rows(thread, columns=columns))) < columns
+
+
 def test_an_answer_that_was_stopped_says_so():
     thread = Thread()
     thread.say("user", "Go")

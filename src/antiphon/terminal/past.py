@@ -129,6 +129,7 @@ def _answered(
 ) -> list[Line]:
     began = (run.started_at or run.created_at) / 1000 if run else 0.0
     handler = StreamingResponseHandler(theme, began=began)
+    handler.frame(columns, SCREENS, began)  # so that it knows how wide the terminal is
     for message in messages:
         _tell(handler, message, began)
     if run and run.status.ended:

@@ -30,8 +30,8 @@ def said(place: Place) -> list[dict[str, Any]]:
     return list(thread["messages"][0]["content"])
 
 
-def terminal(place: Place, *arguments: str, environ: dict[str, str]) -> str:
-    """What the program writes to a terminal, its stderr apart."""
+def terminal(place: Place, *arguments: str, environ: dict[str, str]) -> tuple[str, str]:
+    """What the program writes to a terminal, and to a stderr that is none."""
     outer, inner = pty.openpty()
     with place.start(*arguments, environ=environ, stdout=inner) as process:
         os.close(inner)
@@ -41,9 +41,9 @@ def terminal(place: Place, *arguments: str, environ: dict[str, str]) -> str:
                 shown += piece
         except OSError:  # Linux says so when the last writer has closed
             pass
-        process.wait(SECONDS)
+        _, err = process.communicate(timeout=SECONDS)
     os.close(outer)
-    return shown.decode().replace("\r\n", "\n")
+    return shown.decode().replace("\r\n", "\n"), err.decode()
 
 
 # Files
@@ -302,7 +302,7 @@ def test_markdown_is_set_on_a_terminal_and_nothing_in_it_acts(
 ) -> None:
     upstream.text("# He", "ad\n\nSome **bold** \x1b[2Jtext.\n\n| a | b |\n|--|--|\n| 1 | 2 |\n")
 
-    shown = terminal(
+    shown, _ = terminal(
         place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "xterm", "NO_COLOR": "1"}
     )
 
@@ -315,7 +315,7 @@ def test_markdown_is_set_on_a_terminal_and_nothing_in_it_acts(
 def test_a_dumb_terminal_gets_no_escape_sequence(place: Place, upstream: Upstream) -> None:
     upstream.text("Some **bold** text.\n")
 
-    shown = terminal(place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "dumb"})
+    shown, _ = terminal(place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "dumb"})
 
     assert "\x1b" not in shown
     assert "bold" in shown
@@ -326,11 +326,12 @@ def test_raw_output_reaches_a_terminal_as_it_is_and_this_is_said(
 ) -> None:
     upstream.text("\x1b[1mbold")
 
-    shown = terminal(
+    shown, told = terminal(
         place, "ask", "--raw-output", "Hi", environ={**other(upstream), "TERM": "xterm"}
     )
 
     assert shown == "\x1b[1mbold\n"
+    assert "antiphon: --raw-output: what the model writes may act on this terminal\n" in told
 
 
 # Exit codes

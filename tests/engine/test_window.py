@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.window import TOLD, Context, Landmark, tokens, window
+from antiphon.engine.window import TOLD, Context, Landmark, compacted, tokens, window
 from antiphon.messages import Message, Text, chat
 
 Said = tuple[str, int]
@@ -238,6 +238,12 @@ def test_a_call_is_not_parted_from_its_outputs_wherever_a_summary_ends():
     assert told(thread, {6: summary(6, "We met.", 2)}) == ["We met.", 5]
 
 
+def test_a_summary_of_more_than_there_is_stands_for_all_before_it():
+    thread = [*exchange(9), MARK, *exchange(9)]
+
+    assert told(thread, {3: summary(3, "We met.", 9)}) == ["We met.", 4, 5]
+
+
 def test_what_follows_a_summary_is_cut_to_the_budget_and_the_summary_stays():
     thread = [("system", 10), *exchange(400), *exchange(400), MARK, *exchange(400), ("user", 10)]
     thread_and_summary = {6: summary(6, "We met.", 3)}
@@ -269,6 +275,29 @@ def test_with_summaries_what_is_told_is_what_the_newest_leaves(
     early = [n for n, role in spoken.items() if n < first and role == "system"]
     summaries = [f"Summary {max(at)}."] if compacts else []
     assert told(said, at) == [*early, *summaries, *(n for n in spoken if n >= first)]
+    assert_landmarks_are_right(compacted(with_summaries(said, at)))
+
+
+def assert_landmarks_are_right(context: Context) -> None:
+    messages = json.loads(b"[" + context.chat + b"]")
+    found = [
+        json.loads(context.chat[mark.offset : mark.offset + mark.length])
+        for mark in context.landmarks
+    ]
+    assert found == [message for message in messages if message["role"] in _CUTS]
+    lengths = [len(piece) for piece in _split(context.chat, len(messages))]
+    assert context.tokens == sum(map(tokens, lengths))
+    for mark in context.landmarks:
+        earlier = context.chat[: max(0, mark.offset - 1)]
+        count = len(json.loads(b"[" + earlier + b"]"))
+        assert mark.tokens_before == sum(map(tokens, lengths[:count]))
+
+
+def _split(chat: bytes, count: int) -> list[bytes]:
+    """The messages as they stand: none of these holds what joins two."""
+    pieces = chat.replace(b'},{"role"', b'}\n{"role"').split(b"\n") if chat else []
+    assert len(pieces) == count
+    return pieces
 
 
 _CUTS = ("user", "system")

@@ -72,6 +72,15 @@ def due(used_tokens: int, window_tokens: int | None, share: float = SHARE) -> bo
     return bool(window_tokens) and used_tokens >= share * (window_tokens or 0)
 
 
+def standing(messages: Iterable[Message]) -> Message | None:
+    """The summary that holds; None where none does."""
+    newest = None
+    for message in messages:
+        if message.compacts is not None:
+            newest = message
+    return newest if newest and newest.compacts else None
+
+
 def model_of(runs: Sequence[Run], named: str | None) -> str | None:
     """The model to ask: as named, else as the newest of the thread's runs. Raises `RunActive`."""
     newest = runs[0] if runs else None
@@ -95,7 +104,7 @@ class Summing:
         self._thread_id = thread_id
         self._messages = messages
         self._usage = Usage()
-        self._newest = _newest(messages)
+        self._newest = standing(messages)
         self._summary = self._newest.text if self._newest else ""
         self._compacts = _end(messages, self._cut, keep)
         old = [each for each in messages if self._cut < each.number <= self._compacts]
@@ -189,15 +198,6 @@ def asking(thread_id: str, text: str, model: str | None) -> Process:
     )
 
 
-def _newest(messages: Iterable[Message]) -> Message | None:
-    """The summary that holds; None where none does."""
-    newest = None
-    for message in messages:
-        if message.compacts is not None:
-            newest = message
-    return newest if newest and newest.compacts else None
-
-
 def _end(messages: Sequence[Message], cut: int, keep: int) -> int:
     """The number of the last message to be summed up, before the exchanges that are kept."""
     if keep < 0:
@@ -212,7 +212,7 @@ def _end(messages: Sequence[Message], cut: int, keep: int) -> int:
 
 def _tokens(messages: Sequence[Message]) -> int:
     """About how many tokens a model is told of these."""
-    newest = _newest(messages)
+    newest = standing(messages)
     cut = (newest.compacts or 0) if newest else 0
     told = [
         each

@@ -8,7 +8,7 @@ bytes, which is what a provider's cache needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -86,18 +86,52 @@ def compacted(context: Context) -> Context:
         return context
     newest = [mark for mark in context.landmarks if mark.role == SUMMARY][-1]
     summary = msgspec.json.decode(_said(context, newest), type=_Summary)
-    left_out = [mark for mark in context.landmarks if mark.number <= summary.compacts]
+    last = min(summary.compacts, newest.number - 1)  # a rollback may have come in between
+    left_out = [mark for mark in context.landmarks if mark.number <= last]
+    told = context.landmarks[len(left_out) :]
     retold = _Retold(context)
+    begins = _Place(0, 0)
     if summary.compacts:
         for mark in left_out:
             if mark.role == "system":
                 retold.message(mark.number, "system", _said(context, mark))
         retold.message(newest.number, "system", summary.told())
-    else:
-        retold.beginning()
-    for place in range(len(left_out), len(context.landmarks)):
-        retold.stretch(place)
+        begins = _before(told[0])
+    for stretch, older in _stretches(told):
+        retold.stretch(begins, _before(older) if older else _end(context), stretch)
+        begins = _after(older) if older else begins
     return retold.context()
+
+
+def _stretches(
+    landmarks: Sequence[Landmark],
+) -> Iterator[tuple[Sequence[Landmark], Landmark | None]]:
+    """The landmarks up to each summary, with that; and those after the last one."""
+    begun = 0
+    for at, mark in enumerate(landmarks):
+        if mark.role == SUMMARY:
+            yield landmarks[begun:at], mark
+            begun = at + 1
+    yield landmarks[begun:], None
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A place in a context, where a message begins: in bytes and in tokens."""
+
+    offset: int
+    tokens: int
+
+
+def _before(mark: Landmark) -> _Place:
+    return _Place(mark.offset, mark.tokens_before)
+
+
+def _after(mark: Landmark) -> _Place:
+    return _Place(mark.offset + mark.length + 1, mark.tokens_before + tokens(mark.length))
+
+
+def _end(context: Context) -> _Place:
+    return _Place(len(context.chat) + 1, context.tokens)
 
 
 class _Summary(msgspec.Struct, frozen=True):
@@ -121,26 +155,20 @@ class _Retold:
         self._offset = 0
         self._tokens = 0
 
-    def beginning(self) -> None:
-        """What stands before the first landmark."""
-        first = self._whole.landmarks[0]
-        self._add(self._whole.chat[: max(0, first.offset - 1)], first.tokens_before)
-
     def message(self, number: int, role: str, said: bytes) -> None:
         """One message, and a landmark for it."""
         self._landmarks.append(Landmark(number, role, self._offset, len(said), self._tokens))
         self._add(said, tokens(len(said)))
 
-    def stretch(self, place: int) -> None:
-        """The landmark at this place and what follows it up to the next, less a summary."""
-        mark, *others = self._whole.landmarks[place : place + 2]
-        end = others[0].offset - 1 if others else len(self._whole.chat)
-        tokens_then = others[0].tokens_before if others else self._whole.tokens
-        if mark.role != SUMMARY:
-            self.message(mark.number, mark.role, _said(self._whole, mark))
-        after = mark.offset + mark.length
-        said = self._whole.chat[after + 1 : end]
-        self._add(said, tokens_then - mark.tokens_before - tokens(mark.length))
+    def stretch(self, begins: _Place, ends: _Place, landmarks: Sequence[Landmark]) -> None:
+        """What stands between two places, with its landmarks."""
+        moved = self._offset - begins.offset
+        added = self._tokens - begins.tokens
+        if moved or added:
+            landmarks = [_moved(each, moved, added) for each in landmarks]
+        self._landmarks += landmarks
+        last = max(begins.offset, ends.offset - 1)
+        self._add(self._whole.chat[begins.offset : last], ends.tokens - begins.tokens)
 
     def context(self) -> Context:
         """All of it."""
@@ -157,6 +185,11 @@ class _Retold:
             self._pieces.append(said)
             self._offset += len(said) + len(b",")
             self._tokens += tokens
+
+
+def _moved(mark: Landmark, bytes: int, tokens: int) -> Landmark:
+    number, role = mark.number, mark.role
+    return Landmark(number, role, mark.offset + bytes, mark.length, mark.tokens_before + tokens)
 
 
 def _said(context: Context, mark: Landmark) -> bytes:

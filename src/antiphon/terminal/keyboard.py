@@ -55,6 +55,11 @@ class Listener(Protocol):
         """Whether something runs that can be stopped."""
         ...
 
+    @property
+    def attentive(self) -> bool:
+        """Whether what is said next is taken up at once."""
+        ...
+
     def said(self, text: str) -> None:
         """A message or a command was sent; it waits its turn where something runs."""
         ...

@@ -51,14 +51,13 @@ def opened(chatting: Chatting, settings: Settings) -> int:
 
 
 async def _opened(chatting: Chatting, settings: Settings) -> int:
-    lined = _in_lines(settings, os.environ)
-    surface = _lines(settings) if lined else _drawn(settings)
+    surface = _lines(settings) if _in_lines(settings, os.environ) else _drawn(settings)
     ending = _Ending(surface)
+    if surface.keyboard.echoes:
+        print(WELCOME)
     try:
         async with surface:
             with ending.heeded(), overheard(surface.say), _logged(verbose=settings.verbose):
-                if lined and surface.keyboard.echoes:
-                    surface.say(WELCOME)
                 await chatting(surface)
     except asyncio.CancelledError:
         if not ending.code:

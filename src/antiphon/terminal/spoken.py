@@ -21,6 +21,7 @@ from typing import Self, TextIO
 from antiphon.clean import clean
 from antiphon.terminal import spans
 from antiphon.terminal.keyboard import Box, Choice, Field, Listener
+from antiphon.terminal.lending import seen_through
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.spans import Line, Span
 
@@ -103,7 +104,7 @@ class Spoken:
             return Typed()
         if self._answer:
             label = self._label
-        elif self._listener.busy:
+        elif not self._listener.attentive:
             return Typed()
         else:
             label = "Next line: " if self._lines else "You: "
@@ -119,6 +120,7 @@ class Spoken:
         """The key of the answer. Cancelling takes the question away."""
         async with self._one_at_a_time:
             numbered = _numbered(box)
+            self._asked_at = self._clock()
             self._show(box.rows(self._columns()))
             for number, choice in enumerate(numbered):
                 self._say(f"{number}. {choice.meaning}")
@@ -134,6 +136,7 @@ class Spoken:
     async def write(self, field: Field) -> str | None:
         """The text, None where the person would not give one."""
         async with self._one_at_a_time:
+            self._asked_at = self._clock()
             self._show(field.rows(self._columns()))
             if field.text:
                 self._say(f"Enter alone takes this: {field.text}")
@@ -150,8 +153,7 @@ class Spoken:
         with self._aside():
             self._deaf()
             try:
-                process = await asyncio.create_subprocess_exec(*arguments)
-                return await process.wait()
+                return await seen_through(arguments)
             finally:
                 self._listen()
 
@@ -244,7 +246,6 @@ class Spoken:
         self._label = label
         if not self.echoes:
             self._say(label.strip())
-        self._asked_at = self._clock()
         self._answer = asyncio.get_running_loop().create_future()
         self._changed()
         try:

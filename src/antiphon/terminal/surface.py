@@ -54,6 +54,7 @@ class Surface(Listener):
         self.on_more_time: Callable[[], None] = lambda: None
         self._painter = painter
         self._ink = ink
+        self._attends = True
         self._no_more = False
         self._queue: deque[str] = deque()
         self._arrived = asyncio.Event()
@@ -88,14 +89,17 @@ class Surface(Listener):
 
     async def next_said(self) -> str | None:
         """What was sent next, once it is; None when the person leaves."""
+        self._attends = True
         while not self.left:
             if self._queue:
+                self._attends = False
                 text = self._queue.popleft()
                 self.changed()
                 return text
             if self._no_more:
                 break
             self._arrived.clear()
+            self.changed()
             await self._arrived.wait()
         return None
 
@@ -137,6 +141,11 @@ class Surface(Listener):
     def busy(self) -> bool:
         """Whether something runs that can be stopped."""
         return self._working > 0
+
+    @property
+    def attentive(self) -> bool:
+        """Whether what is said next is taken up at once."""
+        return self._attends and not self._queue
 
     def said(self, text: str) -> None:
         """A message or a command was sent; it waits its turn where something runs."""

@@ -76,6 +76,20 @@ async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
         ]
 
 
+async def test_the_instructions_of_a_thread_hold_again_unless_others_are_named(
+    tmp_path: Path, model: Model
+) -> None:
+    async with Chatting(model, "--system", "Be brief.", home=tmp_path) as chat:
+        await chat.ready()
+        await told(chat, model, "Hello", "Hi.")
+    for flags, instructions in (((), "Be brief."), (("--system", "Be long."), "Be long.")):
+        async with Chatting(model, "--resume", *flags, home=tmp_path) as chat:
+            await chat.sees(FOOTER)
+            await told(chat, model, "Hello", "Hi.")
+
+            assert model.requests[-1]["messages"][0]["content"] == instructions
+
+
 async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -> None:
     async with Chatting(model, home=tmp_path) as chat:
         await chat.ready()

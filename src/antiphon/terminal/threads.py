@@ -100,12 +100,14 @@ async def messages(chat: Chat) -> list[Message]:
 
 async def go_to(chat: Chat, thread: Thread) -> None:
     """Go on in this thread: its end is shown, and a run that was left in it is taken up."""
+    first = chat.thread_id is None
     chat.thread_id, chat.title, chat.last = thread.id, thread.title, Usage()
     runs = (await chat.client.list_runs(thread.id, limit=PAGE)).data
     await _show(chat, runs)
     if runs:
         chat.model = chat.model or runs[0].model
-        chat.system = runs[0].instructions or chat.system
+        told = runs[0].instructions
+        chat.system = chat.system or told if first else told or chat.system
     if (left := open_run(runs)) is not None:
         await take_up(chat, left)
 

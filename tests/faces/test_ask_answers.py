@@ -167,6 +167,18 @@ def test_flags_that_exclude_each_other_or_say_nothing_are_wrong_usage(
     assert told.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("schema", ["[1]", "{", ""])
+def test_a_schema_that_is_none_is_told_before_anything_is_asked(
+    place: Place, upstream: Upstream, schema: str
+) -> None:
+    (place.root / "schema.json").write_text(schema)
+
+    told = place.run("ask", "--output-schema", "schema.json", "Hello", environ=other(upstream))
+
+    assert (told.returncode, told.stdout, upstream.asked) == (2, "", [])
+    assert told.stderr.startswith("antiphon: --output-schema schema.json cannot be used: ")
+
+
 # What comes out
 
 FLIGHTS = '''

@@ -209,8 +209,8 @@ def _looks_like_a_file(name: str) -> bool:
     return _ENDING.search(name) is not None
 
 
-_ENDING = re.compile(r"[^/.]\.[A-Za-z0-9]{1,5}$")
-"""As in `notes.txt`. What is longer is rather an attribute, as in `pytest.mark.asyncio`."""
+_ENDING = re.compile(r"[^/.]\.[A-Za-z][A-Za-z0-9]{0,4}$")
+"""As in `notes.txt`, and neither as in `v1.2` nor as in `pytest.mark.asyncio`."""
 
 
 def _placed(name: str, folder: Path) -> Path:

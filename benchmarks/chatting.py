@@ -1,8 +1,14 @@
-"""The terminal chat as a program: its first prompt, a whole answer, and how soon it stops."""
+"""The terminal chat as a program: its first prompt, a whole answer, and how soon it stops.
+
+With `MCP_CLI=/path/to/mcp-cli` that program's prompt is waited for as well. Its answers are not
+compared: before the first one it fetches a tokenizer from the internet.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -19,6 +25,7 @@ from mcp.server.mcpserver import MCPServer
 MCPServer("small").run()
 """
 PROMPT, READY = b"> ", b"/help"
+SETTLED = 4.0
 _STAMP = re.compile(rb"@(\d{16})")
 
 
@@ -55,14 +62,42 @@ async def _starting(bench: Bench) -> list[Row]:
     times = bench.pick(1, 5, 11)
     editor, alone, servers_, helped, nothing = await rounds(times, seconds, list(ways), "s")
     idle: list[float] = []
-    async with terminal(home, *ways["servers"]) as watched:
-        await watched.says(READY)
-        idle.append(watched.child.rss())
+    for _ in range(bench.pick(1, 3, 5)):
+        async with terminal(home, *ways["servers"]) as watched:
+            await watched.says(READY)
+            await asyncio.sleep(SETTLED)  # the servers start behind the prompt
+            idle.append(watched.child.rss())
     return [
         _later("first prompt", alone, editor),
         _later("first prompt, three MCP servers configured", servers_, editor),
         row("antiphon --help", helped, "python -c print", nothing, target="0.2 s", at_most=0.2),
-        row("chat at rest, RSS", Figure(tuple(idle), "MB")),
+        row(
+            "chat at rest with three servers, RSS",
+            Figure(tuple(idle), "MB"),
+            target="at most 80 MB",
+            at_most=80.0,
+        ),
+        *await _peer(bench, home, servers_),
+    ]
+
+
+async def _peer(bench: Bench, home: Path, ours: Figure) -> list[Row]:
+    program = os.environ.get("MCP_CLI")
+    if program is None:
+        return []
+    config = ("--config-file", str(bench.folder / "mcp.json"), "--server", "server0")
+    command = ("env", "OPENAI_API_KEY=none", program, "chat", "--provider", "openai", *config)
+    seconds: list[float] = []
+    rss: list[float] = []
+    for _ in range(bench.pick(1, 3, 5)):
+        began = time.perf_counter()
+        async with terminal(home, *command) as watched:
+            seconds.append(await watched.says(b"You:") - began)
+            await asyncio.sleep(SETTLED)
+            rss.append(watched.child.rss())
+    return [
+        row("first prompt of mcp-cli, one server", Figure(tuple(seconds), "s"), "ours", ours),
+        row("mcp-cli at rest with one server, RSS", Figure(tuple(rss), "MB")),
     ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from argparse import Namespace
 
 from antiphon.client.aio import AsyncClient
+from antiphon.commands import config, doctor
 from antiphon.settings import Loaded, Settings, data_folder
 from antiphon.terminal.chat import Chat, Start
 from antiphon.terminal.consent import Asking
@@ -25,6 +27,10 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),
         functions=[function for spec in asked.tools for function in load(spec, settings)],
+        reports={
+            "settings": lambda: asyncio.to_thread(config.report, loaded),
+            "doctor": lambda: asyncio.to_thread(doctor.report, loaded),
+        },
     )
     async with AsyncClient(settings=settings) as client:
         await Chat(surface, client, settings, _consent(surface, settings, asked.yes), start).run()

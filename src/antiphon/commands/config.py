@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -38,20 +40,30 @@ def run(asked: Namespace, loaded: Loaded) -> int:
         return _revoke(grants, asked.revoke)
     if asked.grants:
         return _show_grants(grants, as_json=asked.json)
+    if asked.json:
+        both = {
+            name: {"value": value, "from": loaded.origins[name]}
+            for name, value in _values(loaded).items()
+        }
+        print(msgspec.json.encode(both).decode())
+    else:
+        print(report(loaded))
+    return 0
+
+
+def report(loaded: Loaded) -> str:
+    """The settings as lines: one for each, with its value and where that comes from."""
+    rows = [(name, _text(value), loaded.origins[name]) for name, value in _values(loaded).items()]
+    return table(("setting", "value", "from"), rows)
+
+
+def _values(loaded: Loaded) -> Mapping[str, Any]:
     values = {name: shown(row, getattr(loaded.settings, name)) for name, row in TABLE.items()}
     values["providers"] = {
         name: {key: MASK if "key" in key else value for key, value in entry.items()}
         for name, entry in loaded.settings.providers.items()
     }
-    if asked.json:
-        both = {
-            name: {"value": value, "from": loaded.origins[name]} for name, value in values.items()
-        }
-        print(msgspec.json.encode(both).decode())
-    else:
-        rows = [(name, _text(value), loaded.origins[name]) for name, value in values.items()]
-        print(table(("setting", "value", "from"), rows))
-    return 0
+    return values
 
 
 def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ from antiphon.settings import Settings
 from antiphon.terminal import past, threads
 from antiphon.terminal.conversation import ConversationProcessor, Reply
 from antiphon.terminal.slash import table
-from antiphon.terminal.slash.command import Command
+from antiphon.terminal.slash.command import Command, Group
 from antiphon.terminal.slash.table import Typed
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
@@ -34,14 +34,22 @@ PATIENCE = 2.0
 """Seconds that the first message waits for servers that are slow to start."""
 
 
+Report = Callable[[], Awaitable[str]]
+"""Tells something in lines."""
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """How a chat begins: in a new thread, or in the one that `resume` names, as /resume does."""
+    """How a chat begins: in a new thread, or in the one that `resume` names, as /resume does.
+
+    `reports` are what commands of the shell tell, for the commands of the same names.
+    """
 
     model: str | None = None
     system: str | None = None
     resume: str | None = None
     max_turns: int | None = None
     functions: Sequence[Function] = ()
+    reports: Mapping[str, Report] = {}
 
 
 class Fold(msgspec.Struct, frozen=True):
@@ -77,6 +85,7 @@ class Chat:
         self.model = start.model
         self.system = start.system
         self.functions = tuple(start.functions)
+        self.reports = start.reports
         self.servers: McpServers | None = None
         self.used = Usage()
         self.last = Usage()
@@ -102,6 +111,11 @@ class Chat:
     def commands(self) -> Sequence[Command]:
         """All slash commands that there are just now."""
         return (*table.TABLE, *self.extra_commands.values())
+
+    @property
+    def command_groups(self) -> Sequence[Group]:
+        """The same, sorted by what they are about."""
+        return (*table.GROUPS, Group("Prompts of servers", tuple(self.extra_commands.values())))
 
     async def run(self) -> None:
         """Take what is said, one thing after the other, until the person leaves.

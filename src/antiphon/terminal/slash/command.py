@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,3 +36,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = ""
     at_once: bool = False
     proposals: Proposals = nothing
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Commands about one thing, as the help has them together."""
+
+    title: str
+    commands: Sequence[Command]

@@ -2,6 +2,95 @@
 
 from __future__ import annotations
 
-from antiphon.terminal.slash.command import Command
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-COMMANDS: tuple[Command, ...] = ()
+from antiphon.errors import InvalidRequest
+from antiphon.settings import config_folder
+from antiphon.terminal.slash import threads
+from antiphon.terminal.slash.command import Command
+from antiphon.terminal.spans import Span
+from antiphon.terminal.themes import BARE, THEMES, themed
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+_MEANINGS = {
+    "auto": "what the terminal says of its background, else colours that are read on any",
+    "dark": "for a dark background",
+    "light": "for a light background",
+    "contrast": "bold and underlined, colour for errors only",
+    "none": "without colours",
+}
+
+
+async def _theme(chat: Chat, words: str) -> None:
+    surface = chat.surface
+    if not words:
+        width = max(map(len, THEMES)) + 2
+        surface.show((Span(f"  {name:<{width}}", "mark"), Span(_MEANINGS[name])) for name in THEMES)
+        surface.say(f"Now: {surface.theme.name}. /theme NAME changes it.", "faint")
+        return
+    if words not in THEMES:
+        raise InvalidRequest(f"There is no theme {words}", expected=", ".join(THEMES))
+    if surface.theme.name == BARE.name:
+        surface.say("Nothing has a style here, so a theme would change nothing.", "faint")
+        return
+    surface.dress(surface.theme.in_colors_of(themed(words, os.environ, color="always")))
+    file = config_folder(os.environ) / "antiphon.toml"
+    surface.say(f'The theme is {words}. For good: theme = "{words}" in {file}', "faint")
+
+
+async def _themes(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for name in THEMES:
+        if name.startswith(begun):
+            yield name, _MEANINGS[name]
+
+
+async def _settings(chat: Chat, words: str) -> None:
+    head, *rows = (await chat.reports["settings"]()).split("\n")
+    wanted = words.replace("-", "_").casefold()
+    found = [row for row in rows if wanted in row.split(" ", 1)[0]]
+    if not found:
+        raise InvalidRequest(f"No setting has {words} in its name", hint="/settings shows all.")
+    chat.surface.say(head, "faint")
+    chat.surface.say("\n".join(found))
+
+
+async def _doctor(chat: Chat, words: str) -> None:
+    chat.surface.say(await chat.reports["doctor"]())
+
+
+async def _clear(chat: Chat, words: str) -> None:
+    await threads.new(chat, "")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="theme",
+        arguments="[NAME]",
+        meaning="other colours, or a list of what there is",
+        carry_out=_theme,
+        at_once=True,
+        proposals=_themes,
+    ),
+    Command(
+        name="settings",
+        arguments="[WORD]",
+        meaning="the settings in force, and where each comes from",
+        carry_out=_settings,
+        at_once=True,
+    ),
+    Command(
+        name="doctor",
+        meaning="what is there, what is missing, and what to do about it",
+        carry_out=_doctor,
+        at_once=True,
+    ),
+    Command(
+        name="clear",
+        meaning="forget what was said: a new thread begins; the screen and the old thread stay",
+        carry_out=_clear,
+    ),
+)

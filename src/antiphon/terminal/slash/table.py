@@ -8,18 +8,18 @@ import msgspec
 
 from antiphon.errors import InvalidRequest
 from antiphon.terminal.slash import answers, files, leaving, looks, models, servers, threads
-from antiphon.terminal.slash.command import Command
+from antiphon.terminal.slash.command import Command, Group
 
-TABLE: tuple[Command, ...] = (
-    *leaving.COMMANDS[:1],
-    *models.COMMANDS,
-    *servers.COMMANDS,
-    *files.COMMANDS,
-    *threads.COMMANDS,
-    *answers.COMMANDS,
-    *looks.COMMANDS,
-    *leaving.COMMANDS[1:],
+GROUPS: tuple[Group, ...] = (
+    Group("Threads", threads.COMMANDS),
+    Group("Answers", answers.COMMANDS),
+    Group("Models", models.COMMANDS),
+    Group("Tools and servers", servers.COMMANDS),
+    Group("Files", files.COMMANDS),
+    Group("Looks and settings", looks.COMMANDS),
+    Group("Help, and the way out", leaving.COMMANDS),
 )
+TABLE: tuple[Command, ...] = tuple(command for group in GROUPS for command in group.commands)
 COMMANDS = {command.name: command for command in TABLE}
 
 

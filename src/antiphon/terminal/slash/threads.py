@@ -75,7 +75,8 @@ async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
             yield thread.id, _title(thread)
 
 
-async def _new(chat: Chat, words: str) -> None:
+async def new(chat: Chat, words: str) -> None:
+    """Have the next message begin a thread, with this title if there is one."""
     chat.thread_id, chat.title = None, words
     chat.surface.say("A new thread begins with your next message.", "faint")
 
@@ -207,7 +208,7 @@ COMMANDS: tuple[Command, ...] = (
         carry_out=_resume,
         proposals=_proposed,
     ),
-    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=_new),
+    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=new),
     Command(
         name="rename", arguments="TITLE", meaning="give this thread a title", carry_out=_rename
     ),

@@ -333,6 +333,23 @@ def test_a_dumb_terminal_gets_no_escape_sequence(place: Place, upstream: Upstrea
     assert "bold" in shown
 
 
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (("--color", "never", "--ascii"), "- one \x1b[1mtwo\x1b[0m\n"),
+        (("--screen-reader",), "- one **two**\n"),
+    ],
+)
+def test_an_answer_looks_as_the_settings_say(
+    place: Place, upstream: Upstream, flags: tuple[str, ...], shown: str
+) -> None:
+    upstream.text("- one **two**\n")
+
+    told = terminal(place, "ask", "-q", *flags, "Hi", environ={**other(upstream), "TERM": "xterm"})
+
+    assert told == (shown, "")
+
+
 def test_raw_output_reaches_a_terminal_as_it_is_and_this_is_said(
     place: Place, upstream: Upstream
 ) -> None:

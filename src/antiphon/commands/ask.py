@@ -65,6 +65,11 @@ FLAGS = (
     "deny",
     "roots",
     "private_hosts",
+    "theme",
+    "color",
+    "ascii",
+    "links",
+    "screen_reader",
 )
 CANCEL_SECONDS = 5.0
 OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
@@ -194,7 +199,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
 def once(question: Question, settings: Settings) -> int:
     """Ask this, and write the answer as it comes; returns the exit code."""
     _refuse_contradictions(question)
-    speech = _speech(question)
+    speech = _speech(question, settings)
     with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
         tools = [function for spec in question.tools for function in load(spec, settings)]
         options = _options(question, settings)
@@ -213,7 +218,7 @@ def _refuse_contradictions(question: Question) -> None:
             raise InvalidRequest(f"{one} and {other} exclude each other", hint="leave one out.")
 
 
-def _speech(question: Question) -> Speech:
+def _speech(question: Question, settings: Settings) -> Speech:
     speech: Speech
     match question.output:
         case "lines":
@@ -221,20 +226,21 @@ def _speech(question: Question) -> Speech:
         case "json":
             speech = Whole(Paper(sys.stdout))
         case "text":
-            speech = Answer(_page(question), quiet=question.quiet)
+            speech = Answer(_page(question, settings), quiet=question.quiet)
     return Thoughts(speech) if question.thinking else speech
 
 
-def _page(question: Question) -> Page:
+def _page(question: Question, settings: Settings) -> Page:
     """Set on a terminal that can show it, if what sets is installed; else as it comes."""
     if question.raw_output or not sys.stdout.isatty() or not os.environ.get("TERM"):
         return Paper(sys.stdout, raw=question.raw_output)
     try:
-        page: Page = import_module("antiphon.commands.typeset").Typeset(sys.stdout, os.environ)
+        typeset = import_module("antiphon.commands.typeset")
     except ModuleNotFoundError as missing:
         if missing.name not in OF_TERMINAL:
             raise
         return Paper(sys.stdout)
+    page: Page = typeset.Typeset(sys.stdout, settings, os.environ)
     return page
 
 

@@ -9,9 +9,10 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
+from antiphon.settings import Settings
 from antiphon.terminal.display import CompactStreamingDisplay
 from antiphon.terminal.spans import Line
-from antiphon.terminal.themes import Ink, themed
+from antiphon.terminal.themes import BARE, Ink, Theme, themed
 
 
 class Typeset:
@@ -19,10 +20,10 @@ class Typeset:
 
     on_terminal = True
 
-    def __init__(self, out: TextIO, environ: Mapping[str, str]) -> None:
+    def __init__(self, out: TextIO, settings: Settings, environ: Mapping[str, str]) -> None:
         self._out = out
-        self._theme = themed("dark", environ)
-        self._ink = Ink(self._theme)
+        self._theme = _theme(settings, environ)
+        self._ink = Ink(self._theme, links=settings.links and not settings.screen_reader)
         self._display = CompactStreamingDisplay(self._theme)
         self._mid_text = False
         self.used = False
@@ -49,6 +50,13 @@ class Typeset:
         shown = "".join(f"{self._ink.written(line)}\n" for line in lines)
         self._out.buffer.write(shown.encode("utf-8", "replace"))
         self._out.buffer.flush()
+
+
+def _theme(settings: Settings, environ: Mapping[str, str]) -> Theme:
+    if settings.screen_reader:
+        return BARE.in_words()
+    theme = themed(settings.theme, environ, color=settings.color)
+    return theme.in_ascii() if settings.ascii else theme
 
 
 def _columns() -> int:

@@ -498,6 +498,27 @@ def test_conversations_are_listed_shown_and_deleted(place: Place) -> None:
     assert place.threads() == []
 
 
+def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
+    place.run("ask", "Tell me of whales")
+    thread_id = place.threads()[0]["thread"]["id"]
+
+    assert place.run("threads", "rename", thread_id, "Sea").returncode == 0
+    fork_id = place.run("threads", "fork", thread_id, "--title", "Lake").stdout.strip()
+
+    listed = json.loads(place.run("threads", "list", "--json").stdout)
+    assert {thread["id"]: thread["title"] for thread in listed} == {
+        thread_id: "Sea",
+        fork_id: "Lake",
+    }
+
+
+def test_it_is_said_that_there_are_no_conversations(place: Place) -> None:
+    told = place.run("threads", "list")
+
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "no such conversations" in told.stderr
+
+
 def test_the_default_model_is_marked(place: Place) -> None:
     models = json.loads(place.run("models", "--json").stdout)
 

@@ -1,4 +1,4 @@
-"""List, show, export or delete conversations, here or on a server."""
+"""List, show, export, rename, fork or delete conversations, here or on a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ PAGE = 100
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """One action, and what it is about."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|export|delete")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="list|show|export|rename|fork|delete"
+    )
     listing = actions.add_parser("list", parents=[flags], help="conversations, newest first")
     listing.add_argument("--search", metavar="WORDS", help="only those that hold these words")
     listing.add_argument(
@@ -33,6 +35,13 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     show.add_argument("id")
     export = actions.add_parser("export", parents=[flags], help="everything, as one JSON object")
     export.add_argument("id")
+    rename = actions.add_parser("rename", parents=[flags], help="give it another title")
+    rename.add_argument("id")
+    rename.add_argument("title")
+    fork = actions.add_parser("fork", parents=[flags], help="a new one that begins as this one did")
+    fork.add_argument("id")
+    fork.add_argument("--message", metavar="ID", help="the last that is taken along; else all are")
+    fork.add_argument("--title", help="of the new one; else the same")
     delete = actions.add_parser(
         "delete", parents=[flags], help="for good, with all that belongs to it"
     )
@@ -49,6 +58,11 @@ def run(asked: Namespace, loaded: Loaded) -> int:
                 _show(client, asked.id)
             case "export":
                 _export(client, asked.id)
+            case "rename":
+                client.update_thread(asked.id, title=asked.title)
+                print(f"{clean(asked.id)} is renamed.", file=sys.stderr)
+            case "fork":
+                print(client.fork_thread(asked.id, message_id=asked.message, title=asked.title).id)
             case _:
                 for thread_id in asked.id:
                     client.delete_thread(thread_id)
@@ -60,6 +74,9 @@ def _list(client: Client, asked: Namespace) -> None:
     threads = client.list_threads(limit=asked.limit, q=asked.search).data
     if asked.json:
         print(msgspec.json.encode(threads).decode())
+        return
+    if not threads:
+        print("There are no such conversations.", file=sys.stderr)
         return
     rows = [
         (thread.id, moment(thread.updated_at), str(thread.messages), thread.title)

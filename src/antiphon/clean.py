@@ -40,7 +40,7 @@ class Cleaner:
 
     def feed(self, text: str) -> str:
         """The printable form of the next piece."""
-        if not (self._held or self._after_return or _ODD.search(text)):
+        if not (text and (self._held or self._after_return or _ODD.search(text))):
             return text
         return self._cleaned(self._held + text, ended=False)
 

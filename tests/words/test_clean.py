@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon.clean import LONGEST_SEQUENCE, Cleaner, Place, clean
@@ -41,6 +41,7 @@ FOREIGN = st.lists(NASTY | st.text(max_size=5)).map("".join)
 
 
 @given(st.lists(FOREIGN), st.sampled_from(PLACES))
+@example(["\r", "", "\n"], "notice")
 def test_pieces_joined_are_the_same_however_the_text_is_cut(
     pieces: list[str], place: Place
 ) -> None:

@@ -32,7 +32,8 @@ class Surface(Listener):
     """Tells the chat what the person does, and shows what the chat says.
 
     `next_said` gives what was sent, in order. `at_once` is asked first, while something runs,
-    whether it takes a text itself: commands that need not wait do.
+    whether it takes a text itself: commands that need not wait do. Whoever puts several questions
+    that belong together holds `in_turn` meanwhile.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Surface(Listener):
         self.clock = clock
         self.size = size
         self.left = False
+        self.in_turn = asyncio.Lock()
         self.status: Callable[[], Line] = lambda: (Span("starting", "faint"),)
         self.at_once: Callable[[str], bool] = lambda text: False
         self.on_stop: Callable[[], None] = lambda: None

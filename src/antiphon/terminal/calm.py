@@ -28,6 +28,10 @@ class Calm:
         self._phase, self._columns, self._region = frame.phase, columns, frame.region
         self._painter.paint(frame, typed, columns, now)
 
+    def keep(self, encoded: str) -> bool:
+        """As the painter does."""
+        return self._painter.keep(encoded)
+
     def close(self) -> None:
         """As the other painter."""
         self._painter.close()

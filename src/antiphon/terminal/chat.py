@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -25,11 +24,8 @@ from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
-from antiphon.tools.happenings import Happening, ToolEnded
 from antiphon.tools.mcp.toolbox import McpServers
 
-FOLDS = 50
-"""Things that were shown in short and can still be opened whole."""
 PATIENCE = 2.0
 """Seconds that the first message waits for servers that are slow to start."""
 
@@ -50,13 +46,6 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     max_turns: int | None = None
     functions: Sequence[Function] = ()
     reports: Mapping[str, Report] = {}
-
-
-class Fold(msgspec.Struct, frozen=True):
-    """Something that was shown in short, whole."""
-
-    title: str
-    text: str
 
 
 class Chat:
@@ -89,14 +78,12 @@ class Chat:
         self.servers: McpServers | None = None
         self.used = Usage()
         self.last = Usage()
-        self.folds: deque[Fold] = deque(maxlen=FOLDS)
         self.extra_commands: dict[str, Command] = {}
         self.processor = ConversationProcessor(
             client,
             surface,
             functions=self.functions,
             consent=consent,
-            watch=self._watch,
             max_tools=settings.max_tools,
             tool_timeout=settings.tool_timeout,
         )
@@ -106,6 +93,7 @@ class Chat:
         surface.status = self.status
         surface.at_once = self._at_once
         surface.on_stop = self._stop
+        surface.on_unfold = self._unfold
 
     @property
     def commands(self) -> Sequence[Command]:
@@ -215,6 +203,9 @@ class Chat:
             for task in tuple(self._doing):
                 task.cancel()
 
+    def _unfold(self) -> None:
+        self._behind(self._take("/open"))
+
     # Runs.
 
     async def _thread(self) -> str:
@@ -267,14 +258,6 @@ class Chat:
         for state in await self.servers.ready(PATIENCE):
             if state.status == "starting":
                 self.surface.say(f"{state.server} is still starting; not waited for.", "faint")
-
-    def _watch(self, happening: Happening) -> None:
-        match happening:
-            case ToolEnded(tool_call_id=call, result=result):
-                self.folds.append(Fold(call, result.output))
-            case _:
-                pass
-
 
 def _way_on(reason: Reason | None) -> str:
     match reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Unpack
 
@@ -19,7 +19,7 @@ from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.surface import Surface
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
-from antiphon.tools.happenings import Happening
+from antiphon.tools.happenings import Happening, Watch, unwatched
 
 GRACE = 0.08
 """Seconds that a run may take to end by itself once it was stopped; then it is left to end."""
@@ -59,7 +59,7 @@ class ConversationProcessor:
         *,
         functions: Iterable[Function] = (),
         consent: Consent,
-        watch: Callable[[Happening], None],
+        watch: Watch = unwatched,
         max_tools: int,
         tool_timeout: float,
     ) -> None:

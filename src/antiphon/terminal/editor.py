@@ -30,6 +30,7 @@ from antiphon.terminal import spans
 from antiphon.terminal.draft import typed
 from antiphon.terminal.keyboard import Box, Field, Listener
 from antiphon.terminal.keys import Editing, bindings
+from antiphon.terminal.lending import seen_through
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.spans import Line, Span
 
@@ -71,6 +72,7 @@ class Editor:
         self._aside = aside
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
+        self._one_borrower = asyncio.Lock()
         self._box: Box | None = None
         self._box_since = 0.0
         self._field: Field | None = None
@@ -171,13 +173,13 @@ class Editor:
     async def lend(self, arguments: Sequence[str]) -> int:
         """Have another program use the terminal until it ends; its exit code."""
         async with self._lent():
-            process = await asyncio.create_subprocess_exec(*arguments)
-            return await process.wait()
+            return await seen_through(arguments)
 
     @asynccontextmanager
     async def _lent(self) -> AsyncGenerator[None]:
-        with self._aside(), self._source.detach(), self._source.cooked_mode():
-            yield
+        async with self._one_borrower:
+            with self._aside(), self._source.detach(), self._source.cooked_mode():
+                yield
 
     async def _answered(self) -> str | None:
         self._answer = asyncio.get_running_loop().create_future()

@@ -28,7 +28,7 @@ async def opened(
     Where lines are listened to rather than looked at, and where there is no pager, it is printed.
     """
     whole = f"{_one_line(title)}\n\n{clean(text, 'code').strip()}\n"
-    pager = [] if surface.keyboard.spoken else _pager(environ)
+    pager = () if surface.keyboard.spoken else _pager(environ)
     if not (pager and await _paged(surface, pager, whole)):
         surface.say(whole, place="code")
 

@@ -28,6 +28,10 @@ class Painter(Protocol):
         """Bring the terminal, which has so many columns, up to this frame."""
         ...
 
+    def keep(self, encoded: str) -> bool:
+        """Have the terminal put this base64 into its clipboard; False where none can be asked."""
+        ...
+
     def close(self) -> None:
         """Leave the terminal as a program expects it."""
         ...

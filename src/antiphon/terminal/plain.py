@@ -70,6 +70,10 @@ class StreamingContext:
         self._mid_line = not ended
         self._prompt = ""
 
+    def keep(self, encoded: str) -> bool:
+        """Nothing but lines is written here."""
+        return False
+
     def close(self) -> None:
         """The last line has ended."""
         self._end_line()

@@ -7,6 +7,7 @@ the line editor shows is part of the region, so that one hand writes all there i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
@@ -22,6 +23,7 @@ _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 """Around the rows of the region: one that is wider than the terminal turns out to be, because it is
 being resized or counts cells otherwise, is cut. So a row is always one row."""
 _PASTE, _PASTE_NO_MORE = "\x1b[?2004h", "\x1b[?2004l"  # what is pasted comes between marks
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _ERASE_REST = "\x1b[K"
 _ERASE_BELOW = "\x1b[K\x1b[C\x1b[J\r"
 """From the beginning of a row on. One column in, for tmux keeps what is erased from the first cell
@@ -58,6 +60,13 @@ class Region:
         painted += self._pointed(rows, cursor)
         self._rows, self._cursor, self._columns = rows, cursor, columns
         self._write([*painted, _END])
+
+    def keep(self, encoded: str) -> bool:
+        """OSC 52: the clipboard is written, and never read. Only base64 goes through."""
+        if not _BASE64.fullmatch(encoded):
+            return False
+        self._write([f"\x1b]52;c;{encoded}\x07"])
+        return True
 
     def close(self) -> None:
         """Erase the region; the cursor stands below what is finished."""

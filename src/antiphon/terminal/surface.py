@@ -133,6 +133,10 @@ class Surface(Listener):
         room = max(1, columns - 1)
         self.display.paint(*(row for line in lines for row in spans.folded(line, room)))
 
+    def keep(self, encoded: str) -> bool:
+        """Have the terminal put this base64 into its clipboard; whether it may be asked to."""
+        return self._painter.keep(encoded)
+
     def changed(self) -> None:
         """There is something else to see."""
         self.display.paint()

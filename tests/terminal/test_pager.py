@@ -1,0 +1,154 @@
+"""What was shown in short is opened whole, in another program that has the terminal meanwhile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+PAGER = """\
+#!/bin/sh
+trap 'echo interrupted' INT
+stat -c 'opened with %a' "$1"
+cat "$1"
+echo "$1" > opened
+read end || read end
+"""
+TOOLS = """\
+from antiphon import tool
+
+
+@tool
+def lines(count: int) -> str:
+    \"\"\"Gives so many lines.\"\"\"
+    return "\\n".join(f"line {number} \\x1b]0;owned\\x07" for number in range(count))
+"""
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    pager = tmp_path / "pager"
+    pager.write_text(PAGER)
+    pager.chmod(0o700)
+    return {"PAGER": str(pager)}
+
+
+async def thought(model: Model, chat: Chatting) -> None:
+    """A reply has come, and what was thought before it is folded."""
+    await chat.ready()
+    chat.say("Why?")
+    reply = await model.asked()
+    await reply.think("First this.\n\nThen that.")
+    await reply.answer("Because.")
+    await chat.sees("10 in, 5 out")
+
+
+async def test_ctrl_o_opens_what_was_thought_and_leaves_no_file(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await thought(model, chat)
+        chat.press("ctrl-o")
+        await chat.sees("Then that.")
+        chat.press("enter")
+        await chat.until(lambda: chat.rows[-1].startswith("told"))
+        model.will_say("Still here.")
+        chat.say("And now?")
+        await chat.sees("Still here.")
+
+        assert "opened with 600" in chat.text
+        assert "Thought before: Because." in chat.text
+        assert not os.path.exists((tmp_path / "opened").read_text().strip())
+
+
+async def test_ctrl_o_opens_the_whole_output_of_a_tool_and_nothing_in_it_acts(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--tools", "tools.py")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path, environ=environ) as chat:
+        await chat.ready()
+        chat.say("Lines!")
+        reply = await model.asked()
+        await reply.call("lines", {"count": 30}, id="c1")
+        await reply.end("tool_calls")
+        await (await model.asked()).answer("Done.")
+        await chat.sees("20 in, 10 out")
+        chat.press("ctrl-o")
+        await chat.sees("line 29")
+
+        assert 'lines({"count": 30})' in chat.text
+        assert "owned" not in chat.text
+        assert not chat.foreign
+
+
+async def test_ctrl_c_in_the_pager_is_the_pagers(tmp_path: Path, environ: dict[str, str]) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await thought(model, chat)
+        chat.say("More?")
+        reply = await model.asked()
+        await reply.say("It goes ")
+        await chat.sees("It goes")
+        chat.press("ctrl-o")
+        await chat.sees("Then that.")
+        chat.press("ctrl-c")
+        await chat.sees("interrupted")
+        await reply.answer("on.")
+        chat.press("enter")
+        await chat.sees("It goes on.")
+
+        assert "[stopped]" not in chat.text
+
+
+async def test_a_pager_that_cannot_be_started_is_named_and_the_text_is_printed(
+    tmp_path: Path,
+) -> None:
+    environ = {"PAGER": "no-such-pager 'x"}
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await thought(model, chat)
+        chat.say("/open")
+        await chat.sees("Then that.")
+
+        assert "$PAGER cannot be started" in chat.text
+
+
+async def test_where_nothing_is_drawn_it_is_printed(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, "--plain", home=tmp_path) as chat:
+        await chat.sees("You:")
+        chat.say("Why?")
+        reply = await model.asked()
+        await reply.think("First this.\n\nThen that.")
+        await reply.answer("Because.")
+        await chat.sees("10 in, 5 out")
+        chat.say("/open")
+        await chat.sees("Then that.")
+
+        assert "Thought before: Because." in chat.text
+
+
+async def test_reasoning_of_a_thread_that_is_gone_on_with_is_listed_and_opened(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await thought(model, chat)
+        chat.say("/quit")
+        await chat.ended()
+    async with Model() as model, Chatting(model, "-r", home=tmp_path, environ=environ) as chat:
+        await chat.sees("Because.")
+        chat.say("/reasoning")
+        await chat.sees("1  23 letters in 3 lines  Thought before: Because.")
+        chat.say("/reasoning 1")
+        await chat.sees("Then that.")
+
+
+async def test_there_may_be_nothing_to_open(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.press("ctrl-o")
+        await chat.sees("Nothing was shown in short here yet")
+        chat.say("/reasoning")
+        await chat.sees("No reasoning was shown here yet")

@@ -8,6 +8,7 @@ from argparse import Namespace
 
 from antiphon.client.aio import AsyncClient
 from antiphon.commands import config, doctor
+from antiphon.commands.chat_servers import attended
 from antiphon.settings import Loaded, Settings, data_folder
 from antiphon.terminal.chat import Chat, Start
 from antiphon.terminal.consent import Asking
@@ -28,12 +29,15 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
         resume=asked.thread or (LAST if asked.resume else None),
         functions=[function for spec in asked.tools for function in load(spec, settings)],
         reports={
-            "settings": lambda: asyncio.to_thread(config.report, loaded),
-            "doctor": lambda: asyncio.to_thread(doctor.report, loaded),
+            "settings": lambda: asyncio.to_thread(config.rows, loaded),
+            "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
     )
     async with AsyncClient(settings=settings) as client:
-        await Chat(surface, client, settings, _consent(surface, settings, asked.yes), start).run()
+        consent = _consent(surface, settings, asked.yes)
+        chat = Chat(surface, client, settings, consent, start)
+        async with attended(chat, settings):
+            await chat.run()
 
 
 def _consent(surface: Surface, settings: Settings, yes: bool) -> Consent:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,14 +47,13 @@ def run(asked: Namespace, loaded: Loaded) -> int:
         }
         print(msgspec.json.encode(both).decode())
     else:
-        print(report(loaded))
+        print(table(("setting", "value", "from"), rows(loaded)))
     return 0
 
 
-def report(loaded: Loaded) -> str:
-    """The settings as lines: one for each, with its value and where that comes from."""
-    rows = [(name, _text(value), loaded.origins[name]) for name, value in _values(loaded).items()]
-    return table(("setting", "value", "from"), rows)
+def rows(loaded: Loaded) -> Sequence[tuple[str, str, str]]:
+    """Each setting with its value and where that comes from."""
+    return [(name, _text(value), loaded.origins[name]) for name, value in _values(loaded).items()]
 
 
 def _values(loaded: Loaded) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import platform
 import socket
 import urllib.request
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -51,17 +51,17 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Look, tell, judge."""
     findings = asyncio.run(_all(loaded))
-    print(msgspec.json.encode(findings).decode() if asked.json else _report(findings))
+    if asked.json:
+        print(msgspec.json.encode(findings).decode())
+    else:
+        print(clean("\n".join(line for finding in findings for line in _told(finding))))
     return 1 if any(finding.state == "broken" for finding in findings) else 0
 
 
-def report(loaded: Loaded) -> str:
-    """The same in lines, for who has no shell at hand; on a thread without a loop."""
-    return _report(asyncio.run(_all(loaded)))
-
-
-def _report(findings: Iterable[Finding]) -> str:
-    return clean("\n".join(line for finding in findings for line in _told(finding)))
+def rows(loaded: Loaded) -> Sequence[tuple[str, str, str, str]]:
+    """State, what about, what was found and what to do; for a thread that has no loop."""
+    findings = asyncio.run(_all(loaded))
+    return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
 
 
 def _told(finding: Finding) -> Iterator[str]:

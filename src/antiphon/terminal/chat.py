@@ -30,8 +30,8 @@ PATIENCE = 2.0
 """Seconds that the first message waits for servers that are slow to start."""
 
 
-Report = Callable[[], Awaitable[str]]
-"""Tells something in lines."""
+Report = Callable[[], Awaitable[Sequence[Sequence[str]]]]
+"""Tells something in rows of a few texts each."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
 from antiphon.settings import config_folder
 from antiphon.terminal.slash import threads
@@ -49,17 +50,29 @@ async def _themes(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
 
 
 async def _settings(chat: Chat, words: str) -> None:
-    head, *rows = (await chat.reports["settings"]()).split("\n")
     wanted = words.replace("-", "_").casefold()
-    found = [row for row in rows if wanted in row.split(" ", 1)[0]]
+    rows = await chat.reports["settings"]()
+    found = [row for row in rows if wanted in row[0]]
     if not found:
         raise InvalidRequest(f"No setting has {words} in its name", hint="/settings shows all.")
-    chat.surface.say(head, "faint")
-    chat.surface.say("\n".join(found))
+    width = max(len(name) for name, *_ in rows) + 2
+    chat.surface.show(
+        (
+            Span(f"{name:<{width}}", "mark"),
+            Span(clean(value)),
+            Span(f"  ({clean(origin)})", "faint"),
+        )
+        for name, value, origin in found
+    )
 
 
 async def _doctor(chat: Chat, words: str) -> None:
-    chat.surface.say(await chat.reports["doctor"]())
+    for state, about, found, to_do in await chat.reports["doctor"]():
+        style = {"ok": "ok", "broken": "error"}.get(state, "warning")
+        head = (Span(f"{state:<8}", style), Span(f"{about:<10}", "strong"))
+        chat.surface.show([(*head, Span(clean(found)))])
+        if to_do:
+            chat.surface.show([(Span(f"{'':<18}"), Span(clean(to_do)))])
 
 
 async def _clear(chat: Chat, words: str) -> None:

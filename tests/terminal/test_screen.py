@@ -256,15 +256,17 @@ def test_who_leaves_without_an_end_keeps_what_came():
     assert watched.handler.phase == "idle"
 
 
-def test_a_reply_that_begins_again_says_so():
+def test_a_reply_that_begins_again_says_so_and_what_was_written_can_be_read():
     watched = Watched(TextDelta(text="One.\n\nTwo"))
     watched.frame()
     watched.tell(TurnRestarted(reason="worker_lost", after=0, attempt=2), TextDelta(text="Other."))
     watched.tell(status())
     watched.frame()
 
-    assert watched.finished[:4] == [
+    assert watched.finished[:6] == [
         "One.",
+        "",
+        "Two",
         "the reply begins again (worker_lost); what was written of it is void",
         "",
         "Other.",

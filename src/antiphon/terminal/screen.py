@@ -140,7 +140,7 @@ class StreamingResponseHandler:
                 if message.role == "assistant" and not (message.text or message.tool_calls):
                     self._note("(empty answer)", "faint")
             case TurnRestarted(reason=reason):
-                self._restart(reason)
+                self._restart(reason, now)
             case UsageAdded(usage=usage):
                 self.usage += usage
                 self.last_usage = usage
@@ -268,10 +268,8 @@ class StreamingResponseHandler:
 
     # Turns and ends.
 
-    def _restart(self, reason: str) -> None:
-        self._fresh, self._text = [], []
-        self._display = CompactStreamingDisplay(self._theme)
-        self._reasoning = Reasoning()
+    def _restart(self, reason: str, now: float) -> None:
+        self._end_text(now)  # void for the model; a person may still want to read it
         self._calls = {}
         self._phase = "waiting"
         self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")

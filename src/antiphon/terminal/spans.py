@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from antiphon.terminal import cells
@@ -76,6 +76,38 @@ def folded(line: Iterable[Span], columns: int) -> list[Line]:
                 rows.append([])
                 left = columns
     return [tuple(row) for row in rows]
+
+
+def wrapped(line: Iterable[Span], columns: int) -> list[Line]:
+    """The rows that it takes in so many columns, broken at blanks where there are any."""
+    line = _untabbed(line)
+    whole = text(line)
+    rows: list[Line] = []
+    at = 0
+    while at < len(whole) or not rows:
+        end = _row_end(whole, at, columns)
+        rows.append(tuple(_part(line, at, end)))
+        at = end + 1 if whole[end : end + 1] == " " else end
+    return rows
+
+
+def _row_end(whole: str, at: int, columns: int) -> int:
+    # A slice, so that a long text is not looked through once for each row; no letter is without
+    # width so often that it matters.
+    part = cells.head(whole[at : at + 8 * columns], columns)
+    end = at + max(1, len(part))
+    if end >= len(whole) or whole[end] == " ":
+        return end
+    blank = whole.rfind(" ", at, end)
+    return blank if blank > at and whole[at:blank].strip() else end
+
+
+def _part(line: Line, start: int, end: int) -> Iterator[Span]:
+    at = 0
+    for span in line:
+        if piece := span.text[max(0, start - at) : max(0, end - at)]:
+            yield span._replace(text=piece)
+        at += len(span.text)
 
 
 def _untabbed(line: Iterable[Span]) -> Line:

@@ -131,7 +131,7 @@ class Surface(Listener):
             return
         columns, _ = self.size()
         room = max(1, columns - 1)
-        self.display.paint(*(row for line in lines for row in spans.folded(line, room)))
+        self.display.paint(*(row for line in lines for row in spans.wrapped(line, room)))
 
     def keep(self, encoded: str) -> bool:
         """Have the terminal put this base64 into its clipboard; whether it may be asked to."""

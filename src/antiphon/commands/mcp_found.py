@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from antiphon.commands.speech import note
@@ -13,13 +14,22 @@ from antiphon.tools.mcp.places import Found
 
 def found(settings: Settings) -> Found:
     """The servers that are meant here."""
-    found = places.find(settings, os.environ, Path.cwd())
-    for each in found.unapproved:
-        if each.problem:
-            note(f"antiphon: {each.problem}")
-            continue
-        note(
-            f"antiphon: {each.file} names MCP servers ({', '.join(each.servers)}), which start"
-            f" once you have approved them: antiphon mcp trust {each.file.name}"
-        )
+    found = looked_for(settings)
+    for each in unstarted(found):
+        note(f"antiphon: {each}")
     return found
+
+
+def looked_for(settings: Settings) -> Found:
+    """The same, without a word."""
+    return places.find(settings, os.environ, Path.cwd())
+
+
+def unstarted(found: Found) -> Iterator[str]:
+    """What to say of files whose servers were not approved."""
+    for each in found.unapproved:
+        names = ", ".join(each.servers)
+        yield each.problem or (
+            f"{each.file} names MCP servers ({names}), which start once you have approved them:"
+            f" antiphon mcp trust {each.file.name}"
+        )

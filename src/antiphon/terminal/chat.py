@@ -12,10 +12,11 @@ import msgspec
 from antiphon.calls import Content
 from antiphon.client.aio import AsyncClient
 from antiphon.client.converse import Options
+from antiphon.client.mentions import Attached
 from antiphon.errors import AntiphonError
 from antiphon.runs import Reason, Status, Usage
 from antiphon.settings import Settings
-from antiphon.terminal import past, threads
+from antiphon.terminal import contents, past, threads
 from antiphon.terminal.conversation import ConversationProcessor, Reply
 from antiphon.terminal.slash import table
 from antiphon.terminal.slash.command import Command, Group
@@ -24,6 +25,7 @@ from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
+from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
 
 PATIENCE = 2.0
@@ -51,6 +53,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 class Chat:
     """One person's chat, from the first message to the last.
 
+    `attached` goes along with the next message; `unusable` are servers that cannot be started.
     `thread_id` is None until something is said in a new thread, `title` is what it is called or is
     going to be. `listed` are the threads that were numbered last. `extra_commands` are those that
     come and go: the prompts of servers.
@@ -76,6 +79,8 @@ class Chat:
         self.functions = tuple(start.functions)
         self.reports = start.reports
         self.servers: McpServers | None = None
+        self.unusable: Sequence[State] = ()
+        self.attached: list[Attached] = []
         self.used = Usage()
         self.last = Usage()
         self.extra_commands: dict[str, Command] = {}
@@ -88,6 +93,7 @@ class Chat:
             tool_timeout=settings.tool_timeout,
         )
         self._resume = start.resume
+        self._waited_for_servers = False
         self._max_turns = start.max_turns
         self._doing: set[asyncio.Task[None]] = set()
         surface.status = self.status
@@ -104,6 +110,10 @@ class Chat:
     def command_groups(self) -> Sequence[Group]:
         """The same, sorted by what they are about."""
         return (*table.GROUPS, Group("Prompts of servers", tuple(self.extra_commands.values())))
+
+    def states(self) -> Sequence[State]:
+        """How each MCP server is just now, those too that cannot be started at all."""
+        return (*(self.servers.states() if self.servers else ()), *self.unusable)
 
     async def run(self) -> None:
         """Take what is said, one thing after the other, until the person leaves.
@@ -158,20 +168,32 @@ class Chat:
                 case Typed():
                     await self._stoppable(self._carry_out(read))
                 case message:
-                    await self._say(message)
+                    await self._stoppable(self._say(message))
         except AntiphonError as problem:
             self.surface.say(problem.told, "error")
 
     async def _say(self, text: str) -> None:
-        if not self.surface.keyboard.echoes:
-            self.surface.show(past.user_line(text, self.surface.theme))
-        await self.send(text, draft=text)
+        try:
+            message = await contents.prepared(self, text)
+            if not self.surface.keyboard.echoes:
+                self.surface.show(past.user_line(text, self.surface.theme))
+            if message.files:
+                self.surface.say(contents.named(message.files), "faint")
+            reply = await self.send(await contents.content(self, message), draft=text)
+        except (AntiphonError, asyncio.CancelledError):
+            self.surface.keyboard.refill(text)  # nothing of it was sent
+            raise
+        if reply.run_id is not None:
+            self.attached.clear()
 
     async def _carry_out(self, read: Typed) -> None:
-        command = table.COMMANDS.get(read.name) or self.extra_commands.get(read.name)
+        command = self._named(read.name)
         if command is None:
             raise table.unknown(read.name, list(self.extra_commands))
         await command.carry_out(self, read.words)
+
+    def _named(self, name: str) -> Command | None:
+        return table.COMMANDS.get(name) or self.extra_commands.get(name)
 
     async def _stoppable(self, doing: Coroutine[Any, Any, None]) -> None:
         """Do it while the person may stop it."""
@@ -191,7 +213,7 @@ class Chat:
         read = table.read(text)
         if not isinstance(read, Typed):
             return False
-        command = table.COMMANDS.get(read.name)
+        command = self._named(read.name)
         if command is not None and not command.at_once:
             return False
         self._behind(self._take(text))
@@ -251,13 +273,14 @@ class Chat:
         task.add_done_callback(self._doing.discard)
 
     async def _servers_there(self) -> None:
-        """Servers that are slow have a moment more; the message then goes without them."""
-        if self.servers is None:
+        """Servers that are slow have a moment more, once; the message then goes without them."""
+        if self.servers is None or self._waited_for_servers:
             return
-        self.processor.toolbox = self.servers
         for state in await self.servers.ready(PATIENCE):
             if state.status == "starting":
                 self.surface.say(f"{state.server} is still starting; not waited for.", "faint")
+        self._waited_for_servers = True
+
 
 def _way_on(reason: Reason | None) -> str:
     match reason:

@@ -1,0 +1,109 @@
+"""What a message consists of: its words, the files and resources it names, and what was attached.
+
+`@path` names a file, `@server:uri` a resource of an MCP server. What cannot be sent is told before
+anything is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from antiphon.client import mentions
+from antiphon.client.mentions import MAX_TEXT_BYTES, Attached, Prepared
+from antiphon.errors import InvalidRequest, TooLarge
+from antiphon.messages import Blob, Given, Link, Part, Text, parts
+from antiphon.tools.mcp.offers import FilledPrompt
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+RESOURCE_SECONDS = 30.0
+"""For a server to give a resource."""
+_RESOURCE = re.compile(r"""(?<![^\s(\[{<"'])@(?P<server>[A-Za-z0-9_-]+):(?P<uri>[^\s"'`|<>]+)""")
+_BEHIND = ".,;:!?)]}"
+"""What ends a sentence or a bracket, and no address."""
+
+
+async def prepared(chat: Chat, text: str) -> Prepared:
+    """The message with all that goes along, read and not sent yet.
+
+    Raises errors of our tree for the first thing that cannot be sent.
+    """
+    told = await asyncio.to_thread(mentions.prepare, text)
+    resources = [each async for each in _resources(chat, text)]
+    return replace(told, files=(*told.files, *resources, *chat.attached))
+
+
+async def content(chat: Chat, message: Prepared) -> str | tuple[Part, ...]:
+    """The message as it is sent; pictures and PDFs are uploaded now."""
+    return await mentions.uploaded(chat.client, message)
+
+
+async def of_prompt(chat: Chat, filled: FilledPrompt) -> tuple[Part, ...]:
+    """A prompt that a server has filled in, as one message of the person's."""
+    several = len({message.role for message in filled.messages}) > 1
+    files: list[Attached] = []
+    words: list[str] = []
+    for message in filled.messages:
+        said = [_words(given, files, filled.description or "prompt") for given in message.content]
+        speaker = f"{message.role.capitalize()}: " if several else ""
+        words.append(speaker + "\n".join(filter(None, said)))
+    return parts(await content(chat, Prepared("\n\n".join(filter(None, words)), tuple(files))))
+
+
+async def resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
+    """What the resource holds, as files. Raises errors of our tree."""
+    if chat.servers is None:
+        raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
+    try:
+        async with asyncio.timeout(RESOURCE_SECONDS):
+            given = await chat.servers.read_resource(server, uri)
+    except TimeoutError as error:
+        raise InvalidRequest(
+            f"{server} did not give {uri} within {RESOURCE_SECONDS:g} s"
+        ) from error
+    files: list[Attached] = []
+    words = "\n".join(filter(None, (_words(each, files, uri) for each in given)))
+    if len(words.encode()) > MAX_TEXT_BYTES:
+        raise TooLarge(
+            f"{uri} is too large to be sent",
+            expected=f"text of at most {MAX_TEXT_BYTES:,} bytes",
+            received=f"{len(words.encode()):,} bytes",
+        )
+    if words:
+        files.insert(0, mentions.attached(f"{server}:{uri}", words.encode()))
+    return tuple(files)
+
+
+async def _resources(chat: Chat, text: str) -> AsyncIterator[Attached]:
+    """The resources that the text mentions; a name that is no server's is a word like others."""
+    known = {state.server for state in chat.states()}
+    for found in dict.fromkeys(
+        (each["server"], each["uri"].rstrip(_BEHIND)) for each in _RESOURCE.finditer(text)
+    ):
+        server, uri = found
+        if server in known and uri:
+            for each in await resource(chat, server, uri):
+                yield each
+
+
+def _words(given: Given, files: list[Attached], name: str) -> str:
+    """The text in it; bytes become one of the files."""
+    match given:
+        case Text(text=text):
+            return text
+        case Link(uri=uri):
+            return uri
+        case Blob(name=own, data=data):
+            files.append(mentions.attached(own or name, data))
+            return ""
+
+
+def named(files: Sequence[Attached]) -> str:
+    """What goes along, in a line."""
+    return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)

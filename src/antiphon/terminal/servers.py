@@ -1,0 +1,139 @@
+"""MCP servers beside a chat: what becomes of each is said in a line; their prompts are commands.
+
+A server comes, fails, dies, is started again or has other tools: whoever reads along is told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from antiphon.errors import AntiphonError
+from antiphon.messages import Tool
+from antiphon.terminal.slash import prompts
+from antiphon.tools.mcp.offers import State
+from antiphon.tools.mcp.places import Problem
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+LAST_WORDS = 3
+"""Lines of a server's stderr that are shown when it has failed; /servers NAME shows all."""
+NAMED = 5
+"""Tools that are named when there are others than before; more are counted."""
+PROMPT_SECONDS = 30.0
+"""For a server to list its prompts."""
+
+
+class Attendance:
+    """Tells a chat of its servers; `changed` is for `McpServers` to call.
+
+    `problems` are of servers that cannot be started at all.
+    """
+
+    def __init__(self, chat: Chat, problems: Iterable[Problem] = ()) -> None:
+        self._chat = chat
+        self._states: dict[str, State] = {}
+        self._tools: dict[str, Sequence[Tool]] = {}
+        self._listing: set[asyncio.Task[None]] = set()
+        chat.unusable = tuple(
+            State(server=each.server, status="failed", why=each.why) for each in problems
+        )
+        for state in chat.unusable:
+            said = f"The MCP server {state.server} cannot be used: {state.why}"
+            chat.surface.say(said, "warning")
+
+    def changed(self, state: State) -> None:
+        """A server's state or tools are others than they were."""
+        before = self._states.get(state.server)
+        self._states[state.server] = state
+        match state.status:
+            case "ready" if before is not None and before.status == "ready":
+                self._has_other_tools(state)
+            case "ready":
+                self._has_come(state)
+            case "restarting" | "failed" if before is None or before.status != state.status:
+                self._is_gone(state, before)
+            case _:
+                pass
+
+    # What is said.
+
+    def _has_come(self, state: State) -> None:
+        tools = self._tools[state.server] = self._of(state.server)
+        count = f"{len(tools)} tool{'' if len(tools) == 1 else 's'}"
+        again = "there again" if state.restarts else "there"
+        self._chat.surface.say(f"{state.server} is {again}: {count}", "faint")
+        if "prompts" in state.capabilities:
+            task = asyncio.create_task(self._learn_prompts(state.server))
+            self._listing.add(task)
+            task.add_done_callback(self._listing.discard)
+
+    def _has_other_tools(self, state: State) -> None:
+        before = {tool.spec.name: tool for tool in self._tools.get(state.server, ())}
+        tools = self._tools[state.server] = self._of(state.server)
+        now = {tool.spec.name: tool for tool in tools}
+        changed = [name for name in now if name in before and now[name] != before[name]]
+        news = (
+            ("new", [name for name in now if name not in before]),
+            ("gone", [name for name in before if name not in now]),
+            ("changed", changed),
+        )
+        said = "; ".join(f"{what}: {_few(names)}" for what, names in news if names)
+        if said:
+            self._chat.surface.say(f"{state.server} has other tools now; {said}", "faint")
+
+    def _is_gone(self, state: State, before: State | None) -> None:
+        self._forget_prompts(state.server)
+        was_there = before is not None and before.status == "ready"
+        if state.status == "restarting" and not was_there:
+            self._chat.surface.say(f"{state.server} is tried again.", "faint")
+            return
+        for line, style in _farewell(state, was_there=was_there):
+            self._chat.surface.say(line, style)
+
+    def _of(self, server: str) -> Sequence[Tool]:
+        servers = self._chat.servers
+        tools = servers.tools() if servers is not None else ()
+        return [tool for tool in tools if tool.server == server]
+
+    # Prompts.
+
+    async def _learn_prompts(self, server: str) -> None:
+        servers = self._chat.servers
+        if servers is None:
+            return
+        try:
+            async with asyncio.timeout(PROMPT_SECONDS):
+                listed = await servers.prompts(server)
+        except (AntiphonError, TimeoutError) as problem:
+            self._chat.surface.say(f"{server} does not tell its prompts: {problem}", "faint")
+            return
+        self._forget_prompts(server)
+        for command in prompts.commands(server, listed):
+            self._chat.extra_commands.setdefault(command.name, command)
+
+    def _forget_prompts(self, server: str) -> None:
+        commands = self._chat.extra_commands
+        for name in [name for name in commands if name.partition(".")[0] == server]:
+            del commands[name]
+
+
+def _farewell(state: State, *, was_there: bool) -> Iterator[tuple[str, str]]:
+    became = "has died" if was_there else "is not there"
+    why = state.why.rstrip(".") or "it did not say why"
+    yield f"The MCP server {state.server} {became}: {why}{_way_out(state)}", "warning"
+    for line in state.stderr[-LAST_WORDS:]:
+        yield f"    {line}", "faint"
+
+
+def _way_out(state: State) -> str:
+    if state.http_status == 401 and "antiphon mcp login" not in state.why:
+        return f"; it wants a login: antiphon mcp login {state.server}"
+    return "; it is started again" if state.status == "restarting" else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,174 @@
+"""Prompts that servers have ready: each is a command, `/server.prompt name=value`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from antiphon.clean import clean
+from antiphon.errors import AntiphonError, InvalidRequest
+from antiphon.messages import Text
+from antiphon.terminal import contents, past
+from antiphon.terminal.keyboard import Field
+from antiphon.terminal.slash.command import Command
+from antiphon.terminal.spans import Line, Span
+from antiphon.tools.mcp.offers import FilledPrompt, Prompt, PromptArgument
+from antiphon.tools.mcp.toolbox import McpServers
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+SEEN = 12
+"""Lines of a filled-in prompt that are shown; /open shows none of it, the thread keeps all."""
+COMPLETION_SECONDS = 2.0
+"""For a server to complete an argument: what comes later is of no use to who types."""
+LISTED = 100
+"""Prompts of one server that are commands."""
+
+
+def commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]:
+    """A command for each prompt of the server; of two with one name the first is meant."""
+    seen: set[str] = set()
+    for prompt in prompts:
+        name = command_name(server, prompt)
+        if name not in seen and len(seen) < LISTED:
+            seen.add(name)
+            yield _command(name, server, prompt)
+
+
+def command_name(server: str, prompt: Prompt) -> str:
+    """What is typed for the prompt, without the slash: its own name, made of what words are."""
+    return f"{server}.{re.sub(r'[^A-Za-z0-9_.-]+', '_', prompt.name).strip('_') or 'prompt'}"
+
+
+def _command(name: str, server: str, prompt: Prompt) -> Command:
+    async def carry_out(chat: Chat, words: str) -> None:
+        given = _given(prompt, words)
+        values = await _asked_for(chat, server, prompt, given)
+        if values is None:
+            chat.surface.say("Nothing was sent.", "faint")
+            return
+        filled = await _servers(chat).get_prompt(server, prompt.name, values)
+        await _send(chat, filled)
+
+    async def proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+        async for each in _proposed(chat, server, prompt, begun):
+            yield each
+
+    meaning = clean(prompt.title or prompt.description or f"a prompt of {server}")
+    return Command(
+        name=name,
+        arguments=_usage(prompt.arguments),
+        meaning=" ".join(meaning.split())[:80],
+        carry_out=carry_out,
+        proposals=proposals,
+    )
+
+
+def _usage(arguments: Iterable[PromptArgument]) -> str:
+    words = [clean(f"{each.name}=...") for each in arguments]
+    required = [each.required for each in arguments]
+    return " ".join(
+        word if needed else f"[{word}]" for word, needed in zip(words, required, strict=True)
+    )
+
+
+# Arguments.
+
+
+def _given(prompt: Prompt, words: str) -> dict[str, str]:
+    """The arguments as they were typed. Raises `InvalidRequest` for what is none."""
+    names = [argument.name for argument in prompt.arguments]
+    parts = _parts(words)
+    if len(names) == 1 and words and not any(part.startswith(f"{names[0]}=") for part in parts):
+        return {names[0]: words}
+    given: dict[str, str] = {}
+    for part in parts:
+        name, sign, value = part.partition("=")
+        if not sign or name not in names:
+            wanted = ", ".join(f"{clean(each)}=..." for each in names)
+            raise InvalidRequest(
+                "The prompt has no such argument",
+                expected=wanted or "nothing behind its name",
+                received=part,
+            )
+        given[name] = value
+    return given
+
+
+def _parts(words: str) -> list[str]:
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise InvalidRequest(
+            "A quote has no end", hint='name="two words" keeps words together.'
+        ) from error
+
+
+async def _asked_for(
+    chat: Chat, server: str, prompt: Prompt, given: Mapping[str, str]
+) -> dict[str, str] | None:
+    """The arguments with those that are missing; None where the person would not give one."""
+    values = dict(given)
+    for argument in prompt.arguments:
+        if argument.required and not values.get(argument.name):
+            value = await chat.surface.keyboard.write(_field(server, argument))
+            if value is None:
+                return None
+            values[argument.name] = value
+    return values
+
+
+def _field(server: str, argument: PromptArgument) -> Field:
+    said = argument.description or "wanted for the prompt"
+    row: Line = (Span(f"{server}: {' '.join(clean(said).split())}", "faint"),)
+
+    def wrong(text: str) -> str | None:
+        return None if text.strip() else "It cannot be empty; Esc sends nothing."
+
+    return Field(label=f"{clean(argument.name)}:", rows=lambda columns: (row,), wrong=wrong)
+
+
+async def _proposed(
+    chat: Chat, server: str, prompt: Prompt, begun: str
+) -> AsyncIterator[tuple[str, str]]:
+    """Arguments that are missing, or values that the server knows for the one that is written."""
+    *typed, last = begun.split(" ")
+    known = dict(part.split("=", 1) for part in typed if "=" in part)
+    name, sign, value = last.partition("=")
+    if not sign:
+        for argument in prompt.arguments:
+            if argument.name not in known and argument.name.startswith(last):
+                yield f"{argument.name}=", " ".join(argument.description.split())
+        return
+    with suppress(AntiphonError, TimeoutError):
+        async with asyncio.timeout(COMPLETION_SECONDS):
+            found = await _servers(chat).complete(
+                server, name, value, prompt=prompt.name, known=known
+            )
+        for each in found.values:
+            yield f"{name}={shlex.quote(each)}", ""
+
+
+# Sending.
+
+
+async def _send(chat: Chat, filled: FilledPrompt) -> None:
+    content = await contents.of_prompt(chat, filled)
+    said = "".join(part.text for part in content if isinstance(part, Text))
+    lines = past.user_line(said, chat.surface.theme)
+    left = len(lines) - SEEN
+    if left > 1:
+        lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
+    chat.surface.show(lines)
+    await chat.send(content)
+
+
+def _servers(chat: Chat) -> McpServers:
+    if chat.servers is None:
+        raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
+    return chat.servers

@@ -1,0 +1,45 @@
+"""MCP servers for a chat: files that name them, and one that lets nobody in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+SERVERS = Path(__file__).parents[1] / "tools" / "mcp" / "servers"
+
+
+def raw(*behaviour: str) -> dict[str, Any]:
+    """The server of a few lines, which behaves as it is told."""
+    return {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "raw.py"), *behaviour]}
+
+
+WHOLE = {"command": sys.executable, "args": [str(SERVERS / "whole.py"), "stdio"]}
+"""The server that does everything."""
+
+
+def config(folder: Path, servers: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    """The flag for a file that names these."""
+    file = folder / "servers.json"
+    file.write_text(json.dumps({"mcpServers": servers}))
+    return "--config", str(file)
+
+
+@asynccontextmanager
+async def locked() -> AsyncGenerator[str]:
+    """The address of a server that answers everything by 401."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}/mcp"

@@ -45,9 +45,12 @@ def _consent(surface: Surface, settings: Settings, yes: bool) -> Consent:
         surface.say(text, "warning")
 
     rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
-    return Consent(
+    asking = Asking(surface)
+    consent = Consent(
         Rules(allow=("*",), deny=settings.deny) if yes else rules,
         grants=GrantsFile(data_folder(os.environ) / NAME, warn),
-        asker=Asking(surface),
+        asker=asking,
         warn=warn,
     )
+    asking.place = lambda: consent.place
+    return consent

@@ -96,6 +96,12 @@ class Consent:
         self._ask = None if asker is None else _on_the_loop(asker)
         self._warn = warn or _unsaid
         self._one_at_a_time = asyncio.Lock()
+        self._waiting = self._came = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Which of how many the call is that is asked about: of those that came as one waited."""
+        return self._came - self._waiting + 1, self._came
 
     def verdict(self, tool: Tool) -> Verdict:
         """What would happen to a call of this tool just now: a denial stands above all grants."""
@@ -111,6 +117,17 @@ class Consent:
         """
         if (decided := self._decided(call, tools(), watch)) is not None:
             return decided
+        self._waiting, self._came = self._waiting + 1, self._came + 1
+        try:
+            return await self._in_turn(run_id, call, tools, watch)
+        finally:
+            self._waiting -= 1
+            self._came = self._came if self._waiting else 0
+
+    async def _in_turn(
+        self, run_id: str, call: ToolCall, tools: Tools, watch: Watch
+    ) -> Permitted | Refused:
+        """The same, once those that wait before it have been asked about."""
         approved: Shape | None = None
         async with self._one_at_a_time:
             while True:

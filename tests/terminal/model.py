@@ -102,6 +102,7 @@ class Model:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.names = ["told"]
         self._asked: asyncio.Queue[Reply] = asyncio.Queue()
         self._queued: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,7 +144,7 @@ class Model:
         try:
             path, body = await _read(reader)
             if path.endswith("/models"):
-                _list(writer, ["told"])
+                _list(writer, self.names)
                 return
             self.requests.append(body)
             reply = Reply(body, writer)

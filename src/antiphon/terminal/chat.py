@@ -16,18 +16,22 @@ from antiphon.client.mentions import Attached
 from antiphon.errors import AntiphonError
 from antiphon.runs import Reason, Status, Usage
 from antiphon.settings import Settings
-from antiphon.terminal import contents, past, threads
+from antiphon.terminal import compacting, contents, past, status, threads, window
 from antiphon.terminal.conversation import ConversationProcessor, Reply
 from antiphon.terminal.slash import table
 from antiphon.terminal.slash.command import Command, Group
 from antiphon.terminal.slash.table import Typed
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line
+from antiphon.terminal.status import Facts
 from antiphon.terminal.surface import Surface
+from antiphon.terminal.window import Window
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
 
+ABSENT = ("starting", "restarting", "failed", "closed")
+"""How servers are whose tools cannot be used just now, and might be expected to."""
 PATIENCE = 2.0
 """Seconds that the first message waits for servers that are slow to start."""
 
@@ -56,7 +60,9 @@ class Chat:
     `attached` goes along with the next message; `unusable` are servers that cannot be started.
     `thread_id` is None until something is said in a new thread, `title` is what it is called or is
     going to be. `listed` are the threads that were numbered last. `extra_commands` are those that
-    come and go: the prompts of servers.
+    come and go: the prompts of servers. `used` is what this chat took, `last` the last turn alone.
+    `doing` is what goes on that is no reply; `uncompacted` are threads that are not summed up
+    unless somebody asks.
     """
 
     def __init__(
@@ -83,6 +89,10 @@ class Chat:
         self.attached: list[Attached] = []
         self.used = Usage()
         self.last = Usage()
+        self.chunks = 0
+        self.window = Window()
+        self.doing = ""
+        self.uncompacted: set[str] = set()
         self.extra_commands: dict[str, Command] = {}
         self.processor = ConversationProcessor(
             client,
@@ -136,6 +146,7 @@ class Chat:
 
         `draft` goes back to the line where the message was refused.
         """
+        await compacting.when_due(self)
         await self._servers_there()
         reply = await self.processor.process_conversation(
             await self._thread(), content, **self._options()
@@ -150,8 +161,18 @@ class Chat:
 
     def status(self) -> Line:
         """The line at the bottom."""
-        said = [self.model or "", "/help"]
-        return (Span(" · ".join(filter(None, said)), "faint"),)
+        columns, _ = self.surface.size()
+        facts = Facts(
+            model=self.model or self.window.model,
+            title=self.title,
+            told=compacting.told(self),
+            window=self.window.tokens,
+            cost=self.used.cost,
+            servers=[(each.server, each.status) for each in self.states() if each.status in ABSENT],
+            queued=self.surface.queued,
+            doing=self.doing,
+        )
+        return status.row(facts, columns - 1, self.surface.theme.glyphs.more)
 
     # What is said.
 
@@ -247,6 +268,7 @@ class Chat:
 
     def _took(self, reply: Reply, draft: str) -> Reply:
         self.used += reply.used
+        self.chunks += reply.chunks
         if reply.last != Usage():
             self.last = reply.last
         if reply.run_id is None and draft:
@@ -265,6 +287,7 @@ class Chat:
             thread = await self.client.get_thread(self.thread_id)
             if thread.id == self.thread_id:
                 self.title = thread.title
+                self.window = await window.of(self)
                 self.surface.changed()
 
     def _behind(self, doing: Coroutine[Any, Any, None]) -> None:

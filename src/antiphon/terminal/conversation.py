@@ -46,6 +46,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     used: Usage = Usage()
     last: Usage = Usage()
+    chunks: int = 0
     stopped: bool = False
 
 
@@ -136,6 +137,7 @@ class ConversationProcessor:
             reason=events.reason,
             used=handler.usage,
             last=handler.last_usage,
+            chunks=handler.chunk_count,
             stopped=self._interrupted.is_set(),
         )
 

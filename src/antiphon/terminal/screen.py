@@ -31,6 +31,7 @@ from antiphon.terminal.display import CompactStreamingDisplay
 from antiphon.terminal.frames import Frame, Phase
 from antiphon.terminal.reasoning import Reasoning
 from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.status import dollars
 from antiphon.terminal.themes import Theme
 from antiphon.tools.happenings import (
     ConsentAsked,
@@ -351,8 +352,8 @@ def footer(usage: Usage, seconds: float) -> str:
     parts = [f"{seconds:.1f} s"]
     if usage.input_tokens or usage.output_tokens:
         parts += [f"{usage.input_tokens:,} in", f"{usage.output_tokens:,} out"]
-    if usage.cost is not None:
-        parts.append("less than $0.0001" if 0 < usage.cost < 0.0001 else f"${usage.cost:.4f}")
+    if cost := dollars(usage.cost):
+        parts.append(cost)
     return ", ".join(parts)
 
 

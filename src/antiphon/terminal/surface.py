@@ -106,9 +106,9 @@ class Surface(Listener):
         return None
 
     @property
-    def queued(self) -> bool:
-        """Whether messages wait."""
-        return bool(self._queue)
+    def queued(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
 
     @contextmanager
     def working(self) -> Generator[None]:

@@ -1,0 +1,209 @@
+"""Who answers, with which words beforehand, what it took, and how full their window is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+SMALL = {"ANTIPHON_CONTEXT_TOKENS": "1000"}
+
+
+def told(model: Model) -> str:
+    """All that the model was told last."""
+    return str(model.requests[-1]["messages"])
+
+
+async def exchanged(model: Model, chat: Chatting, count: int, used: int = 100) -> None:
+    """So many messages have been answered, the last of which took so many tokens."""
+    for number in range(1, count + 1):
+        chat.say(f"Question {number}")
+        reply = await model.asked()
+        await reply.answer(f"Answer {number}.", usage=(used if number == count else 100, 5))
+        await chat.sees(f"Answer {number}.")
+        await chat.until(lambda: chat.rows[-1].startswith("told · "))
+
+
+async def test_another_model_answers_from_now_on(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        model.names = ["told", "other-large", "other-small"]
+        await chat.ready()
+        chat.say("/model")
+        await chat.sees("told answers.")
+        chat.say("/model other-small")
+        await chat.sees("other-small answers.")
+        model.will_say("I am small.")
+        chat.say("Who are you?")
+        await chat.sees("I am small.")
+
+        assert model.requests[-1]["model"] == "other-small"
+        assert chat.rows[-1].startswith("other-small · ")
+
+
+async def test_a_model_that_is_not_there_says_which_is_near(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        model.names = ["told", "other-large"]
+        await chat.ready()
+        chat.say("/model othr-large")
+        await chat.sees("did you mean other-large?")
+        model.will_say("As before.")
+        chat.say("Still you?")
+        await chat.sees("As before.")
+
+        assert model.requests[-1]["model"] == "told"
+
+
+async def test_models_are_listed_with_what_they_take(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        model.names = ["told", "other\x1b[2J-large", "other-small"]
+        await chat.ready()
+        chat.say("/models OTHER")
+        await chat.sees("/model NAME has it answer")
+
+        assert "other-small" in chat.text
+        assert "told  " not in chat.text
+        chat.say("/models")
+        await chat.sees("answers here")
+        assert "1k tokens" in chat.text
+        chat.say("/models nothing-like-it")
+        await chat.sees("No model has nothing-like-it in its name")
+        assert not chat.foreign
+
+
+async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/system")
+        await chat.sees("The model is told nothing beforehand.")
+        chat.say("/system Answer in rhyme.")
+        await chat.sees("told this from your next message on")
+        await exchanged(model, chat, 1)
+        assert "Answer in rhyme." in told(model)
+        chat.say("/system")
+        await chat.until(lambda: "Answer in rhyme." in chat.text)
+        chat.say("/system clear")
+        await chat.sees("is told nothing more")
+        model.will_say("In prose.")
+        chat.say("And now?")
+        await chat.sees("In prose.")
+
+        assert "Answer in rhyme." not in told(model)
+
+
+async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        model.names = ["told", "other"]
+        await chat.ready()
+        chat.say("/usage")
+        await chat.sees("Nothing was said here yet")
+        await exchanged(model, chat, 2, used=1_200)
+        chat.say("/model other")
+        await chat.sees("other answers.")
+        model.will_say("I am another.")
+        chat.say("And you?")
+        await chat.sees("I am another.")
+        chat.say("/usage")
+        await chat.sees("3 replies")
+
+        rows = [" ".join(row.split()) for row in chat.rows]
+        assert " ".join(("turns", "in", "cached", "out", "reasoning", "cost")) in rows
+        assert "told 2 1,300 0 10 0 unknown" in rows
+        assert "other 1 10 0 5 0 unknown" in rows
+        assert "all 3 1,310 0 15 0 unknown" in rows
+
+
+async def test_chunks_are_counted_for_who_wants_to_know(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, "--verbose", home=tmp_path) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 1)
+        chat.say("/usage")
+        await chat.sees("1 chunk came since this chat began.")
+
+
+async def test_the_context_is_told_in_sentences(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 2, used=245)
+        chat.say("/context")
+        await chat.sees("told takes 1,000: 25% of it are used.")
+
+        assert "4 messages in this thread." in chat.text
+        assert "All of them are told to the model." in chat.text
+
+
+async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/compact")
+        await chat.sees("Nothing was said here yet")
+        await exchanged(model, chat, 4)
+        chat.say("/compact")
+        reply = await model.asked()
+        await reply.say("Two questions ")
+        await chat.sees("summing up part 1 of 1, 14 letters")
+        await reply.answer("were answered.")
+        await chat.sees("Compacted 4 messages:")
+        chat.say("/context")
+        await chat.sees("A summary stands in for the first 4")
+        model.will_say("Fifth.", "Sixth.")
+        chat.say("Question 5")
+        await chat.sees("Fifth.")
+
+        assert "were answered." in told(model)
+        assert "Answer 1." not in told(model)
+        assert "Answer 3." in told(model)
+        chat.say("/compact undo")
+        await chat.sees("is told the whole thread again")
+        chat.say("Question 6")
+        await chat.sees("Sixth.")
+        assert "Answer 1." in told(model)
+
+
+async def test_a_thread_is_compacted_by_itself_before_the_window_is_full(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 4, used=900)
+        chat.say("Question 5")
+        await (await model.asked()).answer("A short summary.")
+        await chat.sees("Compacted 4 messages:")
+        reply = await model.asked()
+        await reply.answer("Answer 5.")
+        await chat.sees("Answer 5.")
+
+        assert "A short summary." in told(model)
+        assert "Answer 1." not in told(model)
+        assert "Question 5" in told(model)
+
+
+async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
+    tmp_path: Path,
+) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 4, used=900)
+        chat.say("Question 5")
+        summing = await model.asked()
+        chat.press("ctrl-c")
+        await chat.sees("[stopped]")
+        await summing.over()
+        await chat.until(lambda: any(row.startswith("> Question 5") for row in chat.rows[-3:]))
+        model.will_say("Answer 5.")
+        chat.press("enter")
+        await chat.sees("Answer 5.")
+
+        assert "Answer 1." in told(model)
+        assert "Compacted" not in chat.text
+
+
+async def test_a_summary_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 4, used=900)
+        chat.say("Question 5")
+        await (await model.asked()).refuse(400, "no summaries here")
+        await chat.sees("It was not summed up.")
+        model.will_say("Answer 5.")
+        await chat.sees("Answer 5.")
+
+        assert "Answer 1." in told(model)

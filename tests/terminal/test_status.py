@@ -1,0 +1,103 @@
+"""The row at the bottom tells what matters, and the rest where there is room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from antiphon.terminal import spans, status
+from antiphon.terminal.status import Facts
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+FULL = Facts(
+    model="openai:gpt-5.4-mini",
+    title="About the tides of the North Sea and their tables",
+    told=15_400,
+    window=128_000,
+    cost=0.0123,
+    servers=[("files", "starting")],
+    queued=2,
+)
+
+
+def said(facts: Facts, columns: int) -> str:
+    return "".join(span.text for span in status.row(facts, columns, "…"))
+
+
+def test_a_wide_terminal_is_told_everything() -> None:
+    row = said(FULL, 200)
+
+    assert row == (
+        "openai:gpt-5.4-mini · About the tides of the North S… · 12% of 128k · $0.0123"
+        " · files starting · 2 queued · /help"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (98, "openai:gpt-5.4-mini · 12% of 128k · $0.0123 · files starting · 2 queued"),
+        (62, "openai:gpt-5.4-mini · 12% of 128k · files starting · 2 queued"),
+        (50, "openai:gpt-5.4-mini · files starting · 2 queued"),
+        (30, "files starting · 2 queued"),
+        (20, "2 queued"),
+        (1, "2 queued"),
+    ],
+)
+def test_a_narrow_one_is_told_what_matters_most(columns: int, row: str) -> None:
+    assert said(FULL, columns) == row
+
+
+def test_what_is_not_known_is_not_told() -> None:
+    assert said(Facts(), 80) == "/help"
+    assert said(Facts(model="demo", told=100), 80) == "demo · /help"
+    assert said(Facts(model="demo", window=8_192), 80) == "demo · /help"
+
+
+def test_nothing_in_it_acts_or_breaks_the_row() -> None:
+    row = said(Facts(model="a\x1b]0;owned\x07b", title="two\nlines"), 80)
+
+    assert "\x1b" not in row
+    assert "two lines" in row
+
+
+def test_a_title_of_wide_letters_is_cut_in_cells() -> None:
+    (_, _, title, *_) = status.row(Facts(model="m", title="字" * 40), 200, "…")
+
+    assert spans.width([title]) <= status.TITLE + 1
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [(900, "900"), (8_192, "8.2k"), (16_000, "16k"), (128_000, "128k"), (1_048_576, "1M")],
+)
+def test_tokens_are_said_in_short(tokens: int, text: str) -> None:
+    assert status.short(tokens) == text
+
+
+async def test_it_tells_model_thread_and_how_full_the_window_is(tmp_path: Path) -> None:
+    environ = {"ANTIPHON_CONTEXT_TOKENS": "1000"}
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await chat.ready()
+        chat.say("What are tides?")
+        await (await model.asked()).answer("Water.", usage=(115, 5))
+        await chat.sees("12% of 1k")
+
+        assert chat.rows[-1] == "told · What are tides? · 12% of 1k · /help"
+
+
+async def test_messages_that_wait_are_counted(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("One")
+        reply = await model.asked()
+        chat.say("Two")
+        chat.say("Three")
+        await chat.sees("2 queued")
+        model.will_say("Second.", "Third.")
+        await reply.answer("First.")
+        await chat.sees("Third.")
+
+        assert "queued" not in chat.text

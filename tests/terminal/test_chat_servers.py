@@ -24,7 +24,7 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
         flags = config(tmp_path, servers)
         async with Chatting(model, *flags, home=tmp_path, columns=160, rows=50) as chat:
             began = time.monotonic()
-            await chat.sees("> ")
+            await chat.sees(">")
             prompt_after = time.monotonic() - began
             chat.type("typed ahead")
             for number in range(5):
@@ -131,3 +131,154 @@ async def test_a_resource_that_is_not_there_keeps_the_message_in_the_line(tmp_pa
         await chat.sees("Well.")
 
         assert len(model.requests) == 1
+
+
+# Commands.
+
+
+async def test_tools_lists_them_by_server_with_what_consent_says(tmp_path: Path) -> None:
+    tools = tmp_path / "mine.py"
+    tools.write_text('def greet(name: str) -> str:\n    """Greet them."""\n    return name\n')
+    flags = config(tmp_path, {"whole": WHOLE})
+    rules = ("--tools", f"{tools}:greet", "--allow", "whole:add", "--deny", "whole:echo")
+    async with Model() as model, Chatting(model, *flags, *rules, home=tmp_path) as chat:
+        await chat.sees("whole is there")
+        chat.say("/tools")
+        await chat.sees("/tools NAME shows")
+        rows = {row.split()[0]: row for row in chat.rows if row.startswith("  ")}
+
+        assert "Python functions: 1 tool, about" in chat.text
+        assert "Greet them." in rows["greet"]
+        assert "runs" in rows["whole__add"]
+        assert "denied" in rows["whole__echo"]
+        assert "asks first" in rows["whole__steps"]
+
+
+async def test_tools_with_a_name_shows_what_it_takes(tmp_path: Path) -> None:
+    flags = config(tmp_path, {"whole": WHOLE})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path, rows=60) as chat:
+        await chat.sees("whole is there")
+        chat.say("/tools whole__greet nobody")
+        await chat.sees("No tool has 'whole__greet nobody' in it.")
+        chat.say("/tools whole__add")
+        await chat.sees('"required": [')
+
+        assert "is asked about first" in chat.text
+
+
+async def test_servers_tells_of_each_and_restarts_one_that_failed(tmp_path: Path) -> None:
+    program = tmp_path / "late"
+    servers = {"late": {"command": str(program), "args": raw()["args"]}, "raw": raw()}
+    unset = {"command": "x", "args": ["${NOT_SET_ANYWHERE}"]}
+    flags = config(tmp_path, {**servers, "unset": unset})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path, columns=160) as chat:
+        await chat.sees("late is not there")
+        await chat.sees("raw is there")
+        chat.say("/servers")
+        await chat.sees("/servers NAME tells more")
+        assert "the variable NOT_SET_ANYWHERE is not set" in chat.text
+        assert "protocol 2025-11-25" in chat.text
+
+        program.symlink_to(raw()["command"])
+        chat.say("/servers restart late")
+        await chat.sees("late is there: 14 tools")
+        chat.say("/servers late")
+        await chat.sees("program:")
+        await chat.sees("14 tools, about")
+        chat.say("/servers nobody")
+
+        await chat.sees("There is no MCP server nobody; wanted one of: late, raw, unset")
+
+
+async def test_resources_are_listed_shown_and_attached(tmp_path: Path) -> None:
+    flags = config(tmp_path, {"whole": WHOLE})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("whole is there")
+        chat.say("/resources")
+        await chat.sees("note://{number}")
+        chat.say("/resources whole note://7")
+        await chat.sees("note 7")
+        chat.say("/attach whole:note://8")
+        await chat.sees("Goes along with the next message: whole:note://8 (6 bytes)")
+        chat.say("What is it?")
+        reply = await model.asked()
+        await reply.answer("A note.")
+        await chat.sees("A note.")
+        model.will_say("Nothing.")
+        chat.say("And now?")
+        await chat.sees("Nothing.")
+
+        assert "note 8" in str(reply.messages[-1]["content"])
+        assert model.requests[-1]["messages"][-1]["content"] == "And now?"
+
+
+async def test_a_prompt_of_a_server_is_a_command_that_asks_for_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    flags = config(tmp_path, {"whole": WHOLE})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("whole is there: 18 tools, 1 prompt")
+        chat.say("/prompts")
+        await chat.sees("/whole.city name=... [tone=...]  Ask about a city")
+        chat.say("/whole.city tone=warm")
+        await chat.sees("name:")
+        chat.press("enter")
+        await chat.sees("It cannot be empty")
+        chat.say("Rome")
+        reply = await model.asked()
+        await reply.answer("Old.")
+        await chat.sees("> Tell me of Rome, warm.")
+
+        assert reply.messages[-1]["content"] == "Tell me of Rome, warm."
+
+
+async def test_a_prompt_that_is_not_filled_in_is_not_sent(tmp_path: Path) -> None:
+    flags = config(tmp_path, {"whole": WHOLE})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("whole is there: 18 tools, 1 prompt")
+        chat.say("/prompts")
+        await chat.sees("/whole.city name=")
+        chat.say("/whole.city town=Rome")
+        await chat.sees("wanted name=..., tone=...; got town=Rome")
+        chat.say("/whole.city")
+        await chat.sees("name:")
+        chat.press("escape")
+        await chat.sees("Nothing was sent.")
+
+        assert not model.requests
+
+
+async def test_stop_with_a_number_cancels_one_call_and_the_run_goes_on(tmp_path: Path) -> None:
+    flags = (*config(tmp_path, {"raw": raw("good", str(tmp_path / "cancelled"))}), "--yes")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("raw is there")
+        chat.say("/stop")
+        await chat.sees("Nothing runs.")
+        chat.say("Go")
+        reply = await model.asked()
+        await reply.call("raw__hang", id="c1")
+        await reply.call("raw__echo", {"said": "well"}, id="c2", index=1)
+        await reply.end("tool_calls")
+        await chat.sees("raw__hang")
+        chat.say("/stop 7")
+        await chat.sees("No such call runs")
+        chat.say("/stop 1")
+        reply = await model.asked()
+        await reply.answer("One of two.")
+        await chat.sees("One of two.")
+
+        assert "well" in reply.messages[-1]["content"]
+        assert "stopped this call" in reply.messages[-2]["content"]
+        assert (tmp_path / "cancelled").exists()
+
+
+async def test_stop_alone_stops_the_answer(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Go")
+        reply = await model.asked()
+        await reply.say("On and on")
+        await chat.sees("On and on")
+        chat.say("/stop")
+
+        await chat.sees("[stopped]")

@@ -18,6 +18,7 @@ from antiphon.client.mentions import MAX_TEXT_BYTES, Attached, Prepared
 from antiphon.errors import InvalidRequest, TooLarge
 from antiphon.messages import Blob, Given, Link, Part, Text, parts
 from antiphon.tools.mcp.offers import FilledPrompt
+from antiphon.tools.mcp.toolbox import McpServers
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -58,11 +59,10 @@ async def of_prompt(chat: Chat, filled: FilledPrompt) -> tuple[Part, ...]:
 
 async def resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
     """What the resource holds, as files. Raises errors of our tree."""
-    if chat.servers is None:
-        raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
+    servers = running(chat)
     try:
         async with asyncio.timeout(RESOURCE_SECONDS):
-            given = await chat.servers.read_resource(server, uri)
+            given = await servers.read_resource(server, uri)
     except TimeoutError as error:
         raise InvalidRequest(
             f"{server} did not give {uri} within {RESOURCE_SECONDS:g} s"
@@ -78,6 +78,18 @@ async def resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
     if words:
         files.insert(0, mentions.attached(f"{server}:{uri}", words.encode()))
     return tuple(files)
+
+
+def running(chat: Chat) -> McpServers:
+    """The servers of the chat. Raises `InvalidRequest` where there is none."""
+    if chat.servers is None:
+        raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
+    return chat.servers
+
+
+def named(files: Sequence[Attached]) -> str:
+    """What goes along, in a line."""
+    return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
 
 
 async def _resources(chat: Chat, text: str) -> AsyncIterator[Attached]:
@@ -102,8 +114,3 @@ def _words(given: Given, files: list[Attached], name: str) -> str:
         case Blob(name=own, data=data):
             files.append(mentions.attached(own or name, data))
             return ""
-
-
-def named(files: Sequence[Attached]) -> str:
-    """What goes along, in a line."""
-    return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from antiphon.errors import AntiphonError
 from antiphon.messages import Tool
 from antiphon.terminal.slash import prompts
-from antiphon.tools.mcp.offers import State
+from antiphon.tools.mcp.offers import Prompt, State
 from antiphon.tools.mcp.places import Problem
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LAST_WORDS = 3
 """Lines of a server's stderr that are shown when it has failed; /servers NAME shows all."""
 NAMED = 5
 """Tools that are named when there are others than before; more are counted."""
-PROMPT_SECONDS = 30.0
+PROMPT_SECONDS = 10.0
 """For a server to list its prompts."""
 
 
@@ -62,13 +62,14 @@ class Attendance:
 
     def _has_come(self, state: State) -> None:
         tools = self._tools[state.server] = self._of(state.server)
-        count = f"{len(tools)} tool{'' if len(tools) == 1 else 's'}"
         again = "there again" if state.restarts else "there"
-        self._chat.surface.say(f"{state.server} is {again}: {count}", "faint")
-        if "prompts" in state.capabilities:
-            task = asyncio.create_task(self._learn_prompts(state.server))
-            self._listing.add(task)
-            task.add_done_callback(self._listing.discard)
+        said = f"{state.server} is {again}: {_count(len(tools), 'tool')}"
+        if "prompts" not in state.capabilities:
+            self._chat.surface.say(said, "faint")
+            return
+        task = asyncio.create_task(self._come_with_prompts(state.server, said))
+        self._listing.add(task)
+        task.add_done_callback(self._listing.discard)
 
     def _has_other_tools(self, state: State) -> None:
         before = {tool.spec.name: tool for tool in self._tools.get(state.server, ())}
@@ -100,19 +101,25 @@ class Attendance:
 
     # Prompts.
 
-    async def _learn_prompts(self, server: str) -> None:
-        servers = self._chat.servers
-        if servers is None:
-            return
+    async def _come_with_prompts(self, server: str, said: str) -> None:
+        """A server is announced when its prompts are commands: then they can be typed."""
         try:
-            async with asyncio.timeout(PROMPT_SECONDS):
-                listed = await servers.prompts(server)
+            listed = await self._listed(server)
         except (AntiphonError, TimeoutError) as problem:
-            self._chat.surface.say(f"{server} does not tell its prompts: {problem}", "faint")
+            self._chat.surface.say(f"{said}; its prompts are not known: {problem}", "faint")
             return
         self._forget_prompts(server)
-        for command in prompts.commands(server, listed):
+        learnt = list(prompts.commands(server, listed))
+        for command in learnt:
             self._chat.extra_commands.setdefault(command.name, command)
+        more = f", {_count(len(learnt), 'prompt')}" if learnt else ""
+        self._chat.surface.say(f"{said}{more}", "faint")
+
+    async def _listed(self, server: str) -> Sequence[Prompt]:
+        if self._chat.servers is None:
+            return ()
+        async with asyncio.timeout(PROMPT_SECONDS):
+            return await self._chat.servers.prompts(server)
 
     def _forget_prompts(self, server: str) -> None:
         commands = self._chat.extra_commands
@@ -132,6 +139,10 @@ def _way_out(state: State) -> str:
     if state.http_status == 401 and "antiphon mcp login" not in state.why:
         return f"; it wants a login: antiphon mcp login {state.server}"
     return "; it is started again" if state.status == "restarting" else ""
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -17,13 +17,12 @@ from antiphon.terminal.keyboard import Field
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.mcp.offers import FilledPrompt, Prompt, PromptArgument
-from antiphon.tools.mcp.toolbox import McpServers
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
 SEEN = 12
-"""Lines of a filled-in prompt that are shown; /open shows none of it, the thread keeps all."""
+"""Lines of a filled-in prompt that are shown; the thread keeps all."""
 COMPLETION_SECONDS = 2.0
 """For a server to complete an argument: what comes later is of no use to who types."""
 LISTED = 100
@@ -52,7 +51,7 @@ def _command(name: str, server: str, prompt: Prompt) -> Command:
         if values is None:
             chat.surface.say("Nothing was sent.", "faint")
             return
-        filled = await _servers(chat).get_prompt(server, prompt.name, values)
+        filled = await contents.running(chat).get_prompt(server, prompt.name, values)
         await _send(chat, filled)
 
     async def proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
@@ -147,7 +146,7 @@ async def _proposed(
         return
     with suppress(AntiphonError, TimeoutError):
         async with asyncio.timeout(COMPLETION_SECONDS):
-            found = await _servers(chat).complete(
+            found = await contents.running(chat).complete(
                 server, name, value, prompt=prompt.name, known=known
             )
         for each in found.values:
@@ -166,9 +165,3 @@ async def _send(chat: Chat, filled: FilledPrompt) -> None:
         lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
     chat.surface.show(lines)
     await chat.send(content)
-
-
-def _servers(chat: Chat) -> McpServers:
-    if chat.servers is None:
-        raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
-    return chat.servers

@@ -1,0 +1,91 @@
+"""Files that go along with a message of the chat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
+
+
+async def test_a_file_that_is_mentioned_goes_along(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk")
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Read @notes.txt")
+        reply = await model.asked()
+        await reply.answer("Milk.")
+        await chat.sees("with notes.txt (8 bytes)")
+
+        assert "buy milk" in str(reply.messages[-1]["content"])
+
+
+async def test_a_file_that_cannot_be_sent_keeps_the_message_in_the_line(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Read @gone.txt")
+        await chat.sees("there is no file gone.txt")
+        await chat.until(lambda: any(row.startswith("> Read @gone.txt") for row in chat.rows))
+        (tmp_path / "gone.txt").write_text("here again")
+        chat.press("enter")
+        reply = await model.asked()
+        await reply.answer("So it is.")
+
+        assert "here again" in str(reply.messages[-1]["content"])
+
+
+async def test_attached_files_go_along_with_the_next_message_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "my notes.txt").write_text("buy milk")
+    (tmp_path / "more.md").write_text("and bread")
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/attach")
+        await chat.sees("Nothing goes along yet")
+        chat.say('/attach "my notes.txt" more.md')
+        await chat.sees("my notes.txt (8 bytes), more.md (9 bytes)")
+        chat.say("What is to buy?")
+        reply = await model.asked()
+        await reply.answer("Two things.")
+        await chat.sees("Two things.")
+        model.will_say("None.")
+        chat.say("And now?")
+        await chat.sees("None.")
+        sent = str(reply.messages[-1]["content"])
+
+        assert "buy milk" in sent
+        assert "and bread" in sent
+        assert model.requests[-1]["messages"][-1]["content"] == "And now?"
+
+
+async def test_what_was_attached_can_be_dropped(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk")
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/attach notes.txt")
+        await chat.sees("notes.txt (8 bytes)")
+        chat.say("/attach clear")
+        await chat.sees("Nothing goes along with the next message.")
+        model.will_say("Yes.")
+        chat.say("Alone?")
+        await chat.sees("Yes.")
+
+        assert model.requests[-1]["messages"][-1]["content"] == "Alone?"
+
+
+async def test_only_pictures_are_taken_for_pictures(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk")
+    (tmp_path / "cat.png").write_bytes(PNG)
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/image notes.txt")
+        await chat.sees("notes.txt is no picture")
+        chat.say("/image cat.png")
+        await chat.sees("cat.png (40 bytes)")
+        chat.say("Who is it?")
+        reply = await model.asked()
+        await reply.answer("A cat.")
+        kinds = [part["type"] for part in reply.messages[-1]["content"]]
+
+        assert kinds == ["text", "image_url"]

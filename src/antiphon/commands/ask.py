@@ -23,14 +23,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec.structs import replace
@@ -43,6 +43,7 @@ from antiphon.commands.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.mcp_running import absent, come, running
 from antiphon.commands.piped import piped
+from antiphon.commands.question import Question, answer_arguments, read, tool_arguments
 from antiphon.commands.speech import Answer, Lines, Page, Paper, Speech, Thoughts, Whole, note
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError, InvalidRequest
@@ -76,124 +77,23 @@ OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
 """What the extra `terminal` brings of that which sets text."""
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked, and how it is to be answered: what the flags say. `words` are joined."""
-
-    words: Sequence[str] = ()
-    files: Sequence[str] = ()
-    system: str | None = None
-    thread: str | None = None
-    last: bool = False
-    tools: Sequence[str] = ()
-    no_tools: bool = False
-    max_turns: int | None = None
-    require: Sequence[str] = ()
-    yes: bool = False
-    output_schema: str | None = None
-    output: Literal["text", "json", "lines"] = "text"
-    thinking: bool = False
-    raw_output: bool = False
-    quiet: bool = False
-
-
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """The text, and how it is to be answered."""
     parser.add_argument(
         "text", nargs="*", help="what to ask; `-` waits for stdin, `@path` sends a file along"
-    )
-    parser.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="send this file along: text, a picture or a PDF; can be repeated",
     )
     parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
     parser.add_argument("--thread", metavar="ID", help="go on with this thread")
     parser.add_argument(
         "--last", action="store_true", help="go on with the thread that was last answered in"
     )
-    _tool_arguments(parser)
-    parser.add_argument(
-        "--output-schema", metavar="FILE", help="a JSON Schema that the answer is to follow"
-    )
-    parser.add_argument("--json", action="store_true", help="every event as one line of JSON")
-    parser.add_argument(
-        "--output",
-        choices=("text", "json"),
-        default="text",
-        help="the text as it comes, or one JSON object at the end",
-    )
-    parser.add_argument("--thinking", action="store_true", help="the model's reasoning, on stderr")
-    parser.add_argument(
-        "--raw-output",
-        action="store_true",
-        help="on a terminal too the answer's bytes as they are: they may act on it",
-    )
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="nothing on stderr but what went wrong"
-    )
-
-
-def _tool_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--tools",
-        action="append",
-        default=[],
-        metavar="MODULE[:FUNCTION]",
-        help="a Python function that the model may call, or all that @tool marks in a module;"
-        " a path to a .py file does too; can be repeated",
-    )
-    parser.add_argument(
-        "--no-tools", action="store_true", help="no tool, and no MCP server is started"
-    )
-    parser.add_argument(
-        "--require",
-        action="append",
-        default=[],
-        metavar="SERVER",
-        help="ask nothing unless this MCP server is there; can be repeated",
-    )
-    parser.add_argument(
-        "--max-turns", type=_turns, metavar="N", help="replies that tools may lead to, at most"
-    )
-    parser.add_argument(
-        "-y", "--yes", action="store_true", help="every tool may run that is not denied"
-    )
-
-
-def _turns(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise ArgumentTypeError(f"wanted a number from 1 to 1000, got {text}")
-    return int(text)
+    tool_arguments(parser)
+    answer_arguments(parser)
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Ask, and write the answer as it comes."""
-    if asked.json and asked.output == "json":
-        raise InvalidRequest(
-            "--json and --output json exclude each other",
-            hint="--json writes a line for every event, --output json one object at the end.",
-        )
-    question = Question(
-        words=asked.text,
-        files=asked.file,
-        system=asked.system,
-        thread=asked.thread,
-        last=asked.last,
-        tools=asked.tools,
-        no_tools=asked.no_tools,
-        max_turns=asked.max_turns,
-        require=asked.require,
-        yes=asked.yes,
-        output_schema=asked.output_schema,
-        output="lines" if asked.json else asked.output,
-        thinking=asked.thinking,
-        raw_output=asked.raw_output,
-        quiet=asked.quiet,
-    )
-    return once(question, loaded.settings)
+    return once(read(asked, asked.text, last=asked.last), loaded.settings)
 
 
 def once(question: Question, settings: Settings) -> int:

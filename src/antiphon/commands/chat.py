@@ -12,8 +12,9 @@ from argparse import ArgumentParser, Namespace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from antiphon.commands.question import ANSWER, answer_arguments, read, tool_arguments
 from antiphon.commands.usage import CLIENT, LOOKS, RUNTIME
-from antiphon.errors import BadSettings
+from antiphon.errors import BadSettings, InvalidRequest
 from antiphon.settings import Loaded
 
 if TYPE_CHECKING:
@@ -39,21 +40,23 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
     parser.add_argument("--thread", metavar="ID", help="go on with this thread")
     parser.add_argument("-r", "--resume", action="store_true", help="go on with the last thread")
-    parser.add_argument(
-        "--tools",
-        action="append",
-        default=[],
-        metavar="MODULE[:FUNCTION]",
-        help="a Python function that the model may call, or all that @tool marks in a module;"
-        " a path to a .py file does too; can be repeated",
+    tool_arguments(parser)
+    once = parser.add_argument_group("one question", "asked without a chat, as `antiphon ask` does")
+    once.add_argument(
+        "-p", "--prompt", metavar="TEXT", help="ask this, write the answer to stdout, and end"
     )
-    parser.add_argument(
-        "-y", "--yes", action="store_true", help="every tool may run that is not denied"
-    )
+    answer_arguments(once)
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Chat until the person leaves."""
+    if asked.no_tools and asked.tools:
+        raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
+    if asked.prompt is not None:
+        return _once(asked, loaded)
+    for name, flag in ANSWER.items():
+        if getattr(asked, name):
+            raise InvalidRequest(f"{flag} goes with -p, for one question", hint="-p TEXT asks it.")
     try:
         opening = import_module("antiphon.terminal.opening")
     except ModuleNotFoundError as missing:
@@ -69,4 +72,10 @@ def run(asked: Namespace, loaded: Loaded) -> int:
         await behind.chat(surface, asked, loaded)
 
     code: int = opening.opened(chat, loaded.settings)
+    return code
+
+
+def _once(asked: Namespace, loaded: Loaded) -> int:
+    asking = import_module("antiphon.commands.ask")
+    code: int = asking.once(read(asked, [asked.prompt], last=asked.resume), loaded.settings)
     return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import Namespace
+from contextlib import nullcontext
 
 from antiphon.client.aio import AsyncClient
 from antiphon.commands import config, doctor
@@ -27,6 +28,7 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
         model=settings.model,
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),
+        max_turns=asked.max_turns,
         functions=[function for spec in asked.tools for function in load(spec, settings)],
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
@@ -36,7 +38,7 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
     async with AsyncClient(settings=settings) as client:
         consent = _consent(surface, settings, asked.yes)
         chat = Chat(surface, client, settings, consent, start)
-        async with attended(chat, settings):
+        async with nullcontext() if asked.no_tools else attended(chat, settings):
             await chat.run()
 
 

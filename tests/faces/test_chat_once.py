@@ -1,0 +1,60 @@
+"""`antiphon chat -p`: one question without a chat."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def chat(folder: Path, *flags: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "antiphon", "chat", "--model", "demo", *flags)
+    environ = {"HOME": str(folder), "ANTIPHON_DEMO_PACE": "0", "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        command, input=given, capture_output=True, text=True, env=environ, timeout=60, check=False
+    )
+
+
+def test_the_answer_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:
+    said = chat(tmp_path, "-p", "Say 3 words")
+
+    assert (said.stdout, said.returncode) == ("One voice calls\n", 0)
+
+
+def test_what_is_piped_in_goes_along(tmp_path: Path) -> None:
+    said = chat(tmp_path, "-p", "hello", given="from a pipe")
+
+    assert "from a pipe" in said.stdout
+
+
+def test_each_event_is_a_line(tmp_path: Path) -> None:
+    said = chat(tmp_path, "-p", "Say 3 words", "--json")
+    told = [json.loads(line) for line in said.stdout.splitlines()]
+
+    assert told[0]["type"] == "run.status"
+    assert told[-1]["type"] == "turn.ended"
+
+
+def test_resume_goes_on_with_the_last_thread(tmp_path: Path) -> None:
+    chat(tmp_path, "-p", "Say 3 words")
+    said = chat(tmp_path, "--resume", "-p", "And then?", "--output", "json")
+    shown = subprocess.run(
+        (sys.executable, "-m", "antiphon", "threads", "list", "--json"),
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+
+    assert json.loads(said.stdout)["thread_id"] == json.loads(shown.stdout)[0]["id"]
+    assert len(json.loads(shown.stdout)) == 1
+
+
+@pytest.mark.parametrize("flag", ["--json", "--quiet", "--thinking"])
+def test_a_flag_for_one_question_is_refused_for_a_chat(tmp_path: Path, flag: str) -> None:
+    said = chat(tmp_path, flag)
+
+    assert said.returncode == 2
+    assert f"{flag} goes with -p, for one question" in said.stderr

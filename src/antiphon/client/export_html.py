@@ -1,0 +1,186 @@
+"""A thread as one web page: nothing runs in it, nothing is loaded by it.
+
+Everything foreign is escaped. The policy that the page carries forbids scripts, pictures, frames,
+forms and every style but its own, should anything get past that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable
+from html import escape
+
+from antiphon.clean import clean
+from antiphon.client.moments import moment
+from antiphon.client.sections import (
+    Attached,
+    Called,
+    Gave,
+    Note,
+    Piece,
+    Reader,
+    Section,
+    Thoughts,
+    Words,
+)
+from antiphon.messages import Message
+from antiphon.runs import Thread
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --page: #fff; --faint: #656d76; --line: #d8dee4;
+  --code: #f6f8fa; --user: #eef4fb; --link: #0550ae; --fault: #b42318; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --page: #16191d; --faint: #969ea8; --line: #343b44;
+    --code: #20252b; --user: #1d2836; --link: #79b8ff; --fault: #ff8a80; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 46rem; color: var(--ink);
+  background: var(--page); font: 1rem/1.6 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0; }
+header p, h2, .note, summary { color: var(--faint); font-size: .875rem; }
+header { border-bottom: 1px solid var(--line); margin-bottom: 1.5rem; }
+article { margin: 1.75rem 0; }
+article > h2 { margin: 0 0 .4rem; font-weight: 400; }
+h2 b { color: var(--ink); }
+.user { background: var(--user); border-radius: .5rem; padding: .75rem 1rem; }
+.said { white-space: pre-wrap; }
+pre { background: var(--code); border: 1px solid var(--line); border-radius: .375rem;
+  padding: .75rem; overflow-x: auto; font-size: .875rem; line-height: 1.45; }
+pre.wrapped { white-space: pre-wrap; }
+code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .9em; }
+pre code { font-size: inherit; }
+details { border-left: 3px solid var(--line); padding-left: .75rem; margin: .5rem 0; }
+summary { cursor: pointer; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; }
+.right { text-align: right; } .center { text-align: center; }
+blockquote { margin: 1rem 0; padding-left: 1rem; border-left: 3px solid var(--line);
+  color: var(--faint); }
+a { color: var(--link); }
+.fault { color: var(--fault); }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  h2 { break-after: avoid; }
+  pre { white-space: pre-wrap; }
+  .user { border: 1px solid var(--line); }
+  main a::after { content: " (" attr(href) ")"; font-size: .85em; color: var(--faint); }
+}
+"""
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        f"style-src 'sha256-{b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+
+
+class Html:
+    """The page, message by message; `render` makes safe HTML of a model's Markdown."""
+
+    def __init__(
+        self, thread: Thread, reader: Reader, render: Callable[[str], str] | None = None
+    ) -> None:
+        self._thread = thread
+        self._reader = reader
+        self._render = render
+
+    def begin(self) -> str:
+        """The head, the title, and which thread this is."""
+        title = _line(self._thread.title) or "A conversation"
+        return f"""<!DOCTYPE html>
+<html lang="und">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1 dir="auto">{title}</h1>
+<p><code>{_line(self._thread.id)}</code>, begun {_time(self._thread.created_at)}</p>
+</header>
+<main>
+"""
+
+    def message(self, message: Message) -> str:
+        """The next message as an article."""
+        section = self._reader.section(message)
+        if section is None:
+            return ""
+        pieces = "\n".join(self._set(piece) for piece in section.pieces)
+        return (
+            f'<article class="{section.speaker}" dir="auto">\n'
+            f"<h2>{_heading(section)}</h2>\n{pieces}\n</article>\n"
+        )
+
+    def end(self) -> str:
+        """What was opened is closed."""
+        return "</main>\n</body>\n</html>\n"
+
+    def _set(self, piece: Piece) -> str:
+        match piece:
+            case Words(text, markdown):
+                return self._said(text, markdown)
+            case Thoughts(text):
+                return _folded("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
+            case Called(name, arguments):
+                code = f"<pre><code>{_text(arguments)}</code></pre>"
+                return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"
+            case Gave(name, output, fault):
+                return _given(name, output, fault)
+            case Attached(names):
+                return f'<p class="note">Attached: {", ".join(map(_code, names))}</p>'
+            case Note(text):
+                return f'<p class="note">({_line(text)})</p>'
+
+    def _said(self, text: str, markdown: bool) -> str:
+        if markdown and self._render is not None:
+            return self._render(text)
+        return f'<div class="said">{_text(text)}</div>'
+
+
+def _heading(section: Section) -> str:
+    model = f" ({_line(section.model)})" if section.model else ""
+    return f"<b>{section.speaker.capitalize()}</b>{model}, {_time(section.at)}"
+
+
+def _time(milliseconds: int) -> str:
+    at = moment(milliseconds)
+    return f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
+
+
+def _folded(summary: str, within: str) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n{within}\n</details>"
+
+
+def _given(name: str, output: str, fault: str) -> str:
+    if not fault:
+        return _folded(f"{_code(name)} gave", _output(output))
+    return (
+        f'<p>{_code(name)} <b class="fault">gave no result ({_line(fault)})</b></p>\n'
+        f"{_output(output)}"
+    )
+
+
+def _output(text: str) -> str:
+    return f'<pre class="wrapped"><code>{_text(text)}</code></pre>'
+
+
+def _code(text: str) -> str:
+    return f"<code>{_line(text)}</code>"
+
+
+def _line(text: str) -> str:
+    """Foreign words in a line of their own."""
+    return escape(" ".join(clean(text).split()))
+
+
+def _text(text: str) -> str:
+    """Foreign text in lines as they are."""
+    return escape(clean(text, "code"))

@@ -1,0 +1,212 @@
+"""A thread as Markdown: what was said with its marks as they were written, the rest around it.
+
+Code, arguments and outputs stand in fences longer than any in them. What was said may hold a fence
+that was never closed, or HTML that would fold or hide all that follows: the one is closed, the
+other is shown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from antiphon.clean import clean
+from antiphon.client.moments import moment
+from antiphon.client.sections import (
+    Attached,
+    Called,
+    Gave,
+    Note,
+    Piece,
+    Reader,
+    Section,
+    Thoughts,
+    Words,
+)
+from antiphon.messages import Message
+from antiphon.runs import Thread
+
+
+class Markdown:
+    """The file, message by message."""
+
+    def __init__(self, thread: Thread, reader: Reader) -> None:
+        self._thread = thread
+        self._reader = reader
+
+    def begin(self) -> str:
+        """The title, and which thread this is."""
+        title = _line(self._thread.title) or "A conversation"
+        return f"# {title}\n\n{_code(self._thread.id)}, begun {moment(self._thread.created_at)}\n"
+
+    def message(self, message: Message) -> str:
+        """The next message under its heading."""
+        section = self._reader.section(message)
+        if section is None:
+            return ""
+        pieces = "\n\n".join(_set(piece) for piece in section.pieces)
+        return f"\n## {_heading(section)}\n\n{pieces}\n"
+
+    def end(self) -> str:
+        """Nothing more."""
+        return ""
+
+
+def _heading(section: Section) -> str:
+    model = f" ({_line(section.model)})" if section.model else ""
+    return f"{section.speaker.capitalize()}{model}, {moment(section.at)}"
+
+
+def _set(piece: Piece) -> str:
+    match piece:
+        case Words(text):
+            return contained(clean(text, "code"))
+        case Thoughts(text):
+            fenced = _fenced(text, "text")
+            return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
+        case Called(name, arguments):
+            return f"**Calls** {_code(name)}\n\n{_fenced(arguments, 'json')}"
+        case Gave(name, output, fault):
+            became = f"**gave no result** ({_line(fault)})" if fault else "**gave**"
+            return f"{_code(name)} {became}\n\n{_fenced(output, 'text')}"
+        case Attached(names):
+            return f"Attached: {', '.join(_code(name) for name in names)}"
+        case Note(text):
+            return f"*({text})*"
+
+
+def _line(text: str) -> str:
+    """Foreign words in a line of their own, without any marks."""
+    return _MARKS.sub(r"\\\g<0>", " ".join(clean(text).split()))
+
+
+_MARKS = re.compile(r"[\\`*_\[\]<>#|&!~]")
+
+
+def _code(text: str) -> str:
+    """Foreign words as code inside a line."""
+    line = " ".join(clean(text).split())
+    ticks = "`" * (_longest_run(line, "`") + 1)
+    blank = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{blank}{line or ' '}{blank}{ticks}"
+
+
+def _fenced(text: str, language: str) -> str:
+    """Foreign text in a fence that it cannot close."""
+    shown = clean(text, "code").rstrip("\n")
+    fence = "`" * max(3, _longest_run(shown, "`") + 1)
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def _longest_run(text: str, letter: str) -> int:
+    return max(map(len, re.findall(f"{letter}+", text)), default=0)
+
+
+# What was said.
+
+
+def contained(text: str) -> str:
+    """Markdown as it was written, but what it leaves open reaches no further than its end."""
+    said: list[str] = []
+    prose: list[str] = []
+    fence: _Fence | None = None
+    listed = 0
+    for line in text.split("\n"):
+        if fence is not None and fence.left_by(line, listed):
+            fence = None
+        if fence is not None:
+            said.append(line)
+            fence = None if fence.closed_by(line) else fence
+        elif (fence := _Fence.opened(line, listed)) is not None:
+            said += [*_shown(prose), line]
+            prose = []
+        else:
+            listed = _listed(line, listed)
+            prose.append(line)
+    said += _shown(prose)
+    return "\n".join([*said, fence.closing] if fence is not None else said)
+
+
+class _Fence:
+    """A fence that is open; `closing` is the line that closes it, in or out of a list."""
+
+    def __init__(self, indent: str, marks: str) -> None:
+        self._indent = len(indent)
+        self._marks = marks
+        self.closing = indent + marks
+
+    @classmethod
+    def opened(cls, line: str, listed: int) -> _Fence | None:
+        """The one that this line opens, None if it does not: further in, it is code itself."""
+        opening = _OPENING.match(line)
+        if opening is None or len(opening[1]) > listed + 3:
+            return None
+        return cls(opening[1], opening[2])
+
+    def closed_by(self, line: str) -> bool:
+        """Whether the line is its end."""
+        marks = line.strip(" \t")
+        return len(marks) >= len(self._marks) and not marks.strip(self._marks[0])
+
+    def left_by(self, line: str, listed: int) -> bool:
+        """Whether the line stands outside of the list in which the fence is."""
+        blanks = len(line) - len(line.lstrip(" "))
+        return bool(line.strip()) and 0 < listed <= self._indent and blanks < listed
+
+
+def _listed(line: str, before: int) -> int:
+    """How far the text of the list is indented that this line belongs to; 0 for none."""
+    if item := _ITEM.match(line):
+        return len(item[0]) if len(item[1]) < before or not before else before
+    return before if line.startswith(" ") or not line.strip() else 0
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Lines outside of fences, in which tags that reach beyond a paragraph are shown as text."""
+    text = "\n".join(lines)
+    if not lines or not _REACHING.search(text):
+        return lines
+    return "".join(
+        part if code else _REACHING.sub(_as_text, part) for part, code in _parted(text)
+    ).split("\n")
+
+
+def _as_text(tag: re.Match[str]) -> str:
+    escaped = len(tag[1]) % 2  # it is text already
+    return tag[0] if escaped else f"{tag[1]}\\<"
+
+
+def _parted(text: str) -> list[tuple[str, bool]]:
+    """The text in parts, each with whether it is code inside a line."""
+    parts = re.split(r"(`+|\n[ \t]*\n)", text)
+    closing = _closing(parts)
+    parted: list[tuple[str, bool]] = []
+    place = 0
+    while place < len(parts):
+        end = closing.get(place, place)
+        parted.append(("".join(parts[place : end + 1]), end > place))
+        place = end + 1
+    return parted
+
+
+def _closing(parts: list[str]) -> dict[int, int]:
+    """Where each run of backticks finds its like before the paragraph ends, by its place."""
+    found: dict[int, int] = {}
+    after: dict[str, int] = {}
+    for place in range(len(parts) - 1, -1, -1):
+        part = parts[place]
+        if place % 2 and part.startswith("`"):
+            if part in after:
+                found[place] = after[part]
+            after[part] = place
+        elif place % 2:
+            after.clear()
+    return found
+
+
+_OPENING = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})")
+_ITEM = re.compile(r"( {0,3})(?:[-+*]|\d{1,9}[.)])( {1,4}(?=\S)| )")
+_REACHING = re.compile(
+    r"(\\*)<(?=[!?]|/?(?:details|summary|script|style|pre|textarea|title|plaintext|xmp|iframe|"
+    r"noembed|noframes|noscript|template|select|svg|math|table|div|section|article)\b)",
+    re.IGNORECASE,
+)

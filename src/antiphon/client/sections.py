@@ -1,0 +1,200 @@
+"""A conversation to be read, in sections: what each message says, whoever sets it down and how.
+
+A section is one message under its heading. What is foreign in it is whole and as it was written;
+whoever sets it makes it safe for the place where it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from antiphon.messages import File, Image, Message
+from antiphon.runs import Reason, Run, Status
+
+Speaker = Literal["user", "assistant", "system", "tool", "summary"]
+
+
+class Words(msgspec.Struct, frozen=True):
+    """What was said. `markdown` where a model wrote it."""
+
+    text: str
+    markdown: bool = False
+
+
+class Thoughts(msgspec.Struct, frozen=True):
+    """A model's reasoning, to be folded."""
+
+    text: str
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A tool was called; `arguments` is JSON, laid out to be read where it is whole."""
+
+    name: str
+    arguments: str
+
+
+class Gave(msgspec.Struct, frozen=True):
+    """What became of a call; `fault` says in words why it has no result, "" where it has one."""
+
+    name: str
+    output: str
+    fault: str = ""
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """Files that went along, by name."""
+
+    names: tuple[str, ...]
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A remark about the message, in our own words."""
+
+    text: str
+
+
+Piece = Words | Thoughts | Called | Gave | Attached | Note
+
+
+class Section(msgspec.Struct, frozen=True):
+    """One message. `model` is who answered, as far as it is known; `at` is in ms since 1970."""
+
+    speaker: Speaker
+    at: int
+    pieces: tuple[Piece, ...]
+    model: str = ""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What an export tells of a run: its model, and how it ended if that was not as it should."""
+
+    model: str
+    ended: str = ""
+
+
+def answered(run: Run) -> Answered:
+    """The little that an export tells of this run."""
+    return Answered(run.model, _ended(run.status, run.reason))
+
+
+def _ended(status: Status, reason: Reason | None) -> str:
+    match status:
+        case Status.CANCELLED:
+            return "stopped here"
+        case Status.FAILED:
+            return "cut off here: the run failed"
+        case Status.INCOMPLETE if reason is not None:
+            return f"cut off here: {_REASONS[reason]}"
+        case _:
+            return ""
+
+
+_REASONS: Mapping[Reason, str] = {
+    "length": "it became too long",
+    "content_filter": "the provider's filter stepped in",
+    "stalled": "nothing more came in time",
+    "disconnected": "the provider's answer broke off",
+    "worker_lost": "what ran it is gone",
+    "max_turns": "as many turns as were allowed were taken",
+}
+
+
+class Reader:
+    """Reads messages in their order; it remembers the last calls, to name their results.
+
+    `names` are file names by id, `runs` what is known of runs by id: both may grow meanwhile, and
+    what is in neither is told without.
+    """
+
+    def __init__(self, names: Mapping[str, str], runs: Mapping[str, Answered]) -> None:
+        self._names = names
+        self._runs = runs
+        self._called: dict[str, str] = {}
+
+    def section(self, message: Message) -> Section | None:
+        """The message as a section; None for the mark that takes a summary back."""
+        match message.role:
+            case "assistant":
+                run = self._runs.get(message.run_id or "", Answered(""))
+                self._called = {call.id: call.name for call in message.tool_calls}
+                pieces = tuple(self._reply(message, run))
+                return Section("assistant", message.created_at, pieces, run.model)
+            case "tool":
+                return Section("tool", message.created_at, tuple(self._result(message)))
+            case "system" if message.compacts is not None:
+                return _summary(message, message.compacts)
+            case role:
+                return Section(role, message.created_at, tuple(self._said(message)))
+
+    def _said(self, message: Message) -> Iterator[Piece]:
+        if message.text:
+            yield Words(message.text)
+        if names := tuple(self._attached(message)):
+            yield Attached(names)
+
+    def _reply(self, message: Message, run: Answered) -> Iterator[Piece]:
+        if message.reasoning:
+            yield Thoughts(message.reasoning)
+        if message.text:
+            yield Words(message.text, markdown=True)
+        if names := tuple(self._attached(message)):
+            yield Attached(names)
+        for call in message.tool_calls:
+            yield Called(call.name, _laid_out(call.arguments))
+        if message.status == "incomplete":
+            yield Note(run.ended or "cut off here")
+        elif not message.content and not message.tool_calls:
+            yield Note("empty answer")
+
+    def _result(self, message: Message) -> Iterator[Piece]:
+        name = self._called.get(message.tool_call_id or "", "a tool")
+        fault = message.metadata.get("fault", "failed") if message.is_error else ""
+        yield Gave(name, message.text, fault.replace("_", " "))
+        if names := tuple(self._attached(message)):
+            yield Attached(names)
+
+    def _attached(self, message: Message) -> Iterator[str]:
+        for part in message.content:
+            match part:
+                case Image(url=str(url)):
+                    yield "a picture" if url.startswith("data:") else url
+                case Image(file_id=str(file_id)) | File(file_id):
+                    yield self._names.get(file_id, file_id)
+                case _:
+                    pass
+        yield from (self._names.get(each, each) for each in _kept(message))
+
+
+def file_ids(message: Message) -> Iterator[str]:
+    """The uploads that the message names, whose names an export wants to know."""
+    for part in message.content:
+        match part:
+            case Image(file_id=str(file_id)) | File(file_id):
+                yield file_id
+            case _:
+                pass
+    yield from _kept(message)
+
+
+def _kept(message: Message) -> list[str]:
+    """The files that hold what was too much for a tool's output."""
+    ids = message.metadata.get("files", "") if message.role == "tool" else ""
+    return ids.split(",") if ids else []
+
+
+def _summary(message: Message, compacts: int) -> Section | None:
+    if not compacts:
+        return None
+    note = Note(f"models were told this in place of the messages up to number {compacts}")
+    return Section("summary", message.created_at, (Words(message.text, markdown=True), note))
+
+
+def _laid_out(arguments: str) -> str:
+    try:
+        return msgspec.json.format(arguments, indent=2)
+    except msgspec.DecodeError:
+        return arguments

@@ -1,0 +1,341 @@
+"""A conversation as a file: everything is in it, and nothing in it reaches out of its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from antiphon.client.exports import FORMS, Form, exported, file_name, form_of
+from antiphon.client.sections import Answered, answered
+from antiphon.messages import File, Image, Message, Part, Text, ToolCall
+from antiphon.runs import Run, Status, Thread
+
+AT = 1_763_730_732_000  # 2025-11-21T13:12:12Z
+HOSTILE = (
+    "```\n</details>\n````\n",
+    "~~~\nnever closed",
+    "</details><details><summary>Faked</summary>",
+    "<script>alert(1)</script>",
+    '<img src="https://evil.example/pixel" onerror="alert(1)">',
+    "<!-- what follows is not seen",
+    "\\<details>\\\\<details>",
+    "[click](javascript:alert(1)) ![seen](https://evil.example/pixel)",
+    "\x1b]0;title\x07\x1b[31mred\x00\x9b2J",
+    "\u202egnp.exe\u2066",
+    "</pre></code></main></article><h1>Faked</h1>",
+    "&#x202e;&lt;script&gt;&#60;script&#62;",
+    "- item\n\n  ```\n  open in a list",
+    "`" * 9,
+)
+
+
+def thread(title: str = "A talk") -> Thread:
+    return Thread(id="thread_1", title=title, messages=9, created_at=AT, updated_at=AT)
+
+
+class Talk:
+    """Messages of a thread, numbered as they come."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def add(self, role: Any, said: str | Sequence[Part] = "", **more: Any) -> Talk:
+        number = len(self.messages) + 1
+        content = (Text(said),) if isinstance(said, str) and said else tuple(said)
+        self.messages.append(
+            Message(
+                id=f"msg_{number}",
+                thread_id="thread_1",
+                number=number,
+                role=role,
+                content=content,  # type: ignore[arg-type]
+                created_at=AT,
+                **more,
+            )
+        )
+        return self
+
+    def told(self, form: Form, title: str = "A talk", **more: Any) -> str:
+        return "".join(exported(thread(title), self.messages, form, **more))
+
+
+def whole() -> Talk:
+    """A talk in which everything happens."""
+    return (
+        Talk()
+        .add("system", "Be brief.")
+        .add("user", [Text("What is *this*?"), File("file_1"), Image(url="data:image/png;base64,")])
+        .add(
+            "assistant",
+            "Let me **look**.",
+            reasoning="A file, it seems.",
+            tool_calls=(ToolCall("call_1", "look", '{"at":"this"}'),),
+            run_id="run_1",
+        )
+        .add("tool", "a cat", tool_call_id="call_1", metadata={"files": "file_2"})
+        .add("assistant", tool_calls=(ToolCall("call_2", "touch", "{broken"),), run_id="run_1")
+        .add("tool", "no", tool_call_id="call_2", is_error=True, metadata={"fault": "timed_out"})
+        .add("assistant", "It is a c", status="incomplete", run_id="run_1")
+    )
+
+
+NAMES = {"file_1": "picture of it.pdf", "file_2": "all of it.txt"}
+RUNS = {"run_1": Answered("demo", "stopped here")}
+
+
+# Everything is in it.
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Be brief.",
+        "picture of it.pdf",
+        "all of it.txt",
+        "A file, it seems.",
+        "look",
+        "a cat",
+        "{broken",
+        "timed out",
+        "It is a c",
+        "stopped here",
+        "(demo)",
+        "2025-11-21T13:12:12Z",
+    ],
+)
+def test_what_happened_is_told_in_the_forms_for_reading(form: Form, told: str) -> None:
+    assert told in whole().told(form, names=NAMES, runs=RUNS)
+
+
+def test_markdown_stays_as_it_was_written() -> None:
+    said = "# A title\n\n- *one* <br> `<details>`\n\n```html\n<details>\n```\n\n| a | b |\n|--|--|"
+
+    assert said in Talk().add("assistant", said).told("md")
+
+
+def test_json_is_the_thread_and_its_messages() -> None:
+    read = json.loads(whole().told("json"))
+
+    assert list(read) == ["thread", "messages"]
+    assert read["thread"]["id"] == "thread_1"
+    assert [message["number"] for message in read["messages"]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_json_of_no_messages_is_json() -> None:
+    assert json.loads(Talk().told("json"))["messages"] == []
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_a_summary_says_what_it_stands_for(form: Form) -> None:
+    told = Talk().add("user", "hi").add("system", "They met.", compacts=1).told(form)
+
+    assert "Summary" in told
+    assert "They met." in told
+    assert "up to number 1" in told
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_a_summary_that_is_taken_back_leaves_no_section(form: Form) -> None:
+    told = Talk().add("user", "hi").add("system", compacts=0).told(form)
+
+    assert "System" not in told
+    assert "Summary" not in told
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_an_empty_answer_is_said_to_be_one(form: Form) -> None:
+    assert "(empty answer)" in Talk().add("assistant").told(form)
+
+
+def test_a_run_tells_who_answered_and_why_it_ended() -> None:
+    run = Run(
+        id="run_1",
+        thread_id="thread_1",
+        status=Status.INCOMPLETE,
+        reason="stalled",
+        model="demo",
+        created_at=AT,
+    )
+
+    assert answered(run) == Answered("demo", "cut off here: nothing more came in time")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_message_is_held_while_the_next_is_told(form: Form) -> None:
+    (message,) = Talk().add("user", "hi").messages
+    asked = 0
+
+    def coming() -> Iterator[Message]:
+        nonlocal asked
+        while True:  # it never ends: whoever gathers them never tells one
+            asked += 1
+            yield message
+
+    pieces = exported(thread(), coming(), form)
+    told = [next(pieces) for _ in range(101)]
+
+    assert asked == 100
+    assert all("hi" in piece for piece in told[1:])
+
+
+# Nothing reaches out of its place.
+
+
+def everywhere(text: str) -> Talk:
+    """Foreign text in every place that takes some."""
+    return (
+        Talk()
+        .add("user", [Text(text), File("file_1"), Image(url=f"https://a.example/{text}")])
+        .add(
+            "assistant",
+            text,
+            reasoning=text,
+            tool_calls=(ToolCall("call_1", text, text),),
+            run_id="run_1",
+        )
+        .add("tool", text, tool_call_id="call_1", is_error=True, metadata={"fault": text})
+        .add("system", text, compacts=1)
+        .add("user", "the last word")
+    )
+
+
+def foreign(text: str) -> Mapping[str, Any]:
+    return {"names": {"file_1": text}, "runs": {"run_1": Answered(text)}, "title": text}
+
+
+class Outline(HTMLParser):
+    """What a browser would make of a page: its elements, their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    def count(self, *tags: str) -> int:
+        return sum(tag in tags for tag, _ in self.elements)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_in_a_file_acts_on_a_terminal(form: Form, text: str) -> None:
+    told = everywhere(text).told(form, **foreign(text))
+
+    assert not set(told) & {"\x1b", "\x00", "\x07", "\x9b", "\u202e", "\u2066"}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_page_holds_nothing_but_what_it_is_made_of(text: str) -> None:
+    page = Outline(everywhere(text).told("html", **foreign(text)))
+
+    assert page.open == []
+    assert page.count("article") == 5
+    assert page.count("details") == 1
+    assert page.count("h1") == 1
+    assert page.count("script", "img", "iframe", "link", "object", "svg", "form", "base") == 0
+    assert not any(name.startswith("on") for _, has in page.elements for name in has)
+    assert not any(name in has for _, has in page.elements for name in ("src", "style", "href"))
+
+
+def test_a_page_forbids_what_it_does_not_need() -> None:
+    policies = [
+        has["content"]
+        for tag, has in Outline(Talk().told("html")).elements
+        if tag == "meta" and has.get("http-equiv") == "Content-Security-Policy"
+    ]
+
+    assert len(policies) == 1
+    assert "default-src 'none'" in (policies[0] or "")
+    assert "unsafe" not in (policies[0] or "")
+
+
+def outlines(told: str) -> list[str]:
+    """The headings of a Markdown file, as a renderer that lets HTML pass reads it."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(told)
+    return [
+        tokens[place + 1].content
+        for place, token in enumerate(tokens)
+        if token.type == "heading_open" and token.tag == "h2" and token.level == 0
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_in_markdown_no_text_swallows_the_next_section(text: str) -> None:
+    speakers = [
+        each.partition(",")[0].partition(" ")[0]
+        for each in outlines(everywhere(text).told("md", **foreign(text)))
+    ]
+
+    assert speakers == ["User", "Assistant", "Tool", "Summary", "User"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_in_markdown_only_reasoning_is_folded(text: str) -> None:
+    told = everywhere(text).told("md", **foreign(text))
+    page = MarkdownIt("commonmark").enable("table").render(told).lower()
+
+    assert page.count("<details>") == page.count("</details>") == 1
+    assert "<script" not in page
+    assert "<!--" not in page
+
+
+@pytest.mark.parametrize(
+    ("said", "closed"),
+    [
+        ("```py\nx = 1", "```py\nx = 1\n```"),
+        ("````\n```\nx", "````\n```\nx\n````"),
+        ("1. so:\n   ~~~\n   x", "1. so:\n   ~~~\n   x\n   ~~~"),
+        ("- so:\n  ```\n  x\nand on", "- so:\n  ```\n  x\nand on"),
+        ("```\nx\n```", "```\nx\n```"),
+    ],
+)
+def test_a_fence_that_was_cut_off_is_closed(said: str, closed: str) -> None:
+    told = Talk().add("assistant", said, status="incomplete").told("md")
+
+    assert f"{closed}\n\n*(cut off here)*" in told
+
+
+# Files.
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("a.md", "md"), ("b.MARKDOWN", "md"), ("c/d.html", "html"), ("e.json", "json"), ("f", None)],
+)
+def test_a_files_name_says_its_form(name: str, form: Form | None) -> None:
+    assert form_of(name) == form
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("When does it leave?", "When-does-it-leave.md"),
+        ("../../etc/passwd", "etc-passwd.md"),
+        ("-rf .hidden \x1b[31m", "rf-hidden-31m.md"),
+        ("", "thread_1.md"),
+        ("✈", "thread_1.md"),
+        ("é" * 200, "é" * 60 + ".md"),
+    ],
+)
+def test_a_file_is_called_by_the_title(title: str, name: str) -> None:
+    assert file_name(thread(title), "md") == name

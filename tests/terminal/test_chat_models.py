@@ -207,3 +207,33 @@ async def test_a_summary_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -
         await chat.sees("Answer 5.")
 
         assert "Answer 1." in told(model)
+
+
+async def test_the_last_seconds_of_a_reply_are_counted_down(tmp_path: Path) -> None:
+    flags = ("--turn-timeout", "3")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Slowly, please")
+        reply = await model.asked()
+        await chat.sees("waiting  0 s  cut off in 3 s")
+        await reply.think("Hm.")
+        await chat.sees("cut off in 1 s")
+        await chat.sees("the answer is incomplete (stalled)")
+        await chat.sees("--turn-timeout say how long to wait")
+
+
+async def test_ctrl_t_gives_the_next_replies_more_time(tmp_path: Path) -> None:
+    flags = ("--turn-timeout", "2")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.press("ctrl-t")
+        await chat.sees("The next may take 302 s each. --turn-timeout sets it.")
+        chat.say("Slowly, please")
+        reply = await model.asked()
+        await chat.sees("waiting  3 s")
+        chat.press("ctrl-t")
+        await chat.sees("This reply keeps its limit; the next may take 602 s each.")
+        await reply.answer("Here I am.")
+        await chat.sees("Here I am.")
+
+        assert "cut off" not in chat.text

@@ -18,6 +18,7 @@ from antiphon.runs import Reason, Status, Usage
 from antiphon.settings import Settings
 from antiphon.terminal import compacting, contents, past, status, threads, window
 from antiphon.terminal.conversation import ConversationProcessor, Reply
+from antiphon.terminal.limits import ReplyLimit
 from antiphon.terminal.slash import table
 from antiphon.terminal.slash.command import Command, Group
 from antiphon.terminal.slash.table import Typed
@@ -93,6 +94,7 @@ class Chat:
         self.window = Window()
         self.doing = ""
         self.uncompacted: set[str] = set()
+        self.limit = ReplyLimit(settings)
         self.extra_commands: dict[str, Command] = {}
         self.processor = ConversationProcessor(
             client,
@@ -110,6 +112,7 @@ class Chat:
         surface.at_once = self._at_once
         surface.on_stop = self._stop
         surface.on_unfold = self._unfold
+        surface.on_more_time = self._more_time
 
     @property
     def commands(self) -> Sequence[Command]:
@@ -149,7 +152,10 @@ class Chat:
         await compacting.when_due(self)
         await self._servers_there()
         reply = await self.processor.process_conversation(
-            await self._thread(), content, **self._options()
+            await self._thread(),
+            content,
+            reply_seconds=self.limit.seconds(self._answering),
+            **self._options(),
         )
         return self._took(reply, draft)
 
@@ -163,7 +169,7 @@ class Chat:
         """The line at the bottom."""
         columns, _ = self.surface.size()
         facts = Facts(
-            model=self.model or self.window.model,
+            model=self._answering,
             title=self.title,
             told=compacting.told(self),
             window=self.window.tokens,
@@ -249,7 +255,16 @@ class Chat:
     def _unfold(self) -> None:
         self._behind(self._take("/open"))
 
+    def _more_time(self) -> None:
+        seconds = self.limit.raise_it(self._answering)
+        replies = "This reply keeps its limit; the next" if self.surface.busy else "The next"
+        self.surface.hint(f"{replies} may take {seconds:.0f} s each. --turn-timeout sets it.")
+
     # Runs.
+
+    @property
+    def _answering(self) -> str:
+        return self.model or self.window.model
 
     async def _thread(self) -> str:
         if self.thread_id is None:
@@ -257,7 +272,7 @@ class Chat:
         return self.thread_id
 
     def _options(self) -> Options:
-        options = Options()
+        options = Options(deadlines=self.limit.deadlines())
         if self.model:
             options["model"] = self.model
         if self.system:

@@ -94,16 +94,20 @@ class ConversationProcessor:
         content: Content | None,
         *,
         run_id: str | None = None,
+        reply_seconds: float | None = None,
         **options: Unpack[Options],
     ) -> Reply:
         """Send the message, or take up the run that is there, and see it to its end.
 
+        `reply_seconds` is how long each reply of it may take, where that is known.
         Without content and run it is the thread as it stands that is answered.
         """
         await self._ended_before()
         self._interrupted.clear()
         surface = self._surface
-        handler = StreamingResponseHandler(surface.theme, began=surface.clock())
+        handler = StreamingResponseHandler(
+            surface.theme, began=surface.clock(), reply_seconds=reply_seconds
+        )
         if run_id is None:
             options["thread_id"] = thread
         events = self._client.converse(

@@ -44,6 +44,8 @@ from antiphon.tools.happenings import (
 
 OPEN_ROWS = 12
 """Rows of text that is still open, at most."""
+COUNTED_DOWN = 30.0
+"""Seconds before the end of the time that a reply has, which are counted down."""
 SPARE_ROWS = 4
 """Rows of the terminal that the region leaves to what was said before."""
 
@@ -51,7 +53,9 @@ SPARE_ROWS = 4
 class StreamingResponseHandler:
     """Folds the events of a run, and what happens to its tools, into frames."""
 
-    def __init__(self, theme: Theme, *, began: float = 0.0) -> None:
+    def __init__(
+        self, theme: Theme, *, began: float = 0.0, reply_seconds: float | None = None
+    ) -> None:
         self.interrupted_at: float | None = None
         self.response_complete = False
         self.chunk_count = 0
@@ -59,6 +63,8 @@ class StreamingResponseHandler:
         self.last_usage = Usage()
         self._theme = theme
         self._began = began
+        self._reply_seconds = reply_seconds
+        self._reply_began: float | None = None
         self._columns = 79
         self._phase: Phase = "connecting"
         self._display = CompactStreamingDisplay(theme)
@@ -137,6 +143,7 @@ class StreamingResponseHandler:
                 self._change(call, lambda row: row.given(output, is_error=is_error))
                 self._phase = "waiting"
             case MessageCompleted(message=message):
+                self._reply_began = None
                 self._end_text(now)
                 if message.role == "assistant" and not (message.text or message.tool_calls):
                     self._note("(empty answer)", "faint")
@@ -276,8 +283,9 @@ class StreamingResponseHandler:
         self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")
 
     def _move(self, event: RunStatus, now: float) -> None:
-        if event.status is Status.IN_PROGRESS and self._phase == "connecting":
-            self._phase = "waiting"
+        if event.status is Status.IN_PROGRESS:
+            self._reply_began = now
+            self._phase = "waiting" if self._phase == "connecting" else self._phase
         if not event.status.ended:
             return
         self._finish(now)
@@ -315,7 +323,7 @@ class StreamingResponseHandler:
         ]
         gap: list[Line] = [()] if self._text or (self._gap and work) else []
         below = [*gap, *work]
-        if self.phase != "thinking":  # which has a row that says so
+        if self.phase != "thinking" or self._left(now):  # it has a row that says so
             below += [()] if work else []
             below.append(spans.clipped(self._status(now), room, self._theme.glyphs.more))
         below = below[-max(1, rows - SPARE_ROWS) :]
@@ -344,7 +352,17 @@ class StreamingResponseHandler:
             "running": f"running {_counted(self._calls.values())}",
             "asking": "waiting for you",
         }.get(self.phase, self.phase)
-        return (Span(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
+        line = (Span(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
+        if left := self._left(now):
+            return (*line, Span(f"  cut off in {left:.0f} s", "warning"))
+        return line
+
+    def _left(self, now: float) -> float:
+        """The seconds after which the reply is cut, where they are few; else 0."""
+        if self._reply_seconds is None or self._reply_began is None:
+            return 0.0
+        left = self._reply_began + self._reply_seconds - now
+        return left if 0 < left <= COUNTED_DOWN else 0.0
 
 
 def footer(usage: Usage, seconds: float) -> str:

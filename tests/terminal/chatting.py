@@ -178,6 +178,12 @@ class Chatting:
         """Send it a signal."""
         os.kill(self.pid, number)
 
+    def hang_up(self) -> None:
+        """The terminal's window is closed."""
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+
     def _fit(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 

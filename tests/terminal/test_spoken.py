@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import pty
 import re
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
+from io import StringIO
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from antiphon.terminal import spans
+from antiphon.terminal.frames import Frame
+from antiphon.terminal.keyboard import Field
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.plain import StreamingContext
+from antiphon.terminal.spoken import Spoken
+from antiphon.terminal.themes import BARE, Ink
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 
@@ -84,6 +96,98 @@ async def test_a_screen_reader_hears_each_change_once_and_no_styles(tmp_path: Pa
         assert chat.text.count("The model thinks.") == 1
         assert chat.text.count("Assistant:") == 1
         assert "\x1b" not in chat.written
+
+
+def test_silence_is_counted_from_the_last_word() -> None:
+    out = StringIO()
+    painter = StreamingContext(out, Ink(BARE), spoken=True)
+    for now in (1000, 1001, 1021):
+        painter.paint(Frame(phase="connecting"), Typed(), 80, now)
+
+    assert out.getvalue() == "Still connecting, 21 s.\n"
+
+
+class Person:
+    """Listens to nothing; a keyboard at a terminal of its own, and what that terminal shows."""
+
+    busy = attentive = False
+
+    def __init__(self) -> None:
+        self._master, slave = pty.openpty()
+        self._source = os.fdopen(slave)
+        self.shown = ""
+        self.heard: list[str] = []
+        self._news = asyncio.Event()
+        self.keyboard = Spoken(
+            self,  # type: ignore[arg-type]
+            source=self._source,
+            show=lambda lines: self.heard.extend(map(spans.text, lines)),
+            echoed=lambda ended: None,
+            changed=self._news.set,
+            aside=nullcontext,
+            columns=lambda: 80,
+            echoes=True,
+            clock=itertools.count().__next__,
+        )
+        os.set_blocking(self._master, False)
+        asyncio.get_running_loop().add_reader(self._master, self._see)
+
+    async def __aenter__(self) -> Self:
+        await self.keyboard.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.keyboard.__aexit__(None, None, None)
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        self._source.close()
+
+    async def asked(self) -> str:
+        """The prompt, once there is one."""
+        async with asyncio.timeout(10):
+            while not (typed := self.keyboard.typed(80)).rows:
+                self._news.clear()
+                await self._news.wait()
+        return spans.text(typed.rows[0])
+
+    async def type(self, line: str) -> None:
+        """Type it, and wait until the terminal has shown that the line ended."""
+        self._news.clear()
+        lines = self.shown.count("\n")
+        os.write(self._master, f"{line}\n".encode())
+        async with asyncio.timeout(10):
+            while self.shown.count("\n") == lines:
+                self._news.clear()
+                await self._news.wait()
+
+    def _see(self) -> None:
+        self.shown += os.read(self._master, 4096).decode()
+        self._news.set()
+
+
+async def test_a_hidden_text_is_not_shown_and_is_asked_for_until_it_fits() -> None:
+    wanted = Field(
+        label="Key", hidden=True, wrong=lambda text: None if text == "secret" else "Too short."
+    )
+    async with Person() as person:
+        asking = asyncio.create_task(person.keyboard.write(wanted))
+        assert await person.asked() == "Key: "
+        await person.type("sec")
+        await person.type("secret")
+
+        assert await asking == "secret"
+    assert person.heard == ["Too short."]
+    assert person.shown.strip() == ""
+
+
+async def test_a_text_that_is_there_is_taken_by_enter_alone() -> None:
+    async with Person() as person:
+        asking = asyncio.create_task(person.keyboard.write(Field(label="Name", text="Ada")))
+        await person.asked()
+        await person.type("")
+
+        assert await asking == "Ada"
+    assert person.heard == ["Enter alone takes this: Ada"]
 
 
 async def test_a_backslash_goes_on_in_the_next_line(tmp_path: Path) -> None:
@@ -213,6 +317,45 @@ async def test_a_signal_to_end_ends_the_chat_in_order(
 
         assert await chat.ended() == code
         assert flags or chat.written.rstrip().endswith("\x1b[?25h\x1b[?2004l")
+
+
+@pytest.mark.parametrize("flags", [(), ("--plain",)])
+async def test_a_window_that_is_closed_ends_the_chat_and_its_run(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("/help")
+        chat.say("Tell me")
+        reply = await model.asked()
+        await reply.say("Once upon a time.\n\nAnd")
+        await chat.sees("Once upon")
+        chat.hang_up()
+
+        assert await chat.ended(5) == 129
+        assert reply.closed.is_set()
+
+
+async def test_a_reader_who_has_seen_enough_ends_the_chat(tmp_path: Path) -> None:
+    async with Model() as model:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "antiphon", "chat", "--base-url", model.url),
+            *("--model", "told"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        )
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"hi\n")
+        reply = await model.asked()
+        await reply.say("One.\n\nTwo")
+        assert await process.stdout.readline() == b"You: hi\n"
+        process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        await reply.say("\n\nThree.\n\n")
+
+        async with asyncio.timeout(5):
+            assert await process.wait() == 141
 
 
 async def test_what_a_tool_prints_is_a_line_above(tmp_path: Path) -> None:

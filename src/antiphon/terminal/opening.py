@@ -22,8 +22,8 @@ from prompt_toolkit.input import create_input
 from antiphon.settings import Settings
 from antiphon.terminal.calm import Calm
 from antiphon.terminal.editor import Editor
+from antiphon.terminal.gone import UntilGone
 from antiphon.terminal.overheard import overheard
-from antiphon.terminal.painters import Painter
 from antiphon.terminal.plain import StreamingContext
 from antiphon.terminal.region import Region
 from antiphon.terminal.spoken import Spoken
@@ -51,21 +51,33 @@ def opened(chatting: Chatting, settings: Settings) -> int:
 
 
 async def _opened(chatting: Chatting, settings: Settings) -> int:
-    surface = _lines(settings) if _in_lines(settings, os.environ) else _drawn(settings)
+    make = _lines if _in_lines(settings, os.environ) else _drawn
+    surface, painter = make(settings)
+    painter.on_gone = surface.leave
     ending = _Ending(surface)
-    if surface.keyboard.echoes:
-        print(WELCOME)
     try:
-        async with surface:
-            with ending.heeded(), overheard(surface.say), _logged(verbose=settings.verbose):
-                await chatting(surface)
+        with ending.heeded():
+            if surface.keyboard.echoes:
+                print(WELCOME)
+            async with surface:
+                with overheard(surface.say), _logged(verbose=settings.verbose):
+                    await chatting(surface)
     except asyncio.CancelledError:
         if not ending.code:
             raise
-    except OSError:
-        if not ending.code:
-            raise  # else the terminal went first
+    if painter.why and not ending.code:
+        raise painter.why
+    _let_go()
     return ending.code
+
+
+def _let_go() -> None:
+    """Have nothing tried again at exit that could not be written: that would be another code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
@@ -81,11 +93,11 @@ def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
     )
 
 
-def _drawn(settings: Settings) -> Surface:
+def _drawn(settings: Settings) -> tuple[Surface, UntilGone]:
     theme = themed(settings.theme, os.environ, color=settings.color)
     ink = Ink(theme.in_ascii() if settings.ascii else theme, links=settings.links)
     region = Region(sys.stdout, ink)
-    painter: Painter = Calm(region) if settings.refresh == "calm" else region
+    painter = UntilGone(Calm(region) if settings.refresh == "calm" else region)
     source = create_input(sys.stdin)
 
     def editor(surface: Surface) -> Editor:
@@ -98,20 +110,21 @@ def _drawn(settings: Settings) -> Surface:
             vi=settings.keys == "vi",
         )
 
-    return Surface(painter, ink, editor, size=_size, clock=time.monotonic)
+    return Surface(painter, ink, editor, size=_size, clock=time.monotonic), painter
 
 
-def _lines(settings: Settings) -> Surface:
+def _lines(settings: Settings) -> tuple[Surface, UntilGone]:
     seen = sys.stdin.isatty() and sys.stdout.isatty()
     ink = Ink(_in_words(settings, os.environ))
-    painter = StreamingContext(sys.stdout, ink, spoken=seen)
+    lines = StreamingContext(sys.stdout, ink, spoken=seen)
+    painter = UntilGone(lines)
 
     def spoken(surface: Surface) -> Spoken:
         return Spoken(
             surface,
             source=sys.stdin,
             show=surface.show,
-            echoed=painter.echoed,
+            echoed=lines.echoed,
             changed=surface.changed,
             aside=surface.display.aside,
             columns=lambda: _size()[0],
@@ -119,7 +132,7 @@ def _lines(settings: Settings) -> Surface:
             clock=time.monotonic,
         )
 
-    return Surface(painter, ink, spoken, size=_size, clock=time.monotonic)
+    return Surface(painter, ink, spoken, size=_size, clock=time.monotonic), painter
 
 
 def _in_words(settings: Settings, environ: Mapping[str, str]) -> Theme:

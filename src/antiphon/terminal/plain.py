@@ -92,7 +92,7 @@ class StreamingContext:
 
     def _word(self, phase: Phase, now: float, busy: bool) -> str:
         if phase != self._phase:
-            self._phase = phase
+            self._phase, self._last = phase, now
             return _SAID.get(phase, "")
         if busy or phase == "idle" or now - self._last < PATIENCE:
             return ""

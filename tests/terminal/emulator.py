@@ -45,11 +45,14 @@ class Emulator:
         """Nothing is held back."""
 
     @property
+    def scrolled(self) -> list[str]:
+        """The rows that have scrolled away."""
+        return [self._text(row) for row in self.screen.history.top]
+
+    @property
     def rows(self) -> list[str]:
-        above = [self._text(row) for row in self.screen.history.top]
-        return (
-            "\n".join([*above, *(row.rstrip() for row in self.screen.display)]).rstrip().split("\n")
-        )
+        shown = (row.rstrip() for row in self.screen.display)
+        return "\n".join([*self.scrolled, *shown]).rstrip().split("\n")
 
     def _text(self, row: Any) -> str:
         return "".join(row[at].data for at in range(self.screen.columns)).rstrip()

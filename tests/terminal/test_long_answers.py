@@ -1,0 +1,95 @@
+"""An answer longer than the terminal: every line is there once, whatever is typed meanwhile."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model, Reply
+
+DRAFT = "what I think of meanwhile"
+SHAPES = ["{}. In a list.", "Said, {}.\n", "```py\ncode = {}\n```", "> Quoted, {}.\n", "# {}\n"]
+NUMBERED = re.compile(r"mark-(\d+)")
+
+
+def numbered(lines: int) -> list[str]:
+    """An answer of all kinds of lines in turn, a number in each."""
+    return [SHAPES[at // 10 % len(SHAPES)].format(f"mark-{at:04}") + "\n" for at in range(lines)]
+
+
+class Eye:
+    """Looks at the terminal each time something was written to it."""
+
+    def __init__(self, chat: Chatting) -> None:
+        self._chat = chat
+        self._above: list[str] = []
+
+    def looks(self) -> bool:
+        """What has scrolled away is as it was, and the answer is there from its first line on."""
+        above = self._chat.emulator.scrolled
+        assert above[: len(self._above)] == self._above
+        self._above = above
+        seen = numbers(self._chat.text)
+        assert seen == list(range(len(seen)))
+        return True
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in NUMBERED.findall(text)]
+
+
+async def say_all(reply: Reply, lines: list[str]) -> None:
+    for line in lines:
+        await reply.say(line)
+    await reply.end()
+
+
+async def test_an_answer_of_500_lines_goes_by_while_a_person_types(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        eye = Eye(chat)
+        chat.say("Tell me everything.")
+        reply = await model.asked()
+        lines = numbered(500)
+        for at, letter in enumerate(DRAFT):
+            for line in lines[at * 20 : (at + 1) * 20]:
+                await reply.say(line)
+            chat.type(letter)
+            typed = DRAFT[: at + 1].rstrip()
+            await chat.until(lambda typed=typed: eye.looks() and f"> {typed}" in chat.text)
+        await reply.end()
+        await chat.until(lambda: eye.looks() and "10 in, 5 out" in chat.text)
+
+        assert numbers(chat.text) == list(range(500))
+        assert chat.rows[-2] == f"> {DRAFT}"
+        assert not chat.foreign
+
+
+async def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Tell me everything.")
+        await say_all(await model.asked(), numbered(100))
+        await chat.sees("10 in, 5 out")
+        before = len(chat.written)
+        for end in range(1, len(DRAFT) + 1):
+            chat.type(DRAFT[end - 1])
+            await chat.sees(f"> {DRAFT[:end].rstrip()}")
+
+        assert not NUMBERED.search(chat.written, before)
+
+
+@pytest.mark.soak
+async def test_an_answer_of_64_000_tokens_is_all_there(tmp_path: Path) -> None:
+    lines = numbered(64_000 * 4 // 24)
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Tell me everything.")
+        await say_all(await model.asked(), lines)
+        await chat.until(lambda: "10 in, 5 out" in "\n".join(chat.emulator.screen.display), 300)
+
+        assert numbers(chat.text) == list(range(len(lines)))
+        assert len(chat.written) <= 20 * sum(map(len, lines))

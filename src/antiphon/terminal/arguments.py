@@ -51,14 +51,6 @@ def shown(arguments: str) -> list[Line]:
         return [(said,), *_lines(_counted(arguments, lambda text: clean(text, "approval")))]
 
 
-def twice(arguments: str) -> str | None:
-    """A name that is given more than once in one object: tools may take either of its values."""
-    try:
-        return next(_repeated(_parsed(arguments)), None)
-    except (ValueError, RecursionError):
-        return None
-
-
 def editable(arguments: str) -> str:
     """The arguments laid out for a line editor, as JSON in which all that is odd is escaped."""
     try:
@@ -98,22 +90,6 @@ def _parsed(text: str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
-
-
-def _repeated(value: Any) -> Iterator[str]:
-    match value:
-        case _Object(pairs):
-            names: set[str] = set()
-            for name, part in pairs:
-                if name in names:
-                    yield name
-                names.add(name)
-                yield from _repeated(part)
-        case [*_]:
-            for part in _parts(value):
-                yield from _repeated(part)
-        case _:
-            pass
 
 
 def _laid_out(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:

@@ -7,6 +7,7 @@ counted, and one key opens all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, takewhile
 from typing import Literal
 
 from antiphon.clean import clean
@@ -24,9 +25,12 @@ MOST_ROWS, FEWEST_ROWS = 16, 4
 BELOW = 7
 """Rows of the terminal that are left to the keys and the status line."""
 LAST_ROWS = 2
-"""Of arguments that are cut in their middle: what matters may well stand at their end."""
+"""Of arguments that are cut in their middle, before the closing brackets: what matters may well
+stand at their end."""
 DESCRIBED = 2
 """Rows of what a server says of its tool."""
+MOST_CHANGES = 4
+"""Of a tool that was allowed before: one is enough for another look."""
 LONGEST_NAME = 100
 LONGEST_LIST = 20
 """Tools of a server that are named, where an answer is for all of them."""
@@ -136,31 +140,29 @@ class _Asked:
     # What is seen.
 
     def _box(self) -> Box:
-        others = bool(self._others)
-        many = f"all {len(self._others) + 1} tools of {self._server}"
-        held = many if self._wide else "this tool"
+        others = self._others
         choices = [
             Choice("n", "no"),
             Choice("y", "yes, once"),
-            Choice("s", f"yes, {held} this session"),
-            Choice("a", f"yes, {held} always"),
-            *([Choice("t", "only this tool" if self._wide else many)] if others else []),
+            Choice("s", "this session"),
+            Choice("a", "always"),
+            *([Choice("t", "this tool only" if self._wide else "all tools")] if others else []),
             Choice("e", "edit"),
-            Choice("w", "no, and say why"),
+            Choice("w", "no, and why"),
             *([] if self._listened else [Choice("v", "view all")]),
         ]
         return Box(rows=self._rows, choices=tuple(choices), default="n")
 
     def _rows(self, columns: int) -> Sequence[Line]:
         if self._listened:
-            return [*self._head(), *arguments.shown(self._arguments), *self._described()]
+            shown = arguments.shown(self._arguments)
+            return [*self._head(), *shown, *self._scope(), *self._described()]
         head = _folded(self._head(), columns)
-        described = _folded(self._described(), columns)[:DESCRIBED]
+        below = [*_folded(self._scope(), columns), *_folded(self._described(), columns)[:DESCRIBED]]
         _, rows = self._surface.size()
         room = max(FEWEST_ROWS, min(MOST_ROWS, rows - BELOW))
-        given = self._given(columns)
-        left = max(LAST_ROWS + 2, room - len(head) - len(described))
-        return [*head, *_cut(given, left), *described][: max(room, len(head) + left)]
+        left = max(FEWEST_ROWS, room - len(head) - len(below))
+        return [*head, *_cut(self._given(columns), left), *below]
 
     def _given(self, columns: int) -> list[Line]:
         """The rows of the arguments; they are laid out once, for they may be long."""
@@ -176,7 +178,7 @@ class _Asked:
             Span("May the model call "),
             Span(_name(tool), "strong"),
             *self._whose(),
-            Span(" with this, as you edited it?" if self._edited else " with this?"),
+            Span(" with this, as edited?" if self._edited else " with this?"),
         )
         if tool.hints.destructive:
             yield (Span(f"{self._server} says of it: it destroys or overwrites.", "warning"),)
@@ -185,10 +187,7 @@ class _Asked:
         if question.before is not None:
             said = "You have allowed it before, but it has changed:"
             yield (Span(said, "warning"),)
-            yield from changes.told(question.before, shape(tool))
-        if name := arguments.twice(self._arguments):
-            said = f"{clean(name, 'approval')!r} is given twice: the tool may take either value."
-            yield (Span(said, "warning"),)
+            yield from islice(changes.told(question.before, shape(tool)), MOST_CHANGES)
 
     def _whose(self) -> Line:
         match self._question.tool.server:
@@ -207,6 +206,13 @@ class _Asked:
         whose = f"{self._server} says: " if tool.server else "It says of itself: "
         yield (Span(whose, "faint"), *first)
         yield from rest
+
+    def _scope(self) -> Iterator[Line]:
+        """What an answer for longer is for, where that can be chosen."""
+        if self._others:
+            many = f"all {len(self._others) + 1} tools of {self._server}"
+            held = Span(many if self._wide else "this tool", "warning" if self._wide else "strong")
+            yield (Span("This session and always mean: ", "faint"), held)
 
     def _named(self) -> Iterator[Line]:
         yield (Span(f"The other tools of {self._server}:"),)
@@ -246,6 +252,12 @@ def _cut(rows: Sequence[Line], most: int) -> Sequence[Line]:
     """The first and the last of them, and how many are not seen between."""
     if len(rows) <= most:
         return rows
-    first = most - LAST_ROWS - 1
+    closing = sum(1 for _ in takewhile(_only_closes, reversed(rows)))
+    last = min(closing + LAST_ROWS, most // 2)
+    first = most - last - 1
     more = (Span(f"({len(rows) - most + 1} more lines: v shows them)", "warning"),)
-    return [*rows[:first], more, *rows[-LAST_ROWS:]]
+    return [*rows[:first], more, *rows[-last:]]
+
+
+def _only_closes(row: Line) -> bool:
+    return not spans.text(row).strip(" ]},")

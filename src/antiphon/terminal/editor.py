@@ -209,12 +209,7 @@ class Editor:
         if len(rows) > BOX_SHARE:
             left = len(rows) - BOX_SHARE + 1
             rows[BOX_SHARE - 1 :] = [(Span(f"({left} more lines)", "faint"),)]
-        choices: list[Span] = []
-        for choice in box.choices:
-            style = "strong" if choice.key == box.default else ""
-            choices += [Span(f" {choice.key} ", "mark"), Span(f"{choice.meaning} ", style)]
-        rows += spans.folded(choices, columns - 1)
-        return Typed(rows=tuple(rows))
+        return Typed(rows=(*rows, *_choices(box, columns - 1)))
 
     def _seen_field(self, field: Field, columns: int) -> Typed:
         above = (*field.rows(columns), *self._said_wrong(columns))
@@ -249,3 +244,20 @@ class Editor:
             name = clean(fragment_list_to_text(to_formatted_text(each.display)))
             line = [Span(f"  {name}", style), Span(f"  {clean(meaning)}", "faint")]
             yield spans.clipped(line, columns - 1)
+
+
+def _is_no_command(text: str) -> bool:
+    return not text.startswith("/")
+
+
+def _choices(box: Box, columns: int) -> Iterator[Line]:
+    """The answers, each whole on one row where it has room there."""
+    row: list[Span] = []
+    for choice in box.choices:
+        style = "strong" if choice.key == box.default else ""
+        each = [Span(f" {choice.key} ", "mark"), Span(f"{choice.meaning} ", style)]
+        if row and spans.width([*row, *each]) > columns:
+            yield from spans.folded(row, columns)
+            row = []
+        row += each
+    yield from spans.folded(row, columns)

@@ -1,0 +1,257 @@
+"""The box in which a person is asked about a call: what it shows is what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model, Reply
+
+TOOLS = '''
+from pathlib import Path
+
+from antiphon.tools.functions import tool
+
+@tool
+def shell(command: str = "", note: list[str] | None = None) -> str:
+    """Run a command."""
+    with Path("ran.txt").open("a") as file:
+        file.write(command + "\\n")
+    return f"ran {command}"
+'''
+
+
+def asked_for_all(home: Path, model: Model, *flags: str, **options: Any) -> Chatting:
+    """A chat with one tool, which asks each time; what it ran is kept in a file."""
+    tools = home / "tools.py"
+    tools.write_text(options.pop("tools", TOOLS))
+    return Chatting(model, "--tools", str(tools), "--ask", "*", *flags, home=home, **options)
+
+
+def ran(home: Path) -> list[str]:
+    """The commands that ran, in order."""
+    file = home / "ran.txt"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+async def calls(chat: Chatting, model: Model, *arguments: object) -> Reply:
+    """Have the model call the tool, with each of these arguments at once."""
+    await chat.ready()
+    chat.say("Do it.")
+    reply = await model.asked()
+    for number, each in enumerate(arguments):
+        await reply.call("shell", each, id=f"call_{number}", index=number)
+    await reply.end("tool_calls")
+    return reply
+
+
+async def deliberate() -> None:
+    """The moment after which a key is meant for the box: its length is what is being tested."""
+    await asyncio.sleep(0.4)
+
+
+async def answers(chat: Chatting, *keys: str) -> None:
+    """Press these keys, each once the box has been read."""
+    await chat.sees("May the model call")
+    for key in keys:
+        await deliberate()
+        chat.press(key)
+
+
+async def leaves(chat: Chatting, model: Model) -> None:
+    """Have the model end its turn, and leave."""
+    await (await model.asked()).answer("All done.")
+    await chat.sees("All done.")
+    await chat.sees("20 in, 10 out")
+    chat.press("ctrl-d")
+    assert await chat.ended() == 0
+
+
+def outputs(reply: Reply) -> list[str]:
+    """What the model was told of its calls."""
+    return [str(each["content"]) for each in reply.messages if each["role"] == "tool"]
+
+
+async def test_a_call_runs_once_it_was_allowed_and_asks_again_the_next_time(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "ls"})
+        await chat.sees('"command": "ls"')
+        assert ran(tmp_path) == []
+        await answers(chat, "y")
+        reply = await model.asked()
+        assert outputs(reply) == ["ran ls"]
+        await reply.call("shell", {"command": "pwd"}, id="call_9")
+        await reply.end("tool_calls")
+
+        await chat.sees('"command": "pwd"')
+        assert ran(tmp_path) == ["ls"]
+
+
+async def test_enter_escape_and_ctrl_c_each_refuse_the_call_and_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await chat.ready()
+        chat.say("Do it.")
+        reply = await model.asked()
+        for number, key in enumerate(("enter", "escape", "ctrl-c", "ctrl-d")):
+            await reply.call("shell", {"command": f"rm {number}"}, id=f"call_{number}")
+            await reply.end("tool_calls")
+            await chat.sees(f'"command": "rm {number}"')
+            await answers(chat, key)
+            reply = await model.asked()
+        await reply.answer("As you wish.")
+        await chat.sees("As you wish.")
+
+        assert ran(tmp_path) == []
+        assert all("refused" in each for each in outputs(reply))
+
+
+async def test_what_is_typed_ahead_approves_nothing_and_stays_in_the_draft(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await chat.ready()
+        chat.say("Do it.")
+        reply = await model.asked()
+        await reply.call("shell", {"command": "ls"}, id="call_0")
+        await reply.end("tool_calls")
+        await chat.sees("May the model call")
+        chat.type("yyy\r")
+        await answers(chat, "n")
+        await (await model.asked()).answer("So be it.")
+        await chat.sees("So be it.")
+        await chat.sees("> yyy")
+
+        assert ran(tmp_path) == []
+
+
+async def test_what_is_dangerous_cannot_hide_in_the_box(tmp_path: Path) -> None:
+    hidden = f"ls{' ' * 500}rm -rf ~ \u202e\r\x1b[2J\x1b]0;x\x07\u200b\u2800\U000e0041\x9b1m end"
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": hidden})
+        await chat.sees("May the model call")
+        box = "".join(chat.rows)
+
+        assert '"ls[500 blanks]rm -rf ~ <U+202E>\\r\\u001b[2J\\u001b]0;x\\u0007<U+200B>' in box
+        assert "<U+E0041><U+009B>1m end" in box
+        assert not chat.foreign
+
+
+async def test_long_arguments_show_their_end_and_open_whole(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(60)]
+    environ = {"PAGER": "cat"}
+    async with Model() as model, asked_for_all(tmp_path, model, environ=environ) as chat:
+        await calls(chat, model, {"command": "wait", "note": [*lines, "the end"]})
+        await chat.sees("more lines: v shows them")
+        assert "line 30" not in chat.text
+        assert '"the end"' in chat.text
+        await answers(chat, "v")
+        await chat.sees('"line 30"')
+        await answers(chat, "n")
+        await model.asked()
+
+        assert ran(tmp_path) == []
+
+
+async def test_the_arguments_that_were_edited_are_those_that_run(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "rm -rf /"})
+        await answers(chat, "e")
+        await chat.sees("Enter takes them")
+        chat.press(*["backspace"] * 4)
+        chat.say('s"')
+        await chat.sees("This is no JSON")
+        chat.press(*["backspace"] * 10)
+        chat.say('"ls"}')
+        await chat.sees("edited")
+        assert ran(tmp_path) == []
+        await answers(chat, "y")
+        reply = await model.asked()
+
+        assert ran(tmp_path) == ["ls"]
+        assert "changed the arguments" in outputs(reply)[0]
+
+
+async def test_the_model_is_told_why_it_may_not(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "rm"})
+        await answers(chat, "w")
+        await chat.sees("Tell the model why")
+        chat.say("use trash instead")
+
+        assert "use trash instead" in outputs(await model.asked())[0]
+        assert ran(tmp_path) == []
+
+
+async def test_of_three_calls_at_once_one_is_refused_and_the_others_run(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, *({"command": name} for name in ("one", "two", "three")))
+        for place, key in (("1 of 3", "y"), ("2 of 3", "n"), ("3 of 3", "y")):
+            await chat.sees(place)
+            await answers(chat, key)
+        told = outputs(await model.asked())
+
+        assert sorted(ran(tmp_path)) == ["one", "three"]
+        assert sorted(each.split()[0] for each in told) == ["The", "ran", "ran"]
+
+
+async def test_a_yes_for_the_session_holds_until_the_program_ends(tmp_path: Path) -> None:
+    async with Model() as model:
+        async with asked_for_all(tmp_path, model) as chat:
+            await calls(chat, model, {"command": "one"}, {"command": "two"})
+            await answers(chat, "s")
+            await leaves(chat, model)
+            assert sorted(ran(tmp_path)) == ["one", "two"]
+        async with asked_for_all(tmp_path, model) as chat:
+            await calls(chat, model, {"command": "three"})
+            await chat.sees("May the model call")
+
+            assert sorted(ran(tmp_path)) == ["one", "two"]
+
+
+async def test_always_survives_a_restart_and_is_void_when_the_tool_changes(tmp_path: Path) -> None:
+    async with Model() as model:
+        async with asked_for_all(tmp_path, model) as chat:
+            await calls(chat, model, {"command": "one"})
+            await answers(chat, "a")
+            await leaves(chat, model)
+        async with asked_for_all(tmp_path, model) as chat:
+            await calls(chat, model, {"command": "two"})
+            await leaves(chat, model)
+            assert ran(tmp_path) == ["one", "two"]
+        changed = TOOLS.replace("Run a command.", "Run a command, and more.")
+        async with asked_for_all(tmp_path, model, tools=changed) as chat:
+            await calls(chat, model, {"command": "three"})
+            await chat.sees("it has changed")
+            await chat.sees("Run a command, and more.")
+
+            assert ran(tmp_path) == ["one", "two"]
+
+
+async def test_a_program_that_is_ended_while_it_asks_runs_nothing(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "one"})
+        await chat.sees("May the model call")
+        chat.kill(signal.SIGTERM)
+
+        assert await chat.ended() == 128 + signal.SIGTERM
+        assert ran(tmp_path) == []
+
+
+async def test_a_listener_answers_by_number_and_hears_all_of_the_arguments(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(40)]
+    async with Model() as model, asked_for_all(tmp_path, model, "--screen-reader") as chat:
+        await chat.sees("You:")
+        chat.say("Do it.")
+        reply = await model.asked()
+        await reply.call("shell", {"command": "ls", "note": lines}, id="call_0")
+        await reply.end("tool_calls")
+        await chat.sees("Number from 0")
+        assert '"line 39"' in chat.text
+        await deliberate()
+        chat.say("1")
+        await model.asked()
+
+        assert ran(tmp_path) == ["ls"]

@@ -217,3 +217,39 @@ async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatti
     await chat.sees("Nothing was said here yet")
     chat.say("/rename")
     await chat.sees("A title is missing; wanted /rename TITLE")
+
+
+@pytest.mark.parametrize(
+    ("form", "suffix", "holds"), [("", "md", "They hum."), ("json", "json", '"role":"user"')]
+)
+async def test_a_thread_is_exported_to_a_file_of_ones_own(
+    chat: Chatting, model: Model, tmp_path: Path, form: str, suffix: str, holds: str
+) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say(f"/export {form}")
+    await chat.sees("2 messages are in")
+    chat.say(f"/export {form}")
+    await chat.until(lambda: chat.text.count("2 messages are in") == 2)
+
+    first, second = tmp_path / f"About-bees.{suffix}", tmp_path / f"About-bees-2.{suffix}"
+    assert holds in first.read_text()
+    assert first.read_text() == second.read_text()
+    assert first.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_file_that_is_there_is_never_written_over(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.html").write_text("Mine.")
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/save mine.html")
+    await chat.sees("mine.html is there already")
+    chat.say("/save yours.html")
+    await chat.sees("2 messages are in")
+    chat.say("/save")
+    await chat.sees("A file is missing")
+    chat.say("/save nowhere/at/all.md")
+    await chat.sees("cannot be written")
+
+    assert (tmp_path / "mine.html").read_text() == "Mine."
+    assert "They hum." in (tmp_path / "yours.html").read_text()

@@ -12,6 +12,7 @@ from antiphon.messages import Message, Text
 from antiphon.runs import Thread
 from antiphon.terminal import spans, threads
 from antiphon.terminal.keyboard import Box, Choice
+from antiphon.terminal.slash import exporting
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.threads import REPLACES
@@ -183,7 +184,8 @@ async def _continue(chat: Chat, words: str) -> None:
     if left is not None:
         await threads.take_up(chat, left)
         return
-    match (await threads.messages(chat))[-1:]:
+    said = [message for message in await threads.messages(chat) if message.role != "system"]
+    match said[-1:]:
         case [Message(role="assistant", status="incomplete")]:
             await chat.send(GO_ON)
         case [Message(role="assistant")] | []:
@@ -241,4 +243,5 @@ COMMANDS: tuple[Command, ...] = (
         carry_out=_delete,
         proposals=_proposed,
     ),
+    *exporting.COMMANDS,
 )

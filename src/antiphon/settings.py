@@ -281,6 +281,11 @@ def config_folder(environ: Mapping[str, str]) -> Path:
     return _folder(environ, "XDG_CONFIG_HOME", ".config")
 
 
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where this user's programs keep what may be lost, such as what was typed."""
+    return _folder(environ, "XDG_STATE_HOME", ".local/state")
+
+
 def database_file(settings: Settings) -> Path | None:
     """The file of an SQLite database, absolute; None where there is none."""
     if not settings.database.startswith(_SQLITE):

@@ -129,6 +129,7 @@ async def test_themes_are_listed_and_a_wrong_one_is_named(tmp_path: Path) -> Non
         await chat.sees("Now: auto.")
         chat.say("/theme solarised")
         await chat.sees("no theme solarised")
+        assert "> /theme solarised" in chat.rows
 
         assert all(f"  {name} " in chat.text for name in THEMES)
 

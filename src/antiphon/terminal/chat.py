@@ -214,6 +214,9 @@ class Chat:
             self.attached.clear()
 
     async def _carry_out(self, read: Typed) -> None:
+        if not self.surface.keyboard.echoes:
+            said = past.user_line(f"/{read.name} {read.words}".rstrip(), self.surface.theme)
+            self.surface.show(line for line in said if line)
         command = self._named(read.name)
         if command is None:
             raise table.unknown(read.name, list(self.extra_commands))

@@ -16,7 +16,7 @@ from antiphon.client.mentions import Attached
 from antiphon.errors import AntiphonError
 from antiphon.runs import Reason, Status, Usage
 from antiphon.settings import Settings
-from antiphon.terminal import compacting, contents, past, status, threads, window
+from antiphon.terminal import compacting, completing, contents, past, status, threads, window
 from antiphon.terminal.conversation import ConversationProcessor, Reply
 from antiphon.terminal.limits import ReplyLimit
 from antiphon.terminal.slash import table
@@ -133,6 +133,7 @@ class Chat:
 
         Raises `NotFound` where the thread that was asked for is not there.
         """
+        completing.assist(self)
         self.surface.changed()
         try:
             if self._resume:

@@ -48,7 +48,8 @@ class Editor:
     """The keyboard of a terminal that takes single keys.
 
     `changed` is called when there is something else to see. `aside` makes room on the terminal for
-    another program. `clock` gives seconds that only grow.
+    another program. `clock` gives seconds that only grow. `memorable` says what enters the history:
+    no command does before it is known which there are.
     """
 
     spoken = False
@@ -67,6 +68,7 @@ class Editor:
         completer: Completer | None = None,
     ) -> None:
         self.completer = completer
+        self.memorable: Callable[[str], bool] = _is_no_command
         self._source = source
         self._changed = changed
         self._aside = aside
@@ -97,6 +99,7 @@ class Editor:
             deliberate=lambda: self._clock() - self._box_since >= DELIBERATE,
             clock=clock,
             aside=aside,
+            memorable=self._remembers,
         )
         searching = SearchBufferControl(self._search)
         self._drafting = BufferControl(self._draft, search_buffer_control=searching)
@@ -185,6 +188,9 @@ class Editor:
         self._answer = asyncio.get_running_loop().create_future()
         self._changed()
         return await self._answer
+
+    def _remembers(self, text: str) -> bool:
+        return self.memorable(text)
 
     def _give(self, answer: str | None) -> None:
         if self._answer and not self._answer.done():

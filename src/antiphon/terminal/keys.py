@@ -50,6 +50,7 @@ class Editing:
         deliberate: Callable[[], bool],
         clock: Callable[[], float],
         aside: Callable[[], AbstractContextManager[None]],
+        memorable: Callable[[str], bool],
     ) -> None:
         self.listener = listener
         self.draft = draft
@@ -59,6 +60,7 @@ class Editing:
         self.answer = answer
         self.deliberate = deliberate
         self.aside = aside
+        self._memorable = memorable
         self._clock = clock
         self._pressed = -TWICE
         self._stopped = -SAME_PRESS
@@ -68,7 +70,8 @@ class Editing:
         text = self.draft.text
         if not text.strip():
             return
-        self.draft.append_to_history()
+        if self._memorable(text):
+            self.draft.append_to_history()
         self.draft.reset()
         self.listener.said(text)
 

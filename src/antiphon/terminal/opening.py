@@ -19,12 +19,14 @@ from typing import Any
 
 from prompt_toolkit.input import create_input
 
-from antiphon.settings import Settings
+from antiphon.settings import Settings, state_folder
+from antiphon.terminal import recalled
 from antiphon.terminal.calm import Calm
 from antiphon.terminal.editor import Editor
 from antiphon.terminal.gone import UntilGone
 from antiphon.terminal.overheard import overheard
 from antiphon.terminal.plain import StreamingContext
+from antiphon.terminal.recalled import Recalled
 from antiphon.terminal.region import Region
 from antiphon.terminal.spoken import Spoken
 from antiphon.terminal.surface import Surface
@@ -108,6 +110,7 @@ def _drawn(settings: Settings) -> tuple[Surface, UntilGone]:
             aside=surface.display.aside,
             clock=time.monotonic,
             vi=settings.keys == "vi",
+            history=Recalled(state_folder(os.environ) / recalled.NAME),
         )
 
     return Surface(painter, ink, editor, size=_size, clock=time.monotonic), painter

@@ -137,12 +137,13 @@ async def _proposed(
 ) -> AsyncIterator[tuple[str, str]]:
     """Arguments that are missing, or values that the server knows for the one that is written."""
     *typed, last = begun.split(" ")
+    before = begun.removesuffix(last)
     known = dict(part.split("=", 1) for part in typed if "=" in part)
     name, sign, value = last.partition("=")
     if not sign:
         for argument in prompt.arguments:
             if argument.name not in known and argument.name.startswith(last):
-                yield f"{argument.name}=", " ".join(argument.description.split())
+                yield f"{before}{argument.name}=", " ".join(argument.description.split())
         return
     with suppress(AntiphonError, TimeoutError):
         async with asyncio.timeout(COMPLETION_SECONDS):
@@ -150,7 +151,7 @@ async def _proposed(
                 server, name, value, prompt=prompt.name, known=known
             )
         for each in found.values:
-            yield f"{name}={shlex.quote(each)}", ""
+            yield f"{before}{name}={shlex.quote(each)}", each
 
 
 # Sending.

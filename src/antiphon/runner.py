@@ -304,6 +304,8 @@ class Runner:
         chunk = wished.chunk or usual.chunk or settings.chunk_timeout
         lasts = wished.turn or usual.turn or settings.turn_timeout
         first = wished.first_chunk or usual.first_chunk or settings.first_chunk_timeout
+        if first is None and not settings.stream:
+            first = lasts  # a reply that comes whole begins when it is at its end
         return _Patience(
             chunk=chunk,
             first_chunk=first or chunk,

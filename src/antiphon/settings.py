@@ -80,6 +80,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="how long a model may take to begin; as chunk_timeout by default"),
     ] = None
     turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
+    stream: Annotated[
+        Switch,
+        Meta(
+            description="replies of servers come as they are written; if not, each comes whole,"
+            " and may take as long as turn_timeout to begin"
+        ),
+    ] = True
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
     allow: Annotated[

@@ -57,6 +57,15 @@ class Reply:
         await self.say(text)
         await self.end(usage=usage)
 
+    async def whole(self, text: str, usage: tuple[int, int] = (10, 5)) -> None:
+        """Answer in one go, without a stream."""
+        message = {"role": "assistant", "content": text}
+        counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        _json(self._writer, {"id": "r", "model": "told", "choices": [choice], "usage": counts})
+        await self._writer.drain()
+        self._ended.set()
+
     async def refuse(self, status: int, message: str) -> None:
         """Answer by an error."""
         body = json.dumps({"error": {"message": message, "type": "server_error"}}).encode()
@@ -181,7 +190,10 @@ async def _read(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
 
 
 def _list(writer: asyncio.StreamWriter, names: Sequence[str]) -> None:
-    listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
-    body = json.dumps(listed).encode()
+    _json(writer, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+
+def _json(writer: asyncio.StreamWriter, value: Any) -> None:
+    body = json.dumps(value).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)

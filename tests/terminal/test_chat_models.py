@@ -8,6 +8,15 @@ from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 
 SMALL = {"ANTIPHON_CONTEXT_TOKENS": "1000"}
+LOOK = '''\
+from antiphon import tool
+
+
+@tool
+def look() -> str:
+    """Looks."""
+    return "!"
+'''
 
 
 def told(model: Model) -> str:
@@ -237,3 +246,43 @@ async def test_ctrl_t_gives_the_next_replies_more_time(tmp_path: Path) -> None:
         await chat.sees("Here I am.")
 
         assert "cut off" not in chat.text
+
+
+async def test_without_a_stream_an_answer_comes_whole_the_same_way(tmp_path: Path) -> None:
+    flags = ("--no-stream", "--chunk-timeout", "1")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Hello")
+        reply = await model.asked()
+        await chat.sees("waiting  2 s")
+        await reply.whole("# Hi\n\nIt is **all** here.")
+        await chat.sees("10 in, 5 out")
+
+        assert model.requests[-1]["stream"] is False
+        assert "It is all here." in chat.text
+        assert not chat.foreign
+
+
+async def test_a_reply_without_a_stream_is_stopped_too(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, "--no-stream", home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Hello")
+        reply = await model.asked()
+        chat.press("ctrl-c")
+        await chat.sees("[stopped]")
+        await reply.over()
+        chat.say("Again")
+        await (await model.asked()).whole("Here I am.")
+        await chat.sees("Here I am.")
+
+
+async def test_a_run_takes_no_more_turns_than_it_may(tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(LOOK)
+    flags = ("--tools", "tools.py", "--max-turns", "1")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Look!")
+        reply = await model.asked()
+        await reply.call("look", id="c1")
+        await reply.end("tool_calls")
+        await chat.sees("--max-turns says how many turns a run may take")

@@ -60,6 +60,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "max_body": ("1000", 1000),
     "max_depth": ("8", 8),
     "context_tokens": ("4000", 4000),
+    "stream": ("false", False),
     "event_retention": ("3600", 3600.0),
     "demo_pace": ("0", 0.0),
 }

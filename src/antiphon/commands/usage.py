@@ -21,6 +21,7 @@ RUNTIME = (
     "first_chunk_timeout",
     "turn_timeout",
     "context_tokens",
+    "stream",
 )
 """The settings of a runtime, wherever it runs."""
 

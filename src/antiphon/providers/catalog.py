@@ -20,6 +20,7 @@ from antiphon.providers.demo import WINDOW, Demo
 from antiphon.providers.http import Limits
 from antiphon.providers.offers import Offer
 from antiphon.providers.openai import OpenAI
+from antiphon.providers.reply import Quirks
 from antiphon.providers.servers import UNDECLARED, Server, Terms
 from antiphon.providers.vendors import Vendor, chosen, listing, opened
 from antiphon.runs import Deadlines
@@ -192,12 +193,16 @@ class Catalog:
             _checked(base_url or self._address(name, server)),
             _checked_key(key),
             key_header=server.key_header,
-            quirks=server.quirks,
+            quirks=self._quirks(server.quirks),
             models=server.models,
             limits=Limits(
                 connect_seconds=server.connect_timeout, pool=server.pool, retries=server.retries
             ),
         )
+
+    def _quirks(self, known: Quirks) -> Quirks:
+        """A server's own; none streams where the settings want whole replies."""
+        return known if self._settings.stream else msgspec.structs.replace(known, stream=False)
 
     def _deadlines(self, name: str, terms: Terms) -> Deadlines:
         """Those of your table; a known server's own where the settings are as they always are."""
@@ -240,7 +245,9 @@ class Catalog:
 
     def _plain(self, base_url: str) -> Provider:
         return OpenAI(
-            _checked(base_url), _checked_key(self._settings.provider_key), quirks=UNDECLARED
+            _checked(base_url),
+            _checked_key(self._settings.provider_key),
+            quirks=self._quirks(UNDECLARED),
         )
 
     def _address(self, name: str, server: Server) -> str:

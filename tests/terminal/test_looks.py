@@ -199,6 +199,22 @@ def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
     assert printed == "loaded: []\n"
 
 
+@pytest.mark.parametrize("flags", [(), ("--verbose",)])
+async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Hello")
+        reply = await model.asked()
+        await reply.call("unheard", '{"of": ', id="c1")
+        await reply.end("tool_calls")
+        await (await model.asked()).answer("Well then.")
+        await chat.sees("Well then.")
+
+        assert ("antiphon.runner: run" in chat.text) == bool(flags)
+
+
 # What the commands tell.
 
 

@@ -23,6 +23,7 @@ from antiphon.client.sections import (
     Section,
     Thoughts,
     Words,
+    laid_out,
 )
 from antiphon.messages import Message
 from antiphon.runs import Thread
@@ -130,7 +131,7 @@ class Html:
             case Thoughts(text):
                 return _folded("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
             case Called(name, arguments):
-                code = f"<pre><code>{_text(arguments)}</code></pre>"
+                code = f"<pre><code>{_text(laid_out(arguments))}</code></pre>"
                 return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"
             case Gave(name, output, fault):
                 return _given(name, output, fault)

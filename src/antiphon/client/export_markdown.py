@@ -21,6 +21,7 @@ from antiphon.client.sections import (
     Section,
     Thoughts,
     Words,
+    laid_out,
 )
 from antiphon.messages import Message
 from antiphon.runs import Thread
@@ -64,7 +65,7 @@ def _set(piece: Piece) -> str:
             fenced = _fenced(text, "text")
             return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
         case Called(name, arguments):
-            return f"**Calls** {_code(name)}\n\n{_fenced(arguments, 'json')}"
+            return f"**Calls** {_code(name)}\n\n{_fenced(laid_out(arguments), 'json')}"
         case Gave(name, output, fault):
             became = f"**gave no result** ({_line(fault)})" if fault else "**gave**"
             return f"{_code(name)} {became}\n\n{_fenced(output, 'text')}"

@@ -31,10 +31,18 @@ class Thoughts(msgspec.Struct, frozen=True):
 
 
 class Called(msgspec.Struct, frozen=True):
-    """A tool was called; `arguments` is JSON, laid out to be read where it is whole."""
+    """A tool was called; `arguments` is JSON, where it is whole."""
 
     name: str
     arguments: str
+
+
+def laid_out(arguments: str) -> str:
+    """Arguments over lines, to be read; as they are where they are no JSON."""
+    try:
+        return msgspec.json.format(arguments, indent=2)
+    except msgspec.DecodeError:
+        return arguments
 
 
 class Gave(msgspec.Struct, frozen=True):
@@ -144,7 +152,7 @@ class Reader:
         if names := tuple(self._attached(message)):
             yield Attached(names)
         for call in message.tool_calls:
-            yield Called(call.name, _laid_out(call.arguments))
+            yield Called(call.name, call.arguments)
         if message.status == "incomplete":
             yield Note(run.ended or "cut off here")
         elif not message.content and not message.tool_calls:
@@ -191,10 +199,3 @@ def _summary(message: Message, compacts: int) -> Section | None:
         return None
     note = Note(f"models were told this in place of the messages up to number {compacts}")
     return Section("summary", message.created_at, (Words(message.text, markdown=True), note))
-
-
-def _laid_out(arguments: str) -> str:
-    try:
-        return msgspec.json.format(arguments, indent=2)
-    except msgspec.DecodeError:
-        return arguments

@@ -46,6 +46,7 @@ from antiphon.commands.piped import piped
 from antiphon.commands.question import Question, answer_arguments, read, tool_arguments
 from antiphon.commands.speech import Answer, Lines, Page, Paper, Speech, Thoughts, Whole, note
 from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.commands.which_thread import last_answered
 from antiphon.errors import AntiphonError, InvalidRequest
 from antiphon.runs import Sampling
 from antiphon.settings import Loaded, Settings
@@ -208,12 +209,12 @@ async def _introduce(
 
 
 async def _last_thread(client: AsyncClient) -> str:
-    runs = (await client.list_runs(limit=1)).data
-    if not runs:
+    thread_id = last_answered((await client.list_runs(limit=1)).data)
+    if thread_id is None:
         raise InvalidRequest(
             "there is no thread to go on with", hint="without --last one is begun."
         )
-    return runs[0].thread_id
+    return thread_id
 
 
 @runtime_checkable

@@ -5,19 +5,26 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
-from antiphon.calls import ListMessages
 from antiphon.clean import clean
+from antiphon.client.exports import FORMS, form_of
+from antiphon.client.new_file import new_file
+from antiphon.client.sections import Attached, Called, Gave, Note, Piece, Section, Thoughts, Words
 from antiphon.client.sync import Client
+from antiphon.commands.exporting import Noted, exported_thread
 from antiphon.commands.tables import moment, table
 from antiphon.commands.usage import CLIENT
-from antiphon.messages import Message
+from antiphon.commands.which_thread import which_thread
 from antiphon.settings import Loaded
 
 FLAGS = ("database", *CLIENT)
 PAGE = 100
+SHORT = 300
+"""Letters of reasoning and of a tool's output that are shown: `export` has them whole."""
+MEANT = "its id, what the id begins with, or `last`"
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
@@ -32,20 +39,34 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     show = actions.add_parser("show", parents=[flags], help="what was said, to be read")
-    show.add_argument("id")
-    export = actions.add_parser("export", parents=[flags], help="everything, as one JSON object")
-    export.add_argument("id")
+    show.add_argument("id", help=MEANT)
+    _export_arguments(
+        actions.add_parser("export", parents=[flags], help="all of it, to be kept or read")
+    )
     rename = actions.add_parser("rename", parents=[flags], help="give it another title")
-    rename.add_argument("id")
+    rename.add_argument("id", help=MEANT)
     rename.add_argument("title")
     fork = actions.add_parser("fork", parents=[flags], help="a new one that begins as this one did")
-    fork.add_argument("id")
+    fork.add_argument("id", help=MEANT)
     fork.add_argument("--message", metavar="ID", help="the last that is taken along; else all are")
     fork.add_argument("--title", help="of the new one; else the same")
     delete = actions.add_parser(
         "delete", parents=[flags], help="for good, with all that belongs to it"
     )
-    delete.add_argument("id", nargs="+")
+    delete.add_argument("id", nargs="+", help="the whole id")
+
+
+def _export_arguments(export: ArgumentParser) -> None:
+    export.add_argument("id", help=MEANT)
+    export.add_argument(
+        "--format",
+        choices=FORMS,
+        help="json has everything, md and html are to be read; as FILE is called, else json",
+    )
+    export.add_argument(
+        "-o", "--output", metavar="FILE", help="where it goes, for your eyes only; else stdout"
+    )
+    export.add_argument("--force", action="store_true", help="in place of a FILE that is there")
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
@@ -57,12 +78,14 @@ def run(asked: Namespace, loaded: Loaded) -> int:
             case "show":
                 _show(client, asked.id)
             case "export":
-                _export(client, asked.id)
+                _export(client, asked)
             case "rename":
-                client.update_thread(asked.id, title=asked.title)
-                print(f"{clean(asked.id)} is renamed.", file=sys.stderr)
+                thread = which_thread(client, asked.id)
+                client.update_thread(thread.id, title=asked.title)
+                print(f"{clean(thread.id)} is renamed.", file=sys.stderr)
             case "fork":
-                print(client.fork_thread(asked.id, message_id=asked.message, title=asked.title).id)
+                source = which_thread(client, asked.id)
+                print(client.fork_thread(source.id, message_id=asked.message, title=asked.title).id)
             case _:
                 for thread_id in asked.id:
                     client.delete_thread(thread_id)
@@ -85,26 +108,54 @@ def _list(client: Client, asked: Namespace) -> None:
     print(table(("id", "changed", "messages", "title"), rows))
 
 
-def _show(client: Client, thread_id: str) -> None:
-    for message in client.every(ListMessages(thread_id, limit=PAGE)):
-        print(clean("\n".join(_told(message))), end="\n\n")
+def _show(client: Client, said: str) -> None:
+    thread = which_thread(client, said)
+    noted = Noted(client, thread.id)
+    for message in noted.messages():
+        section = noted.reader.section(message)
+        if section is not None:
+            print(clean("\n".join(_told(section))), end="\n\n")
 
 
-def _told(message: Message) -> Iterator[str]:
-    yield f"{message.role}, {moment(message.created_at)}"
-    if message.text:
-        yield message.text
-    yield from (f"calls {call.name}({call.arguments})" for call in message.tool_calls)
-    if message.status == "incomplete":
-        yield "(cut off here)"
+def _told(section: Section) -> Iterator[str]:
+    model = f" ({section.model})" if section.model else ""
+    yield f"{section.speaker}{model}, {moment(section.at)}"
+    yield from map(_piece, section.pieces)
 
 
-def _export(client: Client, thread_id: str) -> None:
-    whole = {
-        "thread": client.get_thread(thread_id),
-        "messages": list(client.every(ListMessages(thread_id, limit=PAGE))),
-    }
-    print(msgspec.json.encode(whole).decode())
+def _piece(piece: Piece) -> str:
+    match piece:
+        case Words(text):
+            return text
+        case Thoughts(text):
+            return f"(thought: {_short(text)})"
+        case Called(name, arguments):
+            return f"calls {name}({arguments})"
+        case Gave(name, output, fault):
+            became = f"gave no result ({fault})" if fault else "gave"
+            return f"{name} {became}: {_short(output)}"
+        case Attached(names):
+            return f"(with {', '.join(names)})"
+        case Note(text):
+            return f"({text})"
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= SHORT else f"{words[:SHORT]}…"
+
+
+def _export(client: Client, asked: Namespace) -> None:
+    thread = which_thread(client, asked.id)
+    if asked.output in (None, "-"):
+        sys.stdout.writelines(exported_thread(client, thread, asked.format or "json"))
+        return
+    file = Path(asked.output)
+    form = asked.format or form_of(file.name) or "json"
+    with new_file(file, over=asked.force, hint="--force puts this in its place.") as written:
+        written.writelines(exported_thread(client, thread, form))
+    count = f"{thread.messages} message{'' if thread.messages == 1 else 's'}"
+    print(clean(f"{count} of {thread.id} are in {file}"), file=sys.stderr)
 
 
 def _limit(text: str) -> int:

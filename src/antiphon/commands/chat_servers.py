@@ -6,23 +6,23 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from antiphon.commands.mcp_found import looked_for, unstarted
 from antiphon.settings import Settings
 from antiphon.terminal.chat import Chat
+from antiphon.terminal.forms import Person
+from antiphon.terminal.sampling import sampled
 from antiphon.terminal.servers import Attendance
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.mcp.generations import generations
-from antiphon.tools.mcp.hosting import Host
 from antiphon.tools.mcp.places import Usable
 from antiphon.tools.mcp.toolbox import McpServers
 
 
 @asynccontextmanager
-async def attended(
-    chat: Chat, settings: Settings, host: Host | None = None
-) -> AsyncGenerator[None]:
+async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
     """The servers that are written down are the chat's as long as this is entered.
 
     Raises `BadSettings` for a file that cannot be read.
@@ -34,7 +34,7 @@ async def attended(
         return
     servers = McpServers(
         usable.configs,
-        host,
+        Person(chat.surface, partial(sampled, chat), verbose=settings.verbose),
         auth=authorizing(settings, os.environ),
         changed=attendance.changed,
         generations=generations(os.environ),

@@ -16,9 +16,9 @@ import msgspec
 
 from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
-from antiphon.messages import Blob, Given, Link, Text
 from antiphon.terminal import keyboard, pager, spans
 from antiphon.terminal.keyboard import Box, Choice, Rows
+from antiphon.terminal.sampling import in_words
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools.mcp.forms import Field, Form
@@ -34,7 +34,7 @@ from antiphon.tools.mcp.hosting import (
 from antiphon.tools.mcp.metadata import is_list
 from antiphon.tools.mcp.pages import openable
 
-Sampler = Callable[[SampleAsked], Awaitable[Sample]]
+Sampler = Callable[[SampleAsked], Awaitable[Sample | None]]
 """Has the chat's model answer what a server wants to know; the person has agreed to it."""
 
 BY_KEY = 9
@@ -414,17 +414,6 @@ def _told(wanted: SampleAsked) -> str:
     """Everything that the model would be told."""
     parts = [f"instructions: {wanted.system}"] if wanted.system else []
     parts += [
-        f"{message.role}: {' '.join(map(_said, message.content))}" for message in wanted.messages
+        f"{message.role}: {' '.join(map(in_words, message.content))}" for message in wanted.messages
     ]
     return clean("\n".join(parts), "approval")
-
-
-def _said(part: Given) -> str:
-    """What a server has given, in words."""
-    match part:
-        case Text(text=text):
-            return text
-        case Blob(media_type=kind, data=data):
-            return f"[{kind}, {len(data)} bytes]"
-        case Link(uri=uri):
-            return f"[{uri}]"

@@ -1,0 +1,241 @@
+"""What servers ask of the person at a chat: forms, pages, answers of the model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.mcp_servers import WHOLE, config
+from tests.terminal.model import Model, Reply
+
+ASKING = """
+import json, sys
+
+def send(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+waiting = None
+for line in sys.stdin:
+    said = json.loads(line)
+    match said.get("method"):
+        case "initialize":
+            info = {"name": "asking", "version": "1"}
+            version = said["params"]["protocolVersion"]
+            if version > "2025-11-25":
+                version = "2025-11-25"
+            caps = {"tools": {}, "logging": {}}
+            send(id=said["id"], result={"protocolVersion": version, "capabilities": caps,
+                                        "serverInfo": info})
+        case "tools/list":
+            tool = {"name": "ask", "inputSchema": {"type": "object"}}
+            send(id=said["id"], result={"tools": [tool]})
+        case "tools/call":
+            waiting = said["id"]
+            send(id="q", method="elicitation/create", params=json.loads(sys.argv[1]))
+        case None if said.get("id") == "q":
+            text = json.dumps(said.get("result", said.get("error")))
+            send(id=waiting, result={"content": [{"type": "text", "text": text}]})
+        case _ if "id" in said:
+            send(id=said["id"], error={"code": -32601, "message": "no"})
+"""
+
+
+def form(message: str, required: list[str], **fields: dict[str, Any]) -> dict[str, Any]:
+    """A question that has these fields."""
+    schema = {"type": "object", "properties": fields, "required": required}
+    return {"mode": "form", "message": message, "requestedSchema": schema}
+
+
+def asked_by_a_server(
+    home: Path, model: Model, question: dict[str, Any], *flags: str, **options: Any
+) -> Chatting:
+    """A chat with a server that asks this when its one tool is called."""
+    program = home / "asking.py"
+    program.write_text(ASKING)
+    server = {"command": sys.executable, "args": [str(program), json.dumps(question)]}
+    named = config(home, {"desk": server})
+    return Chatting(model, *named, "--allow", "desk:*", *flags, home=home, **options)
+
+
+async def called(chat: Chatting, model: Model, tool: str = "desk__ask") -> Reply:
+    """Have the model call the tool that asks."""
+    await chat.sees(f"{tool.split('__', maxsplit=1)[0]} is there")
+    chat.say("Go.")
+    reply = await model.asked()
+    await reply.call(tool, {}, id="call_0")
+    await reply.end("tool_calls")
+    return reply
+
+
+async def press(chat: Chatting, key: str) -> None:
+    """Press it once the box has been read: that moment is what is waited for."""
+    await asyncio.sleep(0.4)
+    chat.press(key)
+
+
+async def told(model: Model) -> str:
+    """What the model was told of the call."""
+    return str((await model.asked()).messages[-1]["content"])
+
+
+PERSON = form(
+    "Who are you?",
+    ["name", "age", "sort"],
+    name={"type": "string", "title": "Your name", "minLength": 2, "default": "Ann"},
+    age={"type": "integer", "minimum": 0, "description": "In years"},
+    news={"type": "boolean"},
+    sort={"type": "string", "enum": ["a", "b"], "enumNames": ["Apple", "Banana"]},
+    days={"type": "array", "items": {"type": "string", "enum": ["mon", "tue", "wed"]}},
+    city={"type": "string"},
+)
+
+
+async def test_a_form_is_filled_in_field_by_field_and_sent_once_it_was_seen(tmp_path: Path) -> None:
+    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
+        await called(chat, model)
+        await chat.sees("desk asks you (1 of 6):")
+        await chat.sees("Your name: Ann")
+        chat.press("enter")
+        await chat.sees("In years")
+        chat.say("old")
+        await chat.sees("age is a number.")
+        chat.press(*["backspace"] * 3)
+        chat.say("30")
+        await chat.sees("3 of 6")
+        await press(chat, "y")
+        await chat.sees("Banana")
+        await press(chat, "2")
+        await chat.sees("2. tue")
+        chat.say("1, 3")
+        await chat.sees("6 of 6")
+        chat.press("enter")
+        await chat.sees("send this to desk")
+        assert "days: 1, 3" in chat.text
+        await press(chat, "a")
+        answer = json.loads(await told(model))
+
+        assert answer == {
+            "action": "accept",
+            "content": {
+                "name": "Ann",
+                "age": 30,
+                "news": True,
+                "sort": "b",
+                "days": ["mon", "wed"],
+            },
+        }
+
+
+async def test_a_form_that_is_left_sends_nothing(tmp_path: Path) -> None:
+    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
+        await called(chat, model)
+        await chat.sees("1 of 6")
+        chat.press("escape")
+        await chat.sees("c cancel")
+        assert "send this" not in chat.text
+        await press(chat, "enter")
+
+        assert json.loads(await told(model)) == {"action": "cancel"}
+
+
+async def test_a_form_can_be_declined(tmp_path: Path) -> None:
+    question = form("May I?", [])
+    async with Model() as model, asked_by_a_server(tmp_path, model, question) as chat:
+        await called(chat, model)
+        await chat.sees("May I?")
+        await press(chat, "d")
+
+        assert json.loads(await told(model)) == {"action": "decline"}
+
+
+async def test_a_field_that_looks_like_a_secret_is_hidden_and_warned_of(tmp_path: Path) -> None:
+    question = form("Log in", ["password"], password={"type": "string"})
+    async with Model() as model, asked_by_a_server(tmp_path, model, question) as chat:
+        await called(chat, model)
+        await chat.sees("This looks like a secret")
+        chat.say("opensesame")
+        await chat.sees("send this to desk")
+        assert "opensesame" not in chat.written
+        await press(chat, "a")
+
+        assert json.loads(await told(model))["content"] == {"password": "opensesame"}
+
+
+async def test_a_page_is_shown_whole_and_opened_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/opened"\n')
+    browser.chmod(0o755)
+    url = f"https://good.example@evil.example/pay?x={'1' * 100}"
+    question = {"mode": "url", "message": "Pay here", "url": url, "elicitationId": "e1"}
+    asked = partial(asked_by_a_server, environ={"BROWSER": str(browser)})
+    async with Model() as model, asked(tmp_path, model, question) as chat:
+        await called(chat, model)
+        await chat.sees("sends you to a page of evil.example")
+        assert url in "".join(chat.rows)
+        assert "What stands before the @ is a name" in chat.text
+        assert not (tmp_path / "opened").exists()
+        await press(chat, "o")
+
+        assert json.loads(await told(model)) == {"action": "accept"}
+        assert (tmp_path / "opened").read_text().strip() == url
+
+
+async def test_a_page_that_is_refused_is_not_opened(tmp_path: Path) -> None:
+    question = {"mode": "url", "message": "Pay", "url": "https://x.example/", "elicitationId": "e"}
+    async with Model() as model, asked_by_a_server(tmp_path, model, question) as chat:
+        await called(chat, model)
+        await chat.sees("sends you to a page")
+        await press(chat, "enter")
+
+        assert json.loads(await told(model)) == {"action": "decline"}
+
+
+async def test_ctrl_c_leaves_the_fields_and_then_the_form_and_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
+        await called(chat, model)
+        await chat.sees("1 of 6")
+        chat.press("ctrl-c")
+        await chat.sees("c cancel")
+        await press(chat, "ctrl-c")
+
+        assert json.loads(await told(model)) == {"action": "cancel"}
+
+
+async def test_a_program_that_is_ended_while_a_form_is_open_ends(tmp_path: Path) -> None:
+    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
+        await called(chat, model)
+        await chat.sees("1 of 6")
+        chat.kill(signal.SIGTERM)
+
+        assert await chat.ended() == 128 + signal.SIGTERM
+
+
+async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what_it_asks(
+    tmp_path: Path,
+) -> None:
+    flags = (*config(tmp_path, {"whole": WHOLE}), "--allow", "whole:*")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await called(chat, model, "whole__think")
+        await chat.sees("wants an answer of the model")
+        assert "user: a word?" in chat.text
+        assert model.waiting == 0
+        await press(chat, "y")
+        sampled = await model.asked()
+        assert sampled.messages[-1]["content"] == "a word?"
+        await sampled.answer("Peace.")
+        reply = await model.asked()
+        assert "Peace." in str(reply.messages[-1]["content"])
+        await reply.answer("It thought.")
+        await chat.sees("It thought.")
+        chat.say("/threads")
+        await chat.sees("Go.")
+
+        assert "asked by whole" not in chat.text

@@ -172,6 +172,25 @@ def test_the_first_user_message_names_the_thread(world: World) -> None:
     assert world.thread.title == "When does the next flight leave?"
 
 
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("\n  Tell me of bees  \nand of cows", "Tell me of bees"),
+        ("a" * 60, "a" * 60),
+        ("a" * 61, "a" * 59 + "…"),
+        (f"{'word ' * 11}longer", f"{'word ' * 10}word…"),
+        (f"{'a' * 59} b", f"{'a' * 59}…"),
+        (f"{'a' * 58} bc", f"{'a' * 58}…"),
+        (f"See {'a' * 100}", f"See {'a' * 55}…"),
+        ("飛" * 61, "飛" * 59 + "…"),
+    ],
+)
+def test_a_title_is_the_first_line_or_its_first_words(world: World, said: str, title: str) -> None:
+    world.begin(said)
+
+    assert world.thread.title == title
+
+
 def test_cancelling_a_turn_keeps_the_partial_text_and_fences_its_worker(world: World) -> None:
     world.begin()
     world.claim()

@@ -36,7 +36,7 @@ UNANSWERED = "Nobody answered this call in time; it may or may not have been car
 UNAPPROVED = "Nobody approved this call in time; it was not carried out."
 CUT_SHORT = "The run ended before this call did; it may or may not have been carried out."
 
-_TITLE_LENGTH = 80
+_TITLE_LENGTH = 60
 
 _Closed = Literal["completed", "failed", "expired", "cancelled"]
 _CLOSED: Mapping[Status, _Closed] = {Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}
@@ -416,5 +416,10 @@ def rest_until(run: Run, now: int, *, wanted: bool) -> int | None:
 
 
 def _title(text: str) -> str:
+    """The first line; a long one ends at a word, unless that would leave less than half."""
     line = text.strip().split("\n", 1)[0].strip()
-    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
+    if len(line) <= _TITLE_LENGTH:
+        return line
+    head = line[: _TITLE_LENGTH - 1]
+    words = head if line[len(head)].isspace() else head.rpartition(" ")[0]
+    return (words if len(words) >= _TITLE_LENGTH // 2 else head).rstrip() + "…"

@@ -108,6 +108,14 @@ class Claim(msgspec.Struct, frozen=True):
     drive: Drive
 
 
+class Leased(msgspec.Struct, frozen=True):
+    """A run that the worker of this name drives, in this epoch."""
+
+    run_id: str
+    epoch: int
+    worker: str
+
+
 class Page(msgspec.Struct, frozen=True):
     """Encoded events of a run from number `first` on, without a gap.
 
@@ -204,6 +212,10 @@ class Store(Protocol):
 
     async def due(self, limit: int) -> Sequence[str]:
         """Ids of runs that somebody must look at: their lease, actions or rest have run out."""
+        ...
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """Runs that a worker has under a lease, run out or not; in no order."""
         ...
 
     async def forget(self, events_before: int, keys_before: int) -> int:

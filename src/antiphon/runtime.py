@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from antiphon import calls, errors, ids
+from antiphon import calls, errors, ids, processes
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Desk
 from antiphon.ids import Prefix
@@ -56,7 +56,8 @@ class Runtime:
         self._windows = ModelWindows(catalog.offer, partial(_listed, "context_tokens"))
         servers = servers or NoServers()
         runner = Runner(store, bus, catalog, settings, mint, servers, prices.cost)
-        self.worker = Worker(store, bus, runner, settings, mint, _name())
+        name = processes.name(uuid4().hex[:8])
+        self.worker = Worker(store, bus, runner, settings, mint, name, processes.dead)
         self.desk = Desk(
             store, bus, mint, self._default_model, catalog.open, self._models, servers.refuse
         )
@@ -171,10 +172,6 @@ async def cataloged(settings: Settings) -> AsyncGenerator[Catalog]:
 def mint(prefix: Prefix) -> str:
     """A new id: the clock and the dice are here, and nowhere further in."""
     return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))
-
-
-def _name() -> str:
-    return f"{os.getpid()}-{uuid4().hex[:8]}"
 
 
 async def _store(

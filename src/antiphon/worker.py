@@ -31,10 +31,20 @@ KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are p
 
 
 class Worker:
-    """Drives the runs of one process; `name` is written beside its leases."""
+    """Drives the runs of one process; `name` is written beside its leases.
+
+    `dead` tells of another's name whether it is certain that it will never drive anything again.
+    """
 
     def __init__(
-        self, store: Store, bus: Bus, runner: Runner, settings: Settings, mint: Mint, name: str
+        self,
+        store: Store,
+        bus: Bus,
+        runner: Runner,
+        settings: Settings,
+        mint: Mint,
+        name: str,
+        dead: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -42,6 +52,7 @@ class Worker:
         self._settings = settings
         self._mint = mint
         self._name = name
+        self._dead = dead
         self._driven: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._room = asyncio.Event()
         self._room.set()
@@ -77,7 +88,8 @@ class Worker:
         left = list(self._driven.values())
         await _end([task for _, task in left])
         for claim, _ in left:
-            await self._give_back(claim)
+            hit("drain.before_release")
+            await self._give_back(claim.run.id, claim.drive.epoch)
         await _end(self._loops)
         self._loops = []
 
@@ -159,6 +171,7 @@ class Worker:
 
     async def _sweep(self) -> float:
         await self.sweep()
+        await self._inherit()
         return self._settings.sweep
 
     async def _look_at(self, run_id: str) -> None:
@@ -170,17 +183,25 @@ class Worker:
         self._bus.ring(run_id)
         self._bus.ring(QUEUE)
 
-    async def _give_back(self, claim: Claim) -> None:
-        hit("drain.before_release")
+    async def _inherit(self) -> None:
+        """Nobody waits for the lease of a worker that is certainly dead."""
+        leased = await self._store.leased(SWEPT_AT_ONCE)
+        others = {each.worker for each in leased} - {self._name}
+        dead = {worker for worker in others if self._dead(worker)}
+        for each in leased:
+            if each.worker in dead:
+                await self._give_back(each.run_id, each.epoch)
+
+    async def _give_back(self, run_id: str, epoch: int) -> None:
         try:
             await self._store.change(
-                About(owner=None, run_id=claim.run.id, turn_log=True, what="give_back"),
-                lambda records: moves.give_back(records, claim.drive.epoch, self._mint),
+                About(owner=None, run_id=run_id, turn_log=True, what="give_back"),
+                lambda records: moves.give_back(records, epoch, self._mint),
             )
         except (errors.NotFound, errors.TryAgain) as fault:
-            log.warning("run %s could not be given back: %s", claim.run.id, fault.message)
+            log.warning("run %s could not be given back: %s", run_id, fault.message)
             return
-        self._bus.ring(claim.run.id)
+        self._bus.ring(run_id)
         self._bus.ring(QUEUE)
 
     async def _forget(self) -> float:

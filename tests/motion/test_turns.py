@@ -93,9 +93,11 @@ class House:
             self.servers.refuse,
         )
 
-    def new_worker(self, name: str) -> Worker:
+    def new_worker(self, name: str, *dead: str) -> Worker:
         runner = Runner(self.store, self.bus, self, self.settings, self._mint, self.servers)
-        return Worker(self.store, self.bus, runner, self.settings, self._mint, name)
+        return Worker(
+            self.store, self.bus, runner, self.settings, self._mint, name, lambda name: name in dead
+        )
 
     async def open(self, model: str) -> Opened:
         if model == "nowhere":
@@ -378,6 +380,18 @@ async def test_a_worker_that_stops_gives_its_runs_back_to_the_next() -> None:
         h.worker = h.new_worker("second")
         h.worker.start()
         told = await reading
+
+        assert fold(told).text == "Found words"
+
+
+async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -> None:
+    async with house("say Lost words\nwait never", "say Found words") as h:
+        reading = asyncio.create_task(h.ask())
+        await h.model.gates["never"].reached.wait()
+        heir = h.new_worker("heir", "first")
+        heir.start()
+        told = await reading
+        await heir.stop(0)
 
         assert fold(told).text == "Found words"
 

@@ -21,7 +21,7 @@ from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.window import tokens
 from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
 from antiphon.messages import Message, Text, ToolCall, Upload, chat
-from antiphon.ports import About, Claim, Key, Once, Store
+from antiphon.ports import About, Claim, Key, Leased, Once, Store
 from antiphon.runs import MOVES, Action, Assistant, Drive, McpServer, Run, Status, Thread
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
@@ -786,6 +786,17 @@ async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
     clock.now += 10_000
     assert await store.due(9) == ["run_2", "run_1"]
     assert await store.due(1) == ["run_2"]
+
+
+async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock) -> None:
+    for number in (1, 2):
+        await add_claimed(store, number)
+    await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED))
+
+    worker = (await store.drive("run_1")).worker
+    assert worker
+    assert await store.leased(9) == [Leased("run_1", 1, worker)]
+    assert await store.leased(0) == []
 
 
 # The log

@@ -1,4 +1,4 @@
-"""A chat that goes on: after its end, after its death, beside another one, over a line that breaks."""
+"""A chat that goes on: after its end or death, beside another, over a line that breaks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 from tests.whole.harness.servers import Server, started
 
-IMPATIENT = {"ANTIPHON_LEASE": "2", "ANTIPHON_SWEEP": "0.5"}
+LEASE = 15.0
+"""Seconds for which a worker has a run, if it lives."""
 FOOTER = "10 in, 5 out"
 TOOLS = '''\
 import asyncio
@@ -120,7 +121,7 @@ async def test_a_thread_that_is_not_there_ends_the_chat_and_is_named(
 async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
     tmp_path: Path, model: Model
 ) -> None:
-    async with Chatting(model, home=tmp_path, environ=IMPATIENT) as chat:
+    async with Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         await told(chat, model, "Hello", "Hi.")
         chat.say("Tell me")
@@ -129,9 +130,9 @@ async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
         await chat.sees("there was")
         chat.kill()
         await chat.ended()
-    async with Chatting(model, "--resume", home=tmp_path, environ=IMPATIENT) as chat:
+    async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees("there was")
-        again = await model.asked()
+        again = await model.asked(LEASE / 2)
         await again.answer("In a hole in the ground.")
         await chat.sees("In a hole in the ground.")
         await chat.until(lambda: chat.text.count(FOOTER) == 2)

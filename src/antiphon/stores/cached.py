@@ -28,6 +28,7 @@ from antiphon.ports import (
     Driven,
     Kept,
     Key,
+    Leased,
     Listing,
     Once,
     Page,
@@ -112,6 +113,10 @@ class CachedStore:
     async def due(self, limit: int) -> Sequence[str]:
         """See `Store.due`."""
         return await self._inner.due(limit)
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        return await self._inner.leased(limit)
 
     async def forget(self, events_before: int, keys_before: int) -> int:
         """See `Store.forget`."""

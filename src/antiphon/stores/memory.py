@@ -30,6 +30,7 @@ from antiphon.ports import (
     Kept,
     Key,
     Landmark,
+    Leased,
     Listing,
     Once,
     Page,
@@ -164,6 +165,15 @@ class MemoryStore:
             and not kept.run.status.ended
         ]
         return [run_id for _, run_id in sorted(due)[:limit]]
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        leased = [
+            Leased(kept.run.id, kept.drive.epoch, kept.drive.worker)
+            for kept in self._runs.values()
+            if kept.drive.worker is not None and not kept.run.status.ended
+        ]
+        return leased[:limit]
 
     def _held(self, run_id: str, epoch: int) -> bool:
         kept = self._runs.get(run_id)

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import msgspec
 
 from antiphon.messages import Upload
-from antiphon.ports import About, Claim, Context, Decide, Kept, Key, Listing, Once, Page
+from antiphon.ports import About, Claim, Context, Decide, Kept, Key, Leased, Listing, Once, Page
 from antiphon.runs import Assistant, Drive
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
@@ -144,6 +144,11 @@ class SqliteStore:
         """See `Store.due`."""
         rows = await self._read(reads.every, "due", self._clock(), limit)
         return [run_id for (run_id,) in rows]
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        rows = await self._read(reads.every, "leased", limit)
+        return [Leased(*row) for row in rows]
 
     async def forget(self, events_before: int, keys_before: int) -> int:
         """See `Store.forget`; done in bites, a transaction each."""

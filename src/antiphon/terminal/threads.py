@@ -129,21 +129,16 @@ def open_run(runs: Sequence[Run]) -> Run | None:
 
 async def take_up(chat: Chat, run: Run) -> None:
     """Go on with a run that was left, or that another chat drives just now."""
-    chat.surface.say(_left(run.status, chat), "faint")
+    chat.surface.say(_left(run.status), "faint")
     await chat.take_up(run.id)
 
 
-def _left(status: Status, chat: Chat) -> str:
+def _left(status: Status) -> str:
     match status:
         case Status.ACTION_REQUIRED:
             return "Tools wait to be run here; the run goes on."
-        case Status.IN_PROGRESS if chat.settings.server:
-            return "A reply is under way; it is followed."
         case Status.IN_PROGRESS:
-            return (
-                "A reply is under way; it is followed. If what wrote it has died, it begins again"
-                f" within {chat.settings.lease + chat.settings.sweep:.0f} s."
-            )
+            return "A reply is under way; it is followed."
         case _:
             return "A run was left here; it goes on."
 

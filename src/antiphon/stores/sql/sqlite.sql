@@ -184,6 +184,12 @@ WHERE due_at <= ? AND status IN ('queued', 'in_progress', 'action_required')
 ORDER BY due_at
 LIMIT ?
 
+-- name: leased
+SELECT id, epoch, worker FROM runs
+WHERE due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required')
+    AND worker IS NOT NULL
+LIMIT ?
+
 -- name: add_run
 INSERT INTO runs (
     id, owner, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,

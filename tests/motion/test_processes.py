@@ -1,0 +1,52 @@
+"""Names by which it can be told that a process has died."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon import processes
+
+NAMED = "from antiphon import processes; print(processes.name('a'), flush=True); input()"
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="deaths are certain on Linux only"
+)
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", NAMED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_who_lives_is_not_dead(other: tuple[subprocess.Popen[str], str]) -> None:
+    assert not processes.dead(processes.name("a"))
+    assert not processes.dead(other[1])
+
+
+def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> None:
+    process, name = other
+    process.kill()
+    process.wait()
+
+    assert processes.dead(name)
+
+
+def test_a_process_that_only_has_the_number_of_a_dead_one_is_another() -> None:
+    pid, began, machine, serial = processes.name("a").split("-")
+
+    assert processes.dead(f"{pid}-{int(began) - 1}-{machine}-{serial}")
+
+
+@pytest.mark.parametrize("name", ["", "first", "999999-5-anotherhost-a", "999999-0-0-a", "1-2"])
+def test_of_whom_nothing_certain_is_known_is_not_dead(name: str) -> None:
+    assert not processes.dead(name)

@@ -63,6 +63,16 @@ async def test_a_model_that_is_not_there_says_which_is_near(tmp_path: Path) -> N
         assert model.requests[-1]["model"] == "told"
 
 
+async def test_the_name_of_a_model_is_completed(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        model.names = ["told", "other-large", "other-small"]
+        await chat.ready()
+        chat.type("/model small")
+        await chat.sees("other-small  1k tokens")
+        chat.press("tab", "enter", "enter")
+        await chat.sees("other-small answers")
+
+
 async def test_models_are_listed_with_what_they_take(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         model.names = ["told", "other\x1b[2J-large", "other-small"]

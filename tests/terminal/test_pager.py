@@ -61,6 +61,7 @@ async def test_ctrl_o_opens_what_was_thought_and_leaves_no_file(
         await chat.sees("Still here.")
 
         assert "opened with 600" in chat.text
+        assert "/open" not in chat.text
         assert "Thought before: Because." in chat.text
         assert not os.path.exists((tmp_path / "opened").read_text().strip())
 

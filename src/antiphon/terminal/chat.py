@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.calls import Content
+from antiphon.calls import Content, Model
 from antiphon.client.aio import AsyncClient
 from antiphon.client.converse import Options
 from antiphon.client.mentions import Attached
@@ -19,7 +19,7 @@ from antiphon.settings import Settings
 from antiphon.terminal import compacting, completing, contents, past, status, threads, window
 from antiphon.terminal.conversation import ConversationProcessor, Reply
 from antiphon.terminal.limits import ReplyLimit
-from antiphon.terminal.slash import table
+from antiphon.terminal.slash import answers, table
 from antiphon.terminal.slash.command import Command, Group
 from antiphon.terminal.slash.table import Typed
 from antiphon.terminal.spans import Line
@@ -60,10 +60,10 @@ class Chat:
 
     `attached` goes along with the next message; `unusable` are servers that cannot be started.
     `thread_id` is None until something is said in a new thread, `title` is what it is called or is
-    going to be. `listed` are the threads that were numbered last. `extra_commands` are those that
-    come and go: the prompts of servers. `used` is what this chat took, `last` the last turn alone.
-    `doing` is what goes on that is no reply; `uncompacted` are threads that are not summed up
-    unless somebody asks.
+    going to be. `listed` are the threads that were numbered last, `models` the models that were
+    listed last. `extra_commands` are those that come and go: the prompts of servers. `used` is what
+    this chat took, `last` the last turn alone. `doing` is what goes on that is no reply;
+    `uncompacted` are threads that are not summed up unless somebody asks.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Chat:
         self.thread_id: str | None = None
         self.title = ""
         self.listed: Sequence[str] = ()
+        self.models: Sequence[Model] = ()
         self.model = start.model
         self.system = start.system
         self.functions = tuple(start.functions)
@@ -190,13 +191,16 @@ class Chat:
         await threads.go_to(self, await threads.find(self, words))
 
     async def _take(self, text: str) -> None:
-        read = table.read(text)
+        match table.read(text):
+            case Typed() as read:
+                await self._tried(self._carry_out(read))
+            case message:
+                await self._tried(self._say(message))
+
+    async def _tried(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Do it while the person may stop it; what they can mend they are told."""
         try:
-            match read:
-                case Typed():
-                    await self._stoppable(self._carry_out(read))
-                case message:
-                    await self._stoppable(self._say(message))
+            await self._stoppable(doing)
         except AntiphonError as problem:
             self.surface.say(problem.told, "error")
 
@@ -257,7 +261,7 @@ class Chat:
                 task.cancel()
 
     def _unfold(self) -> None:
-        self._behind(self._take("/open"))
+        self._behind(self._tried(answers.opened(self, "")))
 
     def _more_time(self) -> None:
         seconds = self.limit.raise_it(self._answering)

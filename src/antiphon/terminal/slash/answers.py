@@ -69,7 +69,8 @@ def _counted(text: str) -> str:
 # What was folded.
 
 
-async def _open(chat: Chat, words: str) -> None:
+async def opened(chat: Chat, words: str) -> None:
+    """Open what was folded last, or Nth last; while a model thinks, what it has thought so far."""
     if not words and (thinking := chat.surface.display.reasoning_content):
         await pager.opened(chat.surface, "Thought so far", thinking)
         return
@@ -127,7 +128,7 @@ COMMANDS: tuple[Command, ...] = (
         name="open",
         arguments="[N]",
         meaning="open whole what was shown in short last, or Nth last (Ctrl+O)",
-        carry_out=_open,
+        carry_out=opened,
         at_once=True,
     ),
     Command(

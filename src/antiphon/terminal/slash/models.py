@@ -41,7 +41,7 @@ async def _model(chat: Chat, words: str) -> None:
 
 async def _known(chat: Chat, words: str) -> str:
     """The name of the one that is meant. What its provider does not list at all is believed."""
-    names = [model.id for model in (await chat.client.list_models()).data]
+    names = [model.id for model in await _listed(chat)]
     if words in names:
         return words
     match [name for name in names if name.partition(":")[2] == words]:
@@ -61,7 +61,7 @@ async def _known(chat: Chat, words: str) -> str:
 
 async def _models(chat: Chat, words: str) -> None:
     wanted = words.casefold().split()
-    listed = (await chat.client.list_models()).data
+    listed = await _listed(chat)
     found = [each for each in listed if all(word in each.id.casefold() for word in wanted)]
     if not found:
         raise InvalidRequest(f"No model has {words} in its name", hint="/models lists all.")
@@ -76,8 +76,13 @@ def _row(chat: Chat, model: Model) -> Sequence[str]:
     return (model.id, takes, "answers here" if here else "default" if model.default else "")
 
 
+async def _listed(chat: Chat) -> Sequence[Model]:
+    chat.models = (await chat.client.list_models()).data
+    return chat.models
+
+
 async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
-    for model in (await chat.client.list_models()).data:
+    for model in chat.models or await _listed(chat):  # no provider is asked at every letter
         if begun.casefold() in model.id.casefold():
             yield model.id, f"{short(model.context_tokens)} tokens" if model.context_tokens else ""
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from prompt_toolkit.application.current import get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.clipboard import ClipboardData
+from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.input import ansi_escape_sequences
@@ -183,6 +184,10 @@ def _drafting(keys: KeyBindings, editing: Editing) -> None:
         elif not _continued(editing.draft):
             editing.send()
 
+    @keys.add("tab", filter=drafting)
+    async def _complete(event: KeyPressEvent) -> None:
+        await _completed(editing.draft)
+
     @keys.add("c-j", eager=True, filter=~is_searching)
     @keys.add("escape", "enter", filter=~is_searching)
     def _new_line(event: KeyPressEvent) -> None:
@@ -230,6 +235,32 @@ def _drafting(keys: KeyBindings, editing: Editing) -> None:
     def _suspend(event: KeyPressEvent) -> None:
         if hasattr(signal, "SIGTSTP"):
             _sleep(event, editing)
+
+
+async def _completed(buffer: Buffer) -> None:
+    """Tab: what can only be meant is written, of several what they begin with, else the next.
+
+    All are looked for anew: those that are seen may still be coming, and prompt_toolkit drops a Tab
+    that is pressed meanwhile.
+    """
+    state, document = buffer.complete_state, buffer.document
+    if state is not None and state.complete_index is not None:
+        buffer.complete_next()
+        return
+    asked = CompleteEvent(completion_requested=True)
+    looked_for = buffer.completer.get_completions_async(document, asked)
+    found = [each async for each in looked_for]
+    if buffer.document != document:
+        return  # typed on meanwhile
+    begun = get_common_complete_suffix(document, found)
+    if len(found) == 1:
+        buffer.apply_completion(found[0])
+    elif begun:
+        buffer.insert_text(begun)
+    elif found and buffer.complete_state is not None:
+        buffer.complete_next()
+    elif found:
+        buffer.start_completion(select_first=True)
 
 
 def _sleep(event: KeyPressEvent, editing: Editing) -> None:

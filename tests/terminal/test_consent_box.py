@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from pathlib import Path
-from typing import Any
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model, Reply
-
-TOOLS = '''
-from pathlib import Path
-
-from antiphon.tools.functions import tool
-
-@tool
-def shell(command: str = "", note: list[str] | None = None) -> str:
-    """Run a command."""
-    with Path("ran.txt").open("a") as file:
-        file.write(command + "\\n")
-    return f"ran {command}"
-'''
-
-
-def asked_for_all(home: Path, model: Model, *flags: str, **options: Any) -> Chatting:
-    """A chat with one tool, which asks each time; what it ran is kept in a file."""
-    tools = home / "tools.py"
-    tools.write_text(options.pop("tools", TOOLS))
-    return Chatting(model, "--tools", str(tools), "--ask", "*", *flags, home=home, **options)
-
-
-def ran(home: Path) -> list[str]:
-    """The commands that ran, in order."""
-    file = home / "ran.txt"
-    return file.read_text().splitlines() if file.exists() else []
-
-
-async def calls(chat: Chatting, model: Model, *arguments: object) -> Reply:
-    """Have the model call the tool, with each of these arguments at once."""
-    await chat.ready()
-    chat.say("Do it.")
-    reply = await model.asked()
-    for number, each in enumerate(arguments):
-        await reply.call("shell", each, id=f"call_{number}", index=number)
-    await reply.end("tool_calls")
-    return reply
-
-
-async def deliberate() -> None:
-    """The moment after which a key is meant for the box: its length is what is being tested."""
-    await asyncio.sleep(0.4)
-
-
-async def answers(chat: Chatting, *keys: str) -> None:
-    """Press these keys, each once the box has been read."""
-    await chat.sees("May the model call")
-    for key in keys:
-        await deliberate()
-        chat.press(key)
-
-
-async def leaves(chat: Chatting, model: Model) -> None:
-    """Have the model end its turn, and leave."""
-    await (await model.asked()).answer("All done.")
-    await chat.sees("All done.")
-    await chat.sees("20 in, 10 out")
-    chat.press("ctrl-d")
-    assert await chat.ended() == 0
-
-
-def outputs(reply: Reply) -> list[str]:
-    """What the model was told of its calls."""
-    return [str(each["content"]) for each in reply.messages if each["role"] == "tool"]
+from tests.terminal.consenting import (
+    TOOLS,
+    answers,
+    asked_for_all,
+    calls,
+    deliberate,
+    leaves,
+    outputs,
+    ran,
+)
+from tests.terminal.model import Model
 
 
 async def test_a_call_runs_once_it_was_allowed_and_asks_again_the_next_time(tmp_path: Path) -> None:

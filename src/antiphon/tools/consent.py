@@ -37,6 +37,17 @@ class Grants(Protocol):
         """Allow these from now on. Raises `BadSettings` where that cannot be kept."""
         ...
 
+    def all(self) -> Sequence[Shape]:
+        """Everything that is allowed, in the order in which it was."""
+        ...
+
+    def revoke(self, server: str, own_name: str | None = None) -> int:
+        """Ask again for this tool, or for every tool of the server; returns how many it was.
+
+        Raises `BadSettings` where that cannot be kept.
+        """
+        ...
+
 
 class Forgetful:
     """Grants that last as long as the program."""
@@ -51,6 +62,17 @@ class Forgetful:
     def add(self, shapes: Sequence[Shape]) -> None:
         """Allow these until the program ends."""
         self._shapes.update({(each.server, each.own_name): each for each in shapes})
+
+    def all(self) -> Sequence[Shape]:
+        """Everything that is allowed, in the order in which it was."""
+        return tuple(self._shapes.values())
+
+    def revoke(self, server: str, own_name: str | None = None) -> int:
+        """Ask again for this tool, or for every tool of the server; returns how many it was."""
+        gone = [each for each in self._shapes if each[0] == server and own_name in (None, each[1])]
+        for each in gone:
+            del self._shapes[each]
+        return len(gone)
 
 
 class Permitted(msgspec.Struct, frozen=True):
@@ -79,7 +101,8 @@ class Consent:
 
     Without an `asker`, what would have to be asked is refused. `grants` keep what is allowed
     always; without them it holds for the session. `warn` is told, in a sentence, of a grant that
-    could not be kept and of a question that could not be put. One consent serves one loop.
+    could not be kept and of a question that could not be put. `session` is what a person allowed
+    until the program ends. One consent serves one loop.
     """
 
     def __init__(
@@ -90,9 +113,9 @@ class Consent:
         asker: Asker | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self._rules = rules
-        self._session = Forgetful()
-        self._grants = grants or Forgetful()
+        self.rules = rules
+        self.session = Forgetful()
+        self.grants = grants or Forgetful()
         self._ask = None if asker is None else _on_the_loop(asker)
         self._warn = warn or _unsaid
         self._one_at_a_time = asyncio.Lock()
@@ -105,7 +128,7 @@ class Consent:
 
     def verdict(self, tool: Tool) -> Verdict:
         """What would happen to a call of this tool just now: a denial stands above all grants."""
-        said = self._rules.verdict(tool) or by_default(tool)
+        said = self.rules.verdict(tool) or by_default(tool)
         return "allow" if said == "ask" and self._granted(tool) else said
 
     async def permit(
@@ -182,8 +205,8 @@ class Consent:
         now = shape(tool)
         before = (
             approved
-            or self._session.known(now.server, now.own_name)
-            or self._grants.known(now.server, now.own_name)
+            or self.session.known(now.server, now.own_name)
+            or self.grants.known(now.server, now.own_name)
         )
         return Question(
             run_id=run_id,
@@ -201,12 +224,12 @@ class Consent:
         others = question.others if answer.scope == "server" else ()
         shapes = [shape(each) for each in (question.tool, *others)]
         if answer.keep == "session" or not await self._kept_for_good(shapes):
-            self._session.add(shapes)
+            self.session.add(shapes)
 
     async def _kept_for_good(self, shapes: Sequence[Shape]) -> bool:
         try:
             # In a thread: another program may be writing its grants.
-            await in_thread(self._grants.add, shapes)
+            await in_thread(self.grants.add, shapes)
         except BadSettings as error:
             self._warn(f"It is allowed for this session only. {error.message}")
             return False
@@ -215,7 +238,7 @@ class Consent:
     def _granted(self, tool: Tool) -> bool:
         now = shape(tool)
         place = (now.server, now.own_name)
-        return _same(now, self._session.known(*place)) or _same(now, self._grants.known(*place))
+        return _same(now, self.session.known(*place)) or _same(now, self.grants.known(*place))
 
 
 def named(name: str, tools: Sequence[Tool]) -> Tool:

@@ -7,14 +7,23 @@ import difflib
 import msgspec
 
 from antiphon.errors import InvalidRequest
-from antiphon.terminal.slash import answers, files, leaving, looks, models, servers, threads
+from antiphon.terminal.slash import (
+    answers,
+    approvals,
+    files,
+    leaving,
+    looks,
+    models,
+    servers,
+    threads,
+)
 from antiphon.terminal.slash.command import Command, Group
 
 GROUPS: tuple[Group, ...] = (
     Group("Threads", threads.COMMANDS),
     Group("Answers", answers.COMMANDS),
     Group("Models", models.COMMANDS),
-    Group("Tools and servers", servers.COMMANDS),
+    Group("Tools and servers", (*servers.COMMANDS, *approvals.COMMANDS)),
     Group("Files", files.COMMANDS),
     Group("Looks and settings", looks.COMMANDS),
     Group("Help, and the way out", leaving.COMMANDS),

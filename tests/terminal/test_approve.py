@@ -1,0 +1,50 @@
+"""/approve: what may run without a question is seen, taken back, and given beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.terminal.consenting import answers, asked_for_all, calls, leaves, ran
+from tests.terminal.model import Model
+
+
+async def test_what_was_allowed_is_listed_and_asks_again_once_it_is_revoked(tmp_path: Path) -> None:
+    async with Model() as model:
+        async with asked_for_all(tmp_path, model) as chat:
+            await calls(chat, model, {"command": "one"})
+            await answers(chat, "a")
+            await leaves(chat, model)
+        async with asked_for_all(tmp_path, model) as chat:
+            await chat.ready()
+            chat.say("/approve")
+            await chat.sees("asks by the settings: *")
+            await chat.sees("1 shell  always")
+            chat.say("/approve revoke 1")
+            await chat.sees("shell asks again")
+            chat.say("/approve")
+            await chat.sees("Nothing was allowed")
+            await calls(chat, model, {"command": "two"})
+            await chat.sees("May the model call")
+
+            assert ran(tmp_path) == ["one"]
+
+
+async def test_a_tool_can_be_allowed_for_the_session_beforehand(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await chat.ready()
+        chat.say("/approve nothing")
+        await chat.sees("No tool here is called nothing")
+        chat.say("/approve shell")
+        await chat.sees("Runs without a question this session: shell")
+        await calls(chat, model, {"command": "one"})
+        await model.asked()
+
+        assert ran(tmp_path) == ["one"]
+
+
+async def test_a_tool_that_is_denied_cannot_be_allowed(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model, "--deny", "shell") as chat:
+        await chat.ready()
+        chat.say("/approve shell")
+
+        await chat.sees("that stands above all else")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 
 from antiphon.client.aio import AsyncClient
@@ -13,10 +14,12 @@ from antiphon.commands.chat_servers import attended
 from antiphon.settings import Loaded, Settings, data_folder
 from antiphon.terminal.chat import Chat, Start
 from antiphon.terminal.consent import Asking
+from antiphon.terminal.questions import Questions
 from antiphon.terminal.surface import Surface
 from antiphon.terminal.threads import LAST
+from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import load
+from antiphon.tools.functions import Function, load
 from antiphon.tools.grants import NAME, GrantsFile
 from antiphon.tools.rules import Rules
 
@@ -29,7 +32,7 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),
         max_turns=asked.max_turns,
-        functions=[function for spec in asked.tools for function in load(spec, settings)],
+        functions=tuple(_functions(surface, asked.tools, settings)),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
@@ -40,6 +43,16 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
         chat = Chat(surface, client, settings, consent, start)
         async with nullcontext() if asked.no_tools else attended(chat, settings):
             await chat.run()
+
+
+def _functions(surface: Surface, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
+    """What --tools names; in a chat there is somebody to be asked."""
+    ask_user = builtin.Asking(Questions(surface)).ask_user
+    for spec in specs:
+        for function in load(spec, settings):
+            yield ask_user if function == builtin.ask_user else function
+        if spec == builtin.__name__:
+            yield ask_user
 
 
 def _consent(surface: Surface, settings: Settings, yes: bool) -> Consent:

@@ -1,0 +1,52 @@
+"""What a model asks the person, by a tool: answered by a key, or in their own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antiphon.clean import clean
+from antiphon.terminal import arguments, spans
+from antiphon.terminal.keyboard import Box, Choice, Field
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.surface import Surface
+
+BY_KEY = 9
+"""Answers that have a key each; where there are more, they are listed and one is typed."""
+
+
+class Questions:
+    """Puts a model's question to whoever sits at the surface; None where they do not answer."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
+
+    async def __call__(self, question: str, choices: Sequence[str] = ()) -> str | None:
+        """The answer; cancelling takes the question away."""
+        async with self._surface.in_turn:
+            if not 0 < len(choices) <= BY_KEY:
+                return await self._written(question, choices)
+            numbered = {str(number): choice for number, choice in enumerate(choices, 1)}
+            key = await self._surface.keyboard.choose(
+                Box(
+                    rows=lambda columns: self._rows(question, columns),
+                    choices=(
+                        *(Choice(key, clean(choice)) for key, choice in numbered.items()),
+                        Choice("o", "something else"),
+                        Choice("x", "no answer"),
+                    ),
+                    default="x",
+                )
+            )
+            return await self._written(question) if key == "o" else numbered.get(key)
+
+    async def _written(self, question: str, choices: Sequence[str] = ()) -> str | None:
+        if choices:
+            self._surface.say("\n".join(f"- {choice}" for choice in choices), place="approval")
+        answer = await self._surface.keyboard.write(
+            Field(label="Your answer:", rows=lambda columns: self._rows(question, columns))
+        )
+        return answer or None
+
+    def _rows(self, question: str, columns: int) -> Sequence[Line]:
+        lines = [(Span("The model asks you:", "faint"),), *arguments.paragraph(question, "strong")]
+        return [row for line in lines for row in spans.folded(line, max(1, columns - 1))]

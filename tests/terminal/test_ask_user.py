@@ -1,0 +1,49 @@
+"""A model asks the person something, by a tool."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [(["2"], "Blue"), (["o", "Green", "enter"], "Green"), (["escape"], "gave no answer")],
+)
+async def test_a_question_is_answered_by_a_key_or_in_words_or_not(
+    tmp_path: Path, keys: list[str], answer: str
+) -> None:
+    flags = ("--tools", "antiphon.tools.builtin")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Paint it.")
+        reply = await model.asked()
+        asked = {"question": "Which colour?", "choices": ["Red", "Blue"]}
+        await reply.call("ask_user", asked, id="call_0")
+        await reply.end("tool_calls")
+        await chat.sees("o something else")
+        for key in keys:
+            await asyncio.sleep(0.4)  # the moment after which a key is meant for the box
+            chat.press(key)
+
+        assert answer in (await model.asked()).messages[-1]["content"]
+
+
+async def test_a_question_without_choices_is_answered_in_words(tmp_path: Path) -> None:
+    flags = ("--tools", "antiphon.tools.builtin:ask_user")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Paint it.")
+        reply = await model.asked()
+        await reply.call("ask_user", {"question": "What \x1b[2Jcolour?"}, id="call_0")
+        await reply.end("tool_calls")
+        await chat.sees("Your answer:")
+        chat.say("Red, please")
+
+        assert (await model.asked()).messages[-1]["content"] == "Red, please"
+        assert not chat.foreign

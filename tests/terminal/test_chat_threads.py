@@ -91,6 +91,16 @@ async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     assert last_said(model) == ["About bees", "They hum.", "And wasps?"]
 
 
+async def test_threads_are_proposed_by_their_titles(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/new")
+    await told(chat, model, "About cows", "They moo.")
+    chat.type("/resume bee")
+    await chat.until(lambda: any("thread_" in row and "About bees" in row for row in chat.rows))
+    chat.press("tab", "enter")
+    await chat.until(lambda: chat.text.count("They hum.") == 2)
+
+
 async def test_a_number_that_is_none_is_refused_and_nothing_changes(
     chat: Chatting, model: Model
 ) -> None:

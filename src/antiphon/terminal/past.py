@@ -39,7 +39,6 @@ class Past(msgspec.Struct, frozen=True):
 
     lines: Sequence[Line]
     earlier: int
-    messages: Sequence[Message]
 
 
 def user_line(text: str, theme: Theme) -> list[Line]:
@@ -61,16 +60,16 @@ def recent(
     known = sorted(runs, key=lambda run: (run.created_at, run.id))
     room = max(1, SCREENS * rows)
     lines: list[Line] = []
-    shown: list[Message] = []
+    earlier = len(messages)
     for exchange in reversed(exchanges(messages)):
         more = drawn(exchange, known, theme, columns)
         if lines and len(more) + len(lines) > room:
             break
-        lines, shown = [*more, *lines], [*exchange, *shown]
+        lines, earlier = [*more, *lines], earlier - len(exchange)
     if len(lines) > room:
         left = (Span(f"({len(lines) - room} more lines of this answer)", "faint"),)
         lines = [left, *lines[-room:]]
-    return Past(lines, len(messages) - len(shown), shown)
+    return Past(lines, earlier)
 
 
 def exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:

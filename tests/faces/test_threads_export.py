@@ -90,7 +90,7 @@ def test_a_file_is_its_owners_alone_and_takes_no_others_place(place: Place) -> N
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert again.returncode == 2
-    assert "There is" in again.stderr
+    assert "is there already" in again.stderr
     assert "--force" in again.stderr
     assert file.read_text() == "mine"
     export(place, "last", "-o", str(file), "--force")

@@ -26,7 +26,7 @@ def new_file(
         descriptor, name = _besides(target) if over else _in_place(target)
     except FileExistsError as error:
         raise InvalidRequest(
-            f"There is {place} already", expected="a name that is free", hint=hint
+            f"{place} is there already", expected="a name that is free", hint=hint
         ) from error
     except OSError as error:
         raise InvalidRequest(f"{place} cannot be written: {error.strerror}") from error

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.calls import ListMessages, ListRuns
 from antiphon.client.exports import FORMS, Form, export, file_name, form_of
-from antiphon.client.sections import Answered, answered
-from antiphon.errors import InvalidRequest
+from antiphon.client.new_file import new_file
+from antiphon.client.sections import answered, file_ids
+from antiphon.errors import InvalidRequest, NotFound
+from antiphon.messages import Message
 from antiphon.runs import Thread
-from antiphon.terminal import threads
+from antiphon.terminal import hypertext, places, threads
 from antiphon.terminal.slash.command import Command
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
-PRIVATE = 0o600
+QUOTES = ('"', "'")
 
 
 async def _export(chat: Chat, words: str) -> None:
@@ -28,10 +30,12 @@ async def _export(chat: Chat, words: str) -> None:
     if chat.thread_id is None:
         raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
     thread = await chat.client.get_thread(chat.thread_id)
-    text = await _exported(chat, thread, form)
-    wanted = [name] if name else _numbered(file_name(thread, form))
-    written = await asyncio.to_thread(_written, wanted, text)
-    chat.surface.say(f"{thread.messages} messages are in {written}", "faint")
+    place = await asyncio.to_thread(_place, name, file_name(thread, form))
+    with new_file(place) as file:
+        async for piece in _told(chat, thread, form):
+            file.write(piece)
+    count = "1 message is" if thread.messages == 1 else f"{thread.messages} messages are"
+    chat.surface.say(f"{count} in {place.absolute()}", "faint")
 
 
 async def _save(chat: Chat, words: str) -> None:
@@ -45,47 +49,65 @@ def _asked(words: str) -> tuple[Form, str]:
     first, _, rest = words.partition(" ")
     for form in FORMS:
         if first == form:
-            return form, rest.strip()
-    return form_of(words) or "md", words
+            return form, _unquoted(rest.strip())
+    return form_of(_unquoted(words)) or "md", _unquoted(words)
 
 
-async def _exported(chat: Chat, thread: Thread, form: Form) -> str:
-    runs: dict[str, Answered] = {}
-    async for run in chat.client.every(ListRuns(thread.id, limit=threads.PAGE)):
-        runs[run.id] = answered(run)
-    file = export(thread, form, runs=runs)
-    messages = chat.client.every(ListMessages(thread.id, limit=threads.PAGE))
-    told = [file.message(message) async for message in messages]
-    return "".join([file.begin(), *told, file.end()])
+def _unquoted(name: str) -> str:
+    quoted = len(name) > 1 and name[0] in QUOTES and name[0] == name[-1]
+    return name[1:-1] if quoted else name
 
 
-def _numbered(name: str) -> Iterator[str]:
+def _place(name: str, title: str) -> Path:
+    """The file that is meant; in a folder one that is called by the title, and by a free number."""
+    try:
+        place = Path(name).expanduser()
+    except RuntimeError as error:  # ~somebody, whom this machine does not know
+        raise InvalidRequest(f"{name} cannot be written: {error}") from error
+    if not place.is_dir():
+        return place
+    return next(each for each in _numbered(place / title) if not os.path.lexists(each))
+
+
+def _numbered(path: Path) -> Iterator[Path]:
     """This name, and then the same with numbers."""
-    path = Path(name)
-    yield name
+    yield path
     for number in itertools.count(2):
-        yield path.with_stem(f"{path.stem}-{number}").name
+        yield path.with_stem(f"{path.stem}-{number}")
 
 
-def _written(wanted: Iterable[str], text: str) -> Path:
-    """The first of these files that was not there; it is now, and nobody else can read it.
+async def _told(chat: Chat, thread: Thread, form: Form) -> AsyncIterator[str]:
+    """The thread in this form, piece by piece."""
+    listed = chat.client.every(ListRuns(thread.id, limit=threads.PAGE))
+    runs = {run.id: answered(run) async for run in listed}
+    names: dict[str, str] = {}
+    file = export(thread, form, names=names, runs=runs, render=hypertext.rendered)
+    yield file.begin()
+    async for message in chat.client.every(ListMessages(thread.id, limit=threads.PAGE)):
+        await _note_names(chat, message, names)
+        # A long answer takes a while to be set, and keys are read meanwhile.
+        yield await asyncio.to_thread(file.message, message)
+    yield file.end()
 
-    Raises `InvalidRequest` where all are there, or nothing can be written.
-    """
-    taken = Path()
-    for name in wanted:
-        path = Path(name).expanduser()
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-        except FileExistsError:
-            taken = path
-            continue
-        except OSError as error:
-            raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path.absolute()
-    raise InvalidRequest(f"{taken} is there already", hint="Name another file.")
+
+async def _note_names(chat: Chat, message: Message, names: dict[str, str]) -> None:
+    for file_id in file_ids(message):
+        if file_id not in names:
+            try:
+                names[file_id] = (await chat.client.get_file(file_id)).name
+            except NotFound:  # it was deleted since
+                names[file_id] = file_id
+
+
+async def _files(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    form, blank, name = begun.rpartition(" ")
+    if not blank:
+        for each in FORMS:
+            if each.startswith(begun):
+                yield each, "form"
+    for place in await asyncio.to_thread(places.beginning, name):
+        if place.folder:
+            yield form + blank + place.path, place.what
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -94,11 +116,13 @@ COMMANDS: tuple[Command, ...] = (
         arguments="[md|json|html] [FILE]",
         meaning="write this thread to a file: to be read, or with everything as JSON",
         carry_out=_export,
+        proposals=_files,
     ),
     Command(
         name="save",
         arguments="FILE",
         meaning="the same; the file's name says how: .md, .json or .html",
         carry_out=_save,
+        proposals=_files,
     ),
 )

@@ -1,0 +1,85 @@
+"""`/export` and `/save`: what a file of a chat has in it, and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+HOSTILE = (
+    "**set** <script>alert(1)</script> \x1b]0;owned\x07 [x](javascript:alert(1))\n\n```py\n1 <"
+)
+PIXEL = b"\x89PNG\r\n\x1a\n" + b"\0" * 24
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Model]:
+    async with Model() as model:
+        yield model
+
+
+@pytest.fixture
+async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
+    async with Chatting(model, home=tmp_path, rows=40, columns=160) as chat:
+        await chat.ready()
+        yield chat
+
+
+async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
+    """One exchange, to its end."""
+    model.will_say(answer)
+    chat.say(said)
+    await chat.sees("10 in, 5 out")
+
+
+async def test_a_page_is_set_and_nothing_in_it_runs(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    await told(chat, model, "About bees", HOSTILE)
+    chat.say("/export html")
+    await chat.sees(f"2 messages are in {tmp_path / 'About-bees.html'}")
+    page = (tmp_path / "About-bees.html").read_text()
+
+    assert "<strong>set</strong>" in page
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert 'href="javascript' not in page
+    assert "\x1b" not in page
+    assert chat.foreign == []
+
+
+async def test_markdown_tells_the_model_and_files_by_name(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    (tmp_path / "bee.png").write_bytes(PIXEL)
+    await told(chat, model, "What is @bee.png ?", "A bee.")
+    chat.say("/save talk.md")
+    await chat.sees("2 messages are in")
+    text = (tmp_path / "talk.md").read_text()
+
+    assert "Attached: `bee.png`" in text
+    assert "## Assistant (told), " in text
+    assert "A bee." in text
+
+
+@pytest.mark.parametrize("name", ["kept", '"kept"', "~/kept", "md kept"])
+async def test_in_a_folder_a_file_is_called_by_the_title(
+    chat: Chatting, model: Model, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "kept").mkdir()
+    await told(chat, model, "About bees", "They hum.")
+    chat.say(f"/export {name}")
+    await chat.sees(f"2 messages are in {tmp_path / 'kept/About-bees.md'}")
+
+    assert "They hum." in (tmp_path / "kept/About-bees.md").read_text()
+
+
+async def test_where_nothing_was_said_nothing_is_written(chat: Chatting, tmp_path: Path) -> None:
+    chat.say("/save talk.md")
+    await chat.sees("Nothing was said here yet")
+
+    assert not (tmp_path / "talk.md").exists()

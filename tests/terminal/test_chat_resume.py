@@ -159,7 +159,8 @@ async def test_a_tool_that_ran_when_the_chat_was_killed_is_asked_about_and_run_a
         chat.kill()
         await chat.ended()
     async with Chatting(model, *flags, "--ask", "*", "--resume", home=tmp_path) as chat:
-        await chat.sees("y yes, once")
+        await chat.sees("Tool calls wait in this thread: weigh")
+        await deliberately(chat, "y", "y yes, once")
         await deliberately(chat, "y", "ok 0.0 s")
         await (await model.asked()).answer("It weighs 3 kg.")
         await chat.sees(FOOTER)
@@ -167,6 +168,26 @@ async def test_a_tool_that_ran_when_the_chat_was_killed_is_asked_about_and_run_a
         assert "A hen: 3 kg" in chat.text
         assert chat.text.count("I weigh.") == 1
         assert model.requests[-1]["messages"][-1]["content"] == "A hen: 3 kg"
+
+
+async def test_tools_that_another_chat_may_be_running_are_left_alone_unless_somebody_says_yes(
+    tmp_path: Path, model: Model
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--tools", "tools.py")
+    async with Chatting(model, *flags, home=tmp_path) as one:
+        await one.ready()
+        one.say("Weigh it")
+        reply = await model.asked()
+        await reply.call("weigh", {"thing": "A hen"}, id="call-1")
+        await reply.end("tool_calls")
+        await one.until((tmp_path / "began").exists)
+        async with Chatting(model, *flags, "--resume", home=tmp_path) as other:
+            await other.sees("Tool calls wait in this thread: weigh")
+            other.press("escape")
+            await other.sees("They are left alone.")
+
+            assert "3 kg" not in other.text
 
 
 async def test_a_message_into_a_busy_thread_is_refused_and_kept(

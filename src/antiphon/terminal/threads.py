@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from antiphon.calls import ListMessages, ListThreads
+from antiphon.clean import clean
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.messages import Message
 from antiphon.runs import Run, Status, Thread, Usage
 from antiphon.terminal import past
+from antiphon.terminal.keyboard import Box, Choice
+from antiphon.terminal.spans import Line, Span
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -128,15 +131,31 @@ def open_run(runs: Sequence[Run]) -> Run | None:
 
 
 async def take_up(chat: Chat, run: Run) -> None:
-    """Go on with a run that was left, or that another chat drives just now."""
+    """Go on with a run that was left, or that another chat drives just now.
+
+    Nobody can know whether another chat is about to run the tools that wait: a person is asked.
+    """
+    if run.status is Status.ACTION_REQUIRED and not await _runs_here(chat, run):
+        chat.surface.say("They are left alone. /continue asks again.", "faint")
+        return
     chat.surface.say(_left(run.status), "faint")
     await chat.take_up(run.id)
 
 
+async def _runs_here(chat: Chat, run: Run) -> bool:
+    waiting = (await chat.client.list_actions(run.id, status="pending")).data
+    names = ", ".join(sorted({clean(action.name, "approval") for action in waiting}))
+    rows: list[Line] = [
+        (Span(f"Tool calls wait in this thread: {names}", "strong"),),
+        (Span("Another chat may be running them. Shall this one?", "faint"),),
+    ]
+    choices = (Choice("n", "no, leave them"), Choice("y", "yes, go on here"))
+    box = Box(rows=lambda columns: rows, choices=choices, default="n")
+    return await chat.surface.keyboard.choose(box) == "y"
+
+
 def _left(status: Status) -> str:
     match status:
-        case Status.ACTION_REQUIRED:
-            return "Tools wait to be run here; the run goes on."
         case Status.IN_PROGRESS:
             return "A reply is under way; it is followed."
         case _:

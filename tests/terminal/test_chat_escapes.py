@@ -77,8 +77,9 @@ async def allowed(model: Model, chat: Chatting) -> Reply:
 async def seen_whole(chat: Chatting, marks: list[str]) -> None:
     """Each mark is there, once, in order: nothing was erased, overwritten or repeated."""
     await chat.sees(marks[-1])
-    assert [chat.text.count(mark) for mark in marks] == [1] * len(marks)
-    places = [chat.text.index(mark) for mark in marks]
+    said = "\n".join(chat.rows[:-1])  # the last row, the status, has the thread's title
+    assert [said.count(mark) for mark in marks] == [1] * len(marks)
+    places = [said.index(mark) for mark in marks]
     assert places == sorted(places)
     assert not chat.foreign
     assert chat.emulator.screen.title == ""

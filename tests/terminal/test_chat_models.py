@@ -68,8 +68,10 @@ async def test_the_name_of_a_model_is_completed(tmp_path: Path) -> None:
         model.names = ["told", "other-large", "other-small"]
         await chat.ready()
         chat.type("/model small")
-        await chat.sees("other-small  1k tokens")
-        chat.press("tab", "enter", "enter")
+        await chat.until(lambda: "small  1k" in chat.text and "other-large" not in chat.text)
+        chat.press("tab")
+        await chat.sees("> /model other-small")
+        chat.press("enter", "enter")
         await chat.sees("other-small answers")
 
 
@@ -145,10 +147,10 @@ async def test_the_context_is_told_in_sentences(tmp_path: Path) -> None:
         await chat.ready()
         await exchanged(model, chat, 2, used=245)
         chat.say("/context")
-        await chat.sees("told takes 1,000: 25% of it are used.")
+        await chat.sees("told takes 1,000; 25% of that is used.")
 
         assert "4 messages in this thread." in chat.text
-        assert "All of them are told to the model." in chat.text
+        assert "No summary stands in for any of them." in chat.text
 
 
 async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> None:
@@ -195,6 +197,23 @@ async def test_a_thread_is_compacted_by_itself_before_the_window_is_full(tmp_pat
         assert "Question 5" in told(model)
 
 
+async def test_a_thread_with_nothing_older_goes_on_and_is_compacted_later(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 1, used=900)
+        chat.say("Long again")
+        await (await model.asked()).answer("It is.", usage=(900, 5))
+        await chat.sees("It is.")
+        chat.say("And again")
+        await (await model.asked()).answer("Indeed.", usage=(950, 5))
+        await chat.sees("Indeed.")
+        chat.say("Question 4")
+        await (await model.asked()).answer("A short summary.")
+        await chat.sees("Compacted 2 messages:")
+        await (await model.asked()).answer("Answer 4.")
+        await chat.sees("Answer 4.")
+
+
 async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
     tmp_path: Path,
 ) -> None:
@@ -203,6 +222,7 @@ async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
         await exchanged(model, chat, 4, used=900)
         chat.say("Question 5")
         summing = await model.asked()
+        await chat.sees("summing up; Ctrl+C leaves it")
         chat.press("ctrl-c")
         await chat.sees("[stopped]")
         await summing.over()

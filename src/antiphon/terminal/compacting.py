@@ -17,6 +17,14 @@ from antiphon.runs import Usage
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
+WHY = (
+    f"This thread takes {SHARE:.0%} of what the model takes, or more, so it is summed up first."
+    " Ctrl+C leaves it as it is."
+)
+
+BEGUN = "summing up; Ctrl+C leaves it"
+"""Before the first word of a summary: some models think first."""
+
 
 def told(chat: Chat) -> int:
     """How many tokens the model has been told or has said in its last turn: the next has more."""
@@ -24,19 +32,14 @@ def told(chat: Chat) -> int:
 
 
 async def when_due(chat: Chat) -> None:
-    """Sum the thread up if the next message might not fit.
+    """Sum the thread up if the next message might not fit, and there is something older.
 
     Where that fails, or the person stops it, it is not tried again in this thread.
     """
     if chat.thread_id in chat.uncompacted or not due(told(chat), chat.window.tokens):
         return
-    chat.surface.say(
-        f"This thread takes more than {SHARE:.0%} of what the model takes, so it is summed up"
-        " first. Ctrl+C leaves it as it is.",
-        "faint",
-    )
     try:
-        done = await compact(chat)
+        await compact(chat, WHY)
     except AntiphonError as problem:
         _leave(chat)
         chat.surface.say(f"It was not summed up. {problem.told}", "warning")
@@ -44,9 +47,6 @@ async def when_due(chat: Chat) -> None:
     except asyncio.CancelledError:
         _leave(chat)
         raise
-    if done is None:
-        _leave(chat)
-        chat.surface.say("There is nothing older that could be summed up.", "faint")
 
 
 def _leave(chat: Chat) -> None:
@@ -54,15 +54,21 @@ def _leave(chat: Chat) -> None:
         chat.uncompacted.add(chat.thread_id)
 
 
-async def compact(chat: Chat) -> Compaction | None:
-    """Sum up all but the last exchanges; None where there is nothing else."""
+async def compact(chat: Chat, why: str = "") -> Compaction | None:
+    """Sum up all but the last exchanges, having said why; None where there is nothing else."""
     if chat.thread_id is None:
         return None
-    chat.doing = "summing up"
+
+    def tell(progress: Progress) -> None:
+        if chat.doing == BEGUN and why:
+            chat.surface.say(why, "faint")
+        chat.doing = f"summing up {progress.message}, {progress.done:,.0f} letters"
+        chat.surface.changed()
+
+    chat.doing = BEGUN
+    chat.surface.changed()
     try:
-        done = await chat.client.compact(
-            chat.thread_id, model=chat.model, tell=lambda progress: _tell(chat, progress)
-        )
+        done = await chat.client.compact(chat.thread_id, model=chat.model, tell=tell)
     finally:
         chat.doing = ""
         chat.surface.changed()
@@ -71,11 +77,6 @@ async def compact(chat: Chat) -> Compaction | None:
         chat.last = Usage(input_tokens=done.tokens_after)
         chat.surface.say(_done(done), "faint")
     return done
-
-
-def _tell(chat: Chat, progress: Progress) -> None:
-    chat.doing = f"summing up {progress.message}, {progress.done:,.0f} letters"
-    chat.surface.changed()
 
 
 def _done(done: Compaction) -> str:

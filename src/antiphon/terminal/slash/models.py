@@ -156,11 +156,11 @@ async def _context(chat: Chat, words: str) -> None:
         f"{_count(len(said), 'message', 'messages')} in this thread.",
         f"A summary stands in for the first {summary.compacts}; /compact undo takes it back."
         if summary and summary.compacts
-        else "All of them are told to the model.",
+        else "No summary stands in for any of them.",
         f"About {told(chat):,} tokens after the last reply."
         if told(chat)
         else "How many tokens they are, the next reply will tell.",
-        f"{chat.window.model} takes {takes:,}: {told(chat) / takes:.0%} of it are used."
+        f"{chat.window.model} takes {takes:,}; {told(chat) / takes:.0%} of that is used."
         if takes
         else "How many the model takes is not known; the setting context_tokens says it.",
         f"At {SHARE:.0%} the older messages are summed up by themselves; /compact does it now."

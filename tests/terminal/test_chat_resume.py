@@ -86,9 +86,13 @@ async def test_the_instructions_of_a_thread_hold_again_unless_others_are_named(
     for flags, instructions in (((), "Be brief."), (("--system", "Be long."), "Be long.")):
         async with Chatting(model, "--resume", *flags, home=tmp_path) as chat:
             await chat.sees(FOOTER)
-            await told(chat, model, "Hello", "Hi.")
+            chat.say("Which?")
+            reply = await model.asked()
 
-            assert model.requests[-1]["messages"][0]["content"] == instructions
+            assert reply.messages[0]["content"] == instructions
+
+            await reply.answer("These.")
+            await chat.sees("These.")
 
 
 async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -> None:

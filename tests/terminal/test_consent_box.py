@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from tests.terminal.chatting import Chatting
 from tests.terminal.consenting import (
     TOOLS,
     answers,
@@ -15,6 +16,7 @@ from tests.terminal.consenting import (
     outputs,
     ran,
 )
+from tests.terminal.mcp_servers import WHOLE, config
 from tests.terminal.model import Model
 
 
@@ -198,3 +200,58 @@ async def test_a_listener_answers_by_number_and_hears_all_of_the_arguments(tmp_p
         await model.asked()
 
         assert ran(tmp_path) == ["ls"]
+
+
+async def test_keys_count_only_a_moment_after_the_box_could_be_seen(tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nwhile [ ! -e closed ]; do sleep 0.05; done\n")
+    editor.chmod(0o755)
+    environ = {"EDITOR": str(editor)}
+    async with Model() as model, asked_for_all(tmp_path, model, environ=environ) as chat:
+        await chat.ready()
+        chat.say("Do it.")
+        reply = await model.asked()
+        chat.press("ctrl-g")
+        await chat.until(lambda: "/help" not in chat.text)  # the editor has the terminal
+        await reply.call("shell", {"command": "rm"}, id="call_0")
+        await reply.end("tool_calls")
+        await deliberate()
+        (tmp_path / "closed").touch()
+        await chat.sees("May the model call")
+        chat.type("y")
+        await answers(chat, "n")
+
+        assert "refused" in outputs(await model.asked())[0]
+        assert ran(tmp_path) == []
+
+
+async def test_a_yes_may_be_for_all_tools_of_a_server_and_for_those_it_has_now(
+    tmp_path: Path,
+) -> None:
+    flags = config(tmp_path, {"whole": WHOLE})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("whole is there: 18 tools")
+        chat.say("Do it.")
+        reply = await model.asked()
+        await reply.call("whole__hinted", {}, id="call_0")
+        await reply.call("whole__echo", {"text": "hi"}, id="call_1", index=1)
+        await reply.end("tool_calls")
+        await chat.sees("May the model call hinted of whole")
+        await chat.sees("whole says of it: it only reads.")
+        await chat.sees("This session and always mean: this tool")
+        await answers(chat, "t")
+        await chat.sees("This session and always mean: all 18 tools of whole")
+        await answers(chat, "s")
+        told = outputs(reply := await model.asked())
+        assert sorted(told) == ["hi", "seen"]
+        await reply.call("whole__grow", {"name": "later"}, id="call_2")
+        await reply.end("tool_calls")
+        await (await model.asked()).answer("Grown.")
+        await chat.sees("new: whole__later")
+        await chat.sees("Grown.")
+        chat.say("Again.")
+        reply = await model.asked()
+        await reply.call("whole__later", {}, id="call_3")
+        await reply.end("tool_calls")
+
+        await chat.sees("May the model call later of whole")

@@ -7,8 +7,8 @@ nowhere. What it knows about keys, editing, vi, emacs, searching and completing 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -98,7 +98,7 @@ class Editor:
             answer=self._give,
             deliberate=lambda: self._clock() - self._box_since >= DELIBERATE,
             clock=clock,
-            aside=aside,
+            aside=self._put_aside,
             memorable=self._remembers,
         )
         searching = SearchBufferControl(self._search)
@@ -181,8 +181,15 @@ class Editor:
     @asynccontextmanager
     async def _lent(self) -> AsyncGenerator[None]:
         async with self._one_borrower:
-            with self._aside(), self._source.detach(), self._source.cooked_mode():
+            with self._put_aside(), self._source.detach(), self._source.cooked_mode():
                 yield
+
+    @contextmanager
+    def _put_aside(self) -> Generator[None]:
+        """Room for another program; a question that was put meanwhile is seen only after it."""
+        with self._aside():
+            yield
+        self._box_since = self._clock()
 
     async def _answered(self) -> str | None:
         self._answer = asyncio.get_running_loop().create_future()

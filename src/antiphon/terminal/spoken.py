@@ -156,6 +156,7 @@ class Spoken:
                 return await seen_through(arguments)
             finally:
                 self._listen()
+                self._asked_at = self._clock()  # what was asked meanwhile is read only now
 
     # Lines.
 

@@ -239,3 +239,26 @@ async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what
         await chat.sees("Go.")
 
         assert "asked by whole" not in chat.text
+
+
+async def test_a_listener_fills_in_a_form_by_lines_and_numbers(tmp_path: Path) -> None:
+    flag = "--screen-reader"
+    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON, flag) as chat:
+        await called(chat, model)
+        for prompt, line in (
+            ("Your name:", "Bob"),
+            ("age:", "30"),
+            ("3. leave the form", "2"),
+            ("1. Apple", "2"),
+            ("days:", "2"),
+            ("city:", "Rome"),
+            ("0. cancel", "1"),
+        ):
+            await chat.sees(prompt)
+            await asyncio.sleep(0.4)
+            chat.say(line)
+        answer = json.loads(await told(model))
+
+        assert answer["action"] == "accept"
+        assert answer["content"]["name"] == "Bob"
+        assert answer["content"]["days"] == ["tue"]

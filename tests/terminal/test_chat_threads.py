@@ -172,13 +172,17 @@ async def test_a_last_message_is_edited_even_if_it_was_the_first(
     await told(chat, model, "Helo", "What?")
     chat.say("/edit")
     await chat.sees("Taken back: 0 messages left")
+    chat.press("ctrl-u")
+    chat.say("/threads")
+    await chat.sees("2 messages  Helo")
+    chat.type("Helo")
     chat.press("backspace")
     await told(chat, model, "lo", "Hi.")
     chat.say("/threads")
-    await chat.sees("/resume NUMBER")
+    await chat.until(lambda: chat.text.count("/resume NUMBER") == 2)
 
     assert last_said(model) == ["Hello"]
-    assert [row[-13:] for row in chat.rows if "2 messages" in row] == ["Hello  (here)"]
+    assert [row[-13:] for row in chat.rows if "2 messages" in row][1:] == ["Hello  (here)"]
 
 
 async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None:

@@ -32,13 +32,14 @@ ID = "thread_"
 
 async def threads(chat: Chat, words: str = "", *, replaced: bool = False) -> list[Thread]:
     """Those that hold these words, the last changed first; with `replaced` those too."""
-    found: list[Thread] = []
+    found: list[Thread] = []  # an empty one is none yet, and replaces nothing
     async for thread in chat.client.every(ListThreads(limit=PAGE, q=words or None)):
-        found.append(thread)
+        if thread.messages:
+            found.append(thread)
         if len(found) == LOOKED_AT:
             break
-    gone = {thread.metadata.get(REPLACES) for thread in found}
-    there = [each for each in found if each.messages and (replaced or each.id not in gone)]
+    gone = set[str | None]() if replaced else {each.metadata.get(REPLACES) for each in found}
+    there = [each for each in found if each.id not in gone]
     return sorted(there, key=lambda thread: (thread.updated_at, thread.id), reverse=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,24 +11,12 @@ from pathlib import Path
 import pytest
 from talker import SENTENCES, STEP
 
+from tests.terminal.tmux import Tmux
+
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
 
 TALKER = Path(__file__).with_name("talker.py")
 WIDTHS = (45, 100, 33, 80, 24)
-
-
-class Tmux:
-    def __init__(self, socket: Path) -> None:
-        self._socket = str(socket)
-
-    def __call__(self, *command: str) -> str:
-        return subprocess.run(
-            ["tmux", "-S", self._socket, "-f", "/dev/null", *command],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        ).stdout
 
 
 @pytest.fixture

@@ -23,6 +23,10 @@ BUSY = 0.05
 SLOWEST = 0.25
 SHARE = 5
 """A paint may take a fifth of the time, so that keys are never waited for."""
+SETTLES = 0.3
+"""Seconds that the terminal's size stays as it is until it is believed. While a window is dragged,
+tmux tells sizes up to 0.25 s late: what is drawn for the old one goes where it is not expected, and
+erasing it would take rows along that are finished."""
 
 
 def nothing_typed(columns: int) -> Typed:
@@ -55,6 +59,8 @@ class ChatDisplayManager:
         self._changed = asyncio.Event()
         self._aside = 0
         self._unpainted: list[Line] = []
+        self._fits: tuple[int, int] | None = None
+        self._settling: asyncio.TimerHandle | None = None
 
     @property
     def is_streaming(self) -> bool:
@@ -98,6 +104,7 @@ class ChatDisplayManager:
             await asyncio.gather(task, return_exceptions=True)
         if self._handler:
             self.paint()
+            self._unpainted += self._frame(0, self._clock()).finished
             self._handler = None
             self.paint()
 
@@ -115,19 +122,50 @@ class ChatDisplayManager:
 
     def paint(self, *said: Line) -> None:
         """Draw now; lines of the program's own, such as the answer to a command, go above."""
-        if self._aside:
-            self._unpainted += said
+        if self._aside or self._resized():
+            if said:
+                self._unpainted += (*self._frame(0, self._clock()).finished, *said)
             return
-        said = (*self._unpainted, *said)
-        self._unpainted = []
-        columns, rows = self._size()
+        self._paint(*said)
+
+    def close(self) -> None:
+        """Leave the terminal as a program expects it; all that was said is there."""
+        if self._settling:
+            self._settling.cancel()
+            self._settling = None
+        if self._unpainted:
+            self._paint()
+        self._painter.close()
+
+    def _paint(self, *said: Line) -> None:
+        columns, _ = self._size()
         now, typed = self._clock(), self._typed(columns)
-        frame = Frame()
-        if self._handler:
-            frame = self._handler.frame(columns, rows - len(typed.rows), now)
-        if said:
-            frame = msgspec.structs.replace(frame, finished=(*frame.finished, *said))
+        frame = self._frame(len(typed.rows), now)
+        if said or self._unpainted:
+            finished = (*self._unpainted, *frame.finished, *said)
+            frame = msgspec.structs.replace(frame, finished=finished)
+        self._unpainted = []
         self._painter.paint(frame, typed, columns, now)
+
+    def _frame(self, taken: int, now: float) -> Frame:
+        """What the run is like, in the rows that are not taken."""
+        if not self._handler:
+            return Frame()
+        columns, rows = self._size()
+        return self._handler.frame(columns, rows - taken, now)
+
+    def _resized(self) -> bool:
+        """Whether the window has had another size until just now; once it stays, it is painted."""
+        before, self._fits = self._fits, self._size()
+        if before not in (None, self._fits):
+            if self._settling:
+                self._settling.cancel()
+            self._settling = asyncio.get_running_loop().call_later(SETTLES, self._settled)
+        return self._settling is not None
+
+    def _settled(self) -> None:
+        self._settling = None
+        self.paint()
 
     async def _refresh(self) -> None:
         pause = IDLE

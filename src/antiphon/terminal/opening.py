@@ -147,8 +147,13 @@ def _in_words(settings: Settings, environ: Mapping[str, str]) -> Theme:
 
 
 def _size() -> tuple[int, int]:
-    columns, rows = shutil.get_terminal_size()
-    return columns, rows
+    """Columns and rows. COLUMNS and LINES count only where no terminal tells: they never change."""
+    try:
+        columns, rows = os.get_terminal_size(1)
+    except OSError:
+        columns, rows = 0, 0
+    named = shutil.get_terminal_size()
+    return columns or named.columns, rows or named.lines
 
 
 class _Ending:

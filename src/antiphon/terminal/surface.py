@@ -77,7 +77,7 @@ class Surface(Listener):
         trace: TracebackType | None,
     ) -> None:
         await self.keyboard.__aexit__(kind, error, trace)
-        self._painter.close()
+        self.display.close()
 
     @property
     def theme(self) -> Theme:

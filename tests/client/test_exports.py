@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from antiphon.client.exports import FORMS, Form, exported, file_name, form_of
@@ -31,6 +33,10 @@ HOSTILE = (
     "&#x202e;&lt;script&gt;&#60;script&#62;",
     "- item\n\n  ```\n  open in a list",
     "`" * 9,
+    "<b>\n\\<details>",
+    "`a\n`<details>`",
+    '<b title="`"><details>`',
+    "```\\|a|b|\n|-|-|\n",
 )
 
 
@@ -297,6 +303,59 @@ def test_in_markdown_only_reasoning_is_folded(text: str) -> None:
     assert page.count("<details>") == page.count("</details>") == 1
     assert "<script" not in page
     assert "<!--" not in page
+
+
+MARKS = st.lists(
+    st.sampled_from(
+        [
+            "```",
+            "````",
+            "~~~",
+            "`",
+            "``",
+            "\\",
+            "\n",
+            "\n\n",
+            " ",
+            "    ",
+            "\t",
+            "a",
+            "b c",
+            "- ",
+            "* ",
+            "1. ",
+            "> ",
+            "# h",
+            "---",
+            "===",
+            "|a|b|\n|-|-|\n",
+            "[x]: y",
+            "&lt;",
+            "<details>",
+            "</details>",
+            "<!--",
+            "-->",
+            "<script>",
+            "</script>",
+            "<style>",
+            "<b>",
+            "<div>",
+            "<?",
+            "<![CDATA[",
+        ]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@given(MARKS)
+def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
+    told = Talk().add("assistant", said).add("user", "end").told("md")
+    page = MarkdownIt("commonmark").enable("table").render(told).lower()
+
+    speakers = [each.partition(",")[0] for each in outlines(told)]
+    assert [each for each in speakers if each in ("Assistant", "User")] == ["Assistant", "User"]
+    assert not [tag for tag in ("<details", "<script", "<style", "<!", "<?") if tag in page]
 
 
 @pytest.mark.parametrize(

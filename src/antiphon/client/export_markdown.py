@@ -118,10 +118,11 @@ def contained(text: str) -> str:
             said.append(line)
             fence = None if fence.closed_by(line) else fence
         elif (fence := _Fence.opened(line, listed)) is not None:
-            said += [*_shown(prose), line]
+            said += [*_shown(prose), line.partition("|")[0]]  # or some would read a table's head
             prose = []
         else:
-            listed = _listed(line, listed)
+            ends = not line.strip() and prose and _EMPTY_ITEM.fullmatch(prose[-1])
+            listed = 0 if ends else _listed(line, listed)
             prose.append(line)
     said += _shown(prose)
     return "\n".join([*said, fence.closing] if fence is not None else said)
@@ -164,50 +165,58 @@ def _listed(line: str, before: int) -> int:
 def _shown(lines: list[str]) -> list[str]:
     """Lines outside of fences, in which tags that reach beyond a paragraph are shown as text."""
     text = "\n".join(lines)
-    if not lines or not _REACHING.search(text):
+    if not _TAG.search(text):
         return lines
-    return "".join(
-        part if code else _REACHING.sub(_as_text, part) for part, code in _parted(text)
-    ).split("\n")
+    paragraphs = _BLANK_LINES.split(text)  # with what stands between them
+    return "".join(each if _is_plain(each) else _escaped(each) for each in paragraphs).split("\n")
+
+
+def _is_plain(paragraph: str) -> bool:
+    """Whether every tag in it is code for certain, however its lines belong together.
+
+    So it is where each line closes the code that it opens, with nothing in it that could be read
+    otherwise. All else is taken for no code, at the price of a backslash that may be seen.
+    """
+    for line in paragraph.split("\n"):
+        if len(line) > LONGEST_LINE or "\\`" in line:
+            return False
+        outside = _CODE.sub("", line)
+        tags = (
+            _REACHING.search(outside),
+            _BLOCK.match(outside),
+            _TAG.search(_PLAIN.sub("", outside)),
+        )
+        if "`" in outside or any(tags):
+            return False
+    return True
+
+
+def _escaped(paragraph: str) -> str:
+    return _REACHING.sub(_as_text, _BLOCK.sub(_as_text, paragraph))
 
 
 def _as_text(tag: re.Match[str]) -> str:
-    escaped = len(tag[1]) % 2  # it is text already
-    return tag[0] if escaped else f"{tag[1]}\\<"
+    is_text = tag["marks"].endswith("\\") and len(tag["marks"]) % 2
+    return tag[0] if is_text else f"{tag[0][:-1]}\\<"
 
 
-def _parted(text: str) -> list[tuple[str, bool]]:
-    """The text in parts, each with whether it is code inside a line."""
-    parts = re.split(r"(`+|\n[ \t]*\n)", text)
-    closing = _closing(parts)
-    parted: list[tuple[str, bool]] = []
-    place = 0
-    while place < len(parts):
-        end = closing.get(place, place)
-        parted.append(("".join(parts[place : end + 1]), end > place))
-        place = end + 1
-    return parted
-
-
-def _closing(parts: list[str]) -> dict[int, int]:
-    """Where each run of backticks finds its like before the paragraph ends, by its place."""
-    found: dict[int, int] = {}
-    after: dict[str, int] = {}
-    for place in range(len(parts) - 1, -1, -1):
-        part = parts[place]
-        if place % 2 and part.startswith("`"):
-            if part in after:
-                found[place] = after[part]
-            after[part] = place
-        elif place % 2:
-            after.clear()
-    return found
-
-
+LONGEST_LINE = 10_000
+"""Letters of a line in which code is looked for: the time that takes grows faster than the line."""
 _OPENING = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})")
+_EMPTY_ITEM = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)])[ \t]*")
 _ITEM = re.compile(r"( {0,3})(?:[-+*]|\d{1,9}[.)])( {1,4}(?=\S)| )")
+_BLANK_LINES = re.compile(r"(\n[ \t]*\n)")
+_CODE = re.compile(r"(?<!`)(`+)(?!`)[^|]*?(?<!`)\1(?!`)")
+_TAG = re.compile(r"<[A-Za-z/!?]")
+_PLAIN = re.compile(r"</?[A-Za-z][A-Za-z0-9]* ?/?>")
+"""A tag in which no code could begin."""
+_BLOCK = re.compile(
+    r"(?m)^[ \t]*(?:(?:[-+*>]|\d{1,9}[.)])[ \t]*)*(?P<marks>)"
+    r"<(?=[A-Za-z/])(?![A-Za-z][A-Za-z0-9+.-]*:|[^\s<>]*@)"
+)
+"""What would begin a block of HTML, in which no backslash helps. An address in `<>` does not."""
 _REACHING = re.compile(
-    r"(\\*)<(?=[!?]|/?(?:details|summary|script|style|pre|textarea|title|plaintext|xmp|iframe|"
-    r"noembed|noframes|noscript|template|select|svg|math|table|div|section|article)\b)",
+    r"(?<!\\)(?P<marks>\\*)<(?=[!?]|/?(?:details|summary|script|style|pre|textarea|title|plaintext"
+    r"|xmp|iframe|noembed|noframes|noscript|template|select|svg|math|table|div|section|article)\b)",
     re.IGNORECASE,
 )

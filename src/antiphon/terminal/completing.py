@@ -21,7 +21,7 @@ from antiphon.errors import AntiphonError
 from antiphon.terminal import places
 from antiphon.terminal.editor import Editor
 from antiphon.terminal.places import Place
-from antiphon.terminal.slash import servers, table
+from antiphon.terminal.slash import resources, table
 from antiphon.terminal.slash.table import Typed
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ class Completing(Completer):
     async def _resources(self, begun: str) -> AsyncIterator[Proposed]:
         server, colon, uri = begun.partition(":")
         if colon:
-            async for address, meaning in servers.addresses(self._chat, server, uri):
+            async for address, meaning in resources.addresses(self._chat, server, uri):
                 yield f"@{server}:{address}", address, meaning
             return
-        for name in servers.with_resources(self._chat):
+        for name in resources.with_resources(self._chat):
             if name.startswith(begun):
                 yield f"@{name}:", f"{name}:", "resources of this server"
 

@@ -108,6 +108,12 @@ def test_a_word_longer_than_a_line_is_left_to_the_terminal():
     assert texts(f"see {address} there", 30) == ["see", address, "there"]
 
 
+def test_a_command_in_a_sentence_is_not_broken():
+    command = "pip install --upgrade --user antiphon"
+
+    assert texts(f"Then say `{command}`, and wait.", 30) == ["Then say", f"{command},", "and wait."]
+
+
 def test_letters_that_need_no_blanks_are_wrapped_by_their_width():
     assert texts("東京は大きい。とても", 10) == ["東京は大き", "い。とても"]
 

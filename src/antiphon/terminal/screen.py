@@ -277,8 +277,9 @@ class StreamingResponseHandler:
     # Turns and ends.
 
     def _restart(self, reason: str, now: float) -> None:
-        self._end_text(now)  # void for the model; a person may still want to read it
-        self._calls = {}
+        # Void for the model; a person may still want to read it.
+        self._end_text(now)
+        self._end_calls()
         self._phase = "waiting"
         self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")
 
@@ -307,8 +308,8 @@ class StreamingResponseHandler:
         self.response_complete = True
 
     def _note(self, text: str, style: str) -> None:
-        lines = clean(text).split("\n")
-        self._finished += [(Span(line, style),) for line in lines]
+        for line in clean(text).split("\n"):
+            self._finished += spans.wrapped([Span(line, style)], self._columns)
         self._anything = True
 
     # The region.

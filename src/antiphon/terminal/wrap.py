@@ -40,7 +40,7 @@ class Wrapper:
             self._line, self._used, self._blank, self._word = (), 0, None, ()
             self._columns = columns
         for span in words:
-            for part in _PART.findall(span.text):
+            for part in self._parts(span):
                 if part == "\n":
                     self._place(lines)
                     if self._line:
@@ -63,6 +63,11 @@ class Wrapper:
         if self._line:
             self._break(lines)
         return lines
+
+    def _parts(self, span: Span) -> list[str]:
+        """What may stand in lines of their own; a command in a sentence is one, blanks and all."""
+        whole = "code" in span.style and not self._breaking
+        return [span.text] if whole else _PART.findall(span.text)
 
     def _place(self, lines: list[Line]) -> None:
         """Put the word on the line, or on the next."""

@@ -1,0 +1,146 @@
+"""What goes wrong is said to the person, in words that are not the assistant's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model, Reply
+
+FOOTER = "10 in, 5 out"
+TOOLS = '''\
+from pathlib import Path
+
+from antiphon import tool
+
+
+@tool
+def note(text: str) -> str:
+    """Write it down."""
+    with Path("notes").open("a") as notes:
+        notes.write(f"{text}\\n")
+    return "noted"
+'''
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Model]:
+    async with Model() as model:
+        yield model
+
+
+@pytest.fixture
+async def chat(tmp_path: Path, model: Model) -> AsyncIterator[Chatting]:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    async with Chatting(model, "--tools", "tools.py", home=tmp_path) as chat:
+        await chat.ready()
+        yield chat
+
+
+async def asked(chat: Chatting, model: Model, text: str) -> Reply:
+    chat.say(text)
+    return await model.asked()
+
+
+async def told_next(chat: Chatting, model: Model) -> list[dict[str, Any]]:
+    """What the model is told when the person goes on."""
+    reply = await asked(chat, model, "And on.")
+    await reply.answer("Very well.")
+    await chat.sees("Very well.")
+    assert not chat.foreign
+    return reply.messages
+
+
+def assistant(messages: list[dict[str, Any]]) -> list[str]:
+    return [each["content"] for each in messages if each["role"] == "assistant"]
+
+
+async def test_a_refusal_of_the_provider_is_no_answer(chat: Chatting, model: Model) -> None:
+    reply = await asked(chat, model, "Hello")
+    await reply.refuse(403, "nothing is sold to people of your street")
+    await chat.sees("(provider_auth)")
+
+    assert "answered 403: nothing is sold to people of your" in chat.text
+    assert assistant(await told_next(chat, model)) == []
+
+
+async def test_what_is_said_of_an_error_is_broken_between_words(
+    chat: Chatting, model: Model
+) -> None:
+    reply = await asked(chat, model, "Hello")
+    await reply.refuse(400, "word " * 40)
+    await chat.sees("(provider_")
+    said = chat.rows[chat.rows.index("> Hello") + 2 : -3]
+
+    assert len(said) > 2
+    assert all(row.split()[-1] in ("word", "(provider_error)") for row in said[:-1])
+
+
+async def test_a_line_that_breaks_amid_an_answer_leaves_what_came(
+    chat: Chatting, model: Model
+) -> None:
+    reply = await asked(chat, model, "Hello")
+    await reply.say("Half an ans")
+    await chat.sees("Half an ans")
+    await reply.cut()
+    await chat.sees("the answer is incomplete (disconnected)")
+    await chat.sees("/continue goes on.")
+
+    assert assistant(await told_next(chat, model)) == ["Half an ans"]
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_an_answer_that_was_cut_short_is_not_taken_for_whole(
+    chat: Chatting, model: Model, reason: str
+) -> None:
+    reply = await asked(chat, model, "Hello")
+    await reply.say("As I was say")
+    await reply.end(reason)
+    await chat.sees(f"the answer is incomplete ({reason})")
+    await chat.sees("/continue goes on.")
+
+    assert assistant(await told_next(chat, model)) == ["As I was say"]
+
+
+async def test_an_empty_answer_stays_empty(chat: Chatting, model: Model) -> None:
+    reply = await asked(chat, model, "Hello")
+    await reply.end()
+    await chat.sees("(empty answer)")
+    await chat.sees(FOOTER)
+
+    assert "(empty answer)" not in str(await told_next(chat, model))
+
+
+async def test_arguments_that_are_cut_off_run_nothing_and_this_is_said(
+    tmp_path: Path, chat: Chatting, model: Model
+) -> None:
+    reply = await asked(chat, model, "Note it")
+    await reply.call("note", '{"text": "half a', id="c1")
+    await reply.end("tool_calls")
+    again = await model.asked()
+    await chat.sees("invalid_tool_call")
+    await again.answer("Never mind.")
+    await chat.sees("Never mind.")
+
+    assert 'note({"text": "half a) not run' in chat.text
+    assert not (tmp_path / "notes").exists()
+    assert "not a JSON object" in again.messages[-1]["content"]
+
+
+async def test_a_cut_within_arguments_runs_nothing(
+    tmp_path: Path, chat: Chatting, model: Model
+) -> None:
+    reply = await asked(chat, model, "Note it")
+    await reply.call("note", '{"text": "half a', id="c1")
+    await chat.sees("half a")
+    await reply.cut()
+    await chat.sees("the answer is incomplete (disconnected)")
+    messages = await told_next(chat, model)
+
+    assert "not run" in chat.text
+    assert not (tmp_path / "notes").exists()
+    assert "tool_calls" not in str(messages)

@@ -32,10 +32,11 @@ async def dawdle(name: str) -> str:
 class Scene:
     """A chat, its model, and how often it was stopped."""
 
-    def __init__(self, model: Model, chat: Chatting, folder: Path) -> None:
+    def __init__(self, model: Model, chat: Chatting, folder: Path, presses: int = 1) -> None:
         self.model = model
         self.chat = chat
         self.folder = folder
+        self.presses = presses
         self.stops = 0
 
     async def ask(self, text: str) -> Reply:
@@ -45,7 +46,7 @@ class Scene:
     async def stop(self) -> None:
         """Press Ctrl+C, and wait until the chat says so and nothing is going on."""
         self.stops += 1
-        self.chat.press("ctrl-c")
+        self.chat.press(*["ctrl-c"] * self.presses)
         await self.chat.until(lambda: self.chat.text.count("[stopped]") == self.stops)
 
 
@@ -107,11 +108,13 @@ STATES: list[Callable[[Scene], Awaitable[None]]] = [
 ]
 
 
-async def _played(tmp_path: Path, states: list[Callable[[Scene], Awaitable[None]]]) -> None:
+async def _played(
+    tmp_path: Path, states: list[Callable[[Scene], Awaitable[None]]], presses: int = 1
+) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
     async with Model() as model, Chatting(model, "--tools", "tools.py", home=tmp_path) as chat:
         await chat.ready()
-        scene = Scene(model, chat, tmp_path)
+        scene = Scene(model, chat, tmp_path, presses)
         for state in states:
             await state(scene)
         reply = await scene.ask("Are you still there?")
@@ -138,7 +141,13 @@ async def test_a_chat_that_was_stopped_fifty_times_answers(tmp_path: Path) -> No
     await _played(tmp_path, [STATES[number % len(STATES)] for number in range(50)])
 
 
-async def test_ten_presses_at_once_are_one_and_the_line_is_kept(tmp_path: Path) -> None:
+async def test_ten_presses_at_once_are_one_in_every_state(tmp_path: Path) -> None:
+    await _played(tmp_path, STATES, presses=10)
+
+
+async def test_who_goes_on_pressing_stops_the_reply_alone_and_keeps_the_line(
+    tmp_path: Path,
+) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         scene = Scene(model, chat, tmp_path)
@@ -146,7 +155,9 @@ async def test_ten_presses_at_once_are_one_and_the_line_is_kept(tmp_path: Path) 
         await reply.say("Half a wo")
         await chat.sees("Half a wo")
         chat.type("a draft")
-        chat.type("\x03" * 10)
+        for _ in range(10):
+            chat.press("ctrl-c")
+            await asyncio.sleep(0.12)  # as fast as a person presses: longer than one press in all
         await chat.sees("[stopped]")
         chat.press("enter")
         reply = await model.asked()

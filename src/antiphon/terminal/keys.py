@@ -83,7 +83,7 @@ class Editing:
             self._stopped = now
             self.listener.stop()
         elif now - self._stopped <= SAME_PRESS:
-            pass  # it was meant for what has just been stopped
+            self._stopped = now  # it was meant for what has just been stopped, like the next one
         elif self.draft.text:
             self.clear()
         elif now - self._pressed <= TWICE:

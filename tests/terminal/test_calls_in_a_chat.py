@@ -1,0 +1,229 @@
+"""Tools in a chat: each call runs once, with its own arguments, and each has its own result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.consenting import answers, asked_for_all, calls, ran
+from tests.terminal.mcp_servers import config, raw
+from tests.terminal.model import Model, Reply
+
+TOOLS = '''\
+import json
+from pathlib import Path
+from typing import Any
+
+from antiphon import tool
+
+
+def ran(name: str, **arguments: Any) -> str:
+    with Path("ran").open("a") as file:
+        file.write(json.dumps([name, arguments]) + "\\n")
+    return f"{name} {json.dumps(arguments)}"
+
+
+@tool
+def add(a: int, b: int | None = None) -> str:
+    """Add."""
+    return ran("add", a=a, b=b)
+
+
+@tool
+def echo(text: str) -> str:
+    """Say it again."""
+    return ran("echo", text=text)
+
+
+@tool
+def status() -> str:
+    """How it is."""
+    return ran("status")
+'''
+
+
+def with_tools(model: Model, home: Path) -> Chatting:
+    (home / "tools.py").write_text(TOOLS)
+    return Chatting(model, "--tools", "tools.py", home=home, columns=100, rows=40)
+
+
+def outputs(reply: Reply) -> dict[str, str]:
+    """What each call gave, as the model was told."""
+    tools = [each for each in reply.messages if each["role"] == "tool"]
+    assert all(count == 1 for count in Counter(each["tool_call_id"] for each in tools).values())
+    return {each["tool_call_id"]: each["content"] for each in tools}
+
+
+async def fragmented(reply: Reply, *made: tuple[str, str, str]) -> None:
+    """Calls whose arguments come in small pieces, in turn."""
+    for index, (call, name, _) in enumerate(made):
+        await reply.call(name, "", id=call, index=index)
+    longest = max(len(arguments) for _, _, arguments in made)
+    for at in range(0, longest, 3):
+        for index, (_, _, arguments) in enumerate(made):
+            if piece := arguments[at : at + 3]:
+                await reply.more(piece, index=index)
+    await reply.end("tool_calls")
+
+
+async def test_calls_that_come_entangled_are_told_apart(tmp_path: Path) -> None:
+    async with Model() as model, with_tools(model, tmp_path) as chat:
+        await chat.ready()
+        chat.say("Go")
+        reply = await model.asked()
+        await fragmented(
+            reply,
+            ("c1", "add", '{"a": 1, "b": 2}'),
+            ("c2", "add", '{"a": 30, "b": 40}'),
+            ("c3", "echo", '{"text": "{\\"a\\": 5}"}'),
+        )
+        reply = await model.asked()
+        await reply.answer("Done.")
+        await chat.sees("Done.")
+
+        assert outputs(reply) == {
+            "c1": 'add {"a": 1, "b": 2}',
+            "c2": 'add {"a": 30, "b": 40}',
+            "c3": 'echo {"text": "{\\"a\\": 5}"}',
+        }
+        assert len((tmp_path / "ran").read_text().splitlines()) == 3
+        assert chat.text.count("✓ add(") == 2
+        assert chat.text.count("✓ echo(") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "output"),
+    [
+        ("status", "", "status {}"),
+        ("status", "{}", "status {}"),
+        ("status", "null", "status {}"),
+        ("add", '{"a": 1, "b": null}', 'add {"a": 1, "b": null}'),
+    ],
+)
+async def test_a_call_without_arguments_or_with_null_is_a_call(
+    tmp_path: Path, name: str, arguments: str, output: str
+) -> None:
+    async with Model() as model, with_tools(model, tmp_path) as chat:
+        await chat.ready()
+        chat.say("Go")
+        reply = await model.asked()
+        await reply.call(name, arguments, id="c1")
+        await reply.end("tool_calls")
+        reply = await model.asked()
+        await reply.answer("Done.")
+        await chat.sees("Done.")
+
+        assert outputs(reply) == {"c1": output}
+
+
+async def test_a_tool_that_is_asked_five_times_alike_runs_five_times(tmp_path: Path) -> None:
+    async with Model() as model, with_tools(model, tmp_path) as chat:
+        await chat.ready()
+        chat.say("Wait until it is ready")
+        for number in range(5):
+            reply = await model.asked()
+            await reply.call("echo", {"text": "ready?"}, id=f"c{number}")
+            await reply.end("tool_calls")
+        reply = await model.asked()
+        await reply.answer("It is.")
+        await chat.sees("It is.")
+
+        assert len((tmp_path / "ran").read_text().splitlines()) == 5
+        assert len(outputs(reply)) == 5
+        assert [each["role"] for each in reply.messages] == ["user", *["assistant", "tool"] * 5]
+
+
+async def test_two_servers_may_have_tools_of_one_name(tmp_path: Path) -> None:
+    flags = (*config(tmp_path, {"left": raw(), "right": raw()}), "--yes")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("left is there")
+        await chat.sees("right is there")
+        chat.say("Go")
+        reply = await model.asked()
+        names = [tool["function"]["name"] for tool in reply.body["tools"]]
+        await reply.call("left__echo", {"said": "one"}, id="c1", index=0)
+        await reply.call("right__echo", {"said": "two"}, id="c2", index=1)
+        await reply.end("tool_calls")
+        reply = await model.asked()
+        await reply.answer("Done.")
+        await chat.sees("Done.")
+
+        given = outputs(reply)
+        assert len(names) == len(set(names))
+        assert "one" in given["c1"]
+        assert "two" in given["c2"]
+
+
+async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: Path) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "first"})
+        await answers(chat, "n")
+        reply = await model.asked()
+        refused = outputs(reply)
+        await reply.call("shell", {"command": "second"}, id="call_again")
+        await reply.end("tool_calls")
+        await chat.until(lambda: "second" in chat.text)
+        await answers(chat, "y")
+        reply = await model.asked()
+        await reply.answer("Done.")
+        await chat.sees("Done.")
+
+        assert ran(tmp_path) == ["second"]
+        assert "refused" in refused["call_0"]
+        assert outputs(reply) == {**refused, "call_again": "ran second"}
+        assert _paired(reply.messages)
+
+
+async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
+    tmp_path: Path,
+) -> None:
+    told = tmp_path / "cancelled"
+    flags = (*config(tmp_path, {"raw": raw("good", str(told))}), "--yes")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("raw is there")
+        chat.say("Go")
+        reply = await model.asked()
+        await reply.call("raw__hang", id="c1")
+        await reply.end("tool_calls")
+        await chat.sees("raw__hang({}) 1 s")
+        await chat.sees("raw__hang({}) 2 s")
+        chat.press("ctrl-c")
+        await chat.sees("[stopped]", 2)
+        chat.say("And on.")
+        reply = await model.asked()
+        await reply.call("raw__echo", {"said": "well"}, id="c2")
+        await reply.end("tool_calls")
+        reply = await model.asked()
+        await reply.answer("Done.")
+        await chat.sees("Done.")
+
+        assert told.exists()
+        assert "well" in outputs(reply)["c2"]
+        assert _paired(reply.messages)
+
+
+async def test_a_tool_that_never_answers_is_given_up_and_the_run_goes_on(tmp_path: Path) -> None:
+    flags = (*config(tmp_path, {"raw": raw()}), "--yes", "--tool-timeout", "1")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("raw is there")
+        chat.say("Go")
+        reply = await model.asked()
+        await reply.call("raw__hang", id="c1")
+        await reply.end("tool_calls")
+        reply = await model.asked()
+        await reply.answer("So be it.")
+        await chat.sees("So be it.")
+
+        assert "✗ raw__hang({}) timed out" in chat.text
+        assert "c1" in outputs(reply)
+
+
+def _paired(messages: list[dict[str, Any]]) -> bool:
+    """Every call is followed by its output, and every output has its call, as servers demand."""
+    made = [call["id"] for each in messages for call in each.get("tool_calls") or ()]
+    given = [each["tool_call_id"] for each in messages if each["role"] == "tool"]
+    return made == given and len(made) == len(set(made))

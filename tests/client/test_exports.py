@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -348,6 +348,7 @@ MARKS = st.lists(
 ).map("".join)
 
 
+@settings(derandomize=True)  # lists are told apart by a few rules, which is not for all there is
 @given(MARKS)
 def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
     told = Talk().add("assistant", said).add("user", "end").told("md")
@@ -366,6 +367,7 @@ def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
         ("1. so:\n   ~~~\n   x", "1. so:\n   ~~~\n   x\n   ~~~"),
         ("- so:\n  ```\n  x\nand on", "- so:\n  ```\n  x\nand on"),
         ("```\nx\n```", "```\nx\n```"),
+        ("```\nx\n    ```", "```\nx\n    ```\n```"),
     ],
 )
 def test_a_fence_that_was_cut_off_is_closed(said: str, closed: str) -> None:

@@ -106,7 +106,11 @@ def _longest_run(text: str, letter: str) -> int:
 
 
 def contained(text: str) -> str:
-    """Markdown as it was written, but what it leaves open reaches no further than its end."""
+    """Markdown as it was written, but what it leaves open reaches no further than its end.
+
+    Which list a fence stands in is told by a few rules, not by a parser: of a hundred thousand
+    random heaps of marks none got through, but that is no proof.
+    """
     said: list[str] = []
     prose: list[str] = []
     fence: _Fence | None = None
@@ -116,13 +120,12 @@ def contained(text: str) -> str:
             fence = None
         if fence is not None:
             said.append(line)
-            fence = None if fence.closed_by(line) else fence
+            fence = None if fence.closed_by(line, listed) else fence
         elif (fence := _Fence.opened(line, listed)) is not None:
             said += [*_shown(prose), line.partition("|")[0]]  # or some would read a table's head
             prose = []
         else:
-            ends = not line.strip() and prose and _EMPTY_ITEM.fullmatch(prose[-1])
-            listed = 0 if ends else _listed(line, listed)
+            listed = _listed(line, listed, prose[-1] if prose else "")
             prose.append(line)
     said += _shown(prose)
     return "\n".join([*said, fence.closing] if fence is not None else said)
@@ -144,22 +147,34 @@ class _Fence:
             return None
         return cls(opening[1], opening[2])
 
-    def closed_by(self, line: str) -> bool:
-        """Whether the line is its end."""
+    def closed_by(self, line: str, listed: int) -> bool:
+        """Whether the line is its end: further in, it is what the fence holds."""
         marks = line.strip(" \t")
-        return len(marks) >= len(self._marks) and not marks.strip(self._marks[0])
+        long_enough = len(marks) >= len(self._marks) and not marks.strip(self._marks[0])
+        return long_enough and _indent(line) <= (listed if self._in_list(listed) else 0) + 3
 
     def left_by(self, line: str, listed: int) -> bool:
         """Whether the line stands outside of the list in which the fence is."""
-        blanks = len(line) - len(line.lstrip(" "))
-        return bool(line.strip()) and 0 < listed <= self._indent and blanks < listed
+        return bool(line.strip()) and self._in_list(listed) and _indent(line) < listed
+
+    def _in_list(self, listed: int) -> bool:
+        return 0 < listed <= self._indent
 
 
-def _listed(line: str, before: int) -> int:
+def _indent(line: str) -> int:
+    """How many columns there are before its text."""
+    blanks = line[: len(line) - len(line.lstrip(" \t"))]
+    return len(blanks.expandtabs(4))
+
+
+def _listed(line: str, before: int, previous: str) -> int:
     """How far the text of the list is indented that this line belongs to; 0 for none."""
+    if not line.strip():
+        return 0 if _EMPTY_ITEM.fullmatch(previous) else before
     if item := _ITEM.match(line):
         return len(item[0]) if len(item[1]) < before or not before else before
-    return before if line.startswith(" ") or not line.strip() else 0
+    lazy = previous.strip() and not _INTERRUPTS.match(line)  # a paragraph's next line
+    return before if line.startswith(" ") or lazy else 0
 
 
 def _shown(lines: list[str]) -> list[str]:
@@ -204,6 +219,7 @@ LONGEST_LINE = 10_000
 """Letters of a line in which code is looked for: the time that takes grows faster than the line."""
 _OPENING = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})")
 _EMPTY_ITEM = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)])[ \t]*")
+_INTERRUPTS = re.compile(r"#{1,6}(?:\s|$)|>|(?:[-*_][ \t]*){3,}$")
 _ITEM = re.compile(r"( {0,3})(?:[-+*]|\d{1,9}[.)])( {1,4}(?=\S)| )")
 _BLANK_LINES = re.compile(r"(\n[ \t]*\n)")
 _CODE = re.compile(r"(?<!`)(`+)(?!`)[^|]*?(?<!`)\1(?!`)")

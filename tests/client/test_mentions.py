@@ -142,7 +142,15 @@ def test_text_may_have_a_mark_of_its_byte_order(tmp_path: Path, content: bytes) 
 
 @pytest.mark.parametrize(
     "text",
-    ["hello @ann", "@types/node is old", "@v1.2", "@pytest.mark.asyncio", '@app.get("/")', "@ann."],
+    [
+        "hello @ann",
+        "@types/node is old",
+        "@v1.2",
+        "@pytest.mark.asyncio",
+        "@app.task",
+        '@app.get("/")',
+        "@ann.",
+    ],
 )
 def test_a_word_that_no_file_is_called_stays_a_word(tmp_path: Path, text: str) -> None:
     assert prepare(text, folder=tmp_path) == Prepared(text)

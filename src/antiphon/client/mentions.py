@@ -7,6 +7,7 @@ person has typed is looked through: text that was piped in, or that a model wrot
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 import stat
@@ -206,11 +207,15 @@ def _is_meant(name: str, folder: Path) -> bool:
 def _looks_like_a_file(name: str) -> bool:
     if name.startswith(("/", "./", "../", "~/")):
         return True
-    return _ENDING.search(name) is not None
+    ending = PurePath(name).suffix.lower()
+    return bool(_ENDING.fullmatch(ending)) or mimetypes.guess_type(f"x{ending}")[0] is not None
 
 
-_ENDING = re.compile(r"[^/.]\.[A-Za-z][A-Za-z0-9]{0,4}$")
-"""As in `notes.txt`, and neither as in `v1.2` nor as in `pytest.mark.asyncio`."""
+_ENDING = re.compile(
+    r"\.(?:bat|c|cc|cfg|conf|cpp|cs|env|gitignore|go|gradle|h|hpp|ini|ipynb|java|jsonl|jsx|kt|lock"
+    r"|log|lua|md|nix|php|pl|proto|r|rb|rs|rst|scala|sh|sql|swift|tex|tf|toml|ts|tsx|vue|ya?ml|zig)"
+)
+"""What `mimetypes` does not know everywhere. `@app.task` is a decorator, and `@v1.2` no file."""
 
 
 def _placed(name: str, folder: Path) -> Path:

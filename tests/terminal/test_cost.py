@@ -68,9 +68,10 @@ def deltas(text: str) -> list[TextDelta]:
     return [TextDelta(text=text[at : at + STEP]) for at in range(0, len(text), STEP)]
 
 
+@pytest.mark.parametrize("tokens", [5_000, pytest.param(16_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", BLOCKS)
-def test_a_redraw_of_a_block_that_does_not_end_stays_as_cheap(kind: str):
-    assert growth(deltas(single(kind, 16_000))) <= 1.3
+def test_a_redraw_of_a_block_that_does_not_end_stays_as_cheap(kind: str, tokens: int):
+    assert growth(deltas(single(kind, tokens))) <= 1.3
 
 
 def test_a_redraw_of_long_reasoning_stays_as_cheap():
@@ -79,8 +80,9 @@ def test_a_redraw_of_long_reasoning_stays_as_cheap():
     assert growth([ReasoningDelta(text=delta.text) for delta in deltas(text)]) <= 1.3
 
 
-def test_a_redraw_of_an_answer_of_64_000_tokens_stays_as_cheap():
-    assert growth(deltas(mixed(64_000))) <= 1.3
+@pytest.mark.parametrize("tokens", [20_000, pytest.param(64_000, marks=pytest.mark.soak)])
+def test_a_redraw_of_a_long_answer_stays_as_cheap(tokens: int):
+    assert growth(deltas(mixed(tokens))) <= 1.3
 
 
 def test_the_reader_of_marks_is_given_a_few_times_the_text_and_no_more(

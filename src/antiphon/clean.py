@@ -77,6 +77,11 @@ def clean(text: str, place: Place = "notice") -> str:
     return cleaner.feed(text) + cleaner.close()
 
 
+def one_line(text: str, place: Place = "notice") -> str:
+    """The printable form of a text on one line: for names, titles and the cells of a table."""
+    return " ".join(clean(text, place).split())
+
+
 _C1 = ((0x80, 0x9F),)  # U+009B begins sequences as ESC [ does
 _DIRECTION = (
     (0x061C, 0x061C),  # Arabic letter mark

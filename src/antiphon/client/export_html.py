@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from html import escape
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.client.moments import moment
 from antiphon.client.sections import (
     Attached,
@@ -179,7 +179,7 @@ def _code(text: str) -> str:
 
 def _line(text: str) -> str:
     """Foreign words in a line of their own."""
-    return escape(" ".join(clean(text).split()))
+    return escape(one_line(text))
 
 
 def _text(text: str) -> str:

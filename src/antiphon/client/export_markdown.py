@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.client.moments import moment
 from antiphon.client.sections import (
     Attached,
@@ -77,7 +77,7 @@ def _set(piece: Piece) -> str:
 
 def _line(text: str) -> str:
     """Foreign words in a line of their own, without any marks."""
-    return _MARKS.sub(r"\\\g<0>", " ".join(clean(text).split()))
+    return _MARKS.sub(r"\\\g<0>", one_line(text))
 
 
 _MARKS = re.compile(r"[\\`*_\[\]<>#|&!~]")
@@ -85,7 +85,7 @@ _MARKS = re.compile(r"[\\`*_\[\]<>#|&!~]")
 
 def _code(text: str) -> str:
     """Foreign words as code inside a line."""
-    line = " ".join(clean(text).split())
+    line = one_line(text)
     ticks = "`" * (_longest_run(line, "`") + 1)
     blank = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{ticks}{blank}{line or ' '}{blank}{ticks}"

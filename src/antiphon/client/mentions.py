@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from antiphon.clean import clean
+from antiphon.clean import one_line
 from antiphon.errors import InvalidRequest, TooLarge
 from antiphon.messages import File, Image, Part, Text, Upload
 
@@ -162,7 +162,7 @@ def fenced(name: str, text: str) -> str:
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     end = "" if text.endswith("\n") or not text else "\n"
-    return f"\n\nThe file {_shown(name)}:\n\n{fence}\n{text}{end}{fence}\n"
+    return f"\n\nThe file {one_line(name)}:\n\n{fence}\n{text}{end}{fence}\n"
 
 
 # Where mentions stand.
@@ -222,7 +222,7 @@ def _placed(name: str, folder: Path) -> Path:
     try:
         return folder / Path(name).expanduser()
     except RuntimeError as error:  # ~somebody, whom this machine does not know
-        raise InvalidRequest(f"there is no file {_shown(name)}") from error
+        raise InvalidRequest(f"there is no file {one_line(name)}") from error
 
 
 # What is not sent.
@@ -244,13 +244,13 @@ def _refuse_secrets(name: str, path: Path) -> None:
     try:
         places = (Path(os.path.abspath(path)), path.resolve())
     except (OSError, ValueError, RuntimeError) as error:
-        raise InvalidRequest(f"there is no file {_shown(name)}") from error
+        raise InvalidRequest(f"there is no file {one_line(name)}") from error
     for place in places:
         if why := _why_secret(place):
             raise _secret(name, why)
         if place.as_posix().startswith(_OF_THE_SYSTEM):
             raise InvalidRequest(
-                f"{_shown(name)} is not sent: it belongs to the system and is no file of yours",
+                f"{one_line(name)} is not sent: it belongs to the system and is no file of yours",
                 hint="pipe in what is needed of it",
             )
 
@@ -266,7 +266,7 @@ def _why_secret(place: Path) -> str:
 
 def _secret(name: str, why: str) -> InvalidRequest:
     return InvalidRequest(
-        f"{_shown(name)} is not sent: {why}",
+        f"{one_line(name)} is not sent: {why}",
         hint="copy what is needed of it, without the secrets, into the message or a file of"
         " another name",
     )
@@ -294,7 +294,7 @@ def _bytes(name: str, path: Path) -> bytes:
     except OSError as error:
         raise _unopened(name, path, error) from error
     except ValueError as error:  # a name with a NUL in it
-        raise InvalidRequest(f"there is no file {_shown(name)}") from error
+        raise InvalidRequest(f"there is no file {one_line(name)}") from error
     if len(content) > MAX_UPLOAD_BYTES:
         raise _too_large(name, len(content), MAX_UPLOAD_BYTES, "a file")
     return content
@@ -308,7 +308,8 @@ def _refuse_unreadable(name: str, found: os.stat_result) -> None:
         raise _folder(name)
     if not stat.S_ISREG(found.st_mode):
         raise InvalidRequest(
-            f"{_shown(name)} is a pipe or a device, and no file", hint="pipe it in instead: < FILE"
+            f"{one_line(name)} is a pipe or a device, and no file",
+            hint="pipe it in instead: < FILE",
         )
     if found.st_size > MAX_UPLOAD_BYTES:
         raise _too_large(name, found.st_size, MAX_UPLOAD_BYTES, "a file")
@@ -318,7 +319,7 @@ def _unopened(name: str, path: Path, error: OSError) -> InvalidRequest:
     match error:
         case FileNotFoundError() | NotADirectoryError():
             return InvalidRequest(
-                f"there is no file {_shown(name)} in {path.absolute().parent}",
+                f"there is no file {one_line(name)} in {path.absolute().parent}",
                 hint=r"if no file is meant, \@ is an at sign",
             )
         case IsADirectoryError():
@@ -326,12 +327,12 @@ def _unopened(name: str, path: Path, error: OSError) -> InvalidRequest:
         case PermissionError() if path.is_dir():  # as Windows says it
             return _folder(name)
         case _:
-            return InvalidRequest(f"{_shown(name)} cannot be read: {error.strerror}")
+            return InvalidRequest(f"{one_line(name)} cannot be read: {error.strerror}")
 
 
 def _folder(name: str) -> InvalidRequest:
     return InvalidRequest(
-        f"{_shown(name)} is a folder",
+        f"{one_line(name)} is a folder",
         expected="a file",
         hint=r"name the files that are meant; if none is, \@ is an at sign",
     )
@@ -339,7 +340,7 @@ def _folder(name: str) -> InvalidRequest:
 
 def _too_large(name: str, size: int, most: int, kind: str) -> TooLarge:
     return TooLarge(
-        f"{_shown(name)} is too large to be sent",
+        f"{one_line(name)} is too large to be sent",
         expected=f"{kind} of at most {most:,} bytes",
         received=f"{size:,} bytes",
         hint="send a part of it",
@@ -361,12 +362,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 def _binary(name: str) -> InvalidRequest:
     return InvalidRequest(
-        f"{_shown(name)} is neither text in UTF-8 nor a picture or a PDF",
+        f"{one_line(name)} is neither text in UTF-8 nor a picture or a PDF",
         expected="text, png, jpeg, gif, webp or pdf",
         hint="convert it",
     )
-
-
-def _shown(name: str) -> str:
-    """On one line; foreign names cannot act on a terminal, nor end the sentence they stand in."""
-    return " ".join(clean(name).split())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from antiphon.clean import clean
+from antiphon.clean import one_line
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lines of columns under their names."""
-    lines = [[_cell(text) for text in row] for row in (head, *rows)]
+    lines = [[one_line(text) for text in row] for row in (head, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -23,7 +23,3 @@ def moment(milliseconds: int | None) -> str:
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _cell(text: str) -> str:
-    return " ".join(clean(text).split())

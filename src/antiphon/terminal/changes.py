@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from antiphon.clean import clean
+from antiphon.clean import one_line
 from antiphon.messages import Hints
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.mcp.metadata import is_object
@@ -49,7 +49,7 @@ def _line(what: str, was: str, become: str) -> Line:
 
 
 def _short(text: str) -> str:
-    line = " ".join(clean(text, "approval").split())
+    line = one_line(text, "approval")
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 

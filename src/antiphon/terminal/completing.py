@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from antiphon.clean import clean
+from antiphon.clean import one_line
 from antiphon.client import mentions
 from antiphon.errors import AntiphonError
 from antiphon.terminal import places
@@ -76,8 +76,8 @@ class Completing(Completer):
                         yield Completion(
                             text,
                             start_position=-len(begun),
-                            display=_line(seen),
-                            display_meta=_line(meaning),
+                            display=one_line(seen),
+                            display_meta=one_line(meaning),
                         )
         except AntiphonError:  # who could tell is not there just now
             return
@@ -135,7 +135,3 @@ def _mention(place: Place, *, quoted: bool) -> str:
     if quoted and not written.startswith('@"'):
         written = f'@"{place.path}"'
     return written.removesuffix('"') if place.folder else written
-
-
-def _line(text: str) -> str:
-    return " ".join(clean(text).split())

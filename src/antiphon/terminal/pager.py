@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.terminal.surface import Surface
 
 _PAGERS = ("less", "more")
@@ -27,14 +27,10 @@ async def opened(
 
     Where lines are listened to rather than looked at, and where there is no pager, it is printed.
     """
-    whole = f"{_one_line(title)}\n\n{clean(text, 'code').strip()}\n"
+    whole = f"{one_line(title)}\n\n{clean(text, 'code').strip()}\n"
     pager = () if surface.keyboard.spoken else _pager(environ)
     if not (pager and await _paged(surface, pager, whole)):
         surface.say(whole, place="code")
-
-
-def _one_line(title: str) -> str:
-    return " ".join(clean(title).split())
 
 
 def _pager(environ: Mapping[str, str]) -> Sequence[str]:

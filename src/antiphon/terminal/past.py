@@ -11,7 +11,7 @@ from itertools import groupby
 
 import msgspec
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.events import (
     MessageCompleted,
     ReasoningDelta,
@@ -109,7 +109,7 @@ def _said(role: str, message: Message, theme: Theme) -> list[Line]:
         return user_line(" ".join(filter(None, (*_attached(message), message.text))), theme)
     if message.compacts is not None:
         return [(Span("(here a summary stands in for what was said before)", "faint"),)]
-    return [(Span(f"(system: {' '.join(clean(message.text).split())})", "faint"),)]
+    return [(Span(f"(system: {one_line(message.text)})", "faint"),)]
 
 
 def _attached(message: Message) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from antiphon.clean import clean
+from antiphon.clean import one_line
 from antiphon.terminal import cells
 from antiphon.terminal.spans import Line, Span
 
@@ -57,14 +57,14 @@ def row(facts: Facts, columns: int, more: str) -> Line:
 
 def _parts(facts: Facts, more: str) -> Iterator[_Part]:
     """All of them, in the order in which they stand."""
-    yield _Part(0, _one_line(facts.doing), "strong")
-    yield _Part(3, _one_line(facts.model))
+    yield _Part(0, one_line(facts.doing), "strong")
+    yield _Part(3, one_line(facts.model))
     yield _Part(6, _titled(facts.title, more))
     yield _share(facts)
     yield _Part(5, dollars(facts.cost))
     for server, state in facts.servers:
         style = "faint" if state == "starting" else "warning"
-        yield _Part(2, f"{_one_line(server)} {state}", style)
+        yield _Part(2, f"{one_line(server)} {state}", style)
     yield _Part(1, f"{facts.queued} queued" if facts.queued else "")
     yield _Part(7, "/help")
 
@@ -78,12 +78,8 @@ def _share(facts: Facts) -> _Part:
 
 
 def _titled(title: str, more: str) -> str:
-    whole = _one_line(title)
+    whole = one_line(title)
     return whole if cells.width(whole) <= TITLE else cells.head(whole, TITLE) + more
-
-
-def _one_line(text: str) -> str:
-    return " ".join(clean(text).split())
 
 
 def _width(parts: Sequence[_Part]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.errors import InvalidRequest
 from antiphon.terminal import clipboard, pager, spans, threads
 from antiphon.terminal.folds import Fold, folds, thoughts
@@ -105,7 +105,7 @@ def _row(number: int, fold: Fold) -> Line:
     return (
         Span(f"{number:>3}  ", "mark"),
         Span(f"{_counted(fold.text)}  ", "faint"),
-        Span(" ".join(clean(fold.title).split())),
+        Span(one_line(fold.title)),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from antiphon.calls import ListRuns, Model
-from antiphon.clean import clean
+from antiphon.clean import one_line
 from antiphon.client.compaction import SHARE
 from antiphon.errors import InvalidRequest
 from antiphon.runs import Run, Usage
@@ -199,7 +199,7 @@ def _count(number: int, one: str, several: str) -> str:
 def _table(chat: Chat, rows: Sequence[Sequence[str]]) -> None:
     """The rows, the first column to the left; what is too wide is cut."""
     columns, _ = chat.surface.size()
-    cleaned = [[" ".join(clean(cell).split()) for cell in row] for row in rows]
+    cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(cells.width, column)) for column in zip(*cleaned, strict=True)]
     more = chat.surface.theme.glyphs.more
     chat.surface.show(spans.clipped(_aligned(row, widths), columns - 1, more) for row in cleaned)

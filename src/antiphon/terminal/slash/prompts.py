@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.errors import AntiphonError, InvalidRequest
 from antiphon.messages import Text
 from antiphon.terminal import contents, past
@@ -58,11 +58,11 @@ def _command(name: str, server: str, prompt: Prompt) -> Command:
         async for each in _proposed(chat, server, prompt, begun):
             yield each
 
-    meaning = clean(prompt.title or prompt.description or f"a prompt of {server}")
+    meaning = one_line(prompt.title or prompt.description or f"a prompt of {server}")
     return Command(
         name=name,
         arguments=_usage(prompt.arguments),
-        meaning=" ".join(meaning.split())[:80],
+        meaning=meaning[:80],
         carry_out=carry_out,
         proposals=proposals,
     )
@@ -124,7 +124,7 @@ async def _asked_for(
 
 def _field(server: str, argument: PromptArgument) -> Field:
     said = argument.description or "wanted for the prompt"
-    row: Line = (Span(f"{server}: {' '.join(clean(said).split())}", "faint"),)
+    row: Line = (Span(f"{server}: {one_line(said)}", "faint"),)
 
     def wrong(text: str) -> str | None:
         return None if text.strip() else "It cannot be empty; Esc sends nothing."
@@ -143,7 +143,7 @@ async def _proposed(
     if not sign:
         for argument in prompt.arguments:
             if argument.name not in known and argument.name.startswith(last):
-                yield f"{before}{argument.name}=", " ".join(argument.description.split())
+                yield f"{before}{argument.name}=", one_line(argument.description)
         return
     with suppress(AntiphonError, TimeoutError):
         async with asyncio.timeout(COMPLETION_SECONDS):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.clean import clean
+from antiphon.clean import clean, one_line
 from antiphon.errors import AntiphonError
 from antiphon.terminal import contents, spans
 from antiphon.terminal.slash.command import Command
@@ -79,7 +79,7 @@ def _address(each: Resource | ResourceTemplate) -> str:
 
 def _title(each: Resource | ResourceTemplate) -> str:
     size = f" ({each.size:,} bytes)" if isinstance(each, Resource) and each.size else ""
-    return " ".join(clean(each.title or each.description or each.name).split()) + size
+    return one_line(each.title or each.description or each.name) + size
 
 
 async def _show_resource(chat: Chat, server: str, uri: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from antiphon.clean import clean
+from antiphon.clean import one_line
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Message, Text
 from antiphon.runs import Thread
@@ -62,7 +62,7 @@ def _moment(milliseconds: int) -> str:
 
 
 def _title(thread: Thread) -> str:
-    return " ".join(clean(thread.title).split()) or thread.id
+    return one_line(thread.title) or thread.id
 
 
 async def _resume(chat: Chat, words: str) -> None:

@@ -79,7 +79,10 @@ def folded(line: Iterable[Span], columns: int) -> list[Line]:
 
 
 def wrapped(line: Iterable[Span], columns: int) -> list[Line]:
-    """The rows that it takes in so many columns, broken at blanks where there are any."""
+    """The rows that it takes in so many columns, broken at blanks.
+
+    A word that is longer than a row is left to the terminal: who copies an address gets it whole.
+    """
     line = _untabbed(line)
     whole = text(line)
     rows: list[Line] = []
@@ -99,7 +102,10 @@ def _row_end(whole: str, at: int, columns: int) -> int:
     if end >= len(whole) or whole[end] == " ":
         return end
     blank = whole.rfind(" ", at, end)
-    return blank if blank > at and whole[at:blank].strip() else end
+    if blank > at and whole[at:blank].strip():
+        return blank
+    after = whole.find(" ", end)
+    return after if after > 0 else len(whole)
 
 
 def _part(line: Line, start: int, end: int) -> Iterator[Span]:

@@ -1,0 +1,94 @@
+"""A server of one's own answers, wherever it is named; nothing else is asked for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+WATCH = '''\
+"""Writes down every address that this process connects to, and every name that it looks up."""
+
+import sys
+
+LOG = {log!r}
+
+
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        with open(LOG, "a") as log:
+            log.write(f"{{event}} {{arguments[1:] if event == 'socket.connect' else arguments}}\\n")
+
+
+sys.addaudithook(note)
+'''
+
+
+async def answered(chat: Chatting, model: Model) -> None:
+    """The first message of this chat is answered by this server."""
+    await chat.ready()
+    chat.say("Hello")
+    reply = await model.asked()
+    await reply.answer("Hi there.")
+    await chat.sees("Hi there.")
+
+
+@pytest.mark.parametrize("where", ["flag", "environment", "folder", "own file"])
+async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> None:
+    async with Model() as model:
+        flags: tuple[str, ...] = ()
+        environ: Mapping[str, str] = {}
+        written = f'base_url = "{model.url}"\nmodel = "mine"\n'
+        match where:
+            case "flag":
+                flags = ("--base-url", model.url, "--model", "mine")
+            case "environment":
+                environ = {"ANTIPHON_BASE_URL": model.url, "ANTIPHON_MODEL": "mine"}
+            case "folder":
+                (tmp_path / "antiphon.toml").write_text(written)
+            case _:
+                own = tmp_path / "config" / "antiphon" / "antiphon.toml"
+                own.parent.mkdir(parents=True)
+                own.write_text(written)
+        async with Chatting(None, *flags, home=tmp_path, environ=environ) as chat:
+            await answered(chat, model)
+
+            assert model.requests[0]["model"] == "mine"
+
+
+async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
+    tmp_path: Path,
+) -> None:
+    async with Model() as flagged, Model() as named, Model() as written:
+        (tmp_path / "antiphon.toml").write_text(f'base_url = "{written.url}"\nmodel = "mine"\n')
+        environ = {"ANTIPHON_BASE_URL": named.url}
+        async with Chatting(flagged, home=tmp_path, environ=environ) as chat:
+            await answered(chat, flagged)
+        async with Chatting(None, home=tmp_path, environ=environ) as chat:
+            await answered(chat, named)
+
+        assert not written.requests
+
+
+async def test_without_a_network_nothing_is_missed(tmp_path: Path) -> None:
+    log = tmp_path / "connections"
+    (tmp_path / "sitecustomize.py").write_text(WATCH.format(log=str(log)))
+    environ = {"PYTHONPATH": str(tmp_path)}
+    async with (
+        Model() as model,
+        Chatting(model, home=tmp_path, environ=environ) as chat,
+    ):
+        await answered(chat, model)
+        chat.say("/usage")
+        chat.say("/context")
+        chat.say("And on.")
+        await (await model.asked()).answer("On it is.")
+        await chat.sees("On it is.")
+        asked = log.read_text().splitlines()
+
+        assert asked
+        assert all("127.0.0.1" in each for each in asked), asked

@@ -1,0 +1,74 @@
+"""What a model thinks: one line for the person, byte for byte in the thread, and sent to nobody."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+FOOTER = "10 in, 5 out"
+
+
+async def test_a_thought_is_one_line_and_its_tokens_are_counted_once(tmp_path: Path) -> None:
+    pieces = [f"step {number}, un" + "broken " for number in range(200)]
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Think")
+        reply = await model.asked()
+        for piece in pieces:
+            await reply.think(piece)
+        await chat.sees("step 199")
+        thinking = [row for row in chat.rows if "step" in row]
+        await reply.answer("So it is.")
+        await chat.sees(FOOTER)
+
+        assert len(thinking) <= 3
+        assert chat.text.count("tokens") == 1
+        assert f"{len(''.join(pieces)) // 4:,} tokens" in chat.text
+        assert "step" not in chat.text
+        assert "un broken" not in "".join(thinking)
+
+
+async def test_the_next_request_holds_no_more_than_was_received(tmp_path: Path) -> None:
+    thought = "This is what I thought of it. " * 2_000
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Think")
+        reply = await model.asked()
+        for at in range(0, len(thought), 40):
+            await reply.think(thought[at : at + 40])
+        await reply.answer("So it is.")
+        await chat.sees(FOOTER)
+        chat.say("And on.")
+        reply = await model.asked()
+        await reply.answer("Yes.")
+        await chat.until(lambda: chat.text.count(FOOTER) == 2)
+        sent = json.dumps(reply.body)
+
+        assert "thought" not in sent
+        assert len(sent) < len(thought) / 10
+
+
+async def test_the_whole_thought_is_kept_and_opened_as_it_came(tmp_path: Path) -> None:
+    thought = "Bytes: 東京 e\u0301 👩\u200d🚀 שלום, and un" + "broken words."
+    async with Model() as model:
+        async with Chatting(model, home=tmp_path) as chat:
+            await chat.ready()
+            chat.say("Think")
+            reply = await model.asked()
+            for letter in thought:
+                await reply.think(letter)
+            await reply.answer("So it is.")
+            await chat.sees(FOOTER)
+            chat.say("/export json thought.json")
+            await chat.until((tmp_path / "thought.json").exists)
+            await chat.sees("thought.json")
+            chat.press("ctrl-d")
+            await chat.ended()
+        kept = re.sub(r"\s+", " ", (tmp_path / "thought.json").read_text())
+
+        assert json.loads(kept)
+        assert thought in json.dumps(json.loads(kept), ensure_ascii=False)

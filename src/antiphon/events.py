@@ -115,11 +115,12 @@ class ActionRequired(_Event, frozen=True, tag="action.required"):
 
 
 class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
-    """An output was saved."""
+    """An output was saved. `refused` where it is one because the call was not allowed to run."""
 
     tool_call_id: str
     output: str
     is_error: bool = False
+    refused: bool = False
 
 
 class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):

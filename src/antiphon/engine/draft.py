@@ -301,7 +301,12 @@ class Draft:
             )
         )
         self.tell(
-            ToolOutputAdded(tool_call_id=action.tool_call_id, output=output, is_error=is_error)
+            ToolOutputAdded(
+                tool_call_id=action.tool_call_id,
+                output=output,
+                is_error=is_error,
+                refused=action.approval == "refused" or (metadata or {}).get("fault") == "refused",
+            )
         )
         return self._keep_action(
             replace(action, status=status, output=output, is_error=is_error, ended_at=self.now)

@@ -1,0 +1,404 @@
+"""A run as the AI SDK's UI Message Stream (v1): the wire of `useChat` and of our own page.
+
+    stream = UIMessageStream(sdk=6)
+    for number, event in events:
+        for frame in stream.feed(number, event):
+            send(frame)
+    for frame in stream.close():
+        send(frame)
+
+The whole run is one message of the client's, its id the run's; each reply of the model is a step of
+it. A frame's `id:` is `<run>:<number>` of the event that it tells, or `<run>:<number>.<place>`
+where that makes several frames. Who comes back with the last one that it got is sent what follows:
+the events are read from the first one on, and the frames up to there left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Literal, cast
+
+import msgspec
+
+from antiphon.clean import clean
+from antiphon.errors import Internal, InvalidEventId
+from antiphon.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    ReasoningDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnEnded,
+    TurnRestarted,
+    UsageAdded,
+)
+from antiphon.messages import Message
+from antiphon.runs import Fault, Reason, Status, Usage
+from antiphon.wires import ui_parts as ui
+from antiphon.wires.ui_calls import Calls
+
+HEADERS: Mapping[str, str] = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+    "x-vercel-ai-ui-message-stream": "v1",
+}
+"""What an answer on this wire says of itself."""
+
+HEARTBEAT = b": hb\n\n"
+"""Sent in silence: it shows a reader that we live, and us a reader that is gone."""
+
+DONE = b"data: [DONE]\n\n"
+
+NOT_WHOLE = "The reply was cut before this call was whole; it was not carried out."
+NOT_ANSWERED = "The run ended before this call had an output; it was not carried out."
+TAKEN_BACK = "The turn began again; this call was not carried out."
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """The last frame that a reader has: `place` among those of event `number`, None for all."""
+
+    run_id: str
+    number: int
+    place: int | None = None
+
+
+def cursor(text: str, run_id: str) -> Cursor:
+    """The cursor that an id of this run's frames is. Raises `InvalidEventId` for any other text.
+
+    Whether the run has come so far is for who reads its events.
+    """
+    found = _ID.fullmatch(text)
+    if found is None or found["run"] != run_id:
+        raise InvalidEventId(
+            "This is not the id of an event of this run.",
+            expected=f"{run_id}:<number> or {run_id}:<number>.<place>, as its stream gave it",
+            received=clean(text[:100]),
+            hint="Leave it out to be sent the whole message.",
+        )
+    return Cursor(run_id, int(found["number"]), int(found["place"]) if found["place"] else None)
+
+
+class UIMessageStream:
+    """Encodes one run for one reader; fed the run's events from the first one on, in order.
+
+    `sdk` is the version of the client: it is told nothing that came later. `after` is what the
+    reader has already. An event that was fed before changes nothing.
+    """
+
+    def __init__(self, sdk: ui.Sdk = 5, after: Cursor | None = None) -> None:
+        self._sdk = sdk
+        self._after = (after.number, after.place or _LAST) if after else (0, 0)
+        self._run: RunStatus | None = None
+        self._last = 0
+        self._usage = Usage()
+        self._ended = False
+        self._replies = 0
+        self._in_step = False
+        self._speaking: _Speech | None = None
+        self._spoken = 0
+        self._calls = Calls(sdk)
+
+    def feed(self, number: int, event: Event) -> Sequence[bytes]:
+        """The frames that tell this event."""
+        return self.feed_all([(number, event)])
+
+    def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
+        """The frames that tell these events, pieces that follow each other told as one.
+
+        Each piece is a frame to be written and read: who collects for a twentieth of a second sends
+        much less.
+        """
+        new = [each for each in events if each[0] > self._last]
+        frames: list[bytes] = []
+        for _, group in groupby(new, self._joins):
+            together = list(group)
+            first, self._last = together[0][0], together[-1][0]
+            parts = list(self._parts(_joined([event for _, event in together])))
+            frames += self._numbered(parts, first, self._last)
+        return frames
+
+    def close(self) -> Sequence[bytes]:
+        """The end of the stream, which is not always that of the run.
+
+        Where the run waits for nothing but approvals the message is finished, so that the client
+        lets a person answer. A stream that stops elsewhere has no `finish`: the client comes back.
+        """
+        if self._ended or not self._calls.wait_for_a_person:
+            return [DONE]
+        return [*map(_frame, self._finish("tool-calls")), DONE]
+
+    # What is not in the log. These frames have no id: a replay does without them.
+
+    def tool_status(
+        self, tool_call_id: str, state: Literal["waiting", "running", "ended"], elapsed: float = 0
+    ) -> Sequence[bytes]:
+        """What a tool does now; `elapsed` in seconds."""
+        call = self._calls.get(tool_call_id)
+        if call is None:
+            return []
+        now = ui.Running(
+            tool_call_id=tool_call_id, tool_name=call.name, state=state, elapsed=elapsed
+        )
+        return [_frame(ui.DataToolStatus(data=now))]
+
+    def progress(
+        self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
+    ) -> Sequence[bytes]:
+        """How far a running tool says it is."""
+        call = self._calls.get(tool_call_id)
+        if call is None or not call.running:
+            return []
+        said = {"done": done, "total": total, "message": clean(message)}
+        part = ui.ToolOutputAvailable(
+            tool_call_id=tool_call_id, output={"progress": said}, preliminary=True
+        )
+        return [_frame(part)]
+
+    def approval_asked(self, tool_call_id: str, approval_id: str) -> Sequence[bytes]:
+        """A person is asked here about a call whose tool this side runs."""
+        call = self._calls.get(tool_call_id)
+        if call is None or not call.running:
+            return []
+        asked = ui.Asked(approval_id=approval_id, **call.named)
+        return list(map(_frame, self._calls.ask(call, asked)))
+
+    def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
+        """The person said yes. A no is told by the call's output."""
+        call = self._calls.get(tool_call_id)
+        return list(map(_frame, self._calls.approve(call))) if call else []
+
+    def fail(self, fault: Fault) -> Sequence[bytes]:
+        """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
+        self._ended = True
+        return [*map(_frame, self._failed(fault))]
+
+    # Frames.
+
+    def _joins(self, numbered: Numbered) -> object:
+        """What an event has in common with those that it may be told with."""
+        number, event = numbered
+        if number <= self._after[0]:
+            return number  # the reader may have a part of what they would be together
+        match event:
+            case TextDelta() | ReasoningDelta():
+                return type(event)
+            case ToolCallDelta(tool_call_id=tool_call_id):
+                return tool_call_id
+            case _:
+                return number
+
+    def _numbered(self, parts: Sequence[ui.Part], first: int, last: int) -> Iterator[bytes]:
+        """The parts as frames, those that the reader has left out.
+
+        What opens is numbered as if the first event stood alone, so that every cut of the same
+        events has the same ids.
+        """
+        for place, part in enumerate(parts, 1):
+            whole = place == len(parts) and (place == 1 or first != last)
+            at = (last, _LAST) if whole else (first, place)
+            if at > self._after:
+                yield _frame(part, f"{self._named.run_id}:{last if whole else f'{first}.{place}'}")
+
+    @property
+    def _named(self) -> RunStatus:
+        if self._run is None:
+            raise Internal("A run is told from its first event on, which is its status.")
+        return self._run
+
+    # What each event is told as.
+
+    def _parts(self, event: Event) -> Iterator[ui.Part]:
+        if self._ended:
+            return
+        match event:
+            case RunStatus():
+                yield from self._moved(event)
+            case TextDelta(text=text):
+                yield from self._said(_TEXT, text)
+            case ReasoningDelta(text=text):
+                yield from self._said(_REASONING, text)
+            case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
+                yield from self._begin_step()
+                yield from self._hush()
+                yield from self._calls.told(event, self._replies)
+            case ActionRequired() | ToolOutputAdded():
+                yield from self._calls.told(event, self._replies)
+            case MessageCompleted(message=message):
+                yield from self._completed(message)
+            case TurnRestarted():
+                yield from self._restarted(event)
+            case UsageAdded(usage=usage):
+                self._usage += usage
+            case TurnEnded():
+                yield from self._end_step()
+
+    def _moved(self, event: RunStatus) -> Iterator[ui.Part]:
+        before, self._run = self._run, event
+        if before is None:
+            named = ui.Named(run_id=event.run_id, thread_id=event.thread_id)
+            yield ui.Start(message_id=event.run_id, message_metadata=named)
+        if event.status is Status.QUEUED:
+            # The client has done its part, so what it was asked of is approved.
+            yield from self._calls.approve_all()
+        if event.status.ended:
+            yield from self._end(event)
+            self._ended = True
+
+    def _end(self, event: RunStatus) -> Iterator[ui.Part]:
+        yield from self._calls.close(NOT_ANSWERED)
+        yield from self._end_step()
+        yield ui.DataStatus(
+            id=event.run_id, data=ui.Done(run_id=event.run_id, run_status=event.status.value)
+        )
+        match event.status:
+            case Status.FAILED:
+                yield from self._failed(event.error or Fault("internal", "The run failed."))
+            case Status.CANCELLED:
+                yield ui.Abort()
+                yield from self._finish("other")
+            case Status.INCOMPLETE:
+                yield from self._finish(_CUT_SHORT.get(event.reason, "other"))
+            case Status.COMPLETED:
+                yield from self._finish("stop")
+            case _:
+                yield from self._finish("other")
+
+    def _failed(self, fault: Fault) -> Iterator[ui.Part]:
+        problem = ui.Problem(code=fault.code, message=clean(fault.message))
+        account = self._account(problem)
+        # Many clients read no further than the error, so all that they should know comes before it.
+        yield ui.Metadata(message_metadata=account)
+        yield ui.Error(error_text=problem.message)
+        yield from self._finish("error", problem)
+
+    def _finish(
+        self, reason: ui.FinishReason, problem: ui.Problem | None = None
+    ) -> Iterator[ui.Part]:
+        yield ui.Finish(
+            finish_reason=msgspec.UNSET if self._sdk == 5 else reason,
+            message_metadata=self._account(problem),
+        )
+
+    def _account(self, problem: ui.Problem | None) -> ui.Account:
+        run, usage = self._named, self._usage
+        return ui.Account(
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            status=run.status.value,
+            reason=run.reason or msgspec.UNSET,
+            error=problem or msgspec.UNSET,
+            usage=ui.Tokens(
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+            ),
+            cost=usage.cost,
+        )
+
+    # Steps, and what is said in them.
+
+    def _begin_step(self) -> Iterator[ui.Part]:
+        if not self._in_step:
+            self._in_step, self._spoken = True, 0
+            yield ui.StartStep()
+
+    def _end_step(self) -> Iterator[ui.Part]:
+        yield from self._hush()
+        if self._in_step:
+            self._in_step = False
+            yield ui.FinishStep()
+
+    def _said(self, kind: _Kind, text: str) -> Iterator[ui.Part]:
+        if not text:
+            return
+        yield from self._begin_step()
+        if self._speaking is None or self._speaking.kind is not kind:
+            yield from self._hush()
+            self._spoken += 1
+            self._speaking = _Speech(kind, f"{kind.name}-{self._replies + 1}-{self._spoken}")
+            yield kind.start(id=self._speaking.id)
+        yield kind.delta(id=self._speaking.id, delta=text)
+
+    def _hush(self) -> Iterator[ui.Part]:
+        if self._speaking is not None:
+            yield self._speaking.kind.end(id=self._speaking.id)
+            self._speaking = None
+
+    def _restarted(self, event: TurnRestarted) -> Iterator[ui.Part]:
+        earlier = self._calls.before(self._replies)
+        if self._sdk >= ui.ResetStep.since:
+            # In a step from here on, whether or not the void was told: so ids stay the same.
+            yield ui.ResetStep() if self._in_step else ui.StartStep()
+            self._in_step, self._spoken, self._speaking = True, 0, None
+        elif self._in_step:
+            yield from self._hush()
+            yield from self._calls.close(TAKEN_BACK, but=earlier)
+            again = ui.Restarted(reason=event.reason, attempt=event.attempt)
+            yield ui.DataTurnRestarted(data=again)
+            yield from self._end_step()
+        self._calls.forget(but=earlier)
+
+    def _completed(self, message: Message) -> Iterator[ui.Part]:
+        whole = {call.id for call in message.tool_calls}
+        yield from self._calls.close(NOT_WHOLE, but=whole | self._calls.before(self._replies))
+        yield from self._end_step()
+        self._replies += 1
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    """What can be said: the parts that begin, continue and end it."""
+
+    name: str
+    start: type[ui.TextStart | ui.ReasoningStart]
+    delta: type[ui.TextDelta | ui.ReasoningDelta]
+    end: type[ui.TextEnd | ui.ReasoningEnd]
+
+
+_TEXT = _Kind("text", ui.TextStart, ui.TextDelta, ui.TextEnd)
+_REASONING = _Kind("reasoning", ui.ReasoningStart, ui.ReasoningDelta, ui.ReasoningEnd)
+
+
+class _Speech(msgspec.Struct, frozen=True):
+    """What is being said, under the id that its pieces have in common."""
+
+    kind: _Kind
+    id: str
+
+
+_LAST = 1 << 30  # above the place of every frame
+_ID = re.compile(r"(?P<run>[^:]{1,128}):(?P<number>[0-9]{1,15})(?:\.(?P<place>[1-9][0-9]{0,5}))?")
+_CUT_SHORT: Mapping[Reason | None, ui.FinishReason] = {
+    "length": "length",
+    "content_filter": "content-filter",
+}
+
+
+def _frame(part: ui.Part, id: str = "") -> bytes:
+    named = f"id: {id}\n".encode() if id else b""
+    return b"%bdata: %b\n\n" % (named, ui.line(part))
+
+
+def _joined(events: Sequence[Event]) -> Event:
+    """One event that says what these pieces say."""
+    first = events[0]
+    if len(events) == 1:
+        return first
+    match first:
+        case TextDelta() | ReasoningDelta():
+            pieces = cast("Sequence[TextDelta | ReasoningDelta]", events)
+            return type(first)(text="".join([piece.text for piece in pieces]))
+        case ToolCallDelta(tool_call_id=tool_call_id):
+            arguments = "".join([piece.arguments for piece in cast("list[ToolCallDelta]", events)])
+            return ToolCallDelta(tool_call_id=tool_call_id, arguments=arguments)
+        case _:
+            raise Internal(f"Events of type {first.type} are told one by one.")

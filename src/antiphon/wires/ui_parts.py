@@ -1,0 +1,340 @@
+"""The parts of the AI SDK's UI Message Stream that we send, as they stand in its JSON.
+
+By `packages/ai/src/ui-message-stream/ui-message-chunks.ts` of vercel/ai. A client dies of a type
+that it does not know, and the first releases of version 5 of a key too many, so each part has what
+it needs and no more. `since` is the version of the client that a part came with; a name that begins
+with `data-` is ours, and every version takes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, cast
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+Sdk = Literal[5, 6, 7]
+"""The major version of the npm package `ai` that a client has declared."""
+
+
+class _Camel(msgspec.Struct, frozen=True, rename="camel"):
+    """Names as JavaScript writes them."""
+
+
+class Part(_Camel, frozen=True, tag_field="type"):
+    """One thing that a client is told."""
+
+    since: ClassVar[Sdk] = 5
+
+
+# The message as a whole.
+
+
+class Tokens(_Camel, frozen=True):
+    """What a run used so far."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+
+
+class Problem(_Camel, frozen=True):
+    """Why a run failed, with a stable code."""
+
+    code: str
+    message: str
+
+
+class Named(_Camel, frozen=True):
+    """What a message belongs to, known from its first part on."""
+
+    run_id: str
+    thread_id: str
+
+
+class Account(_Camel, frozen=True):
+    """How a run stands and what it used; `cost` in US dollars, null where it is not known."""
+
+    run_id: str
+    thread_id: str
+    status: str
+    usage: Tokens
+    cost: float | None
+    reason: str | UnsetType = UNSET
+    error: Problem | UnsetType = UNSET
+
+
+FinishReason = Literal["stop", "length", "content-filter", "tool-calls", "error", "other"]
+"""The words that all versions have in common."""
+
+
+class Start(Part, frozen=True, tag="start"):
+    """The message begins."""
+
+    message_id: str
+    message_metadata: Named
+
+
+class Metadata(Part, frozen=True, tag="message-metadata"):
+    """About the message, before its end."""
+
+    message_metadata: Account
+
+
+class Abort(Part, frozen=True, tag="abort"):
+    """The run was cancelled."""
+
+
+class Error(Part, frozen=True, tag="error"):
+    """The run failed; `useChat` reads nothing after it."""
+
+    error_text: str
+
+
+class Finish(Part, frozen=True, tag="finish"):
+    """The message ends. The first clients of version 5 take no reason."""
+
+    message_metadata: Account
+    finish_reason: FinishReason | UnsetType = UNSET
+
+
+# Steps: one is one reply of the model.
+
+
+class StartStep(Part, frozen=True, tag="start-step"):
+    """A reply begins."""
+
+
+class FinishStep(Part, frozen=True, tag="finish-step"):
+    """A reply is at its end."""
+
+
+class ResetStep(Part, frozen=True, tag="reset-step"):
+    """All that the step has said so far is void."""
+
+    since: ClassVar[Sdk] = 7
+
+
+# What is said.
+
+
+class TextStart(Part, frozen=True, tag="text-start"):
+    """A piece of the answer begins."""
+
+    id: str
+
+
+class TextDelta(Part, frozen=True, tag="text-delta"):
+    """Its next characters."""
+
+    id: str
+    delta: str
+
+
+class TextEnd(Part, frozen=True, tag="text-end"):
+    """It is at its end."""
+
+    id: str
+
+
+class ReasoningStart(Part, frozen=True, tag="reasoning-start"):
+    """A piece of the reasoning begins."""
+
+    id: str
+
+
+class ReasoningDelta(Part, frozen=True, tag="reasoning-delta"):
+    """Its next characters."""
+
+    id: str
+    delta: str
+
+
+class ReasoningEnd(Part, frozen=True, tag="reasoning-end"):
+    """It is at its end."""
+
+    id: str
+
+
+# Tool calls. `dynamic`, for the client has no types of our tools.
+
+
+class ToolInputStart(Part, frozen=True, tag="tool-input-start"):
+    """The model began a call."""
+
+    tool_call_id: str
+    tool_name: str
+    dynamic: bool = True
+
+
+class ToolInputDelta(Part, frozen=True, tag="tool-input-delta"):
+    """The next characters of its arguments, as JSON text."""
+
+    tool_call_id: str
+    input_text_delta: str
+
+
+class ToolInputAvailable(Part, frozen=True, tag="tool-input-available"):
+    """The call is whole."""
+
+    tool_call_id: str
+    tool_name: str
+    input: Any
+    dynamic: bool = True
+
+
+class ToolApprovalRequest(Part, frozen=True, tag="tool-approval-request"):
+    """A person has to approve the call."""
+
+    since: ClassVar[Sdk] = 6
+
+    approval_id: str
+    tool_call_id: str
+
+
+class ToolApprovalResponse(Part, frozen=True, tag="tool-approval-response"):
+    """What the person said."""
+
+    since: ClassVar[Sdk] = 7
+
+    approval_id: str
+    approved: bool
+    reason: str | UnsetType = UNSET
+
+
+class ToolOutputAvailable(Part, frozen=True, tag="tool-output-available"):
+    """The call's output, or, `preliminary`, how far it is."""
+
+    tool_call_id: str
+    output: Any
+    dynamic: bool = True
+    preliminary: bool | UnsetType = UNSET
+
+
+class ToolOutputError(Part, frozen=True, tag="tool-output-error"):
+    """The call failed, and why."""
+
+    tool_call_id: str
+    error_text: str
+    dynamic: bool = True
+
+
+class ToolOutputDenied(Part, frozen=True, tag="tool-output-denied"):
+    """The call was refused and not carried out."""
+
+    since: ClassVar[Sdk] = 6
+
+    tool_call_id: str
+
+
+# Parts of our own.
+
+
+class Complete(_Camel, frozen=True, tag_field="status", tag="complete"):
+    """The output of a call is saved."""
+
+    tool_call_id: str
+    tool_name: str
+
+
+class Done(_Camel, frozen=True, tag_field="status", tag="done"):
+    """The run has ended."""
+
+    run_id: str
+    run_status: str
+
+
+class DataStatus(Part, frozen=True, tag="data-status"):
+    """The two words that a page learns beside what the model says."""
+
+    id: str
+    data: Complete | Done
+
+
+class Running(_Camel, frozen=True):
+    """What a tool does now, and for how many seconds already."""
+
+    tool_call_id: str
+    tool_name: str
+    state: str
+    elapsed: float
+
+
+class DataToolStatus(Part, frozen=True, tag="data-tool-status"):
+    """Shown while it is true, and not kept with the message."""
+
+    data: Running
+    transient: bool = True
+
+
+class Asked(_Camel, frozen=True):
+    """A call that a person has to approve; `expires_at` in milliseconds since 1970."""
+
+    approval_id: str
+    tool_call_id: str
+    tool_name: str
+    input: Any
+    server: str | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
+    state: Literal["requested", "approved", "refused", "unanswered"] = "requested"
+
+
+class DataApproval(Part, frozen=True, tag="data-approval"):
+    """An approval, for a client that has no part of its own for it."""
+
+    id: str
+    data: Asked
+
+
+class Restarted(_Camel, frozen=True):
+    """Why the turn began again, and for which time."""
+
+    reason: str
+    attempt: int
+
+
+class DataTurnRestarted(Part, frozen=True, tag="data-turn-restarted"):
+    """What its step holds is void, for a client that has no part of its own to say so."""
+
+    data: Restarted
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def line(part: Part) -> bytes:
+    """The part as JSON on one line, whatever a reader takes for the end of one.
+
+    Some readers of server-sent events break lines at U+0085, U+2028 and U+2029 too. A half of a
+    character becomes U+FFFD.
+    """
+    try:
+        data = _encode(part)
+    except UnicodeEncodeError:
+        data = _encode(_mended(msgspec.to_builtins(part)))
+    if data.isascii():
+        return data
+    for seen, escaped in _BREAKS:
+        data = data.replace(seen, escaped)
+    return data
+
+
+_BREAKS = (
+    ("\x85".encode(), rb"\u0085"),
+    ("\u2028".encode(), rb"\u2028"),
+    ("\u2029".encode(), rb"\u2029"),
+)
+
+
+def _mended(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            fields = cast("dict[str, object]", value)
+            return {_mended(name): _mended(each) for name, each in fields.items()}
+        case list():
+            return [_mended(each) for each in cast("list[object]", value)]
+        case _:
+            return value

@@ -1,0 +1,345 @@
+"""A run as the AI SDK's UI Message Stream: its parts, its grammar, and coming back to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stories import CALLS, HOSTED, READ, STOP, TYPICAL, begun, numbered, runs
+from ui_judge import Judge, Parts
+from world import call
+
+from antiphon.chunks import CallPiece, TextPiece
+from antiphon.errors import Internal, InvalidEventId
+from antiphon.events import MessageCompleted, Numbered, RunStatus, TextDelta
+from antiphon.runs import Fault, Status
+from antiphon.wires.standing import standing
+from antiphon.wires.ui_message_stream import DONE, HEARTBEAT, Cursor, UIMessageStream, cursor
+from antiphon.wires.ui_parts import Sdk
+
+GOLDEN = Path(__file__).parent / "golden"
+SDKS: tuple[Sdk, ...] = (5, 6, 7)
+SDK = st.sampled_from(SDKS)
+PLACES = st.lists(st.integers(0, 10_000), max_size=4)
+
+
+def told(events: Iterable[Numbered], sdk: Sdk = 5, after: Cursor | None = None) -> list[bytes]:
+    stream = UIMessageStream(sdk, after)
+    frames = [frame for number, event in events for frame in stream.feed(number, event)]
+    return [*frames, *stream.close()]
+
+
+def told_in_batches(
+    events: Sequence[Numbered], places: list[int], sdk: Sdk, after: Cursor | None = None
+) -> list[bytes]:
+    """The same, with what comes between two places collected."""
+    stream = UIMessageStream(sdk, after)
+    cuts = sorted({0, len(events), *(place % (len(events) + 1) for place in places)})
+    frames: list[bytes] = []
+    for begin, end in pairwise(cuts):
+        frames += stream.feed_all(events[begin:end])
+    return [*frames, *stream.close()]
+
+
+def parts_of(frames: Iterable[bytes]) -> Parts:
+    lines = [line for frame in frames for line in frame.decode().split("\n")]
+    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    return [json.loads(text) for text in data if text != "[DONE]"]
+
+
+def types(frames: Iterable[bytes]) -> list[str]:
+    return [part["type"] for part in parts_of(frames)]
+
+
+# Typical runs, to the letter.
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+@pytest.mark.parametrize("name", TYPICAL)
+def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, sdk: Sdk) -> None:
+    """Delete the file, and this writes it anew, and fails once."""
+    frames = b"".join(told(numbered(TYPICAL[name]()), sdk))
+    golden = GOLDEN / f"ui-{name}.sdk{sdk}.txt"
+    if not golden.exists():
+        golden.write_bytes(frames)
+        pytest.fail(f"{golden.name} was not there: read it, and keep it if it is right")
+
+    assert frames.decode() == golden.read_text("utf-8")
+
+
+# Any run.
+
+
+@given(runs(), SDK, PLACES)
+def test_whatever_happens_every_version_can_read_it(
+    events: list[Numbered], sdk: Sdk, places: list[int]
+) -> None:
+    whole = Judge(sdk).read(told(events, sdk))
+    batches = Judge(sdk).read(told_in_batches(events, places, sdk))
+
+    assert whole.done
+    assert batches.message == whole.message
+
+
+@given(runs(), SDK)
+def test_each_step_is_a_reply_as_it_was_saved(events: list[Numbered], sdk: Sdk) -> None:
+    judge = Judge(sdk).read(told(events, sdk))
+    saved = [event.message for _, event in events if isinstance(event, MessageCompleted)]
+
+    said = [step for step in judge.steps if step][: len(saved)]
+    assert [
+        (text(step, "text"), text(step, "reasoning") or None, calls(step)) for step in said
+    ] == [
+        (message.text, message.reasoning, [each.id for each in message.tool_calls])
+        for message in saved
+    ]
+
+
+def text(step: Parts, kind: str) -> str:
+    return "".join(part["text"] for part in step if part["type"] == kind)
+
+
+def calls(step: Parts) -> list[str]:
+    """Those that came to be whole."""
+    return [p["toolCallId"] for p in step if p["type"] == "dynamic-tool" and "input" in p]
+
+
+@given(runs(), SDK)
+def test_a_run_that_has_ended_leaves_nothing_open(events: list[Numbered], sdk: Sdk) -> None:
+    judge = Judge(sdk).read(told(events, sdk))
+    ended = [e for _, e in events if isinstance(e, RunStatus) and e.status.ended]
+
+    states = {part.get("state", "done") for part in judge.parts}
+    if ended:
+        assert judge.finished
+        assert judge.message["metadata"]["status"] == ended[-1].status.value
+        assert states <= {"done", "output-available", "output-error", "output-denied"}
+    elif judge.finished:
+        assert judge.message["metadata"]["status"] == Status.ACTION_REQUIRED
+
+
+@given(runs(), SDK, st.integers(0, 10_000), PLACES, PLACES)
+@settings(max_examples=300)
+def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
+    events: list[Numbered], sdk: Sdk, cut: int, places: list[int], again: list[int]
+) -> None:
+    frames = [f for f in told_in_batches(events, places, sdk) if f.startswith(b"id: ")]
+    had = frames[: cut % (len(frames) + 1)]
+    judge = Judge(sdk).read(had)
+    after = cursor(judge.ids[-1], events[0][1].run_id) if judge.ids else None  # type: ignore[union-attr]
+    rest = standing(events, after.number if after else 0)
+    judge.read(told_in_batches(rest, again, sdk, after))
+
+    whole = Judge(sdk).read(told(events, sdk))
+    assert judge.parts == whole.parts
+    assert judge.message["metadata"] == whole.message["metadata"]
+
+
+@given(runs(), SDK)
+def test_who_comes_late_reads_nothing_that_is_void(events: list[Numbered], sdk: Sdk) -> None:
+    late = Judge(sdk).read(told(standing(events), sdk))
+    live = Judge(sdk).read(told(events, sdk))
+
+    assert late.message["parts"] == late.parts == live.parts
+
+
+@given(runs(), SDK, st.integers(0, 10_000))
+def test_an_event_that_is_heard_again_changes_nothing(
+    events: list[Numbered], sdk: Sdk, cut: int
+) -> None:
+    heard = events[: cut % (len(events) + 1)]
+
+    assert told([*heard, *events], sdk) == told(events, sdk)
+
+
+# Pieces.
+
+
+def test_pieces_that_come_together_are_one_frame() -> None:
+    world = begun()
+    for word in ("one ", "two ", "three"):
+        world.speaks(TextPiece(word))
+    stream = UIMessageStream()
+    frames = stream.feed_all(numbered(world))
+
+    assert types(frames) == ["start", "start-step", "text-start", "text-delta"]
+    assert parts_of(frames)[-1]["delta"] == "one two three"
+    assert frames[-1].startswith(b"id: %b:5\n" % world.run.id.encode())
+
+
+def test_what_breaks_a_line_for_some_readers_is_escaped() -> None:
+    world = begun()
+    world.speaks(TextPiece("a\u2028b\u2029c\x85d\r\n\ne\x0b"))
+    frames = told(numbered(world))
+
+    assert parts_of(frames)[-1]["delta"] == "a\u2028b\u2029c\x85d\r\n\ne\x0b"
+    assert all(len(frame.decode().strip().splitlines()) <= 2 for frame in frames)
+
+
+def test_half_a_character_never_reaches_the_wire() -> None:
+    begun_run = RunStatus(run_id="run_1", thread_id="thread_1", status=Status.IN_PROGRESS)
+    frames = told([(1, begun_run), (2, TextDelta(text="a\ud83d")), (3, TextDelta(text="b"))])
+
+    assert [p["delta"] for p in parts_of(frames) if p["type"] == "text-delta"] == ["a\ufffd", "b"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"__proto__":{"a":1}}',
+        '{"a":[{"\\u005f_proto__":1}]}',
+        '{"constructor":{"prototype":1}}',
+    ],
+)
+def test_arguments_that_a_client_dies_of_are_told_as_text(arguments: str) -> None:
+    world = begun()
+    world.reply(CallPiece(index=0, id="c0", name="look", arguments=arguments), CALLS)
+
+    [ready] = [p for p in parts_of(told(numbered(world))) if p["type"] == "tool-input-available"]
+    assert ready["input"] == arguments
+
+
+# Ids.
+
+
+@pytest.mark.parametrize(
+    "id", ["", "7", "run_1", "run_1:", "run_1:x", "run_2:7", "run_1:7.0", "run_1:7.1.1", "run_1:-7"]
+)
+def test_an_id_that_this_run_never_gave_out_is_refused(id: str) -> None:
+    with pytest.raises(InvalidEventId):
+        cursor(id, "run_1")
+
+
+def test_an_id_says_what_its_reader_has() -> None:
+    assert cursor("run_1:7", "run_1") == Cursor("run_1", 7)
+    assert cursor("run_1:7.2", "run_1") == Cursor("run_1", 7, 2)
+
+
+def test_a_run_cannot_be_told_from_its_middle() -> None:
+    with pytest.raises(Internal):
+        UIMessageStream().feed(7, TextDelta(text="half"))
+
+
+def test_a_sign_of_life_is_a_comment() -> None:
+    assert HEARTBEAT == b": hb\n\n"
+
+
+# The end of the stream.
+
+
+def test_a_stream_that_stops_before_the_runs_end_is_not_finished() -> None:
+    world = begun()
+    world.reply(call(0), CALLS)
+
+    frames = told(numbered(world))
+    assert frames[-1] == DONE
+    assert "finish" not in types(frames)
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_a_run_that_waits_for_a_person_alone_lets_the_client_answer(sdk: Sdk) -> None:
+    frames = told(numbered(TYPICAL["asked"]()), sdk)
+
+    assert types(frames)[-1] == "finish"
+    assert parts_of(frames)[-1]["messageMetadata"]["status"] == "action_required"
+
+
+def test_a_fault_of_this_side_is_told_and_ends_the_message() -> None:
+    stream = UIMessageStream(6)
+    world = begun()
+    for number, event in numbered(world):
+        stream.feed(number, event)
+    frames = [*stream.fail(Fault("connection_lost", "The server\x1b[2J is gone.")), *stream.close()]
+
+    assert types(frames) == ["message-metadata", "error", "finish"]
+    problem = parts_of(frames)[0]["messageMetadata"]["error"]
+    assert problem == {"code": "connection_lost", "message": "The server␛[2J is gone."}
+    assert frames[-1] == DONE
+
+
+# What is not in the log.
+
+
+def heard(sdk: Sdk) -> UIMessageStream:
+    world = begun()
+    world.reply(call(0), CALLS)
+    stream = UIMessageStream(sdk)
+    for number, event in numbered(world):
+        stream.feed(number, event)
+    return stream
+
+
+def test_progress_is_an_output_before_the_output() -> None:
+    stream = heard(5)
+
+    [part] = parts_of(stream.progress("c0", 1, 4, "a\x07quarter"))
+    assert part["preliminary"] is True
+    assert part["output"] == {"progress": {"done": 1, "total": 4, "message": "a␇quarter"}}
+    assert stream.progress("c9", 1) == []
+
+
+def test_what_a_tool_does_is_told_and_not_kept() -> None:
+    [part] = parts_of(heard(5).tool_status("c0", "running", 1.5))
+
+    assert part == {
+        "type": "data-tool-status",
+        "data": {"toolCallId": "c0", "toolName": "look", "state": "running", "elapsed": 1.5},
+        "transient": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("sdk", "asked", "given"),
+    [
+        (5, "data-approval", ["data-approval"]),
+        (6, "tool-approval-request", []),
+        (7, "tool-approval-request", ["tool-approval-response"]),
+    ],
+)
+def test_a_person_is_asked_here_and_says_yes(sdk: Sdk, asked: str, given: list[str]) -> None:
+    stream = heard(sdk)
+
+    assert types(stream.approval_asked("c0", "ask_1")) == [asked]
+    assert stream.progress("c0", 1) == []
+    assert types(stream.approval_given("c0")) == given
+    assert types(stream.progress("c0", 1)) == ["tool-output-available"]
+
+
+def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
+    stream = heard(7)
+
+    assert stream.tool_status("c9", "running") == []
+    assert stream.approval_asked("c9", "ask_1") == []
+    assert stream.approval_given("c9") == []
+
+
+@pytest.mark.parametrize(
+    ("sdk", "last"),
+    [(5, "tool-output-error"), (6, "tool-output-denied"), (7, "tool-output-denied")],
+)
+def test_a_refused_call_is_told_as_each_version_can(sdk: Sdk, last: str) -> None:
+    parts = parts_of(told(numbered(TYPICAL["mixed"]()), sdk))
+    about: list[dict[str, Any]] = [part for part in parts if part.get("toolCallId") == "c3"]
+
+    assert about[-1]["type"] == last
+    if sdk == 5:
+        assert about[-1]["errorText"].endswith("Not on Fridays.")
+
+
+def test_calls_that_the_worker_runs_are_a_step_of_the_same_turn() -> None:
+    world = begun()
+    world.reply(call(0, READ), CALLS, hosted=HOSTED)
+    world.result("c0", "read")
+    world.reply(TextPiece("Done."), STOP)
+    judge = Judge(5).read(told(numbered(world)))
+
+    assert [[part["type"] for part in step] for step in judge.steps] == [
+        ["dynamic-tool", "data-status"],
+        ["text", "data-status"],
+    ]

@@ -1,0 +1,229 @@
+"""A reader of UI Message Streams that forgives nothing: what a client makes of one, and its faults.
+
+Written from the sources of three versions of the npm package `ai`, and held against the packages
+themselves in `test_ui_clients.py`. Keys are as strict as they were in the first release of 5.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from antiphon.sse import Decoder
+
+Parts = list[dict[str, Any]]
+
+# What each part must have, what it may have, and which version it came with.
+GRAMMAR: dict[str, tuple[set[str], set[str], int]] = {
+    "start": ({"messageId", "messageMetadata"}, set(), 5),
+    "message-metadata": ({"messageMetadata"}, set(), 5),
+    "abort": (set(), set(), 5),
+    "error": ({"errorText"}, set(), 5),
+    "finish": ({"messageMetadata"}, set(), 5),
+    "start-step": (set(), set(), 5),
+    "finish-step": (set(), set(), 5),
+    "reset-step": (set(), set(), 7),
+    "text-start": ({"id"}, set(), 5),
+    "text-delta": ({"id", "delta"}, set(), 5),
+    "text-end": ({"id"}, set(), 5),
+    "reasoning-start": ({"id"}, set(), 5),
+    "reasoning-delta": ({"id", "delta"}, set(), 5),
+    "reasoning-end": ({"id"}, set(), 5),
+    "tool-input-start": ({"toolCallId", "toolName", "dynamic"}, set(), 5),
+    "tool-input-delta": ({"toolCallId", "inputTextDelta"}, set(), 5),
+    "tool-input-available": ({"toolCallId", "toolName", "input", "dynamic"}, set(), 5),
+    "tool-output-available": ({"toolCallId", "output", "dynamic"}, {"preliminary"}, 5),
+    "tool-output-error": ({"toolCallId", "errorText", "dynamic"}, set(), 5),
+    "tool-approval-request": ({"approvalId", "toolCallId"}, set(), 6),
+    "tool-output-denied": ({"toolCallId"}, set(), 6),
+    "tool-approval-response": ({"approvalId", "approved"}, {"reason"}, 7),
+    "data-status": ({"id", "data"}, set(), 5),
+    "data-tool-status": ({"data", "transient"}, set(), 5),
+    "data-approval": ({"id", "data"}, set(), 5),
+    "data-turn-restarted": ({"data"}, set(), 5),
+}
+FINISH_REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
+
+
+class Judge:
+    """A client of a version, and the message that it makes of the streams it is given."""
+
+    def __init__(self, sdk: int) -> None:
+        self.sdk = sdk
+        self.message: dict[str, Any] = {"id": "", "role": "assistant", "parts": []}
+        self.transient: Parts = []
+        self.errors: list[str] = []
+        self.ids: list[str] = []
+        self.finished = False
+        self.done = False
+        self._in_step = False
+        self._speaking: dict[str, dict[str, Any]] = {}
+        self._streaming: set[str] = set()
+
+    def read(self, frames: Iterable[bytes]) -> Judge:
+        """Take what a server sent; whoever comes back goes on where it was."""
+        self.done = False
+        for sent in frames:
+            assert sent.endswith(b"\n\n"), sent
+            assert len(sent.decode().strip("\n").splitlines()) <= 2, f"more than a part: {sent!r}"
+            frame, *others = Decoder().feed(sent)
+            assert not others, sent
+            assert frame.event is None
+            assert not self.done, f"after the end: {sent!r}"
+            if frame.id:
+                assert frame.id not in self.ids, f"told twice: {sent!r}"
+                self.ids.append(frame.id)
+            if frame.data == "[DONE]":
+                self.done = True
+            else:
+                self._take(json.loads(frame.data))
+        return self
+
+    @property
+    def parts(self) -> Parts:
+        """The message's parts, less what restarts have made void."""
+        kept: Parts = []
+        for part in self.message["parts"]:
+            if part["type"] == "data-turn-restarted":
+                begun = max(n for n, each in enumerate(kept) if each["type"] == "step-start")
+                del kept[begun:]
+            else:
+                kept.append(part)
+        return kept
+
+    @property
+    def steps(self) -> list[Parts]:
+        """What each reply said, and what became of its calls."""
+        steps: list[Parts] = [[]]
+        for part in self.parts:
+            if part["type"] == "step-start":
+                steps.append([])
+            else:
+                steps[-1].append(part)
+        return steps[1:]
+
+    def _take(self, part: dict[str, Any]) -> None:
+        kind = part["type"]
+        must, may, since = GRAMMAR[kind]
+        if kind == "finish" and self.sdk > 5:
+            assert part["finishReason"] in FINISH_REASONS
+            must = must | {"finishReason"}
+        assert since <= self.sdk, f"unknown to version {self.sdk}: {part}"
+        assert must <= part.keys() - {"type"} <= must | may, part
+        assert part.get("dynamic", True) is True
+        assert not self.finished or kind == "start", f"after the message: {part}"
+        assert self.message["id"] or kind == "start", f"before the message: {part}"
+        self._assemble(kind, part)
+
+    def _assemble(self, kind: str, part: dict[str, Any]) -> None:
+        parts = self.message["parts"]
+        match kind.split("-")[0], kind:
+            case _, "start":
+                assert not self.message["id"], "it began before"
+                self.message |= {"id": part["messageId"], "metadata": part["messageMetadata"]}
+            case _, "message-metadata" | "finish":
+                self.message["metadata"] = self.message["metadata"] | part["messageMetadata"]
+                self.finished = kind == "finish"
+                if kind == "finish":
+                    assert not self._in_step, "a step is open"
+            case _, "error":
+                self.errors.append(part["errorText"])
+            case _, "start-step":
+                assert not self._in_step, "a step in a step"
+                self._in_step = True
+                parts.append({"type": "step-start"})
+            case _, "finish-step":
+                assert self._in_step, "no step is open"
+                assert not self._speaking, "somebody speaks"
+                self._in_step = False
+            case _, "reset-step":
+                assert self._in_step, "no step is open"
+                begun = max(n for n, each in enumerate(parts) if each["type"] == "step-start")
+                del parts[begun + 1 :]
+                self._speaking.clear()
+                self._streaming.clear()
+            case "text" | "reasoning" as what, _:
+                self._speak(what, kind, part)
+            case "tool", _:
+                self._call(kind, part)
+            case "data", _:
+                self._data(kind, part)
+            case _, "abort":
+                assert not self._in_step, "a step is open"
+
+    def _speak(self, what: str, kind: str, part: dict[str, Any]) -> None:
+        assert self._in_step, f"outside of a step: {part}"
+        match kind.rsplit("-", 1)[1]:
+            case "start":
+                assert not self._speaking, "somebody speaks already"
+                said = {"type": what, "text": "", "state": "streaming"}
+                self._speaking[part["id"]] = said
+                self.message["parts"].append(said)
+            case "delta":
+                assert part["delta"], "an empty piece"
+                assert self._speaking[part["id"]]["type"] == what
+                self._speaking[part["id"]]["text"] += part["delta"]
+            case "end":
+                self._speaking.pop(part["id"])["state"] = "done"
+
+    def _call(self, kind: str, part: dict[str, Any]) -> None:
+        parts = self.message["parts"]
+        if kind == "tool-input-start":
+            assert self._in_step
+            assert not self._speaking, "somebody speaks"
+            new = {"type": "dynamic-tool", "state": "input-streaming"}
+            parts.append(new | {key: part[key] for key in ("toolCallId", "toolName")})
+            self._streaming.add(part["toolCallId"])
+            return
+        if kind == "tool-approval-response":
+            [call] = [p for p in parts if p.get("approval", {}).get("id") == part["approvalId"]]
+            assert call["state"] == "approval-requested"
+            call["state"] = "approval-responded"
+            call["approval"]["approved"] = part["approved"]
+            return
+        call = [each for each in parts if each.get("toolCallId") == part["toolCallId"]][-1]
+        state = call["state"]
+        match kind:
+            case "tool-input-delta":
+                assert state == "input-streaming"
+                assert part["toolCallId"] in self._streaming
+                return
+            case "tool-input-available":
+                assert state == "input-streaming"
+                call["input"] = part["input"]
+                call["state"] = "input-available"
+            case "tool-approval-request":
+                assert state == "input-available"
+                call["approval"] = {"id": part["approvalId"]}
+                call["state"] = "approval-requested"
+            case "tool-output-denied":
+                assert state.startswith("approval-")
+                call["state"] = "output-denied"
+            case "tool-output-available":
+                assert state in ("input-available", "approval-requested", "approval-responded") or (
+                    call.pop("preliminary", False)
+                ), f"{state}: {part}"
+                call |= {"state": "output-available", "output": part["output"]}
+                if part.get("preliminary"):
+                    call["preliminary"] = True
+            case "tool-output-error":
+                assert not state.startswith("output-") or call.get("preliminary"), (
+                    f"{state}: {part}"
+                )
+                call.pop("preliminary", None)
+                call.pop("output", None)
+                call |= {"state": "output-error", "errorText": part["errorText"]}
+        self._streaming.discard(part["toolCallId"])
+
+    def _data(self, kind: str, part: dict[str, Any]) -> None:
+        if part.get("transient"):
+            self.transient.append(part)
+            return
+        parts = self.message["parts"]
+        for each in parts:
+            if part.get("id") and (each["type"], each.get("id")) == (kind, part["id"]):
+                each["data"] = part["data"]
+                return
+        parts.append(copy.deepcopy(part))

@@ -229,3 +229,26 @@ async def test_a_silent_model_is_left_and_the_person_may_go_on(
         ]
         assert said in told.chat.text
         assert not said or said in str(reply.messages)
+
+
+@PAINTERS
+async def test_a_model_that_falls_silent_amid_arguments_is_left_and_nothing_runs(
+    tmp_path: Path, environ: dict[str, Any]
+) -> None:
+    limits = ("--chunk-timeout", "0.5", "--first-chunk-timeout", "0.5")
+    async with telling(tmp_path, *limits, **environ) as told:
+        told.say("How is the weather?")
+        reply = await told.asked()
+        await reply.say("Let me look.")
+        await reply.call("get_weather", '{"city": "NY', id="c1")
+        await told.sees("incomplete (stalled)")
+        await told.sees("/continue goes on.")
+        await told.left(reply)
+        told.say("/continue")
+        reply = await told.asked()
+        await reply.answer("It is sunny.")
+        await told.sees("It is sunny.")
+
+        assert not any(step.startswith("tool") for step in told.story)
+        assert "Let me look." in str(reply.messages)
+        assert "tool_calls" not in str(reply.messages)

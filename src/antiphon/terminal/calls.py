@@ -117,7 +117,8 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     def lines(self, glyphs: Glyphs, columns: int) -> list[Line]:
         """What is printed of it once it has settled, or will not any more."""
         if not self.settled:
-            gone = msgspec.structs.replace(self, state="failed", word="not run")
+            word = "cancelled" if self.state == "running" else "not run"
+            gone = msgspec.structs.replace(self, state="failed", word=word)
             return [spans.clipped(gone.line(0, glyphs), columns, glyphs.more)]
         shown = [self.line(0, glyphs)]
         if self.result:

@@ -83,15 +83,8 @@ class Judge:
 
     @property
     def parts(self) -> Parts:
-        """The message's parts, less what restarts have made void."""
-        kept: Parts = []
-        for part in self.message["parts"]:
-            if part["type"] == "data-turn-restarted":
-                begun = max(n for n, each in enumerate(kept) if each["type"] == "step-start")
-                del kept[begun:]
-            else:
-                kept.append(part)
-        return kept
+        """The message's parts that stand."""
+        return less_void(self.message["parts"])
 
     @property
     def steps(self) -> list[Parts]:
@@ -227,3 +220,15 @@ class Judge:
                 each["data"] = part["data"]
                 return
         parts.append(copy.deepcopy(part))
+
+
+def less_void(parts: Parts) -> Parts:
+    """What a page shows of a message: without the steps that a restart has made void."""
+    kept: Parts = []
+    for part in parts:
+        if part["type"] == "data-turn-restarted":
+            begun = max(n for n, each in enumerate(kept) if each["type"] == "step-start")
+            del kept[begun:]
+        else:
+            kept.append(part)
+    return kept

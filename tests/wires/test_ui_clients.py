@@ -1,0 +1,226 @@
+"""The clients of other people, from npm, read our stream.
+
+They are the newest of each version, and the very first of the oldest.
+
+Node comes with pyright. Where the packages cannot be had, this is skipped, and says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from stories import CALLS, TYPICAL, begun, numbered, runs
+from test_ui_message_stream import told
+from ui_judge import Judge, less_void
+from world import call
+
+from antiphon.chunks import CallPiece
+from antiphon.events import Numbered
+from antiphon.wires.standing import standing
+from antiphon.wires.ui_message_stream import HEARTBEAT, UIMessageStream, cursor
+from antiphon.wires.ui_parts import Sdk
+
+HERE = Path(__file__).parent
+CLIENTS: dict[str, Sdk] = {"ai5.0": 5, "ai5": 5, "ai6": 6, "ai7": 7}
+CONFUSED = "ai5.0"
+"""Knows one call to an id: one that is made again after a restart takes the place of the void."""
+PIECE = 61  # bytes: no frame comes whole
+
+Frames = Sequence[bytes]
+Read = Callable[[str, Sequence[Sequence[Frames]]], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def read(npm_packages: Callable[[Path], Path], node: Path) -> Read:
+    """What a client makes of each of these lists of streams."""
+    folder = npm_packages(HERE / "ui_clients")
+
+    def read(name: str, stories: Sequence[Sequence[Frames]]) -> list[dict[str, Any]]:
+        asked = [[_pieces(frames) for frames in streams] for streams in stories]
+        done = subprocess.run(
+            [node, HERE / "ui_clients" / "read.mjs", name, folder],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return read
+
+
+def _pieces(frames: Frames) -> list[str]:
+    """The stream as it may come over a wire, with signs of life in it."""
+    data = HEARTBEAT.join(frames)
+    cut = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+    return [base64.b64encode(piece).decode() for piece in cut]
+
+
+def essence(message: dict[str, Any]) -> dict[str, Any]:
+    """What versions agree on.
+
+    They show arguments that are not whole each in its own way, and a step when something is in it.
+    """
+    parts = [_essence(part) for part in message["parts"]]
+    if parts and parts[-1]["type"] == "step-start":
+        parts.pop()
+    return {"id": message["id"], "metadata": message.get("metadata"), "parts": parts}
+
+
+def _essence(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"].startswith("data-"):
+        return {"type": part["type"], "id": part.get("id"), "data": part["data"]}
+    kept = {key: part[key] for key in _KEPT if key in part}
+    if kept.get("state") == "input-streaming" or kept.get("errorText", "").endswith(_CUT):
+        kept.pop("input", None)
+    return kept
+
+
+_KEPT = ("type", "text", "state", "toolCallId", "toolName", "input", "output", "errorText")
+_KEPT += ("approval", "preliminary")
+_CUT = "was not carried out."
+
+
+def judged(sdk: Sdk, streams: Iterable[Frames]) -> Judge:
+    judge = Judge(sdk)
+    for frames in streams:
+        judge.finished = False
+        judge.read(frames)
+    return judge
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_makes_the_same_message_of_a_typical_run_as_the_judge(
+    read: Read, client: str
+) -> None:
+    sdk = CLIENTS[client]
+    stories = {
+        name: told(numbered(story()), sdk)
+        for name, story in TYPICAL.items()
+        if (name, client) != ("restarted", CONFUSED)
+    }
+
+    made = dict(zip(stories, read(client, [[frames] for frames in stories.values()]), strict=True))
+    for name, frames in stories.items():
+        judge = judged(sdk, [frames])
+        assert made[name]["complaints"] == judge.errors, name
+        assert essence(made[name]["message"]) == essence(judge.message), name
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, client: str) -> None:
+    sdk = CLIENTS[client]
+    drawn: list[Frames] = []
+
+    @given(runs())
+    @settings(
+        max_examples=150,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def draw(events: list[Numbered]) -> None:
+        drawn.append(told(events, sdk))
+
+    draw()
+    for frames, made in zip(drawn, read(client, [[frames] for frames in drawn]), strict=True):
+        judge = judged(sdk, [frames])
+        assert made["complaints"] == judge.errors, b"".join(frames).decode()
+        assert essence(made["message"]) == essence(judge.message), b"".join(frames).decode()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("story", ["tool-call", "mixed", "restarted"])
+def test_a_client_that_comes_back_to_a_run_at_rest_goes_on_with_its_message(
+    read: Read, client: str, story: str
+) -> None:
+    """As `useChat` does when a person has approved: what follows is added to the message."""
+    sdk = CLIENTS[client]
+    events = numbered(TYPICAL[story]())
+    rest = next(n for n, event in events if event.type == "turn.ended")
+    first = told(events[:rest], sdk)
+    last = [frame for frame in first if frame.startswith(b"id: ")][-1]
+    after = cursor(last.decode().split("\n")[0].removeprefix("id: "), events[0][1].run_id)  # type: ignore[union-attr]
+    second = told(standing(events, after.number), sdk, after)
+
+    [both] = read(client, [[first, second]])
+    assert both["complaints"] == []
+    whole = judged(sdk, [told(events, sdk)]).message
+    if (story, client) == ("restarted", CONFUSED):
+        return
+    assert less_void(essence(both["message"])["parts"]) == less_void(essence(whole)["parts"])
+    assert both["message"]["metadata"] == whole["metadata"]
+
+
+@pytest.mark.parametrize("client", ["ai5", "ai6", "ai7"])
+def test_progress_and_questions_of_this_side_are_shown_until_the_output_comes(
+    read: Read, client: str
+) -> None:
+    sdk = CLIENTS[client]
+    world = begun()
+    world.reply(call(0), CALLS)
+    stream = UIMessageStream(sdk)
+    frames = stream.feed_all(numbered(world))
+    frames += stream.approval_asked("c0", "ask_1")
+    frames += stream.approval_given("c0")
+    frames += stream.tool_status("c0", "running", 0.5)
+    frames += stream.progress("c0", 1, 2, "half")
+    until = len(frames)
+    world.submit("c0", "42")
+    frames += stream.feed_all(numbered(world))
+
+    shown, kept = read(client, [[frames[:until]], [frames]])
+    assert (shown["complaints"], kept["complaints"]) == ([], [])
+    [tool] = [part for part in shown["message"]["parts"] if part["type"] == "dynamic-tool"]
+    assert tool["preliminary"] is True
+    [tool] = [part for part in kept["message"]["parts"] if part["type"] == "dynamic-tool"]
+    assert (tool["output"], tool.get("preliminary")) == ("42", None)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_no_arguments_of_a_model_break_a_client(read: Read, client: str) -> None:
+    sdk = CLIENTS[client]
+    stories: list[Sequence[Frames]] = []
+    for arguments in (
+        '{"__proto__":{"a":1}}',
+        '{"a":[{"\\u005f_proto__":1}]}',
+        '{"constructor":{"prototype":1}}',
+        '{"a":123456789012345678901234567890,"b":"\\u2028","":[]}',
+        '{"a":' + "[" * 100 + "]" * 100 + "}",
+    ):
+        world = begun()
+        world.reply(CallPiece(index=0, id="c0", name="look", arguments=arguments), CALLS)
+        stories.append([told(numbered(world), sdk)])
+
+    for made in read(client, stories):
+        assert made["complaints"] == []
+        assert [p["state"] for p in made["message"]["parts"] if "toolName" in p] == [
+            "input-available"
+        ]
+
+
+@pytest.mark.parametrize("client", ["ai5.0", "ai5"])
+def test_the_judge_forgives_no_more_than_a_client(read: Read, client: str) -> None:
+    """What is too new for a version ends its stream, so this is tested with what can be red."""
+    frames = told(numbered(TYPICAL["asked"]()), 7)
+
+    [made] = read(client, [[frames]])
+    assert made["complaints"]
+    with pytest.raises(AssertionError, match="unknown to version 5"):
+        judged(5, [frames])
+
+
+def test_the_lock_file_of_the_clients_names_no_place_to_fetch_packages_from() -> None:
+    lock = (HERE / "ui_clients/package-lock.json").read_text()
+    assert '"resolved"' not in lock
+    assert lock.count('"integrity"') > 20

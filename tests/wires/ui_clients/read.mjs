@@ -1,0 +1,50 @@
+// Reads streams as `useChat` does, with one of the clients: `node read.mjs ai5 < streams.json`.
+//
+// In: a list of lists of streams, each a list of pieces of bytes in base64; the streams of one list
+// follow each other, as when a page comes back. Out: of each list, the message that came to be, and
+// what was complained of.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const [name, folder] = process.argv.slice(2);
+const require = createRequire(`${folder}/.`);
+const { DefaultChatTransport, readUIMessageStream } = await import(pathToFileURL(require.resolve(name)));
+
+const body = (pieces) =>
+  new ReadableStream({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(new Uint8Array(Buffer.from(piece, "base64")));
+      controller.close();
+    },
+  });
+
+async function read(streams) {
+  let message;
+  const complaints = [];
+  for (const pieces of streams) {
+    const transport = new DefaultChatTransport({
+      api: "http://127.0.0.1/chat",
+      fetch: async () => new Response(body(pieces)),
+    });
+    const stream = await transport.sendMessages({
+      trigger: "submit-message",
+      chatId: "chat",
+      messageId: undefined,
+      messages: [],
+      abortSignal: undefined,
+    });
+    const onError = (error) => complaints.push(String(error.message ?? error));
+    // A copy, for a client goes on writing into the message that it was given.
+    const before = message && structuredClone(message);
+    for await (const state of readUIMessageStream({ message: before, stream, onError })) {
+      message = state;
+    }
+  }
+  return { message, complaints };
+}
+
+const told = [];
+for (const streams of JSON.parse(readFileSync(0, "utf8"))) told.push(await read(streams));
+process.stdout.write(JSON.stringify(told));

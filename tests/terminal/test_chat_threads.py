@@ -267,3 +267,33 @@ async def test_a_file_that_is_there_is_never_written_over(
 
     assert (tmp_path / "mine.html").read_text() == "Mine."
     assert "They hum." in (tmp_path / "yours.html").read_text()
+
+
+async def test_a_list_is_cut_at_the_edge_in_ascii_where_only_that_is_wanted(
+    model: Model, tmp_path: Path
+) -> None:
+    async with Chatting(model, "--ascii", home=tmp_path, columns=60) as chat:
+        await chat.ready()
+        await told(chat, model, "A title that is much too long to be seen", "It is.")
+        chat.say("/threads")
+        await chat.sees("/resume NUMBER")
+
+        (listed,) = [row for row in chat.rows if "2 messages" in row]
+
+    assert "A title" in listed
+    assert listed.rstrip().isascii()
+
+
+async def test_a_list_that_is_listened_to_is_told_whole(model: Model, tmp_path: Path) -> None:
+    title = "A title that is much too long for a row"
+    async with Chatting(model, "--screen-reader", home=tmp_path, columns=60) as chat:
+        await chat.ready()
+        model.will_say("It is.")
+        chat.say(title)
+        await chat.sees("10 in, 5 out")
+        chat.say("/threads")
+        await chat.sees("/resume NUMBER")
+
+        listed = "".join(row.ljust(60) for row in chat.rows).rpartition("2 messages")[2]
+
+    assert f"{title}  (here)" in listed

@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon import events
 from antiphon.clean import Cleaner, clean
+from antiphon.client.amounts import dollars
 from antiphon.commands.exit_codes import DONE, FAILED, INCOMPLETE, of_fault
 from antiphon.errors import AntiphonError
 from antiphon.events import (
@@ -226,7 +227,7 @@ class Answer:
         used = self._used
         if used.cost is not None:
             tokens = f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out"
-            self._aside(f"antiphon: {tokens}, {_dollars(used.cost)}")
+            self._aside(f"antiphon: {tokens}, {dollars(used.cost)}")
 
     def _aside(self, text: str) -> None:
         if self._quiet:
@@ -394,10 +395,6 @@ def _cut_short(end: BaseException) -> tuple[str, Fault | None]:
             return "cancelled", None
         case _:
             return "failed", None
-
-
-def _dollars(cost: float) -> str:
-    return "less than $0.0001" if 0 < cost < 0.0001 else f"${cost:.4f}"
 
 
 def _short(text: str) -> str:

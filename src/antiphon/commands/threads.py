@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.clean import clean
+from antiphon.client.amounts import counted
 from antiphon.client.exports import FORMS, form_of
 from antiphon.client.new_file import new_file
 from antiphon.client.sections import Attached, Called, Gave, Note, Piece, Section, Thoughts, Words
@@ -154,8 +155,8 @@ def _export(client: Client, asked: Namespace) -> None:
     form = asked.format or form_of(file.name) or "json"
     with new_file(file, over=asked.force, hint="--force puts this in its place.") as written:
         written.writelines(exported_thread(client, thread, form))
-    count = f"{thread.messages} message{'' if thread.messages == 1 else 's'}"
-    print(clean(f"{count} of {thread.id} are in {file}"), file=sys.stderr)
+    count = counted(thread.messages, "message")
+    print(clean(f"{count} of {thread.id} written to {file}"), file=sys.stderr)
 
 
 def _limit(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from antiphon.client.amounts import counted
 from antiphon.client.compaction import SHARE, Compaction, due
 from antiphon.errors import AntiphonError
 from antiphon.messages import Progress
@@ -80,8 +81,7 @@ async def compact(chat: Chat, why: str = "") -> Compaction | None:
 
 
 def _done(done: Compaction) -> str:
-    count = done.message.compacts or 0
     return (
-        f"Compacted {count} message{'' if count == 1 else 's'}:"
+        f"Compacted {counted(done.message.compacts or 0, 'message')}:"
         f" {done.tokens_before:,} -> {done.tokens_after:,} tokens; /compact undo"
     )

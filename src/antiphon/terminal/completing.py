@@ -96,9 +96,8 @@ class Completing(Completer):
     async def _commands(self, begun: str) -> AsyncGenerator[Proposed]:
         for command in self._chat.commands:
             if command.name.startswith(begun):
-                usage = f"/{command.name} {command.arguments}".rstrip()
                 end = " " if command.arguments else ""
-                yield f"/{command.name}{end}", usage, command.meaning
+                yield f"/{command.name}{end}", command.usage, command.meaning
 
     async def _arguments(self, name: str, begun: str) -> AsyncGenerator[Proposed]:
         for command in self._chat.commands:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from antiphon.clean import clean
+from antiphon.client.amounts import dollars
 from antiphon.events import (
     Event,
     MessageCompleted,
@@ -31,7 +32,6 @@ from antiphon.terminal.display import CompactStreamingDisplay
 from antiphon.terminal.frames import Frame, Phase
 from antiphon.terminal.reasoning import Reasoning
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.status import dollars
 from antiphon.terminal.themes import Theme
 from antiphon.tools.happenings import (
     ConsentAsked,

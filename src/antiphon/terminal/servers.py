@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from antiphon.client.amounts import counted
 from antiphon.errors import AntiphonError
 from antiphon.messages import Tool
 from antiphon.terminal.slash import prompts
@@ -63,7 +64,7 @@ class Attendance:
     def _has_come(self, state: State) -> None:
         tools = self._tools[state.server] = self._of(state.server)
         again = "there again" if state.restarts else "there"
-        said = f"{state.server} is {again}: {_count(len(tools), 'tool')}"
+        said = f"{state.server} is {again}: {counted(len(tools), 'tool')}"
         if "prompts" not in state.capabilities:
             self._chat.surface.say(said, "faint")
             return
@@ -112,7 +113,7 @@ class Attendance:
         learnt = list(prompts.commands(server, listed))
         for command in learnt:
             self._chat.extra_commands.setdefault(command.name, command)
-        more = f", {_count(len(learnt), 'prompt')}" if learnt else ""
+        more = f", {counted(len(learnt), 'prompt')}" if learnt else ""
         self._chat.surface.say(f"{said}{more}", "faint")
 
     async def _listed(self, server: str) -> Sequence[Prompt]:
@@ -139,10 +140,6 @@ def _way_out(state: State) -> str:
     if state.http_status == 401 and "antiphon mcp login" not in state.why:
         return f"; it wants a login: antiphon mcp login {state.server}"
     return "; it is started again" if state.status == "restarting" else ""
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from antiphon.clean import one_line
+from antiphon.client.amounts import dollars, short
 from antiphon.terminal import cells
 from antiphon.terminal.spans import Line, Span
 
@@ -84,22 +85,3 @@ def _titled(title: str, more: str) -> str:
 
 def _width(parts: Sequence[_Part]) -> int:
     return sum(cells.width(part.text) for part in parts) + len(BETWEEN) * (len(parts) - 1)
-
-
-def short(tokens: int) -> str:
-    """A number of tokens as people say it: 900, 8.2k, 128k, 1M."""
-    for size, unit in ((1_000_000, "M"), (1_000, "k")):
-        if tokens >= size:
-            return (
-                f"{tokens / size:.1f}".removesuffix(".0") + unit
-                if tokens < 10 * size
-                else (f"{tokens / size:.0f}{unit}")
-            )
-    return str(tokens)
-
-
-def dollars(cost: float | None) -> str:
-    """What something cost, in short; nothing where nobody knows."""
-    if cost is None:
-        return ""
-    return "less than $0.0001" if 0 < cost < 0.0001 else f"${cost:.4f}"

@@ -133,6 +133,15 @@ class Surface(Listener):
         room = max(1, columns - 1)
         self.display.paint(*(row for line in lines for row in spans.wrapped(line, room)))
 
+    def show_rows(self, lines: Iterable[Line]) -> None:
+        """Print these lines above, each cut to one row; where lines are read aloud, all of it."""
+        if self.keyboard.spoken:
+            self.show(lines)
+            return
+        columns, _ = self.size()
+        room = max(1, columns - 1)
+        self.display.paint(*(spans.clipped(line, room, self.theme.glyphs.more) for line in lines))
+
     def keep(self, encoded: str) -> bool:
         """Have the terminal put this base64 into its clipboard; whether it may be asked to."""
         return self._painter.keep(encoded)

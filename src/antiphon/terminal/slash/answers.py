@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from markdown_it import MarkdownIt
 
 from antiphon.clean import clean, one_line
+from antiphon.client.amounts import counted
 from antiphon.errors import InvalidRequest
-from antiphon.terminal import clipboard, pager, spans, threads
+from antiphon.terminal import clipboard, pager, threads
 from antiphon.terminal.folds import Fold, folds, thoughts
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Line, Span
@@ -28,7 +29,7 @@ async def _copy(chat: Chat, words: str) -> None:
     source = await _answer(chat, first.strip())
     text = _code(source, block.strip()) if code else source
     ways = await clipboard.copied(chat.surface, text)
-    chat.surface.say(f"Copied by {' and '.join(ways)}: {_counted(text)}.", "faint")
+    chat.surface.say(f"Copied by {' and '.join(ways)}: {_size(text)}.", "faint")
 
 
 async def _raw(chat: Chat, words: str) -> None:
@@ -61,9 +62,8 @@ def _number(words: str, count: int, what: str) -> int:
     raise InvalidRequest(f"There are {count} {what}", expected=f"1 to {count}", received=words)
 
 
-def _counted(text: str) -> str:
-    lines = len(text.splitlines())
-    return f"{len(text):,} letters in {lines} line{'' if lines == 1 else 's'}"
+def _size(text: str) -> str:
+    return f"{counted(len(text), 'letter')} in {counted(len(text.splitlines()), 'line')}"
 
 
 # What was folded.
@@ -93,18 +93,15 @@ async def _reasoning(chat: Chat, words: str) -> None:
 
 
 def _list(chat: Chat, found: Sequence[Fold]) -> None:
-    columns, _ = chat.surface.size()
-    more = chat.surface.theme.glyphs.more
     first = min(LISTED, len(found))
-    rows = [_row(number, found[-number]) for number in range(first, 0, -1)]
-    chat.surface.show(spans.clipped(row, columns - 1, more) for row in rows)
+    chat.surface.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
     chat.surface.say("/reasoning NUMBER opens one.", "faint")
 
 
 def _row(number: int, fold: Fold) -> Line:
     return (
         Span(f"{number:>3}  ", "mark"),
-        Span(f"{_counted(fold.text)}  ", "faint"),
+        Span(f"{_size(fold.text)}  ", "faint"),
         Span(one_line(fold.title)),
     )
 

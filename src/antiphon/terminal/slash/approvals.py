@@ -12,7 +12,7 @@ from antiphon.clean import clean
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.messages import Tool
 from antiphon.terminal.slash.command import Command
-from antiphon.terminal.slash.servers import offered
+from antiphon.terminal.slash.tools import offered
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.consent import Consent
 from antiphon.tools.questions import Shape, shape

@@ -37,6 +37,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     at_once: bool = False
     proposals: Proposals = nothing
 
+    @property
+    def usage(self) -> str:
+        """How it is typed."""
+        return f"/{self.name} {self.arguments}".rstrip()
+
 
 class Group(msgspec.Struct, frozen=True):
     """Commands about one thing, as the help has them together."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.calls import ListMessages, ListRuns
+from antiphon.client.amounts import counted
 from antiphon.client.exports import FORMS, Form, export, file_name, form_of
 from antiphon.client.new_file import new_file
 from antiphon.client.sections import answered, file_ids
@@ -34,7 +35,7 @@ async def _export(chat: Chat, words: str) -> None:
     with new_file(place) as file:
         async for piece in _told(chat, thread, form):
             file.write(piece)
-    count = "1 message is" if thread.messages == 1 else f"{thread.messages} messages are"
+    count = counted(thread.messages, "message is", "messages are")
     chat.surface.say(f"{count} in {place.absolute()}", "faint")
 
 

@@ -52,7 +52,7 @@ async def _help(chat: Chat, words: str) -> None:
     shown: list[Line] = []
     for group in chat.command_groups:
         if group.commands:
-            rows = [(_usage(command), command.meaning) for command in group.commands]
+            rows = [(command.usage, command.meaning) for command in group.commands]
             shown += _section(chat, group.title, rows)
     shown += _section(chat, "Keys", _LINES if spoken else _KEYS)
     chat.surface.show([*shown, (), (Span("/help COMMAND says more of one.", "faint"),)])
@@ -62,15 +62,11 @@ def _explain(chat: Chat, name: str) -> None:
     for group in chat.command_groups:
         for command in group.commands:
             if command.name == name:
-                chat.surface.show(_section(chat, group.title, [(_usage(command), command.meaning)]))
+                chat.surface.show(_section(chat, group.title, [(command.usage, command.meaning)]))
                 when = "at once" if command.at_once else "when what runs has ended"
                 chat.surface.say(f"It is carried out {when}.", "faint")
                 return
     raise InvalidRequest(f"There is no command /{name}", hint="/help lists them.")
-
-
-def _usage(command: Command) -> str:
-    return f"/{command.name} {command.arguments}".rstrip()
 
 
 def _section(chat: Chat, title: str, rows: _Rows) -> Iterator[Line]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.calls import ListRuns, Model
 from antiphon.clean import one_line
+from antiphon.client.amounts import counted, dollars, short
 from antiphon.client.compaction import SHARE
 from antiphon.errors import InvalidRequest
 from antiphon.runs import Run, Usage
@@ -15,7 +16,6 @@ from antiphon.terminal import cells, compacting, spans, threads, window
 from antiphon.terminal.compacting import told
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.status import dollars, short
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -109,11 +109,11 @@ async def _usage(chat: Chat, words: str) -> None:
     runs = [run async for run in chat.client.every(ListRuns(chat.thread_id, limit=threads.PAGE))]
     _table(chat, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_used(runs)])
     seconds = sum(map(_seconds, runs))
-    chat.surface.say(f"{_count(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
+    chat.surface.say(f"{counted(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
     if cost := dollars(chat.used.cost):
         chat.surface.say(f"Since this chat began: {cost}, summaries included.", "faint")
     if chat.settings.verbose:
-        chunks = _count(chat.chunks, "chunk", "chunks")
+        chunks = counted(chat.chunks, "chunk")
         chat.surface.say(f"{chunks} came since this chat began.", "faint")
 
 
@@ -153,7 +153,7 @@ async def _context(chat: Chat, words: str) -> None:
     takes = chat.window.tokens
     summary = next((each for each in reversed(said) if each.compacts is not None), None)
     for line in (
-        f"{_count(len(said), 'message', 'messages')} in this thread.",
+        f"{counted(len(said), 'message', 'messages')} in this thread.",
         f"A summary stands in for the first {summary.compacts}; /compact undo takes it back."
         if summary and summary.compacts
         else "No summary stands in for any of them.",
@@ -192,17 +192,11 @@ async def _compact(chat: Chat, words: str) -> None:
 # Rows.
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
-
-
 def _table(chat: Chat, rows: Sequence[Sequence[str]]) -> None:
     """The rows, the first column to the left; what is too wide is cut."""
-    columns, _ = chat.surface.size()
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(cells.width, column)) for column in zip(*cleaned, strict=True)]
-    more = chat.surface.theme.glyphs.more
-    chat.surface.show(spans.clipped(_aligned(row, widths), columns - 1, more) for row in cleaned)
+    chat.surface.show_rows(_aligned(row, widths) for row in cleaned)
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> Line:

@@ -166,3 +166,29 @@ async def _send(chat: Chat, filled: FilledPrompt) -> None:
         lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
     chat.surface.show(lines)
     await chat.send(content)
+
+
+# Listing.
+
+
+async def _prompts(chat: Chat, words: str) -> None:
+    known = [each for name, each in chat.extra_commands.items() if name.startswith(words)]
+    if not known:
+        said = f"{words} has no prompts here." if words else "No server here has prompts."
+        chat.surface.say(said, "faint")
+        return
+    chat.surface.show_rows(
+        (Span(f"  {clean(each.usage)}  ", "mark"), Span(each.meaning, "faint")) for each in known
+    )
+    chat.surface.say("What is required and missing is asked for.", "faint")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="prompts",
+        arguments="[SERVER]",
+        meaning="messages that servers have ready, each a command of its own",
+        carry_out=_prompts,
+        at_once=True,
+    ),
+)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.clean import clean, one_line
 from antiphon.errors import AntiphonError
-from antiphon.terminal import contents, spans
+from antiphon.terminal import contents
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Span
 from antiphon.tools.mcp.offers import Resource, ResourceTemplate
@@ -64,11 +64,11 @@ async def _show_resources(chat: Chat, server: str) -> None:
         chat.surface.say(f"{server}: {problem.told}", "warning")
         return
     chat.surface.show([(Span(clean(f"{server}: {len(listed)} to read"), "strong"),)])
-    columns, _ = chat.surface.size()
     shown: list[Resource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
-    for each in shown:
-        row = (Span(f"  {clean(_address(each))}  ", "mark"), Span(_title(each), "faint"))
-        chat.surface.show([spans.clipped(row, columns - 1, chat.surface.theme.glyphs.more)])
+    chat.surface.show_rows(
+        (Span(f"  {clean(_address(each))}  ", "mark"), Span(_title(each), "faint"))
+        for each in shown
+    )
     if len(listed) > LISTED:
         chat.surface.say(f"  and {len(listed) - LISTED} more", "faint")
 

@@ -16,6 +16,7 @@ from antiphon.terminal.slash import (
     models,
     servers,
     threads,
+    tools,
 )
 from antiphon.terminal.slash.command import Command, Group
 
@@ -23,7 +24,7 @@ GROUPS: tuple[Group, ...] = (
     Group("Threads", threads.COMMANDS),
     Group("Answers", answers.COMMANDS),
     Group("Models", models.COMMANDS),
-    Group("Tools and servers", (*servers.COMMANDS, *approvals.COMMANDS)),
+    Group("Tools and servers", (*tools.COMMANDS, *approvals.COMMANDS, *servers.COMMANDS)),
     Group("Files", files.COMMANDS),
     Group("Looks and settings", looks.COMMANDS),
     Group("Help, and the way out", leaving.COMMANDS),

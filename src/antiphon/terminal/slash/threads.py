@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from antiphon.clean import one_line
+from antiphon.client.amounts import counted
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Message, Text
 from antiphon.runs import Thread
-from antiphon.terminal import spans, threads
+from antiphon.terminal import threads
 from antiphon.terminal.keyboard import Box, Choice
 from antiphon.terminal.slash import exporting
 from antiphon.terminal.slash.command import Command
@@ -35,9 +36,9 @@ async def _threads(chat: Chat, words: str) -> None:
         chat.surface.say(said, "faint")
         return
     chat.listed = tuple(thread.id for thread in found[:LISTED])
-    columns, _ = chat.surface.size()
-    rows = [_row(number, each, chat) for number, each in enumerate(found[:LISTED], 1)]
-    chat.surface.show(spans.clipped(row, columns - 1, "…") for row in rows)
+    chat.surface.show_rows(
+        _row(number, each, chat) for number, each in enumerate(found[:LISTED], 1)
+    )
     more = f" {len(found) - LISTED} more: name words of it." if len(found) > LISTED else ""
     chat.surface.say(f"/resume NUMBER goes on with one.{more}", "faint")
 
@@ -54,7 +55,7 @@ def _row(number: int, thread: Thread, chat: Chat) -> Line:
 
 
 def _count(thread: Thread) -> str:
-    return f"{thread.messages} message{'' if thread.messages == 1 else 's'}"
+    return counted(thread.messages, "message")
 
 
 def _moment(milliseconds: int) -> str:

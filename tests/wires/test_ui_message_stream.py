@@ -19,8 +19,9 @@ from antiphon.chunks import CallPiece, TextPiece
 from antiphon.errors import Internal, InvalidEventId
 from antiphon.events import MessageCompleted, Numbered, RunStatus, TextDelta
 from antiphon.runs import Fault, Status
+from antiphon.wires.framing import HEARTBEAT, Cursor, cursor
 from antiphon.wires.standing import standing
-from antiphon.wires.ui_message_stream import DONE, HEARTBEAT, Cursor, UIMessageStream, cursor
+from antiphon.wires.ui_message_stream import DONE, UIMessageStream
 from antiphon.wires.ui_parts import Sdk
 
 GOLDEN = Path(__file__).parent / "golden"

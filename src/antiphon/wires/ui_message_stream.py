@@ -15,7 +15,6 @@ the events are read from the first one on, and the frames up to there left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Literal, cast
@@ -23,7 +22,7 @@ from typing import Literal, cast
 import msgspec
 
 from antiphon.clean import clean
-from antiphon.errors import Internal, InvalidEventId
+from antiphon.errors import Internal
 from antiphon.events import (
     ActionRequired,
     Event,
@@ -42,49 +41,19 @@ from antiphon.events import (
 )
 from antiphon.messages import Message
 from antiphon.runs import Fault, Reason, Status, Usage
+from antiphon.wires import framing
 from antiphon.wires import ui_parts as ui
+from antiphon.wires.framing import Cursor, frame
 from antiphon.wires.ui_calls import Calls
 
-HEADERS: Mapping[str, str] = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
-    "x-vercel-ai-ui-message-stream": "v1",
-}
+HEADERS: Mapping[str, str] = {**framing.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 """What an answer on this wire says of itself."""
-
-HEARTBEAT = b": hb\n\n"
-"""Sent in silence: it shows a reader that we live, and us a reader that is gone."""
 
 DONE = b"data: [DONE]\n\n"
 
 NOT_WHOLE = "The reply was cut before this call was whole; it was not carried out."
 NOT_ANSWERED = "The run ended before this call had an output; it was not carried out."
 TAKEN_BACK = "The turn began again; this call was not carried out."
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """The last frame that a reader has: `place` among those of event `number`, None for all."""
-
-    run_id: str
-    number: int
-    place: int | None = None
-
-
-def cursor(text: str, run_id: str) -> Cursor:
-    """The cursor that an id of this run's frames is. Raises `InvalidEventId` for any other text.
-
-    Whether the run has come so far is for who reads its events.
-    """
-    found = _ID.fullmatch(text)
-    if found is None or found["run"] != run_id:
-        raise InvalidEventId(
-            "This is not the id of an event of this run.",
-            expected=f"{run_id}:<number> or {run_id}:<number>.<place>, as its stream gave it",
-            received=clean(text[:100]),
-            hint="Leave it out to be sent the whole message.",
-        )
-    return Cursor(run_id, int(found["number"]), int(found["place"]) if found["place"] else None)
 
 
 class UIMessageStream:
@@ -134,7 +103,7 @@ class UIMessageStream:
         """
         if self._ended or not self._calls.wait_for_a_person:
             return [DONE]
-        return [*map(_frame, self._finish("tool-calls")), DONE]
+        return [*map(frame, self._finish("tool-calls")), DONE]
 
     # What is not in the log. These frames have no id: a replay does without them.
 
@@ -148,7 +117,7 @@ class UIMessageStream:
         now = ui.Running(
             tool_call_id=tool_call_id, tool_name=call.name, state=state, elapsed=elapsed
         )
-        return [_frame(ui.DataToolStatus(data=now))]
+        return [frame(ui.DataToolStatus(data=now))]
 
     def progress(
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
@@ -161,7 +130,7 @@ class UIMessageStream:
         part = ui.ToolOutputAvailable(
             tool_call_id=tool_call_id, output={"progress": said}, preliminary=True
         )
-        return [_frame(part)]
+        return [frame(part)]
 
     def approval_asked(self, tool_call_id: str, approval_id: str) -> Sequence[bytes]:
         """A person is asked here about a call whose tool this side runs."""
@@ -169,17 +138,17 @@ class UIMessageStream:
         if call is None or not call.running:
             return []
         asked = ui.Asked(approval_id=approval_id, **call.named)
-        return list(map(_frame, self._calls.ask(call, asked)))
+        return list(map(frame, self._calls.ask(call, asked)))
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
         """The person said yes. A no is told by the call's output."""
         call = self._calls.get(tool_call_id)
-        return list(map(_frame, self._calls.approve(call))) if call else []
+        return list(map(frame, self._calls.approve(call))) if call else []
 
     def fail(self, fault: Fault) -> Sequence[bytes]:
         """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
         self._ended = True
-        return [*map(_frame, self._failed(fault))]
+        return [*map(frame, self._failed(fault))]
 
     # Frames.
 
@@ -206,7 +175,7 @@ class UIMessageStream:
             whole = place == len(parts) and (place == 1 or first != last)
             at = (last, _LAST) if whole else (first, place)
             if at > self._after:
-                yield _frame(part, f"{self._named.run_id}:{last if whole else f'{first}.{place}'}")
+                yield frame(part, f"{self._named.run_id}:{last if whole else f'{first}.{place}'}")
 
     @property
     def _named(self) -> RunStatus:
@@ -376,16 +345,10 @@ class _Speech(msgspec.Struct, frozen=True):
 
 
 _LAST = 1 << 30  # above the place of every frame
-_ID = re.compile(r"(?P<run>[^:]{1,128}):(?P<number>[0-9]{1,15})(?:\.(?P<place>[1-9][0-9]{0,5}))?")
 _CUT_SHORT: Mapping[Reason | None, ui.FinishReason] = {
     "length": "length",
     "content_filter": "content-filter",
 }
-
-
-def _frame(part: ui.Part, id: str = "") -> bytes:
-    named = f"id: {id}\n".encode() if id else b""
-    return b"%bdata: %b\n\n" % (named, ui.line(part))
 
 
 def _joined(events: Sequence[Event]) -> Event:

@@ -8,7 +8,7 @@ with `data-` is ours, and every version takes it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -298,43 +298,3 @@ class DataTurnRestarted(Part, frozen=True, tag="data-turn-restarted"):
     """What its step holds is void, for a client that has no part of its own to say so."""
 
     data: Restarted
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def line(part: Part) -> bytes:
-    """The part as JSON on one line, whatever a reader takes for the end of one.
-
-    Some readers of server-sent events break lines at U+0085, U+2028 and U+2029 too. A half of a
-    character becomes U+FFFD.
-    """
-    try:
-        data = _encode(part)
-    except UnicodeEncodeError:
-        data = _encode(_mended(msgspec.to_builtins(part)))
-    if data.isascii():
-        return data
-    for seen, escaped in _BREAKS:
-        data = data.replace(seen, escaped)
-    return data
-
-
-_BREAKS = (
-    ("\x85".encode(), rb"\u0085"),
-    ("\u2028".encode(), rb"\u2028"),
-    ("\u2029".encode(), rb"\u2029"),
-)
-
-
-def _mended(value: object) -> object:
-    match value:
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case dict():
-            fields = cast("dict[str, object]", value)
-            return {_mended(name): _mended(each) for name, each in fields.items()}
-        case list():
-            return [_mended(each) for each in cast("list[object]", value)]
-        case _:
-            return value

@@ -1,0 +1,92 @@
+"""What the wires have in common: frames with ids, the cursor that such an id is, signs of life."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from antiphon.clean import clean
+from antiphon.errors import InvalidEventId
+
+HEADERS: Mapping[str, str] = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+}
+"""What a stream says of itself, so that nobody on the way collects it."""
+
+HEARTBEAT = b": hb\n\n"
+"""Sent in silence: it shows a reader that we live, and us a reader that is gone."""
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """The last frame that a reader has: `place` among those of event `number`, None for all."""
+
+    run_id: str
+    number: int
+    place: int | None = None
+
+
+def cursor(text: str, run_id: str) -> Cursor:
+    """The cursor that an id of this run's frames is. Raises `InvalidEventId` for any other text.
+
+    Whether the run has come so far is for who reads its events.
+    """
+    found = _ID.fullmatch(text)
+    if found is None or found["run"] != run_id:
+        raise InvalidEventId(
+            "This is not the id of an event of this run.",
+            expected=f"{run_id}:<number> or {run_id}:<number>.<place>, as its stream gave it",
+            received=clean(text[:100]),
+            hint="Leave it out to be sent the whole message.",
+        )
+    return Cursor(run_id, int(found["number"]), int(found["place"]) if found["place"] else None)
+
+
+def frame(value: msgspec.Struct, id: str = "") -> bytes:
+    """The value as a server-sent event."""
+    named = f"id: {id}\n".encode() if id else b""
+    return b"%bdata: %b\n\n" % (named, line(value))
+
+
+def line(value: msgspec.Struct) -> bytes:
+    """The value as JSON on one line, whatever a reader takes for the end of one.
+
+    Some readers of server-sent events break lines at U+0085, U+2028 and U+2029 too. A half of a
+    character becomes U+FFFD.
+    """
+    try:
+        data = _encode(value)
+    except UnicodeEncodeError:
+        data = _encode(_mended(msgspec.to_builtins(value)))
+    if data.isascii():
+        return data
+    for seen, escaped in _BREAKS:
+        data = data.replace(seen, escaped)
+    return data
+
+
+_ID = re.compile(r"(?P<run>[^:]{1,128}):(?P<number>[0-9]{1,15})(?:\.(?P<place>[1-9][0-9]{0,5}))?")
+_BREAKS = (
+    ("\x85".encode(), rb"\u0085"),
+    ("\u2028".encode(), rb"\u2028"),
+    ("\u2029".encode(), rb"\u2029"),
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _mended(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            fields = cast("dict[str, object]", value)
+            return {_mended(name): _mended(each) for name, each in fields.items()}
+        case list():
+            return [_mended(each) for each in cast("list[object]", value)]
+        case _:
+            return value

@@ -23,8 +23,9 @@ from world import call
 
 from antiphon.chunks import CallPiece
 from antiphon.events import Numbered
+from antiphon.wires.framing import HEARTBEAT, cursor
 from antiphon.wires.standing import standing
-from antiphon.wires.ui_message_stream import HEARTBEAT, UIMessageStream, cursor
+from antiphon.wires.ui_message_stream import UIMessageStream
 from antiphon.wires.ui_parts import Sdk
 
 HERE = Path(__file__).parent

@@ -1,0 +1,135 @@
+"""A chat as `useChat` runs it, over our stream: approvals, coming back, faults."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stories import CALLS, HOSTED, NO, STOP, TYPICAL, USED, WRITE, YES, Story, begun, numbered
+from test_ui_clients import CLIENTS, HERE, essence, judged
+from test_ui_message_stream import told
+from ui_judge import less_void
+from world import call
+
+from antiphon.chunks import TextPiece
+from antiphon.events import ActionRequired
+from antiphon.wires.framing import Cursor
+from antiphon.wires.standing import standing
+from antiphon.wires.ui_parts import Sdk
+
+Told = dict[str, Any]
+Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]
+
+
+@pytest.fixture(scope="module")
+def play(npm_packages: Callable[[Path], Path], node: Path) -> Play:
+    """What becomes of a chat in which a person does this, and the server replies so."""
+    folder = npm_packages(HERE / "ui_clients")
+
+    def play(name: str, replies: Sequence[list[bytes]], doings: Sequence[list[Any]]) -> Told:
+        streams = [base64.b64encode(b"".join(frames)).decode() for frames in replies]
+        done = subprocess.run(
+            [node, HERE / "ui_clients" / "chat.mjs", name, folder],
+            input=json.dumps({"replies": streams, "doings": doings}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return play
+
+
+def decided(said: str) -> tuple[Story, int, str]:
+    """A run in which a call was approved or refused: its rest, and what was asked there."""
+    world = begun()
+    world.reply(TextPiece("May I?"), call(0, WRITE), USED, CALLS, hosted=HOSTED)
+    rest = len(world.events)
+    [asked] = [event for event in world.events if isinstance(event, ActionRequired)]
+    world.submit("c0", said)
+    world.ask()
+    world.claim()
+    if said == YES:
+        world.result("c0", "written")
+    world.reply(TextPiece("So be it."), USED, STOP)
+    return world, rest, asked.actions[0].action_id
+
+
+@pytest.mark.parametrize("client", ["ai6", "ai7"])
+@pytest.mark.parametrize(("said", "state"), [(YES, "output-available"), (NO, "output-denied")])
+def test_a_person_approves_in_the_chat_and_the_message_goes_on(
+    play: Play, client: str, said: str, state: str
+) -> None:
+    sdk = CLIENTS[client]
+    world, rest, action_id = decided(said)
+    events = numbered(world)
+    first = told(events[:rest], sdk)
+    second = told(events, sdk, Cursor(world.run.id, rest))
+
+    chat = play(client, [first, second], [["send", "Write."], ["approve", action_id, said == YES]])
+    assert (chat["status"], chat.get("error")) == ("ready", None)
+    [_, answer] = chat["asked"]
+    responses = [part.get("approval") for part in answer["messages"][-1]["parts"]]
+    assert {"id": action_id, "approved": said == YES} in responses
+    [user, message] = chat["messages"]
+    assert user["role"] == "user"
+    [tool] = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
+    assert tool["state"] == state
+    assert message["parts"][-2]["text"] == "So be it."
+    assert message["metadata"]["usage"]["inputTokens"] == 24
+    assert message["metadata"]["cost"] == 0.5
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("story", ["tool-call", "mixed", "restarted", "cancelled"])
+def test_a_page_that_is_opened_again_is_sent_the_whole_message(
+    play: Play, client: str, story: str
+) -> None:
+    sdk = CLIENTS[client]
+    events = numbered(TYPICAL[story]())
+    frames = told(standing(events), sdk)
+
+    chat = play(client, [frames], [["resume"]])
+    assert (chat["status"], chat.get("error")) == ("ready", None)
+    [message] = chat["messages"]
+    assert essence(message) == essence(judged(sdk, [frames]).message)
+    assert chat["asked"][0]["method"] == "GET"
+
+
+@pytest.mark.parametrize("client", ["ai5", "ai6", "ai7"])  # the first of 5 waits for ever
+def test_nothing_is_resumed_where_nothing_runs(play: Play, client: str) -> None:
+    chat = play(client, [], [["resume"]])
+
+    assert (chat["status"], chat["messages"]) == ("ready", [])
+
+
+@pytest.mark.parametrize("client", ["ai7"])
+def test_a_connection_that_broke_is_taken_up_in_the_same_page(play: Play, client: str) -> None:
+    sdk: Sdk = 7
+    events = numbered(TYPICAL["restarted"]())
+    broken = told(events[:5], sdk)[:-1]
+
+    chat = play(client, [broken, told(standing(events), sdk)], [["send", "Look."], ["resume"]])
+    assert chat["status"] == "ready"
+    whole = judged(sdk, [told(events, sdk)]).message
+    assert less_void(essence(chat["messages"][-1])["parts"]) == essence(whole)["parts"]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_run_that_failed_is_an_error_of_the_chat_with_all_that_was_said(
+    play: Play, client: str
+) -> None:
+    chat = play(client, [told(numbered(TYPICAL["failed"]()), CLIENTS[client])], [["send", "Hi."]])
+
+    assert chat["status"] == "error"
+    assert chat["error"] == "The model's server said: ␛[2Jno <U+202E>really<U+2028>."
+    message = chat["messages"][-1]
+    assert message["metadata"]["error"]["code"] == "provider_error"
+    assert [part["text"] for part in message["parts"] if part["type"] == "text"] == ["It is"]

@@ -1,0 +1,62 @@
+// A chat as `useChat` runs it, without React: `node chat.mjs ai6 FOLDER < told.json`.
+//
+// In: `{replies, doings}`. A reply is what the server streams, in base64, one to a request; a doing
+// is `["send", text]`, `["approve", id, approved]` or `["resume"]`. Out: the messages, the chat's
+// status and error, and what each request asked.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const [name, folder] = process.argv.slice(2);
+const require = createRequire(`${folder}/.`);
+const ai = await import(pathToFileURL(require.resolve(name)));
+
+class State {
+  status = "ready";
+  error = undefined;
+  messages = [];
+  pushMessage = (message) => (this.messages = [...this.messages, message]);
+  popMessage = () => (this.messages = this.messages.slice(0, -1));
+  replaceMessage = (index, message) => (this.messages = this.messages.with(index, message));
+  snapshot = (value) => structuredClone(value);
+}
+
+class Chat extends ai.AbstractChat {}
+
+const { replies, doings } = JSON.parse(readFileSync(0, "utf8"));
+const asked = [];
+const state = new State();
+
+async function fetch(url, { method, body }) {
+  asked.push({ method, url, ...(body ? JSON.parse(body) : {}) });
+  const reply = replies.shift();
+  return reply == null
+    ? new Response(null, { status: 204 })
+    : new Response(new Blob([Buffer.from(reply, "base64")]).stream());
+}
+
+const chat = new Chat({
+  id: "thread_1",
+  state,
+  transport: new ai.DefaultChatTransport({ api: "http://127.0.0.1/api/messages/process", fetch }),
+  sendAutomaticallyWhen: ai.lastAssistantMessageIsCompleteWithApprovalResponses,
+});
+
+// An approval is answered by a request of its own, which nothing waits for.
+const rest = async () => {
+  do await new Promise((resolve) => setImmediate(resolve));
+  while (state.status === "submitted" || state.status === "streaming");
+};
+
+for (const [what, ...about] of doings) {
+  if (what === "send") await chat.sendMessage({ text: about[0] });
+  if (what === "resume") await chat.resumeStream();
+  if (what === "approve") {
+    const [id, approved] = about;
+    await chat.addToolApprovalResponse({ id, approved });
+  }
+  await rest();
+}
+const error = state.error && String(state.error.message);
+process.stdout.write(JSON.stringify({ messages: state.messages, status: state.status, error, asked }));

@@ -25,7 +25,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
@@ -35,16 +35,19 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.client.aio import AsyncClient
+from antiphon.client.aio import AsyncClient, AsyncEvents
 from antiphon.client.converse import Options
 from antiphon.client.mentions import Prepared, attached, is_picture_or_pdf, prepare, uploaded
 from antiphon.commands.consenting import Refusals, consent
 from antiphon.commands.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.mcp_running import absent, come, running
+from antiphon.commands.notes import note
+from antiphon.commands.paper import Page, Paper
 from antiphon.commands.piped import piped
 from antiphon.commands.question import Question, answer_arguments, read, tool_arguments
-from antiphon.commands.speech import Answer, Lines, Page, Paper, Speech, Thoughts, Whole, note
+from antiphon.commands.speech import Answer, Speech, Thoughts
+from antiphon.commands.speech_json import Lines, Whole
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.commands.which_thread import last_answered
 from antiphon.errors import AntiphonError, InvalidRequest
@@ -155,7 +158,6 @@ async def _ask(
 ) -> int:
     # A reader who is slow must not hold up the runtime in this process.
     pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
-    written = partial(asyncio.get_running_loop().run_in_executor, pen)
     starting = nullcontext() if question.no_tools else running(settings)
     async with starting as servers, AsyncClient(settings=settings) as client:
         if not question.quiet:
@@ -182,17 +184,23 @@ async def _ask(
             tool_timeout=settings.tool_timeout,
             **options,
         )
-        try:
-            async for event in events:
-                await written(speech.tell, events.last_event, event)
-            await written(speech.close)
-        except BaseException as end:
-            # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
-            await _cancel(client, events.run_id)
-            if not isinstance(end, OSError):  # what could not be written will not be now
-                speech.close(end)
-            raise
+        await _speak(speech, events, pen, client)
     return REFUSED if speech.code == DONE and refusals.any else speech.code
+
+
+async def _speak(speech: Speech, events: AsyncEvents, pen: Executor, client: AsyncClient) -> None:
+    """Tell every event; what cuts that short ends the run too."""
+    written = partial(asyncio.get_running_loop().run_in_executor, pen)
+    try:
+        async for event in events:
+            await written(speech.tell, events.last_event, event)
+        await written(speech.close)
+    except BaseException as end:
+        # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
+        await _cancel(client, events.run_id)
+        if not isinstance(end, OSError):  # what could not be written will not be now
+            speech.close(end)
+        raise
 
 
 async def _introduce(

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.commands.speech import note
+from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.errors import InvalidRequest
 from antiphon.settings import MASK, TABLE, Loaded, data_folder, shown

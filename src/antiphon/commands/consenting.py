@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatchcase
 
-from antiphon.commands.speech import note
+from antiphon.commands.notes import note
 from antiphon.settings import Settings, data_folder
 from antiphon.tools.consent import Consent
 from antiphon.tools.grants import NAME, GrantsFile

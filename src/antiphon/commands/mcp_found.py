@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from antiphon.commands.speech import note
+from antiphon.commands.notes import note
 from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.places import Found

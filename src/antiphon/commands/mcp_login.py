@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.mcp_found import found
-from antiphon.commands.speech import note
+from antiphon.commands.notes import note
 from antiphon.errors import InvalidRequest
 from antiphon.settings import Settings
 from antiphon.tools.mcp import places

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from antiphon.commands.mcp_found import found
-from antiphon.commands.speech import note
+from antiphon.commands.notes import note
 from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing

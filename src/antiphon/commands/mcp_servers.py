@@ -17,7 +17,7 @@ from antiphon.commands.interrupt import interruptible
 from antiphon.commands.mcp_found import found
 from antiphon.commands.mcp_login import log_in, log_out
 from antiphon.commands.mcp_trial import Tried, attempt, trial
-from antiphon.commands.speech import note
+from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.commands.usage import Parser
 from antiphon.errors import InvalidRequest

@@ -139,6 +139,18 @@ async def test_ctrl_c_stops_whatever_runs_and_the_chat_goes_on(
     await _played(tmp_path, [state])
 
 
+async def test_escape_stops_a_reply_too_and_soon(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        scene = Scene(model, chat, tmp_path)
+        reply = await scene.ask("Words?")
+        await reply.say("Half a wo")
+        await chat.sees("Half a wo")
+        chat.press("escape")
+
+        await chat.sees("[stopped]", 1.0)
+
+
 async def test_a_chat_that_was_stopped_fifty_times_answers(tmp_path: Path) -> None:
     await _played(tmp_path, [STATES[number % len(STATES)] for number in range(50)])
 

@@ -40,6 +40,8 @@ BOX_SHARE = 16
 """Rows of a question that are seen; what is longer is opened in the pager."""
 UNTIL_A_LONE_ESCAPE = 0.05
 """Seconds after which an escape character is the key and not the beginning of another's sequence"""
+UNTIL_NO_MORE = 0.25
+"""Seconds after which a key is not the first of several, such as Esc and Enter for Alt+Enter."""
 DELIBERATE = 0.3
 """Seconds after which a key is meant for the question that was painted."""
 
@@ -114,6 +116,7 @@ class Editor:
             after_render=lambda application: changed(),
         )
         self._application.ttimeoutlen = UNTIL_A_LONE_ESCAPE
+        self._application.timeoutlen = UNTIL_NO_MORE
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,54 @@
+"""What begins with a slash: a command, a slip, or a message after all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from antiphon.terminal.slash.table import TABLE
+from tests.terminal.chatting import Chatting
+from tests.terminal.model import Model
+
+
+async def test_a_slip_is_answered_by_the_nearest_command_and_sent_to_nobody(
+    tmp_path: Path,
+) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/modle")
+        await chat.sees("There is no command /modle")
+        chat.say("Hello")
+        reply = await model.asked()
+        await reply.answer("Hi.")
+        await chat.sees("Hi.")
+
+        assert re.search(r"There is no command /modle.*\bmodel\b", chat.text)
+        assert [each["content"] for each in reply.messages] == ["Hello"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("/etc/passwd is what?", "/etc/passwd is what?"),
+        ("//model is a command, is it?", "/model is a command, is it?"),
+        ("either/or", "either/or"),
+    ],
+)
+async def test_a_path_or_two_slashes_begin_a_message(tmp_path: Path, typed: str, said: str) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say(typed)
+        reply = await model.asked()
+        await reply.answer("So it is.")
+        await chat.sees("So it is.")
+
+        assert reply.messages[-1]["content"] == said
+
+
+@pytest.mark.parametrize("name", [command.name for command in TABLE])
+def test_every_command_is_tried_in_a_terminal(name: str) -> None:
+    tried = "\n".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+
+    assert re.search(rf'(?<!/)/{re.escape(name)}[" \\]', tried)

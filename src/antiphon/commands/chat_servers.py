@@ -11,7 +11,7 @@ from functools import partial
 from antiphon.commands.mcp_found import looked_for, unstarted
 from antiphon.settings import Settings
 from antiphon.terminal.chat import Chat
-from antiphon.terminal.forms import Person
+from antiphon.terminal.person import Person
 from antiphon.terminal.sampling import sampled
 from antiphon.terminal.servers import Attendance
 from antiphon.tools.mcp import places

@@ -157,8 +157,9 @@ class _Asked:
         if self._listened:
             shown = arguments.shown(self._arguments)
             return [*self._head(), *shown, *self._scope(), *self._described()]
-        head = _folded(self._head(), columns)
-        below = [*_folded(self._scope(), columns), *_folded(self._described(), columns)[:DESCRIBED]]
+        head = spans.all_folded(self._head(), columns - 1)
+        described = spans.all_folded(self._described(), columns - 1)
+        below = [*spans.all_folded(self._scope(), columns - 1), *described[:DESCRIBED]]
         _, rows = self._surface.size()
         room = max(FEWEST_ROWS, min(MOST_ROWS, rows - BELOW))
         left = max(FEWEST_ROWS, room - len(head) - len(below))
@@ -167,7 +168,7 @@ class _Asked:
     def _given(self, columns: int) -> list[Line]:
         """The rows of the arguments; they are laid out once, for they may be long."""
         if self._drawn[0] != columns:
-            self._drawn = (columns, _folded(arguments.shown(self._arguments), columns))
+            self._drawn = (columns, spans.all_folded(arguments.shown(self._arguments), columns - 1))
         return self._drawn[1]
 
     def _head(self) -> Iterator[Line]:
@@ -242,10 +243,6 @@ def _short(name: str) -> str:
     """A name on one line, of which nothing is hidden."""
     shown = clean(name, "approval").replace("\n", "\u240a").replace("\t", "\u2409")
     return shown if len(shown) <= LONGEST_NAME else f"{shown[:LONGEST_NAME]}..."
-
-
-def _folded(lines: Iterator[Line] | Sequence[Line], columns: int) -> list[Line]:
-    return [row for line in lines for row in spans.folded(line, max(1, columns - 1))]
 
 
 def _cut(rows: Sequence[Line], most: int) -> Sequence[Line]:

@@ -1,154 +1,32 @@
-"""The person at the surface, as servers have them: fills in forms, opens pages, lets them ask.
+"""A form that a server asks the person to fill in: field by field, then the whole of it.
 
-A server's words stand under its name, and nothing is sent before the person has seen what.
+Nothing is sent before the person has seen all of it together.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import webbrowser
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
-from antiphon.terminal import keyboard, pager, spans
-from antiphon.terminal.keyboard import Box, Choice, Rows
-from antiphon.terminal.sampling import in_words
+from antiphon.terminal import arguments, keyboard
+from antiphon.terminal.keyboard import Box, Choice, Rows, in_rows
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools.mcp.forms import Field, Form
-from antiphon.tools.mcp.hosting import (
-    AddressAsked,
-    Answer,
-    FormAsked,
-    Logged,
-    Question,
-    Sample,
-    SampleAsked,
-)
+from antiphon.tools.mcp.hosting import Answer, FormAsked
 from antiphon.tools.mcp.metadata import is_list
-from antiphon.tools.mcp.pages import openable
-
-Sampler = Callable[[SampleAsked], Awaitable[Sample | None]]
-"""Has the chat's model answer what a server wants to know; the person has agreed to it."""
 
 BY_KEY = 9
 """Options of a choice that have a key each; where there are more, numbers are typed."""
-SHOWN_ROWS = 10
-"""Of a foreign text in a question: the rest is opened by a key."""
 SHOWN_VALUE = 200
 """Characters of an answer in the summary."""
-_TROUBLE = ("warning", "error", "critical", "alert", "emergency")
 
 
-class Person:
-    """The host of a chat's servers. Questions wait for those that are put already.
-
-    Without a `sampler` no server may ask the model. `verbose` shows all that servers log.
-    """
-
-    asks = True
-
-    def __init__(
-        self, surface: Surface, sampler: Sampler | None = None, *, verbose: bool = False
-    ) -> None:
-        self._surface = surface
-        self._sampler = sampler
-        self._verbose = verbose
-        self._may_sample: set[str] = set()
-
-    @property
-    def samples(self) -> bool:
-        """Whether a server may ask for the model's replies."""
-        return self._sampler is not None
-
-    async def ask(self, question: Question) -> Answer:
-        """The person's answer; cancelling takes the question away."""
-        async with self._surface.in_turn:
-            match question:
-                case FormAsked():
-                    return await _Filling(self._surface, question).answer()
-                case AddressAsked():
-                    return await self._sent(question)
-
-    async def sample(self, wanted: SampleAsked) -> Sample | None:
-        """The model's reply, if the person lets the server have one."""
-        if self._sampler is None or not await self._may(wanted):
-            return None
-        self._note(f"{wanted.server} asks the model.")
-        return await self._sampler(wanted)
-
-    def log(self, line: Logged) -> None:
-        """Trouble is shown, and everything where the chat is to tell much."""
-        if self._verbose or line.level in _TROUBLE:
-            where = f"{line.server} ({line.logger})" if line.logger else line.server
-            self._note(f"{where}: {line.level}: {line.text}")
-
-    def updated(self, server: str, uri: str) -> None:
-        """Say that there is something new."""
-        self._note(f"{server}: {uri} has changed.")
-
-    def finished(self, server: str, id: str) -> None:
-        """Say that nothing is left to do at the page."""
-        self._note(f"{server}: what you were sent to a page for is done.")
-
-    def _note(self, text: str) -> None:
-        self._surface.say(" ".join(clean(text).split()), "faint")
-
-    # Pages.
-
-    async def _sent(self, asked: AddressAsked) -> Answer:
-        self._surface.say(f"{asked.server} sends you to a page: {asked.message}")
-        self._surface.show([_address(asked.url)])
-        may_open = openable(asked.url)
-        choices = [
-            Choice("n", "no"),
-            *([Choice("o", "open it in the browser")] if may_open else []),
-            Choice("y", "I open it myself"),
-        ]
-        key = await self._surface.keyboard.choose(
-            Box(rows=_page_rows(asked), choices=tuple(choices), default="n")
-        )
-        if key == "n":
-            return Answer("decline")
-        if key == "o" and not await asyncio.to_thread(_browsed, asked.url):
-            self._surface.say("No browser could be opened here: open the page yourself.", "warning")
-        return Answer("accept")
-
-    # The model.
-
-    async def _may(self, wanted: SampleAsked) -> bool:
-        if wanted.server in self._may_sample:
-            return True
-        async with self._surface.in_turn:
-            key = await self._consent(wanted)
-        if key == "s":
-            self._may_sample.add(wanted.server)
-        return key in ("y", "s")
-
-    async def _consent(self, wanted: SampleAsked) -> str:
-        whole = _told(wanted)
-        box = Box(
-            rows=_shortened(_sample_head(wanted), whole, self._surface),
-            choices=(
-                Choice("n", "no"),
-                Choice("y", "yes, once"),
-                Choice("s", f"this session, whatever {wanted.server} asks"),
-                Choice("v", "see all of it"),
-            ),
-            default="n",
-        )
-        while (key := await self._surface.keyboard.choose(box)) == "v":
-            await pager.opened(self._surface, f"{wanted.server} asks the model", whole)
-        return key
-
-
-class _Filling:
+class Filling:
     """A form while it is filled in: field by field, then the whole of it."""
 
     def __init__(self, surface: Surface, asked: FormAsked) -> None:
@@ -229,13 +107,13 @@ class _Filling:
             lines.append((Span(said, "warning"),))
         name = field.title or field.name
         lines.append((Span(name, "strong"), Span(f"  {_wish(field)}", "faint")))
-        lines += _paragraph(field.description, "faint")
-        return _folding(lines)
+        lines += _said(field.description, "faint")
+        return in_rows(lines)
 
     def _head(self, place: str = "") -> Iterator[Line]:
         asked = self._asked
         yield (Span(clean(asked.server), "strong"), Span(f" asks you{place}:"))
-        yield from _paragraph(asked.message, "quote")
+        yield from _said(asked.message, "quote")
 
     async def _decided(self) -> str:
         wrong = self._missing()
@@ -249,7 +127,7 @@ class _Filling:
             Choice("d", "decline"),
         ]
         return await self._surface.keyboard.choose(
-            Box(rows=_folding(lines), choices=tuple(choices), default="c")
+            Box(rows=in_rows(lines), choices=tuple(choices), default="c")
         )
 
     def _missing(self) -> str:
@@ -330,90 +208,5 @@ def _written(field: Field, value: Any) -> str:
             return f"{value}"
 
 
-def _paragraph(text: str, style: str) -> Iterator[Line]:
-    for line in clean(text, "approval").split("\n") if text else ():
-        yield (Span(line, style),)
-
-
-def _folding(lines: Sequence[Line]) -> Rows:
-    return lambda columns: [row for line in lines for row in spans.folded(line, columns - 1)]
-
-
-def _shortened(head: Sequence[Line], whole: str, surface: Surface) -> Rows:
-    """The head, and as much of the whole as has room; a listener hears all of it."""
-
-    def rows(columns: int) -> Sequence[Line]:
-        above = _folding(head)(columns)
-        below = _folding(list(_paragraph(whole, "")))(columns)
-        if surface.keyboard.spoken or len(below) <= SHOWN_ROWS:
-            return [*above, *below]
-        left = len(below) - SHOWN_ROWS
-        return [*above, *below[:SHOWN_ROWS], (Span(f"({left} more lines: v shows them)", "faint"),)]
-
-    return rows
-
-
-# Pages.
-
-
-def _address(url: str) -> Line:
-    """The whole address, its host standing out: what stands before an @ is none."""
-    host = urlsplit(url).hostname or ""
-    shown = clean(url, "approval")
-    at = shown.lower().find(host, shown.rfind("@", 0, _path_at(shown)) + 1) if host else -1
-    if at < 0:
-        return (Span(shown),)
-    end = at + len(host)
-    return (Span(shown[:at]), Span(shown[at:end], "strong"), Span(shown[end:]))
-
-
-def _path_at(url: str) -> int:
-    """Where the part behind the host begins."""
-    begins = url.find("//") + 2
-    ends = [at for mark in "/?#" if (at := url.find(mark, begins)) >= 0]
-    return min(ends, default=len(url))
-
-
-def _page_rows(asked: AddressAsked) -> Rows:
-    parts = urlsplit(asked.url)
-    lines: list[Line] = [
-        (
-            Span(clean(asked.server), "strong"),
-            Span(" sends you to a page of "),
-            Span(clean(parts.hostname or asked.url, "approval"), "strong"),
-            Span(". The whole address stands above."),
-        )
-    ]
-    if parts.username is not None:
-        said = "What stands before the @ is a name, and not where the page is."
-        lines.append((Span(said, "warning"),))
-    return _folding(lines)
-
-
-def _browsed(url: str) -> bool:
-    """Whether a browser has taken it; one that would take the terminal is not asked."""
-    try:
-        browser = webbrowser.get()
-    except webbrowser.Error:
-        return False
-    chosen = "BROWSER" in os.environ
-    in_terminal = not chosen and type(browser) is webbrowser.GenericBrowser
-    return not in_terminal and browser.open(url)
-
-
-# The model.
-
-
-def _sample_head(wanted: SampleAsked) -> Sequence[Line]:
-    likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
-    said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
-    return [(Span(clean(wanted.server), "strong"), Span(clean(said)))]
-
-
-def _told(wanted: SampleAsked) -> str:
-    """Everything that the model would be told."""
-    parts = [f"instructions: {wanted.system}"] if wanted.system else []
-    parts += [
-        f"{message.role}: {' '.join(map(in_words, message.content))}" for message in wanted.messages
-    ]
-    return clean("\n".join(parts), "approval")
+def _said(text: str, style: str) -> Sequence[Line]:
+    return arguments.paragraph(text, style) if text else ()

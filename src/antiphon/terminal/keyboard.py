@@ -12,11 +12,17 @@ from typing import Protocol, Self
 
 import msgspec
 
+from antiphon.terminal import spans
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.spans import Line
 
 Rows = Callable[[int], Sequence[Line]]
 """What is shown, for so many columns."""
+
+
+def in_rows(lines: Sequence[Line]) -> Rows:
+    """These lines, folded to the columns that there are."""
+    return lambda columns: spans.all_folded(lines, columns - 1)
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from antiphon.clean import clean
-from antiphon.terminal import arguments, spans
-from antiphon.terminal.keyboard import Box, Choice, Field
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal import arguments
+from antiphon.terminal.keyboard import Box, Choice, Field, Rows, in_rows
+from antiphon.terminal.spans import Span
 from antiphon.terminal.surface import Surface
 
 BY_KEY = 9
@@ -28,7 +28,7 @@ class Questions:
             numbered = {str(number): choice for number, choice in enumerate(choices, 1)}
             key = await self._surface.keyboard.choose(
                 Box(
-                    rows=lambda columns: self._rows(question, columns),
+                    rows=_rows(question),
                     choices=(
                         *(Choice(key, clean(choice)) for key, choice in numbered.items()),
                         Choice("o", "something else"),
@@ -43,10 +43,11 @@ class Questions:
         if choices:
             self._surface.say("\n".join(f"- {choice}" for choice in choices), place="approval")
         answer = await self._surface.keyboard.write(
-            Field(label="Your answer:", rows=lambda columns: self._rows(question, columns))
+            Field(label="Your answer:", rows=_rows(question))
         )
         return answer or None
 
-    def _rows(self, question: str, columns: int) -> Sequence[Line]:
-        lines = [(Span("The model asks you:", "faint"),), *arguments.paragraph(question, "strong")]
-        return [row for line in lines for row in spans.folded(line, max(1, columns - 1))]
+
+def _rows(question: str) -> Rows:
+    head = (Span("The model asks you:", "faint"),)
+    return in_rows([head, *arguments.paragraph(question, "strong")])

@@ -1,17 +1,76 @@
-"""What a server asks of the model: in a thread of its own, of which nothing stays."""
+"""What a server asks of the model: agreed to first, in a thread of which nothing stays."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from antiphon.clean import clean
 from antiphon.client.converse import Options
 from antiphon.events import MessageCompleted
 from antiphon.messages import Blob, Given, Link, Text
 from antiphon.runs import Sampling, Status
+from antiphon.terminal import arguments, pager
+from antiphon.terminal.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.surface import Surface
 from antiphon.tools.mcp.hosting import Sample, SampleAsked, SampleMessage
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
+
+SHOWN_ROWS = 10
+"""Of what the model would be told: the rest is opened by a key."""
+
+
+async def agreed(surface: Surface, wanted: SampleAsked) -> str:
+    """The key of what the person says to it: `n`, `y`, or `s` for this session."""
+    whole = _told(wanted)
+    box = Box(
+        rows=_shortened(_head(wanted), whole, surface),
+        choices=(
+            Choice("n", "no"),
+            Choice("y", "yes, once"),
+            Choice("s", f"this session, whatever {wanted.server} asks"),
+            Choice("v", "see all of it"),
+        ),
+        default="n",
+    )
+    while (key := await surface.keyboard.choose(box)) == "v":
+        await pager.opened(surface, f"{wanted.server} asks the model", whole)
+    return key
+
+
+def _shortened(head: Sequence[Line], whole: str, surface: Surface) -> Rows:
+    """The head, and as much of the whole as has room; a listener hears all of it."""
+
+    def rows(columns: int) -> Sequence[Line]:
+        above = in_rows(head)(columns)
+        below = in_rows(arguments.paragraph(whole))(columns)
+        if surface.keyboard.spoken or len(below) <= SHOWN_ROWS:
+            return [*above, *below]
+        left = len(below) - SHOWN_ROWS
+        return [*above, *below[:SHOWN_ROWS], (Span(f"({left} more lines: v shows them)", "faint"),)]
+
+    return rows
+
+
+def _head(wanted: SampleAsked) -> Sequence[Line]:
+    likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
+    said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
+    return [(Span(clean(wanted.server), "strong"), Span(clean(said)))]
+
+
+def _told(wanted: SampleAsked) -> str:
+    """Everything that the model would be told."""
+    parts = [f"instructions: {wanted.system}"] if wanted.system else []
+    parts += [
+        f"{message.role}: {' '.join(map(in_words, message.content))}" for message in wanted.messages
+    ]
+    return "\n".join(parts)
+
+
+# The reply.
 
 
 async def sampled(chat: Chat, wanted: SampleAsked) -> Sample | None:

@@ -78,6 +78,11 @@ def folded(line: Iterable[Span], columns: int) -> list[Line]:
     return [tuple(row) for row in rows]
 
 
+def all_folded(lines: Iterable[Line], columns: int) -> list[Line]:
+    """The rows that these lines take in so many columns, one at least."""
+    return [row for line in lines for row in folded(line, max(1, columns))]
+
+
 def wrapped(line: Iterable[Span], columns: int) -> list[Line]:
     """The rows that it takes in so many columns, broken at blanks.
 

@@ -316,3 +316,15 @@ async def test_a_run_takes_no_more_turns_than_it_may(tmp_path: Path) -> None:
         await reply.call("look", id="c1")
         await reply.end("tool_calls")
         await chat.sees("--max-turns says how many turns a run may take")
+
+
+async def test_how_full_the_window_is_is_not_told_before_it_is_known(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
+        await chat.ready()
+        await exchanged(model, chat, 1, used=245)
+        chat.say("/new")
+        await chat.sees("A new thread begins")
+        chat.say("/context")
+        await chat.sees("told takes 1,000.")
+
+        assert "0% of that" not in chat.text

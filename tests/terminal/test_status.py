@@ -102,3 +102,16 @@ async def test_messages_that_wait_are_counted(tmp_path: Path) -> None:
         await chat.sees("Third.")
 
         assert "queued" not in chat.text
+
+
+async def test_a_new_thread_is_not_as_full_as_the_one_before(tmp_path: Path) -> None:
+    environ = {"ANTIPHON_CONTEXT_TOKENS": "1000"}
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await chat.ready()
+        chat.say("What are tides?")
+        await (await model.asked()).answer("Water.", usage=(115, 5))
+        await chat.sees("12% of 1k")
+        chat.say("/new")
+        await chat.sees("A new thread begins with your next message.")
+
+        assert chat.rows[-1] == "told · /help"

@@ -14,7 +14,7 @@ from antiphon.client.aio import AsyncClient
 from antiphon.client.converse import Options
 from antiphon.client.mentions import Attached
 from antiphon.errors import AntiphonError
-from antiphon.runs import Reason, Status, Usage
+from antiphon.runs import Reason, Status, Thread, Usage
 from antiphon.settings import Settings
 from antiphon.terminal import compacting, completing, contents, past, status, threads, window
 from antiphon.terminal.conversation import ConversationProcessor, Reply
@@ -25,6 +25,7 @@ from antiphon.terminal.slash.table import Typed
 from antiphon.terminal.spans import Line
 from antiphon.terminal.status import Facts
 from antiphon.terminal.surface import Surface
+from antiphon.terminal.tasks import Tasks
 from antiphon.terminal.window import Window
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
@@ -35,7 +36,6 @@ ABSENT = ("starting", "restarting", "failed", "closed")
 """How servers are whose tools cannot be used just now, and might be expected to."""
 PATIENCE = 2.0
 """Seconds that the first message waits for servers that are slow to start."""
-
 
 Report = Callable[[], Awaitable[Sequence[Sequence[str]]]]
 """Tells something in rows of a few texts each."""
@@ -108,7 +108,7 @@ class Chat:
         self._resume = start.resume
         self._waited_for_servers = False
         self._max_turns = start.max_turns
-        self._doing: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         surface.status = self.status
         surface.at_once = self._at_once
         surface.on_stop = self._stop
@@ -142,9 +142,16 @@ class Chat:
             while (text := await self.surface.next_said()) is not None:
                 await self._take(text)
         finally:
-            for task in tuple(self._doing):
-                task.cancel()
+            self._tasks.stop()
             await self.processor.close()
+
+    def be_in(self, thread: Thread | None, title: str = "") -> None:
+        """Be in this thread from now on, or in a new one of this title.
+
+        How full the window is there, its next reply tells.
+        """
+        self.thread_id, self.title = (thread.id, thread.title) if thread else (None, title)
+        self.last = Usage()
 
     async def send(self, content: Content | None, *, draft: str = "") -> Reply:
         """Say this in the thread, or have the thread answered as it stands, and see it through.
@@ -232,17 +239,10 @@ class Chat:
 
     async def _stoppable(self, doing: Coroutine[Any, Any, None]) -> None:
         """Do it while the person may stop it."""
-        task = asyncio.create_task(doing)
-        self._doing.add(task)
-        try:
-            with self.surface.working():
-                await asyncio.wait({task})
-        finally:
-            self._doing.discard(task)
-        if task.cancelled():
+        with self.surface.working():
+            ended = await self._tasks.seen_through(doing)
+        if not ended:
             self.surface.say("[stopped]", "warning")
-        else:
-            task.result()
 
     def _at_once(self, text: str) -> bool:
         read = table.read(text)
@@ -251,17 +251,16 @@ class Chat:
         command = self._named(read.name)
         if command is not None and not command.at_once:
             return False
-        self._behind(self._take(text))
+        self._tasks.behind(self._take(text))
         return True
 
     def _stop(self) -> None:
         self.processor.interrupt()
         if not self.surface.display.is_streaming:
-            for task in tuple(self._doing):
-                task.cancel()
+            self._tasks.stop()
 
     def _unfold(self) -> None:
-        self._behind(self._tried(answers.opened(self, "")))
+        self._tasks.behind(self._tried(answers.opened(self, "")))
 
     def _more_time(self) -> None:
         seconds = self.limit.raise_it(self._answering)
@@ -299,7 +298,7 @@ class Chat:
         if reply.status is Status.INCOMPLETE:
             self.surface.say(_way_on(reply.reason), "faint")
         if reply.run_id is not None:
-            self._behind(self._see_title())
+            self._tasks.behind(self._see_title())
         return reply
 
     async def _see_title(self) -> None:
@@ -312,11 +311,6 @@ class Chat:
                 self.title = thread.title
                 self.window = await window.of(self)
                 self.surface.changed()
-
-    def _behind(self, doing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(doing)
-        self._doing.add(task)
-        task.add_done_callback(self._doing.discard)
 
     async def _servers_there(self) -> None:
         """Servers that are slow have a moment more, once; the message then goes without them."""

@@ -13,7 +13,7 @@ from antiphon.calls import ListMessages, ListThreads
 from antiphon.clean import clean
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.messages import Message
-from antiphon.runs import Run, Status, Thread, Usage
+from antiphon.runs import Run, Status, Thread
 from antiphon.terminal import past
 from antiphon.terminal.keyboard import Box, Choice
 from antiphon.terminal.spans import Line, Span
@@ -105,7 +105,7 @@ async def messages(chat: Chat) -> list[Message]:
 async def go_to(chat: Chat, thread: Thread) -> None:
     """Go on in this thread: its end is shown, and a run that was left in it is taken up."""
     first = chat.thread_id is None
-    chat.thread_id, chat.title, chat.last = thread.id, thread.title, Usage()
+    chat.be_in(thread)
     runs = (await chat.client.list_runs(thread.id, limit=PAGE)).data
     await _show(chat, runs)
     if runs:
@@ -180,5 +180,5 @@ async def branch(chat: Chat, source: str, upto: Message | None, *, replace: bool
         kept[REPLACES] = source
     if kept != thread.metadata:
         thread = await chat.client.update_thread(thread.id, metadata=kept)
-    chat.thread_id, chat.title = thread.id, thread.title
+    chat.be_in(thread)
     return thread

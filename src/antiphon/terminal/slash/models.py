@@ -160,7 +160,7 @@ async def _context(chat: Chat, words: str) -> None:
         f"About {told(chat):,} tokens after the last reply."
         if told(chat)
         else "How many tokens they are, the next reply will tell.",
-        f"{chat.window.model} takes {takes:,}; {told(chat) / takes:.0%} of that is used."
+        _takes(chat.window.model, takes, told(chat))
         if takes
         else "How many the model takes is not known; the setting context_tokens says it.",
         f"At {SHARE:.0%} the older messages are summed up by themselves; /compact does it now."
@@ -168,6 +168,11 @@ async def _context(chat: Chat, words: str) -> None:
         else "/compact sums the older messages up.",
     ):
         chat.surface.say(line, "faint")
+
+
+def _takes(model: str, tokens: int, used: int) -> str:
+    share = f"; {used / tokens:.0%} of that is used" if used else ""
+    return f"{model} takes {tokens:,}{share}."
 
 
 async def _compact(chat: Chat, words: str) -> None:
@@ -182,6 +187,7 @@ async def _compact(chat: Chat, words: str) -> None:
         case "undo":
             await chat.client.uncompact(chat.thread_id)
             chat.uncompacted.add(chat.thread_id)
+            chat.last = Usage()  # what it was told last is not what it will be told
             chat.surface.say("The model is told the whole thread again.", "faint")
         case other:
             raise InvalidRequest(

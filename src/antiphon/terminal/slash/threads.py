@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LISTED = 20
 ALL = "all"
+NOTHING_SAID = "You have said nothing here yet"
 GO_ON = "Go on exactly where you stopped."
 """What is said after an answer that was cut: many models refuse to go on with their own words."""
 
@@ -79,7 +80,7 @@ async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
 
 async def new(chat: Chat, words: str) -> None:
     """Have the next message begin a thread, with this title if there is one."""
-    chat.thread_id, chat.title = None, words
+    chat.be_in(None, words)
     chat.surface.say("A new thread begins with your next message.", "faint")
 
 
@@ -105,7 +106,7 @@ async def _delete(chat: Chat, words: str) -> None:
         return
     await chat.client.delete_thread(thread.id)
     if thread.id == chat.thread_id:
-        chat.thread_id, chat.title = None, ""
+        chat.be_in(None)
     chat.surface.say(f"{thread.id} is deleted.", "faint")
 
 
@@ -134,6 +135,8 @@ async def _fork(chat: Chat, words: str) -> None:
 def _spoken(said: Sequence[Message], words: str) -> Message:
     """The person's own message of this number, counted from the last."""
     own = [message for message in said if message.role == "user"]
+    if not own:
+        raise InvalidRequest(NOTHING_SAID)
     if not words.isdecimal() or not 0 < int(words) <= len(own):
         raise InvalidRequest(
             "There is no such message of yours",
@@ -167,7 +170,7 @@ def _last_spoken(said: Sequence[Message]) -> Message:
     for message in reversed(said):
         if message.role == "user":
             return message
-    raise InvalidRequest("You have said nothing here yet")
+    raise InvalidRequest(NOTHING_SAID)
 
 
 async def _retry(chat: Chat, words: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,7 +38,8 @@ class Story(World):
         self._begins()
 
     def _begins(self) -> None:
-        self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"))
+        taken = [action.tool_call_id for action in self.actions.values()]
+        self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"), taken)
 
     def claim(self) -> None:
         epoch = self.drive.epoch
@@ -185,74 +185,91 @@ TYPICAL: Mapping[str, Callable[[], Story]] = {
     )
 }
 
-_STEPS = st.sampled_from(
-    (
-        *("claim", "claim", "text", "reason", "begin-call", "calls", "calls", "answer", "cut"),
-        *("broken", "result", "result", "yes", "no", "output", "output", "error", "ask", "ask"),
-        *("lose", "cancel", "expire", "used"),
-    )
-)
 _WORDS = st.sampled_from(("a", "Hm. ", "“\u2028”", "\n\n", "data: x\n\n", "𝄞", "<b>", "\x85"))
-_NAMES = st.lists(st.sampled_from(("look", READ, WRITE)), min_size=1, max_size=3)
+_NAMES = st.sampled_from(("look", READ, WRITE))
+_NUMBERS = st.integers(0, 3)
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> list[Numbered]:
     """The log of any run, ended or not, as the moves of the engine make it."""
     world = Story()
-    world.begin(max_attempts=draw(st.integers(1, 3)), max_turns=4)
-    ids = itertools.count()
-    for step in draw(st.lists(_STEPS, max_size=30)):
-        if world.run.status.ended:
-            break
-        _take(world, step, draw, ids)
+    world.begin(max_attempts=draw(st.integers(1, 4)), max_turns=5)
+    for _ in range(draw(st.integers(0, 30))):
+        if not world.run.status.ended:
+            _take(world, draw(st.sampled_from(_choices(world))), draw)
     return numbered(world)
 
 
-def _take(world: Story, step: str, draw: st.DrawFn, ids: itertools.count[int]) -> None:
-    driven = world.run.status is Status.IN_PROGRESS
-    due = [a.tool_call_id for a in world.actions.values() if a.due]
-    awaited = [a for a in world.actions.values() if a.awaited]
-    client = [a.tool_call_id for a in awaited if a.runs_on == "client"]
-    asks = [a.tool_call_id for a in awaited if a.approval == "required"]
-    speaking = driven and not due
+def _choices(world: Story) -> list[str]:
+    """What may happen next, the likely more often."""
+    match world.run.status:
+        case Status.QUEUED if world.drive.wanted:
+            return ["claim"] * 9 + ["cancel"]
+        case Status.QUEUED:
+            return ["ask"] * 9 + ["cancel", "expire"]
+        case Status.IN_PROGRESS if _due(world):
+            return ["result"] * 9 + ["lose", "cancel"]
+        case Status.IN_PROGRESS:
+            says = ["text", "text", "reason", "begin-call", "calls", "calls", "calls", "answer"]
+            return [*says, "cut", "broken", "lose", "lose", "cancel"]
+        case _:
+            awaited = ["yes", "yes", "no"] * bool(_asks(world))
+            return [*awaited, *["output", "output", "error"] * bool(_handed_out(world)), "expire"]
+
+
+def _due(world: Story) -> list[str]:
+    return [action.tool_call_id for action in world.actions.values() if action.due]
+
+
+def _asks(world: Story) -> list[str]:
+    waiting = [action for action in world.actions.values() if action.awaited]
+    return [action.tool_call_id for action in waiting if action.runs_on == "server"]
+
+
+def _handed_out(world: Story) -> list[str]:
+    waiting = [action for action in world.actions.values() if action.awaited]
+    return [action.tool_call_id for action in waiting if action.runs_on == "client"]
+
+
+def _take(world: Story, step: str, draw: st.DrawFn) -> None:
     match step:
         case "claim":
             world.claim()
-        case "ask" if not awaited and not driven:
-            _goes_on(world)
-        case "text" if speaking:
+        case "ask":
+            world.ask()
+        case "text":
             world.speaks(TextPiece(draw(_WORDS)))
-        case "reason" if speaking:
+        case "reason":
             world.speaks(ReasoningPiece(draw(_WORDS)))
-        case "begin-call" if speaking:
-            world.speaks(CallPiece(index=0, id=f"c{next(ids)}", name="look", arguments='{"x'))
-        case "calls" if speaking:
-            world.reply(*(call(next(ids), name) for name in draw(_NAMES)), CALLS, hosted=HOSTED)
-        case "answer" if speaking:
+        case "begin-call":
+            begun_id = f"c{draw(_NUMBERS)}"
+            world.speaks(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))
+        case "calls":
+            numbers = draw(st.lists(_NUMBERS, min_size=1, max_size=3, unique=True))
+            called = [call(number, draw(_NAMES)) for number in numbers]
+            world.reply(*called, USED, CALLS, hosted=HOSTED)
+        case "answer":
             world.reply(TextPiece(draw(_WORDS)), USED, STOP)
-        case "cut" if speaking:
+        case "cut":
             world.reply(TextPiece(draw(_WORDS)), finish=False)
-        case "broken" if speaking:
+        case "broken":
             world.breaks()
-        case "result" if driven and due:
-            world.result(draw(st.sampled_from(due)), draw(_WORDS))
-        case "yes" if asks:
-            world.submit(draw(st.sampled_from(asks)), YES)
-        case "no" if asks:
-            world.submit(draw(st.sampled_from(asks)), NO)
-        case "output" if client:
-            world.submit(draw(st.sampled_from(client)), draw(_WORDS))
-        case "error" if client:
-            world.submit(draw(st.sampled_from(client)), draw(_WORDS), True)
-        case "lose" if driven:
+        case "result":
+            world.result(draw(st.sampled_from(_due(world))), draw(_WORDS))
+        case "yes" | "no":
+            world.submit(draw(st.sampled_from(_asks(world))), YES if step == "yes" else NO)
+        case "output" | "error":
+            call_id = draw(st.sampled_from(_handed_out(world)))
+            world.submit(call_id, draw(_WORDS), step == "error")
+        case "lose":
             world.wait(LEASE_MS)
-        case "cancel" if draw(st.integers(0, 4)) == 0:
+        case "cancel":
             world.cancel()
-        case "expire" if not driven and draw(st.integers(0, 4)) == 0:
+        case "expire":
             world.wait(WEEK_MS)
         case _:
-            pass
+            raise AssertionError(step)
 
 
 _STANDS = frozenset({"run.status", "turn.restarted", "message.completed", "tool_output.added"})

@@ -137,7 +137,8 @@ def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, cli
     for frames, made in zip(drawn, read(client, [[frames] for frames in drawn]), strict=True):
         judge = judged(sdk, [frames])
         assert made["complaints"] == judge.errors, b"".join(frames).decode()
-        assert essence(made["message"]) == essence(judge.message), b"".join(frames).decode()
+        if client != CONFUSED:
+            assert essence(made["message"]) == essence(judge.message), b"".join(frames).decode()
 
 
 @pytest.mark.parametrize("client", CLIENTS)

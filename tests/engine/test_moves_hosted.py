@@ -188,6 +188,27 @@ def test_a_refused_call_never_runs_and_the_model_is_told_why(world: World) -> No
     assert moves.next_move(world.records()) == moves.AskModel()
 
 
+def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World) -> None:
+    called(world, "look", "look", WRITE, WRITE)
+    world.submit("c0", "seen")
+    world.apply(
+        lambda records: moves.save_output(
+            records, "c1", "A rule denies it.", True, world.mint, {"fault": "refused"}
+        )
+    )
+    world.submit("c2", NO)
+    world.submit("c3", YES)
+    world.cancel()
+
+    outputs = [event for event in world.events if isinstance(event, ToolOutputAdded)]
+    assert [(output.tool_call_id, output.refused) for output in outputs] == [
+        ("c0", False),
+        ("c1", True),
+        ("c2", True),
+        ("c3", False),
+    ]
+
+
 @pytest.mark.parametrize("said", [YES, NO])
 def test_what_was_said_of_a_call_may_be_said_again_and_nothing_else(
     world: World, said: str

@@ -181,15 +181,17 @@ async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: P
 async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes_on(
     tmp_path: Path,
 ) -> None:
+    sent = "a draft, and sent"
     async with Model() as model, asked_for_all(tmp_path, model) as chat:
-        await calls(chat, model, {"command": "first"}, {"command": "second"})
+        await calls(chat, model, {"command": "first"})
         await chat.sees("May the model call")
         chat.type("a draft")
         chat.press(*["ctrl-c"] * 10)
         await chat.until(lambda: "May the model call" not in chat.text)
-        model.will_say("Here I am.", "Here I am.")
-        chat.say("Are you there?")
-        await chat.sees("Here I am.")
+        model.will_say("Very well.", "Very well.")
+        chat.say(", and sent")
+        await chat.until(lambda: model.requests[-1]["messages"][-1]["content"] == sent)
+        await chat.sees("Very well.")
 
         assert ran(tmp_path) == []
         assert _paired(model.requests[-1]["messages"])

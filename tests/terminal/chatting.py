@@ -127,9 +127,9 @@ class Chatting:
         """The control characters that it wrote and that none of our own sequences explains."""
         return re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f].{0,12}", ALLOWED.sub("", self.written))
 
-    def type(self, text: str) -> None:
-        """Letters, as a person types them."""
-        os.write(self._master, text.encode())
+    def type(self, text: str | bytes) -> None:
+        """Letters, as a person types them; or bytes, as no person does."""
+        os.write(self._master, text if isinstance(text, bytes) else text.encode())
 
     def press(self, *keys: str) -> None:
         """Keys by name, such as `enter`, `ctrl-c`, `y`."""

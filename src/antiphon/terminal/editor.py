@@ -83,13 +83,13 @@ class Editor:
         self._wrong = ""
         self._answer: asyncio.Future[str | None] | None = None
         drafting = Condition(lambda: self._box is None and self._field is None)
-        self._draft = Buffer(
+        self._draft = _Readable(
             multiline=True,
             history=history or InMemoryHistory(),
             completer=DynamicCompleter(lambda: self.completer),
             complete_while_typing=drafting,
         )
-        self._asked = Buffer(multiline=True)
+        self._asked = _Readable(multiline=True)
         self._search = Buffer(multiline=False)
         editing = Editing(
             listener=listener,
@@ -260,6 +260,21 @@ class Editor:
             name = clean(fragment_list_to_text(to_formatted_text(each.display)))
             line = [Span(f"  {name}", style), Span(f"  {clean(meaning)}", "faint")]
             yield spans.clipped(line, columns - 1)
+
+
+class _Readable(Buffer):
+    """A text that can be kept and sent, whatever bytes a terminal gives."""
+
+    def insert_text(
+        self,
+        data: str,
+        overwrite: bool = False,
+        move_cursor: bool = True,
+        fire_event: bool = True,
+    ) -> None:
+        """As any buffer; prompt_toolkit keeps bytes that are no UTF-8 as halves of letters."""
+        whole = data.encode(errors="surrogateescape").decode(errors="replace")
+        super().insert_text(whole, overwrite, move_cursor, fire_event)
 
 
 def _is_no_command(text: str) -> bool:

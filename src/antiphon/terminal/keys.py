@@ -30,6 +30,8 @@ TWICE = 2.0
 SAME_PRESS = 0.5
 """Seconds for which a further Ctrl+C is the one that stopped something."""
 
+_MOUSE = (Keys.Vt100MouseEvent, Keys.WindowsMouseEvent, Keys.ScrollUp, Keys.ScrollDown)
+
 for _sequence in ("\x1b[27;2;13~", "\x1b[13;2u"):
     # Shift+Enter, as xterm and as kitty write it: prompt_toolkit takes one for Enter, and does not
     # know the other.
@@ -114,6 +116,7 @@ def bindings(editing: Editing) -> KeyBindings:
     _answering(keys, editing)
     _asked_for(keys, editing)
     _drafting(keys, editing)
+    _unheard(keys)
     return keys
 
 
@@ -235,6 +238,18 @@ def _drafting(keys: KeyBindings, editing: Editing) -> None:
     def _suspend(event: KeyPressEvent) -> None:
         if hasattr(signal, "SIGTSTP"):
             _sleep(event, editing)
+
+
+def _unheard(keys: KeyBindings) -> None:
+    """What would do harm unseen: the mouse, for nothing here is its; a mark, for no selection is
+    painted, and while there is one prompt_toolkit drops the letters that are typed.
+    """
+
+    def _nothing(event: KeyPressEvent) -> None:
+        return
+
+    for key in (*_MOUSE, Keys.ControlAt):
+        keys.add(key)(_nothing)
 
 
 async def _completed(buffer: Buffer) -> None:

@@ -7,6 +7,8 @@ in and go out. What the program prints meanwhile is shown above, and a signal to
 from __future__ import annotations
 
 import asyncio
+import codecs
+import io
 import logging
 import os
 import shutil
@@ -15,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from prompt_toolkit.input import create_input
 
@@ -53,6 +55,7 @@ def opened(chatting: Chatting, settings: Settings) -> int:
 
 
 async def _opened(chatting: Chatting, settings: Settings) -> int:
+    _lenient(sys.stdout)
     make = _lines if _in_lines(settings, os.environ) else _drawn
     surface, painter = make(settings)
     painter.on_gone = surface.leave
@@ -71,6 +74,12 @@ async def _opened(chatting: Chatting, settings: Settings) -> int:
         raise painter.why
     _let_go()
     return ending.code
+
+
+def _lenient(out: TextIO) -> None:
+    """Have a terminal that is not set to UTF-8 show what it has no letter for as a `?`."""
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")
 
 
 def _let_go() -> None:
@@ -97,7 +106,8 @@ def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 def _drawn(settings: Settings) -> tuple[Surface, UntilGone]:
     theme = themed(settings.theme, os.environ, color=settings.color)
-    ink = Ink(theme.in_ascii() if settings.ascii else theme, links=settings.links)
+    bare = settings.ascii or not _in_utf_8()
+    ink = Ink(theme.in_ascii() if bare else theme, links=settings.links)
     region = Region(sys.stdout, ink)
     painter = UntilGone(Calm(region) if settings.refresh == "calm" else region)
     source = create_input(sys.stdin)
@@ -114,6 +124,10 @@ def _drawn(settings: Settings) -> tuple[Surface, UntilGone]:
         )
 
     return Surface(painter, ink, editor, size=_size, clock=time.monotonic), painter
+
+
+def _in_utf_8() -> bool:
+    return codecs.lookup(sys.stdout.encoding).name == "utf-8"
 
 
 def _lines(settings: Settings) -> tuple[Surface, UntilGone]:

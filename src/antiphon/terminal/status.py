@@ -11,13 +11,12 @@ import msgspec
 
 from antiphon.clean import one_line
 from antiphon.client.amounts import dollars, short
+from antiphon.client.compaction import SHARE
 from antiphon.terminal import cells
 from antiphon.terminal.spans import Line, Span
 
 TITLE = 30
 """Cells that a thread's title takes, at most."""
-FULL = 0.8
-"""The share of a window from which on it is full enough to be said loudly."""
 BETWEEN = " · "
 
 
@@ -75,7 +74,7 @@ def _share(facts: Facts) -> _Part:
         return _Part(4, "")
     share = facts.told / facts.window
     text = f"{share:.0%} of {short(facts.window)}"
-    return _Part(4, text, "warning" if share >= FULL else "faint")
+    return _Part(4, text, "warning" if share >= SHARE else "faint")
 
 
 def _titled(title: str, more: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
 from antiphon.settings import config_folder
-from antiphon.terminal.slash import threads
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import BARE, THEMES, themed
@@ -75,10 +74,6 @@ async def _doctor(chat: Chat, words: str) -> None:
             chat.surface.show([(Span(f"{'':<18}"), Span(clean(to_do)))])
 
 
-async def _clear(chat: Chat, words: str) -> None:
-    await threads.new(chat, "")
-
-
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="theme",
@@ -100,10 +95,5 @@ COMMANDS: tuple[Command, ...] = (
         meaning="what is there, what is missing, and what to do about it",
         carry_out=_doctor,
         at_once=True,
-    ),
-    Command(
-        name="clear",
-        meaning="forget what was said: a new thread begins; the screen and the old thread stay",
-        carry_out=_clear,
     ),
 )

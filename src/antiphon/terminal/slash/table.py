@@ -17,13 +17,14 @@ from antiphon.terminal.slash import (
     servers,
     threads,
     tools,
+    usage,
 )
 from antiphon.terminal.slash.command import Command, Group
 
 GROUPS: tuple[Group, ...] = (
     Group("Threads", threads.COMMANDS),
     Group("Answers", answers.COMMANDS),
-    Group("Models", models.COMMANDS),
+    Group("Models", (*models.COMMANDS, *usage.COMMANDS)),
     Group("Tools and servers", (*tools.COMMANDS, *approvals.COMMANDS, *servers.COMMANDS)),
     Group("Files", files.COMMANDS),
     Group("Looks and settings", looks.COMMANDS),

@@ -78,10 +78,13 @@ async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
             yield thread.id, _title(thread)
 
 
-async def new(chat: Chat, words: str) -> None:
-    """Have the next message begin a thread, with this title if there is one."""
+async def _new(chat: Chat, words: str) -> None:
     chat.be_in(None, words)
     chat.surface.say("A new thread begins with your next message.", "faint")
+
+
+async def _clear(chat: Chat, words: str) -> None:
+    await _new(chat, "")
 
 
 async def _rename(chat: Chat, words: str) -> None:
@@ -214,7 +217,12 @@ COMMANDS: tuple[Command, ...] = (
         carry_out=_resume,
         proposals=_proposed,
     ),
-    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=new),
+    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=_new),
+    Command(
+        name="clear",
+        meaning="forget what was said: a new thread begins; the screen and the old thread stay",
+        carry_out=_clear,
+    ),
     Command(
         name="rename", arguments="TITLE", meaning="give this thread a title", carry_out=_rename
     ),

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from stories import CALLS, TYPICAL, begun, numbered, runs
 from test_ui_message_stream import told
-from ui_judge import Judge, less_void
+from ui_judge import GRAMMAR, Judge, less_void
 from world import call
 
 from antiphon.chunks import CallPiece
@@ -226,3 +226,12 @@ def test_the_lock_file_of_the_clients_names_no_place_to_fetch_packages_from() ->
     lock = (HERE / "ui_clients/package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert lock.count('"integrity"') > 20
+
+
+def test_the_page_names_every_part_and_every_client_that_is_tested() -> None:
+    page = (HERE.parents[1] / "docs/reference/wires.md").read_text("utf-8")
+    pinned = json.loads((HERE / "ui_clients/package.json").read_text())["dependencies"]
+    versions = [pin.removeprefix("npm:ai@") for name, pin in pinned.items() if name in CLIENTS]
+
+    assert len(versions) == len(CLIENTS)
+    assert [name for name in (*GRAMMAR, *versions) if name not in page] == []

@@ -1,0 +1,162 @@
+"""AG-UI's own clients, from npm, read our stream: they refuse what comes in a wrong order.
+
+Node comes with pyright. Where the packages cannot be had, this is skipped, and says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ag_ui_judge import essence
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from stories import TYPICAL, numbered, runs
+
+from antiphon.events import ActionRequired, Numbered
+from antiphon.wires.ag_ui import AgUi, Reader
+from antiphon.wires.ag_ui_events import Version
+from antiphon.wires.framing import HEARTBEAT
+from antiphon.wires.standing import standing
+
+HERE = Path(__file__).parent
+CLIENTS: dict[str, Version] = {"agui0": "0", "agui1": "1"}
+MINE = {"id": "mine", "role": "user", "content": "hello"}
+FAR = 4_000_000_000_000  # in the year 2096
+PIECE = 61  # bytes: no frame comes whole
+
+Frames = Sequence[bytes]
+Read = Callable[[str, Sequence[Sequence[dict[str, Any]]]], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def read(npm_packages: Callable[[Path], Path], node: Path) -> Read:
+    """What a client makes of each of these lists of exchanges."""
+    folder = npm_packages(HERE / "ag_ui_clients")
+
+    def read(name: str, stories: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [node, HERE / "ag_ui_clients" / "read.mjs", name, folder],
+            input=json.dumps(stories),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return read
+
+
+def exchange(events: Sequence[Numbered], reader: Reader, **said: Any) -> dict[str, Any]:
+    """A stream as it may come over a wire, with signs of life in it, and what was sent for it."""
+    stream = AgUi(reader)
+    data = HEARTBEAT.join([*stream.feed_all(events), *stream.close()])
+    cut = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+    return {"stream": [base64.b64encode(piece).decode() for piece in cut], **said}
+
+
+def in_time(log: Sequence[Numbered]) -> list[Numbered]:
+    """The run as if it were now: a client answers nothing that has expired."""
+    return [
+        (
+            number,
+            replace(event, actions=tuple(replace(each, expires_at=FAR) for each in event.actions)),
+        )
+        if isinstance(event, ActionRequired)
+        else (number, event)
+        for number, event in log
+    ]
+
+
+def sample(how_many: int) -> list[tuple[list[Numbered], int]]:
+    """Any runs, and a place in each."""
+    drawn: list[tuple[list[Numbered], int]] = []
+
+    @given(runs(), st.integers(0, 10_000))
+    @settings(
+        max_examples=how_many,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def draw(events: list[Numbered], place: int) -> None:
+        drawn.append((events, place % (len(events) + 1)))
+
+    draw()
+    return drawn
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_reads_any_run_without_complaint_and_comes_late_to_the_same(
+    read: Read, client: str
+) -> None:
+    reader = Reader(version=CLIENTS[client], history=(MINE,))
+    logs = [numbered(story()) for story in TYPICAL.values()] + [log for log, _ in sample(150)]
+
+    live = read(client, [[exchange(log, reader)] for log in logs])
+    late = read(client, [[exchange(standing(log), reader)] for log in logs])
+    for log, one, other in zip(logs, live, late, strict=True):
+        assert one["failures"] == one["complaints"] == [], log
+        assert other["failures"] == other["complaints"] == [], log
+        assert essence(one["messages"]) == essence(other["messages"]), log
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
+    read: Read, client: str
+) -> None:
+    reader = Reader(version=CLIENTS[client], history=(MINE,))
+    cuts = sample(150)
+    again = [Reader(version=CLIENTS[client], history=(MINE,), after=cut) for _, cut in cuts]
+
+    whole = read(client, [[exchange(log, reader)] for log, _ in cuts])
+    broken = read(
+        client,
+        [
+            [exchange(log[:cut], reader), exchange(log, after)]
+            for (log, cut), after in zip(cuts, again, strict=True)
+        ],
+    )
+    for (log, cut), one, other in zip(cuts, whole, broken, strict=True):
+        assert other["failures"] == other["complaints"] == [], (cut, log)
+        assert essence(one["messages"]) == essence(other["messages"]), (cut, log)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> None:
+    version = CLIENTS[client]
+    log = in_time(numbered(TYPICAL["mixed"]()))
+    rest = next(number for number, event in log if event.type == "turn.ended")
+    answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
+    after = Reader(
+        version=version, run_id="theirs", after=rest, history=(MINE,), answered=frozenset({"c0"})
+    )
+    resume = [
+        {"interruptId": "act_6", "status": "resolved", "payload": {"approved": True}},
+        {"interruptId": "act_7", "status": "cancelled"},
+    ]
+
+    [made] = read(
+        client,
+        [
+            [
+                exchange(log[:rest], Reader(version=version)),
+                exchange(log, after, answers=[answer], resume=resume),
+            ]
+        ],
+    )
+    assert made["failures"] == made["complaints"] == []
+    finished = [run for run in made["runs"] if run[0] == "finished"]
+    assert [run[2:4] for run in finished] == [["run_2:turn-1", "interrupt"], ["theirs", "success"]]
+    assert [each["toolCallId"] for each in finished[0][4]] == ["c2", "c3"]
+    outputs = {m["toolCallId"]: m["content"] for m in made["messages"] if m["role"] == "tool"}
+    assert len([m for m in made["messages"] if m["role"] == "tool"]) == len(outputs) == 4
+    assert made["messages"][-1]["content"] == "All done."

@@ -254,14 +254,24 @@ def test_a_run_that_waits_for_a_person_alone_lets_the_client_answer(sdk: Sdk) ->
 def test_a_fault_of_this_side_is_told_and_ends_the_message() -> None:
     stream = UIMessageStream(6)
     world = begun()
-    for number, event in numbered(world):
-        stream.feed(number, event)
-    frames = [*stream.fail(Fault("connection_lost", "The server\x1b[2J is gone.")), *stream.close()]
+    world.speaks(TextPiece("I was say"))
+    frames = stream.feed_all(numbered(world))
+    frames += stream.fail(Fault("connection_lost", "The server\x1b[2J is gone."))
+    world.cancel()
+    frames += [*stream.feed_all(numbered(world)), *stream.fail(Fault("internal", "Again."))]
+    judge = Judge(6).read([*frames, *stream.close()])
 
-    assert types(frames) == ["message-metadata", "error", "finish"]
-    problem = parts_of(frames)[0]["messageMetadata"]["error"]
-    assert problem == {"code": "connection_lost", "message": "The server␛[2J is gone."}
-    assert frames[-1] == DONE
+    assert judge.errors == ["The server␛[2J is gone."]
+    assert judge.message["metadata"]["error"]["code"] == "connection_lost"
+    assert judge.finished
+    assert judge.done
+
+
+def test_a_fault_before_the_run_is_told_as_it_can_be() -> None:
+    stream = UIMessageStream()
+
+    assert types(stream.fail(Fault("unavailable", "No."))) == ["error"]
+    assert stream.close() == [DONE]
 
 
 # What is not in the log.
@@ -282,7 +292,6 @@ def test_progress_is_an_output_before_the_output() -> None:
     [part] = parts_of(stream.progress("c0", 1, 4, "a\x07quarter"))
     assert part["preliminary"] is True
     assert part["output"] == {"progress": {"done": 1, "total": 4, "message": "a␇quarter"}}
-    assert stream.progress("c9", 1) == []
 
 
 def test_what_a_tool_does_is_told_and_not_kept() -> None:
@@ -312,10 +321,21 @@ def test_a_person_is_asked_here_and_says_yes(sdk: Sdk, asked: str, given: list[s
     assert types(stream.progress("c0", 1)) == ["tool-output-available"]
 
 
+def test_nothing_is_told_of_a_tool_when_the_message_is_finished() -> None:
+    world = TYPICAL["tool-call"]()
+    stream = UIMessageStream()
+    stream.feed_all(numbered(world))
+
+    assert stream.tool_status("c0", "ended", 2) == []
+    assert stream.progress("c0", 1) == []
+    assert stream.approval_asked("c0", "ask_1") == []
+
+
 def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
     stream = heard(7)
 
     assert stream.tool_status("c9", "running") == []
+    assert stream.progress("c9", 1) == []
     assert stream.approval_asked("c9", "ask_1") == []
     assert stream.approval_given("c9") == []
 

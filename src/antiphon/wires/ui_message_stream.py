@@ -112,7 +112,7 @@ class UIMessageStream:
     ) -> Sequence[bytes]:
         """What a tool does now; `elapsed` in seconds."""
         call = self._calls.get(tool_call_id)
-        if call is None:
+        if call is None or self._ended:
             return []
         now = ui.Running(
             tool_call_id=tool_call_id, tool_name=call.name, state=state, elapsed=elapsed
@@ -147,8 +147,12 @@ class UIMessageStream:
 
     def fail(self, fault: Fault) -> Sequence[bytes]:
         """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
+        if self._ended:
+            return []
         self._ended = True
-        return [*map(frame, self._failed(fault))]
+        if self._run is None:
+            return [frame(ui.Error(error_text=clean(fault.message)))]
+        return [*map(frame, self._end_step()), *map(frame, self._failed(fault))]
 
     # Frames.
 

@@ -18,6 +18,7 @@ from antiphon.client.mentions import (
     fenced,
     mentioned,
     prepare,
+    resources,
     uploaded,
     written,
 )
@@ -278,3 +279,18 @@ async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -
 async def test_without_files_a_message_is_its_text() -> None:
     async with AsyncClient(settings=SETTINGS) as client:
         assert await uploaded(client, prepare("hello")) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Sum up @docs:note://all, please", [("docs", "note://all")]),
+        ("(@docs:a@b) and @docs:a@b.", [("docs", "a@b")]),
+        (r"\@docs:x me@docs:y @notes.txt", []),
+        (r"@C:\notes.txt @c:/notes.txt", []),
+    ],
+)
+def test_resources_of_servers_are_found_by_their_colon(
+    text: str, found: list[tuple[str, str]]
+) -> None:
+    assert [(each.server, each.uri) for each in resources(text)] == found

@@ -45,6 +45,13 @@ class Mentioned(msgspec.Struct, frozen=True):
     mentions: tuple[Mention, ...] = ()
 
 
+class Resource(msgspec.Struct, frozen=True):
+    """What an MCP server gives to read, by its name and the address there."""
+
+    server: str
+    uri: str
+
+
 class Attached(msgspec.Struct, frozen=True):
     """A file that was read: its name as it was told, and what can be made of its bytes."""
 
@@ -83,6 +90,18 @@ def mentioned(text: str) -> Mentioned:
         elif (mention := _mention(found)) is not None:
             mentions.append(mention)
     return Mentioned("".join((*said, text[place:])), tuple(mentions))
+
+
+def resources(text: str) -> Sequence[Resource]:
+    """What the text mentions of MCP servers, each once; a server of that name there need not be."""
+    named = (found[1].rstrip(_BEHIND) for found in _WITH_A_COLON.finditer(text))
+    return list(dict.fromkeys(each for name in named if (each := resource(name)) is not None))
+
+
+def resource(name: str) -> Resource | None:
+    """What `server:uri` means; None for what may be a path."""
+    found = _RESOURCE.fullmatch(name)
+    return Resource(found["server"], found["uri"]) if found else None
 
 
 def written(path: str) -> str:
@@ -167,9 +186,12 @@ def fenced(name: str, text: str) -> str:
 
 # Where mentions stand.
 
+BEGINS = r"""(?<![^\s(\[{<"'])"""
+"""A mention begins a word, inside of brackets or quotes too."""
+
 _MARKED = re.compile(
-    r"""
-    (?<![^\s(\[{<"'])                       # at the beginning of a word, inside brackets or quotes
+    rf"""
+    {BEGINS}
     (?: (?P<escaped>\\@)
       | @"(?P<quoted>(?:[^"\\\n]|\\["\\])+)"
       | @(?P<bare>[^\s"'@`|<>]+)
@@ -180,8 +202,9 @@ _MARKED = re.compile(
 _BEHIND = ".,;:!?)]}"
 """What ends a sentence or a bracket, and no name."""
 
-_RESOURCE = re.compile(r"[\w-]{2,}:.|[\w-]:(?![\\/]).", re.DOTALL)
+_RESOURCE = re.compile(r"(?P<server>[\w-]{2,}|[\w-](?!:[\\/])):(?P<uri>.+)", re.DOTALL)
 """`server:uri`; one letter before `:\\` is a drive."""
+_WITH_A_COLON = re.compile(BEGINS + r"""@([^\s"'`|<>:]+:[^\s"'`|<>]+)""")
 
 
 def _mention(found: re.Match[str]) -> Mention | None:

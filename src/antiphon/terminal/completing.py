@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST = 200
 """Proposals for one thing."""
-_MENTION = re.compile(r"""(?<![^\s(\[{<"'])@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$""")
+_MENTION = re.compile(mentions.BEGINS + r"""@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$""")
 _COMMAND = re.compile(r"/[^\s/]*")
 
 Proposed = tuple[str, str, str]

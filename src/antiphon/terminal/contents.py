@@ -7,7 +7,6 @@ anything is.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 RESOURCE_SECONDS = 30.0
 """For a server to give a resource."""
-_RESOURCE = re.compile(r"""(?<![^\s(\[{<"'])@(?P<server>[A-Za-z0-9_-]+):(?P<uri>[^\s"'`|<>]+)""")
-_BEHIND = ".,;:!?)]}"
-"""What ends a sentence or a bracket, and no address."""
 
 
 async def prepared(chat: Chat, text: str) -> Prepared:
@@ -95,12 +91,9 @@ def named(files: Sequence[Attached]) -> str:
 async def _resources(chat: Chat, text: str) -> AsyncIterator[Attached]:
     """The resources that the text mentions; a name that is no server's is a word like others."""
     known = {state.server for state in chat.states()}
-    for found in dict.fromkeys(
-        (each["server"], each["uri"].rstrip(_BEHIND)) for each in _RESOURCE.finditer(text)
-    ):
-        server, uri = found
-        if server in known and uri:
-            for each in await resource(chat, server, uri):
+    for mentioned in mentions.resources(text):
+        if mentioned.server in known:
+            for each in await resource(chat, mentioned.server, mentioned.uri):
                 yield each
 
 

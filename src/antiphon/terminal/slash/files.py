@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
 CLEAR = "clear"
-_RESOURCE = re.compile(r"([A-Za-z0-9_-]{2,}):(.+)")
 
 
 async def _attach(chat: Chat, words: str) -> None:
@@ -68,8 +66,8 @@ def _names(words: str) -> list[str]:
 
 async def _read(chat: Chat, name: str) -> Sequence[Attached]:
     servers = {state.server for state in chat.states()}
-    if (found := _RESOURCE.fullmatch(name)) and found[1] in servers:
-        return await contents.resource(chat, found[1], found[2])
+    if (found := mentions.resource(name)) and found.server in servers:
+        return await contents.resource(chat, found.server, found.uri)
     return (await asyncio.to_thread(mentions.read, name),)
 
 

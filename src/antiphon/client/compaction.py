@@ -69,7 +69,7 @@ def due(used_tokens: int, window_tokens: int | None, share: float = SHARE) -> bo
     `used_tokens` are the input tokens of the last reply, `window_tokens` the model's
     `context_tokens`.
     """
-    return bool(window_tokens) and used_tokens >= share * (window_tokens or 0)
+    return window_tokens is not None and used_tokens >= share * window_tokens
 
 
 def standing(messages: Iterable[Message]) -> Message | None:

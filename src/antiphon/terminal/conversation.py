@@ -19,12 +19,14 @@ from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.surface import Surface
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
-from antiphon.tools.happenings import Happening, Watch, unwatched
+from antiphon.tools.happenings import Happening
 
 GRACE = 0.08
 """Seconds that a run may take to end by itself once it was stopped; then it is left to end."""
 DRAIN = 0.005
 """Seconds of events that are taken in one go: then keys have their turn."""
+UNSHOWN = "This reply cannot be shown and was stopped; what came is kept, and /raw prints it."
+"""Said of a fault of ours, which must not take the chat along."""
 LATER = 10.0
 """Seconds after which a run that was stopped, and does not end, is given up on."""
 
@@ -47,7 +49,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     used: Usage = Usage()
     last: Usage = Usage()
     chunks: int = 0
-    stopped: bool = False
 
 
 class ConversationProcessor:
@@ -60,7 +61,6 @@ class ConversationProcessor:
         *,
         functions: Iterable[Function] = (),
         consent: Consent,
-        watch: Watch = unwatched,
         max_tools: int,
         tool_timeout: float,
     ) -> None:
@@ -69,7 +69,6 @@ class ConversationProcessor:
         self._surface = surface
         self._functions = tuple(functions)
         self._consent = consent
-        self._watch = watch
         self._max_tools = max_tools
         self._tool_timeout = tool_timeout
         self._interrupted = asyncio.Event()
@@ -132,6 +131,10 @@ class ConversationProcessor:
             handler.abandon(problem.told, surface.clock())
         except OSError as error:
             handler.abandon(f"the line broke: {error}", surface.clock())
+        except Exception as error:  # noqa: BLE001 - a wall to what sets a stranger's text
+            surface.display.drop_streaming()
+            self._let_end(asyncio.create_task(self._cancel(thread, events)))
+            surface.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
         finally:
             await surface.display.finish_streaming()
             self._events = self._handler = None
@@ -142,7 +145,6 @@ class ConversationProcessor:
             used=handler.usage,
             last=handler.last_usage,
             chunks=handler.chunk_count,
-            stopped=self._interrupted.is_set(),
         )
 
     async def _stream(
@@ -178,7 +180,6 @@ class ConversationProcessor:
     def _happened(self, handler: StreamingResponseHandler, happening: Happening) -> None:
         handler.happened(happening, self._surface.clock())
         self._surface.display.update_streaming()
-        self._watch(happening)
 
     # Stopping.
 

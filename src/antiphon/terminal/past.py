@@ -61,8 +61,8 @@ def recent(
     room = max(1, SCREENS * rows)
     lines: list[Line] = []
     earlier = len(messages)
-    for exchange in reversed(exchanges(messages)):
-        more = drawn(exchange, known, theme, columns)
+    for exchange in reversed(_exchanges(messages)):
+        more = _drawn(exchange, known, theme, columns)
         if lines and len(more) + len(lines) > room:
             break
         lines, earlier = [*more, *lines], earlier - len(exchange)
@@ -72,7 +72,7 @@ def recent(
     return Past(lines, earlier)
 
 
-def exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
+def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
     """The messages, parted before each that a person said."""
     found: list[list[Message]] = []
     for message in messages:
@@ -82,7 +82,7 @@ def exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
     return found
 
 
-def drawn(exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int) -> list[Line]:
+def _drawn(exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int) -> list[Line]:
     """One exchange. A tool call that still waits is left out: whoever takes its run up shows it."""
     lines: list[Line] = []
     ran = {run.id: run for run in runs}

@@ -31,7 +31,7 @@ async def of(chat: Chat) -> Window:
 
 
 async def of_model(chat: Chat, model: str) -> Window:
-    """As its provider, or a list, has it. Raises `BadSettings` where nobody has such a model."""
+    """As its provider, or a list, has it. Raises `NotFound`, or what the runtime says of it."""
     for known in (await chat.client.list_models(model=model)).data:
         return Window(known.id, known.context_tokens)
     raise NotFound(f"There is no model {model}", hint="/models lists them.")

@@ -108,6 +108,12 @@ class ChatDisplayManager:
             self._handler = None
             self.paint()
 
+    def drop_streaming(self) -> None:
+        """Show nothing more of the run: it cannot be shown."""
+        if self._refresh_task:
+            self._refresh_task.cancel()
+        self._refresh_task = self._handler = None
+
     @contextmanager
     def aside(self) -> Generator[None]:
         """Leave the terminal to another program; what is said meanwhile is painted after it."""

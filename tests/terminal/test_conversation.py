@@ -1,0 +1,93 @@
+"""A conversation seen to its end, whatever the terminal makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from antiphon.client.aio import AsyncClient
+from antiphon.runs import Status
+from antiphon.settings import Settings
+from antiphon.terminal import spans
+from antiphon.terminal.conversation import ConversationProcessor
+from antiphon.terminal.frames import Frame
+from antiphon.terminal.keyboard import Box, Field
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.surface import Surface
+from antiphon.terminal.themes import THEMES, Ink
+from antiphon.tools.consent import Consent
+
+SETTINGS = Settings(database="memory:", model="demo", demo_pace=0)
+
+
+class Silent:
+    """A keyboard that nobody touches."""
+
+    spoken = False
+    echoes = False
+
+    def __init__(self, surface: Surface) -> None:
+        """Tells nobody anything."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing to leave."""
+
+    def typed(self, columns: int) -> Typed:
+        return Typed()
+
+    def refill(self, text: str) -> None:
+        """Nobody goes on."""
+
+    async def choose(self, box: Box) -> str:
+        return box.default
+
+    async def write(self, field: Field) -> str | None:
+        return None
+
+    async def lend(self, arguments: Sequence[str]) -> int:
+        return 0
+
+
+class Fragile:
+    """A painter that breaks once it is given this word, once."""
+
+    def __init__(self, word: str) -> None:
+        self.painted: list[str] = []
+        self._word = word
+
+    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+        text = "\n".join(spans.text(line) for line in (*frame.finished, *frame.region))
+        if self._word and self._word in text:
+            self._word = ""
+            raise KeyError("a fault of ours")
+        self.painted += [spans.text(line) for line in frame.finished]
+
+    def keep(self, encoded: str) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() -> None:
+    painter = Fragile("One voice")
+    surface = Surface(
+        painter, Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
+    )
+    async with AsyncClient(settings=SETTINGS) as client, surface:
+        processor = ConversationProcessor(
+            client, surface, consent=Consent(), max_tools=1, tool_timeout=1.0
+        )
+        thread = (await client.create_thread()).id
+        await processor.process_conversation(thread, "Say 3 words")
+        shown = await processor.process_conversation(thread, "Say 3 words")
+        await processor.close()
+
+    told = " ".join(painter.painted)
+    assert "cannot be shown" in told
+    assert "a fault of ours" in told
+    assert shown.status is Status.COMPLETED
+    assert painter.painted.count("One voice calls") == 1

@@ -67,9 +67,12 @@ class AntiphonError(Exception):
     @property
     def told(self) -> str:
         """All of it in one line for a person: what is wrong, what was wanted, what to do."""
-        words = {"expected": "wanted ", "received": "got ", "hint": ""}
+        words = {"expected": "wanted ", "received": "got "}
         said = (f"{word}{self.details[key]}" for key, word in words.items() if key in self.details)
-        return "; ".join([self.message.rstrip("."), *said])
+        wrong = "; ".join([self.message.rstrip("."), *said])
+        hint = self.details.get("hint", "")
+        between = ". " if hint[:1].isupper() else "; "  # some hints are sentences of their own
+        return f"{wrong}{between}{hint}" if hint else wrong
 
 
 class CallerError(AntiphonError):

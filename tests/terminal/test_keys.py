@@ -98,11 +98,11 @@ async def test_neither_a_slip_nor_what_was_asked_for_enters_the_history(tmp_path
         assert kept == '"/whole.city"\n'
 
 
-async def test_ctrl_r_searches_what_was_said(tmp_path: Path) -> None:
+async def test_ctrl_r_searches_what_was_said_in_any_case(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         model.will_say("One.", "Two.", "Three.")
-        for text, answer in (("the needle", "One."), ("some hay", "Two.")):
+        for text, answer in (("The Needle", "One."), ("some hay", "Two.")):
             chat.say(text)
             await chat.sees(answer)
         chat.press("ctrl-r")
@@ -114,7 +114,7 @@ async def test_ctrl_r_searches_what_was_said(tmp_path: Path) -> None:
         chat.press("enter")
         await chat.sees("Three.")
 
-        assert _said(model)[-1] == "the needle"
+        assert _said(model)[-1] == "The Needle"
 
 
 async def test_tab_completes_commands_paths_resources_and_arguments(tmp_path: Path) -> None:

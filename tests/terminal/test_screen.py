@@ -150,6 +150,15 @@ def test_reasoning_is_a_few_rows_while_it_comes_and_one_line_then():
     assert watched.finished[:3] == ["thought for 4 s, 184 tokens", "", "Done."]
 
 
+def test_reasoning_that_took_no_second_says_no_seconds():
+    watched = Watched(ReasoningDelta(text="hm"))
+    watched.now -= 0.5
+    watched.tell(TextDelta(text="Done."), status())
+    watched.frame()
+
+    assert watched.finished[0] == "thought, 1 token"
+
+
 def test_a_call_is_a_row_from_its_first_word_to_its_result():
     watched = Watched(*called()[:2])
     assert 'get_weather({"city": "Rome"})' in watched.region[0]

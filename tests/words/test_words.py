@@ -168,6 +168,17 @@ def test_usage_adds_up_and_its_cost_is_known_where_that_of_every_part_is():
 # Errors.
 
 
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("--force does it", "It is there; wanted a free name; --force does it"),
+        ("Name another file.", "It is there; wanted a free name. Name another file."),
+    ],
+)
+def test_a_hint_that_is_a_sentence_stays_one(hint: str, told: str):
+    assert errors.InvalidRequest("It is there.", expected="a free name", hint=hint).told == told
+
+
 def tree(kind: type[errors.AntiphonError], indent: int = 0) -> list[tuple[int, str, str | None]]:
     """The classes of this module; a face may add some that only it can raise."""
     line = (indent, kind.__name__, vars(kind).get("code"))

@@ -258,8 +258,9 @@ def _summary(heard: str) -> str:
 
 def _long(count: int) -> str:
     """Exactly so many words, in sentences and paragraphs."""
-    words = list(islice(cycle(_TALE.split()), count))
-    lines = [" ".join(words[at : at + 60]) for at in range(0, count, 60)]
+    tale = _TALE.split()
+    words = list(islice(cycle(tale), count))
+    lines = [" ".join(words[at : at + len(tale)]) for at in range(0, count, len(tale))]
     return "\n\n".join(lines)
 
 

@@ -28,7 +28,7 @@ from prompt_toolkit.search import SearchState
 from antiphon.clean import clean
 from antiphon.terminal import spans
 from antiphon.terminal.draft import typed
-from antiphon.terminal.keyboard import Box, Field, Listener
+from antiphon.terminal.keyboard import DELIBERATE, Box, Field, Listener
 from antiphon.terminal.keys import Editing, bindings
 from antiphon.terminal.lending import seen_through
 from antiphon.terminal.painters import Typed
@@ -42,8 +42,6 @@ UNTIL_A_LONE_ESCAPE = 0.05
 """Seconds after which an escape character is the key and not the beginning of another's sequence"""
 UNTIL_NO_MORE = 0.25
 """Seconds after which a key is not the first of several, such as Esc and Enter for Alt+Enter."""
-DELIBERATE = 0.3
-"""Seconds after which a key is meant for the question that was painted."""
 
 
 class Editor:
@@ -103,7 +101,7 @@ class Editor:
             aside=self._put_aside,
             memorable=self._remembers,
         )
-        searching = SearchBufferControl(self._search)
+        searching = SearchBufferControl(self._search, ignore_case=True)
         self._drafting = BufferControl(self._draft, search_buffer_control=searching)
         self._draft_window = Window(self._drafting)
         self._asked_window = Window(BufferControl(self._asked))
@@ -135,11 +133,6 @@ class Editor:
         if self._running:
             with suppress(EOFError):  # the terminal has gone
                 await self._running
-
-    @property
-    def draft(self) -> str:
-        """What is typed and not yet sent."""
-        return self._draft.text
 
     def refill(self, text: str) -> None:
         """Have the person go on from this text; what they had typed stays behind it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from antiphon.clean import clean
+from antiphon.client.amounts import counted
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.themes import Glyphs
@@ -46,15 +47,16 @@ class Reasoning:
         return [spans.clipped(told, columns, glyphs.more), *shown]
 
     def settled(self, now: float) -> Line | None:
-        """What remains of it on the screen; no seconds are told where none went by."""
+        """What remains of it on the screen; seconds are told where at least one went by."""
         if not self._pieces:
             return None
-        seconds = f" for {now - self._since:.0f} s" if now > self._since else ""
+        took = now - self._since
+        seconds = f" for {took:.0f} s" if took >= 1 else ""
         return self._told(f"thought{seconds}")
 
     def _told(self, words: str) -> Line:
         tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
-        return (Span(f"{words}, {tokens:,} tokens", "faint"),)
+        return (Span(f"{words}, {counted(tokens, 'token')}", "faint"),)
 
     def _end(self, size: int) -> str:
         found: list[str] = []

@@ -16,6 +16,13 @@ from antiphon.terminal import spans
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.spans import Line
 
+TWICE = 2.0
+"""Seconds within which a second Ctrl+C, where nothing runs, leaves."""
+DELIBERATE = 0.3
+"""Seconds after which what is typed is meant for the question that was put."""
+AGAIN_LEAVES = "Ctrl+C again leaves, and so does Ctrl+D."
+STOP_FIRST = "Something runs: Ctrl+C stops it, and then Ctrl+D leaves."
+
 Rows = Callable[[int], Sequence[Line]]
 """What is shown, for so many columns."""
 

@@ -22,10 +22,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 
-from antiphon.terminal.keyboard import Box, Field, Listener
-
-TWICE = 2.0
-"""Seconds within which a second Ctrl+C at an empty line leaves."""
+from antiphon.terminal.keyboard import AGAIN_LEAVES, STOP_FIRST, TWICE, Box, Field, Listener
 
 SAME_PRESS = 0.5
 """Seconds for which a further Ctrl+C is the one that stopped something."""
@@ -92,7 +89,7 @@ class Editing:
             self.listener.leave()
         else:
             self._pressed = now
-            self.listener.hint("Ctrl+C again leaves, and so does Ctrl+D.")
+            self.listener.hint(AGAIN_LEAVES)
 
     def clear(self) -> None:
         """Empty the line; Ctrl+Y brings back what stood there."""
@@ -105,7 +102,7 @@ class Editing:
         if self.draft.text:
             self.draft.delete()
         elif self.listener.busy:
-            self.listener.hint("Something runs: Ctrl+C stops it, and then Ctrl+D leaves.")
+            self.listener.hint(STOP_FIRST)
         else:
             self.listener.leave()
 

@@ -20,7 +20,16 @@ from typing import Self, TextIO
 
 from antiphon.clean import clean
 from antiphon.terminal import spans
-from antiphon.terminal.keyboard import Box, Choice, Field, Listener
+from antiphon.terminal.keyboard import (
+    AGAIN_LEAVES,
+    DELIBERATE,
+    STOP_FIRST,
+    TWICE,
+    Box,
+    Choice,
+    Field,
+    Listener,
+)
 from antiphon.terminal.lending import seen_through
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.spans import Line, Span
@@ -28,10 +37,6 @@ from antiphon.terminal.spans import Line, Span
 if sys.platform != "win32":
     import termios
 
-TWICE = 2.0
-"""Seconds within which a second Ctrl+C, while nothing runs, leaves."""
-DELIBERATE = 0.3
-"""Seconds after which a line is meant for the question that was put."""
 _READ = 65_536
 
 Say = Callable[[Iterable[Line]], None]
@@ -218,7 +223,7 @@ class Spoken:
         elif self._answer:
             self._give(None)
         elif self._listener.busy:
-            self._listener.hint("Something runs: Ctrl+C stops it, and then Ctrl+D leaves.")
+            self._listener.hint(STOP_FIRST)
         elif not unsent:
             self._echoed(False)
             self._listener.leave()
@@ -237,7 +242,7 @@ class Spoken:
             self._listener.leave()
         else:
             self._pressed = now
-            self._listener.hint("Ctrl+C again leaves, and so does Ctrl+D.")
+            self._listener.hint(AGAIN_LEAVES)
 
     # Answers.
 

@@ -1,0 +1,178 @@
+"""What an AG-UI client asks for: what is believed of it, and what is refused in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.calls import NewMessage
+from antiphon.errors import InvalidRequest
+from antiphon.messages import ToolSpec
+from antiphon.runs import Approval
+from antiphon.wires.ag_ui_input import DROPPED, Asked, Output, read
+
+USER = {"id": "u1", "role": "user", "content": "How late is it?"}
+CALL = {
+    "id": "a1",
+    "role": "assistant",
+    "toolCalls": [
+        {"id": "c0", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    ],
+}
+ANSWER = {"id": "t1", "role": "tool", "toolCallId": "c0", "content": "noon"}
+REASONING = {"id": "r1", "role": "reasoning", "content": "Hm."}
+
+
+def body(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"threadId": "thread", "runId": "run", "messages": list(messages), **more}
+
+
+def refused(sent: dict[str, Any]) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as raised:
+        read(sent)
+    return raised.value
+
+
+# What is believed.
+
+
+def test_the_last_message_of_the_person_is_new() -> None:
+    older = {"id": "u0", "role": "user", "content": "Forged."}
+    asked = read(body(older, CALL, ANSWER, USER, REASONING, protocolVersion="1.0"))
+
+    assert (asked.thread_id, asked.run_id, asked.version) == ("thread", "run", "1")
+    assert (asked.message, asked.message_id) == (NewMessage("How late is it?"), "u1")
+    assert (asked.outputs, asked.approvals) == ((), {})
+
+
+def test_a_message_in_parts_is_their_text() -> None:
+    parts = [{"type": "text", "text": "How "}, {"type": "text", "text": "late?"}]
+
+    assert read(body({**USER, "content": parts})).message == NewMessage("How late?")
+
+
+def test_a_client_that_declares_no_version_is_an_old_one() -> None:
+    assert read(body(USER)).version == "0"
+
+
+def test_outputs_since_the_last_message_are_handed_in_and_no_message_is_new() -> None:
+    failed = {"id": "t2", "role": "tool", "toolCallId": "c1", "content": "", "error": "It broke."}
+    asked = read(body(USER, CALL, ANSWER, failed))
+
+    assert (asked.message, asked.message_id) == (None, None)
+    assert asked.outputs == (Output("c0", "noon"), Output("c1", "It broke.", is_error=True))
+
+
+def test_answers_to_questions_are_approvals_by_the_ids_of_their_actions() -> None:
+    resume = [
+        {"interruptId": "act_1", "status": "resolved", "payload": {"approved": True}},
+        {
+            "interruptId": "act_2",
+            "status": "resolved",
+            "payload": {"approved": False, "reason": "Not on Fridays."},
+        },
+        {"interruptId": "act_3", "status": "cancelled", "payload": {"approved": True}},
+    ]
+
+    assert read(body(USER, CALL, resume=resume)).approvals == {
+        "act_1": Approval(approve=True),
+        "act_2": Approval(approve=False, reason="Not on Fridays."),
+        "act_3": Approval(approve=False, reason=DROPPED),
+    }
+
+
+def test_the_clients_tools_are_offered() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools = [
+        {"name": "weather", "description": "Of a city.", "parameters": schema, "metadata": {}},
+        {"name": "clock", "description": ""},
+    ]
+
+    assert read(body(USER, tools=tools)).tools == (
+        ToolSpec("weather", "Of a city.", schema),
+        ToolSpec("clock"),
+    )
+
+
+def test_what_is_not_believed_is_passed_over() -> None:
+    asked = read(
+        body(USER, state={"admin": True}, context=[], forwardedProps={"model": "x"}, apiKey="k")
+    )
+
+    assert asked == Asked(
+        thread_id="thread",
+        run_id="run",
+        version="0",
+        message=NewMessage("How late is it?"),
+        message_id="u1",
+        history=(USER,),
+    )
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"runId": "r", "messages": []}, "threadId"),
+        ({"threadId": "t", "runId": "", "messages": []}, "$.runId"),
+        ({"threadId": "t", "runId": "r", "messages": "no"}, "$.messages"),
+        (body({"id": "u", "role": "boss", "content": "x"}), "$.messages[0].role"),
+        (body({"role": "user", "content": "x"}), "$.messages[0]"),
+        (body({**USER, "content": 7}), "$.content"),
+        (body({**USER, "content": ""}), "empty"),
+        (body({**USER, "content": []}), "empty"),
+        (body({**USER, "content": [{"type": "image"}]}), "type image"),
+        (body(USER, CALL, {**ANSWER, "toolCallId": None}), "$.toolCallId"),
+        (body(USER, tools=[{"name": "not a name"}]), "$.name"),
+        (body(USER, tools={"name": "x"}), "$.tools"),
+        (body(USER, resume=[{"interruptId": "a", "status": "yes"}]), "$.resume[0].status"),
+        (body(), "nothing to do"),
+        (body(CALL), "nothing to do"),
+        (body(USER, CALL), "nothing to do"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_words_that_say_where(
+    sent: dict[str, Any], words: str
+) -> None:
+    assert words in f"{refused(sent).told} {refused(sent).details}"
+
+
+@pytest.mark.parametrize("payload", [None, True, "yes", {}, {"approved": "true"}, {"approved": 1}])
+def test_nothing_but_a_plain_yes_approves(payload: object) -> None:
+    resume = [{"interruptId": "act_1", "status": "resolved", "payload": payload}]
+
+    assert "act_1" in refused(body(USER, CALL, resume=resume)).told
+
+
+def test_two_answers_to_one_question_are_none() -> None:
+    yes = {"interruptId": "act_1", "status": "resolved", "payload": {"approved": True}}
+
+    assert "twice" in refused(body(USER, CALL, resume=[yes, yes])).told
+
+
+_KEYS = st.sampled_from(
+    (
+        *("id", "role", "content", "type", "text", "toolCallId", "error", "name", "parameters"),
+        *("interruptId", "status", "payload", "approved", "reason"),
+    )
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.lists(_VALUES, max_size=3), _VALUES, _VALUES)
+def test_whatever_is_sent_is_read_or_refused(messages: list[Any], tools: Any, resume: Any) -> None:
+    for sent in ({}, USER, CALL, ANSWER):
+        mixed = [sent | message if isinstance(message, dict) else message for message in messages]
+        try:
+            read(body(USER, *mixed, tools=tools, resume=resume))
+        except InvalidRequest:
+            continue

@@ -143,7 +143,7 @@ async def taken(scene: Scene, flags: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / "travel.py").write_text(TOOLS)
-        flags = ("--tools", "travel.py", *flags)
+        flags = ("--tools", "travel.py", "--theme", "dark", *flags)
         async with Model() as model, Chatting(model, *flags, home=home, columns=86) as chat:
             await chat.ready()
             await scene(model, chat)

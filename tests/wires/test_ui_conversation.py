@@ -1,0 +1,35 @@
+"""A conversation with a runtime, told on the wire: what is stored and what a client has agree."""
+
+from __future__ import annotations
+
+import pytest
+from test_ui_message_stream import SDKS, text, told
+from ui_judge import Judge
+
+from antiphon import Client, tool
+from antiphon.settings import Settings
+from antiphon.wires.ui_parts import Sdk
+
+
+@tool
+def get_flight_times(departure: str, arrival: str) -> str:
+    """Flight times between two airports."""
+    return f"{departure} 09:05, {arrival} 17:30 \u2028"
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_a_client_has_what_is_stored(sdk: Sdk) -> None:
+    with Client(settings=Settings(model="demo", database="memory:", demo_pace=0)) as client:
+        heard = list(
+            client.converse("When does the next LAX-JFK flight leave?", tools=[get_flight_times])
+        )
+        judge = Judge(sdk).read(told(enumerate(heard, 1), sdk))
+        stored = client.list_messages(judge.message["metadata"]["threadId"]).data
+
+    assert judge.finished
+    replies = [message for message in stored if message.role == "assistant"]
+    assert [text(step, "text") for step in judge.steps] == [reply.text for reply in replies]
+    [output] = [message.text for message in stored if message.role == "tool"]
+    assert [part["output"] for part in judge.parts if "output" in part] == [output]
+    assert judge.message["metadata"]["runId"] == judge.message["id"] == stored[-1].run_id
+    assert judge.message["metadata"]["usage"]["outputTokens"] > 0

@@ -19,9 +19,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stories import TYPICAL, numbered, runs
 
+from antiphon.calls import NewMessage
 from antiphon.events import ActionRequired, Numbered
 from antiphon.wires.ag_ui import AgUi, Reader
 from antiphon.wires.ag_ui_events import Version
+from antiphon.wires.ag_ui_input import Output
+from antiphon.wires.ag_ui_input import read as understood
 from antiphon.wires.framing import HEARTBEAT
 from antiphon.wires.standing import standing
 
@@ -160,3 +163,28 @@ def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> N
     outputs = {m["toolCallId"]: m["content"] for m in made["messages"] if m["role"] == "tool"}
     assert len([m for m in made["messages"] if m["role"] == "tool"]) == len(outputs) == 4
     assert made["messages"][-1]["content"] == "All done."
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
+    log = in_time(numbered(TYPICAL["mixed"]()))
+    rest = next(number for number, event in log if event.type == "turn.ended")
+    answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
+    resume = [
+        {"interruptId": "act_6", "status": "resolved", "payload": {"approved": True}},
+        {"interruptId": "act_7", "status": "cancelled"},
+    ]
+    first = exchange(log[:rest], Reader(version=CLIENTS[client]))
+    [made] = read(client, [[first, exchange([], Reader(), answers=[answer], resume=resume)]])
+
+    asked, again = [understood(body) for body in made["asked"]]
+    assert asked.message == NewMessage("hello")
+    assert (asked.thread_id, asked.message_id) == ("thread_1", "mine")
+    assert asked.version == again.version == CLIENTS[client]
+    assert again.message is None
+    assert again.outputs == (Output("c0", "seen"),)
+    assert {of: said.approve for of, said in again.approvals.items()} == {
+        "act_6": True,
+        "act_7": False,
+    }
+    assert list(again.history) == made["asked"][1]["messages"]

@@ -2,8 +2,8 @@
 //
 // In: a list of lists of exchanges; one has a `stream`, a list of pieces of bytes in base64, and
 // may have `answers`, tool messages that the page adds, and a `resume`, before it asks for it. Of
-// one list an agent reads all. Out: of each list, the messages that came to be, the ids of the runs
-// as they began and ended, and what was complained of.
+// one list an agent reads all. Out: of each list, the messages that came to be, what was asked for
+// them, the runs as they began and ended, and what was complained of.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -25,12 +25,16 @@ const body = (pieces) =>
 
 async function read(exchanges) {
   let pieces;
+  const asked = [];
   complaints.length = 0;
   const agent = new HttpAgent({
     url: "http://127.0.0.1/agui",
     threadId: "thread_1",
     initialMessages: [{ id: "mine", role: "user", content: "hello" }],
-    fetch: async () => new Response(body(pieces), { headers: { "content-type": "text/event-stream" } }),
+    fetch: async (_, { body: sent }) => {
+      asked.push(JSON.parse(sent));
+      return new Response(body(pieces), { headers: { "content-type": "text/event-stream" } });
+    },
   });
   const runs = [];
   const failures = [];
@@ -53,7 +57,7 @@ async function read(exchanges) {
       failures.push(String(error.message ?? error));
     }
   }
-  return { messages: agent.messages, runs, failures, complaints: [...complaints] };
+  return { messages: agent.messages, asked, runs, failures, complaints: [...complaints] };
 }
 
 const told = [];

@@ -84,9 +84,7 @@ async def test_it_tells_model_thread_and_how_full_the_window_is(tmp_path: Path) 
         await chat.ready()
         chat.say("What are tides?")
         await (await model.asked()).answer("Water.", usage=(115, 5))
-        await chat.sees("12% of 1k")
-
-        assert chat.rows[-1] == "told · What are tides? · 12% of 1k · /help"
+        await chat.until(lambda: chat.rows[-1] == "told · What are tides? · 12% of 1k · /help")
 
 
 async def test_messages_that_wait_are_counted(tmp_path: Path) -> None:
@@ -115,3 +113,10 @@ async def test_a_new_thread_is_not_as_full_as_the_one_before(tmp_path: Path) -> 
         await chat.sees("A new thread begins with your next message.")
 
         assert chat.rows[-1] == "told · /help"
+
+
+async def test_it_tells_who_will_answer_before_anybody_has(tmp_path: Path) -> None:
+    async with Model() as model:
+        model.names = ["unnamed", "other"]
+        async with Chatting(None, "--base-url", model.url, home=tmp_path) as chat:
+            await chat.sees("unnamed · /help")

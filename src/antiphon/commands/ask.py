@@ -30,7 +30,7 @@ from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -38,6 +38,7 @@ from msgspec.structs import replace
 from antiphon.client.aio import AsyncClient, AsyncEvents
 from antiphon.client.converse import Options
 from antiphon.client.mentions import Prepared, attached, is_picture_or_pdf, prepare, uploaded
+from antiphon.commands.answering import choice
 from antiphon.commands.consenting import Refusals, consent
 from antiphon.commands.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.commands.interrupt import interruptible
@@ -55,9 +56,6 @@ from antiphon.runs import Sampling
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.functions import Function, load
 from antiphon.tools.happenings import Happening
-
-if TYPE_CHECKING:
-    from antiphon.runtime import Runtime
 
 FLAGS = (
     *RUNTIME,
@@ -225,19 +223,9 @@ async def _last_thread(client: AsyncClient) -> str:
     return thread_id
 
 
-@runtime_checkable
-class _Embedded(Protocol):
-    """A line into this process; known by its shape, so that `--server` need not load a runtime."""
-
-    async def runtime(self) -> Runtime:
-        """What answers there."""
-        ...
-
-
 async def _who_answers(client: AsyncClient, settings: Settings) -> str:
-    if isinstance(client.line, _Embedded):
-        choice = await (await client.line.runtime()).choice()
-        return f"antiphon: {choice.model} answers: {choice.why}"
+    if chosen := await choice(client):
+        return f"antiphon: {chosen.model} answers: {chosen.why}"
     return f"antiphon: {settings.server} answers"
 
 

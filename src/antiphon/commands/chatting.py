@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 from antiphon.client.aio import AsyncClient
 from antiphon.commands import config, doctor
+from antiphon.commands.answering import choice
 from antiphon.commands.chat_servers import attended
 from antiphon.settings import Loaded, Settings, data_folder
 from antiphon.terminal.chat import Chat, Start
@@ -40,9 +41,14 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
     )
     async with AsyncClient(settings=settings) as client:
         consent = _consent(surface, settings, asked.yes)
-        chat = Chat(surface, client, settings, consent, start)
+        chat = Chat(surface, client, settings, consent, start, lambda: _usual(client))
         async with nullcontext() if asked.no_tools else attended(chat, settings):
             await chat.run()
+
+
+async def _usual(client: AsyncClient) -> str:
+    chosen = await choice(client)
+    return chosen.model if chosen else ""
 
 
 def _functions(surface: Surface, specs: Iterable[str], settings: Settings) -> Iterator[Function]:

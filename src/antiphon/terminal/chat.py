@@ -62,7 +62,8 @@ class Chat:
     `thread_id` is None until something is said in a new thread, `title` is what it is called or is
     going to be. `listed` are the threads that were numbered last, `models` the models that were
     listed last. `extra_commands` are those that come and go: the prompts of servers. `used` is what
-    this chat took, `last` the last turn alone. `doing` is what goes on that is no reply;
+    this chat took, `last` the last turn alone. `usual_model` is the one that the runtime takes
+    where none is named, "" where nobody tells. `doing` is what goes on that is no reply;
     `uncompacted` are threads that are not summed up unless somebody asks.
     """
 
@@ -73,6 +74,7 @@ class Chat:
         settings: Settings,
         consent: Consent,
         start: Start,
+        usual_model: Callable[[], Awaitable[str]],
     ) -> None:
         self.surface = surface
         self.client = client
@@ -93,6 +95,7 @@ class Chat:
         self.last = Usage()
         self.chunks = 0
         self.window = Window()
+        self.usual_model = ""
         self.doing = ""
         self.uncompacted: set[str] = set()
         self.limit = ReplyLimit(settings)
@@ -106,6 +109,7 @@ class Chat:
             tool_timeout=settings.tool_timeout,
         )
         self._resume = start.resume
+        self._usual_model = usual_model
         self._waited_for_servers = False
         self._max_turns = start.max_turns
         self._tasks = Tasks()
@@ -136,6 +140,7 @@ class Chat:
         """
         completing.assist(self)
         self.surface.changed()
+        self._tasks.behind(self._see_model())
         try:
             if self._resume:
                 await self._stoppable(self._go_on(self._resume))
@@ -311,6 +316,13 @@ class Chat:
                 self.title = thread.title
                 self.window = await window.of(self)
                 self.surface.changed()
+
+    async def _see_model(self) -> None:
+        """Who will answer, before anybody has; what is wrong with them the first message says."""
+        with suppress(AntiphonError):
+            self.usual_model = await self._usual_model()
+            self.window = await window.of(self)
+            self.surface.changed()
 
     async def _servers_there(self) -> None:
         """Servers that are slow have a moment more, once; the message then goes without them."""

@@ -23,7 +23,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 async def of(chat: Chat) -> Window:
-    """As things are: of the model that was chosen, else of the one that answered here last."""
+    """As things are: of the model that was chosen, that answered here last, or of the usual one."""
     model = chat.model or await _answering(chat)
     if not model:
         return Window()
@@ -39,6 +39,6 @@ async def of_model(chat: Chat, model: str) -> Window:
 
 async def _answering(chat: Chat) -> str:
     if chat.thread_id is None:
-        return ""
+        return chat.usual_model
     newest = (await chat.client.list_runs(chat.thread_id, limit=1)).data
-    return newest[0].model if newest else ""
+    return newest[0].model if newest else chat.usual_model

@@ -23,9 +23,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
-from antiphon import cli, errors
+from antiphon import errors
 from antiphon.calls import CALLS, Call, Deleted, Listed, Model, NewMessage, path_fields
 from antiphon.client.sync import Client
+from antiphon.commands import names
 from antiphon.events import Event, PendingAction
 from antiphon.messages import (
     File,
@@ -192,7 +193,7 @@ def vendors() -> Iterator[str]:
 
 def commands() -> Iterator[str]:
     """Every command: what it is for, its arguments, the settings that are its flags."""
-    for name in cli.COMMANDS:
+    for name in names.COMMANDS:
         command: Any = import_module(f"antiphon.commands.{name}")
         parser = ArgumentParser(add_help=False)
         command.arguments(parser, ArgumentParser(add_help=False))

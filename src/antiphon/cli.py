@@ -15,8 +15,7 @@ import antiphon
 from antiphon import failpoints
 from antiphon.clean import clean
 from antiphon.commands.exit_codes import BY_SIGNAL, FAILED, of_problem
-from antiphon.commands.names import ABOUT
-from antiphon.commands.names import COMMANDS as COMMANDS
+from antiphon.commands.names import ABOUT, COMMANDS
 from antiphon.errors import AntiphonError, InvalidRequest
 
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import SECONDS, Place, Upstream
 
 from antiphon import __version__
-from antiphon.cli import COMMANDS
+from antiphon.commands.names import COMMANDS
 
 FLIGHTS = '''
 from antiphon import tool

@@ -397,7 +397,9 @@ class AgUi:
             case ToolCallDelta(tool_call_id=id, arguments=arguments):
                 yield from self._calls.more(id, arguments)
             case ToolCallReady(tool_call_id=id, name=name, arguments=arguments):
-                yield from self._calls.ready(id, name, arguments, self._id)
+                if self._calls.get(id) is None:
+                    yield from self._calls.began(id, name, self._id)
+                yield from self._calls.ready(id, arguments, self._messages.arguments(id))
                 if self._messages.arguments(id) != arguments:
                     self._messages.correct(id, arguments)
                     yield ag.MessagesSnapshot(messages=self._messages.all())

@@ -27,14 +27,13 @@ class Call:
     other than the worker has to run it.
     """
 
-    __slots__ = ("answered", "asked", "handed_out", "id", "name", "open", "reply", "said")
+    __slots__ = ("answered", "asked", "handed_out", "id", "name", "open", "reply")
 
     def __init__(self, id: str, name: str, reply: str) -> None:
         self.id = id
         self.name = name
         self.reply = reply
         self.open = True
-        self.said = ""
         self.asked: PendingAction | None = None
         self.handed_out = False
         self.answered = False
@@ -83,17 +82,13 @@ class Calls:
         """The next characters of a call's arguments."""
         call = self._calls.get(id)
         if call is not None and call.open and arguments:
-            call.said += arguments
             yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
 
-    def ready(self, id: str, name: str, arguments: str, reply: str) -> Iterator[ag.Event]:
-        """The call is whole; what its pieces had not said of its arguments is said now."""
-        if id not in self._calls:
-            yield from self.began(id, name, reply)
-        call = self._calls[id]
-        if arguments.startswith(call.said):
-            yield from self.more(id, arguments[len(call.said) :])
-        yield from self.end(call)
+    def ready(self, id: str, arguments: str, said: str) -> Iterator[ag.Event]:
+        """The call is whole; what was not `said` of its arguments is said now."""
+        if arguments.startswith(said):
+            yield from self.more(id, arguments[len(said) :])
+        yield from self.end(self._calls[id])
 
     def end(self, call: Call) -> Iterator[ag.Event]:
         """No more is said of its arguments."""

@@ -12,6 +12,7 @@ from antiphon.client.mentions import Attached
 from antiphon.errors import InvalidRequest
 from antiphon.terminal import contents, places
 from antiphon.terminal.slash.command import Command
+from antiphon.terminal.slash.words import parted
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -55,13 +56,7 @@ def _take(chat: Chat, found: Sequence[Attached]) -> None:
 
 def _names(words: str) -> list[str]:
     """Paths as a shell takes them, with or without the at sign that a message has."""
-    try:
-        names = shlex.split(words)
-    except ValueError as error:
-        raise InvalidRequest(
-            "A quote has no end", hint='"two words" keeps them together.'
-        ) from error
-    return [name.removeprefix("@") for name in names]
+    return [name.removeprefix("@") for name in parted(words, '"two words"')]
 
 
 async def _read(chat: Chat, name: str) -> Sequence[Attached]:

@@ -15,6 +15,7 @@ from antiphon.messages import Text
 from antiphon.terminal import contents, past
 from antiphon.terminal.keyboard import Field
 from antiphon.terminal.slash.command import Command
+from antiphon.terminal.slash.words import parted
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.mcp.offers import FilledPrompt, Prompt, PromptArgument
 
@@ -82,7 +83,7 @@ def _usage(arguments: Iterable[PromptArgument]) -> str:
 def _given(prompt: Prompt, words: str) -> dict[str, str]:
     """The arguments as they were typed. Raises `InvalidRequest` for what is none."""
     names = [argument.name for argument in prompt.arguments]
-    parts = _parts(words)
+    parts = parted(words, 'name="two words"')
     if len(names) == 1 and words and not any(part.startswith(f"{names[0]}=") for part in parts):
         return {names[0]: words}
     given: dict[str, str] = {}
@@ -97,15 +98,6 @@ def _given(prompt: Prompt, words: str) -> dict[str, str]:
             )
         given[name] = value
     return given
-
-
-def _parts(words: str) -> list[str]:
-    try:
-        return shlex.split(words)
-    except ValueError as error:
-        raise InvalidRequest(
-            "A quote has no end", hint='name="two words" keeps words together.'
-        ) from error
 
 
 async def _asked_for(
@@ -123,7 +115,7 @@ async def _asked_for(
 
 
 def _field(server: str, argument: PromptArgument) -> Field:
-    said = argument.description or "wanted for the prompt"
+    said = argument.description or "its prompt wants this"
     row: Line = (Span(f"{server}: {one_line(said)}", "faint"),)
 
     def wrong(text: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from antiphon.clean import one_line
+from antiphon.terminal.chatter import Chatter
 from antiphon.terminal.forms import Filling
 from antiphon.terminal.pages import sent
 from antiphon.terminal.sampling import agreed
@@ -44,6 +45,7 @@ class Person:
         self._sampler = sampler
         self._verbose = verbose
         self._may_sample: set[str] = set()
+        self._chatter = Chatter(self._note, surface.clock)
 
     @property
     def samples(self) -> bool:
@@ -70,15 +72,15 @@ class Person:
         """Trouble is shown, and everything where the chat is to tell much."""
         if self._verbose or line.level in _TROUBLE:
             where = f"{line.server} ({line.logger})" if line.logger else line.server
-            self._note(f"{where}: {line.level}: {line.text}")
+            self._chatter.heard(line.server, f"{where}: {line.level}: {line.text}")
 
     def updated(self, server: str, uri: str) -> None:
         """Say that there is something new."""
-        self._note(f"{server}: {uri} has changed.")
+        self._chatter.heard(server, f"{server}: {uri} has changed.")
 
     def finished(self, server: str, id: str) -> None:
         """Say that nothing is left to do at the page."""
-        self._note(f"{server}: what you were sent to a page for is done.")
+        self._chatter.heard(server, f"{server}: what you were sent to a page for is done.")
 
     def _note(self, text: str) -> None:
         self._surface.say(one_line(text), "faint")

@@ -26,6 +26,7 @@ HOW_TO_GO_ON = """
 The server stays at {url}, its conversations in {database}.
 Talk to it from another terminal:
 
+  .venv/bin/antiphon chat --server {url}
   .venv/bin/antiphon ask --server {url} "Tell me something"
 
   curl -N {url}/v1/process -H 'content-type: application/json' \\

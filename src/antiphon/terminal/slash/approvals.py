@@ -51,7 +51,9 @@ async def _list(chat: Chat) -> None:
     granted = await _granted(chat.consent)
     chat.surface.show(_rules(chat.consent))
     if not granted:
-        chat.surface.say("Nothing was allowed for longer than one call.", "faint")
+        chat.surface.say(
+            "Nothing was allowed for longer than one call: each is asked about.", "faint"
+        )
         return
     current = {_place(shape(tool)): shape(tool) for tool in offered(chat)}
     chat.surface.show(
@@ -68,7 +70,9 @@ async def _revoke(chat: Chat, words: str) -> None:
     granted = await _granted(chat.consent)
     found = list(_meant(granted, words))
     if not found:
-        raise NotFound(f"Nothing that was allowed is {words}.", hint="/approve lists it.")
+        raise NotFound(
+            f"Nothing that you allowed is number {words}, or called so.", hint="/approve lists it."
+        )
     for each in found:
         where = chat.consent.session if each.until == "this session" else chat.consent.grants
         await in_thread(where.revoke, each.shape.server, each.shape.own_name)

@@ -21,6 +21,7 @@ from antiphon.terminal.spans import Span
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
+NONE = "There are no tools here; --tools FILE and `antiphon mcp add` bring some."
 _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
 
 
@@ -38,7 +39,7 @@ async def _tools(chat: Chat, words: str) -> None:
     wanted = words.casefold()
     found = [tool for tool in tools if wanted in f"{tool.spec.name} {_about(tool)}".casefold()]
     if not found:
-        said = f"No tool has {words!r} in it." if words else "A model is told of no tool here."
+        said = f"No tool has {words!r} in it." if words else NONE
         chat.surface.say(said, "faint")
         return
     for server, group in groupby(found, key=lambda tool: tool.server):

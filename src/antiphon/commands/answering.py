@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from antiphon.client.aio import AsyncClient
 
 if TYPE_CHECKING:
-    from antiphon.providers.catalog import Choice
     from antiphon.runtime import Runtime
 
 
@@ -20,11 +19,12 @@ class _Embedded(Protocol):
         ...
 
 
-async def choice(client: AsyncClient) -> Choice | None:
-    """The choice of the runtime in this process; None where a server makes it, and does not tell.
+async def choice(client: AsyncClient) -> tuple[str, str] | None:
+    """The model that the runtime in this process takes, and why; None where a server chooses.
 
     Raises `AntiphonError` where the runtime cannot be opened.
     """
     if isinstance(client.line, _Embedded):
-        return await (await client.line.runtime()).choice()
+        chosen = await (await client.line.runtime()).choice()
+        return chosen.model, chosen.why
     return None

@@ -225,7 +225,8 @@ async def _last_thread(client: AsyncClient) -> str:
 
 async def _who_answers(client: AsyncClient, settings: Settings) -> str:
     if chosen := await choice(client):
-        return f"antiphon: {chosen.model} answers: {chosen.why}"
+        model, why = chosen
+        return f"antiphon: {model} answers: {why}"
     return f"antiphon: {settings.server} answers"
 
 

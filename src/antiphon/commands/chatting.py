@@ -48,7 +48,7 @@ async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
 
 async def _usual(client: AsyncClient) -> str:
     chosen = await choice(client)
-    return chosen.model if chosen else ""
+    return chosen[0] if chosen else ""
 
 
 def _functions(surface: Surface, specs: Iterable[str], settings: Settings) -> Iterator[Function]:

@@ -8,10 +8,9 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 from uuid import uuid4
 
 from antiphon import calls, errors, ids, processes
@@ -20,8 +19,8 @@ from antiphon.desk import Desk
 from antiphon.ids import Prefix
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
-from antiphon.providers.prices import Prices
-from antiphon.providers.windows import ModelWindows
+from antiphon.providers.prices import PriceList, Prices
+from antiphon.providers.windows import ModelWindows, WindowList
 from antiphon.runner import Runner, Servers
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
@@ -52,8 +51,8 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        prices = Prices(catalog.offer, partial(_listed, "cost"))
-        self._windows = ModelWindows(catalog.offer, partial(_listed, "context_tokens"))
+        prices = Prices(catalog.offer, _price_list)
+        self._windows = ModelWindows(catalog.offer, _window_list)
         servers = servers or NoServers()
         runner = Runner(store, bus, catalog, settings, mint, servers, prices.cost)
         name = processes.name(uuid4().hex[:8])
@@ -211,10 +210,25 @@ def _servers(settings: Settings) -> NoServers | ServerPool:
     )
 
 
-def _listed(what: str) -> Any:
-    """What the list of the extra `prices` says by this name; None where it is not installed."""
+class _Listing(Protocol):
+    """The module that has the list."""
+
+    cost: PriceList
+    context_tokens: WindowList
+
+
+def _price_list() -> PriceList | None:
+    return listing.cost if (listing := _listing()) else None
+
+
+def _window_list() -> WindowList | None:
+    return listing.context_tokens if (listing := _listing()) else None
+
+
+def _listing() -> _Listing | None:
+    """The list of the extra `prices`; None where it is not installed."""
     try:
-        return getattr(import_module("antiphon.providers.price_list"), what)
+        return cast("_Listing", import_module("antiphon.providers.price_list"))
     except ModuleNotFoundError as missing:
         if missing.name != "genai_prices":
             raise

@@ -35,7 +35,7 @@ def new_file(
             yield file
         if over:
             os.replace(name, target)
-    except BaseException:
+    except BaseException:  # whatever it is: half a file does not stay
         with suppress(OSError):
             os.unlink(name)
         raise

@@ -83,3 +83,13 @@ async def test_where_nothing_was_said_nothing_is_written(chat: Chatting, tmp_pat
     await chat.sees("Nothing was said here yet")
 
     assert not (tmp_path / "talk.md").exists()
+
+
+async def test_a_form_that_there_is_not_is_no_file(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    await told(chat, model, "About bees", "They hum.")
+    chat.say("/export pdf")
+    await chat.sees("pdf is neither a form nor a file's whole name")
+
+    assert not (tmp_path / "pdf").exists()

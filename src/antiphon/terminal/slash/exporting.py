@@ -32,6 +32,12 @@ async def _export(chat: Chat, words: str) -> None:
         raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
     thread = await chat.client.get_thread(chat.thread_id)
     place = await asyncio.to_thread(_place, name, file_name(thread, form))
+    if name and not place.suffix:
+        # Such as `/export pdf`, which asks for a form that there is not.
+        raise InvalidRequest(
+            f"{name} is neither a form nor a file's whole name",
+            expected="md, json or html, a folder, or a name with an ending, such as notes.md",
+        )
     with new_file(place) as file:
         async for piece in _told(chat, thread, form):
             file.write(piece)

@@ -45,10 +45,8 @@ from antiphon.wires import ag_ui_events as ag
 from antiphon.wires.ag_ui_calls import Calls
 from antiphon.wires.ag_ui_messages import Messages, reasoning_id, reply_id
 from antiphon.wires.framing import frame
+from antiphon.wires.not_carried_out import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK
 
-NOT_WHOLE = "The reply was cut before this call was whole; it was not carried out."
-NOT_ANSWERED = "The run ended before this call had an output; it was not carried out."
-TAKEN_BACK = "The turn began again; this call was not carried out."
 EXPIRED = Fault("expired", "The run waited too long for what its tool calls give.")
 
 

@@ -44,16 +44,13 @@ from antiphon.runs import Fault, Reason, Status, Usage
 from antiphon.wires import framing
 from antiphon.wires import ui_parts as ui
 from antiphon.wires.framing import Cursor, frame
+from antiphon.wires.not_carried_out import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK
 from antiphon.wires.ui_calls import Calls
 
 HEADERS: Mapping[str, str] = {**framing.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 """What an answer on this wire says of itself."""
 
 DONE = b"data: [DONE]\n\n"
-
-NOT_WHOLE = "The reply was cut before this call was whole; it was not carried out."
-NOT_ANSWERED = "The run ended before this call had an output; it was not carried out."
-TAKEN_BACK = "The turn began again; this call was not carried out."
 
 
 class UIMessageStream:

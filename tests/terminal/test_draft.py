@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from emulator import Emulator
 from hypothesis import given
@@ -62,3 +64,13 @@ def test_a_draft_is_drawn_with_the_region_by_one_hand():
 
     assert emulator.rows == ["> abcdefg", "  hi"]
     assert (emulator.screen.cursor.y, emulator.screen.cursor.x) == (1, 3)
+
+
+def test_of_a_pasted_book_as_much_is_looked_at_as_can_be_seen() -> None:
+    book = "".join(f"line {number}\n" for number in range(1_000_000))
+    at = book.index("line 500000\n")
+    began = time.perf_counter()
+    rows = [spans.text(row).strip() for row in typed(book, at, 80).rows]
+
+    assert rows == [f"line {number}" for number in range(499_993, 500_001)]
+    assert time.perf_counter() - began < 1

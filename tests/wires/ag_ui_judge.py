@@ -127,9 +127,14 @@ class Page:
 
 
 def essence(messages: Iterable[Message]) -> list[Message]:
-    """What a person sees: less reasoning without words, which takes the place of what is void."""
+    """What a person sees: replies and outputs, then what was reasoned.
+
+    Reasoning without words takes the place of what is void; where words come to stand there, they
+    may be before a text that they followed.
+    """
+    told = [{**message, "content": message.get("content") or ""} for message in messages]
+    thoughts = [message for message in told if message["role"] == "reasoning"]
     return [
-        {**message, "content": message.get("content") or ""}
-        for message in messages
-        if message["role"] != "reasoning" or message["content"]
+        *(message for message in told if message["role"] != "reasoning"),
+        *(message for message in thoughts if message["content"]),
     ]

@@ -15,13 +15,21 @@ from typing import Self
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer, CompletionState
 from prompt_toolkit.completion import Completer, DynamicCompleter
+from prompt_toolkit.data_structures import Point
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_text
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.layout import BufferControl, HSplit, Layout, SearchBufferControl, Window
+from prompt_toolkit.layout import (
+    BufferControl,
+    HSplit,
+    Layout,
+    SearchBufferControl,
+    UIContent,
+    Window,
+)
 from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.search import SearchState
 
@@ -102,9 +110,9 @@ class Editor:
             memorable=self._remembers,
         )
         searching = SearchBufferControl(self._search, ignore_case=True)
-        self._drafting = BufferControl(self._draft, search_buffer_control=searching)
+        self._drafting = _Unseen(self._draft, search_buffer_control=searching)
         self._draft_window = Window(self._drafting)
-        self._asked_window = Window(BufferControl(self._asked))
+        self._asked_window = Window(_Unseen(self._asked))
         self._application: Application[None] = Application(
             Layout(HSplit([self._draft_window, self._asked_window, Window(searching)])),
             key_bindings=bindings(editing),
@@ -253,6 +261,15 @@ class Editor:
             name = clean(fragment_list_to_text(to_formatted_text(each.display)))
             line = [Span(f"  {name}", style), Span(f"  {clean(meaning)}", "faint")]
             yield spans.clipped(line, columns - 1)
+
+
+class _Unseen(BufferControl):
+    """A buffer with its keys, of which nothing is drawn there: a long paste would take a minute."""
+
+    def create_content(self, width: int, height: int, preview_search: bool = False) -> UIContent:
+        """One empty row; what was said earlier is read now, as it always is at the first drawing."""
+        self.buffer.load_history_if_not_yet_loaded()
+        return UIContent(line_count=1, cursor_position=Point(0, 0))
 
 
 class _Readable(Buffer):

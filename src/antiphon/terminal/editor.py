@@ -267,7 +267,7 @@ class _Unseen(BufferControl):
     """A buffer with its keys, of which nothing is drawn there: a long paste would take a minute."""
 
     def create_content(self, width: int, height: int, preview_search: bool = False) -> UIContent:
-        """One empty row; what was said earlier is read now, as it always is at the first drawing."""
+        """One empty row; earlier messages are read now, as always at the first drawing."""
         self.buffer.load_history_if_not_yet_loaded()
         return UIContent(line_count=1, cursor_position=Point(0, 0))
 

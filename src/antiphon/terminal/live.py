@@ -68,6 +68,11 @@ class ChatDisplayManager:
         return self._handler is not None
 
     @property
+    def is_over(self) -> bool:
+        """Whether the run that is shown has ended: only its last lines are put in order."""
+        return self._handler is not None and self._handler.response_complete
+
+    @property
     def streaming_content(self) -> str:
         """The text of the reply that is shown."""
         return self._handler.current_response if self._handler else ""

@@ -155,7 +155,7 @@ class Surface(Listener):
     @property
     def busy(self) -> bool:
         """Whether something runs that can be stopped."""
-        return self._working > 0
+        return self._working > 0 and not self.display.is_over
 
     @property
     def attentive(self) -> bool:

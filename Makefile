@@ -18,7 +18,7 @@ run: .venv/.ready ## start a server, show one conversation, stay until Ctrl+C
 	@$(BIN)/python examples/first_run.py
 
 test: check ## everything that must hold before a change is taken
-	@$(BIN)/pytest -n 2 -m "not soak"
+	@$(BIN)/pytest -n 3 -m "not soak"
 
 check: .venv/.ready ## style, types and who may import whom
 	@$(BIN)/ruff check

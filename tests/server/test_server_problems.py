@@ -15,10 +15,9 @@ import pytest
 from conftest import SETTINGS, asgi, served
 from starlette.types import Receive, Scope, Send
 
-from antiphon import errors
+from antiphon import errors, problems
 from antiphon.errors import AntiphonError
 from antiphon.runtime import Runtime, opened
-from antiphon.server import problems
 from antiphon.server.app import Opener, app
 from antiphon.server.exchange import field
 from antiphon.server.serve import serving

@@ -12,16 +12,17 @@ from typing import Any, NamedTuple, TypeVar
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from antiphon import problems
 from antiphon.calls import CALLS, Call, Complete, CreateRun, Follow, Process
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
+from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
-from antiphon.server import access, files, openapi, problems, reading, stream
+from antiphon.server import access, files, openapi, reading, stream
 from antiphon.server.access import Access, Caller
 from antiphon.server.exchange import Exchange, refuse, reply
 from antiphon.server.metrics import Metrics
 from antiphon.server.presence import Gone, while_present
-from antiphon.server.problems import MethodNotAllowed
 from antiphon.settings import Settings
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]

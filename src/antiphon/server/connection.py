@@ -15,9 +15,9 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from antiphon import problems
 from antiphon.errors import AntiphonError
-from antiphon.server import problems
-from antiphon.server.problems import HeadTooLarge, Malformed, TooSlow
+from antiphon.problems import HeadTooLarge, Malformed, TooSlow
 from antiphon.server.stream import CUT
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times what browsers send

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from antiphon import problems
 from antiphon.errors import AntiphonError
-from antiphon.server import problems
 from antiphon.server.access import Caller
 
 Field = tuple[bytes, bytes]

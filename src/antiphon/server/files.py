@@ -12,9 +12,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from antiphon.desk import Desk
 from antiphon.engine import kept
 from antiphon.errors import InvalidRequest
+from antiphon.problems import Malformed
 from antiphon.server import reading
 from antiphon.server.exchange import Exchange, field, reply
-from antiphon.server.problems import Malformed
 from antiphon.settings import Settings
 
 _FORM = "multipart/form-data"

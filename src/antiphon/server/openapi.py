@@ -10,13 +10,12 @@ from typing import Any, cast
 import msgspec
 
 import antiphon
-from antiphon import errors
+from antiphon import errors, problems
 from antiphon.calls import CALLS, Call, Follow, Process, path_fields
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError
 from antiphon.events import Event
 from antiphon.messages import Upload
-from antiphon.server import problems
 
 Json = dict[str, Any]
 

@@ -20,8 +20,8 @@ from antiphon import calls
 from antiphon.calls import Call, invalid
 from antiphon.engine import kept
 from antiphon.errors import InvalidEventId, InvalidRequest, TooLarge
+from antiphon.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.server.presence import Gone
-from antiphon.server.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.settings import Settings
 
 C = TypeVar("C", bound=Call[Any])

@@ -10,7 +10,7 @@ import msgspec
 from antiphon import errors
 from antiphon.errors import AntiphonError
 
-_log = logging.getLogger("antiphon.server")
+_log = logging.getLogger("antiphon")
 
 
 class Malformed(errors.InvalidRequest):

@@ -1,0 +1,28 @@
+// What the page is built with, from one place: elements, state inside them, and signals between them.
+import { Fragment, h, render } from "./preact.mjs";
+import {
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "./preact-hooks.mjs";
+import htm from "./htm.mjs";
+import {
+  batch,
+  computed,
+  effect,
+  signal,
+  untracked,
+  useComputed,
+  useSignal,
+  useSignalEffect,
+} from "./signals.mjs";
+
+/** Elements as they are written: html`<p class="note">${text}</p>`; values never become markup. */
+const html = htm.bind(h);
+
+export { Fragment, h, html, render };
+export { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState };
+export { batch, computed, effect, signal, untracked, useComputed, useSignal, useSignalEffect };

@@ -1,0 +1,43 @@
+/** The colours of the page: what the person chose, or what their system asks for. */
+
+/** @typedef {"auto"|"light"|"dark"|"contrast"} Theme */
+
+export const THEMES = /** @type {const} */ (["auto", "light", "dark", "contrast"]);
+
+/**
+ * The colours that are seen: "auto" goes by what the system asks for.
+ *
+ * @param {Theme} theme
+ * @param {{dark: boolean, contrast: boolean}} system
+ */
+export function seenTheme(theme, system) {
+  if (theme !== "auto" && THEMES.includes(theme)) return theme;
+  if (system.contrast) return "contrast";
+  return system.dark ? "dark" : "light";
+}
+
+/** @type {{theme: Theme}} What was applied last, for the system may change its mind later. */
+const applied = { theme: "auto" };
+
+/** Gives the whole page the colours of this theme; "auto" follows the system from now on. */
+export function applyTheme(/** @type {Theme} */ theme) {
+  applied.theme = theme;
+  show();
+}
+
+function show() {
+  const system = { dark: asks("(prefers-color-scheme: dark)"), contrast: asks("(prefers-contrast: more)") };
+  document.documentElement.dataset.theme = seenTheme(applied.theme, system);
+  const colour = getComputedStyle(document.documentElement).getPropertyValue("--surface-2").trim();
+  document.querySelector('meta[name="theme-color"]')?.setAttribute("content", colour);
+}
+
+function asks(/** @type {string} */ query) {
+  return window.matchMedia(query).matches;
+}
+
+if (typeof window !== "undefined") {
+  for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)"]) {
+    window.matchMedia(query).addEventListener("change", show);
+  }
+}

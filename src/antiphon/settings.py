@@ -25,10 +25,18 @@ Words = Annotated[str, Meta(min_length=1, title="text")]
 Address = Annotated[
     str, Meta(pattern=r"^https?://[^\s/]+", title="an address such as http://127.0.0.1:8000")
 ]
+Site = Annotated[
+    str,
+    Meta(pattern=r"^https?://[^\s/?#@]+/?\Z", title="an address such as https://chat.example.org"),
+]
 Seconds = Annotated[
     float, Meta(gt=0, le=86_400, title="a number of seconds above 0, at most 86400")
 ]
 Count = Annotated[int, Meta(ge=1, title="a whole number from 1 up")]
+Header = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", title="the name of a header, of letters and dashes"),
+]
 Several = Annotated[
     tuple[Annotated[str, Meta(min_length=1)], ...],
     Meta(title="a list of texts, or one text with commas between them", extra={"several": True}),
@@ -163,6 +171,55 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Switch,
         Meta(description="show in the chat what Antiphon logs, such as broken tool calls"),
     ] = False
+    login: Annotated[
+        Literal["none", "password", "oidc", "proxy"],
+        Meta(
+            title="none, password, oidc or proxy",
+            description="who may use the web chat: whoever is at this machine (none), or people who"
+            " are known by a password, by OpenID Connect or by a proxy in front",
+        ),
+    ] = "none"
+    hosts: Annotated[
+        Several,
+        Meta(
+            description="names that the web chat answers to, beside those of this machine,"
+            " such as chat.example.org"
+        ),
+    ] = ()
+    public_url: Annotated[
+        Site | None,
+        Meta(description="the address that people open the web chat at, if a proxy is in front"),
+    ] = None
+    oidc_issuer: Annotated[
+        Address | None, Meta(description="the OpenID Connect provider that knows the people")
+    ] = None
+    oidc_client_id: Annotated[
+        Words | None, Meta(description="what that provider calls this web chat")
+    ] = None
+    oidc_client_secret: Annotated[
+        Words | None,
+        Meta(description="by what that provider knows this web chat", extra=_UNSPOKEN),
+    ] = None
+    oidc_admins: Annotated[
+        Several, Meta(description="e-mail addresses of people who come as admins from there")
+    ] = ()
+    proxy_user_header: Annotated[
+        Header, Meta(description="the header in which the proxy in front names the person")
+    ] = "X-Forwarded-User"
+    trusted_proxies: Annotated[
+        Several,
+        Meta(
+            description="addresses and networks of proxies in front of the web chat, whose headers"
+            " are believed; unix for one on a socket"
+        ),
+    ] = ()
+    web_streams: Annotated[
+        Count, Meta(description="how many answers the web chat streams at once")
+    ] = 500
+    web_rate: Annotated[
+        Count, Meta(description="how many messages a person who logged in may send in a minute")
+    ] = 60
+    web_title: Annotated[Words, Meta(description="what the web chat is called")] = "Antiphon"
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
     max_requests: Annotated[
         Count, Meta(description="how many requests are open at once, streams included")
@@ -208,7 +265,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise `TypeError` for a text in place of several: the letters of a path name folders."""
-        for name in ("allow", "ask", "deny", "roots", "private_hosts"):
+        for name in _SEVERAL:
             given: object = getattr(self, name)
             if isinstance(given, str):
                 raise TypeError(f"`{name}` is a tuple of texts; got {given!r}: ({given!r},)")
@@ -314,6 +371,10 @@ PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
 """The one variable that a file in the working folder may have sent to the addresses it names."""
 
 _KEY_OF = {"base_url": "provider_key", "server": "api_key"}
+_SEVERAL = (
+    *("allow", "ask", "deny", "roots", "private_hosts"),
+    *("hosts", "oidc_admins", "trusted_proxies"),
+)
 _Tables = dict[str, dict[str, Any]]
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 _SQLITE = "sqlite:///"
@@ -457,6 +518,15 @@ _HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
     "allow": _refused,
     "backend_mcp": _refused,
     "servers": _foreign_servers,
+    "login": _refused,  # what follows says whom the web chat lets in
+    "hosts": _refused,
+    "public_url": _refused,
+    "oidc_issuer": _refused,
+    "oidc_client_id": _refused,
+    "oidc_client_secret": _refused,
+    "oidc_admins": _refused,
+    "proxy_user_header": _refused,
+    "trusted_proxies": _refused,
 }
 
 

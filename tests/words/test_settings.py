@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.commands.usage import WEB
 from antiphon.errors import BadSettings
 from antiphon.settings import (
     MASK,
@@ -51,6 +52,18 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "links": ("true", True),
     "refresh": ("calm", "calm"),
     "verbose": ("true", True),
+    "login": ("oidc", "oidc"),
+    "hosts": ("chat.example.org, chat.lan:8443", ("chat.example.org", "chat.lan:8443")),
+    "public_url": ("https://chat.example.org", "https://chat.example.org"),
+    "oidc_issuer": ("https://id.example.org/realm", "https://id.example.org/realm"),
+    "oidc_client_id": ("antiphon", "antiphon"),
+    "oidc_client_secret": ("hush", "hush"),
+    "oidc_admins": ("ann@example.org,bob@example.org", ("ann@example.org", "bob@example.org")),
+    "proxy_user_header": ("Remote-User", "Remote-User"),
+    "trusted_proxies": ("127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
+    "web_streams": ("7", 7),
+    "web_rate": ("5", 5),
+    "web_title": ("Our chat", "Our chat"),
     "max_runs": ("2", 2),
     "max_requests": ("3", 3),
     "grace": ("1", 1.0),
@@ -221,6 +234,16 @@ def test_a_file_in_the_working_folder_may_not_name_a_file_of_servers(place):
     )
 
 
+@pytest.mark.parametrize("name", sorted(set(WEB) - {"web_streams", "web_rate", "web_title"}))
+def test_a_file_that_may_be_anybodys_does_not_say_whom_the_web_chat_lets_in(
+    place: Place, name: str
+) -> None:
+    place.file.write_text(f'{name} = "{EXAMPLES[name][0]}"')
+
+    with pytest.raises(BadSettings, match=f"may not name `{name}`"):
+        place.gather()
+
+
 def test_every_setting_can_be_given_from_outside() -> None:
     assert {*Settings.__struct_fields__} == {
         *TABLE,
@@ -365,6 +388,9 @@ def test_a_database_is_a_file_or_memory(place: Place, address: str, file: str | 
         ("max_tools", "1.5", None),
         ("base_url", "127.0.0.1:11434", None),
         ("server", "http://", None),
+        ("login", "everybody", None),
+        ("public_url", "https://chat.example.org/below", None),
+        ("proxy_user_header", "X-User\r\nX-Admin", None),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_wanted_and_where_it_came_from(
@@ -428,7 +454,7 @@ def test_loading_gives_the_settings_alone(place: Place) -> None:
     assert loaded.port == 1
 
 
-@pytest.mark.parametrize("name", ["allow", "ask", "deny", "roots", "private_hosts"])
+@pytest.mark.parametrize("name", [row.name for row in TABLE.values() if row.several])
 def test_one_text_is_not_several(name: str) -> None:
     text: Any = "/srv"  # letter by letter it would name the folder `/`
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from antiphon.commands.usage import CLIENT
+from antiphon.commands.usage import CLIENT, WEB
 from antiphon.server.serve import serve
 from antiphon.settings import TABLE, Loaded
 
-OF_CLIENTS = (*CLIENT, "tool_timeout", "max_tools", "roots", "private_hosts")
+OF_CLIENTS = (*CLIENT, *WEB, "tool_timeout", "max_tools", "roots", "private_hosts")
 FLAGS = tuple(name for name, row in TABLE.items() if row.on_the_line and name not in OF_CLIENTS)
 
 

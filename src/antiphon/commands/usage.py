@@ -28,6 +28,21 @@ RUNTIME = (
 CLIENT = ("server", "api_key")
 """The settings of a client that may be told to use a server instead."""
 
+WEB = (
+    "login",
+    "hosts",
+    "public_url",
+    "oidc_issuer",
+    "oidc_client_id",
+    "oidc_admins",
+    "proxy_user_header",
+    "trusted_proxies",
+    "web_streams",
+    "web_rate",
+    "web_title",
+)
+"""The settings of the web chat: who may use it, under which names, and how much."""
+
 LOOKS = (
     "theme",
     "color",

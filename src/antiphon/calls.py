@@ -76,7 +76,8 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
     """A request. `answer` is the type that comes back; for a stream, events do.
 
-    `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured.
+    `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured. `scope`
+    is what a key must be for; without it `read` for a GET, and `write` for everything else.
     """
 
     route: ClassVar[str]
@@ -84,6 +85,7 @@ class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=Tru
     http_status: ClassVar[int] = 200
     creates: ClassVar[bool] = False
     streams: ClassVar[bool] = False
+    scope: ClassVar[str | None] = None
 
 
 class CreateAssistant(Call[Assistant], frozen=True):

@@ -7,7 +7,9 @@ list where a tuple was given, an error where a number stands for a word.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from copy import copy
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -32,18 +34,28 @@ class AsyncEmbeddedLine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: asyncio.Future[Runtime] | None = None
-        self._holding: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
+        self._owner = LOCAL
+        self._source: _Own | _Lent = _Own(settings)
+
+    @classmethod
+    def over(cls, runtime: Runtime) -> AsyncEmbeddedLine:
+        """A line to a runtime that somebody else opened, and closes."""
+
+        async def lent() -> Runtime:
+            return runtime
+
+        line = cls(runtime.settings)
+        line._source = _Lent(lent)
+        return line
 
     async def send(self, call: Call[A], key: str | None = None) -> A:
         """The desk's answer."""
         desk = (await self.runtime()).desk
         call = _as_sent(call, self._settings.max_depth)
         if call.streams:
-            answer = await desk.open(cast("Any", call), LOCAL, key)
+            answer = await desk.open(cast("Any", call), self._owner, key)
         else:
-            answer = await desk.answer(call, LOCAL, key)
+            answer = await desk.answer(call, self._owner, key)
         if not isinstance(answer, Answer):
             raise InvalidRequest("This call is answered by a stream.")
         received: A = _as_received(answer, call.answer)
@@ -53,7 +65,7 @@ class AsyncEmbeddedLine:
         """The events, as the log is read aloud."""
         desk = (await self.runtime()).desk
         call = _as_sent(call, self._settings.max_depth)
-        listening = await desk.open(cast("Any", call), LOCAL, key)
+        listening = await desk.open(cast("Any", call), self._owner, key)
         if isinstance(listening, Answer):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         async with aclosing(listening.pages()) as pages:
@@ -67,15 +79,39 @@ class AsyncEmbeddedLine:
         """Keep a file."""
         desk = (await self.runtime()).desk
         named, typed = kept.file_name(name), kept.media_type(media_type)
-        answer = await desk.upload(LOCAL, named, typed, content, key)
+        answer = await desk.upload(self._owner, named, typed, content, key)
         upload: Upload = _as_received(answer, Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
         kept.fields(calls.GetFile(file_id))
-        _, content = await (await self.runtime()).desk.download(LOCAL, file_id)
+        _, content = await (await self.runtime()).desk.download(self._owner, file_id)
         return content
+
+    async def runtime(self) -> Runtime:
+        """The runtime, opened now if it is not open yet."""
+        return await self._source.runtime()
+
+    def acting_for(self, owner: str) -> AsyncEmbeddedLine:
+        """A line to the same runtime, which closing it leaves open."""
+        line = AsyncEmbeddedLine(self._settings)
+        line._owner, line._source = kept.owner(owner), _Lent(self.runtime)
+        return line
+
+    async def close(self) -> None:
+        """End the runtime; what it had acknowledged is kept."""
+        await self._source.close()
+
+
+class _Own:
+    """A runtime of the line's own, opened when it is first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: asyncio.Future[Runtime] | None = None
+        self._holding: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def runtime(self) -> Runtime:
         """The runtime, opened now if it is not open yet."""
@@ -85,7 +121,7 @@ class AsyncEmbeddedLine:
         return await asyncio.shield(self._opened)
 
     async def close(self) -> None:
-        """End the runtime; what it had acknowledged is kept."""
+        """End it, if it was ever begun."""
         self._closing.set()
         if self._holding is not None:
             await self._holding
@@ -103,12 +139,27 @@ class AsyncEmbeddedLine:
             self._opened = None  # the next call may find what this one missed
 
 
+class _Lent:
+    """A runtime that somebody else opened; closing leaves it to them."""
+
+    def __init__(self, runtime: Callable[[], Awaitable[Runtime]]) -> None:
+        self._runtime = runtime
+
+    async def runtime(self) -> Runtime:
+        """The runtime, whoever opens it."""
+        return await self._runtime()
+
+    async def close(self) -> None:
+        """Nothing: it is theirs."""
+
+
 class EmbeddedLine:
     """As `AsyncEmbeddedLine`, with the runtime on a loop of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._portal = Portal()
         self._line = AsyncEmbeddedLine(settings)
+        self._lent = False
 
     def send(self, call: Call[A], key: str | None = None) -> A:
         """The desk's answer."""
@@ -126,8 +177,16 @@ class EmbeddedLine:
         """The bytes of a file."""
         return self._portal.run(self._line.download(file_id))
 
+    def acting_for(self, owner: str) -> EmbeddedLine:
+        """A line to the same runtime on the same loop; closing it leaves both open."""
+        acting = copy(self)
+        acting._line, acting._lent = self._line.acting_for(owner), True
+        return acting
+
     def close(self) -> None:
         """End the runtime and its loop."""
+        if self._lent:
+            return
         self._portal.run(self._line.close())
         self._portal.close()
 

@@ -12,6 +12,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from copy import copy
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -246,7 +247,7 @@ class AsyncClient:
     async def poll_and_execute_action(
         self,
         run_id: str,
-        handler: Callable[[str, dict[str, Any]], Any],
+        handler: Callable[[str, dict[str, Any]], Any] | ToolProcessor,
         *,
         consent: Consent | None = None,
         watch: Watch = unwatched,
@@ -256,8 +257,9 @@ class AsyncClient:
         """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
 
         The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
-        wait to be approved are `consent`'s alone; without one they are refused. Returns the actions
-        that were answered, as they are now; none where the run has ended.
+        wait to be approved are `consent`'s alone; without one they are refused. A `ToolProcessor`
+        in the handler's place has its own consent, watch and limits. Returns the actions that were
+        answered, as they are now; none where the run has ended.
         """
         await self._wait_until_settled(run_id)
         waiting = {
@@ -265,14 +267,16 @@ class AsyncClient:
             async for action in self.every(ListActions(run_id, status="pending"))
             if action.awaited
         }
-        processor = ToolProcessor(
-            Handler(handler),
-            consent=consent,
-            at_once=max_tools,
-            seconds=tool_timeout,
-            keep=self._keep,
-            watch=watch,
-        )
+        processor = handler
+        if not isinstance(processor, ToolProcessor):
+            processor = ToolProcessor(
+                Handler(processor),
+                consent=consent,
+                at_once=max_tools,
+                seconds=tool_timeout,
+                keep=self._keep,
+                watch=watch,
+            )
         answered: list[Action] = []
         async with aclosing(
             self._results(run_id, map(pending, waiting.values()), processor)
@@ -343,6 +347,17 @@ class AsyncClient:
             if not page.has_more:
                 return
             listing = replace(listing, after=page.next)
+
+    def acting_for(self, owner: str) -> AsyncClient:
+        """A client over this one's line whose every call is that owner's.
+
+        Another owner's things are unknown to it, on this side as on the server's. Closing it leaves
+        this one open. The scope `admin` is needed; in this process everybody has it. Raises
+        `InvalidRequest` for what is no owner.
+        """
+        acting = copy(self)
+        acting.line = self.line.acting_for(owner)
+        return acting
 
     async def close(self) -> None:
         """Let go of the connections; an embedded runtime ends."""

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from copy import copy
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -44,8 +45,9 @@ class HttpLine:
     def __init__(
         self, server: str, api_key: str | None = None, *, patience: float = PATIENCE
     ) -> None:
-        self._patience = patience
-        self._answered = False
+        self._patience = _Patience(patience)
+        self._headers: dict[str, str] = {}
+        self._lent = False
         self._http = httpx2.Client(**_options(server, api_key))
 
     def send(self, call: Call[A], key: str | None = None) -> A:
@@ -54,7 +56,7 @@ class HttpLine:
 
     def stream(self, call: Call[Any], key: str | None = None) -> Batches:
         """The call's events; a connection that is lost is replaced."""
-        reading, tries, key = Reading(call), self._tries(), key or _new_key()
+        reading, tries, key = Reading(call), self._patience.tries(), key or _new_key()
         while True:
             failure: AntiphonError = _ended_early()
             try:
@@ -76,7 +78,7 @@ class HttpLine:
                 failure = _ended_early()
             if reading.over:
                 return
-            time.sleep(self._pause(tries, failure, reading.pause))
+            time.sleep(self._patience.pause(tries, failure, reading.pause))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Keep a file."""
@@ -88,12 +90,19 @@ class HttpLine:
         """The bytes of a file."""
         return self._answer(_downloading(file_id))
 
+    def acting_for(self, owner: str) -> HttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = _owned(owner), True
+        return acting
+
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        if not self._lent:
+            self._http.close()
 
     def _answer(self, asked: dict[str, Any]) -> bytes:
-        tries = self._tries()
+        tries = self._patience.tries()
         while True:
             try:
                 with self._listening(asked) as response:
@@ -102,25 +111,16 @@ class HttpLine:
                 failure: AntiphonError = _lost(error)
             except AntiphonError as error:
                 failure = error
-            time.sleep(self._pause(tries, failure))
+            time.sleep(self._patience.pause(tries, failure))
 
     @contextmanager
     def _listening(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
-        with self._http.stream(**asked) as response:
-            self._answered = True
+        with self._http.stream(**_as(self._headers, asked)) as response:
+            self._patience.answered = True
             if response.is_error:
                 raise problem(response.status_code, response.headers, response.read())
             yield response
-
-    def _tries(self) -> Tries:
-        return Tries(self._patience if self._answered else min(self._patience, FIRST_PATIENCE))
-
-    def _pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
-        """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
-        if self._answered:
-            tries.patience = self._patience
-        return tries.pause(failure, time.monotonic(), asked)
 
 
 class AsyncHttpLine:
@@ -129,8 +129,9 @@ class AsyncHttpLine:
     def __init__(
         self, server: str, api_key: str | None = None, *, patience: float = PATIENCE
     ) -> None:
-        self._patience = patience
-        self._answered = False
+        self._patience = _Patience(patience)
+        self._headers: dict[str, str] = {}
+        self._lent = False
         self._http = httpx2.AsyncClient(**_options(server, api_key))
 
     async def send(self, call: Call[A], key: str | None = None) -> A:
@@ -139,7 +140,7 @@ class AsyncHttpLine:
 
     async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
         """The call's events; a connection that is lost is replaced."""
-        reading, tries, key = Reading(call), self._tries(), key or _new_key()
+        reading, tries, key = Reading(call), self._patience.tries(), key or _new_key()
         while True:
             failure: AntiphonError = _ended_early()
             try:
@@ -162,7 +163,7 @@ class AsyncHttpLine:
                 failure = _ended_early()
             if reading.over:
                 return
-            await asyncio.sleep(self._pause(tries, failure, reading.pause))
+            await asyncio.sleep(self._patience.pause(tries, failure, reading.pause))
 
     async def upload(
         self, name: str, media_type: str, content: bytes, key: str | None = None
@@ -176,12 +177,19 @@ class AsyncHttpLine:
         """The bytes of a file."""
         return await self._answer(_downloading(file_id))
 
+    def acting_for(self, owner: str) -> AsyncHttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = _owned(owner), True
+        return acting
+
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        if not self._lent:
+            await self._http.aclose()
 
     async def _answer(self, asked: dict[str, Any]) -> bytes:
-        tries = self._tries()
+        tries = self._patience.tries()
         while True:
             try:
                 async with self._listening(asked) as response:
@@ -190,25 +198,43 @@ class AsyncHttpLine:
                 failure: AntiphonError = _lost(error)
             except AntiphonError as error:
                 failure = error
-            await asyncio.sleep(self._pause(tries, failure))
+            await asyncio.sleep(self._patience.pause(tries, failure))
 
     @asynccontextmanager
     async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
-        async with self._http.stream(**asked) as response:
-            self._answered = True
+        async with self._http.stream(**_as(self._headers, asked)) as response:
+            self._patience.answered = True
             if response.is_error:
                 raise problem(response.status_code, response.headers, await response.aread())
             yield response
 
-    def _tries(self) -> Tries:
-        return Tries(self._patience if self._answered else min(self._patience, FIRST_PATIENCE))
 
-    def _pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
+class _Patience:
+    """How long a server is waited for: longer once it has answered, whichever line it answered."""
+
+    def __init__(self, seconds: float) -> None:
+        self.answered = False
+        self._seconds = seconds
+
+    def tries(self) -> Tries:
+        """Those of one call."""
+        return Tries(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
+
+    def pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
         """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
-        if self._answered:
-            tries.patience = self._patience
+        if self.answered:
+            tries.patience = self._seconds
         return tries.pause(failure, time.monotonic(), asked)
+
+
+def _owned(owner: str) -> dict[str, str]:
+    """The header that says whose the calls are. Raises `InvalidRequest`."""
+    return {"antiphon-owner": kept.owner(owner)}
+
+
+def _as(headers: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
+    return {**asked, "headers": {**asked.get("headers", {}), **headers}}
 
 
 def _options(server: str, api_key: str | None) -> dict[str, Any]:

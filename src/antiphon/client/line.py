@@ -47,6 +47,13 @@ class Line(Protocol):
         """The bytes of a file."""
         ...
 
+    def acting_for(self, owner: str) -> Line:
+        """A line over this one whose calls are that owner's; closing it leaves this one open.
+
+        Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of everything; an embedded runtime ends."""
         ...
@@ -71,6 +78,13 @@ class AsyncLine(Protocol):
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
+        ...
+
+    def acting_for(self, owner: str) -> AsyncLine:
+        """A line over this one whose calls are that owner's; closing it leaves this one open.
+
+        Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
+        """
         ...
 
     async def close(self) -> None:

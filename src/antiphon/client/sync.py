@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from copy import copy
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -241,7 +242,7 @@ class Client:
     def poll_and_execute_action(
         self,
         run_id: str,
-        handler: Callable[[str, dict[str, Any]], Any],
+        handler: Callable[[str, dict[str, Any]], Any] | ToolProcessor,
         *,
         consent: Consent | None = None,
         watch: Watch = unwatched,
@@ -251,8 +252,9 @@ class Client:
         """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
 
         The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
-        wait to be approved are `consent`'s alone; without one they are refused. Returns the actions
-        that were answered, as they are now; none where the run has ended.
+        wait to be approved are `consent`'s alone; without one they are refused. A `ToolProcessor`
+        in the handler's place has its own consent, watch and limits. Returns the actions that were
+        answered, as they are now; none where the run has ended.
         """
         self._wait_until_settled(run_id)
         waiting = {
@@ -260,14 +262,16 @@ class Client:
             for action in self.every(ListActions(run_id, status="pending"))
             if action.awaited
         }
-        processor = ToolProcessor(
-            Handler(handler),
-            consent=consent,
-            at_once=max_tools,
-            seconds=tool_timeout,
-            keep=self._keep,
-            watch=watch,
-        )
+        processor = handler
+        if not isinstance(processor, ToolProcessor):
+            processor = ToolProcessor(
+                Handler(processor),
+                consent=consent,
+                at_once=max_tools,
+                seconds=tool_timeout,
+                keep=self._keep,
+                watch=watch,
+            )
         answered: list[Action] = []
         results = self._results(run_id, map(pending, waiting.values()), processor)
         with closing(results):
@@ -336,6 +340,17 @@ class Client:
             if not page.has_more:
                 return
             listing = replace(listing, after=page.next)
+
+    def acting_for(self, owner: str) -> Client:
+        """A client over this one's line whose every call is that owner's.
+
+        Another owner's things are unknown to it, on this side as on the server's. Closing it leaves
+        this one open. The scope `admin` is needed; in this process everybody has it. Raises
+        `InvalidRequest` for what is no owner.
+        """
+        acting = copy(self)
+        acting.line, acting._portal = self.line.acting_for(owner), Portal()
+        return acting
 
     def close(self) -> None:
         """Let go of the connections; an embedded runtime ends."""

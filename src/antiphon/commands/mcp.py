@@ -108,7 +108,7 @@ async def _door(settings: Settings) -> AsyncGenerator[Admit]:
 
         async def admit(scope: MutableMapping[str, Any]) -> None:
             caller = await access.admit(scope)
-            check_scope(caller, "POST")
+            check_scope(caller, "write")
             if caller.owner != LOCAL:
                 raise Forbidden("The key is another owner's, whose threads are not offered here.")
 

@@ -25,6 +25,7 @@ _HOLDING = (dict, list, tuple)
 _INT64 = range(-(2**63), 2**63)
 _ODD = re.compile("[\0\ud800-\udfff]")
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
+_OWNER = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _UNSAFE_NAME = re.compile(
     r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -117,6 +118,18 @@ def file_name(name: str) -> str:
             where="name",
         )
     return name
+
+
+def owner(said: str) -> str:
+    """The owner, if this is one: what a header can carry, and a person can read in a list."""
+    if not _OWNER.fullmatch(said):
+        raise InvalidRequest(
+            "This is no owner.",
+            expected="1 to 128 ASCII letters, digits and signs without spaces",
+            received=ascii(said[:64]),
+            where="owner",
+        )
+    return said
 
 
 def media_type(said: str) -> str:

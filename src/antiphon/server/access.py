@@ -16,15 +16,18 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import msgspec
+from msgspec.structs import replace
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from antiphon import ids
 from antiphon.addresses import loopback
+from antiphon.engine import kept
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
 from antiphon.ports import LOCAL, Key, Store
 
 SCOPES = ("read", "write", "admin")
+OWNER_HEADER = "antiphon-owner"
 MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
 MAX_REMEMBERED = 10_000
 
@@ -32,7 +35,7 @@ _MARK = "ak_"
 _PREFIX_BYTES, _SECRET_BYTES = 9, 32  # 72 bits to be found by, 256 to be believed
 _PREFIX_LENGTH = len(_MARK) + 12
 _SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
-_NEEDED = {"GET": "read", "HEAD": "read"}
+_NEEDED = {"GET": "read"}
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -114,6 +117,21 @@ class Access:
         return self._secret
 
 
+def acting(caller: Caller, scope: Scope) -> Caller:
+    """The caller as the owner that `Antiphon-Owner` names. Raises `Forbidden`, `InvalidRequest`."""
+    given = Headers(scope=scope).getlist(OWNER_HEADER)
+    if not given:
+        return caller
+    if len(given) > 1:
+        raise InvalidRequest(
+            "The header Antiphon-Owner is given more than once.",
+            expected="one owner",
+            received=str(len(given)),
+        )
+    check_scope(caller, "admin")
+    return replace(caller, owner=kept.owner(given[0]))
+
+
 async def make_key(
     store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
 ) -> tuple[Key, str]:
@@ -139,9 +157,13 @@ async def make_key(
     return key, token
 
 
-def check_scope(caller: Caller, method: str) -> None:
-    """Reading needs `read`, all else `write`; `admin` is both. Raises `Forbidden`."""
-    needed = _NEEDED.get(method, "write")
+def needed_scope(method: str, asked: str | None = None) -> str:
+    """What a key must be for: what the call itself asks, else `read` to GET and `write` to do."""
+    return asked or _NEEDED.get(method, "write")
+
+
+def check_scope(caller: Caller, needed: str) -> None:
+    """Whether the key has this scope, or `admin`, which is all of them. Raises `Forbidden`."""
     if not caller.scopes & {needed, "admin"}:
         raise Forbidden(
             "The key does not open this.",

@@ -33,6 +33,7 @@ READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as dow
 
 _ROUTE = "antiphon.route"
 _NOBODY = Caller("", frozenset())
+_SCOPES = {kind.route: kind.scope for kind in CALLS}
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 
 
@@ -154,8 +155,10 @@ class Application:
 
     async def _somebody(self, scope: Scope) -> Caller:
         caller = await self._access.admit(scope)
-        access.check_scope(caller, scope["method"])
-        return caller
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        asked = _SCOPES.get(f"{method} {scope[_ROUTE]}")
+        access.check_scope(caller, access.needed_scope(method, asked))
+        return access.acting(caller, scope)
 
     async def _nobody(self, _: Scope) -> Caller:
         return _NOBODY

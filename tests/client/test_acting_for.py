@@ -1,0 +1,177 @@
+"""A client that acts for an owner sees that owner's things and nobody else's, on both lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
+from typing import Any
+
+import httpx2
+import pytest
+
+from antiphon import errors
+from antiphon.calls import GetThread, NewMessage
+from antiphon.client.aio import AsyncClient
+from antiphon.client.sync import Client
+from antiphon.embedded import AsyncEmbeddedLine
+from antiphon.messages import ToolSpec
+from antiphon.runtime import opened
+from antiphon.server.access import make_key
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+ASK = NewMessage("When does the next LAX-JFK flight leave?")
+TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
+
+
+async def _over_http() -> AsyncIterator[AsyncClient]:
+    async with serving(SETTINGS) as url, AsyncClient(url) as client:
+        yield client
+
+
+async def _in_this_process() -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings=SETTINGS) as client:
+        yield client
+
+
+@pytest.fixture(params=[_over_http, _in_this_process])
+async def base(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
+    async for client in request.param():
+        yield client
+
+
+async def _waiting_run(client: AsyncClient) -> str:
+    """A run that waits for its client's tool."""
+    async with client.process(message=ASK, tools=(TOOL,)) as events:
+        async for _ in events:
+            pass
+        assert events.run_id is not None
+        return events.run_id
+
+
+async def test_another_owners_things_are_unknown(base: AsyncClient):
+    ann, ben = base.acting_for("ann"), base.acting_for("person_ben")
+    run = await ann.get_run(await _waiting_run(ann))
+    (action,) = (await ann.list_actions(run.id)).data
+    message = (await ann.list_messages(run.thread_id)).data[0]
+    file = await ann.upload_file(b"secret", "a.txt", "text/plain")
+
+    asked: list[Callable[[], Awaitable[Any]]] = [
+        lambda: ben.get_thread(run.thread_id),
+        lambda: ben.list_messages(run.thread_id),
+        lambda: ben.get_message(message.id),
+        lambda: ben.get_run(run.id),
+        lambda: ben.cancel_run(run.id),
+        lambda: ben.list_actions(run.id),
+        lambda: ben.get_action(action.id),
+        lambda: ben.submit_tool_output(run.id, action.tool_call_id, "17:00"),
+        lambda: ben.get_file(file.id),
+        lambda: ben.download_file(file.id),
+        lambda: anext(ben.events(run.id)),
+        lambda: anext(ben.completions(run.id)),
+        lambda: base.get_thread(run.thread_id),
+    ]
+    for ask in asked:
+        with pytest.raises(errors.NotFound):
+            await ask()
+
+    assert [thread.id for thread in (await ann.list_threads()).data] == [run.thread_id]
+    assert (await ben.list_threads()).data == (await base.list_threads()).data == []
+    assert await ann.download_file(file.id) == b"secret"
+
+
+async def test_closing_it_leaves_the_base_and_the_others_open(base: AsyncClient):
+    ann = base.acting_for("ann")
+    await ann.create_thread(title="mine")
+
+    await ann.close()
+
+    assert (await base.list_threads()).data == []
+    (thread,) = (await base.acting_for("ann").list_threads()).data
+    assert thread.title == "mine"
+
+
+async def test_many_owners_may_ask_at_once(base: AsyncClient):
+    owners = [f"person_{number}" for number in range(10)]
+
+    threads = await asyncio.gather(
+        *(base.acting_for(owner).create_thread(title=owner) for owner in owners)
+    )
+
+    for owner, thread in zip(owners, threads, strict=True):
+        assert (await base.acting_for(owner).list_threads()).data == [thread]
+
+
+@pytest.mark.parametrize("owner", ["", "a b", "a\r\nX: y", "ännchen", "\0", "a" * 129, "\udc80"])
+async def test_what_is_no_owner_is_refused(base: AsyncClient, owner: str):
+    with pytest.raises(errors.InvalidRequest):
+        base.acting_for(owner)
+
+
+async def test_the_sync_client_acts_for_owners_too():
+    def talk(client: Client) -> None:
+        ann = client.acting_for("ann")
+        thread = ann.create_thread(title="mine")
+        ann.close()
+        with pytest.raises(errors.NotFound):
+            client.get_thread(thread.id)
+        assert client.acting_for("ann").get_thread(thread.id) == thread
+
+    def in_this_process() -> None:
+        with Client(settings=SETTINGS) as client:
+            talk(client)
+
+    def over_http(url: str) -> None:
+        with Client(url) as client:
+            talk(client)
+
+    await asyncio.to_thread(in_this_process)
+    async with serving(SETTINGS) as url:
+        await asyncio.to_thread(over_http, url)
+
+
+async def test_a_line_over_an_open_runtime_leaves_it_open():
+    async with opened(SETTINGS) as runtime:
+        client = AsyncClient(settings=SETTINGS)
+        client.line = AsyncEmbeddedLine.over(runtime)
+        thread = await client.acting_for("ann").create_thread()
+        await client.close()
+
+        assert (await runtime.desk.answer(GetThread(thread.id), "ann")).value == thread
+
+
+async def test_a_key_without_admin_acts_for_nobody_else(locked: tuple[str, dict[str, str]]):
+    url, keys = locked
+    async with AsyncClient(url, api_key=keys["ann"]) as ann:
+        await ann.list_threads()
+        with pytest.raises(errors.Forbidden):
+            await ann.acting_for("ben").list_threads()
+        with pytest.raises(errors.Forbidden):
+            await ann.acting_for("ben").create_thread()
+    async with AsyncClient(url, api_key=keys["root"]) as root:
+        thread = await root.acting_for("ann").create_thread(title="of ann")
+    async with AsyncClient(url, api_key=keys["ann"]) as ann:
+        assert await ann.get_thread(thread.id) == thread
+
+
+async def test_an_owner_header_that_is_none_is_refused(locked: tuple[str, dict[str, str]]):
+    url, keys = locked
+    named = "antiphon-owner"
+    async with httpx2.AsyncClient(
+        base_url=url, headers={"authorization": f"Bearer {keys['root']}"}, trust_env=False
+    ) as root:
+        for headers in ([(named, "")], [(named, "a b")], [(named, "ann"), (named, "ben")]):
+            answer = await root.get("/v1/threads", headers=headers)
+
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.fixture
+async def locked() -> AsyncIterator[tuple[str, dict[str, str]]]:
+    async with opened(SETTINGS) as runtime:
+        _, ann = await make_key(runtime.store, "ann")
+        _, root = await make_key(runtime.store, "local", scopes=("admin",))
+        async with serving(SETTINGS, lambda _: nullcontext(runtime)) as url:
+            yield url, {"ann": ann, "root": root}

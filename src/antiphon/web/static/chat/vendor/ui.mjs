@@ -3,6 +3,7 @@ import { Fragment, h, render } from "./preact.mjs";
 import {
   useCallback,
   useEffect,
+  useId,
   useLayoutEffect,
   useMemo,
   useRef,
@@ -24,5 +25,5 @@ import {
 const html = htm.bind(h);
 
 export { Fragment, h, html, render };
-export { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState };
+export { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState };
 export { batch, computed, effect, signal, untracked, useComputed, useSignal, useSignalEffect };

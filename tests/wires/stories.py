@@ -191,14 +191,19 @@ _NUMBERS = st.integers(0, 3)
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> list[Numbered]:
-    """The log of any run, ended or not, as the moves of the engine make it."""
+def stories(draw: st.DrawFn) -> Story:
+    """Any run, ended or not, as the moves of the engine make it."""
     world = Story()
     world.begin(max_attempts=draw(st.integers(1, 4)), max_turns=5)
     for _ in range(draw(st.integers(0, 30))):
         if not world.run.status.ended:
             _take(world, draw(st.sampled_from(_choices(world))), draw)
-    return numbered(world)
+    return world
+
+
+def runs() -> st.SearchStrategy[list[Numbered]]:
+    """The log of any run."""
+    return stories().map(numbered)
 
 
 def _choices(world: Story) -> list[str]:

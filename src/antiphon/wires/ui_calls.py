@@ -82,7 +82,7 @@ class Calls:
                 if tool_call_id not in self._calls:
                     yield from self._began(tool_call_id, name, reply)
                 call = self._calls[tool_call_id]
-                call.input = _input(arguments)
+                call.input = given(arguments)
                 yield ui.ToolInputAvailable(**call.named)
             case ActionRequired(actions=actions):
                 for action in actions:
@@ -114,6 +114,18 @@ class Calls:
             yield ui.ToolApprovalRequest(approval_id=asked.approval_id, tool_call_id=call.id)
         else:
             yield ui.DataApproval(id=call.id, data=asked)
+
+    def ask_here(self, call: Call, approval_id: str, about: ui.About | None) -> Iterator[ui.Part]:
+        """A person has to say it where the client's side is; of a call that was asked about already
+        they are told what is known besides.
+        """
+        known = {} if about is None else msgspec.structs.asdict(about)
+        if call.running:
+            yield from self.ask(call, ui.Asked(approval_id=approval_id, **call.named, **known))
+        elif call.asked is not None and about is not None:
+            call.asked = msgspec.structs.replace(call.asked, **known)
+            if self._sdk < ui.ToolApprovalRequest.since:
+                yield ui.DataApproval(id=call.id, data=call.asked)
 
     def approve(self, call: Call) -> Iterator[ui.Part]:
         """It may, if that was asked."""
@@ -175,7 +187,7 @@ class Calls:
         yield ui.DataStatus(id=call.id, data=complete)
 
 
-def _input(arguments: str) -> Any:
+def given(arguments: str) -> Any:
     """The arguments as the client gets them: as text where its reader would refuse the object."""
     try:
         value = msgspec.json.decode(arguments)

@@ -1,0 +1,261 @@
+"""What a page gets of a stored thread is what it had made of the streams of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from msgspec.structs import replace
+from stories import TYPICAL, Story, begun, numbered, stories
+from test_ui_message_stream import told as streamed
+from ui_judge import Judge, Parts
+
+from antiphon.chunks import Finish, TextPiece
+from antiphon.messages import File, Image, Message, Text, Upload
+from antiphon.runs import Run, Status
+from antiphon.wires.ui_history import arranged, file_ids, told
+
+STOP = Finish("stop")
+
+
+def saved(world: Story) -> list[Message]:
+    return sorted(world.messages.values(), key=lambda message: message.number)
+
+
+def shown(
+    messages: list[Message], runs: list[Run], world: Story | None = None, **files: Upload
+) -> list[dict[str, Any]]:
+    """The messages as they stand in the JSON."""
+    actions = list(world.actions.values()) if world else []
+    entries = arranged(messages, runs)
+    return [msgspec.to_builtins(told(each, actions=actions, files=files)) for each in entries]
+
+
+def history(world: Story) -> list[dict[str, Any]]:
+    return shown(saved(world), [run for run, _ in world.runs.values()], world)
+
+
+def live(world: Story) -> Judge:
+    return Judge(5).read(streamed(numbered(world)))
+
+
+def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
+    """What each reply said, in the order in which the store keeps it.
+
+    Calls that were never `whole` are not kept, and neither is which output came first.
+    """
+    steps: list[Parts] = [[]]
+    for part in parts:
+        if part["type"] == "step-start":
+            steps.append([])
+        elif part.get("toolCallId") in whole or part["type"] != "dynamic-tool":
+            steps[-1].append(part)
+    return [[_joined(*each) for each in groupby(sorted(step, key=_kind), _kind)] for step in steps]
+
+
+def _kind(part: dict[str, Any]) -> tuple[str, str]:
+    return part["type"], part.get("toolCallId") or part.get("id", "")
+
+
+def _joined(kind: tuple[str, str], parts: Iterable[dict[str, Any]]) -> Any:
+    if kind[0] in ("text", "reasoning"):
+        return "".join(part["text"] for part in parts)
+    return list(parts)
+
+
+def calls_of(world: Story) -> set[str]:
+    return {call.id for message in saved(world) for call in message.tool_calls}
+
+
+def standing(steps: list[list[Any]]) -> list[list[Any]]:
+    return [step for step in steps if step]
+
+
+def unsure(world: Story) -> bool:
+    """Whether a call was approved in vain: the stream had not told so when the run ended."""
+    return world.run.status in (Status.CANCELLED, Status.EXPIRED) and any(
+        action.approval == "given" for action in world.actions.values()
+    )
+
+
+@pytest.mark.parametrize("name", ["text", "tool-call", "failed", "restarted"])
+def test_a_run_of_the_store_has_the_very_parts_of_its_stream(name: str) -> None:
+    world = TYPICAL[name]()
+    [_, answer] = history(world)
+
+    judge = live(world)
+    assert answer["parts"] == judge.parts
+    assert answer["id"] == judge.message["id"]
+    about = judge.message["metadata"]
+    assert answer["metadata"] == about | {"number": 2, "createdAt": world.run.created_at}
+
+
+@pytest.mark.parametrize("name", sorted(TYPICAL.keys() - {"asked"}))
+def test_a_typical_run_says_the_same_when_it_is_opened_again(name: str) -> None:
+    world = TYPICAL[name]()
+    [_, answer] = history(world)
+
+    whole = calls_of(world)
+    assert standing(plain(answer["parts"], whole)) == standing(plain(live(world).parts, whole))
+
+
+@given(stories())
+def test_whatever_happened_the_history_is_what_the_stream_told(world: Story) -> None:
+    messages = history(world)
+    judge = live(world)
+
+    assert messages[0]["role"] == "user"
+    if not world.run.status.ended:
+        assert len(messages) == 1
+        return
+    [_, answer] = messages
+    assert answer["id"] == judge.message["id"]
+    about = {key: answer["metadata"][key] for key in judge.message["metadata"]}
+    assert about == judge.message["metadata"]
+    if not unsure(world):
+        whole = calls_of(world)
+        assert standing(plain(answer["parts"], whole)) == standing(plain(judge.parts, whole))
+
+
+def test_a_run_under_way_is_left_to_its_stream() -> None:
+    [question] = history(TYPICAL["asked"]())
+
+    assert question["role"] == "user"
+    assert question["parts"] == [{"type": "text", "text": "hello"}]
+
+
+# Around the runs.
+
+
+def thread_of(*said: Message) -> list[Message]:
+    return [replace(message, number=number) for number, message in enumerate(said, 1)]
+
+
+def message(role: Any, text: str = "", **fields: Any) -> Message:
+    content = (Text(text),) if text else ()
+    about = {
+        "id": "msg_1",
+        "thread_id": "thread_1",
+        "number": 1,
+        "created_at": 5,
+        "content": content,
+    }
+    return Message(role=role, **(about | fields))
+
+
+def run(id: str, status: Status, messages_before: int, created_at: int = 5) -> Run:
+    return Run(
+        id=id,
+        thread_id="thread_1",
+        model="demo",
+        status=status,
+        messages_before=messages_before,
+        created_at=created_at,
+    )
+
+
+def test_a_run_that_said_nothing_stands_behind_what_it_was_asked() -> None:
+    said = thread_of(
+        message("user", "One?", id="m1", created_at=10),
+        message("user", "Two?", id="m2", created_at=20),
+        message("assistant", "Two.", id="m3", run_id="r3", created_at=21),
+    )
+    runs = [
+        run("r3", Status.COMPLETED, 1, 20),
+        run("r2", Status.FAILED, 1, 15),  # asked once more, without a message
+        run("r1", Status.FAILED, 0, 10),
+    ]
+
+    assert [each["id"] for each in shown(said, runs)] == ["m1", "r1", "r2", "m2", "r3"]
+
+
+def test_a_run_whose_place_was_given_to_another_is_gone() -> None:
+    said = thread_of(
+        message("user", "One?", id="m1", created_at=20),
+        message("assistant", "One.", id="m2", run_id="r2", created_at=21),
+    )
+    runs = [run("r1", Status.CANCELLED, 0, 10), run("r2", Status.COMPLETED, 0, 20)]
+
+    assert [each["id"] for each in shown(said, runs)] == ["m1", "r2"]
+
+
+def test_answers_that_were_copied_are_one_message_each() -> None:
+    said = thread_of(
+        message("user", "One?", id="m1"),
+        message("assistant", "I look.", id="m2"),
+        message("assistant", "One.", id="m3", status="incomplete"),
+        message("user", "Two?", id="m4"),
+    )
+    [_, answer, _] = shown(said, [])
+
+    assert answer["id"] == "m2"
+    assert [part["type"] for part in answer["parts"]] == ["step-start", "text"] * 2
+    assert answer["metadata"]["status"] == "incomplete"
+    assert "runId" not in answer["metadata"]
+
+
+def test_a_summary_is_a_line_between_messages() -> None:
+    said = thread_of(
+        message("system", "Be kind.", id="m1"),
+        message("system", "They talked.", id="m2", compacts=1),
+    )
+    [prompt, summary] = shown(said, [])
+
+    assert (prompt["role"], prompt["parts"]) == ("system", [{"type": "text", "text": "Be kind."}])
+    [part] = summary["parts"]
+    assert part["type"] == "data-compaction"
+    assert part["data"] == {"compacts": 1, "text": "They talked."}
+
+
+def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -> None:
+    content = (
+        Text("Look:"),
+        File("file_1"),
+        Image(file_id="file_2"),
+        Image(url="data:image/png;base64,AAAA"),
+        Image(url="https://example.org/a.png"),
+    )
+    said = [message("user", content=content)]
+    upload = Upload(id="file_1", name="a.pdf", media_type="application/pdf", size=1, created_at=1)
+    [asked] = shown(said, [], file_1=upload)
+
+    assert file_ids(arranged(said, [])) == {"file_1", "file_2"}
+    assert [part for part in asked["parts"] if part["type"] == "file"] == [
+        {
+            "type": "file",
+            "url": "/api/files/file_1",
+            "mediaType": "application/pdf",
+            "filename": "a.pdf",
+        },
+        {
+            "type": "file",
+            "url": "/api/files/file_2",
+            "mediaType": "application/octet-stream",
+            "filename": "file_2",
+        },
+        {"type": "file", "url": "data:image/png;base64,AAAA", "mediaType": "image/png"},
+        {"type": "file", "url": "https://example.org/a.png", "mediaType": "image/*"},
+    ]
+
+
+def test_runs_of_one_thread_follow_each_other() -> None:
+    world = begun()
+    world.reply(TextPiece("One."), STOP)
+    world.begin("And two?")
+    world.claim()
+    world.reply(TextPiece("Two."), STOP)
+
+    assert [(each["role"], each["parts"][-2:][0].get("text")) for each in history(world)] == [
+        ("user", "hello"),
+        ("assistant", "One."),
+        ("user", "And two?"),
+        ("assistant", "Two."),
+    ]
+
+
+def test_a_thread_in_which_nothing_was_said_is_empty() -> None:
+    assert shown([], []) == []

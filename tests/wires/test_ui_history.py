@@ -52,6 +52,8 @@ def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
     for part in parts:
         if part["type"] == "step-start":
             steps.append([])
+        elif part["type"] == "data-status" and part["data"]["status"] == "done":
+            steps.append([part])
         elif part.get("toolCallId") in whole or part["type"] != "dynamic-tool":
             steps[-1].append(part)
     return [[_joined(*each) for each in groupby(sorted(step, key=_kind), _kind)] for step in steps]

@@ -1,0 +1,77 @@
+/**
+ * A message's parts as they are shown: calls in a row as one group, whatever turns they came in.
+ *
+ * @typedef {{type: string, [key: string]: any}} Part
+ * @typedef {{kind: "tool" | "reasoning", part: Part, name: string}} Item
+ * @typedef {{kind: "text" | "reasoning" | "file", part: Part, name: string}} Single
+ * @typedef {{kind: "tools", items: Item[], approvals: Record<string, any>, name: string}} Group
+ * @typedef {{kind: "approval", data: any, name: string}} Question
+ * @typedef {Single | Group | Question} Shown
+ */
+
+const NOT_SHOWN = new Set(["step-start", "data-status", "data-turn-restarted"]);
+
+/**
+ * What is shown, in order; each has a name that stays while the message grows.
+ *
+ * Reasoning between two calls belongs to their group. A question that waits for its answer stands
+ * after the group; an answered one is told by the call itself.
+ *
+ * @param {readonly Part[]} parts those that stand
+ * @returns {Shown[]}
+ */
+export function arranged(parts) {
+  const approvals = approvalsOf(parts);
+  /** @type {Shown[]} */
+  const shown = [];
+  /** @type {Item[]} */
+  let row = [];
+
+  const close = () => {
+    const calls = row.findLastIndex((item) => item.kind === "tool") + 1;
+    const first = row.findIndex((item) => item.kind === "tool");
+    const leading = first < 0 ? row : row.slice(0, first);
+    shown.push(...leading.map(single));
+    if (calls) shown.push(...group(row.slice(first, calls), approvals), ...row.slice(calls).map(single));
+    row = [];
+  };
+
+  parts.forEach((part, place) => {
+    if (NOT_SHOWN.has(part.type) || part.type === "data-approval" || isBlank(part)) return;
+    switch (part.type) {
+      case "dynamic-tool":
+        row.push({ kind: "tool", part, name: `call:${part.toolCallId}` });
+        break;
+      case "reasoning":
+        row.push({ kind: "reasoning", part, name: `reasoning:${place}` });
+        break;
+      case "text":
+      case "file":
+        close();
+        shown.push({ kind: part.type, part, name: `${part.type}:${place}` });
+    }
+  });
+  close();
+  return shown;
+}
+
+/** What was asked about each call, the last time it was. @param {readonly Part[]} parts @returns {Record<string, any>} */
+const approvalsOf = (parts) =>
+  Object.fromEntries(parts.filter((part) => part.type === "data-approval").map((part) => [part.data.toolCallId, part.data]));
+
+/** @param {Item[]} items @param {Record<string, any>} approvals @returns {Shown[]} */
+function group(items, approvals) {
+  const calls = items.filter((item) => item.kind === "tool").map((item) => item.part.toolCallId);
+  const questions = calls
+    .map((call) => approvals[call])
+    .filter((data) => data?.state === "requested")
+    .map((data) => ({ kind: /** @type {const} */ ("approval"), data, name: `approval:${data.toolCallId}` }));
+  const asked = Object.fromEntries(calls.filter((call) => approvals[call]).map((call) => [call, approvals[call]]));
+  return [{ kind: "tools", items, approvals: asked, name: `tools:${calls[0]}` }, ...questions];
+}
+
+/** @param {Item} item @returns {Single} */
+const single = ({ part, name }) => ({ kind: "reasoning", part, name });
+
+/** @param {Part} part */
+const isBlank = (part) => (part.type === "text" || part.type === "reasoning") && !/\S/.test(part.text);

@@ -1,0 +1,191 @@
+/**
+ * JSON as it is read by a person: laid out, and otherwise as it was written.
+ *
+ * Numbers keep all their digits and a name that is given twice is there twice, which a parsed object
+ * would lose. Only as much is laid out as is asked for, so that a result of megabytes costs no more
+ * than its beginning.
+ *
+ * @typedef {{kind: "mark" | "name" | "string" | "number" | "word", text: string}} Token
+ * @typedef {{tokens: Token[], whole: boolean}} LaidOut  `whole`: nothing was left out
+ */
+
+const STEP = "  ";
+
+/** Deeper than this nothing moves further to the right. */
+const DEEPEST_MARGIN = 24;
+
+/**
+ * The text laid out, up to about `limit` characters; null where it is no JSON object or list.
+ *
+ * In a string a line's end stands as `\n` and then breaks the line, so that a file in an argument can
+ * be read. No string can pretend to be what surrounds it: its own backslashes stand doubled.
+ *
+ * @param {string} text
+ * @param {number} [limit]
+ * @returns {LaidOut | null}
+ */
+export function laidOut(text, limit = Infinity) {
+  return isStructure(text) ? spread(text, limit, shownString) : null;
+}
+
+/** The text laid out for an editor: JSON still, in which all that is odd is escaped. @param {string} text */
+export function editable(text) {
+  return isStructure(text) ? joined(spread(text, Infinity, escapedString).tokens) : text;
+}
+
+/**
+ * One object on one line, for what a person typed. Throws a `SyntaxError` that says what is wrong;
+ * its message is empty where the text is JSON and no object.
+ *
+ * @param {string} typed
+ */
+export function compact(typed) {
+  const value = JSON.parse(typed);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new SyntaxError("");
+  return [...tokens(typed)].map((token) => (token === "," || token === ":" ? `${token} ` : token)).join("");
+}
+
+/** The arguments of a call in a line, the longest of them cut. @param {string} text @param {number} most */
+export function inShort(text, most) {
+  const line = isStructure(text) ? inner([...firstTokens(text, most)].join("")) : text.replace(/\s+/g, " ").trim();
+  return line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
+}
+
+/** A place in the text that cuts no character in two, at `most` or one before. @param {string} text @param {number} most */
+export function wholeCharacters(text, most) {
+  const code = text.charCodeAt(most - 1);
+  return code >= 0xd800 && code <= 0xdbff ? most - 1 : most;
+}
+
+/** @param {Token[]} tokens */
+export const joined = (tokens) => tokens.map((token) => token.text).join("");
+
+/** @param {string} text */
+function isStructure(text) {
+  if (!/^\s*[[{]/.test(text)) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false; // what is no JSON is shown as it came
+  }
+}
+
+/** @param {string} line */
+const inner = (line) => (line.startsWith("{") && line.endsWith("}") ? line.slice(1, -1) : line).trim();
+
+/** @param {string} text @param {number} most @returns {Generator<string>} */
+function* firstTokens(text, most) {
+  let length = 0;
+  for (const token of tokens(text)) {
+    yield token === "," || token === ":" ? `${token} ` : token;
+    length += token.length + 1;
+    if (length > most + 2) return;
+  }
+}
+
+/**
+ * @param {string} text JSON, checked before
+ * @param {number} limit
+ * @param {(written: string) => string} quoted
+ * @returns {LaidOut}
+ */
+function spread(text, limit, quoted) {
+  /** @type {Token[]} */
+  const laid = [];
+  let length = 0;
+  let depth = 0;
+  let before = "";
+  /** @param {Token["kind"]} kind @param {string} words */
+  const put = (kind, words) => {
+    const last = laid.at(-1);
+    length += words.length;
+    if (last && last.kind === kind) last.text += words;
+    else laid.push({ kind, text: words });
+  };
+  const line = () => `\n${STEP.repeat(Math.min(depth, DEEPEST_MARGIN))}`;
+
+  for (const token of tokens(text)) {
+    if (length >= limit) return { tokens: named(laid), whole: false };
+    const opened = before === "{" || before === "[";
+    if (token === "}" || token === "]") {
+      depth -= 1;
+      put("mark", opened ? token : line() + token);
+    } else {
+      if (opened) put("mark", line());
+      put(...drawn(token));
+      if (token === "{" || token === "[") depth += 1;
+      if (token === ",") put("mark", line());
+    }
+    before = token;
+  }
+  return { tokens: named(laid), whole: true };
+
+  /** @param {string} token @returns {[Token["kind"], string]} */
+  function drawn(token) {
+    if (token[0] === '"') {
+      const room = Math.max(limit - length, 0);
+      return ["string", quoted(token.length > room * 6 ? `${cutString(token, room)}"` : token)];
+    }
+    if (token === ":") return ["mark", ": "];
+    if ("{[,".includes(token)) return ["mark", token];
+    return [/[\d-]/.test(token[0]) ? "number" : "word", token];
+  }
+}
+
+/** Strings that a colon follows are names. @param {Token[]} laid */
+function named(laid) {
+  return laid.map((token, place) =>
+    token.kind === "string" && laid[place + 1]?.text.startsWith(":") ? { ...token, kind: /** @type {const} */ ("name") } : token,
+  );
+}
+
+/** The beginning of a string's writing, no escape cut in two. @param {string} written @param {number} most */
+function cutString(written, most) {
+  let end = Math.max(most, 1);
+  let at = 1;
+  while (at < end) at += written[at] === "\\" ? (written[at + 1] === "u" ? 6 : 2) : 1;
+  end = wholeCharacters(written, at);
+  return written.slice(0, end);
+}
+
+/** @param {string} written */
+const shownString = (written) =>
+  JSON.stringify(JSON.parse(written)).replace(/\\./g, (escape) => (escape === "\\n" ? "\\n\n" : escape));
+
+/** @param {string} written */
+const escapedString = (written) =>
+  JSON.stringify(JSON.parse(written)).replace(
+    /[\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|\udb40[\udc00-\uddef]/g,
+    (odd) => [...Array(odd.length).keys()].map((at) => `\\u${odd.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
+  );
+
+/** The tokens of JSON that was checked before, without the blanks between them. @param {string} text @returns {Generator<string>} */
+function* tokens(text) {
+  let at = 0;
+  while (at < text.length) {
+    const end = tokenEnd(text, at);
+    if (!isBlank(text.charCodeAt(at))) yield text.slice(at, end);
+    at = end;
+  }
+}
+
+/** @param {string} text @param {number} at */
+function tokenEnd(text, at) {
+  const code = text.charCodeAt(at);
+  if (code === 0x22) return stringEnd(text, at);
+  if (isBlank(code) || "{}[],:".includes(text[at])) return at + 1;
+  let end = at + 1;
+  while (end < text.length && !isBlank(text.charCodeAt(end)) && !"{}[],:".includes(text[end])) end += 1;
+  return end;
+}
+
+/** @param {string} text @param {number} at */
+function stringEnd(text, at) {
+  let end = at + 1;
+  while (text.charCodeAt(end) !== 0x22) end += text.charCodeAt(end) === 0x5c ? 2 : 1;
+  return end + 1;
+}
+
+/** @param {number} code */
+const isBlank = (code) => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;

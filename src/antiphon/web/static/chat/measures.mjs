@@ -1,0 +1,27 @@
+/** Sizes and times as people say them, in their language. */
+
+const SIZES = /** @type {const} */ (["byte", "kilobyte", "megabyte", "gigabyte"]);
+
+/** 2_000_000 is "2 MB". @param {number} bytes @param {string} language */
+export function sized(bytes, language) {
+  let size = bytes;
+  let place = 0;
+  while (size >= 1000 && place < SIZES.length - 1) {
+    size /= 1000;
+    place += 1;
+  }
+  return inUnits(size, SIZES[place], language, size < 10 && place > 0 ? 1 : 0);
+}
+
+/** 125 is "2 min 5 s"; below ten seconds tenths count if they are asked for. @param {number} seconds @param {string} language @param {boolean} [tenths] */
+export function lasted(seconds, language, tenths = false) {
+  if (seconds < 60) return inUnits(tenths ? seconds : Math.floor(seconds), "second", language, tenths && seconds < 9.95 ? 1 : 0);
+  const minutes = Math.floor(seconds / 60);
+  const rest = Math.floor(seconds % 60);
+  const said = minutes < 60 ? [[minutes, "minute"], [rest, "second"]] : [[Math.floor(minutes / 60), "hour"], [minutes % 60, "minute"]];
+  return said.map(([number, unit]) => inUnits(Number(number), String(unit), language, 0)).join(" ");
+}
+
+/** @param {number} number @param {string} unit @param {string} language @param {number} digits */
+const inUnits = (number, unit, language, digits) =>
+  new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format(number);

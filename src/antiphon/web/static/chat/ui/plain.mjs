@@ -1,0 +1,145 @@
+/** Text of strangers, shown as text: what hides in it is revealed, what is long is cut. */
+import { html, useMemo } from "../vendor/ui.mjs";
+import { fold } from "../folds.mjs";
+import { codeOf, lookalikes, revealed } from "../hidden.mjs";
+import { joined, laidOut, wholeCharacters } from "../json.mjs";
+import { sized } from "../measures.mjs";
+import { language, t } from "../t.mjs";
+
+/** Characters and lines that are shown at first. */
+const LIMIT = 1600;
+const LINES = 16;
+
+/** Of laid out JSON more would be more elements than a reader has eyes for: it goes on uncoloured. */
+const MOST_COLOURED = 20_000;
+
+/** Characters of a block. A browser lays out only those blocks that are seen. */
+const BLOCK = 6000;
+
+/**
+ * A text, cut after so many characters and lines, with a way to see all of it.
+ *
+ * `json`: laid out where it is JSON. `judged`: a person decides upon it, so even joiners show.
+ * `name`: what was opened is remembered by it.
+ *
+ * @param {{text: string, name: string, limit?: number, lines?: number, json?: boolean, judged?: boolean, label?: string}} props
+ */
+export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, judged = false, label }) {
+  const [all, setAll] = fold(`all:${name}`, false);
+  const shown = useMemo(() => prepared(text, json, all ? Infinity : limit, all ? Infinity : lines), [text, json, all, limit, lines]);
+  const toggle = () => setAll(!all);
+  const long = all && text.length > limit;
+  return html`<div class="plain">
+    <pre
+      class=${long ? "plain-text all" : "plain-text"} dir=${json && shown.tokens ? "ltr" : "auto"}
+      role=${long ? "region" : undefined} aria-label=${long ? label : undefined} tabindex=${long ? 0 : undefined}
+    >${shown.tokens ? html`<${Tokens} tokens=${shown.tokens} judged=${judged} />` : html`<${Blocks} text=${shown.text} judged=${judged} />`}${!shown.whole && html`<span class="muted">…</span>`}</pre>
+    ${(!shown.whole || all) &&
+    html`<button type="button" class="plain-more" aria-expanded=${all} onClick=${toggle}>
+      ${all ? t("plain.less") : t("plain.all", { size: sized(text.length, language.value) })}
+    </button>`}
+  </div>`;
+}
+
+/**
+ * A foreign text within a sentence, on one line.
+ *
+ * @param {{text: string, judged?: boolean, most?: number}} props
+ */
+export function Word({ text, judged = false, most = 120 }) {
+  const line = text.replace(/\s+/g, " ").trim();
+  const cut = line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
+  const foreign = judged ? lookalikes(cut) : [];
+  return html`<bdi><${Revealed} text=${cut} judged=${judged} />${foreign.length > 0 &&
+  html` <span class="hidden-sign">${t("plain.lookalikes", { letters: foreign.map(({ letter }) => `${letter} ${codeOf(letter)}`).join(", ") })}</span>`}</bdi>`;
+}
+
+/** A foreign text with what hides in it marked. @param {{text: string, judged?: boolean}} props */
+export function Revealed({ text, judged = false }) {
+  return revealed(text, judged).map((piece) => (piece.kind === "text" ? piece.text : html`<${Sign} piece=${piece} />`));
+}
+
+/** @param {{piece: import("../hidden.mjs").Piece}} props */
+function Sign({ piece }) {
+  switch (piece.kind) {
+    case "tags":
+      return html`<span class="hidden-sign">${t("plain.tags", { count: piece.count, text: piece.text })}</span>`;
+    case "blanks":
+      return html`<span class="hidden-sign">${t("plain.blanks", { count: piece.count })}</span>`;
+    default:
+      return html`<span class="hidden-sign">${piece.text}</span>`;
+  }
+}
+
+/** @param {{tokens: import("../json.mjs").Token[], judged: boolean}} props */
+function Tokens({ tokens, judged }) {
+  return tokens.map(({ kind, text }) =>
+    kind === "mark" ? text : html`<span class=${`json-${kind}`}><${Revealed} text=${text} judged=${judged} /></span>`,
+  );
+}
+
+/** @param {{text: string, judged: boolean}} props */
+function Blocks({ text, judged }) {
+  if (text.length <= BLOCK) return html`<${Revealed} text=${text} judged=${judged} />`;
+  return blocks(text).map((block, place) => html`<span class="plain-block" key=${place}><${Revealed} text=${block} judged=${judged} /></span>`);
+}
+
+/**
+ * What is drawn of a text: tokens of JSON, or as much text as there is room for.
+ *
+ * @param {string} text
+ * @param {boolean} json
+ * @param {number} limit
+ * @param {number} lines
+ */
+function prepared(text, json, limit, lines) {
+  const laid = json ? laidOut(text, limit) : null;
+  if (!laid) return cut(text, limit, lines);
+  const written = joined(laid.tokens);
+  const first = cut(written, limit, lines);
+  if (!first.whole) return { ...first, tokens: firstTokens(laid.tokens, first.text.length) };
+  return written.length <= MOST_COLOURED ? { text: written, tokens: laid.tokens, whole: laid.whole } : { text: written, whole: laid.whole };
+}
+
+/** @param {import("../json.mjs").Token[]} tokens @param {number} most */
+function firstTokens(tokens, most) {
+  const kept = [];
+  let length = 0;
+  for (const token of tokens) {
+    if (length >= most) break;
+    kept.push({ ...token, text: token.text.slice(0, most - length) });
+    length += token.text.length;
+  }
+  return kept;
+}
+
+/**
+ * The beginning of a text.
+ *
+ * @param {string} text
+ * @param {number} limit
+ * @param {number} lines
+ * @returns {{text: string, whole: boolean, tokens?: import("../json.mjs").Token[]}}
+ */
+function cut(text, limit, lines) {
+  let end = text.length > limit ? wholeCharacters(text, limit) : text.length;
+  for (let at = -1, line = 1; line <= lines; line += 1) {
+    at = text.indexOf("\n", at + 1);
+    if (at < 0 || at >= end) return { text: text.slice(0, end), whole: end === text.length };
+    if (line === lines && /\S/.test(text.slice(at, at + 400))) end = at;
+  }
+  return { text: text.slice(0, end), whole: end === text.length };
+}
+
+/** Blocks that end where a line ends, if one does. @param {string} text */
+function blocks(text) {
+  const found = [];
+  for (let at = 0; at < text.length; ) {
+    const rest = text.length - at;
+    const line = rest > BLOCK ? text.lastIndexOf("\n", at + BLOCK) : -1;
+    const end = rest <= BLOCK ? text.length : line > at ? line : wholeCharacters(text, at + BLOCK);
+    found.push(text.slice(at, end));
+    at = end === line ? end + 1 : end; // a block breaks the line by itself
+  }
+  return found;
+}

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { arranged } from "../../../src/antiphon/web/static/chat/arrange.mjs";
+import { called, stateOf, tally, toolNamed } from "../../../src/antiphon/web/static/chat/calls.mjs";
+import { lasted, sized } from "../../../src/antiphon/web/static/chat/measures.mjs";
+
+const STEP = { type: "step-start" };
+const call = (/** @type {string} */ id, state = "output-available") => ({
+  type: "dynamic-tool",
+  toolCallId: id,
+  toolName: "look",
+  state,
+  output: "seen",
+});
+const said = (/** @type {string} */ text) => ({ type: "text", text, state: "done" });
+const thought = (/** @type {string} */ text) => ({ type: "reasoning", text, state: "done" });
+const status = (/** @type {string} */ id) => ({ type: "data-status", id, data: { status: "complete" } });
+const asked = (/** @type {string} */ id, /** @type {string} */ state) => ({
+  type: "data-approval",
+  id,
+  data: { toolCallId: id, state },
+});
+
+test("thirty calls in thirty turns are one group, with the thoughts between them", () => {
+  const turns = Array.from({ length: 30 }, (_, turn) => [STEP, thought("hm"), call(`c${turn}`), status(`c${turn}`)]);
+
+  const shown = arranged([...turns.flat(), STEP, said("It is 42.")]);
+
+  assert.deepEqual(shown.map((each) => each.kind), ["reasoning", "tools", "text"]);
+  assert.equal(shown[1].items.length, 59);
+});
+
+test("words between calls part their groups", () => {
+  assert.deepEqual(
+    arranged([call("a"), said("And now"), call("b"), said("  ")]).map((each) => each.kind),
+    ["tools", "text", "tools"],
+  );
+});
+
+test("a group keeps its name while it grows", () => {
+  const [before] = arranged([STEP, call("a")]);
+  const [after] = arranged([STEP, call("a"), STEP, call("b")]);
+
+  assert.equal(before.name, after.name);
+});
+
+test("a question stands after its calls until it is answered", () => {
+  const calls = [call("a", "input-available"), call("b", "input-available")];
+
+  assert.deepEqual(
+    arranged([...calls, asked("a", "requested"), asked("b", "requested")]).map((each) => each.name),
+    ["tools:a", "approval:a", "approval:b"],
+  );
+  const [group, ...rest] = arranged([...calls, asked("a", "approved"), asked("b", "refused")]);
+  assert.deepEqual(rest, []);
+  assert.equal(group.approvals.b.state, "refused");
+});
+
+test("a call is what its parts say", () => {
+  const running = call("a", "input-available");
+
+  assert.equal(stateOf(call("a", "input-streaming"), { live: true }), "writing");
+  assert.equal(stateOf(running, { live: true, status: { state: "waiting", elapsed: 0 } }), "waiting");
+  assert.equal(stateOf(running, { live: true }), "running");
+  assert.equal(stateOf(running, { live: true, approval: { state: "requested" } }), "asking");
+  assert.equal(stateOf(running, { live: false }), "left");
+  assert.equal(stateOf({ ...call("a"), preliminary: true }, { live: true }), "running");
+  assert.equal(stateOf(call("a"), {}), "done");
+  assert.equal(stateOf(call("a", "output-error"), {}), "failed");
+  assert.equal(stateOf(call("a", "output-error"), { approval: { state: "refused" } }), "refused");
+});
+
+test("calls are counted by how they stand and by their tools", () => {
+  assert.deepEqual(tally(["done", "failed", "done"]), { done: 2, failed: 1 });
+  assert.deepEqual(called([{ type: "", toolName: "a" }, { type: "", toolName: "b" }, { type: "", toolName: "b" }]), [["b", 2], ["a", 1]]);
+});
+
+test("a tool's name is told from its server's", () => {
+  assert.deepEqual(toolNamed("far__write", []), { own: "write", server: "far" });
+  assert.deepEqual(toolNamed("a__b__write", [{ name: "a__b__write", server: "a__b" }]), { own: "write", server: "a__b" });
+  assert.deepEqual(toolNamed("my__function", [{ name: "my__function", server: null }]), { own: "my__function", server: "" });
+  assert.deepEqual(toolNamed("__x", []), { own: "__x", server: "" });
+});
+
+test("sizes and times are said as people say them", () => {
+  assert.equal(sized(2_000_000, "en"), "2 MB");
+  assert.equal(sized(1_540, "de"), "1,5 kB");
+  assert.equal(sized(12, "en"), "12 byte");
+  assert.equal(lasted(0.34, "en", true), "0.3 sec");
+  assert.equal(lasted(12.9, "en"), "12 sec");
+  assert.equal(lasted(125, "en"), "2 min 5 sec");
+});

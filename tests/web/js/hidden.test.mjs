@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { lookalikes, revealed, revealedText } from "../../../src/antiphon/web/static/chat/hidden.mjs";
+
+test("plain words are one piece", () => {
+  assert.deepEqual(revealed("A plain\ttext,\nin two lines."), [
+    { kind: "text", text: "A plain\ttext,\nin two lines." },
+  ]);
+});
+
+test("a turn of direction is named where it stands", () => {
+  assert.deepEqual(revealed("user\u202etxt.exe"), [
+    { kind: "text", text: "user" },
+    { kind: "hidden", text: "<U+202E>", count: 1 },
+    { kind: "text", text: "txt.exe" },
+  ]);
+});
+
+test("controls appear as their pictures", () => {
+  assert.equal(revealedText("a\u001b[2Jb\u0000"), "a␛[2Jb␀");
+});
+
+test("letters that are written in tags are read out", () => {
+  const tags = [..."obey me"].map((letter) => String.fromCodePoint(0xe0000 + letter.charCodeAt(0))).join("");
+
+  assert.deepEqual(revealed(`hi${tags}`, true), [
+    { kind: "text", text: "hi" },
+    { kind: "tags", text: "obey me", count: 7 },
+  ]);
+});
+
+test("joiners show only where a person judges", () => {
+  const family = "👩\u200d👧";
+
+  assert.equal(revealedText(family), family);
+  assert.equal(revealedText(family, true), "👩<U+200D>👧");
+});
+
+test("many blanks are counted where a person judges", () => {
+  assert.deepEqual(revealed(`ls${" ".repeat(300)}; rm -rf /`, true)[1], {
+    kind: "blanks",
+    text: "[300]",
+    count: 300,
+  });
+});
+
+test("many of a kind are told by their number", () => {
+  const [piece] = revealed("\u200b".repeat(5000), true);
+
+  assert.equal(piece.count, 5000);
+  assert.ok(piece.text.length < 100);
+});
+
+test("lone surrogates become the sign for no character", () => {
+  assert.equal(revealedText("a\ud800b"), "a\ufffdb");
+});
+
+test("foreign letters in a word of Latin ones are found", () => {
+  assert.deepEqual(lookalikes("p\u0430ypal"), [{ at: 1, letter: "\u0430" }]);
+  assert.deepEqual(lookalikes("привет paypal"), []);
+});

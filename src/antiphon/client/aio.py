@@ -206,6 +206,19 @@ class AsyncClient:
     get_file = later(calls.GetFile)
     list_models = later(calls.ListModels)
 
+    create_person = later(calls.CreatePerson)
+    list_people = later(calls.ListPeople)
+    get_person = later(calls.GetPerson)
+    update_person = later(calls.UpdatePerson)
+    delete_person = later(calls.DeletePerson)
+    sign_in = later(calls.SignIn)
+    create_key = later(calls.CreateKey)
+    list_keys = later(calls.ListKeys)
+    revoke_key = later(calls.RevokeKey)
+    list_live_runs = later(calls.ListLiveRuns)
+    get_usage = later(calls.GetUsage)
+    list_servers = later(calls.ListServers)
+
     process = streamed(calls.Process, _events)
     completions = streamed(calls.Complete, _events)
     events = streamed(calls.Follow, _events)
@@ -347,6 +360,13 @@ class AsyncClient:
             if not page.has_more:
                 return
             listing = replace(listing, after=page.next)
+
+    @classmethod
+    def over(cls, line: AsyncLine) -> AsyncClient:
+        """A client over a line that is there."""
+        client = cls.__new__(cls)
+        client.line = line
+        return client
 
     def acting_for(self, owner: str) -> AsyncClient:
         """A client over this one's line whose every call is that owner's.

@@ -6,6 +6,8 @@ COMMANDS = {
     "chat": "the terminal chat, which `antiphon` alone opens too",
     "ask": "one answer to stdout; reads stdin",
     "serve": "the backend, for clients on this machine or elsewhere",
+    "up": "the backend and the web chat on one port",
+    "web": "the web chat alone, in front of a backend",
     "threads": "list, show, export or delete conversations",
     "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
     "keys": "make, list or revoke the server's keys",

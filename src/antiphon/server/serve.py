@@ -7,9 +7,10 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from types import FrameType
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,15 +29,34 @@ KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or the
 LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
 
 
-def serve(settings: Settings, elsewhere: ASGIApp | None = None) -> None:
+Ending = Callable[[], bool]
+"""Whether the server is about to end: who waits for nothing in particular shall stop waiting."""
+
+Beside = Callable[[Runtime, Ending], AbstractAsyncContextManager[ASGIApp]]
+"""An application over the same runtime: it answers what is at none of the backend's addresses."""
+
+Alone = Callable[[Ending], AbstractAsyncContextManager[ASGIApp]]
+"""An application without a runtime of its own."""
+
+
+def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
 
     What is served is said on stderr; `listening on http://...` comes when it can be connected to.
     Raises `BadSettings` and `Unavailable` for what keeps it from starting.
     """
+    _run(_serve(settings, beside))
+
+
+def host(settings: Settings, alone: Alone) -> None:
+    """Serve this application in the backend's place, by the same rules."""
+    _run(_host(settings, alone))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
     factory = uvicorn.Config(_nothing, log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(settings, elsewhere))
+        runner.run(serving)
 
 
 def _spare_the_collector() -> None:
@@ -52,11 +72,11 @@ def _spare_the_collector() -> None:
 async def serving(
     settings: Settings,
     opener: Opener = opened,
-    elsewhere: ASGIApp | None = None,
+    beside: Beside | None = None,
     pace: Pace = Pace(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
     """A server in this event loop for as long as the block lasts; gives its address."""
-    async with _prepared(settings, opener, elsewhere, pace) as (server, listener):
+    async with _prepared(settings, opener, beside, pace) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.until_open()
@@ -66,20 +86,44 @@ async def serving(
             await running
 
 
-async def _serve(settings: Settings, elsewhere: ASGIApp | None) -> None:
-    async with _prepared(settings, opened, elsewhere, Pace()) as (server, listener):
+async def _serve(settings: Settings, beside: Beside | None) -> None:
+    async with _prepared(settings, opened, beside, Pace()) as (server, listener):
         server.when_open = lambda: _say(f"listening on {_address(listener)}")
         _spare_the_collector()
         _say(await _about(server.runtime, settings))
         await server.serve(sockets=[listener])
 
 
-class Server(uvicorn.Server):
-    """uvicorn, with an end in which runs and streams are given their time."""
+async def _host(settings: Settings, alone: Alone) -> None:
+    guest = _Guest()
+    async with alone(lambda: guest.closing) as application:
+        with _bound(settings.host, settings.port) as listener:
+            server = Hosting(_config(application), guest)
+            server.when_open = lambda: _say(f"listening on {_address(listener)}")
+            _spare_the_collector()
+            await server.serve(sockets=[listener])
 
-    def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
+
+class _Closing(Protocol):
+    """What is told that the end is near."""
+
+    closing: bool
+    draining: bool
+
+
+class _Guest:
+    """An application that only has to know that the end is near."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self.draining = False
+
+
+class Hosting(uvicorn.Server):
+    """uvicorn, with an end in which what is under way is given its time."""
+
+    def __init__(self, config: uvicorn.Config, face: _Closing) -> None:
         super().__init__(config)
-        self.runtime = runtime
         self.when_open: Callable[[], None] = _nothing
         self._face = face
         self._open = asyncio.Event()
@@ -125,24 +169,50 @@ class Server(uvicorn.Server):
         """Take nothing new, which `/readyz` says, and let end what runs; then end ourselves."""
         self._face.draining = True
         try:
-            await self.runtime.drain(self.runtime.settings.grace)
+            await self._drained()
         finally:
             self.should_exit = True
+
+    async def _drained(self) -> None:
+        """Once nothing is under way any more, or has had its time."""
+
+
+class Server(Hosting):
+    """The server of a runtime, whose runs are given their time."""
+
+    def __init__(self, config: uvicorn.Config, face: _Closing, runtime: Runtime) -> None:
+        super().__init__(config, face)
+        self.runtime = runtime
+
+    async def _drained(self) -> None:
+        await self.runtime.drain(self.runtime.settings.grace)
 
 
 @asynccontextmanager
 async def _prepared(
-    settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: Pace
+    settings: Settings, opener: Opener, beside: Beside | None, pace: Pace
 ) -> AsyncGenerator[tuple[Server, socket.socket]]:
     """A runtime, a socket that is bound, and the server that will listen on it."""
-    async with opener(settings) as runtime:
+    faces: list[Application] = []
+
+    def closing() -> bool:
+        return any(face.closing for face in faces)
+
+    async with opener(settings) as runtime, _opened(beside, runtime, closing) as elsewhere:
         check_bind(settings.host, bool(await runtime.store.keys()))
         with _bound(settings.host, settings.port) as listener:
             face = app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
+            faces.append(face)
             yield Server(_config(face), face, runtime), listener
 
 
-def _config(face: Application) -> uvicorn.Config:
+def _opened(
+    beside: Beside | None, runtime: Runtime, closing: Ending
+) -> AbstractAsyncContextManager[ASGIApp | None]:
+    return nullcontext() if beside is None else beside(runtime, closing)
+
+
+def _config(face: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         face,
         http=Connection,

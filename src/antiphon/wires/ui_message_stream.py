@@ -129,13 +129,12 @@ class UIMessageStream:
         )
         return [frame(part)]
 
-    def approval_asked(self, tool_call_id: str, approval_id: str) -> Sequence[bytes]:
-        """A person is asked here about a call whose tool this side runs."""
+    def approval_asked(
+        self, tool_call_id: str, approval_id: str, about: ui.About | None = None
+    ) -> Sequence[bytes]:
+        """A person is asked here about a call, whichever side runs its tool."""
         call = self._calls.get(tool_call_id)
-        if call is None or not call.running:
-            return []
-        asked = ui.Asked(approval_id=approval_id, **call.named)
-        return list(map(frame, self._calls.ask(call, asked)))
+        return list(map(frame, self._calls.ask_here(call, approval_id, about))) if call else []
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
         """The person said yes. A no is told by the call's output."""

@@ -268,6 +268,21 @@ class DataToolStatus(Part, frozen=True, tag="data-tool-status"):
     transient: bool = True
 
 
+class About(_Camel, frozen=True):
+    """What is known of a call only where a person is asked about it.
+
+    An answer repeats `args_hash`, which names the call, its tool and its arguments. `others` are
+    the tools that an answer for the whole server is for, too. `changed` says that the tool was
+    allowed before and is another now.
+    """
+
+    args_hash: str
+    description: str = ""
+    server: str = ""
+    others: tuple[str, ...] = ()
+    changed: bool = False
+
+
 class Asked(_Camel, frozen=True):
     """A call that a person has to approve; `expires_at` in milliseconds since 1970."""
 
@@ -277,6 +292,10 @@ class Asked(_Camel, frozen=True):
     input: Any
     server: str | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
+    args_hash: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    others: tuple[str, ...] | UnsetType = UNSET
+    changed: bool | UnsetType = UNSET
     state: Literal["requested", "approved", "refused", "unanswered"] = "requested"
 
 

@@ -1,0 +1,45 @@
+"""Serve the backend under /v1 and the web chat at / on one port, until Ctrl+C or SIGTERM.
+
+Open the address that is printed. Without a login everybody at this machine is one person, whom the
+terminal chat knows too. --tools brings functions of yours, MCP servers are those that are written
+down (`antiphon mcp list`), or those of --config and no others.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from antiphon.client.aio import AsyncClient
+from antiphon.commands.usage import CLIENT, LOOKS
+from antiphon.commands.web_tools import chosen_tools, tool_arguments
+from antiphon.embedded import AsyncEmbeddedLine
+from antiphon.runtime import Runtime
+from antiphon.server.serve import Ending, serve
+from antiphon.settings import TABLE, Loaded
+from antiphon.web.asgi import chat
+from antiphon.web.bridge import Bridge
+
+FLAGS = tuple(
+    name for name, row in TABLE.items() if row.on_the_line and name not in (*CLIENT, *LOOKS)
+)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Which tools the app has."""
+    tool_arguments(parser)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Returns once runs and streams have ended."""
+    settings = loaded.settings
+
+    @asynccontextmanager
+    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
+        async with chat(settings, client, closing, **chosen_tools(asked)) as bridge:
+            yield bridge
+
+    serve(settings, beside)
+    return 0

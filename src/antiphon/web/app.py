@@ -1,0 +1,56 @@
+"""The Flask application: routes, and every error as a problem document."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from antiphon import errors, problems
+from antiphon.errors import AntiphonError
+from antiphon.web import session
+from antiphon.web.answers import problem
+from antiphon.web.here import KEY
+from antiphon.web.routes import messages, page
+from antiphon.web.site import Site
+
+LARGEST = 32 * 2**20
+"""Bytes of a request: an upload with what is around it."""
+
+
+def application(site: Site) -> Flask:
+    """The web chat of this site, for any WSGI server."""
+    app = Flask("antiphon.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST
+    app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 2**10
+    app.extensions[KEY] = site
+    session.configure(app, site)
+    app.before_request(lambda: setattr(g, "person", session.LOCAL))
+    for blueprint in (page.routes, messages.routes):
+        app.register_blueprint(blueprint)
+    app.register_error_handler(AntiphonError, problem)
+    app.register_error_handler(HTTPException, _refused)
+    app.register_error_handler(Exception, _unforeseen)
+    return app
+
+
+def _refused(error: HTTPException) -> Response:
+    """What Flask itself refuses, in our words."""
+    match error:
+        case NotFound():
+            return problem(errors.NotFound("There is nothing at this address."))
+        case MethodNotAllowed():
+            allow = ", ".join(sorted(error.valid_methods or ()))
+            return problem(
+                problems.MethodNotAllowed("The address exists, and does not do this.", allow=allow)
+            )
+        case RequestEntityTooLarge():
+            return problem(errors.TooLarge("The body is too large.", expected=f"{LARGEST} bytes"))
+        case _:
+            return problem(problems.Malformed("The request cannot be read."))
+
+
+def _unforeseen(fault: Exception) -> Response:
+    route = request.url_rule.rule if request.url_rule else "an unknown address"
+    return problem(problems.unforeseen(fault, token_hex(8), f"{request.method} {route}"))

@@ -1,0 +1,30 @@
+"""The web chat on our own server: beside the backend, or alone in front of one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from antiphon.client.aio import AsyncClient
+from antiphon.settings import Settings
+from antiphon.web.app import LARGEST, application
+from antiphon.web.bridge import Bridge
+from antiphon.web.site import opened
+
+
+@asynccontextmanager
+async def chat(
+    settings: Settings,
+    client: AsyncClient,
+    closing: Callable[[], bool],
+    specs: Sequence[str] = (),
+    *,
+    servers: bool = True,
+) -> AsyncGenerator[Bridge]:
+    """The web chat over this client as an ASGI application, on the loop that runs now."""
+    async with opened(settings, client, specs, servers=servers) as site:
+        bridge = Bridge(application(site), LARGEST, closing)
+        try:
+            yield bridge
+        finally:
+            bridge.close()

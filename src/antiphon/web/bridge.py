@@ -1,0 +1,210 @@
+"""A WSGI application on our own server: views in threads, event streams on the loop.
+
+General bridges never notice that a reader has left, or carry one stream at a time. This one needs
+no more than our application does: a body that is read before the view is called, an answer that is
+whole, or one that is a stream of events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from asyncio import FIRST_COMPLETED
+from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from typing import Any
+from urllib.parse import quote
+
+from antiphon.web.event_stream import ROOM, SILENCE, Frames
+from antiphon.wires.framing import HEARTBEAT
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Any]
+Send = Callable[[MutableMapping[str, Any]], Any]
+
+PATIENCE = 30.0
+"""Seconds that a reader may let bytes lie before the stream is dropped."""
+THREADS = 16
+"""Views that run at once: none of them waits for long."""
+PIECE = 65536
+
+
+class TooMuch(Exception):
+    """The body is larger than any that is taken."""
+
+
+class Left(Exception):
+    """Who asked has gone."""
+
+
+class Bridge:
+    """The application as ASGI; `largest` is the most bytes of a request's body.
+
+    `closing` is asked when a stream is silent: streams end with the server, and readers come back.
+    """
+
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        largest: int,
+        closing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._application = application
+        self._largest = largest
+        self._closing = closing
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="antiphon-web")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        try:
+            body = await _body(receive, self._largest)
+        except Left:
+            return
+        except TooMuch:
+            await _refuse(send, self._largest)
+            return
+        room: list[Frames] = []
+        answer = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._called, _environ(scope, body) | {ROOM: room}
+        )
+        await send(answer.start)
+        if not room:
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        with suppress(TimeoutError, OSError):  # a reader who takes nothing, or is gone
+            await self._pump(room[0](), receive, send)
+
+    def close(self) -> None:
+        """Wait for the views that run."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _called(self, environ: dict[str, Any]) -> _Answer:
+        answer = _Answer()
+        result = self._application(environ, answer.begin)
+        try:
+            answer.body = b"".join(result)
+        finally:
+            if close := getattr(result, "close", None):
+                close()
+        return answer
+
+    async def _pump(
+        self, frames: AsyncGenerator[bytes, None], receive: Receive, send: Send
+    ) -> None:
+        left = asyncio.ensure_future(_left(receive))
+        step: asyncio.Future[bytes] | None = None
+        try:
+            async with aclosing(frames):
+                while True:
+                    step = step or asyncio.ensure_future(anext(frames, b""))
+                    either: set[asyncio.Future[Any]] = {step, left}
+                    await asyncio.wait(either, timeout=SILENCE, return_when=FIRST_COMPLETED)
+                    if left.done():
+                        return
+                    told = step.result() if step.done() else HEARTBEAT
+                    step = None if step.done() else step
+                    last = not told or (step is not None and self._closing())
+                    message = {"type": "http.response.body", "body": told, "more_body": not last}
+                    async with asyncio.timeout(PATIENCE):
+                        await send(message)
+                    if last:
+                        return
+        finally:
+            left.cancel()
+            if step is not None:
+                step.cancel()
+                await asyncio.wait([step])
+
+
+class _Answer:
+    """What the application answers: the beginning by WSGI's call, the body whole."""
+
+    def __init__(self) -> None:
+        self.start: dict[str, Any] = {}
+        self.body = b""
+
+    def begin(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], None]:
+        self.start = {
+            "type": "http.response.start",
+            "status": int(status[:3]),
+            "headers": [
+                (name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers
+            ],
+        }
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        self.body += data
+
+
+async def _body(receive: Receive, largest: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Left
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > largest:
+            raise TooMuch
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(send: Send, largest: int) -> None:
+    body = b'{"type":"/problems/too_large","title":"Too large","status":413,"code":"too_large",' + (
+        b'"detail":"The body is larger than %d bytes."}' % largest
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """The request in WSGI's words (PEP 3333)."""
+    host, port = scope.get("server") or ("localhost", 0)
+    client = scope.get("client") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
+        "RAW_URI": quote(scope["path"]),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "REMOTE_ADDR": client[0],
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        match name:
+            case "content-length":
+                continue
+            case "content-type":
+                environ["CONTENT_TYPE"] = value
+            case _ if "_" in name:
+                continue  # it would be taken for the one with hyphens
+            case _:
+                key = "HTTP_" + name.upper().replace("-", "_")
+                joined = "; " if name == "cookie" else ","
+                environ[key] = environ[key] + joined + value if key in environ else value
+    return environ

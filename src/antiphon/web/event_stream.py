@@ -1,0 +1,82 @@
+"""A response that is an async generator of bytes: awaited where the server can, else iterated.
+
+Our own server finds the generator in the environment, where its bridge has left room for it, and
+awaits it on the loop: a stream costs no thread. Any other WSGI server iterates, a thread a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from flask import Response
+
+from antiphon.wires.framing import HEARTBEAT
+
+ROOM = "antiphon.async_body"
+"""The key of the WSGI environment under which the bridge has a list to put the frames in."""
+SILENCE = 12.0
+"""Seconds without a frame after which a sign of life is sent."""
+OLDEST = 600.0
+"""Seconds after which a stream in a thread ends, and its reader comes back: where a server does not
+notice that a reader is gone, nothing holds its thread for longer."""
+
+Frames = Callable[[], AsyncGenerator[bytes, None]]
+
+
+class EventStream(Response):
+    """Frames as the body of a response; a reader who leaves ends the frames and nothing else."""
+
+    def __init__(
+        self, frames: Frames, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(_iterated(frames, loop), headers=dict(headers), direct_passthrough=True)
+        self._frames = frames
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """WSGI, or the bridge."""
+        room = environ.get(ROOM)
+        if room is None or environ["REQUEST_METHOD"] == "HEAD":
+            return super().__call__(environ, start_response)
+        room.append(self._frames)
+        start_response(self.status, self.get_wsgi_headers(environ).to_wsgi_list())
+        return []
+
+
+def _iterated(frames: Frames, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    """The frames in a thread that may wait, with a sign of life whenever they are silent."""
+    told = frames()
+    ends = loop.time() + OLDEST
+    step = asyncio.run_coroutine_threadsafe(_next(told), loop)
+    try:
+        while True:
+            try:
+                frame = step.result(SILENCE)
+            except TimeoutError:
+                yield HEARTBEAT
+                continue
+            if not frame or loop.time() > ends:
+                return
+            yield frame
+            step = asyncio.run_coroutine_threadsafe(_next(told), loop)
+    finally:
+        step.cancel()
+        with suppress(RuntimeError):  # the loop has ended, and the frames with it
+            asyncio.run_coroutine_threadsafe(_closed(told), loop)
+
+
+async def _next(told: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(told, b"")
+
+
+async def _closed(told: AsyncGenerator[bytes, None]) -> None:
+    """Once the step that was cancelled has let go."""
+    while True:
+        try:
+            await told.aclose()
+        except RuntimeError:  # it still runs
+            await asyncio.sleep(0)
+        else:
+            return

@@ -1,0 +1,88 @@
+"""A person's message becomes a run: what the view of the flow does before it answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from antiphon import calls
+from antiphon.client.aio import AsyncClient
+from antiphon.messages import File, Part, Text
+from antiphon.runs import Run
+from antiphon.web.following import Frames, followed, read
+from antiphon.web.relays import VIA, WEB
+from antiphon.web.session import Person
+from antiphon.web.site import Site
+from antiphon.web.tooling import Tooling
+from antiphon.wires.framing import Cursor
+from antiphon.wires.ui_parts import Sdk
+
+MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$(?!\n)")]
+"""A name that the browser gives a message: sent again, it is the same message."""
+ToolName = Annotated[str, Meta(max_length=128)]
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says, and where. Without a thread there is a new one."""
+
+    content: calls.Content
+    thread_id: calls.Id | None = None
+    assistant_id: calls.Id | None = None
+    model: calls.Name | None = None
+    system: calls.Long | None = None
+    message_id: MessageId | None = None
+    attachments: Annotated[tuple[calls.Id, ...], Meta(max_length=32)] = ()
+    tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
+
+
+async def posted(site: Site, someone: Person, message: NewMessage, sdk: Sdk) -> Frames:
+    """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
+    client = site.client_of(someone)
+    run = await begun(client, message, site.tools)
+    return await attached(site, someone, run, sdk)
+
+
+async def begun(client: AsyncClient, message: NewMessage, tools: Tooling) -> Run:
+    """The run that answers the message: create_message, create_run."""
+    thread_id = (
+        message.thread_id
+        or (await client.line.send(calls.CreateThread(), _key(message, "thread"))).id
+    )
+    said = calls.CreateMessage(thread_id, _content(message))
+    await client.line.send(said, _key(message, "message"))
+    run = calls.CreateRun(
+        thread_id=thread_id,
+        assistant_id=message.assistant_id,
+        model=message.model,
+        instructions=message.system,
+        tools=tools.specs(message.tools),
+        metadata={VIA: WEB},
+    )
+    return await client.line.send(run, _key(message, "run"))
+
+
+async def attached(
+    site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None
+) -> Frames:
+    """The frames that tell this run from the cursor on; it is taken up if nobody carries it on."""
+    client = site.client_of(someone)
+    relay = site.relays.taken_up(client, run, someone.owner)
+    if relay is None:
+        return read(client, run.id, sdk, after)
+    return followed(relay, sdk, after)
+
+
+def _content(message: NewMessage) -> calls.Content:
+    if not message.attachments:
+        return message.content
+    said: tuple[Part, ...] = (
+        (Text(message.content),) if isinstance(message.content, str) else message.content
+    )
+    return (*said, *(File(file_id=each) for each in message.attachments))
+
+
+def _key(message: NewMessage, what: str) -> str | None:
+    """Each of the calls that a message is made by is done once, however often it is sent."""
+    return f"{message.message_id}.{what}" if message.message_id else None

@@ -1,0 +1,41 @@
+"""A request's body as a struct of ours, within its limits."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from flask import request
+
+from antiphon.calls import invalid
+from antiphon.engine import kept
+from antiphon.errors import InvalidRequest
+from antiphon.problems import UnsupportedMedia
+
+T = TypeVar("T")
+
+JSON = "application/json"
+DEEPEST = 64
+
+
+def read(kind: type[T]) -> T:
+    """The JSON body. Raises `UnsupportedMedia` and `InvalidRequest`; other keys are passed over."""
+    if request.mimetype != JSON:
+        raise UnsupportedMedia(
+            "The body is not JSON.",
+            expected=f"Content-Type: {JSON}",
+            received=request.mimetype or "none",
+        )
+    return read_bytes(request.get_data(cache=False), kind)
+
+
+def read_bytes(body: bytes, kind: type[T]) -> T:
+    """A JSON text as this struct. Raises `InvalidRequest`."""
+    try:
+        value: Any = msgspec.json.decode(body)
+        kept.refuse_deep(value, DEEPEST)
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidRequest("The body is no JSON that can be read.") from error

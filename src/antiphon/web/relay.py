@@ -1,0 +1,261 @@
+"""One run on its way to its end: its turns are streamed, its tools run here, its readers told.
+
+A relay does steps 7 to 24 of the web chat's flow (docs/flows/web.md). It belongs to no request: who
+posted the message may close the tab, and the run goes on. Readers follow it, see `following`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import msgspec
+
+from antiphon.client.aio import AsyncClient, AsyncEvents
+from antiphon.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
+from antiphon.events import Event, Numbered, RunStatus, TurnEnded
+from antiphon.runs import Fault, Run, Status
+from antiphon.settings import Settings
+from antiphon.tools.consent import Consent, Forgetful, Grants
+from antiphon.tools.happenings import (
+    ConsentAsked,
+    Happening,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+)
+from antiphon.tools.processor import ToolProcessor
+from antiphon.tools.questions import Answer, Question
+from antiphon.tools.rules import Rules
+from antiphon.web.asking import Asking
+from antiphon.web.tooling import Tooling
+
+log = logging.getLogger(__name__)
+
+
+class Working(msgspec.Struct, frozen=True):
+    """A tool at work; `since` by the loop's clock."""
+
+    since: float
+    last: ToolProgressed | None = None
+
+
+class Relay:
+    """A run that is carried on here.
+
+    `events` are all of the run so far, `happenings` what its tools did here and what persons were
+    asked; both only grow. `over` when nothing more comes; `fault` where that is no end of the run.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        run: Run,
+        tools: Tooling,
+        settings: Settings,
+        grants: tuple[Forgetful, Grants],
+    ) -> None:
+        self.run_id = run.id
+        self.thread_id = run.thread_id
+        self.events: list[Numbered] = []
+        self.happenings: list[Happening] = []
+        self.working: dict[str, Working] = {}
+        self.over = False
+        self.fault: Fault | None = None
+        self.status = run.status
+        self._client = client
+        self._turns_before = run.turn
+        self._bells: set[asyncio.Event] = set()
+        self._asking = Asking()
+        session, always = grants
+        consent = Consent(
+            Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny),
+            grants=always,
+            asker=self._asking,
+            warn=log.warning,
+        )
+        consent.session = session
+        self._processor = ToolProcessor(
+            tools.toolbox,
+            consent=consent,
+            at_once=settings.max_tools,
+            seconds=settings.tool_timeout,
+            keep=self._keep,
+            watch=self._happened,
+        )
+
+    # Told by readers.
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        """What persons are asked just now, by tool call id."""
+        return self._asking.open
+
+    def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
+        """What a person said of a call. Raises `NotFound` and `OutputConflict`."""
+        self._asking.answer(tool_call_id, digest, answer)
+
+    def stop_tool(self, tool_call_id: str) -> bool:
+        """Stop one call; the model is told, the run goes on. False where it does not run."""
+        return self._processor.cancel(tool_call_id)
+
+    @contextmanager
+    def bell(self) -> Generator[asyncio.Event]:
+        """Set whenever there is more to tell, for as long as this is entered."""
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells.discard(bell)
+
+    # The run.
+
+    async def carry_on(self) -> None:
+        """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
+        try:
+            async with aclosing(self.generate_chunks()) as chunks:
+                async for chunk in chunks:
+                    self._tell(chunk)
+        except TryAgain as problem:
+            # The backend is away: readers that come back find this run again, and take it up.
+            log.warning("run %s is let go for now: %s", self.run_id, problem)
+        except AntiphonError as problem:
+            self.fault = Fault(problem.code, problem.message)
+        except Exception:  # a wall: whatever it is, readers must not wait for ever
+            log.exception("run %s cannot be carried on", self.run_id)
+            self.fault = Fault("internal", "Something went wrong in the web chat.")
+        finally:
+            self.over = True
+            self._ring()
+
+    async def generate_chunks(self) -> AsyncGenerator[Numbered, None]:
+        """The run's events, turn after turn, its tools run in between.
+
+        The first stream, then `poll_and_execute_action`, then the next stream, until the run ends.
+        A run that was begun before us is read from its log as far as it has come.
+        """
+        async with aclosing(self._told_before()) as told:
+            async for chunk in told:
+                yield chunk
+        while not self.status.ended:
+            if self.status is Status.ACTION_REQUIRED:
+                chunks = self._between_turns()
+            else:
+                chunks = self._turn()
+            async with aclosing(chunks) as turn:
+                async for chunk in turn:
+                    yield chunk
+
+    async def _turn(self) -> AsyncGenerator[Numbered, None]:
+        """One reply of the model: sync_stream.setup, sync_stream.stream_chunks, close."""
+        sync_stream = self._client.sync_stream()
+        sync_stream.setup(run_id=self.run_id)
+        try:
+            async with aclosing(self._numbered(sync_stream.stream_chunks())) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except (OutputsMissing, RunEnded):
+            # Somebody else asked for this turn and it is over: the log has it.
+            async with aclosing(self._followed()) as chunks:
+                async for number, event in chunks:
+                    yield number, event
+                    if isinstance(event, TurnEnded):
+                        return
+        finally:
+            await sync_stream.close()
+
+    async def _between_turns(self) -> AsyncGenerator[Numbered, None]:
+        """`poll_and_execute_action`, and meanwhile each output as it is saved.
+
+        A run that ends while its tools run, because a person stops it, ends them.
+        """
+        executing = asyncio.create_task(
+            self._client.poll_and_execute_action(self.run_id, self._processor)
+        )
+        async with aclosing(self._followed()) as followed:
+            try:
+                while not executing.done() and not self.status.ended:
+                    following = asyncio.ensure_future(anext(followed, None))
+                    await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
+                    if not following.done():
+                        await _stopped(following)
+                        break
+                    chunk = following.result()
+                    if chunk is None:
+                        break
+                    yield chunk
+            finally:
+                if self.status.ended:
+                    await _stopped(executing)
+        if not self.status.ended:
+            await executing
+            self.status = (await self._client.get_run(self.run_id)).status
+
+    async def _told_before(self) -> AsyncGenerator[Numbered, None]:
+        """What the log has of the turns that were over before we came."""
+        turns = self._turns_before - (self.status is Status.IN_PROGRESS)
+        if turns <= 0:
+            return
+        async with aclosing(self._followed()) as chunks:
+            async for number, event in chunks:
+                yield number, event
+                turns -= isinstance(event, TurnEnded)
+                if not turns:
+                    return
+
+    def _followed(self) -> AsyncGenerator[Numbered, None]:
+        return self._numbered(self._client.events(self.run_id, after=self._last))
+
+    @property
+    def _last(self) -> int:
+        return self.events[-1][0] if self.events else 0
+
+    async def _numbered(self, events: AsyncEvents) -> AsyncGenerator[Numbered, None]:
+        async with events:
+            async for event in events:
+                yield events.last_event, event
+
+    async def _keep(self, name: str, media_type: str, content: bytes) -> str:
+        return (await self._client.upload_file(content, name, media_type)).id
+
+    # What readers are told.
+
+    def _tell(self, chunk: Numbered) -> None:
+        if chunk[0] > self._last:
+            self.events.append(chunk)
+            self._note(chunk[1])
+            self._ring()
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, RunStatus):
+            self.status = event.status
+
+    def _happened(self, happening: Happening) -> None:
+        match happening:
+            case ToolBegan(call=call):
+                self.working[call.id] = Working(time.monotonic())
+            case ToolProgressed(tool_call_id=id) if id in self.working:
+                self.working[id] = msgspec.structs.replace(self.working[id], last=happening)
+            case ToolEnded(tool_call_id=id):
+                self.working.pop(id, None)
+            case ConsentAsked(question=question):
+                self._asking.announce(question)
+            case _:
+                pass
+        self.happenings.append(happening)
+        self._ring()
+
+    def _ring(self) -> None:
+        for bell in self._bells:
+            bell.set()
+
+
+async def _stopped(task: asyncio.Future[Any]) -> None:
+    """Cancel it, and wait until it has let go."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,82 @@
+"""The runs that are carried on in this process: each once, whoever asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from types import TracebackType
+from typing import Self
+
+from antiphon.client.aio import AsyncClient
+from antiphon.runs import Run
+from antiphon.settings import Settings, data_folder
+from antiphon.tools.consent import Forgetful, Grants
+from antiphon.tools.grants import NAME, GrantsFile
+from antiphon.web.relay import Relay, log
+from antiphon.web.tooling import Tooling
+
+VIA = "via"
+WEB = "web"
+"""A run's metadata says that the web chat carries it on: others are followed only."""
+LOCAL = "local"
+
+
+class Relays:
+    """Starts relays, finds them, and lets go of those that are over."""
+
+    def __init__(self, settings: Settings, tools: Tooling) -> None:
+        self._settings = settings
+        self._tools = tools
+        self._relays: dict[str, Relay] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sessions: dict[str, Forgetful] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def find(self, run_id: str) -> Relay | None:
+        """The relay of this run, if it is carried on here."""
+        return self._relays.get(run_id)
+
+    def carry_on(self, client: AsyncClient, run: Run, owner: str) -> Relay:
+        """The relay of this run, begun now if need be; the task lives until the run ends."""
+        relay = self._relays.get(run.id)
+        if relay is None:
+            grants = self._session(run.thread_id), self._always(owner)
+            relay = self._relays[run.id] = Relay(client, run, self._tools, self._settings, grants)
+            task = asyncio.create_task(self._keep(relay))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return relay
+
+    def taken_up(self, client: AsyncClient, run: Run, owner: str) -> Relay | None:
+        """The relay of a run that is there; None for one that has ended, or is another face's."""
+        if run.id not in self._relays and (run.status.ended or run.metadata.get(VIA) != WEB):
+            return None
+        return self.carry_on(client, run, owner)
+
+    async def _keep(self, relay: Relay) -> None:
+        try:
+            await relay.carry_on()
+        finally:
+            del self._relays[relay.run_id]
+
+    def _session(self, thread_id: str) -> Forgetful:
+        """What was allowed in this thread until the server ends."""
+        return self._sessions.setdefault(thread_id, Forgetful())
+
+    def _always(self, owner: str) -> Grants:
+        """What this person allowed for good; that of this machine's user holds in every face."""
+        folder = data_folder(os.environ)
+        place = folder / NAME if owner == LOCAL else folder / "grants" / f"{owner}.json"
+        return GrantsFile(place, log.warning)

@@ -1,0 +1,127 @@
+"""A message is posted, and its run streamed: `POST /api/messages/process`, and the ways back to it.
+
+The view does steps 2 to 6 of the flow (docs/flows/web.md); the relay's `generate_chunks` does 7 to
+24, and outlives the reader.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec import Meta
+
+from antiphon.errors import InvalidRequest, NotFound
+from antiphon.tools.questions import Answer
+from antiphon.web.answers import answer
+from antiphon.web.event_stream import EventStream
+from antiphon.web.following import Frames
+from antiphon.web.here import site
+from antiphon.web.posting import NewMessage, attached, posted
+from antiphon.web.reading import read
+from antiphon.web.relay import Relay
+from antiphon.web.session import person
+from antiphon.wires import framing
+from antiphon.wires.ui_message_stream import HEADERS
+from antiphon.wires.ui_parts import Sdk
+
+routes = Blueprint("messages", __name__)
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says of a call; `args_hash` is that of the question which they saw."""
+
+    approved: bool
+    args_hash: str
+    reason: Annotated[str, Meta(max_length=10_000)] = ""
+    arguments: Annotated[str, Meta(max_length=1_000_000)] | None = None
+    keep: Literal["once", "session", "always"] = "once"
+    scope: Literal["tool", "server"] = "tool"
+
+
+@routes.post("/api/messages/process")
+def process() -> Response:
+    """Save the message, start its run, and answer with the stream at once."""
+    return _stream(site().run(posted(site(), person(), read(NewMessage), _sdk())))
+
+
+@routes.get("/api/messages/process/<thread_id>/stream")
+def resume(thread_id: str) -> Response:
+    """The whole stream of the run that the thread has now; 204 where there is none."""
+    client = site().client_of(person())
+    runs = site().run(client.list_runs(thread_id, limit=1)).data
+    if not runs or runs[0].status.ended:
+        return Response(status=204)
+    return _stream(site().run(attached(site(), person(), runs[0], _sdk())))
+
+
+@routes.get("/api/runs/<run_id>/stream")
+def stream(run_id: str) -> Response:
+    """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
+    run = site().run(site().client_of(person()).get_run(run_id))
+    told = request.args.get("after") or request.headers.get("Last-Event-ID")
+    after = framing.cursor(told, run.id) if told else None
+    return _stream(site().run(attached(site(), person(), run, _sdk(), after)))
+
+
+@routes.post("/api/runs/<run_id>/stop")
+def stop(run_id: str) -> Response:
+    """Stop the run; answers when that is certain."""
+    run = site().run(site().client_of(person()).cancel_run(run_id))
+    return answer({"id": run.id, "status": run.status})
+
+
+@routes.post("/api/runs/<run_id>/tools/<call_id>/stop")
+def stop_tool(run_id: str, call_id: str) -> Response:
+    """Stop one tool; the model is told, and the run goes on."""
+    return answer({"stopped": _relay(run_id).stop_tool(call_id)})
+
+
+@routes.post("/api/runs/<run_id>/approvals/<call_id>")
+def approve(run_id: str, call_id: str) -> Response:
+    """What the person says of a call that waits for it."""
+    verdict, relay = read(Verdict), _relay(run_id)
+    said = Answer(
+        allowed=verdict.approved,
+        keep=verdict.keep,
+        scope=verdict.scope,
+        word=verdict.reason,
+        arguments=verdict.arguments,
+    )
+
+    async def answered() -> None:
+        relay.answer(call_id, verdict.args_hash, said)
+
+    site().run(answered())
+    return answer({"state": "approved" if verdict.approved else "refused"})
+
+
+def _relay(run_id: str) -> Relay:
+    """The relay of a run that is this person's. Raises `NotFound`."""
+    run = site().run(site().client_of(person()).get_run(run_id))
+    relay = site().relays.find(run.id)
+    if relay is None:
+        raise NotFound("Nothing of this run happens here now.")
+    return relay
+
+
+def _stream(frames: Frames) -> Response:
+    return EventStream(lambda: frames, site().loop, HEADERS)
+
+
+def _sdk() -> Sdk:
+    """The version of the AI SDK that the client declares; the oldest where it says nothing."""
+    match request.args.get("sdk", "5"):
+        case "5":
+            return 5
+        case "6":
+            return 6
+        case "7":
+            return 7
+        case other:
+            raise InvalidRequest(
+                "There is no such version of the stream.",
+                expected="sdk=5, 6 or 7",
+                received=other[:20],
+            )

@@ -1,0 +1,64 @@
+"""The page: a shell without data, and its files at addresses that change with what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from flask import Blueprint, Response, abort
+
+routes = Blueprint("page", __name__)
+
+STATIC = Path(str(files("antiphon.web"))) / "static"
+SHELL = Path(str(files("antiphon.web"))) / "templates" / "shell.html"
+FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+ASKED_ANEW = {"cache-control": "no-cache"}
+TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json"}
+
+
+@routes.get("/")
+@routes.get("/t/<thread_id>")
+@routes.get("/assistants")
+@routes.get("/a/<token>")
+@routes.get("/admin")
+@routes.get("/login")
+def shell(**_: str) -> Response:
+    """The same for every address: what is shown there, the page asks for itself."""
+    page = SHELL.read_text(encoding="utf-8").replace("{{ assets }}", f"/static/{version()}")
+    return Response(page, headers=ASKED_ANEW, content_type="text/html; charset=utf-8")
+
+
+@routes.get("/static/<asked>/<path:name>")
+def asset(asked: str, name: str) -> Response:
+    """A file of the page. One of another version is not there: its page has to be loaded anew."""
+    if asked != version() or name not in _assets():
+        abort(404)
+    content = (STATIC / name).read_bytes()
+    suffix = Path(name).suffix
+    kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(content, headers=FOREVER, content_type=f"{kind}; charset=utf-8")
+
+
+@routes.get("/favicon.ico")
+def icon() -> Response:
+    """Browsers ask for one; the shell names the page's own."""
+    return Response(status=204)
+
+
+@cache
+def version() -> str:
+    """A name for what is in all the files together: modules name each other without it."""
+    digest = hashlib.sha256()
+    for name in sorted(_assets()):
+        digest.update(name.encode() + b"\0" + (STATIC / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _assets() -> frozenset[str]:
+    return frozenset(
+        file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.is_file()
+    )

@@ -1,0 +1,91 @@
+"""The tools of the app: Python functions, the samples for a first minute, and MCP servers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from antiphon.messages import Tool, ToolSpec
+from antiphon.ports import Toolbox
+from antiphon.settings import Settings
+from antiphon.tools import builtin
+from antiphon.tools.bundle import ToolManager
+from antiphon.tools.functions import Function, Functions, load
+
+log = logging.getLogger(__name__)
+
+ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
+
+
+class Servers(Toolbox, Protocol):
+    """MCP servers, each of which may come, fail and go."""
+
+    def states(self) -> Sequence[Any]:
+        """How each of them is."""
+        ...
+
+
+class Tooling:
+    """The tools that runs of this installation may use, and the MCP servers among them."""
+
+    def __init__(self, functions: Iterable[Function], servers: Servers | None = None) -> None:
+        own = Functions(functions)
+        self.servers = servers
+        self.toolbox: Toolbox = own if servers is None else ToolManager(own, servers)
+
+    def tools(self) -> Sequence[Tool]:
+        """What can be called just now."""
+        return self.toolbox.tools()
+
+    def specs(self, names: Collection[str] | None = None) -> tuple[ToolSpec, ...]:
+        """What a run is offered: the tools of these names, or all."""
+        tools = self.toolbox.tools()
+        return tuple(tool.spec for tool in tools if names is None or tool.spec.name in names)
+
+
+@asynccontextmanager
+async def tooling(
+    settings: Settings, specs: Sequence[str] = (), *, servers: bool = True
+) -> AsyncGenerator[Tooling]:
+    """The functions that `specs` name, as `--tools` does, and MCP servers that are written down.
+
+    Without `specs` there are samples to try. Raises `BadSettings` for what cannot be loaded.
+    """
+    named = [function for spec in specs for function in load(spec, settings)]
+    functions = _distinct([*ALWAYS, *(named or load("antiphon.tools.samples"))])
+    async with _running(settings, start=servers) as running:
+        yield Tooling(functions, running)
+
+
+def _distinct(functions: Iterable[Function]) -> list[Function]:
+    return list(dict.fromkeys(functions))
+
+
+@asynccontextmanager
+async def _running(settings: Settings, *, start: bool) -> AsyncGenerator[Servers | None]:
+    """The servers of this user, or those of `config` and no others; they start meanwhile."""
+    if not start:
+        yield None
+        return
+    # By name: the library behind them takes a second to load, which nobody without a server waits.
+    places = import_module("antiphon.tools.mcp.places")
+    usable = places.usable(places.find(settings, os.environ, Path.cwd()).servers, os.environ)
+    for problem in usable.problems:
+        log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
+    if not any(config.enabled for config in usable.configs):
+        yield None
+        return
+    toolbox = import_module("antiphon.tools.mcp.toolbox")
+    authorizing = import_module("antiphon.tools.mcp.authorizing").authorizing
+    generations = import_module("antiphon.tools.mcp.generations").generations
+    async with toolbox.McpServers(
+        usable.configs,
+        auth=authorizing(settings, os.environ),
+        generations=generations(os.environ),
+    ) as servers:
+        yield servers

@@ -20,15 +20,18 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests import nursery
 from tests.terminal.emulator import ALLOWED, Emulator
 from tests.terminal.model import Model
 
-SECONDS = 20.0
+SECONDS = 60.0
+"""Costs nothing where all is well, and the machine may be busy."""
 KEYS = {
     "enter": "\r",
     "escape": "\x1b",
@@ -44,7 +47,10 @@ KEYS = {
 
 
 class Chatting:
-    """The program. `home` holds everything that it keeps; `flags` follow `antiphon chat`."""
+    """The program. `home` holds everything that it keeps; `flags` follow `antiphon chat`.
+
+    `cold` starts it from nothing; else it is a fork of a process that has loaded it.
+    """
 
     def __init__(
         self,
@@ -55,6 +61,7 @@ class Chatting:
         rows: int = 24,
         environ: Mapping[str, str] | None = None,
         command: tuple[str, ...] = ("chat",),
+        cold: bool = False,
     ) -> None:
         self.emulator = Emulator(columns, rows)
         self._columns, self._rows = columns, rows
@@ -62,27 +69,19 @@ class Chatting:
         self._arguments = (*command, *asked, *flags)
         self._home = home
         self._environ = environ or {}
+        self._cold = cold or nursery.needs_a_beginning(self._environ)
         self._news = asyncio.Event()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | nursery.Child | None = None
 
     async def __aenter__(self) -> Self:
         self._master, slave = pty.openpty()
         self._fit(self._columns, self._rows)
         kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TERM": "xterm-256color"}
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in _FOLDERS}
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "antiphon",
-            *self._arguments,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            cwd=self._home,
-            env={"LANG": "C.UTF-8", **kept, **folders, **self._environ},
-            preexec_fn=_own_terminal,
-        )
+        environ = {"LANG": "C.UTF-8", **kept, **folders, **self._environ}
+        start = _from_nothing if self._cold else nursery.born
+        self._process = await start(self._arguments, self._home, environ, (slave,) * 3)
         os.close(slave)
         asyncio.get_running_loop().add_reader(self._master, self._read)
         return self
@@ -94,7 +93,8 @@ class Chatting:
         trace: TracebackType | None,
     ) -> None:
         if self._process and self._process.returncode is None:
-            self._process.kill()
+            with suppress(ProcessLookupError):  # it may have ended by itself
+                self.kill()
             await self._process.wait()
         asyncio.get_running_loop().remove_reader(self._master)
         os.close(self._master)
@@ -201,7 +201,25 @@ class Chatting:
 _FOLDERS = ("DATA", "CONFIG", "STATE", "CACHE")
 
 
-def _own_terminal() -> None:
-    """The terminal is the program's, so that signals of its keys reach it."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+_OWN_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from antiphon.cli import main
+sys.argv[0] = "antiphon"
+sys.exit(main())
+"""
+"""Makes the terminal the program's, so that signals of its keys reach it."""
+
+
+async def _from_nothing(
+    arguments: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Sequence[int]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _OWN_TERMINAL, *arguments),
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
+        cwd=folder,
+        env=environ,
+        start_new_session=True,
+    )

@@ -1,4 +1,4 @@
-"""The chat in a terminal, from the first prompt to the last."""
+"""The chat in a terminal, from the first prompt to the last, started from nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.terminal.model import Model
 
 
 async def test_a_message_is_answered_as_the_model_speaks(tmp_path: Path) -> None:
-    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+    async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
         await chat.ready()
         chat.say("Hello")
         reply = await model.asked()
@@ -23,7 +23,7 @@ async def test_a_message_is_answered_as_the_model_speaks(tmp_path: Path) -> None
 
 
 async def test_ctrl_d_leaves_and_the_terminal_is_as_it_was(tmp_path: Path) -> None:
-    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+    async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
         await chat.ready()
         chat.press("ctrl-d")
 
@@ -32,7 +32,7 @@ async def test_ctrl_d_leaves_and_the_terminal_is_as_it_was(tmp_path: Path) -> No
 
 
 async def test_ctrl_c_stops_a_reply_and_keeps_what_was_said(tmp_path: Path) -> None:
-    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+    async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
         await chat.ready()
         chat.say("Tell me")
         reply = await model.asked()

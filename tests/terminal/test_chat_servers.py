@@ -22,7 +22,7 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
             "locked": {"url": address},
         }
         flags = config(tmp_path, servers)
-        async with Chatting(model, *flags, home=tmp_path, columns=160, rows=50) as chat:
+        async with Chatting(model, *flags, home=tmp_path, columns=160, rows=50, cold=True) as chat:
             began = time.monotonic()
             await chat.sees(">")
             prompt_after = time.monotonic() - began

@@ -14,7 +14,7 @@ from typing import Self
 
 from tests.terminal.model import Model
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Tmux:

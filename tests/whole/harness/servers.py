@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tests import nursery
+
 START_SECONDS = 30.0
 END_SECONDS = 20.0
 FORGE = Path(__file__).with_name("forge.py")
@@ -36,7 +38,7 @@ class Server:
         self,
         pid: int,
         told: asyncio.StreamReader,
-        process: asyncio.subprocess.Process | None = None,
+        process: nursery.Child | None = None,
     ) -> None:
         self.pid = pid
         self.url = ""
@@ -110,13 +112,14 @@ class Server:
 async def started(settings: Mapping[str, str], *flags: str) -> Server:
     """`antiphon serve --port 0`, listening; with these variables and no others of ours."""
     read, write = os.pipe()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "antiphon", "serve", "--port", "0", *flags),
-        stdin=asyncio.subprocess.DEVNULL,
-        stderr=write,
-        env=environment(settings),
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    process = await nursery.born(
+        ("serve", "--port", "0", *flags),
+        Path.cwd(),
+        environment(settings),
+        (nowhere, nowhere, write),
     )
+    os.close(nowhere)
     os.close(write)
     server = Server(process.pid, await _reader(read), process)
     await server.listening()

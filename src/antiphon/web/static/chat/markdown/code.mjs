@@ -1,0 +1,78 @@
+/** A block of code: what language it is, a button that copies it, and its colours once it is complete. */
+import { languageOf } from "./grammar.mjs";
+import { lazily } from "./lazy.mjs";
+import { safeCode } from "./safe.mjs";
+
+const withHighlighter = lazily(() => import("../vendor/highlight.mjs"));
+
+/** Colours of more than this take longer than a reader would wait for them. */
+const MOST_COLOURED = 60_000;
+
+/**
+ * @typedef {object} CodeBlock
+ * @property {HTMLElement} element
+ * @property {string} lang
+ * @property {(text: string, open: boolean) => void} write  the whole code so far, and whether more may come
+ */
+
+/**
+ * A block of code that can still grow: what is there stays, so whoever marks or scrolls it is not disturbed.
+ *
+ * @param {string | undefined} info the first line of its fence
+ * @param {import("../md.mjs").Labels} labels
+ * @param {(element: Element, work: () => void) => void} whenSeen
+ * @returns {CodeBlock}
+ */
+export function codeBlock(info, labels, whenSeen) {
+  const lang = languageOf(info);
+  const words = document.createTextNode("");
+  const code = made("code", lang && `language-${lang}`, words);
+  const pre = made("pre", "", code);
+  pre.tabIndex = 0; // it scrolls, and not everybody has a wheel
+  pre.setAttribute("role", "group");
+  pre.setAttribute("aria-label", lang ? `${labels.code}: ${lang}` : labels.code);
+  const element = made("div", "code-block", made("div", "code-head", made("span", "code-language", lang), copyButton(labels)), pre);
+  element.dir = "ltr";
+  const write = (/** @type {string} */ text, /** @type {boolean} */ open) => {
+    if (text !== code.textContent) rewrite(code, words, text);
+    if (!open && lang) whenSeen(element, () => colour(code, words, lang));
+  };
+  return { element, lang, write };
+}
+
+/** What the copy button of a block copies. */
+export function codeIn(/** @type {Element} */ block) {
+  return block.querySelector("code")?.textContent ?? "";
+}
+
+/** New text at the end is added, for that is what it mostly is; the rest of the page need not know. */
+function rewrite(/** @type {HTMLElement} */ code, /** @type {Text} */ words, /** @type {string} */ text) {
+  if (words.parentNode !== code) code.replaceChildren(words);
+  if (text.startsWith(words.data)) words.appendData(text.slice(words.length));
+  else words.data = text;
+}
+
+/** @param {HTMLElement} code @param {Text} words @param {string} lang */
+function colour(code, words, lang) {
+  if (words.length > MOST_COLOURED) return;
+  withHighlighter((highlighter) => {
+    if (!highlighter.getLanguage(lang) || words.parentNode !== code) return;
+    const { value } = highlighter.highlight(words.data, { language: lang, ignoreIllegals: true });
+    code.replaceChildren(safeCode(value));
+  });
+}
+
+/** @param {import("../md.mjs").Labels} labels */
+function copyButton(labels) {
+  const button = /** @type {HTMLButtonElement} */ (made("button", "copy", labels.copy));
+  button.type = "button";
+  return button;
+}
+
+/** @param {string} tag @param {string} name its class @param {(string | Node)[]} inside */
+function made(tag, name, ...inside) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  element.append(...inside);
+  return element;
+}

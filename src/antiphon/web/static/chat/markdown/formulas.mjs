@@ -1,0 +1,54 @@
+/** Formulas as MathML, which browsers draw by themselves: no fonts, no styles, no markup as text. */
+import { lazily } from "./lazy.mjs";
+import { LONGEST_FORMULA } from "./maths.mjs";
+
+const withKatex = lazily(() => import("../vendor/katex.mjs"));
+
+/** `trust: false` turns off what opens addresses; the rest bounds what a few letters can unfold to. */
+const LIMITS = { output: "mathml", trust: false, strict: "ignore", maxSize: 12, maxExpand: 300, throwOnError: true };
+
+/** What MathML may say. KaTeX also writes `style` and `href`, which nobody needs here. */
+const ATTRIBUTES = new Set(
+  `xmlns display encoding mathvariant mathcolor mathbackground mathsize stretchy symmetric fence separator form accent
+   accentunder largeop movablelimits lspace rspace minsize maxsize width height depth voffset linethickness notation
+   displaystyle scriptlevel columnalign columnlines columnspacing rowalign rowlines rowspacing columnspan rowspan side
+   frame`.split(/\s+/),
+);
+
+/**
+ * Puts a drawn formula in the place of its source; a wrong one stays source.
+ *
+ * @param {HTMLElement} element holds the source as text
+ */
+export function drawFormula(element) {
+  const tex = element.textContent ?? "";
+  if (tex.length > LONGEST_FORMULA) return;
+  withKatex((katex) => {
+    const drawing = drawn(katex, tex, element.classList.contains("display"));
+    if (!drawing) return element.classList.add("wrong");
+    const place = document.createElement("span");
+    place.className = element.className;
+    place.append(drawing);
+    element.replaceWith(place);
+  });
+}
+
+/** @param {any} katex @param {string} tex @param {boolean} displayMode */
+function drawn(katex, tex, displayMode) {
+  try {
+    const tree = katex.__renderToDomTree(tex, { ...LIMITS, displayMode });
+    onlyKnownAttributes(tree);
+    return /** @type {Node} */ (tree.toNode());
+  } catch {
+    return null; // KaTeX says what it does not understand by throwing; some of it is no ParseError
+  }
+}
+
+/** Takes from the drawing, before it is one, what it need not have. */
+function onlyKnownAttributes(/** @type {any} */ tree) {
+  if (tree.style) tree.style = {};
+  for (const name of Object.keys(tree.attributes ?? {})) {
+    if (!ATTRIBUTES.has(name)) delete tree.attributes[name];
+  }
+  for (const child of tree.children ?? []) onlyKnownAttributes(child);
+}

@@ -1,0 +1,150 @@
+/**
+ * Markdown as it is read here, and the markup it becomes: GitHub's, with formulas and without HTML.
+ *
+ * Pure: text in, blocks and markup out. The markup is ours down to the last tag, for whatever looks
+ * like HTML in the text is text. Nobody shows it before `safe.mjs` has looked at it.
+ */
+import { Lexer, Marked, Parser } from "../vendor/marked.mjs";
+import { blockMaths, inlineMaths } from "./maths.mjs";
+
+/**
+ * @typedef {{type: string, raw: string, [more: string]: any}} Block
+ * @typedef {Record<string, {href: string, title: string | null}>} Links  what `[names]` stand for
+ */
+
+/** Quotes and lists deeper than this are no text of a person: they would outgrow the stack. */
+const DEEPEST = 60;
+const DEEP_LINE = new RegExp(`^(?:[ \\t]*(?:>|[-*+]|\\d{1,9}[.)])){${DEEPEST}}`, "m");
+/** The longest row of brackets and stars that is read as Markdown: reading it takes its square. */
+const LONGEST_ROW = 1000;
+const ROW = new RegExp(`[[\\]*_~!<(\`\\\\]{${LONGEST_ROW}}`);
+
+const grammar = new Marked({
+  gfm: true,
+  tokenizer: {
+    html: () => undefined,
+    tag: () => undefined,
+    lheading(source) {
+      const heading = this.rules.block.lheading.exec(source);
+      return heading && blockMaths.start(heading[0]) !== undefined ? undefined : false;
+    },
+  },
+  renderer: {
+    code: ({ text, lang }) => codeMarkup(text, lang),
+    checkbox: ({ checked }) => `<input type="checkbox" disabled=""${checked ? ' checked=""' : ""}> `,
+    heading({ tokens, depth }) {
+      const level = Math.min(depth + 2, 6); // the page and the message have headings above these
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+    },
+    html: ({ text }) => escaped(text),
+    image({ href, text, tokens }) {
+      const words = tokens ? this.parser.parseInline(tokens, this.parser.textRenderer) : text;
+      return imageMarkup(href, words);
+    },
+    link(token) {
+      const words = token.tokens.map((part) => (part.type === "image" ? asText(part) : part));
+      return `<a href="${escaped(token.href)}">${this.parser.parseInline(words)}</a>`;
+    },
+    tablecell({ tokens, header, align }) {
+      const tag = header ? "th" : "td";
+      const place = align ? ` class="${align}"` : "";
+      return `<${tag}${place}>${this.parser.parseInline(tokens)}</${tag}>\n`;
+    },
+  },
+  extensions: [
+    { ...blockMaths, renderer: ({ tex }) => `<p><code class="maths display">${escaped(tex)}</code></p>\n` },
+    {
+      ...inlineMaths,
+      renderer: ({ tex, display }) => `<code class="maths${display ? " display" : ""}">${escaped(tex)}</code>`,
+    },
+  ],
+});
+
+/**
+ * The blocks of a text, each with the text it was made of (`raw`) and what it holds.
+ *
+ * @param {string} text lines end with "\n"
+ * @param {Links} [links] what an earlier part of the text has named
+ * @returns {{blocks: Block[], links: Links}}
+ */
+export function blocksOf(text, links = {}) {
+  if (isUnreadable(text)) return { blocks: [plain(text)], links };
+  const lexer = new Lexer(grammar.defaults);
+  Object.assign(lexer.tokens.links, links);
+  try {
+    return { blocks: [...lexer.lex(text)], links: lexer.tokens.links };
+  } catch {
+    return { blocks: [plain(text)], links }; // whatever the library stumbles over, the text is shown
+  }
+}
+
+/** The markup of a block: our tags around escaped text. */
+export function markupOf(/** @type {Block} */ block) {
+  if (block.type === "plain") return plainMarkup(block.raw);
+  try {
+    return new Parser(grammar.defaults).parse([block]).trim();
+  } catch {
+    return plainMarkup(block.raw);
+  }
+}
+
+/** Whether a block shows anything. */
+export function isShown(/** @type {Block} */ block) {
+  return block.type !== "space" && block.type !== "def";
+}
+
+/** The language that the first line of a fence names, as far as it can be a name. */
+export function languageOf(/** @type {string | undefined} */ info) {
+  const word = (info ?? "").trim().split(/\s/, 1)[0].toLowerCase();
+  return word.replace(/[^a-z0-9+#.-]/g, "").slice(0, 24);
+}
+
+/** Whether reading it would take the page's breath away; such a text is shown as it is. */
+function isUnreadable(/** @type {string} */ text) {
+  return ROW.test(text) || DEEP_LINE.test(text);
+}
+
+/** @param {string} text */
+const plain = (text) => ({ type: "plain", raw: text });
+
+/** @param {string} text */
+const plainMarkup = (text) => `<p class="plain">${escaped(text, true)}</p>`;
+
+/** @param {string} text @param {string | undefined} info */
+function codeMarkup(text, info) {
+  return `<pre><code class="language-${languageOf(info)}">${escaped(text, true)}</code></pre>\n`;
+}
+
+/** A picture of this server is shown; any other one is a link, for to load it tells who reads. */
+function imageMarkup(/** @type {string} */ address, /** @type {string} */ words) {
+  const label = escaped(words);
+  if (isOwnFile(address)) return `<img src="${escaped(address)}" alt="${label}">`;
+  return `<a href="${escaped(address)}">${label || escaped(address)}</a>`;
+}
+
+/** Whether the address is that of a file which was uploaded here. */
+export function isOwnFile(/** @type {string} */ address) {
+  return /^\/api\/files\/[\w-]+(?:\?inline=1)?$/.test(address);
+}
+
+/** @param {Block} image */
+function asText({ raw, text }) {
+  return { type: "text", raw, text: text || "image", escaped: false };
+}
+
+/**
+ * As text between tags or quotes. What is written as `&amp;` already is a character's name in
+ * Markdown and stays one, except in code.
+ *
+ * @param {string} text
+ * @param {boolean} [everyAmpersand]
+ */
+function escaped(text, everyAmpersand = false) {
+  const ampersand = everyAmpersand ? /&/g : /&(?!(?:#\d{1,7}|#[Xx][\dA-Fa-f]{1,6}|\w+);)/g;
+  return text
+    .replace(ampersand, "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;")
+    .replaceAll("'", "&#39;");
+}

@@ -1,0 +1,62 @@
+/**
+ * Where formulas are in Markdown: `$x$`, `$$x$$`, `\(x\)` and `\[x\]`, as rules for marked.
+ *
+ * A formula never holds an empty line, so nobody has to wait for the end of the text to know that a
+ * dollar was a dollar. What a formula looks like is not said here: see `formulas.mjs`.
+ */
+
+/** A formula on lines of its own; a line may follow at once, as after any block. */
+const BLOCK = /^ {0,3}(?:\$\$((?:(?!\n[ \t]*\n)[^$]|\\\$)+?)\$\$|\\\[((?:(?!\n[ \t]*\n)[^])+?)\\\])[ \t]*(?:\n|$)/;
+/** In a line; after pandoc: no space inside the dollars, and no digit after them, for money is no formula. */
+const INLINE =
+  /^(?:\$\$((?:(?!\n[ \t]*\n)[^$])+?)\$\$|\$(?!\s)((?:\\[^\n]|[^$\\\n]|\n(?![ \t]*\n))*?[^\s\\]|[^\s\\$])\$(?![\d$])|\\\(((?:(?!\n[ \t]*\n)[^])+?)\\\)|\\\[((?:(?!\n[ \t]*\n)[^])+?)\\\])/;
+const BEFORE_BLOCK = /\n {0,3}(?:\$\$|\\\[)/g;
+const BEFORE_INLINE = /(?<![\\$\w])\$(?=\S)|\\[([]/;
+/** Longer ones than this are no formulas that anybody reads; they stay text. */
+export const LONGEST_FORMULA = 4000;
+
+/** @param {string | undefined} tex @param {boolean} display */
+const shown = (tex, display) => ({ tex: (tex ?? "").trim(), display });
+
+/** What marked needs to know of a formula that stands alone. */
+export const blockMaths = {
+  name: "blockMaths",
+  level: /** @type {const} */ ("block"),
+  /** Where in a paragraph the next one begins; only where there really is one, else the text would be cut. */
+  start(/** @type {string} */ source) {
+    const paragraph = source.split(/\n[ \t]*\n/, 1)[0];
+    for (const found of paragraph.matchAll(BEFORE_BLOCK)) {
+      if (formulaBlock(source.slice(found.index + 1))) return found.index;
+    }
+    return undefined;
+  },
+  tokenizer(/** @type {string} */ source) {
+    const found = formulaBlock(source);
+    return found && { type: "blockMaths", raw: found[0], ...shown(found[1] ?? found[2], true) };
+  },
+};
+
+/** What marked needs to know of a formula inside a line. */
+export const inlineMaths = {
+  name: "inlineMaths",
+  level: /** @type {const} */ ("inline"),
+  start(/** @type {string} */ source) {
+    const place = source.search(BEFORE_INLINE);
+    return place < 0 ? undefined : place;
+  },
+  tokenizer(/** @type {string} */ source) {
+    if (source[0] !== "$" && source[0] !== "\\") return undefined;
+    const found = INLINE.exec(source.slice(0, LONGEST_FORMULA + 4));
+    if (!found) return undefined;
+    const tex = found.slice(1).find((part) => part !== undefined);
+    if (!tex?.trim()) return undefined;
+    return { type: "inlineMaths", raw: found[0], ...shown(tex, found[1] !== undefined || found[4] !== undefined) };
+  },
+};
+
+/** @param {string} source */
+function formulaBlock(source) {
+  if (!/^ {0,3}(?:\$\$|\\\[)/.test(source)) return undefined;
+  const found = BLOCK.exec(source.slice(0, LONGEST_FORMULA + 8));
+  return found && (found[1] ?? found[2]).trim() ? found : undefined;
+}

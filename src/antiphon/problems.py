@@ -35,6 +35,22 @@ class TooSlow(errors.CallerError):
     code = "request_timeout"
 
 
+class SignedOut(errors.Unauthorized):
+    """Nobody has logged in, or the login is over."""
+
+
+class Misdirected(errors.CallerError):
+    """The request is for a host that this server is not."""
+
+    code = "misdirected"
+
+
+class TooMany(errors.TryAgain):
+    """More of this than one person, or one address, may do in a while."""
+
+    code = "too_many_requests"
+
+
 class HeadTooLarge(errors.TooLarge):
     """A request line and header fields that go beyond the limit."""
 
@@ -43,6 +59,7 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     Malformed: (400, "The request cannot be read"),
     errors.InvalidEventId: (400, "No such event number"),
     errors.Unauthorized: (401, "A key is needed"),
+    SignedOut: (401, "A login is needed"),
     errors.Forbidden: (403, "Not allowed"),
     errors.NotFound: (404, "Not found"),
     errors.UnknownToolCall: (404, "No such tool call"),
@@ -57,9 +74,11 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.EventExpired: (410, "The events are past retention"),
     errors.TooLarge: (413, "Too large"),
     UnsupportedMedia: (415, "Unsupported media type"),
+    Misdirected: (421, "Another host is meant"),
     errors.InvalidRequest: (422, "The request is not valid"),
     errors.BadSettings: (422, "A setting cannot be used"),
     errors.CallerError: (400, "The request is not valid"),
+    TooMany: (429, "Too many requests"),
     HeadTooLarge: (431, "The header is too large"),
     errors.Internal: (500, "Internal error"),
     errors.ProviderError: (502, "The model's provider failed"),

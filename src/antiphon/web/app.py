@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from secrets import token_hex
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from antiphon import errors, problems
 from antiphon.errors import AntiphonError
-from antiphon.web import session
+from antiphon.web import guard, session
 from antiphon.web.answers import problem
 from antiphon.web.here import KEY
-from antiphon.web.routes import messages, page
+from antiphon.web.routes import login, login_openid, messages, page
 from antiphon.web.site import Site
 
 LARGEST = 32 * 2**20
@@ -26,8 +26,8 @@ def application(site: Site) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 2**10
     app.extensions[KEY] = site
     session.configure(app, site)
-    app.before_request(lambda: setattr(g, "person", session.LOCAL))
-    for blueprint in (page.routes, messages.routes):
+    guard.protect(app)
+    for blueprint in (page.routes, messages.routes, login.routes, login_openid.routes):
         app.register_blueprint(blueprint)
     app.register_error_handler(AntiphonError, problem)
     app.register_error_handler(HTTPException, _refused)

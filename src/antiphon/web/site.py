@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from antiphon.client.aio import AsyncClient
 from antiphon.settings import Settings
 from antiphon.web.limits import limits
+from antiphon.web.openid import provider
+from antiphon.web.people import People
 from antiphon.web.policy import policy
 from antiphon.web.relays import Relays
 from antiphon.web.secret import kept_secret
@@ -40,12 +42,10 @@ class Site:
         self.tools = tools
         self.secret = secret
         self.policy = policy(settings)
-        self.limits = limits(settings)
-        self.relays = Relays(settings, tools)
-        self.policy = policy(settings)
         self.people = People(client)
         self.limits = limits(settings)
         self.openid = provider(settings)
+        self.relays = Relays(settings, tools)
         self._loop = asyncio.get_running_loop()
 
     @property

@@ -1,0 +1,144 @@
+"""What every request passes on its way in, and every answer on its way out."""
+
+from __future__ import annotations
+
+from flask import Flask, Request, Response, g, request
+
+from antiphon.errors import Forbidden
+from antiphon.problems import SignedOut
+from antiphon.web import checks, origin, session
+from antiphon.web.checks import Facts
+from antiphon.web.here import site
+from antiphon.web.policy import Policy
+from antiphon.web.session import LOCAL, Person
+
+ME = "/api/me"
+LONGEST_NAME = 128
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+    " font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
+)
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+FEATURES = ("camera", "geolocation", "microphone", "payment", "usb", "display-capture")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in FEATURES),
+}
+
+
+_WITHOUT_A_FORM = ("none", "proxy")
+_NO_PAGES = (checks.API, "/static/", "/login/", "/healthz", "/favicon.ico")
+
+
+def protect(app: Flask) -> None:
+    """Let nothing reach a view that was not looked at, and no answer out without its headers."""
+    app.before_request(_let_in)
+    app.after_request(_let_out)
+
+
+def facts(request: Request, policy: Policy) -> Facts:
+    """What the request says of itself."""
+    return Facts(
+        method=request.method,
+        rule=request.url_rule.rule if request.url_rule else request.path,
+        host=origin.host(request),
+        peer=origin.peer(request),
+        forwarded_for=origin.forwarded_for(request),
+        secure=origin.over_https(request, policy),
+        origin=request.headers.get("Origin"),
+        fetch_site=request.headers.get("Sec-Fetch-Site"),
+        media_type=request.mimetype,
+        has_body=bool(request.content_length) or "Transfer-Encoding" in request.headers,
+        csrf=request.headers.get(checks.CSRF_HEADER),
+        named_user=policy.user_header in request.headers,
+    )
+
+
+def _let_in() -> None:
+    policy = site().policy
+    said = facts(request, policy)
+    checks.check_request(said, policy)
+    wanted = checks.asked(said.method, said.rule)
+    begins = said.method == "GET" and policy.login in _WITHOUT_A_FORM and _begins(said.rule)
+    if wanted.person or begins:
+        g.person = _person(policy, begins=begins)
+    if wanted.person and g.person is None:
+        raise SignedOut(
+            "Nobody is logged in here.",
+            expected="the cookie that a login, or GET / where nobody logs in, has set",
+            login=policy.login,
+            site=site().settings.web_title,
+        )
+    if wanted.csrf:
+        checks.check_csrf(said, session.csrf())
+
+
+def _let_out(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    page = response.mimetype == "text/html"
+    response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else DATA_POLICY)
+    if request.path.startswith(checks.API):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _begins(rule: str) -> bool:
+    """Whether what a browser opens there is where it begins: our pages, and who is at them."""
+    return rule == ME or not rule.startswith(_NO_PAGES)
+
+
+def _person(policy: Policy, *, begins: bool) -> Person | None:
+    """Who asks. Where nobody has to log in for it, a page begins what a request goes on with."""
+    match policy.login:
+        case "none":
+            return _known(LOCAL, policy, begins=begins)
+        case "proxy":
+            named = _named_by_proxy(policy)
+            return _known(named, policy, begins=begins) if named else None
+        case _:
+            return _logged_in(policy)
+
+
+def _known(person: Person, policy: Policy, *, begins: bool) -> Person | None:
+    said = session.entry()
+    if said and (said.person, said.generation, said.by) == (
+        person.id,
+        person.generation,
+        policy.login,
+    ):
+        return person
+    if not begins:
+        return None
+    session.begin(person, policy.login)
+    return person
+
+
+def _logged_in(policy: Policy) -> Person | None:
+    said = session.entry()
+    if said is None or said.by != policy.login:
+        return None
+    return site().run(site().people.find(said.person, said.generation))
+
+
+def _named_by_proxy(policy: Policy) -> Person | None:
+    """Whom the proxy names; that it is trusted was checked."""
+    if not policy.trusts(origin.peer(request)):
+        return None
+    given = request.headers.get(policy.user_header, "").strip()
+    name = given.encode("latin-1", "replace").decode("utf-8", "replace")
+    if not name:
+        return None
+    if "," in name or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise Forbidden(
+            f"The header {policy.user_header} does not name one person.",
+            expected=f"one name of at most {LONGEST_NAME} characters, without a comma",
+            hint="The proxy must set the header itself, and pass on none that was sent to it.",
+        )
+    return site().run(site().people.named_by_proxy(name))

@@ -1,0 +1,180 @@
+"""How much one may ask for: messages in a minute, streams at once, guesses at a password.
+
+Counted in this process: several processes allow as many times more.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+import msgspec
+
+from antiphon.errors import Overloaded
+from antiphon.problems import TooMany
+from antiphon.settings import Settings
+
+Clock = Callable[[], float]
+
+MINUTE = 60.0
+STREAMS_EACH = 50  # of one person: as many tabs as anybody reads
+STREAM_AGAIN = 2  # seconds after which to ask for a stream again
+GUESSES_OF_A_NAME = 10
+GUESSES_OF_AN_ADDRESS = 50  # an office of people shares one
+GUESSES_WITHIN = 15 * MINUTE
+MAX_REMEMBERED = 10_000
+
+
+class Rate:
+    """So many of something in so many seconds for each who asks, and not all of them anew at once.
+
+    Each has a bucket that fills steadily: who kept still for a while may do `many` in a row.
+    """
+
+    def __init__(self, many: int, seconds: float, what: str, clock: Clock = time.monotonic) -> None:
+        self._many = many
+        self._seconds = seconds
+        self._what = what
+        self._clock = clock
+        self._spent: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, who: str) -> None:
+        """Count one. Raises `TooMany`, which says when there is room again, and counts nothing."""
+        with self._lock:
+            now = self._clock()
+            spent = self._spent_by(who, now)
+            if spent + 1 > self._many:
+                raise TooMany(
+                    f"Too many {self._what} in a short while.",
+                    expected=f"{self._many} in {self._seconds:g} seconds",
+                    retry_after=math.ceil((spent + 1 - self._many) / self._pace),
+                )
+            self._remember(who, spent + 1, now)
+
+    def give_back(self, who: str) -> None:
+        """Count one less: it was no guess."""
+        with self._lock:
+            now = self._clock()
+            self._remember(who, max(0.0, self._spent_by(who, now) - 1), now)
+
+    @property
+    def _pace(self) -> float:
+        return self._many / self._seconds
+
+    def _spent_by(self, who: str, now: float) -> float:
+        spent, at = self._spent.get(who, (0.0, now))
+        return max(0.0, spent - (now - at) * self._pace)
+
+    def _remember(self, who: str, spent: float, now: float) -> None:
+        self._spent[who] = (spent, now)
+        if len(self._spent) > MAX_REMEMBERED:
+            self._spent = {
+                other: entry
+                for other, entry in self._spent.items()
+                if self._spent_by(other, now) > 0
+            }
+        while len(self._spent) > MAX_REMEMBERED:  # that many at once: the oldest are let off
+            del self._spent[next(iter(self._spent))]
+
+
+class Ticket:
+    """One stream's place. Given back once, however often it is said."""
+
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back: Callable[[], None] | None = give_back
+        self._lock = threading.Lock()
+
+    def release(self) -> None:
+        """The stream has ended."""
+        with self._lock:
+            give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
+
+
+class Streams:
+    """How many streams may be open at once, together and for one person."""
+
+    def __init__(self, most: int, each: int | None) -> None:
+        self._most = most
+        self._each = most if each is None else each
+        self._open: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def open(self) -> int:
+        """How many there are now."""
+        return sum(self._open.values())
+
+    def admit(self, who: str) -> Ticket:
+        """A place for one more. Raises `Overloaded`."""
+        with self._lock:
+            mine = self._open.get(who, 0)
+            if self.open >= self._most or mine >= self._each:
+                raise Overloaded(
+                    "Too many answers are being streamed.",
+                    expected=f"{self._most} at once, {self._each} for one person",
+                    hint="Close a tab, or try again in a moment.",
+                    retry_after=STREAM_AGAIN,
+                )
+            self._open[who] = mine + 1
+        return Ticket(lambda: self._leave(who))
+
+    def _leave(self, who: str) -> None:
+        with self._lock:
+            left = self._open.pop(who) - 1
+            if left:
+                self._open[who] = left
+
+
+class Guesses:
+    """Logins that may be guesses: counted by name and by address before they are tried."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._names = Rate(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
+        self._addresses = Rate(GUESSES_OF_AN_ADDRESS, GUESSES_WITHIN, "logins", clock)
+
+    def take(self, name: str, address: str) -> None:
+        """Count one. Raises `TooMany`, for names that exist and names that do not."""
+        self._addresses.take(_network(address))
+        self._names.take(name.strip().casefold())
+
+    def was_right(self, name: str, address: str) -> None:
+        """It was no guess."""
+        self._addresses.give_back(_network(address))
+        self._names.give_back(name.strip().casefold())
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """All of them. `messages` is asked only where people log in: without, they are all one."""
+
+    messages: Rate
+    streams: Streams
+    guesses: Guesses
+
+
+def limits(settings: Settings) -> Limits:
+    """As the settings say."""
+    alone = settings.login == "none"
+    return Limits(
+        messages=Rate(settings.web_rate, MINUTE, "messages"),
+        streams=Streams(settings.web_streams, None if alone else STREAMS_EACH),
+        guesses=Guesses(),
+    )
+
+
+def _network(address: str) -> str:
+    """Who may be one and the same: an IPv6 address stands for the network that it can change in."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ip_network((int(found), 64), strict=False))

@@ -1,0 +1,208 @@
+"""Login through OpenID Connect: the provider is asked who somebody is, and its token is checked.
+
+The code flow with PKCE, state and nonce, which Authlib carries out. What the browser has to bring
+back is in its own signed cookie, so that a login cannot be begun by one and ended by another.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import msgspec
+import requests
+from authlib.integrations.flask_client import (  # type: ignore[import-untyped]
+    FlaskIntegration,
+    FlaskOAuth2App,
+    OAuthError,
+)
+from flask import request, session
+from joserfc.errors import JoseError
+
+from antiphon.addresses import leads_here
+from antiphon.settings import Settings
+
+Why = Literal["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted"]
+
+PATIENCE = 10.0  # seconds for one answer of the provider
+STATE_SECONDS = 600  # that somebody may take to log in there
+BELIEVED_SECONDS = 3600  # that the provider's own description and keys are
+LEEWAY = 60  # seconds that its clock may differ
+ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
+)
+"""Signatures that only the provider can make."""
+
+_log = logging.getLogger("antiphon.web")
+
+
+class LoginFailed(Exception):
+    """The provider did not say who it is. `why` is a code of ours, for the login page."""
+
+    def __init__(self, why: Why, told: str) -> None:
+        super().__init__(told)
+        self.why: Why = why
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who somebody is at the provider. `email` is one that the provider has verified."""
+
+    subject: str
+    name: str
+    email: str | None = None
+
+
+class Provider:
+    """One OpenID Connect provider, found by its issuer."""
+
+    def __init__(self, issuer: str, client_id: str, client_secret: str | None) -> None:
+        self._issuer = issuer.rstrip("/")
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._known: Any = None
+
+    def where_to(self, callback: str) -> str:
+        """The provider's page to send the browser to; what to bring back goes into its cookie.
+
+        Raises `LoginFailed`.
+        """
+        with _failures():
+            app = self._app()
+            asked = app.create_authorization_url(callback)
+            url = str(asked.pop("url"))
+            _forget_states()
+            app.save_authorize_data(redirect_uri=callback, **asked)
+            return url
+
+    def who(self) -> Identity:
+        """Who the browser that is back from there is. Raises `LoginFailed`."""
+        with _failures():
+            app = self._app()
+            issuer = app.server_metadata["issuer"]
+            if request.args.get("iss", issuer) != issuer:  # RFC 9207
+                raise LoginFailed("oidc_untrusted", "another provider answered")
+            token = app.authorize_access_token(
+                claims_options={
+                    "iss": {"essential": True, "value": issuer},
+                    "aud": {"essential": True, "value": self._client_id},
+                },
+                leeway=LEEWAY,
+            )
+            return _identity(self._issuer, token.get("userinfo"))
+
+    def _app(self) -> Any:
+        """Authlib's side of it, with what the provider said of itself not long ago."""
+        known = self._known
+        if known is None or time.time() - known.server_metadata["_loaded_at"] > BELIEVED_SECONDS:
+            known = self._known = self._read()
+        return known
+
+    def _read(self) -> Any:
+        app: Any = FlaskOAuth2App(
+            _States(_NAME),
+            _NAME,
+            client_id=self._client_id,
+            client_secret=self._client_secret,
+            server_metadata_url=f"{self._issuer}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": "openid profile email",
+                "code_challenge_method": "S256",
+                "default_timeout": PATIENCE,
+            },
+        )
+        about = app.load_server_metadata()
+        self._check(about)
+        signed = about.get("id_token_signing_alg_values_supported") or ["RS256"]
+        about["id_token_signing_alg_values_supported"] = [a for a in signed if a in ALGORITHMS]
+        methods = about.get("token_endpoint_auth_methods_supported") or [_BASIC]
+        if self._client_secret and _BASIC not in methods:
+            app.client_kwargs["token_endpoint_auth_method"] = _POST
+        return app
+
+    def _check(self, about: dict[str, Any]) -> None:
+        if str(about.get("issuer")).rstrip("/") != self._issuer:
+            raise LoginFailed("oidc_unreachable", "it says that it is another issuer")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            address = str(about.get(name))
+            if not (address.startswith("https://") or leads_here(address)):
+                raise LoginFailed("oidc_unreachable", f"its {name} is not at an https address")
+
+
+def provider(settings: Settings) -> Provider | None:
+    """The provider of the settings, where people log in by one."""
+    if settings.login != "oidc" or not (settings.oidc_issuer and settings.oidc_client_id):
+        return None
+    return Provider(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret)
+
+
+_NAME = "oidc"
+_BASIC, _POST = "client_secret_basic", "client_secret_post"
+_STATE = f"_state_{_NAME}_"
+_LONGEST = 255  # characters of a subject: OpenID Connect Core, 2
+_NAME_LENGTH = 100
+
+
+class _States(FlaskIntegration):  # type: ignore[misc]
+    """Where Authlib keeps what the browser has to bring back: in the cookie, and not for long."""
+
+    expires_in = STATE_SECONDS
+
+    def get_state_data(self, session: Any, state: str) -> Any:
+        kept: dict[str, Any] = session.get(f"{_STATE}{state}") or {}
+        return kept.get("data") if kept.get("exp", 0) > time.time() else None
+
+
+def _forget_states() -> None:
+    """A browser logs in once at a time: a cookie has no room for all that was begun and left."""
+    for key in [key for key in session if key.startswith(_STATE)]:
+        session.pop(key)
+
+
+@contextmanager
+def _failures() -> Generator[None]:
+    """Whatever goes wrong with the provider as `LoginFailed`; the log tells what it was."""
+    try:
+        yield
+    except LoginFailed as failed:
+        _log.warning("The OpenID Connect provider cannot be used: %s.", failed)
+        raise
+    except OAuthError as error:
+        stale = error.error == "mismatching_state"
+        raise _failed("oidc_stale" if stale else "oidc_refused", error) from error
+    except requests.RequestException as error:
+        raise _failed("oidc_unreachable", error) from error
+    except JoseError as error:
+        raise _failed("oidc_untrusted", error) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise _failed("oidc_unreachable", error) from error  # what it sends has another shape
+
+
+def _failed(why: Why, error: Exception) -> LoginFailed:
+    """Types alone are logged: messages quote what the provider, or whoever sent the link, wrote."""
+    _log.warning("A login by OpenID Connect failed (%s): %s.", why, type(error).__name__)
+    return LoginFailed(why, type(error).__name__)
+
+
+def _identity(issuer: str, claims: Any) -> Identity:
+    subject = claims.get("sub") if claims else None
+    if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST):
+        raise LoginFailed("oidc_untrusted", "it sent no token that says who somebody is")
+    email = _text(claims.get("email"))
+    verified = claims.get("email_verified") in (True, "true")
+    names = (_text(claims.get(name)) for name in ("preferred_username", "name", "email"))
+    return Identity(
+        subject=f"{issuer}|{subject}",
+        name=next((name for name in names if name), subject)[:_NAME_LENGTH],
+        email=email if verified else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    """A claim as a text that can be shown; None if it is none."""
+    if not isinstance(value, str):
+        return None
+    return "".join(character for character in value if character.isprintable()).strip() or None

@@ -1,0 +1,97 @@
+"""The people who may log in, as the backend knows them; believed for a moment, not for longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from antiphon.client.aio import AsyncClient
+from antiphon.errors import NotFound
+from antiphon.people import Person as Record
+from antiphon.web.session import LOCAL, Person
+
+MEMORY_SECONDS = 2.0  # what is revoked must end within 5
+MAX_REMEMBERED = 10_000
+
+
+class People:
+    """Finds people in the backend, and remembers each for as long as nobody minds.
+
+    All of it happens on the web's loop.
+    """
+
+    def __init__(self, client: AsyncClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._known: dict[str, tuple[float, Person | None]] = {}
+
+    async def find(self, person_id: str, generation: int) -> Person | None:
+        """The person of a login; None if it is void: they are disabled, gone, or logged out."""
+        found = await self._remembered(person_id)
+        return found if found and found.generation == generation else None
+
+    async def stands(self, person: Person) -> bool:
+        """Whether somebody who was let in would still be."""
+        if person == LOCAL:
+            return True
+        return await self.find(person.id, person.generation) is not None
+
+    async def log_in(self, name: str, password: str) -> Person:
+        """The person of this name and password. Raises `SignInRefused`, the same for every no."""
+        return self._remember(await self._client.sign_in(name=name, password=password))
+
+    async def come(self, subject: str, name: str, *, admin: bool = False) -> Person:
+        """The person whom a provider or a proxy calls `subject`, made at first sight.
+
+        `admin` says that they are one whatever they were. Raises `SignInRefused` for one who is
+        disabled.
+        """
+        record = await self._client.sign_in(
+            subject=subject, name=name, create=True, role="admin" if admin else "user"
+        )
+        if admin and record.role != "admin":
+            record = await self._client.update_person(record.id, role="admin")
+        return self._remember(record)
+
+    async def named_by_proxy(self, name: str) -> Person:
+        """As `come`, for every request of a person whom the proxy in front names."""
+        subject = f"proxy|{name}"
+        until, person = self._known.get(subject, (0.0, None))
+        if person is None or self._clock() >= until:
+            person = await self.come(subject, name)
+            self._keep(subject, person)
+        return person
+
+    async def change_password(self, person: Person, old: str, new: str) -> Person:
+        """The person with their new password; all their other logins end.
+
+        Raises `SignInRefused` for a wrong old one, and what the backend says of the new one.
+        """
+        await self._client.sign_in(name=person.name, password=old)
+        return self._remember(await self._client.update_person(person.id, password=new))
+
+    async def log_out_everywhere(self, person: Person) -> None:
+        """End all logins of the person, this one too."""
+        self._remember(await self._client.update_person(person.id, sign_out=True))
+
+    async def _remembered(self, person_id: str) -> Person | None:
+        until, person = self._known.get(person_id, (0.0, None))
+        if self._clock() < until:
+            return person
+        try:
+            return self._remember(await self._client.get_person(person_id))
+        except NotFound:
+            self._keep(person_id, None)
+            return None
+
+    def _remember(self, record: Record) -> Person:
+        person = Person(
+            id=record.id, name=record.name, role=record.role, generation=record.generation
+        )
+        self._keep(record.id, None if record.disabled else person)
+        return person
+
+    def _keep(self, key: str, person: Person | None) -> None:
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key] = (self._clock() + MEMORY_SECONDS, person)

@@ -1,0 +1,176 @@
+"""Whom the web chat lets in, as the settings say: read once, and refused where it does not fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from antiphon.addresses import Address, leads_here, loopback
+from antiphon.errors import BadSettings
+from antiphon.settings import Settings
+
+Login = Literal["none", "password", "oidc", "proxy"]
+Network = IPv4Network | IPv6Network
+
+SOCKET = "unix"
+"""What a proxy is called that comes over a Unix socket, and so has no address."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Which names are answered to, which proxies are believed, and how people are known.
+
+    `origin` is that of the address people open, where it was said.
+    """
+
+    login: Login = "none"
+    hosts: frozenset[str] = frozenset()
+    origin: str | None = None
+    proxies: tuple[Network, ...] = ()
+    socket_is_proxy: bool = False
+    user_header: str = "X-Forwarded-User"
+
+    def answers_to(self, host: str) -> bool:
+        """Whether this `Host` is ours: a loopback name, or one that was named, with its port."""
+        name = host_name(host)
+        return bool(name) and (loopback(name) or not self.hosts.isdisjoint((name, host.lower())))
+
+    def is_public(self, name: str, scheme: str) -> bool:
+        """Whether people open the web chat by this name, and with this scheme."""
+        return (
+            self.origin is not None
+            and self.origin.startswith(f"{scheme}://")
+            and (host_name(urlsplit(self.origin).netloc) == name)
+        )
+
+    def trusts(self, peer: str) -> bool:
+        """Whether the headers of who is connected from there are believed."""
+        if not peer:
+            return self.socket_is_proxy
+        address = _address(peer)
+        return address is not None and any(address in network for network in self.proxies)
+
+    def who_asks(self, peer: str, forwarded_for: str) -> str:
+        """The address of who asks: the last in `X-Forwarded-For` that is no proxy of ours."""
+        if not self.trusts(peer):
+            return peer
+        steps = [step.strip() for step in forwarded_for.split(",") if _address(step.strip())]
+        elsewhere = (step for step in reversed(steps) if not self.trusts(step))
+        return next(elsewhere, steps[0] if steps else peer)
+
+
+def policy(settings: Settings) -> Policy:
+    """What the settings mean. Raises `BadSettings` where they would let in anybody or nobody."""
+    _check_reach(settings)
+    _check_login(settings)
+    return Policy(
+        login=settings.login,
+        hosts=frozenset(_names(settings)),
+        origin=settings.public_url.rstrip("/").lower() if settings.public_url else None,
+        proxies=tuple(_networks(settings.trusted_proxies)),
+        socket_is_proxy=SOCKET in settings.trusted_proxies,
+        user_header=settings.proxy_user_header,
+    )
+
+
+def host_name(host: str) -> str:
+    """The name in a `Host` header in small letters, without port and brackets; "" if it is none."""
+    found = _HOST.fullmatch(host)
+    return (found["v6"] or found["name"]).lower() if found else ""
+
+
+_HOST = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII
+)
+
+
+def _check_reach(settings: Settings) -> None:
+    if loopback(settings.host):
+        return
+    if settings.login == "none":
+        raise BadSettings(
+            "Without a login the web chat listens on loopback only.",
+            expected="--host 127.0.0.1, or --login password, oidc or proxy",
+            received=f"--host {settings.host}",
+            hint="`antiphon people create NAME` makes the first person.",
+        )
+    if not (settings.hosts or settings.public_url):
+        raise BadSettings(
+            "The web chat must know the name that others open it by.",
+            expected="--hosts chat.example.org, or --public-url https://chat.example.org",
+            received=f"--host {settings.host}, and no name",
+        )
+
+
+def _check_login(settings: Settings) -> None:
+    match settings.login:
+        case "oidc":
+            _check_oidc(settings)
+        case "proxy" if not settings.trusted_proxies:
+            raise BadSettings(
+                "Login by a proxy needs the proxy's address.",
+                expected="--trusted-proxies 127.0.0.1, an address or a network",
+                received="none",
+                hint="Whoever comes from there is believed to be whom the header names.",
+            )
+        case _:
+            return
+
+
+def _check_oidc(settings: Settings) -> None:
+    missing = [name for name in ("oidc_issuer", "oidc_client_id") if not getattr(settings, name)]
+    if missing:
+        raise BadSettings(
+            "Login by OpenID Connect needs a provider, and a name there.",
+            expected=" and ".join(f"`{name}`" for name in ("oidc_issuer", "oidc_client_id")),
+            received=f"no `{'`, no `'.join(missing)}`",
+        )
+    issuer = settings.oidc_issuer or ""
+    if not (issuer.startswith("https:") or leads_here(issuer)):
+        raise BadSettings(
+            "An OpenID Connect provider is asked over https only.",
+            expected="oidc_issuer = https://..., or an address of this machine",
+            received=issuer,
+        )
+
+
+def _names(settings: Settings) -> Iterator[str]:
+    for host in settings.hosts:
+        if not host_name(host):
+            raise BadSettings(
+                "A name in `hosts` cannot be used.",
+                expected="a name such as chat.example.org, or chat.example.org:8443",
+                received=host,
+            )
+        yield host.lower()
+    if settings.public_url:
+        yield host_name(urlsplit(settings.public_url).netloc)
+
+
+def _networks(proxies: Sequence[str]) -> Iterator[Network]:
+    for proxy in proxies:
+        if proxy == SOCKET:
+            continue
+        try:
+            yield ip_network(proxy)
+        except ValueError as error:
+            raise BadSettings(
+                "An entry of `trusted_proxies` cannot be used.",
+                expected=f"an address, a network such as 10.0.0.0/8, or {SOCKET}",
+                received=proxy,
+            ) from error
+
+
+def _address(text: str) -> Address | None:
+    """The address that this is, IPv4 inside IPv6 as IPv4; None if it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,108 @@
+"""In by a name and a password, and out again: here, or everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec import Meta
+
+from antiphon.errors import NotFound, SignInRefused
+from antiphon.problems import SignedOut
+from antiphon.web import origin, session
+from antiphon.web.answers import answer
+from antiphon.web.here import site
+from antiphon.web.policy import Login
+from antiphon.web.reading import read
+from antiphon.web.session import Person
+
+routes = Blueprint("login", __name__)
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Password = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a person types in."""
+
+    name: Name
+    password: Password
+
+
+class Passwords(msgspec.Struct, frozen=True):
+    """The one that goes, and the one that comes."""
+
+    old: Password
+    new: Password
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Who is logged in now, and the token of their new session."""
+
+    id: str
+    name: str
+    role: str
+    csrf: str
+
+
+@routes.post("/api/login")
+def log_in() -> Response:
+    """Let in who knows the password; every no is the same no."""
+    _only_with("password")
+    given = read(Credentials)
+    address = origin.who_asks(request, site().policy)
+    site().limits.guesses.take(given.name, address)
+    try:
+        person = site().run(site().people.log_in(given.name, given.password))
+    except SignInRefused as refused:
+        raise SignedOut("The name or the password is wrong.") from refused
+    site().limits.guesses.was_right(given.name, address)
+    return _let_in(person)
+
+
+@routes.post("/api/password")
+def change_password() -> Response:
+    """A new password for who knows the old one. All their other logins end."""
+    _only_with("password")
+    given = read(Passwords)
+    person = session.person()
+    address = origin.who_asks(request, site().policy)
+    site().limits.guesses.take(person.name, address)
+    try:
+        changed = site().run(site().people.change_password(person, given.old, given.new))
+    except SignInRefused as refused:
+        raise SignInRefused("The old password is wrong.") from refused
+    site().limits.guesses.was_right(person.name, address)
+    return _let_in(changed)
+
+
+@routes.post("/api/logout")
+def log_out() -> Response:
+    """Have this browser forget who was here."""
+    session.end()
+    return answer({})
+
+
+@routes.post("/api/logout/everywhere")
+def log_out_everywhere() -> Response:
+    """End all logins of this person, wherever they are."""
+    _only_with("password", "oidc", "proxy")
+    site().run(site().people.log_out_everywhere(session.person()))
+    session.end()
+    return answer({})
+
+
+def _only_with(*logins: Login) -> None:
+    used = site().policy.login
+    if used not in logins:
+        raise NotFound(
+            "People do not log in that way here.",
+            expected=f"login = {' or '.join(logins)}",
+            received=used,
+        )
+
+
+def _let_in(person: Person) -> Response:
+    session.begin(person, "password")
+    return answer(SignedIn(person.id, person.name, person.role, session.csrf()))

@@ -1,0 +1,74 @@
+"""In through OpenID Connect: to the provider's page, and back from there."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, redirect, request
+from flask import session as cookie
+from werkzeug.wrappers import Response
+
+from antiphon.errors import NotFound, SignInRefused
+from antiphon.web import origin, session
+from antiphon.web.here import site
+from antiphon.web.openid import Identity, LoginFailed, Provider
+from antiphon.web.session import Person
+
+routes = Blueprint("login_openid", __name__)
+
+CALLBACK = "/login/oidc/callback"
+
+
+@routes.get("/login/oidc")
+def begin() -> Response:
+    """Send the browser to the provider; `next` is the page of ours that it was on its way to."""
+    provider = _provider()
+    callback = origin.own_address(request, site().policy) + CALLBACK
+    try:
+        page = provider.where_to(callback)
+    except LoginFailed as failed:
+        return _back_to_the_login(failed.why)
+    cookie[_NEXT] = _own_page(request.args.get("next", "/"))
+    return redirect(page, 303)
+
+
+@routes.get(CALLBACK)
+def come_back() -> Response:
+    """Let in whom the provider vouches for."""
+    provider = _provider()
+    try:
+        person = _person(provider.who())
+    except LoginFailed as failed:
+        return _back_to_the_login(failed.why)
+    except SignInRefused:
+        return _back_to_the_login("person_disabled")
+    page = _own_page(str(cookie.get(_NEXT, "/")))
+    session.begin(person, "oidc")
+    return redirect(page, 303)
+
+
+_NEXT = "next"
+_OUR_PAGES = re.compile(r"/(?:(?:t|a)/[A-Za-z0-9_-]{1,128}|assistants|admin)?", re.ASCII)
+
+
+def _provider() -> Provider:
+    provider = site().openid
+    if provider is None:
+        raise NotFound("People do not log in by OpenID Connect here.", expected="login = oidc")
+    return provider
+
+
+def _person(who: Identity) -> Person:
+    """The person of this identity, found by nothing else: names and addresses can be chosen."""
+    admins = {address.casefold() for address in site().settings.oidc_admins}
+    admin = who.email is not None and who.email.casefold() in admins
+    return site().run(site().people.come(who.subject, who.name, admin=admin))
+
+
+def _own_page(path: str) -> str:
+    """The page if it is one of ours, for nobody is to be sent elsewhere from here."""
+    return path if _OUR_PAGES.fullmatch(path) else "/"
+
+
+def _back_to_the_login(why: str) -> Response:
+    return redirect(f"/login?problem={why}", 303)

@@ -1,0 +1,132 @@
+"""Who is at this browser: one signed cookie, and the person of the request that is answered now."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import msgspec
+from flask import Flask, g, request, session
+from flask.sessions import SecureCookieSessionInterface
+
+from antiphon.problems import SignedOut
+from antiphon.web.origin import over_https
+from antiphon.web.policy import Login, Policy
+
+if TYPE_CHECKING:
+    from antiphon.web.site import Site
+
+COOKIE = "antiphon_session"
+LIFETIME = timedelta(days=30)
+TOKEN_BYTES = 32
+OWNER_OF_ALL = "local"
+"""Whose everything is where nobody logs in: the terminal's too."""
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks. `generation` grows when their logins are to end."""
+
+    id: str
+    name: str
+    role: Literal["user", "admin"] = "user"
+    generation: int = 0
+
+    @property
+    def owner(self) -> str:
+        """Whose threads they see."""
+        return self.id
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may see to people, keys and what runs."""
+        return self.role == "admin"
+
+
+LOCAL = Person(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cookie says: who came in, how and when, and the token that their pages send."""
+
+    person: str
+    generation: int
+    csrf: str
+    since: int
+    by: Login
+
+
+def configure(app: Flask, site: Site) -> None:
+    """Sign the cookie with the site's secret, and keep it from scripts and other sites."""
+    app.secret_key = site.secret
+    app.config["SESSION_COOKIE_HTTPONLY"] = True
+    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    app.config["SESSION_COOKIE_PATH"] = "/"  # `__Host-` wants this, and no Domain
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = False  # it ends a month after the login
+    app.config["PERMANENT_SESSION_LIFETIME"] = LIFETIME
+    app.session_interface = Cookie(site.policy)
+
+
+class Cookie(SecureCookieSessionInterface):
+    """The cookie, which over https is bound to this very host and never leaves https."""
+
+    digest_method = staticmethod(hashlib.sha256)
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Its name; browsers take one that begins with `__Host-` from nobody but this host."""
+        return f"__Host-{COOKIE}" if self.get_cookie_secure(app) else COOKIE
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Whether the browser is to send it over https alone."""
+        return over_https(request, self._policy)
+
+
+def person() -> Person:
+    """Who asks. Raises `SignedOut` where nobody was found."""
+    found = cast("Person | None", g.get("person"))
+    if found is None:
+        raise SignedOut(
+            "Nobody is logged in here.",
+            expected="the cookie that a login, or GET / where nobody logs in, has set",
+        )
+    return found
+
+
+def entry() -> Entry | None:
+    """What the cookie of this request says; None if there is none, or one that is not ours."""
+    try:
+        return msgspec.convert(dict(session), Entry)
+    except msgspec.ValidationError:
+        return None
+
+
+def csrf() -> str:
+    """The token that pages of this session send along; "" without a session."""
+    found = entry()
+    return found.csrf if found else ""
+
+
+def begin(who: Person, by: Login) -> None:
+    """Let them in: whatever the cookie said before is gone, and so is its token."""
+    session.clear()
+    said = Entry(
+        person=who.id,
+        generation=who.generation,
+        csrf=secrets.token_urlsafe(TOKEN_BYTES),
+        since=int(time.time()),
+        by=by,
+    )
+    session.update(cast("dict[str, Any]", msgspec.to_builtins(said)))
+    session.permanent = True
+    g.person = who
+
+
+def end() -> None:
+    """Let the browser forget it."""
+    session.clear()
+    g.person = None

@@ -82,7 +82,9 @@ class Rate:
 
 
 class Ticket:
-    """One stream's place. Given back once, however often it is said."""
+    """One stream's place. Given back once, however often it is said, and by being forgotten:
+    of a stream that never began nobody says that it has ended.
+    """
 
     def __init__(self, give_back: Callable[[], None]) -> None:
         self._give_back: Callable[[], None] | None = give_back
@@ -95,6 +97,9 @@ class Ticket:
         if give_back is not None:
             give_back()
 
+    def __del__(self) -> None:
+        self.release()
+
 
 class Streams:
     """How many streams may be open at once, together and for one person."""
@@ -103,12 +108,13 @@ class Streams:
         self._most = most
         self._each = most if each is None else each
         self._open: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a ticket may be forgotten in the midst of anything
 
     @property
     def open(self) -> int:
         """How many there are now."""
-        return sum(self._open.values())
+        with self._lock:
+            return sum(self._open.values())
 
     def admit(self, who: str) -> Ticket:
         """A place for one more. Raises `Overloaded`."""

@@ -6,14 +6,16 @@ The view does steps 2 to 6 of the flow (docs/flows/web.md); the relay's `generat
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Coroutine
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta
 
-from antiphon.errors import InvalidRequest, NotFound
+from antiphon.errors import InvalidRequest, NotFound, Overloaded
 from antiphon.tools.questions import Answer
+from antiphon.web import admission
 from antiphon.web.answers import answer
 from antiphon.web.event_stream import EventStream
 from antiphon.web.following import Frames
@@ -43,7 +45,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 @routes.post("/api/messages/process")
 def process() -> Response:
     """Save the message, start its run, and answer with the stream at once."""
-    return _stream(site().run(posted(site(), person(), read(NewMessage), _sdk())))
+    message, sdk = read(NewMessage), _sdk()
+    admission.may_write(site(), person())
+    return _stream(posted(site(), person(), message, sdk))
 
 
 @routes.get("/api/messages/process/<thread_id>/stream")
@@ -53,7 +57,7 @@ def resume(thread_id: str) -> Response:
     runs = site().run(client.list_runs(thread_id, limit=1)).data
     if not runs or runs[0].status.ended:
         return Response(status=204)
-    return _stream(site().run(attached(site(), person(), runs[0], _sdk())))
+    return _stream(attached(site(), person(), runs[0], _sdk()))
 
 
 @routes.get("/api/runs/<run_id>/stream")
@@ -62,7 +66,7 @@ def stream(run_id: str) -> Response:
     run = site().run(site().client_of(person()).get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.cursor(told, run.id) if told else None
-    return _stream(site().run(attached(site(), person(), run, _sdk(), after)))
+    return _stream(attached(site(), person(), run, _sdk(), after))
 
 
 @routes.post("/api/runs/<run_id>/stop")
@@ -106,7 +110,14 @@ def _relay(run_id: str) -> Relay:
     return relay
 
 
-def _stream(frames: Frames) -> Response:
+def _stream(begun: Coroutine[Any, Any, Frames]) -> Response:
+    """The frames as a response; nothing is begun where there is no place for one more stream."""
+    try:
+        place = admission.place(site(), person())
+    except Overloaded:
+        begun.close()
+        raise
+    frames = admission.seated(site(), person(), site().run(begun), place)
     return EventStream(lambda: frames, site().loop, HEADERS)
 
 

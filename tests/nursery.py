@@ -1,7 +1,9 @@
 """A process that has loaded the program once; where tests start the program, it is forked.
 
 Loading takes half a second of a processor, a second and a half with MCP, and the program is started
-many hundred times. Run as a program, this is that process, and is spoken to over its stdin.
+many hundred times. Tests that are about the start itself start it from nothing.
+
+Run as a program, this is that process; `forked.py` is a program that becomes such a fork.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import functools
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -22,7 +25,9 @@ from asyncio import get_running_loop
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+ANTIPHON = "antiphon.cli:main"
 LOADED = (
     "antiphon.cli",
     "antiphon.commands.chat",
@@ -32,14 +37,14 @@ LOADED = (
     "antiphon.terminal.opening",
     "antiphon.tools.mcp.connection",
 )
-SECONDS = 30
-"""For the process to end, once nobody speaks to it."""
-
-
+"""What each fork has, beside what it is told to run."""
+SECONDS = 60
+"""For the process to begin, and to end once nobody speaks to it."""
 READ_AT_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "TZ")
 """Variables that a process does not look at again once it has begun."""
 HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
 """Those that a fork heeds nevertheless."""
+FORKED = Path(__file__).with_name("forked.py")
 
 
 def needs_a_beginning(environ: Iterable[str]) -> bool:
@@ -48,7 +53,7 @@ def needs_a_beginning(environ: Iterable[str]) -> bool:
 
 
 class Child:
-    """The program, which was born."""
+    """The program, which was born. It does not outlive whoever holds this."""
 
     def __init__(self, pid: int, line: socket.socket) -> None:
         self.pid = pid
@@ -58,7 +63,8 @@ class Child:
     async def wait(self) -> int:
         """The exit code, as `asyncio.subprocess` tells it, once there is one."""
         if self.returncode is None:
-            self.returncode = _number(await get_running_loop().sock_recv(self._line, 4))
+            told = await get_running_loop().sock_recv(self._line, 16)
+            self.returncode = int(told)
             self._line.close()
         return self.returncode
 
@@ -70,80 +76,104 @@ async def born(
 
     It leads a session of its own. A terminal as stdin is that session's.
     """
-    ours, theirs = socket.socketpair()
-    with theirs:
-        socket.send_fds(_nursery(), [b"."], [theirs.fileno(), *streams])
-    ours.setblocking(False)
-    asked = json.dumps([list(arguments), str(folder), dict(environ)]).encode()
-    await get_running_loop().sock_sendall(ours, asked + b"\n")
-    return Child(_number(await get_running_loop().sock_recv(ours, 4)), ours)
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(address())
+    socket.send_fds(line, [b"."], streams)
+    line.setblocking(False)
+    order = json.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)]).encode()
+    await get_running_loop().sock_sendall(line, order + b"\n")
+    return Child(int(await get_running_loop().sock_recv(line, 16)), line)
+
+
+def command(program: str = ANTIPHON) -> tuple[str, ...]:
+    """What to start for a fork that runs this function: arguments may follow."""
+    return (sys.executable, "-I", "-S", str(FORKED), address(), program)
 
 
 @functools.cache
-def _nursery() -> socket.socket:
-    ours, theirs = socket.socketpair()
-    with theirs:
+def address() -> str:
+    """Where the process listens, which ends with this one."""
+    folder = TemporaryDirectory(prefix="nursery-")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(f"{folder.name}/socket")
+    listening.listen(128)
+    with listening:
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__],
-            stdin=theirs,
+            [sys.executable, "-P", __file__, str(listening.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[listening.fileno()],
             env={"LANG": "C.UTF-8", "PATH": os.environ["PATH"]},
             start_new_session=True,
         )
 
     def close() -> None:
-        ours.close()
-        process.wait(SECONDS)
+        process.communicate(timeout=SECONDS)
+        folder.cleanup()
 
     atexit.register(close)
-    return ours
-
-
-def _number(told: bytes) -> int:
-    return int.from_bytes(told, "big", signed=True)
-
-
-def _told(number: int) -> bytes:
-    return number.to_bytes(4, "big", signed=True)
+    return f"{folder.name}/socket"
 
 
 # The process.
 
 
-def main() -> int:
-    """Be forked until nobody can ask for it any more; in each fork, be the program."""
+def main(listening: socket.socket) -> int:
+    """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
     for name in LOADED:
         import_module(name)
+    sys.path.append(str(Path(__file__).parents[1]))
     gc.freeze()  # a collection in a fork would copy everything
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    asking = socket.socket(fileno=0)
     while True:
-        asked, files, _, _ = socket.recv_fds(asking, 1, 4)
-        if not asked:
+        ready, _, _ = select.select([listening, 0], [], [])
+        if 0 in ready:
             return 0
-        if not os.fork():
-            return _attended(asking, *files)
-        for file in files:
-            os.close(file)
+        line, _ = listening.accept()
+        with line:
+            if not os.fork():
+                listening.close()
+                return _attended(line)
 
 
-def _attended(asking: socket.socket, line: int, *streams: int) -> int:
+def _attended(line: socket.socket) -> int:
     """Tell of the program's birth and end, and, in one more fork, be the program."""
+    _, streams, _, _ = socket.recv_fds(line, 1, 3)
+    with line.makefile("rb") as told:
+        program, arguments, folder, environ = json.loads(told.readline())
+    died, death = socket.socketpair()
+    death.setblocking(False)
+    signal.set_wakeup_fd(death.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    if pid := os.fork():
+        for stream in (0, 1, 2, *streams):
+            os.close(stream)
+        _attend(pid, line, died)
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    asking.detach()
-    with socket.socket(fileno=line) as parent:
-        with parent.makefile("rb") as told:
-            arguments, folder, environ = json.loads(told.readline())
-        if pid := os.fork():
-            for stream in streams:
-                os.close(stream)
-            parent.sendall(_told(pid))
-            _, status = os.waitpid(pid, 0)
-            parent.sendall(_told(os.waitstatus_to_exitcode(status)))
-            os._exit(0)
+    for each in (line, died, death):
+        each.close()
     _move_in(folder, environ, streams)
-    sys.argv = ["antiphon", *arguments]
-    code: int = import_module("antiphon.cli").main()
+    module, _, name = program.partition(":")
+    sys.argv = [name, *arguments]
+    code: int = getattr(import_module(module), name)()
     return code
+
+
+def _attend(pid: int, line: socket.socket, died: socket.socket) -> None:
+    """Wait for the program's end, and end it when nobody waits for it any more."""
+    line.sendall(b"%16d" % pid)
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        ready, _, _ = select.select([line, died], [], [])
+        if died in ready:
+            died.recv(1)
+        else:
+            os.kill(pid, signal.SIGKILL)
+            ended = os.waitpid(pid, 0)
+            break
+    try:
+        line.sendall(b"%16d" % os.waitstatus_to_exitcode(ended[1]))
+    finally:
+        os._exit(0)
 
 
 def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> None:
@@ -171,4 +201,4 @@ def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(socket.socket(fileno=int(sys.argv[1]))))

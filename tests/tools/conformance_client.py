@@ -28,7 +28,7 @@ from antiphon.tools.mcp.oauth import authorization
 from antiphon.tools.mcp.toolbox import McpServers
 
 READY_SECONDS = 50.0
-"""The suite gives 60; its scenarios run all at once, and each client has to import the SDK."""
+"""The suite gives 60; its scenarios run all at once."""
 DESCRIBED_AT = "https://conformance-test.local/client-metadata.json"
 """The address that the suite wants a client to be described at."""
 
@@ -189,16 +189,15 @@ async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> i
     return 0
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """Do what the suite asks for, in the environment and by the last argument."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     with TemporaryDirectory() as folder:
-        sys.exit(
-            asyncio.run(
-                main(
-                    os.environ["MCP_CONFORMANCE_SCENARIO"],
-                    sys.argv[-1],
-                    json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}"),
-                    Path(folder),
-                )
+        return asyncio.run(
+            main(
+                os.environ["MCP_CONFORMANCE_SCENARIO"],
+                sys.argv[-1],
+                json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}"),
+                Path(folder),
             )
         )

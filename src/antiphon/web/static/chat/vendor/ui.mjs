@@ -1,8 +1,9 @@
 // What the page is built with, from one place: elements, state inside them, and signals between them.
-import { Fragment, h, render } from "./preact.mjs";
+import { Fragment, cloneElement, h, render } from "./preact.mjs";
 import {
   useCallback,
   useEffect,
+  useErrorBoundary,
   useId,
   useLayoutEffect,
   useMemo,
@@ -24,6 +25,6 @@ import {
 /** Elements as they are written: html`<p class="note">${text}</p>`; values never become markup. */
 const html = htm.bind(h);
 
-export { Fragment, h, html, render };
-export { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState };
+export { Fragment, cloneElement, h, html, render };
+export { useCallback, useEffect, useErrorBoundary, useId, useLayoutEffect, useMemo, useRef, useState };
 export { batch, computed, effect, signal, untracked, useComputed, useSignal, useSignalEffect };

@@ -1,0 +1,189 @@
+/**
+ * What a person can do in the conversation.
+ *
+ * @module
+ */
+
+import { get, post } from "./api.mjs";
+import { closeThread, following, isStopping, loadEarlier, loadThread, refresh, stopping, wake } from "./conversation.mjs";
+import { askedBefore } from "./history.mjs";
+import { textOf } from "./reduce.mjs";
+import { navigate, threadOf } from "./router.mjs";
+import {
+  beginChat,
+  deliver,
+  deliverElsewhere,
+  queueEdit,
+  queueRemove,
+  restorePending,
+  retryPending,
+  send,
+  stopRun,
+  takeUp,
+} from "./sending.mjs";
+import { current, editing, me, opening, path, run, signedOut } from "./store.mjs";
+import { hear } from "./tabs.mjs";
+import { loadThreads } from "./threads.mjs";
+import { told } from "./ui/toasts.mjs";
+
+export { loadEarlier, queueEdit, queueRemove, retryPending, send };
+
+/** How often a page that is looked at asks whether something goes on that it does not know of. */
+const BEAT_MS = 8_000;
+
+/** Learns who is there, and goes on where an earlier page stopped. */
+export async function start() {
+  me.value = await get("/api/me");
+  signedOut.value = false;
+  restorePending();
+  void loadThreads();
+  await openPath(path.value);
+}
+
+/** Asks from now on, while the page is seen, what happens elsewhere. @returns {void} */
+export function keepLooking() {
+  const awake = () => {
+    wake();
+    void look();
+  };
+  window.addEventListener("online", awake);
+  window.addEventListener("focus", awake);
+  window.addEventListener("pageshow", awake);
+  document.addEventListener("visibilitychange", () => document.hidden || awake());
+  hear(({ thread }) => {
+    if (thread === current.value?.thread.id) void look();
+    void loadThreads();
+  });
+  setInterval(() => void look(), BEAT_MS);
+}
+
+/** Takes up what began elsewhere: in another tab, in the terminal, by another program. */
+export async function look() {
+  if (document.hidden || signedOut.value || !me.value) return;
+  await deliverElsewhere();
+  const open = current.value;
+  if (!open || following() || opening.value !== null) return;
+  const news = await newest(open.thread.id);
+  if (!news || current.value?.thread.id !== open.thread.id || following()) return;
+  const known = current.value.messages.some(({ id }) => id === news.messages.at(-1)?.id);
+  if (!known || news.active_run) await refresh();
+  if (news.active_run) await takeUp(news.active_run.id);
+  else await deliver();
+}
+
+/** The newest message of a thread, or null where it cannot be had now. @param {string} id */
+async function newest(id) {
+  try {
+    return await get(`/api/threads/${id}/messages`, { query: { limit: 1 } });
+  } catch (/** @type {any} */ error) {
+    if (error.name === "Problem") return null;
+    throw error;
+  }
+}
+
+/** Shows the conversation that an address names. @param {string} address */
+export async function openPath(address) {
+  const thread = threadOf(address);
+  if (thread) return openThread(thread);
+  if (address === "/") newThread();
+  return undefined;
+}
+
+/** @param {string} id */
+export async function openThread(id) {
+  if (opening.value === id || (opening.value === null && current.value?.thread.id === id)) return;
+  editing.value = null;
+  navigate(`/t/${id}`);
+  const answer = await loadThread(id);
+  if (!answer) return;
+  void deliverElsewhere();
+  const ours = deliver();
+  if (!following() && answer.active_run) await takeUp(answer.active_run.id);
+  await ours;
+}
+
+/** An empty chat. What was written in the one before and not sent stays there. */
+export function newThread() {
+  editing.value = null;
+  const wasHere = current.value !== null;
+  closeThread();
+  if (wasHere) beginChat();
+  navigate("/");
+  void deliverElsewhere();
+  void deliver();
+}
+
+/** Ends the run that is followed, and all that works for it. */
+export async function stop() {
+  if (!following() || isStopping()) return;
+  stopping();
+  if (run.value) await stopRun(run.value.id);
+}
+
+/** Ends one call of the run that is followed. @param {string} callId */
+export const stopTool = (callId) =>
+  told(() => post(`/api/runs/${run.value?.id}/tools/${encodeURIComponent(callId)}/stop`));
+
+/**
+ * Answers what a person was asked about a call. Rejects with the server's `Problem`.
+ *
+ * @param {Record<string, any>} data  of the `data-approval` part
+ * @param {Record<string, any>} given
+ * @returns {Promise<{state: string}>}
+ */
+export async function answer(data, given) {
+  const id = data.runId ?? run.value?.id;
+  try {
+    return await post(`/api/runs/${id}/approvals/${encodeURIComponent(data.toolCallId)}`, {
+      ...given,
+      args_hash: data.argsHash,
+    });
+  } finally {
+    wake();
+  }
+}
+
+/** Asks for another answer to the same message, beside the one that is there. @param {string} messageId of either */
+export async function regenerate(messageId) {
+  const message = askedBefore(current.value?.messages ?? [], messageId);
+  if (message) await sayInstead(message, textOf(message), filesOf(message));
+}
+
+/**
+ * Says something else in place of an earlier message, which stays where it is in its own branch.
+ *
+ * @param {string} messageId @param {string} text @param {import("./outbox.mjs").Entry["files"]} [files]
+ */
+export async function edit(messageId, text, files) {
+  const message = current.value?.messages.find(({ id }) => id === messageId);
+  if (message) await sayInstead(message, text, files ?? filesOf(message));
+}
+
+/**
+ * @param {import("./reduce.mjs").Message} message
+ * @param {string} text @param {import("./outbox.mjs").Entry["files"]} files
+ */
+async function sayInstead(message, text, files) {
+  const from = current.value?.thread.id;
+  if (!from) return;
+  const id = await savedId(message);
+  const branch = await told(() => post(`/api/threads/${from}/branch`, { message_id: id }));
+  if (!branch) return;
+  editing.value = null;
+  send({ text, files, thread: branch.id });
+  await openThread(branch.id);
+}
+
+/** The id that the server has for a message, which it may have been shown without. @param {any} message */
+async function savedId(message) {
+  if (!message.key) return message.id;
+  await refresh();
+  const { key } = message;
+  return current.value?.messages.find((each) => /** @type {any} */ (each).key === key)?.id ?? message.id;
+}
+
+/** The files of a message, to be sent again. @param {import("./reduce.mjs").Message} message */
+export const filesOf = (message) =>
+  message.parts
+    .filter((part) => part.type === "file" && part.url.startsWith("/api/files/"))
+    .map((part) => ({ id: part.url.split("/")[3].split("?")[0], name: part.filename, type: part.mediaType, size: 0 }));

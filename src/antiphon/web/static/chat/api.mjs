@@ -1,0 +1,139 @@
+/**
+ * Calls to the server: JSON there and back, refusals as `Problem`s.
+ *
+ * @module
+ */
+
+import { me, signedOut } from "./store.mjs";
+
+/** Statuses after which the same request may well succeed. */
+const PASSING = new Set([0, 408, 425, 429, 502, 503, 504]);
+
+/**
+ * What the server said no with, or that it could not be reached (`status` 0, `code` "offline").
+ *
+ * `message` is for people; `fatal` says that asking again is in vain.
+ */
+export class Problem extends Error {
+  /** @param {{status: number, code: string, title: string, detail?: string, hint?: string, retryAfter?: number, login?: string, site?: string}} what */
+  constructor({ status, code, title, detail, hint, retryAfter, login, site }) {
+    super([title, detail, hint].filter(Boolean).join(" "));
+    this.name = "Problem";
+    this.status = status;
+    this.code = code;
+    this.title = title;
+    this.detail = detail;
+    this.hint = hint;
+    this.retryAfter = retryAfter;
+    this.login = login;
+    this.site = site;
+    this.fatal = !PASSING.has(status);
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {{query?: Record<string, string | number | null | undefined>, signal?: AbortSignal}} [options]
+ */
+export const get = (path, { query = {}, signal } = {}) => called(withQuery(path, query), { signal });
+
+/** @param {string} path @param {unknown} [body] */
+export const post = (path, body = {}) => called(path, sent("POST", body));
+
+/** @param {string} path @param {unknown} body */
+export const patch = (path, body) => called(path, sent("PATCH", body));
+
+/** @param {string} path @param {RequestInit} [init] */
+export const remove = (path, init = {}) => called(path, { ...sent("DELETE", {}), ...init });
+
+/**
+ * The answer itself, for who reads it as it comes. Rejects with a `Problem` where it is a refusal.
+ *
+ * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>}
+ */
+export async function asked(path, init = {}) {
+  const response = await reached(path, init);
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+/** A request that changes something. @param {string} method @param {unknown} body @returns {RequestInit} */
+export const sent = (method, body) => ({
+  method,
+  headers: { "content-type": "application/json", ...proof() },
+  body: JSON.stringify(body),
+});
+
+/**
+ * Uploads a file, and tells how far it is, from 0 to 1.
+ *
+ * @param {File} file
+ * @param {{onProgress?: (fraction: number) => void, signal?: AbortSignal}} [options]
+ * @returns {Promise<{id: string, name: string, media_type: string, size: number}>}
+ */
+export function upload(file, { onProgress, signal } = {}) {
+  // `fetch` does not tell how much of a body is gone.
+  const request = new XMLHttpRequest();
+  const form = new FormData();
+  form.append("file", file, file.name);
+  return new Promise((resolve, reject) => {
+    request.upload.addEventListener("progress", ({ loaded, total }) => onProgress?.(total ? loaded / total : 0));
+    request.addEventListener("load", () => {
+      const response = new Response(request.responseText || null, { status: request.status });
+      if (response.ok) resolve(response.json());
+      else refusal(response).then(reject, reject);
+    });
+    request.addEventListener("error", () => reject(unreachable()));
+    request.addEventListener("abort", () => reject(new DOMException("The upload was given up.", "AbortError")));
+    signal?.addEventListener("abort", () => request.abort(), { once: true });
+    request.open("POST", "/api/files");
+    for (const [name, value] of Object.entries(proof())) request.setRequestHeader(name, value);
+    request.send(form);
+  });
+}
+
+/** Shows that the request comes from the page. */
+const proof = () => (me.value?.csrf ? { "x-antiphon-csrf": me.value.csrf } : {});
+
+/** @param {string} path @param {RequestInit} init */
+async function called(path, init) {
+  const response = await asked(path, init);
+  if (response.status === 204) return null;
+  return response.json();
+}
+
+/** @param {string} path @param {RequestInit} init */
+async function reached(path, init) {
+  try {
+    return await fetch(path, { credentials: "same-origin", ...init });
+  } catch (error) {
+    if (error instanceof TypeError) throw unreachable();
+    throw error;
+  }
+}
+
+const unreachable = () => new Problem({ status: 0, code: "offline", title: "The server could not be reached." });
+
+/** @param {Response} response */
+async function refusal(response) {
+  const said = await response.json().catch(() => ({}));
+  const after = Number(response.headers.get("retry-after"));
+  if (response.status === 401 && said.code === "unauthorized") signedOut.value = true;
+  return new Problem({
+    status: response.status,
+    code: said.code ?? "unknown",
+    title: said.title ?? `The server said ${response.status}.`,
+    detail: said.detail,
+    hint: said.hint,
+    login: said.login,
+    site: said.site,
+    retryAfter: after > 0 ? after : undefined,
+  });
+}
+
+/** @param {string} path @param {Record<string, string | number | null | undefined>} query */
+function withQuery(path, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const written = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return written ? `${path}?${written}` : path;
+}

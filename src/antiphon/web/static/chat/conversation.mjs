@@ -1,0 +1,243 @@
+/**
+ * The thread that is open: its messages, and the run that is followed in it.
+ *
+ * A run is followed by at most one stream. Leaving the thread ends the stream and not the run; who
+ * comes back is shown the whole of it again.
+ *
+ * @module
+ */
+
+import { asked, get } from "./api.mjs";
+import { merged } from "./history.mjs";
+import { CLOCK, follow } from "./stream.mjs";
+import { isWaiting } from "./reduce.mjs";
+import { current, live, lost, opening, phase, problem, run, threadSystem, toolStatus } from "./store.mjs";
+import { batch } from "./vendor/ui.mjs";
+
+/** Messages in a page: what fills the tallest screen, and is there at once. */
+export const PAGE = 40;
+
+/** @typedef {import("./reduce.mjs").Live} Live */
+
+/**
+ * @typedef {object} Followed  the stream that is read now
+ * @property {AbortController} leaving
+ * @property {() => void} wake
+ * @property {boolean} stopping
+ */
+
+/** @type {{followed: Followed | null, opened: AbortController}} */
+const here = { followed: null, opened: new AbortController() };
+
+/** Whether a stream is followed now. */
+export const following = () => here.followed !== null;
+
+/** There may be news: the network is back, the page is seen again, a question was answered. */
+export const wake = () => here.followed?.wake();
+
+/** Leaves the thread. Its run goes on without us. */
+export function leave() {
+  here.opened.abort();
+  here.opened = new AbortController();
+  here.followed?.leaving.abort();
+  here.followed = null;
+  batch(() => {
+    live.value = null;
+    run.value = null;
+    toolStatus.value = {};
+    phase.value = "idle";
+    problem.value = null;
+  });
+}
+
+/** An empty page. */
+export function closeThread() {
+  leave();
+  batch(() => {
+    current.value = null;
+    opening.value = null;
+    lost.value = null;
+    threadSystem.value = null;
+  });
+}
+
+/**
+ * Opens a thread at its end. Returns what the server said, or null where another was opened meanwhile.
+ *
+ * @param {string} id
+ */
+export async function loadThread(id) {
+  leave();
+  const { signal } = here.opened;
+  opening.value = id;
+  lost.value = null;
+  const answer = await messagesOf(id, { limit: PAGE }, signal);
+  if (!answer || signal.aborted) return null;
+  batch(() => {
+    opening.value = null;
+    show(answer);
+  });
+  return answer;
+}
+
+/** Reads the newest messages again, and takes what is new. @returns {Promise<Record<string, any> | null>} */
+export async function refresh() {
+  const { signal } = here.opened;
+  const id = current.value?.thread.id;
+  if (!id) return null;
+  const answer = await messagesOf(id, { limit: PAGE }, signal);
+  if (!answer || signal.aborted || current.value?.thread.id !== id) return null;
+  const { messages, hasEarlier } = current.value;
+  const { kept, whole } = merged(messages, answer.messages);
+  show({ ...answer, messages: kept, has_earlier: whole ? answer.has_earlier : hasEarlier });
+  return answer;
+}
+
+/** The page of messages before those that are shown. */
+export async function loadEarlier() {
+  const { signal } = here.opened;
+  const shown = current.value;
+  const first = shown?.messages[0]?.metadata.number;
+  if (!shown?.hasEarlier || first === undefined) return;
+  const answer = await messagesOf(shown.thread.id, { limit: PAGE, before: first }, signal);
+  if (!answer || signal.aborted || !current.value || current.value.messages[0]?.metadata.number !== first) return;
+  current.value = {
+    ...current.value,
+    messages: [...answer.messages, ...current.value.messages],
+    hasEarlier: answer.has_earlier ?? false,
+  };
+}
+
+/** @param {string} id @param {Record<string, any>} query @param {AbortSignal} signal @returns {Promise<Record<string, any> | null>} */
+async function messagesOf(id, query, signal) {
+  try {
+    return await get(`/api/threads/${id}/messages`, { query, signal });
+  } catch (/** @type {any} */ error) {
+    if (signal.aborted) return null;
+    if (error.status === 404) return notFound(id);
+    if (error.name !== "Problem") throw error;
+    problem.value = error;
+    return null;
+  }
+}
+
+/** @param {string} id */
+function notFound(id) {
+  batch(() => {
+    lost.value = id;
+    opening.value = null;
+  });
+  return null;
+}
+
+/** @param {Record<string, any>} answer */
+function show({ thread, messages, branches, system, has_earlier }) {
+  current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false };
+  threadSystem.value = system ?? null;
+}
+
+/** What follows in a run, given what is known of it. @param {string} id @param {Live} known @param {AbortSignal} signal */
+export const attachToRun = (id, known, signal) =>
+  asked(`/api/runs/${id}/stream?sdk=5${known.cursor ? `&after=${encodeURIComponent(known.cursor)}` : ""}`, { signal });
+
+/**
+ * Follow a run until it is over, drawing it as it grows; returns its end, or null where the thread
+ * was left before. Rejects with the `Problem` that makes it vain.
+ *
+ * @param {(live: Live, signal: AbortSignal) => Promise<Response>} attach
+ * @param {(live: Live) => void} [onMessage]  called once, when the first part has come
+ * @returns {Promise<Live | null>}
+ */
+export async function followRun(attach, onMessage) {
+  const leaving = new AbortController();
+  const followed = { leaving, wake: () => {}, stopping: false };
+  here.followed?.leaving.abort();
+  here.followed = followed;
+  const draw = drawing(followed);
+  let known = false;
+  try {
+    return await follow({
+      attach,
+      clock: CLOCK,
+      signal: leaving.signal,
+      onWake: (wakeUp) => (followed.wake = wakeUp),
+      onLine: (connected) => connected || followed.stopping || (phase.value = "reconnecting"),
+      onChange: (now) => {
+        if (now.message && !known) {
+          known = true;
+          run.value = { id: now.message.id, status: "in_progress" };
+          onMessage?.(now);
+        }
+        draw(now);
+      },
+    });
+  } catch (/** @type {any} */ error) {
+    if (leaving.signal.aborted) return null;
+    throw error;
+  } finally {
+    if (here.followed === followed) here.followed = null;
+  }
+}
+
+/** Marks that a stop was asked for; the stream goes on until the run has ended. */
+export function stopping() {
+  if (here.followed) here.followed.stopping = true;
+  phase.value = "stopping";
+}
+
+/** The stop did not come through. */
+export function notStopping() {
+  if (here.followed) here.followed.stopping = false;
+  phase.value = "streaming";
+}
+
+/** Whether a stop was asked for. */
+export const isStopping = () => here.followed?.stopping ?? false;
+
+/** Shows what has come, at most once per frame of the screen. @param {Followed} followed */
+function drawing(followed) {
+  /** @type {Live | null} */
+  let newest = null;
+  let due = false;
+  const draw = () => {
+    due = false;
+    if (!newest || here.followed !== followed) return;
+    const now = newest;
+    batch(() => {
+      live.value = now.message;
+      toolStatus.value = now.tools;
+      if (!followed.stopping) phase.value = isWaiting(now) || isAsking(now) ? "asking" : "streaming";
+    });
+  };
+  return (/** @type {Live} */ now) => {
+    newest = now;
+    if (due) return;
+    due = true;
+    // A page that nobody sees has no frames.
+    if (document.hidden) setTimeout(draw, 250);
+    else requestAnimationFrame(draw);
+  };
+}
+
+/** Whether a person is asked about a call. @param {Live} now */
+const isAsking = (now) =>
+  now.message?.parts.some((part) => part.type === "data-approval" && part.data.state === "requested") ?? false;
+
+/**
+ * The run has ended: what was live is one of the messages, in the same place and with the same key.
+ *
+ * @param {Live} now
+ */
+export function settle(now) {
+  batch(() => {
+    const { message } = now;
+    if (message && current.value) {
+      const others = current.value.messages.filter(({ id }) => id !== message.id);
+      current.value = { ...current.value, messages: [...others, message] };
+    }
+    live.value = null;
+    run.value = null;
+    toolStatus.value = {};
+    phase.value = "idle";
+  });
+}

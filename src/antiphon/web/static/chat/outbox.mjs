@@ -1,0 +1,68 @@
+/**
+ * Messages that a person has sent and no run has taken yet. They outlive the page.
+ *
+ * Each has an id that the page made, under which the server takes it once: so it may be sent again
+ * whenever it is not known whether it arrived.
+ *
+ * @module
+ */
+
+import { keep, kept, keptNames } from "./keeping.mjs";
+
+const PREFIX = "antiphon.outbox.";
+/** What another tab has not brought away in this time it will not: any tab may. */
+export const ADOPTED_AFTER_MS = 30_000;
+
+/**
+ * @typedef {object} Entry
+ * @property {string} id  also the key under which the server takes it once
+ * @property {string | null} thread  null for a new one
+ * @property {string} text
+ * @property {{id: string, name: string, type: string, size: number}[]} files
+ * @property {Record<string, any>} options  model, assistant and the like, as they were chosen
+ * @property {"queued" | "sending" | "failed"} state
+ * @property {string | null} fault  why it failed, for people
+ * @property {string} chat  the new chat that it begins, as long as it has no thread
+ * @property {number} at  milliseconds since 1970
+ * @property {boolean} [restored]  sent by a page before this one: it may have arrived
+ */
+
+/** What is yet to be sent, oldest first. @param {string} person @returns {Entry[]} */
+export const keptEntries = (person) =>
+  keptNames(`${PREFIX}${person}.`)
+    .map((name) => /** @type {Entry | null} */ (kept(name)))
+    .filter((entry) => entry !== null)
+    .map((entry) => ({ ...entry, restored: entry.state === "sending" }))
+    .sort((one, other) => one.at - other.at);
+
+/** @param {string} person @param {Entry} entry */
+export const keepEntry = (person, { restored, ...entry }) => keep(named(person, entry.id), entry);
+
+/** @param {string} person @param {string} id */
+export const forgetEntry = (person, id) => keep(named(person, id), null);
+
+/** Whether the browser's news is about entries of this person. @param {string} person @param {string | null} name */
+export const isOutbox = (person, name) => name === null || name.startsWith(`${PREFIX}${person}.`);
+
+/** The body that sends it. @param {Entry} entry */
+export const bodyOf = ({ id, thread, text, files, options }) => ({
+  content: text,
+  message_id: id,
+  ...(thread && { thread_id: thread }),
+  ...(files.length && { attachments: files.map((file) => file.id) }),
+  ...options,
+});
+
+/** How it looks among the messages. @param {Entry} entry @returns {import("./reduce.mjs").Message} */
+export const asMessage = ({ id, text, files, at }) => ({
+  id,
+  role: "user",
+  parts: [
+    ...(text ? [{ type: "text", text }] : []),
+    ...files.map((file) => ({ type: "file", url: `/api/files/${file.id}`, mediaType: file.type, filename: file.name })),
+  ],
+  metadata: { createdAt: at },
+});
+
+/** @param {string} person @param {string} id */
+const named = (person, id) => `${PREFIX}${person}.${id}`;

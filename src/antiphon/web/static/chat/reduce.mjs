@@ -1,0 +1,322 @@
+/**
+ * A run's stream as the message that it makes: bytes to events, events to parts, parts to a message.
+ *
+ * All pure: the page gives it what came and shows what comes out. The same parts make the same
+ * message, whether they come live, again from the beginning, or after a cursor.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {{type: string, [key: string]: any}} Part
+ * @typedef {{id: string, role: string, parts: Part[], metadata: Record<string, any>}} Message
+ * @typedef {{id: string | null, data: string}} ServerEvent
+ *
+ * @typedef {object} Live
+ * @property {Message | null} message  what was said so far, null before the first part
+ * @property {Readonly<Record<string, number>>} speaking  places of the parts that go on, by id
+ * @property {Readonly<Record<string, ToolStatus>>} tools  what tools do now, by call
+ * @property {string | null} cursor  id of the last event that is in here
+ * @property {"finish" | "abort" | "error" | null} ended  how the stream said that it is at its end
+ *
+ * @typedef {object} ToolStatus
+ * @property {"waiting" | "running" | "ended"} state
+ * @property {number} elapsed  seconds, as the server said
+ * @property {{done: number, total: number | null, message: string}} [progress]
+ */
+
+/** @type {Live} */
+export const NOTHING = Object.freeze({
+  message: null,
+  speaking: {},
+  tools: {},
+  cursor: null,
+  ended: null,
+});
+
+const DONE = "[DONE]";
+const UNFINISHED = new Set(["queued", "in_progress", "action_required"]);
+
+/**
+ * A reader of server-sent events: give it text as it comes, it gives back the events that are whole.
+ *
+ * Its work grows with what is given, not with how finely it was cut. `comment` events are left out.
+ *
+ * @returns {(text: string) => ServerEvent[]}
+ */
+export function eventReader() {
+  let line = "";
+  let afterReturn = false;
+  let id = null;
+  /** @type {string[]} */
+  let data = [];
+
+  /** @param {string} whole @param {ServerEvent[]} events */
+  const take = (whole, events) => {
+    if (whole === "") {
+      if (data.length) events.push({ id, data: data.join("\n") });
+      id = null;
+      data = [];
+      return;
+    }
+    const colon = whole.indexOf(":");
+    const name = colon < 0 ? whole : whole.slice(0, colon);
+    const value = colon < 0 ? "" : whole.slice(colon + 1).replace(/^ /, "");
+    if (name === "data") data.push(value);
+    if (name === "id" && !value.includes("\0")) id = value;
+  };
+
+  return (text) => {
+    /** @type {ServerEvent[]} */
+    const events = [];
+    const unread = afterReturn && text.startsWith("\n") ? text.slice(1) : text;
+    if (text) afterReturn = text.endsWith("\r");
+    const [first, ...rest] = unread.split(/\r\n|\n|\r/);
+    line += first;
+    for (const next of rest) {
+      take(line, events);
+      line = next;
+    }
+    return events;
+  };
+}
+
+/**
+ * What follows from these events. An event that is in it already changes nothing.
+ *
+ * @param {Live} live
+ * @param {readonly ServerEvent[]} events
+ * @returns {Live}
+ */
+export function foldEvents(live, events) {
+  return events.reduce((now, { id, data }) => {
+    if (data === DONE || (id !== null && !isAfter(id, now.cursor))) return now;
+    const part = parsed(data);
+    const folded = part ? fold(goesOn(now, part), part) : now;
+    return id === null ? folded : { ...folded, cursor: id };
+  }, live);
+}
+
+/** The part that an event is, or null of what is none. @param {string} data @returns {Part | null} */
+function parsed(data) {
+  try {
+    const part = JSON.parse(data);
+    return typeof part?.type === "string" ? part : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** A run that waited for a person and says more waits no longer. @param {Live} live @param {Part} part @returns {Live} */
+const goesOn = (live, part) =>
+  isWaiting(live) && part.type !== "finish" ? { ...live, ended: null } : live;
+
+/** Whether these events say that the server has sent all it has. @param {readonly ServerEvent[]} events */
+export const saysDone = (events) => events.some(({ data }) => data === DONE);
+
+/** Whether the run waits for a person: its stream is finished, and the run is not. @param {Live} live */
+export const isWaiting = (live) =>
+  live.ended === "finish" && UNFINISHED.has(live.message?.metadata.status);
+
+/** Whether nothing follows. A stream that stops before that was cut. @param {Live} live */
+export const isOver = (live) => live.ended !== null && !isWaiting(live);
+
+/**
+ * What follows from one part. Parts of kinds that are unknown here are passed over.
+ *
+ * @param {Live} live
+ * @param {Part} part
+ * @returns {Live}
+ */
+export function fold(live, part) {
+  const [kind] = part.type.split("-", 1);
+  if (kind === "data") return foldData(live, part);
+  if (kind === "tool") return foldCall(live, part);
+  switch (part.type) {
+    case "start":
+      return begin(live, part);
+    case "message-metadata":
+      return withMetadata(live, part.messageMetadata);
+    case "finish":
+      return ended(withMetadata(live, part.messageMetadata), "finish");
+    case "abort":
+      return ended(live, "abort");
+    case "error":
+      return ended(withMetadata(live, { errorText: part.errorText }), "error");
+    case "start-step":
+      return added(live, { type: "step-start" });
+    case "text-start":
+    case "reasoning-start":
+      return speak(live, kind, part.id);
+    case "text-delta":
+    case "reasoning-delta":
+      return changedSpeech(live, part.id, (said) => ({ ...said, text: said.text + part.delta }));
+    case "text-end":
+    case "reasoning-end":
+      return hush(changedSpeech(live, part.id, (said) => ({ ...said, state: "done" })), part.id);
+    default:
+      return live;
+  }
+}
+
+/**
+ * The parts of a message that stand: a step that was begun again is left out.
+ *
+ * @param {readonly Part[]} parts
+ * @returns {Part[]}
+ */
+export function standing(parts) {
+  /** @type {Part[]} */
+  const kept = [];
+  for (const part of parts) {
+    if (part.type !== "data-turn-restarted") {
+      kept.push(part);
+      continue;
+    }
+    const begun = kept.findLastIndex((each) => each.type === "step-start");
+    kept.length = Math.max(begun, 0);
+  }
+  return kept;
+}
+
+/** All that a message says in words, as its author wrote it. @param {Message} message */
+export const textOf = (message) =>
+  standing(message.parts)
+    .filter((part) => part.type === "text")
+    .map((part) => part.text)
+    .join("\n\n");
+
+/**
+ * Whether an event's id comes after another's: ids are `<run>:<number>` for all that an event is
+ * told as, `<run>:<number>.<place>` for a piece of it. Ids of different runs follow each other.
+ *
+ * @param {string} id
+ * @param {string | null} cursor
+ */
+export function isAfter(id, cursor) {
+  if (cursor === null) return true;
+  const [run, number, place] = idParts(id);
+  const [heldRun, heldNumber, heldPlace] = idParts(cursor);
+  if (run !== heldRun) return true;
+  return number === heldNumber ? place > heldPlace : number > heldNumber;
+}
+
+/** @param {string} id @returns {[string, number, number]} */
+function idParts(id) {
+  const colon = id.lastIndexOf(":");
+  const [number, place] = id.slice(colon + 1).split(".");
+  return [id.slice(0, colon), Number(number), place === undefined ? Infinity : Number(place)];
+}
+
+/** @param {Live} live @param {Part} part @returns {Live} */
+function begin(live, part) {
+  if (live.message?.id === part.messageId) return withMetadata(live, part.messageMetadata);
+  const message = {
+    id: part.messageId,
+    role: "assistant",
+    parts: [],
+    metadata: part.messageMetadata ?? {},
+  };
+  return { ...NOTHING, cursor: live.cursor, message };
+}
+
+/** @param {Live} live @param {Record<string, any>} news @returns {Live} */
+function withMetadata(live, news) {
+  if (!live.message) return live;
+  return {
+    ...live,
+    message: { ...live.message, metadata: { ...live.message.metadata, ...news } },
+  };
+}
+
+/** An error stays the end that it is, also where a `finish` follows. @param {Live} live @param {"finish" | "abort" | "error"} how @returns {Live} */
+const ended = (live, how) => ({
+  ...live,
+  ended: how === "finish" && (live.ended === "error" || live.ended === "abort") ? live.ended : how,
+});
+
+/** @param {Live} live @param {Part} part @returns {Live} */
+function added(live, part) {
+  if (!live.message) return live;
+  return { ...live, message: { ...live.message, parts: [...live.message.parts, part] } };
+}
+
+/** @param {Live} live @param {number} place @param {(part: Part) => Part} change @returns {Live} */
+function changed(live, place, change) {
+  if (!live.message || place < 0) return live;
+  const parts = live.message.parts.with(place, change(live.message.parts[place]));
+  return { ...live, message: { ...live.message, parts } };
+}
+
+/** @param {Live} live @param {string} type @param {string} id @returns {Live} */
+function speak(live, type, id) {
+  if (!live.message) return live;
+  const place = live.message.parts.length;
+  const spoken = added(live, { type, text: "", state: "streaming" });
+  return { ...spoken, speaking: { ...live.speaking, [id]: place } };
+}
+
+/** @param {Live} live @param {string} id @param {(part: Part) => Part} change */
+const changedSpeech = (live, id, change) =>
+  changed(live, Object.hasOwn(live.speaking, id) ? live.speaking[id] : -1, change);
+
+/** @param {Live} live @param {string} id @returns {Live} */
+function hush(live, id) {
+  const { [id]: _, ...speaking } = live.speaking;
+  return { ...live, speaking };
+}
+
+/** @param {Live} live @param {Part} part @returns {Live} */
+function foldCall(live, part) {
+  if (part.type === "tool-input-start") {
+    const { toolName, toolCallId } = part;
+    return added(live, { type: "dynamic-tool", toolName, toolCallId, state: "input-streaming", inputText: "" });
+  }
+  const place = callPlace(live, part.toolCallId);
+  switch (part.type) {
+    case "tool-input-delta":
+      return changed(live, place, (call) => ({ ...call, inputText: call.inputText + part.inputTextDelta }));
+    case "tool-input-available":
+      return changed(live, place, (call) => ({ ...less(call, "inputText"), state: "input-available", input: part.input }));
+    case "tool-output-available":
+      return part.preliminary ? progressed(live, part) : changed(live, place, (call) => output(call, part));
+    case "tool-output-error":
+      return changed(live, place, (call) => ({ ...less(call, "inputText"), state: "output-error", errorText: part.errorText }));
+    default:
+      return live;
+  }
+}
+
+/** The newest call of that id: a turn that begins again may use one twice. @param {Live} live @param {string} id */
+const callPlace = (live, id) =>
+  live.message?.parts.findLastIndex((part) => part.toolCallId === id) ?? -1;
+
+/** @param {Part} call @param {Part} part @returns {Part} */
+const output = (call, part) => ({ ...less(call, "inputText"), state: "output-available", output: part.output });
+
+/** How far a tool is stands beside the message, for it is not kept. @param {Live} live @param {Part} part @returns {Live} */
+function progressed(live, part) {
+  const status = { state: "running", elapsed: 0, ...live.tools[part.toolCallId], progress: part.output.progress };
+  return { ...live, tools: { ...live.tools, [part.toolCallId]: status } };
+}
+
+/** @param {Part} part @param {string} key @returns {Part} */
+function less(part, key) {
+  const { [key]: _, ...rest } = part;
+  return /** @type {Part} */ (rest);
+}
+
+/** @param {Live} live @param {Part} part @returns {Live} */
+function foldData(live, part) {
+  if (part.type === "data-tool-status") return statusOf(live, part.data);
+  if (part.transient) return live;
+  const place = live.message?.parts.findIndex((each) => part.id && each.type === part.type && each.id === part.id) ?? -1;
+  return place < 0 ? added(live, part) : changed(live, place, (each) => ({ ...each, data: part.data }));
+}
+
+/** @param {Live} live @param {{toolCallId: string, state: ToolStatus["state"], elapsed: number}} data @returns {Live} */
+function statusOf(live, { toolCallId, state, elapsed }) {
+  const status = { ...live.tools[toolCallId], state, elapsed };
+  return { ...live, tools: { ...live.tools, [toolCallId]: status } };
+}

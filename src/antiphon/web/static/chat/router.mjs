@@ -1,0 +1,25 @@
+/**
+ * Addresses of the page's views; going there loads nothing anew.
+ *
+ * @module
+ */
+
+import { path } from "./store.mjs";
+
+export { path };
+
+/** @param {string} to @param {{replace?: boolean}} [how] */
+export function navigate(to, { replace = false } = {}) {
+  if (to === location.pathname) return;
+  history[replace ? "replaceState" : "pushState"](null, "", to);
+  path.value = to;
+}
+
+/** Follows the browser's own buttons from now on. */
+export function listen() {
+  path.value = location.pathname;
+  window.addEventListener("popstate", () => (path.value = location.pathname));
+}
+
+/** The thread that an address opens, or null. @param {string} address */
+export const threadOf = (address) => /^\/t\/([A-Za-z0-9_-]+)$/.exec(address)?.[1] ?? null;

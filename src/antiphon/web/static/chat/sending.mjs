@@ -1,0 +1,277 @@
+/**
+ * Bringing what a person has written to the server, each message once.
+ *
+ * A message waits in `pending` until its run has begun. It carries the key that the server knows it
+ * by, so it is sent again wherever it is not certain that it arrived.
+ *
+ * @module
+ */
+
+import { asked, post, sent } from "./api.mjs";
+import { newId } from "./ids.mjs";
+import {
+  attachToRun,
+  followRun,
+  following,
+  isStopping,
+  notStopping,
+  refresh,
+  settle,
+  wake,
+} from "./conversation.mjs";
+import { eventReader, foldEvents, NOTHING } from "./reduce.mjs";
+import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, keepEntry, keptEntries } from "./outbox.mjs";
+import { navigate } from "./router.mjs";
+import { begunHere, current, me, opening, path, pending, phase, prefs, refill, run, signedOut, threadSystem } from "./store.mjs";
+import { tell } from "./tabs.mjs";
+import { loadThreads } from "./threads.mjs";
+import { told } from "./ui/toasts.mjs";
+import { batch } from "./vendor/ui.mjs";
+
+/** @typedef {import("./outbox.mjs").Entry} Entry */
+
+const PROCESS = "/api/messages/process?sdk=5";
+const CHAT = "antiphon.chat";
+const NEW_CHAT = "/";
+const TITLE_CHARACTERS = 60;
+
+/** Whose drafts and messages these are. */
+export const person = () => me.value?.person?.id ?? "local";
+
+/** A new chat begins: what is written in it belongs to no other. */
+export const beginChat = () => sessionStorage.setItem(CHAT, newId());
+
+/** What is yet to be sent where the page is now. @param {Entry} entry */
+export const isHere = (entry) =>
+  entry.thread === null
+    ? path.value === NEW_CHAT && entry.chat === sessionStorage.getItem(CHAT)
+    : entry.thread === current.value?.thread.id;
+
+/** Reads what an earlier page has left to send, and what other tabs write. */
+export function restorePending() {
+  pending.value = keptEntries(person());
+  window.addEventListener("storage", ({ key }) => {
+    if (!isOutbox(person(), key)) return;
+    const mine = new Map(pending.value.map((entry) => [entry.id, entry]));
+    pending.value = keptEntries(person()).map((entry) => mine.get(entry.id) ?? entry);
+  });
+}
+
+/**
+ * Sends a message, after what is before it in the queue.
+ *
+ * @param {{text: string, files?: Entry["files"], thread?: string | null}} written
+ */
+export function send({ text, files = [], thread = current.value?.thread.id ?? null }) {
+  if (!sessionStorage.getItem(CHAT)) beginChat();
+  const entry = /** @type {Entry} */ ({
+    id: newId(),
+    thread,
+    text,
+    files: files.map(({ id, name, type, size }) => ({ id, name, type, size })),
+    options: chosen(),
+    state: "queued",
+    fault: null,
+    chat: sessionStorage.getItem(CHAT),
+    at: Date.now(),
+  });
+  keepEntry(person(), entry);
+  pending.value = [...pending.value, entry];
+  void deliver();
+}
+
+/** What the person has chosen for the next answer. */
+function chosen() {
+  const { model, assistant } = prefs.value;
+  const options = { model, assistant_id: assistant, system: threadSystem.value };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== undefined));
+}
+
+/** Sends the next message of the thread that is open, unless a run is busy there. */
+export async function deliver() {
+  if (following() || opening.value !== null || signedOut.value) return;
+  const entry = pending.value.find((each) => isHere(each) && each.state !== "failed");
+  if (!entry) return;
+  change(entry.id, { state: "sending", fault: null });
+  phase.value = "sending";
+  try {
+    const end = await followRun(
+      (known, signal) =>
+        known.message
+          ? attachToRun(known.message.id, known, signal)
+          : asked(PROCESS, { ...sent("POST", bodyOf(entry)), signal }),
+      ({ message }) => message && accepted(entry, message),
+    );
+    if (end) await ended(end);
+  } catch (/** @type {any} */ error) {
+    await refused(entry, error);
+  }
+}
+
+/** Follows a run that somebody else began, or this page before it was loaded anew. @param {string} id */
+export async function takeUp(id) {
+  if (following()) return;
+  phase.value = "streaming";
+  run.value = { id, status: "in_progress" };
+  try {
+    const end = await followRun((known, signal) => attachToRun(id, known, signal));
+    if (end) await ended(end);
+  } catch (/** @type {any} */ error) {
+    if (error.name !== "Problem") throw error;
+    // Its stream is no longer kept, or it never was ours: the history has what there is.
+    settle(NOTHING);
+    await refresh();
+  }
+}
+
+/** @param {import("./reduce.mjs").Live} end */
+async function ended(end) {
+  settle(end);
+  if (current.value) tell({ thread: current.value.thread.id });
+  await Promise.all([refresh(), loadThreads()]);
+  await deliver();
+}
+
+/**
+ * The server has the message, and its run has begun.
+ *
+ * @param {Entry} entry @param {import("./reduce.mjs").Message} message
+ */
+function accepted(entry, message) {
+  const { threadId } = message.metadata;
+  forget(entry.id);
+  batch(() => {
+    if (entry.thread === null) began(entry, threadId);
+    if (current.value && !isShown(entry, message.id)) {
+      const said = { ...asMessage(entry), key: entry.id };
+      current.value = { ...current.value, messages: [...current.value.messages, said] };
+    }
+  });
+  tell({ thread: threadId });
+  void loadThreads();
+  if (isStopping()) void stopRun(message.id);
+}
+
+/** What was written after the first message of a new chat belongs to its thread now. @param {Entry} entry @param {string} thread */
+function began(entry, thread) {
+  const title = entry.text.trim().slice(0, TITLE_CHARACTERS);
+  current.value = {
+    thread: { id: thread, title },
+    messages: [],
+    branches: [],
+    system: threadSystem.value,
+    hasEarlier: false,
+  };
+  for (const { id, chat, thread: known } of pending.value) {
+    if (known === null && chat === entry.chat) change(id, { thread });
+  }
+  begunHere.value = thread;
+  beginChat();
+  navigate(`/t/${thread}`, { replace: true });
+}
+
+/** Whether the history showed the message before its run was known here. @param {Entry} entry @param {string} runId */
+function isShown(entry, runId) {
+  const messages = current.value?.messages ?? [];
+  return messages.some(({ id }) => id === runId) || (entry.restored === true && messages.at(-1)?.role === "user");
+}
+
+/** @param {Entry} entry @param {any} error */
+async function refused(entry, error) {
+  if (error.name !== "Problem") throw error;
+  phase.value = "idle";
+  if (error.code === "run_active") {
+    change(entry.id, { state: "queued", restored: false });
+    const answer = await refresh();
+    if (answer?.active_run) await takeUp(answer.active_run.id);
+    return;
+  }
+  const waits = error.status === 401;
+  change(entry.id, { state: waits ? "queued" : "failed", fault: waits ? null : error.message });
+}
+
+/** Sends what was written in threads that are not open, where their runs have ended. */
+export async function deliverElsewhere() {
+  const orphaned = (/** @type {Entry} */ entry) =>
+    entry.thread !== null || entry.chat === sessionStorage.getItem(CHAT) || Date.now() - entry.at > ADOPTED_AFTER_MS;
+  for (const entry of pending.value.filter((each) => each.state !== "failed" && !isHere(each) && orphaned(each))) {
+    await bring(entry);
+  }
+}
+
+/** Sends it and reads until its run has begun. @param {Entry} entry */
+async function bring(entry) {
+  try {
+    const response = await asked(PROCESS, sent("POST", bodyOf(entry)));
+    const message = await firstMessage(response);
+    if (!message) return;
+    forget(entry.id);
+    void loadThreads();
+  } catch (/** @type {any} */ error) {
+    if (error.name !== "Problem") throw error;
+    if (error.fatal && error.code !== "run_active" && error.status !== 401) {
+      change(entry.id, { state: "failed", fault: error.message });
+    }
+  }
+}
+
+/** @param {Response} response */
+async function firstMessage(response) {
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  const read = eventReader();
+  let now = NOTHING;
+  while (reader && !now.message) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    now = foldEvents(now, read(value));
+  }
+  await reader?.cancel();
+  return now.message;
+}
+
+/** Takes a message that is not sent yet back into the composer. @param {string} id */
+export function queueEdit(id) {
+  const entry = pending.value.find((each) => each.id === id);
+  if (!entry || entry.state === "sending") return;
+  queueRemove(id);
+  refill.value = { text: entry.text, files: entry.files };
+}
+
+/** @param {string} id */
+export function queueRemove(id) {
+  const entry = pending.value.find((each) => each.id === id);
+  if (entry && entry.state !== "sending") forget(id);
+}
+
+/** Sends a message again that was refused. @param {string} id */
+export function retryPending(id) {
+  change(id, { state: "queued", fault: null });
+  void deliver();
+}
+
+/** Stops the run; it is stopped when its stream says so. */
+export async function stopRun(/** @type {string} */ id) {
+  const done = await told(async () => {
+    const { status } = await post(`/api/runs/${id}/stop`);
+    if (run.value?.id === id) run.value = { id, status };
+    wake();
+    return true;
+  });
+  if (!done) notStopping();
+}
+
+/** @param {string} id @param {Partial<Entry>} news */
+function change(id, news) {
+  pending.value = pending.value.map((entry) => {
+    if (entry.id !== id) return entry;
+    const changed = { ...entry, ...news };
+    keepEntry(person(), changed);
+    return changed;
+  });
+}
+
+/** @param {string} id */
+function forget(id) {
+  forgetEntry(person(), id);
+  pending.value = pending.value.filter((entry) => entry.id !== id);
+}

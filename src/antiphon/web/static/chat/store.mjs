@@ -1,0 +1,90 @@
+/**
+ * What the page knows, as signals and nothing else.
+ *
+ * `actions.mjs` and `router.mjs` write them; components read `.value`, and are drawn anew when what
+ * they read has changed. Only preferences, drafts and what is yet to be sent outlive the page.
+ *
+ * @module
+ */
+
+import { keep, kept } from "./keeping.mjs";
+import { effect, signal } from "./vendor/ui.mjs";
+
+/**
+ * @typedef {import("./reduce.mjs").Message} Message
+ * @typedef {"idle" | "sending" | "streaming" | "asking" | "reconnecting" | "stopping"} Phase
+ *
+ * @typedef {object} Thread
+ * @property {string} id
+ * @property {string} title
+ * @property {number} [messages]  how many
+ * @property {number | string} [created_at]
+ * @property {number | string} [updated_at]
+ * @property {boolean} [running]
+ * @property {string | null} [replaces]
+ *
+ * @typedef {object} Current
+ * @property {Thread} thread
+ * @property {Message[]} messages  in order; a message has `key` where it was shown before it had its id
+ * @property {{number: number, at: string[], here: number}[]} branches
+ * @property {string | null} system
+ * @property {boolean} hasEarlier
+ */
+
+const PREFS = "antiphon.prefs";
+const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true };
+
+/** The answer of `/api/me`, or null before it has come. */
+export const me = signal(/** @type {Record<string, any> | null} */ (null));
+
+/** True where somebody has to log in first. */
+export const signedOut = signal(false);
+
+export const path = signal("/");
+
+export const threads = signal({ data: /** @type {Thread[]} */ ([]), next: /** @type {string | null} */ (null), query: "" });
+
+/** The thread that is open, or null in a new chat. */
+export const current = signal(/** @type {Current | null} */ (null));
+
+/** Id of the thread that is being loaded. */
+export const opening = signal(/** @type {string | null} */ (null));
+
+/** Id of a thread that there is not, or not for this person. */
+export const lost = signal(/** @type {string | null} */ (null));
+
+/** Id of the thread that began in this page's new chat last: what was being written goes on in it. */
+export const begunHere = signal(/** @type {string | null} */ (null));
+
+/** The assistant's message in progress, as it grows. */
+export const live = signal(/** @type {Message | null} */ (null));
+
+/** The run that is followed. */
+export const run = signal(/** @type {{id: string, status: string} | null} */ (null));
+
+export const phase = signal(/** @type {Phase} */ ("idle"));
+
+/** What went wrong last, and was not told elsewhere. */
+export const problem = signal(/** @type {import("./api.mjs").Problem | null} */ (null));
+
+/** What a person has sent and no run has taken yet, of every thread, oldest first. */
+export const pending = signal(/** @type {import("./outbox.mjs").Entry[]} */ ([]));
+
+/** What tools do now, by call id. */
+export const toolStatus = signal(/** @type {Readonly<Record<string, import("./reduce.mjs").ToolStatus>>} */ ({}));
+
+/** Id of the person's message that is being written anew. */
+export const editing = signal(/** @type {string | null} */ (null));
+
+/** Words and files that go back into the composer, to be written on. */
+export const refill = signal(/** @type {{text: string, files: any[]} | null} */ (null));
+
+/** What this thread's model is told first; null for what the assistant says. */
+export const threadSystem = signal(/** @type {string | null} */ (null));
+
+export const toasts = signal(/** @type {any[]} */ ([]));
+
+export const prefs = signal({ ...UNCHOSEN, ...kept(PREFS) });
+
+/** Keeps what the person chooses from now on. @returns {() => void} what ends it */
+export const keepPrefs = () => effect(() => keep(PREFS, prefs.value));

@@ -1,0 +1,91 @@
+/** The page as a whole: the side bar, the view of the address, and what may stand above them. */
+import { stop } from "../actions.mjs";
+import { textOf } from "../reduce.mjs";
+import { navigate } from "../router.mjs";
+import { current, live, lost, path, phase, signedOut } from "../store.mjs";
+import { t } from "../t.mjs";
+import { html, useErrorBoundary } from "../vendor/ui.mjs";
+import { Admin } from "./admin.mjs";
+import { announce, Announcer } from "./announce.mjs";
+import { Assistants, SharedAssistant } from "./assistants.mjs";
+import { focusComposer } from "./composer.mjs";
+import { Conversation } from "./conversation.mjs";
+import { Login } from "./login.mjs";
+import { Failed, NotFound } from "./lost.mjs";
+import { openSettings, Settings } from "./settings.mjs";
+import { Help, useShortcuts } from "./shortcuts.mjs";
+import { searchThreads, Sidebar, toggleSidebar } from "./sidebar.mjs";
+import { Toasts } from "./toasts.mjs";
+
+/** @param {{onSignedIn: () => Promise<void>}} props */
+export function App({ onSignedIn }) {
+  const [broken] = useErrorBoundary((error) => console.error(error));
+  if (broken) return html`<${Failed} />`;
+  if (signedOut.value || path.value === "/login") {
+    return html`<${Login} onDone=${() => arrived(onSignedIn)} /><${Toasts} />`;
+  }
+  return html`<${Inside} />`;
+}
+
+function Inside() {
+  useShortcuts({
+    new: () => navigate("/"),
+    search: searchThreads,
+    compose: focusComposer,
+    stop: stopRunning,
+    copy: copyLast,
+    sidebar: toggleSidebar,
+    settings: openSettings,
+  });
+  return html`<div class="app">
+      <a class="skip visually-hidden" href="#composer" onClick=${skip}>${t("app.skip")}</a>
+      <${Sidebar} />
+      <main class="view"><${View} address=${path.value} /></main>
+    </div>
+    <${Settings} /><${Help} /><${Toasts} /><${Announcer} />`;
+}
+
+/** @param {{address: string}} props */
+function View({ address }) {
+  const [, first, second] = address.split("/");
+  switch (first) {
+    case "":
+      return html`<${Conversation} />`;
+    case "t":
+      return lost.value === second ? html`<${NotFound} />` : html`<${Conversation} />`;
+    case "assistants":
+      return html`<${Assistants} path=${address} />`;
+    case "a":
+      return html`<${SharedAssistant} token=${second} />`;
+    case "admin":
+      return html`<${Admin} path=${address} />`;
+    default:
+      return html`<${NotFound} />`;
+  }
+}
+
+/** @param {() => Promise<void>} onSignedIn */
+async function arrived(onSignedIn) {
+  if (path.value === "/login") navigate("/", { replace: true });
+  await onSignedIn();
+}
+
+/** Without an address of its own, so that going back leads where it did before. @param {MouseEvent} event */
+function skip(event) {
+  event.preventDefault();
+  focusComposer();
+}
+
+/** Leaves the key to others where nothing runs. */
+function stopRunning() {
+  if (phase.value === "idle") return false;
+  void stop();
+  return true;
+}
+
+async function copyLast() {
+  const last = live.value ?? current.value?.messages.findLast(({ role }) => role === "assistant");
+  if (!last) return;
+  await navigator.clipboard.writeText(textOf(last));
+  announce(t("message.copied"));
+}

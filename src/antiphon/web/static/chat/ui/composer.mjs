@@ -1,0 +1,188 @@
+/**
+ * Where one writes.
+ *
+ * The field keeps its own text: a key that is typed draws nothing anew, however long the text and
+ * the conversation are.
+ */
+import { queueEdit, send, stop } from "../actions.mjs";
+import { upload } from "../api.mjs";
+import { draftOf, keepDraft } from "../drafts.mjs";
+import { isHere, person } from "../sending.mjs";
+import { begunHere, current, editing, me, pending, phase, prefs, refill } from "../store.mjs";
+import { t } from "../t.mjs";
+import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
+import { AttachButton, Attachments, Drop, pastedFiles, useAttaching } from "./attachments.mjs";
+import { Icon } from "./icons.mjs";
+import { Picker } from "./picker.mjs";
+import { announce } from "./announce.mjs";
+
+const DRAFT_MS = 250;
+/** Where the browser does not size the field by itself. */
+const MOST_ROWS = 12;
+
+/** @typedef {import("../drafts.mjs").Draft["files"]} Files */
+
+/** Puts the cursor where one writes. */
+export function focusComposer() {
+  document.getElementById("composer")?.focus();
+}
+
+/** @param {{onSent: () => void}} props */
+export function Composer({ onSent }) {
+  const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
+  const empty = useSignal(true);
+  const items = useMemo(() => signal(/** @type {any[]} */ ([])), []);
+  const attaching = useAttaching({ items, limits: me.value?.limits, upload });
+  const draft = useDraft(area, items, empty);
+  useRefill(area, items, draft);
+
+  const fit = () => {
+    const element = /** @type {HTMLTextAreaElement} */ (area.current);
+    empty.value = element.value.trim() === "";
+    if (!CSS.supports("field-sizing", "content")) element.rows = Math.min(MOST_ROWS, element.value.split("\n").length);
+  };
+  const changed = () => {
+    fit();
+    draft.note();
+  };
+  const submit = () => {
+    const element = /** @type {HTMLTextAreaElement} */ (area.current);
+    const files = items.value.filter(({ state }) => state === "ready");
+    if (items.value.some(({ state }) => state === "uploading")) return announce(t("composer.uploading"));
+    if (!element.value.trim() && !files.length) return undefined;
+    if (tooLong(element.value)) return undefined;
+    send({ text: element.value, files });
+    element.value = "";
+    items.value = items.value.filter(({ state }) => state === "failed");
+    changed();
+    draft.flush();
+    onSent();
+    return undefined;
+  };
+  const keyed = (/** @type {KeyboardEvent} */ event) => {
+    // An input method takes Enter for itself; Safari says so only by the number of the key.
+    if (event.isComposing || event.keyCode === 229) return;
+    if (sends(event)) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === "ArrowUp" && area.current?.value === "" && editLast()) {
+      event.preventDefault();
+    }
+  };
+  const pasted = (/** @type {ClipboardEvent} */ event) => {
+    const files = pastedFiles(event);
+    if (!files.length) return;
+    event.preventDefault();
+    attaching.add(files);
+  };
+  return html`<${Drop} onFiles=${attaching.add}>
+    <form class="composer" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), submit())}>
+      <${Attachments} items=${items} onRemove=${attaching.remove} onRetry=${attaching.retry} />
+      <label class="visually-hidden" for="composer">${t("composer.label")}</label>
+      <textarea
+        id="composer" ref=${area} rows="1" dir="auto" placeholder=${t("composer.placeholder")} enterkeyhint=${prefs.value.enterSends ? "send" : "enter"}
+        onInput=${changed} onKeyDown=${keyed} onPaste=${pasted}
+      ></textarea>
+      <div class="composer-bar">
+        <${AttachButton} onFiles=${attaching.add} />
+        <${Picker} />
+        <span class="grow"></span>
+        <${Buttons} empty=${empty} items=${items} />
+      </div>
+    </form>
+  <//>`;
+}
+
+/** @param {{empty: {value: boolean}, items: {value: any[]}}} props */
+function Buttons({ empty, items }) {
+  const busy = phase.value !== "idle";
+  const stopping = phase.value === "stopping";
+  const nothing = empty.value && !items.value.some(({ state }) => state === "ready");
+  const label = t(busy ? "composer.queue" : "composer.send");
+  return html`
+    ${busy && html`<button type="button" class="icon-button stop" aria-label=${t("composer.stop")} title=${t("composer.stop")} disabled=${stopping} onClick=${stop}><${Icon} name="stop" /></button>`}
+    ${!(busy && nothing) && html`<button type="submit" class="icon-button send" aria-label=${label} title=${label} disabled=${nothing}><${Icon} name="send" /></button>`}`;
+}
+
+/** @param {string} text */
+function tooLong(text) {
+  const most = me.value?.limits?.message_characters;
+  if (!most || text.length <= most) return false;
+  announce(t("composer.too_long", { most, have: text.length }));
+  return true;
+}
+
+/** Whether this Enter sends: with Ctrl or Cmd always, with Shift never. @param {KeyboardEvent} event */
+function sends(event) {
+  if (event.key !== "Enter" || event.shiftKey || event.altKey) return false;
+  return event.ctrlKey || event.metaKey || prefs.value.enterSends;
+}
+
+/** The last thing said is written anew; one that waits comes back whole. Returns whether there is one. */
+function editLast() {
+  const waiting = pending.value.findLast((entry) => isHere(entry) && entry.state !== "sending");
+  const said = current.value?.messages.findLast(({ role }) => role === "user");
+  if (waiting) queueEdit(waiting.id);
+  else if (said) editing.value = said.id;
+  return Boolean(waiting ?? said);
+}
+
+/**
+ * Keeps what is written with its thread, and shows what was written there before.
+ *
+ * @param {{current: HTMLTextAreaElement | null}} area @param {{value: any[]}} items @param {{value: boolean}} empty
+ */
+function useDraft(area, items, empty) {
+  const thread = current.value?.thread.id ?? null;
+  const timer = useRef(0);
+  const place = useRef(/** @type {string | null | undefined} */ (undefined));
+  const flush = () => {
+    clearTimeout(timer.current);
+    if (!area.current || place.current === undefined) return;
+    const files = items.value.filter(({ state }) => state === "ready").map(({ id, name, type, size }) => ({ id, name, type, size }));
+    keepDraft(person(), place.current, { text: area.current.value, files });
+  };
+  const note = () => {
+    clearTimeout(timer.current);
+    timer.current = window.setTimeout(flush, DRAFT_MS);
+  };
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (!element) return;
+    const goesOn = place.current === null && thread !== null && begunHere.value === thread;
+    if (goesOn) keepDraft(person(), null, { text: "", files: [] });
+    else if (place.current !== undefined) flush();
+    place.current = thread;
+    if (goesOn) return flush();
+    const { text, files } = draftOf(person(), thread);
+    element.value = text;
+    empty.value = text.trim() === "";
+    items.value = files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 }));
+    if (matchMedia("(hover: hover)").matches) element.focus();
+  }, [thread, me.value === null]);
+  useEffect(() => {
+    window.addEventListener("pagehide", flush);
+    const unsubscribe = /** @type {any} */ (items).subscribe(note);
+    return () => {
+      flush();
+      unsubscribe();
+      window.removeEventListener("pagehide", flush);
+    };
+  }, []);
+  return { note, flush };
+}
+
+/** Takes what is to be written on, before what is written. @param {{current: HTMLTextAreaElement | null}} area @param {{value: any[]}} items @param {{note: () => void}} draft */
+function useRefill(area, items, draft) {
+  const news = refill.value;
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (!news || !element) return;
+    refill.value = null;
+    element.value = [news.text, element.value].filter(Boolean).join("\n");
+    items.value = [...news.files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 })), ...items.value];
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    element.focus();
+    draft.note();
+  }, [news]);
+}

@@ -1,0 +1,147 @@
+/** The conversation that is open: its messages, what is yet to be sent, and where one writes. */
+import { loadEarlier, send } from "../actions.mjs";
+import { draftOf, keepDraft } from "../drafts.mjs";
+import { asMessage } from "../outbox.mjs";
+import { isHere, person } from "../sending.mjs";
+import { current, live, opening, pending, phase, problem } from "../store.mjs";
+import { t } from "../t.mjs";
+import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
+import { Composer } from "./composer.mjs";
+import { Assistant, Person } from "./message.mjs";
+import { Starters, SystemPrompt } from "./picker.mjs";
+import { MenuButton } from "./sidebar.mjs";
+import { Latest, useStick } from "./stick.mjs";
+import { ThreadUsage } from "./usage.mjs";
+
+/** Scrolling is over when nothing moved for so long. */
+const STILL_MS = 300;
+
+/** How far above the screen earlier messages are asked for. */
+const EARLY = "1200px 0px 0px 0px";
+
+/** @typedef {import("../history.mjs").Message} Message */
+
+export function Conversation() {
+  const scroll = useRef(/** @type {HTMLElement | null} */ (null));
+  const rows = useRows();
+  const thread = current.value?.thread ?? null;
+  const stick = useStick(scroll, rows.length, thread?.id ?? null);
+  useKeptScroll(scroll, thread?.id ?? null);
+  const empty = rows.length === 0 && opening.value === null;
+  return html`
+    <div class="topbar">
+      <${MenuButton} />
+      <h1 class="topbar-title clipped grow" dir="auto">${thread?.title ?? ""}</h1>
+      <${ThreadUsage} messages=${current.value?.messages ?? []} />
+      <${SystemPrompt} />
+    </div>
+    <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle"}>
+      <div class="messages">
+        ${current.value?.hasEarlier && html`<${Earlier} root=${scroll} first=${current.value.messages[0]?.id} />`}
+        ${empty && thread === null && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })} />`}
+        ${rows}
+        <${Trouble} />
+      </div>
+    </div>
+    <div class="conversation-foot">
+      <${Latest} stick=${stick} />
+      <${Composer} onSent=${() => stick.toEnd()} />
+    </div>`;
+}
+
+/** What is shown of each message, made anew only where the message is another. */
+function useRows() {
+  const drawn = useRef(/** @type {WeakMap<object, any>} */ (new WeakMap()));
+  const row = (/** @type {object} */ of, /** @type {() => any} */ draw) => {
+    const before = drawn.current.get(of);
+    if (before) return before;
+    const now = draw();
+    drawn.current.set(of, now);
+    return now;
+  };
+  const messages = current.value?.messages ?? [];
+  const now = live.value;
+  const last = messages.at(-1);
+  return [
+    ...messages.filter(({ id }) => id !== now?.id).map((message) => row(message, () => saved(message))),
+    ...(now ? [row(now, () => html`<${Assistant} key=${now.id} message=${now} live=${true} />`)] : []),
+    ...pending.value.filter((entry) => isHere(entry) && !isThere(entry, last)).map((entry) => row(entry, () => waiting(entry))),
+  ];
+}
+
+/** @param {Message} message */
+const saved = (message) =>
+  message.role === "user"
+    ? html`<${Person} key=${message.key ?? message.id} message=${message} />`
+    : html`<${Assistant} key=${message.id} message=${message} live=${false} />`;
+
+/** @param {import("../outbox.mjs").Entry} entry */
+const waiting = (entry) => html`<${Person} key=${entry.id} message=${asMessage(entry)} entry=${entry} />`;
+
+/**
+ * Whether a message that was sent by a page before this one is in the history already: it is not
+ * known yet that it arrived, and must not be seen twice.
+ *
+ * @param {import("../outbox.mjs").Entry} entry @param {Message | undefined} last
+ */
+const isThere = (entry, last) =>
+  entry.restored === true && last?.role === "user" && last.parts.some((part) => part.type === "text" && part.text === entry.text);
+
+/** Asks for the messages before these when one comes near them. @param {{root: {current: HTMLElement | null}, first: string | undefined}} props */
+function Earlier({ root, first }) {
+  const mark = useRef(null);
+  useEffect(() => {
+    const near = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void stay(root.current), {
+      root: root.current,
+      rootMargin: EARLY,
+    });
+    if (mark.current) near.observe(mark.current);
+    return () => near.disconnect();
+  }, [first]);
+  return html`<div class="earlier" ref=${mark}><span class="spinner" aria-hidden="true"></span></div>`;
+}
+
+/** What is read stays where it is while earlier messages come above it. @param {HTMLElement | null} scroll */
+async function stay(scroll) {
+  const first = current.value?.messages[0];
+  const mark = first && document.querySelector(`[data-message="${CSS.escape(first.id)}"]`);
+  const before = mark?.getBoundingClientRect().top ?? 0;
+  await loadEarlier();
+  requestAnimationFrame(() => {
+    const moved = (mark?.getBoundingClientRect().top ?? 0) - before;
+    // Browsers that anchor by themselves have done it, and nothing has moved.
+    if (scroll && mark?.isConnected && Math.abs(moved) > 1) scroll.scrollTop += moved;
+  });
+}
+
+/** Keeps how far a thread was read, and comes back there. @param {{current: HTMLElement | null}} scroll @param {string | null} thread */
+function useKeptScroll(scroll, thread) {
+  useLayoutEffect(() => {
+    const element = scroll.current;
+    if (!element || thread === null) return undefined;
+    const { scroll: fromEnd } = draftOf(person(), thread);
+    element.scrollTop = element.scrollHeight - element.clientHeight - (fromEnd ?? 0);
+    let timer = 0;
+    const note = () => {
+      clearTimeout(timer);
+      const left = Math.round(element.scrollHeight - element.clientHeight - element.scrollTop);
+      timer = window.setTimeout(() => keepDraft(person(), thread, { scroll: left > 40 ? left : null }), STILL_MS);
+    };
+    element.addEventListener("scroll", note, { passive: true });
+    return () => {
+      clearTimeout(timer);
+      element.removeEventListener("scroll", note);
+    };
+  }, [thread]);
+}
+
+/** What went wrong in this thread, with a way to try again. */
+function Trouble() {
+  const trouble = problem.value;
+  if (!trouble) return null;
+  const again = () => window.location.reload();
+  return html`<div class="note bad row" role="alert">
+    <span class="grow">${trouble.code === "offline" ? t("problem.offline") : trouble.message}</span>
+    <button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>
+  </div>`;
+}

@@ -1,0 +1,39 @@
+/** What a person answers about a call, and when a key or a click may be meant for it. */
+import { compact } from "./json.mjs";
+
+/** Milliseconds in which whoever presses a key has not read the question that just came. */
+export const TOO_SOON_MS = 300;
+
+/**
+ * Whether something pressed now may be an answer to what appeared then.
+ *
+ * `moved` is when anything else last was answered: what stood below has moved up under the pointer. A
+ * key that is held down repeats, and says nothing.
+ *
+ * @param {{now: number, appeared: number, moved: number, repeated?: boolean, clicks?: number}} pressed
+ */
+export const isMeant = ({ now, appeared, moved, repeated = false, clicks = 1 }) =>
+  !repeated && clicks <= 1 && now - appeared >= TOO_SOON_MS && now - moved >= TOO_SOON_MS;
+
+/**
+ * What is wrong with typed arguments: null where nothing is, an empty text where they are JSON and
+ * no object.
+ *
+ * @param {string} typed
+ * @returns {string | null}
+ */
+export function fault(typed) {
+  try {
+    compact(typed);
+    return null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return error.message;
+    throw error;
+  }
+}
+
+/** The arguments to send where they differ from those that were asked about. @param {string} typed @param {string} asked */
+export function edited(typed, asked) {
+  const now = compact(typed);
+  return fault(asked) === null && compact(asked) === now ? undefined : now;
+}

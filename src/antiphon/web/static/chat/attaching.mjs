@@ -1,0 +1,151 @@
+/**
+ * Files that go along with a message: looked at before they leave, uploaded, kept until it is sent.
+ *
+ * @typedef {object} Attachment
+ * @property {string} key
+ * @property {string} name
+ * @property {number} size  bytes
+ * @property {string} type
+ * @property {"uploading" | "ready" | "failed"} state
+ * @property {number} progress  0 to 1
+ * @property {string} [id]  once it is uploaded
+ * @property {string} [problem]  why it failed, for people
+ * @property {boolean} [refused]  it was not even tried, and will not be
+ * @property {string} [preview]  address of the picture, in this browser
+ * @property {File} [file]
+ *
+ * @typedef {{upload_bytes?: number}} Limits
+ * @typedef {(file: File, options: {onProgress: (fraction: number) => void, signal: AbortSignal}) => Promise<{id: string, name: string, media_type: string, size: number}>} Upload
+ * @typedef {{key: string, values?: Record<string, string | number>}} Refusal
+ */
+
+/** Pictures that every browser shows, and that cannot act. */
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
+
+/** Bytes that are looked at to tell text from the rest. */
+const LOOKED_AT = 4096;
+
+/** Files of one message. */
+export const MOST = 20;
+
+/**
+ * What a file is: its type where models can read such, `text/plain` for what is text by its bytes,
+ * whatever the browser takes it for (a program in TypeScript is no film), null for what is neither.
+ *
+ * @param {string} type as the browser says
+ * @param {Uint8Array} beginning
+ * @returns {string | null}
+ */
+export function readableType(type, beginning) {
+  if (PICTURES.has(type) || type === "application/pdf") return type;
+  if (!isText(beginning)) return null;
+  return /^text\/|^application\/(json|xml)$/.test(type) ? type : "text/plain";
+}
+
+/** Why a file is not taken, before anybody looks into it; null if it may be. @param {{name: string, size: number}} file @param {Limits} limits @param {number} already */
+export function refusal({ size }, limits, already) {
+  if (already >= MOST) return { key: "attach.too_many", values: { most: MOST } };
+  if (size === 0) return { key: "attach.empty" };
+  if (limits.upload_bytes && size > limits.upload_bytes) return { key: "attach.too_large" };
+  return null;
+}
+
+/** Whether a browser may show this as a picture. @param {string} type */
+export const isPicture = (type) => PICTURES.has(type);
+
+/** Whether a message with these can be sent. @param {readonly Attachment[]} items */
+export const areReady = (items) => items.every((item) => item.state === "ready" || item.state === undefined);
+
+/** Those of a message that is sent. @param {readonly Attachment[]} items */
+export const readyFiles = (items) =>
+  items.flatMap(({ id, name, type, size }) => (id ? [{ id, name, type, size }] : []));
+
+/**
+ * Adds, removes and uploads files of one message, whose list is the signal `items`. `say` puts a
+ * refusal into words.
+ *
+ * @param {{items: {value: Attachment[]}, limits: () => Limits, upload: Upload, say: (refusal: Refusal) => string}} with_
+ */
+export function attaching({ items, limits, upload, say }) {
+  /** @type {Map<string, AbortController>} */
+  const going = new Map();
+
+  const change = (/** @type {string} */ key, /** @type {Partial<Attachment>} */ news) => {
+    items.value = items.value.map((item) => (item.key === key ? { ...item, ...news } : item));
+  };
+
+  const add = (/** @type {Iterable<File>} */ files) => {
+    for (const file of files) {
+      const no = refusal(file, limits(), items.value.filter((item) => !item.refused).length);
+      const item = begun(file);
+      if (no) items.value = [...items.value, { ...item, state: "failed", refused: true, problem: say(no) }];
+      else {
+        items.value = [...items.value, item];
+        send(item.key, file);
+      }
+    }
+  };
+
+  const send = async (/** @type {string} */ key, /** @type {File} */ file) => {
+    const control = new AbortController();
+    going.set(key, control);
+    change(key, { state: "uploading", progress: 0, problem: undefined });
+    try {
+      const type = readableType(file.type, await beginningOf(file));
+      if (type === null) return change(key, { state: "failed", refused: true, problem: say({ key: "attach.unreadable" }) });
+      change(key, { type, preview: isPicture(type) ? URL.createObjectURL(file) : undefined });
+      const sent = type === file.type ? file : new File([file], file.name, { type });
+      const kept = await upload(sent, { signal: control.signal, onProgress: (progress) => change(key, { progress }) });
+      change(key, { state: "ready", progress: 1, id: kept.id, name: kept.name, file: undefined });
+    } catch (error) {
+      if (!control.signal.aborted) change(key, { state: "failed", problem: problemOf(error) });
+    } finally {
+      going.delete(key);
+    }
+    return undefined;
+  };
+
+  const problemOf = (/** @type {any} */ error) =>
+    // A folder can be dropped, and cannot be read.
+    error?.name === "NotReadableError" || error?.name === "NotFoundError" ? say({ key: "attach.unread" }) : String(error?.message ?? error);
+
+  return {
+    add,
+    remove: (/** @type {string} */ key) => {
+      going.get(key)?.abort();
+      const gone = items.value.find((item) => item.key === key);
+      if (gone?.preview) URL.revokeObjectURL(gone.preview);
+      items.value = items.value.filter((item) => item.key !== key);
+    },
+    retry: (/** @type {string} */ key) => {
+      const item = items.value.find((each) => each.key === key);
+      if (item?.file && !item.refused) send(key, item.file);
+    },
+  };
+}
+
+/** @param {File} file @returns {Attachment} */
+const begun = (file) => ({
+  key: crypto.randomUUID(),
+  name: file.name || "file",
+  size: file.size,
+  type: file.type,
+  state: "uploading",
+  progress: 0,
+  file,
+});
+
+/** @param {File} file */
+const beginningOf = async (file) => new Uint8Array(await file.slice(0, LOOKED_AT).arrayBuffer());
+
+/** @param {Uint8Array} bytes */
+function isText(bytes) {
+  if (bytes.includes(0)) return false;
+  // The last character may be cut in two, so what follows is expected.
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    return true;
+  } catch {
+    return false; // another encoding, or no text: a model could read neither
+  }
+}

@@ -1,0 +1,137 @@
+/** Files that go along with a message: dropped, pasted or chosen; seen before they are sent. */
+import { html, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { MOST, attaching, isPicture } from "../attaching.mjs";
+import { sized } from "../measures.mjs";
+import { language, t } from "../t.mjs";
+import { Icon } from "./icons.mjs";
+import { Word } from "./plain.mjs";
+
+/** @typedef {import("../attaching.mjs").Attachment} Attachment */
+
+/**
+ * What adds, removes and uploads the files of this list.
+ *
+ * @param {{items: {value: Attachment[]}, limits: import("../attaching.mjs").Limits | undefined, upload: import("../attaching.mjs").Upload}} props
+ */
+export function useAttaching({ items, limits, upload }) {
+  const now = useRef(limits);
+  now.current = limits;
+  const say = (/** @type {import("../attaching.mjs").Refusal} */ { key, values }) =>
+    t(key, { ...values, limit: sized(now.current?.upload_bytes ?? 0, language.value) });
+  return useMemo(() => attaching({ items, limits: () => now.current ?? {}, upload, say }), [items, upload]);
+}
+
+/** The files in a row, each with its picture, its progress or what is wrong with it. @param {{items: readonly Attachment[], onRemove: (key: string) => void, onRetry: (key: string) => void}} props */
+export function Attachments({ items, onRemove, onRetry }) {
+  if (!items.length) return null;
+  return html`<ul class="attachments" aria-label=${t("attach.list")}>
+    ${items.map((item) => html`<${Attached} key=${item.key ?? item.id} item=${item} onRemove=${onRemove} onRetry=${onRetry} />`)}
+  </ul>`;
+}
+
+/** @param {{item: Attachment, onRemove: (key: string) => void, onRetry: (key: string) => void}} props */
+function Attached({ item, onRemove, onRetry }) {
+  const key = item.key ?? item.id ?? "";
+  const failed = item.state === "failed";
+  return html`<li class="attachment" data-state=${item.state ?? "ready"}>
+    <${Preview} item=${item} />
+    <span class="attachment-words">
+      <span class="attachment-name clipped" title=${item.name}><${Word} text=${item.name} /></span>
+      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : sized(item.size, language.value)}</span>
+      ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name: item.name })}></progress>`}
+    </span>
+    ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name: item.name })} title=${t("attach.retry", { name: item.name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}
+    <button type="button" class="icon-button" aria-label=${t("attach.remove", { name: item.name })} title=${t("attach.remove", { name: item.name })} onClick=${() => onRemove(key)}><${Icon} name="close" size=${18} /></button>
+  </li>`;
+}
+
+/** @param {{item: Attachment}} props */
+function Preview({ item }) {
+  const [broken, setBroken] = useState(false);
+  const source = item.preview ?? (item.id && isPicture(item.type) ? `/api/files/${encodeURIComponent(item.id)}?inline=1` : null);
+  if (!source || broken) return html`<span class="attachment-kind" aria-hidden="true">${kindOf(item.name)}</span>`;
+  return html`<img class="attachment-picture" src=${source} alt="" onError=${() => setBroken(true)} />`;
+}
+
+/**
+ * Files of a message that was sent. A picture is seen, and each opens as a file of its own.
+ *
+ * @param {{parts: readonly {type: string, url?: string, mediaType?: string, filename?: string}[]}} props
+ */
+export function AttachmentList({ parts }) {
+  return html`<ul class="attachments sent" aria-label=${t("attach.list")}>
+    ${parts.map((part, place) => html`<li key=${place}><${Sent} part=${part} /></li>`)}
+  </ul>`;
+}
+
+/** @param {{part: {url?: string, mediaType?: string, filename?: string}}} props */
+function Sent({ part }) {
+  const [broken, setBroken] = useState(false);
+  const name = part.filename || t("attach.file");
+  const ours = /^\/api\/files\/[\w-]+$/.test(part.url ?? "") ? part.url : undefined;
+  const picture = ours && isPicture(part.mediaType ?? "") && !broken;
+  return html`<a class=${picture ? "attachment-shown" : "attachment"} href=${ours} download=${name} title=${name}>
+    ${picture
+      ? html`<img src=${`${ours}?inline=1`} alt=${name} loading="lazy" onError=${() => setBroken(true)} />`
+      : html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>`}
+  </a>`;
+}
+
+/** The button that lets a person choose. @param {{onFiles: (files: Iterable<File>) => void, disabled?: boolean}} props */
+export function AttachButton({ onFiles, disabled = false }) {
+  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const chosen = () => {
+    if (!field.current?.files) return;
+    onFiles([...field.current.files]);
+    field.current.value = ""; // the same file may be chosen again
+  };
+  return html`<button
+      type="button" class="icon-button" aria-label=${t("attach.choose")} title=${t("attach.choose")} disabled=${disabled}
+      onClick=${() => field.current?.click()}
+    ><${Icon} name="attach" /></button>
+    <input ref=${field} type="file" multiple hidden tabindex="-1" aria-hidden="true" onChange=${chosen} />`;
+}
+
+/** A place on which files can be dropped; it says so while they hang over it. @param {{onFiles: (files: Iterable<File>) => void, className?: string, children?: any}} props */
+export function Drop({ onFiles, className = "", children }) {
+  const [over, setOver] = useState(0);
+  const counted = (/** @type {number} */ step) => (/** @type {DragEvent} */ event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    setOver((depth) => Math.max(0, depth + step));
+  };
+  const dropped = (/** @type {DragEvent} */ event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    setOver(0);
+    onFiles([...(event.dataTransfer?.files ?? [])]);
+  };
+  return html`<div
+    class=${`drop ${className}`} data-over=${over > 0} onDragEnter=${counted(1)} onDragLeave=${counted(-1)}
+    onDragOver=${(/** @type {DragEvent} */ event) => holdsFiles(event) && event.preventDefault()} onDrop=${dropped}
+  >
+    ${children}
+    ${over > 0 && html`<div class="drop-here" aria-hidden="true"><${Icon} name="attach" size=${28} /><span>${t("attach.drop", { most: MOST })}</span></div>`}
+  </div>`;
+}
+
+/**
+ * Files that a paste brings. Where it brings words too, as from an office program, the words are meant.
+ *
+ * @param {ClipboardEvent} event
+ * @returns {File[]}
+ */
+export function pastedFiles(event) {
+  const data = event.clipboardData;
+  if (!data || data.types.includes("text/plain")) return [];
+  return [...data.files];
+}
+
+/** @param {DragEvent} event */
+const holdsFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files"));
+
+/** The end of a file's name, as its kind. @param {string} name */
+function kindOf(name) {
+  const [, end] = /\.([A-Za-z0-9]{1,5})$/.exec(name) ?? [];
+  return end ? end.toUpperCase() : "…";
+}

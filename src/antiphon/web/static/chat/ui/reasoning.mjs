@@ -1,0 +1,39 @@
+/** What a model thought before it spoke: one line, which opens. */
+import { html } from "../vendor/ui.mjs";
+import { useSeconds } from "../elapsed.mjs";
+import { fold } from "../folds.mjs";
+import { lasted } from "../measures.mjs";
+import { counted, language, t } from "../t.mjs";
+import { Icon } from "./icons.mjs";
+import { Markdown } from "./markdown.mjs";
+
+/** Where a model's tokens are not counted, this many characters are about one. */
+const CHARACTERS_PER_TOKEN = 4;
+
+/**
+ * The reasoning of one reply. `name` is what its clock and its fold are kept by, also when the
+ * message in progress becomes the saved one.
+ *
+ * @param {{part: {text: string, state?: string}, live: boolean, name: string}} props
+ */
+export function Reasoning({ part, live, name }) {
+  const thinking = live && part.state === "streaming";
+  const [open, setOpen] = fold(name, false);
+  const seconds = useSeconds(name, thinking);
+  const size = counted("reasoning.tokens", Math.max(1, Math.round(part.text.length / CHARACTERS_PER_TOKEN)));
+  return html`<section class="reasoning" data-thinking=${thinking}>
+    <button type="button" class="reasoning-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
+      ${thinking ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name=${open ? "down" : "right"} size=${16} />`}
+      <span>${said(thinking, seconds)}</span>
+      <span class="muted numbers">${size}</span>
+    </button>
+    ${open && html`<div class="reasoning-text"><${Markdown} text=${part.text} live=${thinking} /></div>`}
+  </section>`;
+}
+
+/** @param {boolean} thinking @param {number | null} seconds */
+function said(thinking, seconds) {
+  const time = seconds !== null && seconds >= 1 ? lasted(seconds, language.value) : "";
+  if (thinking) return time ? t("reasoning.thinking_for", { time }) : t("reasoning.thinking");
+  return time ? t("reasoning.thought_for", { time }) : t("reasoning.thought");
+}

@@ -1,0 +1,175 @@
+/** What tools did for an answer: each call as a line that opens, many of them as one group. */
+import { html, useMemo, useState } from "../vendor/ui.mjs";
+import { argumentsOf, called, isOpen, outputOf, stateOf, tally, toolNamed } from "../calls.mjs";
+import { useSeconds } from "../elapsed.mjs";
+import { fold } from "../folds.mjs";
+import { inShort } from "../json.mjs";
+import { lasted } from "../measures.mjs";
+import { me } from "../store.mjs";
+import { counted, language, t } from "../t.mjs";
+import { Icon } from "./icons.mjs";
+import { Plain, Revealed, Word } from "./plain.mjs";
+import { Reasoning } from "./reasoning.mjs";
+
+/**
+ * @typedef {import("../arrange.mjs").Item} Item
+ * @typedef {import("../calls.mjs").CallState} CallState
+ * @typedef {import("../calls.mjs").Status} Status
+ *
+ * @typedef {object} Known  what is known of a group's calls beside their parts
+ * @property {string} message  id of the message that they belong to
+ * @property {boolean} live  whether its run goes on
+ * @property {Readonly<Record<string, Status>>} [statuses]
+ * @property {Record<string, any>} [approvals]
+ * @property {(callId: string) => Promise<unknown>} [onStop]
+ */
+
+/** More calls than this begin as one line; what runs or failed is seen all the same. */
+const FEW = 4;
+
+/** Characters of arguments and result that a line has room for, on the widest screen. */
+const LINE = 160;
+
+const SIGNS = { done: "check", failed: "warn", refused: "close", left: "stop" };
+
+/**
+ * Calls in a row, whatever turns they came in.
+ *
+ * @param {Known & {items: readonly Item[], name: string}} props
+ */
+export function Tools({ items, name, ...known }) {
+  const calls = items.filter((item) => item.kind === "tool");
+  const states = calls.map((item) => stateOf(item.part, about(item, known)));
+  const many = calls.length > FEW;
+  const [open, setOpen] = fold(`${known.message}:${name}`, !many);
+  const shown = open ? items : calls.filter((_, place) => isOpen(states[place]) || states[place] === "failed");
+  return html`<section class="tools" data-many=${many} aria-label=${counted("tool.calls", calls.length)}>
+    ${many && html`<${Summary} calls=${calls} states=${states} open=${open} onToggle=${() => setOpen(!open)} />`}
+    <div class="tools-list">
+      ${shown.map((item) =>
+        item.kind === "tool"
+          ? html`<${Tool} key=${item.name} item=${item} brief=${many} ...${known} />`
+          : html`<${Reasoning} key=${item.name} part=${item.part} live=${known.live} name=${`${known.message}:${item.name}`} />`,
+      )}
+    </div>
+  </section>`;
+}
+
+/** @param {{calls: Item[], states: CallState[], open: boolean, onToggle: () => void}} props */
+function Summary({ calls, states, open, onToggle }) {
+  const numbers = tally(states);
+  const told = /** @type {CallState[]} */ (["running", "waiting", "asking", "writing", "failed", "refused", "left"])
+    .filter((state) => numbers[state])
+    .map((state) => html`<span class=${`tool-number ${state}`} key=${state}>${t(`tool.number_${state}`, { count: numbers[state] ?? 0 })}</span>`);
+  const tools = called(calls.map((item) => item.part));
+  const busy = states.some(isOpen);
+  return html`<button type="button" class="tools-head" aria-expanded=${open} onClick=${onToggle}>
+    <${Sign} state=${busy ? "running" : "done"} />
+    <span class="tools-count">${counted("tool.calls", calls.length)}</span>
+    ${told}
+    <span class="tools-names muted clipped">${tools.slice(0, 4).map(([name, times], place) => html`${place > 0 && ", "}<${Revealed} text=${toolNamed(name, knownTools()).own} /> ×${times}`)}${tools.length > 4 && " …"}</span>
+    <${Icon} name=${open ? "down" : "right"} size=${18} />
+  </button>`;
+}
+
+/**
+ * One call: a line, and under it, where it is open, its arguments and what came of it.
+ *
+ * @param {Known & {item: Item, brief: boolean}} props
+ */
+export function Tool({ item, brief, ...known }) {
+  const { part } = item;
+  const of = about(item, known);
+  const state = stateOf(part, of);
+  const key = `${known.message}:${item.name}`;
+  const [open, setOpen] = fold(key, !brief || state === "failed");
+  const going = state === "running" || state === "waiting";
+  const seconds = useSeconds(key, going, of.status?.elapsed);
+  const { own, server } = toolNamed(part.toolName, knownTools());
+  const written = argumentsOf(part);
+  const output = outputOf(part);
+  const line = useMemo(() => inShort(written, LINE), [written]);
+  return html`<article class="tool" data-state=${state}>
+    <button type="button" class="tool-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
+      <${Sign} state=${state} />
+      <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>
+      <span class="tool-line muted clipped"><bdi><${Revealed} text=${line} /></bdi></span>
+      <span class="tool-state">${t(`tool.${state}`)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${lasted(seconds, language.value, !going)}</span>`}</span>
+    </button>
+    ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
+    ${open && html`<${Arguments} text=${written} state=${state} name=${key} />`}
+    ${open && !isOpen(state) && html`<${Result} output=${output} state=${state} name=${key} />`}
+    ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${inShort(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
+  </article>`;
+}
+
+/** @param {{text: string, state: CallState, name: string}} props */
+function Arguments({ text, state, name }) {
+  const label = t("tool.arguments");
+  if (text === "{}" || text === "") return state === "writing" ? null : html`<p class="tool-label">${t("tool.no_arguments")}</p>`;
+  return html`<div class="tool-part">
+    <p class="tool-label">${label}</p>
+    <${Plain} text=${text} json name=${`${name}:arguments`} limit=${700} lines=${10} label=${label} />
+  </div>`;
+}
+
+/** @param {{output: string, state: CallState, name: string}} props */
+function Result({ output, state, name }) {
+  if (state === "left") return html`<p class="tool-label">${t("tool.left_why")}</p>`;
+  const label = t(state === "failed" ? "tool.error" : state === "refused" ? "tool.refusal" : "tool.result");
+  if (output === "") return html`<p class="tool-label">${t("tool.no_result")}</p>`;
+  return html`<div class="tool-part result">
+    <p class="tool-label">${label}</p>
+    <${Plain} text=${output} json name=${`${name}:result`} label=${label} />
+  </div>`;
+}
+
+/**
+ * How far a running tool is, in its own words, what it gave so far, and a way to stop it alone.
+ *
+ * @param {{part: import("../arrange.mjs").Part, status?: Status, callId: string, name: string, onStop?: Known["onStop"]}} props
+ */
+function Progress({ part, status, callId, name, onStop }) {
+  const [stopping, setStopping] = useState(false);
+  const progress = status?.progress ?? (part.preliminary ? part.output?.progress : undefined);
+  const partial = part.preliminary && !part.output?.progress ? outputOf(part) : "";
+  const stop = () => {
+    setStopping(true);
+    onStop?.(callId).catch(() => setStopping(false));
+  };
+  return html`<div class="tool-progress">
+    ${progress && html`<${Bar} progress=${progress} />`}
+    ${progress?.message && html`<p class="tool-said" dir="auto"><${Revealed} text=${progress.message.slice(0, 400)} /></p>`}
+    ${partial && html`<${Plain} text=${partial} json name=${`${name}:partial`} label=${t("tool.result")} />`}
+    ${onStop && status?.state === "running" &&
+    html`<button type="button" class="button quiet small" disabled=${stopping} onClick=${stop}>
+      <${Icon} name="stop" size=${16} />${t(stopping ? "tool.stopping" : "tool.stop")}
+    </button>`}
+  </div>`;
+}
+
+/** @param {{progress: {done: number, total: number | null}}} props */
+function Bar({ progress: { done, total } }) {
+  const number = new Intl.NumberFormat(language.value, { maximumFractionDigits: 1 });
+  const said = total ? t("tool.progress_of", { done: number.format(done), total: number.format(total) }) : number.format(done);
+  return html`<div class="tool-bar">
+    <progress value=${total ? Math.min(done, total) : undefined} max=${total || undefined} aria-label=${t("tool.progress")}></progress>
+    <span class="numbers muted small">${said}</span>
+  </div>`;
+}
+
+/** @param {{state: CallState}} props */
+function Sign({ state }) {
+  if (state === "running" || state === "writing") return html`<span class="tool-sign spinner" aria-hidden="true"></span>`;
+  if (state === "asking" || state === "waiting") return html`<span class="tool-sign dot" aria-hidden="true"></span>`;
+  return html`<span class=${`tool-sign ${state}`} aria-hidden="true"><${Icon} name=${SIGNS[state]} size=${16} /></span>`;
+}
+
+/** @param {Item} item @param {Known} known */
+const about = (item, known) => ({
+  status: known.statuses?.[item.part.toolCallId],
+  approval: known.approvals?.[item.part.toolCallId],
+  live: known.live,
+});
+
+const knownTools = () => me.value?.tools ?? [];

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { edited, fault, isMeant } from "../../../src/antiphon/web/static/chat/asking.mjs";
+
+const pressed = { now: 1000, appeared: 0, moved: -Infinity };
+
+test("a question that was seen can be answered", () => {
+  assert.ok(isMeant(pressed));
+});
+
+test("nothing pressed within 0.3 seconds of the question is an answer", () => {
+  assert.ok(!isMeant({ ...pressed, appeared: 701 }));
+  assert.ok(!isMeant({ ...pressed, appeared: Infinity }));
+});
+
+test("nothing pressed within 0.3 seconds of another answer is one", () => {
+  assert.ok(!isMeant({ ...pressed, moved: 900 }));
+});
+
+test("a held key and a second click of a double click are no answers", () => {
+  assert.ok(!isMeant({ ...pressed, repeated: true }));
+  assert.ok(!isMeant({ ...pressed, clicks: 2 }));
+});
+
+test("typed arguments have to be one object", () => {
+  assert.equal(fault('{"a": 1}'), null);
+  assert.equal(fault("[1]"), "");
+  assert.match(fault("{a: 1}") ?? "", /JSON/);
+});
+
+test("only what was changed is sent", () => {
+  assert.equal(edited('{\n  "a": 1\n}', '{"a":1}'), undefined);
+  assert.equal(edited('{"a": 2}', '{"a":1}'), '{"a": 2}');
+  assert.equal(edited('{"a": 2}', "broken"), '{"a": 2}');
+});

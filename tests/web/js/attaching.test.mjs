@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { MOST, areReady, attaching, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attaching.mjs";
+
+const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
+
+test("a file is what models can read of it", () => {
+  assert.equal(readableType("image/png", new Uint8Array([137, 80, 0])), "image/png");
+  assert.equal(readableType("application/pdf", new Uint8Array([0])), "application/pdf");
+  assert.equal(readableType("text/csv", bytes("a;b")), "text/csv");
+  assert.equal(readableType("video/mp2t", bytes("const a: number = 1;")), "text/plain");
+  assert.equal(readableType("", bytes("# Notes")), "text/plain");
+  assert.equal(readableType("image/svg+xml", bytes("<svg/>")), "text/plain");
+});
+
+test("what nobody can read is none", () => {
+  assert.equal(readableType("application/zip", new Uint8Array([80, 75, 3, 4, 0])), null);
+  assert.equal(readableType("text/plain", new Uint8Array([0xff, 0xfe, 65])), null);
+});
+
+test("a character that is cut in two at the end of what is looked at is no fault", () => {
+  assert.equal(readableType("", bytes("é").slice(0, 1)), "text/plain");
+});
+
+test("files that are too large, empty or too many are refused", () => {
+  const limits = { upload_bytes: 10 };
+
+  assert.equal(refusal({ name: "a", size: 11 }, limits, 0)?.key, "attach.too_large");
+  assert.equal(refusal({ name: "a", size: 0 }, limits, 0)?.key, "attach.empty");
+  assert.equal(refusal({ name: "a", size: 1 }, limits, MOST)?.key, "attach.too_many");
+  assert.equal(refusal({ name: "a", size: 10 }, limits, 0), null);
+});
+
+/** A list of files, and uploads whose end the test decides. */
+function opened() {
+  const items = { value: /** @type {any[]} */ ([]) };
+  /** @type {{file: File, options: any, resolve: (kept: any) => void, reject: (error: Error) => void}[]} */
+  const uploads = [];
+  /** @type {((upload: any) => void)[]} */
+  const waiting = [];
+  const upload = (/** @type {File} */ file, /** @type {any} */ options) =>
+    new Promise((resolve, reject) => {
+      const begun = { file, options, resolve, reject };
+      uploads.push(begun);
+      waiting.shift()?.(begun);
+    });
+  const begun = () => new Promise((resolve) => waiting.push(resolve));
+  const files = attaching({ items, limits: () => ({ upload_bytes: 100 }), upload: /** @type {any} */ (upload), say: ({ key }) => key });
+  return { items, uploads, begun, ...files };
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("a file is uploaded, and tells how far it is", async () => {
+  const { items, add, begun } = opened();
+  const started = begun();
+
+  add([new File(["words"], "a.txt", { type: "text/plain" })]);
+  const { options, resolve } = await started;
+  options.onProgress(0.5);
+  assert.equal(items.value[0].progress, 0.5);
+  assert.equal(areReady(items.value), false);
+  resolve({ id: "file_1", name: "a.txt", media_type: "text/plain", size: 5 });
+  await settled();
+
+  assert.equal(areReady(items.value), true);
+  assert.deepEqual(readyFiles(items.value), [{ id: "file_1", name: "a.txt", type: "text/plain", size: 5 }]);
+});
+
+test("an upload that failed keeps its place and can be tried again", async () => {
+  const { items, add, begun, retry } = opened();
+  const first = begun();
+  add([new File(["words"], "a.txt", { type: "text/plain" })]);
+  (await first).reject(new Error("The server could not be reached."));
+  await settled();
+  assert.deepEqual([items.value[0].state, items.value[0].problem], ["failed", "The server could not be reached."]);
+
+  const second = begun();
+  retry(items.value[0].key);
+  (await second).resolve({ id: "file_1", name: "a.txt", media_type: "text/plain", size: 5 });
+  await settled();
+
+  assert.equal(items.value[0].state, "ready");
+});
+
+test("what is refused is not uploaded and says why", async () => {
+  const { items, uploads, add } = opened();
+
+  add([new File(["x".repeat(101)], "long.txt"), new File([new Uint8Array([80, 75, 0])], "a.zip")]);
+  await settled();
+  await settled();
+
+  assert.deepEqual(items.value.map((item) => item.problem), ["attach.too_large", "attach.unreadable"]);
+  assert.deepEqual(uploads, []);
+});
+
+test("a removed file's upload is given up", async () => {
+  const { items, add, begun, remove } = opened();
+  const started = begun();
+  add([new File(["words"], "a.txt", { type: "text/plain" })]);
+  const { options } = await started;
+
+  remove(items.value[0].key);
+
+  assert.equal(options.signal.aborted, true);
+  assert.deepEqual(items.value, []);
+});

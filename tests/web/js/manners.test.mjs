@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { DIGEST_MS, spoken, words } from "../../../src/antiphon/web/static/chat/announcing.mjs";
+import { meaning, written } from "../../../src/antiphon/web/static/chat/keys.mjs";
+import { isAway } from "../../../src/antiphon/web/static/chat/sticking.mjs";
+
+const at = (/** @type {number} */ top, height = 1000, view = 400) => ({ top, height, view });
+
+test("one pixel up is away, and the end is back", () => {
+  assert.equal(isAway(false, at(600), at(595)), true);
+  assert.equal(isAway(true, at(300), at(400)), true);
+  assert.equal(isAway(true, at(500), at(580)), false);
+});
+
+test("growth does not take anybody away, nor bring anybody back", () => {
+  assert.equal(isAway(false, at(600), at(600, 1400)), false);
+  assert.equal(isAway(true, at(300), at(300, 1400)), true);
+});
+
+test("a text that shrinks leaves the reader at its end", () => {
+  assert.equal(isAway(false, at(600), at(300, 700)), false);
+});
+
+const seen = { id: "run_1", text: "", tool: "", status: "", thinking: false };
+
+test("an answer is heard when it begins, every seven seconds, and whole at its end", () => {
+  const begun = spoken(null, seen, 0);
+  const quiet = spoken(begun.heard, { ...seen, text: "It is" }, DIGEST_MS - 1);
+  const digest = spoken(quiet.heard, { ...seen, text: "It is 42 **now**" }, DIGEST_MS);
+  const last = spoken(digest.heard, { ...seen, text: "It is 42 **now**.", status: "completed" }, DIGEST_MS + 1);
+  const end = spoken(last.heard, null, DIGEST_MS + 2);
+
+  assert.deepEqual(begun.says, [{ key: "announce.start" }]);
+  assert.deepEqual(quiet.says, []);
+  assert.deepEqual(digest.says, [{ key: "announce.digest", values: { count: 4 } }]);
+  assert.deepEqual(last.says, []);
+  assert.deepEqual([end.says, end.full], [[{ key: "announce.end" }], "It is 42 now."]);
+  assert.deepEqual(spoken(end.heard, null, DIGEST_MS + 3), { heard: null, says: [], full: null });
+});
+
+test("a digest tells which tool works", () => {
+  const { heard } = spoken(null, seen, 0);
+
+  assert.deepEqual(spoken(heard, { ...seen, tool: "look" }, DIGEST_MS).says, [{ key: "announce.tool", values: { tool: "look" } }]);
+});
+
+test("a stopped answer is not told as a whole one", () => {
+  const { heard } = spoken(null, { ...seen, text: "Half", status: "cancelled" }, 0);
+
+  assert.deepEqual(spoken(heard, null, 1).says, [{ key: "announce.stopped" }]);
+});
+
+test("signs of Markdown are not read aloud", () => {
+  assert.equal(words("# Flights\n\n- **AA1** to [JFK](https://x.example)\n```py\nx = 1\n```"), "Flights\n\nAA1 to JFK\n\nx = 1");
+});
+
+const pressed = (/** @type {string} */ key, more = {}) => ({ key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, ...more });
+
+test("keys mean the same with Ctrl and with the command key", () => {
+  assert.equal(meaning(pressed("O", { ctrlKey: true, shiftKey: true }), true), "new");
+  assert.equal(meaning(pressed("k", { metaKey: true }), true), "search");
+  assert.equal(meaning(pressed("Escape"), true), "stop");
+  assert.equal(meaning(pressed("Escape", { shiftKey: true }), true), "compose");
+});
+
+test("a question mark is help where nothing is written, and a slash with Ctrl everywhere", () => {
+  assert.equal(meaning(pressed("?", { shiftKey: true }), false), "help");
+  assert.equal(meaning(pressed("?", { shiftKey: true }), true), null);
+  assert.equal(meaning(pressed("/", { ctrlKey: true, shiftKey: true }), true), "help");
+});
+
+test("what a writer composes, other keys and held ones mean nothing", () => {
+  assert.equal(meaning(pressed("Escape", { isComposing: true }), true), null);
+  assert.equal(meaning(pressed("k"), false), null);
+  assert.equal(meaning(pressed("k", { ctrlKey: true, altKey: true }), false), null);
+  assert.equal(meaning(pressed("k", { ctrlKey: true, repeat: true }), false), null);
+});
+
+test("keys are written as they stand on the keyboard", () => {
+  assert.deepEqual(written({ id: "new", key: "o", control: true, shift: true }, false), ["Ctrl", "Shift", "O"]);
+  assert.deepEqual(written({ id: "new", key: "o", control: true, shift: true }, true), ["⌘", "⇧", "O"]);
+});

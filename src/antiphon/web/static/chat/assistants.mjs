@@ -1,0 +1,86 @@
+/** One's assistants, and the models there are: what can be chosen to answer. */
+import { get, patch, post, remove } from "./api.mjs";
+import { newThread } from "./actions.mjs";
+import { navigate } from "./router.mjs";
+import { prefs } from "./store.mjs";
+import { computed, signal } from "./vendor/ui.mjs";
+
+/**
+ * @typedef {object} Assistant
+ * @property {string} id
+ * @property {string} name
+ * @property {string | null} model
+ * @property {string | null} instructions
+ * @property {string[] | null} tools  null: all that the chat has
+ * @property {string[]} mcp_servers
+ * @property {string[]} starters
+ * @property {string | null} shared
+ *
+ * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null}} Model
+ */
+
+/** One's assistants, or null before they are known. */
+export const assistants = signal(/** @type {Assistant[] | null} */ (null));
+
+/** The models that may be asked for, or null before they are known. */
+export const models = signal(/** @type {Model[] | null} */ (null));
+
+/** The assistant that answers in new chats, or null. */
+export const chosen = computed(
+  () => assistants.value?.find((assistant) => assistant.id === prefs.value.assistant) ?? null,
+);
+
+export async function loadAssistants() {
+  assistants.value = (await get("/api/assistants")).data;
+}
+
+export async function loadModels() {
+  models.value = (await get("/api/models")).data;
+}
+
+/** Keeps an assistant: a new one where it has no id. Gives it as it is kept. */
+export async function keepAssistant(/** @type {string | null} */ id, /** @type {Partial<Assistant>} */ fields) {
+  const kept = id ? await patch(address(id), fields) : await post("/api/assistants", fields);
+  await loadAssistants();
+  return kept;
+}
+
+export async function deleteAssistant(/** @type {string} */ id) {
+  await remove(address(id));
+  if (prefs.value.assistant === id) prefs.value = { ...prefs.value, assistant: null };
+  await loadAssistants();
+}
+
+/** Another assistant that is like this one, under another name. */
+export async function copyAssistant(/** @type {Assistant} */ assistant, /** @type {string} */ name) {
+  const { model, instructions, tools, mcp_servers, starters } = assistant;
+  return keepAssistant(null, { name, model, instructions, tools, mcp_servers, starters });
+}
+
+/** Makes the link by which others may copy the assistant. */
+export async function shareAssistant(/** @type {string} */ id) {
+  const { token } = await post(`${address(id)}/share`, {});
+  await loadAssistants();
+  return linkOf(token);
+}
+
+export async function unshareAssistant(/** @type {string} */ id) {
+  await remove(`${address(id)}/share`);
+  await loadAssistants();
+}
+
+/** The address of a shared assistant's card, as it is sent to others. */
+export function linkOf(/** @type {string} */ token) {
+  return new URL(`/a/${encodeURIComponent(token)}`, window.location.href).href;
+}
+
+/** Begins a chat with this assistant; it answers in new chats from now on. */
+export function chatWith(/** @type {string | null} */ id) {
+  prefs.value = { ...prefs.value, assistant: id, model: null };
+  newThread();
+  navigate("/");
+}
+
+function address(/** @type {string} */ id) {
+  return `/api/assistants/${encodeURIComponent(id)}`;
+}

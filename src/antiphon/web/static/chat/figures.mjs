@@ -1,0 +1,59 @@
+/** What was used, added up for charts: by day, by model, by person. */
+
+/**
+ * @typedef {object} Row  what one model did for one person on one day
+ * @property {string} day  "2026-11-21"
+ * @property {string} model
+ * @property {string} owner
+ * @property {number} runs
+ * @property {number} input_tokens
+ * @property {number} output_tokens
+ * @property {number | null} cost
+ *
+ * @typedef {"tokens" | "cost" | "runs"} Measure
+ */
+
+export const MEASURES = /** @type {const} */ (["tokens", "cost", "runs"]);
+
+/** @type {Record<Measure, (row: Row) => number>} */
+const AMOUNTS = {
+  tokens: (row) => row.input_tokens + row.output_tokens,
+  cost: (row) => row.cost ?? 0,
+  runs: (row) => row.runs,
+};
+
+/** The sum over all rows. */
+export function sum(/** @type {readonly Row[]} */ rows, /** @type {Measure} */ measure) {
+  return rows.reduce((whole, row) => whole + AMOUNTS[measure](row), 0);
+}
+
+/**
+ * One amount for each of the last days, today last, and days without use among them. Days are those
+ * of the server, in UTC.
+ *
+ * @param {readonly Row[]} rows
+ * @param {Measure} measure
+ * @param {number} days
+ * @param {Date} now
+ */
+export function daily(rows, measure, days, now) {
+  const last = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate());
+  return Array.from({ length: days }, (_, index) => {
+    const day = new Date(last - (days - 1 - index) * 86_400_000).toISOString().slice(0, 10);
+    return { day, amount: sum(rows.filter((row) => row.day === day), measure) };
+  });
+}
+
+/**
+ * The amounts of each model or person, the largest first.
+ *
+ * @param {readonly Row[]} rows
+ * @param {"model" | "owner"} by
+ * @param {Measure} measure
+ */
+export function ranked(rows, by, measure) {
+  const names = [...new Set(rows.map((row) => row[by]))];
+  return names
+    .map((name) => ({ name, amount: sum(rows.filter((row) => row[by] === name), measure) }))
+    .sort((one, other) => other.amount - one.amount);
+}

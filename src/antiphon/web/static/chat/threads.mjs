@@ -1,0 +1,118 @@
+/** The list of one's threads: read in pages, searched, renamed, deleted with a way back. */
+import { get, patch, remove } from "./api.mjs";
+import { navigate } from "./router.mjs";
+import { current, threads } from "./store.mjs";
+import { t } from "./t.mjs";
+import { told, toast } from "./ui/toasts.mjs";
+
+const PAGE = 40;
+export const UNDO_SECONDS = 8;
+
+/**
+ * @typedef {object} Thread
+ * @property {string} id
+ * @property {string} title
+ * @property {number} messages
+ * @property {number} created_at
+ * @property {number} updated_at
+ * @property {boolean} running
+ */
+
+/** @type {Map<string, ReturnType<typeof setTimeout>>} What is to be deleted unless it is called back. */
+const leaving = new Map();
+
+/** Reads the list anew from its beginning, with what is searched for now. */
+export async function loadThreads() {
+  const { query } = threads.value;
+  await told(async () => {
+    const page = await get(address(query));
+    if (threads.value.query === query) threads.value = { query, data: kept(page.data), next: page.next };
+  });
+}
+
+/** Reads the next page, if there is one. */
+export async function moreThreads() {
+  const { query, data, next } = threads.value;
+  if (!next) return;
+  await told(async () => {
+    const page = await get(address(query, next));
+    if (threads.value.next !== next) return;
+    const known = new Set(data.map((/** @type {Thread} */ thread) => thread.id));
+    const fresh = kept(page.data).filter((thread) => !known.has(thread.id));
+    threads.value = { query, data: [...threads.value.data, ...fresh], next: page.next };
+  });
+}
+
+/** Shows the threads that hold these words, all for none. */
+export async function searchFor(/** @type {string} */ query) {
+  threads.value = { ...threads.value, query };
+  await loadThreads();
+}
+
+/** Gives a thread another title, which is seen before the server has it. */
+export async function renameThread(/** @type {string} */ id, /** @type {string} */ title) {
+  const wanted = title.trim();
+  const before = threads.value.data.find((/** @type {Thread} */ thread) => thread.id === id);
+  if (!wanted || wanted === before?.title) return;
+  retitle(id, wanted);
+  const renamed = await told(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }));
+  if (!renamed && before) retitle(id, before.title);
+}
+
+/** Takes a thread away, at first from sight only: for some seconds it can be called back. */
+export function deleteThread(/** @type {string} */ id) {
+  const { data } = threads.value;
+  threads.value = { ...threads.value, data: data.filter((/** @type {Thread} */ thread) => thread.id !== id) };
+  if (current.value?.thread.id === id) navigate("/");
+  leaving.set(id, setTimeout(() => leave(id), UNDO_SECONDS * 1000));
+  toast({
+    text: t("threads.deleted"),
+    action: { label: t("common.undo"), run: () => callBack(id) },
+    seconds: UNDO_SECONDS,
+  });
+}
+
+/** Has the browser save a thread as a file: "md", "json" or "html". */
+export function exportThread(/** @type {string} */ id, /** @type {string} */ as) {
+  const link = document.createElement("a");
+  link.href = `/api/threads/${encodeURIComponent(id)}/export?as=${as}`;
+  link.download = "";
+  link.click();
+}
+
+function callBack(/** @type {string} */ id) {
+  clearTimeout(leaving.get(id));
+  leaving.delete(id);
+  loadThreads();
+}
+
+async function leave(/** @type {string} */ id) {
+  if (!leaving.has(id)) return;
+  clearTimeout(leaving.get(id));
+  const gone = await told(() => remove(`/api/threads/${encodeURIComponent(id)}`, { keepalive: true }));
+  leaving.delete(id);
+  if (!gone) loadThreads();
+}
+
+function address(/** @type {string} */ query, /** @type {string} */ after = "") {
+  const asked = new URLSearchParams({ limit: String(PAGE) });
+  if (query) asked.set("q", query);
+  if (after) asked.set("after", after);
+  return `/api/threads?${asked}`;
+}
+
+function kept(/** @type {Thread[]} */ data) {
+  return data.filter((thread) => !leaving.has(thread.id));
+}
+
+function retitle(/** @type {string} */ id, /** @type {string} */ title) {
+  const data = threads.value.data.map((/** @type {Thread} */ one) => (one.id === id ? { ...one, title } : one));
+  threads.value = { ...threads.value, data };
+  const open = current.value;
+  if (open?.thread.id === id) current.value = { ...open, thread: { ...open.thread, title } };
+}
+
+if (typeof window !== "undefined") {
+  // A page that is left has no time for second thoughts: what was deleted is deleted.
+  window.addEventListener("pagehide", () => leaving.forEach((_, id) => leave(id)));
+}

@@ -1,0 +1,126 @@
+/** One's assistants: those there are, and the card by which one is shared. */
+import { get, post } from "../api.mjs";
+import { assistants, chatWith, copyAssistant, deleteAssistant, loadAssistants } from "../assistants.mjs";
+import { navigate } from "../router.mjs";
+import { counted, t } from "../t.mjs";
+import { html, useEffect, useState } from "../vendor/ui.mjs";
+import { AssistantEditor } from "./assistant_editor.mjs";
+import { Confirm } from "./confirm.mjs";
+import { Icon } from "./icons.mjs";
+import { Link } from "./link.mjs";
+import { Loaded, useLoaded } from "./loaded.mjs";
+import { NotFound } from "./lost.mjs";
+import { Menu } from "./menu.mjs";
+import { MenuButton } from "./sidebar.mjs";
+import { toast, told } from "./toasts.mjs";
+
+/** @typedef {import("../assistants.mjs").Assistant} Assistant */
+
+/** The list, or one of them to edit: `/assistants`, `/assistants/new`, `/assistants/{id}`. */
+export function Assistants(/** @type {{path: string}} */ { path }) {
+  const id = decodeURIComponent(path.split("/")[2] ?? "");
+  const loaded = useLoaded(async () => (await loadAssistants()) ?? true);
+  if (!id) return html`<${List} loaded=${loaded} />`;
+  const assistant = assistants.value?.find((one) => one.id === id) ?? null;
+  if (id !== "new" && assistants.value && !assistant) return html`<${NotFound} text=${t("assistants.unknown")} />`;
+  return html`
+    <div class="topbar">
+      <${MenuButton} />
+      <${Link} href="/assistants" class="icon-button" aria-label=${t("assistants.all")} title=${t("assistants.all")}><${Icon} name="back" /><//>
+      <h1>${id === "new" ? t("assistants.new") : assistant?.name || t("assistants.unnamed")}</h1>
+    </div>
+    <div class="page"><${Loaded} of=${id === "new" ? { data: true } : loaded}>${() => html`<${AssistantEditor} key=${id} assistant=${assistant} />`}<//></div>
+  `;
+}
+
+function List(/** @type {{loaded: any}} */ { loaded }) {
+  const list = assistants.value ?? [];
+  return html`
+    <div class="topbar">
+      <${MenuButton} />
+      <h1>${t("assistants.title")}</h1>
+      ${list.length > 0 && html`<${Link} href="/assistants/new" class="button primary"><${Icon} name="new" size=${18} />${t("assistants.new")}<//>`}
+    </div>
+    <div class="page">
+      <${Loaded} of=${loaded}>
+        ${() => (list.length > 0 ? html`<ul class="cards">${list.map((one) => html`<${Card} key=${one.id} assistant=${one} />`)}</ul>` : html`<${None} />`)}
+      <//>
+    </div>
+  `;
+}
+
+function None() {
+  return html`<div class="empty">
+    <${Icon} name="assistant" size=${40} />
+    <h2>${t("assistants.none")}</h2>
+    <p class="narrow">${t("assistants.none_hint")}</p>
+    <${Link} href="/assistants/new" class="button primary"><${Icon} name="new" size=${18} />${t("assistants.new")}<//>
+  </div>`;
+}
+
+function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
+  const [leaving, setLeaving] = useState(false);
+  const name = assistant.name || t("assistants.unnamed");
+  const copy = async () => {
+    if (await told(() => copyAssistant(assistant, t("assistants.copy_of", { name })))) toast({ text: t("assistants.copied") });
+  };
+  const choices = [
+    { label: t("common.edit"), icon: "edit", run: () => navigate(`/assistants/${encodeURIComponent(assistant.id)}`) },
+    { label: t("common.copy"), icon: "copy", run: copy },
+    { label: t("common.delete"), icon: "trash", danger: true, run: () => setLeaving(true) },
+  ];
+  return html`<li class="card assistant">
+    <div class="row">
+      <h2 class="grow" dir="auto">${name}</h2>
+      <${Menu} label=${t("assistants.actions", { name })} choices=${choices} />
+    </div>
+    <p class="muted told" dir="auto">${assistant.instructions || t("assistants.no_instructions")}</p>
+    <div class="row">
+      ${assistant.model && html`<span class="badge">${assistant.model}</span>`}
+      ${assistant.tools && html`<span class="badge">${counted("assistants.tools", assistant.tools.length)}</span>`}
+      ${assistant.shared && html`<span class="badge good"><${Icon} name="link" size=${14} />${t("assistants.shared")}</span>`}
+    </div>
+    <div class="row"><button type="button" class="button" onClick=${() => chatWith(assistant.id)}>${t("assistants.chat")}</button></div>
+    ${leaving &&
+    html`<${Confirm}
+      title=${t("assistants.delete_title", { name })} text=${t("assistants.delete_text")} action=${t("common.delete")}
+      onConfirm=${() => deleteAssistant(assistant.id)} onClose=${() => setLeaving(false)}
+    />`}
+  </li>`;
+}
+
+/** What the link of a shared assistant opens: who it is, and a copy of one's own. */
+export function SharedAssistant(/** @type {{token: string}} */ { token }) {
+  const address = `/api/shared/${encodeURIComponent(token)}`;
+  const loaded = useLoaded(() => get(address), [address]);
+  const take = async () => {
+    const copy = await told(() => post(address, {}));
+    if (!copy) return;
+    await told(loadAssistants);
+    chatWith(copy.id);
+  };
+  if (/** @type {any} */ (loaded.problem)?.status === 404) return html`<${NotFound} text=${t("shared.gone")} />`;
+  return html`
+    <div class="topbar"><${MenuButton} /></div>
+    <div class="page">
+      <${Loaded} of=${loaded}>${(/** @type {any} */ card) => html`<${SharedCard} card=${card} onTake=${take} />`}<//>
+    </div>
+  `;
+}
+
+function SharedCard(/** @type {{card: any, onTake: () => void}} */ { card, onTake }) {
+  useEffect(() => {
+    document.title = card.name;
+  }, [card.name]);
+  return html`<article class="card shared-card stack">
+    <${Icon} name="assistant" size=${40} />
+    <div>
+      <h1 dir="auto">${card.name || t("assistants.unnamed")}</h1>
+      <p class="muted">${t("shared.by", { name: card.by })}${card.model ? ` · ${card.model}` : ""}</p>
+    </div>
+    ${card.starters.length > 0 &&
+    html`<ul class="shared-starters">${card.starters.map((/** @type {string} */ question) => html`<li key=${question} dir="auto">${question}</li>`)}</ul>`}
+    <p class="muted small">${t("shared.hint")}</p>
+    <button type="button" class="button primary" onClick=${onTake}>${t("shared.take")}</button>
+  </article>`;
+}

@@ -1,0 +1,65 @@
+/** Labels, fields, and forms that say beside the button what went wrong. */
+import { t } from "../t.mjs";
+import { cloneElement, html, useId, useState } from "../vendor/ui.mjs";
+import { sentence } from "./toasts.mjs";
+
+/**
+ * One thing to fill in: its label, the control (the only child), and a word of advice.
+ *
+ * @param {{label: string, hint?: string, children?: any}} props
+ */
+export function Field({ label, hint, children }) {
+  const id = useId();
+  const control = cloneElement([children].flat()[0], { id, "aria-describedby": hint ? `${id}-hint` : undefined });
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    ${control} ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
+  </div>`;
+}
+
+/**
+ * @param {{label: string, hint?: string, onChange?: (checked: boolean) => void} & Record<string, any>} props
+ */
+export function Check({ label, hint, onChange, ...rest }) {
+  const changed = (/** @type {any} */ event) => onChange?.(event.currentTarget.checked);
+  return html`<label class="check">
+    <input type="checkbox" ...${rest} onChange=${changed} />
+    <span>${label}${hint && html`<span class="hint block">${hint}</span>`}</span>
+  </label>`;
+}
+
+/**
+ * A form whose work may fail: the fields go to `onSubmit` as text, what goes wrong is told above the
+ * buttons, and nothing is sent twice while the work is under way.
+ *
+ * @param {{
+ *   onSubmit: (values: Record<string, string>, form: HTMLFormElement) => Promise<unknown>,
+ *   action: string, onCancel?: () => void, className?: string, children?: any,
+ * }} props
+ */
+export function Form({ onSubmit, action, onCancel, className = "stack", children }) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState(null);
+  const submit = async (/** @type {any} */ event) => {
+    event.preventDefault();
+    if (busy) return;
+    const form = event.currentTarget;
+    setBusy(true);
+    setProblem(null);
+    try {
+      await onSubmit(/** @type {any} */ (Object.fromEntries(new FormData(form))), form);
+    } catch (failed) {
+      setProblem(failed);
+    }
+    setBusy(false);
+  };
+  return html`<form class=${className} onSubmit=${submit}>
+    ${children} ${problem && html`<p class="note bad" role="alert">${sentence(problem)}</p>`}
+    <div class="row actions">
+      <button type="submit" class="button primary" aria-disabled=${busy}>
+        ${busy && html`<span class="spinner" aria-hidden="true"></span>`}${action}
+      </button>
+      ${onCancel && html`<button type="button" class="button quiet" onClick=${onCancel}>${t("common.cancel")}</button>`}
+    </div>
+  </form>`;
+}

@@ -1,0 +1,21 @@
+/** Links between the views of the page: real addresses, followed without loading the page anew. */
+import { navigate } from "../router.mjs";
+import { html } from "../vendor/ui.mjs";
+
+/**
+ * @param {{href: string, onFollow?: () => void, children?: any} & Record<string, any>} props
+ */
+export function Link({ href, onFollow, children, ...rest }) {
+  const follow = (/** @type {MouseEvent} */ event) => {
+    if (wantsOtherPlace(event)) return;
+    event.preventDefault();
+    navigate(href);
+    onFollow?.();
+  };
+  return html`<a href=${href} onClick=${follow} ...${rest}>${children}</a>`;
+}
+
+/** Whether the browser itself should follow: into a new tab or window, or as a download. */
+function wantsOtherPlace(/** @type {MouseEvent} */ event) {
+  return event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
+}

@@ -1,0 +1,85 @@
+/** Who are you: a password, or the way to those who know. */
+import { get, post } from "../api.mjs";
+import { me, path } from "../store.mjs";
+import { t } from "../t.mjs";
+import { html, useEffect, useState } from "../vendor/ui.mjs";
+import { Field, Form } from "./forms.mjs";
+
+const PROBLEMS = ["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted", "person_disabled"];
+
+/**
+ * @param {{onDone?: () => void}} props `onDone` is called once somebody is signed in; without it the
+ *   page is loaded anew where the person wanted to go
+ */
+export function Login({ onDone }) {
+  const [way, setWay] = useState(me.value?.login);
+  useEffect(() => {
+    if (!way) wayIn().then(setWay);
+  }, []);
+  return html`<main class="login">
+    <div class="login-card">
+      <img class="login-mark" src=${new URL("../icon.svg", import.meta.url).href} alt="" width="48" height="48" />
+      <h1>${t("login.title", { title: me.value?.title || "Antiphon" })}</h1>
+      <${Trouble} />
+      ${ways(way, onDone ?? arrive)}
+    </div>
+  </main>`;
+}
+
+function ways(/** @type {string | undefined} */ way, /** @type {() => void} */ done) {
+  switch (way) {
+    case "oidc":
+      return html`<a class="button primary wide" href=${`/login/oidc?next=${encodeURIComponent(wanted())}`}>${t("login.oidc")}</a>`;
+    case "proxy":
+      return html`<p class="muted">${t("login.proxy")}</p>`;
+    case "none":
+      return html`<a class="button primary wide" href="/">${t("login.open")}</a>`;
+    default:
+      return html`<${WithPassword} onDone=${done} />`;
+  }
+}
+
+function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
+  const signIn = async (/** @type {Record<string, string>} */ { name, password }) => {
+    try {
+      await post("/api/login", { name, password });
+    } catch (problem) {
+      throw problem.status === 401 ? { ...problem, code: problem.code, message: t("login.wrong") } : problem;
+    }
+    onDone();
+  };
+  return html`<${Form} onSubmit=${signIn} action=${t("login.sign_in")}>
+    <${Field} label=${t("login.name")}>
+      <input
+        class="input" name="name" required autofocus autocomplete="username" autocapitalize="none" spellcheck="false"
+      />
+    <//>
+    <${Field} label=${t("login.password")}>
+      <input class="input" type="password" name="password" required autocomplete="current-password" />
+    <//>
+  <//>`;
+}
+
+/** Why one is here again: what the provider's answer came to. */
+function Trouble() {
+  const said = new URLSearchParams(window.location.search).get("problem");
+  if (!said) return null;
+  return html`<p class="note bad" role="alert">${t(PROBLEMS.includes(said) ? `login.${said}` : "login.failed")}</p>`;
+}
+
+async function wayIn() {
+  try {
+    return (await get("/api/me")).login;
+  } catch (problem) {
+    return problem.login ?? "password";
+  }
+}
+
+/** Where the person wanted to go, always a place of this page. */
+function wanted() {
+  return path.value.startsWith("/login") || !path.value.startsWith("/") ? "/" : path.value;
+}
+
+function arrive() {
+  window.location.assign(wanted());
+}

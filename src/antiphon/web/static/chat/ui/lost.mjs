@@ -1,0 +1,23 @@
+/** What is shown where there is nothing to show: an address that leads nowhere, a page that broke. */
+import { t } from "../t.mjs";
+import { html } from "../vendor/ui.mjs";
+import { Link } from "./link.mjs";
+import { MenuButton } from "./sidebar.mjs";
+
+export function NotFound(/** @type {{text?: string}} */ { text }) {
+  return html`<div class="topbar"><${MenuButton} /></div>
+    <div class="lost">
+      <h1>${t("lost.title")}</h1>
+      <p class="muted">${text ?? t("lost.text")}</p>
+      <${Link} href="/" class="button primary">${t("lost.home")}<//>
+    </div>`;
+}
+
+/** The page itself broke: nothing but loading it anew helps, and nothing that was sent is lost. */
+export function Failed() {
+  return html`<div class="lost" role="alert">
+    <h1>${t("failed.title")}</h1>
+    <p class="muted">${t("failed.text")}</p>
+    <button type="button" class="button primary" onClick=${() => window.location.reload()}>${t("failed.again")}</button>
+  </div>`;
+}

@@ -1,0 +1,115 @@
+/** Who answers, and what they are told first: in the composer's bar and in an empty chat. */
+import { assistants, chosen, loadAssistants, loadModels, models } from "../assistants.mjs";
+import { me, prefs, threadSystem } from "../store.mjs";
+import { t } from "../t.mjs";
+import { html, useEffect, useState } from "../vendor/ui.mjs";
+import { Dialog } from "./dialog.mjs";
+import { Field, Form } from "./forms.mjs";
+import { Icon } from "./icons.mjs";
+import { told } from "./toasts.mjs";
+
+/** The assistant and the model of what is sent next. */
+export function Picker() {
+  useEffect(() => {
+    told(() => Promise.all([models.value ?? loadModels(), assistants.value ?? loadAssistants()]));
+  }, []);
+  return html`<div class="picker">
+    ${(assistants.value ?? []).length > 0 && html`<${AssistantPick} />`}
+    <${ModelPick} />
+  </div>`;
+}
+
+function AssistantPick() {
+  const list = assistants.value ?? [];
+  const take = (/** @type {any} */ event) => {
+    prefs.value = { ...prefs.value, assistant: event.currentTarget.value || null, model: null };
+  };
+  return html`<label class="pick">
+    <${Icon} name="assistant" size=${16} />
+    <span class="visually-hidden">${t("picker.assistant")}</span>
+    <select onChange=${take}>
+      <option value="" selected=${!chosen.value}>${t("picker.no_assistant")}</option>
+      ${list.map((assistant) => html`<option key=${assistant.id} value=${assistant.id} selected=${assistant.id === chosen.value?.id}>${assistant.name || t("assistants.unnamed")}</option>`)}
+    </select>
+  </label>`;
+}
+
+function ModelPick() {
+  const take = (/** @type {any} */ event) => {
+    prefs.value = { ...prefs.value, model: event.currentTarget.value || null };
+  };
+  return html`<label class="pick" title=${me.value?.why || undefined}>
+    <${Icon} name="model" size=${16} />
+    <span class="visually-hidden">${t("picker.model")}</span>
+    <select onChange=${take}>
+      <option value="" selected=${!prefs.value.model}>${usualModel()}</option>
+      <${ModelOptions} selected=${prefs.value.model} />
+    </select>
+  </label>`;
+}
+
+/** The models by who serves them, as options of a `select`. */
+export function ModelOptions(/** @type {{selected: string | null}} */ { selected }) {
+  const list = models.value ?? [];
+  const providers = [...new Set(list.map((model) => model.provider))];
+  return providers.map(
+    (provider) => html`<optgroup key=${provider} label=${provider}>
+      ${list.filter((model) => model.provider === provider).map((model) => html`<option key=${model.id} value=${model.id} selected=${model.id === selected}>${nameOf(model)}</option>`)}
+    </optgroup>`,
+  );
+}
+
+/** The model that answers when none is chosen, by its name. */
+export function usualModel() {
+  const model = chosen.value?.model ?? me.value?.model;
+  return model ? t("picker.usual_model", { model: model.split(":").slice(1).join(":") || model }) : t("picker.no_model");
+}
+
+function nameOf(/** @type {{id: string, provider: string}} */ { id, provider }) {
+  return id.startsWith(`${provider}:`) ? id.slice(provider.length + 1) : id;
+}
+
+/** The button for what this thread's model is told first. */
+export function SystemPrompt() {
+  const [open, setOpen] = useState(false);
+  const label = t(threadSystem.value ? "system.edit" : "system.add");
+  const close = () => setOpen(false);
+  const keep = async (/** @type {Record<string, string>} */ { system }) => {
+    threadSystem.value = system.trim() || null;
+    close();
+  };
+  return html`
+    <button
+      type="button" class=${threadSystem.value ? "icon-button on" : "icon-button"} aria-label=${label} title=${label}
+      aria-haspopup="dialog" onClick=${() => setOpen(true)}
+    ><${Icon} name="system" /></button>
+    ${open &&
+    html`<${Dialog} title=${t("system.title")} onClose=${close}>
+      <${Form} onSubmit=${keep} action=${t("common.save")} onCancel=${close}>
+        <${Field} label=${t("system.label")} hint=${t("system.hint")}>
+          <textarea class="input" name="system" rows="8" dir="auto" defaultValue=${threadSystem.value ?? ""}></textarea>
+        <//>
+      <//>
+    <//>`}
+  `;
+}
+
+/** What an empty thread shows: a greeting, and questions to begin with. */
+export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPick }) {
+  const assistant = chosen.value;
+  const own = assistant?.starters ?? [];
+  const questions = own.length > 0 ? own : ["flights", "weather", "arithmetic"].map((about) => t(`starters.${about}`));
+  return html`<div class="starters">
+    <h1 dir="auto">${assistant?.name || t("starters.greeting")}</h1>
+    <p class="muted">${assistant ? t("starters.with_assistant") : t("starters.hint")}</p>
+    <ul class="starter-list">
+      ${questions.map(
+        (question) => html`<li key=${question}>
+          <button type="button" class="starter" dir="auto" onClick=${() => onPick(question)}>
+            <span class="grow">${question}</span><${Icon} name="right" size=${18} />
+          </button>
+        </li>`,
+      )}
+    </ul>
+  </div>`;
+}

@@ -1,0 +1,121 @@
+/** How the page looks and speaks, and one's own sign-in: a dialog that opens from the sidebar. */
+import { post } from "../api.mjs";
+import { me, prefs } from "../store.mjs";
+import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
+import { THEMES, applyTheme } from "../theme.mjs";
+import { html, signal } from "../vendor/ui.mjs";
+import { Dialog } from "./dialog.mjs";
+import { Check, Field, Form } from "./forms.mjs";
+import { Icon } from "./icons.mjs";
+import { toast, told } from "./toasts.mjs";
+
+const settingsOpen = signal(false);
+
+export function openSettings() {
+  settingsOpen.value = true;
+}
+
+export function Settings() {
+  if (!settingsOpen.value) return null;
+  const close = () => {
+    settingsOpen.value = false;
+  };
+  const known = me.value;
+  return html`<${Dialog} title=${t("settings.title")} onClose=${close}>
+    <div class="settings">
+      <${Look} />
+      <${Speech} />
+      ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
+      <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>
+    </div>
+  <//>`;
+}
+
+function choose(/** @type {Record<string, unknown>} */ chosen) {
+  prefs.value = { ...prefs.value, ...chosen };
+}
+
+function Look() {
+  const seen = prefs.value.theme ?? "auto";
+  const take = (/** @type {import("../theme.mjs").Theme} */ theme) => () => {
+    choose({ theme });
+    applyTheme(theme);
+  };
+  return html`<fieldset>
+    <legend class="label">${t("settings.theme")}</legend>
+    <div class="choices">
+      ${THEMES.map(
+        (theme) => html`<label class="choice" key=${theme}>
+          <input type="radio" name="theme" value=${theme} checked=${seen === theme} onChange=${take(theme)} />
+          <span class=${`swatch ${theme}`} aria-hidden="true"></span>${t(`settings.theme_${theme}`)}
+        </label>`,
+      )}
+    </div>
+  </fieldset>`;
+}
+
+function Speech() {
+  const take = (/** @type {any} */ event) => {
+    choose({ language: event.currentTarget.value });
+    told(() => loadLanguage(prefs.value.language));
+  };
+  return html`
+    <${Field} label=${t("settings.language")}>
+      <select class="input" value=${prefs.value.language ?? "auto"} onChange=${take}>
+        <option value="auto">${t("settings.language_auto")}</option>
+        ${LANGUAGES.map((code) => html`<option key=${code} value=${code} lang=${code}>${LANGUAGE_NAMES[code]}</option>`)}
+      </select>
+    <//>
+    <${Check}
+      label=${t("settings.enter_sends")} hint=${t("settings.enter_sends_hint")} checked=${prefs.value.enterSends !== false}
+      onChange=${(/** @type {boolean} */ enterSends) => choose({ enterSends })}
+    />
+  `;
+}
+
+function Account(/** @type {{person: {name: string}, login: string}} */ { person, login }) {
+  const everywhere = async () => {
+    if (await told(() => post("/api/logout/everywhere", {}))) leave();
+  };
+  return html`<section class="stack account" aria-labelledby="account">
+    <div>
+      <h3 id="account">${t("settings.account")}</h3>
+      <p class="muted">${t("settings.signed_in_as", { name: person.name })}</p>
+    </div>
+    ${login === "password" && html`<${Password} name=${person.name} />`}
+    ${login !== "proxy" &&
+    html`<div class="row">
+      <button type="button" class="button" onClick=${signOut}><${Icon} name="signout" size=${18} />${t("settings.sign_out")}</button>
+      <button type="button" class="button quiet" onClick=${everywhere}>${t("settings.sign_out_everywhere")}</button>
+    </div>`}
+  </section>`;
+}
+
+function Password(/** @type {{name: string}} */ { name }) {
+  const change = async (/** @type {Record<string, string>} */ { old, new: fresh }, /** @type {HTMLFormElement} */ form) => {
+    await post("/api/password", { old, new: fresh });
+    form.reset();
+    toast({ text: t("settings.password_changed") });
+  };
+  return html`<details>
+    <summary>${t("settings.password_change")}</summary>
+    <${Form} onSubmit=${change} action=${t("settings.password_save")}>
+      <input type="text" name="name" value=${name} autocomplete="username" hidden readonly />
+      <${Field} label=${t("settings.password_old")}>
+        <input class="input" type="password" name="old" required autocomplete="current-password" />
+      <//>
+      <${Field} label=${t("settings.password_new")} hint=${t("settings.password_hint")}>
+        <input class="input" type="password" name="new" required minlength="8" autocomplete="new-password" />
+      <//>
+    <//>
+  </details>`;
+}
+
+async function signOut() {
+  if (await told(() => post("/api/logout", {}))) leave();
+}
+
+/** To the login with an empty memory: nothing of the person who left stays in the page. */
+function leave() {
+  window.location.assign("/login");
+}

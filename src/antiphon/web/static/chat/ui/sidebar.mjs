@@ -1,0 +1,208 @@
+/** Beside the conversation: one's threads by day, and the ways to everything else. */
+import { byDay, keyOf } from "../days.mjs";
+import { newThread } from "../actions.mjs";
+import { current, me, path, threads } from "../store.mjs";
+import { language, t } from "../t.mjs";
+import { deleteThread, exportThread, loadThreads, moreThreads, renameThread, searchFor } from "../threads.mjs";
+import { html, signal, useEffect, useRef, useState } from "../vendor/ui.mjs";
+import { Icon } from "./icons.mjs";
+import { Link } from "./link.mjs";
+import { Menu } from "./menu.mjs";
+import { openSettings } from "./settings.mjs";
+
+const NARROW = "(width <= 48rem)";
+const TYPED_MILLISECONDS = 200;
+
+/** Whether the sidebar is seen: beside the view where there is room, over it on a phone. */
+export const sidebarOpen = signal(typeof window !== "undefined" && !window.matchMedia(NARROW).matches);
+
+export function toggleSidebar() {
+  sidebarOpen.value = !sidebarOpen.value;
+}
+
+/** Opens the sidebar and puts the cursor where threads are searched. */
+export function searchThreads() {
+  sidebarOpen.value = true;
+  requestAnimationFrame(() => document.querySelector(".sidebar input[type=search]")?.focus());
+}
+
+/** The button that opens the sidebar, first in every top bar; not there while the sidebar is. */
+export function MenuButton() {
+  if (sidebarOpen.value && !narrow()) return null;
+  return html`<button
+    type="button" class="icon-button menu-button" aria-label=${t("sidebar.open")} title=${t("sidebar.open")}
+    aria-expanded=${sidebarOpen.value} aria-controls="sidebar" onClick=${toggleSidebar}
+  ><${Icon} name="sidebar" /></button>`;
+}
+
+export function Sidebar() {
+  const nav = useRef(null);
+  const open = sidebarOpen.value;
+  useEffect(() => {
+    loadThreads();
+  }, []);
+  useDrawer(nav, open);
+  return html`
+    <nav id="sidebar" class="sidebar" ref=${nav} aria-label=${t("sidebar.label")} hidden=${!open}>
+      <div class="sidebar-head">
+        <span class="brand clipped">${me.value?.title || "Antiphon"}</span>
+        <button
+          type="button" class="icon-button" aria-label=${t("sidebar.close")} title=${t("sidebar.close")}
+          onClick=${toggleSidebar}
+        ><${Icon} name="sidebar" /></button>
+      </div>
+      <${NewThread} />
+      <${Search} />
+      <${Threads} />
+      <${Foot} />
+    </nav>
+    <div class="scrim" hidden=${!open} onClick=${toggleSidebar}></div>
+  `;
+}
+
+function NewThread() {
+  const begin = () => {
+    newThread();
+    closeOnPhone();
+  };
+  return html`<button type="button" class="side-link new-thread" onClick=${begin}>
+    <${Icon} name="new" />${t("sidebar.new")}
+  </button>`;
+}
+
+function Search() {
+  const [typed, setTyped] = useState(threads.value.query);
+  useEffect(() => {
+    if (typed === threads.value.query) return undefined;
+    const wait = setTimeout(() => searchFor(typed), TYPED_MILLISECONDS);
+    return () => clearTimeout(wait);
+  }, [typed]);
+  return html`<div class="side-search" role="search">
+    <${Icon} name="search" size=${18} />
+    <input
+      type="search" class="input" value=${typed} aria-label=${t("sidebar.search")} placeholder=${t("sidebar.search")}
+      onInput=${(/** @type {any} */ event) => setTyped(event.currentTarget.value)}
+    />
+  </div>`;
+}
+
+function Threads() {
+  const { data, next, query } = threads.value;
+  if (!data?.length) {
+    const said = query ? t("sidebar.nothing_found", { query }) : t("sidebar.nothing_yet");
+    return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
+  }
+  return html`<div class="threads" onScroll=${moreAtEnd}>
+    ${byDay(data, new Date()).map(
+      (group) => html`<section key=${keyOf(group.day)}>
+        <h2>${dayName(group.day)}</h2>
+        <ul class="thread-list">
+          ${group.items.map((thread) => html`<${ThreadRow} key=${thread.id} thread=${thread} />`)}
+        </ul>
+      </section>`,
+    )}
+    ${next && html`<button type="button" class="button quiet small more" onClick=${moreThreads}>${t("sidebar.more")}</button>`}
+  </div>`;
+}
+
+function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { thread }) {
+  const [editing, setEditing] = useState(false);
+  const title = thread.title || t("threads.untitled");
+  const here = current.value?.thread?.id === thread.id || path.value === `/t/${thread.id}`;
+  if (editing) return html`<li><${TitleField} thread=${thread} onEnd=${() => setEditing(false)} /></li>`;
+  const choices = [
+    { label: t("threads.rename"), icon: "edit", run: () => setEditing(true) },
+    { label: t("threads.export_md"), icon: "export", run: () => exportThread(thread.id, "md") },
+    { label: t("threads.export_html"), icon: "export", run: () => exportThread(thread.id, "html") },
+    { label: t("threads.export_json"), icon: "export", run: () => exportThread(thread.id, "json") },
+    { label: t("threads.delete"), icon: "trash", danger: true, run: () => deleteThread(thread.id) },
+  ];
+  return html`<li class=${here ? "thread here" : "thread"}>
+    <${Link}
+      href=${`/t/${thread.id}`} class="clipped" dir="auto" title=${title} aria-current=${here ? "page" : undefined}
+      onFollow=${closeOnPhone} onDblClick=${() => setEditing(true)}
+    >${title}<//>
+    ${thread.running && html`<span class="spinner" role="img" aria-label=${t("threads.running")} title=${t("threads.running")}></span>`}
+    <${Menu} label=${t("threads.actions", { title })} choices=${choices} />
+  </li>`;
+}
+
+/** A title in the making: Enter or going elsewhere keeps it, Escape does not. */
+function TitleField(/** @type {{thread: import("../threads.mjs").Thread, onEnd: () => void}} */ { thread, onEnd }) {
+  const field = useRef(null);
+  const ended = useRef(false);
+  useEffect(() => {
+    field.current.focus();
+    field.current.select();
+  }, []);
+  const end = (/** @type {boolean} */ keep) => {
+    if (ended.current) return;
+    ended.current = true;
+    if (keep) renameThread(thread.id, field.current.value);
+    onEnd();
+  };
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.preventDefault();
+    event.stopPropagation();
+    end(event.key === "Enter");
+  };
+  return html`<input
+    ref=${field} class="input title-field" maxlength="200" dir="auto" defaultValue=${thread.title}
+    aria-label=${t("threads.title")} onKeyDown=${pressed} onBlur=${() => end(true)}
+  />`;
+}
+
+function Foot() {
+  const person = me.value?.person;
+  const here = (/** @type {string} */ place) => (path.value.startsWith(place) ? "page" : undefined);
+  return html`<div class="side-foot">
+    <${Link} href="/assistants" class="side-link" aria-current=${here("/assistants")} onFollow=${closeOnPhone}>
+      <${Icon} name="assistant" />${t("sidebar.assistants")}
+    <//>
+    ${person?.role === "admin" &&
+    html`<${Link} href="/admin" class="side-link" aria-current=${here("/admin")} onFollow=${closeOnPhone}>
+      <${Icon} name="admin" />${t("sidebar.admin")}
+    <//>`}
+    <button type="button" class="side-link" onClick=${openSettings}>
+      <${Icon} name="settings" /><span class="grow clipped">${t("sidebar.settings")}</span>
+      ${me.value?.login !== "none" && person && html`<span class="muted small clipped">${person.name}</span>`}
+    </button>
+  </div>`;
+}
+
+function dayName(/** @type {import("../days.mjs").Group<any>["day"]} */ day) {
+  if ("name" in day) return t(`days.${day.name}`);
+  return new Intl.DateTimeFormat(language.value, { month: "long", year: "numeric" }).format(day.month);
+}
+
+function moreAtEnd(/** @type {Event} */ event) {
+  const list = /** @type {HTMLElement} */ (event.currentTarget);
+  if (list.scrollTop + list.clientHeight > list.scrollHeight - 200) moreThreads();
+}
+
+/** On a phone the sidebar lies over the view: it takes the focus, and Escape puts it away. */
+function useDrawer(/** @type {{current: HTMLElement | null}} */ nav, /** @type {boolean} */ open) {
+  useEffect(() => {
+    if (!open || !narrow()) return undefined;
+    const before = document.activeElement;
+    const view = document.querySelector("main");
+    view?.setAttribute("inert", "");
+    nav.current?.querySelector("button")?.focus();
+    const pressed = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && toggleSidebar();
+    nav.current?.addEventListener("keydown", pressed);
+    return () => {
+      view?.removeAttribute("inert");
+      nav.current?.removeEventListener("keydown", pressed);
+      if (nav.current?.contains(document.activeElement) || document.activeElement === document.body) before?.focus?.();
+    };
+  }, [open]);
+}
+
+function narrow() {
+  return window.matchMedia(NARROW).matches;
+}
+
+function closeOnPhone() {
+  if (narrow()) sidebarOpen.value = false;
+}

@@ -1,0 +1,22 @@
+/** Moments as a person reads them. */
+import { language, t } from "../t.mjs";
+
+const STEPS = /** @type {const} */ ([
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+]);
+
+/** How long ago: "3 hours ago"; "just now" within the minute. */
+export function ago(/** @type {number} */ moment, /** @type {number} */ now = Date.now()) {
+  const past = now - moment;
+  const [unit, length] = STEPS.find(([, milliseconds]) => past >= milliseconds) ?? [];
+  if (!unit || !length) return t("times.now");
+  return new Intl.RelativeTimeFormat(language.value, { numeric: "auto" }).format(-Math.floor(past / length), unit);
+}
+
+/** The day, written short. */
+export function day(/** @type {string} */ day) {
+  const written = { month: "short", day: "numeric", timeZone: "UTC" };
+  return new Intl.DateTimeFormat(language.value, /** @type {any} */ (written)).format(new Date(`${day}T00:00:00Z`));
+}

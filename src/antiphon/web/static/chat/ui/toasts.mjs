@@ -1,0 +1,73 @@
+/** Short news at the edge of the page, some with one thing to do about them. */
+import { html, useEffect, useRef } from "../vendor/ui.mjs";
+import { toasts } from "../store.mjs";
+import { t } from "../t.mjs";
+import { Icon } from "./icons.mjs";
+
+const SECONDS = 6;
+
+/**
+ * @typedef {{text: string, action?: {label: string, run: () => void}, bad?: boolean, seconds?: number}} News
+ */
+
+/** Shows this for some seconds; gives its number. */
+export function toast(/** @type {News} */ news) {
+  const id = Math.max(0, ...toasts.value.map((/** @type {{id: number}} */ one) => one.id)) + 1;
+  toasts.value = [...toasts.value, { ...news, id }];
+  return id;
+}
+
+/**
+ * Does what may fail for reasons a person should hear, and tells them; what it gives, or `true`, if
+ * it went well, `undefined` if not.
+ *
+ * @param {() => Promise<any>} work
+ */
+export async function told(work) {
+  try {
+    return (await work()) ?? true;
+  } catch (problem) {
+    if (problem?.status !== 401) toast({ text: sentence(problem), bad: true, seconds: 10 });
+    return undefined;
+  }
+}
+
+/** What a problem says to a person: what it is, and what to do. */
+export function sentence(/** @type {any} */ problem) {
+  if (problem?.code === "offline") return t("problem.offline");
+  return problem?.code && problem.message ? problem.message : t("problem.unknown");
+}
+
+export function Toasts() {
+  return html`<div class="toasts" role="status" aria-live="polite">
+    ${toasts.value.map((/** @type {any} */ news) => html`<${Toast} key=${news.id} ...${news} />`)}
+  </div>`;
+}
+
+function Toast(/** @type {News & {id: number}} */ { id, text, action, bad, seconds = SECONDS }) {
+  const held = useRef(false);
+  const close = () => {
+    toasts.value = toasts.value.filter((/** @type {{id: number}} */ one) => one.id !== id);
+  };
+  useEffect(() => {
+    const end = Date.now() + seconds * 1000;
+    // Looked at again and again, for what a person points at or has the focus in must not go.
+    const beat = setInterval(() => Date.now() >= end && !held.current && close(), 250);
+    return () => clearInterval(beat);
+  }, []);
+  const hold = (/** @type {boolean} */ is) => () => {
+    held.current = is;
+  };
+  const act = () => {
+    close();
+    action?.run();
+  };
+  return html`<div
+    class=${bad ? "toast bad" : "toast"} onMouseEnter=${hold(true)} onMouseLeave=${hold(false)}
+    onFocusIn=${hold(true)} onFocusOut=${hold(false)}
+  >
+    <span class="grow">${text}</span>
+    ${action && html`<button type="button" class="button small" onClick=${act}>${action.label}</button>`}
+    <button type="button" class="icon-button" aria-label=${t("common.close")} onClick=${close}><${Icon} name="close" size=${16} /></button>
+  </div>`;
+}

@@ -1,0 +1,50 @@
+/** What an answer used: tokens, money, and how they add up over a thread. */
+import { language, t } from "../t.mjs";
+import { total } from "../usage.mjs";
+import { html } from "../vendor/ui.mjs";
+
+/** Under an answer: what it used, with the parts of it for those who ask. */
+export function MessageUsage(/** @type {{metadata?: import("../usage.mjs").Account}} */ { metadata }) {
+  const used = metadata?.usage;
+  if (!used || !(used.inputTokens || used.outputTokens)) return null;
+  return html`<span class="usage muted small numbers" title=${parts(used)}>
+    ${summary(used, metadata.cost ?? null)}
+  </span>`;
+}
+
+/** In the top bar: what the answers of a thread used together. */
+export function ThreadUsage(/** @type {{messages: {metadata?: import("../usage.mjs").Account}[]}} */ { messages }) {
+  const { usage, cost } = total(messages.map((message) => message.metadata));
+  if (!usage.inputTokens && !usage.outputTokens) return null;
+  return html`<span class="usage thread-usage muted small numbers" title=${parts(usage)}>${summary(usage, cost)}</span>`;
+}
+
+/** Money as it is small: three digits that count, however many zeros stand before them. */
+export function money(/** @type {number} */ dollars) {
+  const digits = dollars >= 1 ? { maximumFractionDigits: 2 } : { maximumSignificantDigits: 2, maximumFractionDigits: 6 };
+  return new Intl.NumberFormat(language.value, { style: "currency", currency: "USD", ...digits }).format(dollars);
+}
+
+/** A count as it is said in passing: 12,400 is 12.4K. */
+export function short(/** @type {number} */ count) {
+  return new Intl.NumberFormat(language.value, { notation: "compact", maximumFractionDigits: 1 }).format(count);
+}
+
+/** A count to the last digit. */
+export function whole(/** @type {number} */ count) {
+  return new Intl.NumberFormat(language.value).format(count);
+}
+
+function summary(/** @type {import("../usage.mjs").Tokens} */ used, /** @type {number | null} */ cost) {
+  const tokens = t("usage.tokens", { count: short(used.inputTokens + used.outputTokens) });
+  return cost === null || cost === undefined ? tokens : `${tokens} · ${money(cost)}`;
+}
+
+function parts(/** @type {import("../usage.mjs").Tokens} */ used) {
+  return t("usage.parts", {
+    input: whole(used.inputTokens),
+    cached: whole(used.cachedTokens),
+    output: whole(used.outputTokens),
+    reasoning: whole(used.reasoningTokens),
+  });
+}

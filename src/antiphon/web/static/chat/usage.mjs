@@ -1,0 +1,29 @@
+/** Adding up what answers used. */
+
+/** @typedef {{inputTokens: number, outputTokens: number, cachedTokens: number, reasoningTokens: number}} Tokens */
+/** @typedef {{usage?: Tokens, cost?: number | null}} Account */
+
+/** @type {Tokens} */
+const NOTHING = { inputTokens: 0, outputTokens: 0, cachedTokens: 0, reasoningTokens: 0 };
+
+/**
+ * What they used together. The cost of a sum is known where that of each part is, else it is null.
+ *
+ * @param {readonly (Account | undefined)[]} accounts
+ * @returns {{usage: Tokens, cost: number | null}}
+ */
+export function total(accounts) {
+  const spent = accounts.flatMap((account) => (account?.usage ? [account] : []));
+  const usage = spent.reduce((sum, { usage: used }) => added(sum, /** @type {Tokens} */ (used)), NOTHING);
+  const known = spent.length > 0 && spent.every(({ cost }) => typeof cost === "number");
+  return { usage, cost: known ? spent.reduce((sum, { cost }) => sum + /** @type {number} */ (cost), 0) : null };
+}
+
+function added(/** @type {Tokens} */ one, /** @type {Tokens} */ other) {
+  return {
+    inputTokens: one.inputTokens + (other.inputTokens ?? 0),
+    outputTokens: one.outputTokens + (other.outputTokens ?? 0),
+    cachedTokens: one.cachedTokens + (other.cachedTokens ?? 0),
+    reasoningTokens: one.reasoningTokens + (other.reasoningTokens ?? 0),
+  };
+}

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from tests import nursery
+
 pytest.register_assert_rewrite("four_ways")
 
 # The server that wants a login lives beside the tests of the MCP client.
 sys.path.append(str(Path(__file__).parents[1] / "tools/mcp"))
 
-SECONDS = 30  # far above what any of these takes
+SECONDS = 60  # far above what any of these takes
 
 
 class Place:
@@ -44,11 +46,14 @@ class Place:
         *arguments: str,
         environ: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
+        cold: bool = False,
         **streams: Any,
     ) -> subprocess.Popen[bytes]:
-        """The program, begun."""
+        """The program, begun: with `cold` from nothing, else as a fork of one that is loaded."""
+        cold = cold or bool(prefix) or nursery.needs_a_beginning(environ or ())
+        program = (sys.executable, "-m", "antiphon") if cold else nursery.command()
         return subprocess.Popen(
-            [*prefix, sys.executable, "-m", "antiphon", *arguments],
+            [*prefix, *program, *arguments],
             cwd=self.root,
             env={**self.environ, **(environ or {})},
             **{"stdin": subprocess.DEVNULL, "stdout": -1, "stderr": -1, **streams},

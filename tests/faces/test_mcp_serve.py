@@ -22,14 +22,16 @@ from mcp_types import CallToolResult
 
 from antiphon import Client as Antiphon
 from antiphon import Settings, ToolSpec
+from tests import nursery
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 
 def parameters(place: Place, *flags: str, **environ: str) -> StdioServerParameters:
+    command, *arguments = nursery.command()
     return StdioServerParameters(
-        command=os.sys.executable,
-        args=["-m", "antiphon", "mcp", "serve", *flags],
+        command=command,
+        args=[*arguments, "mcp", "serve", *flags],
         env={**place.environ, **environ},
         cwd=str(place.root),
     )

@@ -204,7 +204,8 @@ class DeleteThread(Call[Deleted], frozen=True):
 class ForkThread(Call[Thread], frozen=True):
     """A new thread that begins with this one's messages up to `message_id`, or with all of them.
 
-    A tool call whose output would be left behind is left behind with it.
+    With `before` that message is the first that is left out. A tool call whose output would be left
+    behind is left behind with it.
     """
 
     route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
@@ -215,6 +216,7 @@ class ForkThread(Call[Thread], frozen=True):
     thread_id: Id
     message_id: Id | None = None
     title: Title | None = None
+    before: bool = False
 
 
 class CreateMessage(Call[Message], frozen=True):

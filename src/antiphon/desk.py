@@ -274,7 +274,10 @@ class Desk:
 
     async def _fork_thread(self, call: calls.ForkThread, owner: str, once: Once | None) -> object:
         source = await self._store.get(Thread, owner, call.thread_id)
-        messages = await self._messages_up_to(owner, call.thread_id, call.message_id)
+        if call.before:
+            checks.refuse_before_nothing(call)
+        upto = await self._messages_up_to(owner, call.thread_id, call.message_id)
+        messages = upto[:-1] if call.before else upto
 
         now = await self._store.now()
         new = self._new_thread(

@@ -43,6 +43,16 @@ def refuse_beginnings(call: calls.Process) -> None:
         )
 
 
+def refuse_before_nothing(call: calls.ForkThread) -> None:
+    """What a new thread ends before is a message."""
+    if call.message_id is None:
+        raise errors.InvalidRequest(
+            "A branch that ends before a message needs to know which.",
+            expected="message_id",
+            received="before without message_id",
+        )
+
+
 def refuse_twins(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
     """Two tools of one name cannot be told apart when one of them is called."""
     names = Counter(tool.name for tool in tools) if tools else Counter[str]()

@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.calls import Content, Model
 from antiphon.client.aio import AsyncClient
+from antiphon.client.branches import listed
 from antiphon.client.converse import Options
 from antiphon.client.mentions import Attached
 from antiphon.errors import AntiphonError
@@ -197,7 +198,7 @@ class Chat:
     # What is said.
 
     async def _go_on(self, words: str) -> None:
-        if words == threads.LAST and not await threads.threads(self):
+        if words == threads.LAST and not await listed(self.client):
             self.surface.say("There is no thread yet: this is the first.", "faint")
             return
         await threads.go_to(self, await threads.find(self, words))

@@ -1,16 +1,13 @@
-"""Which thread a chat is in: threads are found, gone over to, and branched off from.
-
-A branch that takes something back replaces its thread: it says so in its metadata, and lists show
-it in the other's place. Nothing is ever lost by that; `all` shows both.
-"""
+"""Which thread a chat is in: threads are found, and gone over to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.calls import ListMessages, ListThreads
+from antiphon.calls import ListMessages
 from antiphon.clean import clean
+from antiphon.client.branches import listed
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.messages import Message
 from antiphon.runs import Run, Status, Thread
@@ -22,25 +19,8 @@ if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
 PAGE = 100
-LOOKED_AT = 500
-"""Threads that are looked at, the newest first: who wants an older one names words of it."""
-REPLACES = "replaces"
-"""The key, in the metadata of a branch, of the thread in whose place it stands."""
 LAST = "last"
 ID = "thread_"
-
-
-async def threads(chat: Chat, words: str = "", *, replaced: bool = False) -> list[Thread]:
-    """Those that hold these words, the last changed first; with `replaced` those too."""
-    found: list[Thread] = []  # an empty one is none yet, and replaces nothing
-    async for thread in chat.client.every(ListThreads(limit=PAGE, q=words or None)):
-        if thread.messages:
-            found.append(thread)
-        if len(found) == LOOKED_AT:
-            break
-    gone = set[str | None]() if replaced else {each.metadata.get(REPLACES) for each in found}
-    there = [each for each in found if each.id not in gone]
-    return sorted(there, key=lambda thread: (thread.updated_at, thread.id), reverse=True)
 
 
 async def find(chat: Chat, words: str) -> Thread:
@@ -60,11 +40,11 @@ async def find(chat: Chat, words: str) -> Thread:
         )
     if words.startswith(ID):
         return await _by_id(chat, words)
-    return _only(await threads(chat, words), words)
+    return _only(await listed(chat.client, words), words)
 
 
 async def _last(chat: Chat) -> Thread:
-    for thread in await threads(chat):
+    for thread in await listed(chat.client):
         if thread.id != chat.thread_id:
             return thread
     raise NotFound("There is no other thread", hint="/new begins one.")
@@ -74,7 +54,7 @@ async def _by_id(chat: Chat, beginning: str) -> Thread:
     try:
         return await chat.client.get_thread(beginning)
     except NotFound:
-        known = await threads(chat, replaced=True)
+        known = await listed(chat.client, hidden=True)
     return _only([thread for thread in known if thread.id.startswith(beginning)], beginning)
 
 
@@ -161,24 +141,3 @@ def _left(status: Status) -> str:
             return "A reply is under way; it is followed."
         case _:
             return "A run was left here; it goes on."
-
-
-# Branching.
-
-
-async def branch(chat: Chat, source: str, upto: Message | None, *, replace: bool) -> Thread:
-    """Go over to a branch that ends with this message, or has none yet; nothing is shown of it.
-
-    With `replace` it stands in the place of its `source` in lists.
-    """
-    if upto is None:
-        thread = await chat.client.create_thread()
-    else:
-        thread = await chat.client.fork_thread(source, upto.id)
-    kept = {key: value for key, value in thread.metadata.items() if key != REPLACES}
-    if replace:
-        kept[REPLACES] = source
-    if kept != thread.metadata:
-        thread = await chat.client.update_thread(thread.id, metadata=kept)
-    chat.be_in(thread)
-    return thread

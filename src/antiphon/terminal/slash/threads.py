@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from antiphon.clean import one_line
+from antiphon.client import branches
 from antiphon.client.amounts import counted
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Message, Text
@@ -16,7 +17,6 @@ from antiphon.terminal.keyboard import Box, Choice
 from antiphon.terminal.slash import exporting
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.threads import REPLACES
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -29,9 +29,9 @@ GO_ON = "Go on exactly where you stopped."
 
 
 async def _threads(chat: Chat, words: str) -> None:
-    replaced = words == ALL or words.startswith(f"{ALL} ")
-    words = words.removeprefix(ALL).strip() if replaced else words
-    found = await threads.threads(chat, words, replaced=replaced)
+    hidden = words == ALL or words.startswith(f"{ALL} ")
+    words = words.removeprefix(ALL).strip() if hidden else words
+    found = await branches.listed(chat.client, words, hidden=hidden)
     if not found:
         said = f"No thread has {words!r} in it." if words else "There is no thread yet."
         chat.surface.say(said, "faint")
@@ -45,7 +45,7 @@ async def _threads(chat: Chat, words: str) -> None:
 
 
 def _row(number: int, thread: Thread, chat: Chat) -> Line:
-    branch = thread.parent_id and thread.metadata.get(REPLACES) != thread.parent_id
+    branch = thread.parent_id and branches.replaced(thread) != thread.parent_id
     notes = [note for note, so in (("branch", branch), ("here", thread.id == chat.thread_id)) if so]
     return (
         Span(f"{number:>3}  ", "mark"),
@@ -73,7 +73,7 @@ async def _resume(chat: Chat, words: str) -> None:
 
 async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
-    for thread in (await threads.threads(chat))[:LISTED]:
+    for thread in (await branches.listed(chat.client))[:LISTED]:
         if thread.id.startswith(begun) or wanted in thread.title.casefold():
             yield thread.id, _title(thread)
 
@@ -125,14 +125,20 @@ async def _here(chat: Chat) -> Thread:
 async def _fork(chat: Chat, words: str) -> None:
     here = await _here(chat)
     said = await threads.messages(chat)
-    upto = said[-1] if said else None
-    if words:
-        upto = _before(said, _spoken(said, words))
-    branch = await threads.branch(chat, here.id, upto, replace=False)
+    branch = await _branch(chat, here, said, words)
+    chat.be_in(branch)
     chat.surface.say(
         f"This is a branch now, with {_count(branch)}. /resume {here.id} goes back.",
         "faint",
     )
+
+
+async def _branch(chat: Chat, here: Thread, said: Sequence[Message], words: str) -> Thread:
+    if words:
+        return await branches.branch_before(chat.client, _spoken(said, words), replace=False)
+    if said:
+        return await branches.branch_after(chat.client, said[-1], replace=False)
+    return await chat.client.fork_thread(here.id)
 
 
 def _spoken(said: Sequence[Message], words: str) -> Message:
@@ -149,16 +155,12 @@ def _spoken(said: Sequence[Message], words: str) -> Message:
     return own[-int(words)]
 
 
-def _before(said: Sequence[Message], message: Message) -> Message | None:
-    place = said.index(message)
-    return said[place - 1] if place else None
-
-
 async def _take_back(chat: Chat, words: str) -> None:
     said = await threads.messages(chat)
     message = _last_spoken(said)
     before = message.thread_id
-    branch = await threads.branch(chat, before, _before(said, message), replace=True)
+    branch = await branches.branch_before(chat.client, message)
+    chat.be_in(branch)
     chat.surface.keyboard.refill(message.text)
     lost = any(not isinstance(part, Text) for part in message.content)
     chat.surface.say(
@@ -180,7 +182,7 @@ async def _retry(chat: Chat, words: str) -> None:
     said = await threads.messages(chat)
     message = _last_spoken(said)
     if message is not said[-1]:
-        await threads.branch(chat, message.thread_id, message, replace=True)
+        chat.be_in(await branches.branch_after(chat.client, message))
     chat.surface.say("Another answer:", "faint")
     await chat.send(None)
 

@@ -1,0 +1,232 @@
+"""Branches of a thread: what is said otherwise goes on in a copy, and nothing is lost.
+
+A branch that stands in the place of another thread says so in its metadata. Together they are a
+family: lists show the one that changed last, and at a message where they part a face can lead from
+one to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from antiphon.calls import ListThreads
+from antiphon.client.aio import AsyncClient
+from antiphon.errors import NotFound
+from antiphon.messages import Message
+from antiphon.runs import Thread
+
+PAGE = 100
+LOOKED_AT = 500
+"""Threads that are looked at, the newest first: who wants an older one names words of it."""
+REPLACES = "replaces"
+"""The key, in the metadata of a branch, of the thread in whose place it stands."""
+BEGINS = "branch_begins"
+"""The key of the number of the first message that is the branch's own."""
+MOST = 200
+"""Members of a family that are looked at."""
+
+
+# Branching off.
+
+
+async def branch_before(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
+    """A branch of its thread that ends before this message, to say something else instead.
+
+    With `replace` it stands in the place of that thread in lists.
+    """
+    thread = await client.get_thread(message.thread_id)
+    first = message.number == 1 and _named_by(thread.title, message)
+    title = "" if first else None
+    branch = await client.fork_thread(thread.id, message.id, title=title, before=True)
+    return await _marked(client, branch, thread.id, replace=replace)
+
+
+async def branch_after(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
+    """The same, ending with this message: to hear another answer, or to go on elsewhere."""
+    branch = await client.fork_thread(message.thread_id, message.id)
+    return await _marked(client, branch, message.thread_id, replace=replace)
+
+
+def _named_by(title: str, message: Message) -> bool:
+    """Whether a thread has its title from its first message, and the next one's is better."""
+    return message.text.strip().startswith(title.removesuffix("…"))
+
+
+async def _marked(client: AsyncClient, branch: Thread, source: str, *, replace: bool) -> Thread:
+    metadata = {
+        key: value for key, value in branch.metadata.items() if key not in (REPLACES, BEGINS)
+    }
+    if replace:
+        metadata |= {REPLACES: source, BEGINS: str(branch.messages + 1)}
+    if metadata == branch.metadata:
+        return branch
+    return await client.update_thread(branch.id, metadata=metadata)
+
+
+# Lists.
+
+
+def replaced(thread: Thread) -> str | None:
+    """The thread in whose place this one stands."""
+    return thread.metadata.get(REPLACES)
+
+
+async def listed(client: AsyncClient, words: str = "", *, hidden: bool = False) -> list[Thread]:
+    """Threads that hold these words, the last changed first, one of each family.
+
+    `hidden` shows all of a family. An empty thread is none yet, and replaces nothing.
+    """
+    found: list[Thread] = []
+    async for thread in client.every(ListThreads(limit=PAGE, q=words or None)):
+        if thread.messages:
+            found.append(thread)
+        if len(found) == LOOKED_AT:
+            break
+    recent = sorted(found, key=_changed, reverse=True)
+    return recent if hidden else [family[0] for family in families(recent)]
+
+
+def families(threads: Sequence[Thread]) -> Iterator[list[Thread]]:
+    """These threads by family, in the order of the first of each."""
+    above = {thread.id: replaced(thread) for thread in threads}
+    found: dict[str, list[Thread]] = {}
+    for thread in threads:
+        found.setdefault(_top(thread.id, above), []).append(thread)
+    yield from found.values()
+
+
+def _top(thread_id: str, above: Mapping[str, str | None]) -> str:
+    """The first of its family, which may have been deleted."""
+    seen = {thread_id}
+    while (higher := above.get(thread_id)) is not None and higher not in seen:
+        seen.add(higher)
+        thread_id = higher
+    return thread_id
+
+
+def _changed(thread: Thread) -> tuple[int, str]:
+    return thread.updated_at, thread.id
+
+
+# Families.
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """A place where branches part: at message `number`; `at` are threads, `here` which one it is.
+
+    In each of `at` one of the messages that were said there stands, in the order of their making.
+    """
+
+    number: int
+    at: tuple[str, ...]
+    here: int
+
+
+async def family(client: AsyncClient, thread: Thread) -> list[Thread]:
+    """All that replaced each other, this thread among them."""
+    known = {thread.id: thread}
+    top = thread
+    while (above := replaced(top)) is not None and above not in known:
+        try:
+            top = known[above] = await client.get_thread(above)
+        except NotFound:  # it was deleted; others may stand in its place too
+            return [each async for each in _below([*known, above], known, client)]
+    return [each async for each in _below(list(known), known, client)]
+
+
+async def _below(
+    ids: list[str], known: dict[str, Thread], client: AsyncClient
+) -> AsyncIterator[Thread]:
+    """Those that are known, and all branches that replace one of these or of themselves."""
+    for thread in known.values():
+        yield thread
+    while ids and len(known) < MOST:
+        parent_id = ids.pop()
+        async for branch in client.every(ListThreads(limit=PAGE, parent_id=parent_id)):
+            if branch.id not in known and replaced(branch) == parent_id:
+                known[branch.id] = branch
+                ids.append(branch.id)
+                yield branch
+
+
+def forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:
+    """Where branches of this family part from what this thread says, by message number."""
+    tree = _Tree({each.id: each for each in (*relatives, thread)})
+    found = (tree.fork(thread, place) for place in tree.places())
+    return sorted((each for each in found if each is not None), key=lambda fork: fork.number)
+
+
+_Place = tuple[str, int]
+"""A message's number, and the thread that first came to it: where others may say another one."""
+
+
+class _Tree:
+    """A family by its branches; what they have in common belongs to the first that said it."""
+
+    def __init__(self, threads: Mapping[str, Thread]) -> None:
+        self._threads = threads
+
+    def places(self) -> Iterator[_Place]:
+        """Where any branch begins."""
+        branches = [each for each in self._threads.values() if _begins(each)]
+        yield from dict.fromkeys(self._place(each.id, _begins(each)) for each in branches)
+
+    def fork(self, thread: Thread, place: _Place) -> Fork | None:
+        """What was said there, if this thread has come there and there are several."""
+        number = place[1]
+        if not self._comes_to(thread, place):
+            return None
+        by_message: dict[str, list[Thread]] = {}
+        for each in self._threads.values():
+            if self._comes_to(each, place):
+                by_message.setdefault(self._speaker(each.id, number), []).append(each)
+        if len(by_message) == 1:
+            return None
+        own = self._speaker(thread.id, number)
+        speakers = sorted(by_message, key=self._made)
+        at = [thread.id if each == own else _latest(by_message[each]) for each in speakers]
+        return Fork(number, tuple(at), speakers.index(own))
+
+    def _comes_to(self, thread: Thread, place: _Place) -> bool:
+        number = place[1]
+        return thread.messages >= number and self._place(thread.id, number) == place
+
+    def _place(self, thread_id: str, number: int) -> _Place:
+        """The place of this number in this thread, as all call it who have come there."""
+        line = self._line(thread_id)
+        return next((at for at in line if self._own_from(at) < number), thread_id), number
+
+    def _speaker(self, thread_id: str, number: int) -> str:
+        """The thread from which it has its message of this number."""
+        line = self._line(thread_id)
+        return next((at for at in line if self._own_from(at) <= number), thread_id)
+
+    def _line(self, thread_id: str) -> Iterator[str]:
+        """The thread, and what it was branched from, up to the first, which may be deleted."""
+        seen: set[str] = set()
+        at: str | None = thread_id
+        while at is not None and at not in seen:
+            yield at
+            seen.add(at)
+            thread = self._threads.get(at)
+            at = replaced(thread) if thread and _begins(thread) else None
+
+    def _own_from(self, thread_id: str) -> int:
+        thread = self._threads.get(thread_id)
+        return _begins(thread) if thread else 0
+
+    def _made(self, thread_id: str) -> tuple[int, str]:
+        thread = self._threads.get(thread_id)
+        return (thread.created_at if thread else 0), thread_id
+
+
+def _begins(thread: Thread) -> int:
+    """The number of the first message that is its own; 0 where it is no branch of its family."""
+    begins = thread.metadata.get(BEGINS, "")
+    return int(begins) if replaced(thread) and begins.isdecimal() else 0
+
+
+def _latest(threads: Iterable[Thread]) -> str:
+    return max(threads, key=_changed).id

@@ -1,0 +1,192 @@
+"""What is said otherwise goes on in a branch, which stands in the other's place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from antiphon import errors
+from antiphon.calls import ListMessages
+from antiphon.client import branches
+from antiphon.client.aio import AsyncClient
+from antiphon.client.branches import Fork, branch_after, branch_before, listed
+from antiphon.messages import Message
+from antiphon.runs import Thread
+from antiphon.settings import Settings
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings=Settings(model="demo", database="memory:")) as client:
+        yield client
+
+
+def a_moment_later() -> None:
+    """Times are told in milliseconds: what happens in the same one has no order."""
+    now = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == now:
+        pass
+
+
+async def talk(client: AsyncClient, *words: str, thread: Thread | None = None) -> Thread:
+    """A thread in which this was said, or more of it, a moment later than all before."""
+    a_moment_later()
+    thread = thread or await client.create_thread()
+    for said in words:
+        await client.create_message(thread.id, said)
+    return await client.get_thread(thread.id)
+
+
+async def said_in(client: AsyncClient, thread: Thread) -> list[Message]:
+    return [each async for each in client.every(ListMessages(thread.id))]
+
+
+async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: str) -> Thread:
+    """A branch that says something else from that message on."""
+    said = await said_in(client, thread)
+    a_moment_later()
+    return await talk(client, *words, thread=await branch_before(client, said[number - 1]))
+
+
+async def parts(client: AsyncClient, thread: Thread) -> list[Fork]:
+    return branches.forks(thread, await branches.family(client, thread))
+
+
+async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: AsyncClient) -> None:
+    thread = await talk(client, "one", "two", "three")
+    branch = await otherwise(client, thread, 2, "zwei")
+
+    assert [each.text for each in await said_in(client, branch)] == ["one", "zwei"]
+    assert [each.text for each in await said_in(client, thread)] == ["one", "two", "three"]
+    assert branch.parent_id == branches.replaced(branch) == thread.id
+
+
+async def test_a_branch_before_the_first_message_is_empty_and_named_anew(
+    client: AsyncClient,
+) -> None:
+    branch = await otherwise(client, await talk(client, "one"), 1, "eins")
+
+    assert branch.title == "eins"
+    assert [each.text for each in await said_in(client, branch)] == ["eins"]
+
+
+async def test_a_title_that_was_given_is_kept(client: AsyncClient) -> None:
+    thread = await talk(client, "one")
+    await client.update_thread(thread.id, title="Numbers")
+    branch = await otherwise(client, thread, 1, "eins")
+
+    assert branch.title == "Numbers"
+
+
+async def test_where_a_branch_ends_before_must_be_said(client: AsyncClient) -> None:
+    thread = await talk(client, "one")
+
+    with pytest.raises(errors.InvalidRequest, match="which"):
+        await client.fork_thread(thread.id, before=True)
+
+
+async def test_a_branch_that_goes_on_elsewhere_replaces_nothing(client: AsyncClient) -> None:
+    thread = await talk(client, "one")
+    [one] = await said_in(client, thread)
+    a_moment_later()
+    aside = await branch_after(client, one, replace=False)
+    replacing = await otherwise(client, thread, 1, "eins")
+    a_moment_later()
+    again = await branch_after(client, (await said_in(client, replacing))[0], replace=False)
+
+    assert branches.replaced(aside) is branches.replaced(again) is None
+    assert [each.id for each in await listed(client)] == [again.id, replacing.id, aside.id]
+
+
+async def test_a_list_has_one_of_each_family_the_one_that_changed_last(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one", "two")
+    other = await talk(client, "another")
+    branch = await otherwise(client, thread, 2, "zwei")
+    second = await otherwise(client, thread, 2, "deux")
+
+    assert [each.id for each in await listed(client)] == [second.id, other.id]
+    await talk(client, "three", thread=thread)
+    assert [each.id for each in await listed(client)] == [thread.id, other.id]
+    shown = [each.id for each in await listed(client, hidden=True)]
+    assert shown == [thread.id, second.id, branch.id, other.id]
+
+
+async def test_an_empty_branch_replaces_nothing_yet(client: AsyncClient) -> None:
+    thread = await talk(client, "one")
+    await otherwise(client, thread, 1)
+
+    assert [each.id for each in await listed(client)] == [thread.id]
+
+
+async def test_the_words_that_were_said_find_the_branch_that_has_them(client: AsyncClient) -> None:
+    thread = await talk(client, "one", "two")
+    await otherwise(client, thread, 2, "zwei")
+
+    assert [each.id for each in await listed(client, "two")] == [thread.id]
+
+
+async def test_a_thread_without_branches_parts_nowhere(client: AsyncClient) -> None:
+    assert await parts(client, await talk(client, "one", "two")) == []
+
+
+async def test_branches_part_where_they_say_something_else(client: AsyncClient) -> None:
+    thread = await talk(client, "one", "two")
+    second = await otherwise(client, thread, 2, "zwei")
+    third = await otherwise(client, second, 2, "deux")
+
+    everywhere = (thread.id, second.id, third.id)
+    assert await parts(client, thread) == [Fork(2, everywhere, 0)]
+    assert await parts(client, second) == [Fork(2, everywhere, 1)]
+    assert await parts(client, third) == [Fork(2, everywhere, 2)]
+
+
+async def test_a_branch_of_a_branch_parts_in_two_places(client: AsyncClient) -> None:
+    thread = await talk(client, "one", "two", "three")
+    early = await otherwise(client, thread, 1, "eins", "zwei")
+    late = await otherwise(client, early, 2, "dos")
+
+    assert await parts(client, thread) == [Fork(1, (thread.id, late.id), 0)]
+    assert await parts(client, early) == [
+        Fork(1, (thread.id, early.id), 1),
+        Fork(2, (early.id, late.id), 0),
+    ]
+    assert await parts(client, late) == [
+        Fork(1, (thread.id, late.id), 1),
+        Fork(2, (early.id, late.id), 1),
+    ]
+
+
+async def test_branches_know_each_other_when_what_they_came_from_is_deleted(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one", "two")
+    second = await otherwise(client, thread, 2, "zwei")
+    third = await otherwise(client, thread, 2, "drei")
+    await client.delete_thread(thread.id)
+
+    assert await parts(client, second) == [Fork(2, (second.id, third.id), 0)]
+    assert [each.id for each in await listed(client)] == [third.id]
+
+
+async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one", "two")
+    empty = await otherwise(client, thread, 2)
+
+    assert await parts(client, thread) == []
+    assert await parts(client, empty) == []
+
+
+async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient) -> None:
+    thread = await talk(client, "one", "two")
+    branch = await otherwise(client, thread, 2, "zwei")
+    circle = {branches.REPLACES: branch.id, branches.BEGINS: "2"}
+    thread = await client.update_thread(thread.id, metadata=circle)
+
+    assert await parts(client, thread) == await parts(client, branch) == []
+    assert len(await listed(client)) == 2

@@ -1,0 +1,232 @@
+"""The web chat as people meet it: a page in a browser, on a real `antiphon up`, with a model that a
+test speaks for.
+
+    async def test_an_answer_is_seen(chat):
+        await chat.say("Hello")
+        reply = await chat.model.asked()
+        await reply.answer("Hi there.")
+        await chat.sees("Hi there.")
+        await chat.settled()
+
+At the end of each test nothing may have gone wrong behind the page: no report of its content policy,
+no error in its console, no request to another host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, Request, expect
+
+from tests import nursery
+from tests.terminal.model import Model
+from tests.web.browser import opened
+
+SECONDS = 30.0
+FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
+NO_FAULTS = ("Failed to load resource", "net::ERR_")
+"""What a console says of a network that a test has cut, or of an answer that is a refusal."""
+WATCH = """
+window.reports = [];
+document.addEventListener("securitypolicyviolation", (report) =>
+  window.reports.push(`${report.violatedDirective}: ${report.blockedURI} ${report.sample}`));
+"""
+
+
+class Installation:
+    """`antiphon up` in a home of its own. Killed and begun again it is at the same address."""
+
+    def __init__(self, home: Path, *flags: str, environ: Mapping[str, str] | None = None) -> None:
+        self.url = ""
+        self._home = home
+        self._flags = flags
+        self._environ = environ or {}
+        self._port = 0
+        self._child: nursery.Child | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.begin()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
+    async def begin(self) -> None:
+        """Start, and wait until it can be connected to."""
+        out, into = os.pipe()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in FOLDERS}
+        kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8"}
+        arguments = ["up", "--port", str(self._port), *self._flags]
+        environ = {**kept, **folders, **self._environ}
+        try:
+            self._child = await nursery.born(
+                arguments, self._home, environ, (nothing, nothing, into)
+            )
+        finally:
+            os.close(into)
+            os.close(nothing)
+        self._told = await _reading(out)
+        self.url = await self._address()
+        self._port = int(self.url.rsplit(":", 1)[1])
+
+    async def kill(self) -> None:
+        """As if the power went."""
+        await self.end(signal.SIGKILL)
+
+    async def end(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Stop, and wait until it has."""
+        if self._child is None:
+            return
+        os.kill(self._child.pid, by)
+        await self._child.wait()
+        self._child = None
+
+    async def _address(self) -> str:
+        said: list[str] = []
+        async with asyncio.timeout(SECONDS):
+            async for line in self._told:
+                said.append(line.decode())
+                if found := re.search(r"listening on (http://\S+)", said[-1]):
+                    return found[1]
+        raise AssertionError(f"never listened; it said:\n{''.join(said)}")
+
+
+class Chat:
+    """One tab."""
+
+    def __init__(self, up: Installation, model: Model, context: BrowserContext, page: Page) -> None:
+        self.up = up
+        self.model = model
+        self.context = context
+        self.page = page
+        self.faults: list[str] = []
+        page.set_default_timeout(SECONDS * 1000)
+        page.on("console", lambda said: self._noted(said.type, said.text))
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("request", self._requested)
+
+    async def open(self, path: str = "/") -> None:
+        """Go to this address of the page."""
+        await self.page.goto(self.up.url + path)
+        await self.page.wait_for_selector("#composer, .login, .lost")
+
+    async def tab(self, path: str = "/") -> Chat:
+        """Another tab of the same browser."""
+        other = Chat(self.up, self.model, self.context, await self.context.new_page())
+        other.faults = self.faults
+        await other.open(path)
+        return other
+
+    @property
+    def composer(self) -> Locator:
+        """Where one writes."""
+        return self.page.locator("#composer")
+
+    @property
+    def answers(self) -> Locator:
+        """All that assistants said, a message each."""
+        return self.page.locator(".message.assistant")
+
+    @property
+    def asked(self) -> Locator:
+        """All that the person said."""
+        return self.page.locator(".message.user")
+
+    @property
+    def thread(self) -> str:
+        """The id of the thread that is open."""
+        found = re.search(r"/t/([^/?#]+)", self.page.url)
+        assert found, f"no thread is open at {self.page.url}"
+        return found[1]
+
+    async def say(self, text: str) -> None:
+        """Write and send."""
+        await self.composer.fill(text)
+        await self.composer.press("Enter")
+
+    async def sees(self, text: str) -> None:
+        """Wait until this stands in the conversation."""
+        await expect(self.page.locator("#conversation")).to_contain_text(text)
+
+    async def settled(self) -> None:
+        """Wait until no run goes on."""
+        await expect(self.page.locator("#conversation")).to_have_attribute("aria-busy", "false")
+
+    async def saved(self, thread: str | None = None) -> list[dict[str, Any]]:
+        """The messages as the server has them."""
+        address = f"{self.up.url}/api/threads/{thread or self.thread}/messages"
+        answer = await self.context.request.get(address)
+        assert answer.ok, await answer.text()
+        return (await answer.json())["messages"]
+
+    async def shown(self) -> list[tuple[str, str]]:
+        """The messages as they are read: who speaks, and the text, to the character."""
+        return await self.page.evaluate(SHOWN)
+
+    async def faultless(self) -> None:
+        """Nothing went wrong behind the page."""
+        reports = [] if self.page.is_closed() else await self.page.evaluate("window.reports ?? []")
+
+        assert self.faults + reports == []
+
+    def _noted(self, kind: str, text: str) -> None:
+        if kind == "error" and not any(known in text for known in NO_FAULTS):
+            self.faults.append(f"console: {text}")
+
+    def _requested(self, request: Request) -> None:
+        if not request.url.startswith((self.up.url, "data:", "blob:", "about:")):
+            self.faults.append(f"request: {request.url}")
+
+
+SHOWN = """() => [...document.querySelectorAll(".message")].map((message) => [
+  message.classList.contains("user") ? "user" : "assistant",
+  [...message.querySelectorAll(".message-text")].map((text) => text.innerText.trim()).join("\\n\\n"),
+])"""
+
+
+def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Messages of the server as `Chat.shown` gives those of the page."""
+    return [[message["role"], "\n\n".join(_texts(message))] for message in messages]
+
+
+def _texts(message: dict[str, Any]) -> list[str]:
+    return [part["text"] for part in message["parts"] if part["type"] == "text"]
+
+
+@asynccontextmanager
+async def chatting(
+    chromium: str, home: Path, *flags: str, environ: Mapping[str, str] | None = None
+) -> AsyncGenerator[Chat]:
+    """A page on an installation with these flags, at an empty chat."""
+    async with Model() as model:
+        asked = ("--base-url", model.url, "--model", "told", *flags)
+        async with Installation(home, *asked, environ=environ) as up, opened(chromium) as context:
+            await context.add_init_script(WATCH)
+            chat = Chat(up, model, context, await context.new_page())
+            await chat.open()
+            yield chat
+            await chat.faultless()
+
+
+@pytest.fixture
+async def chat(chromium: str, tmp_path: Path) -> AsyncIterator[Chat]:
+    """A page at an empty chat."""
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        yield chat
+
+
+async def _reading(descriptor: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    return reader

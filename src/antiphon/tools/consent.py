@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Literal, Protocol, cast
 
 import msgspec
@@ -97,7 +98,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Consent:
-    """Decides about every call before it runs; questions to the person come one at a time.
+    """Decides about every call before it runs; questions to the person come one at a time, or
+    `together` where the asker can show several.
 
     Without an `asker`, what would have to be asked is refused. `grants` keep what is allowed
     always; without them it holds for the session. `warn` is told, in a sentence, of a grant that
@@ -112,13 +114,14 @@ class Consent:
         grants: Grants | None = None,
         asker: Asker | None = None,
         warn: Callable[[str], None] | None = None,
+        together: bool = False,
     ) -> None:
         self.rules = rules
         self.session = Forgetful()
         self.grants = grants or Forgetful()
         self._ask = None if asker is None else _on_the_loop(asker)
         self._warn = warn or _unsaid
-        self._one_at_a_time = asyncio.Lock()
+        self._turn = nullcontext() if together else asyncio.Lock()
         self._waiting = self._came = 0
 
     @property
@@ -152,7 +155,7 @@ class Consent:
     ) -> Permitted | Refused:
         """The same, once those that wait before it have been asked about."""
         approved: Shape | None = None
-        async with self._one_at_a_time:
+        async with self._turn:
             while True:
                 offered = tools()
                 # The answer to the question before this one may have been for this call too.

@@ -1,4 +1,4 @@
-"""A reader of a run, as frames of the UI message stream: of a relay here, else of the log.
+"""A reader of a run, as frames of a wire: of a relay here, else of the log.
 
 What a reader is sent depends on the events alone, so that a replay builds the same message.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from typing import Literal, Protocol
 
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, TryAgain
-from antiphon.events import ReasoningDelta, TextDelta
+from antiphon.events import Event, Numbered, ReasoningDelta, TextDelta
 from antiphon.runs import Fault
 from antiphon.tools.happenings import (
     ConsentAsked,
@@ -20,22 +21,64 @@ from antiphon.tools.happenings import (
     ToolEnded,
     ToolProgressed,
 )
-from antiphon.web.questions import asked
+from antiphon.web.questions import about
 from antiphon.web.relay import Relay
-from antiphon.wires.framing import Cursor
 from antiphon.wires.standing import standing
-from antiphon.wires.ui_message_stream import UIMessageStream
-from antiphon.wires.ui_parts import Sdk
+from antiphon.wires.ui_parts import About
 
 Frames = AsyncGenerator[bytes, None]
 
 GATHERED = 0.05
-"""Seconds for which what comes is gathered: each write costs more than what is in it."""
+"""Seconds for which words are gathered: a write costs more than what is in it."""
 
 
-async def followed(relay: Relay, sdk: Sdk, after: Cursor | None = None) -> Frames:
-    """A run that is carried on here, from the cursor to its end."""
-    stream = UIMessageStream(sdk, after)
+class Wire(Protocol):
+    """An encoder of `antiphon.wires`: a run for one reader."""
+
+    def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
+        """The frames that tell these events."""
+        ...
+
+    def close(self) -> Sequence[bytes]:
+        """The end of the stream."""
+        ...
+
+    def fail(self, fault: Fault) -> Sequence[bytes]:
+        """The stream cannot go on."""
+        ...
+
+    def tool_status(
+        self, tool_call_id: str, state: Literal["waiting", "running", "ended"], elapsed: float = 0
+    ) -> Sequence[bytes]:
+        """What a tool does now."""
+        ...
+
+    def progress(
+        self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
+    ) -> Sequence[bytes]:
+        """How far it is."""
+        ...
+
+    def approval_asked(
+        self, tool_call_id: str, approval_id: str, about: About | None = None
+    ) -> Sequence[bytes]:
+        """A person is asked about a call."""
+        ...
+
+    def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
+        """They said yes."""
+        ...
+
+
+def never() -> bool:
+    """The stream of a page of ours lasts as long as its run."""
+    return False
+
+
+async def followed(
+    relay: Relay, wire: Wire, after: int = 0, rests: Callable[[], bool] = never
+) -> Frames:
+    """A run that is carried on here, to its end or until it `rests`; the reader has all `after`."""
     events = happenings = 0
     first = True
     with relay.bell() as bell:
@@ -43,68 +86,70 @@ async def followed(relay: Relay, sdk: Sdk, after: Cursor | None = None) -> Frame
             bell.clear()
             over = relay.over
             new, events = relay.events[events:], len(relay.events)
-            frames = stream.feed_all(standing(new, after.number if after else 0) if first else new)
             told, happenings = relay.happenings[happenings:], len(relay.happenings)
-            frames += _now(stream, relay) if first else _happened(stream, told)
-            if over and events == len(relay.events):
-                yield b"".join([*frames, *_end(stream, relay.fault)])
+            frames = wire.feed_all(standing(new, after) if first else new)
+            frames += _now(wire, relay) if first else _happened(wire, told)
+            first = first and not events
+            if over or rests():
+                yield b"".join([*frames, *_end(wire, relay.fault if over else None)])
                 return
             if frames:
-                first = first and not events
                 yield b"".join(frames)
-            if any(isinstance(event, TextDelta | ReasoningDelta) for _, event in new):
+            if any(_is_word(event) for _, event in new):
                 await asyncio.sleep(GATHERED)
             await bell.wait()
 
 
-async def read(client: AsyncClient, run_id: str, sdk: Sdk, after: Cursor | None = None) -> Frames:
-    """A run that is carried on elsewhere, or has ended, from the cursor to its end."""
-    stream = UIMessageStream(sdk, after)
+async def read(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
+    """A run that is carried on elsewhere, or has ended, to its end."""
+    fault: Fault | None = None
     try:
         async with client.events(run_id) as events:
             async for event in events:
-                if frames := stream.feed(events.last_event, event):
+                if frames := wire.feed_all([(events.last_event, event)]):
                     yield b"".join(frames)
     except TryAgain:
-        yield b"".join(stream.close())  # the reader comes back
+        pass  # the reader comes back
     except AntiphonError as problem:
-        yield b"".join(_end(stream, Fault(problem.code, problem.message)))
-    else:
-        yield b"".join(stream.close())
+        fault = Fault(problem.code, problem.message)
+    yield b"".join(_end(wire, fault))
 
 
-def _end(stream: UIMessageStream, fault: Fault | None) -> Iterator[bytes]:
+def _end(wire: Wire, fault: Fault | None) -> Iterator[bytes]:
     if fault is not None:
-        yield from stream.fail(fault)
-    yield from stream.close()
+        yield from wire.fail(fault)
+    yield from wire.close()
 
 
-def _now(stream: UIMessageStream, relay: Relay) -> list[bytes]:
+def _is_word(event: Event) -> bool:
+    return isinstance(event, TextDelta | ReasoningDelta)
+
+
+def _now(wire: Wire, relay: Relay) -> list[bytes]:
     """What somebody who comes now must know of the tools here."""
     frames: list[bytes] = []
     for question in relay.questions.values():
-        frames += asked(stream, question)
+        frames += wire.approval_asked(question.call.id, question.digest, about(question))
     for call_id, working in relay.working.items():
-        frames += stream.tool_status(call_id, "running", time.monotonic() - working.since)
+        frames += wire.tool_status(call_id, "running", time.monotonic() - working.since)
         if working.last is not None:
-            frames += _told(stream, working.last)
+            frames += _told(wire, working.last)
     return frames
 
 
-def _happened(stream: UIMessageStream, happenings: Iterable[Happening]) -> list[bytes]:
-    return [frame for happening in happenings for frame in _told(stream, happening)]
+def _happened(wire: Wire, happenings: Iterable[Happening]) -> list[bytes]:
+    return [frame for happening in happenings for frame in _told(wire, happening)]
 
 
-def _told(stream: UIMessageStream, happening: Happening) -> Sequence[bytes]:
+def _told(wire: Wire, happening: Happening) -> Sequence[bytes]:
     match happening:
         case ConsentAsked(question=question):
-            return asked(stream, question)
+            return wire.approval_asked(question.call.id, question.digest, about(question))
         case ToolBegan(call=call):
-            given = stream.approval_given(call.id)
-            return [*given, *stream.tool_status(call.id, "running")]
-        case ToolProgressed(tool_call_id=id, progress=progress):
-            return stream.progress(id, progress.done, progress.total, progress.message)
-        case ToolEnded(tool_call_id=id, seconds=seconds):
-            return stream.tool_status(id, "ended", seconds)
+            return [*wire.approval_given(call.id), *wire.tool_status(call.id, "running")]
+        case ToolProgressed(tool_call_id=call_id, progress=how):
+            return wire.progress(call_id, how.done, how.total, how.message)
+        case ToolEnded(tool_call_id=call_id, seconds=seconds):
+            return wire.tool_status(call_id, "ended", seconds)
         case _:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -11,12 +12,13 @@ from antiphon import calls
 from antiphon.client.aio import AsyncClient
 from antiphon.messages import File, Part, Text
 from antiphon.runs import Run
-from antiphon.web.following import Frames, followed, read
+from antiphon.web.following import Frames, Wire, followed, never, read
+from antiphon.web.relay import Relay
 from antiphon.web.relays import VIA, WEB
 from antiphon.web.session import Person
 from antiphon.web.site import Site
-from antiphon.web.tooling import Tooling
 from antiphon.wires.framing import Cursor
+from antiphon.wires.ui_message_stream import UIMessageStream
 from antiphon.wires.ui_parts import Sdk
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$(?!\n)")]
@@ -25,7 +27,10 @@ ToolName = Annotated[str, Meta(max_length=128)]
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says, and where. Without a thread there is a new one."""
+    """What a person says, and where. Without a thread there is a new one.
+
+    `tools` are the names of those that the run may use, None for all.
+    """
 
     content: calls.Content
     thread_id: calls.Id | None = None
@@ -39,12 +44,11 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 async def posted(site: Site, someone: Person, message: NewMessage, sdk: Sdk) -> Frames:
     """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
-    client = site.client_of(someone)
-    run = await begun(client, message, site.tools)
-    return await attached(site, someone, run, sdk)
+    run = await begun(site, site.client_of(someone), message)
+    return attached(site, someone, run, UIMessageStream(sdk))
 
 
-async def begun(client: AsyncClient, message: NewMessage, tools: Tooling) -> Run:
+async def begun(site: Site, client: AsyncClient, message: NewMessage) -> Run:
     """The run that answers the message: create_message, create_run."""
     thread_id = (
         message.thread_id
@@ -57,21 +61,34 @@ async def begun(client: AsyncClient, message: NewMessage, tools: Tooling) -> Run
         assistant_id=message.assistant_id,
         model=message.model,
         instructions=message.system,
-        tools=tools.specs(message.tools),
+        tools=site.tools.specs(message.tools),
         metadata={VIA: WEB},
     )
     return await client.line.send(run, _key(message, "run"))
 
 
-async def attached(
-    site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None
+def resumed(site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:
+    """The frames that tell this run from the cursor on."""
+    return attached(site, someone, run, UIMessageStream(sdk, after), after.number if after else 0)
+
+
+def attached(
+    site: Site,
+    someone: Person,
+    run: Run,
+    wire: Wire,
+    after: int = 0,
+    rests: Callable[[Relay], bool] | None = None,
 ) -> Frames:
-    """The frames that tell this run from the cursor on; it is taken up if nobody carries it on."""
+    """A run on this wire; it is taken up if nobody carries it on.
+
+    The stream ends with the run, or when it `rests`. Called on the loop.
+    """
     client = site.client_of(someone)
     relay = site.relays.taken_up(client, run, someone.owner)
     if relay is None:
-        return read(client, run.id, sdk, after)
-    return followed(relay, sdk, after)
+        return read(client, run.id, wire)
+    return followed(relay, wire, after, (lambda: rests(relay)) if rests else never)
 
 
 def _content(message: NewMessage) -> calls.Content:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from antiphon.clean import clean
 from antiphon.tools.questions import Question
 from antiphon.wires import ui_parts as ui
-from antiphon.wires.ui_message_stream import UIMessageStream
 
 MOST_OTHERS = 50
 """Tools of the same server that are named; an answer for the server is for all of them."""
-
-
-def asked(stream: UIMessageStream, question: Question) -> Sequence[bytes]:
-    """The frames that put this question."""
-    return stream.approval_asked(question.call.id, question.digest, about(question))
 
 
 def about(question: Question) -> ui.About:

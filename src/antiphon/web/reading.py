@@ -34,8 +34,14 @@ def read_bytes(body: bytes, kind: type[T]) -> T:
     try:
         value: Any = msgspec.json.decode(body)
         kept.refuse_deep(value, DEEPEST)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidRequest("The body is no JSON that can be read.") from error
+    return convert(value, kind)
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """What was read as this struct. Raises `InvalidRequest`."""
+    try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise invalid(error) from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidRequest("The body is no JSON that can be read.") from error

@@ -77,6 +77,7 @@ class Relay:
             grants=always,
             asker=self._asking,
             warn=log.warning,
+            together=True,
         )
         consent.session = session
         self._processor = ToolProcessor(
@@ -89,6 +90,25 @@ class Relay:
         )
 
     # Told by readers.
+
+    @property
+    def asks(self) -> bool:
+        """Whether it goes on only when a person has answered."""
+        return bool(self._asking.open) and not self.working
+
+    @property
+    def last(self) -> int:
+        """The number of its newest event."""
+        return self.events[-1][0] if self.events else 0
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The ids of all calls that persons were asked about."""
+        return frozenset(
+            happening.question.call.id
+            for happening in self.happenings
+            if isinstance(happening, ConsentAsked)
+        )
 
     @property
     def questions(self) -> dict[str, Question]:
@@ -209,11 +229,7 @@ class Relay:
                     return
 
     def _followed(self) -> AsyncGenerator[Numbered, None]:
-        return self._numbered(self._client.events(self.run_id, after=self._last))
-
-    @property
-    def _last(self) -> int:
-        return self.events[-1][0] if self.events else 0
+        return self._numbered(self._client.events(self.run_id, after=self.last))
 
     async def _numbered(self, events: AsyncEvents) -> AsyncGenerator[Numbered, None]:
         async with events:
@@ -226,7 +242,7 @@ class Relay:
     # What readers are told.
 
     def _tell(self, chunk: Numbered) -> None:
-        if chunk[0] > self._last:
+        if chunk[0] > self.last:
             self.events.append(chunk)
             self._note(chunk[1])
             self._ring()

@@ -46,6 +46,7 @@ from antiphon.wires.ag_ui_calls import Calls
 from antiphon.wires.ag_ui_messages import Messages, reasoning_id, reply_id
 from antiphon.wires.framing import frame
 from antiphon.wires.not_carried_out import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK
+from antiphon.wires.ui_parts import About
 
 EXPIRED = Fault("expired", "The run waited too long for what its tool calls give.")
 
@@ -111,6 +112,11 @@ class AgUi:
                 told += self._caught_up()
         return self._frames(_joined([each for each in told if not self._knows(each[1])]))
 
+    @property
+    def resting(self) -> bool:
+        """Whether the client's run is at its end, whatever becomes of ours."""
+        return self._run is not None and self._theirs is None
+
     def close(self) -> Sequence[bytes]:
         """Nothing: a run that is not at its end has none on the wire, and the client comes back."""
         return []
@@ -130,9 +136,13 @@ class AgUi:
         said = {"done": done, "total": total, "message": clean(message)}
         return self._aside("tool_progress", tool_call_id, **said)
 
-    def approval_asked(self, tool_call_id: str, approval_id: str) -> Sequence[bytes]:
+    def approval_asked(
+        self, tool_call_id: str, approval_id: str, about: About | None = None
+    ) -> Sequence[bytes]:
         """A person is asked here about a call whose tool this side runs; the run goes on."""
-        return self._aside("approval", tool_call_id, approvalId=approval_id, state="requested")
+        known: dict[str, Any] = {} if about is None else msgspec.to_builtins(about)
+        said = {**known, "approvalId": approval_id, "state": "requested"}
+        return self._aside("approval", tool_call_id, **said)
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
         """The person said yes. A no is told by the call's output."""

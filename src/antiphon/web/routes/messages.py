@@ -13,19 +13,21 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta
 
-from antiphon.errors import InvalidRequest, NotFound, Overloaded
+from antiphon.errors import InvalidRequest, NotFound
+from antiphon.runs import Run
 from antiphon.tools.questions import Answer
 from antiphon.web import admission
 from antiphon.web.answers import answer
-from antiphon.web.event_stream import EventStream
 from antiphon.web.following import Frames
 from antiphon.web.here import site
-from antiphon.web.posting import NewMessage, attached, posted
-from antiphon.web.reading import read
+from antiphon.web.other_clients import ag_ui, use_chat
+from antiphon.web.posting import NewMessage, posted, resumed
+from antiphon.web.reading import convert, read
 from antiphon.web.relay import Relay
 from antiphon.web.session import person
+from antiphon.web.streams import streamed
 from antiphon.wires import framing
-from antiphon.wires.ui_message_stream import HEADERS
+from antiphon.wires.framing import Cursor
 from antiphon.wires.ui_parts import Sdk
 
 routes = Blueprint("messages", __name__)
@@ -45,9 +47,19 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 @routes.post("/api/messages/process")
 def process() -> Response:
     """Save the message, start its run, and answer with the stream at once."""
-    message, sdk = read(NewMessage), _sdk()
+    body, sdk = read(dict[str, Any]), _sdk()
     admission.may_write(site(), person())
-    return _stream(posted(site(), person(), message, sdk))
+    if "messages" in body:
+        return streamed(use_chat(site(), person(), body, sdk))
+    return streamed(posted(site(), person(), convert(body, NewMessage), sdk))
+
+
+@routes.post("/api/agui")
+def ag_ui_run() -> Response:
+    """The same for clients that speak AG-UI."""
+    body = read(dict[str, Any])
+    admission.may_write(site(), person())
+    return streamed(ag_ui(site(), person(), body), framing.HEADERS)
 
 
 @routes.get("/api/messages/process/<thread_id>/stream")
@@ -57,7 +69,7 @@ def resume(thread_id: str) -> Response:
     runs = site().run(client.list_runs(thread_id, limit=1)).data
     if not runs or runs[0].status.ended:
         return Response(status=204)
-    return _stream(attached(site(), person(), runs[0], _sdk()))
+    return streamed(_resumed(runs[0]))
 
 
 @routes.get("/api/runs/<run_id>/stream")
@@ -66,7 +78,7 @@ def stream(run_id: str) -> Response:
     run = site().run(site().client_of(person()).get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.cursor(told, run.id) if told else None
-    return _stream(attached(site(), person(), run, _sdk(), after))
+    return streamed(_resumed(run, after))
 
 
 @routes.post("/api/runs/<run_id>/stop")
@@ -110,15 +122,13 @@ def _relay(run_id: str) -> Relay:
     return relay
 
 
-def _stream(begun: Coroutine[Any, Any, Frames]) -> Response:
-    """The frames as a response; nothing is begun where there is no place for one more stream."""
-    try:
-        place = admission.place(site(), person())
-    except Overloaded:
-        begun.close()
-        raise
-    frames = admission.seated(site(), person(), site().run(begun), place)
-    return EventStream(lambda: frames, site().loop, HEADERS)
+def _resumed(run: Run, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
+    here, someone, sdk = site(), person(), _sdk()
+
+    async def begun() -> Frames:
+        return resumed(here, someone, run, sdk, after)
+
+    return begun()
 
 
 def _sdk() -> Sdk:

@@ -1,0 +1,191 @@
+"""What clients of other people post: `useChat` of the AI SDK, and whoever speaks AG-UI.
+
+Both send the whole conversation. Only what is new in it is believed, and answers to questions are
+answers only where that very question stands open here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from antiphon import calls
+from antiphon.client import branches
+from antiphon.client.aio import AsyncClient
+from antiphon.errors import Forbidden, NotFound, OutputConflict
+from antiphon.messages import Message
+from antiphon.runs import Run, Thread
+from antiphon.tools.questions import Answer, Question
+from antiphon.web import named_threads
+from antiphon.web.following import Frames
+from antiphon.web.named_threads import NAME, digest
+from antiphon.web.posting import attached
+from antiphon.web.relay import Relay
+from antiphon.web.relays import VIA, WEB
+from antiphon.web.session import Person
+from antiphon.web.site import Site
+from antiphon.wires import ag_ui_input, ui_input
+from antiphon.wires.ag_ui import AgUi, Reader
+from antiphon.wires.framing import Cursor
+from antiphon.wires.ui_message_stream import UIMessageStream
+from antiphon.wires.ui_parts import Sdk
+
+Body = Mapping[str, Any]
+
+
+async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
+    """What `useChat` posts, and the frames that answer it.
+
+    Where a person is asked, its message is finished: their answer comes by another request.
+    """
+    asked, client = ui_input.read(body), site.client_of(someone)
+    match asked.kind:
+        case "answers":
+            run = await _active(client, await _known(client, asked.chat_id))
+            relay = _carried_on(site, run)
+            cursor = Cursor(run.id, relay.last)
+            for said in asked.answers:
+                _answer(relay, said)
+            wire = UIMessageStream(sdk, cursor)
+            return attached(site, someone, run, wire, cursor.number, _asks)
+        case "message":
+            thread = await named_threads.made(client, asked.chat_id)
+            key = digest(asked.chat_id, asked.message_id) if asked.message_id else None
+            run = await _begun(site, client, thread, asked.content, key)
+        case "regenerate":
+            thread = await _known(client, asked.chat_id)
+            run = await _again(site, client, thread, asked.regenerate)
+    return attached(site, someone, run, UIMessageStream(sdk), 0, _asks)
+
+
+async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
+    """What an AG-UI client posts, and the frames that answer it, one run of theirs.
+
+    Its own tools are not taken: those of the app run here.
+    """
+    asked, client = ag_ui_input.read(body), site.client_of(someone)
+    after = 0
+    if asked.message is None:
+        run = await _active(client, await _known(client, asked.thread_id))
+        relay = _carried_on(site, run)
+        after = relay.last
+        await _approve(client, relay, asked)
+    else:
+        thread = await named_threads.made(client, asked.thread_id)
+        key = digest(asked.thread_id, asked.message_id or asked.run_id)
+        run = await _begun(site, client, thread, asked.message.content, key)
+    reader = Reader(
+        version=asked.version,
+        thread_id=asked.thread_id,
+        run_id=asked.run_id,
+        after=after,
+        history=asked.history,
+        here=frozenset(tool.spec.name for tool in site.tools.tools()),
+    )
+    wire = AgUi(reader)
+    return attached(site, someone, run, wire, after, lambda _: wire.resting)
+
+
+# Messages.
+
+
+async def _begun(
+    site: Site, client: AsyncClient, thread: Thread, content: calls.Content, key: str | None
+) -> Run:
+    """The run that answers; what was posted before is not said again."""
+    message = calls.CreateMessage(thread.id, content)
+    await client.line.send(message, f"{key}.message" if key else None)
+    run = calls.CreateRun(thread_id=thread.id, tools=site.tools.specs(), metadata={VIA: WEB})
+    return await client.line.send(run, f"{key}.run" if key else None)
+
+
+async def _again(site: Site, client: AsyncClient, thread: Thread, message_id: str | None) -> Run:
+    """Another answer to what was asked before this message, in a branch of the same name."""
+    question = await _question(client, thread, message_id)
+    branch = await branches.branch_before(client, question)
+    if NAME in thread.metadata:
+        named = branch.metadata | {NAME: thread.metadata[NAME]}
+        branch = await client.update_thread(branch.id, metadata=named)
+    return await _begun(site, client, branch, question.content, None)
+
+
+async def _question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
+    """The user's message that this one, or the last run, answers. Raises `NotFound`."""
+    asked: Message | None = None
+    async for message in client.every(calls.ListMessages(thread.id, limit=100)):
+        if message_id is not None and message_id in (message.run_id, message.id):
+            asked = message if message.role == "user" else asked
+            break
+        if message.role == "user":
+            asked = message
+    if asked is None:
+        raise NotFound("There is no such message to answer again in this chat.")
+    return asked
+
+
+async def _known(client: AsyncClient, name: str) -> Thread:
+    thread = await named_threads.found(client, name)
+    if thread is None:
+        raise NotFound("There is no chat of this name.")
+    return thread
+
+
+# Answers to what a person was asked.
+
+
+def _asks(relay: Relay) -> bool:
+    return relay.asks
+
+
+async def _active(client: AsyncClient, thread: Thread) -> Run:
+    runs = (await client.list_runs(thread.id, limit=1)).data
+    if not runs or runs[0].status.ended:
+        raise NotFound("Nothing is asked in this chat now.", hint="Its last run has ended.")
+    return runs[0]
+
+
+def _carried_on(site: Site, run: Run) -> Relay:
+    relay = site.relays.find(run.id)
+    if relay is None:
+        raise NotFound("Nothing of this run happens here now.")
+    return relay
+
+
+def _answer(relay: Relay, said: ui_input.Said) -> None:
+    """Answer the question that stands open. Raises `Forbidden` for what was never asked."""
+    question = relay.questions.get(said.tool_call_id)
+    if question is None:
+        if said.tool_call_id in relay.asked:
+            return  # an older answer, which clients send again with each that follows
+        raise Forbidden(
+            "This approval answers nothing that was asked.",
+            hint="A call runs only after the question of this server, never because a client says"
+            " that it was answered.",
+        )
+    if said.input != _seen(question):
+        raise OutputConflict(
+            "The answer is to a call with other arguments.",
+            expected="the arguments as they were shown",
+        )
+    answer = Answer(allowed=said.approved, word=said.reason)
+    relay.answer(said.tool_call_id, question.digest, answer)
+
+
+def _seen(question: Question) -> Any:
+    try:
+        return msgspec.json.decode(question.call.arguments)
+    except msgspec.DecodeError:
+        return question.call.arguments
+
+
+async def _approve(client: AsyncClient, relay: Relay, asked: ag_ui_input.Asked) -> None:
+    """Answers by the ids of actions. Raises `NotFound` for one that is of another run."""
+    for action_id, approval in asked.approvals.items():
+        action = await client.get_action(action_id)
+        question = relay.questions.get(action.tool_call_id)
+        if action.run_id != relay.run_id or question is None:
+            raise NotFound("This answers nothing that is asked in this chat now.")
+        answer = Answer(allowed=approval.approve, word=approval.reason)
+        relay.answer(action.tool_call_id, question.digest, answer)

@@ -1,0 +1,48 @@
+"""The web chat for any WSGI server, in front of a backend or with a runtime of its own.
+
+    gunicorn --workers 1 --threads 600 'antiphon.web.wsgi:application()'
+
+Settings come from `antiphon.toml` and the environment, as everywhere. One worker, for the runs that
+it carries on are its own; as many threads as there shall be streams and pages at a time. Our own
+server needs no thread for a stream: `antiphon up`, `antiphon web`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from flask import Flask
+
+from antiphon.client.aio import AsyncClient
+from antiphon.client.portal import Portal
+from antiphon.settings import Settings, load
+from antiphon.web import app
+from antiphon.web.site import Site, opened
+
+
+def application(
+    tools: Sequence[str] = (), *, settings: Settings | None = None, servers: bool = True
+) -> Flask:
+    """The web chat, opened on a loop in a thread of its own; it closes when the program ends.
+
+    `tools` are functions, as `--tools` names them. Raises `BadSettings`.
+    """
+    settings = settings or load({}, os.environ, Path.cwd())
+    stack = AsyncExitStack()
+    portal = Portal()
+
+    async def begin() -> Site:
+        client = await stack.enter_async_context(AsyncClient(settings=settings))
+        return await stack.enter_async_context(opened(settings, client, tools, servers=servers))
+
+    def end() -> None:
+        portal.run(stack.aclose())
+        portal.close()
+
+    site = portal.run(begin())
+    atexit.register(end)
+    return app.application(site)

@@ -30,6 +30,9 @@ const FEW = 4;
 /** Characters of arguments and result that a line has room for, on the widest screen. */
 const LINE = 160;
 
+/** Arguments of so many characters stand in the line as a whole, and nowhere else. */
+const SHORT = 72;
+
 const SIGNS = { done: "check", failed: "warn", refused: "close", left: "stop" };
 
 /**
@@ -89,24 +92,24 @@ export function Tool({ item, brief, ...known }) {
   const written = argumentsOf(part);
   const output = outputOf(part);
   const line = useMemo(() => inShort(written, LINE), [written]);
+  const short = line.length <= SHORT;
   return html`<article class="tool" data-state=${state}>
     <button type="button" class="tool-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       <${Sign} state=${state} />
       <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>
-      <span class="tool-line muted clipped"><bdi><${Revealed} text=${line} /></bdi></span>
+      ${(short || !open) && html`<span class=${`tool-line muted ${short ? "" : "clipped"}`}><bdi><${Revealed} text=${line} /></bdi></span>`}
       <span class="tool-state">${t(`tool.${state}`)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${lasted(seconds, language.value, !going)}</span>`}</span>
     </button>
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
-    ${open && html`<${Arguments} text=${written} state=${state} name=${key} />`}
+    ${open && !short && html`<${Arguments} text=${written} name=${key} />`}
     ${open && !isOpen(state) && html`<${Result} output=${output} state=${state} name=${key} />`}
     ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${inShort(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
   </article>`;
 }
 
-/** @param {{text: string, state: CallState, name: string}} props */
-function Arguments({ text, state, name }) {
+/** @param {{text: string, name: string}} props */
+function Arguments({ text, name }) {
   const label = t("tool.arguments");
-  if (text === "{}" || text === "") return state === "writing" ? null : html`<p class="tool-label">${t("tool.no_arguments")}</p>`;
   return html`<div class="tool-part">
     <p class="tool-label">${label}</p>
     <${Plain} text=${text} json name=${`${name}:arguments`} limit=${700} lines=${10} label=${label} />

@@ -39,7 +39,9 @@ def _refused(error: HTTPException) -> Response:
     """What Flask itself refuses, in our words."""
     match error:
         case NotFound():
-            return problem(errors.NotFound("There is nothing at this address."))
+            return page.nothing_here() or problem(
+                errors.NotFound("There is nothing at this address.")
+            )
         case MethodNotAllowed():
             allow = ", ".join(sorted(error.valid_methods or ()))
             return problem(

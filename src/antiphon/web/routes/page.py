@@ -8,13 +8,14 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, request
 
 routes = Blueprint("page", __name__)
 
 STATIC = Path(str(files("antiphon.web"))) / "static"
 SHELL = Path(str(files("antiphon.web"))) / "templates" / "shell.html"
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+NO_PAGES = ("/api/", "/static/")
 ASKED_ANEW = {"cache-control": "no-cache"}
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json"}
 
@@ -22,13 +23,25 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 @routes.get("/")
 @routes.get("/t/<thread_id>")
 @routes.get("/assistants")
+@routes.get("/assistants/<assistant_id>")
 @routes.get("/a/<token>")
 @routes.get("/admin")
+@routes.get("/admin/<section>")
 @routes.get("/login")
 def shell(**_: str) -> Response:
     """The same for every address: what is shown there, the page asks for itself."""
     page = SHELL.read_text(encoding="utf-8").replace("{{ assets }}", f"/static/{version()}")
     return Response(page, headers=ASKED_ANEW, content_type="text/html; charset=utf-8")
+
+
+def nothing_here() -> Response | None:
+    """The page, which says that there is nothing; None for what is no browser that opens a page."""
+    on_its_way = request.method == "GET" and request.accept_mimetypes.accept_html
+    if not on_its_way or request.path.startswith(NO_PAGES) or not request.headers.get("accept"):
+        return None
+    page = shell()
+    page.status_code = 404
+    return page
 
 
 @routes.get("/static/<asked>/<path:name>")

@@ -10,7 +10,7 @@ from typing import TypedDict
 class Tools(TypedDict):
     """What `antiphon.web` is to load: functions by their names, and MCP servers or none."""
 
-    specs: Sequence[str]
+    tools: Sequence[str]
     servers: bool
 
 
@@ -29,4 +29,4 @@ def tool_arguments(parser: ArgumentParser) -> None:
 
 def chosen_tools(asked: Namespace) -> Tools:
     """What was asked for."""
-    return Tools(specs=asked.tools, servers=not asked.no_servers)
+    return Tools(tools=asked.tools, servers=not asked.no_servers)

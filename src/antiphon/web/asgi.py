@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from antiphon.client.aio import AsyncClient
 from antiphon.settings import Settings
+from antiphon.tools.functions import Function
 from antiphon.web.app import LARGEST, application
 from antiphon.web.bridge import Bridge
 from antiphon.web.site import opened
@@ -17,12 +18,12 @@ async def chat(
     settings: Settings,
     client: AsyncClient,
     closing: Callable[[], bool],
-    specs: Sequence[str] = (),
+    tools: Sequence[str | Function] = (),
     *,
     servers: bool = True,
 ) -> AsyncGenerator[Bridge]:
     """The web chat over this client as an ASGI application, on the loop that runs now."""
-    async with opened(settings, client, specs, servers=servers) as site:
+    async with opened(settings, client, tools, servers=servers) as site:
         bridge = Bridge(application(site), LARGEST, closing)
         try:
             yield bridge

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from antiphon.client.aio import AsyncClient
 from antiphon.settings import Settings
+from antiphon.tools.functions import Function
 from antiphon.web.limits import limits
 from antiphon.web.openid import provider
 from antiphon.web.people import People
@@ -64,13 +65,17 @@ class Site:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, client: AsyncClient, specs: Sequence[str] = (), *, servers: bool = True
+    settings: Settings,
+    client: AsyncClient,
+    tools: Sequence[str | Function] = (),
+    *,
+    servers: bool = True,
 ) -> AsyncGenerator[Site]:
     """The web chat over this client, on the loop that runs now. Runs go on when it closes.
 
-    `specs` are functions, as `--tools` names them. Raises `BadSettings` for what cannot be used.
+    `tools` are functions, or names of some as `--tools` has them. Raises `BadSettings`.
     """
-    async with tooling(settings, specs, servers=servers) as tools:
-        site = Site(settings, client, tools, kept_secret(os.environ))
+    async with tooling(settings, tools, servers=servers) as there:
+        site = Site(settings, client, there, kept_secret(os.environ))
         async with site.relays:
             yield site

@@ -50,16 +50,20 @@ class Tooling:
 
 @asynccontextmanager
 async def tooling(
-    settings: Settings, specs: Sequence[str] = (), *, servers: bool = True
+    settings: Settings, tools: Sequence[str | Function] = (), *, servers: bool = True
 ) -> AsyncGenerator[Tooling]:
-    """The functions that `specs` name, as `--tools` does, and MCP servers that are written down.
+    """Functions, given or named as `--tools` names them, and MCP servers that are written down.
 
-    Without `specs` there are samples to try. Raises `BadSettings` for what cannot be loaded.
+    Without `tools` there are samples to try. Raises `BadSettings` for what cannot be loaded.
     """
-    named = [function for spec in specs for function in load(spec, settings)]
+    named = [function for each in tools for function in _functions(each, settings)]
     functions = _distinct([*ALWAYS, *(named or load("antiphon.tools.samples"))])
     async with _running(settings, start=servers) as running:
         yield Tooling(functions, running)
+
+
+def _functions(named: str | Function, settings: Settings) -> Sequence[Function]:
+    return load(named, settings) if isinstance(named, str) else [named]
 
 
 def _distinct(functions: Iterable[Function]) -> list[Function]:

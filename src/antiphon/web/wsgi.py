@@ -20,16 +20,17 @@ from flask import Flask
 from antiphon.client.aio import AsyncClient
 from antiphon.client.portal import Portal
 from antiphon.settings import Settings, load
+from antiphon.tools.functions import Function
 from antiphon.web import app
 from antiphon.web.site import Site, opened
 
 
 def application(
-    tools: Sequence[str] = (), *, settings: Settings | None = None, servers: bool = True
+    tools: Sequence[str | Function] = (), *, settings: Settings | None = None, servers: bool = True
 ) -> Flask:
     """The web chat, opened on a loop in a thread of its own; it closes when the program ends.
 
-    `tools` are functions, as `--tools` names them. Raises `BadSettings`.
+    `tools` are functions, or names of some as `--tools` has them. Raises `BadSettings`.
     """
     settings = settings or load({}, os.environ, Path.cwd())
     stack = AsyncExitStack()

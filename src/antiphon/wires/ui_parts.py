@@ -271,16 +271,20 @@ class DataToolStatus(Part, frozen=True, tag="data-tool-status"):
 class About(_Camel, frozen=True):
     """What is known of a call only where a person is asked about it.
 
-    An answer repeats `args_hash`, which names the call, its tool and its arguments. `others` are
-    the tools that an answer for the whole server is for, too. `changed` says that the tool was
-    allowed before and is another now.
+    An answer repeats `args_hash`, which names the call, its tool and its arguments. `arguments` are
+    these as the model wrote them, for a browser rounds large numbers. `others` are the tools that
+    an answer for the whole server is for, too. `changed` says that the tool was allowed before and
+    is another now; `destructive` and `read_only` are what the tool says of itself.
     """
 
     args_hash: str
+    arguments: str = ""
     description: str = ""
     server: str = ""
     others: tuple[str, ...] = ()
     changed: bool = False
+    destructive: bool = False
+    read_only: bool = False
 
 
 class Asked(_Camel, frozen=True):
@@ -293,9 +297,12 @@ class Asked(_Camel, frozen=True):
     server: str | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
     args_hash: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     others: tuple[str, ...] | UnsetType = UNSET
     changed: bool | UnsetType = UNSET
+    destructive: bool | UnsetType = UNSET
+    read_only: bool | UnsetType = UNSET
     state: Literal["requested", "approved", "refused", "unanswered"] = "requested"
 
 

@@ -7,7 +7,7 @@ import { me } from "../store.mjs";
 import { counted, language, t } from "../t.mjs";
 import { announce } from "./announce.mjs";
 import { Icon } from "./icons.mjs";
-import { Plain, Revealed, Word } from "./plain.mjs";
+import { Plain, Word } from "./plain.mjs";
 
 /**
  * @typedef {object} Answer
@@ -28,7 +28,7 @@ let answered = -Infinity;
  * @param {{data: any, onAnswer: (answer: Answer) => Promise<unknown>}} props
  */
 export function Approval({ data, onAnswer }) {
-  const asked = typeof data.arguments === "string" ? data.arguments : JSON.stringify(data.input ?? {});
+  const asked = data.arguments || JSON.stringify(data.input ?? {});
   const [typed, setTyped] = useState(/** @type {string | null} */ (null));
   const [reason, setReason] = useState("");
   const [scope, setScope] = useState(/** @type {"tool" | "server"} */ ("tool"));
@@ -90,8 +90,7 @@ function Head({ data, id, edited: changed }) {
     </p>
     ${data.destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
     ${data.readOnly && html`<p class="muted small">${t("approval.read_only")}</p>`}
-    ${data.changed?.length > 0 &&
-    html`<div class="approval-warning"><p>${t("approval.changed")}</p><ul>${data.changed.map((/** @type {string} */ line) => html`<li><${Revealed} text=${line} judged /></li>`)}</ul></div>`}
+    ${data.changed && html`<p class="approval-warning">${t("approval.changed")}</p>`}
     ${data.description && html`<div class="approval-says muted small"><span>${t("approval.says")}</span><${Plain} text=${data.description.trim()} judged name=${`approval:${data.approvalId}:says`} limit=${280} lines=${3} /></div>`}
     ${until && html`<p class="muted small">${t("approval.until", { time: until })}</p>`}
   </header>`;

@@ -21,11 +21,11 @@ export function useAttaching({ items, limits, upload }) {
   return useMemo(() => attaching({ items, limits: () => now.current ?? {}, upload, say }), [items, upload]);
 }
 
-/** The files in a row, each with its picture, its progress or what is wrong with it. @param {{items: readonly Attachment[], onRemove: (key: string) => void, onRetry: (key: string) => void}} props */
+/** The files of this list in a row, each with its picture, its progress or what is wrong with it. @param {{items: {value: readonly Attachment[]}, onRemove: (key: string) => void, onRetry: (key: string) => void}} props */
 export function Attachments({ items, onRemove, onRetry }) {
-  if (!items.length) return null;
+  if (!items.value.length) return null;
   return html`<ul class="attachments" aria-label=${t("attach.list")}>
-    ${items.map((item) => html`<${Attached} key=${item.key ?? item.id} item=${item} onRemove=${onRemove} onRetry=${onRetry} />`)}
+    ${items.value.map((item) => html`<${Attached} key=${item.key ?? item.id} item=${item} onRemove=${onRemove} onRetry=${onRetry} />`)}
   </ul>`;
 }
 

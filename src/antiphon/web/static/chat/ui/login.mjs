@@ -12,14 +12,15 @@ const PROBLEMS = ["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrus
  *   page is loaded anew where the person wanted to go
  */
 export function Login({ onDone }) {
-  const [way, setWay] = useState(me.value?.login);
+  const [{ way, site }, setWay] = useState({ way: me.value?.login, site: me.value?.title || "Antiphon" });
   useEffect(() => {
     if (!way) wayIn().then(setWay);
   }, []);
+  if (!way) return null;
   return html`<main class="login">
     <div class="login-card">
       <img class="login-mark" src=${new URL("../icon.svg", import.meta.url).href} alt="" width="48" height="48" />
-      <h1>${t("login.title", { title: me.value?.title || "Antiphon" })}</h1>
+      <h1>${t("login.title", { title: site })}</h1>
       <${Trouble} />
       ${ways(way, onDone ?? arrive)}
     </div>
@@ -44,7 +45,7 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
     try {
       await post("/api/login", { name, password });
     } catch (problem) {
-      throw problem.status === 401 ? { ...problem, code: problem.code, message: t("login.wrong") } : problem;
+      throw problem.status === 401 ? { code: problem.code, message: t("login.wrong") } : problem;
     }
     onDone();
   };
@@ -64,14 +65,16 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
 function Trouble() {
   const said = new URLSearchParams(window.location.search).get("problem");
   if (!said) return null;
-  return html`<p class="note bad" role="alert">${t(PROBLEMS.includes(said) ? `login.${said}` : "login.failed")}</p>`;
+  return html`<p class="note bad" role="alert">${PROBLEMS.includes(said) ? t(`login.${said}`) : t("login.failed")}</p>`;
 }
 
+/** How people come in here, and what it is called, as the server says to who is not in yet. */
 async function wayIn() {
   try {
-    return (await get("/api/me")).login;
+    const { login, title } = await get("/api/me");
+    return { way: login, site: title || "Antiphon" };
   } catch (problem) {
-    return problem.login ?? "password";
+    return { way: problem.login ?? "password", site: problem.site || "Antiphon" };
   }
 }
 

@@ -155,6 +155,10 @@ function TitleField(/** @type {{thread: import("../threads.mjs").Thread, onEnd: 
 
 function Foot() {
   const person = me.value?.person;
+  const settle = () => {
+    closeOnPhone();
+    openSettings();
+  };
   const here = (/** @type {string} */ place) => (path.value.startsWith(place) ? "page" : undefined);
   return html`<div class="side-foot">
     <${Link} href="/assistants" class="side-link" aria-current=${here("/assistants")} onFollow=${closeOnPhone}>
@@ -164,7 +168,7 @@ function Foot() {
     html`<${Link} href="/admin" class="side-link" aria-current=${here("/admin")} onFollow=${closeOnPhone}>
       <${Icon} name="admin" />${t("sidebar.admin")}
     <//>`}
-    <button type="button" class="side-link" onClick=${openSettings}>
+    <button type="button" class="side-link" onClick=${settle}>
       <${Icon} name="settings" /><span class="grow clipped">${t("sidebar.settings")}</span>
       ${me.value?.login !== "none" && person && html`<span class="muted small clipped">${person.name}</span>`}
     </button>

@@ -1,0 +1,85 @@
+/** What the page's sides know without a page: days, figures, sums, words, colours. */
+import assert from "node:assert/strict";
+import test from "node:test";
+
+const CHAT = "../../../src/antiphon/web/static/chat";
+const { byDay, keyOf } = await import(`${CHAT}/days.mjs`);
+const { daily, ranked, sum } = await import(`${CHAT}/figures.mjs`);
+const { counted, speak, spokenLanguage, t } = await import(`${CHAT}/t.mjs`);
+const { seenTheme } = await import(`${CHAT}/theme.mjs`);
+const { total } = await import(`${CHAT}/usage.mjs`);
+
+const NOON = new Date(2026, 10, 21, 12);
+const at = (...moment) => ({ updated_at: new Date(...moment).getTime() });
+
+test("threads stand under the days of the reader, newest first", () => {
+  const groups = byDay(
+    [at(2026, 10, 21, 0), at(2026, 10, 20, 23, 59), at(2026, 10, 14), at(2026, 9, 25), at(2026, 9, 20), at(2026, 9, 1), at(2025, 9, 1)],
+    NOON,
+  );
+
+  assert.deepEqual(
+    groups.map(({ day, items }) => [keyOf(day), items.length]),
+    [["today", 1], ["yesterday", 1], ["week", 1], ["month", 1], ["2026-9", 2], ["2025-9", 1]],
+  );
+});
+
+test("a thread of a clock that goes ahead is of today", () => {
+  const [{ day }] = byDay([at(2026, 10, 22, 3)], NOON);
+
+  assert.deepEqual(day, { name: "today" });
+});
+
+const row = (day, model, owner, tokens, cost) => ({ day, model, owner, runs: 1, input_tokens: tokens, output_tokens: 0, cost });
+const ROWS = [row("2026-11-21", "a", "ada", 5, 0.5), row("2026-11-21", "b", "bo", 7, null), row("2026-11-19", "b", "ada", 1, 0.25)];
+
+test("a chart has a bar for each day, days without use among them", () => {
+  const bars = daily(ROWS, "tokens", 4, new Date("2026-11-21T01:00:00Z"));
+
+  assert.deepEqual(bars, [
+    { day: "2026-11-18", amount: 0 },
+    { day: "2026-11-19", amount: 1 },
+    { day: "2026-11-20", amount: 0 },
+    { day: "2026-11-21", amount: 12 },
+  ]);
+});
+
+test("who used most stands first, and a cost that nobody knows counts for nothing", () => {
+  assert.deepEqual(ranked(ROWS, "model", "tokens").map(({ name }) => name), ["b", "a"]);
+  assert.deepEqual(ranked(ROWS, "owner", "cost"), [{ name: "ada", amount: 0.75 }, { name: "bo", amount: 0 }]);
+  assert.equal(sum(ROWS, "runs"), 3);
+});
+
+test("a thread costs what its answers cost, where all of them are known", () => {
+  const usage = { inputTokens: 2, outputTokens: 3, cachedTokens: 1, reasoningTokens: 0 };
+
+  assert.deepEqual(total([{ usage, cost: 1 }, undefined, {}, { usage, cost: 2 }]), {
+    usage: { inputTokens: 4, outputTokens: 6, cachedTokens: 2, reasoningTokens: 0 },
+    cost: 3,
+  });
+  assert.equal(total([{ usage, cost: 1 }, { usage, cost: null }]).cost, null);
+  assert.equal(total([]).cost, null);
+});
+
+test("words are filled with what they are given, as text and once", () => {
+  speak("en", { "x.y": "{a} and {b} and {c}", "n.one": "{count} thing", "n.other": "{count} things" });
+
+  assert.equal(t("x.y", { a: "{b}", b: 2 }), "{b} and 2 and {c}");
+  assert.equal(t("x.unknown"), "x.unknown");
+  assert.equal(counted("n", 1), "1 thing");
+  assert.equal(counted("n", 1200), "1,200 things");
+});
+
+test("the language is the chosen one, else the first of the browser's that there is", () => {
+  assert.equal(spokenLanguage("es", ["de"]), "es");
+  assert.equal(spokenLanguage("auto", ["fr-CH", "de-AT", "en"]), "de");
+  assert.equal(spokenLanguage("auto", ["fr"]), "en");
+  assert.equal(spokenLanguage("../../etc", []), "en");
+});
+
+test("colours follow the system until some are chosen", () => {
+  assert.equal(seenTheme("auto", { dark: true, contrast: false }), "dark");
+  assert.equal(seenTheme("auto", { dark: true, contrast: true }), "contrast");
+  assert.equal(seenTheme("light", { dark: true, contrast: true }), "light");
+  assert.equal(seenTheme("something old", { dark: false, contrast: false }), "light");
+});

@@ -1,0 +1,98 @@
+"""The words of the page: the same ones in each language, and all that its modules ask for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(str(files("antiphon.web"))) / "static" / "chat"
+TABLES = {
+    file.stem: json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((PAGE / "i18n").glob("*.json"))
+}
+OTHERS = sorted(set(TABLES) - {"en"})
+ASKED = re.compile(r"""\b(?P<how>t|counted)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)""")
+HOLE = re.compile(r"\{\w+\}")
+FILLED = re.compile(r"\$\{[^}]*\}")
+
+
+def modules() -> Iterator[tuple[str, str]]:
+    """What we wrote of the page, by name."""
+    for file in sorted(PAGE.rglob("*.mjs")):
+        if "vendor" not in file.parts:
+            yield file.relative_to(PAGE).as_posix(), file.read_text(encoding="utf-8")
+
+
+def asked() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Each name that a module asks for, as a pattern: a name with a hole in it asks for several."""
+    for module, text in modules():
+        if module == "t.mjs":
+            continue
+        for found in ASKED.finditer(text):
+            parts = map(re.escape, FILLED.split(found["name"]))
+            ending = r"\.(one|other)" if found["how"] == "counted" else ""
+            yield f"{module}: {found['name']}", re.compile("[a-z0-9_.]+".join(parts) + ending)
+
+
+def test_there_are_three_languages() -> None:
+    assert set(TABLES) == {"en", "de", "es"}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_language_says_what_english_says(language: str) -> None:
+    assert set(TABLES[language]) ^ set(TABLES["en"]) == set()
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_language_fills_in_what_english_fills_in(language: str) -> None:
+    other = {
+        name: HOLE.findall(said)
+        for name, said in TABLES["en"].items()
+        if sorted(HOLE.findall(said)) != sorted(HOLE.findall(TABLES[language].get(name, "")))
+    }
+
+    assert other == {}
+
+
+@pytest.mark.parametrize("language", TABLES)
+def test_a_table_is_sorted_and_says_something_everywhere(language: str) -> None:
+    table = TABLES[language]
+
+    assert list(table) == sorted(table)
+    assert [name for name, said in table.items() if not said.strip()] == []
+
+
+def test_every_word_that_is_asked_for_is_there() -> None:
+    missing = [where for where, wanted in asked() if not any(map(wanted.fullmatch, TABLES["en"]))]
+
+    assert missing == []
+
+
+def test_every_word_that_is_there_is_asked_for() -> None:
+    wanted = [pattern for _, pattern in asked()]
+    named = "\n".join(text for _, text in modules())
+    idle = [
+        name
+        for name in TABLES["en"]
+        if not any(pattern.fullmatch(name) for pattern in wanted) and f'"{name}"' not in named
+    ]
+
+    assert idle == []
+
+
+@pytest.mark.parametrize("language", ["de", "es"])
+def test_no_word_was_forgotten_in_english(language: str) -> None:
+    """Longer ones only: that `Chat` is the same everywhere is no slip."""
+    same = [
+        name
+        for name, said in TABLES["en"].items()
+        if said == TABLES[language].get(name)
+        and len(re.findall(r"[a-z]{3,}", HOLE.sub("", said))) > 1
+    ]
+
+    assert same == []

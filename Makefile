@@ -8,17 +8,19 @@
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
+# Compiled once, and not by each of some thousand processes, whatever the environment says.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/.ready ## start a server, show one conversation, stay until Ctrl+C
+run: .venv/.ready ## start backend and web chat on http://127.0.0.1:8000, until Ctrl+C
 	@$(BIN)/python examples/first_run.py
 
 test: check ## everything that must hold before a change is taken
-	@$(BIN)/pytest -n 3 -m "not soak"
+	@$(PYTEST) -n 3 --dist worksteal -m "not soak"
 
 check: .venv/.ready ## style, types and who may import whom
 	@$(BIN)/ruff check
@@ -34,8 +36,9 @@ format: .venv/.ready ## put the code in order
 bench: .venv/.ready ## measure, and state on what
 	@$(BIN)/python -m benchmarks
 
-soak: .venv/.ready ## the long runs: kills, cuts and races by the thousand
-	@$(BIN)/pytest -m soak --timeout 0
+soak: .venv/.ready ## the long runs: kills, cuts, races and examples by the thousand
+	@$(PYTEST) -m soak --timeout 0
+	@$(PYTEST) -m "hypothesis and not soak" --timeout 0 --hypothesis-profile searching
 
 lock: $(UV) ## pin anew what pyproject.toml asks for
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml

@@ -1,6 +1,6 @@
-"""What `make run` does: a server, one conversation with it, and how to go on from there.
+"""What `make run` does: backend and web chat, one conversation, and how to go on from there.
 
-The server is `antiphon serve` with your settings; Ctrl+C ends it.
+The server is `antiphon up` with your settings; Ctrl+C ends it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from antiphon.settings import Settings, database_file, load
 READY_SECONDS = 30.0
 CLOSE_SECONDS = 20.0
 HOW_TO_GO_ON = """
-The server stays at {url}, its conversations in {database}.
-Talk to it from another terminal:
+The web chat is at {url}  <- open it in a browser
+
+Its conversations are kept in {database}.
+Other ways in, from another terminal:
 
   .venv/bin/antiphon chat --server {url}
   .venv/bin/antiphon ask --server {url} "Tell me something"
@@ -53,7 +55,7 @@ def main() -> int:
         signal.signal(ending, interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
         signal.signal(signal.SIGHUP, interrupt)
-    command = [sys.executable, "-m", "antiphon", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "antiphon", "up", "--port", str(port)]
     # In a group of its own: Ctrl+C reaches us alone, and the server is told once.
     with subprocess.Popen(command, process_group=0) as server:
         try:

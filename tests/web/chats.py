@@ -8,8 +8,8 @@ test speaks for.
         await chat.sees("Hi there.")
         await chat.settled()
 
-At the end of each test nothing may have gone wrong behind the page: no report of its content policy,
-no error in its console, no request to another host.
+At the end of each test nothing may have gone wrong behind the page: no report of its content
+policy, no error in its console, no request to another host.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tests.terminal.model import Model
 from tests.web.browser import opened
 
 SECONDS = 30.0
+expect.set_options(timeout=SECONDS * 1000)
 FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
 NO_FAULTS = ("Failed to load resource", "net::ERR_")
 """What a console says of a network that a test has cut, or of an answer that is a refusal."""
@@ -189,7 +190,8 @@ class Chat:
 
 SHOWN = """() => [...document.querySelectorAll(".message")].map((message) => [
   message.classList.contains("user") ? "user" : "assistant",
-  [...message.querySelectorAll(".message-text")].map((text) => text.innerText.trim()).join("\\n\\n"),
+  [...message.querySelectorAll(".message-text")]
+    .map((text) => text.innerText.trim()).join("\\n\\n"),
 ])"""
 
 

@@ -21,7 +21,7 @@ import {
   stopRun,
   takeUp,
 } from "./sending.mjs";
-import { current, editing, me, opening, path, run, signedOut } from "./store.mjs";
+import { current, editing, me, opening, path, problem, run, signedOut } from "./store.mjs";
 import { hear } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { told } from "./ui/toasts.mjs";
@@ -35,8 +35,8 @@ const BEAT_MS = 8_000;
 export async function start() {
   me.value = await get("/api/me");
   signedOut.value = false;
+  problem.value = null;
   restorePending();
-  void loadThreads();
   await openPath(path.value);
 }
 

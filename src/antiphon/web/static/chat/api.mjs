@@ -17,7 +17,7 @@ const PASSING = new Set([0, 408, 425, 429, 502, 503, 504]);
 export class Problem extends Error {
   /** @param {{status: number, code: string, title: string, detail?: string, hint?: string, retryAfter?: number, login?: string, site?: string}} what */
   constructor({ status, code, title, detail, hint, retryAfter, login, site }) {
-    super([title, detail, hint].filter(Boolean).join(" "));
+    super([detail ?? title, hint].filter(Boolean).join(" "));
     this.name = "Problem";
     this.status = status;
     this.code = code;

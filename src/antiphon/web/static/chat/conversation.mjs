@@ -23,7 +23,9 @@ export const PAGE = 40;
  * @typedef {object} Followed  the stream that is read now
  * @property {AbortController} leaving
  * @property {() => void} wake
+ * @property {boolean} connected
  * @property {boolean} stopping
+ * @property {Live | null} newest  what has come, shown or not yet
  */
 
 /** @type {{followed: Followed | null, opened: AbortController}} */
@@ -150,7 +152,7 @@ export const attachToRun = (id, known, signal) =>
  */
 export async function followRun(attach, onMessage) {
   const leaving = new AbortController();
-  const followed = { leaving, wake: () => {}, stopping: false };
+  const followed = { leaving, wake: () => {}, connected: true, stopping: false, newest: null };
   here.followed?.leaving.abort();
   here.followed = followed;
   const draw = drawing(followed);
@@ -161,7 +163,10 @@ export async function followRun(attach, onMessage) {
       clock: CLOCK,
       signal: leaving.signal,
       onWake: (wakeUp) => (followed.wake = wakeUp),
-      onLine: (connected) => connected || followed.stopping || (phase.value = "reconnecting"),
+      onLine: (connected) => {
+        followed.connected = connected;
+        phase.value = phaseOf(followed);
+      },
       onChange: (now) => {
         if (now.message && !known) {
           known = true;
@@ -181,14 +186,27 @@ export async function followRun(attach, onMessage) {
 
 /** Marks that a stop was asked for; the stream goes on until the run has ended. */
 export function stopping() {
-  if (here.followed) here.followed.stopping = true;
-  phase.value = "stopping";
+  setStopping(true);
 }
 
 /** The stop did not come through. */
 export function notStopping() {
-  if (here.followed) here.followed.stopping = false;
-  phase.value = "streaming";
+  setStopping(false);
+}
+
+/** @param {boolean} is */
+function setStopping(is) {
+  if (!here.followed) return;
+  here.followed.stopping = is;
+  phase.value = phaseOf(here.followed);
+}
+
+/** @param {Followed} followed @returns {import("./store.mjs").Phase} */
+function phaseOf({ connected, stopping, newest }) {
+  if (stopping) return "stopping";
+  if (!connected) return "reconnecting";
+  if (!newest?.message) return "sending";
+  return isWaiting(newest) || isAsking(newest) ? "asking" : "streaming";
 }
 
 /** Whether a stop was asked for. */
@@ -196,21 +214,19 @@ export const isStopping = () => here.followed?.stopping ?? false;
 
 /** Shows what has come, at most once per frame of the screen. @param {Followed} followed */
 function drawing(followed) {
-  /** @type {Live | null} */
-  let newest = null;
   let due = false;
   const draw = () => {
     due = false;
-    if (!newest || here.followed !== followed) return;
-    const now = newest;
+    const now = followed.newest;
+    if (!now || here.followed !== followed) return;
     batch(() => {
       live.value = now.message;
       toolStatus.value = now.tools;
-      if (!followed.stopping) phase.value = isWaiting(now) || isAsking(now) ? "asking" : "streaming";
+      phase.value = phaseOf(followed);
     });
   };
   return (/** @type {Live} */ now) => {
-    newest = now;
+    followed.newest = now;
     if (due) return;
     due = true;
     // A page that nobody sees has no frames.

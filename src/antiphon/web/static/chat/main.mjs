@@ -6,7 +6,7 @@
 
 import { keepLooking, openPath, start } from "./actions.mjs";
 import { listen } from "./router.mjs";
-import { current, keepPrefs, me, path, phase, prefs } from "./store.mjs";
+import { current, keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
 import { loadLanguage, t } from "./t.mjs";
 import { applyTheme } from "./theme.mjs";
 import { App } from "./ui/app.mjs";
@@ -20,19 +20,16 @@ function titled() {
   document.title = sign + (thread ? `${thread} – ${site}` : site);
 }
 
-/** Says in the page that it could not begin, with the way to try again. @param {any} error */
-async function begin(error) {
+/** Begins, and where the server cannot be reached says so and tries until it can. */
+async function begin() {
   try {
     await start();
-  } catch (/** @type {any} */ problem) {
-    if (problem.name !== "Problem") throw problem;
-    if (problem.status !== 401) retryLater(problem);
+  } catch (/** @type {any} */ error) {
+    if (error.name !== "Problem") throw error;
+    if (error.status === 401) return;
+    problem.value = error;
+    setTimeout(begin, (error.retryAfter ?? 2) * 1000);
   }
-}
-
-/** Until the server can be reached. @param {any} problem */
-function retryLater({ retryAfter = 2 }) {
-  setTimeout(begin, retryAfter * 1000);
 }
 
 listen();

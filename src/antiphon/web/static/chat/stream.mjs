@@ -67,7 +67,6 @@ export async function follow(following) {
     const fault = await attachOnce(following, live, (now) => {
       live = now;
       vain = 0;
-      onLine(true);
       onChange(now);
     });
     signal.throwIfAborted();
@@ -88,12 +87,13 @@ const NO_CONTENT = Symbol("no content");
  * @param {Following} following @param {Live} live @param {(live: Live) => void} take
  * @returns {Promise<unknown>} what broke it, or undefined where it came to an orderly end
  */
-async function attachOnce({ attach, signal, clock = CLOCK, silenceMs = SILENCE_MS, onWake }, live, take) {
+async function attachOnce({ attach, onLine, signal, clock = CLOCK, silenceMs = SILENCE_MS, onWake }, live, take) {
   const silence = watch(silenceMs, signal, clock);
   onWake?.(silence.doubt);
   try {
     const response = await attach(live, silence.signal);
     if (response.status === 204 || !response.body) return NO_CONTENT;
+    onLine(true);
     return await readAll(response.body, live, take, silence.heard);
   } catch (error) {
     signal.throwIfAborted();

@@ -1,9 +1,10 @@
-"""A Chromium for all tests of the page: started once for each worker, a fresh profile for each test.
+"""A Chromium for the tests of the page: started once, with a fresh context for each test.
 
     async with opened(chromium) as context:
         page = await context.new_page()
 
-Where there is no Chromium it is installed if apt-get may do so; else the tests are skipped, and say so.
+Where there is no Chromium it is installed if apt-get may do so; else the tests are skipped, and
+say so.
 """
 
 from __future__ import annotations

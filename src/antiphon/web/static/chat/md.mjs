@@ -38,7 +38,8 @@ import { safeText } from "./markdown/safe.mjs";
 /** @type {Labels} */
 const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", done: "Done", open: "Not done" };
 const COPIED_SECONDS = 2;
-const READ_EITHER_WAY = "p, h3, h4, h5, h6, li, ul, ol, blockquote, td, th";
+const TEXTS = "p, h3, h4, h5, h6, li, td, th";
+const HOLDERS_OF_TEXTS = "ul, ol, blockquote, table";
 
 /**
  * Draws an answer into an element, which is this view's alone.
@@ -119,9 +120,16 @@ function nodesOf(markup, labels, whenSeen) {
   for (const box of fragment.querySelectorAll("input")) dressBox(box, labels);
   for (const table of fragment.querySelectorAll("table")) dressTable(table, labels);
   for (const code of fragment.querySelectorAll("pre > code")) dressCode(code, labels, whenSeen);
-  for (const text of fragment.querySelectorAll(READ_EITHER_WAY)) text.setAttribute("dir", "auto");
+  for (const text of fragment.querySelectorAll(TEXTS)) text.setAttribute("dir", "auto");
+  for (const holder of fragment.querySelectorAll(HOLDERS_OF_TEXTS)) holder.setAttribute("dir", directionOf(holder.textContent ?? ""));
   for (const formula of fragment.querySelectorAll("code.maths")) drawFormula(/** @type {HTMLElement} */ (formula));
   return fragment.hasChildNodes() ? [...fragment.childNodes] : [document.createTextNode("")];
+}
+
+/** The way a text is read, by its first letter: `dir="auto"` does not look into elements that have a `dir`. */
+function directionOf(/** @type {string} */ text) {
+  const [letter = ""] = /\p{L}/u.exec(text) ?? [];
+  return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u.test(letter) ? "rtl" : "ltr";
 }
 
 /** @param {HTMLInputElement} box @param {Labels} labels */

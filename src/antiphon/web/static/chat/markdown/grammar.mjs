@@ -104,8 +104,10 @@ function isUnreadable(/** @type {string} */ text) {
   return ROW.test(text) || DEEP_LINE.test(text);
 }
 
-/** @param {string} text */
-const plain = (text) => ({ type: "plain", raw: text });
+/** A text that is shown as it is. */
+export function plain(/** @type {string} */ text) {
+  return { type: "plain", raw: text };
+}
 
 /** @param {string} text */
 const plainMarkup = (text) => `<p class="plain">${escaped(text, true)}</p>`;

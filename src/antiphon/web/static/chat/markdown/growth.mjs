@@ -5,7 +5,8 @@
  * another block has come after it. Code between fences is not even read: its lines are looked at
  * once, for the fence that ends it. Pure: a text in, blocks out.
  */
-import { blocksOf } from "./grammar.mjs";
+import { blocksOf, plain } from "./grammar.mjs";
+import { openFormula } from "./maths.mjs";
 
 /**
  * @typedef {import("./grammar.mjs").Block} Block
@@ -51,8 +52,14 @@ export function grown(growth, text) {
   const lines = settledLines({ ...growth, fence: null }, text);
   const begun = openFence(lines.growth, text);
   if (begun) return { ...lines, growth: { ...lines.growth, fence: begun }, open: [codeSoFar(begun, text)] };
-  const tail = text.slice(lines.growth.settled.length);
-  return { ...lines, open: blocksOf(tail, lines.growth.links).blocks };
+  return { ...lines, open: openBlocks(text.slice(lines.growth.settled.length), lines.growth.links) };
+}
+
+/** What is there of the open blocks; a formula without an end is no list, whatever its lines begin with. */
+function openBlocks(/** @type {string} */ tail, /** @type {Links} */ links) {
+  const place = openFormula(tail);
+  const { blocks } = blocksOf(tail.slice(0, place), links);
+  return place < tail.length ? [...blocks, plain(tail.slice(place))] : blocks;
 }
 
 /**
@@ -64,7 +71,8 @@ export function grown(growth, text) {
 function settledLines(growth, text) {
   const whole = text.lastIndexOf("\n") + 1;
   if (whole <= growth.tried) return { growth, settled: [] };
-  const tail = text.slice(growth.settled.length, whole);
+  const lines = text.slice(growth.settled.length, whole);
+  const tail = lines.slice(0, openFormula(lines));
   const { blocks, links } = blocksOf(tail, growth.links);
   const settled = blocks.slice(0, blocks.findLastIndex((block) => block.type !== "space"));
   const length = settled.reduce((sum, block) => sum + block.raw.length, 0);

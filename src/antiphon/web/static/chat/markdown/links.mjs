@@ -36,7 +36,8 @@ export function dressPicture(/** @type {HTMLImageElement} */ picture) {
 export function placeToSay(words, url) {
   if (url.protocol === "mailto:") return words.includes(url.pathname) ? "" : url.pathname.slice(0, 80);
   const told = webAddress(words.trim()) ?? webAddress(`https://${words.trim()}`);
-  const honest = told?.host === url.host && !url.username && !url.password && !told.username;
+  const plain = /^[\x21-\x7e]+$/.test(words.trim()); // letters of other scripts look like these
+  const honest = plain && told?.host === url.host && !url.username && !url.password && !told.username;
   return honest ? "" : url.host;
 }
 

@@ -11,7 +11,7 @@ const BLOCK = /^ {0,3}(?:\$\$((?:(?!\n[ \t]*\n)[^$]|\\\$)+?)\$\$|\\\[((?:(?!\n[ 
 const INLINE =
   /^(?:\$\$((?:(?!\n[ \t]*\n)[^$])+?)\$\$|\$(?!\s)((?:\\[^\n]|[^$\\\n]|\n(?![ \t]*\n))*?[^\s\\]|[^\s\\$])\$(?![\d$])|\\\(((?:(?!\n[ \t]*\n)[^])+?)\\\)|\\\[((?:(?!\n[ \t]*\n)[^])+?)\\\])/;
 const BEFORE_BLOCK = /\n {0,3}(?:\$\$|\\\[)/g;
-const BEFORE_INLINE = /(?<![\\$\w])\$(?=\S)|\\[([]/;
+const BEFORE_INLINE = /\$(?=\S)|\\[([]/;
 /** Longer ones than this are no formulas that anybody reads; they stay text. */
 export const LONGEST_FORMULA = 4000;
 
@@ -53,6 +53,22 @@ export const inlineMaths = {
     return { type: "inlineMaths", raw: found[0], ...shown(tex, found[1] !== undefined || found[4] !== undefined) };
   },
 };
+
+/**
+ * Where a formula begins that may have its end still to come; else the length of the text.
+ *
+ * @param {string} source whose last line may be unfinished
+ */
+export function openFormula(source) {
+  const opening = /^ {0,3}(\$\$|\\\[)/gm;
+  opening.lastIndex = [...source.matchAll(/\n[ \t]*\n/g)].at(-1)?.index ?? 0;
+  for (let found = opening.exec(source); found; found = opening.exec(source)) {
+    const end = source.indexOf(found[1] === "$$" ? "$$" : "\\]", opening.lastIndex);
+    if (end < 0) return source.length - found.index > LONGEST_FORMULA ? source.length : found.index;
+    opening.lastIndex = end + 2;
+  }
+  return source.length;
+}
 
 /** @param {string} source */
 function formulaBlock(source) {

@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { blocksOf, isShown, languageOf, markupOf } from "../../../src/antiphon/web/static/chat/markdown/grammar.mjs";
+import { NOTHING_YET, continues, grown, withPlainLines } from "../../../src/antiphon/web/static/chat/markdown/growth.mjs";
+import { placeToSay, webAddress } from "../../../src/antiphon/web/static/chat/markdown/links.mjs";
+
+const markup = (/** @type {string} */ text) => blocksOf(text).blocks.filter(isShown).map(markupOf).join("\n");
+const formulas = (/** @type {string} */ text) =>
+  [...markup(text).matchAll(/<code class="maths( display)?">(.*?)<\/code>/gs)].map(([, display, tex]) => (display ? `[${tex}]` : tex));
+
+/** What is settled and what is open after a text came in these pieces. */
+function after(/** @type {string[]} */ pieces) {
+  let growth = NOTHING_YET;
+  let text = "";
+  /** @type {string[]} */
+  const settled = [];
+  /** @type {import("../../../src/antiphon/web/static/chat/markdown/growth.mjs").Block[]} */
+  let open = [];
+  for (const piece of pieces) {
+    text += piece;
+    const now = grown(growth, text);
+    growth = now.growth;
+    settled.push(...now.settled.filter(isShown).map(markupOf));
+    open = now.open.filter(isShown);
+  }
+  return { settled, open: open.map(markupOf), growth };
+}
+
+test("formulas are told by their marks", () => {
+  assert.deepEqual(formulas("a $x^2$ b \\(y\\) c $$z$$ d \\[w\\]"), ["x^2", "y", "[z]", "[w]"]);
+  assert.deepEqual(formulas("Hence\n$$\na\n= b\n$$\nwhere\n\\[\nc\n\\]"), ["[a\n= b]", "[c]"]);
+  assert.deepEqual(formulas("$a_b$ and $c_d$, *x*"), ["a_b", "c_d"]);
+  assert.deepEqual(formulas("- so\n  $$\n  x\n  $$\n"), ["[x]"]);
+});
+
+test("money, code, escapes and marks without an end are no formulas", () => {
+  for (const text of ["costs $5 and $10", "US$5, A$6", "`$x$`", "\\$x\\$", "$ x $", "$$open\n\ntext$$", "```\n$x$\n```", "$"]) {
+    assert.deepEqual(formulas(text), [], text);
+  }
+});
+
+test("HTML is text, in a line and in a block of its own", () => {
+  assert.equal(markup("<b>x</b>"), "<p>&lt;b&gt;x&lt;/b&gt;</p>");
+  assert.equal(markup("<div>\n*y*\n</div>"), "<p>&lt;div&gt;\n<em>y</em>\n&lt;/div&gt;</p>");
+  assert.equal(markup("<!-- z"), "<p>&lt;!-- z</p>");
+});
+
+test("a picture from elsewhere is a link, also as the words of a link", () => {
+  assert.equal(markup("![a](https://e.org/p)"), '<p><a href="https://e.org/p">a</a></p>');
+  assert.equal(markup("[![a](https://e.org/p)](https://f.org)"), '<p><a href="https://f.org">a</a></p>');
+  assert.equal(markup("![a](/api/files/f_1)"), '<p><img src="/api/files/f_1" alt="a"></p>');
+});
+
+test("headings begin below those of the page", () => {
+  assert.equal(markup("# a\n\n##### b"), "<h3>a</h3>\n<h6>b</h6>");
+});
+
+test("a fence may name any language, but only by letters that can be a name", () => {
+  assert.equal(languageOf("Python title=x"), "python");
+  assert.equal(languageOf("c++"), "c++");
+  assert.equal(languageOf('"><img'), "img");
+  assert.equal(languageOf(undefined), "");
+});
+
+test("what no person writes is shown as it is, soon", () => {
+  const before = performance.now();
+  for (const row of [">", "[", "*", "- ", "<", "`", "\\(", "![", "1. "]) {
+    const text = row.repeat(30_000);
+    assert.ok(markup(text).startsWith("<p"), row);
+  }
+
+  assert.ok(performance.now() - before < 3_000);
+});
+
+test("a block is settled once a whole line of another one is there", () => {
+  assert.deepEqual(after(["text\n\n", "more"]).settled, []);
+  assert.deepEqual(after(["text\n\nmore\n"]).settled, ["<p>text</p>"]);
+  assert.deepEqual(after(["text\n#"]).settled, []);
+  assert.deepEqual(after(["text\n#foo\n"]).settled, []);
+});
+
+test("a list stays open while it may become a loose one", () => {
+  assert.deepEqual(after(["- a\n\n"]).settled, []);
+  assert.equal(after(["- a\n", "\n- b\n", "\ntext\n"]).settled[0], "<ul>\n<li><p>a</p>\n</li>\n<li><p>b</p>\n</li>\n</ul>");
+});
+
+test("code without an end is not read, and its last line waits for what it may be", () => {
+  const code = (/** @type {string[]} */ ...pieces) => after(pieces).open;
+
+  assert.deepEqual(code("```js\n", "a\n", "b"), ['<pre><code class="language-js">a\nb</code></pre>']);
+  assert.deepEqual(code("```js\n", "a\n``"), ['<pre><code class="language-js">a</code></pre>']);
+  assert.deepEqual(code("```js\n", "a\n``", " b"), ['<pre><code class="language-js">a\n`` b</code></pre>']);
+  assert.deepEqual(after(["text\n\n~~~\n", "a\n~~~", "\nend\n"]).settled, ["<p>text</p>", '<pre><code class="language-">a</code></pre>']);
+});
+
+test("a name that was defined before is known later", () => {
+  assert.deepEqual(after(["[a]: https://e.org\n\ntext\n\n", "[a]"]).open.slice(-1), ['<p><a href="https://e.org">a</a></p>']);
+});
+
+test("a text that begins otherwise starts anew", () => {
+  const { growth } = after(["text\n\nmore\n"]);
+
+  assert.equal(continues(growth, "text\n\nmore\nand"), true);
+  assert.equal(continues(growth, "other"), false);
+});
+
+test("lines end alike, whoever wrote them", () => {
+  assert.equal(withPlainLines("a\r\nb\rc\n"), "a\nb\nc\n");
+});
+
+test("a formula that has no end yet is neither a list nor a fence", () => {
+  assert.deepEqual(after(["$$\na\n- b\n"]).open, ['<p class="plain">$$\na\n- b\n</p>']);
+  assert.deepEqual(after(["$$\na\n", "- b\n", "$$\n", "text\n"]).settled, ['<p><code class="maths display">a\n- b</code></p>']);
+});
+
+test("in whatever pieces a text comes, what is settled stands there in the end", () => {
+  const lines = ["text", "# Head", "- item", "  - sub", "1. one", "> quote", "```", "~~~", "    code", "---", "", "", "| a | b |", "|---|---|", "$$", "\\[", "\\]", "<div>", "$x$", "==="];
+  let seed = 11;
+  const die = (/** @type {number} */ sides) => ((seed = (seed * 1103515245 + 12345) % 2 ** 31), Math.floor((seed / 2 ** 31) * sides));
+  for (let time = 0; time < 1000; time++) {
+    const text = Array.from({ length: 1 + die(12) }, () => lines[die(lines.length)]).join("\n");
+    const pieces = text.match(new RegExp(`[^]{1,${1 + die(7)}}`, "g")) ?? [];
+    const { settled } = after(pieces);
+    const whole = blocksOf(text).blocks.filter(isShown).map(markupOf);
+    assert.deepEqual(settled, whole.slice(0, settled.length), text);
+  }
+});
+
+test("a link tells where it leads unless its words do", () => {
+  const told = (/** @type {string} */ words, /** @type {string} */ address) => placeToSay(words, /** @type {URL} */ (webAddress(address)));
+
+  assert.equal(told("here", "https://example.org/a"), "example.org");
+  assert.equal(told("example.org/b", "https://example.org/a"), "");
+  assert.equal(told("https://ok.example", "https://evil.example"), "evil.example");
+  assert.equal(told("https://ok.example", "https://ok.example@evil.example"), "evil.example");
+  assert.equal(told("ok.example", "https://ok.example:8443"), "ok.example:8443");
+});
+
+test("only the web and mail may be opened", () => {
+  for (const address of ["javascript:alert(1)", "data:text/html,x", "//evil.example", "file:///x", "https:", "https://", " https://a", "blob:https://a/1"]) {
+    assert.equal(webAddress(address), null, address);
+  }
+  assert.equal(webAddress("HTTPS://Example.org")?.host, "example.org");
+});

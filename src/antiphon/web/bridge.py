@@ -13,7 +13,7 @@ import sys
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -96,26 +96,26 @@ class Bridge:
         left = asyncio.ensure_future(_left(receive))
         step: asyncio.Future[bytes] | None = None
         try:
-            async with aclosing(frames):
-                while True:
-                    step = step or asyncio.ensure_future(anext(frames, b""))
-                    either: set[asyncio.Future[Any]] = {step, left}
-                    await asyncio.wait(either, timeout=SILENCE, return_when=FIRST_COMPLETED)
-                    if left.done():
-                        return
-                    told = step.result() if step.done() else HEARTBEAT
-                    step = None if step.done() else step
-                    last = not told or (step is not None and self._closing())
-                    message = {"type": "http.response.body", "body": told, "more_body": not last}
-                    async with asyncio.timeout(PATIENCE):
-                        await send(message)
-                    if last:
-                        return
+            while True:
+                step = step or asyncio.ensure_future(anext(frames, b""))
+                either: set[asyncio.Future[Any]] = {step, left}
+                await asyncio.wait(either, timeout=SILENCE, return_when=FIRST_COMPLETED)
+                if left.done():
+                    return
+                told = step.result() if step.done() else HEARTBEAT
+                step = None if step.done() else step
+                last = not told or (step is not None and self._closing())
+                message = {"type": "http.response.body", "body": told, "more_body": not last}
+                async with asyncio.timeout(PATIENCE):
+                    await send(message)
+                if last:
+                    return
         finally:
             left.cancel()
             if step is not None:
                 step.cancel()
                 await asyncio.wait([step])
+            await frames.aclose()
 
 
 class _Answer:

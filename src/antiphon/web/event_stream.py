@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import Any
 
 from flask import Response
@@ -49,30 +49,32 @@ def _iterated(frames: Frames, loop: asyncio.AbstractEventLoop) -> Iterator[bytes
     """The frames in a thread that may wait, with a sign of life whenever they are silent."""
     told = frames()
     ends = loop.time() + OLDEST
-    step = asyncio.run_coroutine_threadsafe(_next(told), loop)
+    step: Future[bytes] | None = None
     try:
-        while True:
+        while loop.time() < ends:
+            step = step or asyncio.run_coroutine_threadsafe(_next(told), loop)
             try:
                 frame = step.result(SILENCE)
             except TimeoutError:
                 yield HEARTBEAT
                 continue
-            if not frame or loop.time() > ends:
+            if not frame:
                 return
+            step = None
             yield frame
-            step = asyncio.run_coroutine_threadsafe(_next(told), loop)
     finally:
-        step.cancel()
-        with suppress(RuntimeError):  # the loop has ended, and the frames with it
-            asyncio.run_coroutine_threadsafe(_closed(told), loop)
+        if step is None or not step.done():  # not at their end: the reader is let go, or has left
+            asyncio.run_coroutine_threadsafe(_closed(told, step), loop)
 
 
 async def _next(told: AsyncGenerator[bytes, None]) -> bytes:
     return await anext(told, b"")
 
 
-async def _closed(told: AsyncGenerator[bytes, None]) -> None:
-    """Once the step that was cancelled has let go."""
+async def _closed(told: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:
+    """Once the step that was under way has let go."""
+    if step is not None:
+        step.cancel()
     while True:
         try:
             await told.aclose()

@@ -1,0 +1,238 @@
+"""A WSGI application on a server of ours: what is lost on the way is nothing, and nobody is waited
+for who has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+
+from antiphon.web import bridge as bridges
+from antiphon.web.bridge import Bridge
+from antiphon.web.event_stream import EventStream
+from antiphon.wires.framing import HEARTBEAT
+
+SECONDS = 10
+
+
+class Wire:
+    """One request to an ASGI application, and what comes back."""
+
+    def __init__(self, app: Bridge) -> None:
+        self._app = app
+        self._sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.task: asyncio.Task[None] | None = None
+
+    def ask(
+        self,
+        path: str,
+        *pieces: bytes,
+        method: str = "GET",
+        headers: list[tuple[bytes, bytes]] = [],  # noqa: B006 - never changed
+        query: bytes = b"",
+    ) -> Wire:
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query,
+            "headers": headers,
+            "client": ("127.0.0.1", 5),
+            "server": ("127.0.0.1", 80),
+        }
+        for place, piece in enumerate(pieces or (b"",), 1):
+            more = place < len(pieces)
+            self._sent.put_nowait({"type": "http.request", "body": piece, "more_body": more})
+        self.task = asyncio.create_task(
+            self._app(scope, self._sent.get, self._came.put)  # type: ignore[arg-type]
+        )
+        return self
+
+    def leave(self) -> None:
+        self._sent.put_nowait({"type": "http.disconnect"})
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(SECONDS):
+            return await self._came.get()
+
+    async def whole(self) -> tuple[int, dict[bytes, bytes], bytes]:
+        start = await self.next()
+        body = b""
+        while True:
+            message = await self.next()
+            body += message["body"]
+            if not message.get("more_body"):
+                return start["status"], dict(start["headers"]), body
+
+
+@pytest.fixture
+async def app() -> Flask:
+    app = Flask("bridged")
+    loop = asyncio.get_running_loop()
+    app.ended = asyncio.Event()  # type: ignore[attr-defined]
+    app.go = asyncio.Event()  # type: ignore[attr-defined]
+
+    @app.post("/echo")
+    def echo() -> Response:
+        answer = Response(request.get_data(), headers={"X-Query": request.query_string.decode()})
+        answer.headers.add("Set-Cookie", "a=1")
+        answer.headers.add("Set-Cookie", "b=2")
+        return answer
+
+    @app.get("/headers")
+    def headers() -> dict[str, str]:
+        return dict(request.headers)
+
+    async def frames() -> AsyncGenerator[bytes]:
+        try:
+            yield b"data: 1\n\n"
+            await app.go.wait()  # type: ignore[attr-defined]
+            yield b"data: 2\n\n"
+        finally:
+            app.ended.set()  # type: ignore[attr-defined]
+
+    @app.get("/stream")
+    def stream() -> Response:
+        return EventStream(frames, loop, {"content-type": "text/event-stream"})
+
+    return app
+
+
+Bridged = Callable[..., Wire]
+
+
+@pytest.fixture
+async def bridged(app: Flask) -> AsyncGenerator[Bridged]:
+    bridge = Bridge(app, largest=1000)
+    yield lambda *asked, **more: Wire(bridge).ask(*asked, **more)
+    bridge.close()
+
+
+async def test_a_body_in_pieces_arrives_whole_and_repeated_headers_stay_apart(
+    bridged: Bridged,
+) -> None:
+    wire = bridged("/echo", b"one ", b"two", method="POST", query=b"q=%20a")
+    start = await wire.next()
+    body = await wire.next()
+
+    assert body["body"] == b"one two"
+    assert (b"x-query", b"q=%20a") in start["headers"]
+    cookies = [value for name, value in start["headers"] if name == b"set-cookie"]
+    assert cookies == [b"a=1", b"b=2"]
+
+
+async def test_a_body_that_is_too_large_is_refused_before_anybody_reads_it(
+    bridged: Bridged,
+) -> None:
+    status, headers, body = await bridged("/echo", b"x" * 1001, method="POST").whole()
+
+    assert status == 413
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert b"too_large" in body
+
+
+async def test_a_header_with_an_underscore_is_not_taken_for_one_with_a_hyphen(
+    bridged: Bridged,
+) -> None:
+    sent = [(b"x_forwarded_user", b"mallory"), (b"x-plain", b"a"), (b"x-plain", b"b")]
+    _, _, body = await bridged("/headers", headers=sent).whole()
+
+    assert b"mallory" not in body
+    assert b'"X-Plain":"a,b"' in body.replace(b" ", b"")
+
+
+async def test_a_stream_is_sent_as_it_comes_and_ends(bridged: Bridged, app: Any) -> None:
+    wire = bridged("/stream")
+    start, first = await wire.next(), await wire.next()
+    app.go.set()
+    second, end = await wire.next(), await wire.next()
+
+    assert start["status"] == 200
+    assert (first["body"], first["more_body"]) == (b"data: 1\n\n", True)
+    assert second["body"] == b"data: 2\n\n"
+    assert (end["body"], end["more_body"]) == (b"", False)
+
+
+async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
+    bridged: Bridged, app: Any
+) -> None:
+    wire = bridged("/stream")
+    await wire.next()
+    await wire.next()
+    wire.leave()
+    async with asyncio.timeout(SECONDS):
+        await app.ended.wait()
+        await wire.task
+
+
+async def test_a_silent_stream_gives_signs_of_life(
+    bridged: Bridged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridges, "SILENCE", 0.01)
+    wire = bridged("/stream")
+    await wire.next()
+    await wire.next()
+
+    assert (await wire.next())["body"] == HEARTBEAT
+    wire.leave()
+
+
+async def test_a_reader_who_takes_nothing_is_dropped(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridges, "PATIENCE", 0.01)
+    bridge, asked, stuck = Bridge(app, 1000), asyncio.Queue[Any](), asyncio.Event()
+    asked.put_nowait({"type": "http.request", "body": b""})
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await stuck.wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/stream", "query_string": b"", "headers": []}
+    async with asyncio.timeout(SECONDS):
+        await bridge(scope, asked.get, send)
+
+    assert app.ended.is_set()
+    bridge.close()
+
+
+async def test_streams_end_when_the_server_is_about_to(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridges, "SILENCE", 0.01)
+    bridge = Bridge(app, 1000, closing=lambda: True)
+    wire = Wire(bridge).ask("/stream")
+    _, _, body = await wire.whole()
+
+    assert body == b"data: 1\n\n" + HEARTBEAT
+    bridge.close()
+
+
+def test_any_wsgi_server_may_iterate_the_stream(app: Any) -> None:
+    """No bridge: a thread that may wait, and a loop elsewhere."""
+    loop = asyncio.new_event_loop()
+
+    async def frames() -> AsyncGenerator[bytes]:
+        yield b"data: 1\n\n"
+        yield b"data: 2\n\n"
+
+    @app.get("/elsewhere")
+    def elsewhere() -> Response:
+        return EventStream(frames, loop, {"content-type": "text/event-stream"})
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        told = app.test_client().get("/elsewhere").data
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    assert told == b"data: 1\n\ndata: 2\n\n"

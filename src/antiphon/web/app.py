@@ -12,11 +12,33 @@ from antiphon.errors import AntiphonError
 from antiphon.web import guard, session
 from antiphon.web.answers import problem
 from antiphon.web.here import KEY
-from antiphon.web.routes import login, login_openid, messages, page
+from antiphon.web.routes import (
+    assistants,
+    files,
+    login,
+    login_openid,
+    me,
+    messages,
+    models,
+    page,
+    threads,
+)
 from antiphon.web.site import Site
 
 LARGEST = 32 * 2**20
 """Bytes of a request: an upload with what is around it."""
+
+BLUEPRINTS = (
+    page.routes,
+    me.routes,
+    messages.routes,
+    threads.routes,
+    files.routes,
+    assistants.routes,
+    models.routes,
+    login.routes,
+    login_openid.routes,
+)
 
 
 def application(site: Site) -> Flask:
@@ -27,7 +49,7 @@ def application(site: Site) -> Flask:
     app.extensions[KEY] = site
     session.configure(app, site)
     guard.protect(app)
-    for blueprint in (page.routes, messages.routes, login.routes, login_openid.routes):
+    for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_error_handler(AntiphonError, problem)
     app.register_error_handler(HTTPException, _refused)

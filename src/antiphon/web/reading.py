@@ -29,6 +29,16 @@ def read(kind: type[T]) -> T:
     return read_bytes(request.get_data(cache=False), kind)
 
 
+def query(kind: type[T]) -> T:
+    """The query as this struct; other keys are passed over. Raises `InvalidRequest`."""
+    try:
+        asked = request.args.to_dict()
+        kept.refuse_unfit(asked, "query")
+        return msgspec.convert(asked, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+
+
 def read_bytes(body: bytes, kind: type[T]) -> T:
     """A JSON text as this struct. Raises `InvalidRequest`."""
     try:

@@ -9,15 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antiphon.calls import ListMessages, ListRuns
 from antiphon.client.amounts import counted
-from antiphon.client.exports import FORMS, Form, export, file_name, form_of
+from antiphon.client.exports import FORMS, Form, file_name, form_of
 from antiphon.client.new_file import new_file
-from antiphon.client.sections import answered, file_ids
-from antiphon.errors import InvalidRequest, NotFound
-from antiphon.messages import Message
-from antiphon.runs import Thread
-from antiphon.terminal import hypertext, places, threads
+from antiphon.client.thread_export import told
+from antiphon.errors import InvalidRequest
+from antiphon.terminal import hypertext, places
 from antiphon.terminal.slash.command import Command
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ async def _export(chat: Chat, words: str) -> None:
             expected="md, json or html, a folder, or a name with an ending, such as notes.md",
         )
     with new_file(place) as file:
-        async for piece in _told(chat, thread, form):
+        async for piece in told(chat.client, thread, form, render=hypertext.rendered):
             file.write(piece)
     count = counted(thread.messages, "message is", "messages are")
     chat.surface.say(f"{count} in {place.absolute()}", "faint")
@@ -81,29 +78,6 @@ def _numbered(path: Path) -> Iterator[Path]:
     yield path
     for number in itertools.count(2):
         yield path.with_stem(f"{path.stem}-{number}")
-
-
-async def _told(chat: Chat, thread: Thread, form: Form) -> AsyncIterator[str]:
-    """The thread in this form, piece by piece."""
-    listed = chat.client.every(ListRuns(thread.id, limit=threads.PAGE))
-    runs = {run.id: answered(run) async for run in listed}
-    names: dict[str, str] = {}
-    file = export(thread, form, names=names, runs=runs, render=hypertext.rendered)
-    yield file.begin()
-    async for message in chat.client.every(ListMessages(thread.id, limit=threads.PAGE)):
-        await _note_names(chat, message, names)
-        # A long answer takes a while to be set, and keys are read meanwhile.
-        yield await asyncio.to_thread(file.message, message)
-    yield file.end()
-
-
-async def _note_names(chat: Chat, message: Message, names: dict[str, str]) -> None:
-    for file_id in file_ids(message):
-        if file_id not in names:
-            try:
-                names[file_id] = (await chat.client.get_file(file_id)).name
-            except NotFound:  # it was deleted since
-                names[file_id] = file_id
 
 
 async def _files(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:

@@ -1,0 +1,166 @@
+"""An assistant as the page has it: what to begin with, and which of the app's tools it may use.
+
+The backend's own tools and servers of an assistant are left alone: what the page says of tools is
+about those that this app runs, and stands in the assistant's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from antiphon import calls
+from antiphon.calls import CreateAssistant, UpdateAssistant
+from antiphon.errors import InvalidRequest
+from antiphon.messages import Tool, ToolSpec
+from antiphon.runs import Assistant
+from antiphon.web.tooling import Tooling
+
+T = TypeVar("T")
+
+SHARED = "shared"
+"""The key, in an assistant's metadata, of what its link has to name; without it there is none."""
+COPIED_FROM = "copied_from"
+"""The key, in a copy's metadata, of the assistant that it was made from."""
+
+Names = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=128)]
+Starters = Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=6)]
+
+_LISTS = ("tools", "mcp_servers", "starters")
+_LONGEST = 512
+"""Characters of a value in metadata: a longer list goes over several of them."""
+_MOST = 4
+"""Values that a list may take, of the sixteen that there are."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """An assistant as its owner sees it. None for tools and servers is all of them."""
+
+    id: str
+    name: str
+    model: str | None
+    instructions: str | None
+    tools: tuple[str, ...] | None
+    mcp_servers: tuple[str, ...] | None
+    starters: tuple[str, ...]
+    shared: str | None = None
+    created_at: int
+    updated_at: int
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says of an assistant; what is left out stays as it is."""
+
+    name: calls.Name | UnsetType = UNSET
+    model: calls.Name | UnsetType | None = UNSET
+    instructions: calls.Long | UnsetType | None = UNSET
+    tools: Names | UnsetType | None = UNSET
+    mcp_servers: Names | UnsetType | None = UNSET
+    starters: Starters | UnsetType = UNSET
+
+
+def card(assistant: Assistant, shared: str | None = None) -> Card:
+    """The assistant as a card; `shared` is the token of its link."""
+    return Card(
+        id=assistant.id,
+        name=assistant.name,
+        model=assistant.model,
+        instructions=assistant.instructions,
+        tools=_read(assistant, "tools"),
+        mcp_servers=_read(assistant, "mcp_servers"),
+        starters=_read(assistant, "starters") or (),
+        shared=shared,
+        created_at=assistant.created_at,
+        updated_at=assistant.updated_at,
+    )
+
+
+def making(wanted: Wanted, metadata: dict[str, str] | None = None) -> CreateAssistant:
+    """The call that makes the assistant."""
+    return CreateAssistant(
+        name=_given(wanted.name, ""),
+        model=_given(wanted.model, None),
+        instructions=_given(wanted.instructions, None),
+        metadata=_written(wanted, metadata or {}),
+    )
+
+
+def changing(wanted: Wanted, assistant: Assistant) -> UpdateAssistant:
+    """The call that makes of the assistant what is wanted."""
+    return UpdateAssistant(
+        assistant.id,
+        name=wanted.name,
+        model=wanted.model,
+        instructions=wanted.instructions,
+        metadata=_written(wanted, assistant.metadata),
+    )
+
+
+def same(assistant: Assistant) -> Wanted:
+    """What makes another assistant like this one."""
+    like = card(assistant)
+    return Wanted(
+        name=like.name,
+        model=like.model,
+        instructions=like.instructions,
+        tools=like.tools,
+        mcp_servers=like.mcp_servers,
+        starters=like.starters,
+    )
+
+
+def offered(tooling: Tooling, card: Card) -> tuple[ToolSpec, ...]:
+    """What a run of this assistant is offered of the app's tools, as they are now."""
+    return tuple(tool.spec for tool in tooling.tools() if _may_use(card, tool))
+
+
+def _may_use(card: Card, tool: Tool) -> bool:
+    named = card.tools is None or tool.spec.name in card.tools
+    served = card.mcp_servers is None or tool.server is None or tool.server in card.mcp_servers
+    return named and served
+
+
+def _given(value: T | UnsetType, otherwise: T) -> T:
+    return otherwise if value is UNSET else value
+
+
+# Lists in metadata, whose values are short texts.
+
+
+def _read(assistant: Assistant, name: str) -> tuple[str, ...] | None:
+    text = "".join(assistant.metadata.get(key, "") for key in _keys(name))
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...]) if text else None
+    except msgspec.DecodeError:  # another program has written there
+        return None
+
+
+def _written(wanted: Wanted, metadata: dict[str, str]) -> dict[str, str]:
+    lists: dict[str, Sequence[str] | UnsetType | None] = {
+        name: getattr(wanted, name) for name in _LISTS
+    }
+    for name, values in lists.items():
+        if values is not UNSET:
+            metadata = {key: text for key, text in metadata.items() if key not in _keys(name)}
+            metadata |= {} if values is None else _pieces(name, values)
+    return metadata
+
+
+def _pieces(name: str, values: Sequence[str] | UnsetType) -> dict[str, str]:
+    text = msgspec.json.encode(values).decode()
+    pieces = [text[at : at + _LONGEST] for at in range(0, len(text), _LONGEST)]
+    if len(pieces) > _MOST:
+        raise InvalidRequest(
+            f"The list of {name.replace('_', ' ')} is too long.",
+            expected=f"at most {_MOST * _LONGEST} characters in all, or null for all of them",
+            received=f"{len(text)} characters",
+            where=f"$.{name}",
+        )
+    return dict(zip(_keys(name), pieces, strict=False))
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}.{place}" for place in range(_MOST))

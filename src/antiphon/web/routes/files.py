@@ -1,0 +1,113 @@
+"""Attachments: taken from a form, and given back as files."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from antiphon.client.aio import AsyncClient
+from antiphon.engine import kept
+from antiphon.errors import InvalidRequest, TooLarge
+from antiphon.messages import Upload
+from antiphon.problems import UnsupportedMedia
+from antiphon.web.answers import answer
+from antiphon.web.downloads import BYTES, download, picture, shown
+from antiphon.web.here import site
+from antiphon.web.reading import query
+from antiphon.web.session import person
+
+routes = Blueprint("files", __name__)
+
+FIELD = "file"
+FORM = "multipart/form-data"
+NAMELESS = "file"
+SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A file that was uploaded; `size` in bytes."""
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+
+
+class Showing(msgspec.Struct, frozen=True):
+    """Whether a picture is shown where it stands."""
+
+    inline: Literal["0", "1"] = "0"
+
+
+@routes.post("/api/files")
+def uploaded() -> Response:
+    """The one file of the form, kept for the person."""
+    name, media_type, content = _sent(site().settings.max_body)
+    upload = site().run(_client().upload_file(content, name, media_type))
+    return answer(Kept(upload.id, upload.name, upload.media_type, upload.size), 201)
+
+
+@routes.get("/api/files/<file_id>")
+def file(file_id: str) -> Response:
+    """The file to be saved; a picture with `?inline=1` to be seen."""
+    asked = query(Showing)
+
+    async def read(client: AsyncClient) -> tuple[Upload, bytes]:
+        return await client.get_file(file_id), await client.download_file(file_id)
+
+    upload, content = site().run(read(_client()))
+    give = shown if asked.inline == "1" else download
+    return give(plain_name(upload.name), content)
+
+
+def plain_name(given: str) -> str:
+    """The last step of what may be a path, without what is not seen or turns text round."""
+    last = re.split(r"[/\\]", kept.fit(given))[-1]
+    name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
+    return _short(name) or NAMELESS
+
+
+def _short(name: str) -> str:
+    """As many characters as a name may have; its ending is kept, for it says what it is."""
+    if len(name) <= kept.MAX_NAME:
+        return name
+    stem, _, ending = name.rpartition(".")
+    if not stem or len(ending) > 16:
+        return name[: kept.MAX_NAME]
+    return f"{stem[: kept.MAX_NAME - len(ending) - 1]}.{ending}"
+
+
+def _sent(most: int) -> tuple[str, str, bytes]:
+    """Name, media type and bytes of the file in the form."""
+    if request.mimetype != FORM:
+        raise UnsupportedMedia(
+            "The body is no form with a file.",
+            expected=f"Content-Type: {FORM}",
+            received=request.mimetype or "none",
+        )
+    files = request.files.getlist(FIELD)
+    if len(files) != 1:
+        raise InvalidRequest(
+            "The form does not hold one file.",
+            expected=f"one field `{FIELD}` with a filename",
+            received=f"{len(files)} of them",
+        )
+    content = files[0].stream.read(most + 1)
+    if len(content) > most:
+        raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
+    return plain_name(files[0].filename or ""), _media_type(files[0].mimetype, content), content
+
+
+def _media_type(said: str, content: bytes) -> str:
+    """What the bytes are where that can be told, else what was said."""
+    kind = picture(content)
+    if kind is not None:
+        return kind
+    return BYTES if said in SHOWN else kept.media_type(said)
+
+
+def _client() -> AsyncClient:
+    return site().client_of(person())

@@ -1,0 +1,147 @@
+"""Threads: listed, opened, renamed, deleted, branched off from and taken home."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response
+from msgspec import Meta
+
+from antiphon import calls
+from antiphon.client import branches
+from antiphon.client.aio import AsyncClient
+from antiphon.client.exports import Form, file_name
+from antiphon.client.thread_export import told
+from antiphon.errors import NotFound
+from antiphon.web import history, thread_list
+from antiphon.web.answers import answer
+from antiphon.web.downloads import download
+from antiphon.web.here import site
+from antiphon.web.reading import query, read
+from antiphon.web.session import person
+from antiphon.web.thread_list import Row, row
+
+routes = Blueprint("threads", __name__)
+
+TYPES: dict[Form, str] = {
+    "md": "text/markdown; charset=utf-8",
+    "json": "application/json",
+    "html": "text/html; charset=utf-8",
+}
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """Which threads."""
+
+    q: calls.Name = ""
+    after: Annotated[str, Meta(max_length=200)] | None = None
+    limit: calls.Limit = 30
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Which messages: the last of those before a number."""
+
+    before: Annotated[int, Meta(ge=1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class Title(msgspec.Struct, frozen=True):
+    """What a thread is called from now on."""
+
+    title: calls.Title
+
+
+class Branching(msgspec.Struct, frozen=True):
+    """The message that the branch does not have any more."""
+
+    message_id: calls.Id
+
+
+class Exporting(msgspec.Struct, frozen=True):
+    """As what."""
+
+    form: Form = msgspec.field(default="md", name="as")
+
+
+@routes.get("/api/threads")
+def listed() -> Response:
+    """A page of the person's threads, the last changed first."""
+    asked = query(Listing)
+    return answer(site().run(thread_list.rows(_client(), asked.q, asked.after, asked.limit)))
+
+
+@routes.get("/api/threads/<thread_id>")
+def shown(thread_id: str) -> Response:
+    """One thread, as lists show it."""
+    return answer(site().run(_row(_client(), thread_id)))
+
+
+@routes.patch("/api/threads/<thread_id>")
+def renamed(thread_id: str) -> Response:
+    """The thread under another title."""
+    wanted = read(Title)
+
+    async def rename(client: AsyncClient) -> Row:
+        await client.update_thread(thread_id, title=wanted.title)
+        return await _row(client, thread_id)
+
+    return answer(site().run(rename(_client())))
+
+
+@routes.delete("/api/threads/<thread_id>")
+def deleted(thread_id: str) -> Response:
+    """The thread is gone, and with it all whose place it took: none of them comes up instead."""
+
+    async def delete(client: AsyncClient) -> None:
+        thread = await client.get_thread(thread_id)
+        for each in await branches.family(client, thread):
+            await client.delete_thread(each.id)
+
+    site().run(delete(_client()))
+    return answer(calls.Deleted(thread_id))
+
+
+@routes.get("/api/threads/<thread_id>/messages")
+def messages(thread_id: str) -> Response:
+    """The thread as the page shows it, from its end."""
+    asked = query(Piece)
+    return answer(site().run(history.opened(_client(), thread_id, asked.before, asked.limit)))
+
+
+@routes.post("/api/threads/<thread_id>/branch")
+def branched(thread_id: str) -> Response:
+    """A branch that ends before a message, to say something else, or the same once more."""
+    wanted = read(Branching)
+
+    async def branch(client: AsyncClient) -> Row:
+        message = await client.get_message(wanted.message_id)
+        if message.thread_id != thread_id:
+            raise NotFound("There is no such message in this thread.")
+        return row(await branches.branch_before(client, message), running=False)
+
+    return answer(site().run(branch(_client())), 201)
+
+
+@routes.get("/api/threads/<thread_id>/export")
+def exported(thread_id: str) -> Response:
+    """The thread as a file."""
+    form = query(Exporting).form
+
+    async def export(client: AsyncClient) -> tuple[str, bytes]:
+        thread = await client.get_thread(thread_id)
+        pieces = [piece async for piece in told(client, thread, form)]
+        return file_name(thread, form), "".join(pieces).encode("utf-8", "replace")
+
+    name, content = site().run(export(_client()))
+    return download(name, content, TYPES[form])
+
+
+def _client() -> AsyncClient:
+    return site().client_of(person())
+
+
+async def _row(client: AsyncClient, thread_id: str) -> Row:
+    thread = await client.get_thread(thread_id)
+    newest = (await client.list_runs(thread_id, limit=1)).data
+    return row(thread, running=any(not run.status.ended for run in newest))

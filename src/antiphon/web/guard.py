@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flask import Flask, Request, Response, g, request
 
-from antiphon.errors import Forbidden
+from antiphon.errors import Forbidden, SignInRefused
 from antiphon.problems import SignedOut
 from antiphon.web import checks, origin, session
 from antiphon.web.checks import Facts
@@ -66,8 +68,11 @@ def _let_in() -> None:
     checks.check_request(said, policy)
     wanted = checks.asked(said.method, said.rule)
     begins = said.method == "GET" and policy.login in _WITHOUT_A_FORM and _begins(said.rule)
-    if wanted.person or begins:
+    if wanted.person:
         g.person = _person(policy, begins=begins)
+    elif begins:
+        with suppress(SignInRefused):  # the page asks who is there, and is told
+            g.person = _person(policy, begins=begins)
     if wanted.person and g.person is None:
         raise SignedOut(
             "Nobody is logged in here.",

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
 
+from antiphon.engine.accounts import folded
 from antiphon.errors import Overloaded
 from antiphon.problems import TooMany
 from antiphon.settings import Settings
@@ -147,12 +148,12 @@ class Guesses:
     def take(self, name: str, address: str) -> None:
         """Count one. Raises `TooMany`, for names that exist and names that do not."""
         self._addresses.take(_network(address))
-        self._names.take(name.strip().casefold())
+        self._names.take(_person(name))
 
     def was_right(self, name: str, address: str) -> None:
         """It was no guess."""
         self._addresses.give_back(_network(address))
-        self._names.give_back(name.strip().casefold())
+        self._names.give_back(_person(name))
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -171,6 +172,11 @@ def limits(settings: Settings) -> Limits:
         streams=Streams(settings.web_streams, None if alone else STREAMS_EACH),
         guesses=Guesses(),
     )
+
+
+def _person(name: str) -> str:
+    """Who is meant, however the name is written."""
+    return folded(" ".join(name.split()))
 
 
 def _network(address: str) -> str:

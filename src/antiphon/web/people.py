@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import NotFound
@@ -12,6 +13,9 @@ from antiphon.web.session import LOCAL, Person
 
 MEMORY_SECONDS = 2.0  # what is revoked must end within 5
 MAX_REMEMBERED = 10_000
+
+
+T = TypeVar("T")
 
 
 class People:
@@ -24,6 +28,7 @@ class People:
         self._client = client
         self._clock = clock
         self._known: dict[str, tuple[float, Person | None]] = {}
+        self._ids: dict[str, str] = {}
 
     async def find(self, person_id: str, generation: int) -> Person | None:
         """The person of a login; None if it is void: they are disabled, gone, or logged out."""
@@ -56,10 +61,12 @@ class People:
     async def named_by_proxy(self, name: str) -> Person:
         """As `come`, for every request of a person whom the proxy in front names."""
         subject = f"proxy|{name}"
-        until, person = self._known.get(subject, (0.0, None))
-        if person is None or self._clock() >= until:
+        person_id = self._ids.get(subject)
+        person = await self._remembered(person_id) if person_id else None
+        if person is None:
             person = await self.come(subject, name)
-            self._keep(subject, person)
+            self._ids = _with_room(self._ids)
+            self._ids[subject] = person.id
         return person
 
     async def change_password(self, person: Person, old: str, new: str) -> Person:
@@ -92,6 +99,10 @@ class People:
         return person
 
     def _keep(self, key: str, person: Person | None) -> None:
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
+        self._known = _with_room(self._known)
         self._known[key] = (self._clock() + MEMORY_SECONDS, person)
+
+
+def _with_room(known: dict[str, T]) -> dict[str, T]:
+    """What is remembered, or nothing once it is too much."""
+    return known if len(known) < MAX_REMEMBERED else {}

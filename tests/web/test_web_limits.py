@@ -1,0 +1,168 @@
+"""Who asks for too much is told when to come again, and nobody else notices."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.errors import Overloaded
+from antiphon.problems import TooMany
+from antiphon.settings import Settings
+from antiphon.web.limits import (
+    GUESSES_OF_A_NAME,
+    GUESSES_OF_AN_ADDRESS,
+    MAX_REMEMBERED,
+    STREAMS_EACH,
+    Guesses,
+    Rate,
+    Streams,
+    Ticket,
+    limits,
+)
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def taken(rate: Rate, who: str, many: int) -> int:
+    """How many of so many were let through."""
+    passed = 0
+    for _ in range(many):
+        try:
+            rate.take(who)
+        except TooMany:
+            continue
+        passed += 1
+    return passed
+
+
+def test_so_many_pass_in_a_row_and_then_one_as_often_as_the_pace_has_it() -> None:
+    clock = Clock()
+    rate = Rate(6, 60, "messages", clock)
+
+    assert taken(rate, "ann", 10) == 6
+    clock.now = 10
+    assert taken(rate, "ann", 10) == 1
+    clock.now = 1000
+    assert taken(rate, "ann", 10) == 6
+
+
+def test_who_is_refused_is_told_when_there_is_room_again() -> None:
+    clock = Clock()
+    rate = Rate(6, 60, "messages", clock)
+    taken(rate, "ann", 6)
+
+    with pytest.raises(TooMany) as refused:
+        rate.take("ann")
+    clock.now = refused.value.details["retry_after"]
+    rate.take("ann")
+
+
+def test_each_has_their_own() -> None:
+    rate = Rate(2, 60, "messages", Clock())
+
+    assert [taken(rate, who, 3) for who in ("ann", "bob")] == [2, 2]
+
+
+def test_what_was_no_guess_is_given_back() -> None:
+    rate = Rate(1, 60, "logins", Clock())
+
+    for _ in range(5):
+        rate.take("ann")
+        rate.give_back("ann")
+
+
+def test_a_flood_of_names_takes_no_more_room_than_was_meant_for_it() -> None:
+    clock = Clock()
+    rate = Rate(1, 60, "logins", clock)
+    for number in range(MAX_REMEMBERED + 50):
+        rate.take(str(number))
+
+    with pytest.raises(TooMany):
+        rate.take(str(MAX_REMEMBERED + 49))
+    assert taken(rate, "0", 1) == 1  # the oldest are let off
+
+
+@given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 5))
+def test_in_no_stretch_of_time_do_more_pass_than_twice_the_rate(
+    pauses: list[float], many: int
+) -> None:
+    clock = Clock()
+    rate = Rate(many, 60, "messages", clock)
+    passed = []
+    for pause in pauses:
+        clock.now += pause
+        if taken(rate, "ann", 1):
+            passed.append(clock.now)
+
+    for begin in passed:
+        assert sum(begin <= at < begin + 60 for at in passed) <= 2 * many
+
+
+def test_streams_are_counted_together_and_for_each() -> None:
+    streams = Streams(3, 2)
+    places = [streams.admit("ann"), streams.admit("ann")]
+
+    with pytest.raises(Overloaded) as refused:
+        streams.admit("ann")
+    assert refused.value.details["retry_after"] > 0
+    places.append(streams.admit("bob"))
+    with pytest.raises(Overloaded):
+        streams.admit("cleo")
+    places[0].release()
+    places[0].release()
+    assert streams.open == 2
+    streams.admit("cleo").release()
+
+
+def test_a_place_that_nobody_took_is_free_again() -> None:
+    streams = Streams(1, 1)
+    streams.admit("ann")
+
+    assert streams.open == 0
+
+
+def test_guesses_count_by_name_however_it_is_written_and_by_address() -> None:
+    guesses = Guesses(Clock())
+    names = ("ann", "ANN", " ann ", "ａｎｎ")
+    for number in range(GUESSES_OF_A_NAME):
+        guesses.take(names[number % 4], f"198.51.100.{number}")
+
+    with pytest.raises(TooMany):
+        guesses.take("ann", "203.0.113.1")
+    guesses.take("bob", "203.0.113.1")
+
+
+def test_guesses_from_one_network_count_together() -> None:
+    guesses = Guesses(Clock())
+    for number in range(GUESSES_OF_AN_ADDRESS):
+        guesses.take(f"name {number}", f"2001:db8::{number:x}")
+
+    with pytest.raises(TooMany):
+        guesses.take("ann", "2001:db8::abcd")
+    guesses.take("ann", "2001:db8:0:1::1")
+
+
+def test_who_is_alone_may_have_all_streams() -> None:
+    alone = limits(Settings(web_streams=70)).streams
+    among_others = limits(Settings(web_streams=70, login="password")).streams
+
+    assert [len(places(streams, "ann")) for streams in (alone, among_others)] == [70, STREAMS_EACH]
+
+
+def places(streams: Streams, who: str) -> list[Ticket]:
+    """As many as there are for them."""
+    found = []
+    try:
+        while True:
+            found.append(streams.admit(who))
+    except Overloaded:
+        return found

@@ -1,0 +1,130 @@
+"""The settings say whom the web chat lets in; what lets in anybody or nobody is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from antiphon.errors import BadSettings
+from antiphon.settings import Settings
+from antiphon.web.policy import host_name, policy
+
+OIDC = {"login": "oidc", "oidc_issuer": "https://id.example.org", "oidc_client_id": "antiphon"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_without_a_login_it_listens_on_loopback(host: str) -> None:
+    assert policy(Settings(host=host)).login == "none"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"host": "0.0.0.0"}, "Without a login"),
+        ({"host": "192.168.0.7", "hosts": ("chat.lan",)}, "Without a login"),
+        ({"host": "0.0.0.0", "login": "password"}, "must know the name"),
+        ({"login": "oidc"}, "needs a provider"),
+        ({**OIDC, "oidc_issuer": "http://id.example.org"}, "over https only"),
+        ({"login": "proxy"}, "needs the proxy's address"),
+        ({"login": "proxy", "trusted_proxies": ("nginx.lan",)}, "`trusted_proxies`"),
+        ({"hosts": ("https://chat.lan",)}, "`hosts`"),
+        ({"hosts": ("*",)}, "`hosts`"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_with_what_would(
+    settings: dict[str, Any], wanted: str
+) -> None:
+    with pytest.raises(BadSettings, match=wanted) as refused:
+        policy(Settings(**settings))
+
+    assert refused.value.details["expected"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"host": "0.0.0.0", "login": "password", "hosts": ("chat.lan",)},
+        {"host": "::", "login": "password", "public_url": "https://chat.lan"},
+        {**OIDC, "host": "10.0.0.1", "public_url": "https://chat.lan"},
+        {**OIDC, "oidc_issuer": "http://127.0.0.1:9000"},
+        {"login": "proxy", "trusted_proxies": ("unix",)},
+    ],
+)
+def test_with_a_login_and_a_name_it_may_listen_anywhere(settings: dict[str, Any]) -> None:
+    assert policy(Settings(**settings)).login == settings["login"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8000"),
+        *("chat.lan", "Chat.LAN", "chat.lan:443", "other.lan:8443", "open.example.org"),
+    ],
+)
+def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> None:
+    named = Settings(
+        hosts=("Chat.lan", "other.lan:8443"), public_url="https://open.example.org:444"
+    )
+
+    assert policy(named).answers_to(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "chat.lan.evil"),
+        *("other.lan", "other.lan:8444", "localhost,evil.example", "localhost:", "localhost:x"),
+        *(
+            "user@localhost",
+            "[::1",
+            "localhost/",
+            "local\thost",
+            "127.0.0.1\n",
+            "0x7f.1",
+            "xchat.lan",
+        ),
+        *("localhost:99999999", "[::1]evil", "évil", "169.254.169.254", "localhost."),
+    ],
+)
+def test_any_other_host_is_not_ours(host: str) -> None:
+    assert not policy(Settings(hosts=("chat.lan", "other.lan:8443"))).answers_to(host)
+
+
+def test_a_host_is_its_name_without_port_and_brackets() -> None:
+    assert [host_name(text) for text in ("A.b:1", "[::1]:2", "a b", "[::1]x")] == [
+        "a.b",
+        "::1",
+        "",
+        "",
+    ]
+
+
+PROXIES = policy(Settings(trusted_proxies=("10.0.0.0/8", "fd00::/8", "127.0.0.1", "unix")))
+
+
+@pytest.mark.parametrize("peer", ["10.1.2.3", "fd00::7", "127.0.0.1", "::ffff:10.1.2.3", ""])
+def test_proxies_that_were_named_are_trusted(peer: str) -> None:
+    assert PROXIES.trusts(peer)
+
+
+@pytest.mark.parametrize("peer", ["11.0.0.1", "::1", "localhost", "::ffff:11.0.0.1", "10.0.0"])
+def test_nobody_else_is(peer: str) -> None:
+    assert not PROXIES.trusts(peer)
+    assert not policy(Settings()).trusts("")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "who"),
+    [
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # not a proxy of ours: not believed
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "1.1.1.1, 198.51.100.1, 10.0.0.2", "198.51.100.1"),  # the first is a claim
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "garbage\x00", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("", "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_who_asks_is_the_last_that_no_proxy_of_ours_is(peer: str, forwarded: str, who: str) -> None:
+    assert PROXIES.who_asks(peer, forwarded) == who

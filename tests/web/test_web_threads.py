@@ -12,6 +12,7 @@ from antiphon import tool
 from antiphon.client.aio import AsyncClient
 from antiphon.client.compaction import KEEP
 from antiphon.messages import File, Text
+from tests.web.named import called, id_of, many_may_come
 from tests.web.visiting import Browser, Chat, opened
 
 
@@ -330,13 +331,13 @@ async def test_a_form_that_there_is_not_is_refused(browser: Browser, client: Asy
 # Whose.
 
 
-async def test_anothers_thread_is_unknown_on_every_way(chat: Chat) -> None:
-    async with opened(login="password") as chat:
-        ann, bob = await chat.person("ann"), await chat.person("bob")
-        mine = chat.site.client.acting_for(ann.id)
+async def test_anothers_thread_is_unknown_on_every_way() -> None:
+    async with many_may_come() as chat:
+        ann = await id_of(await called(chat, "ann"))
+        mine = chat.site.client.acting_for(ann)
         thread_id = await talk(mine, "secret")
         [message] = (await mine.list_messages(thread_id)).data
-        browser = await chat.browser().log_in(bob.name)
+        browser = await called(chat, "bob")
         address = f"/api/threads/{thread_id}"
 
         assert await listed(browser) == []
@@ -363,7 +364,7 @@ async def test_a_page_learns_who_is_there_and_what_there_is(browser: Browser) ->
     assert {"name", "description", "server", "asks"} == me["tools"][0].keys()
 
 
-async def test_a_page_whose_reader_has_to_log_in_is_told_how(chat: Chat) -> None:
+async def test_a_page_whose_reader_has_to_log_in_is_told_how() -> None:
     async with opened(login="password", web_title="Ours") as chat:
         answer = await chat.browser().get("/api/me")
 

@@ -23,8 +23,20 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
-from antiphon import errors
-from antiphon.calls import CALLS, Call, Deleted, Listed, Model, NewMessage, path_fields
+from antiphon import errors, problems
+from antiphon.calls import (
+    CALLS,
+    BackendServer,
+    Call,
+    Deleted,
+    Listed,
+    LiveRun,
+    Model,
+    NewKey,
+    NewMessage,
+    UsageReport,
+    path_fields,
+)
 from antiphon.client.sync import Client
 from antiphon.commands import names
 from antiphon.events import Event, PendingAction
@@ -37,6 +49,7 @@ from antiphon.messages import (
     ToolSpec,
     Upload,
 )
+from antiphon.people import Key, Person, Spent
 from antiphon.providers.servers import SERVERS, Server
 from antiphon.providers.vendors import VENDORS
 from antiphon.runs import (
@@ -52,7 +65,6 @@ from antiphon.runs import (
     Usage,
 )
 from antiphon.runs import Action as ActionRecord
-from antiphon.server import problems
 from antiphon.settings import TABLE, Settings
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -82,6 +94,13 @@ RECORDS: tuple[type[Any], ...] = (
     Deadlines,
     Usage,
     Fault,
+    Person,
+    Key,
+    NewKey,
+    LiveRun,
+    UsageReport,
+    Spent,
+    BackendServer,
 )
 
 
@@ -297,7 +316,7 @@ def _first(kind: type[Any]) -> str:
 
 
 def _outcome(call: type[Call[Any]]) -> str:
-    said: list[str] = []
+    said: list[str] = [f"Needs the scope `{call.scope}`."] if call.scope else []
     if call.streams:
         said.append("Answers with a stream of [events](events.md).")
     elif call.answer is not None:

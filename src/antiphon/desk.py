@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import calls, errors
+from antiphon.administration import Administration
 from antiphon.attachments import attached
 from antiphon.calls import Call, Deleted, Listed
 from antiphon.engine import checks, moves
@@ -63,6 +64,7 @@ class Desk:
         open_model: Callable[[str], Awaitable[Opened]],
         models: Callable[[str | None], Awaitable[Sequence[calls.Model]]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+        administration: Administration,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -71,6 +73,7 @@ class Desk:
         self._open_model = open_model
         self._models = models
         self._refuse_servers = refuse_servers
+        self._administration = administration
         self._answers: dict[type[Call[Any]], Callable[..., Awaitable[Any]]] = {
             calls.CreateAssistant: self._create_assistant,
             calls.ListAssistants: self._list_assistants,
@@ -103,6 +106,8 @@ class Desk:
 
         Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
         """
+        if self._administration.answers(call):
+            return Answer(await self._administration.answer(call), call.http_status)
         once = _once(call, owner, key)
         # What was answered once is answered so again, whatever has become of the things it names.
         value = await self._answered(once)
@@ -253,7 +258,9 @@ class Desk:
     async def _list_threads(
         self, call: calls.ListThreads, owner: str, _: Once | None
     ) -> Listed[Thread]:
-        return await self._page(Thread, owner, call.limit, call.after, query=call.q)
+        return await self._page(
+            Thread, owner, call.limit, call.after, query=call.q, parent_id=call.parent_id
+        )
 
     async def _get_thread(self, call: calls.GetThread, owner: str, _: Once | None) -> Thread:
         return await self._store.get(Thread, owner, call.thread_id)

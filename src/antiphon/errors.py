@@ -6,6 +6,7 @@ AntiphonError
 │   ├── InvalidEventId          invalid_event_id
 │   ├── Unauthorized            unauthorized
 │   ├── Forbidden               forbidden
+│   ├── SignInRefused           sign_in_refused
 │   ├── NotFound                not_found
 │   │   └── UnknownToolCall         unknown_tool_call
 │   ├── RunActive               run_active
@@ -14,6 +15,7 @@ AntiphonError
 │   ├── OutputConflict          output_conflict
 │   ├── IdempotencyConflict     idempotency_conflict
 │   ├── EventExpired            event_expired
+│   ├── Conflict                conflict
 │   ├── TooLarge                too_large
 │   ├── UnsupportedByProvider   unsupported_by_provider
 │   └── BadSettings             bad_settings
@@ -103,6 +105,12 @@ class Forbidden(CallerError):
     code = "forbidden"
 
 
+class SignInRefused(CallerError):
+    """Who wants to log in is not who they say, or may not log in."""
+
+    code = "sign_in_refused"
+
+
 class NotFound(CallerError):
     """No such thing for this caller; another owner's thing is answered in the same words."""
 
@@ -149,6 +157,12 @@ class EventExpired(CallerError):
     """The events asked for are past retention; the stored messages are still there."""
 
     code = "event_expired"
+
+
+class Conflict(CallerError):
+    """It contradicts what is there: a name that somebody has, an admin who is the last."""
+
+    code = "conflict"
 
 
 class TooLarge(CallerError):

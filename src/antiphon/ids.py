@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-Prefix = Literal["asst", "thread", "msg", "run", "act", "call", "file", "key"]
+Prefix = Literal["asst", "thread", "msg", "run", "act", "call", "file", "key", "person"]
 Mint = Callable[[Prefix], str]
 """Makes a new id of a kind; the runtime hands one down that holds clock and dice."""
 

@@ -19,6 +19,8 @@ from antiphon.engine.records import Records as Records
 from antiphon.engine.window import Context as Context
 from antiphon.engine.window import Landmark as Landmark
 from antiphon.messages import Progress, Tool, ToolCall, ToolResult, Upload
+from antiphon.people import Account, Person, Spent
+from antiphon.people import Key as Key
 from antiphon.runs import Assistant, Deadlines, Drive, Run
 
 T = TypeVar("T")
@@ -129,16 +131,8 @@ class Page(msgspec.Struct, frozen=True):
     more: bool = False
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key without its secret: `prefix` finds it, the keyed hash proves it. Times in ms."""
-
-    id: str
-    owner: str
-    name: str
-    prefix: str
-    scopes: tuple[str, ...] = ("read", "write")
-    created_at: int
-    revoked_at: int | None = None
+Amend = Callable[[Account, bool], Account | None]
+"""Pure: what becomes of a person, None removes them. Told whether somebody else governs."""
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -246,8 +240,9 @@ class Store(Protocol):
         """A page of things behind the one with id `after`.
 
         Assistants, threads, runs and uploads come newest first, messages and actions oldest first.
-        `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `query` (Thread: its
-        title or one of its messages holds these words). Raises `NotFound` for an unknown `after`.
+        `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `parent_id` (Thread),
+        `query` (Thread: its title or one of its messages holds these words). Raises `NotFound` for
+        an unknown `after`.
         """
         ...
 
@@ -295,6 +290,38 @@ class Store(Protocol):
 
     async def revoke_key(self, key_id: str) -> Key:
         """From now on the key opens nothing. Raises `NotFound`."""
+        ...
+
+    async def add_person(self, account: Account) -> None:
+        """Add somebody. Raises `Conflict` where the name or the subject is another's."""
+        ...
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """Who has this id, or this name whatever its case, or this subject."""
+        ...
+
+    async def people(self) -> Sequence[Person]:
+        """Everybody, oldest first."""
+        ...
+
+    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+        """What `amend` makes of them as they are now; an exception changes nothing and passes.
+
+        Raises `NotFound`, and `Conflict` as `add_person` does.
+        """
+        ...
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """Pairs of owner and run, of all runs that have not ended, newest first, as `list` does."""
+        ...
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """What was spent from that day on (`2026-11-21`, UTC), latest day first.
+
+        A run counts on the day it ended, once, and for good: also when its thread is deleted.
+        """
         ...
 
     async def secret(self) -> bytes:

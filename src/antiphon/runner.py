@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from antiphon import errors, events
 from antiphon.attachments import attached
+from antiphon.calls import BackendServer
 from antiphon.chunks import Question
 from antiphon.engine import kept, moves
 from antiphon.engine.offers import Offer, changed, offer
@@ -67,6 +68,10 @@ class Servers(Protocol):
 
         Waits for them, not for long; one that is not there offers nothing. Never raises.
         """
+        ...
+
+    def states(self) -> Sequence[BackendServer]:
+        """The operator's own servers, and how they are."""
         ...
 
 

@@ -14,6 +14,8 @@ from typing import Protocol, cast
 from uuid import uuid4
 
 from antiphon import calls, errors, ids, processes
+from antiphon.accounts import Accounts
+from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Desk
 from antiphon.ids import Prefix
@@ -58,7 +60,14 @@ class Runtime:
         name = processes.name(uuid4().hex[:8])
         self.worker = Worker(store, bus, runner, settings, mint, name, processes.dead)
         self.desk = Desk(
-            store, bus, mint, self._default_model, catalog.open, self._models, servers.refuse
+            store,
+            bus,
+            mint,
+            self._default_model,
+            catalog.open,
+            self._models,
+            servers.refuse,
+            Administration(store, Accounts(store, mint), servers.states),
         )
 
     async def choice(self) -> Choice:
@@ -207,6 +216,7 @@ def _servers(settings: Settings) -> NoServers | ServerPool:
         configs,
         Reach(exempt(settings.private_hosts)),
         auth=authorizing(settings, os.environ),
+        unusable={problem.server: problem.why for problem in found.problems},
     )
 
 

@@ -15,9 +15,9 @@ from antiphon.calls import GetThread, NewMessage
 from antiphon.client.aio import AsyncClient
 from antiphon.client.sync import Client
 from antiphon.embedded import AsyncEmbeddedLine
+from antiphon.keys import make_key
 from antiphon.messages import ToolSpec
 from antiphon.runtime import opened
-from antiphon.server.access import make_key
 from antiphon.server.serve import serving
 from antiphon.settings import Settings
 
@@ -134,8 +134,7 @@ async def test_the_sync_client_acts_for_owners_too():
 
 async def test_a_line_over_an_open_runtime_leaves_it_open():
     async with opened(SETTINGS) as runtime:
-        client = AsyncClient(settings=SETTINGS)
-        client.line = AsyncEmbeddedLine.over(runtime)
+        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
         thread = await client.acting_for("ann").create_thread()
         await client.close()
 

@@ -62,6 +62,9 @@ class Far:
         finally:
             self.holders -= 1
 
+    def states(self) -> Sequence[calls.BackendServer]:
+        return [calls.BackendServer("far", "ready")]
+
     def tools(self) -> Sequence[Tool]:
         names = self._deeds if self.there else ()
         return [

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from antiphon import calls, errors, events
+from antiphon.accounts import Accounts
+from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Answer, Desk
 from antiphon.engine.transcript import fold
@@ -91,6 +93,7 @@ class House:
             self._known,
             self._models,
             self.servers.refuse,
+            Administration(self.store, Accounts(self.store, self._mint), self.servers.states),
         )
 
     def new_worker(self, name: str, *dead: str) -> Worker:

@@ -13,8 +13,8 @@ import httpx2
 import pytest
 import uvicorn
 
+from antiphon.keys import make_key
 from antiphon.runtime import Runtime, opened
-from antiphon.server.access import make_key
 from antiphon.server.app import Opener
 from antiphon.server.connection import Connection
 from antiphon.server.serve import serving

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from antiphon.calls import CALLS, path_fields
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
-from antiphon.server.access import check_bind, check_origin, make_key
+from antiphon.keys import make_key
+from antiphon.server.access import check_bind, check_origin
 from antiphon.server.serve import serving
 
 CANARY = "canary-6f1d2c"
@@ -37,6 +38,7 @@ class Operation:
     path: str
     fields: dict[str, Any]
     ids: dict[str, str]  # field -> which of a world's ids goes there
+    scope: str | None = None  # where reading and writing are not enough
 
     @property
     def name(self) -> str:
@@ -61,6 +63,9 @@ NEEDED: dict[str, list[dict[str, Any]]] = {
     "CreateMessage": [{"content": "hi"}, {"content": "17:00", "role": "tool"}],
     "SubmitToolOutput": [{"output": "17:00"}],
     "Process": [{"message": {"content": "hi"}}, {}],
+    "CreatePerson": [{"name": "eve"}],
+    "SignIn": [{"name": "ann", "password": "wrong"}],
+    "CreateKey": [{"name": "laptop", "owner": "ann"}],
 }
 """What calls need besides ids, in each of the ways they can be meant."""
 
@@ -74,6 +79,9 @@ UNMEANT = {
 KINDS = {
     "assistant_id": "assistant",
     "thread_id": "thread",
+    "parent_id": "thread",
+    "person_id": "person",
+    "key_id": "key",
     "message_id": "message",
     "run_id": "run",
     "action_id": "action",
@@ -87,6 +95,9 @@ AFTER = {
     "ListRuns": "run",
     "ListActions": "action",
     "ListFiles": "file",
+    "ListPeople": "person",
+    "ListKeys": "key",
+    "ListLiveRuns": "run",
 }
 
 
@@ -99,13 +110,14 @@ def _operations() -> Iterator[Operation]:
         for way, needed in enumerate(NEEDED.get(call.__name__, [{}])):
             unmeant = UNMEANT.get((call.__name__, way), set())
             meant = {name: kind for name, kind in ids.items() if name not in unmeant}
-            yield Operation(method, path, needed, meant)
+            yield Operation(method, path, needed, meant, call.scope)
     yield Operation("POST", "/v1/files", {}, {})
     yield Operation("GET", "/v1/files/{file_id}/content", {}, {"file_id": "file"})
 
 
 OPERATIONS = list(_operations())
-WITH_IDS = [operation for operation in OPERATIONS if operation.ids]
+OWNED = [operation for operation in OPERATIONS if operation.scope is None]
+WITH_IDS = [operation for operation in OWNED if operation.ids]
 
 
 async def _world(client: httpx2.AsyncClient) -> dict[str, str]:
@@ -125,6 +137,8 @@ async def _world(client: httpx2.AsyncClient) -> dict[str, str]:
         "action": action["id"],
         "tool_call": action["tool_call_id"],
         "file": file.json()["id"],
+        "person": "person_1",
+        "key": "key_1",
     }
 
 
@@ -197,7 +211,7 @@ async def test_a_key_that_may_read_writes_nothing(server: Served) -> None:
             continue  # it would follow the run for as long as that waits
         given = {name: ids[kind] for name, kind in operation.ids.items() if name != "after"}
         answer = await operation.ask(reader, given)
-        wanted = 200 if operation.method == "GET" else 403
+        wanted = 200 if operation.method == "GET" and operation.scope is None else 403
         assert answer.status_code == wanted, (operation.name, answer.text)
 
 
@@ -206,6 +220,24 @@ async def test_a_key_that_may_write_reads_nothing(server: Served) -> None:
 
     assert (await writer.get("/v1/threads")).status_code == 403
     assert (await writer.post("/v1/threads")).status_code == 201
+
+
+async def test_only_a_key_that_may_administer_administers(server: Served) -> None:
+    ids = await _world(await server.client(await server.key("ann")))
+    ann = await server.client(await server.key("ann", "read", "write"))
+    root = await server.client(await server.key("root", "admin"))
+    governed = [operation for operation in OPERATIONS if operation.scope == "admin"]
+
+    assert len(governed) == 12
+    for operation in governed:
+        given = {name: ids[kind] for name, kind in operation.ids.items() if name != "after"}
+        refused = await operation.ask(ann, given)
+        answer = await operation.ask(root, given)
+
+        assert refused.status_code == 403, operation.name
+        assert refused.json()["code"] == "forbidden"
+        assert answer.json().get("code") != "forbidden", (operation.name, answer.text)
+    assert (await ann.head("/v1/people")).status_code == 403
 
 
 async def test_other_peoples_ids_are_answered_like_ids_that_never_were(two: Two) -> None:
@@ -271,7 +303,7 @@ async def two(server: Served) -> Two:
 async def _snapshot(client: httpx2.AsyncClient, ids: dict[str, str]) -> list[str]:
     """Everything that an owner can read, as text."""
     texts = []
-    for operation in OPERATIONS:
+    for operation in OWNED:
         if operation.method == "GET" and not operation.path.endswith("/events"):
             given = {name: ids[kind] for name, kind in operation.ids.items() if name != "after"}
             texts.append((await operation.ask(client, given)).text)

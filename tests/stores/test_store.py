@@ -21,8 +21,19 @@ from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.window import tokens
 from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
 from antiphon.messages import Message, Text, ToolCall, Upload, chat
-from antiphon.ports import About, Claim, Key, Leased, Once, Store
-from antiphon.runs import MOVES, Action, Assistant, Drive, McpServer, Run, Status, Thread
+from antiphon.people import Account, Person, Spent
+from antiphon.ports import About, Amend, Claim, Key, Leased, Once, Store
+from antiphon.runs import (
+    MOVES,
+    Action,
+    Assistant,
+    Drive,
+    McpServer,
+    Run,
+    Status,
+    Thread,
+    Usage,
+)
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.sqlite import SqliteStore
@@ -1516,3 +1527,191 @@ async def test_two_stores_side_by_side_are_strangers(opener: Opener, tmp_path: P
         await add_thread(stores[0])
 
         assert await page_through(stores[1], Thread, 9) == []
+
+
+# People
+
+
+def a_person(number: int = 1, name: str = "Ann", **fields: Any) -> Person:
+    return Person(id=f"person_{number}", name=name, created_at=number, **fields)
+
+
+def renamed(name: str) -> Amend:
+    return lambda account, others: replace(account, person=replace(account.person, name=name))
+
+
+async def test_a_person_is_found_by_id_by_name_whatever_its_case_and_by_subject(
+    store: Store,
+) -> None:
+    ann = Account(a_person(1, "Ann STRAẞE", subject="https://id|1"), "hash")
+    ben = Account(a_person(2, "Ben"))
+    await store.add_person(ann)
+    await store.add_person(ben)
+
+    assert list(await store.people()) == [ann.person, ben.person]
+    assert await store.find_person(id="person_1") == ann
+    assert await store.find_person(name="ann strasse") == ann
+    assert await store.find_person(subject="https://id|1") == ann
+    assert await store.find_person(name="ＢＥＮ") == ben
+    assert await store.find_person(name="ann") is None
+    assert await store.find_person(subject="https://id|2") is None
+    assert await store.find_person(id="person_3") is None
+
+
+async def test_no_two_people_share_a_name_or_a_subject(store: Store) -> None:
+    await store.add_person(Account(a_person(1, "Ann", subject="a")))
+    await store.add_person(Account(a_person(2, "Ben", subject="b")))
+    await store.add_person(Account(a_person(3, "Cem")))
+    await store.add_person(Account(a_person(4, "Dan")))
+    before = list(await store.people())
+
+    for twin in (a_person(5, "ANN"), a_person(5, "Eve", subject="a")):
+        with pytest.raises(errors.Conflict):
+            await store.add_person(Account(twin))
+    with pytest.raises(errors.Conflict):
+        await store.change_person("person_2", renamed("aNN"))
+
+    assert list(await store.people()) == before
+    assert await store.change_person("person_2", renamed("BEN")) is not None
+
+
+async def test_a_change_of_a_person_is_told_whether_somebody_else_governs(store: Store) -> None:
+    await store.add_person(Account(a_person(1, "Ann", role="admin")))
+    await store.add_person(Account(a_person(2, "Ben")))
+    await store.add_person(Account(a_person(3, "Cem", role="admin", disabled=True)))
+    told: list[bool] = []
+
+    def listen(account: Account, others: bool) -> Account:
+        told.append(others)
+        return account
+
+    for person in ("person_1", "person_2", "person_3"):
+        await store.change_person(person, listen)
+
+    assert told == [False, True, True]
+
+
+async def test_a_person_is_changed_as_a_whole_or_not_at_all(store: Store) -> None:
+    await store.add_person(Account(a_person()))
+
+    def fail(account: Account, others: bool) -> Account:
+        raise errors.Conflict("no")
+
+    with pytest.raises(errors.Conflict):
+        await store.change_person("person_1", fail)
+    with pytest.raises(errors.NotFound):
+        await store.change_person("person_9", renamed("Eve"))
+    assert await store.find_person(id="person_1") == Account(a_person())
+
+    grown = Account(a_person(generation=2), "hash")
+    assert await store.change_person("person_1", lambda account, others: grown) == grown
+    assert await store.find_person(name="ann") == grown
+    assert await store.change_person("person_1", lambda account, others: None) is None
+    assert list(await store.people()) == []
+
+
+async def test_names_are_given_once_however_many_ask_at_once(store: Store) -> None:
+    added = await asyncio.gather(
+        *(store.add_person(Account(a_person(number, "Ann"))) for number in range(8)),
+        return_exceptions=True,
+    )
+
+    assert sum(each is None for each in added) == 1
+    assert len(await store.people()) == 1
+
+
+# What runs for whom, and what it cost
+
+
+async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(store: Store) -> None:
+    for number, owner in enumerate(("ann", "bob", "ann", "cem"), 1):
+        await add_thread(store, number, owner)
+        about = About(owner=owner, thread_id=f"thread_{number}")
+        run = a_run(number, f"thread_{number}")
+        await store.change(about, lambda records, run=run: _begun(run, records))
+    await store.change(About(owner=None, run_id="run_3"), move(Status.CANCELLED))
+
+    page = await store.live_runs(2)
+    rest = await store.live_runs(2, after="run_2")
+
+    assert [(owner, run.id) for owner, run in page.data] == [("cem", "run_4"), ("bob", "run_2")]
+    assert page.has_more
+    assert [(owner, run.id) for owner, run in rest.data] == [("ann", "run_1")]
+    assert not rest.has_more
+    with pytest.raises(errors.NotFound):
+        await store.live_runs(2, after="run_9")
+
+
+def _begun(run: Run, records: Records) -> Change:
+    assert records.thread is not None
+    return Change(driven=(Driven(run, Drive(last_event=1), (status_of(run),)),))
+
+
+def ending(usage: Usage, model: str = "demo") -> Callable[[Records], Change]:
+    def decide(records: Records) -> Change:
+        driven = moved(records, Status.CANCELLED)
+        return Change(driven=(replace(driven, run=replace(driven.run, usage=usage, model=model)),))
+
+    return decide
+
+
+async def spend(store: Store, number: int, usage: Usage, model: str = "demo") -> None:
+    await add_thread(store, number)
+    await add_run(store, number, f"thread_{number}")
+    await store.change(About(owner="ann", run_id=f"run_{number}"), ending(usage, model))
+
+
+async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clock: Clock) -> None:
+    usage = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.1)
+    clock.now = 1_763_683_200_000  # 2025-11-21 in UTC, to the millisecond
+    await spend(store, 1, usage)
+    await spend(store, 2, replace(usage, cost=0.2))
+    await spend(store, 3, replace(usage, cost=None))
+    await spend(store, 4, Usage(), "other")
+    clock.now -= 1
+    await spend(store, 5, usage)
+    await add_thread(store, 6)
+    await add_run(store, 6, "thread_6")
+    await store.remove(Thread, "ann", "thread_1")
+
+    spent = list(await store.spent("2025-11-20", 9))
+
+    assert spent == [
+        Spent(day="2025-11-21", owner="ann", model="other", runs=1),
+        Spent(
+            day="2025-11-21",
+            owner="ann",
+            model="demo",
+            runs=3,
+            unpriced=1,
+            input_tokens=15,
+            output_tokens=9,
+            cached_tokens=6,
+            reasoning_tokens=3,
+            cost=0.3,
+        ),
+        Spent(
+            day="2025-11-20",
+            owner="ann",
+            model="demo",
+            runs=1,
+            input_tokens=5,
+            output_tokens=3,
+            cached_tokens=2,
+            reasoning_tokens=1,
+            cost=0.1,
+        ),
+    ]
+    assert list(await store.spent("2025-11-21", 1)) == spent[:1]
+    assert list(await store.spent("2025-11-22", 9)) == []
+
+
+async def test_threads_that_were_forked_from_one_are_found(store: Store) -> None:
+    await add_thread(store, 1)
+    await add_thread(store, 2, parent_id="thread_1")
+    await add_thread(store, 3, parent_id="thread_2")
+    await add_thread(store, 4, parent_id="thread_1")
+    await add_thread(store, 5, owner="bob", parent_id="thread_1")
+
+    assert await page_through(store, Thread, 1, parent_id="thread_1") == ["thread_4", "thread_2"]
+    assert await page_through(store, Thread, 9, parent_id="thread_9") == []

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from appending import appended
+from msgspec.structs import replace
 from test_store import (
     Clock,
     a_message,
@@ -29,7 +30,9 @@ from test_store import (
     begin,
     lines,
     move,
+    page_through,
     say,
+    spend,
     take,
     whole_log,
 )
@@ -37,7 +40,7 @@ from test_store import (
 from antiphon import errors, failpoints
 from antiphon.messages import Message
 from antiphon.ports import About, Store
-from antiphon.runs import Run, Status, Thread
+from antiphon.runs import Run, Status, Thread, Usage
 from antiphon.stores.sqlite import SqliteStore
 from antiphon.stores.sqlite_reads import SQL
 
@@ -109,6 +112,32 @@ async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> No
         await add_thread(store)
 
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(path: Path) -> None:
+    used = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.5)
+    async with opened(path) as store:
+        await add_thread(store, 9, parent_id="thread_1")
+        for number, usage in enumerate((used, replace(used, cost=None), Usage()), 1):
+            await spend(store, number, usage)
+        await add_thread(store, 4)
+        await add_run(store, 4, "thread_4")
+        before = await store.spent("1970-01-01", 9)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in (
+            "DROP TABLE spent",
+            "DROP TABLE people",
+            "DROP INDEX threads_of_parent",
+            "ALTER TABLE threads DROP COLUMN parent_id",
+            "DELETE FROM migrations WHERE number >= 3",
+        ):
+            connection.execute(statement)
+
+    async with opened(path) as store:
+        assert await store.spent("1970-01-01", 9) == before
+        assert before[0].runs == 3
+        assert before[0].unpriced == 1
+        assert await page_through(store, Thread, 9, parent_id="thread_1") == ["thread_9"]
 
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
@@ -312,8 +341,8 @@ def rows(path: Path, table: str) -> list[tuple[int, int, int]]:
         return connection.execute(select).fetchall()
 
 
-GROWING = {"threads", "messages", "runs", "actions", "fresh", "log", "once"}
-PARTIAL = {"queue", "runs_due", "runs_to_forget"}
+GROWING = {"threads", "messages", "runs", "actions", "fresh", "log", "once", "people", "spent"}
+PARTIAL = {"queue", "runs_due", "runs_to_forget", "active_run"}
 HOT = (
     "thread",
     "version",
@@ -333,6 +362,12 @@ HOT = (
     "mark_forgotten",
     "answer",
     "empty_answers",
+    "person",
+    "person_by_name",
+    "person_by_subject",
+    "live_runs",
+    "add_spent",
+    "spent",
 )
 
 

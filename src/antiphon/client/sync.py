@@ -354,6 +354,13 @@ class Client:
                 return
             listing = replace(listing, after=page.next)
 
+    @classmethod
+    def over(cls, line: Line) -> Client:
+        """A client over a line that is there."""
+        client = cls.__new__(cls)
+        client.line, client._portal = line, Portal()
+        return client
+
     def acting_for(self, owner: str) -> Client:
         """A client over this one's line whose every call is that owner's.
 

@@ -12,9 +12,9 @@ from argparse import ArgumentParser, Namespace
 import msgspec
 
 from antiphon.commands.tables import moment, table
+from antiphon.keys import SCOPES, make_key
 from antiphon.ports import LOCAL, Store
 from antiphon.runtime import stored
-from antiphon.server.access import SCOPES, make_key
 from antiphon.settings import Loaded, Settings
 
 FLAGS = ("database",)

@@ -7,34 +7,25 @@ locks the door, it does not remove it.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
-import secrets
 import time
-from collections.abc import Sequence
-from hashlib import blake2b
 
 import msgspec
 from msgspec.structs import replace
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from antiphon import ids
 from antiphon.addresses import loopback
 from antiphon.engine import kept
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
+from antiphon.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
 from antiphon.ports import LOCAL, Key, Store
 
-SCOPES = ("read", "write", "admin")
 OWNER_HEADER = "antiphon-owner"
 MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
 MAX_REMEMBERED = 10_000
 
-_MARK = "ak_"
-_PREFIX_BYTES, _SECRET_BYTES = 9, 32  # 72 bits to be found by, 256 to be believed
-_PREFIX_LENGTH = len(_MARK) + 12
-_SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
 _NEEDED = {"GET": "read"}
 
 
@@ -86,10 +77,14 @@ class Access:
     async def _holder(self, token: str | None) -> Caller:
         if token is None:
             raise Unauthorized("This server asks for a key.", expected="Authorization: Bearer KEY")
-        if _SHAPE.fullmatch(token):
-            key, digest = await self._find(token[:_PREFIX_LENGTH])
-            given = _digest(token, await self._installation())
-            if hmac.compare_digest(given, digest) and key is not None and key.revoked_at is None:
+        if SHAPE.fullmatch(token):
+            key, kept_digest = await self._find(token[:PREFIX_LENGTH])
+            given = digest(token, await self._installation())
+            if (
+                hmac.compare_digest(given, kept_digest)
+                and key is not None
+                and key.revoked_at is None
+            ):
                 return Caller(key.owner, frozenset(key.scopes), token)
         raise Unauthorized(
             "The key is unknown or revoked.",
@@ -105,7 +100,7 @@ class Access:
         self._known.pop(prefix, None)
         found = await self._store.find_key(prefix)
         if found is None:
-            return None, bytes(_SECRET_BYTES)
+            return None, bytes(SECRET_BYTES)
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         self._known[prefix] = (now + MEMORY_SECONDS, *found)
@@ -130,31 +125,6 @@ def acting(caller: Caller, scope: Scope) -> Caller:
         )
     check_scope(caller, "admin")
     return replace(caller, owner=kept.owner(given[0]))
-
-
-async def make_key(
-    store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
-) -> tuple[Key, str]:
-    """A new key and its text, which is told now and never again: the store keeps a hash."""
-    if not scopes or not set(scopes) <= set(SCOPES):
-        raise InvalidRequest(
-            "A key needs scopes that exist.",
-            expected=f"some of {', '.join(SCOPES)}",
-            received=", ".join(scopes) or "none",
-        )
-    prefix = _MARK + _text(secrets.token_bytes(_PREFIX_BYTES))
-    token = prefix + _text(secrets.token_bytes(_SECRET_BYTES))
-    now = await store.now()
-    key = Key(
-        id=ids.make("key", now, secrets.token_bytes(ids.RANDOM_BYTES)),
-        owner=owner,
-        name=name,
-        prefix=prefix,
-        scopes=tuple(scope for scope in SCOPES if scope in scopes),
-        created_at=now,
-    )
-    await store.keep_key(key, _digest(token, await store.secret()))
-    return key, token
 
 
 def needed_scope(method: str, asked: str | None = None) -> str:
@@ -235,11 +205,3 @@ def _name(host: str) -> str:
         return inside if end and re.fullmatch(r"(:[0-9]{1,5})?", rest, re.ASCII) else ""
     name, _, port = host.partition(":")
     return name if re.fullmatch(r"[0-9]{0,5}", port, re.ASCII) else ""
-
-
-def _digest(token: str, installation: bytes) -> bytes:
-    return blake2b(token.encode(), key=installation, digest_size=_SECRET_BYTES).digest()
-
-
-def _text(random: bytes) -> str:
-    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()

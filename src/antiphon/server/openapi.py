@@ -59,7 +59,8 @@ def document() -> bytes:
                         "type": "http",
                         "scheme": "bearer",
                         "description": "A key of `antiphon keys create`. A server on loopback "
-                        "without any key asks for none.",
+                        "without any key asks for none. With a key of scope `admin` the header "
+                        "`Antiphon-Owner` says whose the call is.",
                     }
                 },
             },

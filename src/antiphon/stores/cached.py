@@ -19,8 +19,10 @@ import msgspec
 from antiphon import events
 from antiphon.errors import Fenced
 from antiphon.messages import Upload
+from antiphon.people import Account, Person, Spent
 from antiphon.ports import (
     About,
+    Amend,
     Change,
     Claim,
     Context,
@@ -229,6 +231,32 @@ class CachedStore:
     async def revoke_key(self, key_id: str) -> Key:
         """See `Store.revoke_key`."""
         return await self._inner.revoke_key(key_id)
+
+    async def add_person(self, account: Account) -> None:
+        """See `Store.add_person`."""
+        await self._inner.add_person(account)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return await self._inner.find_person(id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return await self._inner.people()
+
+    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+        """See `Store.change_person`."""
+        return await self._inner.change_person(person_id, amend)
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        return await self._inner.live_runs(limit, after)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        return await self._inner.spent(since, limit)
 
     async def secret(self) -> bytes:
         """See `Store.secret`."""

@@ -20,8 +20,10 @@ from antiphon.engine.window import SUMMARY
 from antiphon.engine.window import tokens as tokens_in
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload, chat
+from antiphon.people import Account, Person, Spent
 from antiphon.ports import (
     About,
+    Amend,
     Change,
     Claim,
     Context,
@@ -39,6 +41,7 @@ from antiphon.ports import (
 from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread
 from antiphon.stores import rules
 from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores.memory_people import People
 
 T = TypeVar("T")
 
@@ -87,6 +90,8 @@ class MemoryStore:
         self._records: dict[type[Any], dict[str, _Kept]] = {Assistant: {}, Upload: {}}
         self._answers: dict[tuple[str, str, str], _Answer] = {}
         self._keys: dict[str, tuple[Key, bytes]] = {}
+        self._people = People()
+        self._spent: dict[tuple[str, str, str], Spent] = {}
         self._secret = secrets.token_bytes(32)
 
     # The transactions of runs
@@ -253,7 +258,13 @@ class MemoryStore:
         if driven.drive.wanted and not kept.drive.wanted:
             kept.wanted_at = self._clock()
         kept.run, kept.drive = driven.run, driven.drive
+        if driven.run.status.ended:
+            self._spend(rules.spent(kept.owner, driven.run, self._clock()))
         kept.lines.extend(events.encode(event) for event in driven.events)
+
+    def _spend(self, spent: Spent) -> None:
+        about = (spent.day, spent.owner, spent.model)
+        self._spent[about] = rules.summed(self._spent.get(about), spent)
 
     def _remember(self, once: Once, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _Answer(
@@ -441,6 +452,41 @@ class MemoryStore:
         for key in old:
             del self._answers[key]
         return dropped + len(old)
+
+    # People, and what they spend
+
+    async def add_person(self, account: Account) -> None:
+        """See `Store.add_person`."""
+        self._people.add(account)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return self._people.find(id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return self._people.everybody()
+
+    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+        """See `Store.change_person`."""
+        return self._people.change(person_id, amend)
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        runs = list(reversed(self._runs.values()))
+        if after is not None:
+            if after not in self._runs:
+                raise rules.missing(Run, after)
+            runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
+        live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
+        return Listing(live[:limit], len(live) > limit)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        newest = sorted(self._spent, reverse=True)
+        return [self._spent[about] for about in newest if about[0] >= since][:limit]
 
     # The installation
 

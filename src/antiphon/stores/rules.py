@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.engine.records import events_expired
 from antiphon.engine.window import SUMMARY
 from antiphon.errors import (
+    Conflict,
     Fenced,
     IdempotencyConflict,
     Internal,
@@ -17,8 +19,9 @@ from antiphon.errors import (
     RunActive,
 )
 from antiphon.messages import Message
+from antiphon.people import Person, Spent, day
 from antiphon.ports import About, Change, Driven, Once, Records
-from antiphon.runs import MOVES, Drive, Run, Status, Thread
+from antiphon.runs import DOLLAR_DIGITS, MOVES, Drive, Run, Status, Thread
 
 
 def judge_move(before: tuple[Run, Drive] | None, after: Driven) -> None:
@@ -131,6 +134,44 @@ def kept_answer(once: Once, digest: bytes, answer: bytes | None) -> msgspec.Raw:
             hint="Use a new key to make it anew.",
         )
     return msgspec.Raw(answer)
+
+
+def name_taken(person: Person) -> Conflict:
+    """The error for a name, or a subject, that two would have."""
+    return Conflict(
+        f"Somebody is called {person.name} already, or logs in as the same person.",
+        expected="a name and a subject that nobody has",
+        hint="Choose another name.",
+    )
+
+
+def spent(owner: str, run: Run, now: int) -> Spent:
+    """What a run that has ended adds to its day."""
+    usage = run.usage
+    priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
+    return Spent(
+        day=day(run.ended_at or now),
+        owner=owner,
+        model=run.model,
+        runs=1,
+        unpriced=0 if priced else 1,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cost=usage.cost or 0.0,
+    )
+
+
+def summed(one: Spent | None, other: Spent) -> Spent:
+    """Both together; they are of the same day, owner and model."""
+    if one is None:
+        return other
+    counted = {name: getattr(one, name) + getattr(other, name) for name in COUNTED}
+    return replace(other, **counted | {"cost": round(counted["cost"], DOLLAR_DIGITS)})
+
+
+COUNTED = tuple(name for name in Spent.__struct_fields__ if name not in ("day", "owner", "model"))
 
 
 def missing(kind: type[Any], id: str) -> NotFound:

@@ -19,8 +19,22 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import msgspec
 
 from antiphon.messages import Upload
-from antiphon.ports import About, Claim, Context, Decide, Kept, Key, Leased, Listing, Once, Page
+from antiphon.people import Account, Person, Spent
+from antiphon.ports import (
+    About,
+    Amend,
+    Claim,
+    Context,
+    Decide,
+    Kept,
+    Key,
+    Leased,
+    Listing,
+    Once,
+    Page,
+)
 from antiphon.runs import Assistant, Drive
+from antiphon.stores import sqlite_people as people
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
 from antiphon.stores.clock import Clock, system_clock
@@ -223,6 +237,34 @@ class SqliteStore:
     async def remove(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
         await self._write("delete", writes.remove, kind, owner, id)
+
+    # People, and what they spend
+
+    async def add_person(self, account: Account) -> None:
+        """See `Store.add_person`."""
+        await self._write("person", people.add, account)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return await self._read(people.find, id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return await self._read(people.everybody)
+
+    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+        """See `Store.change_person`; `amend` runs in the writer's thread."""
+        return await self._write("person", people.change, person_id, amend)
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        return await self._read(people.live_runs, limit, after)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        return await self._read(people.spent, since, limit)
 
     # The installation
 

@@ -39,7 +39,7 @@ class _Kind(NamedTuple):
 _KINDS: Mapping[type[Any], _Kind] = {
     Assistant: _Kind("assistants"),
     Upload: _Kind("uploads"),
-    Thread: _Kind("threads"),
+    Thread: _Kind("threads", scopes={"parent_id": "parent_id = :parent_id"}),
     Run: _Kind("runs", scopes={"thread_id": "thread_id = :thread_id"}),
     Message: _Kind(
         "messages",

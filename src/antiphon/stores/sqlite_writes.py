@@ -17,6 +17,7 @@ from antiphon.messages import Message, Upload, chat
 from antiphon.ports import About, Change, Claim, Decide, Driven, Key, Once
 from antiphon.runs import Action, Assistant, Status, Thread
 from antiphon.stores import rules
+from antiphon.stores import sqlite_people as people
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores.gather import Appended
 from antiphon.stores.sqlite_reads import SQL
@@ -265,6 +266,9 @@ def _write_run(
         before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
+    if run.status.ended:
+        owner = kept.owner if kept else rules.owner_of(about, decided)
+        people.spend(connection, rules.spent(owner, run, now))
     if driven.events:
         first = drive.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))

@@ -11,12 +11,14 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from antiphon.addresses import written
+from antiphon.calls import BackendServer
 from antiphon.errors import Forbidden, InvalidRequest
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Tell, Toolbox, quiet
@@ -57,6 +59,10 @@ class NoServers:
         """No tools, whatever was named."""
         yield Functions(())
 
+    def states(self) -> Sequence[BackendServer]:
+        """There is none."""
+        return ()
+
     async def close(self) -> None:
         """Nothing is held."""
 
@@ -65,7 +71,8 @@ class ServerPool:
     """The servers of `configs`, and with `allowed` `urls` any that `reach` may go to.
 
     `private` addresses are reached where `reach` exempts them, and only there without https. `auth`
-    lets in at the operator's own servers, and never at an address that a caller named.
+    lets in at the operator's own servers, and never at an address that a caller named. `unusable`
+    are servers that cannot be started as they are configured, with the reason.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class ServerPool:
         auth: Callable[[ServerConfig], Any] | None = None,
         list_seconds: float = LIST_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        unusable: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._allowed = allowed
         self._configs = {config.name: config for config in configs}
@@ -84,6 +92,7 @@ class ServerPool:
         self._auth = auth
         self._list_seconds = list_seconds
         self._idle_seconds = idle_seconds
+        self._unusable = unusable
         self._lines: dict[tuple[str, ...], _Line] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -147,6 +156,20 @@ class ServerPool:
                     lines.append(line)
             await asyncio.gather(*(line.listed() for line in lines))
             yield _Tools(lines)
+
+    def states(self) -> Sequence[BackendServer]:
+        """The operator's own servers, and how they are."""
+        broken = [
+            BackendServer(name, "unusable", problem=why) for name, why in self._unusable.items()
+        ]
+        return [*map(self._state, self._configs.values()), *broken]
+
+    def _state(self, config: ServerConfig) -> BackendServer:
+        line = self._lines.get((config.name,))
+        if line is None:
+            return BackendServer(config.name, "idle", config.transport)
+        (state,) = line.servers.states()
+        return BackendServer(config.name, state.status, state.transport, state.tools, state.why)
 
     async def close(self) -> None:
         """End every connection."""

@@ -387,3 +387,65 @@ DELETE FROM assistants WHERE id = ? AND owner = ?
 
 -- name: remove_thread
 DELETE FROM threads WHERE id = ? AND owner = ?
+
+-- name: add_person
+INSERT INTO people (id, folded, subject, governs, password, doc)
+VALUES (:id, :folded, :subject, :governs, :password, :doc)
+
+-- name: save_person
+UPDATE people
+SET folded = :folded, subject = :subject, governs = :governs, password = :password, doc = :doc
+WHERE id = :id
+
+-- name: remove_person
+DELETE FROM people WHERE id = ?
+
+-- name: person
+SELECT doc, password FROM people WHERE id = ?
+
+-- name: person_by_name
+SELECT doc, password FROM people WHERE folded = ?
+
+-- name: person_by_subject
+SELECT doc, password FROM people WHERE subject = ?
+
+-- name: people
+SELECT doc FROM people ORDER BY seq
+
+-- name: others_govern
+SELECT EXISTS (SELECT 1 FROM people WHERE governs AND id <> ?)
+
+-- name: live_runs
+SELECT owner, doc FROM runs INDEXED BY active_run
+WHERE
+    status IN ('queued', 'in_progress', 'action_required')
+    AND (:after IS NULL OR seq < (SELECT seq FROM runs WHERE id = :after))
+ORDER BY seq DESC
+LIMIT :limit
+
+-- name: add_spent
+INSERT INTO spent (
+    day, owner, model, runs, unpriced,
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+)
+VALUES (
+    :day, :owner, :model, :runs, :unpriced,
+    :input_tokens, :output_tokens, :cached_tokens, :reasoning_tokens, :cost
+)
+ON CONFLICT (day, owner, model) DO UPDATE SET
+    runs = runs + excluded.runs,
+    unpriced = unpriced + excluded.unpriced,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+    cost = cost + excluded.cost
+
+-- name: spent
+SELECT
+    day, owner, model, runs, unpriced,
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+FROM spent
+WHERE day >= ?
+ORDER BY day DESC, owner DESC, model DESC
+LIMIT ?

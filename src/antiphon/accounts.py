@@ -1,0 +1,170 @@
+"""Lets people in, and keeps who may be: what may become of them is decided in `engine/accounts`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import calls
+from antiphon.calls import Deleted
+from antiphon.engine import accounts
+from antiphon.errors import Conflict, InvalidRequest, NotFound, SignInRefused
+from antiphon.ids import Mint
+from antiphon.passwords import Passwords
+from antiphon.people import Account, Person
+from antiphon.ports import Store
+
+_PLAIN = ("role", "disabled")
+_NAME_ROOM = 8  # characters that a number behind a name may take
+
+
+class Accounts:
+    """The people of an installation. `mint` makes their ids."""
+
+    def __init__(self, store: Store, mint: Mint) -> None:
+        self._store = store
+        self._mint = mint
+        self._passwords = Passwords()
+
+    async def create(self, call: calls.CreatePerson) -> Person:
+        """Raises `Conflict` for a name or a subject that somebody has."""
+        name = accounts.fit_name(call.name)
+        hashed = None
+        if call.password is not None:
+            hashed = await self._passwords.hashed(accounts.fit_password(call.password))
+        return await self._add(name, call.role, call.subject or None, hashed)
+
+    async def named(self, asked: str) -> Person:
+        """Who has this id, or is called this. Raises `NotFound`."""
+        account = await self._store.find_person(id=asked)
+        account = account or await self._store.find_person(name=asked)
+        if account is None:
+            raise NotFound(
+                f"There is nobody called {asked!r}.", hint="`antiphon people list` shows everybody."
+            )
+        return account.person
+
+    async def get(self, person_id: str) -> Person:
+        """Raises `NotFound`."""
+        account = await self._store.find_person(id=person_id)
+        if account is None:
+            raise _unknown(person_id)
+        return account.person
+
+    async def update(self, call: calls.UpdatePerson) -> Person:
+        """Raises `NotFound`, and `Conflict` for a taken name and for the last admin."""
+        changes: dict[str, Any] = {
+            name: value for name in _PLAIN if (value := getattr(call, name)) is not msgspec.UNSET
+        }
+        if isinstance(call.name, str):
+            changes["name"] = accounts.fit_name(call.name)
+        hashed = None
+        if isinstance(call.password, str):
+            password = accounts.fit_password(call.password)
+            await self.get(call.person_id)
+            hashed = await self._passwords.hashed(password)
+
+        def amend(account: Account, others: bool) -> Account:
+            return accounts.amended(account, changes, hashed, sign_out=call.sign_out, others=others)
+
+        changed = await self._store.change_person(call.person_id, amend)
+        if changed is None:
+            raise _unknown(call.person_id)
+        if changed.person.disabled:
+            await self._revoke_keys(call.person_id)
+        return changed.person
+
+    async def delete(self, person_id: str) -> Deleted:
+        """Their threads stay. Raises `NotFound`, and `Conflict` for the last admin."""
+
+        def amend(account: Account, others: bool) -> None:
+            accounts.refuse_leaderless(account.person, None, others=others)
+
+        await self._store.change_person(person_id, amend)
+        await self._revoke_keys(person_id)
+        return Deleted(person_id)
+
+    async def sign_in(self, call: calls.SignIn) -> Person:
+        """Who this is. Raises `SignInRefused`."""
+        match call:
+            case calls.SignIn(subject=str(subject), password=None) if subject:
+                account, hashed = await self._by_subject(call), None
+            case calls.SignIn(name=str(name), password=str(password), subject=None):
+                account, hashed = await self._by_password(name, password)
+            case _:
+                raise InvalidRequest(
+                    "It is not said who wants to log in.",
+                    expected="name and password, or subject",
+                    received="another combination",
+                )
+        return await self._welcome(account, hashed)
+
+    async def _by_password(self, name: str, password: str) -> tuple[Account, str | None]:
+        """The account, and the hash that shall replace the one that is there."""
+        account = await self._store.find_person(name=name)
+        tried = await self._passwords.tried(password, account.password if account else None)
+        if account is None or not tried.fits:
+            raise accounts.refused()
+        return account, await self._passwords.hashed(password) if tried.outdated else None
+
+    async def _by_subject(self, call: calls.SignIn) -> Account:
+        known = await self._store.find_person(subject=call.subject)
+        if known is None and call.create:
+            known = await self._first_seen(call)
+        if known is None:
+            raise SignInRefused(
+                "Nobody is known by this login.", hint="An admin can make an account for it."
+            )
+        return known
+
+    async def _first_seen(self, call: calls.SignIn) -> Account | None:
+        """Somebody new, under their name or that name with a number."""
+        wanted = accounts.fit_name(call.name or "somebody")
+        for number in count(1):
+            name = wanted if number == 1 else f"{wanted[: accounts.MAX_NAME - _NAME_ROOM]} {number}"
+            if await self._store.find_person(name=name) is not None:
+                continue
+            with suppress(Conflict):  # somebody was quicker, perhaps the same person elsewhere
+                await self._add(name, call.role, call.subject, None)
+            if (known := await self._store.find_person(subject=call.subject)) is not None:
+                return known
+        return None
+
+    async def _welcome(self, account: Account, hashed: str | None) -> Person:
+        now = await self._store.now()
+
+        def amend(current: Account, others: bool) -> Account:
+            welcome = accounts.signed_in(current, account.person.generation, now)
+            return replace(welcome, password=hashed) if hashed else welcome
+
+        try:
+            known = await self._store.change_person(account.person.id, amend)
+        except NotFound as gone:
+            raise accounts.refused() from gone
+        if known is None:
+            raise accounts.refused()
+        return known.person
+
+    async def _add(self, name: str, role: Any, subject: str | None, hashed: str | None) -> Person:
+        person = Person(
+            id=self._mint("person"),
+            name=name,
+            role=role,
+            subject=subject,
+            created_at=await self._store.now(),
+        )
+        await self._store.add_person(Account(person, hashed))
+        return person
+
+    async def _revoke_keys(self, owner: str) -> None:
+        for key in await self._store.keys():
+            if key.owner == owner and key.revoked_at is None:
+                await self._store.revoke_key(key.id)
+
+
+def _unknown(person_id: str) -> NotFound:
+    return NotFound(f"There is no person {person_id!r}.")

@@ -1,0 +1,91 @@
+"""What may become of people who log in; pure, as all that is decided is."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.errors import Conflict, InvalidRequest, SignInRefused
+from antiphon.people import Account, Person
+
+MAX_NAME = 128
+MIN_PASSWORD = 8
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+def folded(name: str) -> str:
+    """The name as names are compared: without case, one form for letters that look alike."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def fit_name(name: str) -> str:
+    """The name as it is kept. Raises `InvalidRequest` for one that is none."""
+    trimmed = " ".join(name.split())
+    if not trimmed or len(trimmed) > MAX_NAME or _UNSEEN.search(name):
+        raise InvalidRequest(
+            "This is no name for a person.",
+            expected=f"1 to {MAX_NAME} characters that are seen",
+            received=ascii(name[:64]),
+            where="name",
+        )
+    return trimmed
+
+
+def fit_password(password: str) -> str:
+    """The password, if it is one; of what was sent nothing is repeated. Raises `InvalidRequest`."""
+    if len(password) < MIN_PASSWORD:
+        raise InvalidRequest(
+            "The password is too short.",
+            expected=f"at least {MIN_PASSWORD} characters",
+            where="password",
+        )
+    return password
+
+
+def amended(
+    account: Account, changes: dict[str, Any], hashed: str | None, *, sign_out: bool, others: bool
+) -> Account:
+    """The account with these fields of the person changed, and the new password if there is one.
+
+    `others` says whether somebody else governs. Raises `Conflict` where nobody would.
+    """
+    was = account.person
+    person = msgspec.structs.replace(was, **changes)
+    refuse_leaderless(was, person, others=others)
+    if hashed is not None or sign_out or (person.disabled and not was.disabled):
+        person = replace(person, generation=was.generation + 1)
+    return Account(person, account.password if hashed is None else hashed)
+
+
+def refuse_leaderless(was: Person, person: Person | None, *, others: bool) -> None:
+    """Raise `Conflict` where the last admin would be removed, demoted or disabled."""
+    if was.governs and not others and (person is None or not person.governs):
+        raise Conflict(
+            f"{was.name} is the last admin.",
+            expected="an admin who can log in",
+            hint="Make somebody else an admin first.",
+        )
+
+
+def signed_in(account: Account, generation: int, now: int) -> Account:
+    """The account of somebody who was proven to be it, at that generation.
+
+    Raises `SignInRefused` for who is disabled, or was changed meanwhile.
+    """
+    person = account.person
+    if person.disabled:
+        raise SignInRefused("This account is disabled.", hint="An admin can enable it.")
+    if person.generation != generation:
+        raise refused()
+    return replace(account, person=replace(person, signed_in_at=now))
+
+
+def refused() -> SignInRefused:
+    """The one answer to whoever is not who they say, so that it tells nothing."""
+    return SignInRefused("The name or the password is wrong.")

@@ -1,0 +1,273 @@
+"""People, keys, live runs, usage and servers, as an admin's client has them on both lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from antiphon import errors
+from antiphon.calls import ListKeys, ListLiveRuns, ListPeople, NewMessage
+from antiphon.client.aio import AsyncClient
+from antiphon.messages import ToolSpec
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+ASK = NewMessage("When does the next LAX-JFK flight leave?")
+TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
+PASSWORD = "correct horse battery"
+
+
+async def _over_http() -> AsyncIterator[AsyncClient]:
+    async with serving(SETTINGS) as url, AsyncClient(url) as client:
+        yield client
+
+
+async def _in_this_process() -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings=SETTINGS) as client:
+        yield client
+
+
+@pytest.fixture(params=[_over_http, _in_this_process])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
+    async for client in request.param():
+        yield client
+
+
+# People.
+
+
+async def test_who_was_made_is_let_in_by_name_and_password(client: AsyncClient):
+    made = await client.create_person("Ann", role="admin", password=PASSWORD)
+
+    ann = await client.sign_in("ANN", PASSWORD)
+
+    assert ann.id == made.id
+    assert ann.signed_in_at is not None
+    assert (made.name, made.role, made.generation) == ("Ann", "admin", 1)
+    assert await client.get_person(made.id) == ann
+    assert [each async for each in client.every(ListPeople(limit=1))] == [ann]
+
+
+async def test_who_is_not_who_they_say_is_refused_in_one_way(client: AsyncClient):
+    await client.create_person("Ann", password=PASSWORD)
+    await client.create_person("Ben", subject="https://id|ben")
+
+    told: set[str] = set()
+    for name, password in (("Ann", "wrong"), ("Eve", PASSWORD), ("Ben", ""), ("Ann", "")):
+        with pytest.raises(errors.SignInRefused) as refused:
+            await client.sign_in(name, password)
+        told.add(refused.value.message)
+
+    assert len(told) == 1
+    assert PASSWORD not in told.pop()
+
+
+async def test_who_is_disabled_is_refused_once_they_have_proven_themselves(client: AsyncClient):
+    ann = await client.create_person("Ann", password=PASSWORD, subject="https://id|ann")
+    await client.update_person(ann.id, disabled=True)
+
+    with pytest.raises(errors.SignInRefused, match="disabled"):
+        await client.sign_in("Ann", PASSWORD)
+    with pytest.raises(errors.SignInRefused, match="disabled"):
+        await client.sign_in(subject="https://id|ann", create=True)
+    with pytest.raises(errors.SignInRefused, match="wrong"):
+        await client.sign_in("Ann", "wrong")
+
+
+async def test_what_voids_logins_makes_a_new_generation(client: AsyncClient):
+    ann = await client.create_person("Ann", password=PASSWORD)
+
+    renamed = await client.update_person(ann.id, name="Anna")
+    signed_out = await client.update_person(ann.id, sign_out=True)
+    changed = await client.update_person(ann.id, password="another password")
+    disabled = await client.update_person(ann.id, disabled=True)
+    enabled = await client.update_person(ann.id, disabled=False)
+
+    grown = [each.generation for each in (renamed, signed_out, changed, disabled, enabled)]
+    assert grown == [1, 2, 3, 4, 4]
+    with pytest.raises(errors.SignInRefused):
+        await client.sign_in("Anna", PASSWORD)
+    assert (await client.sign_in("Anna", "another password")).generation == 4
+
+
+async def test_names_are_unique_whatever_their_case(client: AsyncClient):
+    await client.create_person("Ann")
+    ben = await client.create_person("Ben")
+
+    with pytest.raises(errors.Conflict):
+        await client.create_person("aNN")
+    with pytest.raises(errors.Conflict):
+        await client.update_person(ben.id, name="ANN")
+    assert (await client.update_person(ben.id, name="BEN")).name == "BEN"
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\u202eb", "a\u200bb", "a" * 129])
+async def test_what_is_no_name_is_refused(client: AsyncClient, name: str):
+    with pytest.raises(errors.InvalidRequest):
+        await client.create_person(name)
+
+
+async def test_the_last_admin_stays_one(client: AsyncClient):
+    ann = await client.create_person("Ann", role="admin")
+    ben = await client.create_person("Ben", role="admin")
+    await client.update_person(ben.id, disabled=True)
+
+    for refused in (
+        client.update_person(ann.id, role="user"),
+        client.update_person(ann.id, disabled=True),
+        client.delete_person(ann.id),
+    ):
+        with pytest.raises(errors.Conflict):
+            await refused
+    assert (await client.update_person(ann.id, name="Anna")).role == "admin"
+
+    await client.update_person(ben.id, disabled=False)
+    outcomes = await asyncio.gather(
+        client.delete_person(ann.id), client.delete_person(ben.id), return_exceptions=True
+    )
+    assert sum(isinstance(each, errors.Conflict) for each in outcomes) == 1
+    assert len((await client.list_people()).data) == 1
+
+
+async def test_a_subject_is_made_at_first_sight_where_that_is_asked_for(client: AsyncClient):
+    await client.create_person("Ann")
+
+    with pytest.raises(errors.SignInRefused):
+        await client.sign_in(name="Ann", subject="https://id|7")
+    first = await asyncio.gather(
+        *(client.sign_in(name="Ann", subject="https://id|7", create=True) for _ in range(3))
+    )
+    again = await client.sign_in(name="Other", subject="https://id|7", create=True, role="admin")
+
+    assert {each.id for each in first} == {again.id}
+    assert (again.name, again.role, again.subject) == ("Ann 2", "user", "https://id|7")
+
+
+async def test_what_says_nothing_of_who_it_is_is_refused(client: AsyncClient):
+    for said in (
+        client.sign_in(),
+        client.sign_in("Ann"),
+        client.sign_in(password=PASSWORD),
+        client.sign_in("Ann", PASSWORD, subject="https://id|7"),
+    ):
+        with pytest.raises(errors.InvalidRequest):
+            await said
+
+
+async def test_who_is_removed_leaves_their_threads_and_loses_their_keys(client: AsyncClient):
+    ann = await client.create_person("Ann", password=PASSWORD)
+    thread = await client.acting_for(ann.id).create_thread()
+
+    await client.delete_person(ann.id)
+
+    with pytest.raises(errors.NotFound):
+        await client.get_person(ann.id)
+    with pytest.raises(errors.NotFound):
+        await client.update_person(ann.id, password=PASSWORD)
+    with pytest.raises(errors.NotFound):
+        await client.delete_person(ann.id)
+    with pytest.raises(errors.SignInRefused):
+        await client.sign_in("Ann", PASSWORD)
+    assert await client.acting_for(ann.id).get_thread(thread.id) == thread
+
+
+async def test_a_password_is_in_no_answer_and_no_complaint(client: AsyncClient):
+    ann = await client.create_person("Ann", password=PASSWORD)
+    told = [repr(ann), repr(await client.list_people())]
+    for refused in (
+        client.create_person("ann", password=PASSWORD),
+        client.create_person("Eve", password="short12"),
+        client.sign_in("Eve", PASSWORD),
+        client.update_person("person_0", password=PASSWORD),
+    ):
+        with pytest.raises(errors.CallerError) as error:
+            await refused
+        told.append(repr(error.value) + repr(error.value.details))
+
+    for each in told:
+        assert not any(secret in each for secret in (PASSWORD, "short12", "argon2"))
+
+
+# Keys.
+
+
+async def test_a_key_is_told_once_and_revoked_for_good():
+    async with serving(SETTINGS) as url, AsyncClient(url) as first:
+        made = await first.create_key("web", "local", ("admin",))
+        async with AsyncClient(url, api_key=made.token) as root:
+            anns = await root.create_key("laptop", "ann")
+            assert made.token not in repr(made)
+            assert [each async for each in root.every(ListKeys(limit=1))] == [made.key, anns.key]
+            async with AsyncClient(url, api_key=anns.token) as ann:
+                thread = await ann.create_thread()
+            assert await root.acting_for("ann").get_thread(thread.id) == thread
+
+            revoked = await root.revoke_key(anns.key.id)
+            assert revoked.revoked_at is not None
+            with pytest.raises(errors.NotFound):
+                await root.revoke_key("key_0")
+            with pytest.raises(errors.InvalidRequest):
+                await root.create_key("laptop", "no owner")
+
+
+async def test_the_keys_of_who_is_disabled_are_revoked():
+    async with serving(SETTINGS) as url, AsyncClient(url) as first:
+        root = AsyncClient(url, api_key=(await first.create_key("root", "local", ("admin",))).token)
+        ann = await root.create_person("Ann")
+        key = (await root.create_key("laptop", ann.id)).key
+        await root.update_person(ann.id, disabled=True)
+
+        keys = {each.id: each for each in (await root.list_keys()).data}
+        assert keys[key.id].revoked_at is not None
+        assert sum(each.revoked_at is None for each in keys.values()) == 1
+        await root.close()
+
+
+# What runs, what it cost, and the servers.
+
+
+async def _hand_off(client: AsyncClient) -> str:
+    async with client.process(message=ASK, tools=(TOOL,)) as events:
+        async for _ in events:
+            pass
+        assert events.run_id is not None
+        return events.run_id
+
+
+async def test_live_runs_of_everybody_are_listed_and_can_be_stopped(client: AsyncClient):
+    people = [f"person_{number}" for number in range(3)]
+    runs = [await _hand_off(client.acting_for(owner)) for owner in people]
+
+    live = [each async for each in client.every(ListLiveRuns(limit=2))]
+    assert [(each.owner, each.run.id) for each in live] == list(
+        zip(reversed(people), reversed(runs), strict=True)
+    )
+
+    await client.acting_for(live[0].owner).cancel_run(live[0].run.id)
+    assert [each.run.id for each in (await client.list_live_runs()).data] == [runs[1], runs[0]]
+
+
+async def test_what_runs_used_is_reported_by_day_model_and_owner(client: AsyncClient):
+    for owner, times in (("ann", 2), ("ben", 1)):
+        for _ in range(times):
+            acting = client.acting_for(owner)
+            await acting.cancel_run(await _hand_off(acting))
+
+    report = await client.get_usage(days=2)
+
+    rows = {row.owner: row for row in report.rows}
+    assert (rows["ann"].runs, rows["ben"].runs) == (2, 1)
+    assert rows["ann"].input_tokens == 2 * rows["ben"].input_tokens > 0
+    assert rows["ben"].output_tokens > 0
+    assert {row.model for row in report.rows} == {"demo"}
+    assert all(row.day > report.since for row in report.rows)
+    assert not report.cut
+    with pytest.raises(errors.InvalidRequest):
+        await client.get_usage(days=0)
+
+
+async def test_without_servers_none_is_listed(client: AsyncClient):
+    assert (await client.list_servers()).data == []

@@ -56,8 +56,9 @@ export function Approval({ data, onAnswer }) {
     answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: typed === null || wrong !== null ? undefined : edited(typed, asked) });
 
   if (data.state !== "requested") return html`<${Settled} data=${data} />`;
-  const stuck = sending || wrong !== null;
-  return html`<section class="approval" ref=${element} role="group" aria-labelledby=${title} data-approval=${data.toolCallId}>
+  // While it is sent its buttons keep the focus, which a disabled one would lose.
+  const stuck = wrong !== null;
+  return html`<section class="approval" ref=${element} role="group" aria-labelledby=${title} aria-busy=${sending} data-approval=${data.toolCallId}>
     <${Head} data=${data} id=${title} edited=${typed !== null && wrong === null && edited(typed, asked) !== undefined} />
     ${typed === null
       ? html`<${Asked} text=${asked} name=${`approval:${data.approvalId}`} onEdit=${() => setTyped(editable(asked))} />`
@@ -69,7 +70,7 @@ export function Approval({ data, onAnswer }) {
     ${problem && html`<p class="note bad" role="alert">${problem.code === "already_answered" ? t("approval.answered_elsewhere") : (problem.detail ?? problem.message)}</p>`}
     <div class="approval-answers">
       <button type="button" class="button primary" disabled=${stuck} onClick=${yes("once")}><${Icon} name="check" size=${18} />${t("approval.once")}</button>
-      <button type="button" class="button" disabled=${sending} onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>
+      <button type="button" class="button" onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>
         <${Icon} name="close" size=${18} />${t(reason.trim() ? "approval.deny_and_say" : "approval.deny")}
       </button>
       <${Longer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} onSession=${yes("session")} onAlways=${yes("always")} />
@@ -83,10 +84,8 @@ function Head({ data, id, edited: changed }) {
   const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
   return html`<header class="approval-head">
     <p class="approval-title" id=${id}>
-      ${data.of > 1 && html`<span class="badge">${t("approval.place", { place: data.place, of: data.of })}</span>`}
-      <span>${t(changed ? "approval.title_edited" : "approval.title")}</span>
-      <strong><${Word} text=${own} judged /></strong>
-      <span class="muted">${server ? html`${t("approval.of_server")} <${Word} text=${server} judged />` : t("approval.of_program")}</span>
+      ${data.of > 1 && html`<span class="badge">${t("approval.place", { place: data.place, of: data.of })}</span>${" "}`}
+      ${t(changed ? "approval.title_edited" : "approval.title")}${" "}<strong><${Word} text=${own} judged /></strong>${" "}<span class="muted">${server ? html`${t("approval.of_server")} <${Word} text=${server} judged />` : t("approval.of_program")}</span>
     </p>
     ${data.destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
     ${data.readOnly && html`<p class="muted small">${t("approval.read_only")}</p>`}
@@ -147,7 +146,7 @@ function Longer({ data, scope, disabled, onScope, onSession, onAlways }) {
         <legend class="visually-hidden">${t("approval.scope")}</legend>
         <label class="check"><input type="radio" name=${id} checked=${scope === "tool"} onChange=${() => onScope("tool")} /><span>${t("approval.this_tool")}</span></label>
         <label class="check"><input type="radio" name=${id} checked=${scope === "server"} onChange=${() => onScope("server")} />
-          <span>${counted("approval.all_tools", others.length + 1)} <${Word} text=${server} judged /><span class="muted small approval-others">${others.slice(0, 12).map((/** @type {string} */ name, /** @type {number} */ place) => html`${place > 0 && ", "}<${Word} text=${toolNamed(name, known()).own} judged />`)}${others.length > 12 && " …"}</span></span>
+          <span>${counted("approval.all_tools", others.length + 1)}${" "}<${Word} text=${server} judged /><span class="muted small approval-others">${others.slice(0, 12).map((/** @type {string} */ name, /** @type {number} */ place) => html`${place > 0 && ", "}<${Word} text=${toolNamed(name, known()).own} judged />`)}${others.length > 12 && " …"}</span></span>
         </label>
       </fieldset>`}
       <div class="row">

@@ -1,6 +1,7 @@
 /** Files that go along with a message: dropped, pasted or chosen; seen before they are sent. */
 import { html, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { MOST, attaching, isPicture } from "../attaching.mjs";
+import { revealedText } from "../hidden.mjs";
 import { sized } from "../measures.mjs";
 import { language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
@@ -33,15 +34,16 @@ export function Attachments({ items, onRemove, onRetry }) {
 function Attached({ item, onRemove, onRetry }) {
   const key = item.key ?? item.id ?? "";
   const failed = item.state === "failed";
+  const name = revealedText(item.name);
   return html`<li class="attachment" data-state=${item.state ?? "ready"}>
     <${Preview} item=${item} />
     <span class="attachment-words">
-      <span class="attachment-name clipped" title=${item.name}><${Word} text=${item.name} /></span>
+      <span class="attachment-name clipped" title=${name}><${Word} text=${item.name} /></span>
       <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : sized(item.size, language.value)}</span>
-      ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name: item.name })}></progress>`}
+      ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name })}></progress>`}
     </span>
-    ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name: item.name })} title=${t("attach.retry", { name: item.name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}
-    <button type="button" class="icon-button" aria-label=${t("attach.remove", { name: item.name })} title=${t("attach.remove", { name: item.name })} onClick=${() => onRemove(key)}><${Icon} name="close" size=${18} /></button>
+    ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name })} title=${t("attach.retry", { name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}
+    <button type="button" class="icon-button" aria-label=${t("attach.remove", { name })} title=${t("attach.remove", { name })} onClick=${() => onRemove(key)}><${Icon} name="close" size=${18} /></button>
   </li>`;
 }
 
@@ -70,9 +72,9 @@ function Sent({ part }) {
   const name = part.filename || t("attach.file");
   const ours = /^\/api\/files\/[\w-]+$/.test(part.url ?? "") ? part.url : undefined;
   const picture = ours && isPicture(part.mediaType ?? "") && !broken;
-  return html`<a class=${picture ? "attachment-shown" : "attachment"} href=${ours} download=${name} title=${name}>
+  return html`<a class=${picture ? "attachment-shown" : "attachment"} href=${ours} download=${name} title=${revealedText(name)}>
     ${picture
-      ? html`<img src=${`${ours}?inline=1`} alt=${name} loading="lazy" onError=${() => setBroken(true)} />`
+      ? html`<img src=${`${ours}?inline=1`} alt=${revealedText(name)} loading="lazy" onError=${() => setBroken(true)} />`
       : html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>`}
   </a>`;
 }

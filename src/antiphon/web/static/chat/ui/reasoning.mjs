@@ -24,7 +24,7 @@ export function Reasoning({ part, live, name }) {
   return html`<section class="reasoning" data-thinking=${thinking}>
     <button type="button" class="reasoning-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       ${thinking ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name=${open ? "down" : "right"} size=${16} />`}
-      <span>${said(thinking, seconds)}</span>
+      <span>${said(thinking, seconds)}</span>${" "}
       <span class="muted numbers">${size}</span>
     </button>
     ${open && html`<div class="reasoning-text"><${Markdown} text=${part.text} live=${thinking} /></div>`}

@@ -63,12 +63,12 @@ function Summary({ calls, states, open, onToggle }) {
   const numbers = tally(states);
   const told = /** @type {CallState[]} */ (["running", "waiting", "asking", "writing", "failed", "refused", "left"])
     .filter((state) => numbers[state])
-    .map((state) => html`<span class=${`tool-number ${state}`} key=${state}>${t(`tool.number_${state}`, { count: numbers[state] ?? 0 })}</span>`);
+    .map((state) => html`<span class=${`tool-number ${state}`} key=${state}>${t(`tool.number_${state}`, { count: numbers[state] ?? 0 })}${" "}</span>`);
   const tools = called(calls.map((item) => item.part));
   const busy = states.some(isOpen);
   return html`<button type="button" class="tools-head" aria-expanded=${open} onClick=${onToggle}>
     <${Sign} state=${busy ? "running" : "done"} />
-    <span class="tools-count">${counted("tool.calls", calls.length)}</span>
+    <span class="tools-count">${counted("tool.calls", calls.length)}</span>${" "}
     ${told}
     <span class="tools-names muted clipped">${tools.slice(0, 4).map(([name, times], place) => html`${place > 0 && ", "}<${Revealed} text=${toolNamed(name, knownTools()).own} /> ×${times}`)}${tools.length > 4 && " …"}</span>
     <${Icon} name=${open ? "down" : "right"} size=${18} />
@@ -96,8 +96,8 @@ export function Tool({ item, brief, ...known }) {
   return html`<article class="tool" data-state=${state}>
     <button type="button" class="tool-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       <${Sign} state=${state} />
-      <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>
-      ${(short || !open) && html`<span class=${`tool-line muted ${short ? "" : "clipped"}`}><bdi><${Revealed} text=${line} /></bdi></span>`}
+      <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>${" "}
+      ${(short || !open) && html`<span class=${`tool-line muted ${short ? "" : "clipped"}`}><bdi><${Revealed} text=${line} /></bdi></span>`}${" "}
       <span class="tool-state">${t(`tool.${state}`)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${lasted(seconds, language.value, !going)}</span>`}</span>
     </button>
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}

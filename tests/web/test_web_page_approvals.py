@@ -1,0 +1,197 @@
+"""A call that asks runs only if a person says so: what they see is what runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from tests.terminal.consenting import TOOLS, ran
+from tests.terminal.mcp_servers import config, raw
+from tests.terminal.model import Reply
+from tests.web.chats import Chat, chatting
+
+
+@pytest.fixture
+async def chat(chromium: str, tmp_path: Path) -> AsyncIterator[Chat]:
+    """A page whose model has one tool, which asks each time."""
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"), "--ask", "*")
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        yield chat
+
+
+async def asks(chat: Chat, *arguments: object, name: str = "shell", id: str = "c") -> None:
+    """Have the model call the tool with each of these at once."""
+    await chat.say("Do it.")
+    await asks_on(await chat.model.asked(), *arguments, name=name, id=id)
+    await expect(questions(chat)).to_have_count(len(arguments))
+
+
+async def asks_on(reply: Reply, *arguments: object, name: str = "shell", id: str = "c") -> None:
+    """The reply is these calls."""
+    for number, each in enumerate(arguments):
+        await reply.call(name, each, id=f"{id}{number}", index=number)
+    await reply.end("tool_calls")
+
+
+def questions(chat: Chat) -> Locator:
+    """Those that wait for an answer."""
+    return chat.page.locator(".approval")
+
+
+async def press(question: Locator, name: str) -> None:
+    """Press the button, once the question has been there for as long as a person needs."""
+    button = question.get_by_role("button", name=name)
+    await button.evaluate("() => new Promise((read) => setTimeout(read, 350))")
+    await button.click()
+
+
+async def test_nothing_runs_before_it_is_allowed_also_after_a_reload(
+    chat: Chat, tmp_path: Path
+) -> None:
+    await asks(chat, {"command": "ls"})
+    await chat.page.reload()
+    await expect(questions(chat)).to_contain_text('"command": "ls"')
+    assert ran(tmp_path) == []
+
+    await press(questions(chat), "Allow once")
+    await (await chat.model.asked()).answer("Done.")
+    await chat.settled()
+
+    assert ran(tmp_path) == ["ls"]
+    await expect(questions(chat)).to_have_count(0)
+
+
+async def test_what_hides_in_arguments_is_revealed_and_numbers_are_whole(chat: Chat) -> None:
+    await asks(
+        chat, '{"command": "rm \\u202etxt.exe\\u200b", "note": [], "n": 12345678901234567890}'
+    )
+
+    await expect(questions(chat)).to_contain_text("<U+202E>")
+    await expect(questions(chat)).to_contain_text("<U+200B>")
+    await expect(questions(chat)).to_contain_text("12345678901234567890")
+
+
+async def test_arguments_can_be_edited_and_only_json_is_taken(chat: Chat, tmp_path: Path) -> None:
+    await asks(chat, {"command": "rm -rf /"})
+    question = questions(chat)
+    await question.get_by_role("button", name="Edit").click()
+    field = question.get_by_label("Arguments, as you want them")
+
+    await field.fill('{"command": ')
+    await expect(question).to_contain_text("This is no JSON")
+    await expect(question.get_by_role("button", name="Allow once")).to_be_disabled()
+    await field.fill('["ls"]')
+    await expect(question).to_contain_text("one JSON object")
+    await field.fill('{"command": "ls"}')
+    await expect(question).to_contain_text("With your changes")
+    await press(question, "Allow once")
+    reply = await chat.model.asked()
+
+    assert ran(tmp_path) == ["ls"]
+    assert "ran ls" in str(reply.messages[-1]["content"])
+    await reply.answer("Done.")
+    await chat.settled()
+
+
+async def test_a_refusal_may_say_why_to_the_model(chat: Chat, tmp_path: Path) -> None:
+    await asks(chat, {"command": "rm -rf /"})
+    await questions(chat).get_by_label("A word to the model").fill("Never the root.")
+    await press(questions(chat), "Refuse and say why")
+    reply = await chat.model.asked()
+
+    assert ran(tmp_path) == []
+    assert "Never the root." in str(reply.messages[-1]["content"])
+    await expect(chat.page.locator(".tool")).to_contain_text("refused")
+    await reply.answer("I see.")
+    await chat.settled()
+
+
+async def test_what_was_pressed_as_the_question_appeared_is_no_answer(
+    chat: Chat, tmp_path: Path
+) -> None:
+    await chat.page.evaluate(HASTY)
+    await asks(chat, {"command": "ls"})
+    await chat.page.wait_for_function("window.pressed")
+
+    await expect(questions(chat).get_by_role("button", name="Allow once")).to_be_enabled()
+    assert ran(tmp_path) == []
+
+
+HASTY = """() => new MutationObserver(() => {
+  const yes = document.querySelector(".approval .primary");
+  if (!yes || window.pressed) return;
+  yes.click();
+  window.pressed = true;
+}).observe(document.body, {childList: true, subtree: true})"""
+
+
+async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_focus(
+    chat: Chat, tmp_path: Path
+) -> None:
+    await asks(chat, {"command": "one"}, {"command": "two"})
+    await expect(chat.composer).to_be_focused()
+
+    for left in (2, 1):
+        await expect(questions(chat)).to_have_count(left)
+        await chat.page.keyboard.press("Control+Shift+E")
+        first = questions(chat).first.get_by_role("button", name="Allow once")
+        await expect(first).to_be_focused()
+        await first.evaluate("() => new Promise((read) => setTimeout(read, 350))")
+        await chat.page.keyboard.press("Enter")
+    reply = await chat.model.asked()
+
+    assert sorted(ran(tmp_path)) == ["one", "two"]
+    await expect(chat.composer).to_be_focused()
+    await reply.answer("Done.")
+    await chat.settled()
+
+
+async def test_an_answer_given_in_another_tab_is_seen(chat: Chat, tmp_path: Path) -> None:
+    await asks(chat, {"command": "ls"})
+    other = await chat.tab(f"/t/{chat.thread}")
+    await expect(questions(other)).to_have_count(1)
+
+    await press(questions(other), "Allow once")
+
+    await expect(questions(chat)).to_have_count(0)
+    await (await chat.model.asked()).answer("Done.")
+    await chat.settled()
+    assert ran(tmp_path) == ["ls"]
+    await other.page.close()
+
+
+async def test_a_yes_for_the_session_is_not_asked_again(chat: Chat, tmp_path: Path) -> None:
+    await asks(chat, {"command": "one"})
+    await questions(chat).get_by_role("button", name="Allow for longer").click()
+    await press(questions(chat), "Allow for this session")
+    await asks_on(await chat.model.asked(), {"command": "two"}, id="d")
+    reply = await chat.model.asked()
+
+    assert ran(tmp_path) == ["one", "two"]
+    await reply.answer("Done.")
+    await chat.settled()
+
+
+async def test_a_yes_for_a_server_is_for_all_of_its_tools(chromium: str, tmp_path: Path) -> None:
+    servers = config(tmp_path, {"far": raw()})
+    async with chatting(chromium, tmp_path, *servers, "--ask", "*") as chat:
+        await chat.page.wait_for_function(
+            "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
+        )
+        await asks(chat, {"x": 1}, name="far__echo")
+        question = questions(chat)
+        await expect(question).to_contain_text("echo of the server far")
+        await question.get_by_role("button", name="Allow for longer").click()
+        await question.get_by_label("tools of far").check()
+        await press(question, "Allow for this session")
+        await asks_on(await chat.model.asked(), {"y": 2}, name="far__touch", id="d")
+        reply = await chat.model.asked()
+
+        assert json.loads(reply.messages[-1]["content"]) == {"y": 2}
+        await reply.answer("Done.")
+        await chat.settled()

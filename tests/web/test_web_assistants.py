@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from antiphon import tool
-from antiphon.web.cards import Wanted, card, making, offered
-from antiphon.web.tooling import Tooling
 from tests.web.named import called, many_may_come
 from tests.web.visiting import Browser, Chat, opened
 
@@ -25,9 +22,15 @@ PIRATE = {
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def own() -> AsyncIterator[Chat]:
+    """Where nobody logs in."""
     async with opened() as chat:
-        yield await chat.browser().arrive()
+        yield chat
+
+
+@pytest.fixture
+async def browser(own: Chat) -> Browser:
+    return await own.browser().arrive()
 
 
 @pytest.fixture
@@ -122,25 +125,27 @@ async def test_servers_and_tools_of_a_body_are_names_and_nothing_else(browser: B
     assert answer.status_code == 422
 
 
-async def test_a_run_is_offered_what_its_assistant_may_use() -> None:
-    @tool
-    def look() -> str:
-        """Look."""
-        return ""
+async def test_a_run_is_offered_what_its_assistant_may_use(browser: Browser, own: Chat) -> None:
+    some = await made(browser, tools=["calculate", "gone"])
+    every = await made(browser, tools=None)
+    for assistant in (some, every):
+        said = {"content": "Hi", "assistant_id": assistant["id"]}
+        await browser.post("/api/messages/process", said)
+    newest, before = (await own.site.client.list_runs(limit=2)).data
 
-    @tool
-    def listen() -> str:
-        """Listen."""
-        return ""
+    assert [spec.name for spec in before.tools] == ["calculate"]
+    assert {"calculate", "current_time"} < {spec.name for spec in newest.tools}
+    assert before.instructions == PIRATE["instructions"]
 
-    tooling = Tooling([look, listen])
-    async with opened() as chat:
-        make = chat.site.client.line.send
-        some = card(await make(making(Wanted(tools=("look", "gone")))))
-        every = card(await make(making(Wanted())))
 
-    assert [spec.name for spec in offered(tooling, some)] == ["look"]
-    assert [spec.name for spec in offered(tooling, every)] == ["look", "listen"]
+async def test_to_an_assistant_that_is_not_there_nothing_is_said(
+    browser: Browser, own: Chat
+) -> None:
+    said = {"content": "Hi", "assistant_id": "asst_gone"}
+    answer = await browser.post("/api/messages/process", said)
+
+    assert answer.status_code == 404
+    assert not (await own.site.client.list_threads()).data
 
 
 # Shared.

@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from antiphon import calls
 from antiphon.client.aio import AsyncClient
-from antiphon.messages import File, Part, Text
+from antiphon.messages import File, Part, Text, ToolSpec
 from antiphon.runs import Run
+from antiphon.web.cards import card, offered
 from antiphon.web.following import Frames, Wire, followed, never, read
 from antiphon.web.relay import Relay
 from antiphon.web.relays import VIA, WEB
@@ -29,7 +30,7 @@ ToolName = Annotated[str, Meta(max_length=128)]
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says, and where. Without a thread there is a new one.
 
-    `tools` are the names of those that the run may use, None for all.
+    `tools` are the names of those that the run may use, None for the assistant's, or all.
     """
 
     content: calls.Content
@@ -50,6 +51,7 @@ async def posted(site: Site, someone: Person, message: NewMessage, sdk: Sdk) -> 
 
 async def begun(site: Site, client: AsyncClient, message: NewMessage) -> Run:
     """The run that answers the message: create_message, create_run."""
+    tools = await _offered(site, client, message)
     thread_id = (
         message.thread_id
         or (await client.line.send(calls.CreateThread(), _key(message, "thread"))).id
@@ -61,10 +63,17 @@ async def begun(site: Site, client: AsyncClient, message: NewMessage) -> Run:
         assistant_id=message.assistant_id,
         model=message.model,
         instructions=message.system,
-        tools=site.tools.specs(message.tools),
+        tools=tools,
         metadata={VIA: WEB},
     )
     return await client.line.send(run, _key(message, "run"))
+
+
+async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tuple[ToolSpec, ...]:
+    """The tools that were named, else those of the assistant, else all."""
+    if message.tools is not None or message.assistant_id is None:
+        return site.tools.specs(message.tools)
+    return offered(site.tools, card(await client.get_assistant(message.assistant_id)))
 
 
 def resumed(site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:

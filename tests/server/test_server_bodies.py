@@ -160,11 +160,11 @@ async def test_a_connection_serves_on_after_a_body_was_refused(
 
 async def test_a_million_keys_are_refused() -> None:
     body = b'{"metadata":{' + b",".join(b'"%d":1' % n for n in range(1_000_000)) + b"}}"
-    began = time.perf_counter()
+    began = time.process_time()
 
     with pytest.raises(TooLarge):
         json_object(body, SCOPE, 64)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 _words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))

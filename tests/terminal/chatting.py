@@ -174,6 +174,13 @@ class Chatting:
         async with asyncio.timeout(seconds):
             return await self._process.wait()
 
+    async def leave(self) -> int:
+        """Ctrl+D, and again where it came before something had ended; the exit code."""
+        while True:
+            self.press("ctrl-d")
+            with suppress(TimeoutError):
+                return await self.ended(1.0)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)

@@ -65,8 +65,7 @@ async def leaves(chat: Chatting, model: Model) -> None:
     await (await model.asked()).answer("All done.")
     await chat.sees("All done.")
     await chat.sees("20 in, 10 out")
-    chat.press("ctrl-d")
-    assert await chat.ended() == 0
+    assert await chat.leave() == 0
 
 
 def outputs(reply: Reply) -> list[str]:

@@ -125,7 +125,7 @@ class Model:
         """The next replies."""
         self._queued += texts
 
-    async def asked(self, seconds: float = 20.0) -> Reply:
+    async def asked(self, seconds: float = 60.0) -> Reply:
         """The next request, once it is there."""
         async with asyncio.timeout(seconds):
             return await self._asked.get()

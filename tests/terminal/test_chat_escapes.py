@@ -158,8 +158,7 @@ async def test_a_thread_that_is_resumed_moves_nothing(tmp_path: Path) -> None:
             await said(reply, "mark-old\n\n" + "\n\n".join(WELL_FORMED) + "\n\nmark-older\n")
             await reply.end()
             await chat.sees("10 in, 5 out")
-            chat.press("ctrl-d")
-            await chat.ended()
+            await chat.leave()
         async with Chatting(model, "--resume", home=tmp_path, columns=100) as chat:
             await chat.sees("mark-older")
             await chat.ready()

@@ -17,7 +17,7 @@ from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import THEMES
 
-DEADLINE = 5.0
+DEADLINE = 60.0
 
 
 class Canvas:

@@ -66,8 +66,7 @@ async def test_the_whole_thought_is_kept_and_opened_as_it_came(tmp_path: Path) -
             chat.say("/export json thought.json")
             await chat.until((tmp_path / "thought.json").exists)
             await chat.sees("thought.json")
-            chat.press("ctrl-d")
-            await chat.ended()
+            await chat.leave()
         kept = re.sub(r"\s+", " ", (tmp_path / "thought.json").read_text())
 
         assert json.loads(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from emulator import ALLOWED, Emulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,11 +52,27 @@ def without_footer(rows: list[str]) -> list[str]:
     return "\n".join(rows[:-1]).rstrip().split("\n")
 
 
-@settings(max_examples=300, deadline=None)
-@given(cut_documents(most=10), st.integers(20, 120), st.integers(8, 30))
+CUT, COLUMNS, ROWS = cut_documents(most=10), st.integers(20, 120), st.integers(8, 30)
+
+
+@settings(max_examples=60)
+@given(CUT, COLUMNS, ROWS)
 def test_the_screen_shows_what_one_paint_of_the_whole_would(
     cut: tuple[str, list[str]], columns: int, rows: int
 ):
+    shows_what_one_paint_would(cut, columns, rows)
+
+
+@pytest.mark.soak
+@settings(max_examples=3_000)
+@given(CUT, COLUMNS, ROWS)
+def test_thousands_of_screens_show_what_one_paint_of_the_whole_would(
+    cut: tuple[str, list[str]], columns: int, rows: int
+):
+    shows_what_one_paint_would(cut, columns, rows)
+
+
+def shows_what_one_paint_would(cut: tuple[str, list[str]], columns: int, rows: int) -> None:
     text, pieces = cut
     emulator = Emulator(columns, rows)
 
@@ -65,7 +82,7 @@ def test_the_screen_shows_what_one_paint_of_the_whole_would(
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", ALLOWED.sub("", emulator.written))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut_documents(most=8), st.integers(20, 90), st.integers(20, 90), st.integers(0, 8))
 def test_a_resize_on_the_way_loses_and_repeats_nothing(
     cut: tuple[str, list[str]], columns: int, then: int, when: int

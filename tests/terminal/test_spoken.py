@@ -52,7 +52,7 @@ async def piped(
         cwd=home,
         env={"PATH": os.environ["PATH"], "HOME": str(home), **(environ or {})},
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         out, _ = await process.communicate(said.encode())
     assert process.returncode is not None
     return out.decode(), process.returncode
@@ -144,7 +144,7 @@ class Person:
 
     async def asked(self) -> str:
         """The prompt, once there is one."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (typed := self.keyboard.typed(80)).rows:
                 self._news.clear()
                 await self._news.wait()
@@ -155,7 +155,7 @@ class Person:
         self._news.clear()
         lines = self.shown.count("\n")
         os.write(self._master, f"{line}\n".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.shown.count("\n") == lines:
                 self._news.clear()
                 await self._news.wait()
@@ -295,7 +295,7 @@ async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, _ = await process.communicate()
 
     assert process.returncode == 0
@@ -331,7 +331,7 @@ async def test_a_window_that_is_closed_ends_the_chat_and_its_run(
         await chat.sees("Once upon")
         chat.hang_up()
 
-        assert await chat.ended(5) == 129
+        assert await chat.ended() == 129
         assert reply.closed.is_set()
 
 
@@ -354,7 +354,7 @@ async def test_a_reader_who_has_seen_enough_ends_the_chat(tmp_path: Path) -> Non
         process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
         await reply.say("\n\nThree.\n\n")
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await process.wait() == 141
 
 
@@ -372,7 +372,6 @@ async def test_what_a_tool_prints_is_a_line_above(tmp_path: Path) -> None:
         await reply.end("tool_calls")
         await (await model.asked()).answer("Done.")
         await chat.sees("Done.")
-        chat.press("ctrl-d")
-        await chat.ended()
+        await chat.leave()
 
         assert "printed" in [row.strip() for row in chat.rows]

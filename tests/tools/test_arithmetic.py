@@ -117,8 +117,8 @@ TOKENS = ["(", ")", "+", "-", "*", "/", "//", "%", "**", ",", "9", "1e9999", ".5
 
 @given(st.lists(st.sampled_from([*TOKENS, "sqrt", "floor", "pi", "ln", "sin"]), max_size=60))
 def test_whatever_is_written_ends_soon_in_a_value_or_a_reason(tokens: list[Any]) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with suppress(Unanswerable):
         assert not math.isnan(Decimal(calculated("".join(tokens))))
 
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

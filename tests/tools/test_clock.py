@@ -49,7 +49,7 @@ async def test_only_the_time_of_the_question_is_given_back():
     result = await given(asks_and_dawdles)
 
     assert result.fault == "timed_out"
-    assert THOUGHT + SECONDS / 2 < time.monotonic() - began < THOUGHT + SECONDS + 1
+    assert THOUGHT + SECONDS / 2 < time.monotonic() - began < THOUGHT + SECONDS + 10
 
 
 async def test_a_tool_in_a_thread_may_ask_too():

@@ -79,7 +79,7 @@ class Bench:
 
     async def has(self, count: int) -> None:
         """Wait until so many calls have come."""
-        async with asyncio.timeout(10), self.news:
+        async with asyncio.timeout(60), self.news:
             await self.news.wait_for(lambda: len(self.called) >= count)
 
     def end(self, id: str, output: str = "done") -> None:
@@ -106,7 +106,7 @@ class Processing:
                 self.results[call.id] = result
 
     async def whole(self) -> dict[str, ToolResult]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.task
         return self.results
 
@@ -266,7 +266,7 @@ async def test_a_tool_that_tells_how_far_it_is_has_its_time_anew_but_not_for_eve
     took = time.monotonic() - began
 
     assert result.fault == "timed_out"
-    assert 0.4 * 4 < took < 0.4 * 5 + 3
+    assert 0.4 * 4 < took < 0.4 * 5 + 10
     assert "within 0.4 s, nor within 2 s in all" in result.output
 
 

@@ -102,9 +102,9 @@ def test_not_more_is_said_than_helps():
 def test_a_hostile_or_broken_schema_neither_hangs_nor_fetches_nor_refuses(schema: Any):
     arguments = json.dumps({"a": "a" * 10_000 + "!"})
 
-    began = time.monotonic()
+    began = time.process_time()
     assert fault(arguments, schema) is None
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 ANY_JSON = st.recursive(

@@ -17,7 +17,7 @@ pytest.importorskip("mcp")
 
 
 async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_go_there() -> None:
-    async with far_server() as far, far_server() as other, asyncio.timeout(30):
+    async with far_server() as far, far_server() as other, asyncio.timeout(60):
         far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
         other.say("/mcp", "{}", "application/json")
         servers = ServerPool("urls", reach=Reach(exempt(["127.0.0.1"])), list_seconds=2.0)
@@ -31,10 +31,10 @@ async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_g
 
 async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
     """The words of an address are judged when it is named; this is what holds when it is used."""
-    async with far_server() as far, asyncio.timeout(30):
+    async with far_server() as far, asyncio.timeout(60):
         config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
         async with McpServers([config], reach=INTERNET) as servers:
-            (state,) = await servers.ready(10)
+            (state,) = await servers.ready(50)
 
         assert state.status == "failed"
         assert "not a public address" in state.why
@@ -49,7 +49,7 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
     def auth(config: ServerConfig) -> None:
         let_in.append(config.name)
 
-    async with far_server() as far, asyncio.timeout(30):
+    async with far_server() as far, asyncio.timeout(60):
         own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
         reach = Reach(exempt(["127.0.0.1"]))
         servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=2.0)

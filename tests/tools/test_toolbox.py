@@ -74,7 +74,7 @@ async def over_mcp(bench: Bench) -> AsyncIterator[Toolbox]:
     serving = asyncio.create_task(server.serve([listening]))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
     async with McpServers([ServerConfig(name="bench", transport="http", url=url)]) as servers:
-        assert await servers.ready(20) == ()
+        assert await servers.ready(50) == ()
         yield servers
     server.should_exit = server.force_exit = True
     await serving
@@ -143,7 +143,7 @@ async def test_a_call_never_raises(opened: Opened, name: str, arguments: str):
 
 async def test_cancelling_the_task_cancels_the_tool(opened: Opened):
     bench = Bench()
-    async with opened(bench) as toolbox, asyncio.timeout(20):
+    async with opened(bench) as toolbox, asyncio.timeout(60):
         task = asyncio.create_task(toolbox.call(call(toolbox, "endless")))
         await bench.begun.wait()
         task.cancel()
@@ -155,7 +155,7 @@ async def test_cancelling_the_task_cancels_the_tool(opened: Opened):
 
 async def test_calls_run_side_by_side(opened: Opened):
     bench = Bench()
-    async with opened(bench) as toolbox, asyncio.timeout(20):
+    async with opened(bench) as toolbox, asyncio.timeout(60):
         endless = asyncio.create_task(toolbox.call(call(toolbox, "endless")))
         await bench.begun.wait()
 

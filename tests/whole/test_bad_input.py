@@ -93,7 +93,7 @@ async def test_fifty_megabytes_are_refused_before_they_are_read(place: Place) ->
     reader, writer = await asyncio.open_connection(*_host(place.server.url))
     head = "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 52428800\r\n"
     writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await reader.readuntil(b"\r\n")
     writer.close()
 
@@ -108,7 +108,7 @@ async def test_fifty_megabytes_that_do_not_say_so_are_cut_off(place: Place) -> N
     answering = asyncio.create_task(reader.read(100))
     sent = 0
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sent < 50 and not answering.done():
             writer.write(piece)
             try:
@@ -129,7 +129,7 @@ async def test_a_header_of_a_megabyte_is_refused(place: Place, where: str) -> No
     writer.write(
         f"GET /v1/threads HTTP/1.1\r\nHost: 127.0.0.1\r\n{where}: {'x' * 2**20}\r\n\r\n".encode()
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await reader.readuntil(b"\r\n")
     writer.close()
 

@@ -19,7 +19,7 @@ from harness.clients import Person
 from harness.record import Record
 from harness.servers import Forge
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 Story = Callable[[Person], Coroutine[Any, Any, None]]
 
 STORIES: dict[str, Story] = {

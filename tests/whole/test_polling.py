@@ -58,7 +58,7 @@ async def test_nothing_is_asked_while_nothing_happens_and_then_all_at_once(
         def plain(line: str) -> None:
             requests.append(line.partition("?")[0].replace(run.id, "{run}"))
 
-        async with proxy(lambda: server.url, plain) as url, asyncio.timeout(30):
+        async with proxy(lambda: server.url, plain) as url, asyncio.timeout(60):
             polling = asyncio.create_task(poll(url, run.id, handler))
             while "GET /v1/runs/{run}/events" not in requests:
                 await asyncio.sleep(0.01)

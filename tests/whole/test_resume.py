@@ -23,7 +23,7 @@ TOOL = {
     },
 }
 QUESTION = "When do flights leave from LAX to JFK? Ask for both at once."
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 async def two_turns(url: str) -> str:

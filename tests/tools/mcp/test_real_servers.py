@@ -67,7 +67,7 @@ async def running(
     *configs: ServerConfig, host: Someone | None = None, **options
 ) -> AsyncIterator[McpServers]:
     async with asyncio.timeout(60), McpServers(configs, host, **options) as servers:
-        assert await servers.ready(30) == ()
+        assert await servers.ready(50) == ()
         yield servers
 
 

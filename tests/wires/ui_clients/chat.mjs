@@ -1,8 +1,10 @@
 // A chat as `useChat` runs it, without React: `node chat.mjs ai6 FOLDER < told.json`.
 //
 // In: `{replies, doings}`. A reply is what the server streams, in base64, one to a request; a doing
-// is `["send", text]`, `["approve", id, approved]` or `["resume"]`. Out: the messages, the chat's
-// status and error, and what each request asked.
+// is `["send", text]`, `["approve", id, approved]`, without an id the last one that waits,
+// `["regenerate"]` or `["resume"]`. In place of replies there may be a `server`, its `url`, `cookie`
+// and a `query` for each request. Out: the messages, the chat's status and error, and what each
+// request asked.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -24,12 +26,17 @@ class State {
 
 class Chat extends ai.AbstractChat {}
 
-const { replies, doings } = JSON.parse(readFileSync(0, "utf8"));
+const { replies, doings, server } = JSON.parse(readFileSync(0, "utf8"));
 const asked = [];
 const state = new State();
 
-async function fetch(url, { method, body }) {
+async function fetch(url, { method, body, headers }) {
   asked.push({ method, url, ...(body ? JSON.parse(body) : {}) });
+  if (server) {
+    const target = server.url + new URL(url).pathname + server.query;
+    const own = { ...headers, cookie: server.cookie, origin: server.url };
+    return globalThis.fetch(target, { method, body, headers: own });
+  }
   const reply = replies.shift();
   return reply == null
     ? new Response(null, { status: 204 })
@@ -37,7 +44,7 @@ async function fetch(url, { method, body }) {
 }
 
 const chat = new Chat({
-  id: "thread_1",
+  id: server ? "a chat of mine" : "thread_1",
   state,
   transport: new ai.DefaultChatTransport({ api: "http://127.0.0.1/api/messages/process", fetch }),
   sendAutomaticallyWhen: ai.lastAssistantMessageIsCompleteWithApprovalResponses,
@@ -52,9 +59,12 @@ const rest = async () => {
 for (const [what, ...about] of doings) {
   if (what === "send") await chat.sendMessage({ text: about[0] });
   if (what === "resume") await chat.resumeStream();
+  if (what === "regenerate") await chat.regenerate();
   if (what === "approve") {
     const [id, approved] = about;
-    await chat.addToolApprovalResponse({ id, approved });
+    const waits = ({ state }) => state === "approval-requested";
+    const last = state.messages.at(-1).parts.findLast(waits);
+    await chat.addToolApprovalResponse({ id: id ?? last.approval.id, approved });
   }
   await rest();
 }

@@ -7,19 +7,22 @@ The views of Flask are called in threads of their own, and hand their work over 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from antiphon.calls import ListLiveRuns
 from antiphon.client.aio import AsyncClient
+from antiphon.errors import AntiphonError, TryAgain
 from antiphon.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web.limits import limits
 from antiphon.web.openid import provider
 from antiphon.web.people import People
 from antiphon.web.policy import policy
-from antiphon.web.relays import Relays
+from antiphon.web.relays import LOCAL, Relays
 from antiphon.web.secret import kept_secret
 from antiphon.web.tooling import Tooling, tooling
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from antiphon.web.session import Person
 
 T = TypeVar("T")
+PATIENCE = 2.0  # seconds until a backend that was not there is asked again
+
+log = logging.getLogger(__name__)
 
 
 class Site:
@@ -59,8 +65,30 @@ class Site:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def client_of(self, person: Person) -> AsyncClient:
-        """A client whose every call is this person's: what is another's is not there for it."""
-        return self.client.acting_for(person.owner)
+        """A client whose every call is this person's: what is another's is not there for it.
+
+        Where nobody logs in, all is the owner's whose key the installation has.
+        """
+        return self.client_for(person.owner)
+
+    def client_for(self, owner: str) -> AsyncClient:
+        """The same, by the name of the owner."""
+        return self.client if owner == LOCAL else self.client.acting_for(owner)
+
+    async def take_up(self) -> None:
+        """Carry on every run that was left, as by a server that was stopped or killed."""
+        while True:
+            try:
+                async for live in self.client.every(ListLiveRuns()):
+                    client = self.client_for(live.owner)
+                    self.relays.taken_up(client, live.run, live.owner)
+            except TryAgain:
+                await asyncio.sleep(PATIENCE)
+            except AntiphonError as problem:
+                log.info("runs that were left are taken up when somebody looks: %s", problem)
+                return
+            else:
+                return
 
 
 @asynccontextmanager
@@ -78,4 +106,8 @@ async def opened(
     async with tooling(settings, tools, servers=servers) as there:
         site = Site(settings, client, there, kept_secret(os.environ))
         async with site.relays:
-            yield site
+            taking_up = asyncio.create_task(site.take_up())
+            try:
+                yield site
+            finally:
+                taking_up.cancel()

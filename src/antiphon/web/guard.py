@@ -137,13 +137,23 @@ def _named_by_proxy(policy: Policy) -> Person | None:
     if not policy.trusts(origin.peer(request)):
         return None
     given = request.headers.get(policy.user_header, "").strip()
-    name = given.encode("latin-1", "replace").decode("utf-8", "replace")
-    if not name:
+    if not given:
         return None
-    if "," in name or not name.isprintable() or len(name) > LONGEST_NAME:
+    name = _one_name(given)
+    if name is None:
         raise Forbidden(
             f"The header {policy.user_header} does not name one person.",
             expected=f"one name of at most {LONGEST_NAME} characters, without a comma",
             hint="The proxy must set the header itself, and pass on none that was sent to it.",
         )
     return site().run(site().people.named_by_proxy(name))
+
+
+def _one_name(given: str) -> str | None:
+    """The name in a header, which servers hand on byte by byte; None if it is none, or several."""
+    try:
+        name = given.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return None
+    fits = "," not in name and name.isprintable() and len(name) <= LONGEST_NAME
+    return name if fits else None

@@ -31,7 +31,14 @@ export const chosen = computed(
 );
 
 export async function loadAssistants() {
-  assistants.value = (await get("/api/assistants")).data;
+  const all = [];
+  for (let after = null; ; ) {
+    const { data, has_more: more, next } = await get("/api/assistants", { query: { after } });
+    all.push(...data);
+    if (!more) break;
+    after = next;
+  }
+  assistants.value = all;
 }
 
 export async function loadModels() {

@@ -35,6 +35,6 @@ export function Admin({ path }) {
         >${t(`admin.${section}`)}<//>`,
       )}
     </nav>
-    <div class="page broad"><${Section} key=${name} /></div>
+    <div class="page broad" tabindex="0" role="region" aria-label=${t(`admin.${name}`)}><${Section} key=${name} /></div>
   `;
 }

@@ -38,9 +38,9 @@ function Inside() {
     settings: openSettings,
   });
   return html`<div class="app">
-      <a class="skip visually-hidden" href="#composer" onClick=${skip}>${t("app.skip")}</a>
+      <a class="skip button" href="#view" onClick=${skip}>${t("app.skip")}</a>
       <${Sidebar} />
-      <main class="view"><${View} address=${path.value} /></main>
+      <main class="view" id="view" tabindex="-1"><${View} address=${path.value} /></main>
     </div>
     <${Settings} /><${Help} /><${Toasts} /><${Announcer} />`;
 }
@@ -73,7 +73,7 @@ async function arrived(onSignedIn) {
 /** Without an address of its own, so that going back leads where it did before. @param {MouseEvent} event */
 function skip(event) {
   event.preventDefault();
-  focusComposer();
+  (document.getElementById("composer") ?? document.getElementById("view"))?.focus();
 }
 
 /** Leaves the key to others where nothing runs. */

@@ -116,7 +116,7 @@ function SharedCard(/** @type {{card: any, onTake: () => void}} */ { card, onTak
     <${Icon} name="assistant" size=${40} />
     <div>
       <h1 dir="auto">${card.name || t("assistants.unnamed")}</h1>
-      <p class="muted">${t("shared.by", { name: card.by })}${card.model ? ` · ${card.model}` : ""}</p>
+      <p class="muted">${[card.by && t("shared.by", { name: card.by }), card.model].filter(Boolean).join(" · ")}</p>
     </div>
     ${card.starters.length > 0 &&
     html`<ul class="shared-starters">${card.starters.map((/** @type {string} */ question) => html`<li key=${question} dir="auto">${question}</li>`)}</ul>`}

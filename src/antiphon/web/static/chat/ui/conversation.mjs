@@ -31,7 +31,7 @@ export function Conversation() {
   return html`
     <div class="topbar">
       <${MenuButton} />
-      <h1 class="topbar-title clipped grow" dir="auto">${thread?.title ?? ""}</h1>
+      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${thread.title || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
       <${ThreadUsage} messages=${current.value?.messages ?? []} />
       <${SystemPrompt} />
     </div>

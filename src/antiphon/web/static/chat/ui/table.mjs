@@ -1,4 +1,5 @@
 /** A table that becomes a list of cards where there is no room for columns. */
+import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 
 /**
@@ -14,7 +15,7 @@ export function Table({ caption, columns, rows, keyOf }) {
   return html`<table class="table">
     <caption class="visually-hidden">${caption}</caption>
     <thead>
-      <tr>${columns.map(({ name, number }) => html`<th key=${name} scope="col" class=${number ? "number" : ""}>${name}</th>`)}</tr>
+      <tr>${columns.map(({ name, number }) => html`<th key=${name} scope="col" class=${number ? "number" : ""}>${name || html`<span class="visually-hidden">${t("common.actions")}</span>`}</th>`)}</tr>
     </thead>
     <tbody>
       ${rows.map(

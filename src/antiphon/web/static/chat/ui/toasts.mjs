@@ -39,7 +39,14 @@ export function sentence(/** @type {any} */ problem) {
 }
 
 export function Toasts() {
-  return html`<div class="toasts" role="status" aria-live="polite">
+  const shelf = useRef(/** @type {any} */ (null));
+  const count = toasts.value.length;
+  useEffect(() => {
+    // Raised anew with each, for a dialog that was opened since would lie over them.
+    shelf.current.hidePopover();
+    if (count > 0) shelf.current.showPopover();
+  }, [count]);
+  return html`<div class="toasts" role="status" aria-live="polite" popover="manual" ref=${shelf}>
     ${toasts.value.map((/** @type {any} */ news) => html`<${Toast} key=${news.id} ...${news} />`)}
   </div>`;
 }

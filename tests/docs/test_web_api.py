@@ -1,0 +1,30 @@
+"""The page about the web API tells of every address that the web chat has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from blocks import ROOT
+from flask import Flask
+
+from antiphon.web.app import BLUEPRINTS
+
+PAGE = ROOT / "docs" / "reference" / "web-api.md"
+
+
+def addresses() -> Iterator[str]:
+    app = Flask("addresses", static_folder=None)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            yield f"{method} {path}"
+
+
+def test_every_address_is_told() -> None:
+    page = PAGE.read_text("utf-8")
+    renamed = {"GET /static/{asked}/{name}": "GET /static/{version}/{path}"}
+
+    assert [each for each in addresses() if f"`{renamed.get(each, each)}`" not in page] == []

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.terminal.model import closed
+
 SERVERS = Path(__file__).parents[1] / "tools" / "mcp" / "servers"
 
 
@@ -37,7 +39,7 @@ async def locked() -> AsyncGenerator[str]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
-        writer.close()
+        await closed(writer)
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:

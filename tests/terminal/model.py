@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
@@ -168,8 +169,18 @@ class Model:
                 leaving.cancel()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            writer.transport.abort()  # nobody waits for what is not sent yet
+            raise
         finally:
-            writer.close()
+            await closed(writer)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close the line, and wait until it is: a loop that ends before leaves a socket open."""
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def _left(reader: asyncio.StreamReader, reply: Reply) -> None:

@@ -51,6 +51,12 @@ test("a stopped answer is not told as a whole one", () => {
   assert.deepEqual(spoken(heard, null, 1).says, [{ key: "announce.stopped" }]);
 });
 
+test("an answer that is left while it goes on is not told as ended", () => {
+  const { heard } = spoken(null, { ...seen, text: "Half", status: "in_progress" }, 0);
+
+  assert.deepEqual(spoken(heard, null, 1), { heard: null, says: [], full: null });
+});
+
 test("signs of Markdown are not read aloud", () => {
   assert.equal(words("# Flights\n\n- **AA1** to [JFK](https://x.example)\n```py\nx = 1\n```"), "Flights\n\nAA1 to JFK\n\nx = 1");
 });

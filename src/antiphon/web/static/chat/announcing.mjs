@@ -54,9 +54,15 @@ function begun(heard, answering, now) {
   };
 }
 
-/** @param {NonNullable<Heard>} heard @returns {Spoken} */
+/**
+ * The end, where it is one: who goes to another thread leaves an answer that goes on.
+ *
+ * @param {NonNullable<Heard>} heard
+ * @returns {Spoken}
+ */
 function ended({ seen }) {
-  return { heard: null, says: [{ key: ENDS[seen.status] ?? "announce.end" }], full: words(seen.text) || null };
+  if (!(seen.status in ENDS)) return { heard: null, says: [], full: null };
+  return { heard: null, says: [{ key: ENDS[seen.status] }], full: words(seen.text) || null };
 }
 
 /** @param {Answering} answering @returns {Saying} */

@@ -2,11 +2,11 @@
  * What who listens to the page hears: a status that is said when it changes, and a log that gets each
  * answer once. Neither is seen, and neither takes the focus.
  */
-import { html, signal, useEffect } from "../vendor/ui.mjs";
+import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
 import { spoken } from "../announcing.mjs";
 import { revealedText } from "../hidden.mjs";
 import { standing, textOf } from "../reduce.mjs";
-import { current, live, phase } from "../store.mjs";
+import { live, phase } from "../store.mjs";
 import { t } from "../t.mjs";
 
 /** How often it is looked whether something is to be said. */
@@ -43,28 +43,30 @@ export function Announcer() {
 function listening() {
   /** @type {import("../announcing.mjs").Heard} */
   let heard = null;
-  let lost = false;
+  /** @type {import("../reduce.mjs").Message | null} */
+  let last = null;
+  let away = false;
   const look = () => {
-    const { heard: after, says, full } = spoken(heard, answering(), performance.now());
-    heard = after && { ...after, seen: { ...after.seen } };
+    const answering = live.value && seenOf(live.value);
+    // What came between two looks is said too.
+    if (heard && !answering && last?.id === heard.id) heard = { ...heard, seen: seenOf(last) };
+    const { heard: after, says, full } = spoken(heard, answering, performance.now());
+    heard = after;
     for (const { key, values } of says) announce(t(key, values));
     if (full !== null) answer.value = full;
-    const away = phase.value === "reconnecting";
-    if (away !== lost) announce(t(away ? "announce.reconnecting" : "announce.reconnected"));
-    lost = away;
+    if (away !== (phase.value === "reconnecting")) {
+      away = !away;
+      announce(t(away ? "announce.reconnecting" : "announce.reconnected"));
+    }
   };
   const looking = window.setInterval(look, LOOK_MS);
-  return () => window.clearInterval(looking);
-
-  /** @returns {import("../announcing.mjs").Answering | null} */
-  function answering() {
-    const message = live.value;
-    if (message) return seenOf(message);
-    // What was heard of has become a saved message, which knows how it ended.
-    const saved = heard && current.value?.messages.find((each) => each.id === heard?.id);
-    if (saved && heard) heard = { ...heard, seen: seenOf(saved) };
-    return null;
-  }
+  const following = effect(() => {
+    last = live.value ?? last;
+  });
+  return () => {
+    window.clearInterval(looking);
+    following();
+  };
 }
 
 /** @param {import("../reduce.mjs").Message} message */

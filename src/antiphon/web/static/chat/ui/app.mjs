@@ -29,7 +29,7 @@ export function App({ onSignedIn }) {
 
 function Inside() {
   useShortcuts({
-    new: () => navigate("/"),
+    new: () => (navigate("/"), focusComposer()),
     search: searchThreads,
     compose: focusComposer,
     stop: stopRunning,

@@ -1,7 +1,10 @@
 /** One thing at a time before the rest of the page: what is behind it rests until it is closed. */
-import { html, useEffect, useId, useRef } from "../vendor/ui.mjs";
+import { html, useId, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
+
+/** What Tab stops at. */
+const STOPS = ":is(a[href], button, input, select, textarea, summary, [tabindex='0']):not(:disabled, [tabindex='-1'])";
 
 /**
  * A dialog, open as long as it is drawn. Esc, a click beside it and its own button ask to close it.
@@ -15,7 +18,8 @@ export function Dialog({ title, onClose, className = "", children }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const id = useId();
 
-  useEffect(() => {
+  // Before the next key is heard: it may be for the dialog already.
+  useLayoutEffect(() => {
     const opened = dialog.current;
     const before = document.activeElement;
     opened?.showModal();
@@ -36,6 +40,7 @@ export function Dialog({ title, onClose, className = "", children }) {
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     // Esc is for the dialog alone: the page has a meaning for it too.
     event.stopPropagation();
+    if (event.key === "Tab") goRound(dialog.current, event);
   };
 
   return html`<dialog
@@ -57,6 +62,15 @@ const firstToFocus = (dialog) =>
   dialog?.querySelector("[autofocus]") ??
   dialog?.querySelector(".dialog-body :is(input:not([type=radio]), textarea, select)") ??
   dialog;
+
+/** From the last element Tab goes to the first, not out to the browser. @param {HTMLElement | null} dialog @param {KeyboardEvent} event */
+function goRound(dialog, event) {
+  const stops = [...(dialog?.querySelectorAll(STOPS) ?? [])].filter((each) => each.checkVisibility());
+  const [from, to] = event.shiftKey ? [stops.at(0), stops.at(-1)] : [stops.at(-1), stops.at(0)];
+  if (document.activeElement !== from && !(event.shiftKey && document.activeElement === dialog)) return;
+  event.preventDefault();
+  if (to instanceof HTMLElement) to.focus();
+}
 
 /** @param {HTMLElement} element @param {MouseEvent} event */
 function within(element, event) {

@@ -13,6 +13,7 @@ from antiphon.web import guard, session
 from antiphon.web.answers import problem
 from antiphon.web.here import KEY
 from antiphon.web.routes import (
+    admin,
     assistants,
     files,
     login,
@@ -36,6 +37,7 @@ BLUEPRINTS = (
     files.routes,
     assistants.routes,
     models.routes,
+    admin.routes,
     login.routes,
     login_openid.routes,
 )

@@ -27,7 +27,7 @@ export function ServerList() {
 export function SharedAssistants() {
   const columns = [
     { name: t("assistants.name"), show: (/** @type {any} */ assistant) => html`<strong dir="auto">${assistant.name || t("assistants.unnamed")}</strong>` },
-    { name: t("shared.owner"), show: (/** @type {any} */ assistant) => assistant.owner ?? assistant.by ?? "" },
+    { name: t("shared.owner"), show: (/** @type {any} */ assistant) => assistant.by || assistant.owner || "" },
     { name: t("assistants.model"), show: (/** @type {any} */ assistant) => assistant.model ?? "" },
   ];
   return html`<${Listed} of="assistants" columns=${columns} keyOf=${(/** @type {any} */ assistant) => assistant.id ?? assistant.token} />`;

@@ -42,7 +42,7 @@ function Charts(/** @type {{rows: Row[], days: number, measure: Measure}} */ { r
     <${Days} rows=${rows} days=${days} measure=${measure} />
     <div class="rankings">
       <${Ranking} title=${t("charts.by_model")} ranking=${ranked(rows, "model", measure)} measure=${measure} />
-      <${Ranking} title=${t("charts.by_person")} ranking=${ranked(rows, "owner", measure)} measure=${measure} />
+      <${Ranking} title=${t("charts.by_person")} ranking=${ranked(rows, "person", measure)} measure=${measure} />
     </div>
   `;
 }

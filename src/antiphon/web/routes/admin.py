@@ -1,0 +1,184 @@
+"""For those who run the installation: who uses it, with which keys, what runs and what it cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response
+from msgspec import UNSET, Meta, UnsetType
+
+from antiphon import calls
+from antiphon.calls import GetUsage, ListKeys, ListPeople
+from antiphon.errors import Forbidden
+from antiphon.people import Discreet, Role
+from antiphon.web import overview
+from antiphon.web.answers import answer
+from antiphon.web.here import site
+from antiphon.web.reading import query, read
+from antiphon.web.session import person
+
+routes = Blueprint("admin", __name__, url_prefix="/api/admin")
+
+
+class NewPerson(Discreet, frozen=True):
+    """Somebody who shall be able to log in."""
+
+    name: calls.PersonName
+    role: Role = "user"
+    password: calls.Password | None = None
+
+
+class ChangedPerson(Discreet, frozen=True):
+    """What is given changes; `sign_out` ends all logins of the person."""
+
+    name: calls.PersonName | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+    password: calls.Password | UnsetType = UNSET
+    sign_out: bool = False
+
+
+class KeyWanted(msgspec.Struct, frozen=True):
+    """What the key is for, whose threads it opens, and what it may do."""
+
+    name: calls.Name
+    owner: calls.Id
+    scopes: Annotated[tuple[calls.KeyScope, ...], Meta(max_length=3)] = ("read", "write")
+
+
+class Stopping(msgspec.Struct, frozen=True):
+    """Whose run it is."""
+
+    owner: calls.Id
+
+
+class Span(msgspec.Struct, frozen=True):
+    """How far back."""
+
+    days: Annotated[int, Meta(ge=1, le=366)] = 30
+
+
+@routes.before_request
+def _for_admins() -> None:
+    """Everybody else is told so, whatever is at the address."""
+    if not person().is_admin:
+        raise Forbidden(
+            "This is for those who run the installation.",
+            expected="an admin",
+            hint="An admin can make you one.",
+        )
+
+
+# People.
+
+
+@routes.get("/people")
+def people() -> Response:
+    """Everybody who may log in."""
+
+    async def everybody() -> list[object]:
+        return [each async for each in site().client.every(ListPeople())]
+
+    return answer({"data": site().run(everybody())})
+
+
+@routes.post("/people")
+def person_added() -> Response:
+    """Somebody new."""
+    wanted = read(NewPerson)
+    making = site().client.create_person(wanted.name, wanted.role, wanted.password)
+    return answer(site().run(making), 201)
+
+
+@routes.patch("/people/<person_id>")
+def person_changed(person_id: str) -> Response:
+    """Who they are from now on."""
+    wanted = read(ChangedPerson)
+    changing = site().client.update_person(
+        person_id,
+        name=wanted.name,
+        role=wanted.role,
+        disabled=wanted.disabled,
+        password=wanted.password,
+        sign_out=wanted.sign_out,
+    )
+    return answer(site().run(changing))
+
+
+@routes.delete("/people/<person_id>")
+def person_removed(person_id: str) -> Response:
+    """They cannot log in any more; their threads stay."""
+    return answer(site().run(site().client.delete_person(person_id)))
+
+
+# Keys.
+
+
+@routes.get("/keys")
+def keys() -> Response:
+    """The keys that open something."""
+
+    async def standing() -> list[object]:
+        listed = site().client.every(ListKeys())
+        return [key async for key in listed if key.revoked_at is None]
+
+    return answer({"data": site().run(standing())})
+
+
+@routes.post("/keys")
+def key_made() -> Response:
+    """A key with its text, which is told this once."""
+    wanted = read(KeyWanted)
+    making = site().client.create_key(wanted.name, wanted.owner, wanted.scopes)
+    return answer(site().run(making), 201)
+
+
+@routes.delete("/keys/<key_id>")
+def key_revoked(key_id: str) -> Response:
+    """The key opens nothing any more."""
+    return answer(site().run(site().client.revoke_key(key_id)))
+
+
+# What goes on.
+
+
+@routes.get("/runs")
+def runs() -> Response:
+    """What runs just now, whoever asked for it."""
+    return answer({"data": site().run(overview.live_runs(site().client))})
+
+
+@routes.post("/runs/<run_id>/stop")
+def run_stopped(run_id: str) -> Response:
+    """The run has been told to end."""
+    owner = read(Stopping).owner
+    run = site().run(site().client_for(owner).cancel_run(run_id))
+    return answer({"id": run.id, "status": run.status})
+
+
+@routes.get("/usage")
+def usage() -> Response:
+    """What was used and what it cost, by day, model and person."""
+    return answer(site().run(overview.usage(site().client, GetUsage(query(Span).days))))
+
+
+# What there is.
+
+
+@routes.get("/servers")
+def servers() -> Response:
+    """The MCP servers of the web chat, and those that the backend runs itself."""
+    return answer({"data": site().run(overview.servers(site()))})
+
+
+@routes.get("/models")
+def models() -> Response:
+    """The models that can be named."""
+    return answer({"data": site().run(site().client.list_models()).data})
+
+
+@routes.get("/assistants")
+def assistants() -> Response:
+    """Every assistant that somebody shares by a link."""
+    return answer({"data": site().run(overview.shared_assistants(site()))})

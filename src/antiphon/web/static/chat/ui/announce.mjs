@@ -6,7 +6,7 @@ import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
 import { spoken } from "../announcing.mjs";
 import { revealedText } from "../hidden.mjs";
 import { standing, textOf } from "../reduce.mjs";
-import { live, phase } from "../store.mjs";
+import { current, live, phase } from "../store.mjs";
 import { t } from "../t.mjs";
 
 /** How often it is looked whether something is to be said. */
@@ -48,8 +48,7 @@ function listening() {
   let away = false;
   const look = () => {
     const answering = live.value && seenOf(live.value);
-    // What came between two looks is said too.
-    if (heard && !answering && last?.id === heard.id) heard = { ...heard, seen: seenOf(last) };
+    if (heard && !answering) heard = { ...heard, seen: lastSeen(heard) };
     const { heard: after, says, full } = spoken(heard, answering, performance.now());
     heard = after;
     for (const { key, values } of says) announce(t(key, values));
@@ -67,6 +66,13 @@ function listening() {
     window.clearInterval(looking);
     following();
   };
+
+  /** What came between two looks is said too, and how it ended. @param {NonNullable<import("../announcing.mjs").Heard>} of */
+  function lastSeen({ id, seen }) {
+    const saved = current.value?.messages.findLast((message) => message.id === id);
+    const message = saved ?? (last?.id === id ? last : null);
+    return message ? seenOf(message) : seen;
+  }
 }
 
 /** @param {import("../reduce.mjs").Message} message */

@@ -85,11 +85,12 @@ export function Tool({ item, brief, ...known }) {
   const of = about(item, known);
   const state = stateOf(part, of);
   const key = `${known.message}:${item.name}`;
-  const [open, setOpen] = fold(key, !brief || state === "failed");
+  // A question beneath it shows its arguments already.
+  const [open, setOpen] = fold(key, state !== "asking" && (!brief || state === "failed"));
   const going = state === "running" || state === "waiting";
   const seconds = useSeconds(key, going, of.status?.elapsed);
   const { own, server } = toolNamed(part.toolName, knownTools());
-  const written = argumentsOf(part);
+  const written = of.approval?.arguments || argumentsOf(part);
   const output = outputOf(part);
   const line = useMemo(() => inShort(written, LINE), [written]);
   const short = line.length <= SHORT;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,7 +230,7 @@ async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise errors.Unavailable("The rest is not there.")
 
-    async with served(elsewhere=half) as server:
+    async with served(beside=lambda _runtime, _ending: nullcontext(half)) as server:
         client = await server.client()
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get("/half")

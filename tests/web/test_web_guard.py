@@ -10,12 +10,16 @@ from flask import Flask
 
 from tests.web.visiting import Browser, Chat, Headers, opened
 
-PAGE, READ, CHANGE, CLIENT, LOGIN = "page", "read", "change", "client", "login"
+PROBE, PAGE, READ = "probe", "page", "read"
+CHANGE, CLIENT, LOGIN = "change", "client", "login"
 
 ROWS: Mapping[str, str] = {
     "GET /": PAGE,
     "GET /t/<thread_id>": PAGE,
+    "GET /healthz": PROBE,
     "GET /assistants": PAGE,
+    "GET /assistants/<assistant_id>": PAGE,
+    "GET /admin/<section>": PAGE,
     "GET /assistants/<assistant_id>": PAGE,
     "GET /a/<token>": PAGE,
     "GET /admin": PAGE,
@@ -153,6 +157,7 @@ async def test_a_foreign_host_is_not_answered_anywhere(chat: Chat) -> None:
         chat, browser, {"Host": "rebound.example"}, (PAGE, READ, CHANGE, CLIENT, LOGIN)
     )
     assert set(found.values()) == {421}
+    assert (await browser.get("/healthz", {"Host": "10.0.0.7:8000"})).status_code == 200
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)

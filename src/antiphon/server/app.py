@@ -34,6 +34,7 @@ READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as dow
 _ROUTE = "antiphon.route"
 _NOBODY = Caller("", frozenset())
 _SCOPES = {kind.route: kind.scope for kind in CALLS}
+_OURS = ("/v1", "/metrics")
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 
 
@@ -45,7 +46,8 @@ def app(
 ) -> Application:
     """The server over a runtime, which is opened and closed with the application.
 
-    `elsewhere` answers what is at none of our addresses.
+    `elsewhere` answers what is at none of our addresses, and guards itself. Where people log in
+    there, a key is needed here, for a proxy on this machine lets others come from loopback.
     """
     return Application(settings, opener, elsewhere, pace)
 
@@ -62,6 +64,8 @@ class Application:
         self.open_requests = 0
         self._inside: _Inside | None = None
         self._settings = settings
+        self._alone = elsewhere is None
+        self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
         self._pace = pace
         self._document = openapi.document()
@@ -82,7 +86,8 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[None]:
         async with self._opener(self._settings) as runtime:
-            access = Access(runtime.store, was_locked=bool(await runtime.store.keys()))
+            locked = bool(await runtime.store.keys())
+            access = Access(runtime.store, was_locked=locked or self._others_log_in)
             self._inside = _Inside(runtime, access)
             try:
                 yield
@@ -140,8 +145,9 @@ class Application:
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
         public = scope["path"] in _PUBLIC  # which is answered even while the store is not
-        locked = self._access.was_locked if public else await self._access.locked()
-        access.check_origin(scope, locked=locked)
+        if self._alone or public or scope["path"].startswith(_OURS):
+            locked = self._access.was_locked if public else await self._access.locked()
+            access.check_origin(scope, locked=locked)
         if self.open_requests > self._settings.max_requests and not public:
             raise Overloaded(
                 "Too many requests are open.",

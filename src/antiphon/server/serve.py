@@ -90,7 +90,8 @@ async def _serve(settings: Settings, beside: Beside | None) -> None:
     async with _prepared(settings, opened, beside, Pace()) as (server, listener):
         server.when_open = lambda: _say(f"listening on {_address(listener)}")
         _spare_the_collector()
-        _say(await _about(server.runtime, settings))
+        others = _others_log_in(settings, beside)
+        _say(await _about(server.runtime, settings, "the web chat" if others else "this machine"))
         await server.serve(sockets=[listener])
 
 
@@ -199,11 +200,17 @@ async def _prepared(
         return any(face.closing for face in faces)
 
     async with opener(settings) as runtime, _opened(beside, runtime, closing) as elsewhere:
-        check_bind(settings.host, bool(await runtime.store.keys()))
+        locked = bool(await runtime.store.keys()) or _others_log_in(settings, beside)
+        check_bind(settings.host, locked)
         with _bound(settings.host, settings.port) as listener:
             face = app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
             faces.append(face)
             yield Server(_config(face), face, runtime), listener
+
+
+def _others_log_in(settings: Settings, beside: Beside | None) -> bool:
+    """Whether there are people who come by a login of theirs; the backend then asks for keys."""
+    return beside is not None and settings.login != "none"
 
 
 def _opened(
@@ -261,14 +268,14 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _about(runtime: Runtime, settings: Settings) -> str:
+async def _about(runtime: Runtime, settings: Settings, keyless: str) -> str:
     choice = await runtime.choice()
     locked = bool(await runtime.store.keys())
     return (
         f"antiphon {antiphon.__version__} on {settings.host}:{settings.port}, "
         f"database {shown(TABLE['database'], settings.database)}, "
         f"model {choice.model} ({choice.why}), "
-        + ("keys: yes" if locked else "keys: no, so this machine only")
+        + ("keys: yes" if locked else f"keys: no, so {keyless} only")
     )
 
 

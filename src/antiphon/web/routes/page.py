@@ -10,6 +10,8 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, request
 
+from antiphon.web.answers import answer
+
 routes = Blueprint("page", __name__)
 
 STATIC = Path(str(files("antiphon.web"))) / "static"
@@ -53,6 +55,12 @@ def asset(asked: str, name: str) -> Response:
     suffix = Path(name).suffix
     kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Response(content, headers=FOREVER, content_type=f"{kind}; charset=utf-8")
+
+
+@routes.get("/healthz")
+def health() -> Response:
+    """That this process answers: for whoever starts it anew when it does not."""
+    return answer({"status": "ok"})
 
 
 @routes.get("/favicon.ico")

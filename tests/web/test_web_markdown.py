@@ -130,6 +130,15 @@ async def test_what_is_settled_stays_the_same_element_while_the_answer_grows(
     ]
 
 
+async def test_items_and_rows_stay_the_same_elements_while_others_follow(answer: Answer) -> None:
+    items, rows = "- a\n- b", "| a |\n|---|\n| b |\n| c"
+
+    assert await answer.do("kept", items, items + "c\n- d", "li") == [True, False]
+    assert await answer.do("kept", items, items + "\n\n- d", "li") == [False, False]
+    assert await answer.do("kept", rows, rows + "d |\n| e |", "td") == [True, False]
+    assert await answer.do("kept", "> a\n>\n> b", "> a\n>\n> bc", "blockquote p") == [True, False]
+
+
 async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
     answer: Answer,
 ) -> None:

@@ -55,13 +55,13 @@ export function show(text) {
   view.finish(text);
 }
 
-/** Which of the blocks that are shown after the first text are the same elements after the second. */
-export function kept(first, second) {
+/** Which of the elements that are shown after the first text are there after the second. */
+export function kept(first, second, which = ".markdown > *") {
   const { place, view } = fresh();
   view.update(first);
-  const before = [...place.children];
+  const before = [...place.querySelectorAll(which)];
   view.update(second);
-  return before.map((element) => element.parentNode === place);
+  return before.map((element) => place.contains(element));
 }
 
 /** How often the page changes while a text comes in many pieces within two frames. */

@@ -88,6 +88,41 @@ export function markupOf(/** @type {Block} */ block) {
   }
 }
 
+/**
+ * A block that grows at its end, as a frame and the parts in it: items, rows, what is quoted. Each
+ * part is one element; `around` is what it must stand in to be one. Null for any other block.
+ *
+ * @param {Block} block
+ * @returns {{frame: string, around: [string, string], parts: string[]} | null}
+ */
+export function partsOf(block) {
+  try {
+    return FRAMES[block.type]?.(block, new Parser(grammar.defaults)) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** @type {Record<string, (block: Block, parser: Parser) => {frame: string, around: [string, string], parts: string[]} | null>} */
+const FRAMES = {
+  list: (block, { renderer }) => ({
+    frame: renderer.list({ ...block, items: [] }),
+    around: ["<ul>", "</ul>"],
+    parts: block.items.map((item) => renderer.listitem(item)),
+  }),
+  table: (block, { renderer }) => ({
+    frame: renderer.table({ ...block, rows: [] }).replace("</table>", "<tbody></tbody></table>"),
+    around: ["<table><tbody>", "</tbody></table>"],
+    parts: block.rows.map((cells) => renderer.tablerow({ text: cells.map((cell) => renderer.tablecell(cell)).join("") })),
+  }),
+  blockquote: (block, parser) =>
+    block.tokens.some(({ type }) => type === "text") ? null : {
+      frame: "<blockquote></blockquote>",
+      around: ["<blockquote>", "</blockquote>"],
+      parts: block.tokens.filter(isShown).map((inside) => parser.parse([inside])),
+    },
+};
+
 /** Whether a block shows anything. */
 export function isShown(/** @type {Block} */ block) {
   return block.type !== "space" && block.type !== "def";

@@ -33,8 +33,8 @@ export function frames() {
 
 /** Calls back once an element comes near the window; each element once, the last work it was given. */
 export function sight() {
-  /** @type {Map<Element, () => void>} */
-  const works = new Map();
+  /** @type {WeakMap<Element, () => void>} */
+  const works = new WeakMap();
   /** @type {IntersectionObserver | undefined} */
   let observer;
   const look = (/** @type {IntersectionObserverEntry[]} */ entries) => {

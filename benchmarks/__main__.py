@@ -26,10 +26,12 @@ from benchmarks import (
     growth,
     handoff,
     instructions,
+    page,
     readers,
     starting,
     streams,
     terminal,
+    web,
 )
 from benchmarks.bench import Bench
 from benchmarks.report import RESULTS, Result, Row, machine, write
@@ -47,6 +49,8 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
     "flood": ("one stream as fast as it goes", streams.measure_flood),
     "terminal": ("what a redraw of the terminal chat costs", terminal.measure),
     "chat": ("the terminal chat as a program", chatting.measure),
+    "page": ("what drawing an answer in the browser costs", page.measure),
+    "web": ("many streams through the Flask app", web.measure),
     "growth": ("what grows with use", growth.measure),
     "capacity": ("how many streams one process carries", streams.measure_capacity),
     "instructions": ("what does not depend on the machine's load", instructions.measure),

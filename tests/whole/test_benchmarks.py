@@ -1,6 +1,7 @@
 """Every benchmark runs in its smallest form. No test asserts a time."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are r
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("start", "engine", "context", "readers", "first", "handoff", "terminal")
+IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
 UNDER_LOAD = ("paced", "flood", "growth", "capacity")
 
 
-@pytest.mark.parametrize("name", [*NAMES, *UNDER_LOAD])
+@pytest.mark.parametrize("name", [*NAMES, *IN_A_BROWSER, *UNDER_LOAD])
 def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
     file = tmp_path / "results.json"
 

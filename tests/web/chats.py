@@ -30,7 +30,7 @@ from tests import nursery
 from tests.terminal.model import Model
 from tests.web.browser import opened
 
-SECONDS = 30.0
+SECONDS = 10.0
 expect.set_options(timeout=SECONDS * 1000)
 FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
 NO_FAULTS = ("Failed to load resource", "net::ERR_")

@@ -96,7 +96,7 @@ def _check_reach(settings: Settings) -> None:
             "Without a login the web chat listens on loopback only.",
             expected="--host 127.0.0.1, or --login password, oidc or proxy",
             received=f"--host {settings.host}",
-            hint="`antiphon people create NAME` makes the first person.",
+            hint="`antiphon people add NAME --role admin` makes the first person.",
         )
     if not (settings.hosts or settings.public_url):
         raise BadSettings(

@@ -14,6 +14,7 @@ from antiphon.client.compaction import KEEP
 from antiphon.messages import File, Text
 from tests.web.named import called, id_of, many_may_come
 from tests.web.visiting import Browser, Chat, opened
+from tests.wires.ui_judge import Judge
 
 
 @pytest.fixture
@@ -241,6 +242,20 @@ async def test_an_attachment_is_named_by_its_address_here(
         "mediaType": "application/pdf",
         "filename": "a report.pdf",
     }
+
+
+async def test_a_thread_that_is_opened_again_shows_what_was_streamed(browser: Browser) -> None:
+    question = "When does the next flight from LAX to JFK leave?"
+    said = {"content": question}
+    streamed = await browser.open("POST", "/api/messages/process", said, buffered=True)
+    judge = Judge(5).read(f"{frame}\n\n".encode() for frame in streamed.text.split("\n\n")[:-1])
+    thread_id = judge.message["metadata"]["threadId"]
+    [_, reply] = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+
+    assert "dynamic-tool" in {part["type"] for part in reply["parts"]}
+    assert reply["id"] == judge.message["id"]
+    assert reply["parts"] == judge.parts
+    assert reply["metadata"].items() >= judge.message["metadata"].items()
 
 
 # Changing.

@@ -20,6 +20,7 @@ from antiphon.web.thread_list import Row, row
 from antiphon.wires.ui_history import Entry, UIMessage, arranged, file_ids, told
 
 PAGE = 100
+TRIES = 3
 
 
 class ActiveRun(msgspec.Struct, frozen=True):
@@ -52,24 +53,17 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
     At least `limit` of those that are stored, as far as there are so many: a page begins with what
     a person said. Raises `NotFound`.
     """
-    thread, newest, messages = await asyncio.gather(
-        client.get_thread(thread_id),
-        client.list_runs(thread_id, limit=1),
-        _messages(client, thread_id),
-    )
-    end = min(before or thread.messages + 1, thread.messages + 1)
-    begin = _beginning(messages, end, limit)
-    runs, relatives = await asyncio.gather(
-        _runs(client, thread_id, begin), branches.family(client, thread)
-    )
-    entries = [each for each in arranged(messages, runs) if begin <= each.number < end]
-    last = newest.data[0] if newest.data else None
+    thread = await client.get_thread(thread_id)
+    said = await _said(client, thread_id, before, limit)
+    relatives = await branches.family(client, thread)
+    entries = arranged(said.messages, said.runs)
+    last = said.runs[0] if said.runs else None
     active = None if last is None or last.status.ended else last
     return Opened(
         thread=row(thread, running=active is not None),
-        messages=await _told(client, entries),
-        has_earlier=begin > 1,
-        active_run=active and _active(active),
+        messages=await _told(client, [each for each in entries if each.number in said.piece]),
+        has_earlier=said.piece.start > 1,
+        active_run=_active(active) if active else None,
         branches=branches.forks(thread, relatives),
         system=last.instructions if last and last.assistant_id is None else None,
         model=last.model if last else None,
@@ -77,19 +71,47 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
     )
 
 
+class _Said(msgspec.Struct, frozen=True):
+    """Messages of a thread, runs, the newest first, and the numbers that a piece is made of."""
+
+    messages: Sequence[Message]
+    runs: Sequence[Run]
+    piece: range
+
+
+async def _said(client: AsyncClient, thread_id: str, before: int | None, limit: int) -> _Said:
+    """What was said, as it was at one moment.
+
+    A run that ends or begins while this is read would be told twice or in half: it is read again.
+    """
+    tries = TRIES
+    while True:
+        newest = (await client.list_runs(thread_id, limit=1)).data
+        messages = await _messages(client, thread_id)
+        piece = _piece(messages, before, limit)
+        runs = await _runs(client, thread_id, piece.start)
+        tries -= 1
+        if _standing(newest) == _standing(runs) or not tries:
+            return _Said(messages, runs, piece)
+
+
+def _standing(runs: Sequence[Run]) -> list[tuple[str, bool]]:
+    """The newest run, and whether it has ended."""
+    return [(run.id, run.status.ended) for run in runs[:1]]
+
+
 async def _messages(client: AsyncClient, thread_id: str) -> list[Message]:
     return [each async for each in client.every(ListMessages(thread_id, limit=PAGE))]
 
 
-def _beginning(messages: Sequence[Message], end: int, limit: int) -> int:
-    """The number that the page begins with; 0 for all, with what was begun before any message."""
-    begin = end
+def _piece(messages: Sequence[Message], before: int | None, limit: int) -> range:
+    """The numbers of the piece; from 0 on for the first, with what began before any message."""
+    last = messages[-1].number if messages else 0
+    end = min(before or last + 1, last + 1)
     for message in reversed(messages):
-        if message.number < end:
-            begin = message.number
-            if message.role == "user" and end - begin >= limit:
-                return begin if begin > 1 else 0
-    return 0
+        if message.role == "user" and message.number <= end - limit and message.number > 1:
+            return range(message.number, end)
+    return range(end)
 
 
 async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:

@@ -51,7 +51,7 @@ from antiphon.client.converse import (
 )
 from antiphon.client.line import AsyncBatches, AsyncLine
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
-from antiphon.events import Event, PendingAction, RunStatus, pending
+from antiphon.events import Event, Numbered, PendingAction, RunStatus, pending
 from antiphon.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.runs import Action, Thread
@@ -84,6 +84,12 @@ class AsyncEvents(Told, AsyncIterator[Event]):
 
     def __anext__(self) -> Awaitable[Event]:
         return self._each.__anext__()
+
+    async def batches(self) -> AsyncGenerator[list[Numbered], None]:
+        """The events with their numbers, all together that came together: cheaper than each."""
+        async for batch in self._batches:
+            if new := self._seen.new(batch):
+                yield new
 
     async def __aenter__(self) -> Self:
         return self

@@ -46,6 +46,13 @@ class Seen:
         self.error: Fault | None = None
         self.waiting: dict[str, PendingAction] = {}
 
+    def new(self, batch: Iterable[Numbered]) -> list[Numbered]:
+        """Those that were not seen yet; they are now."""
+        new = [each for each in batch if each[0] > self.last_event]
+        for number, event in new:
+            self.note(number, event)
+        return new
+
     def note(self, number: int, event: Event) -> None:
         """Take in the next event."""
         self.last_event = number

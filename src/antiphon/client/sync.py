@@ -45,7 +45,7 @@ from antiphon.client.converse import (
 from antiphon.client.line import Batches, Line
 from antiphon.client.portal import Portal
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
-from antiphon.events import Event, PendingAction, RunStatus, pending
+from antiphon.events import Event, Numbered, PendingAction, RunStatus, pending
 from antiphon.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.runs import Action
@@ -77,6 +77,12 @@ class Events(Told, Iterator[Event]):
 
     def __next__(self) -> Event:
         return next(self._each)
+
+    def batches(self) -> Generator[list[Numbered], None, None]:
+        """The events with their numbers, all together that came together: cheaper than each."""
+        for batch in self._batches:
+            if new := self._seen.new(batch):
+                yield new
 
     def __enter__(self) -> Self:
         return self

@@ -105,8 +105,8 @@ async def read(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
     fault: Fault | None = None
     try:
         async with client.events(run_id) as events:
-            async for event in events:
-                if frames := wire.feed_all([(events.last_event, event)]):
+            async for batch in events.batches():
+                if frames := wire.feed_all(batch):
                     yield b"".join(frames)
     except TryAgain:
         pass  # the reader comes back

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any
 
 import msgspec
 
-from antiphon.client.aio import AsyncClient, AsyncEvents
+from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
-from antiphon.events import Event, Numbered, RunStatus, TurnEnded
-from antiphon.runs import Fault, Run, Status
+from antiphon.events import Numbered, RunStatus, TurnEnded
+from antiphon.runs import Action, Fault, Run, Status
 from antiphon.settings import Settings
 from antiphon.tools.consent import Consent, Forgetful, Grants
 from antiphon.tools.happenings import (
@@ -35,6 +35,9 @@ from antiphon.web.asking import Asking
 from antiphon.web.tooling import Tooling
 
 log = logging.getLogger(__name__)
+
+Chunks = AsyncGenerator[Sequence[Numbered], None]
+"""Events of a run with their numbers, as many together as came together."""
 
 
 class Working(msgspec.Struct, frozen=True):
@@ -139,8 +142,8 @@ class Relay:
         """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
         try:
             async with aclosing(self.generate_chunks()) as chunks:
-                async for chunk in chunks:
-                    self._tell(chunk)
+                async for some in chunks:
+                    self._tell(some)
         except TryAgain as problem:
             # The backend is away: readers that come back find this run again, and take it up.
             log.warning("run %s is let go for now: %s", self.run_id, problem)
@@ -153,103 +156,111 @@ class Relay:
             self.over = True
             self._ring()
 
-    async def generate_chunks(self) -> AsyncGenerator[Numbered, None]:
+    async def generate_chunks(self) -> Chunks:
         """The run's events, turn after turn, its tools run in between.
 
         The first stream, then `poll_and_execute_action`, then the next stream, until the run ends.
         A run that was begun before us is read from its log as far as it has come.
         """
         async with aclosing(self._told_before()) as told:
-            async for chunk in told:
-                yield chunk
+            async for chunks in told:
+                yield chunks
         while not self.status.ended:
-            if self.status is Status.ACTION_REQUIRED:
-                chunks = self._between_turns()
-            else:
-                chunks = self._turn()
-            async with aclosing(chunks) as turn:
-                async for chunk in turn:
-                    yield chunk
+            waits = self.status is Status.ACTION_REQUIRED
+            async with aclosing(self._between_turns() if waits else self._turn()) as turn:
+                async for chunks in turn:
+                    yield chunks
 
-    async def _turn(self) -> AsyncGenerator[Numbered, None]:
+    async def _turn(self) -> Chunks:
         """One reply of the model: sync_stream.setup, sync_stream.stream_chunks, close."""
         sync_stream = self._client.sync_stream()
         sync_stream.setup(run_id=self.run_id)
         try:
-            async with aclosing(self._numbered(sync_stream.stream_chunks())) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            async for chunks in sync_stream.stream_chunks().batches():
+                yield chunks
         except (OutputsMissing, RunEnded):
             # Somebody else asked for this turn and it is over: the log has it.
-            async with aclosing(self._followed()) as chunks:
-                async for number, event in chunks:
-                    yield number, event
-                    if isinstance(event, TurnEnded):
-                        return
+            async with aclosing(self._followed(1)) as told:
+                async for chunks in told:
+                    yield chunks
         finally:
             await sync_stream.close()
 
-    async def _between_turns(self) -> AsyncGenerator[Numbered, None]:
+    async def _between_turns(self) -> Chunks:
         """`poll_and_execute_action`, and meanwhile each output as it is saved.
 
         A run that ends while its tools run, because a person stops it, ends them.
         """
-        executing = asyncio.create_task(
-            self._client.poll_and_execute_action(self.run_id, self._processor)
-        )
-        async with aclosing(self._followed()) as followed:
-            try:
-                while not executing.done() and not self.status.ended:
-                    following = asyncio.ensure_future(anext(followed, None))
-                    await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
-                    if not following.done():
-                        await _stopped(following)
-                        break
-                    chunk = following.result()
-                    if chunk is None:
-                        break
-                    yield chunk
-            finally:
-                if self.status.ended:
-                    await _stopped(executing)
+        work = self._client.poll_and_execute_action(self.run_id, self._processor)
+        executing = asyncio.create_task(work)
+        try:
+            async with aclosing(self._until_done(executing)) as told:
+                async for chunks in told:
+                    yield chunks
+            if not self.status.ended and not await executing:
+                # Nothing here is ours to answer: it is told when somebody else has.
+                async with aclosing(self._until_it_moves()) as told:
+                    async for chunks in told:
+                        yield chunks
+        finally:
+            await _stopped(executing)
         if not self.status.ended:
-            await executing
             self.status = (await self._client.get_run(self.run_id)).status
 
-    async def _told_before(self) -> AsyncGenerator[Numbered, None]:
+    async def _until_done(self, executing: asyncio.Task[list[Action]]) -> Chunks:
+        async with aclosing(self._followed()) as told:
+            while not self.status.ended:
+                following = asyncio.ensure_future(anext(told, None))
+                await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    await _stopped(following)
+                    return
+                chunks = following.result()
+                if chunks is None:
+                    return
+                yield chunks
+
+    async def _until_it_moves(self) -> Chunks:
+        async with aclosing(self._followed()) as told:
+            while self.status is Status.ACTION_REQUIRED:
+                chunks = await anext(told, None)
+                if chunks is None:
+                    return
+                yield chunks
+
+    async def _told_before(self) -> Chunks:
         """What the log has of the turns that were over before we came."""
         turns = self._turns_before - (self.status is Status.IN_PROGRESS)
-        if turns <= 0:
-            return
-        async with aclosing(self._followed()) as chunks:
-            async for number, event in chunks:
-                yield number, event
-                turns -= isinstance(event, TurnEnded)
-                if not turns:
-                    return
+        if turns > 0:
+            async with aclosing(self._followed(turns)) as told:
+                async for chunks in told:
+                    yield chunks
 
-    def _followed(self) -> AsyncGenerator[Numbered, None]:
-        return self._numbered(self._client.events(self.run_id, after=self.last))
-
-    async def _numbered(self, events: AsyncEvents) -> AsyncGenerator[Numbered, None]:
-        async with events:
-            async for event in events:
-                yield events.last_event, event
+    async def _followed(self, turns: int | None = None) -> Chunks:
+        """The log from here on, through so many ends of turns."""
+        async with self._client.events(self.run_id, after=self.last) as events:
+            async for chunks in events.batches():
+                for place, (_, event) in enumerate(chunks, 1):
+                    turns = turns - 1 if turns and isinstance(event, TurnEnded) else turns
+                    if turns == 0:
+                        yield chunks[:place]
+                        return
+                yield chunks
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         return (await self._client.upload_file(content, name, media_type)).id
 
     # What readers are told.
 
-    def _tell(self, chunk: Numbered) -> None:
-        if chunk[0] > self.last:
-            self.events.append(chunk)
-            self._note(chunk[1])
+    def _tell(self, chunks: Sequence[Numbered]) -> None:
+        last = self.last
+        new = [each for each in chunks if each[0] > last]
+        self.events += new
+        for _, event in new:
+            if isinstance(event, RunStatus):
+                self.status = event.status
+        if new:
             self._ring()
-
-    def _note(self, event: Event) -> None:
-        if isinstance(event, RunStatus):
-            self.status = event.status
 
     def _happened(self, happening: Happening) -> None:
         match happening:

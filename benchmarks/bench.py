@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.children import child
-from benchmarks.load import Target
+from benchmarks.load import RATE, Target
 from benchmarks.report import Figure
 
 T = TypeVar("T")
@@ -34,9 +34,9 @@ class Bench:
         return {"smoke": smoke, "quick": quick, "full": full}[self.size]
 
     @asynccontextmanager
-    async def upstream(self) -> AsyncIterator[Target]:
-        """The fake model server, read directly."""
-        async with child(*PYTHON, "benchmarks.upstream") as process:
+    async def upstream(self, rate: int = RATE) -> AsyncIterator[Target]:
+        """The fake model server, read directly; its streams are paced at this rate."""
+        async with child(*PYTHON, "benchmarks.upstream", str(rate)) as process:
             yield Target("direct", process)
 
     @asynccontextmanager
@@ -57,18 +57,22 @@ class Bench:
         async with child(*self.serving(upstream.child.address + "/v1")) as process:
             yield Target("antiphon", process, "/v1/process")
 
-    def serving(self, base_url: str) -> Sequence[str]:
+    def serving(self, base_url: str, command: str = "serve", **more: str) -> Sequence[str]:
         """The command that serves, with models at that address."""
-        database = f"{next(_NUMBERS)}.db"
         options = {
             "--port": "0",
             "--base-url": base_url,
             "--model": "flood-1",
-            "--database": f"sqlite:///{self.folder / database}",
+            "--database": self.database(),
             "--max-runs": "4000",
             "--grace": "1",
+            **more,
         }
-        return [*PYTHON, "antiphon", "serve", *(word for pair in options.items() for word in pair)]
+        return [*PYTHON, "antiphon", command, *(word for pair in options.items() for word in pair)]
+
+    def database(self) -> str:
+        """The address of one that nobody has used."""
+        return f"sqlite:///{self.folder / f'{next(_NUMBERS)}.db'}"
 
 
 async def rounds(

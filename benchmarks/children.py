@@ -7,13 +7,13 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds for a start or an end
 _TICKS = os.sysconf("SC_CLK_TCK")
-_ADDRESS = re.compile(rb"listening on (http://\S+)")
+_ADDRESS = re.compile(rb"[Ll]istening (?:on|at:) (http://\S+)")
 
 
 class Child:
@@ -30,22 +30,30 @@ class Child:
         return int(self.address.rpartition(":")[2])
 
     def cpu(self) -> float:
-        """Seconds of processor time so far, of all its threads, in steps of 10 ms."""
-        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Seconds of processor time so far, its workers' too, in steps of 10 ms."""
+        stats = ((each / "stat").read_text().rpartition(")")[2].split() for each in self._family())
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / _TICKS
 
     def rss(self) -> float:
-        """Resident megabytes."""
-        pages = int((self._proc / "statm").read_text().split()[1])
+        """Resident megabytes, its workers' too."""
+        pages = sum(int((each / "statm").read_text().split()[1]) for each in self._family())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def _family(self) -> Iterator[Path]:
+        yield self._proc
+        for thread in (self._proc / "task").iterdir():
+            yield from (Path("/proc", pid) for pid in (thread / "children").read_text().split())
 
 
 @asynccontextmanager
-async def child(*command: str) -> AsyncIterator[Child]:
-    """A process for as long as the block lasts."""
+async def child(*command: str, **environ: str) -> AsyncIterator[Child]:
+    """A process for as long as the block lasts; `environ` comes on top of ours."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *command,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environ,
     )
     assert process.stderr is not None
     draining: asyncio.Task[bytes] | None = None

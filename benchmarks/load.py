@@ -34,17 +34,27 @@ class Target:
     name: str
     child: Child
     path: str = "/v1/chat/completions"
+    cookie: str = ""
 
     def request(self, model: str) -> bytes:
         """The request for one streamed reply."""
-        hello = {"role": "user", "content": "hello"}
-        native = self.path == "/v1/process"
-        asked = {"message": hello} if native else {"messages": [hello], "stream": True}
-        body = json.dumps({"model": model, **asked}).encode()
+        body = json.dumps({"model": model, **self._asked()}).encode()
+        here = f"127.0.0.1:{self.child.port}"
+        cookie = f"Cookie: {self.cookie}\r\nOrigin: http://{here}\r\n" if self.cookie else ""
         return (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.child.port}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: {here}\r\n{cookie}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
+
+    def _asked(self) -> dict[str, object]:
+        hello = {"role": "user", "content": "hello"}
+        match self.path:
+            case "/v1/process":
+                return {"message": hello}
+            case "/api/messages/process":
+                return {"content": "hello"}
+            case _:
+                return {"messages": [hello], "stream": True}
 
 
 @dataclass
@@ -135,8 +145,9 @@ async def stream(target: Target, model: str, record: Record, chunks: int = 0) ->
 
 @dataclass(frozen=True)
 class Paced:
-    """What many streams at 50 chunks a second cost, and how they ran. Times in seconds."""
+    """What many streams of a rate cost, and how they ran. Times in seconds."""
 
+    rate: int
     chunks: int
     seconds: float
     cpu: float
@@ -153,17 +164,17 @@ class Paced:
 
     def smooth(self, streams: int, within: float) -> bool:
         """Whether all streams kept their pace, and no chunk in a hundred was later than that."""
-        kept = self.chunks > 0.95 * streams * RATE * self.seconds
+        kept = self.chunks > 0.95 * streams * self.rate * self.seconds
         return self.whole and kept and self.lag_p99 < within and self.gap_p99 < within
 
 
-async def paced(target: Target, streams: int, seconds: float) -> Paced:
+async def paced(target: Target, streams: int, seconds: float, rate: int = RATE) -> Paced:
     """Open so many streams, let them settle, and watch them for a while."""
     record = Record()
     opening = streams / OPENED_AT_ONCE * OPENING_SECONDS + 0.5
     settle = min(SETTLE_SECONDS, seconds)
-    chunks = round(RATE * (opening + settle + seconds + 0.5))
-    reading = await _opened(target, streams, chunks, record)
+    chunks = round(rate * (opening + settle + seconds + 0.5))
+    reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record)
     await asyncio.sleep(settle)
     record.clear()
     began, cpu = time.monotonic(), target.child.cpu()
@@ -171,6 +182,7 @@ async def paced(target: Target, streams: int, seconds: float) -> Paced:
     took, cpu = time.monotonic() - began, target.child.cpu() - cpu
     whole = not any(each.ended.done() for each in reading)
     seen = Paced(
+        rate=rate,
         chunks=record.chunks,
         seconds=took,
         cpu=cpu,
@@ -186,9 +198,10 @@ async def paced(target: Target, streams: int, seconds: float) -> Paced:
     return seen
 
 
-async def _opened(target: Target, streams: int, chunks: int, record: Record) -> list[Stream]:
+async def _opened(
+    target: Target, streams: int, model: str, chunks: int, record: Record
+) -> list[Stream]:
     reading: list[Stream] = []
-    model = f"paced-{RATE}-{chunks}"
     for begun in range(0, streams, OPENED_AT_ONCE):
         group = min(OPENED_AT_ONCE, streams - begun)
         reading += await asyncio.gather(

@@ -1,10 +1,11 @@
 """A fake model server: cheap enough that what stands behind it is measured, not it.
 
-    python -m benchmarks.upstream          says `listening on http://127.0.0.1:PORT` on stderr
+    python -m benchmarks.upstream [RATE]   says `listening on http://127.0.0.1:PORT` on stderr
 
 The model's name in the request is the script:
 
-    paced-50-500    500 chunks, 50 a second; streams are spread over the ticks of one shared clock
+    paced-50-500    500 chunks, 50 a second, or RATE and what it goes into; streams are spread over
+                    the ticks of one shared clock
     flood-64000     64,000 chunks as fast as they are taken
     tool            a call of `now`, then, once its output is there, the gap between the two turns
 
@@ -23,9 +24,8 @@ from functools import cache
 
 import uvloop
 
-SLOTS = 20  # a stream of 50 a second is served in one of them, one of 1,000 in all
-TICK = 0.001
-PER_SLOT = 1 / (SLOTS * TICK)  # chunks a second
+SLOTS = 20  # a stream of RATE is served in one of them, one of 20 times that in all
+RATE = 50.0  # chunks a second
 BLOCK = 64  # events written together in a flood
 
 _MODEL = re.compile(rb'"model":\s*"([a-z]+)(?:-(\d+))?(?:-(\d+))?"')
@@ -78,15 +78,16 @@ def stamped() -> bytes:
 class Upstream:
     """What the connections share: the clock, and when the last tool call went out."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = RATE) -> None:
         self.called_at = 0.0
+        self.rate = rate
         self._slots: list[set[Connection]] = [set() for _ in range(SLOTS)]
         self._newest = 0
 
     def pace(self, stream: Connection, rate: int) -> None:
         """Send the stream's chunks from now on, so many a second."""
         self._newest += 1
-        slots = min(SLOTS, max(1, round(rate / PER_SLOT)))
+        slots = min(SLOTS, max(1, round(rate / self.rate)))
         for place in range(slots):
             self._slots[(self._newest + place * SLOTS // slots) % SLOTS].add(stream)
 
@@ -100,7 +101,7 @@ class Upstream:
         loop = asyncio.get_running_loop()
         due, slot = loop.time(), 0
         while True:
-            due += TICK
+            due += 1 / (SLOTS * self.rate)
             await asyncio.sleep(max(0.0, due - loop.time()))
             streams = self._slots[slot]
             slot = (slot + 1) % SLOTS
@@ -172,7 +173,7 @@ class Connection(asyncio.Protocol):
             self._send(_native(int(numbers[0])), times=1, end=_LAST)
         elif name == b"paced":
             self._left = int(numbers[1]) - 1
-            self._at_once = max(1, round(int(numbers[0]) * TICK))
+            self._at_once = max(1, round(int(numbers[0]) / (SLOTS * self._upstream.rate)))
             self._transport.write(_HEAD + stamped())
             self._upstream.pace(self, int(numbers[0]))
         elif name == b"flood":
@@ -218,8 +219,8 @@ def _native(deltas: int) -> bytes:
     )
 
 
-async def _serve() -> None:
-    upstream = Upstream()
+async def _serve(rate: float) -> None:
+    upstream = Upstream(rate)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(upstream), "127.0.0.1", 0, backlog=2048)
     address = server.sockets[0].getsockname()
@@ -228,4 +229,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve(float(sys.argv[1]) if len(sys.argv) > 1 else RATE))

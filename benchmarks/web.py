@@ -1,0 +1,93 @@
+"""What the Flask app makes of many streams, on our server and on one of threads, beside a relay."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from benchmarks.bench import PYTHON, Bench
+from benchmarks.children import Child, child
+from benchmarks.load import Paced, Target, paced
+from benchmarks.report import Figure, Row, row
+
+STREAMS, RATE = 500, 30
+PATH = "/api/messages/process"
+THREADS = 600
+APPLICATION = "antiphon.web.wsgi:application(servers=False)"
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """500 streams of 30 tokens a second each, read as a page reads them."""
+    streams = bench.pick(4, 200, STREAMS)
+    seconds = bench.pick(0.2, 2.0, 4.0)
+    seen: dict[str, list[Paced]] = {}
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(bench.upstream(RATE))
+        relay = await stack.enter_async_context(bench.relay(upstream))
+        ours = await stack.enter_async_context(_up(bench, upstream))
+        threads = await stack.enter_async_context(_gunicorn(bench, upstream))
+        for _ in range(bench.pick(1, 1, 3)):
+            for target in (ours, relay, threads):
+                seen.setdefault(target.name, []).append(await paced(target, streams, seconds, RATE))
+    return [
+        each
+        for against in (relay, threads)
+        for each in _rows(streams, ours.name, against.name, seen)
+    ]
+
+
+def _rows(streams: int, ours: str, other: str, seen: dict[str, list[Paced]]) -> list[Row]:
+    cpu = {name: _figure([one.cpu_per_chunk for one in each], "µs") for name, each in seen.items()}
+    lag = {name: _figure([one.lag_p99 * 1e3 for one in each], "ms") for name, each in seen.items()}
+    rss = {name: _figure([one.rss for one in each], "MB") for name, each in seen.items()}
+    kept = {
+        name: _figure([one.chunks / one.seconds for one in each], "/s")
+        for name, each in seen.items()
+    }
+    return [
+        row(f"CPU per token, {streams} streams", cpu[ours], other, cpu[other]),
+        row("lag p99, of which 50 ms are gathered", lag[ours], other, lag[other]),
+        row("tokens that came", kept[ours], other, kept[other]),
+        row("RSS", rss[ours], other, rss[other]),
+    ]
+
+
+def _figure(values: list[float], unit: str) -> Figure:
+    return Figure(tuple(values), unit)
+
+
+@asynccontextmanager
+async def _up(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
+    base_url = f"{upstream.child.address}/v1"
+    more = {"--web-streams": "2000"}
+    command = [*bench.serving(base_url, "up", **more), "--no-servers"]
+    async with child(*command, XDG_STATE_HOME=str(bench.folder)) as process:
+        yield Target("antiphon up", process, PATH, _cookie(process))
+
+
+@asynccontextmanager
+async def _gunicorn(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
+    environ = {
+        "ANTIPHON_BASE_URL": f"{upstream.child.address}/v1",
+        "ANTIPHON_MODEL": "flood-1",
+        "ANTIPHON_DATABASE": bench.database(),
+        "ANTIPHON_MAX_RUNS": "4000",
+        "ANTIPHON_WEB_STREAMS": "2000",
+        "XDG_STATE_HOME": str(Path(bench.folder)),
+    }
+    flags = ["--threads", str(THREADS), "--worker-connections", "2000", "--no-control-socket"]
+    command = [*PYTHON, "gunicorn", *flags, "--bind", "127.0.0.1:0", APPLICATION]
+    async with child(*command, **environ) as process:
+        yield Target(f"gunicorn, {THREADS} threads", process, PATH, _cookie(process))
+
+
+def _cookie(process: Child) -> str:
+    """What the page's address gives a browser."""
+    line = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
+    line.request("GET", "/")
+    answer = line.getresponse()
+    answer.read()
+    line.close()
+    return str(answer.headers["Set-Cookie"]).partition(";")[0]

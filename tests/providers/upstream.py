@@ -128,8 +128,10 @@ class Upstream:
                     request.done.set()
                 if not going_on:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            writer.transport.abort()  # at once, for the loop may end before a reader has read all
         finally:
             writer.close()
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from antiphon import calls
 from antiphon.calls import Deleted
-from antiphon.engine import accounts
+from antiphon.engine import accounts, kept
 from antiphon.errors import Conflict, InvalidRequest, NotFound, SignInRefused
 from antiphon.ids import Mint
 from antiphon.passwords import Passwords
@@ -40,6 +40,7 @@ class Accounts:
 
     async def named(self, asked: str) -> Person:
         """Who has this id, or is called this. Raises `NotFound`."""
+        kept.refuse_unfit(asked, "name")
         account = await self._store.find_person(id=asked)
         account = account or await self._store.find_person(name=asked)
         if account is None:

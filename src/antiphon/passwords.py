@@ -45,11 +45,13 @@ class Passwords:
 
     def _try(self, password: str, kept: str | None) -> Tried:
         hasher = self._loaded()
+        nobodys = self._nobodys or hasher.hash(secrets.token_hex(16))
+        self._nobodys = nobodys
         try:
-            hasher.verify(kept or self._nobodys, password)
+            hasher.verify(kept or nobodys, password)
         except self._argon2.exceptions.VerificationError:
             return Tried(fits=False)
-        return Tried(kept is not None, hasher.check_needs_rehash(kept or self._nobodys))
+        return Tried(kept is not None, hasher.check_needs_rehash(kept or nobodys))
 
     def _loaded(self) -> Any:
         if self._hasher is None:
@@ -61,7 +63,5 @@ class Passwords:
                     expected="the extra `web`",
                     hint="pip install 'antiphon[web]'",
                 ) from missing
-            hasher = self._argon2.PasswordHasher()
-            self._nobodys = hasher.hash(secrets.token_hex(16))
-            self._hasher = hasher
+            self._hasher = self._argon2.PasswordHasher()
         return self._hasher

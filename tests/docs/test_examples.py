@@ -155,7 +155,7 @@ def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture
         if name in ("COMMAND", "--version", "--help"):
             continue
         assert name in names.COMMANDS, where
-        deep = name in ("keys", "mcp", "threads") and len(words) > 1
+        deep = name in ("keys", "mcp", "people", "threads") and len(words) > 1
         command = tuple(words[: 2 if deep else 1])
         if command not in taken:
             taken[command] = flags(list(command), capsys)

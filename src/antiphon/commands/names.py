@@ -11,6 +11,7 @@ COMMANDS = {
     "threads": "list, show, export or delete conversations",
     "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
     "keys": "make, list or revoke the server's keys",
+    "people": "make, list or remove the people who may log in to the web chat",
     "models": "the models that can be named here",
     "config": "the settings in force, and where each comes from",
     "doctor": "what is there, what is missing, and what to do about it",

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.engine import kept
 from antiphon.errors import Conflict, InvalidRequest, SignInRefused
 from antiphon.people import Account, Person
 
@@ -39,6 +40,7 @@ def fit_name(name: str) -> str:
 
 def fit_password(password: str) -> str:
     """The password, if it is one; of what was sent nothing is repeated. Raises `InvalidRequest`."""
+    kept.refuse_unfit(password, "password")
     if len(password) < MIN_PASSWORD:
         raise InvalidRequest(
             "The password is too short.",

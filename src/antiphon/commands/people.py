@@ -1,0 +1,171 @@
+"""Make, list or remove the people who may log in to the web chat, on this database.
+
+Whoever logs in sees their own threads and nobody else's. The first admin is made here; from then on
+admins can do all of it in the web chat, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import cast, get_args
+
+import msgspec
+
+from antiphon import calls
+from antiphon.accounts import Accounts
+from antiphon.commands.tables import moment, table
+from antiphon.engine.accounts import fit_password
+from antiphon.errors import InvalidRequest
+from antiphon.people import Person, Role
+from antiphon.ports import Store
+from antiphon.runtime import mint, stored
+from antiphon.settings import Loaded, Settings
+
+FLAGS = ("database",)
+NONE = "There is nobody. `antiphon people add NAME --role admin` makes the first."
+ROLES = get_args(Role)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and whom it is about."""
+    said = "add|list|password|role|remove"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+    add = actions.add_parser("add", parents=[flags], help="let somebody log in")
+    add.add_argument("name", help="what they are called, and log in as")
+    add.add_argument("--role", choices=ROLES, default="user", help="admins run the installation")
+    _password_argument(add)
+    listing = actions.add_parser("list", parents=[flags], help="everybody")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    password = actions.add_parser(
+        "password", parents=[flags], help="give a new password, which ends every login"
+    )
+    _who_argument(password)
+    _password_argument(password)
+    role = actions.add_parser("role", parents=[flags], help="make an admin, or an ordinary user")
+    _who_argument(role)
+    role.add_argument("role", choices=ROLES, help="what they are from now on")
+    remove = actions.add_parser("remove", parents=[flags], help="let them in no more")
+    _who_argument(remove)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it on the database of the settings."""
+    asyncio.run(_act(asked, loaded.settings))
+    return 0
+
+
+def _who_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("name", help="what they are called, or their id")
+
+
+def _password_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read the password from stdin, for scripts; without it you are asked",
+    )
+
+
+async def _act(asked: Namespace, settings: Settings) -> None:
+    async with stored(settings) as store:
+        accounts = Accounts(store, mint)
+        match asked.action:
+            case "add":
+                await _add(accounts, asked)
+            case "list":
+                await _list(store, as_json=asked.json)
+            case "password":
+                await _password(accounts, asked)
+            case "role":
+                await _role(accounts, asked)
+            case _:
+                await _remove(accounts, asked)
+
+
+async def _add(accounts: Accounts, asked: Namespace) -> None:
+    call = calls.CreatePerson(asked.name, asked.role, _read_password(asked))
+    person = await accounts.create(call)
+    _say(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
+
+
+async def _list(store: Store, *, as_json: bool) -> None:
+    people = await store.people()
+    if as_json:
+        print(msgspec.json.encode(people).decode())
+        return
+    if not people:
+        _say(NONE)
+        return
+    head = ("id", "name", "role", "state", "made", "logged in")
+    print(table(head, map(_row, people)))
+
+
+async def _password(accounts: Accounts, asked: Namespace) -> None:
+    person = await accounts.named(asked.name)
+    await accounts.update(calls.UpdatePerson(person.id, password=_read_password(asked)))
+    _say(f"{person.name} has a new password, and is logged out everywhere.")
+
+
+async def _role(accounts: Accounts, asked: Namespace) -> None:
+    person = await accounts.named(asked.name)
+    role = cast("Role", asked.role)
+    changed = await accounts.update(calls.UpdatePerson(person.id, role=role))
+    _say(f"{changed.name} is {_a(changed.role)}.")
+
+
+async def _remove(accounts: Accounts, asked: Namespace) -> None:
+    person = await accounts.named(asked.name)
+    await accounts.delete(person.id)
+    _say(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
+
+
+def _row(person: Person) -> tuple[str, ...]:
+    return (
+        person.id,
+        person.name,
+        person.role,
+        "disabled" if person.disabled else "active",
+        moment(person.created_at),
+        moment(person.signed_in_at),
+    )
+
+
+def _read_password(asked: Namespace) -> str:
+    """The password: the first line of stdin where that was said, else what a person types twice."""
+    if asked.password_stdin:
+        return fit_password(_first_line())
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            "Nobody is here to type a password.",
+            expected="a terminal, or --password-stdin",
+            hint="printf '%s' \"$PASSWORD\" | antiphon people add NAME --password-stdin",
+        )
+    password = fit_password(_typed("Password: "))
+    if _typed("Once more: ") != password:
+        raise InvalidRequest("The two passwords are not the same.", hint="Try again.")
+    return password
+
+
+def _typed(prompt: str) -> str:
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise InvalidRequest("No password was typed.", hint="Try again.") from None
+
+
+def _first_line() -> str:
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidRequest("The password is no text.", expected="text in UTF-8") from None
+
+
+def _a(role: Role) -> str:
+    return "an admin" if role == "admin" else "a user"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

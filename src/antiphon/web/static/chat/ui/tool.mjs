@@ -46,7 +46,7 @@ export function Tools({ items, name, ...known }) {
   const many = calls.length > FEW;
   const [open, setOpen] = fold(`${known.message}:${name}`, !many);
   const shown = open ? items : calls.filter((_, place) => isOpen(states[place]) || states[place] === "failed");
-  return html`<section class="tools" data-many=${many} aria-label=${counted("tool.calls", calls.length)}>
+  return html`<section class="tools" role="group" data-many=${many} aria-label=${counted("tool.calls", calls.length)}>
     ${many && html`<${Summary} calls=${calls} states=${states} open=${open} onToggle=${() => setOpen(!open)} />`}
     <div class="tools-list">
       ${shown.map((item) =>

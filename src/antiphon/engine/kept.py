@@ -100,7 +100,7 @@ def refuse_unfit(value: Any, where: str = "$") -> None:
 
 def refuse_deep(value: Any, max_depth: int) -> None:
     """Raises `TooLarge` for JSON of more levels than that."""
-    level: list[Any] = [value]
+    level: list[Any] = [value] if isinstance(value, _HOLDING) else []
     for _ in range(max_depth):
         level = [item for held in level for item in _held(held) if isinstance(item, _HOLDING)]
         if not level:

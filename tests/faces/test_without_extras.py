@@ -1,4 +1,4 @@
-"""Without the extra `terminal` everything but the chat is there, and the chat says what is missing.
+"""Without the extras everything else is there, and what needs one says which is missing.
 
 What the extra brings is hidden from the programs by a module that Python loads as it starts.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Place
 
-EXTRA = ("markdown_it", "prompt_toolkit", "pygments", "wcwidth")
+EXTRA = ("markdown_it", "prompt_toolkit", "pygments", "wcwidth", "argon2")
 HIDDEN = f"import sys\nsys.modules.update(dict.fromkeys({EXTRA!r}))\n"
 
 
@@ -55,3 +55,12 @@ def test_a_page_is_exported_with_its_markdown_as_it_was_written(place: Place, ba
     page = place.run("threads", "export", "last", "--format", "html", environ=bare)
 
     assert "**demo model**" in page.stdout
+
+
+def test_a_password_says_what_to_install(place: Place, bare: dict[str, str]):
+    command = ("people", "add", "Ann", "--password-stdin")
+    ended = place.run(*command, stdin="correct horse battery\n", environ=bare)
+
+    assert ended.returncode != 0
+    assert "pip install 'antiphon[web]'" in ended.stderr
+    assert place.run("people", "list", environ=bare).returncode == 0

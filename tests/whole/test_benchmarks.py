@@ -13,10 +13,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are r
 ROOT = Path(__file__).parents[2]
 NAMES = ("start", "engine", "context", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
-UNDER_LOAD = ("paced", "flood", "growth", "capacity")
+UNDER_LOAD = ("flood", "growth")
+LONG = ("paced", "capacity")
 
 
-@pytest.mark.parametrize("name", [*NAMES, *IN_A_BROWSER, *UNDER_LOAD])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(*NAMES, *IN_A_BROWSER, *UNDER_LOAD),
+        *(pytest.param(name, marks=pytest.mark.soak) for name in LONG),
+    ],
+)
 def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
     file = tmp_path / "results.json"
 
@@ -25,7 +32,7 @@ def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=170,
         check=False,
     )
 

@@ -24,6 +24,9 @@ BUGS = {
     # hear it in the moment before the kill, which takes more tries where the machine is busy.
     "tells before it keeps": ("broken", "was heard", ("append.before_commit",), 45),
 }
+QUICKLY_FOUND = ("acknowledges early", "claims carelessly")
+HUNTS = (7, 8, 9, 10)
+"""Seeds, one after the other until the bug is met: on a busy machine a kill may miss its moment."""
 
 
 # A deployment: each server is asked to end, and gets half a second for its runs.
@@ -61,19 +64,27 @@ async def test_a_hundred_rolls_lose_nothing(tmp_path: Path) -> None:
     assert not any(result.verdict.numbers.values()), str(result)
 
 
-@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize(
+    "bug",
+    [bug if bug in QUICKLY_FOUND else pytest.param(bug, marks=pytest.mark.soak) for bug in BUGS],
+)
 async def test_a_harness_that_could_not_fail_would_prove_nothing(bug: str, tmp_path: Path) -> None:
     kind, word, failpoints, kills = BUGS[bug]
-    plan = Plan(
-        seed=7,
-        kills=kills,
-        entry="buggy_server:main",
-        settings={**SHORT, "BUG": bug},
-        failpoints=failpoints,
-        settle_seconds=3.0,
-    )
+    told = ""
+    for seed in HUNTS:
+        plan = Plan(
+            seed=seed,
+            kills=kills,
+            entry="buggy_server:main",
+            settings={**SHORT, "BUG": bug},
+            failpoints=failpoints,
+            settle_seconds=3.0,
+        )
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        result = await chaos(plan, folder)
+        if any(word in complaint for complaint in getattr(result.verdict, kind)):
+            return
+        told += f"{result}\n"
 
-    result = await chaos(plan, tmp_path)
-
-    complaints = getattr(result.verdict, kind)
-    assert any(word in complaint for complaint in complaints), str(result)
+    pytest.fail(f"never found:\n{told}")

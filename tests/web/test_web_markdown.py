@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Route
+import pytest_asyncio
+from playwright.async_api import Page, Route
 
 from tests.terminal.markdown_documents import DEFINED, LINES, WORDS
 from tests.web.browser import opened
 from tests.web.payloads import PAYLOADS
+
+# One page for all of them: it takes a second to open, and each test begins with an empty answer.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHAT = Path(__file__).parents[2] / "src/antiphon/web/static/chat"
 PROBE = Path(__file__).parent / "js/markdown_probe.mjs"
@@ -45,7 +49,7 @@ LINKS = {
 
 @dataclass
 class Answer:
-    """A page with nothing in it but one answer; nothing it asks for leaves this machine."""
+    """A page with nothing in it but one answer; `strays` are its requests and complaints."""
 
     page: Page
     strays: list[str] = field(default_factory=list)
@@ -70,24 +74,24 @@ class Answer:
             await route.abort()
 
 
-@pytest.fixture
-async def context(chromium: str) -> AsyncIterator[BrowserContext]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def window(chromium: str) -> AsyncIterator[Answer]:
     async with opened(chromium) as context:
-        yield context
+        window = Answer(await context.new_page())
+        window.page.on("console", lambda said: window.strays.append(said.text))
+        window.page.on("pageerror", lambda error: window.strays.append(str(error)))
+        await context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await window.page.route("**/*", window.serve)
+        await window.page.goto("http://localhost/")
+        yield window
 
 
 @pytest.fixture
-async def answer(context: BrowserContext) -> AsyncIterator[Answer]:
-    answer = Answer(await context.new_page())
-    complaints: list[str] = []
-    answer.page.on("console", lambda said: complaints.append(said.text))
-    answer.page.on("pageerror", lambda error: complaints.append(str(error)))
-    await answer.page.route("**/*", answer.serve)
-    await answer.page.goto("http://localhost/")
-    yield answer
+def answer(window: Answer) -> Iterator[Answer]:
+    yield window
 
-    assert answer.strays == []
-    assert complaints == []
+    strays, window.strays = window.strays, []
+    assert strays == []
 
 
 def drawn_documents(times: int) -> list[tuple[str, list[int]]]:
@@ -200,7 +204,6 @@ async def test_text_from_right_to_left_stands_at_the_right(answer: Answer) -> No
 
 
 async def test_the_button_of_a_block_of_code_copies_the_code(answer: Answer) -> None:
-    await answer.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await answer.do("show", "1. Run:\n   ```sh\n   make run && echo '<b>'\n   ```")
 
     await answer.page.click("button.copy")

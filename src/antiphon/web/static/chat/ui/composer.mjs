@@ -7,8 +7,9 @@
 import { queueEdit, send, stop } from "../actions.mjs";
 import { upload } from "../api.mjs";
 import { draftOf, keepDraft } from "../drafts.mjs";
+import { threadOf } from "../router.mjs";
 import { isHere, person } from "../sending.mjs";
-import { begunHere, current, editing, me, pending, phase, prefs, refill } from "../store.mjs";
+import { begunHere, current, editing, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttaching } from "./attachments.mjs";
@@ -133,7 +134,7 @@ function editLast() {
  * @param {{current: HTMLTextAreaElement | null}} area @param {{value: any[]}} items @param {{value: boolean}} empty
  */
 function useDraft(area, items, empty) {
-  const thread = current.value?.thread.id ?? null;
+  const thread = threadOf(path.value);
   const timer = useRef(0);
   const place = useRef(/** @type {string | null | undefined} */ (undefined));
   const flush = () => {

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import FilePayload, Locator, expect
 
 from antiphon import AsyncClient, ToolSpec
 from tests.terminal.model import Reply
@@ -129,7 +129,7 @@ async def read_elsewhere(chat: Chat, output: str) -> str:
     async with AsyncClient(chat.up.url) as client:
         thread = await client.create_thread()
         await client.create_message(thread.id, "Read the log.")
-        run = await client.create_run(thread.id, tools=[ToolSpec("read_log")])
+        run = await client.create_run(thread.id, tools=(ToolSpec("read_log"),))
         turn = asyncio.create_task(all_of(client.completions(run.id)))
         reply = await chat.model.asked()
         await reply.call("read_log", id="c0")
@@ -198,9 +198,9 @@ async def test_files_are_seen_before_they_are_sent_and_refused_with_words(chat: 
     await chat.page.set_input_files(
         "input[type=file]",
         files=[
-            {"name": "sea.png", "mimeType": "image/png", "buffer": PICTURE},
-            {"name": "notes.ts", "mimeType": "video/mp2t", "buffer": b"const a = 1;"},
-            {"name": "all.zip", "mimeType": "application/zip", "buffer": b"PK\x03\x04\0\0"},
+            FilePayload(name="sea.png", mimeType="image/png", buffer=PICTURE),
+            FilePayload(name="notes.ts", mimeType="video/mp2t", buffer=b"const a = 1;"),
+            FilePayload(name="all.zip", mimeType="application/zip", buffer=b"PK\x03\x04\0\0"),
         ],
     )
     files = chat.page.locator(".attachment")
@@ -220,20 +220,17 @@ async def test_files_are_seen_before_they_are_sent_and_refused_with_words(chat: 
     await expect(chat.asked.locator("img")).to_have_count(1)
 
 
-async def test_a_picture_that_is_pasted_goes_along_and_words_are_only_written(chat: Chat) -> None:
+async def test_files_are_pasted_and_dropped_and_words_are_only_written(chat: Chat) -> None:
+    files = chat.page.locator(".attachment")
+
     await chat.composer.evaluate(PASTE, {"files": ["paste.png"], "text": None})
-    await expect(chat.page.locator(".attachment")).to_have_count(1)
-
+    await expect(files).to_have_count(1)
     await chat.composer.evaluate(PASTE, {"files": ["cells.png"], "text": "a\tb"})
-
-    await expect(chat.page.locator(".attachment")).to_have_count(1)
-
-
-async def test_a_file_can_be_dropped(chat: Chat) -> None:
     await chat.page.locator(".drop").evaluate(DROP)
 
-    await expect(chat.page.locator(".attachment")).to_contain_text("dropped.txt")
-    await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
+    await expect(files).to_have_count(2)
+    await expect(files.nth(1)).to_contain_text("dropped.txt")
+    await expect(files.nth(1)).to_have_attribute("data-state", "ready")
 
 
 PASTE = """(field, {files, text}) => {

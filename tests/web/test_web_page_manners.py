@@ -24,7 +24,8 @@ async def at_end(chat: Chat) -> None:
 
 async def scrolled(chat: Chat) -> float:
     """Pixels above what is seen."""
-    return await chat.page.locator("#conversation").evaluate("it => it.scrollTop")
+    above: float = await chat.page.locator("#conversation").evaluate("it => it.scrollTop")
+    return above
 
 
 async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> None:

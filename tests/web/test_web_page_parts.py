@@ -118,7 +118,8 @@ async def test_a_result_of_two_megabytes_is_cut_and_opens(chat: Chat) -> None:
     await result.get_by_role("button", name="Show all (2").click()
     await expect(result.get_by_role("button", name="Show less")).to_be_visible()
     assert await result.locator("pre").evaluate("it => it.textContent.length") > 2_000_000
-    assert (await result.bounding_box() or {})["height"] < 700
+    box = await result.bounding_box()
+    assert box and box["height"] < 700
     assert await chat.page.evaluate(
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )

@@ -30,7 +30,7 @@ from tests import nursery
 from tests.terminal.model import Model
 from tests.web.browser import opened
 
-SECONDS = 10.0
+SECONDS = 60.0
 expect.set_options(timeout=SECONDS * 1000)
 FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
 NO_FAULTS = ("Failed to load resource", "net::ERR_")
@@ -118,7 +118,7 @@ class Chat:
     async def open(self, path: str = "/") -> None:
         """Go to this address of the page."""
         await self.page.goto(self.up.url + path)
-        await self.page.wait_for_selector("#composer, .login, .lost")
+        await self.page.wait_for_selector("#composer, .login, .lost, .page")
 
     async def tab(self, path: str = "/") -> Chat:
         """Another tab of the same browser."""

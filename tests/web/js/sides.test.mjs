@@ -30,7 +30,7 @@ test("a thread of a clock that goes ahead is of today", () => {
   assert.deepEqual(day, { name: "today" });
 });
 
-const row = (day, model, owner, tokens, cost) => ({ day, model, owner, runs: 1, input_tokens: tokens, output_tokens: 0, cost });
+const row = (day, model, person, tokens, cost) => ({ day, model, person, runs: 1, input_tokens: tokens, output_tokens: 0, cost });
 const ROWS = [row("2026-11-21", "a", "ada", 5, 0.5), row("2026-11-21", "b", "bo", 7, null), row("2026-11-19", "b", "ada", 1, 0.25)];
 
 test("a chart has a bar for each day, days without use among them", () => {
@@ -46,7 +46,7 @@ test("a chart has a bar for each day, days without use among them", () => {
 
 test("who used most stands first, and a cost that nobody knows counts for nothing", () => {
   assert.deepEqual(ranked(ROWS, "model", "tokens").map(({ name }) => name), ["b", "a"]);
-  assert.deepEqual(ranked(ROWS, "owner", "cost"), [{ name: "ada", amount: 0.75 }, { name: "bo", amount: 0 }]);
+  assert.deepEqual(ranked(ROWS, "person", "cost"), [{ name: "ada", amount: 0.75 }, { name: "bo", amount: 0 }]);
   assert.equal(sum(ROWS, "runs"), 3);
 });
 

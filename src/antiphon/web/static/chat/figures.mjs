@@ -4,8 +4,7 @@
  * @typedef {object} Row  what one model did for one person on one day
  * @property {string} day  "2026-11-21"
  * @property {string} model
- * @property {string} owner
- * @property {string} [person]  what the owner is called
+ * @property {string} person  what the person is called
  * @property {number} runs
  * @property {number} input_tokens
  * @property {number} output_tokens
@@ -49,13 +48,12 @@ export function daily(rows, measure, days, now) {
  * The amounts of each model or person, the largest first.
  *
  * @param {readonly Row[]} rows
- * @param {"model" | "owner" | "person"} by
+ * @param {"model" | "person"} by
  * @param {Measure} measure
  */
 export function ranked(rows, by, measure) {
-  const nameOf = (/** @type {Row} */ row) => row[by] ?? row.owner;
-  const names = [...new Set(rows.map(nameOf))];
+  const names = [...new Set(rows.map((row) => row[by]))];
   return names
-    .map((name) => ({ name, amount: sum(rows.filter((row) => nameOf(row) === name), measure) }))
+    .map((name) => ({ name, amount: sum(rows.filter((row) => row[by] === name), measure) }))
     .sort((one, other) => other.amount - one.amount);
 }

@@ -15,8 +15,15 @@ import { toast, told } from "./toasts.mjs";
 
 const SCOPES = ["read", "write", "admin"];
 
+/** The keys, and by id the names of those they can belong to; "local" is who needs no login. */
+async function keysAndPeople() {
+  const [keys, people] = await Promise.all([get("/api/admin/keys"), get("/api/admin/people")]);
+  const named = people.data.map((/** @type {{id: string, name: string}} */ { id, name }) => [id, name]);
+  return { keys: keys.data, names: new Map([["local", t("people.everybody")], ...named]) };
+}
+
 export function Keys() {
-  const loaded = useLoaded(() => get("/api/admin/keys"));
+  const loaded = useLoaded(keysAndPeople);
   const [dialog, setDialog] = useState(/** @type {any} */ (null));
   const close = () => setDialog(null);
   const made = async (/** @type {string} */ token) => {
@@ -30,19 +37,19 @@ export function Keys() {
         <h2>${t("admin.keys")}</h2>
         <p class="muted">${t("keys.hint")}</p>
       </div>
-      <button type="button" class="button primary" onClick=${() => setDialog(html`<${NewKey} onMade=${made} onClose=${close} />`)}>
+      <button type="button" class="button primary" onClick=${() => setDialog(html`<${NewKey} names=${loaded.data?.names ?? new Map()} onMade=${made} onClose=${close} />`)}>
         <${Icon} name="new" size=${18} />${t("keys.make")}
       </button>
     </div>
-    <${Loaded} of=${loaded}>${({ data }) => (data.length > 0 ? html`<${KeyTable} keys=${data} onRevoke=${revoke} />` : html`<p class="empty">${t("keys.none")}</p>`)}<//>
+    <${Loaded} of=${loaded}>${({ keys, names }) => (keys.length > 0 ? html`<${KeyTable} keys=${keys} names=${names} onRevoke=${revoke} />` : html`<p class="empty">${t("keys.none")}</p>`)}<//>
     ${dialog}
   `;
 }
 
-function KeyTable(/** @type {{keys: Key[], onRevoke: (key: Key) => void}} */ { keys, onRevoke }) {
+function KeyTable(/** @type {{keys: Key[], names: Map<string, string>, onRevoke: (key: Key) => void}} */ { keys, names, onRevoke }) {
   const columns = [
     { name: t("keys.name"), show: (/** @type {Key} */ key) => html`<strong dir="auto">${key.name}</strong>` },
-    { name: t("keys.owner"), show: (/** @type {Key} */ key) => key.owner },
+    { name: t("keys.owner"), show: (/** @type {Key} */ key) => names.get(key.owner) ?? key.owner },
     { name: t("keys.scopes"), show: (/** @type {Key} */ key) => html`<span class="row">${key.scopes.map((scope) => html`<span class="badge" key=${scope}>${scope}</span>`)}</span>` },
     { name: t("keys.made"), show: (/** @type {Key} */ key) => ago(key.created_at) },
     { name: "", show: (/** @type {Key} */ key) => html`<button type="button" class="button small danger" onClick=${() => onRevoke(key)}>${t("keys.revoke")}</button>` },
@@ -50,7 +57,7 @@ function KeyTable(/** @type {{keys: Key[], onRevoke: (key: Key) => void}} */ { k
   return html`<${Table} caption=${t("admin.keys")} columns=${columns} rows=${keys} keyOf=${(/** @type {Key} */ key) => key.id} />`;
 }
 
-function NewKey(/** @type {{onMade: (token: string) => Promise<void>, onClose: () => void}} */ { onMade, onClose }) {
+function NewKey(/** @type {{names: Map<string, string>, onMade: (token: string) => Promise<void>, onClose: () => void}} */ { names, onMade, onClose }) {
   const make = async (/** @type {Record<string, string>} */ { name, owner }, /** @type {HTMLFormElement} */ form) => {
     const scopes = new FormData(form).getAll("scope").map(String);
     const { token } = await post("/api/admin/keys", { name, owner, scopes });
@@ -59,7 +66,7 @@ function NewKey(/** @type {{onMade: (token: string) => Promise<void>, onClose: (
   return html`<${Dialog} title=${t("keys.make")} onClose=${onClose}>
     <${Form} onSubmit=${make} action=${t("keys.make")} onCancel=${onClose}>
       <${Field} label=${t("keys.name")} hint=${t("keys.name_hint")}><input class="input" name="name" required maxlength="100" autocomplete="off" /><//>
-      <${Field} label=${t("keys.owner")} hint=${t("keys.owner_hint")}><input class="input" name="owner" required maxlength="100" defaultValue="local" autocomplete="off" spellcheck="false" /><//>
+      <${Field} label=${t("keys.owner")} hint=${t("keys.owner_hint")}><select class="input" name="owner">${[...names].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select><//>
       <fieldset>
         <legend class="label">${t("keys.scopes")}</legend>
         ${SCOPES.map((scope) => html`<${Check} key=${scope} name="scope" value=${scope} label=${t(`keys.scope_${scope}`)} defaultChecked=${scope !== "admin"} />`)}

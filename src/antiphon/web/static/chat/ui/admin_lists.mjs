@@ -18,16 +18,17 @@ export function ModelList() {
 export function ServerList() {
   const columns = [
     { name: t("servers.name"), show: (/** @type {any} */ server) => html`<strong dir="auto">${server.name}</strong>` },
+    { name: t("servers.side"), show: (/** @type {any} */ server) => t(`servers.side_${server.side}`) },
     { name: t("servers.status"), show: (/** @type {any} */ server) => html`<span class=${server.problem ? "badge bad" : "badge"}>${server.status}</span>` },
     { name: t("servers.problem"), show: (/** @type {any} */ server) => server.problem ?? "" },
   ];
-  return html`<${Listed} of="servers" columns=${columns} keyOf=${(/** @type {any} */ server) => server.name} />`;
+  return html`<${Listed} of="servers" columns=${columns} keyOf=${(/** @type {any} */ server) => `${server.side} ${server.name}`} />`;
 }
 
 export function SharedAssistants() {
   const columns = [
     { name: t("assistants.name"), show: (/** @type {any} */ assistant) => html`<strong dir="auto">${assistant.name || t("assistants.unnamed")}</strong>` },
-    { name: t("shared.owner"), show: (/** @type {any} */ assistant) => assistant.by || assistant.owner || "" },
+    { name: t("shared.owner"), show: (/** @type {any} */ assistant) => assistant.by || t("people.everybody") },
     { name: t("assistants.model"), show: (/** @type {any} */ assistant) => assistant.model ?? "" },
   ];
   return html`<${Listed} of="assistants" columns=${columns} keyOf=${(/** @type {any} */ assistant) => assistant.id ?? assistant.token} />`;

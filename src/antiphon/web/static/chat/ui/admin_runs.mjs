@@ -9,7 +9,7 @@ import { told } from "./toasts.mjs";
 
 const BEAT_MILLISECONDS = 3000;
 
-/** @typedef {{run: {id: string, thread_id: string, status: string, model: string | null, created_at: number}, owner: string, person?: string}} LiveRun */
+/** @typedef {{run: {id: string, thread_id: string, status: string, model: string | null, created_at: number}, owner: string, person: string}} LiveRun */
 
 export function LiveRuns() {
   const loaded = useLoaded(() => get("/api/admin/runs"));
@@ -32,7 +32,7 @@ function RunTable(/** @type {{runs: LiveRun[], onStopped: () => Promise<void>}} 
     await onStopped();
   };
   const columns = [
-    { name: t("runs.owner"), show: (/** @type {LiveRun} */ { owner, person }) => html`<strong dir="auto">${person || owner}</strong>` },
+    { name: t("runs.owner"), show: (/** @type {LiveRun} */ { person }) => html`<strong dir="auto">${person}</strong>` },
     { name: t("runs.model"), show: (/** @type {LiveRun} */ { run }) => run.model ?? "" },
     { name: t("runs.status"), show: (/** @type {LiveRun} */ { run }) => html`<span class="badge">${run.status}</span>` },
     { name: t("runs.since"), show: (/** @type {LiveRun} */ { run }) => ago(run.created_at) },

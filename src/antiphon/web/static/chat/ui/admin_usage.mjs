@@ -31,7 +31,9 @@ export function UsageCharts() {
         </select>
       </div>
     </div>
-    <${Loaded} of=${loaded}>${({ data }) => html`<${Charts} rows=${data} days=${days} measure=${measure} />`}<//>
+    <${Loaded} of=${loaded}>${({ data, cut }) => html`
+      ${cut && html`<p class="note">${t("charts.cut")}</p>`}
+      <${Charts} rows=${data} days=${days} measure=${measure} />`}<//>
   `;
 }
 

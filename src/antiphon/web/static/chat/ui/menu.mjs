@@ -57,6 +57,8 @@ function walk(/** @type {KeyboardEvent} */ event, /** @type {HTMLElement} */ lis
   const here = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
   const next = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: -1 }[event.key];
   if (event.key === "Tab") return list.hidePopover();
+  // What the menu stands in has a meaning for Esc too; the browser closes the menu.
+  if (event.key === "Escape") return event.stopPropagation();
   if (next === undefined) return undefined;
   event.preventDefault();
   return items.at(next % items.length)?.focus();

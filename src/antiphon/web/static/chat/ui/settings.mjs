@@ -93,7 +93,9 @@ function Account(/** @type {{person: {name: string}, login: string}} */ { person
 
 function Password(/** @type {{name: string}} */ { name }) {
   const change = async (/** @type {Record<string, string>} */ { old, new: fresh }, /** @type {HTMLFormElement} */ form) => {
-    await post("/api/password", { old, new: fresh });
+    // The login is begun anew, and what proves that a request comes from this page with it.
+    const { csrf } = await post("/api/password", { old, new: fresh });
+    me.value = { ...me.value, csrf };
     form.reset();
     toast({ text: t("settings.password_changed") });
   };

@@ -1,0 +1,148 @@
+"""Each view of the page can be read and used by everybody: axe-core has no findings.
+
+The short form looks at every view once by all rules, and at its colours in the dark; the long one
+looks at everything in all colours, on a phone too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import expect
+
+from tests.web.accessible import axe as axe
+from tests.web.accessible import findings, wider
+from tests.web.chats import Chat
+
+WIDE, PHONE, NARROW = (1280, 800), (390, 844), (320, 640)
+ANSWER = """A *list*, a table and code:
+
+- one
+- [two](https://example.org)
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```python
+print("hello")
+```
+"""
+SECTIONS = ("people", "usage", "runs", "keys", "models", "assistants", "servers")
+THEMES = ("light", "dark", "contrast")
+
+
+@pytest.fixture
+async def lived_in(chat: Chat) -> Chat:
+    """A page with a thread, an assistant and a key."""
+    await chat.say("Show me what you can write.")
+    reply = await chat.model.asked()
+    await reply.think("A little of everything.")
+    await reply.answer(ANSWER)
+    await chat.settled()
+    me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
+    headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
+    made = {
+        "assistants": {"name": "Poet", "instructions": "Verse only.", "starters": ["On rain"]},
+        "admin/keys": {"name": "Report", "owner": "local", "scopes": ["read"]},
+    }
+    for kind, body in made.items():
+        address = f"{chat.up.url}/api/{kind}"
+        answer = await chat.context.request.post(address, data=body, headers=headers)
+        assert answer.ok, await answer.text()
+    return chat
+
+
+async def views(chat: Chat) -> AsyncIterator[str]:
+    """Goes to one view after the other, and says which it is."""
+    yield f"/t/{chat.thread}"
+    await opened(chat, "/", "#composer")
+    yield "/"
+    await chat.page.locator(".topbar button[aria-haspopup=dialog]").click()
+    yield "instructions"
+    await opened(chat, "/assistants", ".assistant")
+    yield "/assistants"
+    await opened(chat, "/assistants/new", ".editor")
+    yield "/assistants/new"
+    for section in SECTIONS:
+        await opened(chat, f"/admin/{section}", ".page h2")
+        await expect(chat.page.locator(".waiting")).to_have_count(0)
+        yield f"/admin/{section}"
+    await opened(chat, "/nowhere", ".lost")
+    yield "/nowhere"
+
+
+async def opened(chat: Chat, address: str, sign: str) -> None:
+    await chat.page.goto(chat.up.url + address)
+    await expect(chat.page.locator(sign).first).to_be_visible()
+
+
+async def test_every_view_is_faultless(lived_in: Chat, axe: str) -> None:
+    found = {}
+    async for view in views(lived_in):
+        found[view] = await findings(lived_in.page, axe)
+        await wear(lived_in, "dark")
+        found[f"{view}, dark"] = await findings(lived_in.page, axe, "color-contrast")
+        await wear(lived_in, "light")
+
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
+    lived_in: Chat, axe: str
+) -> None:
+    page = lived_in.page
+    await size(lived_in, PHONE)
+    await opened(lived_in, "/", "#composer")
+    await page.get_by_role("button", name="Show sidebar").click()
+    await page.locator(".thread").get_by_role("button").click()
+    await expect(page.get_by_role("menu")).to_be_visible()
+    found = await findings(page, axe)
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Settings").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    found += await findings(page, axe)
+
+    assert found == []
+
+
+async def test_nothing_is_wider_than_the_narrowest_phone_in_the_longest_words(
+    lived_in: Chat,
+) -> None:
+    await lived_in.page.evaluate("localStorage.setItem('antiphon.prefs', '{\"language\":\"de\"}')")
+    await size(lived_in, NARROW)
+    found = {}
+    async for view in views(lived_in):
+        found[view] = await wider(lived_in.page)
+
+    assert {view: boxes for view, boxes in found.items() if boxes} == {}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("window", [WIDE, PHONE, NARROW])
+async def test_every_view_is_faultless_in_all_colours_and_sizes(
+    lived_in: Chat, axe: str, theme: str, window: tuple[int, int]
+) -> None:
+    await size(lived_in, window)
+    found = {}
+    async for view in views(lived_in):
+        await wear(lived_in, theme)
+        found[view] = await findings(lived_in.page, axe) + await wider(lived_in.page)
+
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+async def size(chat: Chat, window: tuple[int, int]) -> None:
+    width, height = window
+    await chat.page.set_viewport_size({"width": width, "height": height})
+
+
+async def wear(chat: Chat, theme: str) -> None:
+    """Colours at once: while they change, neither the old nor the new ones are there."""
+    await chat.page.emulate_media(reduced_motion="reduce")
+    await chat.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    await chat.page.evaluate(
+        "() => Promise.all(document.getAnimations().map(each => each.finished.catch(() => 0)))"
+    )

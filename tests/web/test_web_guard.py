@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from antiphon.web.app import LARGEST
 from tests.web.visiting import Browser, Chat, Headers, opened
 
 PROBE, PAGE, READ = "probe", "page", "read"
@@ -18,8 +19,6 @@ ROWS: Mapping[str, str] = {
     "GET /t/<thread_id>": PAGE,
     "GET /healthz": PROBE,
     "GET /assistants": PAGE,
-    "GET /assistants/<assistant_id>": PAGE,
-    "GET /admin/<section>": PAGE,
     "GET /assistants/<assistant_id>": PAGE,
     "GET /a/<token>": PAGE,
     "GET /admin": PAGE,
@@ -342,3 +341,28 @@ async def test_other_origins_are_asked_in_vain_by_a_preflight(chat: Chat) -> Non
 
     assert answer.status_code == 403
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_a_body_that_is_too_deep_or_none_at_all_is_refused_and_the_next_is_read(
+    chat: Chat,
+) -> None:
+    browser = await chat.browser().arrive()
+    deep = '{"content": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    for data in (deep, "{", "", "\x00", '{"content": "\\ud800"}', "[]", "7", '{"content": NaN}'):
+        refused = await browser.open(
+            "POST", "/api/messages/process", data=data, content_type="application/json"
+        )
+        assert refused.status_code in (400, 413, 422), data[:40]
+        refused.close()
+
+    assert (await browser.post("/api/messages/process", {"content": "hi"})).status_code == 200
+
+
+async def test_a_body_that_is_too_large_is_refused(chat: Chat) -> None:
+    browser = await chat.browser().arrive()
+    refused = await browser.open(
+        "POST", "/api/agui", data=b" " * (LARGEST + 1), content_type="application/json"
+    )
+
+    assert refused.status_code == 413
+    assert refused.json["code"] == "too_large"

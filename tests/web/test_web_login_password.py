@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.client.aio import AsyncClient
-from antiphon.settings import Settings
 from antiphon.web.limits import GUESSES_OF_A_NAME, GUESSES_OF_AN_ADDRESS
 from tests.web.visiting import PASSWORD, Browser, Chat, opened
 
@@ -18,28 +16,48 @@ DIES_WITHIN = 5.0
 ANOTHER = "another long password"
 
 
+class People:
+    """Ann and Bob, who have logged in once: passwords are slow, as they should be.
+
+    `home` holds the database and the state folder of the web chat that they are known to.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.database = home / "antiphon.db"
+        self._browsers: dict[str, tuple[str, str]] = {}
+
+    async def come(self) -> None:
+        async with opened(database=f"sqlite:///{self.database}", login="password") as chat:
+            for name, role in (("Ann", "admin"), ("bob", "user")):
+                await chat.person(name, role=role)
+                browser = await chat.browser().log_in(name)
+                self._browsers[name.lower()] = (str(browser.cookie()), browser.csrf)
+
+    def browser(self, chat: Chat, name: str) -> Browser:
+        """A browser in which somebody has logged in."""
+        cookie, csrf = self._browsers[name]
+        browser = chat.browser().takes(cookie)
+        browser.csrf = csrf
+        return browser
+
+
 @pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with Ann and Bob in it: to make their passwords is slow, as it should be."""
-    file = tmp_path_factory.mktemp("people") / "antiphon.db"
-
-    async def made() -> None:
-        settings = Settings(database=f"sqlite:///{file}", model="demo")
-        async with AsyncClient(settings=settings) as client:
-            await client.create_person("Ann", role="admin", password=PASSWORD)
-            await client.create_person("bob", password=PASSWORD)
-
-    asyncio.run(made())
-    return file
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    people = People(tmp_path_factory.mktemp("people"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(people.home))
+        asyncio.run(people.come())
+    return people
 
 
 @pytest.fixture
 async def chat(
-    tmp_path: Path, people: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Chat]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(people.home))
     async with opened(
-        database=f"sqlite:///{shutil.copy(people, tmp_path)}",
+        database=f"sqlite:///{shutil.copy(people.database, tmp_path)}",
         login="password",
         public_url="https://chat.example.org",
         trusted_proxies=("10.0.0.1",),
@@ -70,8 +88,8 @@ async def test_who_knows_the_password_is_in_and_nobody_else(chat: Chat) -> None:
 
 
 async def test_every_no_is_the_same_no(chat: Chat) -> None:
-    people = await chat.site.client.list_people()
-    bob = next(person for person in people.data if person.name == "bob")
+    known = await chat.site.client.list_people()
+    bob = next(person for person in known.data if person.name == "bob")
     await chat.site.client.update_person(bob.id, disabled=True)
 
     for name, password in (
@@ -114,8 +132,8 @@ async def test_what_is_no_name_and_password_is_refused_by_its_shape(
     assert (await chat.browser().post("/api/login", body)).status_code == 422
 
 
-async def test_the_cookie_is_new_at_each_login(chat: Chat) -> None:
-    planted = (await chat.browser().log_in("bob")).cookie()
+async def test_the_cookie_is_new_at_each_login(chat: Chat, people: People) -> None:
+    planted = people.browser(chat, "bob").cookie()
     victim = chat.browser().takes(str(planted))
 
     await victim.log_in("ann")
@@ -141,8 +159,8 @@ async def test_over_https_the_cookie_is_bound_to_the_host(chat: Chat) -> None:
         assert "Domain" not in cookie
 
 
-async def test_a_cookie_without_its_prefix_is_none_over_https(chat: Chat) -> None:
-    plain = (await chat.browser().log_in("ann")).cookie()
+async def test_a_cookie_without_its_prefix_is_none_over_https(chat: Chat, people: People) -> None:
+    plain = people.browser(chat, "ann").cookie()
 
     assert not await is_in(chat.browser("https://chat.example.org").takes(str(plain)))
 
@@ -154,8 +172,8 @@ async def test_who_claims_https_and_is_no_proxy_is_not_believed(chat: Chat) -> N
     assert answer.headers["Set-Cookie"].startswith("antiphon_session=")
 
 
-async def test_signing_out_makes_the_browser_forget(chat: Chat) -> None:
-    ann = await chat.browser().log_in("ann")
+async def test_signing_out_makes_the_browser_forget(chat: Chat, people: People) -> None:
+    ann = people.browser(chat, "ann")
     out = await ann.post("/api/logout", {})
 
     assert out.status_code == 200
@@ -163,9 +181,11 @@ async def test_signing_out_makes_the_browser_forget(chat: Chat) -> None:
     assert not await is_in(ann)
 
 
-async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(chat: Chat) -> None:
-    here, there = await chat.browser().log_in("ann"), await chat.browser().log_in("ann")
-    bob = await chat.browser().log_in("bob")
+async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(
+    chat: Chat, people: People
+) -> None:
+    here, there = people.browser(chat, "ann"), people.browser(chat, "ann")
+    bob = people.browser(chat, "bob")
     stolen = chat.browser().takes(str(there.cookie()))
     assert await is_in(stolen)
 
@@ -176,26 +196,27 @@ async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(chat: Chat
     assert await is_in(bob)
 
 
-async def test_who_is_disabled_is_out_within_seconds(chat: Chat) -> None:
-    bob = await chat.browser().log_in("bob")
-    people = (await chat.site.client.list_people()).data
-    bobs_id = next(person.id for person in people if person.name == "bob")
+async def test_who_is_disabled_is_out_within_seconds(chat: Chat, people: People) -> None:
+    bob = people.browser(chat, "bob")
+    known = (await chat.site.client.list_people()).data
+    bobs_id = next(person.id for person in known if person.name == "bob")
     assert await is_in(bob)
 
     await chat.site.client.update_person(bobs_id, disabled=True)
     await ends(bob)
 
 
-async def test_who_is_deleted_is_out_within_seconds(chat: Chat) -> None:
-    eve = await chat.person("eve")
-    browser = await chat.browser().log_in("eve")
+async def test_who_is_deleted_is_out_within_seconds(chat: Chat, people: People) -> None:
+    known = (await chat.site.client.list_people()).data
+    bob = people.browser(chat, "bob")
+    assert await is_in(bob)
 
-    await chat.site.client.delete_person(eve.id)
-    await ends(browser)
+    await chat.site.client.delete_person(next(one.id for one in known if one.name == "bob"))
+    await ends(bob)
 
 
-async def test_a_new_password_ends_all_other_logins(chat: Chat) -> None:
-    here, there = await chat.browser().log_in("bob"), await chat.browser().log_in("bob")
+async def test_a_new_password_ends_all_other_logins(chat: Chat, people: People) -> None:
+    here, there = people.browser(chat, "bob"), people.browser(chat, "bob")
     changed = await here.post("/api/password", {"old": PASSWORD, "new": ANOTHER})
 
     assert changed.status_code == 200
@@ -211,9 +232,9 @@ async def test_a_new_password_ends_all_other_logins(chat: Chat) -> None:
     [("wrong horse battery", ANOTHER, 403), (PASSWORD, "short", 422), (PASSWORD, "", 422)],
 )
 async def test_a_password_is_not_changed_without_the_old_one_or_to_a_weak_one(
-    chat: Chat, old: str, new: str, status: int
+    chat: Chat, people: People, old: str, new: str, status: int
 ) -> None:
-    bob = await chat.browser().log_in("bob")
+    bob = people.browser(chat, "bob")
 
     refused = await bob.post("/api/password", {"old": old, "new": new})
     assert refused.status_code == status
@@ -264,8 +285,8 @@ async def test_another_site_logs_nobody_in(chat: Chat) -> None:
         assert "Set-Cookie" not in refused.headers
 
 
-async def test_messages_are_counted_for_each_person(chat: Chat) -> None:
-    ann, bob = await chat.browser().log_in("ann"), await chat.browser().log_in("bob")
+async def test_messages_are_counted_for_each_person(chat: Chat, people: People) -> None:
+    ann, bob = people.browser(chat, "ann"), people.browser(chat, "bob")
     sent = [await ann.post("/api/messages/process", {"content": "hi"}) for _ in range(4)]
 
     assert [answer.status_code for answer in sent] == [200, 200, 200, 429]

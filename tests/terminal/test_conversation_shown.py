@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Self
 
@@ -110,3 +111,27 @@ async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() 
     assert "a fault of ours" in told
     assert shown.status is Status.COMPLETED
     assert painter.painted.count("One voice calls") == 1
+
+
+async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> None:
+    surface = Surface(
+        Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
+    )
+    async with AsyncClient(settings=SETTINGS) as client, surface:
+        processor = ConversationProcessor(
+            client, surface, consent=Consent(), max_tools=1, tool_timeout=1.0
+        )
+        thread = (await client.create_thread()).id
+        await client.create_message(thread, "Theirs")
+        theirs = await client.create_run(thread)
+        ours = asyncio.create_task(processor.process_conversation(thread, "Ours", if_busy="wait"))
+        async with asyncio.timeout(10):
+            while not surface.busy:
+                await asyncio.sleep(0)
+        processor.interrupt()
+        reply = await ours
+        await processor.close()
+        run = await client.get_run(theirs.id)
+
+    assert reply.run_id is None
+    assert run.status is Status.QUEUED

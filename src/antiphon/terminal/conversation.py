@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from secrets import token_hex
 from typing import Unpack
 
 import msgspec
@@ -27,6 +28,8 @@ DRAIN = 0.005
 """Seconds of events that are taken in one go: then keys have their turn."""
 UNSHOWN = "This reply cannot be shown and was stopped; what came is kept, and /raw prints it."
 """Said of a fault of ours, which must not take the chat along."""
+SENT = "sent"
+"""The key, in a run's metadata, of the mark by which a chat knows what it has sent."""
 LATER = 10.0
 """Seconds after which a run that was stopped, and does not end, is given up on."""
 
@@ -74,6 +77,7 @@ class ConversationProcessor:
         self._interrupted = asyncio.Event()
         self._events: AsyncEvents | None = None
         self._handler: StreamingResponseHandler | None = None
+        self._sent = ""
         self._ending: set[asyncio.Task[None]] = set()
 
     def interrupt(self) -> None:
@@ -108,7 +112,9 @@ class ConversationProcessor:
             surface.theme, began=surface.clock(), reply_seconds=reply_seconds
         )
         if run_id is None:
+            self._sent = token_hex(8)
             options["thread_id"] = thread
+            options["metadata"] = {**options.get("metadata", {}), SENT: self._sent}
         events = self._client.converse(
             content,
             tools=self._functions,
@@ -204,11 +210,12 @@ class ConversationProcessor:
             handler.abandon("[stopped]", self._surface.clock())
 
     async def _cancel(self, thread_id: str, events: AsyncEvents) -> None:
-        """Tell the runtime; where the run's name never came, it is the thread's newest."""
+        """Tell the runtime; where the run's name never came, it is the one that bears our mark."""
         run_id = events.run_id
         if run_id is None:
             newest = (await self._client.list_runs(thread_id, limit=1)).data
-            run_id = next((run.id for run in newest if not run.status.ended), None)
+            ours = (run.id for run in newest if run.metadata.get(SENT) == self._sent)
+            run_id = next(ours, None)
         if run_id is not None:
             await self._client.cancel_run(run_id)
 

@@ -176,8 +176,8 @@ class Relay:
         sync_stream = self._client.sync_stream()
         sync_stream.setup(run_id=self.run_id)
         try:
-            async for chunks in sync_stream.stream_chunks().batches():
-                yield chunks
+            async for batch in sync_stream.stream_chunks().batches():
+                yield batch
         except (OutputsMissing, RunEnded):
             # Somebody else asked for this turn and it is over: the log has it.
             async with aclosing(self._followed(1)) as told:
@@ -211,10 +211,12 @@ class Relay:
         async with aclosing(self._followed()) as told:
             while not self.status.ended:
                 following = asyncio.ensure_future(anext(told, None))
-                await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
+                try:
+                    await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
+                    if not following.done():
+                        return
+                finally:
                     await _stopped(following)
-                    return
                 chunks = following.result()
                 if chunks is None:
                     return

@@ -6,7 +6,7 @@
 
 import { get, post } from "./api.mjs";
 import { closeThread, following, isStopping, loadEarlier, loadThread, refresh, stopping, wake } from "./conversation.mjs";
-import { askedBefore } from "./history.mjs";
+import { askedBefore, nameOf } from "./history.mjs";
 import { textOf } from "./reduce.mjs";
 import { navigate, threadOf } from "./router.mjs";
 import {
@@ -152,10 +152,10 @@ export async function regenerate(messageId) {
 /**
  * Says something else in place of an earlier message, which stays where it is in its own branch.
  *
- * @param {string} messageId @param {string} text @param {import("./outbox.mjs").Entry["files"]} [files]
+ * @param {string} name  of the message @param {string} text @param {import("./outbox.mjs").Entry["files"]} [files]
  */
-export async function edit(messageId, text, files) {
-  const message = current.value?.messages.find(({ id }) => id === messageId);
+export async function edit(name, text, files) {
+  const message = current.value?.messages.find((each) => nameOf(each) === name);
   if (message) await sayInstead(message, text, files ?? filesOf(message));
 }
 

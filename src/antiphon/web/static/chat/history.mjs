@@ -46,6 +46,9 @@ function keysOf(shown, saved) {
 /** The last message, where no answer to it is there yet. @param {readonly Message[]} saved @param {string | undefined} answer */
 const lastAsked = (saved, answer) => (answer === undefined ? saved.at(-1) : undefined);
 
+/** What a message is called on the page, whether or not it has its id by now. @param {Message} message */
+export const nameOf = ({ id, key }) => key ?? id;
+
 /** The person's message that this one answers, or is. @param {readonly Message[]} messages @param {string} id */
 export function askedBefore(messages, id) {
   const at = messages.findIndex((message) => message.id === id);

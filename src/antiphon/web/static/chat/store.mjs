@@ -73,7 +73,7 @@ export const pending = signal(/** @type {import("./outbox.mjs").Entry[]} */ ([])
 /** What tools do now, by call id. */
 export const toolStatus = signal(/** @type {Readonly<Record<string, import("./reduce.mjs").ToolStatus>>} */ ({}));
 
-/** Id of the person's message that is being written anew. */
+/** Name of the person's message that is being written anew, as `nameOf` gives it. */
 export const editing = signal(/** @type {string | null} */ (null));
 
 /** Words and files that go back into the composer, to be written on. */

@@ -7,6 +7,7 @@
 import { queueEdit, send, stop } from "../actions.mjs";
 import { upload } from "../api.mjs";
 import { draftOf, keepDraft } from "../drafts.mjs";
+import { nameOf } from "../history.mjs";
 import { threadOf } from "../router.mjs";
 import { isHere, person } from "../sending.mjs";
 import { begunHere, current, editing, me, path, pending, phase, prefs, refill } from "../store.mjs";
@@ -124,7 +125,7 @@ function editLast() {
   const waiting = pending.value.findLast((entry) => isHere(entry) && entry.state !== "sending");
   const said = current.value?.messages.findLast(({ role }) => role === "user");
   if (waiting) queueEdit(waiting.id);
-  else if (said) editing.value = said.id;
+  else if (said) editing.value = nameOf(said);
   return Boolean(waiting ?? said);
 }
 

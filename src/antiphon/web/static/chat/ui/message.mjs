@@ -1,6 +1,7 @@
 /** One message: what a person wrote, or all that an assistant said and did for it. */
 import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, stopTool } from "../actions.mjs";
 import { arranged } from "../arrange.mjs";
+import { nameOf } from "../history.mjs";
 import { standing, textOf } from "../reduce.mjs";
 import { editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -26,7 +27,7 @@ const COPIED_MS = 1500;
 export function Person({ message, entry }) {
   const text = textOf(message);
   const files = message.parts.filter((part) => part.type === "file");
-  const isEdited = !entry && editing.value === message.id;
+  const isEdited = !entry && editing.value === nameOf(message);
   return html`<article class="message user" data-message=${message.id} data-status=${entry?.state ?? "sent"} aria-label=${t("message.person")}>
     ${isEdited
       ? html`<${Rewrite} message=${message} text=${text} />`
@@ -56,7 +57,7 @@ function PersonBar({ message, text }) {
   return html`<div class="message-bar">
     <${Branches} number=${message.metadata?.number} />
     <${Copy} text=${text} />
-    <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = message.id)} />
+    <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = nameOf(message))} />
   </div>`;
 }
 
@@ -73,7 +74,7 @@ function Rewrite({ message, text }) {
   };
   const save = () => {
     const written = area.current?.value ?? "";
-    if (written.trim()) void edit(message.id, written);
+    if (written.trim()) void edit(nameOf(message), written);
   };
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     if (event.isComposing) return;

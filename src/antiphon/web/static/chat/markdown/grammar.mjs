@@ -12,18 +12,15 @@ import { blockMaths, inlineMaths } from "./maths.mjs";
  * @typedef {Record<string, {href: string, title: string | null}>} Links  what `[names]` stand for
  */
 
-/** Quotes and lists deeper than this are no text of a person: they would outgrow the stack. */
-const DEEPEST = 60;
-const DEEP_LINE = new RegExp(`^(?:[ \\t]*(?:>|[-*+]|\\d{1,9}[.)])){${DEEPEST}}`, "m");
-/** The longest row of brackets and stars that is read as Markdown: reading it takes its square. */
-const LONGEST_ROW = 1000;
-const ROW = new RegExp(`[[\\]*_~!<(\`\\\\]{${LONGEST_ROW}}`);
+/** More marks of emphasis than this in one paragraph are no emphasis: to pair them takes their square. */
+const MOST_MARKS = 1500;
 
 const grammar = new Marked({
   gfm: true,
   tokenizer: {
     html: () => undefined,
     tag: () => undefined,
+    emStrong: (source, paragraph) => (marksIn(paragraph) > MOST_MARKS ? undefined : false),
     lheading(source) {
       const heading = this.rules.block.lheading.exec(source);
       return heading && blockMaths.start(heading[0]) !== undefined ? undefined : false;
@@ -68,7 +65,6 @@ const grammar = new Marked({
  * @returns {{blocks: Block[], links: Links}}
  */
 export function blocksOf(text, links = {}) {
-  if (isUnreadable(text)) return { blocks: [plain(text)], links };
   const lexer = new Lexer(grammar.defaults);
   Object.assign(lexer.tokens.links, links);
   try {
@@ -134,9 +130,13 @@ export function languageOf(/** @type {string | undefined} */ info) {
   return word.replace(/[^a-z0-9+#.-]/g, "").slice(0, 24);
 }
 
-/** Whether reading it would take the page's breath away; such a text is shown as it is. */
-function isUnreadable(/** @type {string} */ text) {
-  return ROW.test(text) || DEEP_LINE.test(text);
+/** How many marks of emphasis are in a paragraph; asked for each of them, counted once. */
+const marksIn = remembered((/** @type {string} */ paragraph) => paragraph.replace(/[^*_]/g, "").length);
+
+/** @template T @param {(text: string) => T} work @returns {(text: string) => T} */
+function remembered(work) {
+  let last = { text: "", answer: work("") };
+  return (text) => (last = last.text === text ? last : { text, answer: work(text) }).answer;
 }
 
 /** A text that is shown as it is. */

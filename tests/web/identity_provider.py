@@ -20,6 +20,7 @@ from joserfc.jws import JWSRegistry
 from werkzeug.serving import make_server
 
 CLIENT, SECRET = "antiphon", "hush-hush"
+SECONDS = 8  # that it may be silent
 Claims = dict[str, Any]
 
 
@@ -49,6 +50,8 @@ class Provider:
     shown: RSAKey | None = None
     asked: list[Claims] = field(default_factory=list)
     codes: dict[str, Claims] = field(default_factory=dict)
+    awake: threading.Event = field(default_factory=threading.Event)
+    silent: bool = False
 
     def agree(self, page: str, **answer: str) -> str:
         """Whoever was sent to this page logs in there; the address that they are sent back to."""
@@ -74,6 +77,8 @@ class Provider:
             "jwks_uri": f"{self.issuer}/keys",
             "id_token_signing_alg_values_supported": ["RS256", "none", "HS256"],
         }
+        if self.silent:
+            self.awake.wait(SECONDS)
         return jsonify({**usual, **self.about})
 
     def _keys(self) -> Response:

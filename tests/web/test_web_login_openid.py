@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
+from antiphon.web.limits import LOGINS_AT_ONCE
 from tests.web.identity_provider import CLIENT, SECRET, Claims, Provider, foreign_key, running
 from tests.web.visiting import Browser, Chat, opened
 
@@ -357,6 +359,23 @@ async def test_a_provider_that_does_not_answer_is_said_to_be_out_of_order_and_as
         for _ in range(2):
             away = await chat.browser().get("/login/oidc")
             assert away.headers["Location"] == "/login?problem=oidc_unreachable"
+
+
+async def test_a_provider_that_is_silent_leaves_room_for_everybody_else(
+    chat: Chat, provider: Provider
+) -> None:
+    provider.silent = True
+    begun = [chat.browser().get("/login/oidc") for _ in range(LOGINS_AT_ONCE + 1)]
+    tasks = [asyncio.create_task(each) for each in begun]
+
+    ended, waiting = await asyncio.wait(tasks, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert [each.result().headers["Location"] for each in ended] == [
+        "/login?problem=oidc_unreachable"
+    ]
+    assert (await chat.browser().get("/login")).status_code == 200
+    provider.awake.set()
+    for task in waiting:
+        assert (await task).headers["Location"].startswith(provider.issuer)
 
 
 async def test_who_is_disabled_does_not_come_in_again(chat: Chat, provider: Provider) -> None:

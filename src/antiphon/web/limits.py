@@ -26,6 +26,9 @@ STREAM_AGAIN = 2  # seconds after which to ask for a stream again
 GUESSES_OF_A_NAME = 10
 GUESSES_OF_AN_ADDRESS = 50  # an office of people shares one
 GUESSES_WITHIN = 15 * MINUTE
+LOGINS_AT_ONCE = 4  # a slow provider, or a flood of passwords, leaves the other threads alone
+LOGIN_SECONDS = 1.0
+LOGIN_AGAIN = 5
 MAX_REMEMBERED = 10_000
 
 
@@ -156,12 +159,28 @@ class Guesses:
         self._names.give_back(_person(name))
 
 
+class Turns:
+    """So many at once, and the next ones wait a moment: each holds a thread that pages need."""
+
+    def __init__(self, at_once: int, seconds: float) -> None:
+        self._free = threading.BoundedSemaphore(at_once)
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        if not self._free.acquire(timeout=self._seconds):
+            raise Overloaded("Too many people are logging in.", retry_after=LOGIN_AGAIN)
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
+
+
 class Limits(msgspec.Struct, frozen=True):
     """All of them. `messages` is asked only where people log in: without, they are all one."""
 
     messages: Rate
     streams: Streams
     guesses: Guesses
+    logins: Turns
 
 
 def limits(settings: Settings) -> Limits:
@@ -171,6 +190,7 @@ def limits(settings: Settings) -> Limits:
         messages=Rate(settings.web_rate, MINUTE, "messages"),
         streams=Streams(settings.web_streams, None if alone else STREAMS_EACH),
         guesses=Guesses(),
+        logins=Turns(LOGINS_AT_ONCE, LOGIN_SECONDS),
     )
 
 

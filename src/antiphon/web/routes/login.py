@@ -54,7 +54,8 @@ def log_in() -> Response:
     address = origin.who_asks(request, site().policy)
     site().limits.guesses.take(given.name, address)
     try:
-        person = site().run(site().people.log_in(given.name, given.password))
+        with site().limits.logins:
+            person = site().run(site().people.log_in(given.name, given.password))
     except SignInRefused as refused:
         raise SignedOut("The name or the password is wrong.") from refused
     site().limits.guesses.was_right(given.name, address)
@@ -70,7 +71,8 @@ def change_password() -> Response:
     address = origin.who_asks(request, site().policy)
     site().limits.guesses.take(person.name, address)
     try:
-        changed = site().run(site().people.change_password(person, given.old, given.new))
+        with site().limits.logins:
+            changed = site().run(site().people.change_password(person, given.old, given.new))
     except SignInRefused as refused:
         raise SignInRefused("The old password is wrong.") from refused
     site().limits.guesses.was_right(person.name, address)

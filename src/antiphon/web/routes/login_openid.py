@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, request
 from flask import session as cookie
 from werkzeug.wrappers import Response
 
-from antiphon.errors import NotFound, SignInRefused
+from antiphon.errors import NotFound, Overloaded, SignInRefused
 from antiphon.web import origin, session
 from antiphon.web.here import site
 from antiphon.web.openid import Identity, LoginFailed, Provider
@@ -25,9 +25,12 @@ def begin() -> Response:
     provider = _provider()
     callback = origin.own_address(request, site().policy) + CALLBACK
     try:
-        page = provider.where_to(callback)
+        with site().limits.logins:
+            page = provider.where_to(callback)
     except LoginFailed as failed:
         return _back_to_the_login(failed.why)
+    except Overloaded:
+        return _back_to_the_login("oidc_unreachable")
     cookie[_NEXT] = _own_page(request.args.get("next", "/"))
     return redirect(page, 303)
 
@@ -37,7 +40,11 @@ def come_back() -> Response:
     """Let in whom the provider vouches for."""
     provider = _provider()
     try:
-        person = _person(provider.who())
+        with site().limits.logins:
+            identity = provider.who()
+        person = _person(identity)
+    except Overloaded:
+        return _back_to_the_login("oidc_unreachable")
     except LoginFailed as failed:
         return _back_to_the_login(failed.why)
     except SignInRefused:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.async_api import expect
 
 from tests.web.accessible import axe as axe
 from tests.web.accessible import findings
-from tests.web.chats import Chat
+from tests.web.chats import Chat, chatting
 from tests.web.people import ADMIN, PASSWORD, enter, give
 from tests.web.people import locked as locked
 
@@ -61,3 +63,14 @@ async def test_what_an_organisation_said_no_with_is_told(locked: Chat) -> None:
     await expect(locked.page.get_by_role("alert")).to_have_text(
         "Signing in did not work. Try again."
     )
+
+
+async def test_where_an_organisation_lets_people_in_the_page_leads_to_it(
+    chromium: str, tmp_path: Path
+) -> None:
+    flags = ("--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", "antiphon")
+    async with chatting(chromium, tmp_path, "--no-servers", "--login", "oidc", *flags) as chat:
+        await chat.open("/assistants")
+        way = chat.page.get_by_role("link", name="Sign in with your organisation")
+
+        await expect(way).to_have_attribute("href", "/login/oidc?next=%2Fassistants")

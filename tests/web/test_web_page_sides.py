@@ -72,6 +72,18 @@ async def test_a_thread_is_found_by_its_words(told: Chat) -> None:
     await expect(told.page.locator(".side-empty")).to_have_text("No chat holds “volcano”.")
 
 
+async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
+    for number in range(45):
+        made = {"title": f"Thread {number}"}
+        await chat.context.request.post(f"{chat.up.url}/v1/threads", data=made)
+    await chat.page.reload()
+    rows = chat.page.locator(".thread")
+    await expect(rows).to_have_count(40)
+    await rows.last.scroll_into_view_if_needed()
+
+    await expect(rows).to_have_count(45)
+
+
 async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
     field = told.page.get_by_role("textbox", name="Title of the chat")
     await choose(told, "How do tides work?", "Rename")

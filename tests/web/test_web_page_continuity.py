@@ -286,3 +286,60 @@ async def test_who_leaves_a_thread_in_the_middle_of_an_answer_finds_it_whole(cha
 
     await chat.sees(ANSWER)
     await _exact(chat)
+
+
+async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("First")
+    await chat.sees("First")
+    thread = chat.thread
+    await chat.say("Two")
+    await chat.sees("Will be sent")
+    await chat.page.keyboard.press("Control+Shift+O")
+    await expect(chat.page.locator(".message")).to_have_count(0)
+    chat.model.will_say("Second")
+    await reply.end()
+    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 200)")
+    await expect(chat.page.locator(".sidebar .spinner")).to_have_count(0)
+    await chat.open(f"/t/{thread}")
+    await chat.sees("Second")
+
+    await _exact(chat)
+    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+    assert len(chat.model.requests) == 2
+
+
+async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
+    file = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Remember."}
+    await chat.page.locator(".composer input[type=file]").set_input_files(file)
+    await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
+    kept = "() => Object.values(localStorage).some((value) => value.includes('note.txt'))"
+    await chat.page.wait_for_function(kept)
+    await chat.page.reload()
+    await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
+    chat.model.will_say("Read.")
+    await chat.say("What is in it?")
+    await chat.sees("Read.")
+    await chat.settled()
+    [asked, _] = await chat.saved()
+
+    assert [part.get("filename") for part in asked["parts"]] == [None, "note.txt"]
+    await expect(chat.page.locator(".composer")).not_to_contain_text("note.txt")
+
+
+async def test_how_far_a_thread_was_read_is_kept(chat: Chat) -> None:
+    chat.model.will_say("\n\n".join(f"Paragraph {number}." for number in range(100)))
+    await chat.say("Tell me")
+    await chat.sees("Paragraph 99.")
+    await chat.settled()
+    await chat.page.evaluate("document.getElementById('conversation').scrollTop -= 900")
+    await chat.page.wait_for_function("() => JSON.stringify(localStorage).includes('scroll')")
+    await chat.page.reload()
+    await chat.sees("Paragraph 99.")
+    left = await chat.page.evaluate(
+        """() => { const it = document.getElementById("conversation");
+          return it.scrollHeight - it.clientHeight - it.scrollTop; }"""
+    )
+
+    assert 800 < left < 1000

@@ -21,7 +21,7 @@ import {
   stopRun,
   takeUp,
 } from "./sending.mjs";
-import { current, editing, me, opening, path, problem, run, signedOut } from "./store.mjs";
+import { current, editing, me, opening, path, problem, run, signedOut, threads } from "./store.mjs";
 import { hear } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { told } from "./ui/toasts.mjs";
@@ -60,6 +60,7 @@ export function keepLooking() {
 /** Takes up what began elsewhere: in another tab, in the terminal, by another program. */
 export async function look() {
   if (document.hidden || signedOut.value || !me.value) return;
+  if (threads.value.data.some(({ running }) => running)) void loadThreads();
   await deliverElsewhere();
   const open = current.value;
   if (!open || following() || opening.value !== null) return;

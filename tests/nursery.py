@@ -34,6 +34,7 @@ LOADED = (
     "antiphon.commands.chat",
     "antiphon.commands.chatting",
     "antiphon.commands.serve",
+    "antiphon.commands.up",
     "antiphon.runtime",
     "antiphon.terminal.opening",
     "antiphon.tools.mcp.connection",

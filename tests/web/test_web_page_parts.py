@@ -119,7 +119,8 @@ async def test_a_result_of_two_megabytes_is_cut_and_opens(chat: Chat) -> None:
     await expect(result.get_by_role("button", name="Show less")).to_be_visible()
     assert await result.locator("pre").evaluate("it => it.textContent.length") > 2_000_000
     box = await result.bounding_box()
-    assert box and box["height"] < 700
+    assert box
+    assert box["height"] < 700
     assert await chat.page.evaluate(
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )
@@ -227,7 +228,7 @@ async def test_files_are_pasted_and_dropped_and_words_are_only_written(chat: Cha
     await chat.composer.evaluate(PASTE, {"files": ["paste.png"], "text": None})
     await expect(files).to_have_count(1)
     await chat.composer.evaluate(PASTE, {"files": ["cells.png"], "text": "a\tb"})
-    await chat.page.locator(".drop").evaluate(DROP)
+    await chat.page.locator("#conversation").evaluate(DROP)
 
     await expect(files).to_have_count(2)
     await expect(files.nth(1)).to_contain_text("dropped.txt")

@@ -67,7 +67,7 @@ export function Approval({ data, onAnswer }) {
       <span class="visually-hidden">${t("approval.reason")}</span>
       <input class="input" type="text" maxlength="2000" value=${reason} placeholder=${t("approval.reason")} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
     </label>
-    ${problem && html`<p class="note bad" role="alert">${problem.code === "already_answered" ? t("approval.answered_elsewhere") : (problem.detail ?? problem.message)}</p>`}
+    ${problem && html`<p class="note bad" role="alert">${problem.status === 404 ? t("approval.answered_elsewhere") : problem.message}</p>`}
     <div class="approval-answers">
       <button type="button" class="button primary" disabled=${stuck} onClick=${yes("once")}><${Icon} name="check" size=${18} />${t("approval.once")}</button>
       <button type="button" class="button" onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>

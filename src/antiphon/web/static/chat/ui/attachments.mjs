@@ -1,5 +1,5 @@
 /** Files that go along with a message: dropped, pasted or chosen; seen before they are sent. */
-import { html, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { MOST, attaching, isPicture } from "../attaching.mjs";
 import { revealedText } from "../hidden.mjs";
 import { sized } from "../measures.mjs";
@@ -94,27 +94,49 @@ export function AttachButton({ onFiles, disabled = false }) {
     <input ref=${field} type="file" multiple hidden tabindex="-1" aria-hidden="true" onChange=${chosen} />`;
 }
 
-/** A place on which files can be dropped; it says so while they hang over it. @param {{onFiles: (files: Iterable<File>) => void, className?: string, children?: any}} props */
+/**
+ * Takes files that are dropped anywhere on the page, and says so here while they hang over it: a
+ * browser would leave the page for a file that misses its place.
+ *
+ * @param {{onFiles: (files: Iterable<File>) => void, className?: string, children?: any}} props
+ */
 export function Drop({ onFiles, className = "", children }) {
   const [over, setOver] = useState(0);
-  const counted = (/** @type {number} */ step) => (/** @type {DragEvent} */ event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    setOver((depth) => Math.max(0, depth + step));
-  };
-  const dropped = (/** @type {DragEvent} */ event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    setOver(0);
-    onFiles([...(event.dataTransfer?.files ?? [])]);
-  };
-  return html`<div
-    class=${`drop ${className}`} data-over=${over > 0} onDragEnter=${counted(1)} onDragLeave=${counted(-1)}
-    onDragOver=${(/** @type {DragEvent} */ event) => holdsFiles(event) && event.preventDefault()} onDrop=${dropped}
-  >
+  const latest = useRef(onFiles);
+  latest.current = onFiles;
+  useEffect(() => dropping(setOver, (files) => latest.current(files)), []);
+  return html`<div class=${`drop ${className}`} data-over=${over > 0}>
     ${children}
     ${over > 0 && html`<div class="drop-here" aria-hidden="true"><${Icon} name="attach" size=${28} /><span>${t("attach.drop", { most: MOST })}</span></div>`}
   </div>`;
+}
+
+/**
+ * Listens to files that are dragged over the window. Each element they pass is entered and left.
+ *
+ * @param {(change: (depth: number) => number) => void} setOver
+ * @param {(files: File[]) => void} take
+ */
+function dropping(setOver, take) {
+  const heard = {
+    dragenter: () => setOver((depth) => depth + 1),
+    dragleave: () => setOver((depth) => Math.max(0, depth - 1)),
+    dragover: () => {},
+    drop: (/** @type {DragEvent} */ event) => {
+      setOver(() => 0);
+      take([...(event.dataTransfer?.files ?? [])]);
+    },
+  };
+  const listening = new AbortController();
+  for (const [kind, act] of Object.entries(heard)) {
+    const hear = (/** @type {any} */ event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      act(event);
+    };
+    window.addEventListener(kind, hear, { signal: listening.signal });
+  }
+  return () => listening.abort();
 }
 
 /**

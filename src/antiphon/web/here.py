@@ -1,4 +1,4 @@
-"""What a view works with: the site that it belongs to."""
+"""What a view works with: the site that it belongs to, and a client for who asks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import cast
 
 from flask import current_app
 
+from antiphon.client.aio import AsyncClient
+from antiphon.web import session
 from antiphon.web.site import Site
 
 KEY = "antiphon"
@@ -14,3 +16,8 @@ KEY = "antiphon"
 def site() -> Site:
     """The site of the application that answers now."""
     return cast("Site", current_app.extensions[KEY])
+
+
+def client() -> AsyncClient:
+    """A client whose every call is that of the person who asks now."""
+    return site().client_of(session.person())

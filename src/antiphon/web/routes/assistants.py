@@ -13,7 +13,7 @@ from antiphon.runs import Assistant
 from antiphon.web import sharing
 from antiphon.web.answers import answer
 from antiphon.web.cards import Card, Wanted, card, changing, making
-from antiphon.web.here import site
+from antiphon.web.here import client, site
 from antiphon.web.reading import query, read
 from antiphon.web.session import LOCAL, person
 
@@ -47,7 +47,7 @@ class SharedCard(msgspec.Struct, frozen=True):
 def listed() -> Response:
     """The person's assistants, the newest first."""
     asked = query(Listing)
-    page = site().run(_client().line.send(ListAssistants(asked.limit, asked.after)))
+    page = site().run(client().line.send(ListAssistants(asked.limit, asked.after)))
     return answer(calls.Listed([_card(each) for each in page.data], page.has_more, page.next))
 
 
@@ -55,13 +55,13 @@ def listed() -> Response:
 def made() -> Response:
     """A new one."""
     wanted = read(Wanted)
-    return answer(_card(site().run(_client().line.send(making(wanted)))), 201)
+    return answer(_card(site().run(client().line.send(making(wanted)))), 201)
 
 
 @routes.get("/api/assistants/<assistant_id>")
 def shown(assistant_id: str) -> Response:
     """One of them."""
-    return answer(_card(site().run(_client().get_assistant(assistant_id))))
+    return answer(_card(site().run(client().get_assistant(assistant_id))))
 
 
 @routes.patch("/api/assistants/<assistant_id>")
@@ -73,19 +73,19 @@ def changed(assistant_id: str) -> Response:
         assistant = await client.get_assistant(assistant_id)
         return await client.line.send(changing(wanted, assistant))
 
-    return answer(_card(site().run(change(_client()))))
+    return answer(_card(site().run(change(client()))))
 
 
 @routes.delete("/api/assistants/<assistant_id>")
 def deleted(assistant_id: str) -> Response:
     """It is gone, and its link with it; what was said to it stays."""
-    return answer(site().run(_client().delete_assistant(assistant_id)))
+    return answer(site().run(client().delete_assistant(assistant_id)))
 
 
 @routes.post("/api/assistants/<assistant_id>/share")
 def shared(assistant_id: str) -> Response:
     """Its link, the same until it is taken back."""
-    assistant = site().run(sharing.share(_client(), assistant_id))
+    assistant = site().run(sharing.share(client(), assistant_id))
     token = _token(assistant) or ""
     return answer(Link(token, f"{_origin()}/a/{token}"))
 
@@ -93,7 +93,7 @@ def shared(assistant_id: str) -> Response:
 @routes.delete("/api/assistants/<assistant_id>/share")
 def unshared(assistant_id: str) -> Response:
     """Its link leads nowhere any more."""
-    return answer(_card(site().run(sharing.unshare(_client(), assistant_id))))
+    return answer(_card(site().run(sharing.unshare(client(), assistant_id))))
 
 
 @routes.get("/api/shared/<token>")
@@ -110,12 +110,8 @@ def copied(token: str) -> Response:
     """The person's own copy, the same each time; who shared it gets their own assistant."""
     owner, assistant = _behind(token)
     if owner != person().owner:
-        assistant = site().run(sharing.copied(_client(), assistant))
+        assistant = site().run(sharing.copied(client(), assistant))
     return answer(_card(assistant))
-
-
-def _client() -> AsyncClient:
-    return site().client_of(person())
 
 
 def _card(assistant: Assistant) -> Card:

@@ -15,9 +15,8 @@ from antiphon.messages import Upload
 from antiphon.problems import UnsupportedMedia
 from antiphon.web.answers import answer
 from antiphon.web.downloads import BYTES, download, picture, shown
-from antiphon.web.here import site
+from antiphon.web.here import client, site
 from antiphon.web.reading import query
-from antiphon.web.session import person
 
 routes = Blueprint("files", __name__)
 
@@ -46,7 +45,7 @@ class Showing(msgspec.Struct, frozen=True):
 def uploaded() -> Response:
     """The one file of the form, kept for the person."""
     name, media_type, content = _sent(site().settings.max_body)
-    upload = site().run(_client().upload_file(content, name, media_type))
+    upload = site().run(client().upload_file(content, name, media_type))
     return answer(Kept(upload.id, upload.name, upload.media_type, upload.size), 201)
 
 
@@ -58,7 +57,7 @@ def file(file_id: str) -> Response:
     async def read(client: AsyncClient) -> tuple[Upload, bytes]:
         return await client.get_file(file_id), await client.download_file(file_id)
 
-    upload, content = site().run(read(_client()))
+    upload, content = site().run(read(client()))
     give = shown if asked.inline == "1" else download
     return give(plain_name(upload.name), content)
 
@@ -107,7 +106,3 @@ def _media_type(said: str, content: bytes) -> str:
     if kind is not None:
         return kind
     return BYTES if said in SHOWN else kept.media_type(said)
-
-
-def _client() -> AsyncClient:
-    return site().client_of(person())

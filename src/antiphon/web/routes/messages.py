@@ -19,7 +19,7 @@ from antiphon.tools.questions import Answer
 from antiphon.web import admission
 from antiphon.web.answers import answer
 from antiphon.web.following import Frames
-from antiphon.web.here import site
+from antiphon.web.here import client, site
 from antiphon.web.other_clients import ag_ui, use_chat
 from antiphon.web.posting import NewMessage, posted, resumed
 from antiphon.web.reading import convert, read
@@ -65,8 +65,7 @@ def ag_ui_run() -> Response:
 @routes.get("/api/messages/process/<thread_id>/stream")
 def resume(thread_id: str) -> Response:
     """The whole stream of the run that the thread has now; 204 where there is none."""
-    client = site().client_of(person())
-    runs = site().run(client.list_runs(thread_id, limit=1)).data
+    runs = site().run(client().list_runs(thread_id, limit=1)).data
     if not runs or runs[0].status.ended:
         return Response(status=204)
     return streamed(_resumed(runs[0]))
@@ -75,7 +74,7 @@ def resume(thread_id: str) -> Response:
 @routes.get("/api/runs/<run_id>/stream")
 def stream(run_id: str) -> Response:
     """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
-    run = site().run(site().client_of(person()).get_run(run_id))
+    run = site().run(client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.cursor(told, run.id) if told else None
     return streamed(_resumed(run, after))
@@ -84,7 +83,7 @@ def stream(run_id: str) -> Response:
 @routes.post("/api/runs/<run_id>/stop")
 def stop(run_id: str) -> Response:
     """Stop the run; answers when that is certain."""
-    run = site().run(site().client_of(person()).cancel_run(run_id))
+    run = site().run(client().cancel_run(run_id))
     return answer({"id": run.id, "status": run.status})
 
 
@@ -115,7 +114,7 @@ def approve(run_id: str, call_id: str) -> Response:
 
 def _relay(run_id: str) -> Relay:
     """The relay of a run that is this person's. Raises `NotFound`."""
-    run = site().run(site().client_of(person()).get_run(run_id))
+    run = site().run(client().get_run(run_id))
     relay = site().relays.find(run.id)
     if relay is None:
         raise NotFound("Nothing of this run happens here now.")

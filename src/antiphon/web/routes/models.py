@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from antiphon.web.answers import answer
-from antiphon.web.here import site
-from antiphon.web.session import person
+from antiphon.web.here import client, site
 
 routes = Blueprint("models", __name__)
 
@@ -14,5 +13,5 @@ routes = Blueprint("models", __name__)
 @routes.get("/api/models")
 def listed() -> Response:
     """All that can be named, the one that is taken unasked marked."""
-    models = site().run(site().client_of(person()).list_models()).data
+    models = site().run(client().list_models()).data
     return answer({"data": models})

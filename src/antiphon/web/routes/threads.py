@@ -17,9 +17,8 @@ from antiphon.errors import NotFound
 from antiphon.web import history, thread_list
 from antiphon.web.answers import answer
 from antiphon.web.downloads import download
-from antiphon.web.here import site
+from antiphon.web.here import client, site
 from antiphon.web.reading import query, read
-from antiphon.web.session import person
 from antiphon.web.thread_list import Row, row
 
 routes = Blueprint("threads", __name__)
@@ -68,13 +67,13 @@ class Exporting(msgspec.Struct, frozen=True):
 def listed() -> Response:
     """A page of the person's threads, the last changed first."""
     asked = query(Listing)
-    return answer(site().run(thread_list.rows(_client(), asked.q, asked.after, asked.limit)))
+    return answer(site().run(thread_list.rows(client(), asked.q, asked.after, asked.limit)))
 
 
 @routes.get("/api/threads/<thread_id>")
 def shown(thread_id: str) -> Response:
     """One thread, as lists show it."""
-    return answer(site().run(_row(_client(), thread_id)))
+    return answer(site().run(_row(client(), thread_id)))
 
 
 @routes.patch("/api/threads/<thread_id>")
@@ -86,7 +85,7 @@ def renamed(thread_id: str) -> Response:
         await client.update_thread(thread_id, title=wanted.title)
         return await _row(client, thread_id)
 
-    return answer(site().run(rename(_client())))
+    return answer(site().run(rename(client())))
 
 
 @routes.delete("/api/threads/<thread_id>")
@@ -98,7 +97,7 @@ def deleted(thread_id: str) -> Response:
         for each in await branches.family(client, thread):
             await client.delete_thread(each.id)
 
-    site().run(delete(_client()))
+    site().run(delete(client()))
     return answer(calls.Deleted(thread_id))
 
 
@@ -106,7 +105,7 @@ def deleted(thread_id: str) -> Response:
 def messages(thread_id: str) -> Response:
     """The thread as the page shows it, from its end."""
     asked = query(Piece)
-    return answer(site().run(history.opened(_client(), thread_id, asked.before, asked.limit)))
+    return answer(site().run(history.opened(client(), thread_id, asked.before, asked.limit)))
 
 
 @routes.post("/api/threads/<thread_id>/branch")
@@ -120,7 +119,7 @@ def branched(thread_id: str) -> Response:
             raise NotFound("There is no such message in this thread.")
         return row(await branches.branch_before(client, message), running=False)
 
-    return answer(site().run(branch(_client())), 201)
+    return answer(site().run(branch(client())), 201)
 
 
 @routes.get("/api/threads/<thread_id>/export")
@@ -133,12 +132,8 @@ def exported(thread_id: str) -> Response:
         pieces = [piece async for piece in told(client, thread, form)]
         return file_name(thread, form), "".join(pieces).encode("utf-8", "replace")
 
-    name, content = site().run(export(_client()))
+    name, content = site().run(export(client()))
     return download(name, content, TYPES[form])
-
-
-def _client() -> AsyncClient:
-    return site().client_of(person())
 
 
 async def _row(client: AsyncClient, thread_id: str) -> Row:

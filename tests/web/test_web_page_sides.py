@@ -73,15 +73,21 @@ async def test_a_thread_is_found_by_its_words(told: Chat) -> None:
 
 
 async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
-    for number in range(45):
-        made = {"title": f"Thread {number}"}
-        await chat.context.request.post(f"{chat.up.url}/v1/threads", data=made)
+    post = chat.context.request.post
+    for number in range(42):
+        made = await post(f"{chat.up.url}/v1/threads", data={"title": f"Thread {number}"})
+        said = {"thread_id": (await made.json())["id"], "role": "user", "content": "Hello"}
+        await post(f"{chat.up.url}/v1/messages", data=said)
     await chat.page.reload()
     rows = chat.page.locator(".thread")
     await expect(rows).to_have_count(40)
     await rows.last.scroll_into_view_if_needed()
+    await expect(rows).to_have_count(42)
+    await chat.say("A new one")
+    await (await chat.model.asked()).answer("Yes.")
+    await chat.settled()
 
-    await expect(rows).to_have_count(45)
+    await expect(rows).to_have_count(43)
 
 
 async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:

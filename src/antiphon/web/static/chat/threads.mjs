@@ -16,18 +16,16 @@ export const UNDO_SECONDS = 8;
  * @property {number} created_at
  * @property {number} updated_at
  * @property {boolean} running
+ *
+ * @typedef {{data: Thread[], next: string | null}} Page
  */
 
 /** @type {Map<string, ReturnType<typeof setTimeout>>} What is to be deleted unless it is called back. */
 const leaving = new Map();
 
-/** Reads the list anew from its beginning, with what is searched for now. */
+/** Reads the beginning of the list anew, with what is searched for now; what was read below it stays. */
 export async function loadThreads() {
-  const { query } = threads.value;
-  await told(async () => {
-    const page = await get(address(query));
-    if (threads.value.query === query) threads.value = { query, data: kept(page.data), next: page.next };
-  });
+  await first((page) => joined(page, threads.value), { unasked: true });
 }
 
 /** Reads the next page, if there is one. */
@@ -46,7 +44,7 @@ export async function moreThreads() {
 /** Shows the threads that hold these words, all for none. */
 export async function searchFor(/** @type {string} */ query) {
   threads.value = { ...threads.value, query };
-  await loadThreads();
+  await first(({ data, next }) => ({ data: kept(data), next }));
 }
 
 /** Gives a thread another title, which is seen before the server has it. */
@@ -92,6 +90,33 @@ async function leave(/** @type {string} */ id) {
   const gone = await told(() => remove(`/api/threads/${encodeURIComponent(id)}`, { keepalive: true }));
   leaving.delete(id);
   if (!gone) loadThreads();
+}
+
+/**
+ * Reads the first page, and shows what is made of it unless something else is searched for by then.
+ *
+ * @param {(page: Page) => Page} shown
+ * @param {{unasked?: boolean}} [how]
+ */
+async function first(shown, how = {}) {
+  const { query } = threads.value;
+  await told(async () => {
+    const page = await get(address(query));
+    if (threads.value.query === query) threads.value = { query, ...shown(page) };
+  }, how);
+}
+
+/**
+ * The list with another beginning: those of the page, then those that stood below them.
+ *
+ * @param {Page} page
+ * @param {Page} before
+ */
+function joined(page, before) {
+  const last = page.data.at(-1);
+  const isAbove = new Set(page.data.map(({ id }) => id));
+  const below = page.next && last ? before.data.filter((one) => !isAbove.has(one.id) && one.updated_at <= last.updated_at) : [];
+  return { data: kept([...page.data, ...below]), next: below.length > 0 ? before.next : page.next };
 }
 
 function address(/** @type {string} */ query, /** @type {string} */ after = "") {

@@ -40,6 +40,9 @@ export function Sidebar() {
   const open = sidebarOpen.value;
   useEffect(() => {
     loadThreads();
+    // Who comes back may have talked elsewhere meanwhile: in the terminal, on the phone.
+    window.addEventListener("focus", loadThreads);
+    return () => window.removeEventListener("focus", loadThreads);
   }, []);
   useDrawer(nav, open);
   return html`

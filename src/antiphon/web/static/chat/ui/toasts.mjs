@@ -10,8 +10,10 @@ const SECONDS = 6;
  * @typedef {{text: string, action?: {label: string, run: () => void}, bad?: boolean, seconds?: number}} News
  */
 
-/** Shows this for some seconds; gives its number. */
+/** Shows this for some seconds; gives its number. What stands there already is not said twice. */
 export function toast(/** @type {News} */ news) {
+  const same = toasts.value.find((/** @type {News} */ one) => one.bad && one.text === news.text);
+  if (same) return same.id;
   const id = Math.max(0, ...toasts.value.map((/** @type {{id: number}} */ one) => one.id)) + 1;
   toasts.value = [...toasts.value, { ...news, id }];
   return id;
@@ -19,15 +21,17 @@ export function toast(/** @type {News} */ news) {
 
 /**
  * Does what may fail for reasons a person should hear, and tells them; what it gives, or `true`, if
- * it went well, `undefined` if not.
+ * it went well, `undefined` if not. `unasked`: that the server is away is no news to who asked nothing.
  *
  * @param {() => Promise<any>} work
+ * @param {{unasked?: boolean}} [how]
  */
-export async function told(work) {
+export async function told(work, { unasked = false } = {}) {
   try {
     return (await work()) ?? true;
   } catch (problem) {
-    if (problem?.status !== 401) toast({ text: sentence(problem), bad: true, seconds: 10 });
+    const known = problem?.status === 401 || (unasked && problem?.fatal === false);
+    if (!known) toast({ text: sentence(problem), bad: true, seconds: 10 });
     return undefined;
   }
 }

@@ -211,6 +211,19 @@ async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
         assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
+async def test_a_link_begins_as_the_address_that_the_browser_has_open(chat: Chat) -> None:
+    through_proxy = {
+        "X-Forwarded-User": "ann",
+        "X-Forwarded-Proto": "https",
+        "Origin": "https://localhost:8000",
+    }
+    ann = await chat.browser(headers=through_proxy).arrive()
+    assistant = await made(ann)
+    answer = await ann.post(f"/api/assistants/{assistant['id']}/share", {})
+
+    assert answer.json["url"] == f"https://localhost:8000/a/{answer.json['token']}"
+
+
 async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None:
     ann, bob = await called(chat, "ann"), await called(chat, "bob")
     assistant = await made(ann)

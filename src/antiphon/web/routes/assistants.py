@@ -10,7 +10,7 @@ from antiphon.calls import ListAssistants
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import NotFound
 from antiphon.runs import Assistant
-from antiphon.web import sharing
+from antiphon.web import origin, sharing
 from antiphon.web.answers import answer
 from antiphon.web.cards import Card, Wanted, card, changing, making
 from antiphon.web.here import client, site
@@ -28,7 +28,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """By which others get to an assistant; `url` is whole where the site knows its own address."""
+    """By which others get to an assistant; `url` is what the browser is to open."""
 
     token: str
     url: str
@@ -87,7 +87,8 @@ def shared(assistant_id: str) -> Response:
     """Its link, the same until it is taken back."""
     assistant = site().run(sharing.share(client(), assistant_id))
     token = _token(assistant) or ""
-    return answer(Link(token, f"{_origin()}/a/{token}"))
+    address = origin.own_address(request, site().policy)
+    return answer(Link(token, f"{address}/a/{token}"))
 
 
 @routes.delete("/api/assistants/<assistant_id>/share")
@@ -134,7 +135,3 @@ async def _name_of(owner: str) -> str:
         return (await site().client.get_person(owner)).name
     except NotFound:
         return ""
-
-
-def _origin() -> str:
-    return site().policy.origin or request.host_url.rstrip("/")

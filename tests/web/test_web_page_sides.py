@@ -48,7 +48,7 @@ async def stored(chat: Chat) -> list[str]:
     return [thread["title"] for thread in (await answer.json())["data"]]
 
 
-async def test_threads_stand_under_their_day_and_open(told: Chat) -> None:
+async def test_threads_stand_under_their_day_and_are_found_by_their_words(told: Chat) -> None:
     await say(told, "Name a planet.", "Neptune.")
     await entry(told, "How do tides work?").get_by_role("link").click()
     await told.sees("The moon pulls.")
@@ -60,13 +60,8 @@ async def test_threads_stand_under_their_day_and_open(told: Chat) -> None:
     await expect(told.page.locator(".thread a[aria-current=page]")).to_have_text(
         "How do tides work?"
     )
-
-
-async def test_a_thread_is_found_by_its_words(told: Chat) -> None:
-    await say(told, "Name a planet.", "Neptune.")
     search = told.page.get_by_role("searchbox")
     await search.fill("tides")
-
     await expect(told.page.locator(".thread a")).to_have_text(["How do tides work?"])
     await search.fill("volcano")
     await expect(told.page.locator(".side-empty")).to_have_text("No chat holds “volcano”.")
@@ -167,25 +162,21 @@ async def test_on_a_phone_the_sidebar_lies_over_the_view(chat: Chat) -> None:
     await expect(chat.page.get_by_role("button", name="Show sidebar")).to_be_focused()
 
 
-async def test_colours_are_chosen_and_there_before_the_first_paint(chat: Chat) -> None:
+async def test_colours_and_language_are_chosen_and_kept(chat: Chat) -> None:
     await settings(chat)
     await chat.page.get_by_text("Dark", exact=True).click()
     page = chat.page.locator("html")
     await expect(page).to_have_attribute("data-theme", "dark")
-    await chat.context.route("**/main.mjs", lambda route: route.abort())
-    await chat.page.reload()
-
-    await expect(page).to_have_attribute("data-theme", "dark")
-
-
-async def test_the_page_speaks_another_language_at_once(chat: Chat) -> None:
-    await settings(chat)
     await chat.page.get_by_label("Language").select_option("de")
     await expect(chat.page.get_by_role("heading", name="Einstellungen")).to_be_visible()
     await chat.page.reload()
     await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Was möchten Sie wissen?")
+    await expect(page).to_have_attribute("lang", "de")
 
-    assert await chat.page.evaluate("document.documentElement.lang") == "de"
+    # Colours are there before the page has begun.
+    await chat.context.route("**/main.mjs", lambda route: route.abort())
+    await chat.page.reload()
+    await expect(page).to_have_attribute("data-theme", "dark")
 
 
 async def settings(chat: Chat) -> None:

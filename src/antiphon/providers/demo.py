@@ -276,7 +276,12 @@ _COMMON = frozenset(
     {"a", "all", "by", "data", "do", "for", "from", "get", "in", "info", "is", "it", "list", "new"}
     | {"of", "on", "run", "set", "the", "time", "to", "tool", "use", "with"}
 )
-_SAME = {"fly": "flight", "flying": "flight", "plane": "flight"}
+_SAME = (
+    {"fly": "flight", "flying": "flight", "plane": "flight", "flug": "flight", "vuelo": "flight"}
+    | {"regnet": "weather", "tiempo": "weather", "wetter": "weather"}
+    | {"berechne": "calculate", "calcula": "calculate"}
+)
+"""What the web chat suggests to begin with is understood in each of its languages."""
 _OPENLY = "*This is the demo model: it follows a script and has only repeated what the tools said.*"
 _HELLO = """\
 This is the **demo model** of Antiphon. It runs offline, follows a script and understands nothing;

@@ -74,3 +74,5 @@ async def test_where_an_organisation_lets_people_in_the_page_leads_to_it(
         way = chat.page.get_by_role("link", name="Sign in with your organisation")
 
         await expect(way).to_have_attribute("href", "/login/oidc?next=%2Fassistants")
+        await chat.page.goto(f"{chat.up.url}//evil.example/")
+        await expect(way).to_have_attribute("href", "/login/oidc?next=%2F")

@@ -80,7 +80,8 @@ async function wayIn() {
 
 /** Where the person wanted to go, always a place of this page. */
 function wanted() {
-  return path.value.startsWith("/login") || !path.value.startsWith("/") ? "/" : path.value;
+  // Two slashes would name another host.
+  return path.value.startsWith("/login") || !/^\/(?!\/)/.test(path.value) ? "/" : path.value;
 }
 
 function arrive() {

@@ -206,6 +206,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """The text parts, joined."""
         return "".join(part.text for part in self.content if isinstance(part, Text))
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Of a tool's message: the ids of files that hold what was too much to be said."""
+        ids = self.metadata.get("files", "") if self.role == "tool" else ""
+        return tuple(filter(None, ids.split(",")[:MOST_FILES]))
+
 
 def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
     """Content as callers may give it, as parts."""

@@ -15,7 +15,7 @@ from test_ui_message_stream import told as streamed
 from ui_judge import Judge, Parts
 
 from antiphon.chunks import Finish, TextPiece
-from antiphon.messages import File, Image, Message, Text, Upload
+from antiphon.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.runs import Run, Status
 from antiphon.wires.ui_history import arranged, file_ids, told
 
@@ -261,3 +261,41 @@ def test_runs_of_one_thread_follow_each_other() -> None:
 
 def test_a_thread_in_which_nothing_was_said_is_empty() -> None:
     assert shown([], []) == []
+
+
+def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
+    call = ToolCall(id="c1", name="draw", arguments="{}")
+    said = thread_of(
+        message("user", "Draw.", id="m1"),
+        message("assistant", id="m2", tool_calls=(call,), run_id="run_1"),
+        message(
+            "tool",
+            "Done.",
+            id="m3",
+            tool_call_id="c1",
+            run_id="run_1",
+            metadata={"files": "file_1,file_gone"},
+        ),
+    )
+    runs = [run("run_1", Status.COMPLETED, 0)]
+    upload = Upload(id="file_1", name="a.png", media_type="image/png", size=1, created_at=1)
+    [_, drawn] = shown(said, runs, file_1=upload)
+
+    assert file_ids(arranged(said, runs)) == {"file_1", "file_gone"}
+    assert [part for part in drawn["parts"] if part["type"] == "data-files"] == [
+        {
+            "type": "data-files",
+            "id": "c1",
+            "data": {
+                "toolCallId": "c1",
+                "files": [
+                    {
+                        "type": "file",
+                        "url": "/api/files/file_1",
+                        "mediaType": "image/png",
+                        "filename": "a.png",
+                    }
+                ],
+            },
+        }
+    ]

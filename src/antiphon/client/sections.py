@@ -174,7 +174,7 @@ class Reader:
                     yield self._names.get(file_id, file_id)
                 case _:
                     pass
-        yield from (self._names.get(each, each) for each in _kept(message))
+        yield from (self._names.get(each, each) for each in message.kept)
 
 
 def file_ids(message: Message) -> Iterator[str]:
@@ -185,13 +185,7 @@ def file_ids(message: Message) -> Iterator[str]:
                 yield file_id
             case _:
                 pass
-    yield from _kept(message)
-
-
-def _kept(message: Message) -> list[str]:
-    """The files that hold what was too much for a tool's output."""
-    ids = message.metadata.get("files", "") if message.role == "tool" else ""
-    return ids.split(",") if ids else []
+    yield from message.kept
 
 
 def _summary(message: Message, compacts: int) -> Section | None:

@@ -163,6 +163,20 @@ class DataCompaction(_Camel, frozen=True, tag="data-compaction"):
     data: Compacted
 
 
+class Kept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a call gave beside the words that its model read."""
+
+    tool_call_id: str
+    files: Sequence[Attached]
+
+
+class DataFiles(_Camel, frozen=True, tag="data-files"):
+    """The files of a call; no stream tells of them."""
+
+    id: str
+    data: Kept
+
+
 Part = (
     StepStart
     | SaidText
@@ -170,6 +184,7 @@ Part = (
     | Attached
     | Called
     | DataCompaction
+    | DataFiles
     | ui.DataApproval
     | ui.DataStatus
 )
@@ -213,7 +228,7 @@ def told(
     """
     match entry:
         case Entry(run=Run() as run):
-            parts: list[Part] = [*_replies(entry.messages, run, actions), _ended(run)]
+            parts: list[Part] = [*_replies(entry.messages, run, actions, files), _ended(run)]
             return UIMessage(
                 id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
             )
@@ -222,20 +237,21 @@ def told(
             return UIMessage(id=message.id, role=role, parts=parts, metadata=_spoken(message))
         case _:
             copied, last = entry.messages[0], entry.messages[-1]
-            parts = list(_replies(entry.messages, None, ()))
+            parts = list(_replies(entry.messages, None, (), files))
             about = msgspec.structs.replace(_spoken(copied), status=last.status)
             return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
 
 
 def file_ids(entries: Iterable[Entry]) -> set[str]:
     """The uploads that these name."""
-    return {
+    said = [message for entry in entries for message in entry.messages]
+    attached = {
         part.file_id
-        for entry in entries
-        for message in entry.messages
+        for message in said
         for part in message.content
         if isinstance(part, Image | File) and part.file_id
     }
+    return attached.union(*(message.kept for message in said))
 
 
 def _spoken(message: Message) -> Spoken:
@@ -311,7 +327,10 @@ def _uploaded(file_id: str, files: Mapping[str, Upload]) -> Attached:
 
 
 def _replies(
-    messages: Sequence[Message], run: Run | None, actions: Iterable[Action]
+    messages: Sequence[Message],
+    run: Run | None,
+    actions: Iterable[Action],
+    files: Mapping[str, Upload],
 ) -> Iterator[Part]:
     outputs = {message.tool_call_id: message for message in messages if message.role == "tool"}
     if run is not None and run.reason == "max_turns":
@@ -323,6 +342,7 @@ def _replies(
         if message.role == "assistant":
             yield from _reply(message)
             yield from (_called(call, outputs.get(call.id)) for call in message.tool_calls)
+            yield from _kept(message.tool_calls, outputs, files)
             yield from (
                 _approval(call, asked[call.id]) for call in message.tool_calls if call.id in asked
             )
@@ -356,6 +376,18 @@ def _called(call: ToolCall, output: Message | None) -> Called:
         output=UNSET if failed else text,
         error_text=text if failed else UNSET,
     )
+
+
+def _kept(
+    calls: Iterable[ToolCall], outputs: Mapping[str | None, Message], files: Mapping[str, Upload]
+) -> Iterator[DataFiles]:
+    """What calls gave beside their words, as far as it is still there."""
+    for call in calls:
+        output = outputs.get(call.id)
+        there = [each for each in output.kept if each in files] if output else []
+        if there:
+            attached = [_uploaded(each, files) for each in there]
+            yield DataFiles(id=call.id, data=Kept(tool_call_id=call.id, files=attached))
 
 
 def _approval(call: ToolCall, action: Action) -> ui.DataApproval:

@@ -4,7 +4,7 @@
  * @typedef {{type: string, [key: string]: any}} Part
  * @typedef {{kind: "tool" | "reasoning", part: Part, name: string}} Item
  * @typedef {{kind: "text" | "reasoning" | "file", part: Part, name: string}} Single
- * @typedef {{kind: "tools", items: Item[], approvals: Record<string, any>, name: string}} Group
+ * @typedef {{kind: "tools", items: Item[], approvals: Record<string, any>, files: Record<string, Part[]>, name: string}} Group
  * @typedef {{kind: "approval", data: any, name: string}} Question
  * @typedef {Single | Group | Question} Shown
  */
@@ -22,6 +22,7 @@ const NOT_SHOWN = new Set(["step-start", "data-status", "data-turn-restarted"]);
  */
 export function arranged(parts) {
   const approvals = approvalsOf(parts);
+  const files = filesOf(parts);
   /** @type {Shown[]} */
   const shown = [];
   /** @type {Item[]} */
@@ -32,7 +33,7 @@ export function arranged(parts) {
     const first = row.findIndex((item) => item.kind === "tool");
     const leading = first < 0 ? row : row.slice(0, first);
     shown.push(...leading.map(single));
-    if (calls) shown.push(...group(row.slice(first, calls), approvals), ...row.slice(calls).map(single));
+    if (calls) shown.push(...group(row.slice(first, calls), approvals, files), ...row.slice(calls).map(single));
     row = [];
   };
 
@@ -59,15 +60,19 @@ export function arranged(parts) {
 const approvalsOf = (parts) =>
   Object.fromEntries(parts.filter((part) => part.type === "data-approval").map((part) => [part.data.toolCallId, part.data]));
 
-/** @param {Item[]} items @param {Record<string, any>} approvals @returns {Shown[]} */
-function group(items, approvals) {
+/** What each call gave beside its words. @param {readonly Part[]} parts @returns {Record<string, Part[]>} */
+const filesOf = (parts) =>
+  Object.fromEntries(parts.filter((part) => part.type === "data-files").map((part) => [part.data.toolCallId, part.data.files]));
+
+/** @param {Item[]} items @param {Record<string, any>} approvals @param {Record<string, Part[]>} files @returns {Shown[]} */
+function group(items, approvals, files) {
   const calls = items.filter((item) => item.kind === "tool").map((item) => item.part.toolCallId);
   const questions = calls
     .map((call) => approvals[call])
     .filter((data) => data?.state === "requested")
     .map((data) => ({ kind: /** @type {const} */ ("approval"), data, name: `approval:${data.toolCallId}` }));
   const asked = Object.fromEntries(calls.filter((call) => approvals[call]).map((call) => [call, approvals[call]]));
-  return [{ kind: "tools", items, approvals: asked, name: `tools:${calls[0]}` }, ...questions];
+  return [{ kind: "tools", items, approvals: asked, files, name: `tools:${calls[0]}` }, ...questions];
 }
 
 /** @param {Item} item @returns {Single} */

@@ -117,7 +117,7 @@ function Piece({ piece, message, live, name }) {
     case "reasoning":
       return html`<${Reasoning} part=${piece.part} live=${live} name=${`${name}:${piece.name}`} />`;
     case "tools":
-      return html`<${Tools} items=${piece.items} name=${piece.name} message=${name} live=${live} statuses=${live ? toolStatus.value : {}} approvals=${piece.approvals} onStop=${stopTool} />`;
+      return html`<${Tools} items=${piece.items} name=${piece.name} message=${name} live=${live} statuses=${live ? toolStatus.value : {}} approvals=${piece.approvals} files=${piece.files} onStop=${stopTool} />`;
     case "approval":
       return html`<${Approval} key=${piece.data.approvalId} data=${piece.data} onAnswer=${(/** @type {any} */ given) => answer({ ...piece.data, runId: message.id }, given)} />`;
     case "file":

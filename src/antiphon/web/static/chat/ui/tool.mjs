@@ -7,6 +7,7 @@ import { inShort } from "../json.mjs";
 import { lasted } from "../measures.mjs";
 import { me } from "../store.mjs";
 import { counted, language, t } from "../t.mjs";
+import { AttachmentList } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Revealed, Word } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
@@ -21,6 +22,7 @@ import { Reasoning } from "./reasoning.mjs";
  * @property {boolean} live  whether its run goes on
  * @property {Readonly<Record<string, Status>>} [statuses]
  * @property {Record<string, any>} [approvals]
+ * @property {Record<string, import("../arrange.mjs").Part[]>} [files]  what calls gave beside their words
  * @property {(callId: string) => Promise<unknown>} [onStop]
  */
 
@@ -92,6 +94,7 @@ export function Tool({ item, brief, ...known }) {
   const { own, server } = toolNamed(part.toolName, knownTools());
   const written = of.approval?.arguments || argumentsOf(part);
   const output = outputOf(part);
+  const files = known.files?.[part.toolCallId];
   const line = useMemo(() => inShort(written, LINE), [written]);
   const short = line.length <= SHORT;
   return html`<article class="tool" data-state=${state}>
@@ -104,6 +107,7 @@ export function Tool({ item, brief, ...known }) {
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
     ${open && !short && html`<${Arguments} text=${written} name=${key} />`}
     ${open && !isOpen(state) && html`<${Result} output=${output} state=${state} name=${key} />`}
+    ${open && files && html`<${AttachmentList} parts=${files} />`}
     ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${inShort(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
   </article>`;
 }

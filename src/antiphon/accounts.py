@@ -15,7 +15,7 @@ from antiphon.engine import accounts, kept
 from antiphon.errors import Conflict, InvalidRequest, NotFound, SignInRefused
 from antiphon.ids import Mint
 from antiphon.passwords import Passwords
-from antiphon.people import Account, Person
+from antiphon.people import Account, Person, Role
 from antiphon.ports import Store
 
 _PLAIN = ("role", "disabled")
@@ -150,7 +150,7 @@ class Accounts:
             raise accounts.refused()
         return known.person
 
-    async def _add(self, name: str, role: Any, subject: str | None, hashed: str | None) -> Person:
+    async def _add(self, name: str, role: Role, subject: str | None, hashed: str | None) -> Person:
         person = Person(
             id=self._mint("person"),
             name=name,

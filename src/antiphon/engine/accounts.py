@@ -6,7 +6,6 @@ import re
 import unicodedata
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine import kept
@@ -58,7 +57,7 @@ def amended(
     `others` says whether somebody else governs. Raises `Conflict` where nobody would.
     """
     was = account.person
-    person = msgspec.structs.replace(was, **changes)
+    person = replace(was, **changes)
     refuse_leaderless(was, person, others=others)
     if hashed is not None or sign_out or (person.disabled and not was.disabled):
         person = replace(person, generation=was.generation + 1)

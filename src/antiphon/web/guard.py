@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from flask import Flask, Request, Response, g, request
 
+from antiphon.engine.accounts import MAX_NAME
 from antiphon.errors import Forbidden, SignInRefused
 from antiphon.problems import SignedOut
 from antiphon.web import checks, origin, session
@@ -15,7 +16,6 @@ from antiphon.web.policy import Policy
 from antiphon.web.session import LOCAL, Person
 
 ME = "/api/me"
-LONGEST_NAME = 128
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
@@ -32,7 +32,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in FEATURES),
 }
-
 
 _WITHOUT_A_FORM = ("none", "proxy")
 _NO_PAGES = (checks.API, "/static/", "/login/", "/healthz", "/favicon.ico")
@@ -143,7 +142,7 @@ def _named_by_proxy(policy: Policy) -> Person | None:
     if name is None:
         raise Forbidden(
             f"The header {policy.user_header} does not name one person.",
-            expected=f"one name of at most {LONGEST_NAME} characters, without a comma",
+            expected=f"one name of at most {MAX_NAME} characters, without a comma",
             hint="The proxy must set the header itself, and pass on none that was sent to it.",
         )
     return site().run(site().people.named_by_proxy(name))
@@ -155,5 +154,5 @@ def _one_name(given: str) -> str | None:
         name = given.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return None
-    fits = "," not in name and name.isprintable() and len(name) <= LONGEST_NAME
+    fits = "," not in name and name.isprintable() and len(name) <= MAX_NAME
     return name if fits else None

@@ -6,12 +6,14 @@ import hashlib
 import secrets
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from flask import Flask, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 
+from antiphon.people import Role
+from antiphon.ports import LOCAL as OWNER_OF_ALL
 from antiphon.problems import SignedOut
 from antiphon.web.origin import over_https
 from antiphon.web.policy import Login, Policy
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 COOKIE = "antiphon_session"
 LIFETIME = timedelta(days=30)
 TOKEN_BYTES = 32
-OWNER_OF_ALL = "local"
-"""Whose everything is where nobody logs in: the terminal's too."""
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    role: Literal["user", "admin"] = "user"
+    role: Role = "user"
     generation: int = 0
 
     @property
@@ -46,6 +46,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LOCAL = Person(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
+"""Who asks where nobody logs in: what is theirs is the terminal's, too."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated
 
 import msgspec
@@ -51,14 +53,11 @@ def log_in() -> Response:
     """Let in who knows the password; every no is the same no."""
     _only_with("password")
     given = read(Credentials)
-    address = origin.who_asks(request, site().policy)
-    site().limits.guesses.take(given.name, address)
     try:
-        with site().limits.logins:
+        with _one_guess(given.name):
             person = site().run(site().people.log_in(given.name, given.password))
     except SignInRefused as refused:
         raise SignedOut("The name or the password is wrong.") from refused
-    site().limits.guesses.was_right(given.name, address)
     return _let_in(person)
 
 
@@ -68,14 +67,11 @@ def change_password() -> Response:
     _only_with("password")
     given = read(Passwords)
     person = session.person()
-    address = origin.who_asks(request, site().policy)
-    site().limits.guesses.take(person.name, address)
     try:
-        with site().limits.logins:
+        with _one_guess(person.name):
             changed = site().run(site().people.change_password(person, given.old, given.new))
     except SignInRefused as refused:
         raise SignInRefused("The old password is wrong.") from refused
-    site().limits.guesses.was_right(person.name, address)
     return _let_in(changed)
 
 
@@ -103,6 +99,16 @@ def _only_with(*logins: Login) -> None:
             expected=f"login = {' or '.join(logins)}",
             received=used,
         )
+
+
+@contextmanager
+def _one_guess(name: str) -> Generator[None]:
+    """A password is tried: counted before, and let off where it was right."""
+    limits, address = site().limits, origin.who_asks(request, site().policy)
+    limits.guesses.take(name, address)
+    with limits.logins:
+        yield
+    limits.guesses.was_right(name, address)
 
 
 def _let_in(person: Person) -> Response:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Place
 
-EXTRA = ("markdown_it", "prompt_toolkit", "pygments", "wcwidth", "argon2")
+EXTRA = ("markdown_it", "prompt_toolkit", "pygments", "wcwidth", "argon2", "flask")
 HIDDEN = f"import sys\nsys.modules.update(dict.fromkeys({EXTRA!r}))\n"
 
 
@@ -26,6 +26,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
     [
         ("--help",),
         ("chat", "--help"),
+        ("up", "--help"),
         ("ask", "hello"),
         ("chat", "-p", "hello"),
         ("threads", "list"),
@@ -47,6 +48,17 @@ def test_the_chat_says_what_to_install(
 
     assert ended.returncode == 5
     assert "pip install 'antiphon[terminal]'" in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("up",), ("web", "--server", "http://127.0.0.1:1")])
+def test_the_web_chat_says_what_to_install(
+    place: Place, bare: dict[str, str], arguments: tuple[str, ...]
+):
+    ended = place.run(*arguments, environ=bare)
+
+    assert ended.returncode == 5
+    assert "pip install 'antiphon[web]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_page_is_exported_with_its_markdown_as_it_was_written(place: Place, bare: dict[str, str]):

@@ -10,16 +10,19 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from antiphon.client.aio import AsyncClient
 from antiphon.commands.usage import CLIENT, LOOKS
+from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
 from antiphon.embedded import AsyncEmbeddedLine
 from antiphon.runtime import Runtime
 from antiphon.server.serve import Ending, serve
 from antiphon.settings import TABLE, Loaded
-from antiphon.web.asgi import chat
-from antiphon.web.bridge import Bridge
+
+if TYPE_CHECKING:
+    from antiphon.web.bridge import Bridge
 
 FLAGS = tuple(
     name for name, row in TABLE.items() if row.on_the_line and name not in (*CLIENT, *LOOKS)
@@ -34,6 +37,8 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Returns once runs and streams have ended."""
     settings = loaded.settings
+
+    chat = web_chat()
 
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:

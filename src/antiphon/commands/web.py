@@ -9,16 +9,19 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from antiphon.client.aio import AsyncClient
 from antiphon.commands.up import FLAGS as OF_UP
 from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
 from antiphon.errors import InvalidRequest
 from antiphon.server.serve import Ending, host
 from antiphon.settings import Loaded
-from antiphon.web.asgi import chat
-from antiphon.web.bridge import Bridge
+
+if TYPE_CHECKING:
+    from antiphon.web.bridge import Bridge
 
 FLAGS = (*CLIENT, *(name for name in OF_UP if name not in RUNTIME))
 
@@ -37,6 +40,8 @@ def run(asked: Namespace, loaded: Loaded) -> int:
             expected="--server URL",
             hint="`antiphon up` serves both on one port.",
         )
+
+    chat = web_chat()
 
     @asynccontextmanager
     async def alone(closing: Ending) -> AsyncGenerator[Bridge]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -99,7 +99,8 @@ async def _host(settings: Settings, alone: Alone) -> None:
     guest = _Guest()
     async with alone(lambda: guest.closing) as application:
         with _bound(settings.host, settings.port) as listener:
-            server = Hosting(_config(application), guest)
+            # It was opened around this block, and has no lifespan to run.
+            server = Hosting(_config(application, lifespan="off"), guest)
             server.when_open = lambda: _say(f"listening on {_address(listener)}")
             _spare_the_collector()
             await server.serve(sockets=[listener])
@@ -219,12 +220,12 @@ def _opened(
     return nullcontext() if beside is None else beside(runtime, closing)
 
 
-def _config(face: ASGIApp) -> uvicorn.Config:
+def _config(face: ASGIApp, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
     return uvicorn.Config(
         face,
         http=Connection,
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         interface="asgi3",
         log_config=None,
         log_level="error",

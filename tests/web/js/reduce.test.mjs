@@ -4,15 +4,14 @@ import { test } from "node:test";
 
 import {
   NOTHING,
-  eventReader,
   foldEvents,
-  isAfter,
   isOver,
   isWaiting,
   saysDone,
   standing,
   textOf,
 } from "../../../src/antiphon/web/static/chat/reduce.mjs";
+import { eventReader, isAfter } from "../../../src/antiphon/web/static/chat/sse.mjs";
 
 const GOLDEN = new URL("../../wires/golden/", import.meta.url);
 const STORIES = readdirSync(GOLDEN).filter((name) => name.endsWith(".sdk5.txt"));

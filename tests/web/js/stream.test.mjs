@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { NOTHING, eventReader, foldEvents, textOf } from "../../../src/antiphon/web/static/chat/reduce.mjs";
+import { NOTHING, foldEvents, textOf } from "../../../src/antiphon/web/static/chat/reduce.mjs";
+import { eventReader } from "../../../src/antiphon/web/static/chat/sse.mjs";
 import { follow } from "../../../src/antiphon/web/static/chat/stream.mjs";
 
 const GOLDEN = new URL("../../wires/golden/", import.meta.url);

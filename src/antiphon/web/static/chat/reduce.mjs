@@ -1,5 +1,5 @@
 /**
- * A run's stream as the message that it makes: bytes to events, events to parts, parts to a message.
+ * A run's stream as the message that it makes: events to parts, parts to a message.
  *
  * All pure: the page gives it what came and shows what comes out. The same parts make the same
  * message, whether they come live, again from the beginning, or after a cursor.
@@ -7,10 +7,12 @@
  * @module
  */
 
+import { isAfter } from "./sse.mjs";
+
 /**
  * @typedef {{type: string, [key: string]: any}} Part
  * @typedef {{id: string, role: string, parts: Part[], metadata: Record<string, any>}} Message
- * @typedef {{id: string | null, data: string}} ServerEvent
+ * @typedef {import("./sse.mjs").ServerEvent} ServerEvent
  *
  * @typedef {object} Live
  * @property {Message | null} message  what was said so far, null before the first part
@@ -36,50 +38,6 @@ export const NOTHING = Object.freeze({
 
 const DONE = "[DONE]";
 const UNFINISHED = new Set(["queued", "in_progress", "action_required"]);
-
-/**
- * A reader of server-sent events: give it text as it comes, it gives back the events that are whole.
- *
- * Its work grows with what is given, not with how finely it was cut. `comment` events are left out.
- *
- * @returns {(text: string) => ServerEvent[]}
- */
-export function eventReader() {
-  let line = "";
-  let afterReturn = false;
-  let id = null;
-  /** @type {string[]} */
-  let data = [];
-
-  /** @param {string} whole @param {ServerEvent[]} events */
-  const take = (whole, events) => {
-    if (whole === "") {
-      if (data.length) events.push({ id, data: data.join("\n") });
-      id = null;
-      data = [];
-      return;
-    }
-    const colon = whole.indexOf(":");
-    const name = colon < 0 ? whole : whole.slice(0, colon);
-    const value = colon < 0 ? "" : whole.slice(colon + 1).replace(/^ /, "");
-    if (name === "data") data.push(value);
-    if (name === "id" && !value.includes("\0")) id = value;
-  };
-
-  return (text) => {
-    /** @type {ServerEvent[]} */
-    const events = [];
-    const unread = afterReturn && text.startsWith("\n") ? text.slice(1) : text;
-    if (text) afterReturn = text.endsWith("\r");
-    const [first, ...rest] = unread.split(/\r\n|\n|\r/);
-    line += first;
-    for (const next of rest) {
-      take(line, events);
-      line = next;
-    }
-    return events;
-  };
-}
 
 /**
  * What follows from these events. An event that is in it already changes nothing.
@@ -186,28 +144,6 @@ export const textOf = (message) =>
     .filter((part) => part.type === "text")
     .map((part) => part.text)
     .join("\n\n");
-
-/**
- * Whether an event's id comes after another's: ids are `<run>:<number>` for all that an event is
- * told as, `<run>:<number>.<place>` for a piece of it. Ids of different runs follow each other.
- *
- * @param {string} id
- * @param {string | null} cursor
- */
-export function isAfter(id, cursor) {
-  if (cursor === null) return true;
-  const [run, number, place] = idParts(id);
-  const [heldRun, heldNumber, heldPlace] = idParts(cursor);
-  if (run !== heldRun) return true;
-  return number === heldNumber ? place > heldPlace : number > heldNumber;
-}
-
-/** @param {string} id @returns {[string, number, number]} */
-function idParts(id) {
-  const colon = id.lastIndexOf(":");
-  const [number, place] = id.slice(colon + 1).split(".");
-  return [id.slice(0, colon), Number(number), place === undefined ? Infinity : Number(place)];
-}
 
 /** @param {Live} live @param {Part} part @returns {Live} */
 function begin(live, part) {

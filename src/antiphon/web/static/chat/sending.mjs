@@ -19,9 +19,10 @@ import {
   settle,
   wake,
 } from "./conversation.mjs";
-import { eventReader, foldEvents, NOTHING } from "./reduce.mjs";
+import { foldEvents, NOTHING } from "./reduce.mjs";
 import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, keepEntry, keptEntries } from "./outbox.mjs";
 import { navigate } from "./router.mjs";
+import { eventReader } from "./sse.mjs";
 import { begunHere, current, me, opening, path, pending, phase, prefs, refill, run, signedOut, threadSystem } from "./store.mjs";
 import { tell } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";

@@ -7,7 +7,8 @@
  * @module
  */
 
-import { NOTHING, eventReader, foldEvents, isOver, isWaiting, saysDone } from "./reduce.mjs";
+import { NOTHING, foldEvents, isOver, isWaiting, saysDone } from "./reduce.mjs";
+import { eventReader } from "./sse.mjs";
 
 /** Servers send a sign of life every ten seconds; two of them missed are no chance. */
 export const SILENCE_MS = 20_000;

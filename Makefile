@@ -20,6 +20,7 @@ run: .venv/.ready ## start backend and web chat on http://127.0.0.1:8000, until 
 	@$(BIN)/python examples/first_run.py
 
 test: check ## everything that must hold before a change is taken
+	@$(BIN)/python tests/programs.py
 	@$(PYTEST) -n 3 --dist worksteal -m "not soak"
 
 check: .venv/.ready ## style, types and who may import whom

@@ -16,7 +16,7 @@ import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } 
 import { AttachButton, Attachments, Drop, pastedFiles, useAttaching } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
 import { Picker } from "./picker.mjs";
-import { announce } from "./announce.mjs";
+import { toast } from "./toasts.mjs";
 
 const DRAFT_MS = 250;
 /** Where the browser does not size the field by itself. */
@@ -50,7 +50,7 @@ export function Composer({ onSent }) {
   const submit = () => {
     const element = /** @type {HTMLTextAreaElement} */ (area.current);
     const files = items.value.filter(({ state }) => state === "ready");
-    if (items.value.some(({ state }) => state === "uploading")) return announce(t("composer.uploading"));
+    if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
     if (!element.value.trim() && !files.length) return undefined;
     if (tooLong(element.value)) return undefined;
     send({ text: element.value, files });
@@ -110,7 +110,7 @@ function Buttons({ empty, items }) {
 function tooLong(text) {
   const most = me.value?.limits?.message_characters;
   if (!most || text.length <= most) return false;
-  announce(t("composer.too_long", { most, have: text.length }));
+  toast({ text: t("composer.too_long", { most, have: text.length }), bad: true });
   return true;
 }
 

@@ -2,7 +2,7 @@
 import { compact } from "./json.mjs";
 
 /** Milliseconds in which whoever presses a key has not read the question that just came. */
-export const TOO_SOON_MS = 300;
+const TOO_SOON_MS = 300;
 
 /**
  * Whether something pressed now may be an answer to what appeared then.

@@ -11,7 +11,7 @@ const NEAR = 24;
 const ROUNDING = 1;
 
 /** Pixels between what is seen and the end. @param {Scrolled} scrolled */
-export const gap = ({ top, height, view }) => height - view - top;
+const gap = ({ top, height, view }) => height - view - top;
 
 /**
  * Whether the reader is away from the end, after the view moved.

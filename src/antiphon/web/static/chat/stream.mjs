@@ -11,11 +11,11 @@ import { NOTHING, foldEvents, isOver, isWaiting, saysDone } from "./reduce.mjs";
 import { eventReader } from "./sse.mjs";
 
 /** Servers send a sign of life every ten seconds; two of them missed are no chance. */
-export const SILENCE_MS = 20_000;
+const SILENCE_MS = 20_000;
 /** After so long without a byte a line is not trusted when the machine or the network comes back. */
 const DOUBTFUL_MS = 12_000;
 /** How often a run that waits for a person is looked at: another tab may have answered. */
-export const WAITING_MS = 4_000;
+const WAITING_MS = 4_000;
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 15_000;
 

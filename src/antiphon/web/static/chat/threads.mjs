@@ -6,7 +6,7 @@ import { t } from "./t.mjs";
 import { told, toast } from "./ui/toasts.mjs";
 
 const PAGE = 40;
-export const UNDO_SECONDS = 8;
+const UNDO_SECONDS = 8;
 
 /**
  * @typedef {object} Thread

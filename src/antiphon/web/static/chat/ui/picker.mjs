@@ -60,7 +60,7 @@ export function ModelOptions(/** @type {{selected: string | null}} */ { selected
 }
 
 /** The model that answers when none is chosen, by its name. */
-export function usualModel() {
+function usualModel() {
   const model = chosen.value?.model ?? me.value?.model;
   return model ? t("picker.usual_model", { model: model.split(":").slice(1).join(":") || model }) : t("picker.no_model");
 }

@@ -9,7 +9,7 @@ import { Dialog } from "./dialog.mjs";
 const helpOpen = signal(false);
 
 /** Opens the sheet that tells the keys. */
-export function openHelp() {
+function openHelp() {
   helpOpen.value = true;
 }
 

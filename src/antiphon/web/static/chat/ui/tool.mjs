@@ -82,7 +82,7 @@ function Summary({ calls, states, open, onToggle }) {
  *
  * @param {Known & {item: Item, brief: boolean}} props
  */
-export function Tool({ item, brief, ...known }) {
+function Tool({ item, brief, ...known }) {
   const { part } = item;
   const of = about(item, known);
   const state = stateOf(part, of);

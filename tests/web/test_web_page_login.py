@@ -31,16 +31,18 @@ async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, 
     assert await findings(locked.page, axe) == []
 
 
-async def test_who_signs_out_leaves_nothing_in_the_page(locked: Chat) -> None:
+async def test_who_signs_out_leaves_nothing_in_the_browser(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.say("A secret")
     await (await locked.model.asked()).answer("Kept.")
     await locked.settled()
+    await locked.composer.fill("Another secret")
     await locked.page.get_by_role("button", name="Settings").click()
     await locked.page.get_by_role("button", name="Sign out", exact=True).click()
     await expect(locked.page.locator(".login")).to_be_visible()
 
     assert "secret" not in await locked.page.content()
+    assert "secret" not in await locked.page.evaluate("JSON.stringify(localStorage)")
 
 
 async def test_a_password_is_changed_by_who_has_it(locked: Chat) -> None:

@@ -1,5 +1,7 @@
 /** How the page looks and speaks, and one's own sign-in: a dialog that opens from the sidebar. */
 import { post } from "../api.mjs";
+import { forgetDrafts } from "../drafts.mjs";
+import { person } from "../sending.mjs";
 import { me, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
@@ -117,7 +119,9 @@ async function signOut() {
   if (await told(() => post("/api/logout", {}))) leave();
 }
 
-/** To the login with an empty memory: nothing of the person who left stays in the page. */
+/** To the login with an empty memory: nothing that the person wrote stays in the browser. */
 function leave() {
+  // The composer keeps what is in it when the page goes; this comes after.
+  window.addEventListener("pagehide", () => forgetDrafts(person()), { once: true });
   window.location.assign("/login");
 }

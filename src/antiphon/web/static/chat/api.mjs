@@ -97,9 +97,24 @@ const proof = () => (me.value?.csrf ? { "x-antiphon-csrf": me.value.csrf } : {})
 
 /** @param {string} path @param {RequestInit} init */
 async function called(path, init) {
-  const response = await asked(path, init);
+  const response = await asked(path, init).catch(async (problem) => {
+    if (problem.status !== 403 || !init.body || !(await renewed())) throw problem;
+    return asked(path, { ...init, headers: { ...init.headers, ...proof() } });
+  });
   if (response.status === 204) return null;
   return response.json();
+}
+
+/**
+ * Whether another tab has renewed the session since, and this one knows it now. Where somebody else
+ * has logged in there, nothing here is theirs, and the page begins anew.
+ */
+async function renewed() {
+  const found = await get("/api/me");
+  if (found.csrf === me.value?.csrf) return false;
+  if (found.person?.id !== me.value?.person?.id) location.reload();
+  me.value = found;
+  return true;
 }
 
 /** @param {string} path @param {RequestInit} init */

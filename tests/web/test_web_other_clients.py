@@ -105,6 +105,29 @@ async def test_a_person_approves_in_use_chat_and_the_message_goes_on(
     assert called == [("LAX", "JFK")]
 
 
+@pytest.mark.parametrize(("client", "sdk"), [("ai5", 5), ("ai6", 6), ("ai7", 7)])
+async def test_use_chat_resumes_what_goes_on_and_nothing_else(
+    play: Play, client: str, sdk: int
+) -> None:
+    async with chat() as (here, model, _):
+        sending = asyncio.create_task(play(here, client, sdk, [["send", "How much?"]]))
+        reply = await model.asked()
+        await reply.say("It is ")
+        resuming = asyncio.create_task(play(here, client, sdk, [["resume"]]))
+        async with asyncio.timeout(60):
+            while here.site.limits.streams.open < 2:
+                await asyncio.sleep(0.02)
+        await reply.answer("4·2 — exact.")
+        sent, resumed = await sending, await resuming
+        later = await play(here, client, sdk, [["resume"]])
+
+    assert (resumed["status"], resumed.get("error")) == ("ready", None)
+    assert resumed["messages"] == sent["messages"][-1:]
+    assert "It is 4·2 — exact." in [part.get("text") for part in resumed["messages"][0]["parts"]]
+    assert (later["status"], later["messages"]) == ("ready", [])
+    assert [each["method"] for each in later["asked"]] in (["GET"], [None])
+
+
 async def test_another_answer_of_use_chat_is_a_branch_and_the_chat_goes_on_there(
     play: Play,
 ) -> None:

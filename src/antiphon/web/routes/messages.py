@@ -13,10 +13,11 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta
 
+from antiphon.client.aio import AsyncClient
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.runs import Run
 from antiphon.tools.questions import Answer
-from antiphon.web import admission
+from antiphon.web import admission, named_threads
 from antiphon.web.answers import answer
 from antiphon.web.following import Frames
 from antiphon.web.here import client, site
@@ -64,11 +65,14 @@ def ag_ui_run() -> Response:
 
 @routes.get("/api/messages/process/<thread_id>/stream")
 def resume(thread_id: str) -> Response:
-    """The whole stream of the run that the thread has now; 204 where there is none."""
-    runs = site().run(client().list_runs(thread_id, limit=1)).data
-    if not runs or runs[0].status.ended:
+    """The whole stream of the run that the thread has now; 204 where there is none.
+
+    A client that names its chats itself asks by its own name.
+    """
+    run = site().run(_newest_run(client(), thread_id))
+    if run is None or run.status.ended:
         return Response(status=204)
-    return streamed(_resumed(runs[0]))
+    return streamed(_resumed(run))
 
 
 @routes.get("/api/runs/<run_id>/stream")
@@ -110,6 +114,12 @@ def approve(run_id: str, call_id: str) -> Response:
 
     site().run(answered())
     return answer({"state": "approved" if verdict.approved else "refused"})
+
+
+async def _newest_run(client: AsyncClient, name: str) -> Run | None:
+    thread = await named_threads.found(client, name)
+    runs = (await client.list_runs(thread.id, limit=1)).data if thread else ()
+    return runs[0] if runs else None
 
 
 def _relay(run_id: str) -> Relay:

@@ -27,6 +27,7 @@ from antiphon.web import site as sites
 from antiphon.web.app import LARGEST, application
 from antiphon.web.bridge import Bridge
 from antiphon.web.site import Site
+from tests.terminal.model import Model
 
 SECONDS = 30
 Part = dict[str, Any]
@@ -136,3 +137,14 @@ async def up(
     ):
         await http.get("/")
         yield Served(url, made[0], http)
+
+
+@asynccontextmanager
+async def chatting(
+    tools: Sequence[Function] = (), **changes: Any
+) -> AsyncGenerator[tuple[Served, Model]]:
+    """The web chat, and the model that the test speaks for; `changes` are settings."""
+    async with Model() as model:
+        told = {"database": "memory:", "model": "told", "base_url": model.url, **changes}
+        async with up(Settings(**told), tools) as here:
+            yield here, model

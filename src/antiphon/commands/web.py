@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from antiphon.client.aio import AsyncClient
+from antiphon.commands.notes import note
 from antiphon.commands.up import FLAGS as OF_UP
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
-from antiphon.errors import InvalidRequest
+from antiphon.errors import BadSettings, Forbidden, InvalidRequest, TryAgain, Unauthorized
 from antiphon.server.serve import Ending, host
-from antiphon.settings import Loaded
+from antiphon.settings import Loaded, Settings
 
 if TYPE_CHECKING:
     from antiphon.web.bridge import Bridge
@@ -47,9 +48,32 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     async def alone(closing: Ending) -> AsyncGenerator[Bridge]:
         async with (
             AsyncClient(settings=settings) as client,
+            _answered(client, settings),
             chat(settings, client, closing, **chosen_tools(asked)) as bridge,
         ):
             yield bridge
 
     host(settings, alone)
     return 0
+
+
+@asynccontextmanager
+async def _answered(client: AsyncClient, settings: Settings) -> AsyncGenerator[None]:
+    """Ask the backend whether the web chat may speak for its people, before any of them comes.
+
+    Raises `BadSettings` where the key is not enough. A backend that is not there yet may come.
+    """
+    try:
+        if settings.login == "none":
+            await client.list_threads(limit=1)
+        else:
+            await client.list_people()
+    except (Unauthorized, Forbidden) as refusal:
+        raise BadSettings(
+            f"The backend at {settings.server} refuses the web chat: {refusal}",
+            expected="--api-key with a key of that backend, of the scope `admin` if people log in",
+            hint="`antiphon keys create web --scope admin` makes one there.",
+        ) from refusal
+    except TryAgain as silence:
+        note(f"antiphon: {silence} The web chat starts all the same, and waits for it.")
+    yield

@@ -11,49 +11,25 @@ import httpx2
 import pytest
 
 from antiphon import errors
-from antiphon.calls import GetThread, NewMessage
+from antiphon.calls import GetThread
 from antiphon.client.aio import AsyncClient
 from antiphon.client.sync import Client
 from antiphon.embedded import AsyncEmbeddedLine
 from antiphon.keys import make_key
-from antiphon.messages import ToolSpec
 from antiphon.runtime import opened
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
-
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
-ASK = NewMessage("When does the next LAX-JFK flight leave?")
-TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
+from tests.client.either_line import LINES, SETTINGS, waiting_run
 
 
-async def _over_http() -> AsyncIterator[AsyncClient]:
-    async with serving(SETTINGS) as url, AsyncClient(url) as client:
-        yield client
-
-
-async def _in_this_process() -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(settings=SETTINGS) as client:
-        yield client
-
-
-@pytest.fixture(params=[_over_http, _in_this_process])
+@pytest.fixture(params=LINES)
 async def base(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
-    async for client in request.param():
+    async with request.param() as client:
         yield client
-
-
-async def _waiting_run(client: AsyncClient) -> str:
-    """A run that waits for its client's tool."""
-    async with client.process(message=ASK, tools=(TOOL,)) as events:
-        async for _ in events:
-            pass
-        assert events.run_id is not None
-        return events.run_id
 
 
 async def test_another_owners_things_are_unknown(base: AsyncClient):
     ann, ben = base.acting_for("ann"), base.acting_for("person_ben")
-    run = await ann.get_run(await _waiting_run(ann))
+    run = await ann.get_run(await waiting_run(ann))
     (action,) = (await ann.list_actions(run.id)).data
     message = (await ann.list_messages(run.thread_id)).data[0]
     file = await ann.upload_file(b"secret", "a.txt", "text/plain")

@@ -8,31 +8,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from antiphon import errors
-from antiphon.calls import ListKeys, ListLiveRuns, ListPeople, NewMessage
+from antiphon.calls import ListKeys, ListLiveRuns, ListPeople
 from antiphon.client.aio import AsyncClient
-from antiphon.messages import ToolSpec
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from tests.client.either_line import LINES, SETTINGS, waiting_run
 
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
-ASK = NewMessage("When does the next LAX-JFK flight leave?")
-TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
 PASSWORD = "correct horse battery"
 
 
-async def _over_http() -> AsyncIterator[AsyncClient]:
-    async with serving(SETTINGS) as url, AsyncClient(url) as client:
-        yield client
-
-
-async def _in_this_process() -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(settings=SETTINGS) as client:
-        yield client
-
-
-@pytest.fixture(params=[_over_http, _in_this_process])
+@pytest.fixture(params=LINES)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
-    async for client in request.param():
+    async with request.param() as client:
         yield client
 
 
@@ -229,17 +215,9 @@ async def test_the_keys_of_who_is_disabled_are_revoked():
 # What runs, what it cost, and the servers.
 
 
-async def _hand_off(client: AsyncClient) -> str:
-    async with client.process(message=ASK, tools=(TOOL,)) as events:
-        async for _ in events:
-            pass
-        assert events.run_id is not None
-        return events.run_id
-
-
 async def test_live_runs_of_everybody_are_listed_and_can_be_stopped(client: AsyncClient):
     people = [f"person_{number}" for number in range(3)]
-    runs = [await _hand_off(client.acting_for(owner)) for owner in people]
+    runs = [await waiting_run(client.acting_for(owner)) for owner in people]
 
     live = [each async for each in client.every(ListLiveRuns(limit=2))]
     assert [(each.owner, each.run.id) for each in live] == list(
@@ -254,7 +232,7 @@ async def test_what_runs_used_is_reported_by_day_model_and_owner(client: AsyncCl
     for owner, times in (("ann", 2), ("ben", 1)):
         for _ in range(times):
             acting = client.acting_for(owner)
-            await acting.cancel_run(await _hand_off(acting))
+            await acting.cancel_run(await waiting_run(acting))
 
     report = await client.get_usage(days=2)
 

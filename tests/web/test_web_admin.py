@@ -11,12 +11,11 @@ import pytest
 from flask import Flask
 
 from antiphon.calls import NewMessage
-from antiphon.messages import ToolSpec
+from tests.client.either_line import waiting_run
 from tests.web.named import called, id_of, many_may_come
 from tests.web.visiting import PASSWORD, Browser, Chat, opened
 
 ASK = NewMessage("When does the next LAX-JFK flight leave? canary-51")
-TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
 ADMIN = "/api/admin"
 
 
@@ -45,16 +44,6 @@ async def _until_admin(browser: Browser) -> None:
     async with asyncio.timeout(5):
         while (await browser.get(f"{ADMIN}/people")).status_code != 200:
             await asyncio.sleep(0.05)
-
-
-async def _waiting_run(chat: Chat, owner: str) -> str:
-    """A run that waits for a tool of its client."""
-    client = chat.site.client_for(owner)
-    async with client.process(message=ASK, tools=(TOOL,)) as events:
-        async for _ in events:
-            pass
-        assert events.run_id is not None
-        return events.run_id
 
 
 async def told(browser: Browser, what: str) -> list[dict[str, Any]]:
@@ -219,7 +208,7 @@ async def test_what_runs_is_listed_with_whose_it_is_and_can_be_stopped(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
-    run_id = await _waiting_run(chat, owner)
+    run_id = await waiting_run(chat.site.client_for(owner), ASK)
     listed = await ann.get(f"{ADMIN}/runs")
     [live] = listed.json["data"]
 
@@ -238,7 +227,7 @@ async def test_what_was_used_is_told_by_day_model_and_person(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
-    run_id = await _waiting_run(chat, owner)
+    run_id = await waiting_run(chat.site.client_for(owner), ASK)
     await chat.site.client_for(owner).cancel_run(run_id)
 
     answer = await ann.get(f"{ADMIN}/usage?days=1")

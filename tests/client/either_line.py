@@ -1,0 +1,40 @@
+"""A client over HTTP, and one in this process: what is true of one is true of the other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from antiphon.calls import NewMessage
+from antiphon.client.aio import AsyncClient
+from antiphon.messages import ToolSpec
+from antiphon.server.serve import serving
+from antiphon.settings import Settings
+
+SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+ASK = NewMessage("When does the next LAX-JFK flight leave?")
+TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
+
+
+@asynccontextmanager
+async def over_http() -> AsyncGenerator[AsyncClient]:
+    async with serving(SETTINGS) as url, AsyncClient(url) as client:
+        yield client
+
+
+@asynccontextmanager
+async def in_this_process() -> AsyncGenerator[AsyncClient]:
+    async with AsyncClient(settings=SETTINGS) as client:
+        yield client
+
+
+LINES = (over_http, in_this_process)
+
+
+async def waiting_run(client: AsyncClient, message: NewMessage = ASK) -> str:
+    """A run that waits for its client's tool."""
+    async with client.process(message=message, tools=(TOOL,)) as events:
+        async for _ in events:
+            pass
+        assert events.run_id is not None
+        return events.run_id

@@ -20,6 +20,7 @@ class Line:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname, parts.port
         self._whole = True
+        self._silent = False
         self._deaf_to: bytes | None = None
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,10 +53,15 @@ class Line:
         """Connections begin again."""
         self._whole = True
         self._deaf_to = None
+        self._silent = False
 
     def swallow(self, request: str) -> None:
         """Of what follows such a request nothing comes back, until the line is mended."""
         self._deaf_to = request.encode()
+
+    def silence(self) -> None:
+        """Connections stand, and nothing comes back on them, until the line is mended."""
+        self._silent = True
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -88,7 +94,7 @@ class Line:
 
         async def back() -> None:
             while data := await far_reader.read(2**16):
-                if deaf.is_set():
+                if self._silent or deaf.is_set():
                     self.swallowed.set()
                     continue
                 writer.write(data)

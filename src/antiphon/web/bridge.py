@@ -26,6 +26,8 @@ Send = Callable[[MutableMapping[str, Any]], Any]
 
 PATIENCE = 30.0
 """Seconds that a reader may let bytes lie before the stream is dropped."""
+BLINK = 1.0
+"""Seconds after which a silent stream looks whether the server is about to end."""
 THREADS = 16
 """Views that run at once: none of them waits for long."""
 PIECE = 65536
@@ -99,7 +101,7 @@ class Bridge:
             while True:
                 step = step or asyncio.ensure_future(anext(frames, b""))
                 either: set[asyncio.Future[Any]] = {step, left}
-                await asyncio.wait(either, timeout=SILENCE, return_when=FIRST_COMPLETED)
+                await self._until_one_is_done(either)
                 if left.done():
                     return
                 told = step.result() if step.done() else HEARTBEAT
@@ -116,6 +118,16 @@ class Bridge:
                 step.cancel()
                 await asyncio.wait([step])
             await frames.aclose()
+
+    async def _until_one_is_done(self, either: set[asyncio.Future[Any]]) -> None:
+        """Or the stream has been silent for long, or the server is about to end."""
+        clock = asyncio.get_running_loop().time
+        ends = clock() + SILENCE
+        while (rest := ends - clock()) > 0:
+            wait = asyncio.wait(either, timeout=min(rest, BLINK), return_when=FIRST_COMPLETED)
+            done, _ = await wait
+            if done or self._closing():
+                return
 
 
 class _Answer:

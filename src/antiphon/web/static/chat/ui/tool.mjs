@@ -23,7 +23,7 @@ import { Reasoning } from "./reasoning.mjs";
  * @property {Readonly<Record<string, Status>>} [statuses]
  * @property {Record<string, any>} [approvals]
  * @property {Record<string, import("../arrange.mjs").Part[]>} [files]  what calls gave beside their words
- * @property {(callId: string) => Promise<unknown>} [onStop]
+ * @property {(callId: string) => Promise<unknown>} [onStop]  gives nothing where it did not come through
  */
 
 /** More calls than this begin as one line; what runs or failed is seen all the same. */
@@ -141,9 +141,9 @@ function Progress({ part, status, callId, name, onStop }) {
   const [stopping, setStopping] = useState(false);
   const progress = status?.progress ?? (part.preliminary ? part.output?.progress : undefined);
   const partial = part.preliminary && !part.output?.progress ? outputOf(part) : "";
-  const stop = () => {
+  const stop = async () => {
     setStopping(true);
-    onStop?.(callId).catch(() => setStopping(false));
+    if (!(await onStop?.(callId))) setStopping(false);
   };
   return html`<div class="tool-progress">
     ${progress && html`<${Bar} progress=${progress} />`}

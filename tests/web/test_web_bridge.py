@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from flask import Flask, Response, request
 
+from antiphon.web import bodies
 from antiphon.web import bridge as bridges
+from antiphon.web.bodies import AT_ONCE
 from antiphon.web.bridge import Bridge
 from antiphon.web.event_stream import EventStream
 from antiphon.wires.framing import HEARTBEAT
@@ -36,6 +38,7 @@ class Wire:
         method: str = "GET",
         headers: list[tuple[bytes, bytes]] = [],  # noqa: B006 - never changed
         query: bytes = b"",
+        ends: bool = True,
     ) -> Wire:
         scope = {
             "type": "http",
@@ -47,7 +50,7 @@ class Wire:
             "server": ("127.0.0.1", 80),
         }
         for place, piece in enumerate(pieces or (b"",), 1):
-            more = place < len(pieces)
+            more = place < len(pieces) or not ends
             self._sent.put_nowait({"type": "http.request", "body": piece, "more_body": more})
         self.task = asyncio.create_task(
             self._app(scope, self._sent.get, self._came.put)  # type: ignore[arg-type]
@@ -85,6 +88,17 @@ async def app() -> Flask:
         answer.headers.add("Set-Cookie", "b=2")
         return answer
 
+    app.unstuck = threading.Event()  # type: ignore[attr-defined]
+
+    @app.get("/api/stuck")
+    def stuck() -> str:
+        app.unstuck.wait(SECONDS)  # type: ignore[attr-defined]
+        return "at last"
+
+    @app.get("/page")
+    def page() -> str:
+        return "page"
+
     @app.get("/headers")
     def headers() -> dict[str, str]:
         return dict(request.headers)
@@ -104,13 +118,24 @@ async def app() -> Flask:
     return app
 
 
-Bridged = Callable[..., Wire]
+class Bridged:
+    """A bridge, at which requests are made."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+
+    def __call__(self, *asked: Any, **more: Any) -> Wire:
+        return Wire(self.bridge).ask(*asked, **more)
+
+    def begun(self, path: str, piece: bytes) -> Wire:
+        """A request whose body does not end."""
+        return Wire(self.bridge).ask(path, piece, method="POST", ends=False)
 
 
 @pytest.fixture
 async def bridged(app: Flask) -> AsyncGenerator[Bridged]:
     bridge = Bridge(app, largest=1000)
-    yield lambda *asked, **more: Wire(bridge).ask(*asked, **more)
+    yield Bridged(bridge)
     bridge.close()
 
 
@@ -135,6 +160,46 @@ async def test_a_body_that_is_too_large_is_refused_before_anybody_reads_it(
     assert status == 413
     assert headers[b"content-type"] == b"application/problem+json"
     assert b"too_large" in body
+
+
+async def test_a_body_without_a_length_is_read_by_the_view(bridged: Bridged) -> None:
+    """By `Transfer-Encoding: chunked`, which is done with when the view is called."""
+    sent = [(b"transfer-encoding", b"chunked")]
+    _, _, body = await bridged("/echo", b"one ", b"two", method="POST", headers=sent).whole()
+
+    assert body == b"one two"
+
+
+async def test_bodies_take_no_more_room_than_is_meant_for_all_of_them(bridged: Bridged) -> None:
+    open_ones = [bridged.begun("/echo", b"x" * 1000) for _ in range(AT_ONCE)]
+    refused = await bridged("/echo", b"y", method="POST").whole()
+    for wire in open_ones:
+        wire.leave()
+        await wire.task
+    taken = await bridged("/echo", b"y", method="POST").whole()
+
+    assert refused[0] == 503
+    assert b"retry-after" in refused[1]
+    assert taken[0] == 200
+
+
+async def test_a_body_that_stands_still_is_not_waited_for(
+    bridged: Bridged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "PAUSE", 0.01)
+    status, _, _ = await bridged.begun("/echo", b"x").whole()
+
+    assert status == 408
+
+
+async def test_pages_come_while_every_call_of_the_api_waits(bridged: Bridged, app: Any) -> None:
+    stuck = [bridged("/api/stuck") for _ in range(bridges.THREADS)]
+    page = await bridged("/page").whole()
+    app.unstuck.set()
+    answers = [await wire.whole() for wire in stuck]
+
+    assert page[2] == b"page"
+    assert {status for status, _, _ in answers} == {200}
 
 
 async def test_a_header_with_an_underscore_is_not_taken_for_one_with_a_hyphen(

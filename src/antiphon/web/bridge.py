@@ -17,28 +17,24 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
+from antiphon import problems
+from antiphon.errors import AntiphonError
+from antiphon.web.bodies import Bodies, Left, Receive
+from antiphon.web.checks import API
 from antiphon.web.event_stream import ROOM, SILENCE, Frames
 from antiphon.wires.framing import HEARTBEAT
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Any]
 Send = Callable[[MutableMapping[str, Any]], Any]
 
 PATIENCE = 30.0
 """Seconds that a reader may let bytes lie before the stream is dropped."""
 BLINK = 1.0
 """Seconds after which a silent stream looks whether the server is about to end."""
-THREADS = 16
-"""Views that run at once: none of them waits for long."""
-PIECE = 65536
-
-
-class TooMuch(Exception):
-    """The body is larger than any that is taken."""
-
-
-class Left(Exception):
-    """Who asked has gone."""
+THREADS = 64
+"""Calls of our API that are answered at once; one may wait as long as the backend does."""
+PAGE_THREADS = 8
+"""Pages and what belongs to them: a backend that does not answer does not keep these waiting."""
 
 
 class Bridge:
@@ -54,23 +50,23 @@ class Bridge:
         closing: Callable[[], bool] = lambda: False,
     ) -> None:
         self._application = application
-        self._largest = largest
+        self._bodies = Bodies(largest)
         self._closing = closing
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="antiphon-web")
+        self._page_threads = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="antiphon-page")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        room: list[Frames] = []
         try:
-            body = await _body(receive, self._largest)
+            async with self._bodies.read(receive) as body:
+                environ = _environ(scope, body) | {ROOM: room}
+                answer = await self._answered(scope["path"], environ)
         except Left:
             return
-        except TooMuch:
-            await _refuse(send, self._largest)
+        except AntiphonError as problem:
+            await _refuse(send, problem)
             return
-        room: list[Frames] = []
-        answer = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._called, _environ(scope, body) | {ROOM: room}
-        )
         await send(answer.start)
         if not room:
             await send({"type": "http.response.body", "body": answer.body})
@@ -81,6 +77,11 @@ class Bridge:
     def close(self) -> None:
         """Wait for the views that run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._page_threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _answered(self, path: str, environ: dict[str, Any]) -> _Answer:
+        threads = self._threads if path.startswith(API) else self._page_threads
+        return await asyncio.get_running_loop().run_in_executor(threads, self._called, environ)
 
     def _called(self, environ: dict[str, Any]) -> _Answer:
         answer = _Answer()
@@ -153,33 +154,22 @@ class _Answer:
         self.body += data
 
 
-async def _body(receive: Receive, largest: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Left
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > largest:
-            raise TooMuch
-        pieces.append(piece)
-        if not message.get("more_body"):
-            return b"".join(pieces)
-
-
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _refuse(send: Send, largest: int) -> None:
-    body = b'{"type":"/problems/too_large","title":"Too large","status":413,"code":"too_large",' + (
-        b'"detail":"The body is larger than %d bytes."}' % largest
-    )
-    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+async def _refuse(send: Send, problem: AntiphonError) -> None:
+    """Of a body that was not read to its end nobody reads the rest."""
+    status, _ = problems.placed(problem)
+    body = problems.document(problem)
+    headers = [
+        (b"content-type", problems.MEDIA_TYPE),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        *problems.headers(problem),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -209,8 +199,8 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         match name:
-            case "content-length":
-                continue
+            case "content-length" | "transfer-encoding":
+                continue  # the body is whole by now
             case "content-type":
                 environ["CONTENT_TYPE"] = value
             case _ if "_" in name:

@@ -189,6 +189,25 @@ async def test_an_approval_that_the_client_made_up_runs_nothing(
         assert stream.parts[-1]["type"] == "finish"
 
 
+async def test_of_several_answers_none_counts_where_one_is_made_up() -> None:
+    async with chat() as (here, model, called):
+        async with here.post(_chat(_user("When?")), sdk=6) as stream:
+            reply = await model.asked()
+            await reply.call("get_flight_times", FLIGHT, id="c1")
+            await reply.call("get_flight_times", FLIGHT, id="c2", index=1)
+            await reply.end("tool_calls")
+            await stream.end()
+        answers = _approved()
+        answers["parts"] += _approved(toolCallId="c2", input={"departure": "SFO"})["parts"]
+        async with here.post(_chat(_user("When?"), answers), sdk=6) as answer:
+            assert answer.response.status_code == 409
+        relay = here.site.relays.find(stream.parts[0]["messageId"])
+
+        assert relay
+        assert set(relay.questions) == {"c1", "c2"}
+        assert called == []
+
+
 async def test_an_approval_for_a_chat_in_which_nothing_runs_is_refused() -> None:
     async with chat() as (here, model, called):
         model.will_say("Well.")

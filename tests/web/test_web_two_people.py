@@ -23,10 +23,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/threads/<thread_id>": {"title": "mine now"},
     "POST /api/threads/<thread_id>/branch": {"message_id": "<message_id>"},
     "PATCH /api/assistants/<assistant_id>": {"name": "mine now"},
-    "POST /api/runs/<run_id>/approvals/<call_id>": {"approved": True, "args_hash": "<args_hash>"},
+    "POST /api/runs/<run_id>/approvals/<path:call_id>": {
+        "approved": True,
+        "args_hash": "<args_hash>",
+    },
 }
 QUERIES = {"GET /api/threads/<thread_id>/export": "?as=json"}
-ENDS_SOMETHING = ("/stop", "/approvals/<call_id>")
+ENDS_SOMETHING = ("/stop", "/approvals/<path:call_id>")
 
 
 class Tools:
@@ -114,7 +117,7 @@ def of_somebody(chat: Chat) -> list[str]:
 
 async def ask(browser: Browser, route: str, things: dict[str, str]) -> TestResponse:
     """The call of this route about these things."""
-    method, _, path = route.partition(" ")
+    method, _, path = route.replace("<path:", "<").partition(" ")
     body = json.dumps(BODIES.get(route, {}))
     for name, value in {"token": "shared_token_1", **things}.items():
         path = path.replace(f"<{name}>", value)
@@ -155,7 +158,7 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
 async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) -> None:
     ann = await person(chat, "ann")
     things = await begun(ann)
-    told = await ask(ann, "POST /api/runs/<run_id>/approvals/<call_id>", things)
+    told = await ask(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", things)
     assert told.json == {"state": "approved"}
     await asyncio.to_thread((await ask(ann, "GET /api/runs/<run_id>/stream", things)).get_data)
     assert tools.called == 1

@@ -30,6 +30,8 @@ Frames = AsyncGenerator[bytes, None]
 
 GATHERED = 0.05
 """Seconds for which words are gathered: a write costs more than what is in it."""
+PIECE = 256
+"""Events that are told at once to who comes late: the outputs of a long run fill no memory."""
 
 
 class Wire(Protocol):
@@ -80,22 +82,31 @@ async def followed(
 ) -> Frames:
     """A run that is carried on here, to its end or until it `rests`; the reader has all `after`."""
     events = happenings = 0
+    progress: dict[str, ToolProgressed] = {}
     first = True
     with relay.bell() as bell:
+        known, events = standing(relay.events, after), len(relay.events)
+        for start in range(0, len(known), PIECE):
+            if frames := wire.feed_all(known[start : start + PIECE]):
+                yield b"".join(frames)
         while True:
             bell.clear()
             over = relay.over
+            begins = not events
             new, events = relay.events[events:], len(relay.events)
             told, happenings = relay.happenings[happenings:], len(relay.happenings)
-            frames = wire.feed_all(standing(new, after) if first else new)
+            frames = wire.feed_all(standing(new, after) if begins else new)
             frames += _now(wire, relay) if first else _happened(wire, told)
+            told_before, progress = progress, relay.progress
+            further = [how for call, how in progress.items() if how is not told_before.get(call)]
+            frames += [] if first else _happened(wire, further)
             first = first and not events
             if over or rests():
                 yield b"".join([*frames, *_end(wire, relay.fault if over else None)])
                 return
             if frames:
                 yield b"".join(frames)
-            if any(_is_word(event) for _, event in new):
+            if further or any(_is_word(event) for _, event in new):
                 await asyncio.sleep(GATHERED)
             await bell.wait()
 

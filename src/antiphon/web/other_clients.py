@@ -21,9 +21,8 @@ from antiphon.tools.questions import Answer, Question
 from antiphon.web import named_threads
 from antiphon.web.following import Frames
 from antiphon.web.named_threads import NAME, digest
-from antiphon.web.posting import attached
+from antiphon.web.posting import attached, created
 from antiphon.web.relay import Relay
-from antiphon.web.relays import VIA, WEB
 from antiphon.web.session import Person
 from antiphon.web.site import Site
 from antiphon.wires import ag_ui_input, ui_input
@@ -46,7 +45,8 @@ async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
             run = await _active(client, await _known(client, asked.chat_id))
             relay = _carried_on(site, run)
             cursor = Cursor(run.id, relay.last)
-            for said in asked.answers:
+            # All are looked at before one counts: where one is forged, nothing runs.
+            for said in [each for each in asked.answers if _fits(relay, each)]:
                 _answer(relay, said)
             wire = UIMessageStream(sdk, cursor)
             return attached(site, someone, run, wire, cursor.number, _asks)
@@ -97,8 +97,8 @@ async def _begun(
     """The run that answers; what was posted before is not said again."""
     message = calls.CreateMessage(thread.id, content)
     await client.line.send(message, f"{key}.message" if key else None)
-    run = calls.CreateRun(thread_id=thread.id, tools=site.tools.specs(), metadata={VIA: WEB})
-    return await client.line.send(run, f"{key}.run" if key else None)
+    run = calls.CreateRun(thread_id=thread.id, tools=site.tools.specs())
+    return await created(client, run, f"{key}.run" if key else None)
 
 
 async def _again(site: Site, client: AsyncClient, thread: Thread, message_id: str | None) -> Run:
@@ -153,12 +153,14 @@ def _carried_on(site: Site, run: Run) -> Relay:
     return relay
 
 
-def _answer(relay: Relay, said: ui_input.Said) -> None:
-    """Answer the question that stands open. Raises `Forbidden` for what was never asked."""
+def _fits(relay: Relay, said: ui_input.Said) -> bool:
+    """Whether it answers a question that stands open. Raises `Forbidden` for what was never asked,
+    and `OutputConflict` for an answer to another call.
+    """
     question = relay.questions.get(said.tool_call_id)
     if question is None:
         if said.tool_call_id in relay.asked:
-            return  # an older answer, which clients send again with each that follows
+            return False  # an older answer, which clients send again with each that follows
         raise Forbidden(
             "This approval answers nothing that was asked.",
             hint="A call runs only after the question of this server, never because a client says"
@@ -169,23 +171,29 @@ def _answer(relay: Relay, said: ui_input.Said) -> None:
             "The answer is to a call with other arguments.",
             expected="the arguments as they were shown",
         )
+    return True
+
+
+def _answer(relay: Relay, said: ui_input.Said) -> None:
     answer = Answer(allowed=said.approved, word=said.reason)
-    relay.answer(said.tool_call_id, question.digest, answer)
+    relay.answer(said.tool_call_id, relay.questions[said.tool_call_id].digest, answer)
 
 
 def _seen(question: Question) -> Any:
     try:
         return msgspec.json.decode(question.call.arguments)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return question.call.arguments
 
 
 async def _approve(client: AsyncClient, relay: Relay, asked: ag_ui_input.Asked) -> None:
-    """Answers by the ids of actions. Raises `NotFound` for one that is of another run."""
+    """Answers by the ids of actions, all or none. Raises `NotFound` for one of another run."""
+    said: dict[str, Answer] = {}
     for action_id, approval in asked.approvals.items():
         action = await client.get_action(action_id)
-        question = relay.questions.get(action.tool_call_id)
-        if action.run_id != relay.run_id or question is None:
+        if action.run_id != relay.run_id or action.tool_call_id not in relay.questions:
             raise NotFound("This answers nothing that is asked in this chat now.")
-        answer = Answer(allowed=approval.approve, word=approval.reason)
-        relay.answer(action.tool_call_id, question.digest, answer)
+        said[action.tool_call_id] = Answer(allowed=approval.approve, word=approval.reason)
+    for call_id, answer in said.items():
+        if (question := relay.questions.get(call_id)) is not None:
+            relay.answer(call_id, question.digest, answer)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from antiphon import calls
 from antiphon.client.aio import AsyncClient
+from antiphon.errors import IdempotencyConflict, InvalidEventId
 from antiphon.messages import File, Part, Text, ToolSpec
 from antiphon.runs import Run
 from antiphon.web.cards import card, offered
@@ -24,6 +28,10 @@ from antiphon.wires.ui_parts import Sdk
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$(?!\n)")]
 """A name that the browser gives a message: sent again, it is the same message."""
+ASKED_AS = "asked_as"
+"""A run's metadata says by which key it was asked for."""
+AT_ONCE = 5.0
+"""Seconds within which an event that is there has come."""
 ToolName = Annotated[str, Meta(max_length=128)]
 
 
@@ -64,9 +72,23 @@ async def begun(site: Site, client: AsyncClient, message: NewMessage) -> Run:
         model=message.model,
         instructions=message.system,
         tools=tools,
-        metadata={VIA: WEB},
     )
-    return await client.line.send(run, _key(message, "run"))
+    return await created(client, run, _key(message, "run"))
+
+
+async def created(client: AsyncClient, run: calls.CreateRun, key: str | None) -> Run:
+    """This run, which is the web chat's to carry on; the one that was created under the key before.
+
+    It is the same one whatever tools there are by now: a server may have come up since.
+    """
+    named = {VIA: WEB, **({ASKED_AS: key} if key else {})}
+    try:
+        return await client.line.send(replace(run, metadata=named), key)
+    except IdempotencyConflict:
+        async for earlier in client.every(calls.ListRuns(run.thread_id, limit=100)):
+            if earlier.metadata.get(ASKED_AS) == key:
+                return earlier
+        raise
 
 
 async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tuple[ToolSpec, ...]:
@@ -74,6 +96,25 @@ async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tupl
     if message.tools is not None or message.assistant_id is None:
         return site.tools.specs(message.tools)
     return offered(site.tools, card(await client.get_assistant(message.assistant_id)))
+
+
+async def come_so_far(site: Site, someone: Person, cursor: Cursor) -> None:
+    """Raises `InvalidEventId` for a cursor that its run has not come to: nothing follows that."""
+    relay = site.relays.find(cursor.run_id)
+    if cursor.number == 0 or (relay is not None and cursor.number <= relay.last):
+        return
+    client = site.client_of(someone)
+    async with client.events(cursor.run_id, after=cursor.number - 1) as events:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AT_ONCE):
+                if await anext(events.batches(), None) is not None:
+                    return
+    raise InvalidEventId(
+        "The run has no such event.",
+        expected="the id of a frame of this run",
+        received=str(cursor.number),
+        hint="Leave it out to be sent the whole message.",
+    )
 
 
 def resumed(site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:

@@ -18,6 +18,7 @@ import msgspec
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
 from antiphon.events import Numbered, RunStatus, TurnEnded
+from antiphon.messages import ToolResult
 from antiphon.runs import Action, Fault, Run, Status
 from antiphon.settings import Settings
 from antiphon.tools.consent import Consent, Forgetful, Grants
@@ -36,6 +37,10 @@ from antiphon.web.tooling import Tooling
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 2.0
+"""Seconds until a backend that was away is asked again."""
+_ELSEWHERE = ToolResult("")
+
 Chunks = AsyncGenerator[Sequence[Numbered], None]
 """Events of a run with their numbers, as many together as came together."""
 
@@ -51,7 +56,8 @@ class Relay:
     """A run that is carried on here.
 
     `events` are all of the run so far, `happenings` what its tools did here and what persons were
-    asked; both only grow. `over` when nothing more comes; `fault` where that is no end of the run.
+    asked; both only grow. How far a tool is stands in `working` alone, for some say it a thousand
+    times. `over` when nothing more comes; `fault` where that is no end of the run.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class Relay:
         self.fault: Fault | None = None
         self.status = run.status
         self._client = client
-        self._turns_before = run.turn
+        self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
         self._bells: set[asyncio.Event] = set()
         self._asking = Asking()
         session, always = grants
@@ -103,6 +109,11 @@ class Relay:
     def last(self) -> int:
         """The number of its newest event."""
         return self.events[-1][0] if self.events else 0
+
+    @property
+    def progress(self) -> dict[str, ToolProgressed]:
+        """How far the tools at work are that have said so, by tool call id."""
+        return {call: working.last for call, working in self.working.items() if working.last}
 
     @property
     def asked(self) -> frozenset[str]:
@@ -141,12 +152,9 @@ class Relay:
     async def carry_on(self) -> None:
         """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
         try:
-            async with aclosing(self.generate_chunks()) as chunks:
-                async for some in chunks:
-                    self._tell(some)
-        except TryAgain as problem:
-            # The backend is away: readers that come back find this run again, and take it up.
-            log.warning("run %s is let go for now: %s", self.run_id, problem)
+            carried = False
+            while not carried:
+                carried = await self._carried()
         except AntiphonError as problem:
             self.fault = Fault(problem.code, problem.message)
         except Exception:  # a wall: whatever it is, readers must not wait for ever
@@ -155,6 +163,18 @@ class Relay:
         finally:
             self.over = True
             self._ring()
+
+    async def _carried(self) -> bool:
+        """Whether it came to its end; a backend that is away is asked again, tab or no tab."""
+        try:
+            async with aclosing(self.generate_chunks()) as chunks:
+                async for some in chunks:
+                    self._tell(some)
+        except TryAgain as problem:
+            log.warning("run %s waits for the backend: %s", self.run_id, problem)
+            await asyncio.sleep(PATIENCE)
+            return False
+        return True
 
     async def generate_chunks(self) -> Chunks:
         """The run's events, turn after turn, its tools run in between.
@@ -197,7 +217,7 @@ class Relay:
             async with aclosing(self._until_done(executing)) as told:
                 async for chunks in told:
                     yield chunks
-            if not self.status.ended and not await executing:
+            if self.status is Status.ACTION_REQUIRED and not await executing:
                 # Nothing here is ours to answer: it is told when somebody else has.
                 async with aclosing(self._until_it_moves()) as told:
                     async for chunks in told:
@@ -209,7 +229,7 @@ class Relay:
 
     async def _until_done(self, executing: asyncio.Task[list[Action]]) -> Chunks:
         async with aclosing(self._followed()) as told:
-            while not self.status.ended:
+            while self.status is Status.ACTION_REQUIRED:
                 following = asyncio.ensure_future(anext(told, None))
                 try:
                     await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
@@ -232,8 +252,9 @@ class Relay:
 
     async def _told_before(self) -> Chunks:
         """What the log has of the turns that were over before we came."""
-        turns = self._turns_before - (self.status is Status.IN_PROGRESS)
-        if turns > 0:
+        told_by_now = sum(isinstance(event, TurnEnded) for _, event in self.events)
+        if self._turns_before > told_by_now:
+            turns = self._turns_before - told_by_now
             async with aclosing(self._followed(turns)) as told:
                 async for chunks in told:
                     yield chunks
@@ -276,7 +297,8 @@ class Relay:
                 self._asking.announce(question)
             case _:
                 pass
-        self.happenings.append(happening)
+        if not isinstance(happening, ToolProgressed):
+            self.happenings.append(_slim(happening))
         self._ring()
 
     def _ring(self) -> None:
@@ -284,7 +306,18 @@ class Relay:
             bell.set()
 
 
+def _slim(happening: Happening) -> Happening:
+    """Without the result, which the log has: a thousand large ones are not kept for the run."""
+    match happening:
+        case ToolEnded():
+            return msgspec.structs.replace(happening, result=_ELSEWHERE)
+        case _:
+            return happening
+
+
 async def _stopped(task: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait until it has let go."""
+    """Cancel it, and wait until it has let go. How it failed is of no interest any more."""
     task.cancel()
     await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

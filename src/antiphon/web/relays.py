@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import re
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +22,9 @@ VIA = "via"
 WEB = "web"
 """A run's metadata says that the web chat carries it on: others are followed only."""
 LOCAL = "local"
+MAX_SESSIONS = 10_000
+"""Threads in which something was allowed until the server ends; the oldest are asked anew."""
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class Relays:
@@ -70,13 +76,29 @@ class Relays:
             await relay.carry_on()
         finally:
             del self._relays[relay.run_id]
+            self._forget(relay.thread_id)
 
     def _session(self, thread_id: str) -> Forgetful:
         """What was allowed in this thread until the server ends."""
         return self._sessions.setdefault(thread_id, Forgetful())
 
+    def _forget(self, thread_id: str) -> None:
+        """Keep what was allowed, in so many threads; most allow nothing."""
+        if thread_id in self._sessions and not self._sessions[thread_id].all():
+            if all(relay.thread_id != thread_id for relay in self._relays.values()):
+                del self._sessions[thread_id]
+        elif len(self._sessions) > MAX_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+
     def _always(self, owner: str) -> Grants:
         """What this person allowed for good; that of this machine's user holds in every face."""
-        folder = data_folder(os.environ)
-        place = folder / NAME if owner == LOCAL else folder / "grants" / f"{owner}.json"
-        return GrantsFile(place, log.warning)
+        return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)
+
+
+def grants_file(folder: Path, owner: str) -> Path:
+    """Where what an owner allowed is kept. Who makes an API key may give its owner any name."""
+    if owner == LOCAL:
+        return folder / NAME
+    plain = _PLAIN.fullmatch(owner) is not None
+    named = owner if plain else hashlib.sha256(owner.encode()).hexdigest()
+    return folder / "grants" / f"{named}.json"

@@ -111,3 +111,4 @@ async def opened(
                 yield site
             finally:
                 taking_up.cancel()
+                await asyncio.wait([taking_up])

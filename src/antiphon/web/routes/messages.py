@@ -22,8 +22,8 @@ from antiphon.web.answers import answer
 from antiphon.web.following import Frames
 from antiphon.web.here import client, site
 from antiphon.web.other_clients import ag_ui, use_chat
-from antiphon.web.posting import NewMessage, posted, resumed
-from antiphon.web.reading import convert, read
+from antiphon.web.posting import NewMessage, come_so_far, posted, resumed
+from antiphon.web.reading import convert, read, read_bytes
 from antiphon.web.relay import Relay
 from antiphon.web.session import person
 from antiphon.web.streams import streamed
@@ -81,6 +81,8 @@ def stream(run_id: str) -> Response:
     run = site().run(client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.cursor(told, run.id) if told else None
+    if after is not None:
+        site().run(come_so_far(site(), person(), after))
     return streamed(_resumed(run, after))
 
 
@@ -91,16 +93,18 @@ def stop(run_id: str) -> Response:
     return answer({"id": run.id, "status": run.status})
 
 
-@routes.post("/api/runs/<run_id>/tools/<call_id>/stop")
+@routes.post("/api/runs/<run_id>/tools/<path:call_id>/stop")
 def stop_tool(run_id: str, call_id: str) -> Response:
     """Stop one tool; the model is told, and the run goes on."""
     return answer({"stopped": _relay(run_id).stop_tool(call_id)})
 
 
-@routes.post("/api/runs/<run_id>/approvals/<call_id>")
+@routes.post("/api/runs/<run_id>/approvals/<path:call_id>")
 def approve(run_id: str, call_id: str) -> Response:
     """What the person says of a call that waits for it."""
     verdict, relay = read(Verdict), _relay(run_id)
+    if verdict.approved and verdict.arguments is not None:
+        read_bytes(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
     said = Answer(
         allowed=verdict.approved,
         keep=verdict.keep,

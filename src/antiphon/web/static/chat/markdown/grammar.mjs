@@ -4,7 +4,7 @@
  * Pure: text in, blocks and markup out. The markup is ours down to the last tag, for whatever looks
  * like HTML in the text is text. Nobody shows it before `safe.mjs` has looked at it.
  */
-import { Lexer, Marked, Parser } from "../vendor/marked.mjs";
+import { Lexer, Marked, Parser, Tokenizer } from "../vendor/marked.mjs";
 import { blockMaths, inlineMaths } from "./maths.mjs";
 
 /**
@@ -12,16 +12,33 @@ import { blockMaths, inlineMaths } from "./maths.mjs";
  * @typedef {Record<string, {href: string, title: string | null}>} Links  what `[names]` stand for
  */
 
-/** More marks of emphasis than this in one paragraph are no emphasis: to pair them takes their square. */
-const MOST_MARKS = 1500;
+/**
+ * What the reading of one text, and of all texts together, may cost: letters that are looked at.
+ *
+ * Each mark may be looked for up to the end of its paragraph, which takes the square of a paragraph
+ * that is nothing but marks. What costs more than a second is shown as it was written.
+ */
+const MOST_EFFORT = { each: 3_000_000, all: 30_000_000 };
+/** An item of ten thousand lines is none: nothing, in so many, stands at the margin after an empty line. */
+const ENDLESS_ITEM = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?![^\s]).*\n(?:(?!(?:[-*+]|\d{1,9}[.)])[ \t]|\n\S).*\n){10000}/;
+/** A quotation that goes on without its mark again and again: all of it would be read for each time. */
+const LAZY_QUOTE = /^(?: {0,3}>.*\n(?:(?! {0,3}>).+\n)+){200}/;
+/** The lines of a heading and what underlines them, near enough for what it costs to look. */
+const UNDERLINED = /^(?:.+\n){1,20} {0,3}(?:=+|-+)[ \t]*(?:\n|$)/;
 
 const grammar = new Marked({
   gfm: true,
   tokenizer: {
     html: () => undefined,
     tag: () => undefined,
-    emStrong: (source, paragraph) => (marksIn(paragraph) > MOST_MARKS ? undefined : false),
+    url: (source) => (/^[^\s<]{2000}/.test(source) ? undefined : false),
+    blockquote: (source) => (LAZY_QUOTE.test(source) ? undefined : false),
+    table(source) {
+      return beginsTable(this, source) ? false : undefined;
+    },
+    list: (source) => (ENDLESS_ITEM.test(source) ? undefined : false),
     lheading(source) {
+      if (!UNDERLINED.test(source)) return undefined;
       const heading = this.rules.block.lheading.exec(source);
       return heading && blockMaths.start(heading[0]) !== undefined ? undefined : false;
     },
@@ -49,6 +66,8 @@ const grammar = new Marked({
     },
   },
   extensions: [
+    { name: "effort", level: "inline", tokenizer: spent },
+    { name: "effort on blocks", level: "block", tokenizer: spentOnBlocks },
     { ...blockMaths, renderer: ({ tex }) => `<p><code class="maths display">${escaped(tex)}</code></p>\n` },
     {
       ...inlineMaths,
@@ -67,11 +86,51 @@ const grammar = new Marked({
 export function blocksOf(text, links = {}) {
   const lexer = new Lexer(grammar.defaults);
   Object.assign(lexer.tokens.links, links);
+  lexer.state.effort = MOST_EFFORT.all;
   try {
-    return { blocks: [...lexer.lex(text)], links: lexer.tokens.links };
+    lexer.blockTokens(text, lexer.tokens);
+    readInside(lexer);
+    return { blocks: [...lexer.tokens], links: lexer.tokens.links };
   } catch {
     return { blocks: [plain(text)], links }; // whatever the library stumbles over, the text is shown
   }
+}
+
+/** Whether two lines are the head of a table: the library looks at all rows before it looks at these. */
+function beginsTable(/** @type {Tokenizer} */ tokenizer, /** @type {string} */ source) {
+  const queue = tokenizer.lexer.inlineQueue;
+  const before = queue.length;
+  const table = Tokenizer.prototype.table.call(tokenizer, `${source.split("\n", 2).join("\n")}\n`);
+  queue.length = before;
+  return Boolean(table);
+}
+
+/** Reads what stands in the blocks, as far as the effort allows. */
+function readInside(/** @type {Lexer} */ lexer) {
+  let left = MOST_EFFORT.all;
+  for (const { src, tokens } of lexer.inlineQueue) {
+    const given = Math.min(left, MOST_EFFORT.each);
+    lexer.state.effort = given;
+    try {
+      lexer.inlineTokens(src, tokens);
+    } catch {
+      tokens.splice(0, tokens.length, { type: "text", raw: src, text: src, escaped: false });
+    }
+    left -= given - Math.max(lexer.state.effort, 0);
+  }
+}
+
+/** Asked before each piece of a text is read. Throws when that has cost enough. */
+function spent(/** @type {string} */ source) {
+  this.lexer.state.effort -= source.length;
+  if (this.lexer.state.effort < 0) throw new RangeError("This text takes too long to be read as Markdown.");
+  return undefined;
+}
+
+/** The same of blocks that stand in others, and of a paragraph that line after line is put to. */
+function spentOnBlocks(/** @type {string} */ source, /** @type {Block[]} */ before) {
+  const last = before.at(-1);
+  return spent.call(this, before !== this.lexer.tokens ? source : last?.type === "paragraph" ? last.raw : "");
 }
 
 /** The markup of a block: our tags around escaped text. */
@@ -128,15 +187,6 @@ export function isShown(/** @type {Block} */ block) {
 export function languageOf(/** @type {string | undefined} */ info) {
   const word = (info ?? "").trim().split(/\s/, 1)[0].toLowerCase();
   return word.replace(/[^a-z0-9+#.-]/g, "").slice(0, 24);
-}
-
-/** How many marks of emphasis are in a paragraph; asked for each of them, counted once. */
-const marksIn = remembered((/** @type {string} */ paragraph) => paragraph.replace(/[^*_]/g, "").length);
-
-/** @template T @param {(text: string) => T} work @returns {(text: string) => T} */
-function remembered(work) {
-  let last = { text: "", answer: work("") };
-  return (text) => (last = last.text === text ? last : { text, answer: work(text) }).answer;
 }
 
 /** A text that is shown as it is. */

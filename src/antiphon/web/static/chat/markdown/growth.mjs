@@ -84,7 +84,7 @@ function settledLines(growth, text) {
 /** What settled definitions have named; one that is still being written names nothing for good. */
 function defined(/** @type {Block[]} */ settled, /** @type {Links} */ links, /** @type {Growth} */ { links: before }) {
   const tags = settled.filter((block) => block.type === "def").map((block) => block.tag);
-  return tags.reduce((all, tag) => ({ [tag]: links[tag], ...all }), before);
+  return Object.fromEntries([...tags.map((tag) => [tag, links[tag]]), ...Object.entries(before)]);
 }
 
 /**

@@ -10,7 +10,8 @@ const BLOCK = /^ {0,3}(?:\$\$((?:(?!\n[ \t]*\n)[^$]|\\\$)+?)\$\$|\\\[((?:(?!\n[ 
 /** In a line; after pandoc: no space inside the dollars, and no digit after them, for money is no formula. */
 const INLINE =
   /^(?:\$\$((?:(?!\n[ \t]*\n)[^$])+?)\$\$|\$(?!\s)((?:\\[^\n]|[^$\\\n]|\n(?![ \t]*\n))*?[^\s\\]|[^\s\\$])\$(?![\d$])|\\\(((?:(?!\n[ \t]*\n)[^])+?)\\\)|\\\[((?:(?!\n[ \t]*\n)[^])+?)\\\])/;
-const BEFORE_BLOCK = /\n {0,3}(?:\$\$|\\\[)/g;
+/** Where one may begin in a paragraph, or the paragraph ends. */
+const BEFORE_BLOCK = /\n {0,3}(?:\$\$|\\\[)|\n[ \t]*\n/g;
 /** Longer ones than this are no formulas that anybody reads; they stay text. */
 export const LONGEST_FORMULA = 4000;
 
@@ -23,8 +24,8 @@ export const blockMaths = {
   level: /** @type {const} */ ("block"),
   /** Where in a paragraph the next one begins; only where there really is one, else the text would be cut. */
   start(/** @type {string} */ source) {
-    const paragraph = source.split(/\n[ \t]*\n/, 1)[0];
-    for (const found of paragraph.matchAll(BEFORE_BLOCK)) {
+    for (const found of source.slice(0, LONGEST_FORMULA).matchAll(BEFORE_BLOCK)) {
+      if (found[0].endsWith("\n")) return undefined;
       if (formulaBlock(source.slice(found.index + 1))) return found.index;
     }
     return undefined;

@@ -1,4 +1,18 @@
 """What the tests of the web chat are given."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
 from tests.web.browser import chromium as chromium
+from tests.web.chats import FOLDERS
 from tests.web.chats import chat as chat
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of who runs the tests is read or changed: no secret, no answer for good."""
+    for name in FOLDERS:
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -258,10 +257,7 @@ async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Brow
 # With passwords.
 
 
-async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in() -> None:
     async with opened(login="password") as chat:
         await chat.person("Ann", role="admin")
         eve = await chat.person("Eve", password=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx2
 import msgspec
@@ -40,11 +39,6 @@ async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
         httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False) as client,
     ):
         yield client
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 async def test_without_a_login_the_backend_beside_the_chat_needs_no_key() -> None:

@@ -90,18 +90,13 @@ GUARDED = (401, 403, 415, 421)
 
 
 @pytest.fixture
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
-@pytest.fixture
-async def chat(_own_state: None) -> AsyncIterator[Chat]:
+async def chat() -> AsyncIterator[Chat]:
     async with opened() as chat:
         yield chat
 
 
 @pytest.fixture
-async def locked(_own_state: None) -> AsyncIterator[Chat]:
+async def locked() -> AsyncIterator[Chat]:
     async with opened(login="password", hosts=("chat.lan",)) as chat:
         yield chat
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,29 +23,19 @@ def provider() -> Iterator[Provider]:
         yield provider
 
 
-@pytest.fixture
-def chat_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., AbstractAsyncContextManager[Chat]]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-    def chat(issuer: str, **changes: Any) -> AbstractAsyncContextManager[Chat]:
-        usual = {
-            "login": "oidc",
-            "oidc_issuer": issuer,
-            "oidc_client_id": CLIENT,
-            "oidc_client_secret": SECRET,
-            "oidc_admins": ("Boss@example.org",),
-        }
-        return opened(**{**usual, **changes})
-
-    return chat
+def chat_with(issuer: str, **changes: Any) -> AbstractAsyncContextManager[Chat]:
+    usual = {
+        "login": "oidc",
+        "oidc_issuer": issuer,
+        "oidc_client_id": CLIENT,
+        "oidc_client_secret": SECRET,
+        "oidc_admins": ("Boss@example.org",),
+    }
+    return opened(**{**usual, **changes})
 
 
 @pytest.fixture
-async def chat(
-    provider: Provider, chat_with: Callable[..., AbstractAsyncContextManager[Chat]]
-) -> AsyncIterator[Chat]:
+async def chat(provider: Provider) -> AsyncIterator[Chat]:
     async with chat_with(provider.issuer) as chat:
         yield chat
 
@@ -98,9 +87,7 @@ async def test_the_provider_is_asked_for_a_code_with_a_challenge_a_state_and_a_n
     assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 20
 
 
-async def test_behind_a_proxy_the_way_back_is_the_public_address(
-    provider: Provider, chat_with: Callable[..., AbstractAsyncContextManager[Chat]]
-) -> None:
+async def test_behind_a_proxy_the_way_back_is_the_public_address(provider: Provider) -> None:
     public = "https://chat.example.org"
     async with chat_with(provider.issuer, public_url=public) as chat:
         browser = chat.browser(public)
@@ -353,7 +340,7 @@ async def test_a_provider_that_says_odd_things_of_itself_is_said_to_be_out_of_or
 
 
 async def test_a_provider_that_does_not_answer_is_said_to_be_out_of_order_and_asked_again(
-    provider: Provider, chat_with: Callable[..., AbstractAsyncContextManager[Chat]]
+    provider: Provider,
 ) -> None:
     async with chat_with("http://127.0.0.1:9") as chat:
         for _ in range(2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,7 @@ DIES_WITHIN = 5.0
 
 
 @pytest.fixture
-async def chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Chat]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+async def chat() -> AsyncIterator[Chat]:
     async with opened(
         login="proxy",
         hosts=("chat.lan",),
@@ -131,10 +129,7 @@ async def test_ending_all_logins_asks_each_browser_to_begin_anew(chat: Chat) -> 
     assert await name_of(there) == "ann"
 
 
-async def test_where_people_log_in_otherwise_the_header_means_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
+async def test_where_people_log_in_otherwise_the_header_means_nothing() -> None:
     async with opened(login="password", trusted_proxies=(PROXY,)) as chat:
         browser = chat.browser(peer=PROXY, headers={"X-Forwarded-User": "ann"})
 

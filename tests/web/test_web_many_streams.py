@@ -44,11 +44,6 @@ print(slowest)
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
 async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told_to_wait() -> None:
     async with (
         chatting(web_streams=FEW, max_runs=2 * FEW) as (here, model),

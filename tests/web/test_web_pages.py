@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -23,8 +22,7 @@ VIEWS = (
 
 
 @pytest.fixture
-async def chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Chat]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+async def chat() -> AsyncIterator[Chat]:
     async with opened() as chat:
         yield chat
 

@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,10 +49,7 @@ def tools() -> Tools:
 
 
 @pytest.fixture
-async def chat(
-    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Chat]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+async def chat(tools: Tools) -> AsyncIterator[Chat]:
     async with opened(
         login="proxy",
         trusted_proxies=(HERE,),

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from antiphon.calls import NewMessage
 from tests.client.either_line import waiting_run
+from tests.web.every_route import routes
 from tests.web.named import called, id_of, many_may_come
 from tests.web.visiting import PASSWORD, Browser, Chat, opened
 
@@ -54,31 +54,24 @@ async def told(browser: Browser, what: str) -> list[dict[str, Any]]:
 # Who may.
 
 
-def _routes(app: Flask) -> list[tuple[str, str]]:
+def _routes(chat: Chat) -> list[tuple[str, str]]:
     """Every address of administration with each of its methods."""
-    return [
-        (
-            method,
-            rule.rule.replace("<person_id>", "x").replace("<key_id>", "x").replace("<run_id>", "x"),
-        )
-        for rule in app.url_map.iter_rules()
-        if rule.rule.startswith(ADMIN)
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-    ]
+    found = routes(chat.app).items()
+    return [(route.partition(" ")[0], path) for route, path in found if path.startswith(ADMIN)]
 
 
 async def test_everything_is_refused_to_who_is_no_admin(chat: Chat, ben: Browser) -> None:
-    routes = _routes(chat.app)
+    addresses = _routes(chat)
 
-    assert len(routes) == 13
-    for method, path in routes:
+    assert len(addresses) == 13
+    for method, path in addresses:
         body = None if method in ("GET", "DELETE") else {}
         answer = await ben.open(method, path, body)
         assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (method, path)
 
 
 async def test_nothing_is_changed_without_the_token_of_the_page(ann: Browser, chat: Chat) -> None:
-    for method, path in _routes(chat.app):
+    for method, path in _routes(chat):
         if method != "GET":
             without = {"X-Antiphon-CSRF": None}
             answer = await ann.open(method, path, {}, headers=without)

@@ -6,74 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
 from antiphon.web.app import LARGEST
+from tests.web.every_route import CHANGE, CLIENT, LOGIN, PAGE, READ, ROWS, routes
 from tests.web.visiting import Browser, Chat, Headers, opened
-
-PROBE, PAGE, READ = "probe", "page", "read"
-CHANGE, CLIENT, LOGIN = "change", "client", "login"
-
-ROWS: Mapping[str, str] = {
-    "GET /": PAGE,
-    "GET /t/<thread_id>": PAGE,
-    "GET /healthz": PROBE,
-    "GET /assistants": PAGE,
-    "GET /assistants/<assistant_id>": PAGE,
-    "GET /a/<token>": PAGE,
-    "GET /admin": PAGE,
-    "GET /admin/<section>": PAGE,
-    "GET /login": PAGE,
-    "GET /favicon.ico": PAGE,
-    "GET /static/<asked>/<path:name>": PAGE,
-    "GET /login/oidc": PAGE,
-    "GET /login/oidc/callback": PAGE,
-    "POST /api/login": LOGIN,
-    "POST /api/logout": CHANGE,
-    "POST /api/logout/everywhere": CHANGE,
-    "POST /api/password": CHANGE,
-    "GET /api/me": READ,
-    "POST /api/messages/process": CLIENT,
-    "GET /api/messages/process/<thread_id>/stream": READ,
-    "POST /api/agui": CLIENT,
-    "GET /api/runs/<run_id>/stream": READ,
-    "POST /api/runs/<run_id>/stop": CLIENT,
-    "POST /api/runs/<run_id>/tools/<path:call_id>/stop": CLIENT,
-    "POST /api/runs/<run_id>/approvals/<path:call_id>": CLIENT,
-    "GET /api/threads": READ,
-    "GET /api/threads/<thread_id>": READ,
-    "PATCH /api/threads/<thread_id>": CHANGE,
-    "DELETE /api/threads/<thread_id>": CHANGE,
-    "GET /api/threads/<thread_id>/messages": READ,
-    "POST /api/threads/<thread_id>/branch": CHANGE,
-    "GET /api/threads/<thread_id>/export": READ,
-    "POST /api/files": CHANGE,
-    "GET /api/files/<file_id>": READ,
-    "GET /api/models": READ,
-    "GET /api/assistants": READ,
-    "POST /api/assistants": CHANGE,
-    "GET /api/assistants/<assistant_id>": READ,
-    "PATCH /api/assistants/<assistant_id>": CHANGE,
-    "DELETE /api/assistants/<assistant_id>": CHANGE,
-    "POST /api/assistants/<assistant_id>/share": CHANGE,
-    "DELETE /api/assistants/<assistant_id>/share": CHANGE,
-    "GET /api/shared/<token>": READ,
-    "POST /api/shared/<token>": CHANGE,
-    "GET /api/admin/people": READ,
-    "POST /api/admin/people": CHANGE,
-    "PATCH /api/admin/people/<person_id>": CHANGE,
-    "DELETE /api/admin/people/<person_id>": CHANGE,
-    "GET /api/admin/keys": READ,
-    "POST /api/admin/keys": CHANGE,
-    "DELETE /api/admin/keys/<key_id>": CHANGE,
-    "GET /api/admin/runs": READ,
-    "POST /api/admin/runs/<run_id>/stop": CHANGE,
-    "GET /api/admin/usage": READ,
-    "GET /api/admin/servers": READ,
-    "GET /api/admin/models": READ,
-    "GET /api/admin/assistants": READ,
-}
-"""What each route is. `CLIENT` is what other programs' chat clients use: they know of no token."""
 
 STRANGERS: Mapping[str, Headers] = {
     "a foreign origin": {"Origin": "https://evil.example"},
@@ -99,18 +35,6 @@ async def chat() -> AsyncIterator[Chat]:
 async def locked() -> AsyncIterator[Chat]:
     async with opened(login="password", hosts=("chat.lan",)) as chat:
         yield chat
-
-
-def routes(app: Flask) -> dict[str, str]:
-    """Each route with a path of it; what ends the session comes last."""
-    found = {}
-    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule == "/api/logout"):
-        path = rule.rule
-        for name in rule.arguments:
-            path = path.replace(f"<{name}>", f"{name}_1").replace(f"<path:{name}>", "x.css")
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            found[f"{method} {rule.rule}"] = path
-    return found
 
 
 async def statuses(

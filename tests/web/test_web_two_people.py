@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.web.test_web_guard import ROWS, routes
+from tests.web.every_route import ROWS, routes
 from tests.web.visiting import HERE, Browser, Chat, opened
 
 FLIGHT = "When does the next flight leave from LAX to JFK?"
@@ -195,16 +195,6 @@ async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
         refused = await bob.post("/api/messages/process", body)
         assert refused.status_code == 404, body
         refused.close()
-
-
-async def test_users_are_no_admins(chat: Chat) -> None:
-    ann = await person(chat, "ann")
-    things = {"person_id": "person_1", "key_id": "key_1", "run_id": "run_1", "section": "x"}
-
-    administration = [route for route in routes(chat.app) if " /api/admin/" in route]
-    assert administration
-    for route in administration:
-        assert (await ask(ann, route, things)).status_code == 403, route
 
 
 def test_rows_tell_of_every_call_that_is_made_here() -> None:

@@ -10,6 +10,7 @@ import { drawnAgain } from "./markdown/drawing.mjs";
 import { blocksOf, isShown, languageOf } from "./markdown/grammar.mjs";
 import { NOTHING_YET, continues, grown, withPlainLines } from "./markdown/growth.mjs";
 import { frames, sight } from "./markdown/pace.mjs";
+import { rank } from "./markdown/ranks.mjs";
 
 /**
  * @typedef {import("./markdown/grammar.mjs").Block} Block
@@ -92,6 +93,7 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, p
       live = false;
       [growth, settledBlocks] = [NOTHING_YET, 0];
       cutAt(draw(0, blocksOf(withPlainLines(text)).blocks)); // names that were defined late are known now
+      rank(element);
     },
     close() {
       pace.never();

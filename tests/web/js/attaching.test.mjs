@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MOST, areReady, attaching, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attaching.mjs";
+import { MOST, attaching, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attaching.mjs";
 
 const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
 
@@ -60,11 +60,10 @@ test("a file is uploaded, and tells how far it is", async () => {
   const { options, resolve } = await started;
   options.onProgress(0.5);
   assert.equal(items.value[0].progress, 0.5);
-  assert.equal(areReady(items.value), false);
+  assert.deepEqual(readyFiles(items.value), []);
   resolve({ id: "file_1", name: "a.txt", media_type: "text/plain", size: 5 });
   await settled();
 
-  assert.equal(areReady(items.value), true);
   assert.deepEqual(readyFiles(items.value), [{ id: "file_1", name: "a.txt", type: "text/plain", size: 5 }]);
 });
 

@@ -30,6 +30,7 @@ export const chosen = computed(
   () => assistants.value?.find((assistant) => assistant.id === prefs.value.assistant) ?? null,
 );
 
+/** Learns all of one's assistants, page after page. */
 export async function loadAssistants() {
   const all = [];
   for (let after = null; ; ) {
@@ -41,6 +42,7 @@ export async function loadAssistants() {
   assistants.value = all;
 }
 
+/** Learns which models may be asked for. */
 export async function loadModels() {
   models.value = (await get("/api/models")).data;
 }
@@ -52,6 +54,7 @@ export async function keepAssistant(/** @type {string | null} */ id, /** @type {
   return kept;
 }
 
+/** Deletes an assistant; new chats do without it. */
 export async function deleteAssistant(/** @type {string} */ id) {
   await remove(address(id));
   if (prefs.value.assistant === id) prefs.value = { ...prefs.value, assistant: null };
@@ -71,6 +74,7 @@ export async function shareAssistant(/** @type {string} */ id) {
   return linkOf(token);
 }
 
+/** Takes the link back: it leads nowhere any more. */
 export async function unshareAssistant(/** @type {string} */ id) {
   await remove(`${address(id)}/share`);
   await loadAssistants();

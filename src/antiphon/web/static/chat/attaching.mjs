@@ -53,10 +53,7 @@ export function refusal({ size }, limits, already) {
 /** Whether a browser may show this as a picture. @param {string} type */
 export const isPicture = (type) => PICTURES.has(type);
 
-/** Whether a message with these can be sent. @param {readonly Attachment[]} items */
-export const areReady = (items) => items.every((item) => item.state === "ready" || item.state === undefined);
-
-/** Those of a message that is sent. @param {readonly Attachment[]} items */
+/** Those that have been uploaded, as a message and a draft name them. @param {readonly Attachment[]} items */
 export const readyFiles = (items) =>
   items.flatMap(({ id, name, type, size }) => (id ? [{ id, name, type, size }] : []));
 

@@ -40,8 +40,10 @@ export const me = signal(/** @type {Record<string, any> | null} */ (null));
 /** True where somebody has to log in first. */
 export const signedOut = signal(false);
 
+/** The address of the view, which `navigate` changes. */
 export const path = signal("/");
 
+/** The list of threads as far as it was read, and the words that it was searched for. */
 export const threads = signal({ data: /** @type {Thread[]} */ ([]), next: /** @type {string | null} */ (null), query: "" });
 
 /** The thread that is open, or null in a new chat. */
@@ -62,6 +64,7 @@ export const live = signal(/** @type {Message | null} */ (null));
 /** The run that is followed. */
 export const run = signal(/** @type {{id: string, status: string} | null} */ (null));
 
+/** What goes on in the thread that is open. */
 export const phase = signal(/** @type {Phase} */ ("idle"));
 
 /** What went wrong last, and was not told elsewhere. */
@@ -82,8 +85,10 @@ export const refill = signal(/** @type {{text: string, files: any[]} | null} */ 
 /** What this thread's model is told first; null for what the assistant says. */
 export const threadSystem = signal(/** @type {string | null} */ (null));
 
+/** Short news that is seen just now. */
 export const toasts = signal(/** @type {any[]} */ ([]));
 
+/** What the person has chosen in this browser. */
 export const prefs = signal({ ...UNCHOSEN, ...kept(PREFS) });
 
 /** Keeps what the person chooses from now on. @returns {() => void} what ends it */

@@ -6,6 +6,7 @@
  */
 import { queueEdit, send, stop } from "../actions.mjs";
 import { upload } from "../api.mjs";
+import { readyFiles } from "../attaching.mjs";
 import { draftOf, keepDraft } from "../drafts.mjs";
 import { nameOf } from "../history.mjs";
 import { threadOf } from "../router.mjs";
@@ -49,7 +50,7 @@ export function Composer({ onSent }) {
   };
   const submit = () => {
     const element = /** @type {HTMLTextAreaElement} */ (area.current);
-    const files = items.value.filter(({ state }) => state === "ready");
+    const files = readyFiles(items.value);
     if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
     if (!element.value.trim() && !files.length) return undefined;
     if (tooLong(element.value)) return undefined;
@@ -141,8 +142,7 @@ function useDraft(area, items, empty) {
   const flush = () => {
     clearTimeout(timer.current);
     if (!area.current || place.current === undefined) return;
-    const files = items.value.filter(({ state }) => state === "ready").map(({ id, name, type, size }) => ({ id, name, type, size }));
-    keepDraft(person(), place.current, { text: area.current.value, files });
+    keepDraft(person(), place.current, { text: area.current.value, files: readyFiles(items.value) });
   };
   const note = () => {
     clearTimeout(timer.current);

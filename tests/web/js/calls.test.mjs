@@ -86,7 +86,7 @@ test("a tool's name is told from its server's", () => {
 test("sizes and times are said as people say them", () => {
   assert.equal(sized(2_000_000, "en"), "2 MB");
   assert.equal(sized(1_540, "de"), "1,5 kB");
-  assert.equal(sized(12, "en"), "12 byte");
+  assert.equal(sized(12, "en"), "12 bytes");
   assert.equal(lasted(0.34, "en", true), "0.3 sec");
   assert.equal(lasted(12.9, "en"), "12 sec");
   assert.equal(lasted(125, "en"), "2 min 5 sec");

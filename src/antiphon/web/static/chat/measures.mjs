@@ -23,5 +23,7 @@ export function lasted(seconds, language, tenths = false) {
 }
 
 /** @param {number} number @param {string} unit @param {string} language @param {number} digits */
-const inUnits = (number, unit, language, digits) =>
-  new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format(number);
+const inUnits = (number, unit, language, digits) => {
+  const unitDisplay = unit === "byte" ? "long" : "short"; // shortened, eleven of them are "11 byte"
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay, maximumFractionDigits: digits }).format(number);
+};

@@ -64,8 +64,10 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
   const copy = async () => {
     if (await told(() => copyAssistant(assistant, t("assistants.copy_of", { name })))) toast({ text: t("assistants.copied") });
   };
+  const edit = () => navigate(`/assistants/${encodeURIComponent(assistant.id)}`);
   const choices = [
-    { label: t("common.edit"), icon: "edit", run: () => navigate(`/assistants/${encodeURIComponent(assistant.id)}`) },
+    { label: t("common.edit"), icon: "edit", run: edit },
+    { label: t("assistants.share"), icon: "share", run: edit }, // its link is made there
     { label: t("common.copy"), icon: "copy", run: copy },
     { label: t("common.delete"), icon: "trash", danger: true, run: () => setLeaving(true) },
   ];

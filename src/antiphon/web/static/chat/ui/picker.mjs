@@ -94,11 +94,20 @@ export function SystemPrompt() {
   `;
 }
 
+/** Questions to begin with where an assistant names none, each with the tool that answers it. */
+const SUGGESTED = { flights: "get_flight_times", weather: "get_weather", arithmetic: "calculate" };
+
+/** Those of them that this chat has a tool for. */
+function suggested() {
+  const offered = new Set((me.value?.tools ?? []).map((/** @type {{name: string}} */ tool) => tool.name));
+  return Object.entries(SUGGESTED).filter(([, tool]) => offered.has(tool)).map(([about]) => t(`starters.${about}`));
+}
+
 /** What an empty thread shows: a greeting, and questions to begin with. */
 export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPick }) {
   const assistant = chosen.value;
   const own = assistant?.starters ?? [];
-  const questions = own.length > 0 ? own : ["flights", "weather", "arithmetic"].map((about) => t(`starters.${about}`));
+  const questions = own.length > 0 ? own : suggested();
   return html`<div class="starters">
     <h1 dir="auto">${assistant?.name || t("starters.greeting")}</h1>
     <p class="muted">${assistant ? t("starters.with_assistant") : t("starters.hint")}</p>

@@ -23,8 +23,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-from playwright.async_api import BrowserContext, Locator, Page, Request, expect
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, expect
 
 from tests import nursery
 from tests.terminal.model import Model
@@ -206,7 +206,7 @@ def _texts(message: dict[str, Any]) -> list[str]:
 
 @asynccontextmanager
 async def chatting(
-    chromium: str, home: Path, *flags: str, environ: Mapping[str, str] | None = None
+    chromium: Browser, home: Path, *flags: str, environ: Mapping[str, str] | None = None
 ) -> AsyncGenerator[Chat]:
     """A page on an installation with these flags, at an empty chat."""
     async with Model() as model:
@@ -219,8 +219,8 @@ async def chatting(
             await chat.faultless()
 
 
-@pytest.fixture
-async def chat(chromium: str, tmp_path: Path) -> AsyncIterator[Chat]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page at an empty chat."""
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
         yield chat

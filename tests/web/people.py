@@ -11,8 +11,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-from playwright.async_api import expect
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
 from tests.web.chats import FOLDERS, SECONDS, Chat, chatting
 
@@ -20,8 +20,8 @@ ADMIN = "ada"
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-async def locked(chromium: str, tmp_path: Path) -> AsyncIterator[Chat]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def locked(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page of an installation with a login, where nobody is logged in."""
     added(tmp_path, ADMIN, "admin")
     async with chatting(chromium, tmp_path, "--no-servers", "--login", "password") as chat:

@@ -10,14 +10,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, Route
+from playwright.async_api import Browser, Page, Route
 
 from tests.terminal.markdown_documents import DEFINED, LINES, WORDS
 from tests.web.browser import opened
 from tests.web.payloads import PAYLOADS
-
-# One page for all of them: it takes a second to open, and each test begins with an empty answer.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHAT = Path(__file__).parents[2] / "src/antiphon/web/static/chat"
 PROBE = Path(__file__).parent / "js/markdown_probe.mjs"
@@ -74,8 +71,8 @@ class Answer:
             await route.abort()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def window(chromium: str) -> AsyncIterator[Answer]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def window(chromium: Browser) -> AsyncIterator[Answer]:
     async with opened(chromium) as context:
         window = Answer(await context.new_page())
         window.page.on("console", lambda said: window.strays.append(said.text))

@@ -6,8 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-from playwright.async_api import Locator, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, expect
 
 from tests.terminal.consenting import TOOLS, ran
 from tests.terminal.mcp_servers import config, raw
@@ -15,8 +15,8 @@ from tests.terminal.model import Reply
 from tests.web.chats import Chat, chatting
 
 
-@pytest.fixture
-async def chat(chromium: str, tmp_path: Path) -> AsyncIterator[Chat]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page whose model has one tool, which asks each time."""
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"), "--ask", "*")
@@ -154,7 +154,9 @@ async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_fo
     await chat.settled()
 
 
-async def test_a_yes_for_a_server_is_for_all_of_its_tools(chromium: str, tmp_path: Path) -> None:
+async def test_a_yes_for_a_server_is_for_all_of_its_tools(
+    chromium: Browser, tmp_path: Path
+) -> None:
     servers = config(tmp_path, {"far": raw()})
     async with chatting(chromium, tmp_path, *servers, "--ask", "*") as chat:
         await chat.page.wait_for_function(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.web.accessible import axe as axe
@@ -33,7 +34,7 @@ SECTIONS = ("people", "usage", "runs", "keys", "models", "assistants", "servers"
 THEMES = ("light", "dark", "contrast")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def lived_in(chat: Chat) -> Chat:
     """A page with a thread, an assistant and a key."""
     await chat.say("Show me what you can write.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.web.chats import Chat, chatting, said
 from tests.web.lines import Line
@@ -44,7 +44,7 @@ async def _exact(chat: Chat) -> None:
 
 
 async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
-    chromium: str, tmp_path: Path
+    chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOL)
     flags = ("--no-servers", "--tools", "tools.py", *QUICK)
@@ -69,7 +69,7 @@ async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
 
 
 async def test_a_laptop_that_slept_through_the_end_shows_it_when_it_wakes(
-    chromium: str, tmp_path: Path
+    chromium: Browser, tmp_path: Path
 ) -> None:
     async with (
         chatting(chromium, tmp_path, "--no-servers") as chat,
@@ -99,7 +99,7 @@ async def _lid(page: Page, state: str) -> None:
 
 
 async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_on_with(
-    chromium: str, tmp_path: Path
+    chromium: Browser, tmp_path: Path
 ) -> None:
     async with (
         chatting(chromium, tmp_path, "--no-servers") as chat,

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
 from tests.terminal.model import Reply
 from tests.web.chats import Chat, chatting, said
@@ -31,8 +32,8 @@ QUICK = ("--lease", "1", "--beat", "0.2", "--sweep", "0.2")
 """A server that is killed is missed soon."""
 
 
-@pytest.fixture
-async def online(chromium: str, tmp_path: Path) -> AsyncIterator[tuple[Chat, Line]]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Line]]:
     """A page behind a line that can be broken."""
     async with (
         chatting(chromium, tmp_path, "--no-servers") as chat,
@@ -105,7 +106,7 @@ async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
     assert len(chat.model.requests) == 1
 
 
-async def test_it_goes_on_while_a_tool_runs(chromium: str, tmp_path: Path) -> None:
+async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text(TOOL)
     flags = ("--no-servers", "--tools", "tools.py", "--allow", "look")
     async with chatting(chromium, tmp_path, *flags) as chat:
@@ -195,7 +196,7 @@ async def test_a_message_that_is_sent_without_a_network_goes_out_with_it(
 
 
 async def test_a_server_that_is_killed_and_begun_again_goes_on(
-    chromium: str, tmp_path: Path
+    chromium: Browser, tmp_path: Path
 ) -> None:
     async with chatting(chromium, tmp_path, "--no-servers", *QUICK) as chat:
         await chat.say("How much?")

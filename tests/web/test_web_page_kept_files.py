@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.async_api import Locator, expect
+from playwright.async_api import Browser, Locator, expect
 
 from tests.web.chats import Chat, chatting
 
@@ -33,7 +33,7 @@ WHOLE = "".join(f"line {n} of a measurement\n" for n in range(20_000)).encode()
 
 
 async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
-    chromium: str, tmp_path: Path
+    chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
     async with chatting(chromium, tmp_path, "--no-servers", "--tools", "tools.py") as chat:

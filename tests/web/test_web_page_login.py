@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.web.accessible import axe as axe
 from tests.web.accessible import findings
@@ -68,7 +68,7 @@ async def test_what_an_organisation_said_no_with_is_told(locked: Chat) -> None:
 
 
 async def test_where_an_organisation_lets_people_in_the_page_leads_to_it(
-    chromium: str, tmp_path: Path
+    chromium: Browser, tmp_path: Path
 ) -> None:
     flags = ("--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", "antiphon")
     async with chatting(chromium, tmp_path, "--no-servers", "--login", "oidc", *flags) as chat:

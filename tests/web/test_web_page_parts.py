@@ -7,8 +7,8 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-from playwright.async_api import FilePayload, Locator, expect
+import pytest_asyncio
+from playwright.async_api import Browser, FilePayload, Locator, expect
 
 from antiphon import AsyncClient, ToolSpec
 from tests.terminal.model import Reply
@@ -41,8 +41,8 @@ def slow(name: str, tell: Tell) -> str:
 '''
 
 
-@pytest.fixture
-async def chat(chromium: str, tmp_path: Path) -> AsyncIterator[Chat]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page whose model has tools."""
     (tmp_path / "tools.py").write_text(TOOLS)
     async with chatting(

@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Locator, expect
 
 from tests.web.chats import SECONDS, Chat
@@ -14,7 +14,7 @@ from tests.web.chats import SECONDS, Chat
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def told(chat: Chat) -> Chat:
     """A page in which one thing was said and answered."""
     await say(chat, "How do tides work?", "The moon pulls.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-from playwright.async_api import expect
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
 from tests.web.browser import opened
 from tests.web.chats import WATCH, Chat, chatting
@@ -15,8 +15,8 @@ from tests.web.people import ADMIN, added, enter
 OTHER = "bo"
 
 
-@pytest.fixture
-async def both(chromium: str, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
     """An admin and a user, each logged in with a browser of their own."""
     added(tmp_path, ADMIN, "admin")
     added(tmp_path, OTHER, "user")

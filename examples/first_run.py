@@ -20,7 +20,7 @@ from hello import main as converse
 from antiphon.errors import BadSettings
 from antiphon.settings import Settings, database_file, load
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0  # the first start compiles everything, maybe on a busy machine
 CLOSE_SECONDS = 20.0
 HOW_TO_GO_ON = """
 The web chat is at {url}  <- open it in a browser
@@ -60,7 +60,7 @@ def main() -> int:
     with subprocess.Popen(command, process_group=0) as server:
         try:
             if not ready(url, server):
-                print("the server did not come up; its own words are above", file=sys.stderr)
+                print(trouble(server), file=sys.stderr)
                 return 1
             print(f"\nOne conversation with {url}, over plain HTTP (examples/hello.py):\n")
             converse(url)
@@ -100,6 +100,13 @@ def ready(url: str, server: subprocess.Popen[bytes]) -> bool:
             pass
         time.sleep(0.05)
     return False
+
+
+def trouble(server: subprocess.Popen[bytes]) -> str:
+    """Why there is nothing to talk to."""
+    if server.poll() is None:
+        return f"The server did not answer within {READY_SECONDS:.0f} seconds; try again."
+    return "The server did not come up; its own words are above."
 
 
 def end(server: subprocess.Popen[bytes]) -> None:

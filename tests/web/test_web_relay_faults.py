@@ -150,10 +150,10 @@ async def test_a_call_is_answered_whatever_its_id_is_made_of() -> None:
         here.post({"content": "Go"}) as stream,
     ):
         await _called(model, "get_flight_times", "a/b", "../é?#", arguments=FLIGHT)
+        model.will_say("Well.")
         for _ in range(2):
             data = (await stream.until("data-approval"))["data"]
             assert await _agreed(here, stream, data) == 200
-        model.will_say("Well.")
         await stream.end()
 
     assert stream.types.count("tool-output-available") == 2
@@ -168,8 +168,8 @@ async def test_changed_arguments_that_cannot_run_answer_nothing(arguments: str) 
         await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
         data = (await stream.until("data-approval"))["data"]
         assert await _agreed(here, stream, data, arguments=arguments) == 422
-        assert await _agreed(here, stream, data) == 200
         model.will_say("Well.")
+        assert await _agreed(here, stream, data) == 200
         await stream.end()
 
     assert "tool-output-available" in stream.types
@@ -189,8 +189,8 @@ async def test_two_answers_at_once_are_one() -> None:
     ):
         await _called(model, "note", "c1", arguments={"text": "x"})
         data = (await stream.until("data-approval"))["data"]
-        both = await asyncio.gather(*(_agreed(here, stream, data) for _ in range(4)))
         model.will_say("Well.")
+        both = await asyncio.gather(*(_agreed(here, stream, data) for _ in range(4)))
         await stream.end()
 
     assert both.count(200) == 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -96,39 +97,71 @@ class Bridge:
     async def _pump(
         self, frames: AsyncGenerator[bytes, None], receive: Receive, send: Send
     ) -> None:
+        """Send the frames as they come, and look up only when nothing moves."""
+        line = _Line(send)
+        telling = asyncio.ensure_future(line.tell(frames))
         left = asyncio.ensure_future(_left(receive))
-        step: asyncio.Future[bytes] | None = None
         try:
             while True:
-                step = step or asyncio.ensure_future(anext(frames, b""))
-                either: set[asyncio.Future[Any]] = {step, left}
-                await self._until_one_is_done(either)
-                if left.done():
-                    return
-                told = step.result() if step.done() else HEARTBEAT
-                step = None if step.done() else step
-                last = not told or (step is not None and self._closing())
-                message = {"type": "http.response.body", "body": told, "more_body": not last}
-                async with asyncio.timeout(PATIENCE):
-                    await send(message)
-                if last:
-                    return
+                # A write may begin, and get stuck, while silence is waited for.
+                soon = min(line.due, PATIENCE)
+                await asyncio.wait({telling, left}, timeout=soon, return_when=FIRST_COMPLETED)
+                if telling.done():
+                    return telling.result()
+                if left.done() or line.stuck:
+                    return None
+                if line.silent:
+                    last = self._closing()
+                    async with asyncio.timeout(PATIENCE):
+                        await line.write(HEARTBEAT, more=not last)
+                    if last:
+                        return None
         finally:
             left.cancel()
-            if step is not None:
-                step.cancel()
-                await asyncio.wait([step])
+            telling.cancel()
+            await asyncio.wait([telling])
             await frames.aclose()
 
-    async def _until_one_is_done(self, either: set[asyncio.Future[Any]]) -> None:
-        """Or the stream has been silent for long, or the server is about to end."""
-        clock = asyncio.get_running_loop().time
-        ends = clock() + SILENCE
-        while (rest := ends - clock()) > 0:
-            wait = asyncio.wait(either, timeout=min(rest, BLINK), return_when=FIRST_COMPLETED)
-            done, _ = await wait
-            if done or self._closing():
-                return
+
+class _Line:
+    """What goes out to one reader: since when it is silent, or does not get rid of what it has."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._writes = False
+        self._since = time.monotonic()
+
+    @property
+    def due(self) -> float:
+        """Seconds after which it is silent or stuck, unless something moves."""
+        return max(0.0, self._since + self._patience - time.monotonic())
+
+    @property
+    def silent(self) -> bool:
+        """Whether the reader may wonder if anybody is there."""
+        return not self._writes and not self.due
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the reader takes nothing."""
+        return self._writes and not self.due
+
+    async def tell(self, frames: AsyncGenerator[bytes, None]) -> None:
+        """All frames, and the end."""
+        async for frame in frames:
+            if frame:
+                await self.write(frame)
+        await self.write(b"", more=False)
+
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        """Hand over these bytes; waits while the reader has too many."""
+        self._writes, self._since = True, time.monotonic()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._writes, self._since = False, time.monotonic()
+
+    @property
+    def _patience(self) -> float:
+        return PATIENCE if self._writes else SILENCE
 
 
 class _Answer:

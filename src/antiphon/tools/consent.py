@@ -111,13 +111,14 @@ class Consent:
         self,
         rules: Rules = NO_RULES,
         *,
+        session: Forgetful | None = None,
         grants: Grants | None = None,
         asker: Asker | None = None,
         warn: Callable[[str], None] | None = None,
         together: bool = False,
     ) -> None:
         self.rules = rules
-        self.session = Forgetful()
+        self.session = Forgetful() if session is None else session
         self.grants = grants or Forgetful()
         self._ask = None if asker is None else _on_the_loop(asker)
         self._warn = warn or _unsaid

@@ -80,18 +80,9 @@ class Relay:
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
         self._bells: set[asyncio.Event] = set()
         self._asking = Asking()
-        session, always = grants
-        consent = Consent(
-            Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny),
-            grants=always,
-            asker=self._asking,
-            warn=log.warning,
-            together=True,
-        )
-        consent.session = session
         self._processor = ToolProcessor(
             tools.toolbox,
-            consent=consent,
+            consent=_consent(settings, self._asking, grants),
             at_once=settings.max_tools,
             seconds=settings.tool_timeout,
             keep=self._keep,
@@ -304,6 +295,19 @@ class Relay:
     def _ring(self) -> None:
         for bell in self._bells:
             bell.set()
+
+
+def _consent(settings: Settings, asking: Asking, grants: tuple[Forgetful, Grants]) -> Consent:
+    """What may run by itself, and that a page shows all questions at once."""
+    session, always = grants
+    return Consent(
+        Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny),
+        session=session,
+        grants=always,
+        asker=asking,
+        warn=log.warning,
+        together=True,
+    )
 
 
 def _slim(happening: Happening) -> Happening:

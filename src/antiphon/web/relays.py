@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from antiphon.client.aio import AsyncClient
+from antiphon.ports import LOCAL
 from antiphon.runs import Run
 from antiphon.settings import Settings, data_folder
 from antiphon.tools.consent import Forgetful, Grants
@@ -21,7 +22,6 @@ from antiphon.web.tooling import Tooling
 VIA = "via"
 WEB = "web"
 """A run's metadata says that the web chat carries it on: others are followed only."""
-LOCAL = "local"
 MAX_SESSIONS = 10_000
 """Threads in which something was allowed until the server ends; the oldest are asked anew."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")

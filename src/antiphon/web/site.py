@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from antiphon.calls import ListLiveRuns
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, TryAgain
+from antiphon.ports import LOCAL
 from antiphon.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web.limits import limits
 from antiphon.web.openid import provider
 from antiphon.web.people import People
 from antiphon.web.policy import policy
-from antiphon.web.relays import LOCAL, Relays
+from antiphon.web.relays import Relays
 from antiphon.web.secret import kept_secret
 from antiphon.web.tooling import Tooling, tooling
 

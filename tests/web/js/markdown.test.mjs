@@ -87,6 +87,13 @@ test("a text that would take too long is shown as it was written, and what follo
   assert.ok(markup(`${stars}\n\n**b**`) === `<p>${stars}</p>\n<p><strong>b</strong></p>`);
 });
 
+test("more items, cells or paragraphs than anybody draws are shown as they were written", () => {
+  for (const [before, row] of [["", "- a\n"], ["", "a\n\n"], ["|a|\n|-|\n", "|a|\n"], ["", "***\n"], ["", "- - a\n"]]) {
+    assert.match(markup(before + row.repeat(20)), /<(?:li|p|td|hr)>/);
+    assert.match(markup(before + row.repeat(20_000)), /^<p class="plain">[^<]*<\/p>$/);
+  }
+});
+
 test("a block is settled once a whole line of another one is there", () => {
   assert.deepEqual(after(["text\n\n", "more"]).settled, []);
   assert.deepEqual(after(["text\n\nmore\n"]).settled, ["<p>text</p>"]);

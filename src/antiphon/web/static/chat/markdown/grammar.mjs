@@ -19,6 +19,8 @@ import { blockMaths, inlineMaths } from "./maths.mjs";
  * that is nothing but marks. What costs more than a second is shown as it was written.
  */
 const MOST_EFFORT = { each: 3_000_000, all: 30_000_000 };
+/** More paragraphs, items and cells than this take longer to draw than a reader would wait; the text is shown as it is. */
+const MOST_PLACES = 8_000;
 /** An item of ten thousand lines is none: nothing, in so many, stands at the margin after an empty line. */
 const ENDLESS_ITEM = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?![^\s]).*\n(?:(?!(?:[-*+]|\d{1,9}[.)])[ \t]|\n\S).*\n){10000}/;
 /** A quotation that goes on without its mark again and again: all of it would be read for each time. */
@@ -89,6 +91,7 @@ export function blocksOf(text, links = {}) {
   lexer.state.effort = MOST_EFFORT.all;
   try {
     lexer.blockTokens(text, lexer.tokens);
+    if (lexer.inlineQueue.length + lexer.tokens.filter(isShown).length > MOST_PLACES) return { blocks: [plain(text)], links };
     readInside(lexer);
     return { blocks: [...lexer.tokens], links: lexer.tokens.links };
   } catch {

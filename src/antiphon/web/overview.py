@@ -100,10 +100,9 @@ async def usage(client: AsyncClient, asked: GetUsage) -> Usage:
 
 async def servers(site: Site) -> list[Server]:
     """Those of the web chat first."""
-    here = site.tools.servers.states() if site.tools.servers else ()
     there = (await site.client.list_servers()).data
     return [
-        *(Server(state.server, state.status, state.why, "web") for state in here),
+        *(Server(state.server, state.status, state.why, "web") for state in site.tools.servers()),
         *(Server(each.name, each.status, each.problem, "backend") for each in there),
     ]
 

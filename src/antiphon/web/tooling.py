@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from antiphon.messages import Tool, ToolSpec
 from antiphon.ports import Toolbox
@@ -16,6 +16,7 @@ from antiphon.settings import Settings
 from antiphon.tools import builtin
 from antiphon.tools.bundle import ToolManager
 from antiphon.tools.functions import Function, Functions, load
+from antiphon.tools.mcp.offers import State
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
 class Servers(Toolbox, Protocol):
     """MCP servers, each of which may come, fail and go."""
 
-    def states(self) -> Sequence[Any]:
+    def states(self) -> Sequence[State]:
         """How each of them is."""
         ...
 
@@ -35,12 +36,16 @@ class Tooling:
 
     def __init__(self, functions: Iterable[Function], servers: Servers | None = None) -> None:
         own = Functions(functions)
-        self.servers = servers
+        self._servers = servers
         self.toolbox: Toolbox = own if servers is None else ToolManager(own, servers)
 
     def tools(self) -> Sequence[Tool]:
         """What can be called just now."""
         return self.toolbox.tools()
+
+    def servers(self) -> Sequence[State]:
+        """How the MCP servers are."""
+        return self._servers.states() if self._servers else ()
 
     def specs(self, names: Collection[str] | None = None) -> tuple[ToolSpec, ...]:
         """What a run is offered: the tools of these names, or all."""

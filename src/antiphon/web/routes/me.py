@@ -107,5 +107,4 @@ def _tool(tool: Tool, *, asks: bool) -> Usable:
 
 
 def _servers(tooling: Tooling) -> list[Server]:
-    states = tooling.servers.states() if tooling.servers else ()
-    return [Server(state.server, state.status, state.why) for state in states]
+    return [Server(each.server, each.status, each.why) for each in tooling.servers()]

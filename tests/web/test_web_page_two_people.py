@@ -33,8 +33,15 @@ async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, C
         await bo.faultless()
 
 
-async def test_one_persons_chat_is_not_there_for_the_other(both: tuple[Chat, Chat]) -> None:
+async def test_one_persons_chat_is_not_there_for_the_other_and_what_is_shared_is_a_copy(
+    both: tuple[Chat, Chat],
+) -> None:
     ada, bo = both
+    await _secret(ada, bo)
+    await _shared(ada, bo)
+
+
+async def _secret(ada: Chat, bo: Chat) -> None:
     ada.model.will_say("It is 42.")
     await ada.say("My secret")
     await ada.sees("It is 42.")
@@ -49,10 +56,8 @@ async def test_one_persons_chat_is_not_there_for_the_other(both: tuple[Chat, Cha
     await expect(bo.page.locator(".thread")).to_have_count(0)
 
 
-async def test_who_is_given_the_link_has_a_copy_that_the_maker_does_not_change(
-    both: tuple[Chat, Chat],
-) -> None:
-    ada, bo = both
+async def _shared(ada: Chat, bo: Chat) -> None:
+    """Who is given the link has a copy, which its maker does not change."""
     await ada.open("/assistants/new")
     await ada.page.get_by_label("Name", exact=True).fill("Poet")
     await ada.page.get_by_label("Instructions", exact=True).fill("Only verse.")
@@ -77,8 +82,15 @@ async def test_who_is_given_the_link_has_a_copy_that_the_maker_does_not_change(
     assert "Only prose." not in str(reply.messages)
 
 
-async def test_an_admin_sees_who_runs_what_and_ends_it(both: tuple[Chat, Chat]) -> None:
+async def test_an_admin_ends_what_somebody_runs_and_whom_they_switch_off_is_out(
+    both: tuple[Chat, Chat],
+) -> None:
     ada, bo = both
+    await _run_ended(ada, bo)
+    await _switched_off(ada, bo)
+
+
+async def _run_ended(ada: Chat, bo: Chat) -> None:
     await bo.say("Count to a million.")
     reply = await bo.model.asked()
     await reply.say("One, ")
@@ -101,21 +113,19 @@ async def test_an_admin_sees_who_runs_what_and_ends_it(both: tuple[Chat, Chat]) 
     await expect(bo.page.get_by_role("link", name="Administration")).to_have_count(0)
 
 
-async def test_who_is_switched_off_in_the_middle_of_an_answer_is_out(
-    both: tuple[Chat, Chat],
-) -> None:
-    ada, bo = both
-    await bo.say("Count to a million.")
+async def _switched_off(ada: Chat, bo: Chat) -> None:
+    """In the middle of an answer."""
+    await bo.say("Count to a billion.")
     reply = await bo.model.asked()
-    await reply.say("One, ")
-    await bo.sees("One,")
+    await reply.say("Three, ")
+    await bo.sees("Three,")
     await ada.open("/admin/people")
     await ada.page.get_by_role("button", name=f"Actions for {OTHER}").click()
     await ada.page.get_by_role("menuitem", name="Switch off").click()
     await expect(ada.page.get_by_role("row", name=OTHER)).to_contain_text("Switched off")
     await bo.page.evaluate("window.dispatchEvent(new Event('focus'))")
-    await reply.say("two, ")
+    await reply.say("four, ")
 
     await expect(bo.page.locator(".login")).to_be_visible()
-    assert "One" not in await bo.page.content()
+    assert "Three" not in await bo.page.content()
     await reply.end()

@@ -7,14 +7,16 @@ looks at everything in all colours, on a phone too.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.web.accessible import axe as axe
 from tests.web.accessible import findings, wider
-from tests.web.chats import Chat
+from tests.web.chats import Chat, chatting
 
 WIDE, PHONE, NARROW = (1280, 800), (390, 844), (320, 640)
 ANSWER = """A *list*, a table and code:
@@ -32,11 +34,39 @@ print("hello")
 """
 SECTIONS = ("people", "usage", "runs", "keys", "models", "assistants", "servers")
 THEMES = ("light", "dark", "contrast")
+TOOLS = '''
+from antiphon import Blob, ToolResult, tool
+
+
+@tool
+def draw(at: str) -> ToolResult:
+    """Draw a place."""
+    picture = Blob(media_type="text/csv", data=b"a,b", name="sea.csv")
+    return ToolResult("Drawn. " * 400, content=(picture,))
+
+
+@tool
+def fail(at: str) -> str:
+    """Look at what is not there."""
+    raise ValueError("There is no shore.")
+
+
+@tool
+def shell(command: str) -> str:
+    """Run a command."""
+    return "ran"
+'''
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def lived_in(chat: Chat) -> Chat:
+async def lived_in(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page with a thread, an assistant and a key."""
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await live_in(chat)
+        yield chat
+
+
+async def live_in(chat: Chat) -> None:
     await chat.say("Show me what you can write.")
     reply = await chat.model.asked()
     await reply.think("A little of everything.")
@@ -52,7 +82,6 @@ async def lived_in(chat: Chat) -> Chat:
         address = f"{chat.up.url}/api/{kind}"
         answer = await chat.context.request.post(address, data=body, headers=headers)
         assert answer.ok, await answer.text()
-    return chat
 
 
 async def views(chat: Chat) -> AsyncIterator[str]:
@@ -115,6 +144,48 @@ async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
     found += await findings(page, axe)
 
     assert found == []
+
+
+async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
+    chromium: Browser, tmp_path: Path, axe: str
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--no-servers", "--tools", "tools.py", "--allow", "draw", "--allow", "fail")
+    async with chatting(chromium, tmp_path, *flags, "--ask", "shell") as chat:
+        await chat.say("Look.")
+        reply = await chat.model.asked()
+        await reply.think("Where?")
+        await reply.call("draw", {"at": "the sea " * 30}, id="c1")
+        await reply.call("fail", {"at": "shore"}, id="c2", index=1)
+        await reply.call("shell", {"command": "rm \u202e -rf /"}, id="c3", index=2)
+        await reply.end("tool_calls")
+        question = chat.page.locator(".approval")
+        await expect(question).to_be_visible()
+        await question.get_by_role("button", name="Edit").click()
+        await chat.say("And this waits.")
+        await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
+        found = {"asked": await _seen(chat, axe)}
+        await question.get_by_role("button", name="Refuse").first.click()
+        await (await chat.model.asked()).refuse(400, "no such thing")
+        await (await chat.model.asked()).answer("# Done\n\n### Well")
+        await chat.sees("Well")
+        await chat.settled()
+        await expect(chat.page.locator("a[download]")).to_have_count(1)
+        found["ended"] = await _seen(chat, axe)
+
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+async def _seen(chat: Chat, axe: str) -> list[str]:
+    """What is wrong with what is shown, in all colours and on the narrowest phone."""
+    found = await findings(chat.page, axe)
+    for theme in THEMES:
+        await wear(chat, theme)
+        found += await findings(chat.page, axe, "color-contrast")
+    await size(chat, NARROW)
+    found += await findings(chat.page, axe) + await wider(chat.page)
+    await size(chat, WIDE)
+    return found
 
 
 @pytest.mark.soak

@@ -250,12 +250,13 @@ async def test_an_ag_ui_client_has_its_run_and_the_apps_tool_runs_here() -> None
         model.will_say("Yes.")
         async with here.stream("POST", "/api/agui", again) as second:
             await second.end()
+        requests = list(model.requests)
 
     assert stream.types[0] == "RUN_STARTED"
     assert (stream.parts[-1]["type"], stream.parts[-1]["runId"]) == ("RUN_FINISHED", "r1")
     assert "TOOL_CALL_RESULT" in stream.types
     assert called == [("LAX", "JFK")]
-    offered = [tool["function"]["name"] for tool in model.requests[0]["tools"]]
+    offered = [tool["function"]["name"] for tool in requests[0]["tools"]]
     assert "open_window" not in offered
-    assert [m["role"] for m in model.requests[-1]["messages"]].count("user") == 2
+    assert [m["role"] for m in requests[-1]["messages"]].count("user") == 2
     assert second.parts[-1]["type"] == "RUN_FINISHED"

@@ -18,6 +18,7 @@ from antiphon.tools.functions import Functions
 from antiphon.web import relay as relays
 from antiphon.web.posting import created
 from antiphon.web.relays import grants_file
+from antiphon.web.session import LOCAL
 from tests.terminal.model import Model
 from tests.web.served import SECONDS, Served, Stream, chatting
 
@@ -51,7 +52,7 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
         client = here.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
-        run = await created(client, CreateRun(thread.id, tools=here.site.tools.specs()), None)
+        run = await created(here.site, LOCAL, CreateRun(thread.id, tools=here.site.tools.specs()), None)
         asking = asyncio.create_task(_turn(here, run.id))
         await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
         await asking

@@ -346,14 +346,15 @@ async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
         assert _statuses(again) == ["complete", "done"]
 
 
-async def test_a_run_that_another_face_carries_on_is_only_watched() -> None:
+@pytest.mark.parametrize("said", [{}, {"via": "web"}], ids=["another-face", "who-says-to-be-us"])
+async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(said: dict[str, str]) -> None:
     tools = Tools()
     async with chat(tools=tools) as (here, model):
         client = here.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
         specs = here.site.tools.specs(["get_flight_times"])
-        run = await client.create_run(thread.id, tools=specs)
+        run = await client.create_run(thread.id, tools=specs, metadata=said)
         theirs = client.sync_stream()
         theirs.setup(run_id=run.id)
         reading = asyncio.create_task(_all(theirs))

@@ -53,10 +53,10 @@ async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
         case "message":
             thread = await named_threads.made(client, asked.chat_id)
             key = digest(asked.chat_id, asked.message_id) if asked.message_id else None
-            run = await _begun(site, client, thread, asked.content, key)
+            run = await _begun(site, someone, thread, asked.content, key)
         case "regenerate":
             thread = await _known(client, asked.chat_id)
-            run = await _again(site, client, thread, asked.regenerate)
+            run = await _again(site, someone, thread, asked.regenerate)
     return attached(site, someone, run, UIMessageStream(sdk), 0, _asks)
 
 
@@ -75,7 +75,7 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
     else:
         thread = await named_threads.made(client, asked.thread_id)
         key = digest(asked.thread_id, asked.message_id or asked.run_id)
-        run = await _begun(site, client, thread, asked.message.content, key)
+        run = await _begun(site, someone, thread, asked.message.content, key)
     reader = Reader(
         version=asked.version,
         thread_id=asked.thread_id,
@@ -92,23 +92,25 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
 
 
 async def _begun(
-    site: Site, client: AsyncClient, thread: Thread, content: calls.Content, key: str | None
+    site: Site, someone: Person, thread: Thread, content: calls.Content, key: str | None
 ) -> Run:
     """The run that answers; what was posted before is not said again."""
     message = calls.CreateMessage(thread.id, content)
+    client = site.client_of(someone)
     await client.line.send(message, f"{key}.message" if key else None)
     run = calls.CreateRun(thread_id=thread.id, tools=site.tools.specs())
-    return await created(client, run, f"{key}.run" if key else None)
+    return await created(site, someone, run, f"{key}.run" if key else None)
 
 
-async def _again(site: Site, client: AsyncClient, thread: Thread, message_id: str | None) -> Run:
+async def _again(site: Site, someone: Person, thread: Thread, message_id: str | None) -> Run:
     """Another answer to what was asked before this message, in a branch of the same name."""
+    client = site.client_of(someone)
     question = await _question(client, thread, message_id)
     branch = await branches.branch_before(client, question)
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)
-    return await _begun(site, client, branch, question.content, None)
+    return await _begun(site, someone, branch, question.content, None)
 
 
 async def _question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:

@@ -19,7 +19,6 @@ from antiphon.runs import Run
 from antiphon.web.cards import card, offered
 from antiphon.web.following import Frames, Wire, followed, never, read
 from antiphon.web.relay import Relay
-from antiphon.web.relays import VIA, WEB
 from antiphon.web.session import Person
 from antiphon.web.site import Site
 from antiphon.wires.framing import Cursor
@@ -53,12 +52,13 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 async def posted(site: Site, someone: Person, message: NewMessage, sdk: Sdk) -> Frames:
     """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
-    run = await begun(site, site.client_of(someone), message)
+    run = await begun(site, someone, message)
     return attached(site, someone, run, UIMessageStream(sdk))
 
 
-async def begun(site: Site, client: AsyncClient, message: NewMessage) -> Run:
+async def begun(site: Site, someone: Person, message: NewMessage) -> Run:
     """The run that answers the message: create_message, create_run."""
+    client = site.client_of(someone)
     tools = await _offered(site, client, message)
     thread_id = (
         message.thread_id
@@ -73,15 +73,16 @@ async def begun(site: Site, client: AsyncClient, message: NewMessage) -> Run:
         instructions=message.system,
         tools=tools,
     )
-    return await created(client, run, _key(message, "run"))
+    return await created(site, someone, run, _key(message, "run"))
 
 
-async def created(client: AsyncClient, run: calls.CreateRun, key: str | None) -> Run:
+async def created(site: Site, someone: Person, run: calls.CreateRun, key: str | None) -> Run:
     """This run, which is the web chat's to carry on; the one that was created under the key before.
 
     It is the same one whatever tools there are by now: a server may have come up since.
     """
-    named = {VIA: WEB, **({ASKED_AS: key} if key else {})}
+    client, ours = site.client_of(someone), site.relays.mark(run.thread_id)
+    named = {**ours, **({ASKED_AS: key} if key else {})}
     try:
         return await client.line.send(replace(run, metadata=named), key)
     except IdempotencyConflict:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import hmac
 import os
 import re
+from hashlib import blake2b, sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +20,11 @@ from antiphon.tools.grants import NAME, GrantsFile
 from antiphon.web.relay import Relay, log
 from antiphon.web.tooling import Tooling
 
-VIA = "via"
-WEB = "web"
-"""A run's metadata says that the web chat carries it on: others are followed only."""
+VIA, WEB = "via", "web"
+SEAL = "via_seal"
+"""Keys of a run's metadata, which say that the web chat carries it on: others are followed only.
+The seal proves that the web chat said so: who creates runs elsewhere has no tool of the app run.
+"""
 MAX_SESSIONS = 10_000
 """Threads in which something was allowed until the server ends; the oldest are asked anew."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -30,8 +33,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 class Relays:
     """Starts relays, finds them, and lets go of those that are over."""
 
-    def __init__(self, settings: Settings, tools: Tooling) -> None:
+    def __init__(self, settings: Settings, tools: Tooling, secret: bytes) -> None:
         self._settings = settings
+        self._secret = secret
         self._tools = tools
         self._relays: dict[str, Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,9 +71,22 @@ class Relays:
 
     def taken_up(self, client: AsyncClient, run: Run, owner: str) -> Relay | None:
         """The relay of a run that is there; None for one that has ended, or is another face's."""
-        if run.id not in self._relays and (run.status.ended or run.metadata.get(VIA) != WEB):
+        if run.id not in self._relays and (run.status.ended or not self.is_ours(run)):
             return None
         return self.carry_on(client, run, owner)
+
+    def mark(self, thread_id: str) -> dict[str, str]:
+        """What the metadata of a run of this thread says that is to be carried on here."""
+        return {VIA: WEB, SEAL: self._seal(thread_id)}
+
+    def is_ours(self, run: Run) -> bool:
+        """Whether the run bears that mark."""
+        sealed = run.metadata.get(SEAL, "").encode()
+        return hmac.compare_digest(sealed, self._seal(run.thread_id).encode())
+
+    def _seal(self, thread_id: str) -> str:
+        said, person = thread_id.encode(), b"antiphon run"
+        return blake2b(said, key=self._secret, digest_size=16, person=person).hexdigest()
 
     async def _keep(self, relay: Relay) -> None:
         try:
@@ -100,5 +117,5 @@ def grants_file(folder: Path, owner: str) -> Path:
     if owner == LOCAL:
         return folder / NAME
     plain = _PLAIN.fullmatch(owner) is not None
-    named = owner if plain else hashlib.sha256(owner.encode()).hexdigest()
+    named = owner if plain else sha256(owner.encode()).hexdigest()
     return folder / "grants" / f"{named}.json"

@@ -53,7 +53,7 @@ class Site:
         self.people = People(client)
         self.limits = limits(settings)
         self.openid = provider(settings)
-        self.relays = Relays(settings, tools)
+        self.relays = Relays(settings, tools, secret)
         self._loop = asyncio.get_running_loop()
 
     @property

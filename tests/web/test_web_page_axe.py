@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from pathlib import Path
 
 import pytest
 import pytest_asyncio

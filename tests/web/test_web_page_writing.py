@@ -161,3 +161,33 @@ async def test_a_thread_is_saved_as_json_and_as_a_page(chat: Chat, tmp_path: Pat
 
     assert "The moon pulls." in json.dumps(json.loads(saved["JSON"]))
     assert "The moon pulls." in saved["web page"]
+
+
+async def test_a_file_goes_along_when_its_message_is_answered_again_or_said_anew(
+    chat: Chat,
+) -> None:
+    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"the sea is wide"}
+    await chat.page.set_input_files("input[type=file]", files=[notes])
+    await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
+    await chat.say("What is this?")
+    await (await chat.model.asked()).answer("Notes.")
+    await chat.settled()
+    await chat.page.get_by_role("button", name="Answer again").click()
+    again = await chat.model.asked()
+    await again.answer("Words.")
+    await chat.sees("Words.")
+    await chat.settled()
+    await chat.composer.press("ArrowUp")
+    edited = chat.page.locator(".rewrite textarea")
+    await edited.fill("And what is that?")
+    await edited.press("Enter")
+    anew = await chat.model.asked()
+    await anew.answer("The same.")
+    await chat.sees("The same.")
+    await chat.settled()
+
+    assert "the sea is wide" in str(again.messages)
+    assert "the sea is wide" in str(anew.messages)
+    assert "And what is that?" in str(anew.messages)
+    await expect(chat.asked.locator("a[download]")).to_have_count(1)
+    await expect(chat.page.locator(".branches")).to_contain_text("3/3")

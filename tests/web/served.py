@@ -25,7 +25,7 @@ from antiphon.sse import Decoder
 from antiphon.tools.functions import Function
 from antiphon.web import site as sites
 from antiphon.web.app import LARGEST, application
-from antiphon.web.bridge import Bridge
+from antiphon.web.bridge import USUAL, Bridge, Pace
 from antiphon.web.site import Site
 from tests.terminal.model import Model
 
@@ -117,7 +117,11 @@ def _cursor(after: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def up(
-    settings: Settings, tools: Sequence[Function] = (), *, servers: bool = False
+    settings: Settings,
+    tools: Sequence[Function] = (),
+    *,
+    servers: bool = False,
+    pace: Pace = USUAL,
 ) -> AsyncGenerator[Served]:
     made: list[Site] = []
 
@@ -126,7 +130,7 @@ async def up(
         client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
         async with sites.opened(settings, client, tools, servers=servers) as site:
             made.append(site)
-            bridge = Bridge(application(site), LARGEST, closing)
+            bridge = Bridge(application(site), LARGEST, closing, pace)
             yield bridge
             bridge.close()
 
@@ -141,10 +145,10 @@ async def up(
 
 @asynccontextmanager
 async def chatting(
-    tools: Sequence[Function] = (), **changes: Any
+    tools: Sequence[Function] = (), *, pace: Pace = USUAL, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
     """The web chat, and the model that the test speaks for; `changes` are settings."""
     async with Model() as model:
         told = {"database": "memory:", "model": "told", "base_url": model.url, **changes}
-        async with up(Settings(**told), tools) as here:
+        async with up(Settings(**told), tools, pace=pace) as here:
             yield here, model

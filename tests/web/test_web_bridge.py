@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from antiphon.web import bodies
-from antiphon.web import bridge as bridges
 from antiphon.web.bodies import AT_ONCE
-from antiphon.web.bridge import Bridge
+from antiphon.web.bridge import THREADS, Bridge, Pace
 from antiphon.web.event_stream import EventStream
 from antiphon.wires.framing import HEARTBEAT
 
@@ -183,17 +181,16 @@ async def test_bodies_take_no_more_room_than_is_meant_for_all_of_them(bridged: B
     assert taken[0] == 200
 
 
-async def test_a_body_that_stands_still_is_not_waited_for(
-    bridged: Bridged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bodies, "PAUSE", 0.01)
-    status, _, _ = await bridged.begun("/echo", b"x").whole()
+async def test_a_body_that_stands_still_is_not_waited_for(app: Any) -> None:
+    bridge = Bridge(app, 1000, pace=Pace(pause=0.01))
+    status, _, _ = await Bridged(bridge).begun("/echo", b"x").whole()
 
     assert status == 408
+    bridge.close()
 
 
 async def test_pages_come_while_every_call_of_the_api_waits(bridged: Bridged, app: Any) -> None:
-    stuck = [bridged("/api/stuck") for _ in range(bridges.THREADS)]
+    stuck = [bridged("/api/stuck") for _ in range(THREADS)]
     page = await bridged("/page").whole()
     app.unstuck.set()
     answers = [await wire.whole() for wire in stuck]
@@ -236,23 +233,20 @@ async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
         await wire.task
 
 
-async def test_a_silent_stream_gives_signs_of_life(
-    bridged: Bridged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bridges, "SILENCE", 0.01)
-    wire = bridged("/stream")
+async def test_a_silent_stream_gives_signs_of_life(app: Any) -> None:
+    bridge = Bridge(app, 1000, pace=Pace(silence=0.01))
+    wire = Wire(bridge).ask("/stream")
     await wire.next()
     await wire.next()
 
     assert (await wire.next())["body"] == HEARTBEAT
     wire.leave()
+    bridge.close()
 
 
-async def test_a_reader_who_takes_nothing_is_dropped(
-    app: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bridges, "PATIENCE", 0.01)
-    bridge, asked, stuck = Bridge(app, 1000), asyncio.Queue[Any](), asyncio.Event()
+async def test_a_reader_who_takes_nothing_is_dropped(app: Any) -> None:
+    bridge = Bridge(app, 1000, pace=Pace(patience=0.01))
+    asked, stuck = asyncio.Queue[Any](), asyncio.Event()
     asked.put_nowait({"type": "http.request", "body": b""})
 
     async def send(message: dict[str, Any]) -> None:
@@ -267,11 +261,8 @@ async def test_a_reader_who_takes_nothing_is_dropped(
     bridge.close()
 
 
-async def test_streams_end_when_the_server_is_about_to(
-    app: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bridges, "SILENCE", 0.01)
-    bridge = Bridge(app, 1000, closing=lambda: True)
+async def test_streams_end_when_the_server_is_about_to(app: Any) -> None:
+    bridge = Bridge(app, 1000, closing=lambda: True, pace=Pace(blink=0.01))
     wire = Wire(bridge).ask("/stream")
     _, _, body = await wire.whole()
 

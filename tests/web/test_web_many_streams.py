@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from antiphon.web import bridge
+from antiphon.web.bridge import Pace
 from tests.web.chats import Installation
 from tests.web.served import SECONDS, Served, Stream, chatting
 
@@ -67,11 +67,8 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
         assert [stream.types.count("finish") for stream in streams] == [1] * FEW
 
 
-async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(bridge, "PATIENCE", 0.2)
-    async with chatting() as (here, model):
+async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None:
+    async with chatting(pace=Pace(patience=0.2)) as (here, model):
         with _unread(here) as line:
             reply = await model.asked()
             assert line.fileno() >= 0

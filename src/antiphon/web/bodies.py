@@ -26,10 +26,11 @@ class Left(Exception):
 
 
 class Bodies:
-    """Reads bodies of at most `largest` bytes."""
+    """Reads bodies of at most `largest` bytes, which may stand still for `pause` seconds."""
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, pause: float = PAUSE) -> None:
         self._largest = largest
+        self._pause = pause
         self._room = largest * AT_ONCE
 
     @asynccontextmanager
@@ -42,7 +43,7 @@ class Bodies:
         size, more = 0, True
         try:
             while more:
-                piece, more = await _piece(receive)
+                piece, more = await _piece(receive, self._pause)
                 size += len(piece)
                 self._room -= len(piece)
                 self._check(size)
@@ -58,13 +59,13 @@ class Bodies:
             raise Overloaded("Too much is being sent at once.", hint="Try again in a moment.")
 
 
-async def _piece(receive: Receive) -> tuple[bytes, bool]:
+async def _piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
     try:
-        async with asyncio.timeout(PAUSE):
+        async with asyncio.timeout(pause):
             message = await receive()
     except TimeoutError as error:
         raise TooSlow(
-            f"Nothing more of the body came for {PAUSE:g} seconds.", expected="the whole body"
+            f"Nothing more of the body came for {pause:g} seconds.", expected="the whole body"
         ) from error
     if message["type"] == "http.disconnect":
         raise Left

@@ -43,12 +43,22 @@ document.addEventListener("securitypolicyviolation", (report) =>
 
 
 class Installation:
-    """`antiphon up` in a home of its own. Killed and begun again it is at the same address."""
+    """`antiphon up` in a home of its own. Killed and begun again it is at the same address.
 
-    def __init__(self, home: Path, *flags: str, environ: Mapping[str, str] | None = None) -> None:
+    Or `web` or `serve`, as `command` says.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *flags: str,
+        environ: Mapping[str, str] | None = None,
+        command: str = "up",
+    ) -> None:
         self.url = ""
         self._home = home
         self._flags = flags
+        self._command = command
         self._environ = environ or {}
         self._port = 0
         self._child: nursery.Child | None = None
@@ -66,7 +76,7 @@ class Installation:
         nothing = os.open(os.devnull, os.O_RDWR)
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in FOLDERS}
         kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8"}
-        arguments = ["up", "--port", str(self._port), *self._flags]
+        arguments = [self._command, "--port", str(self._port), *self._flags]
         environ = {**kept, **folders, **self._environ}
         try:
             self._child = await nursery.born(

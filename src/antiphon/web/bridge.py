@@ -20,7 +20,7 @@ from antiphon.errors import AntiphonError
 from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
 from antiphon.web.checks import API
 from antiphon.web.environ import Answer, Scope, environ
-from antiphon.web.event_stream import ROOM, SILENCE, Frames
+from antiphon.web.event_stream import ROOM, SILENCE, Source
 from antiphon.wires.framing import HEARTBEAT
 
 Send = Callable[[MutableMapping[str, Any]], Any]
@@ -70,7 +70,7 @@ class Bridge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        room: list[Frames] = []
+        room: list[Source] = []
         try:
             async with self._bodies.read(receive) as body:
                 asked = environ(scope, body) | {ROOM: room}

@@ -16,38 +16,39 @@ from flask import Response
 from antiphon.wires.framing import HEARTBEAT
 
 ROOM = "antiphon.async_body"
-"""The key of the WSGI environment under which the bridge has a list to put the frames in."""
+"""The key of the WSGI environment under which the bridge has a list to put their source in."""
 SILENCE = 12.0
 """Seconds without a frame after which a sign of life is sent."""
 OLDEST = 600.0
 """Seconds after which a stream in a thread ends, and its reader comes back: where a server does not
 notice that a reader is gone, nothing holds its thread for longer."""
 
-Frames = Callable[[], AsyncGenerator[bytes, None]]
+Source = Callable[[], AsyncGenerator[bytes, None]]
+"""Begins the frames, once a server wants them."""
 
 
 class EventStream(Response):
     """Frames as the body of a response; a reader who leaves ends the frames and nothing else."""
 
     def __init__(
-        self, frames: Frames, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
+        self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
     ) -> None:
-        super().__init__(_iterated(frames, loop), headers=dict(headers), direct_passthrough=True)
-        self._frames = frames
+        super().__init__(_iterated(source, loop), headers=dict(headers), direct_passthrough=True)
+        self._source = source
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """WSGI, or the bridge."""
         room = environ.get(ROOM)
         if room is None or environ["REQUEST_METHOD"] == "HEAD":
             return super().__call__(environ, start_response)
-        room.append(self._frames)
+        room.append(self._source)
         start_response(self.status, self.get_wsgi_headers(environ).to_wsgi_list())
         return []
 
 
-def _iterated(frames: Frames, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+def _iterated(source: Source, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
     """The frames in a thread that may wait, with a sign of life whenever they are silent."""
-    told = frames()
+    told = source()
     ends = loop.time() + OLDEST
     step: Future[bytes] | None = None
     try:

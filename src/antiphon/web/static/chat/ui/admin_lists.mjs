@@ -19,7 +19,7 @@ export function ServerList() {
   const columns = [
     { name: t("servers.name"), show: (/** @type {any} */ server) => html`<strong dir="auto">${server.name}</strong>` },
     { name: t("servers.side"), show: (/** @type {any} */ server) => t(`servers.side_${server.side}`) },
-    { name: t("servers.status"), show: (/** @type {any} */ server) => html`<span class=${server.problem ? "badge bad" : "badge"}>${server.status}</span>` },
+    { name: t("servers.status"), show: (/** @type {any} */ server) => html`<span class=${server.problem ? "badge bad" : "badge"}>${t(`servers.state_${server.status}`)}</span>` },
     { name: t("servers.problem"), show: (/** @type {any} */ server) => server.problem ?? "" },
   ];
   return html`<${Listed} of="servers" columns=${columns} keyOf=${(/** @type {any} */ server) => `${server.side} ${server.name}`} />`;

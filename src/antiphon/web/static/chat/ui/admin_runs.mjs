@@ -34,7 +34,7 @@ function RunTable(/** @type {{runs: LiveRun[], onStopped: () => Promise<void>}} 
   const columns = [
     { name: t("runs.owner"), show: (/** @type {LiveRun} */ { person }) => html`<strong dir="auto">${person}</strong>` },
     { name: t("runs.model"), show: (/** @type {LiveRun} */ { run }) => run.model ?? "" },
-    { name: t("runs.status"), show: (/** @type {LiveRun} */ { run }) => html`<span class="badge">${run.status}</span>` },
+    { name: t("runs.status"), show: (/** @type {LiveRun} */ { run }) => html`<span class="badge">${t(`runs.state_${run.status}`)}</span>` },
     { name: t("runs.since"), show: (/** @type {LiveRun} */ { run }) => ago(run.created_at) },
     { name: "", show: (/** @type {LiveRun} */ live) => html`<button type="button" class="button small danger" onClick=${() => stop(live)}>${t("runs.stop")}</button>` },
   ];

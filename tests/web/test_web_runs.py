@@ -280,6 +280,11 @@ async def test_the_model_is_told_why_not() -> None:
         assert tools.called == []
         states = [part["data"]["state"] for part in stream.parts if part["type"] == "data-approval"]
         assert states == ["requested", "refused"]
+        thread_id = stream.parts[0]["messageMetadata"]["threadId"]
+        opened = await here.http.get(f"/api/threads/{thread_id}/messages")
+        parts = opened.json()["messages"][-1]["parts"]
+        [kept] = [part for part in parts if part["type"] == "data-approval"]
+        assert (kept["id"], kept["data"]["state"]) == ("c1", "refused")
 
 
 async def test_who_comes_later_is_asked_too_and_a_session_is_remembered() -> None:

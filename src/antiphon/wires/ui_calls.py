@@ -174,6 +174,9 @@ class Calls:
         call = self._calls.get(event.tool_call_id)
         if call is None or call.answered:
             return
+        if event.refused and self._sdk < ui.ToolApprovalRequest.since:
+            # Where the client's side asked, the log does not tell that it did.
+            call.asked = call.asked or ui.Asked(approval_id=call.id, **call.named)
         denied = call.asked is not None and event.refused
         yield from self._settle(call, "refused" if denied else "unanswered")
         if denied and self._sdk >= ui.ToolOutputDenied.since:

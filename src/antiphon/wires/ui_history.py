@@ -343,9 +343,7 @@ def _replies(
             yield from _reply(message)
             yield from (_called(call, outputs.get(call.id)) for call in message.tool_calls)
             yield from _kept(message.tool_calls, outputs, files)
-            yield from (
-                _approval(call, asked[call.id]) for call in message.tool_calls if call.id in asked
-            )
+            yield from _approvals(message.tool_calls, asked, outputs)
             yield from _completes(message.tool_calls, outputs)
 
 
@@ -388,6 +386,27 @@ def _kept(
         if there:
             attached = [_uploaded(each, files) for each in there]
             yield DataFiles(id=call.id, data=Kept(tool_call_id=call.id, files=attached))
+
+
+def _approvals(
+    calls: Iterable[ToolCall],
+    asked: Mapping[str, Action],
+    outputs: Mapping[str | None, Message],
+) -> Iterator[ui.DataApproval]:
+    """What persons said of calls; of those that run at the client's side a no alone is kept."""
+    for call in calls:
+        output = outputs.get(call.id)
+        if call.id in asked:
+            yield _approval(call, asked[call.id])
+        elif output is not None and output.metadata.get("fault") == "refused":
+            refused = ui.Asked(
+                approval_id=call.id,
+                tool_call_id=call.id,
+                tool_name=call.name,
+                input=given(call.arguments),
+                state="refused",
+            )
+            yield ui.DataApproval(id=call.id, data=refused)
 
 
 def _approval(call: ToolCall, action: Action) -> ui.DataApproval:

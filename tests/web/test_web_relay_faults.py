@@ -52,7 +52,9 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
         client = here.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
-        run = await created(here.site, LOCAL, CreateRun(thread.id, tools=here.site.tools.specs()), None)
+        run = await created(
+            here.site, LOCAL, CreateRun(thread.id, tools=here.site.tools.specs()), None
+        )
         asking = asyncio.create_task(_turn(here, run.id))
         await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
         await asking

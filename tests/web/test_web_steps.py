@@ -25,7 +25,8 @@ FLIGHT = '{"departure":"LAX","arrival":"JFK"}'
 QUESTION = "When does the next flight from LAX to JFK leave?"
 
 # The numbers are those of docs/flows/web.md. `sdk` is a request to the backend, `model` what it
-# asks the LLM, `tool` the handler of the app, `page` what the browser gets, who reads in its own time.
+# asks the LLM, `tool` the handler of the app, `page` what the browser gets, who reads in its own
+# time.
 APP = [
     "2 3 sdk: POST /v1/messages",
     "4 5 sdk: POST /v1/runs",

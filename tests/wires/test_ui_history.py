@@ -17,7 +17,8 @@ from ui_judge import Judge, Parts
 from antiphon.chunks import Finish, TextPiece
 from antiphon.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.runs import Run, Status
-from antiphon.wires.ui_history import arranged, file_ids, told
+from antiphon.wires.ui_entries import arranged
+from antiphon.wires.ui_history import file_ids, told
 
 STOP = Finish("stop")
 

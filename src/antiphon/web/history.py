@@ -17,7 +17,8 @@ from antiphon.messages import Message, Upload
 from antiphon.runs import Action, Run
 from antiphon.web.relays import VIA
 from antiphon.web.thread_list import Row, row
-from antiphon.wires.ui_history import Entry, UIMessage, arranged, file_ids, told
+from antiphon.wires.ui_entries import Entry, arranged
+from antiphon.wires.ui_history import UIMessage, file_ids, told
 
 PAGE = 100
 TRIES = 3

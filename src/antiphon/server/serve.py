@@ -26,6 +26,7 @@ from antiphon.settings import TABLE, Settings, shown
 
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
+SOON = 0.5  # seconds after which an end that waits says so
 LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
 
 
@@ -187,7 +188,13 @@ class Server(Hosting):
         self.runtime = runtime
 
     async def _drained(self) -> None:
-        await self.runtime.drain(self.runtime.settings.grace)
+        grace = self.runtime.settings.grace
+        said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
+        telling = asyncio.get_running_loop().call_later(SOON, _say, said)
+        try:
+            await self.runtime.drain(grace)
+        finally:
+            telling.cancel()
 
 
 @asynccontextmanager

@@ -191,3 +191,14 @@ test("a long answer is read and folded in a moment", () => {
   assert.equal(now.message.parts[0].text.length, 200_000);
   assert.ok(spent.user < 1_500_000, `${spent.user} µs`);
 });
+
+test("a step that begins again stays in sight until something is said in its place", () => {
+  const before = [{ type: "step-start" }, { type: "text", text: "Half an" }, { type: "data-turn-restarted", data: {} }];
+  const silent = [...before, { type: "step-start" }];
+  const again = [...silent, { type: "text", text: "Half" }];
+  const texts = (parts, options) => standing(parts, options).filter(({ type }) => type === "text").map(({ text }) => text);
+
+  assert.deepEqual(texts(silent, { live: true }), ["Half an"]);
+  assert.deepEqual(texts(again, { live: true }), ["Half"]);
+  assert.deepEqual(texts(silent), []);
+});

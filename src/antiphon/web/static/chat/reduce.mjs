@@ -121,22 +121,28 @@ export function fold(live, part) {
 /**
  * The parts of a message that stand: a step that was begun again is left out.
  *
+ * While the message is `live` such a step stays in sight until something is said in its place, for
+ * a server that stops may be away for a while.
+ *
  * @param {readonly Part[]} parts
+ * @param {{live?: boolean}} [options]
  * @returns {Part[]}
  */
-export function standing(parts) {
+export function standing(parts, { live = false } = {}) {
   /** @type {Part[]} */
   const kept = [];
-  for (const part of parts) {
+  parts.forEach((part, place) => {
     if (part.type !== "data-turn-restarted") {
       kept.push(part);
-      continue;
+    } else if (!live || parts.slice(place + 1).some(({ type }) => !SILENT.has(type))) {
+      kept.length = Math.max(kept.findLastIndex(({ type }) => type === "step-start"), 0);
     }
-    const begun = kept.findLastIndex((each) => each.type === "step-start");
-    kept.length = Math.max(begun, 0);
-  }
+  });
   return kept;
 }
+
+/** Parts that say nothing in place of what they follow. */
+const SILENT = new Set(["step-start", "data-turn-restarted"]);
 
 /** All that a message says in words, as its author wrote it. @param {Message} message */
 export const textOf = (message) =>

@@ -41,6 +41,7 @@ export function Person({ message, entry }) {
 
 /** What can be done with a message that no run has taken. @param {{entry: import("../outbox.mjs").Entry}} props */
 function Waiting({ entry: { id, state, fault } }) {
+  if (state === "sending" && fault) return html`<p class="message-note small" role="alert">${fault} <span class="muted">${t("message.sent_by_itself")}</span></p>`;
   if (state === "sending") return html`<p class="message-note muted small">${t("message.sending")}</p>`;
   return html`<div class="message-note row small">
     ${state === "failed"
@@ -99,7 +100,7 @@ function Rewrite({ message, text }) {
 
 /** @param {{message: Message, live: boolean}} props */
 export function Assistant({ message, live }) {
-  const parts = useMemo(() => standing(message.parts), [message.parts]);
+  const parts = useMemo(() => standing(message.parts, { live }), [message.parts, live]);
   const shown = useMemo(() => arranged(parts), [parts]);
   const name = message.id;
   return html`<article class="message assistant" data-message=${message.id} data-status=${live ? "live" : (message.metadata?.status ?? "completed")} aria-label=${t("message.assistant")}>

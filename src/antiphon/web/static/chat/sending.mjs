@@ -100,13 +100,19 @@ export async function deliver() {
       (known, signal) =>
         known.message
           ? attachToRun(known.message.id, known, signal)
-          : asked(PROCESS, { ...sent("POST", bodyOf(entry)), signal }),
+          : asked(PROCESS, { ...sent("POST", bodyOf(entry)), signal }).catch((error) => notYet(entry, error)),
       ({ message }) => message && accepted(entry, message),
     );
     if (end) await ended(end);
   } catch (/** @type {any} */ error) {
     await refused(entry, error);
   }
+}
+
+/** Tells why a message has to wait, which is then sent again by itself. @param {Entry} entry @param {any} error @returns {never} */
+function notYet(entry, error) {
+  if (error.name === "Problem" && error.status && !error.fatal) change(entry.id, { fault: error.message });
+  throw error;
 }
 
 /** Follows a run that somebody else began, or this page before it was loaded anew. @param {string} id */

@@ -42,7 +42,6 @@ export function Person({ message, entry }) {
 /** What can be done with a message that no run has taken. @param {{entry: import("../outbox.mjs").Entry}} props */
 function Waiting({ entry: { id, state, fault } }) {
   if (state === "sending" && fault) return html`<p class="message-note small" role="alert">${fault} <span class="muted">${t("message.sent_by_itself")}</span></p>`;
-  if (state === "sending" && fault) return html`<p class="message-note small" role="alert">${fault} <span class="muted">${t("message.sent_by_itself")}</span></p>`;
   if (state === "sending") return html`<p class="message-note muted small">${t("message.sending")}</p>`;
   return html`<div class="message-note row small">
     ${state === "failed"

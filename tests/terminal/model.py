@@ -142,9 +142,18 @@ class Model:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for task in self._tasks:
+        await self._break_off()
+
+    async def forget(self) -> None:
+        """Break off every reply, and be as if nobody had asked anything yet."""
+        await self._break_off()
+        self.requests, self._queued, self._asked = [], [], asyncio.Queue()
+
+    async def _break_off(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -23,9 +23,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, expect
 
+from antiphon import AsyncClient
 from tests import nursery
 from tests.terminal.model import Model
 from tests.web.browser import opened
@@ -218,22 +220,64 @@ def _texts(message: dict[str, Any]) -> list[str]:
 async def chatting(
     chromium: Browser, home: Path, *flags: str, environ: Mapping[str, str] | None = None
 ) -> AsyncGenerator[Chat]:
-    """A page on an installation with these flags, at an empty chat."""
-    async with Model() as model:
-        asked = ("--base-url", model.url, "--model", "told", *flags)
-        async with Installation(home, *asked, environ=environ) as up, opened(chromium) as context:
-            await context.add_init_script(WATCH)
-            chat = Chat(up, model, context, await context.new_page())
-            await chat.open()
-            yield chat
-            await chat.faultless()
+    """A page on an installation of its own with these flags, at an empty chat."""
+    async with (
+        Model() as model,
+        Installation(home, *_told(model), *flags, environ=environ) as up,
+        _at(chromium, up, model) as chat,
+    ):
+        yield chat
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[Installation, Model]]:
+    """An installation for many tests: to start one takes longer than to empty it."""
+    home = tmp_path_factory.mktemp("shared")
+    async with Model() as model, Installation(home, *_told(model), "--no-servers") as up:
+        yield up, model
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
-    """A page at an empty chat."""
-    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+async def chat(chromium: Browser, shared: tuple[Installation, Model]) -> AsyncIterator[Chat]:
+    """A page at an empty chat.
+
+    Its installation has been used before; of that nothing is left but usage. Who looks at usage,
+    makes a key (then one is asked for) or ends the server has one of their own, by `chatting`.
+    """
+    up, model = shared
+    await _empty(up.url)
+    await model.forget()
+    async with _at(chromium, up, model) as chat:
         yield chat
+
+
+@asynccontextmanager
+async def _at(chromium: Browser, up: Installation, model: Model) -> AsyncGenerator[Chat]:
+    async with opened(chromium) as context:
+        await context.add_init_script(WATCH)
+        chat = Chat(up, model, context, await context.new_page())
+        await chat.open()
+        yield chat
+        await chat.faultless()
+
+
+def _told(model: Model) -> tuple[str, ...]:
+    return ("--base-url", model.url, "--model", "told")
+
+
+async def _empty(url: str) -> None:
+    """End what runs there, and delete all that people make."""
+    async with AsyncClient(url) as client, asyncio.timeout(SECONDS):
+        while live := (await client.list_live_runs()).data:
+            for each in live:
+                await client.cancel_run(each.run.id)
+        while threads := (await client.list_threads(limit=100)).data:
+            for thread in threads:
+                await client.delete_thread(thread.id)
+        for assistant in (await client.list_assistants(limit=100)).data:
+            await client.delete_assistant(assistant.id)
 
 
 async def _reading(descriptor: int) -> asyncio.StreamReader:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Locator, expect
+from pathlib import Path
 
-from tests.web.chats import Chat
+from playwright.async_api import Browser, Locator, expect
+
+from tests.web.chats import Chat, chatting
 from tests.web.people import ADMIN, PASSWORD, enter, give
 from tests.web.people import locked as locked
 
@@ -61,40 +63,44 @@ async def act(chat: Chat, name: str, action: str) -> None:
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
-async def test_a_key_is_shown_once_and_revoked(chat: Chat) -> None:
-    await chat.open("/admin/keys")
-    await chat.page.get_by_role("button", name="Make a key").click()
-    dialog = chat.page.get_by_role("dialog")
-    await dialog.get_by_label("Name").fill("Nightly report")
-    await dialog.get_by_role("button", name="Make a key").click()
-    token = await chat.page.get_by_role("textbox", name="The key").input_value()
-    await chat.page.get_by_role("button", name="I have kept it").click()
-    await expect(row(chat, "Nightly report")).to_be_visible()
-    await chat.page.reload()
-    await expect(row(chat, "Nightly report")).to_be_visible()
-    assert token
-    assert token not in await chat.page.content()
+async def test_a_key_is_shown_once_and_revoked(chromium: Browser, tmp_path: Path) -> None:
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await chat.open("/admin/keys")
+        await chat.page.get_by_role("button", name="Make a key").click()
+        dialog = chat.page.get_by_role("dialog")
+        await dialog.get_by_label("Name").fill("Nightly report")
+        await dialog.get_by_role("button", name="Make a key").click()
+        token = await chat.page.get_by_role("textbox", name="The key").input_value()
+        await chat.page.get_by_role("button", name="I have kept it").click()
+        await expect(row(chat, "Nightly report")).to_be_visible()
+        await chat.page.reload()
+        await expect(row(chat, "Nightly report")).to_be_visible()
+        assert token
+        assert token not in await chat.page.content()
 
-    await row(chat, "Nightly report").get_by_role("button", name="Revoke").click()
-    await chat.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    await expect(row(chat, "Nightly report")).to_have_count(0)
+        await row(chat, "Nightly report").get_by_role("button", name="Revoke").click()
+        await chat.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+        await expect(row(chat, "Nightly report")).to_have_count(0)
 
 
-async def test_a_run_is_seen_and_stopped_and_what_was_used_is_drawn(chat: Chat) -> None:
-    await chat.say("Count to a million.")
-    reply = await chat.model.asked()
-    await reply.say("One")
-    await chat.sees("One")
-    other = await chat.tab("/admin/runs")
-    await other.page.get_by_role("button", name="Stop").click()
-    await chat.settled()
-    await expect(other.page.locator(".empty")).to_have_text("Nothing runs now.")
-    await chat.say("Go on.")
-    await (await chat.model.asked()).answer("Two.", (1000, 234))
-    await chat.settled()
-    await other.page.get_by_role("link", name="Usage").click()
+async def test_a_run_is_seen_and_stopped_and_what_was_used_is_drawn(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await chat.say("Count to a million.")
+        reply = await chat.model.asked()
+        await reply.say("One")
+        await chat.sees("One")
+        other = await chat.tab("/admin/runs")
+        await other.page.get_by_role("button", name="Stop").click()
+        await chat.settled()
+        await expect(other.page.locator(".empty")).to_have_text("Nothing runs now.")
+        await chat.say("Go on.")
+        await (await chat.model.asked()).answer("Two.", (1000, 234))
+        await chat.settled()
+        await other.page.get_by_role("link", name="Usage").click()
 
-    await expect(other.page.locator(".total strong")).to_have_text("1.2K")
+        await expect(other.page.locator(".total strong")).to_have_text("1.2K")
 
 
 async def test_models_servers_and_shared_assistants_are_listed(chat: Chat) -> None:

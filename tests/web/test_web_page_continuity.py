@@ -73,6 +73,7 @@ async def _rest(reply: Reply, pieces: tuple[str, ...] = PIECES) -> None:
 
 
 async def _before_the_first_token(chat: Chat, reply: Reply) -> None:
+    await chat.page.wait_for_url("**/t/*")  # whoever has no run yet is tried below
     await chat.page.reload()
     await _rest(reply)
 
@@ -233,6 +234,7 @@ async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     chat.model.will_say("First.")
     await chat.say("One")
     await chat.sees("First.")
+    await chat.settled()
     other = await chat.tab(f"/t/{chat.thread}")
     await other.sees("First.")
     await other.say("Two")

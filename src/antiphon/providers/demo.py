@@ -134,7 +134,7 @@ def _heard(asked: str) -> str:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part.get("text", "") for part in content or ())
+    return " ".join(part["text"] for part in content or () if part.get("text"))
 
 
 def _calls(asked: str, question: Question) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from antiphon.errors import BadSettings
+from antiphon.errors import AntiphonError, BadSettings
 from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Tell, quiet
 from antiphon.settings import Settings
@@ -229,6 +229,8 @@ def _result(value: Any) -> ToolResult:
 
 
 def _failure(error: BaseException) -> ToolResult:
+    if isinstance(error, AntiphonError):  # written for people, and whole sentences
+        return ToolResult(error.message, is_error=True, fault="failed")
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return ToolResult(said, is_error=True, fault="failed")
 

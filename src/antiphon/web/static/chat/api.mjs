@@ -17,7 +17,7 @@ const PASSING = new Set([0, 408, 425, 429, 502, 503, 504]);
 export class Problem extends Error {
   /** @param {{status: number, code: string, title: string, detail?: string, hint?: string, retryAfter?: number, login?: string, site?: string}} what */
   constructor({ status, code, title, detail, hint, retryAfter, login, site }) {
-    super([detail ?? title, hint].filter(Boolean).join(" "));
+    super([detail ?? title, hint].filter(Boolean).map(sentence).join(" "));
     this.name = "Problem";
     this.status = status;
     this.code = code;
@@ -126,6 +126,9 @@ async function reached(path, init) {
     throw error;
   }
 }
+
+/** What was said, with the end of a sentence. @param {string | undefined} said */
+const sentence = (said) => (/[.!?:…]$/.test(said ?? "") ? said : `${said}.`);
 
 const unreachable = () => new Problem({ status: 0, code: "offline", title: "The server could not be reached." });
 

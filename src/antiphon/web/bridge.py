@@ -122,6 +122,9 @@ class Bridge:
                 if left.done() or line.stuck:
                     return None
                 last = self._closing() and not line.writes
+                if last:  # and nobody writes after it
+                    telling.cancel()
+                    await asyncio.wait([telling])
                 if last or line.silent:
                     async with asyncio.timeout(self._pace.patience):
                         await line.write(HEARTBEAT, more=not last)

@@ -146,7 +146,8 @@ async function ended(end) {
  */
 function accepted(entry, message) {
   const { threadId } = message.metadata;
-  forget(entry.id);
+  if (isLeaving) setTimeout(() => forget(entry.id), LEFT_MS);
+  else forget(entry.id);
   batch(() => {
     if (entry.thread === null) began(entry, threadId);
     if (current.value && !isShown(entry, message.id)) {
@@ -158,6 +159,17 @@ function accepted(entry, message) {
   void loadThreads();
   if (isStopping()) void stopRun(message.id);
 }
+
+/**
+ * Whether this page is about to be gone. What it hears then, the next one has to hear: it sends the
+ * message again, which is the same message, and comes to its thread.
+ */
+let isLeaving = false;
+const LEFT_MS = 5000;
+addEventListener("beforeunload", () => {
+  isLeaving = true;
+  setTimeout(() => (isLeaving = false), LEFT_MS); // it was a download, and nobody left
+});
 
 /** What was written after the first message of a new chat belongs to its thread now. @param {Entry} entry @param {string} thread */
 function began(entry, thread) {

@@ -182,7 +182,12 @@ class Chat:
         return (await answer.json())["messages"]
 
     async def shown(self) -> list[tuple[str, str]]:
-        """The messages as they are read: who speaks, and the text, to the character."""
+        """The messages as they are read: who speaks, and the text, to the character.
+
+        What was never painted, as in a tab that nobody sees, has no text yet.
+        """
+        await self.page.bring_to_front()
+        await self.page.evaluate(PAINTED)
         return await self.page.evaluate(SHOWN)
 
     async def faultless(self) -> None:
@@ -200,6 +205,8 @@ class Chat:
             self.faults.append(f"request: {request.url}")
 
 
+PAINTED = """() => new Promise((painted) =>
+  requestAnimationFrame(() => requestAnimationFrame(painted)))"""
 SHOWN = """() => [...document.querySelectorAll(".message")].map((message) => [
   message.classList.contains("user") ? "user" : "assistant",
   [...message.querySelectorAll(".message-text")]

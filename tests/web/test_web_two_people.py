@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,3 +200,47 @@ async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
 
 def test_rows_tell_of_every_call_that_is_made_here() -> None:
     assert set(BODIES) <= set(ROWS)
+
+
+async def test_the_same_name_of_a_message_is_another_message_of_another_person(chat: Chat) -> None:
+    ann, bob = await person(chat, "ann"), await person(chat, "bob")
+    body = {"content": "What is mine?", "message_id": "the_same_name_1"}
+
+    answers = [await each.post("/api/messages/process", body) for each in (ann, bob)]
+    streams = [await asyncio.to_thread(answer.get_data, as_text=True) for answer in answers]
+    assert len({_last(told, "messageId") for told in streams}) == 2
+    for each in (ann, bob):
+        assert len((await each.get("/api/threads")).json["data"]) == 1
+
+
+async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
+    chat: Chat, tmp_path: Path
+) -> None:
+    ann = await person(chat, "ann")
+    before = (await ann.get("/api/me")).json["tools"]
+    opened: list[object] = []
+    trap = await asyncio.start_server(lambda *line: opened.append(line), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{trap.sockets[0].getsockname()[1]}/x"
+    command = {"command": "touch", "args": [str(tmp_path / "begun")], "url": address}
+    more = {
+        "mcp_servers": {"evil": command},
+        "mcpServers": {"evil": command},
+        "servers": [command],
+        "provider": {"base_url": address, "api_key": "sk-1"},
+        "base_url": address,
+        "files": [{"url": address}],
+    }
+    said = {"type": "text", "text": address}
+
+    async with trap:
+        for path, body in (
+            ("/api/messages/process", {"content": [said], **more}),
+            ("/api/assistants", {"name": address, "instructions": address, **more}),
+        ):
+            answer = await ann.post(path, body)
+            told = await asyncio.to_thread(answer.get_data, as_text=True)
+            assert answer.status_code in (200, 422), told
+            assert "evil" not in told
+        assert opened == []
+    assert not (tmp_path / "begun").exists()
+    assert (await ann.get("/api/me")).json["tools"] == before

@@ -9,6 +9,8 @@
  * @typedef {Single | Group | Question} Shown
  */
 
+import { knownOf } from "./calls.mjs";
+
 const NOT_SHOWN = new Set(["step-start", "data-status", "data-turn-restarted"]);
 
 /**
@@ -68,10 +70,10 @@ const filesOf = (parts) =>
 function group(items, approvals, files) {
   const calls = items.filter((item) => item.kind === "tool").map((item) => item.part.toolCallId);
   const questions = calls
-    .map((call) => approvals[call])
+    .map((call) => knownOf(approvals, call))
     .filter((data) => data?.state === "requested")
     .map((data) => ({ kind: /** @type {const} */ ("approval"), data, name: `approval:${data.toolCallId}` }));
-  const asked = Object.fromEntries(calls.filter((call) => approvals[call]).map((call) => [call, approvals[call]]));
+  const asked = Object.fromEntries(calls.filter((call) => knownOf(approvals, call)).map((call) => [call, approvals[call]]));
   return [{ kind: "tools", items, approvals: asked, files, name: `tools:${calls[0]}` }, ...questions];
 }
 

@@ -8,6 +8,16 @@
  */
 
 /**
+ * What is known of a call. Models name their calls as they like: `constructor` is a name as any other.
+ *
+ * @template T
+ * @param {Readonly<Record<string, T>> | undefined} byCall
+ * @param {string} call
+ * @returns {T | undefined}
+ */
+export const knownOf = (byCall, call) => (byCall && Object.hasOwn(byCall, call) ? byCall[call] : undefined);
+
+/**
  * How a call stands. `live`: its run goes on; where it does not, a call without an output was left.
  *
  * @param {Part} part

@@ -1,6 +1,6 @@
 /** What tools did for an answer: each call as a line that opens, many of them as one group. */
 import { html, useMemo, useState } from "../vendor/ui.mjs";
-import { argumentsOf, called, isOpen, outputOf, stateOf, tally, toolNamed } from "../calls.mjs";
+import { argumentsOf, called, isOpen, knownOf, outputOf, stateOf, tally, toolNamed } from "../calls.mjs";
 import { useSeconds } from "../elapsed.mjs";
 import { fold } from "../folds.mjs";
 import { inShort } from "../json.mjs";
@@ -94,7 +94,7 @@ function Tool({ item, brief, ...known }) {
   const { own, server } = toolNamed(part.toolName, knownTools());
   const written = of.approval?.arguments || argumentsOf(part);
   const output = outputOf(part);
-  const files = known.files?.[part.toolCallId];
+  const files = knownOf(known.files, part.toolCallId);
   const line = useMemo(() => inShort(written, LINE), [written]);
   const short = line.length <= SHORT;
   return html`<article class="tool" data-state=${state}>
@@ -175,8 +175,8 @@ function Sign({ state }) {
 
 /** @param {Item} item @param {Known} known */
 const about = (item, known) => ({
-  status: known.statuses?.[item.part.toolCallId],
-  approval: known.approvals?.[item.part.toolCallId],
+  status: knownOf(known.statuses, item.part.toolCallId),
+  approval: knownOf(known.approvals, item.part.toolCallId),
   live: known.live,
 });
 

@@ -20,6 +20,8 @@ from harness.record import Record
 from harness.servers import Server, environment
 from upstream import Scenario, Upstream
 
+ENDLESS = 1000  # megabytes: what lies in buffers before the cut is seen is far less
+
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 DEEP = b"[" * 100_000 + b"]" * 100_000
 GO = {"message": {"content": "go"}}
@@ -101,7 +103,7 @@ async def test_fifty_megabytes_are_refused_before_they_are_read(place: Place) ->
     assert (await place.get("messages", thread_id=thread_id)).json["data"] == []
 
 
-async def test_fifty_megabytes_that_do_not_say_so_are_cut_off(place: Place) -> None:
+async def test_a_body_without_end_that_does_not_say_so_is_cut_off(place: Place) -> None:
     reader, writer = await asyncio.open_connection(*_host(place.server.url))
     writer.write(b"POST /v1/threads HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n")
     writer.write(b"Content-Type: application/json\r\n\r\n")
@@ -109,7 +111,7 @@ async def test_fifty_megabytes_that_do_not_say_so_are_cut_off(place: Place) -> N
     sent = 0
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     async with asyncio.timeout(60):
-        while sent < 50 and not answering.done():
+        while sent < ENDLESS and not answering.done():
             writer.write(piece)
             try:
                 await writer.drain()
@@ -120,7 +122,7 @@ async def test_fifty_megabytes_that_do_not_say_so_are_cut_off(place: Place) -> N
     writer.close()
 
     assert b" 413 " in answer
-    assert sent < 50
+    assert sent < ENDLESS
 
 
 @pytest.mark.parametrize("where", ["Idempotency-Key", "Last-Event-ID", "Authorization", "X-Any"])

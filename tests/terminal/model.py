@@ -137,7 +137,7 @@ class Model:
         return self._asked.qsize()
 
     async def __aenter__(self) -> Model:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**24)
+        self._server = await asyncio.start_server(self._came, "127.0.0.1", 0, limit=2**24)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -150,16 +150,24 @@ class Model:
         self.requests, self._queued, self._asked = [], [], asyncio.Queue()
 
     async def _break_off(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._tasks:  # somebody may just be coming
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)
+
+    def _came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+
+        def over(_: object) -> None:
+            self._tasks.discard(task)
+            writer.transport.abort()  # a task that was cancelled before it began has closed nothing
+
+        task.add_done_callback(over)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         try:
             path, body = await _read(reader)
             if path.endswith("/models"):

@@ -24,7 +24,7 @@ BUGS = {
     # hear it in the moment before the kill, which takes more tries where the machine is busy.
     "tells before it keeps": ("broken", "was heard", ("append.before_commit",), 45),
 }
-QUICKLY_FOUND = ("acknowledges early", "claims carelessly")
+QUICKLY_FOUND = ("claims carelessly",)
 HUNTS = (7, 8, 9, 10)
 """Seeds, one after the other until the bug is met: on a busy machine a kill may miss its moment."""
 

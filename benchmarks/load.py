@@ -168,10 +168,15 @@ class Paced:
         return self.whole and kept and self.lag_p99 < within and self.gap_p99 < within
 
 
-async def paced(target: Target, streams: int, seconds: float, rate: int = RATE) -> Paced:
-    """Open so many streams, let them settle, and watch them for a while."""
+async def paced(
+    target: Target, streams: int, seconds: float, rate: int = RATE, opening: float | None = None
+) -> Paced:
+    """Open so many streams, let them settle, and watch them for a while.
+
+    `opening` is how long it may take until all have begun, in seconds.
+    """
     record = Record()
-    opening = streams / OPENED_AT_ONCE * OPENING_SECONDS + 0.5
+    opening = opening or streams / OPENED_AT_ONCE * OPENING_SECONDS + 0.5
     settle = min(SETTLE_SECONDS, seconds)
     chunks = round(rate * (opening + settle + seconds + 0.5))
     reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record)

@@ -21,7 +21,7 @@ run: .venv/.ready ## start backend and web chat on http://127.0.0.1:8000, until 
 
 test: check ## everything that must hold before a change is taken
 	@$(BIN)/python tests/programs.py
-	@$(PYTEST) -n 3 --dist worksteal -m "not soak"
+	@$(PYTEST) -n 4 --dist worksteal -m "not soak"
 
 check: .venv/.ready ## style, types and who may import whom
 	@$(BIN)/ruff check

@@ -194,9 +194,9 @@ async def test_what_is_said_while_busy_waits_and_up_takes_it_back(tmp_path: Path
         reply = await model.asked()
         await reply.answer("Done.")
         await chat.sees("Done.")
+        await chat.until(lambda: chat.text.rstrip().split("\n")[-2] == "> third")
 
         assert _said(model) == ["first", "second"]
-        assert chat.text.rstrip().split("\n")[-2] == "> third"
 
 
 async def test_ctrl_y_brings_back_what_ctrl_c_cleared(tmp_path: Path) -> None:

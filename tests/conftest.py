@@ -38,8 +38,15 @@ Installed = Callable[[Path], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: what is left at the end can then be shared out evenly."""
+    """The long ones first: what is left at the end can then be shared out evenly.
+
+    They drive terminals, browsers and servers, and get a second try where the machine was busy
+    elsewhere; the report names each that needed it.
+    """
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+    for item in items:
+        if item.path.parent.name in LONG:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from flask import Flask
@@ -41,7 +41,10 @@ def application(
         return await stack.enter_async_context(opened(settings, client, tools, servers=servers))
 
     def end() -> None:
-        portal.run(stack.aclose())
+        # So late in a program no thread begins any more, which closing a database may want. What
+        # was acknowledged is kept, and runs that are under way are taken up by the next one.
+        with suppress(RuntimeError):
+            portal.run(stack.aclose())
         portal.close()
 
     site = portal.run(begin())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from antiphon.errors import TryAgain
 from antiphon.web.following import Frames
 from antiphon.web.limits import Ticket
 from antiphon.web.session import LOCAL, Person
@@ -33,6 +34,8 @@ async def seated(site: Site, someone: Person, frames: Frames, place: Ticket) -> 
                     return
                 looked = time.monotonic()
             yield frame
+    except TryAgain:
+        return  # the backend cannot be asked just now: the reader comes back
     finally:
         place.release()
         await frames.aclose()

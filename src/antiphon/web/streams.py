@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Response
@@ -15,17 +16,14 @@ from antiphon.web.session import person
 from antiphon.wires.ui_message_stream import HEADERS
 
 
-def streamed(begun: Coroutine[Any, Any, Frames], headers: Mapping[str, str] = HEADERS) -> Response:
+def streamed(
+    begin: Callable[[], Coroutine[Any, Any, Frames]], headers: Mapping[str, str] = HEADERS
+) -> Response:
     """The frames as a response. Raises `Overloaded`, and then nothing was begun."""
     here, someone = site(), person()
-    try:
-        place = admission.place(here, someone)
-    except BaseException:
-        begun.close()
-        raise
-    try:
-        frames = here.run(begun)
-    except BaseException:
-        place.release()
-        raise
+    place = admission.place(here, someone)
+    with ExitStack() as unless_begun:
+        unless_begun.callback(place.release)
+        frames = here.run(begin())
+        unless_begun.pop_all()
     return EventStream(lambda: admission.seated(here, someone, frames, place), here.loop, headers)

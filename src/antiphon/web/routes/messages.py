@@ -51,8 +51,9 @@ def process() -> Response:
     body, sdk = read(dict[str, Any]), _sdk()
     admission.may_write(site(), person())
     if "messages" in body:
-        return streamed(use_chat(site(), person(), body, sdk))
-    return streamed(posted(site(), person(), convert(body, NewMessage), sdk))
+        return streamed(lambda: use_chat(site(), person(), body, sdk))
+    message = convert(body, NewMessage)
+    return streamed(lambda: posted(site(), person(), message, sdk))
 
 
 @routes.post("/api/agui")
@@ -60,7 +61,7 @@ def ag_ui_run() -> Response:
     """The same for clients that speak AG-UI."""
     body = read(dict[str, Any])
     admission.may_write(site(), person())
-    return streamed(ag_ui(site(), person(), body), framing.HEADERS)
+    return streamed(lambda: ag_ui(site(), person(), body), framing.HEADERS)
 
 
 @routes.get("/api/messages/process/<thread_id>/stream")
@@ -69,21 +70,21 @@ def resume(thread_id: str) -> Response:
 
     A client that names its chats itself asks by its own name.
     """
-    run = site().run(_newest_run(client(), thread_id))
+    sdk, run = _sdk(), site().run(_newest_run(client(), thread_id))
     if run is None or run.status.ended:
         return Response(status=204)
-    return streamed(_resumed(run))
+    return streamed(lambda: _resumed(run, sdk))
 
 
 @routes.get("/api/runs/<run_id>/stream")
 def stream(run_id: str) -> Response:
     """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
-    run = site().run(client().get_run(run_id))
+    sdk, run = _sdk(), site().run(client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.cursor(told, run.id) if told else None
     if after is not None:
         site().run(come_so_far(site(), person(), after))
-    return streamed(_resumed(run, after))
+    return streamed(lambda: _resumed(run, sdk, after))
 
 
 @routes.post("/api/runs/<run_id>/stop")
@@ -135,8 +136,8 @@ def _relay(run_id: str) -> Relay:
     return relay
 
 
-def _resumed(run: Run, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
-    here, someone, sdk = site(), person(), _sdk()
+def _resumed(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
+    here, someone = site(), person()
 
     async def begun() -> Frames:
         return resumed(here, someone, run, sdk, after)

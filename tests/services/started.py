@@ -1,0 +1,99 @@
+"""Programs that are started for tests, and do not outlive them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+SECONDS = 60.0
+"""How long a service may take to start or end, on a machine that is busy elsewhere."""
+
+
+class Service:
+    """A program in the foreground: started, ended in order, killed, frozen, started again."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        ready: Callable[[], bool],
+        user: str | None = None,
+    ) -> None:
+        self._command = [*as_user(user, "--pdeathsig", "INT"), *map(str, command)]
+        self._log = log
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + SECONDS
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{self._command[0]} did not start: {self.told()[-2000:]}")
+            time.sleep(0.01)  # it cannot be waited for but by asking
+
+    def told(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order, whatever state it is in."""
+        self._end(signal.SIGCONT)
+        self._end(signal.SIGINT)
+
+    def _end(self, number: signal.Signals) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(number)
+        if number is not signal.SIGCONT:
+            process.wait(SECONDS)
+
+
+def free_port() -> int:
+    """A port that is free just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def as_user(user: str | None, *options: str) -> Sequence[str]:
+    """What a command begins with that runs as that user, where we are root, with these options."""
+    guard = shutil.which("setpriv")
+    if user is not None and os.geteuid() == 0:
+        assert guard is not None, "setpriv is not here (apt-get install util-linux)"
+        return [guard, "--reuid", user, "--regid", user, "--init-groups", *options]
+    return [guard, *options] if guard and options else []

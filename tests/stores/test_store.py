@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from appending import appended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from openers import Clock, Opener, opened
 
 from antiphon import errors, events
 from antiphon.engine import moves
@@ -34,71 +35,6 @@ from antiphon.runs import (
     Thread,
     Usage,
 )
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.memory import MemoryStore
-from antiphon.stores.sqlite import SqliteStore
-
-
-class Clock:
-    """A clock that stands until it is told to move."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-
-Opener = Callable[[Path, Clock], Awaitable[Store]]
-
-
-async def memory(folder: Path, clock: Clock) -> Store:
-    return MemoryStore(clock)
-
-
-async def sqlite(folder: Path, clock: Clock) -> Store:
-    return await SqliteStore.open(folder / "antiphon.db", clock=clock)
-
-
-async def folding_sqlite(folder: Path, clock: Clock) -> Store:
-    return await SqliteStore.open(folder / "antiphon.db", clock=clock, fresh_rows=1)
-
-
-async def cached_memory(folder: Path, clock: Clock) -> Store:
-    return CachedStore(await memory(folder, clock))
-
-
-async def cached_sqlite(folder: Path, clock: Clock) -> Store:
-    return CachedStore(await sqlite(folder, clock))
-
-
-OPENERS: Sequence[Opener] = (memory, sqlite, folding_sqlite, cached_memory, cached_sqlite)
-
-
-@pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
-def opener(request: pytest.FixtureRequest) -> Opener:
-    return request.param
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def store(opener: Opener, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with opened(opener, tmp_path, clock) as store:
-        yield store
-
-
-@asynccontextmanager
-async def opened(opener: Opener, folder: Path, clock: Clock) -> AsyncIterator[Store]:
-    store = await opener(folder, clock)
-    try:
-        yield store
-    finally:
-        await store.close()
-
 
 # Small moves of our own; the real ones are the engine's.
 

@@ -393,6 +393,7 @@ async def crash(path: Path, spec: str) -> int:
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_store import *
         from antiphon import failpoints
+        from antiphon.stores.sqlite import SqliteStore
 
         async def main():
             store = await SqliteStore.open({str(path)!r})

@@ -1,0 +1,57 @@
+"""How each store is opened that the conformance tests hold to the same promises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from antiphon.ports import Store
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.memory import MemoryStore
+from antiphon.stores.sqlite import SqliteStore
+
+
+class Clock:
+    """A clock that stands until it is told to move."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+Opener = Callable[[Path, Clock], Awaitable[Store]]
+
+
+async def memory(folder: Path, clock: Clock) -> Store:
+    return MemoryStore(clock)
+
+
+async def sqlite(folder: Path, clock: Clock) -> Store:
+    return await SqliteStore.open(folder / "antiphon.db", clock=clock)
+
+
+async def folding_sqlite(folder: Path, clock: Clock) -> Store:
+    return await SqliteStore.open(folder / "antiphon.db", clock=clock, fresh_rows=1)
+
+
+async def cached_memory(folder: Path, clock: Clock) -> Store:
+    return CachedStore(await memory(folder, clock))
+
+
+async def cached_sqlite(folder: Path, clock: Clock) -> Store:
+    return CachedStore(await sqlite(folder, clock))
+
+
+OPENERS: Sequence[Opener] = (memory, sqlite, folding_sqlite, cached_memory, cached_sqlite)
+
+
+@asynccontextmanager
+async def opened(opener: Opener, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = await opener(folder, clock)
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -72,6 +72,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database: Annotated[
         Words, Meta(description="sqlite:///path, or memory: to forget everything at the end")
     ] = field(default_factory=lambda: own_database(os.environ))
+    secret_key: Annotated[
+        Words | None,
+        Meta(
+            description="seals what only this installation may read, such as owners' keys at"
+            " providers: 32 bytes in base64; by default a file beside an SQLite database",
+            extra=_UNSPOKEN,
+        ),
+    ] = None
+    old_secret_keys: Annotated[
+        Several,
+        Meta(
+            description="earlier values of secret_key, which still open what they sealed",
+            extra={"several": True, **_UNSPOKEN},
+        ),
+    ] = ()
     host: Annotated[Words, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="the port to listen on")] = 8000
     server: Annotated[
@@ -361,7 +376,7 @@ def shown(setting: Setting, value: Any) -> Any:
     """A value as it may be printed: secrets, and passwords in addresses, are masked."""
     if value is None:
         return None
-    if setting.secret:
+    if setting.secret and value:
         return MASK
     return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
 
@@ -373,7 +388,7 @@ PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
 _KEY_OF = {"base_url": "provider_key", "server": "api_key"}
 _SEVERAL = (
     *("allow", "ask", "deny", "roots", "private_hosts"),
-    *("hosts", "oidc_admins", "trusted_proxies"),
+    *("hosts", "oidc_admins", "trusted_proxies", "old_secret_keys"),
 )
 _Tables = dict[str, dict[str, Any]]
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
@@ -518,6 +533,8 @@ _HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
     "allow": _refused,
     "backend_mcp": _refused,
     "servers": _foreign_servers,
+    "secret_key": _refused,
+    "old_secret_keys": _refused,
     "login": _refused,  # what follows says whom the web chat lets in
     "hosts": _refused,
     "public_url": _refused,

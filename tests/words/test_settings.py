@@ -27,6 +27,8 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "base_url": ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
     "provider_key": ("sk-1", "sk-1"),
     "database": ("memory:", "memory:"),
+    "secret_key": ("c2VjcmV0", "c2VjcmV0"),
+    "old_secret_keys": ("b2xk,b2xkZXI=", ("b2xk", "b2xkZXI=")),
     "host": ("::1", "::1"),
     "port": ("0", 0),
     "server": ("https://antiphon.example", "https://antiphon.example"),

@@ -100,9 +100,10 @@ def unrest(path: Path) -> list[str]:
 
 
 def load(path: Path) -> Final:
-    """Everything, when nobody writes any more."""
-    with closing(sqlite3.connect(path)) as connection:
+    """Everything, in one consistent read."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         ask = connection.execute
+        ask("BEGIN")
         faults = [text for (text,) in ask("PRAGMA integrity_check") if text != "ok"]
         faults += [f"foreign key: {row}" for row in ask("PRAGMA foreign_key_check")]
         if ask("SELECT 1 FROM sqlite_master WHERE name = 'witness'").fetchone():

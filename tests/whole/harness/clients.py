@@ -36,6 +36,8 @@ class Person:
         self, name: str, random: Random, urls: Callable[[], list[str]], record: Record
     ) -> None:
         self.name = name
+        self.unheard: list[str] = []
+        """Requests that nobody has answered, nor refused, nor broken off."""
         self._random = random
         self._urls = urls
         self._record = record
@@ -150,8 +152,11 @@ class Person:
                     ) as stream,
                 ):
                     run_id = await self._run_of(stream)
-            except (Cut, TimeoutError):
+            except Cut:
                 run_id = None
+            except TimeoutError:
+                run_id = None
+                self.unheard.append(f"POST /v1/process: no event within {plain.PATIENCE} s")
             if run_id:
                 self._record.add(replace(entry, kind="ok", status=200, answer={"id": run_id}))
                 return run_id
@@ -208,9 +213,7 @@ class Person:
         """Read something, from whoever answers."""
         while True:
             try:
-                answer = await plain.ask(
-                    self._random.choice(self._urls()), "GET", path, query=query
-                )
+                answer = await self._ask("GET", path, query=query)
             except Cut:
                 await self._pause()
                 continue
@@ -241,13 +244,12 @@ class Person:
     ) -> Answer:
         while True:
             self._record.add(entry)
-            url = self._random.choice(self._urls())
             try:
-                answer = await plain.ask(url, "POST", path, body, headers=headers)
+                answer = await self._ask("POST", path, body, headers=headers)
             except Cut:
                 self._record.add(replace(entry, kind="unknown"))
             else:
-                if answer.status < 500:
+                if answer.status < 500 and "retry-after" not in answer.headers:
                     kind = "ok" if answer.status < 300 else "fail"
                     self._record.add(
                         replace(entry, kind=kind, status=answer.status, answer=answer.json)
@@ -255,6 +257,14 @@ class Person:
                     return answer
                 self._record.add(replace(entry, kind="unknown", status=answer.status))
             await self._pause()
+
+    async def _ask(self, *asked: Any, **options: Any) -> Answer:
+        """One try, with whichever server."""
+        try:
+            return await plain.ask(self._random.choice(self._urls()), *asked, **options)
+        except plain.Silence as silence:
+            self.unheard.append(str(silence))
+            raise
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._random.uniform(*WAIT))

@@ -55,6 +55,9 @@ BEGIN
 END;
 """
 
+LATE_MS = 25_000
+"""A run goes on so soon after its worker has died, whatever has died with it."""
+
 # What nobody may ever see in a consistent read, not for a moment.
 HALVES = {
     "waits for outputs without an action": """
@@ -70,7 +73,13 @@ HALVES = {
     "was begun without its message": """
         SELECT id FROM runs WHERE NOT EXISTS (
             SELECT 1 FROM messages WHERE messages.thread_id = runs.thread_id AND role = 'user')""",
+    "is held by nobody, and nobody takes it up": f"""
+        SELECT id FROM runs WHERE status = 'in_progress' AND due_at < {{now}} - {LATE_MS}""",
+    "is wanted, and nobody takes it up": f"""
+        SELECT id FROM runs WHERE status = 'queued' AND wanted
+        AND wanted_at < {{now}} - {LATE_MS}""",
 }
+NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 
 def watch(path: Path) -> None:
@@ -86,7 +95,7 @@ def halves(path: Path) -> list[str]:
         return [
             f"run {run_id} {what}"
             for what, statement in HALVES.items()
-            for (run_id,) in connection.execute(statement)
+            for (run_id,) in connection.execute(statement.format(now=NOW))
         ]
 
 

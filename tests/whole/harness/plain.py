@@ -17,6 +17,10 @@ class Cut(Exception):
     """No connection, or one that ended before the answer did: what was asked may have been done."""
 
 
+class Silence(Cut):
+    """No answer in all the time that anybody would wait: it hangs."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A whole answer."""
@@ -80,7 +84,7 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     patience: float = PATIENCE,
 ) -> Answer:
-    """One request and its whole answer. Raises `Cut`."""
+    """One request and its whole answer. Raises `Cut`, and `Silence` when it takes too long."""
     try:
         async with (
             asyncio.timeout(patience),
@@ -88,7 +92,7 @@ async def ask(
         ):
             return await stream.read()
     except TimeoutError:
-        raise Cut("no answer in time") from None
+        raise Silence(f"{method} {path}: no answer within {patience} s") from None
 
 
 @asynccontextmanager

@@ -75,6 +75,12 @@ class Record:
         self.heard.append(heard)
         self._write({"kind": "heard", **asdict(heard)})
 
+    def so_far(self) -> Record:
+        """A copy, to which nothing is added."""
+        copy = Record()
+        copy.entries, copy.heard = [*self.entries], [*self.heard]
+        return copy
+
     def close(self) -> None:
         if self._file:
             self._file.close()

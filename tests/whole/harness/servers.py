@@ -139,11 +139,15 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 class Forge:
     """Starts servers in a few milliseconds: all is imported once, and each server is a fork.
 
-    A server that is killed twice a second would else never get as far as listening.
+    A server that is killed twice a second would else never get as far as listening. `surroundings`
+    are variables that must be there before the program is.
     """
 
-    def __init__(self, entry: str = "antiphon.cli:main") -> None:
+    def __init__(
+        self, entry: str = "antiphon.cli:main", surroundings: Mapping[str, str] | None = None
+    ) -> None:
         self._entry = entry
+        self._surroundings = surroundings or {}
         self._orders, theirs = socket.socketpair()
         self._theirs: socket.socket | None = theirs
         self._one_at_a_time = asyncio.Lock()
@@ -159,7 +163,7 @@ class Forge:
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # a group of its own, which it ends with itself
             stdin=asyncio.subprocess.DEVNULL,
-            env=environment({}),
+            env=environment(self._surroundings),
         )
         theirs.close()
         await asyncio.to_thread(self._orders.recv, 8)  # it says when it is ready

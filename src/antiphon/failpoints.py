@@ -14,6 +14,7 @@ The points:
 - in the worker and the runner: `lease.before_beat`, `turn.before_request`,
   `turn.after_first_byte`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
   `result.before_wake`, `takeover.after_commit`, `sweep.after_commit`, `drain.before_release`;
+- in a process that is one of several: `serve.before_open`;
 - in a reader: `replay.after_subscribe`, `replay.middle`, `replay.before_live`.
 """
 

@@ -245,6 +245,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease: Annotated[
         Seconds,
         Meta(description="for experts: how long a run stays with a worker that is not heard of"),
+    max_connections: Annotated[
+        Count, Meta(description="how many connections a process has open at once, idle ones too")
+    ] = 12_000
+    drain_delay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            title="a number of seconds from 0 to 3600",
+            description="how long a server that is told to stop only says so on /readyz,"
+            " so that a load balancer can turn away",
+        ),
+    ] = 0.0
     ] = 15.0  # three missed beats
     beat: Annotated[
         Seconds, Meta(description="for experts: how often a worker says that it is there")

@@ -1,6 +1,7 @@
 """Serve the backend until Ctrl+C or SIGTERM.
 
-Without a key it answers this machine only; `antiphon keys create` makes the first one.
+Without a key it answers this machine only; `antiphon keys create` makes the first one. With
+--workers it is so many processes on one port and one database.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 from antiphon.commands.usage import CLIENT, WEB
 from antiphon.server.serve import serve
+from antiphon.server.workers import serve_together
 from antiphon.settings import TABLE, Loaded
 
 OF_CLIENTS = (*CLIENT, *WEB, "tool_timeout", "max_tools", "roots", "private_hosts")
@@ -21,5 +23,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Returns once runs and streams have ended."""
+    if loaded.settings.workers > 1:
+        return serve_together(loaded.settings)
     serve(loaded.settings)
     return 0

@@ -60,6 +60,7 @@ class Application:
     ) -> None:
         self.metrics = Metrics()
         self.draining = False
+        self.leaving = False
         self.closing = False
         self.open_requests = 0
         self._inside: _Inside | None = None
@@ -241,7 +242,7 @@ class Application:
         await exchange.say(200, {"status": "alive"})
 
     async def _readyz(self, exchange: Exchange) -> None:
-        if self.draining:
+        if self.leaving or self.draining:
             raise _shutting_down()
         try:
             async with asyncio.timeout(READY_PATIENCE):

@@ -21,18 +21,27 @@ from antiphon.problems import HeadTooLarge, Malformed, TooSlow
 from antiphon.server.stream import CUT
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times what browsers send
+REFUSED_AT_ONCE = 0.1  # of the connections that may be open: so many more are told that it is full
+
+CROWDED = "antiphon.crowded"
+"""The ASGI extension that a request bears whose connection is one too many."""
 
 
 class Connection(HttpToolsProtocol):
     """A connection whose requests must begin with a header of bounded size in bounded time.
 
     `head_patience` is the seconds from a request's first byte, or the connection's, to its last
-    header field. Fields that come after the body are not kept: none of ours belongs there, and a
+    header field. Beyond `max_connections` a connection is only told that it is one too many, and
+    when there are too many of these, nothing: who is dropped at once knows as much as by waiting.
+
+    Fields that come after the body are not kept: none of ours belongs there, and a
     key or an address that a proxy has looked at in the header must not change behind it.
     """
 
     head_patience = 10.0
+    max_connections: int | None = None
 
+    _crowded = False
     _field_bytes = 0  # since the last byte that belonged to no field
     _in_head = True
     _too_large = False
@@ -41,6 +50,12 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        most = self.max_connections
+        if most is not None and len(self.connections) > most:
+            self._crowded = True
+            if len(self.connections) > most + max(8, int(most * REFUSED_AT_ONCE)):
+                transport.abort()
+                return
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -60,6 +75,8 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._await_head()
         self.scope["extensions"] = {CUT: {"now": self.transport.abort}}
+        if self._crowded:
+            self.scope["extensions"][CROWDED] = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, which counts if it comes before the body."""
@@ -121,6 +138,11 @@ class Connection(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % each for each in fields)
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
         self.transport.close()
+
+
+def within(max_connections: int) -> type[Connection]:
+    """Connections of which so many are open at most."""
+    return type("Connection", (Connection,), {"max_connections": max_connections})
 
 
 def _too_large() -> HeadTooLarge:

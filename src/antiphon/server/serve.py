@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
+import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Container, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
 
 import antiphon
-from antiphon.errors import BadSettings
+from antiphon.failpoints import hit
 from antiphon.runtime import Runtime, opened
 from antiphon.server.access import check_bind
 from antiphon.server.app import Application, Opener, app
-from antiphon.server.connection import Connection
+from antiphon.server.connection import within
+from antiphon.server.sockets import address, bound, room
 from antiphon.server.stream import Pace
 from antiphon.settings import TABLE, Settings, shown
 
@@ -40,6 +41,18 @@ Alone = Callable[[Ending], AbstractAsyncContextManager[ASGIApp]]
 """An application without a runtime of its own."""
 
 
+class Share(NamedTuple):
+    """What one of several processes of one server is given by whoever started them.
+
+    It calls `ready` with what it serves, and ends in order when `lifeline`, a pipe, is closed at
+    the other end: nobody looks after it any more.
+    """
+
+    listener: socket.socket
+    lifeline: int
+    ready: Callable[[str], None]
+
+
 def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
 
@@ -47,6 +60,11 @@ def serve(settings: Settings, beside: Beside | None = None) -> None:
     Raises `BadSettings` and `Unavailable` for what keeps it from starting.
     """
     _run(_serve(settings, beside))
+
+
+def serve_share(settings: Settings, share: Share) -> None:
+    """Serve, as one of several, until SIGTERM; SIGINT is meant for the one who started them."""
+    _run(_serve_share(settings, share))
 
 
 def host(settings: Settings, alone: Alone) -> None:
@@ -77,32 +95,49 @@ async def serving(
     pace: Pace = Pace(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
     """A server in this event loop for as long as the block lasts; gives its address."""
-    async with _prepared(settings, opener, beside, pace) as (server, listener):
+    async with _bound(settings, opener, beside, pace) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.until_open()
-            yield _address(listener)
+            yield address(listener)
         finally:
             server.stop()
             await running
 
 
 async def _serve(settings: Settings, beside: Beside | None) -> None:
-    async with _prepared(settings, opened, beside, Pace()) as (server, listener):
-        server.when_open = lambda: _say(f"listening on {_address(listener)}")
+    async with _bound(settings, opened, beside, Pace()) as (server, listener):
+        server.when_open = lambda: _say(f"listening on {address(listener)}")
         _spare_the_collector()
         others = _others_log_in(settings, beside)
         _say(await _about(server.runtime, settings, "the web chat" if others else "this machine"))
         await server.serve(sockets=[listener])
 
 
+async def _serve_share(settings: Settings, share: Share) -> None:
+    loop = asyncio.get_running_loop()
+    async with _prepared(settings, opened, None, Pace()) as server:
+        about = await _about(server.runtime, settings, "this machine")
+
+        def orphaned() -> None:
+            loop.remove_reader(share.lifeline)
+            server.stop()
+
+        loop.add_reader(share.lifeline, orphaned)
+        server.heeds = (signal.SIGTERM,)
+        server.when_open = lambda: share.ready(about)
+        hit("serve.before_open")
+        _spare_the_collector()
+        await server.serve(sockets=[share.listener])
+
+
 async def _host(settings: Settings, alone: Alone) -> None:
     guest = _Guest()
     async with alone(lambda: guest.closing) as application:
-        with _bound(settings.host, settings.port) as listener:
+        with bound(settings.host, settings.port) as listener:
             # It was opened around this block, and has no lifespan to run.
-            server = Hosting(_config(application, lifespan="off"), guest)
-            server.when_open = lambda: _say(f"listening on {_address(listener)}")
+            server = Hosting(_config(application, settings, lifespan="off"), guest)
+            server.when_open = lambda: _say(f"listening on {address(listener)}")
             _spare_the_collector()
             await server.serve(sockets=[listener])
 
@@ -110,24 +145,32 @@ async def _host(settings: Settings, alone: Alone) -> None:
 class _Closing(Protocol):
     """What is told that the end is near."""
 
-    closing: bool
+    leaving: bool
     draining: bool
+    closing: bool
 
 
 class _Guest:
     """An application that only has to know that the end is near."""
 
     def __init__(self) -> None:
-        self.closing = False
+        self.leaving = False
         self.draining = False
+        self.closing = False
 
 
 class Hosting(uvicorn.Server):
-    """uvicorn, with an end in which what is under way is given its time."""
+    """uvicorn, with an end in which what is under way is given its time.
+
+    It `heeds` these signals; for `delay` seconds of its end it is only not ready any more.
+    """
+
+    delay = 0.0
 
     def __init__(self, config: uvicorn.Config, face: _Closing) -> None:
         super().__init__(config)
         self.when_open: Callable[[], None] = _nothing
+        self.heeds: Container[int] = (signal.SIGINT, signal.SIGTERM)
         self._face = face
         self._open = asyncio.Event()
         self._stopping = False
@@ -151,7 +194,8 @@ class Hosting(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal asks for the end. It is not raised again afterwards: this end is a good one."""
-        self.stop()
+        if sig in self.heeds:
+            self.stop()
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's heartbeat: the place from which a signal is noticed."""
@@ -169,9 +213,11 @@ class Hosting(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _end(self) -> None:
-        """Take nothing new, which `/readyz` says, and let end what runs; then end ourselves."""
-        self._face.draining = True
+        """Say on `/readyz` to ask others, then take nothing new, let end what runs, and end."""
+        self._face.leaving = True
         try:
+            await asyncio.sleep(self.delay)
+            self._face.draining = True
             await self._drained()
         finally:
             self.should_exit = True
@@ -186,6 +232,7 @@ class Server(Hosting):
     def __init__(self, config: uvicorn.Config, face: _Closing, runtime: Runtime) -> None:
         super().__init__(config, face)
         self.runtime = runtime
+        self.delay = runtime.settings.drain_delay
 
     async def _drained(self) -> None:
         grace = self.runtime.settings.grace
@@ -198,10 +245,20 @@ class Server(Hosting):
 
 
 @asynccontextmanager
-async def _prepared(
+async def _bound(
     settings: Settings, opener: Opener, beside: Beside | None, pace: Pace
 ) -> AsyncGenerator[tuple[Server, socket.socket]]:
-    """A runtime, a socket that is bound, and the server that will listen on it."""
+    """The server, and the socket of its own that it will listen on."""
+    async with _prepared(settings, opener, beside, pace) as server:
+        with bound(settings.host, settings.port) as listener:
+            yield server, listener
+
+
+@asynccontextmanager
+async def _prepared(
+    settings: Settings, opener: Opener, beside: Beside | None, pace: Pace
+) -> AsyncGenerator[Server]:
+    """A runtime, and the server over it."""
     faces: list[Application] = []
 
     def closing() -> bool:
@@ -210,10 +267,9 @@ async def _prepared(
     async with opener(settings) as runtime, _opened(beside, runtime, closing) as elsewhere:
         locked = bool(await runtime.store.keys()) or _others_log_in(settings, beside)
         check_bind(settings.host, locked)
-        with _bound(settings.host, settings.port) as listener:
-            face = app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
-            faces.append(face)
-            yield Server(_config(face), face, runtime), listener
+        face = app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
+        faces.append(face)
+        yield Server(_config(face, settings), face, runtime)
 
 
 def _others_log_in(settings: Settings, beside: Beside | None) -> bool:
@@ -227,10 +283,12 @@ def _opened(
     return nullcontext() if beside is None else beside(runtime, closing)
 
 
-def _config(face: ASGIApp, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+def _config(
+    face: ASGIApp, settings: Settings, lifespan: Literal["on", "off"] = "on"
+) -> uvicorn.Config:
     return uvicorn.Config(
         face,
-        http=Connection,
+        http=within(room(settings.max_connections)),
         ws="none",
         lifespan=lifespan,
         interface="asgi3",
@@ -243,37 +301,6 @@ def _config(face: ASGIApp, lifespan: Literal["on", "off"] = "on") -> uvicorn.Con
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_WORDS,
     )
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket on that address, and on no other.
-
-    `socket.create_server` leaves the protocol at 0, upon which asyncio does not switch Nagle's
-    algorithm off: each answer would wait for the reader's delayed acknowledgement, 40 ms.
-    """
-    listener: socket.socket | None = None
-    try:
-        (family, kind, _, _, address), *_ = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
-        if os.name == "posix":  # elsewhere it would let two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise BadSettings(
-            f"Port {port} of {host} cannot be listened on: {error.strerror or error}.",
-            expected="a free port of this machine",
-            hint="`antiphon doctor` says what is there; --port 0 takes any that is free.",
-        ) from error
-    return listener
-
-
-def _address(listener: socket.socket) -> str:
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _about(runtime: Runtime, settings: Settings, keyless: str) -> str:

@@ -1,0 +1,347 @@
+"""Many processes of one server: one that looks after the others, which share its socket.
+
+It loads the program and opens nothing but the socket, so that each of the others can be forked from
+it at any time, in milliseconds, and shares what is loaded. It runs no loop and no thread: a fork
+copies the thread that forks and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn, TextIO, cast
+
+import msgspec
+
+from antiphon import errors
+from antiphon.errors import AntiphonError, BadSettings, TryAgain
+from antiphon.server.serve import LAST_WORDS, Share, serve_share
+from antiphon.server.sockets import address, bound
+from antiphon.settings import Settings
+
+HOPELESS = 5  # deaths one after the other before a process was ready
+PAUSES = (0.0, 0.1, 0.5, 1.0, 3.0, 5.0)
+"""Seconds before a process is started again; the first death is taken for an accident."""
+HEALTHY = 10.0  # seconds: who lived so long starts again without a pause
+SPARE = 5.0  # seconds beyond those that an end may take until it is ended
+
+_STOP = (signal.SIGINT, signal.SIGTERM)
+_HEEDED = (*_STOP, signal.SIGCHLD)
+
+
+def serve_together(settings: Settings) -> int:
+    """Serve in `settings.workers` processes until SIGTERM or SIGINT; returns the exit code.
+
+    Raises what kept them from starting.
+    """
+    _check(settings)
+    with bound(settings.host, settings.port) as listener, _woken() as bell:
+        return _Supervisor(settings, listener, bell).run()
+
+
+def _check(settings: Settings) -> None:
+    if settings.database.startswith("memory:"):
+        raise BadSettings(
+            "Several processes cannot share a memory.",
+            expected="a database in a file or behind an address",
+            received="--database memory:",
+            hint="Leave out --workers, or name a database.",
+        )
+    if os.name != "posix":
+        raise BadSettings(
+            "This system cannot share a server among processes.",
+            expected="--workers 1",
+            received=f"--workers {settings.workers}",
+            hint="Start several servers, each with a --port of its own, behind a load balancer.",
+        )
+
+
+@contextmanager
+def _woken() -> Generator[socket.socket]:
+    """Signals as bytes that can be waited for; each byte is the number of one."""
+    bell, ringing = socket.socketpair()
+    ringing.setblocking(False)
+    bell.setblocking(False)
+    before = {number: signal.signal(number, _heed) for number in _HEEDED}
+    earlier = signal.set_wakeup_fd(ringing.fileno(), warn_on_full_buffer=False)
+    try:
+        with bell, ringing:
+            yield bell
+    finally:
+        signal.set_wakeup_fd(earlier)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heed(*_: object) -> None:
+    """The byte that was written says it all."""
+
+
+class _Told(msgspec.Struct, omit_defaults=True):
+    """What a process says once: what it serves, or why it does not."""
+
+    about: str = ""
+    code: str = ""
+    message: str = ""
+    details: dict[str, Any] = {}
+
+    @property
+    def fault(self) -> AntiphonError | None:
+        """Why it does not serve, if that is so."""
+        return errors.named(self.code)(self.message, **self.details) if self.code else None
+
+
+@dataclass
+class _Child:
+    """A process that was started: what it says, and how it ended."""
+
+    pid: int
+    line: int
+    began: float
+    said: bytes = b""
+    told: _Told | None = None
+
+    def read(self) -> bool:
+        """Take in what it says; whether it has become ready by that."""
+        piece = os.read(self.line, 65_536)
+        self.said += piece
+        if not piece or self.told is not None:
+            return False
+        if self.said.endswith(b"\n"):
+            self.told = msgspec.json.decode(self.said, type=_Told)
+        return self.ready
+
+    @property
+    def ready(self) -> bool:
+        """Whether it ever served."""
+        return self.told is not None and not self.told.code
+
+
+@dataclass
+class _Place:
+    """One of the processes, whichever it is just now. `due` is when it is to be started."""
+
+    number: int
+    child: _Child | None = None
+    due: float = 0.0
+    deaths: int = 0
+    unready: int = 0
+
+
+class _Supervisor:
+    """Starts what is missing, buries what died, and ends all when it is told."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, bell: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._bell = bell
+        self._places = [_Place(number + 1) for number in range(settings.workers)]
+        self._lifeline, self._held = os.pipe()
+        self._served = False
+        self._ended_by: float | None = None
+        self._killed = False
+        self._fault: AntiphonError | None = None
+        self._code = 0
+
+    def run(self) -> int:
+        """Until all have ended; raises what is wrong with all of them."""
+        try:
+            while self._ended_by is None or self._living():
+                self._tend()
+                self._wait()
+                self._bury()
+        finally:
+            os.close(self._held)
+            os.close(self._lifeline)
+        if self._fault is not None:
+            raise self._fault
+        return self._code
+
+    def _living(self) -> Sequence[_Child]:
+        return [place.child for place in self._places if place.child is not None]
+
+    def _tend(self) -> None:
+        """Start who is due; end who has not ended in time."""
+        now = time.monotonic()
+        if self._ended_by is None:
+            for place in self._places:
+                if place.child is None and place.due <= now:
+                    self._start(place)
+        elif now >= self._ended_by and not self._killed:
+            _say("some processes did not end in time: they are killed")
+            self._killed, self._code = True, self._code or 1
+            self._signal(signal.SIGKILL)
+
+    def _wait(self) -> None:
+        """Until there is something to do."""
+        bell = self._bell.fileno()
+        lines = {child.line: child for child in self._living() if child.told is None}
+        due = [place.due for place in self._places if place.child is None]
+        if self._ended_by is not None:
+            due = [] if self._killed else [self._ended_by]
+        patience = max(0.0, min(due) - time.monotonic()) if due else None
+        ready, _, _ = select.select([bell, *lines], [], [], patience)
+        for line in ready:
+            if line == bell:
+                self._heed(self._bell.recv(4096))
+            elif lines[line].read():
+                self._announce(cast("_Told", lines[line].told).about)
+
+    def _heed(self, signals: bytes) -> None:
+        for number in signals:
+            if number in _STOP:
+                self._end()
+
+    def _announce(self, about: str) -> None:
+        """Say it when all serve for the first time."""
+        if self._served or not all(child.ready for child in self._living()):
+            return
+        if len(self._living()) < len(self._places):
+            return
+        self._served = True
+        _say(f"{about}, {len(self._places)} processes")
+        _say(f"listening on {address(self._listener)}")
+
+    def _end(self) -> None:
+        """Tell all to end; told twice, they do not wait for what is under way."""
+        if self._ended_by is None:
+            asked = self._settings
+            patience = asked.drain_delay + asked.grace + LAST_WORDS + SPARE
+            self._ended_by = time.monotonic() + patience
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self._living():
+            os.kill(child.pid, number)  # it is ours, and not yet waited for
+
+    def _bury(self) -> None:
+        for place in self._places:
+            child = place.child
+            if child is None:
+                continue
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            with suppress(msgspec.DecodeError):  # it was killed in the middle of a word
+                child.read()
+            os.close(child.line)
+            place.child = None
+            self._judge(place, child, os.waitstatus_to_exitcode(status))
+
+    def _judge(self, place: _Place, child: _Child, code: int) -> None:
+        """What follows from the death: another start, sooner or later, or the end of all."""
+        fault = child.told.fault if child.told else None
+        if self._ended_by is not None:
+            if code not in (0, -signal.SIGTERM) and not fault and not self._killed:
+                _say(f"worker {place.number} {_how(code)}")
+            return
+        lived = time.monotonic() - child.began
+        place.deaths = 0 if child.ready and lived >= HEALTHY else place.deaths + 1
+        place.unready = 0 if child.ready else place.unready + 1
+        if self._hopeless(place, fault):
+            self._fault, self._code = fault, _exit_code(code)
+            if fault is None:
+                _say(f"worker {place.number} {_how(code)} before it served, {HOPELESS} times")
+            self._end()
+            return
+        pause = PAUSES[min(place.deaths, len(PAUSES)) - 1] if place.deaths else 0.0
+        place.due = time.monotonic() + pause
+        why = f"could not start: {fault.message}" if fault else _how(code)
+        _say(f"worker {place.number} {why}; it is started again")
+
+    def _hopeless(self, place: _Place, fault: AntiphonError | None) -> bool:
+        """Whether another start would only fail again."""
+        if isinstance(fault, TryAgain):  # what it needs is away, and may come back to the others
+            return not self._served
+        if fault is not None and not self._served:
+            return True
+        return place.unready >= HOPELESS
+
+    def _start(self, place: _Place) -> None:
+        read, write = os.pipe()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
+        try:
+            pid = os.fork()
+            if not pid:
+                self._be_born(place.number, write)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
+        os.close(write)
+        place.child = _Child(pid, read, time.monotonic())
+
+    def _be_born(self, number: int, line: int) -> NoReturn:
+        """In the new process: serve, and never return into what the other was doing."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C comes to all; one passes it on
+        for each in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
+        os.close(self._held)
+        for child in self._living():
+            os.close(child.line)
+        code = 1
+        try:
+            sys.stderr = cast("TextIO", _Named(sys.stderr, f"worker {number}: "))
+
+            def ready(about: str) -> None:
+                _tell(line, _Told(about=about))
+
+            serve_share(self._settings, Share(self._listener, self._lifeline, ready))
+            code = 0
+        except AntiphonError as fault:
+            _tell(line, _Told(code=fault.code, message=fault.message, details=fault.details))
+        except BaseException:  # noqa: BLE001 - the wall: nothing may get out into the other's frames
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+
+
+class _Named:
+    """A stream whose lines begin with a name."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._begun = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Keep what is no whole line yet, so that lines of several processes do not mingle."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        if lines:
+            self._stream.write("".join(f"{self._name}{line}\n" for line in lines))
+            self._stream.flush()
+        return len(text)
+
+
+def _tell(line: int, told: _Told) -> None:
+    with suppress(OSError):  # nobody listens any more
+        os.write(line, msgspec.json.encode(told, enc_hook=str) + b"\n")
+
+
+def _how(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _exit_code(code: int) -> int:
+    """As shells say it."""
+    return 128 - code if code < 0 else code or 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -29,6 +29,7 @@ from antiphon.events import Event, TurnRestarted, UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
 from antiphon.messages import ToolCall, ToolResult, Upload
+from antiphon.metrics import Metrics
 from antiphon.ports import About, Bus, Claim, Context, Opened, Provider, Store, Toolbox
 from antiphon.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
 from antiphon.settings import Settings
@@ -96,6 +97,7 @@ class Runner:
         mint: Mint,
         servers: Servers,
         cost: Cost = unknown,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -104,6 +106,7 @@ class Runner:
         self._mint = mint
         self._servers = servers
         self._cost = cost
+        self._metrics = metrics or Metrics()
 
     async def drive(self, claim: Claim) -> None:
         """Ask the model for the run's next turn and keep what it says, to the turn's end.
@@ -143,7 +146,9 @@ class Runner:
             await self._taken(claim.run),
             self._patience(claim.run.deadlines, opened.deadlines),
         )
-        reply = await self._ask_until_whole(asking, Journal(self._store, self._bus, claim))
+        reply = await self._ask_until_whole(
+            asking, Journal(self._store, self._bus, claim, self._metrics)
+        )
         kept: Driven = await self.finalize_conversation(
             claim,
             lambda records: moves.finish(
@@ -344,7 +349,8 @@ class Runner:
         about = About(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
         while True:
             try:
-                answer = await self._store.change(about, decide)
+                with self._metrics.stored(what):
+                    answer = await self._store.change(about, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)
@@ -378,8 +384,9 @@ class _Asking(msgspec.Struct, frozen=True):
 class Journal:
     """The events of one driven turn on their way into the log: numbered, kept, then rung out."""
 
-    def __init__(self, store: Store, bus: Bus, claim: Claim) -> None:
+    def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
         self.last = claim.drive.last_event
+        self.tell_first: Callable[[], None] | None = None
         self._store = store
         self._bus = bus
         self._run_id = claim.run.id
@@ -390,6 +397,7 @@ class Journal:
         self._idle: asyncio.Future[None] | None = None
         self._fault: Exception | None = None
         self._urgent = True  # the first event of a reply does not wait for company
+        self._metrics = metrics
 
     @property
     def behind(self) -> bool:
@@ -408,7 +416,8 @@ class Journal:
         self.last += len(lines)
         self._size += size
         self._unkept += 1
-        kept = partial(self._kept, size)
+        tell, self.tell_first = self.tell_first, None
+        kept = partial(self._kept, size, self.last, tell)
         self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
         self._urgent = False
 
@@ -428,10 +437,15 @@ class Journal:
         if self._fault is not None:
             raise self._fault
 
-    def _kept(self, size: int, fault: Exception | None) -> None:
+    def _kept(
+        self, size: int, last: int, tell: Callable[[], None] | None, fault: Exception | None
+    ) -> None:
         self._unkept -= 1
         self._size -= size
         if fault is None:
+            self._metrics.kept(self._run_id, last)
+            if tell is not None:
+                tell()
             self._bus.ring(self._run_id)
             hit("append.after_wake")
         elif self._fault is None:

@@ -19,10 +19,13 @@ from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Desk
 from antiphon.ids import Prefix
+from antiphon.measures import DRIVEN, PLACES
+from antiphon.metrics import Metrics
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.windows import ModelWindows, WindowList
+from antiphon.resources import told_of
 from antiphon.runner import Runner, Servers
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
@@ -56,9 +59,16 @@ class Runtime:
         prices = Prices(catalog.offer, _price_list)
         self._windows = ModelWindows(catalog.offer, _window_list)
         servers = servers or NoServers()
-        runner = Runner(store, bus, catalog, settings, mint, servers, prices.cost)
+        self.metrics = told_of(Metrics())
+        runner = Runner(
+            store, bus, catalog, settings, mint, servers, prices.cost, metrics=self.metrics
+        )
         name = processes.name(uuid4().hex[:8])
-        self.worker = Worker(store, bus, runner, settings, mint, name, processes.dead)
+        self.worker = Worker(
+            store, bus, runner, settings, mint, name, processes.dead, metrics=self.metrics
+        )
+        self.metrics.gauge(DRIVEN, lambda: self.worker.driving)
+        self.metrics.gauge(PLACES, lambda: settings.max_runs)
         self.desk = Desk(
             store,
             bus,

@@ -15,8 +15,11 @@ from antiphon import errors
 from antiphon.engine import moves
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
+from antiphon.measures import QUEUED, TAKEOVERS
+from antiphon.metrics import Metrics
 from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Claim, Store
 from antiphon.runner import Runner
+from antiphon.runs import Run
 from antiphon.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Worker:
         mint: Mint,
         name: str,
         dead: Callable[[str], bool] = lambda name: False,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -53,6 +57,7 @@ class Worker:
         self._mint = mint
         self._name = name
         self._dead = dead
+        self._metrics = metrics or Metrics()
         self._driven: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._room = asyncio.Event()
         self._room.set()
@@ -108,14 +113,22 @@ class Worker:
 
     async def _claim_next(self, bell: Bell) -> float:
         await self._room.wait()
-        claim = await self._store.claim(self._lease)
+        with self._metrics.stored("claim"):
+            claim = await self._store.claim(self._lease)
         if claim is not None:
+            self._note(claim.run)
             if claim.run.attempt > 1:
                 hit("takeover.after_commit")
             self._take(claim)
         elif not self._stopping:
             await bell.wait(CLAIM_PATIENCE)
         return 0
+
+    def _note(self, run: Run) -> None:
+        if run.attempt > 1:
+            self._metrics.add(TAKEOVERS)
+        elif run.turn == 1 and run.started_at is not None:
+            self._metrics.observe(QUEUED, (run.started_at - run.created_at) / 1000)
 
     def _take(self, claim: Claim) -> None:
         task = asyncio.create_task(self._runner.drive(claim), name=f"run {claim.run.id}")
@@ -151,7 +164,8 @@ class Worker:
         held = {run_id: claim.drive.epoch for run_id, (claim, _) in self._driven.items()}
         if not held:
             return
-        lost = await self._store.beat(held, int(self._settings.lease * 1000))
+        with self._metrics.stored("beat"):
+            lost = await self._store.beat(held, int(self._settings.lease * 1000))
         for run_id in lost:
             claim, task = self._driven.get(run_id, (None, None))
             if claim is not None and task is not None and claim.drive.epoch == held[run_id]:

@@ -15,9 +15,9 @@ from conftest import DEADLINE, SETTINGS, Served, asgi, eventually, served
 from msgspec.structs import replace
 
 from antiphon import events, sse
+from antiphon.metrics import Metrics
 from antiphon.server.access import Caller
 from antiphon.server.exchange import Exchange
-from antiphon.server.metrics import Metrics
 from antiphon.server.stream import Pace, Welcome, tell
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
@@ -255,6 +255,7 @@ class Endless:
     """Pages without end; `told` counts those that were taken."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
+        self.run_id = "run_endless"
         self.lines = lines
         self.told = 0
         self.closed = asyncio.Event()

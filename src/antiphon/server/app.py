@@ -12,16 +12,17 @@ from typing import Any, NamedTuple, TypeVar
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon import problems
+from antiphon import __version__, problems
 from antiphon.calls import CALLS, Call, Complete, CreateRun, Follow, Process
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
+from antiphon.measures import INFO, PROBLEMS, REQUESTS
+from antiphon.metrics import Metrics
 from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
 from antiphon.server import access, files, openapi, reading, stream
 from antiphon.server.access import Access, Caller
 from antiphon.server.exchange import Exchange, refuse, reply
-from antiphon.server.metrics import Metrics
 from antiphon.server.presence import Gone, while_present
 from antiphon.settings import Settings
 
@@ -59,8 +60,8 @@ class Application:
         self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: stream.Pace
     ) -> None:
         self.metrics = Metrics()
-        self.draining = False
         self.leaving = False
+        self.draining = False
         self.closing = False
         self.open_requests = 0
         self._inside: _Inside | None = None
@@ -90,6 +91,8 @@ class Application:
             locked = bool(await runtime.store.keys())
             access = Access(runtime.store, was_locked=locked or self._others_log_in)
             self._inside = _Inside(runtime, access)
+            self.metrics = runtime.metrics
+            self.metrics.gauge(INFO, lambda: 1, __version__)
             try:
                 yield
             finally:
@@ -133,6 +136,7 @@ class Application:
         except Gone:
             status = 499  # as nginx counts those who left
         except AntiphonError as error:
+            self.metrics.add(PROBLEMS, error.code)
             if not status:
                 await refuse(watched, error)
         except Exception as fault:  # noqa: BLE001 - the wall: whatever it is, a problem is told
@@ -142,7 +146,7 @@ class Application:
                 await refuse(watched, internal)
         finally:
             self.open_requests -= 1
-            self.metrics.answered(scope.get(_ROUTE, "elsewhere"), status)
+            self.metrics.add(REQUESTS, scope.get(_ROUTE, "elsewhere"), str(status))
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
         public = scope["path"] in _PUBLIC  # which is answered even while the store is not
@@ -256,7 +260,7 @@ class Application:
 
     async def _metrics(self, exchange: Exchange) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
-        await reply(exchange.send, 200, self.metrics.text().encode(), media_type)
+        await reply(exchange.send, 200, self.metrics.snapshot().text().encode(), media_type)
 
     async def _openapi(self, exchange: Exchange) -> None:
         await reply(exchange.send, 200, self._document, b"application/json")

@@ -20,8 +20,9 @@ from starlette.types import Scope
 from antiphon import sse
 from antiphon.errors import AntiphonError
 from antiphon.events import type_of
+from antiphon.measures import FIRST_EVENT
+from antiphon.metrics import Metrics
 from antiphon.server.exchange import Exchange
-from antiphon.server.metrics import Metrics
 from antiphon.server.presence import departure
 
 EVENTS_AT_ONCE = 256  # framed and sent together: bounds what lies in memory for a slow reader
@@ -57,6 +58,8 @@ class Pace(msgspec.Struct, frozen=True):
 class Pages(Protocol):
     """What is read aloud: pages of encoded events, and an empty one after each silent second."""
 
+    run_id: str
+
     def pages(self) -> AsyncGenerator[_Page, None]:
         """Each page with the number of its first event."""
         ...
@@ -85,7 +88,7 @@ async def tell(
     An end without `turn.ended` tells the reader to come back, which gets it a proper answer.
     """
     async with departure(exchange.receive) as left:
-        telling = _Telling(exchange, welcome, metrics, pace, left)
+        telling = _Telling(exchange, listening.run_id, welcome, metrics, pace, left)
         with metrics.stream(), telling.watched():
             await telling.begin()
             await _apart(telling.read_aloud(listening))
@@ -116,6 +119,7 @@ class _Telling:
     def __init__(
         self,
         exchange: Exchange,
+        run_id: str,
         welcome: Welcome,
         metrics: Metrics,
         pace: Pace,
@@ -123,6 +127,7 @@ class _Telling:
     ) -> None:
         self._scope = exchange.scope
         self._send = exchange.send
+        self._run_id = run_id
         self._handing: float | None = None
         self._began = self._checked = self._said = exchange.began
         self._welcome = welcome
@@ -186,9 +191,10 @@ class _Telling:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             self._said = now
             self._handing = None
-            self._metrics.sent(types)
+            last, follows = numbers[-1], not self._waiting
+            self._metrics.sent(self._run_id, last, types, follows=follows)
         if self._waiting:
-            self._metrics.first(time.monotonic() - self._began)
+            self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began)
             self._waiting = False
 
     async def _silence(self) -> None:

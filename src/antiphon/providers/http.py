@@ -23,6 +23,7 @@ from antiphon.errors import (
 )
 from antiphon.providers.complaints import Redactor, complaint_in
 from antiphon.providers.retries import LIFE_SECONDS, RETRIES, retried, retry_after
+from antiphon.providers.tide import Tide
 
 COMPLAINT_BYTES = 64_000
 COMPLAINT_SECONDS = 10.0
@@ -73,6 +74,7 @@ class Endpoint:
         self._dice = dice
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._tide = Tide()
 
     def post(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
         """The answer's bytes as they come; b"" is a sign of life while something is waited for.
@@ -98,9 +100,10 @@ class Endpoint:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; who asks again afterwards gets new ones."""
         if self._session is not None:
-            await self._session.close()
+            session, self._session = self._session, None
+            await session.close()
 
     async def _once(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
         while not await self._found_place():
@@ -112,9 +115,11 @@ class Endpoint:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 read = response.content.readany
-                while piece := await read():
-                    begun = True
-                    yield piece
+                with self._tide.riding() as place:
+                    while piece := await read():
+                        begun = True
+                        yield piece
+                        await self._tide.rest(place)
         except (aiohttp.ClientError, OSError) as error:
             if begun:
                 raise Disconnected(f"{self._host} broke off its reply.") from error

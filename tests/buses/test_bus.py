@@ -1,94 +1,127 @@
-"""What every bus promises, see `Bus` in `ports`; and that readers need no more than that."""
+"""What every bus promises, see `Bus` in `ports`; and that readers need no more than that.
+
+A bus that processes share promises it to them all, so there it is rung on one and watched on
+another as well.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 import pytest
+from elsewhere import SOON, up
+from services.postgres import Postgres
+from services.redis import Redis
 from unreliable import UnreliableBus
 
 from antiphon.buses.local import LocalBus
+from antiphon.buses.postgres import PostgresCarrier
+from antiphon.buses.redis import RedisCarrier
 from antiphon.ports import Bus
 
-SOON = 5.0  # seconds; far more than any wake-up takes
 
-Opener = Callable[[], Awaitable[Bus]]
+class Buses(NamedTuple):
+    """Two buses of one installation, or twice the same."""
+
+    here: Bus
+    there: Bus
 
 
-async def local() -> Bus:
-    return LocalBus()
+async def local(_: pytest.FixtureRequest) -> Sequence[Bus]:
+    return [LocalBus()]
 
 
-OPENERS: Sequence[Opener] = (local,)
+async def postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    server: Postgres = request.getfixturevalue("postgres")
+    return [await up(PostgresCarrier(server.address()))]
+
+
+async def two_with_postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    return [*await postgres(request), *await postgres(request)]
+
+
+async def redis(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    server: Redis = request.getfixturevalue("redis")
+    return [await up(RedisCarrier(server.address, "conformance"))]
+
+
+async def two_with_redis(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    return [*await redis(request), *await redis(request)]
+
+
+OPENERS = (local, postgres, two_with_postgres, redis, two_with_redis)
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
-async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
-    bus = await request.param()
-    yield bus
-    await bus.close()
+async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Buses]:
+    opened = await request.param(request)
+    yield Buses(opened[0], opened[-1])
+    for bus in opened:
+        await bus.close()
 
 
-async def test_a_ring_wakes_whoever_waits(bus: Bus) -> None:
-    with bus.watch("run_1") as bell:
+async def test_a_ring_wakes_whoever_waits(buses: Buses) -> None:
+    with buses.there.watch("run_1") as bell:
         waiting = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
-        bus.ring("run_1")
+        buses.here.ring("run_1")
 
         assert await waiting
 
 
-async def test_a_ring_before_the_wait_is_not_lost(bus: Bus) -> None:
-    with bus.watch("run_1") as bell:
-        bus.ring("run_1")
+async def test_a_ring_before_the_wait_is_not_lost(buses: Buses) -> None:
+    with buses.there.watch("run_1") as bell:
+        buses.here.ring("run_1")
 
         assert await bell.wait(SOON)
 
 
-async def test_many_rings_before_a_wait_are_one(bus: Bus) -> None:
-    with bus.watch("run_1") as bell:
+async def test_many_rings_before_a_wait_are_one(buses: Buses) -> None:
+    with buses.there.watch("run_1") as bell:
         for _ in range(5):
-            bus.ring("run_1")
+            buses.here.ring("run_1")
         assert await bell.wait(SOON)
 
         assert not await bell.wait(0.05)
 
 
-async def test_silence_ends_the_wait_after_its_patience(bus: Bus) -> None:
-    with bus.watch("run_1") as bell:
+async def test_silence_ends_the_wait_after_its_patience(buses: Buses) -> None:
+    with buses.there.watch("run_1") as bell:
         assert not await bell.wait(0.01)
 
 
-async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(bus: Bus) -> None:
-    with bus.watch("a") as one, bus.watch("a") as two, bus.watch("b") as other:
-        bus.ring("a")
+async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Buses) -> None:
+    watch = buses.there.watch
+    with watch("a") as one, watch("a") as two, watch("b") as other:
+        buses.here.ring("a")
 
         assert await one.wait(SOON)
         assert await two.wait(SOON)
         assert not await other.wait(0.05)
 
 
-async def test_a_wait_that_was_cancelled_loses_no_ring(bus: Bus) -> None:
-    with bus.watch("run_1") as bell:
+async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
+    with buses.there.watch("run_1") as bell:
         waiting = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
         waiting.cancel()
-        bus.ring("run_1")
+        buses.here.ring("run_1")
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
         assert await bell.wait(SOON)
 
 
-async def test_a_ring_for_nobody_is_no_error(bus: Bus) -> None:
-    bus.ring("nobody")
+async def test_a_ring_for_nobody_is_no_error(buses: Buses) -> None:
+    buses.here.ring("nobody")
 
 
-async def test_a_bell_rings_no_more_once_its_watch_is_over(bus: Bus) -> None:
-    with bus.watch("run_1") as bell:
+async def test_a_bell_rings_no_more_once_its_watch_is_over(buses: Buses) -> None:
+    with buses.there.watch("run_1") as bell:
         pass
-    bus.ring("run_1")
+    buses.here.ring("run_1")
 
     assert not await bell.wait(0.05)
 

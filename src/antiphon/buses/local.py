@@ -106,6 +106,12 @@ class LocalBus:
         for bell in self._bells.get(topic, ()):
             bell.ring()
 
+    def ring_all(self) -> None:
+        """Wake everybody."""
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.ring()
+
     async def close(self) -> None:
         """Nothing is held."""
 

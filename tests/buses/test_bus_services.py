@@ -1,0 +1,152 @@
+"""The services behind the buses are killed, frozen and started again: that changes only speed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+from elsewhere import SOON, comes_up, goes_down, up
+from redis.asyncio import Redis as Client
+from services.faults import FaultProxy, Way
+from services.postgres import Postgres
+from services.redis import Redis
+
+from antiphon.buses.postgres import PostgresCarrier
+from antiphon.buses.redis import RedisCarrier
+from antiphon.buses.shared import Carrier, Pace, SharedBus
+
+Server = Postgres | Redis
+
+QUICK = Pace(probe=0.1, echo=0.5, retry=(0.05,))
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def own(server: Server, tmp_path: Path) -> Iterator[Server]:
+    """A service of the same kind, that may be killed."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # PostgreSQL runs as somebody else
+    made = type(server)(tmp_path / "own")
+    made.start()
+    yield made
+    made.stop()
+
+
+def carrier(server: Server, port: int | None = None) -> Carrier:
+    """To the service, or to what stands before it at that port."""
+    port = port or server.port
+    if isinstance(server, Postgres):
+        return PostgresCarrier(server.address(port=port))
+    return RedisCarrier(f"redis://127.0.0.1:{port}/0", "services")
+
+
+@pytest.fixture
+async def buses(server: Server) -> AsyncIterator[tuple[SharedBus, SharedBus]]:
+    here, there = await up(carrier(server), QUICK), await up(carrier(server), QUICK)
+    yield here, there
+    await here.close()
+    await there.close()
+
+
+async def heard(here: SharedBus, there: SharedBus) -> bool:
+    """Whether a ring on one is heard on the other."""
+    with there.watch("run_1") as bell:
+        while await bell.wait(0.05):
+            pass  # what rang earlier
+        here.ring("run_1")
+        return await bell.wait(SOON)
+
+
+async def test_a_service_that_was_killed_wakes_again_once_it_is_back(own: Server) -> None:
+    here, there = await up(carrier(own), QUICK), await up(carrier(own), QUICK)
+    for _ in range(2):
+        own.kill()
+        here.ring("run_1")
+        await goes_down(here)
+        await goes_down(there)
+        here.ring("run_2")
+        await asyncio.to_thread(own.start)
+        await comes_up(here)
+        await comes_up(there)
+
+        assert await heard(here, there)
+        assert await heard(there, here)
+    await here.close()
+    await there.close()
+
+
+@pytest.mark.parametrize("ways", [("up",), ("down",)], ids=["unheard", "unanswered"])
+async def test_a_line_on_which_nothing_passes_is_noticed_and_opened_anew(
+    server: Server, buses: tuple[SharedBus, SharedBus], ways: Sequence[Way]
+) -> None:
+    proxy = FaultProxy(server.port).start()
+    far = await up(carrier(server, proxy.port), QUICK)
+    _, there = buses
+    proxy.stall(ways)
+    await goes_down(far)
+    far.ring("run_1")
+    proxy.heal()
+    await comes_up(far)
+
+    assert await heard(far, there)
+    assert await heard(there, far)
+    await far.close()
+    proxy.stop()
+
+
+async def test_a_connection_that_is_ended_by_the_service_is_opened_anew(
+    server: Server, buses: tuple[SharedBus, SharedBus]
+) -> None:
+    here, there = buses
+    if isinstance(server, Postgres):
+        connection = await asyncpg.connect(server.address())
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'antiphon wake-ups'"
+        )
+        await connection.close()
+    else:
+        client = Client.from_url(server.address)
+        await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await client.aclose()
+    await goes_down(here)
+    await comes_up(here)
+    await comes_up(there)
+
+    assert await heard(here, there)
+    assert await heard(there, here)
+
+
+async def test_however_many_watch_a_process_has_one_line(
+    server: Server, buses: tuple[SharedBus, SharedBus]
+) -> None:
+    here, _ = buses
+    with ExitStack() as stack:
+        for number in range(500):
+            stack.enter_context(here.watch(f"run_{number % 50}"))
+
+        assert await connections(server) == 2 * (1 if isinstance(server, Postgres) else 2)
+
+
+async def connections(server: Server) -> int:
+    """How many connections the wake-ups of all processes have."""
+    if isinstance(server, Postgres):
+        connection = await asyncpg.connect(server.address())
+        count: int = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'antiphon wake-ups'"
+        )
+        await connection.close()
+        return count
+    client = Client.from_url(server.address)
+    names = [each["name"] for each in await client.client_list()]
+    await client.aclose()
+    return names.count("antiphon-wake-ups")

@@ -1,0 +1,242 @@
+"""What a bus among many promises beyond every bus, on a carrier that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from elsewhere import SOON, Switchboard, comes_up, goes_down, up
+
+from antiphon.buses.shared import MOST_TOPICS, Pace, SharedBus
+
+QUICK = Pace(probe=0.05, echo=0.05, retry=(0.02,))
+
+
+@pytest.fixture
+def switchboard() -> Switchboard:
+    return Switchboard()
+
+
+@pytest.fixture
+async def here(switchboard: Switchboard) -> AsyncIterator[SharedBus]:
+    bus = await up(switchboard)
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def there(switchboard: Switchboard) -> AsyncIterator[SharedBus]:
+    bus = await up(switchboard)
+    yield bus
+    await bus.close()
+
+
+def topics(message: str) -> list[str]:
+    return message.split(" ")[1:]
+
+
+async def test_what_rings_at_once_is_one_message_and_a_topic_is_in_it_once(
+    switchboard: Switchboard, here: SharedBus
+) -> None:
+    before = len(switchboard.said)
+    for _ in range(100):
+        here.ring("run_1")
+        here.ring("run_2")
+    with here.watch("run_3") as bell:
+        here.ring("run_3")
+        await bell.wait(SOON)
+    await here.close()
+
+    assert [topics(each) for each in switchboard.said[before:]] == [["run_1", "run_2", "run_3"]]
+
+
+async def test_the_first_ring_after_quiet_waits_for_nobody() -> None:
+    switchboard = Switchboard(pause=SOON)
+    here, there = SharedBus(switchboard), SharedBus(switchboard)
+    with there.watch("run_1") as bell:
+        await comes_up(there)
+        await comes_up(here)
+        await bell.wait(0.01)
+        here.ring("run_1")
+
+        assert await bell.wait(SOON)
+    await asyncio.gather(here.close(), there.close())
+
+
+async def test_messages_stay_few_however_many_runs_stream(
+    switchboard: Switchboard, here: SharedBus, there: SharedBus
+) -> None:
+    runs = [f"run_{number:026}" for number in range(300)]
+    heard: set[str] = set()
+
+    async def read(run: str) -> None:
+        with there.watch(run) as bell:
+            while not await bell.wait(SOON):
+                pass
+            heard.add(run)
+
+    readers = [asyncio.create_task(read(run)) for run in runs]
+    await asyncio.sleep(0)
+    began, before = asyncio.get_running_loop().time(), here.messages
+    for _ in range(200):
+        for run in runs:
+            here.ring(run)
+        await asyncio.sleep(0.001)
+    async with asyncio.timeout(SOON):
+        await asyncio.gather(*readers)
+    took = asyncio.get_running_loop().time() - began
+
+    assert heard == set(runs)
+    assert here.messages - before <= took / switchboard.pause + 1
+
+
+async def test_no_message_is_longer_than_the_carrier_takes(
+    switchboard: Switchboard, here: SharedBus
+) -> None:
+    runs = [f"run_{number:026}" for number in range(500)]
+    for run in runs:
+        here.ring(run)
+    await here.close()
+
+    assert max(len(message.encode()) for message in switchboard.said) <= switchboard.max_bytes
+    assert [topic for message in switchboard.said for topic in topics(message)] == runs
+
+
+async def test_a_topic_that_no_message_holds_wakes_everybody(
+    switchboard: Switchboard, here: SharedBus, there: SharedBus
+) -> None:
+    with there.watch("run_1") as bell:
+        here.ring("ü" * switchboard.max_bytes)
+
+        assert await bell.wait(SOON)
+
+
+async def test_more_topics_than_are_remembered_wake_everybody(
+    switchboard: Switchboard, here: SharedBus, there: SharedBus
+) -> None:
+    with there.watch("run_1") as bell:
+        for number in range(MOST_TOPICS + 1):
+            here.ring(f"run_{number}x")
+
+        assert await bell.wait(SOON)
+    assert sum(len(topics(message)) for message in switchboard.said) == 1
+
+
+async def test_nonsense_on_the_line_is_no_fault(
+    switchboard: Switchboard, there: SharedBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    for message in ("", " ", "x", "x  y", "\x1b[2J\n\0", "é" * 100_000):
+        switchboard.bring(message)
+    with there.watch("run_1") as bell:
+        switchboard.bring("somebody run_1")
+
+        assert await bell.wait(SOON)
+    assert not caplog.records
+
+
+async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
+    switchboard: Switchboard, here: SharedBus
+) -> None:
+    with here.watch("leases") as bell:
+        switchboard.cut()
+        assert await bell.wait(SOON)
+        assert not here.up
+        switchboard.away = False
+        await comes_up(here)
+
+        assert await bell.wait(0)
+
+
+async def test_nobody_waits_long_where_no_ring_would_come(
+    switchboard: Switchboard, here: SharedBus
+) -> None:
+    switchboard.cut()
+    await goes_down(here)
+    began = asyncio.get_running_loop().time()
+    with here.watch("leases") as bell:
+        assert not await bell.wait(SOON)
+
+    assert asyncio.get_running_loop().time() - began < SOON / 2
+
+
+async def test_what_rang_while_the_line_was_gone_is_told_afterwards(
+    switchboard: Switchboard, here: SharedBus, there: SharedBus
+) -> None:
+    switchboard.away = True  # only to whoever says something
+    here.ring("run_1")
+    await goes_down(here)
+    here.ring("run_2")
+    with there.watch("run_1") as one, there.watch("run_2") as two:
+        switchboard.away = False
+
+        assert await one.wait(SOON)
+        assert await two.wait(SOON)
+
+
+async def test_a_line_that_brings_nothing_back_is_given_up_and_opened_anew(
+    switchboard: Switchboard,
+) -> None:
+    here = await up(switchboard, QUICK)
+    switchboard.deaf = True
+    await goes_down(here)
+    switchboard.deaf = False
+
+    await comes_up(here)
+    await here.close()
+
+
+async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
+    switchboard: Switchboard,
+) -> None:
+    switchboard.silent = True
+    here = SharedBus(switchboard, QUICK)
+    with here.watch("nothing") as bell:
+        while switchboard.waiting < 2:
+            await bell.wait(0.01)
+    switchboard.silent = False
+
+    await comes_up(here)
+    await here.close()
+
+
+async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_return(
+    switchboard: Switchboard, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    switchboard.away = True
+    here = SharedBus(switchboard, QUICK)
+    with here.watch("run_1") as bell:
+        here.ring("run_1")
+        assert await bell.wait(SOON)
+        await bell.wait(10 * QUICK.retry[0])
+    switchboard.away = False
+    await comes_up(here)
+    await here.close()
+
+    away, back = [record.getMessage() for record in caplog.records]
+    assert away == (
+        "no wake-ups come through the switchboard (nobody answers at all);"
+        " readers look for themselves each second"
+    )
+    assert back == "wake-ups come through the switchboard again"
+
+
+async def test_the_last_rings_go_out_before_a_bus_closes(
+    switchboard: Switchboard, here: SharedBus, there: SharedBus
+) -> None:
+    with there.watch("queue") as bell:
+        here.ring("queue")
+        await here.close()
+
+        assert await bell.wait(SOON)
+
+
+async def test_a_bus_whose_carrier_is_away_closes_at_once(switchboard: Switchboard) -> None:
+    switchboard.away = True
+    here = SharedBus(switchboard)
+    here.ring("queue")
+
+    async with asyncio.timeout(1):
+        await here.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
-from services.started import Service, as_user, free_port, listens
+from .started import Service, as_user, free_port, listens
 
 OWNER = "postgres"  # of the processes, where we are root: PostgreSQL refuses that
 FASTER = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from services.started import Service, free_port, listens
+from .started import Service, free_port, listens
 
 
 def program() -> str | None:

@@ -1,0 +1,378 @@
+"""Owners are apart: every operation of the OpenAPI document, with every credential, and an id of
+somebody else in every place that holds one.
+
+Guarantees G29, S11, S12 and S23: what is another owner's is answered byte for byte like an id that
+never was, nothing of theirs is in any answer, and nothing in the database has changed.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+from conftest import SETTINGS, Served, served
+from msgspec.structs import replace
+from operations import Json, Way, nobodys, unplaced, ways
+
+from antiphon.server import openapi
+
+TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
+ASK = "When does the next LAX-JFK flight leave?"
+BEARER = "authorization"
+ACTING = "antiphon-owner"
+SHOWN = 32  # letters of what was sent, in a problem
+OWN_MOVES = ("date", "content-length")  # headers in which two answers may differ
+
+DOCUMENT: Json = msgspec.json.decode(openapi.document())
+WAYS = list(ways(DOCUMENT))
+OWNED = [way for way in WAYS if way.scope is None]
+GOVERNED = [way for way in WAYS if way.scope is not None]
+ONCE = [way for way in OWNED if "Idempotency-Key" in way.takes]
+
+
+@dataclass
+class Owner:
+    """Somebody with a key, and the ids of one of everything that they have."""
+
+    name: str
+    client: httpx2.AsyncClient
+    ids: dict[str, str]
+    key: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def canary(self) -> str:
+        """What stands in every text that is theirs."""
+        return f"canary-of-{self.name}"
+
+    async def ask(self, way: Way, fields: Json, **headers: str) -> httpx2.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await way.ask(self.client, fields, self.headers | named)
+
+
+@dataclass
+class Town:
+    """A server with owners who know nothing of one another, and its database."""
+
+    server: Served
+    database: Path
+    ann: Owner
+    ben: Owner
+    root: str  # a key that administers
+
+    async def strangers(self) -> Sequence[Owner]:
+        """Everybody with a good key to whom nothing of ann's belongs."""
+        client = await self.server.client(self.root)
+        return [
+            self.ben,
+            Owner("root", client, self.ben.ids, self.root),
+            Owner("root for ben", client, self.ben.ids, self.root, {ACTING: "ben"}),
+        ]
+
+    def kept(self) -> dict[str, list[Any]]:
+        """All rows of all tables, but for what counts requests; an event wherever it is kept."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            named = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in named} - {"counters", "log", "fresh", "sqlite_sequence"}
+            rows = {table: connection.execute(f"SELECT * FROM {table}") for table in tables}
+            events = connection.execute(
+                "SELECT run, first, lines FROM log UNION SELECT run, first, lines FROM fresh"
+            )
+            lines = [(run, line) for run, _, joined in sorted(events) for line in joined.split()]
+            return {table: sorted(each, key=repr) for table, each in rows.items()} | {
+                "events": lines
+            }
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    database = tmp_path / "antiphon.db"
+    async with served(replace(SETTINGS, database=f"sqlite:///{database}")) as server:
+        root = await server.key("root", "admin")
+        ann, ben = [await _settled(server, name, root) for name in ("ann", "ben")]
+        yield Town(server, database, ann, ben, root)
+
+
+async def _settled(server: Served, name: str, root: str) -> Owner:
+    key = await server.key(name)
+    owner = Owner(name, await server.client(key), {}, key)
+    admin = await server.client(root)
+    person = await admin.post("/v1/people", json={"name": f"{name} {owner.canary}"})
+    owner.ids |= await _things(owner) | {
+        "person": person.json()["id"],
+        "key": server.keys[key],
+        "owner": name,
+        "project": "proj_1",
+        "provider": "openai",
+        "act": "act_1",
+    }
+    return owner
+
+
+async def _things(owner: Owner) -> dict[str, str]:
+    """One of everything that an owner can have, full of words that nobody else may see."""
+    client, canary = owner.client, owner.canary
+    named = {"name": canary, "instructions": canary, "metadata": {"canary": canary}}
+    assistant = await client.post("/v1/assistants", json=named)
+    file = await client.post("/v1/files", params={"name": f"{canary}.txt"}, content=canary)
+    asked = {"message": {"content": f"{ASK} {canary}"}, "tools": TOOLS}
+    turn = await client.post("/v1/process", json=asked)
+    assert "event: action.required" in turn.text, turn.text
+    run = (await client.get("/v1/runs")).json()["data"][0]
+    action = (await client.get("/v1/actions", params={"run_id": run["id"]})).json()["data"][0]
+    messages = await client.get("/v1/messages", params={"thread_id": run["thread_id"]})
+    return {
+        "assistant": assistant.json()["id"],
+        "thread": run["thread_id"],
+        "message": messages.json()["data"][0]["id"],
+        "run": run["id"],
+        "action": action["id"],
+        "tool_call": action["tool_call_id"],
+        "file": file.json()["id"],
+    }
+
+
+def _told(answer: httpx2.Response, *renamed: tuple[str, str]) -> tuple[int, Any, bytes]:
+    """An answer as a stranger could compare it: without what differs by itself."""
+    headers = [(name, value) for name, value in answer.headers.items() if name not in OWN_MOVES]
+    content = answer.content
+    for name, other in renamed:
+        content = content.replace(name.encode(), other.encode())
+    return answer.status_code, headers, content
+
+
+def _spoken(key: str) -> Iterator[dict[str, str]]:
+    """The header as people write it."""
+    for name, scheme in product(("Authorization", "authorization"), ("Bearer", "bearer")):
+        yield {name: f"{scheme} {key}"}
+
+
+def _nobodys_ids(ids: dict[str, str]) -> dict[str, str]:
+    return {kind: nobodys(name) for kind, name in ids.items()}
+
+
+# The matrix is whole, and means something.
+
+
+def test_no_operation_and_no_place_for_an_id_is_left_out() -> None:
+    assert unplaced(DOCUMENT) == set()
+
+
+async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(town: Town) -> None:
+    """In an order in which nothing is gone before it is asked for: the thread ends last."""
+    last = ["POST /v1/runs/{run_id}/cancel", "GET /v1/runs/{run_id}/events"]
+
+    def late(way: Way) -> tuple[bool, int, str]:
+        return way.method == "DELETE", last.index(way.name) if way.name in last else -1, way.name
+
+    for way in sorted(OWNED, key=late):
+        answer = await town.ann.ask(way, way.filled(town.ann.ids))
+
+        assert answer.status_code < 300 or answer.status_code == 409, (way.name, answer.text)
+
+
+# Who has no good key, or not one for this.
+
+
+async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
+    server, good = town.server, town.ann.key
+    revoked = await server.key("ann")
+    await server.runtime.store.revoke_key(server.keys[revoked])
+    bad: list[dict[str, str]] = [
+        {},
+        {BEARER: "Bearer"},
+        {BEARER: f"Basic {good}"},
+        {BEARER: good},
+        {BEARER: f"Bearer {good}x"},
+        {BEARER: f"Bearer {good[:-1]}"},
+        {BEARER: f"Bearer {good[:15]}{'A' * 43}"},
+        {BEARER: "Bearer ' OR 1=1--"},
+        {"x-api-key": good},
+        {"cookie": f"key={good}"},
+        {ACTING: "ann"},
+        *_spoken(revoked),
+    ]
+    client = await server.client()
+    before = town.kept()
+
+    for way, headers in product(WAYS, bad):
+        answer = await way.ask(client, way.filled(town.ann.ids), headers)
+        never = await way.ask(client, way.filled(_nobodys_ids(town.ann.ids)), headers)
+
+        assert answer.status_code == 401, (way.name, headers)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert _told(answer) == _told(never), (way.name, headers)
+    assert town.kept() == before
+
+
+async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
+    reader = await town.server.client(await town.server.key("ann", "read"))
+    before = town.kept()
+
+    for way in WAYS:
+        if way.endless:
+            continue  # it would follow the run for as long as that waits
+        answer = await way.ask(reader, way.filled(town.ann.ids))
+        never = await way.ask(reader, way.filled(_nobodys_ids(town.ann.ids)))
+
+        assert answer.status_code == (200 if way.needs == "read" else 403), (way.name, answer.text)
+        assert way.needs == "read" or _told(answer) == _told(never), way.name
+    assert town.kept() == before
+
+
+async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
+    writer = await town.server.client(await town.server.key("ann", "write"))
+
+    for way in WAYS:
+        if way.needs == "read":
+            answer = await way.ask(writer, way.filled(town.ann.ids))
+            assert answer.status_code == 403, (way.name, answer.text)
+    assert (await writer.post("/v1/threads")).status_code == 201
+
+
+async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
+    before = town.kept()
+
+    for way in GOVERNED:
+        answer = await town.ben.ask(way, way.filled(town.ann.ids))
+        never = await town.ben.ask(way, way.filled(_nobodys_ids(town.ann.ids)))
+        own = await town.ben.ask(way, way.filled(town.ben.ids))
+
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), way.name
+        assert _told(answer) == _told(never) == _told(own), way.name
+    assert town.kept() == before
+    assert (await town.ben.client.head("/v1/people")).status_code == 403
+
+
+async def test_who_may_administer_is_never_told_that_they_may_not(town: Town) -> None:
+    root = await town.server.client(town.root)
+
+    for way in sorted(GOVERNED, key=lambda way: way.method == "DELETE"):
+        answer = await way.ask(root, way.filled(town.ann.ids))
+
+        assert answer.status_code != 401, way.name
+        assert '"code":"forbidden"' not in answer.text, (way.name, answer.text)
+
+
+async def test_nobody_acts_for_another_without_being_an_administrator(town: Town) -> None:
+    reader = await town.server.client(await town.server.key("ben", "read"))
+    before = town.kept()
+
+    for way, client in product(WAYS, (town.ben.client, reader)):
+        fields = way.filled(town.ann.ids)
+        answers = [
+            await way.ask(client, fields, {header: owner})
+            for header in (ACTING, "Antiphon-Owner")
+            for owner in ("ann", "ben", "nobody")
+        ]
+
+        assert {answer.status_code for answer in answers} == {403}, way.name
+        assert len({answer.content for answer in answers}) == 1, way.name
+    assert town.kept() == before
+
+
+# Other people's ids.
+
+
+async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Town) -> None:
+    before = town.kept()
+
+    for stranger, way in product(await town.strangers(), OWNED):
+        for trail in way.places():
+            place, theirs = ".".join(trail), town.ann.ids[way.at(trail).kind]
+            never = nobodys(theirs)
+            foreign = await stranger.ask(way, way.filled(stranger.ids, **{place: theirs}))
+            unknown = await stranger.ask(way, way.filled(stranger.ids, **{place: never}))
+
+            about = f"{way.name} by {place} as {stranger.name}: {foreign.text}"
+            assert _told(foreign) == _told(unknown, (never, theirs)), about
+            assert foreign.status_code == 404 or foreign.json()["data"] == [], about
+            assert town.ann.canary not in foreign.text, about
+    assert town.kept() == before
+
+
+async def test_nothing_of_others_is_in_what_somebody_can_read(town: Town) -> None:
+    for way in OWNED:
+        if way.method == "GET" and not way.endless:
+            for fields in (way.filled(town.ben.ids), _without_after(way.filled(town.ben.ids))):
+                answer = await town.ben.ask(way, fields)
+                assert answer.status_code == 200, (way.name, answer.text)
+                _nothing_of(town.ann, answer)
+    searched = await town.ben.client.get("/v1/threads", params={"q": "canary"})
+    _nothing_of(town.ann, searched)
+    assert [each["id"] for each in searched.json()["data"]] == [town.ben.ids["thread"]]
+
+
+def _without_after(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if name != "after"}
+
+
+def _nothing_of(owner: Owner, answer: httpx2.Response) -> None:
+    assert owner.canary not in answer.text
+    for kind in ("assistant", "thread", "message", "run", "action", "file"):
+        assert owner.ids[kind] not in answer.text
+
+
+@pytest.mark.parametrize("where", ["Last-Event-ID", "after"])
+async def test_the_place_in_a_stream_tells_nothing_of_others_runs(town: Town, where: str) -> None:
+    (follow,) = (way for way in OWNED if "Last-Event-ID" in way.takes)
+    theirs, own = town.ann.ids["run"], town.ben.ids["run"]
+    never = nobodys(theirs)
+
+    async def asked(run_id: str, after: str) -> httpx2.Response:
+        fields = {"run_id": run_id} | ({"after": after} if where == "after" else {})
+        headers = {where: after} if where != "after" else {}
+        return await follow.ask(town.ben.client, fields, headers)
+
+    for after in ("0", "1", "999999", "-1", theirs, "' OR 1=1--"):
+        foreign, unknown = await asked(theirs, after), await asked(never, after)
+        assert _told(foreign) == _told(unknown, (never, theirs)), after
+        assert foreign.status_code in (404, 400, 422), after
+    foreign, unknown = await asked(own, theirs), await asked(own, never)
+    assert _told(foreign) == _told(unknown, (never[:SHOWN], theirs[:SHOWN]))
+    assert foreign.status_code in (400, 422)
+
+
+async def test_an_idempotency_key_of_somebody_else_means_nothing(town: Town) -> None:
+    for number, way in enumerate(ONCE):
+        fields = way.filled(await _at_rest(town.ann, way))
+        once = {"Idempotency-Key": f"shared-{number}"}
+        anns = await town.ann.ask(way, fields, **once)
+        again = await town.ann.ask(way, fields, **once)
+        assert (anns.status_code < 300, again.content) == (True, anns.content), anns.text
+
+        bens = await town.ben.ask(way, fields, **once)
+        other = await town.ben.ask(way, fields, **{"Idempotency-Key": f"another-{number}"})
+
+        assert "idempotency-replayed" not in bens.headers
+        if way.places():
+            assert (bens.status_code, _told(bens)) == (404, _told(other)), way.name
+        else:
+            assert bens.status_code == anns.status_code, way.name
+            assert not {*_given_out(bens)} & {*_given_out(anns)}, way.name
+
+
+def _given_out(answer: httpx2.Response) -> list[str]:
+    return re.findall(r"[a-z]+_[0-9a-z]{20,}", answer.text)
+
+
+async def _at_rest(owner: Owner, way: Way) -> dict[str, str]:
+    """Ids of things to which what the way asks can be done."""
+    if "tool_call_id" in way.fields:
+        return await _things(owner)
+    thread = (await owner.client.post("/v1/threads")).json()["id"]
+    said = await owner.client.post("/v1/messages", json={"thread_id": thread, "content": "Hello."})
+    ids = owner.ids | {"thread": thread, "message": said.json()["id"]}
+    if "run_id" in way.fields:
+        run = await owner.client.post("/v1/runs", json={"thread_id": thread})
+        ids["run"] = run.json()["id"]
+    return ids

@@ -21,6 +21,7 @@ AntiphonError
 │   └── BadSettings             bad_settings
 ├── TryAgain                the same call may succeed later
 │   ├── Overloaded              overloaded
+│   ├── QuotaExceeded           quota_exceeded
 │   ├── Unavailable             unavailable
 │   └── ConnectionLost          connection_lost
 ├── ProviderError           the model's side; ends a run as `failed`, code as given
@@ -191,6 +192,12 @@ class Overloaded(TryAgain):
     """A limit on what runs at once is reached."""
 
     code = "overloaded"
+
+
+class QuotaExceeded(TryAgain):
+    """A limit of the caller's key is reached; `details["retry_after"]` is when to ask again."""
+
+    code = "quota_exceeded"
 
 
 class Unavailable(TryAgain):

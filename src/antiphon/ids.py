@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-Prefix = Literal["asst", "thread", "msg", "run", "act", "call", "file", "key", "person"]
+Prefix = Literal[
+    "asst", "thread", "msg", "run", "act", "call", "file", "key", "person", "proj", "audit"
+]
 Mint = Callable[[Prefix], str]
 """Makes a new id of a kind; the runtime hands one down that holds clock and dice."""
 

@@ -1,13 +1,15 @@
-"""People who log in, keys that programs have, and what each of them has spent."""
+"""Whose things there are, who asks for them, how much they may, and what was done about them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 Role = Literal["user", "admin"]
+Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class Discreet(msgspec.Struct, frozen=True):
@@ -57,16 +59,146 @@ class Account(Discreet, frozen=True):
     password: str | None = None
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a key may; None is without bound.
+
+    `runs_at_once` counts the runs begun with it that have not ended, `tokens_per_day` what models
+    read and wrote in them on a day (UTC).
+    """
+
+    requests_per_minute: Count | None = None
+    runs_at_once: Count | None = None
+    tokens_per_day: Count | None = None
+
+    @property
+    def bind_runs(self) -> bool:
+        """Whether a new run has to be held against them."""
+        return self.runs_at_once is not None or self.tokens_per_day is not None
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key without its secret: `prefix` finds it, the keyed hash proves it. Times in ms."""
+    """An API key without its secret: `prefix` finds it, the keyed hash proves it. Times in ms.
+
+    It opens the things of `owner`; `person_id` is who has it, where that is known. From
+    `expires_at` on it opens nothing, as one that was revoked.
+    """
 
     id: str
     owner: str
     name: str
     prefix: str
     scopes: tuple[str, ...] = ("read", "write")
+    limits: Limits = Limits()
+    person_id: str | None = None
     created_at: int
+    expires_at: int | None = None
     revoked_at: int | None = None
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """An owner that is no person: its id owns things that several keys and people share.
+
+    No two names are alike but for case. Of one that is disabled no key opens anything. Time in ms.
+    """
+
+    id: str
+    name: str
+    created_at: int
+    disabled: bool = False
+
+
+class ProviderKey(msgspec.Struct, frozen=True, kw_only=True):
+    """That an owner has a key of their own for a provider; `hint` is how it ends. Time in ms."""
+
+    owner: str
+    provider: str
+    hint: str
+    base_url: str | None = None
+    created_at: int
+
+
+class OwnKey(Discreet, frozen=True, kw_only=True):
+    """An owner's own key as a provider gets it, at the provider's address or at `base_url`."""
+
+    secrets: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: str
+    base_url: str | None = None
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what an owner has."""
+
+    owner: str
+    threads: int = 0
+    runs: int = 0
+    files: int = 0
+    assistants: int = 0
+
+
+LOCAL = "local"
+"""The one owner where nobody logs in, and the actor: whoever is on this machine."""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks: whose things, by which key, and who the audit log says it was.
+
+    `actor` is a key or a person by id, or `local`. `trace` is the W3C `traceparent` of the request.
+    """
+
+    owner: str = LOCAL
+    key_id: str | None = None
+    actor: str = LOCAL
+    limits: Limits = Limits()
+    trace: str | None = None
+
+
+Deed = Literal[
+    "key.created",
+    "key.changed",
+    "key.revoked",
+    "limits.changed",
+    "person.created",
+    "person.changed",
+    "person.removed",
+    "project.created",
+    "project.changed",
+    "project.removed",
+    "provider_key.kept",
+    "provider_key.removed",
+    "owner.erased",
+    "owner.exported",
+    "run.cancelled_by_admin",
+]
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """Something an administrator did, as the audit log keeps it: never a secret. Time in ms.
+
+    `target` is what it was done to, by id; `owner` whose that is.
+    """
+
+    id: str
+    at: int
+    actor: str
+    what: Deed
+    target: str
+    owner: str | None = None
+    details: dict[str, str] = {}
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """What of a key is counted: requests by the minute, tokens by the day (UTC)."""
+
+    key_id: str
+    what: Literal["requests", "tokens"]
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a key has used in the period that `now` is in, by the store's clock in ms."""
+
+    total: int
+    now: int
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,3 +222,14 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 def day(milliseconds: int) -> str:
     """The day of a time in ms since 1970, in UTC: `2026-11-21`."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).date().isoformat()
+
+
+MINUTE_MS = 60_000
+DAY_MS = 1440 * MINUTE_MS
+PERIODS = {"requests": MINUTE_MS, "tokens": DAY_MS}
+"""Over how long each is counted, in ms; a period begins where the time is a multiple of that."""
+
+
+def period(counter: Counter, now: int) -> int:
+    """The number of the minute or the day that a time in ms is in."""
+    return now // PERIODS[counter.what]

@@ -19,14 +19,21 @@ from antiphon.engine.records import Records as Records
 from antiphon.engine.window import Context as Context
 from antiphon.engine.window import Landmark as Landmark
 from antiphon.messages import Progress, Tool, ToolCall, ToolResult, Upload
-from antiphon.people import Account, Person, Spent
+from antiphon.people import LOCAL as LOCAL
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
 from antiphon.people import Key as Key
 from antiphon.runs import Assistant, Deadlines, Drive, Run
 
 T = TypeVar("T")
-
-LOCAL = "local"
-"""The one owner where nobody logs in, shared by all who are on this machine."""
 
 
 class Provider(Protocol):
@@ -82,7 +89,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     With `run_id` that run and its thread; with `thread_id` alone the thread and its active run.
     With both it is that run only if it is of that thread. `owner` is None for the runtime's own
     work. `tool_call_id` asks for that call's action too, of whatever turn; `turn_log` asks for the
-    events of the turn. `what` names the change in failpoints.
+    events of the turn. With `key_id` the key is locked, so that of two changes the second counts
+    what the first began, and `Records.running` and `tokens` are told. `what` names the change in
+    failpoints.
     """
 
     owner: str | None
@@ -91,6 +100,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     tool_call_id: str | None = None
     once: Once | None = None
     turn_log: bool = False
+    key_id: str | None = None
     what: str = "change"
 
 
@@ -135,6 +145,13 @@ Amend = Callable[[Account, bool], Account | None]
 """Pure: what becomes of a person, None removes them. Told whether somebody else governs."""
 
 
+AmendKey = Callable[[Key], Key]
+"""Pure: what becomes of a key."""
+
+AmendProject = Callable[[Project], Project | None]
+"""Pure: what becomes of a project, None removes it."""
+
+
 class Listing(msgspec.Struct, frozen=True):
     """One page of a list, and whether there is more."""
 
@@ -147,7 +164,8 @@ class Store(Protocol):
 
     Every write of a run's driver carries its epoch and raises `Fenced` when that is not the run's
     any more. Events are numbered 1, 2, 3 ... in a run and never changed. Time is the store's.
-    A method raises `Unavailable` when the store cannot be reached.
+    A method raises `Unavailable` when the store cannot be reached. An `act` is kept with what it
+    tells of, or not at all; where nothing changed it is not kept.
     """
 
     async def change(self, about: About, decide: Decide) -> Any:
@@ -156,6 +174,8 @@ class Store(Protocol):
         Where `about.once` was used before with the same digest, nothing is decided and the answer
         kept then comes back as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised.
         A status or epoch that changed in between, or a second active run in a thread, cannot be.
+        What a run's usage grows by is counted as tokens of the key it was begun with, if that key
+        has a limit of tokens then.
         """
         ...
 
@@ -276,7 +296,7 @@ class Store(Protocol):
         """Delete an assistant, or a thread with all that belongs to it. Raises `NotFound`."""
         ...
 
-    async def keep_key(self, key: Key, digest: bytes) -> None:
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """Add an API key by the keyed hash of its secret."""
         ...
 
@@ -288,11 +308,22 @@ class Store(Protocol):
         """All keys, oldest first."""
         ...
 
-    async def revoke_key(self, key_id: str) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """What `amend` makes of the key as it is now. Raises `NotFound`."""
+        ...
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
         """From now on the key opens nothing. Raises `NotFound`."""
         ...
 
-    async def add_person(self, account: Account) -> None:
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """Add to what the key has used in the period that is now; what was used before is dropped.
+
+        It may be lost with the machine.
+        """
+        ...
+
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
         """Add somebody. Raises `Conflict` where the name or the subject is another's."""
         ...
 
@@ -306,11 +337,71 @@ class Store(Protocol):
         """Everybody, oldest first."""
         ...
 
-    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
         """What `amend` makes of them as they are now; an exception changes nothing and passes.
 
-        Raises `NotFound`, and `Conflict` as `add_person` does.
+        The keys of who is removed or disabled are revoked with it. Raises `NotFound`, and
+        `Conflict` as `add_person` does.
         """
+        ...
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """Add a project. Raises `Conflict` where the name is another's, whatever its case."""
+        ...
+
+    async def projects(self) -> Sequence[Project]:
+        """All projects, oldest first."""
+        ...
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """What `amend` makes of the project as it is now; an exception changes nothing and passes.
+
+        The keys of one that is removed or disabled are revoked with it. Raises `NotFound`, and
+        `Conflict` as `add_project` does.
+        """
+        ...
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """Keep an owner's key for a provider, sealed, in place of the one before."""
+        ...
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """Those of an owner, or all; by owner and provider."""
+        ...
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """The owner's key for the provider, as it was sealed."""
+        ...
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """Forget an owner's key for a provider. Raises `NotFound`."""
+        ...
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """The `Holding` of each owner who has threads, files, assistants or keys of providers.
+
+        By owner, from behind `after` on, who need not have anything; with `owner` of that one.
+        """
+        ...
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """Delete about so many things of an owner, and say how many; 0 when nothing is left.
+
+        That is everything but the acts. Keys are revoked and lose their name, but stay: that there
+        is a key is what locks the door.
+        """
+        ...
+
+    async def note(self, act: Act) -> None:
+        """Keep an act that writes nothing else."""
+        ...
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """Acts, newest first, as `list` does; with `owner` those about what is theirs."""
         ...
 
     async def live_runs(self, limit: int, after: str | None = None) -> Listing:

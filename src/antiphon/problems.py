@@ -81,6 +81,7 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.BadSettings: (422, "A setting cannot be used"),
     errors.CallerError: (400, "The request is not valid"),
     TooMany: (429, "Too many requests"),
+    errors.QuotaExceeded: (429, "A limit of the key is reached"),
     HeadTooLarge: (431, "The header is too large"),
     errors.Internal: (500, "Internal error"),
     errors.ProviderError: (502, "The model's provider failed"),

@@ -283,7 +283,8 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
     newest event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first
     turn), `kept_after` that of the newest event past retention. `due_at` is when the sweep must
     look at the run even if nobody asks: its lease, its actions or its rest have run out. Times in
-    ms.
+    ms. `key_id` is the key that the run was begun with, `trace` the W3C `traceparent` of who asked
+    for its next turn.
     """
 
     epoch: int = 0
@@ -294,6 +295,8 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
     turn_began_after: int = 0
     kept_after: int = 0
     fresh: bool = False
+    key_id: str | None = None
+    trace: str | None = None
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):

@@ -114,6 +114,19 @@ async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> No
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+AS_BEFORE_OWNERS = (
+    "DROP INDEX runs_of_key",
+    "ALTER TABLE runs DROP COLUMN key_id",
+    "ALTER TABLE runs DROP COLUMN trace",
+    "DROP INDEX keys_of_owner",
+    "ALTER TABLE keys DROP COLUMN owner",
+    "DROP TABLE counters",
+    "DROP TABLE projects",
+    "DROP TABLE provider_keys",
+    "DROP TABLE acts",
+)
+
+
 async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(path: Path) -> None:
     used = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.5)
     async with opened(path) as store:
@@ -125,6 +138,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
         before = await store.spent("1970-01-01", 9)
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in (
+            *AS_BEFORE_OWNERS,
             "DROP TABLE spent",
             "DROP TABLE people",
             "DROP INDEX threads_of_parent",
@@ -341,7 +355,10 @@ def rows(path: Path, table: str) -> list[tuple[int, int, int]]:
         return connection.execute(select).fetchall()
 
 
-GROWING = {"threads", "messages", "runs", "actions", "fresh", "log", "once", "people", "spent"}
+GROWING = {
+    *("threads", "messages", "runs", "actions", "fresh", "log", "once", "people", "spent"),
+    *("counters", "acts", "provider_keys"),
+}
 PARTIAL = {"queue", "runs_due", "runs_to_forget", "active_run"}
 HOT = (
     "thread",
@@ -368,6 +385,25 @@ HOT = (
     "live_runs",
     "add_spent",
     "spent",
+    "running",
+    "used",
+    "count",
+    "has_tokens_limit",
+    "keys_of",
+    "acts",
+    "acts_of",
+    "sealed_key",
+    "next_owner",
+    "holding",
+    "erase_events",
+    "erase_actions",
+    "erase_runs",
+    "erase_segments",
+    "erase_messages",
+    "erase_threads",
+    "erase_uploads",
+    "erase_assistants",
+    "erase_answers",
 )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from antiphon.errors import EventExpired
 from antiphon.events import Event, Numbered
 from antiphon.messages import Message
+from antiphon.people import Act
 from antiphon.runs import Action, Drive, Run, Thread
 
 
@@ -18,7 +19,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     `now` is the store's clock, ms since 1970. `actions` are those of the run's last turn that
     handed out calls, in call order, and before them the one that `About.tool_call_id` asked for,
     where that is of an earlier turn. `log` holds the events after `drive.turn_began_after`, where
-    `About.turn_log` asked for them.
+    `About.turn_log` asked for them. `running` is how many runs begun with the key of `About.key_id`
+    have not ended, `tokens` how many these have used today.
     """
 
     now: int
@@ -27,6 +29,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     drive: Drive | None = None
     actions: tuple[Action, ...] = ()
     log: tuple[Numbered, ...] = ()
+    running: int = 0
+    tokens: int = 0
 
 
 class Driven(msgspec.Struct, frozen=True):
@@ -42,6 +46,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     `owner` is needed where a thread or a run is new. `answer` is what the caller is told, kept
     under the idempotency key. `keep_messages` cuts the thread after that message number first.
+    `act` is what the audit log keeps of it.
     """
 
     answer: Any = None
@@ -51,6 +56,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     driven: tuple[Driven, ...] = ()
     actions: tuple[Action, ...] = ()
+    act: Act | None = None
 
 
 def events_expired(run_id: str, kept_after: int, after: int) -> EventExpired:

@@ -2,7 +2,8 @@
 
 Nothing here is ever the only copy, and nothing is believed longer than it is true:
 
-- A thread's context is served when the inner store still has the version it was read at.
+- A thread's context is served when the inner store still has the version it was read at; where
+  processes share theirs, one that another process has read is as good.
 - The end of a run's log is served to the readers of what this process wrote itself, once it is
   kept. Where it holds nothing new the inner store is asked, so that another process's events and
   ends are seen; what it holds can only be short of the truth, for events never change.
@@ -12,17 +13,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from antiphon import events
-from antiphon.errors import Fenced
+from antiphon.errors import Fenced, NotFound, TryAgain
 from antiphon.messages import Upload
-from antiphon.people import Account, Person, Spent
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
 from antiphon.ports import (
     About,
     Amend,
+    AmendKey,
+    AmendProject,
     Change,
     Claim,
     Context,
@@ -38,6 +51,7 @@ from antiphon.ports import (
     Store,
 )
 from antiphon.runs import Assistant, Drive, Thread
+from antiphon.stores.shared_cache import SharedContexts
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -55,8 +69,11 @@ class CachedStore:
     What was not used for longest goes first; the tails of runs that have ended go soon.
     """
 
-    def __init__(self, inner: Store, *, max_bytes: int = 64_000_000) -> None:
+    def __init__(
+        self, inner: Store, shared: SharedContexts | None = None, *, max_bytes: int = 64_000_000
+    ) -> None:
         self._inner = inner
+        self._shared = shared
         self._contexts: _Recent[Context] = _Recent(max_bytes)
         self._tails = _Tails(max_bytes)
 
@@ -149,12 +166,32 @@ class CachedStore:
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """See `Store.context`; one cheap read where the copy is still current."""
-        kept = None if fresh else self._contexts.get(thread_id)
-        if kept is not None and await self._inner.version(thread_id) == kept.version:
-            return kept
-        context = await self._inner.context(thread_id, fresh=fresh)
+        context = None if fresh else await self._current(thread_id)
+        if context is None:
+            context = await self._inner.context(thread_id, fresh=fresh)
+            if self._shared is not None:
+                self._shared.keep(thread_id, context, partial(self._deleted, thread_id))
         self._contexts.keep(thread_id, context, _weight(context))
         return context
+
+    async def _current(self, thread_id: str) -> Context | None:
+        """A copy of what the thread is now: one of this process, else one that all share."""
+        kept = self._contexts.get(thread_id)
+        shared = None if self._shared is None or self._shared.resting else self._shared
+        if kept is None and shared is None:
+            return None
+        version = await self._inner.version(thread_id)
+        if kept is not None and kept.version == version:
+            return kept
+        return await shared.get(thread_id, version) if shared else None
+
+    async def _deleted(self, thread_id: str) -> bool:
+        """Whether it is gone, or may be."""
+        try:
+            await self._inner.version(thread_id)
+        except (NotFound, TryAgain):
+            return True
+        return False
 
     async def version(self, thread_id: str) -> int:
         """See `Store.version`."""
@@ -210,15 +247,17 @@ class CachedStore:
         """See `Store.remove`; what is deleted is gone from here too."""
         await self._inner.remove(kind, owner, id)
         if kind is Thread:
+            if self._shared is not None:
+                await self._shared.drop(id)
             self._contexts.drop(id)
             # Which runs were the thread's is not known here, and deleting is rare.
             self._tails.clear()
 
     # The installation
 
-    async def keep_key(self, key: Key, digest: bytes) -> None:
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
-        await self._inner.keep_key(key, digest)
+        await self._inner.keep_key(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
@@ -228,13 +267,21 @@ class CachedStore:
         """See `Store.keys`."""
         return await self._inner.keys()
 
-    async def revoke_key(self, key_id: str) -> Key:
-        """See `Store.revoke_key`."""
-        return await self._inner.revoke_key(key_id)
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`."""
+        return await self._inner.change_key(key_id, amend, act)
 
-    async def add_person(self, account: Account) -> None:
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+        """See `Store.revoke_key`."""
+        return await self._inner.revoke_key(key_id, act)
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return await self._inner.count(counter, amount)
+
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
         """See `Store.add_person`."""
-        await self._inner.add_person(account)
+        await self._inner.add_person(account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -246,9 +293,62 @@ class CachedStore:
         """See `Store.people`."""
         return await self._inner.people()
 
-    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
         """See `Store.change_person`."""
-        return await self._inner.change_person(person_id, amend)
+        return await self._inner.change_person(person_id, amend, act)
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        await self._inner.add_project(project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return await self._inner.projects()
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`."""
+        return await self._inner.change_project(id, amend, act)
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        await self._inner.keep_provider_key(key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return await self._inner.provider_keys(owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return await self._inner.sealed_key(owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        await self._inner.drop_provider_key(owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`."""
+        return await self._inner.owners(limit, after, owner)
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`; whose the copies here are is not known, so all go."""
+        erased = await self._inner.erase(owner, limit)
+        self._contexts.clear()
+        self._tails.clear()
+        if self._shared is not None and not erased:  # nothing is left that could be shared anew
+            await self._shared.clear()
+        return erased
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        await self._inner.note(act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return await self._inner.acts(limit, after, owner)
 
     async def live_runs(self, limit: int, after: str | None = None) -> Listing:
         """See `Store.live_runs`."""
@@ -271,7 +371,9 @@ class CachedStore:
         await self._inner.check()
 
     async def close(self) -> None:
-        """Close the inner store."""
+        """Let go of what is shared, and close the inner store."""
+        if self._shared is not None:
+            await self._shared.close()
         await self._inner.close()
 
 

@@ -20,10 +20,22 @@ from antiphon.engine.window import SUMMARY
 from antiphon.engine.window import tokens as tokens_in
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload, chat
-from antiphon.people import Account, Person, Spent
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Holding,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
 from antiphon.ports import (
     About,
     Amend,
+    AmendKey,
+    AmendProject,
     Change,
     Claim,
     Context,
@@ -41,6 +53,7 @@ from antiphon.ports import (
 from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread
 from antiphon.stores import rules
 from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores.memory_owners import Acts, Keys, Projects, ProviderKeys
 from antiphon.stores.memory_people import People
 
 T = TypeVar("T")
@@ -89,8 +102,11 @@ class MemoryStore:
         self._actions: dict[str, Action] = {}
         self._records: dict[type[Any], dict[str, _Kept]] = {Assistant: {}, Upload: {}}
         self._answers: dict[tuple[str, str, str], _Answer] = {}
-        self._keys: dict[str, tuple[Key, bytes]] = {}
-        self._people = People()
+        self._acts = Acts()
+        self._keys = Keys(self._acts)
+        self._people = People(self._acts, self._keys)
+        self._projects = Projects(self._acts, self._keys)
+        self._provider_keys = ProviderKeys(self._acts)
         self._spent: dict[tuple[str, str, str], Spent] = {}
         self._secret = secrets.token_bytes(32)
 
@@ -188,22 +204,34 @@ class MemoryStore:
 
     def _read(self, about: About) -> Records:
         """What the change is about, without what is another owner's."""
+        known = self._known(about.key_id)
         run = self._runs.get(about.run_id) if about.run_id else None
         thread_id = about.thread_id or (run.run.thread_id if run else None)
         thread = self._threads.get(thread_id) if thread_id else None
         if thread is None or about.owner not in (None, thread.owner):
-            return Records(now=self._clock())
+            return known
         if about.run_id is None:
             run = self._active(thread.thread.id)
         if run is None or run.run.thread_id != thread.thread.id:
-            return Records(now=self._clock(), thread=thread.thread)
-        return Records(
-            now=self._clock(),
+            return replace(known, thread=thread.thread)
+        return replace(
+            known,
             thread=thread.thread,
             run=run.run,
             drive=run.drive,
             actions=self._actions_of(run.run.id, about.tool_call_id),
             log=_turn(run) if about.turn_log else (),
+        )
+
+    def _known(self, key_id: str | None) -> Records:
+        """What is known of the key, before anything is known of a thread."""
+        now = self._clock()
+        if key_id is None:
+            return Records(now=now)
+        begun = [kept.run for kept in self._runs.values() if kept.drive.key_id == key_id]
+        running = sum(not run.status.ended for run in begun)
+        return Records(
+            now=now, running=running, tokens=self._keys.used(Counter(key_id, "tokens"), now)
         )
 
     def _actions_of(self, run_id: str, tool_call_id: str | None) -> tuple[Action, ...]:
@@ -249,9 +277,12 @@ class MemoryStore:
         for driven in change.driven:
             self._write_run(about, change, driven)
         self._actions.update({action.id: action for action in change.actions})
+        self._acts.note(change.act)
 
     def _write_run(self, about: About, change: Change, driven: Driven) -> None:
         kept = self._runs.get(driven.run.id)
+        grown = rules.grown(kept.run if kept else None, driven.run)
+        self._keys.count_tokens(driven.drive.key_id, grown, self._clock())
         if kept is None:
             kept = _Run(rules.owner_of(about, change), driven.run, Drive(), self._clock())
             self._runs[driven.run.id] = kept
@@ -455,9 +486,9 @@ class MemoryStore:
 
     # People, and what they spend
 
-    async def add_person(self, account: Account) -> None:
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
         """See `Store.add_person`."""
-        self._people.add(account)
+        self._people.add(account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -469,9 +500,11 @@ class MemoryStore:
         """See `Store.people`."""
         return self._people.everybody()
 
-    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
         """See `Store.change_person`."""
-        return self._people.change(person_id, amend)
+        return self._people.change(person_id, amend, act, self._clock())
 
     async def live_runs(self, limit: int, after: str | None = None) -> Listing:
         """See `Store.live_runs`."""
@@ -488,29 +521,104 @@ class MemoryStore:
         newest = sorted(self._spent, reverse=True)
         return [self._spent[about] for about in newest if about[0] >= since][:limit]
 
-    # The installation
+    # Keys, projects, and what was done about them
 
-    async def keep_key(self, key: Key, digest: bytes) -> None:
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
-        self._keys[key.id] = (key, digest)
+        self._keys.keep(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
-        return next((kept for kept in self._keys.values() if kept[0].prefix == prefix), None)
+        return self._keys.find(prefix)
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
-        return [key for key, _ in self._keys.values()]
+        return self._keys.all()
 
-    async def revoke_key(self, key_id: str) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`."""
+        return self._keys.change(key_id, amend, act)
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
-        if key_id not in self._keys:
-            raise rules.missing(Key, key_id)
-        key, digest = self._keys[key_id]
-        if key.revoked_at is None:
-            key = replace(key, revoked_at=self._clock())
-            self._keys[key_id] = (key, digest)
-        return key
+        return self._keys.change(key_id, rules.revoked(self._clock()), act)
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return self._keys.count(counter, amount, self._clock())
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        self._projects.add(project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return self._projects.all()
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`."""
+        return self._projects.change(id, amend, act, self._clock())
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        self._provider_keys.keep(key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return self._provider_keys.of(owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return self._provider_keys.sealed(owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        self._provider_keys.drop(owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`."""
+        having = {whose for kind in (Thread, Upload, Assistant) for whose, _ in self._all(kind)}
+        having |= {key.owner for key in self._provider_keys.of(None)}
+        found = having & {owner} if owner is not None else having
+        later = sorted(whose for whose in found if whose > (after or ""))
+        return Listing([self._holding(whose) for whose in later[:limit]], len(later) > limit)
+
+    def _holding(self, owner: str) -> Holding:
+        def number(kind: type[Any]) -> int:
+            return sum(whose == owner for whose, _ in self._all(kind))
+
+        return Holding(
+            owner=owner,
+            threads=number(Thread),
+            runs=number(Run),
+            files=number(Upload),
+            assistants=number(Assistant),
+        )
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`; everything at once."""
+        threads = [kept.thread.id for kept in self._threads.values() if kept.owner == owner]
+        for thread_id in threads:
+            self._remove_thread(thread_id)
+        erased = len(threads)
+        for records in self._records.values():
+            erased += _drop(records, [each for each in records if records[each].owner == owner])
+        erased += _drop(self._answers, [once for once in self._answers if once[0] == owner])
+        erased += _drop(self._spent, [about for about in self._spent if about[1] == owner])
+        erased += self._provider_keys.erase_of(owner)
+        return erased + self._keys.erase_of(owner, self._clock())
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        self._acts.note(act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return self._acts.page(limit, after, owner)
+
+    # The installation
 
     async def secret(self) -> bytes:
         """See `Store.secret`."""
@@ -537,6 +645,12 @@ def _judge_places(there: Sequence[Message], change: Change) -> None:
         if message.number in taken:
             raise rules.place_taken(message)
         taken.add(message.number)
+
+
+def _drop(things: dict[T, Any], those: Sequence[T]) -> int:
+    for each in those:
+        del things[each]
+    return len(those)
 
 
 def _turn(run: _Run) -> tuple[Numbered, ...]:

@@ -19,9 +19,9 @@ from antiphon.errors import (
     RunActive,
 )
 from antiphon.messages import Message
-from antiphon.people import Person, Spent, day
-from antiphon.ports import About, Change, Driven, Once, Records
-from antiphon.runs import DOLLAR_DIGITS, MOVES, Drive, Run, Status, Thread
+from antiphon.people import Person, Project, Spent, day
+from antiphon.ports import About, AmendKey, Change, Driven, Once, Records
+from antiphon.runs import DOLLAR_DIGITS, MOVES, Drive, Run, Status, Thread, Usage
 
 
 def judge_move(before: tuple[Run, Drive] | None, after: Driven) -> None:
@@ -143,6 +143,40 @@ def name_taken(person: Person) -> Conflict:
         expected="a name and a subject that nobody has",
         hint="Choose another name.",
     )
+
+
+def project_taken(project: Project) -> Conflict:
+    """The error for a name that two projects would have."""
+    return Conflict(
+        f"A project is called {project.name} already.",
+        expected="a name that no project has",
+        hint="Choose another name.",
+    )
+
+
+def no_provider_key(owner: str, provider: str) -> NotFound:
+    """The error for a key that an owner does not have."""
+    return NotFound(f"{owner} has no key of their own for {provider}.")
+
+
+def revoked(now: int) -> AmendKey:
+    """Makes of a key one that opens nothing; a second time changes nothing."""
+    return lambda key: key if key.revoked_at is not None else replace(key, revoked_at=now)
+
+
+def erased(now: int) -> AmendKey:
+    """Makes of a key one that opens nothing and tells nothing."""
+    return lambda key: replace(revoked(now)(key), name="", person_id=None)
+
+
+def grown(before: Run | None, after: Run) -> int:
+    """The tokens that a run has used since it was kept last."""
+    used = before.usage if before else Usage()
+    return _tokens(after.usage) - _tokens(used)
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens
 
 
 def spent(owner: str, run: Run, now: int) -> Spent:

@@ -19,10 +19,21 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import msgspec
 
 from antiphon.messages import Upload
-from antiphon.people import Account, Person, Spent
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
 from antiphon.ports import (
     About,
     Amend,
+    AmendKey,
+    AmendProject,
     Claim,
     Context,
     Decide,
@@ -34,6 +45,10 @@ from antiphon.ports import (
     Page,
 )
 from antiphon.runs import Assistant, Drive
+from antiphon.stores import rules
+from antiphon.stores import sqlite_acts as acts
+from antiphon.stores import sqlite_keys as keys
+from antiphon.stores import sqlite_owners as owners
 from antiphon.stores import sqlite_people as people
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
@@ -240,9 +255,9 @@ class SqliteStore:
 
     # People, and what they spend
 
-    async def add_person(self, account: Account) -> None:
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
         """See `Store.add_person`."""
-        await self._write("person", people.add, account)
+        await self._write("person", people.add, account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -254,9 +269,11 @@ class SqliteStore:
         """See `Store.people`."""
         return await self._read(people.everybody)
 
-    async def change_person(self, person_id: str, amend: Amend) -> Account | None:
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
         """See `Store.change_person`; `amend` runs in the writer's thread."""
-        return await self._write("person", people.change, person_id, amend)
+        return await self._write("person", people.change, person_id, amend, act, self._clock())
 
     async def live_runs(self, limit: int, after: str | None = None) -> Listing:
         """See `Store.live_runs`."""
@@ -266,23 +283,81 @@ class SqliteStore:
         """See `Store.spent`."""
         return await self._read(people.spent, since, limit)
 
-    # The installation
+    # Keys, projects, and what was done about them
 
-    async def keep_key(self, key: Key, digest: bytes) -> None:
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
-        await self._write("key", writes.keep_key, key, digest)
+        await self._write("key", keys.keep, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
-        return await self._read(reads.find_key, prefix)
+        return await self._read(keys.find, prefix)
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
-        return await self._read(reads.keys)
+        return await self._read(keys.every)
 
-    async def revoke_key(self, key_id: str) -> Key:
-        """See `Store.revoke_key`."""
-        return await self._write("key", writes.revoke_key, key_id, self._clock())
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`; `amend` runs in the writer's thread."""
+        return await self._write("key", keys.change, key_id, amend, act)
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+        """See `Store.revoke_key`; a second time changes nothing."""
+        return await self._write("key", keys.change, key_id, rules.revoked(self._clock()), act)
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return await self._write("count", keys.count, counter, amount, self._clock())
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        await self._write("project", owners.add_project, project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return await self._read(owners.projects)
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`; `amend` runs in the writer's thread."""
+        return await self._write("project", owners.change_project, id, amend, act, self._clock())
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        await self._write("key", owners.keep_provider_key, key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return await self._read(owners.provider_keys, owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return await self._read(owners.sealed_key, owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        await self._write("key", owners.drop_provider_key, owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`; counting waits for searches alone."""
+        return await self._searcher.run(
+            partial(owners.owners, limit=limit, after=after, only=owner)
+        )
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`."""
+        return await self._write("erase", writes.erase, owner, limit, self._clock())
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        await self._write("act", acts.note, act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return await self._read(acts.page, limit, after, owner)
+
+    # The installation
 
     async def secret(self) -> bytes:
         """See `Store.secret`."""
@@ -347,7 +422,7 @@ class SqliteStore:
                 self._loop.call_soon_threadsafe(self._on_foreign, run_ids)
 
 
-_RELAXED = frozenset({"claim", "beat"})
+_RELAXED = frozenset({"claim", "beat", "count"})
 
 
 def _unheard(_: Any, fault: Exception | None) -> None:

@@ -10,17 +10,20 @@ import msgspec
 from msgspec.structs import asdict
 
 from antiphon.engine.accounts import folded
-from antiphon.people import Account, Person, Spent
+from antiphon.people import Account, Act, Person, Spent
 from antiphon.ports import Amend, Listing
 from antiphon.runs import DOLLAR_DIGITS, Run
 from antiphon.stores import rules
+from antiphon.stores import sqlite_acts as acts
+from antiphon.stores import sqlite_keys as keys
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores.sqlite_reads import SQL
 
 
-def add(connection: sqlite3.Connection, account: Account) -> None:
+def add(connection: sqlite3.Connection, account: Account, act: Act | None) -> None:
     """See `Store.add_person`."""
     _write(connection, "add_person", account)
+    acts.note(connection, act)
 
 
 def find(
@@ -43,17 +46,24 @@ def everybody(connection: sqlite3.Connection) -> Sequence[Person]:
     return [_PERSON.decode(doc) for (doc,) in reads.every(connection, "people")]
 
 
-def change(connection: sqlite3.Connection, person_id: str, amend: Amend) -> Account | None:
+def change(
+    connection: sqlite3.Connection, person_id: str, amend: Amend, act: Act | None, now: int
+) -> Account | None:
     """See `Store.change_person`."""
     account = find(connection, id=person_id)
     if account is None:
         raise rules.missing(Person, person_id)
     (others,) = connection.execute(SQL["others_govern"], (person_id,)).fetchone()
     changed = amend(account, bool(others))
+    if changed == account:
+        return changed
     if changed is None:
         connection.execute(SQL["remove_person"], (person_id,))
     else:
         _write(connection, "save_person", changed)
+    if changed is None or changed.person.disabled:
+        keys.change_of(connection, person_id, rules.revoked(now))
+    acts.note(connection, act)
     return changed
 
 

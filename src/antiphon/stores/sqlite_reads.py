@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon import events
 from antiphon.engine.window import SUMMARY
 from antiphon.events import Numbered
 from antiphon.messages import Message, Upload
-from antiphon.ports import About, Context, Key, Landmark, Listing, Once, Page, Records
+from antiphon.people import Counter, period
+from antiphon.ports import About, Context, Landmark, Listing, Once, Page, Records
 from antiphon.runs import Action, Assistant, Drive, Run, Thread
 from antiphon.stores import rules, statements
 
@@ -78,18 +80,19 @@ def every(connection: sqlite3.Connection, name: str, *values: Any) -> list[tuple
 
 def records(connection: sqlite3.Connection, about: About, now: int) -> Records:
     """What a change is about, without what is another owner's."""
+    known = _known(connection, about.key_id, now)
     kept = run(connection, about.run_id) if about.run_id else None
     thread_id = about.thread_id or (kept.run.thread_id if kept else None)
     found = thread(connection, thread_id) if thread_id else None
     if found is None or about.owner not in (None, found[0]):
-        return Records(now=now)
+        return known
     if about.run_id is None:
         active = active_run(connection, found[1].id)
         kept = run(connection, active) if active else None
     if kept is None or kept.run.thread_id != found[1].id:
-        return Records(now=now, thread=found[1])
-    return Records(
-        now=now,
+        return replace(known, thread=found[1])
+    return replace(
+        known,
         thread=found[1],
         run=kept.run,
         drive=kept.drive,
@@ -98,13 +101,24 @@ def records(connection: sqlite3.Connection, about: About, now: int) -> Records:
     )
 
 
+def _known(connection: sqlite3.Connection, key_id: str | None, now: int) -> Records:
+    """What is known of the key, before anything is known of a thread."""
+    if key_id is None:
+        return Records(now=now)
+    tokens = Counter(key_id, "tokens")
+    (running,) = connection.execute(SQL["running"], (key_id,)).fetchone()
+    used = one(connection, "used", key_id, tokens.what, period(tokens, now))
+    return Records(now=now, running=running, tokens=used[0] if used else 0)
+
+
 def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     """The run, whoever's it is."""
     row = one(connection, "run", run_id)
     if row is None:
         return None
     owner, doc, wanted_at = row[:3]
-    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[3:]
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[3:11]
+    key_id, trace = row[11:]
     drive = Drive(
         epoch=epoch,
         wanted=bool(wanted),
@@ -114,6 +128,8 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         turn_began_after=turn_began_after,
         kept_after=kept_after,
         fresh=bool(fresh),
+        key_id=key_id,
+        trace=trace,
     )
     return RunRow(owner, decoder(Run)(doc), drive, wanted_at)
 
@@ -309,24 +325,12 @@ def content(connection: sqlite3.Connection, owner: str | None, upload_id: str) -
     return bytes(row[1])
 
 
-def find_key(connection: sqlite3.Connection, prefix: str) -> tuple[Key, bytes] | None:
-    """See `Store.find_key`."""
-    row = one(connection, "find_key", prefix)
-    return (decoder(Key)(row[0]), row[1]) if row else None
-
-
-def keys(connection: sqlite3.Connection) -> Sequence[Key]:
-    """See `Store.keys`."""
-    return [decoder(Key)(doc) for (doc,) in every(connection, "keys")]
-
-
 def decoder(kind: type[T]) -> Callable[[bytes], T]:
     """Reads the JSON of a kind."""
     return cast("Callable[[bytes], T]", _DECODERS[kind].decode)
 
 
-_STORED: tuple[type[Any], ...] = (*_KINDS, Key)
-_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in _STORED}
+_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in _KINDS}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _IDS = msgspec.json.Decoder(frozenset[str])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])

@@ -8,15 +8,17 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from antiphon import events
 from antiphon.engine.window import tokens
 from antiphon.errors import Fenced, Internal
 from antiphon.messages import Message, Upload, chat
-from antiphon.ports import About, Change, Claim, Decide, Driven, Key, Once
+from antiphon.ports import About, Change, Claim, Decide, Driven, Once
 from antiphon.runs import Action, Assistant, Status, Thread
 from antiphon.stores import rules
+from antiphon.stores import sqlite_acts as acts
+from antiphon.stores import sqlite_keys as keys
+from antiphon.stores import sqlite_owners as owners
 from antiphon.stores import sqlite_people as people
 from antiphon.stores import sqlite_reads as reads
 from antiphon.stores.gather import Appended
@@ -44,6 +46,7 @@ def change(
         _write_run(connection, about, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
+    acts.note(connection, decided.act)
     if about.once:
         answer, subject = _encode(decided.answer), rules.subject(records, decided)
         _keep_answer(connection, about.once, answer, subject, now)
@@ -159,21 +162,10 @@ def forget(connection: sqlite3.Connection, events_before: int, keys_before: int)
     return runs + connection.execute(SQL["forget_answers"], (keys_before,)).rowcount
 
 
-def keep_key(connection: sqlite3.Connection, key: Key, digest: bytes) -> None:
-    """See `Store.keep_key`."""
-    connection.execute(SQL["add_key"], (key.id, key.prefix, digest, _encode(key)))
-
-
-def revoke_key(connection: sqlite3.Connection, key_id: str, now: int) -> Key:
-    """See `Store.revoke_key`; a second time changes nothing."""
-    row = reads.one(connection, "key", key_id)
-    if row is None:
-        raise rules.missing(Key, key_id)
-    key = reads.decoder(Key)(row[0])
-    if key.revoked_at is None:
-        key = replace(key, revoked_at=now)
-        connection.execute(SQL["save_key"], (_encode(key), key_id))
-    return key
+def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
+    """See `Store.erase`."""
+    fold(connection)  # so that there is one table to erase events from
+    return owners.erase(connection, owner, limit, now)
 
 
 def meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
@@ -266,6 +258,8 @@ def _write_run(
         before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
+    grown = rules.grown(kept.run if kept else None, run)
+    keys.count_tokens(connection, drive.key_id, grown, now)
     if run.status.ended:
         owner = kept.owner if kept else rules.owner_of(about, decided)
         people.spend(connection, rules.spent(owner, run, now))

@@ -150,7 +150,7 @@ SELECT
             0
         )
     ),
-    turn_began_after, kept_after, fresh
+    turn_began_after, kept_after, fresh, key_id, trace
 FROM runs
 WHERE id = ?
 
@@ -193,17 +193,18 @@ LIMIT ?
 -- name: add_run
 INSERT INTO runs (
     id, owner, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
-    turn_began_after, kept_after, fresh, ended_at, doc
+    turn_began_after, kept_after, fresh, key_id, trace, ended_at, doc
 ) VALUES (
     :id, :owner, :thread_id, :status, :epoch, :wanted, :wanted_at, :worker, :due_at, :last_event,
-    :turn_began_after, :kept_after, :fresh, :ended_at, :doc
+    :turn_began_after, :kept_after, :fresh, :key_id, :trace, :ended_at, :doc
 )
 
 -- name: move_run
 UPDATE runs SET
     status = :status, epoch = :epoch, wanted = :wanted, wanted_at = :wanted_at, worker = :worker,
     due_at = :due_at, last_event = :last_event, turn_began_after = :turn_began_after,
-    kept_after = :kept_after, fresh = :fresh, ended_at = :ended_at, doc = :doc
+    kept_after = :kept_after, fresh = :fresh, key_id = :key_id, trace = :trace,
+    ended_at = :ended_at, doc = :doc
 WHERE id = :id AND status = :status_before AND epoch = :epoch_before
 
 -- name: beat
@@ -364,6 +365,32 @@ UPDATE keys SET doc = ? WHERE id = ?
 -- name: keys
 SELECT doc FROM keys ORDER BY seq
 
+-- name: keys_of
+SELECT doc FROM keys WHERE owner = ? ORDER BY seq
+
+-- name: running
+SELECT count(*) FROM runs
+WHERE key_id = ? AND status IN ('queued', 'in_progress', 'action_required')
+
+-- name: used
+SELECT total FROM counters WHERE key_id = ? AND what = ? AND period >= ?
+
+-- name: count
+INSERT INTO counters (key_id, what, period, total) VALUES (:key_id, :what, :period, :amount)
+ON CONFLICT (key_id, what) DO UPDATE SET
+    total = CASE WHEN excluded.period > period THEN excluded.total ELSE total + excluded.total END,
+    period = max(period, excluded.period)
+RETURNING total
+
+-- name: has_tokens_limit
+SELECT EXISTS (
+    SELECT 1 FROM keys
+    WHERE id = ? AND json_extract(CAST(doc AS TEXT), '$.limits.tokens_per_day') IS NOT NULL
+)
+
+-- name: erase_counters
+DELETE FROM counters WHERE key_id IN (SELECT id FROM keys WHERE owner = ?)
+
 -- name: save_meta
 INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
 
@@ -449,3 +476,118 @@ FROM spent
 WHERE day >= ?
 ORDER BY day DESC, owner DESC, model DESC
 LIMIT ?
+
+-- name: add_act
+INSERT INTO acts (id, owner, doc) VALUES (?, ?, ?)
+
+-- name: place_of_act
+SELECT seq FROM acts WHERE id = ?
+
+-- name: acts
+SELECT doc FROM acts WHERE seq < :place ORDER BY seq DESC LIMIT :limit
+
+-- name: acts_of
+SELECT doc FROM acts WHERE owner = :owner AND seq < :place ORDER BY seq DESC LIMIT :limit
+
+-- name: add_project
+INSERT INTO projects (id, folded, doc) VALUES (:id, :folded, :doc)
+
+-- name: save_project
+UPDATE projects SET folded = :folded, doc = :doc WHERE id = :id
+
+-- name: remove_project
+DELETE FROM projects WHERE id = ?
+
+-- name: project
+SELECT doc FROM projects WHERE id = ?
+
+-- name: projects
+SELECT doc FROM projects ORDER BY seq
+
+-- name: keep_provider_key
+INSERT INTO provider_keys (owner, provider, sealed, doc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (owner, provider) DO UPDATE SET sealed = ?3, doc = ?4
+
+-- name: provider_keys
+SELECT doc FROM provider_keys ORDER BY owner, provider
+
+-- name: provider_keys_of
+SELECT doc FROM provider_keys WHERE owner = ? ORDER BY provider
+
+-- name: sealed_key
+SELECT sealed FROM provider_keys WHERE owner = ? AND provider = ?
+
+-- name: drop_provider_key
+DELETE FROM provider_keys WHERE owner = ? AND provider = ?
+
+-- name: next_owner
+-- A look into each index, however many things there are.
+SELECT min(owner)
+FROM (
+    SELECT min(owner) AS owner FROM threads WHERE owner > :after AND owner >= :from
+    UNION ALL
+    SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from
+    UNION ALL
+    SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from
+    UNION ALL
+    SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
+)
+WHERE :only IS NULL OR owner = :only
+
+-- name: holding
+SELECT
+    (SELECT count(*) FROM threads WHERE owner = :owner),
+    (SELECT count(*) FROM runs WHERE owner = :owner),
+    (SELECT count(*) FROM uploads WHERE owner = :owner),
+    (SELECT count(*) FROM assistants WHERE owner = :owner)
+
+-- name: erase_events
+DELETE FROM log WHERE seq IN (
+    SELECT log.seq FROM runs JOIN log ON log.run = runs.seq
+    WHERE runs.owner = :owner
+    LIMIT :limit
+)
+
+-- name: erase_actions
+DELETE FROM actions WHERE seq IN (
+    SELECT actions.seq FROM runs JOIN actions ON actions.run_id = runs.id
+    WHERE runs.owner = :owner
+    LIMIT :limit
+)
+
+-- name: erase_runs
+DELETE FROM runs WHERE seq IN (SELECT seq FROM runs WHERE owner = :owner LIMIT :limit)
+
+-- name: erase_segments
+DELETE FROM segments WHERE seq IN (
+    SELECT segments.seq FROM threads JOIN segments ON segments.thread_id = threads.id
+    WHERE threads.owner = :owner
+    LIMIT :limit
+)
+
+-- name: erase_messages
+DELETE FROM messages WHERE seq IN (
+    SELECT messages.seq FROM threads JOIN messages ON messages.thread_id = threads.id
+    WHERE threads.owner = :owner
+    LIMIT :limit
+)
+
+-- name: erase_threads
+DELETE FROM threads WHERE seq IN (SELECT seq FROM threads WHERE owner = :owner LIMIT :limit)
+
+-- name: erase_uploads
+DELETE FROM uploads WHERE seq IN (SELECT seq FROM uploads WHERE owner = :owner LIMIT :limit)
+
+-- name: erase_assistants
+DELETE FROM assistants WHERE seq IN (SELECT seq FROM assistants WHERE owner = :owner LIMIT :limit)
+
+-- name: erase_answers
+DELETE FROM once WHERE owner = :owner AND (route, key) IN (
+    SELECT route, key FROM once WHERE owner = :owner LIMIT :limit
+)
+
+-- name: erase_spent
+DELETE FROM spent WHERE owner = :owner
+
+-- name: erase_provider_keys
+DELETE FROM provider_keys WHERE owner = :owner

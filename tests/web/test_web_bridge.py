@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
+from antiphon.errors import ConnectionLost
 from antiphon.web.bodies import AT_ONCE
 from antiphon.web.bridge import THREADS, Bridge, Pace
-from antiphon.web.event_stream import EventStream
+from antiphon.web.event_stream import EventStream, FileStream
 from antiphon.wires.framing import HEARTBEAT
 
 SECONDS = 10
@@ -112,6 +113,18 @@ async def app() -> Flask:
     @app.get("/stream")
     def stream() -> Response:
         return EventStream(frames, loop, {"content-type": "text/event-stream"})
+
+    @app.get("/file")
+    def file() -> Response:
+        return FileStream(frames, loop, {"content-type": "application/zip"})
+
+    async def broken() -> AsyncGenerator[bytes]:
+        yield b"half"
+        raise ConnectionLost("The backend has gone.")
+
+    @app.get("/broken")
+    def half() -> Response:
+        return FileStream(broken, loop, {"content-type": "application/zip"})
 
     return app
 
@@ -268,6 +281,31 @@ async def test_streams_end_when_the_server_is_about_to(app: Any) -> None:
 
     assert body == b"data: 1\n\n" + HEARTBEAT
     bridge.close()
+
+
+async def test_nothing_is_put_into_a_file_and_a_server_that_stops_does_not_end_it(app: Any) -> None:
+    pace = Pace(silence=0.01, blink=0.01)
+    bridge = Bridge(app, 1000, closing=lambda: True, pace=pace)
+    wire = Wire(bridge).ask("/file")
+    await wire.next()
+    await wire.next()
+    silent = asyncio.ensure_future(wire.next())
+    await asyncio.wait([silent], timeout=0.1)  # ten times as long as a stream may be silent
+    app.go.set()
+
+    assert (await silent)["body"] == b"data: 2\n\n"
+    assert (await wire.next())["more_body"] is False
+    bridge.close()
+
+
+async def test_a_file_that_breaks_off_is_never_ended(bridged: Bridged) -> None:
+    wire = bridged("/broken")
+    _, half = await wire.next(), await wire.next()
+
+    assert (half["body"], half["more_body"]) == (b"half", True)
+    assert wire.task
+    with pytest.raises(ConnectionLost):
+        await wire.task
 
 
 def test_any_wsgi_server_may_iterate_the_stream(app: Any) -> None:

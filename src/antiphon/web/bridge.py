@@ -20,8 +20,7 @@ from antiphon.errors import AntiphonError
 from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
 from antiphon.web.checks import API
 from antiphon.web.environ import Answer, Scope, environ
-from antiphon.web.event_stream import ROOM, SILENCE, Source
-from antiphon.wires.framing import HEARTBEAT
+from antiphon.web.event_stream import ROOM, SILENCE, EventStream
 
 Send = Callable[[MutableMapping[str, Any]], Any]
 
@@ -70,7 +69,7 @@ class Bridge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        room: list[Source] = []
+        room: list[EventStream] = []
         try:
             async with self._bodies.read(receive) as body:
                 asked = environ(scope, body) | {ROOM: room}
@@ -85,7 +84,7 @@ class Bridge:
             await send({"type": "http.response.body", "body": answer.body})
             return
         with suppress(TimeoutError, OSError):  # a reader who takes nothing, or is gone
-            await self._pump(room[0](), receive, send)
+            await self._pump(room[0], receive, send)
 
     def close(self) -> None:
         """Wait for the views that run."""
@@ -106,28 +105,27 @@ class Bridge:
                 close()
         return answer
 
-    async def _pump(
-        self, frames: AsyncGenerator[bytes, None], receive: Receive, send: Send
-    ) -> None:
+    async def _pump(self, stream: EventStream, receive: Receive, send: Send) -> None:
         """Send the frames as they come, and look up only when nothing moves."""
+        frames, alive = stream.source(), stream.alive
         line = _Line(send, self._pace)
         telling = asyncio.ensure_future(line.tell(frames))
         left = asyncio.ensure_future(_left(receive))
         try:
             while True:
-                soon = min(line.due, self._pace.blink)
+                soon = min(line.due or self._pace.blink, self._pace.blink)
                 await asyncio.wait({telling, left}, timeout=soon, return_when=FIRST_COMPLETED)
                 if telling.done():
                     return telling.result()
                 if left.done() or line.stuck:
                     return None
-                last = self._closing() and not line.writes
+                last = bool(alive) and self._closing() and not line.writes
                 if last:  # and nobody writes after it
                     telling.cancel()
                     await asyncio.wait([telling])
-                if last or line.silent:
+                if last or (alive and line.silent):
                     async with asyncio.timeout(self._pace.patience):
-                        await line.write(HEARTBEAT, more=not last)
+                        await line.write(alive, more=not last)
                 if last:
                     return None
         finally:

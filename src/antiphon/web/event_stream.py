@@ -7,16 +7,17 @@ awaits it on the loop: a stream costs no thread. Any other WSGI server iterates,
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Response
 
 from antiphon.wires.framing import HEARTBEAT
 
 ROOM = "antiphon.async_body"
-"""The key of the WSGI environment under which the bridge has a list to put their source in."""
+"""The key of the WSGI environment under which the bridge has a list to put the response in."""
 SILENCE = 12.0
 """Seconds without a frame after which a sign of life is sent."""
 OLDEST = 600.0
@@ -30,26 +31,36 @@ Source = Callable[[], AsyncGenerator[bytes, None]]
 class EventStream(Response):
     """Frames as the body of a response; a reader who leaves ends the frames and nothing else."""
 
+    alive: ClassVar[bytes] = HEARTBEAT
+    """The sign of life that may stand between two frames."""
+
     def __init__(
         self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
     ) -> None:
-        super().__init__(_iterated(source, loop), headers=dict(headers), direct_passthrough=True)
-        self._source = source
+        body = _iterated(source, loop, self.alive)
+        super().__init__(body, headers=dict(headers), direct_passthrough=True)
+        self.source = source
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """WSGI, or the bridge."""
         room = environ.get(ROOM)
         if room is None or environ["REQUEST_METHOD"] == "HEAD":
             return super().__call__(environ, start_response)
-        room.append(self._source)
+        room.append(self)
         start_response(self.status, self.get_wsgi_headers(environ).to_wsgi_list())
         return []
 
 
-def _iterated(source: Source, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+class FileStream(EventStream):
+    """A file in pieces: nothing may stand between them, and what is not whole has no end."""
+
+    alive = b""
+
+
+def _iterated(source: Source, loop: asyncio.AbstractEventLoop, alive: bytes) -> Iterator[bytes]:
     """The frames in a thread that may wait, with a sign of life whenever they are silent."""
     told = source()
-    ends = loop.time() + OLDEST
+    ends = loop.time() + OLDEST if alive else math.inf
     step: Future[bytes] | None = None
     try:
         while loop.time() < ends:
@@ -57,7 +68,7 @@ def _iterated(source: Source, loop: asyncio.AbstractEventLoop) -> Iterator[bytes
             try:
                 frame = step.result(SILENCE)
             except TimeoutError:
-                yield HEARTBEAT
+                yield alive
                 continue
             if not frame:
                 return

@@ -237,7 +237,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_title: Annotated[Words, Meta(description="what the web chat is called")] = "Antiphon"
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
     max_requests: Annotated[
-        Count, Meta(description="how many requests are open at once, streams included")
+        Count,
+        Meta(description="how many requests a process has open at once, streams included"),
+    workers: Annotated[
+        Count, Meta(description="how many processes serve together, on one port")
+    ] = 1
     ] = 10_000
     grace: Annotated[
         Seconds, Meta(description="how long runs and streams may take to end when a server stops")

@@ -17,6 +17,7 @@ from antiphon.commands.usage import CLIENT, LOOKS
 from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
 from antiphon.embedded import AsyncEmbeddedLine
+from antiphon.errors import BadSettings
 from antiphon.runtime import Runtime
 from antiphon.server.serve import Ending, serve
 from antiphon.settings import TABLE, Loaded
@@ -37,6 +38,14 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Returns once runs and streams have ended."""
     settings = loaded.settings
+    if settings.workers > 1:
+        raise BadSettings(
+            "The web chat is one process, in which the tools of its people run.",
+            expected="--workers 1",
+            received=f"--workers {settings.workers}",
+            hint="Several processes serve the backend by `antiphon serve --workers"
+            f" {settings.workers}`; put `antiphon web --server URL` in front of them.",
+        )
 
     chat = web_chat()
 

@@ -36,6 +36,11 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     token: str | None = None
 
+    @property
+    def who(self) -> tuple[str | None, str]:
+        """Whom the server shares itself out to: a key, or each owner for whom it acts."""
+        return self.token, self.owner
+
 
 class Access:
     """Lets callers in by their key, and forgets within seconds what it knows of one.

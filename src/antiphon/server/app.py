@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,8 +27,10 @@ from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
 from antiphon.server import access, files, openapi, reading, stream
 from antiphon.server.access import Access, Caller
+from antiphon.server.connection import CROWDED
 from antiphon.server.exchange import Exchange, refuse, reply
 from antiphon.server.presence import Gone, while_present
+from antiphon.server.shares import Places, Turns
 from antiphon.settings import Settings
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
@@ -63,7 +70,8 @@ class Application:
         self.leaving = False
         self.draining = False
         self.closing = False
-        self.open_requests = 0
+        self._places = Places(settings.max_requests)
+        self._turns = Turns()
         self._inside: _Inside | None = None
         self._settings = settings
         self._alone = elsewhere is None
@@ -122,17 +130,20 @@ class Application:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
+        crowded = CROWDED in scope.get("extensions", {})
 
         def watched(message: Message) -> Awaitable[None]:
             # No coroutine of its own: every event of every stream passes here.
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if crowded or self.leaving:
+                    message = _last_on_its_connection(message)
             return send(message)
 
-        self.open_requests += 1
         try:
-            await self._routed(scope, receive, watched)
+            with self._places.place() as free:
+                await self._routed(scope, receive, watched, free=free and not crowded)
         except Gone:
             status = 499  # as nginx counts those who left
         except AntiphonError as error:
@@ -145,24 +156,29 @@ class Application:
             if not status:
                 await refuse(watched, internal)
         finally:
-            self.open_requests -= 1
             self.metrics.add(REQUESTS, scope.get(_ROUTE, "elsewhere"), str(status))
 
-    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _routed(self, scope: Scope, receive: Receive, send: Send, *, free: bool) -> None:
         public = scope["path"] in _PUBLIC  # which is answered even while the store is not
+        if not free and not public:
+            raise Overloaded(
+                "Too many requests or connections are open.",
+                expected=f"at most {self._settings.max_requests} requests and"
+                f" {self._settings.max_connections} connections at once",
+                retry_after=1,
+            )
         if self._alone or public or scope["path"].startswith(_OURS):
             locked = self._access.was_locked if public else await self._access.locked()
             access.check_origin(scope, locked=locked)
-        if self.open_requests > self._settings.max_requests and not public:
-            raise Overloaded(
-                "Too many requests are open.",
-                expected=f"at most {self._settings.max_requests} at once",
-                retry_after=1,
-            )
         await self._router(scope, receive, send)
 
     def _resource(self, path: str, does: Mapping[str, Handler]) -> _Resource:
-        return _Resource(path, does, self._nobody if path in _PUBLIC else self._somebody)
+        admit = self._nobody if path in _PUBLIC else self._somebody
+        return _Resource(path, does, admit, self._held)
+
+    def _held(self, caller: Caller) -> AbstractContextManager[None]:
+        """The place of a request is the caller's; without keys there is nobody to share with."""
+        return nullcontext() if caller.token is None else self._places.held(caller.who)
 
     async def _somebody(self, scope: Scope) -> Caller:
         caller = await self._access.admit(scope)
@@ -228,7 +244,11 @@ class Application:
                 recheck = self._pace.recheck
                 return await while_present(exchange.receive, work, welcome, recheck)
             case _:
-                return await work
+                try:
+                    async with self._turns.turn(exchange.caller.who):
+                        return await work
+                finally:
+                    work.close()  # if its turn never came
 
     def _welcome(self, caller: Caller) -> stream.Welcome:
         async def stands() -> bool:
@@ -281,10 +301,12 @@ class _Resource:
         path: str,
         does: Mapping[str, Handler],
         admit: Callable[[Scope], Awaitable[Caller]],
+        held: Callable[[Caller], AbstractContextManager[None]],
     ) -> None:
         self._path = path
         self._does = does
         self._admit = admit
+        self._held = held
         self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -306,7 +328,8 @@ class _Resource:
                 received=method[:32],
                 allow=self._allow,
             )
-        await handler(Exchange(scope, receive, send, caller, time.monotonic()))
+        with self._held(caller):
+            await handler(Exchange(scope, receive, send, caller, time.monotonic()))
 
 
 def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
@@ -327,6 +350,11 @@ async def _nowhere(scope: Scope, _: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
         return
     raise NotFound("There is nothing at this address.", hint="GET /openapi.json lists what is.")
+
+
+def _last_on_its_connection(message: Message) -> Message:
+    """The head of an answer behind which the connection is closed: the next goes elsewhere."""
+    return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
 
 
 def _shutting_down() -> Unavailable:

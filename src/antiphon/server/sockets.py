@@ -52,13 +52,13 @@ def room(connections: int) -> int:
     if os.name != "posix":
         return connections
     resource = import_module("resource")  # Windows has none
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = map(int, resource.getrlimit(resource.RLIMIT_NOFILE))
     wanted = connections + OWN_FILES
     if resource.RLIM_INFINITY != soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with suppress(OSError, ValueError):  # macOS allows less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        soft = int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     if soft == resource.RLIM_INFINITY:
         return connections
     return max(1, min(connections, soft - OWN_FILES))

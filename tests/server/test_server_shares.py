@@ -1,0 +1,163 @@
+"""Too much at once: it is refused at once, and nobody is starved by somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, ExitStack, suppress
+
+import httpx2
+from conftest import DEADLINE, SETTINGS, served
+from msgspec.structs import replace
+
+from antiphon.errors import Overloaded
+from antiphon.server.shares import Places, Turns
+
+
+async def test_a_connection_too_many_is_told_so_and_closed() -> None:
+    async with served(replace(SETTINGS, max_connections=2)) as server:
+        idle = [await server.connect() for _ in range(2)]
+        answer = await server.raw(b"GET /v1/threads HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _, writer in idle:
+            writer.close()
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1" in head
+    assert b"\r\nconnection: close" in head
+    assert b'"overloaded"' in body
+
+
+async def test_probes_are_answered_on_a_connection_too_many() -> None:
+    async with served(replace(SETTINGS, max_connections=1)) as server:
+        _, idle = await server.connect()
+        answer = await server.raw(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        idle.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_used() -> None:
+    async with served(replace(SETTINGS, max_connections=1)) as server:
+        many = [await server.connect() for _ in range(12)]
+        reader, _ = many[-1]
+        async with asyncio.timeout(DEADLINE):
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        for _, writer in many:
+            writer.close()
+        client = await server.client()
+        async with asyncio.timeout(DEADLINE):
+            while (await client.get("/v1/threads")).status_code != 200:
+                pass
+
+
+async def test_one_key_leaves_room_for_another() -> None:
+    async with served(replace(SETTINGS, max_requests=8)) as server, AsyncExitStack() as open_:
+        greedy = await server.client(await server.key("ada"))
+        other = await server.client(await server.key("bob"))
+        resting = await _resting_run(greedy)
+        statuses = [await _follow(open_, greedy, resting) for _ in range(7)]
+        modest = await other.post("/v1/threads")
+        refused = await greedy.get("/v1/threads")
+
+    assert statuses[:4] == [200] * 4
+    assert 503 in statuses
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    assert modest.status_code == 201
+
+
+async def test_a_key_that_lets_go_may_come_back() -> None:
+    async with served(replace(SETTINGS, max_requests=2)) as server:
+        client = await server.client(await server.key("ada"))
+        run = await _resting_run(client)
+        async with AsyncExitStack() as open_:
+            held = [await _follow(open_, client, run) for _ in range(2)]
+        async with asyncio.timeout(DEADLINE):
+            while (await client.get("/v1/threads")).status_code != 200:
+                pass
+
+    assert held == [200, 503]
+
+
+def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
+    places = Places(90)
+
+    with ExitStack() as stack:
+        assert _most(stack, places, "ada") == 45
+        assert _most(stack, places, "bob") == 23
+        with places.place(), places.held("eve"):
+            pass
+
+
+async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
+    turns, done = Turns(at_once=2, of_one=2), list[str]()
+
+    async def work(who: str) -> None:
+        async with turns.turn(who):
+            await asyncio.sleep(0)
+            done.append(who)
+
+    flood = [asyncio.create_task(work("flood")) for _ in range(50)]
+    await asyncio.sleep(0)
+    modest = [asyncio.create_task(work("modest")) for _ in range(2)]
+    await asyncio.gather(*flood, *modest)
+
+    assert done.index("modest") <= 6
+    assert len(done) == 52
+
+
+async def test_works_that_take_long_hold_up_only_their_own() -> None:
+    turns, over = Turns(at_once=4, of_one=2), asyncio.Event()
+
+    async def stuck() -> None:
+        async with turns.turn("stuck"):
+            await over.wait()
+
+    tasks = [asyncio.create_task(stuck()) for _ in range(10)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE), turns.turn("other"):
+        over.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_turn_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
+    turns, over = Turns(at_once=1, of_one=1), asyncio.Event()
+
+    async def work(who: str) -> None:
+        async with turns.turn(who):
+            await over.wait()
+
+    first = asyncio.create_task(work("a"))
+    left = asyncio.create_task(work("b"))
+    last = asyncio.create_task(work("c"))
+    await asyncio.sleep(0)
+    left.cancel()
+    over.set()
+
+    await asyncio.wait_for(asyncio.gather(first, last), DEADLINE)
+    assert left.cancelled()
+
+
+def _most(stack: ExitStack, places: Places, who: str) -> int:
+    """How many requests this caller gets open, which stay open."""
+    got = 0
+    while True:
+        with ExitStack() as request:
+            request.enter_context(places.place())
+            try:
+                request.enter_context(places.held(who))
+            except Overloaded:
+                return got
+            stack.push(request.pop_all())
+            got += 1
+
+
+async def _resting_run(client: httpx2.AsyncClient) -> str:
+    thread = (await client.post("/v1/threads")).json()["id"]
+    return str((await client.post("/v1/runs", json={"thread_id": thread})).json()["id"])
+
+
+async def _follow(stack: AsyncExitStack, client: httpx2.AsyncClient, run: str) -> int:
+    stream = await stack.enter_async_context(client.stream("GET", f"/v1/runs/{run}/events"))
+    return stream.status_code

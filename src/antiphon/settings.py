@@ -52,8 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a runtime and its clients are made of. Times in seconds, sizes in bytes.
 
     `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` says
-    that `base_url` was named by a file in the working folder: no key that was meant for a provider
-    goes there. `servers` holds the `[servers.NAME]` tables of the user's own file,
+    that `base_url` was named by a file in the working folder, `foreign_providers` which of the
+    providers have their addresses from there: no key that was meant for a provider goes to these.
+    `servers` holds the `[servers.NAME]` tables of the user's own file,
     `foreign_servers` those of the working folder's, which start nothing until they were approved.
     """
 
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     providers: dict[str, dict[str, Any]] = {}
     foreign_base_url: bool = False
+    foreign_providers: frozenset[str] = frozenset()
     database: Annotated[
         Words, Meta(description="sqlite:///path, or memory: to forget everything at the end")
     ] = field(default_factory=lambda: own_database(os.environ))
@@ -348,7 +350,10 @@ def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Pat
     """As `load`, and where each value came from."""
     values: dict[str, Any] = {}
     origins = dict.fromkeys([*TABLE, *_TABLED], "default")
+    foreign: list[str] = []
     for given in _given(flags, environ, cwd):
+        if given.name == "providers" and given.origin != str(_own_file(environ)):
+            foreign += [name for name, table in given.value.items() if "base_url" in table]
         values[given.name] = _read(given, environ, values.get(given.name))
         origins[given.name] = given.origin
     own, found = str(_own_file(environ)), str(cwd / _FILE)
@@ -357,6 +362,7 @@ def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Pat
             del values[key]
             origins[key] = "default"
     values["foreign_base_url"] = origins["base_url"] == found
+    values["foreign_providers"] = frozenset(foreign)
     if "database" not in values:
         values["database"] = own_database(environ)
     return Loaded(Settings(**values), origins)

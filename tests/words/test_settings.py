@@ -251,6 +251,7 @@ def test_every_setting_can_be_given_from_outside() -> None:
         *TABLE,
         "providers",
         "foreign_base_url",
+        "foreign_providers",
         "servers",
         "foreign_servers",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
@@ -14,10 +14,12 @@ import msgspec
 
 from antiphon.addresses import leads_here
 from antiphon.errors import BadSettings, ProviderError
+from antiphon.people import OwnKey
 from antiphon.ports import Opened, Provider
-from antiphon.providers import entries
+from antiphon.providers import entries, usable
 from antiphon.providers.demo import WINDOW, Demo
 from antiphon.providers.http import Limits
+from antiphon.providers.lent import Lending
 from antiphon.providers.offers import Offer
 from antiphon.providers.openai import OpenAI
 from antiphon.providers.reply import Quirks
@@ -33,6 +35,14 @@ OLLAMA_SECONDS = 0.3  # how long a start may wait to learn that there is no Olla
 LIST_SECONDS = 5.0
 _DEFAULTS = Settings()
 
+KeysOf = Callable[[str, str], Awaitable[OwnKey | None]]
+"""The key that an owner has of their own for a provider, by both names."""
+
+
+async def no_keys(owner: str, provider: str) -> OwnKey | None:
+    """Where nobody has keys of their own."""
+    return None
+
 
 class Choice(msgspec.Struct, frozen=True):
     """The model for who named none, and why it is this one."""
@@ -42,11 +52,18 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Catalog:
-    """Opens providers by the names of their models, each provider once."""
+    """Opens providers by the names of their models, each provider once.
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    For an owner with a key of their own there is one more, which nobody else is given.
+    """
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], keys_of: KeysOf = no_keys
+    ) -> None:
         self._settings = settings
         self._environ = environ
+        self._keys_of = keys_of
+        self._lending = Lending()
         self._servers = entries.servers(settings.providers)
         self._vendors = entries.vendors(settings.providers)
         self._chosen: Choice | None = None
@@ -65,11 +82,12 @@ class Catalog:
             self._chosen = chosen
         return self._chosen
 
-    async def open(self, model: str) -> Opened:
+    async def open(self, model: str, owner: str | None = None) -> Opened:
         """Who answers for `provider:name`, and what is known of them.
 
-        With a base URL in the settings, a model without a known provider is that server's. Raises
-        `BadSettings` for a provider that is not known, or whose key is missing.
+        A known provider is asked with the owner's own key, where they have one. With a base URL in
+        the settings, a model without a known provider is that server's. Raises `BadSettings` for a
+        provider that is not known, or whose key is missing.
         """
         provider, colon, name = model.partition(":")
         base_url = self._settings.base_url
@@ -79,7 +97,7 @@ class Catalog:
         terms = self._terms(provider) if colon else None
         if terms is not None:
             return Opened(
-                provider=await self._known(provider, terms),
+                provider=await self._known(provider, terms, owner),
                 model=name,
                 name=provider,
                 deadlines=self._deadlines(provider, terms),
@@ -142,10 +160,16 @@ class Catalog:
         lists = await asyncio.gather(*map(self._listed, prefixes))
         return [*(found for one in lists for found in one), ("demo", "demo")]
 
+    def check_own(self, provider: str, own: OwnKey) -> None:
+        """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
+        takers = {**self._vendors_with_keys(), **self._servers}
+        usable.check_own(provider, takers.get(provider), own, list(takers))
+
     async def close(self) -> None:
         """Close the providers that were opened."""
         for provider in self._open.values():
             await provider.close()
+        await self._lending.close()
 
     async def _choice(self) -> Choice:
         if self._settings.model:
@@ -167,10 +191,33 @@ class Catalog:
     def _terms(self, name: str) -> Server | Vendor | None:
         return self._servers.get(name) or self._vendors.get(name)
 
-    async def _known(self, name: str, terms: Server | Vendor) -> Provider:
+    async def _known(self, name: str, terms: Server | Vendor, owner: str | None) -> Provider:
+        own = await self._keys_of(owner, name) if owner else None
+        if owner and own:
+            return await self._lending.provider(
+                owner, name, own, lambda: self._owners(name, terms, own)
+            )
+        if owner:
+            await self._lending.give_up(owner, name)
         if isinstance(terms, Vendor):
             return await self._vendor(name, terms)
         return self._kept(name, lambda: self._server(name, terms))
+
+    async def _owners(self, name: str, terms: Server | Vendor, own: OwnKey) -> Provider:
+        """A provider that is asked with this key and no other."""
+        if own.base_url is None and (
+            self._settings.foreign_base_url or name in self._settings.foreign_providers
+        ):
+            raise BadSettings(
+                f"An owner's key for {name} is not sent to an address that a folder named.",
+                expected="an address from --base-url, ANTIPHON_BASE_URL, your own antiphon.toml",
+                received="one from the antiphon.toml of the working folder",
+            )
+        base_url = own.base_url or self._settings.base_url
+        if isinstance(terms, Vendor):
+            async with self._loading:
+                return await asyncio.to_thread(opened, name, terms, own.key, base_url)
+        return self._made(terms, base_url or self._address(name, terms), own.key)
 
     def _kept(self, name: str, make: Callable[[], Provider]) -> Provider:
         if name not in self._open:
@@ -189,9 +236,12 @@ class Catalog:
                 received="nothing",
                 hint="or name another model, for instance demo",
             )
+        return self._made(server, base_url or self._address(name, server), key)
+
+    def _made(self, server: Server, base_url: str, key: str | None) -> Provider:
         return OpenAI(
-            _checked(base_url or self._address(name, server)),
-            _checked_key(key),
+            usable.address(base_url),
+            usable.key(key),
             key_header=server.key_header,
             quirks=self._quirks(server.quirks),
             models=server.models,
@@ -233,7 +283,7 @@ class Catalog:
         base_url = self._settings.base_url
         key = self._environ.get(vendor.variable(self._environ) or "")
         if base_url is None:
-            return _checked_key(key), None
+            return usable.key(key), None
         if self._settings.foreign_base_url:
             # The vendors' libraries find credentials by themselves, and would send them there.
             raise BadSettings(
@@ -241,12 +291,12 @@ class Catalog:
                 expected="--base-url, ANTIPHON_BASE_URL, or your own antiphon.toml",
                 received=base_url,
             )
-        return _checked_key(self._settings.provider_key or key), _checked(base_url)
+        return usable.key(self._settings.provider_key or key), usable.address(base_url)
 
     def _plain(self, base_url: str) -> Provider:
         return OpenAI(
-            _checked(base_url),
-            _checked_key(self._settings.provider_key),
+            usable.address(base_url),
+            usable.key(self._settings.provider_key),
             quirks=self._quirks(UNDECLARED),
         )
 
@@ -326,6 +376,9 @@ class Catalog:
     def _names(self) -> list[str]:
         return sorted({*self._servers, *self._vendors, *_plugins(), "demo"})
 
+    def _vendors_with_keys(self) -> dict[str, Vendor]:
+        return {name: vendor for name, vendor in self._vendors.items() if vendor.keys}
+
 
 def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
@@ -338,39 +391,6 @@ def _loaded(point: EntryPoint, environ: Mapping[str, str]) -> Provider:
         raise BadSettings(
             f"The provider {point.name} cannot be loaded from {point.value}: {error}"
         ) from error
-
-
-def _checked(base_url: str) -> str:
-    """The base of addresses: a path is put behind it, and errors show it."""
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        shown = parts._replace(
-            netloc=parts.netloc.rpartition("@")[2], query="", fragment=""
-        ).geturl()
-    except ValueError as error:
-        raise _unusable(base_url.rpartition("@")[2]) from error
-    if not usable or parts.username is not None or set("?#{}") & set(base_url):
-        raise _unusable(shown)
-    return base_url
-
-
-def _unusable(shown: str) -> BadSettings:
-    return BadSettings(
-        "The base URL cannot be used.",
-        expected="http:// or https://, a host, and no user, password, query or braces in it",
-        received=shown,
-    )
-
-
-def _checked_key(key: str | None) -> str | None:
-    """The key as it may stand in a header; a newline at its end is what files leave there."""
-    key = (key or "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise BadSettings(
-            "The provider's key cannot be sent.", expected="printable ASCII", received="other"
-        )
-    return key or None
 
 
 _VARIABLE = re.compile(r"\{(\w+)\}")

@@ -1,0 +1,231 @@
+"""Owners with keys of their own: each run is asked with its owner's key, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upstream import Upstream
+
+from antiphon.chunks import Question
+from antiphon.errors import BadSettings, InvalidRequest
+from antiphon.people import OwnKey
+from antiphon.ports import Opened
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.lent import Lending
+from antiphon.settings import Settings, load
+
+SAID = b'{"role":"user","content":"hello"}'
+MODEL = "openai:quirk:ok"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream
+
+
+class Keys(dict[tuple[str, str], OwnKey]):
+    """What owners have, by owner and provider."""
+
+    async def of(self, owner: str, provider: str) -> OwnKey | None:
+        return self.get((owner, provider))
+
+    def give(self, owner: str, key: str, base_url: str | None = None) -> None:
+        self[owner, "openai"] = OwnKey(key=key, base_url=base_url)
+
+
+def catalog(keys: Keys, upstream: Upstream, environ: Mapping[str, str] | None = None) -> Catalog:
+    table = {"openai": {"base_url": upstream.url}}
+    return Catalog(Settings(providers=table), environ or {}, keys.of)
+
+
+def question(opened: Opened) -> Question:
+    return Question(model=opened.model, messages=SAID)
+
+
+async def ask(catalog: Catalog, owner: str | None) -> None:
+    opened = await catalog.open(MODEL, owner)
+    async for _ in opened.provider.stream(question(opened)):
+        pass
+
+
+def sent(upstream: Upstream) -> list[str | None]:
+    return [request.headers.get("authorization") for request in upstream.requests]
+
+
+async def test_each_is_asked_with_their_own_key_and_who_has_none_with_the_installations(
+    upstream: Upstream,
+) -> None:
+    keys = Keys()
+    keys.give("ada", "sk-ada")
+    keys.give("bo", "sk-bo")
+    found = catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
+
+    for owner in ("ada", "bo", "cy", None, "ada"):
+        await ask(found, owner)
+    await found.close()
+
+    named = ["ada", "bo", "house", "house", "ada"]
+    assert sent(upstream) == [f"Bearer sk-{name}" for name in named]
+    assert upstream.connections == 3  # an owner's are kept, and are nobody else's
+
+
+async def test_where_the_installation_has_no_key_only_owners_with_one_are_let_in(
+    upstream: Upstream,
+) -> None:
+    keys = Keys()
+    keys.give("ada", "sk-ada")
+    found = catalog(keys, upstream)
+
+    await ask(found, "ada")
+
+    for owner in ("bo", None):
+        with pytest.raises(BadSettings, match="needs a key"):
+            await found.open(MODEL, owner)
+    await found.close()
+
+
+async def test_the_address_that_goes_with_a_key_is_the_only_place_it_is_sent_to(
+    upstream: Upstream,
+) -> None:
+    keys = Keys()
+    async with Upstream() as elsewhere:
+        keys.give("ada", "sk-ada", elsewhere.url)
+        found = catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
+        await ask(found, "ada")
+        await ask(found, "bo")
+        await found.close()
+
+        assert sent(elsewhere) == ["Bearer sk-ada"]
+    assert sent(upstream) == ["Bearer sk-house"]
+
+
+async def test_a_key_that_was_taken_away_is_not_used_again_and_a_new_one_is(
+    upstream: Upstream,
+) -> None:
+    keys = Keys()
+    keys.give("ada", "sk-old")
+    found = catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
+
+    await ask(found, "ada")
+    keys.give("ada", "sk-new")
+    await ask(found, "ada")
+    keys.clear()
+    await ask(found, "ada")
+    await found.close()
+
+    assert sent(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-house"]
+
+
+async def test_a_reply_under_way_comes_to_its_end_when_the_key_changes(upstream: Upstream) -> None:
+    keys = Keys()
+    keys.give("ada", "sk-old")
+    found = catalog(keys, upstream)
+    opened = await found.open(f"{MODEL}@1", "ada")
+
+    pieces = 0
+    async with aclosing(opened.provider.stream(question(opened))) as stream:
+        async for chunks in stream:
+            pieces += len(chunks)
+            if pieces == 1:
+                keys.give("ada", "sk-new")
+                await found.open(MODEL, "ada")
+    await found.close()
+
+    assert pieces > 1
+    assert (await upstream.asked(1)).answered
+
+
+async def test_who_was_given_a_provider_just_before_it_is_given_up_can_still_ask(
+    upstream: Upstream,
+) -> None:
+    keys = Keys()
+    keys.give("ada", "sk-old")
+    found = catalog(keys, upstream)
+    await ask(found, "ada")
+    opened = await found.open(MODEL, "ada")
+    keys.give("ada", "sk-new")
+    await ask(found, "ada")
+
+    async for _ in opened.provider.stream(question(opened)):
+        pass
+    await found.close()
+
+    assert sent(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-old"]
+
+
+class Silent:
+    """A provider that says nothing."""
+
+    def __init__(self, closed: list[str], name: str) -> None:
+        self._closed, self._name = closed, name
+
+    async def close(self) -> None:
+        self._closed.append(self._name)
+
+
+async def test_only_so_many_are_kept_open_and_what_was_used_longest_ago_goes_first() -> None:
+    closed: list[str] = []
+    lending = Lending(most=2)
+
+    async def lend(owner: str) -> None:
+        async def make() -> Any:
+            return Silent(closed, owner)
+
+        await lending.provider(owner, "openai", OwnKey(key="k"), make)
+
+    for owner in ("ada", "bo", "ada", "cy"):
+        await lend(owner)
+    assert closed == ["bo"]
+    await lending.close()
+    assert sorted(closed) == ["ada", "bo", "cy"]
+
+
+@pytest.mark.parametrize(
+    "said", ['base_url = "{url}"\n', '[providers.openai]\nbase_url = "{url}"\n']
+)
+async def test_no_owners_key_goes_to_an_address_that_a_folder_named(
+    upstream: Upstream, tmp_path: Path, said: str
+) -> None:
+    (tmp_path / "antiphon.toml").write_text(said.format(url=upstream.url))
+    keys = Keys()
+    keys.give("ada", "sk-ada")
+    found = Catalog(load({}, {"HOME": str(tmp_path / "home")}, tmp_path), {}, keys.of)
+
+    with pytest.raises(BadSettings, match="a folder named"):
+        await found.open(MODEL, "ada")
+    await found.close()
+
+
+@pytest.mark.parametrize(
+    ("provider", "own"),
+    [
+        ("demo", OwnKey(key="k")),
+        ("nope", OwnKey(key="k")),
+        ("vertexai", OwnKey(key="k")),
+        ("openai", OwnKey(key="")),
+        ("openai", OwnKey(key=" \n")),
+        ("openai", OwnKey(key="canary-1\r\nX: y")),
+        ("openai", OwnKey(key="canary-1\u00e4")),
+        ("openai", OwnKey(key="canary-1", base_url="file:///etc/passwd")),
+        ("openai", OwnKey(key="canary-1", base_url="https://u:canary-1@h/v1")),
+        ("openai", OwnKey(key="canary-1", base_url="https://h/{HOME}")),
+    ],
+)
+def test_a_key_that_nobody_could_be_asked_with_is_refused(provider: str, own: OwnKey) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Catalog(Settings(), {}).check_own(provider, own)
+
+    assert "canary-1" not in refused.value.told
+
+
+def test_keys_for_known_providers_are_taken_and_never_printed() -> None:
+    own = OwnKey(key="canary-1", base_url="https://gateway.example/v1")
+
+    for provider in ("openai", "mistral", "ollama", "anthropic"):
+        Catalog(Settings(), {}).check_own(provider, own)
+    assert "canary-1" not in repr(own)

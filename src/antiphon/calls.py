@@ -1,29 +1,50 @@
 """Every call of the API as a value: what it asks, its route, what it answers.
 
 The server's routes, the OpenAPI document, the SDK's methods and their signatures all come from this
-file. A call's fields travel in the path where the route names them, in the query of a GET, and in
-the JSON body of everything else.
+file. The calls of administration are in `administrative_calls`, and are named here too.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal
 
 import msgspec
 from msgspec import Meta
 
-from antiphon.errors import InvalidRequest
+from antiphon.administrative_calls import ADMINISTRATIVE
+from antiphon.administrative_calls import BackendServer as BackendServer
+from antiphon.administrative_calls import CreateKey as CreateKey
+from antiphon.administrative_calls import CreatePerson as CreatePerson
+from antiphon.administrative_calls import DeletePerson as DeletePerson
+from antiphon.administrative_calls import GetPerson as GetPerson
+from antiphon.administrative_calls import GetUsage as GetUsage
+from antiphon.administrative_calls import KeyScope as KeyScope
+from antiphon.administrative_calls import ListKeys as ListKeys
+from antiphon.administrative_calls import ListLiveRuns as ListLiveRuns
+from antiphon.administrative_calls import ListPeople as ListPeople
+from antiphon.administrative_calls import ListServers as ListServers
+from antiphon.administrative_calls import LiveRun as LiveRun
+from antiphon.administrative_calls import NewKey as NewKey
+from antiphon.administrative_calls import Password as Password
+from antiphon.administrative_calls import PersonName as PersonName
+from antiphon.administrative_calls import RevokeKey as RevokeKey
+from antiphon.administrative_calls import SignIn as SignIn
+from antiphon.administrative_calls import UpdatePerson as UpdatePerson
+from antiphon.administrative_calls import UsageReport as UsageReport
+from antiphon.call_forms import A_co
+from antiphon.call_forms import Call as Call
+from antiphon.call_forms import Deleted as Deleted
+from antiphon.call_forms import Id as Id
+from antiphon.call_forms import Limit as Limit
+from antiphon.call_forms import Listed as Listed
+from antiphon.call_forms import Name as Name
+from antiphon.call_forms import invalid as invalid
+from antiphon.call_forms import path_fields as path_fields
+from antiphon.call_forms import write as write
 from antiphon.messages import Message, Part, ToolSpec, Upload
-from antiphon.people import Discreet, Key, Person, Role, Spent
 from antiphon.runs import DAY, Action, Assistant, Deadlines, McpServer, Run, Sampling, Thread
 
-A_co = TypeVar("A_co", covariant=True)
-
-Name = Annotated[str, Meta(max_length=256)]
 Title = Annotated[str, Meta(max_length=512)]
-Id = Annotated[str, Meta(max_length=128)]
 Long = Annotated[str, Meta(max_length=1_000_000)]
 Content = (
     Annotated[str, Meta(max_length=4_000_000)] | Annotated[tuple[Part, ...], Meta(max_length=256)]
@@ -34,24 +55,8 @@ Metadata = Annotated[
 ]
 Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
 Servers = Annotated[tuple[McpServer, ...], Meta(max_length=32)]
-Limit = Annotated[int, Meta(ge=1, le=100)]
 Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
 IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
-
-
-class Listed(msgspec.Struct, Generic[A_co], frozen=True):
-    """A page of a list; ask again with `after=next` while `has_more`."""
-
-    data: Sequence[A_co]
-    has_more: bool
-    next: str | None = None
-
-
-class Deleted(msgspec.Struct, frozen=True):
-    """What was deleted is gone."""
-
-    id: str
-    deleted: bool = True
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -72,21 +77,6 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     content: Content
     role: Literal["user", "system"] = "user"
-
-
-class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
-    """A request. `answer` is the type that comes back; for a stream, events do.
-
-    `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured. `scope`
-    is what a key must be for; without it `read` for a GET, and `write` for everything else.
-    """
-
-    route: ClassVar[str]
-    answer: ClassVar[Any]
-    http_status: ClassVar[int] = 200
-    creates: ClassVar[bool] = False
-    streams: ClassVar[bool] = False
-    scope: ClassVar[str | None] = None
 
 
 class CreateAssistant(Call[Assistant], frozen=True):
@@ -443,204 +433,6 @@ class ListModels(Call[Listed[Model]], frozen=True):
     model: Name | None = None
 
 
-# Administration. What holds a password or gives a token takes no idempotency key, for the answer,
-# and a digest of the body, are kept under it.
-
-
-class LiveRun(msgspec.Struct, frozen=True):
-    """A run that has not ended, and whose it is."""
-
-    run: Run
-    owner: str
-
-
-class NewKey(Discreet, frozen=True):
-    """A key with its text, which is told now and never again."""
-
-    key: Key
-    token: str
-
-
-class UsageReport(msgspec.Struct, frozen=True):
-    """What was spent since a day, latest day first; `cut` where there were more rows than these."""
-
-    since: str
-    rows: Sequence[Spent]
-    cut: bool = False
-
-
-class BackendServer(msgspec.Struct, frozen=True):
-    """An MCP server that runs may name, and how it is.
-
-    `status` is `idle` until a run has named it, then `starting`, `ready`, `restarting`, `failed` or
-    `closed`; `unusable` where its configuration is at fault. `problem` says why, in one line.
-    """
-
-    name: str
-    status: str
-    transport: str = ""
-    tools: int = 0
-    problem: str = ""
-
-
-PersonName = Annotated[str, Meta(max_length=128)]
-Subject = Annotated[str, Meta(max_length=512)]
-Password = Annotated[str, Meta(max_length=1024)]
-KeyScope = Literal["read", "write", "admin"]
-
-
-class CreatePerson(Discreet, Call[Person], frozen=True):
-    """Let somebody log in: by a password of at least 8 characters, or as `subject` elsewhere.
-
-    Names are unique whatever their case. Raises `Conflict` for one that is taken.
-    """
-
-    route: ClassVar[str] = "POST /v1/people"
-    answer: ClassVar[Any] = Person
-    http_status: ClassVar[int] = 201
-    scope: ClassVar[str | None] = "admin"
-
-    name: PersonName
-    role: Role = "user"
-    password: Password | None = None
-    subject: Subject | None = None
-
-
-class ListPeople(Call[Listed[Person]], frozen=True):
-    """Everybody who may log in, or might if they were not disabled; oldest first."""
-
-    route: ClassVar[str] = "GET /v1/people"
-    answer: ClassVar[Any] = Listed[Person]
-    scope: ClassVar[str | None] = "admin"
-
-    limit: Limit = 100
-    after: Id | None = None
-
-
-class GetPerson(Call[Person], frozen=True):
-    """One person."""
-
-    route: ClassVar[str] = "GET /v1/people/{person_id}"
-    answer: ClassVar[Any] = Person
-    scope: ClassVar[str | None] = "admin"
-
-    person_id: Id
-
-
-class UpdatePerson(Discreet, Call[Person], frozen=True):
-    """Change what is given; the rest stays. `sign_out` voids every login there is.
-
-    So does a new password, and `disabled`, which revokes their keys besides. The last admin can be
-    neither demoted nor disabled.
-    """
-
-    route: ClassVar[str] = "PATCH /v1/people/{person_id}"
-    answer: ClassVar[Any] = Person
-    scope: ClassVar[str | None] = "admin"
-
-    person_id: Id
-    name: PersonName | msgspec.UnsetType = msgspec.UNSET
-    role: Role | msgspec.UnsetType = msgspec.UNSET
-    disabled: bool | msgspec.UnsetType = msgspec.UNSET
-    password: Password | msgspec.UnsetType = msgspec.UNSET
-    sign_out: bool = False
-
-
-class DeletePerson(Call[Deleted], frozen=True):
-    """Remove somebody, and revoke their keys. Their threads stay; the last admin does too."""
-
-    route: ClassVar[str] = "DELETE /v1/people/{person_id}"
-    answer: ClassVar[Any] = Deleted
-    scope: ClassVar[str | None] = "admin"
-
-    person_id: Id
-
-
-class SignIn(Discreet, Call[Person], frozen=True):
-    """Who it is that logs in with this name and password, or whom the caller has proven.
-
-    `subject` is who they are where they have just logged in; with `create` they are made where they
-    are unknown, called `name` (a number is added where that is taken), in that `role`. An unknown
-    name, a wrong password and somebody disabled are `SignInRefused`.
-    """
-
-    route: ClassVar[str] = "POST /v1/sign_in"
-    answer: ClassVar[Any] = Person
-    scope: ClassVar[str | None] = "admin"
-
-    name: PersonName | None = None
-    password: Password | None = None
-    subject: Subject | None = None
-    create: bool = False
-    role: Role = "user"
-
-
-class CreateKey(Call[NewKey], frozen=True):
-    """Make an API key. The first one locks the server: from then on every call needs one."""
-
-    route: ClassVar[str] = "POST /v1/keys"
-    answer: ClassVar[Any] = NewKey
-    http_status: ClassVar[int] = 201
-    scope: ClassVar[str | None] = "admin"
-
-    name: Name
-    owner: Id
-    scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1, max_length=3)] = ("read", "write")
-
-
-class ListKeys(Call[Listed[Key]], frozen=True):
-    """The keys without their secrets, the revoked ones too; oldest first."""
-
-    route: ClassVar[str] = "GET /v1/keys"
-    answer: ClassVar[Any] = Listed[Key]
-    scope: ClassVar[str | None] = "admin"
-
-    limit: Limit = 100
-    after: Id | None = None
-
-
-class RevokeKey(Call[Key], frozen=True):
-    """From now on the key opens nothing."""
-
-    route: ClassVar[str] = "DELETE /v1/keys/{key_id}"
-    answer: ClassVar[Any] = Key
-    scope: ClassVar[str | None] = "admin"
-
-    key_id: Id
-
-
-class ListLiveRuns(Call[Listed[LiveRun]], frozen=True):
-    """The runs of everybody that have not ended, newest first."""
-
-    route: ClassVar[str] = "GET /v1/live_runs"
-    answer: ClassVar[Any] = Listed[LiveRun]
-    scope: ClassVar[str | None] = "admin"
-
-    limit: Limit = 100
-    after: Id | None = None
-
-
-class GetUsage(Call[UsageReport], frozen=True):
-    """What runs used and cost in the last `days`, by the day they ended, the model and the owner.
-
-    What a thread has used stays when the thread is deleted.
-    """
-
-    route: ClassVar[str] = "GET /v1/usage"
-    answer: ClassVar[Any] = UsageReport
-    scope: ClassVar[str | None] = "admin"
-
-    days: Annotated[int, Meta(ge=1, le=366)] = 30
-
-
-class ListServers(Call[Listed[BackendServer]], frozen=True):
-    """The MCP servers that this side runs, and how they are."""
-
-    route: ClassVar[str] = "GET /v1/servers"
-    answer: ClassVar[Any] = Listed[BackendServer]
-    scope: ClassVar[str | None] = "admin"
-
-
 CALLS: tuple[type[Call[Any]], ...] = (
     CreateAssistant,
     ListAssistants,
@@ -669,79 +461,5 @@ CALLS: tuple[type[Call[Any]], ...] = (
     ListFiles,
     GetFile,
     ListModels,
-    CreatePerson,
-    ListPeople,
-    GetPerson,
-    UpdatePerson,
-    DeletePerson,
-    SignIn,
-    CreateKey,
-    ListKeys,
-    RevokeKey,
-    ListLiveRuns,
-    GetUsage,
-    ListServers,
+    *ADMINISTRATIVE,
 )
-
-
-def path_fields(call: type[Call[Any]]) -> tuple[str, ...]:
-    """The fields that the route holds, in order."""
-    return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))
-
-
-def write(call: Call[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
-    """A call as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
-    method, template = call.route.split(" ")
-    fields = msgspec.to_builtins(call)
-    held = {name: fields.pop(name) for name in path_fields(type(call))}
-    path = "/".join(
-        _quoted(str(held[piece[1:-1]])) if piece.startswith("{") else piece
-        for piece in template.split("/")
-    )
-    if method in ("GET", "DELETE"):
-        query = {name: str(value) for name, value in fields.items() if value is not None}
-        return method, path, query, None
-    return method, path, {}, msgspec.json.encode(fields)
-
-
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-
-def _quoted(segment: str) -> str:
-    """A path segment, percent-encoded; dots alone would climb, so they are encoded too."""
-    if segment.strip(".") == "":
-        return segment.replace(".", "%2E")
-    return "".join(
-        letter if letter in _UNRESERVED else "".join(f"%{byte:02X}" for byte in letter.encode())
-        for letter in segment
-    )
-
-
-def invalid(error: msgspec.ValidationError) -> InvalidRequest:
-    """What msgspec says of a call, in our members: what was wanted, what came, where."""
-    said, _, where = str(error).partition(" - at ")
-    expected, received = _sides(said)
-    return InvalidRequest(
-        f"{said} - at {where}." if where else f"{said}.",
-        expected=expected,
-        received=received,
-        **({"where": where.strip("`")} if where else {}),
-    )
-
-
-_SAID = (
-    (re.compile(r"Expected (.+), got (.+)", re.DOTALL), r"\1", r"\2"),
-    (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
-    (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
-    (re.compile(r"Object contains unknown field (.+)", re.DOTALL), "known fields", r"\1"),
-    (re.compile(r"Invalid (?:enum )?value (.+)", re.DOTALL), "one of the documented values", r"\1"),
-)
-
-
-def _sides(said: str) -> tuple[str | None, str | None]:
-    """What was wanted and what came, as far as the sentence tells."""
-    for sentence, expected, received in _SAID:
-        if found := sentence.fullmatch(said):
-            came = found.expand(received) if received else None
-            return found.expand(expected).replace("`", ""), came and came.replace("`", "")
-    return None, None

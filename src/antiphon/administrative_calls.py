@@ -1,0 +1,227 @@
+"""The calls of administration: people, keys, what runs, what it cost.
+
+What holds a password or gives a token takes no idempotency key, for the answer, and a digest of the
+body, are kept under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.call_forms import Call, Deleted, Id, Limit, Listed, Name
+from antiphon.people import Discreet, Key, Person, Role, Spent
+from antiphon.runs import Run
+
+
+class LiveRun(msgspec.Struct, frozen=True):
+    """A run that has not ended, and whose it is."""
+
+    run: Run
+    owner: str
+
+
+class NewKey(Discreet, frozen=True):
+    """A key with its text, which is told now and never again."""
+
+    key: Key
+    token: str
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """What was spent since a day, latest day first; `cut` where there were more rows than these."""
+
+    since: str
+    rows: Sequence[Spent]
+    cut: bool = False
+
+
+class BackendServer(msgspec.Struct, frozen=True):
+    """An MCP server that runs may name, and how it is.
+
+    `status` is `idle` until a run has named it, then `starting`, `ready`, `restarting`, `failed` or
+    `closed`; `unusable` where its configuration is at fault. `problem` says why, in one line.
+    """
+
+    name: str
+    status: str
+    transport: str = ""
+    tools: int = 0
+    problem: str = ""
+
+
+PersonName = Annotated[str, Meta(max_length=128)]
+Subject = Annotated[str, Meta(max_length=512)]
+Password = Annotated[str, Meta(max_length=1024)]
+KeyScope = Literal["read", "write", "admin"]
+
+
+class CreatePerson(Discreet, Call[Person], frozen=True):
+    """Let somebody log in: by a password of at least 8 characters, or as `subject` elsewhere.
+
+    Names are unique whatever their case. Raises `Conflict` for one that is taken.
+    """
+
+    route: ClassVar[str] = "POST /v1/people"
+    answer: ClassVar[Any] = Person
+    http_status: ClassVar[int] = 201
+    scope: ClassVar[str | None] = "admin"
+
+    name: PersonName
+    role: Role = "user"
+    password: Password | None = None
+    subject: Subject | None = None
+
+
+class ListPeople(Call[Listed[Person]], frozen=True):
+    """Everybody who may log in, or might if they were not disabled; oldest first."""
+
+    route: ClassVar[str] = "GET /v1/people"
+    answer: ClassVar[Any] = Listed[Person]
+    scope: ClassVar[str | None] = "admin"
+
+    limit: Limit = 100
+    after: Id | None = None
+
+
+class GetPerson(Call[Person], frozen=True):
+    """One person."""
+
+    route: ClassVar[str] = "GET /v1/people/{person_id}"
+    answer: ClassVar[Any] = Person
+    scope: ClassVar[str | None] = "admin"
+
+    person_id: Id
+
+
+class UpdatePerson(Discreet, Call[Person], frozen=True):
+    """Change what is given; the rest stays. `sign_out` voids every login there is.
+
+    So does a new password, and `disabled`, which revokes their keys besides. The last admin can be
+    neither demoted nor disabled.
+    """
+
+    route: ClassVar[str] = "PATCH /v1/people/{person_id}"
+    answer: ClassVar[Any] = Person
+    scope: ClassVar[str | None] = "admin"
+
+    person_id: Id
+    name: PersonName | msgspec.UnsetType = msgspec.UNSET
+    role: Role | msgspec.UnsetType = msgspec.UNSET
+    disabled: bool | msgspec.UnsetType = msgspec.UNSET
+    password: Password | msgspec.UnsetType = msgspec.UNSET
+    sign_out: bool = False
+
+
+class DeletePerson(Call[Deleted], frozen=True):
+    """Remove somebody, and revoke their keys. Their threads stay; the last admin does too."""
+
+    route: ClassVar[str] = "DELETE /v1/people/{person_id}"
+    answer: ClassVar[Any] = Deleted
+    scope: ClassVar[str | None] = "admin"
+
+    person_id: Id
+
+
+class SignIn(Discreet, Call[Person], frozen=True):
+    """Who it is that logs in with this name and password, or whom the caller has proven.
+
+    `subject` is who they are where they have just logged in; with `create` they are made where they
+    are unknown, called `name` (a number is added where that is taken), in that `role`. An unknown
+    name, a wrong password and somebody disabled are `SignInRefused`.
+    """
+
+    route: ClassVar[str] = "POST /v1/sign_in"
+    answer: ClassVar[Any] = Person
+    scope: ClassVar[str | None] = "admin"
+
+    name: PersonName | None = None
+    password: Password | None = None
+    subject: Subject | None = None
+    create: bool = False
+    role: Role = "user"
+
+
+class CreateKey(Call[NewKey], frozen=True):
+    """Make an API key. The first one locks the server: from then on every call needs one."""
+
+    route: ClassVar[str] = "POST /v1/keys"
+    answer: ClassVar[Any] = NewKey
+    http_status: ClassVar[int] = 201
+    scope: ClassVar[str | None] = "admin"
+
+    name: Name
+    owner: Id
+    scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1, max_length=3)] = ("read", "write")
+
+
+class ListKeys(Call[Listed[Key]], frozen=True):
+    """The keys without their secrets, the revoked ones too; oldest first."""
+
+    route: ClassVar[str] = "GET /v1/keys"
+    answer: ClassVar[Any] = Listed[Key]
+    scope: ClassVar[str | None] = "admin"
+
+    limit: Limit = 100
+    after: Id | None = None
+
+
+class RevokeKey(Call[Key], frozen=True):
+    """From now on the key opens nothing."""
+
+    route: ClassVar[str] = "DELETE /v1/keys/{key_id}"
+    answer: ClassVar[Any] = Key
+    scope: ClassVar[str | None] = "admin"
+
+    key_id: Id
+
+
+class ListLiveRuns(Call[Listed[LiveRun]], frozen=True):
+    """The runs of everybody that have not ended, newest first."""
+
+    route: ClassVar[str] = "GET /v1/live_runs"
+    answer: ClassVar[Any] = Listed[LiveRun]
+    scope: ClassVar[str | None] = "admin"
+
+    limit: Limit = 100
+    after: Id | None = None
+
+
+class GetUsage(Call[UsageReport], frozen=True):
+    """What runs used and cost in the last `days`, by the day they ended, the model and the owner.
+
+    What a thread has used stays when the thread is deleted.
+    """
+
+    route: ClassVar[str] = "GET /v1/usage"
+    answer: ClassVar[Any] = UsageReport
+    scope: ClassVar[str | None] = "admin"
+
+    days: Annotated[int, Meta(ge=1, le=366)] = 30
+
+
+class ListServers(Call[Listed[BackendServer]], frozen=True):
+    """The MCP servers that this side runs, and how they are."""
+
+    route: ClassVar[str] = "GET /v1/servers"
+    answer: ClassVar[Any] = Listed[BackendServer]
+    scope: ClassVar[str | None] = "admin"
+
+
+ADMINISTRATIVE: tuple[type[Call[Any]], ...] = (
+    CreatePerson,
+    ListPeople,
+    GetPerson,
+    UpdatePerson,
+    DeletePerson,
+    SignIn,
+    CreateKey,
+    ListKeys,
+    RevokeKey,
+    ListLiveRuns,
+    GetUsage,
+    ListServers,
+)

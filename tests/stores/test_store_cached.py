@@ -21,8 +21,9 @@ from test_store import (
 from antiphon import errors
 from antiphon.ports import About, Context, Page
 from antiphon.runs import Status, Thread
-from antiphon.stores.cached import ENDED_BYTES, TAIL_BYTES, CachedStore
+from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
+from antiphon.stores.tails import ENDED_BYTES, TAIL_BYTES
 
 
 class CountedStore(MemoryStore):

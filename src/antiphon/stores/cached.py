@@ -11,10 +11,9 @@ Nothing here is ever the only copy, and nothing is believed longer than it is tr
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -51,15 +50,12 @@ from antiphon.ports import (
     Store,
 )
 from antiphon.runs import Assistant, Drive, Thread
+from antiphon.stores.recent import Recent
 from antiphon.stores.shared_cache import SharedContexts
+from antiphon.stores.tails import Tails
 
 T = TypeVar("T")
-V = TypeVar("V")
 
-TAIL_BYTES = 256_000  # of one run's log; a reader further behind asks the inner store
-ENDED_BYTES = 4_000_000  # of runs that have ended: their readers are about to have read all
-LINE_BYTES = 50  # of memory for each line, beside what is in it
-ENTRY_BYTES = 1_000  # about what it costs to remember anything at all
 LANDMARK_BYTES = 250  # of memory, with its numbers
 
 
@@ -74,8 +70,8 @@ class CachedStore:
     ) -> None:
         self._inner = inner
         self._shared = shared
-        self._contexts: _Recent[Context] = _Recent(max_bytes)
-        self._tails = _Tails(max_bytes)
+        self._contexts: Recent[Context] = Recent(max_bytes)
+        self._tails = Tails(max_bytes)
 
     # The transactions of runs
 
@@ -247,11 +243,11 @@ class CachedStore:
         """See `Store.remove`; what is deleted is gone from here too."""
         await self._inner.remove(kind, owner, id)
         if kind is Thread:
-            if self._shared is not None:
-                await self._shared.drop(id)
             self._contexts.drop(id)
             # Which runs were the thread's is not known here, and deleting is rare.
             self._tails.clear()
+            if self._shared is not None:
+                await self._shared.drop(id)
 
     # The installation
 
@@ -392,112 +388,3 @@ class _Remembered:
         self.change = None
         self.change = self._decide(records)
         return self.change
-
-
-class _Tails:
-    """The log tails of runs that are under way, and for a while of those that have ended."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._under_way: _Recent[_Tail] = _Recent(max_bytes)
-        self._ended: _Recent[_Tail] = _Recent(ENDED_BYTES)
-
-    def get(self, run_id: str) -> _Tail | None:
-        return self._under_way.get(run_id) or self._ended.get(run_id)
-
-    def extend(self, run_id: str, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
-        """Lines that are kept now; the last ones of the run where it has ended with them."""
-        tail = self._under_way.get(run_id)
-        if tail is None:
-            tail = _Tail(first)
-            self._under_way.keep(run_id, tail, 0)
-        size = tail.size
-        tail.extend(first, lines, ended=ended)
-        if ended:
-            self._under_way.drop(run_id)
-            self._ended.keep(run_id, tail, tail.size)
-        else:
-            self._under_way.grow(run_id, tail.size - size)
-
-    def drop(self, run_id: str | None) -> None:
-        self._under_way.drop(run_id)
-        self._ended.drop(run_id)
-
-    def clear(self) -> None:
-        self._under_way.clear()
-        self._ended.clear()
-
-
-class _Tail:
-    """The newest kept events of a run, from number `first` on, without a gap."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-        self.ended = False
-        self.size = 0
-        self._lines: list[bytes] = []
-
-    def after(self, number: int) -> Sequence[bytes]:
-        """The events above `number`; none where the tail begins later or ends before."""
-        return self._lines[number + 1 - self.first :] if number + 1 >= self.first else ()
-
-    def extend(self, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
-        """Add events; after a gap begin anew, for those that follow are what is asked for next."""
-        end = self.first + len(self._lines)
-        if first > end:
-            self.first, self._lines, self.size = first, [], 0
-        elif first < end:
-            lines = lines[end - first :]  # told out of order: these came in already
-        self._lines.extend(lines)
-        self.size += _size(lines)
-        self.ended = self.ended or ended
-        if self.size > TAIL_BYTES:
-            self._cut()
-
-    def _cut(self) -> None:
-        """Let go of the older half, at once, so that cutting is rare."""
-        dropped = len(self._lines) // 2
-        self.size -= _size(self._lines[:dropped])
-        self.first += dropped
-        del self._lines[:dropped]
-
-
-def _size(lines: Sequence[bytes]) -> int:
-    return sum(map(len, lines)) + LINE_BYTES * len(lines)
-
-
-class _Recent(Generic[V]):
-    """A dictionary that forgets what was used longest ago, once it holds too much."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[str, V] = OrderedDict()
-        self._sizes: dict[str, int] = {}
-
-    def get(self, key: str) -> V | None:
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def keep(self, key: str, value: V, size: int) -> None:
-        self.drop(key)
-        self._kept[key] = value
-        self._sizes[key] = 0
-        self.grow(key, size + ENTRY_BYTES)
-
-    def grow(self, key: str, more: int) -> None:
-        """What is kept under the key has become so much larger."""
-        self._sizes[key] += more
-        self._bytes += more
-        while self._bytes > self._max_bytes:
-            self.drop(next(iter(self._kept)))
-
-    def drop(self, key: str | None) -> None:
-        if key is not None and self._kept.pop(key, None) is not None:
-            self._bytes -= self._sizes.pop(key)
-
-    def clear(self) -> None:
-        self._kept.clear()
-        self._sizes.clear()
-        self._bytes = 0

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequest, TooLarge
-from antiphon.server.reading import MAX_ITEMS, json_object
+from antiphon.problems import TooSlow
+from antiphon.server.reading import MAX_ITEMS, body, json_object
 
 JSON = {"content-type": "application/json"}
 SCOPE = {"headers": [(b"content-type", b"application/json")]}
@@ -156,6 +157,23 @@ async def test_a_connection_serves_on_after_a_body_was_refused(
 
     assert refused.status_code == 413
     assert (await client.post("/v1/threads")).status_code == 201
+
+
+class Hurried(asyncio.SelectorEventLoop):
+    """A loop in which a hundred seconds take one."""
+
+    def time(self) -> float:
+        return 100 * super().time()
+
+
+def test_a_body_that_comes_in_drops_is_given_up() -> None:
+    async def drop() -> dict[str, object]:
+        await asyncio.sleep(0)
+        time.sleep(0.005)  # half a second by the loop's clock
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with asyncio.Runner(loop_factory=Hurried) as runner, pytest.raises(TooSlow):
+        runner.run(body({"headers": []}, drop, 1_000_000))
 
 
 async def test_a_million_keys_are_refused() -> None:

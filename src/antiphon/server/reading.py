@@ -26,7 +26,8 @@ from antiphon.settings import Settings
 
 C = TypeVar("C", bound=Call[Any])
 
-BODY_PAUSE = 30.0  # seconds a body may stand still
+BODY_PAUSE = 30.0  # seconds a body may stand still, and by which it may be late in all
+BODY_RATE = 10_000  # bytes a second that it has to bring beyond that
 MAX_ITEMS = 200_000  # in one JSON body: a million keys cost a second of everybody's time
 _EVENT_ID = re.compile(rb"[0-9]{1,18}", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
@@ -69,8 +70,9 @@ async def body(scope: Scope, receive: Receive, limit: int) -> bytes:
         )
     pieces: list[bytes] = []
     size, more = 0, True
+    began = asyncio.get_running_loop().time()
     while more:
-        message = await _next(receive)
+        message = await _next(receive, began + BODY_PAUSE + size / BODY_RATE)
         piece = message.get("body", b"")
         more = message.get("more_body", False)
         size += len(piece)
@@ -164,13 +166,15 @@ def _cursor(scope: Scope) -> dict[str, str]:
     return fields
 
 
-async def _next(receive: Receive) -> Mapping[str, Any]:
+async def _next(receive: Receive, deadline: float) -> Mapping[str, Any]:
+    """The next piece. Raises `TooSlow` for drops that would hold a place for ever."""
     try:
-        async with asyncio.timeout(BODY_PAUSE):
+        async with asyncio.timeout_at(deadline):
             message = await receive()
     except TimeoutError:
         raise TooSlow(
-            f"Nothing more of the body came for {BODY_PAUSE:g} seconds.", expected="the whole body"
+            "The body comes too slowly.",
+            expected=f"all of it within {BODY_PAUSE:g} seconds, or {BODY_RATE} bytes a second",
         ) from None
     if message["type"] == "http.disconnect":
         raise Gone

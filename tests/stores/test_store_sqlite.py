@@ -124,6 +124,7 @@ AS_BEFORE_OWNERS = (
     "DROP TABLE projects",
     "DROP TABLE provider_keys",
     "DROP TABLE acts",
+    "DROP TABLE blank",
 )
 
 

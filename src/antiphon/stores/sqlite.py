@@ -47,6 +47,7 @@ from antiphon.ports import (
 from antiphon.runs import Assistant, Drive
 from antiphon.stores import rules
 from antiphon.stores import sqlite_acts as acts
+from antiphon.stores import sqlite_blanks as blanks
 from antiphon.stores import sqlite_keys as keys
 from antiphon.stores import sqlite_owners as owners
 from antiphon.stores import sqlite_people as people
@@ -346,8 +347,15 @@ class SqliteStore:
         )
 
     async def erase(self, owner: str, limit: int) -> int:
-        """See `Store.erase`."""
-        return await self._write("erase", writes.erase, owner, limit, self._clock())
+        """See `Store.erase`; at its end the file's bytes tell nothing either."""
+        erased = await self._write("erase", writes.erase, owner, limit, self._clock())
+        if not erased:
+            while await self._write("blank", blanks.cover):
+                pass
+            while await self._write("blank", blanks.uncover):
+                pass
+            await self._writer.empty_log()
+        return erased
 
     async def note(self, act: Act) -> None:
         """See `Store.note`."""

@@ -20,11 +20,21 @@ from typing import Any
 from antiphon.errors import AntiphonError, Internal, Unavailable
 from antiphon.failpoints import hit
 
-BUSY_SECONDS = 5.0  # how long another process may hold the file before a write is given up
+BUSY_SECONDS = 1.5  # how long another process may hold the file before callers are told
+PATIENCE_SECONDS = 5.0  # the same for what nobody waits for, and at the start
 LISTEN_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
 IDLE_SECONDS = 0.25  # the same while nobody does
+EMPTY_SECONDS = 0.5  # how long a reader is waited for, so that the log can be emptied
 REST_SECONDS = 1.0  # without a write, before the log is moved into the database
 CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved even under load
+
+_HURRIED = frozenset(
+    (
+        *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
+        *("act", "check", "count", "key", "person", "project"),
+    )
+)
+"""Operations whose callers are told that they should come again, sooner than they would wait."""
 
 Settle = Callable[[Any, Exception | None], None]
 
@@ -68,9 +78,11 @@ class Writer:
         self._closed = False
         self._relaxed = False
         self._unsaved = True  # a process that was killed may have left something to tidy
+        self._overfull = False  # the log holds what shall be gone
         self._wrote_at = time.monotonic()
         self._version = self._data_version()
         self._listened_at = 0.0
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         self._thread.start()
 
     def submit(self, operation: Operation) -> None:
@@ -96,6 +108,15 @@ class Writer:
         self.submit(Operation(what, work, settle, relaxed))
         return await done
 
+    async def empty_log(self) -> None:
+        """Move the log into the database and cut it off, so that nothing old stays in it.
+
+        Where a reader is in the way it is tried again later.
+        """
+        self._overfull = True
+        for _ in range(2):  # the thread takes up the second when it is through with the first
+            await self.run("log", _nothing)
+
     async def close(self) -> None:
         """Finish what is queued, move the log into the database, end the thread."""
         if self._closed:
@@ -113,6 +134,7 @@ class Writer:
             gathered, open_ = self._gather()
             if gathered:
                 self._write(gathered)
+                self._empty()
             elif time.monotonic() - self._wrote_at >= REST_SECONDS:
                 self._rest()
             if open_:
@@ -136,20 +158,52 @@ class Writer:
             return LISTEN_SECONDS if self._listening() else IDLE_SECONDS
         return IDLE_SECONDS if self._unsaved else None
 
-    def _write(self, operations: Sequence[Operation]) -> None:
+    def _write(self, gathered: Sequence[Operation]) -> None:
+        operations = self._begin(gathered)
         try:
-            outcomes = self._transact(operations)
+            outcomes = self._transact(operations) if operations else []
         except (sqlite3.Error, AntiphonError) as fault:
-            unclear = unavailable(fault)
-            outcomes = [(each.settle, None, unclear) for each in operations]
+            outcomes = _failed(operations, fault)
+        self._tell(outcomes)
+
+    def _begin(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Begin a transaction; gives what is to be done in it, without those who were told to go.
+
+        While another process holds the file, who comes meanwhile is told too.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while operations:
+            try:
+                self._relax(all(operation.relaxed for operation in operations))
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as fault:
+                busy = fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                all_ = not busy or time.monotonic() >= deadline
+                operations = [*operations, *self._queued()]
+                told = [each for each in operations if all_ or each.what in _HURRIED]
+                operations = [each for each in operations if each not in told]
+                self._tell(_failed(told, fault))
+            else:
+                break
+        return operations
+
+    def _queued(self) -> list[Operation]:
+        """What came meanwhile."""
+        queued: list[Operation] = []
+        with suppress(queue.Empty):
+            while (operation := self._waiting.get_nowait()) is not None:
+                queued.append(operation)
+            self._waiting.put(None)
+        return queued
+
+    def _tell(self, outcomes: list[tuple[Settle, Any, Exception | None]]) -> None:
         with suppress(RuntimeError):  # the loop was closed without us: nobody is left to be told
             self._loop.call_soon_threadsafe(_settle, outcomes)
 
     def _transact(
         self, operations: Sequence[Operation]
     ) -> list[tuple[Settle, Any, Exception | None]]:
-        self._relax(all(operation.relaxed for operation in operations))
-        with transaction(self._connection):
+        with _committed(self._connection):
             outcomes = [self._attempt(operation) for operation in operations]
             for operation in operations:
                 hit(f"{operation.what}.before_commit")
@@ -197,6 +251,15 @@ class Writer:
                     self._tidy(self._connection)
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    def _empty(self) -> None:
+        if not self._overfull:
+            return
+        with suppress(sqlite3.Error):
+            self._connection.execute(f"PRAGMA busy_timeout = {EMPTY_SECONDS * 1000:.0f}")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._overfull = bool(busy)
+        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
     def _listen(self) -> None:
         """Notice what another process wrote, at most every `LISTEN_SECONDS`."""
         now = time.monotonic()
@@ -219,6 +282,13 @@ class Writer:
 def transaction(connection: sqlite3.Connection) -> Generator[None]:
     """A write transaction: commits at the end, undoes everything if something is raised."""
     connection.execute("BEGIN IMMEDIATE")
+    with _committed(connection):
+        yield
+
+
+@contextmanager
+def _committed(connection: sqlite3.Connection) -> Generator[None]:
+    """The end of a transaction that has begun."""
     try:
         yield
         connection.execute("COMMIT")
@@ -226,6 +296,17 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Write nothing."""
+
+
+def _failed(
+    operations: Sequence[Operation], fault: Exception
+) -> list[tuple[Settle, Any, Exception | None]]:
+    unclear = unavailable(fault)
+    return [(each.settle, None, unclear) for each in operations]
 
 
 def unavailable(fault: Exception) -> Exception:

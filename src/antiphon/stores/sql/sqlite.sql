@@ -591,3 +591,9 @@ DELETE FROM spent WHERE owner = :owner
 
 -- name: erase_provider_keys
 DELETE FROM provider_keys WHERE owner = :owner
+
+-- name: cover
+INSERT INTO blank (zeros) VALUES (zeroblob(?))
+
+-- name: uncover
+DELETE FROM blank WHERE seq = (SELECT min(seq) FROM blank)

@@ -29,6 +29,9 @@ Site = Annotated[
     str,
     Meta(pattern=r"^https?://[^\s/?#@]+/?\Z", title="an address such as https://chat.example.org"),
 ]
+RedisAddress = Annotated[
+    str, Meta(pattern=r"^rediss?://[^\s/]+", title="an address such as redis://127.0.0.1:6379/0")
+]
 Seconds = Annotated[
     float, Meta(gt=0, le=86_400, title="a number of seconds above 0, at most 86400")
 ]
@@ -89,6 +92,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"several": True, **_UNSPOKEN},
         ),
     ] = ()
+    redis: Annotated[
+        RedisAddress | None,
+        Meta(description="a Redis by which processes wake one another, and share what they read"),
+    ] = None
     host: Annotated[Words, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="the port to listen on")] = 8000
     server: Annotated[
@@ -238,19 +245,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60
     web_title: Annotated[Words, Meta(description="what the web chat is called")] = "Antiphon"
     max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
-    max_requests: Annotated[
-        Count,
-        Meta(description="how many requests a process has open at once, streams included"),
     workers: Annotated[
         Count, Meta(description="how many processes serve together, on one port")
     ] = 1
+    max_requests: Annotated[
+        Count,
+        Meta(description="how many requests a process has open at once, streams included"),
     ] = 10_000
-    grace: Annotated[
-        Seconds, Meta(description="how long runs and streams may take to end when a server stops")
-    ] = 10.0
-    lease: Annotated[
-        Seconds,
-        Meta(description="for experts: how long a run stays with a worker that is not heard of"),
     max_connections: Annotated[
         Count, Meta(description="how many connections a process has open at once, idle ones too")
     ] = 12_000
@@ -264,6 +265,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " so that a load balancer can turn away",
         ),
     ] = 0.0
+    grace: Annotated[
+        Seconds, Meta(description="how long runs and streams may take to end when a server stops")
+    ] = 10.0
+    lease: Annotated[
+        Seconds,
+        Meta(description="for experts: how long a run stays with a worker that is not heard of"),
     ] = 15.0  # three missed beats
     beat: Annotated[
         Seconds, Meta(description="for experts: how often a worker says that it is there")
@@ -278,6 +285,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Count | None,
         Meta(description="how much of a long thread a model sees, in tokens; all of it by default"),
     ] = None
+    telemetry: Annotated[
+        Literal["off", "otlp"],
+        Meta(
+            title="off or otlp",
+            description="whether traces are sent, to where the OTEL_EXPORTER_OTLP_* variables say",
+        ),
+    ] = "off"
+    trace_providers: Annotated[
+        Switch, Meta(description="tell the providers of models which trace a request belongs to")
+    ] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(
+            title="debug, info, warning or error",
+            description="from where on a server logs; debug has a line for each answer",
+        ),
+    ] = "warning"
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(title="text or json", description="how a server's log lines look"),
+    ] = "text"
+    log_content: Annotated[
+        Switch,
+        Meta(description="let logs and traces hold what people and models write, for trials"),
+    ] = False
     event_retention: Annotated[
         float,
         Meta(
@@ -401,7 +433,7 @@ def shown(setting: Setting, value: Any) -> Any:
         return None
     if setting.secret and value:
         return MASK
-    return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
+    return _without_password(value)
 
 
 MASK = "****"
@@ -553,11 +585,13 @@ _HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
     "roots": _harmless_roots,
     "private_hosts": _refused,
     "config": _refused,
+    "redis": _refused,  # what people write would go there
     "allow": _refused,
     "backend_mcp": _refused,
     "servers": _foreign_servers,
     "secret_key": _refused,
     "old_secret_keys": _refused,
+    "log_content": _refused,
     "login": _refused,  # what follows says whom the web chat lets in
     "hosts": _refused,
     "public_url": _refused,
@@ -609,13 +643,17 @@ def _converted(given: _Given, kind: Any, wanted: str, *, secret: bool = False) -
         raise _unusable(given, wanted, secret=secret) from error
 
 
+def _without_password(value: Any) -> Any:
+    return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
+
+
 def _unusable(
     given: _Given, wanted: str, *, secret: bool = False, hint: str | None = None
 ) -> BadSettings:
     return BadSettings(
         f"`{given.name}` from {given.origin} cannot be used",
         expected=wanted,
-        received=MASK if secret else repr(given.value),
+        received=MASK if secret else repr(_without_password(given.value)),
         hint=hint,
     )
 

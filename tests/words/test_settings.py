@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "base_url": ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
     "provider_key": ("sk-1", "sk-1"),
     "database": ("memory:", "memory:"),
+    "redis": ("rediss://cache.corp:6380/1", "rediss://cache.corp:6380/1"),
     "secret_key": ("c2VjcmV0", "c2VjcmV0"),
     "old_secret_keys": ("b2xk,b2xkZXI=", ("b2xk", "b2xkZXI=")),
     "host": ("::1", "::1"),
@@ -76,6 +77,11 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "max_depth": ("8", 8),
     "context_tokens": ("4000", 4000),
     "stream": ("false", False),
+    "telemetry": ("otlp", "otlp"),
+    "trace_providers": ("true", True),
+    "log_level": ("debug", "debug"),
+    "log_format": ("json", "json"),
+    "log_content": ("true", True),
     "event_retention": ("3600", 3600.0),
     "demo_pace": ("0", 0.0),
 }
@@ -416,6 +422,22 @@ def test_a_database_that_this_version_cannot_open_is_refused_without_its_passwor
 
     assert "antiphon[postgres]" in refused.value.details["hint"]
     assert "secret" not in f"{refused.value} {refused.value.details}"
+
+
+def test_an_address_that_is_refused_is_told_without_its_password(place: Place) -> None:
+    with pytest.raises(BadSettings) as refused:
+        place.gather({"redis": "http://ann:secret@cache"})
+
+    assert refused.value.details["received"] == "'http://****@cache'"
+
+
+def test_a_folder_says_nothing_about_redis_for_what_people_write_would_go_there(
+    place: Place,
+) -> None:
+    place.file.write_text('redis = "redis://somewhere"')
+
+    with pytest.raises(BadSettings, match="redis"):
+        place.gather()
 
 
 def test_an_unknown_setting_in_a_file_is_refused_with_the_nearest_name(place: Place) -> None:

@@ -8,15 +8,17 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import uuid4
 
 from antiphon import calls, errors, ids, processes
 from antiphon.accounts import Accounts
 from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
+from antiphon.buses.shared import Carrier, SharedBus
 from antiphon.desk import Desk
 from antiphon.ids import Prefix
 from antiphon.measures import DRIVEN, PLACES
@@ -27,9 +29,10 @@ from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.windows import ModelWindows, WindowList
 from antiphon.resources import told_of
 from antiphon.runner import Runner, Servers
-from antiphon.settings import Settings
+from antiphon.settings import MASK, TABLE, Settings
 from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
+from antiphon.stores.shared_cache import SharedContexts
 from antiphon.stores.sqlite import SqliteStore
 from antiphon.stores.sqlite_file import Schema
 from antiphon.tools.mcp.authorizing import authorizing
@@ -47,7 +50,7 @@ class Runtime:
         self,
         settings: Settings,
         store: Store,
-        bus: LocalBus,
+        bus: LocalBus | SharedBus,
         catalog: Catalog,
         servers: Servers | None = None,
     ) -> None:
@@ -135,17 +138,22 @@ class Runtime:
 async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
     """A runtime with its worker running. Raises `BadSettings` or `Unavailable`."""
     async with AsyncExitStack() as stack:
-        bus = LocalBus()
-        stack.push_async_callback(bus.close)
+        local = LocalBus()
 
         def foreign(run_ids: Sequence[str]) -> None:
             runtime.foreign(run_ids)  # there by then: nothing below waits before it is made
 
         def listening() -> bool:
-            return bus.watchers_of("run") > 0
+            return local.watchers_of("run") > 0
 
-        store = CachedStore(await _store(settings, foreign, listening))
-        stack.push_async_callback(store.close)
+        inner = await _store(settings, foreign, listening)
+        stack.push_async_callback(inner.close)
+        redis = await _redis(settings, inner)
+        if redis is not None:
+            stack.push_async_callback(redis.contexts.close)
+        store = CachedStore(inner, redis.contexts if redis else None)
+        bus = _bus(settings, local, redis)
+        stack.push_async_callback(bus.close)
         catalog = Catalog(settings, os.environ)
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(_servers, settings)
@@ -210,6 +218,58 @@ async def _store(
                 received=scheme + ":",
                 hint="Set --database or ANTIPHON_DATABASE.",
             )
+
+
+class _Redis(NamedTuple):
+    """What processes have from one."""
+
+    contexts: SharedContexts
+    carrier: Carrier
+
+
+async def _redis(settings: Settings, store: Store) -> _Redis | None:
+    """It is not asked for anything yet; what others share is of no use without the store."""
+    if settings.redis is None:
+        return None
+    carriers = _of_extra("antiphon.buses.redis", "redis", "redis")
+    shelves = _of_extra("antiphon.stores.redis_cache", "redis", "redis")
+    secret = await store.secret()
+    name = blake2b(secret, digest_size=8, person=b"name in redis").hexdigest()
+    try:
+        carrier = carriers.RedisCarrier(settings.redis, f"antiphon:{name}")
+        shelf = shelves.RedisShelf(settings.redis, name)
+    except ValueError:  # which may tell of a part of the password
+        raise errors.BadSettings(
+            "The address of Redis cannot be understood.",
+            expected=TABLE["redis"].wanted,
+            received=MASK,
+            hint="A password in it is percent-encoded: %2F for a slash, %40 for an at sign.",
+        ) from None
+    return _Redis(SharedContexts(shelf, secret), carrier)
+
+
+def _bus(settings: Settings, local: LocalBus, redis: _Redis | None) -> LocalBus | SharedBus:
+    """Redis carries wake-ups where there is one, else PostgreSQL where that is the database."""
+    if redis is not None:
+        return SharedBus(redis.carrier, local)
+    if not settings.database.startswith(("postgresql:", "postgres:")):
+        return local
+    connections = _of_extra("antiphon.stores.postgres_connections", "asyncpg", "postgres")
+    carriers = _of_extra("antiphon.buses.postgres", "asyncpg", "postgres")
+    address, _ = connections.understood(settings.database)
+    return SharedBus(carriers.PostgresCarrier(address), local)
+
+
+def _of_extra(module: str, library: str, extra: str) -> Any:
+    """A module that needs a library which is not always there. Raises `BadSettings`."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name != library:
+            raise
+        raise errors.BadSettings(
+            f"{library} is not installed.", hint=f"pip install 'antiphon[{extra}]' brings it."
+        ) from missing
 
 
 def _servers(settings: Settings) -> NoServers | ServerPool:

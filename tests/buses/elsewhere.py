@@ -13,7 +13,7 @@ SOON = 30.0  # seconds; far more than any wake-up takes
 
 async def up(carrier: Carrier, pace: Pace = Pace()) -> SharedBus:  # noqa: B008 - frozen
     """A bus whose line is there."""
-    bus = SharedBus(carrier, pace)
+    bus = SharedBus(carrier, pace=pace)
     await comes_up(bus)
     return bus
 

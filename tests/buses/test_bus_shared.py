@@ -191,7 +191,7 @@ async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
     switchboard: Switchboard,
 ) -> None:
     switchboard.silent = True
-    here = SharedBus(switchboard, QUICK)
+    here = SharedBus(switchboard, pace=QUICK)
     with here.watch("nothing") as bell:
         while switchboard.waiting < 2:
             await bell.wait(0.01)
@@ -206,7 +206,7 @@ async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_
 ) -> None:
     caplog.set_level(logging.INFO)
     switchboard.away = True
-    here = SharedBus(switchboard, QUICK)
+    here = SharedBus(switchboard, pace=QUICK)
     with here.watch("run_1") as bell:
         here.ring("run_1")
         assert await bell.wait(SOON)

@@ -30,7 +30,10 @@ class RedisCarrier:
     def __init__(self, address: str, channel: str) -> None:
         self._address = address
         self._channel = channel
-        _client(address)
+        try:
+            _client(address).connection_pool.make_connection()
+        except TypeError as fault:  # an option in it that nobody knows
+            raise ValueError(str(fault)) from fault
 
     @asynccontextmanager
     async def line(
@@ -93,6 +96,8 @@ class _Client(Protocol):
     """What is used here of redis's `Redis`."""
 
     def pubsub(self, *, ignore_subscribe_messages: bool) -> _Incoming: ...
+
+    connection_pool: Any
 
     async def publish(self, channel: str, message: str) -> int: ...
 

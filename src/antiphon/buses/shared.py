@@ -101,16 +101,23 @@ class SharedBell:
 class SharedBus:
     """The bus of one process among many; to be made on the loop that uses it.
 
+    `local` wakes its own readers, also for whoever rings that alone.
+
     `up` while rings are carried; `messages` is how many were sent.
     """
 
-    def __init__(self, carrier: Carrier, pace: Pace = Pace()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        carrier: Carrier,
+        local: LocalBus | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
+    ) -> None:
         self.up = False
         self.messages = 0
         self._me = secrets.token_hex(8)
         self._carrier = carrier
         self._pace = pace
-        self._local = LocalBus()
+        self._local = local or LocalBus()
         self._gathered: dict[str, None] = {}
         self._stirred = asyncio.Event()  # there is something to send, or the line has broken
         self._closing = False
@@ -162,8 +169,9 @@ class SharedBus:
                 tries = 0 if self.up else tries + 1
                 self._go_down(one_line(str(fault)))
             except Exception:
-                log.exception("the line to %s stumbled", self._carrier.name)
                 tries = 0 if self.up else tries + 1
+                if not self._told:
+                    log.exception("the line to %s stumbled", self._carrier.name)
                 self._go_down("for a reason that was logged")
             if not self._closing:
                 usual = self._pace.retry[min(tries, len(self._pace.retry) - 1)]

@@ -41,12 +41,13 @@ class Cut:
 class FaultProxy:
     """Before the service at `port` of loopback; `self.port` is where to go instead.
 
-    `cuts` counts the connections that an order to cut has ended.
+    `cuts` counts the connections that an order to cut has ended, `passed` the bytes that the newest
+    order has let pass so far.
     """
 
     def __init__(self, port: int) -> None:
         self.port = 0
-        self.cuts = 0
+        self.cuts = self.passed = 0
         self._service = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault proxy", daemon=True)
@@ -108,7 +109,11 @@ class FaultProxy:
 
     def cut(self, order: Cut) -> None:
         """One connection ends there; an order that nobody has met yet is taken back."""
-        self._do(lambda: setattr(self, "_order", order))
+
+        def cut() -> None:
+            self._order, self.passed = order, 0
+
+        self._do(cut)
 
     # In the thread
 
@@ -180,7 +185,9 @@ class FaultProxy:
         if way not in order.ways:
             return len(data)
         passing = min(len(data), counted + link.left)
-        link.left -= max(0, passing - counted)
+        counting = max(0, passing - counted)
+        link.left -= counting
+        self.passed += counting
         return passing
 
     def _cut(self, link: _Link) -> None:

@@ -121,6 +121,13 @@ async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer)
     assert echo.heard == b"COMMIT "
 
 
+async def test_what_passes_behind_a_word_is_counted(proxy: FaultProxy) -> None:
+    proxy.cut(Cut(1_000, seen=b"345"))
+
+    assert await heard(proxy, SAID) == (SAID, False)
+    assert proxy.passed == len(b"6789" + SAID)
+
+
 async def test_what_follows_a_cut_passes(proxy: FaultProxy) -> None:
     proxy.cut(Cut(0))
     await heard(proxy, SAID)

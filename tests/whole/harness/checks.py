@@ -64,6 +64,7 @@ def judge(record: Record, final: Final) -> Verdict:
             *final.faults,
             *(word for op in ops for word in refused_yet_done(op, kept)),
             *illegal_moves(final),
+            *early(final),
             *numbering(final),
             *hearsay(record.heard, final),
             *(word for run_id in final.runs for word in log_of(run_id, final)),
@@ -222,6 +223,20 @@ def illegal_moves(final: Final) -> Iterator[str]:
             yield f"run {move.run_id} went from {move.before} to {move.after}"
         if move.epoch < move.epoch_before:
             yield f"run {move.run_id} went from epoch {move.epoch_before} to {move.epoch}"
+
+
+def early(final: Final) -> Iterator[str]:
+    """Calls that expired before their time, which is the database's."""
+    for action in final.actions:
+        if action["status"] == "expired" and final.at and action["expires_at"] > final.at:
+            yield f"action {action['id']} has expired too early"
+
+
+def taken(final: Final) -> Iterator[str]:
+    """Runs that were taken from their worker: none where no worker had any trouble."""
+    for move in final.moves:
+        if (move.before, move.after) == ("in_progress", "queued"):
+            yield f"run {move.run_id} was taken from {move.worker_before}"
 
 
 # The log

@@ -16,6 +16,7 @@ from harness.record import Entry, Record, What
 WAIT = (0.01, 0.08)  # seconds between a try that failed and the next
 AGAIN = 0.2  # how often what was acknowledged is sent once more
 AT_ONCE = 0.15  # how often it is sent twice at the same time
+EXPIRES_SECONDS = 300  # more than any call waits, less than a clock may be wrong
 
 TOOL = {
     "name": "get_flight_times",
@@ -64,7 +65,7 @@ class Person:
         thread = await self.thread()
         both = self._random.random() < 0.5
         await self.message(thread, FLIGHTS + (" Ask for both at once." if both else ""))
-        run = await self.run(thread, tools=[TOOL], max_attempts=10)
+        run = await self.run(thread, tools=[TOOL], max_attempts=10, expires_in=EXPIRES_SECONDS)
         heard = await self.hear(run["id"])
         await self.answer_calls(run["id"], by_message=self._random.random() < 0.3)
         await self.hear(run["id"], heard)

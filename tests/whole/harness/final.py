@@ -31,7 +31,10 @@ class Moved:
 
 @dataclass(frozen=True)
 class Final:
-    """Everything kept. `events` are each run's, with their numbers; documents are as stored."""
+    """Everything kept, at the time `at` of the database, in ms.
+
+    `events` are each run's, with their numbers; documents are as stored.
+    """
 
     threads: dict[str, Doc] = field(default_factory=dict)
     messages: Sequence[Doc] = ()
@@ -40,6 +43,7 @@ class Final:
     events: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
     moves: Sequence[Moved] = ()
     faults: Sequence[str] = ()
+    at: int | None = None
 
 
 WITNESS = """
@@ -139,6 +143,7 @@ def load(path: Path) -> Final:
             events=_events(connection, faults),
             moves=moves,
             faults=faults,
+            at=ask(f"SELECT {NOW}").fetchone()[0],
         )
 
 

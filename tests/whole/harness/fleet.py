@@ -66,12 +66,13 @@ class Fleet:
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        """End all of them in order."""
+        """End all of them in order, once."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        for server in filter(None, self._servers):
-            await server.gone()
+        running, self._servers = [*filter(None, self._servers)], []
+        await asyncio.gather(*(server.leave() for server in running))
+        self.broken += [complaint for server in running for complaint in server.complaints]
 
     async def _keep(self, number: int) -> None:
         while True:

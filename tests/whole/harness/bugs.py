@@ -1,0 +1,240 @@
+"""Stores with a bug in them, each before a store of any kind; and servers that have one.
+
+Whoever hunts for bugs on a cluster must find these, or finds none. `main` is the command line over
+the store with the bug that the variable BUG names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import cli, events, runtime
+from antiphon.engine.records import Change, Records
+from antiphon.errors import AntiphonError
+from antiphon.ports import About, Claim, Decide, Kept, Store
+from antiphon.settings import Settings
+
+WINDOW_SECONDS = 0.03
+ACKNOWLEDGED = ("message", "output", "thread")
+
+
+class Before:
+    """A store before a store, which changes nothing."""
+
+    def __init__(self, inner: Store, address: str) -> None:
+        self._inner = inner
+        self._address = address
+        self._later: set[asyncio.Task[None]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def _decided(self, about: About, decide: Decide) -> tuple[Any, Change | None]:
+        """What the change would be, which is not written; or the answer that was kept before."""
+        decided: list[Change | None] = []
+
+        def look(records: Records) -> None:
+            decided[:] = [decide(records)]
+
+        kept = await self._inner.change(about, look)
+        return kept, decided[0] if decided else None
+
+    def _do_later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return task
+
+
+class AcknowledgesEarly(Before):
+    """Tells that something is kept, and keeps it a little later: write-behind."""
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        if about.what not in ACKNOWLEDGED:
+            return await self._inner.change(about, decide)
+        kept, change = await self._decided(about, decide)
+        if change is None:
+            return kept
+        self._do_later(self._keep(about, change))
+        return change.answer
+
+    async def _keep(self, about: About, change: Change) -> None:
+        await asyncio.sleep(WINDOW_SECONDS)
+        with suppress(AntiphonError):
+            await self._inner.change(about, lambda _: change)
+
+
+class KeepsKeysApart(Before):
+    """What makes a second try harmless is kept in a second transaction."""
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        if about.once is None:
+            return await self._inner.change(about, decide)
+        if kept := await self._inner.answered(about.once):
+            return kept
+        answer = await self._inner.change(replace(about, once=None), decide)
+        await asyncio.sleep(WINDOW_SECONDS)
+        key_alone = About(owner=about.owner, once=about.once, what="key")
+        await self._inner.change(key_alone, lambda _: Change(answer=answer))
+        return answer
+
+
+class TellsBeforeItKeeps(Before):
+    """Says that events are kept, so that everybody here hears them, and then keeps them."""
+
+    def append(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        kept(None)
+        append = self._inner.append
+        asyncio.get_running_loop().call_later(
+            WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _unheard, urgent=urgent)
+        )
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """What was told is written before this."""
+        if about.what == "finalize":
+            await asyncio.sleep(2 * WINDOW_SECONDS)
+        return await self._inner.change(about, decide)
+
+
+class AppendsForAnybody(Before):
+    """Numbers events by itself and asks nobody for an epoch: what comes is written at the end."""
+
+    def __init__(self, inner: Store, address: str) -> None:
+        super().__init__(inner, address)
+        self._one_at_a_time = asyncio.Lock()
+
+    def append(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        self._do_later(self._append(run_id, lines, kept))
+
+    async def _append(self, run_id: str, lines: Sequence[bytes], kept: Kept) -> None:
+        async with self._one_at_a_time:
+            done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+            try:
+                drive = await self._inner.drive(run_id)
+            except AntiphonError as fault:
+                kept(fault)
+                return
+            first = drive.last_event + 1
+            self._inner.append(run_id, drive.epoch, first, lines, done.set_result, urgent=True)
+            kept(await done)
+
+
+class ClaimsCarelessly(Before):
+    """Looks whether a run is free, and takes it: two steps. Of PostgreSQL's tables."""
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        connection = await asyncpg.connect(self._address)
+        try:
+            run_id = await connection.fetchval(NEXT)
+            if run_id is None:
+                return None
+            _, change = await self._decided(About(owner=None, run_id=run_id), decide)
+            if change is None:
+                return None
+            await asyncio.sleep(WINDOW_SECONDS)
+            await connection.execute(*_taken(change))
+        finally:
+            await connection.close()
+        return Claim("local", change.driven[0].run, change.driven[0].drive)
+
+
+NEXT = "SELECT id FROM drives WHERE status = 'queued' AND wanted ORDER BY wanted_at, run LIMIT 1"
+TAKE = """
+WITH taken AS (
+    UPDATE drives SET status = 'in_progress', epoch = $2, worker = $3, due_at = $4, last_event = $5
+    WHERE id = $1 RETURNING run
+), shown AS (
+    UPDATE runs SET doc = $6 FROM taken WHERE seq = run
+)
+INSERT INTO log (run, first, last, lines) SELECT run, $7, $5, $8 FROM taken ON CONFLICT DO NOTHING
+"""
+
+
+def _taken(change: Change) -> tuple[Any, ...]:
+    (driven,) = change.driven
+    run, drive = driven.run, driven.drive
+    first = drive.last_event - len(driven.events) + 1
+    lines = b"\n".join(map(events.encode, driven.events))
+    told = (run.id, drive.epoch, drive.worker, drive.due_at, drive.last_event)
+    return (TAKE, *told, msgspec.json.encode(run), first, lines)
+
+
+class SweepsByItsOwnClock(Before):
+    """Takes the time of its own machine for that of the database."""
+
+    async def due(self, limit: int) -> Sequence[str]:
+        connection = await asyncpg.connect(self._address)
+        try:
+            rows = await connection.fetch(OVERDUE, _own_time(), limit)
+        finally:
+            await connection.close()
+        return [row[0] for row in rows]
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        if about.what != "expire":
+            return await self._inner.change(about, decide)
+        now = _own_time()
+        return await self._inner.change(about, lambda records: decide(replace(records, now=now)))
+
+
+OVERDUE = """
+SELECT id FROM drives
+WHERE due_at < $1 AND status IN ('queued', 'in_progress', 'action_required') LIMIT $2
+"""
+
+
+def _own_time() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _unheard(_: Exception | None) -> None:
+    """Nobody is told."""
+
+
+BUGS: Mapping[str, Callable[[Store, str], Before]] = {
+    "acknowledges early": AcknowledgesEarly,
+    "keeps keys apart": KeepsKeysApart,
+    "tells before it keeps": TellsBeforeItKeeps,
+    "appends for anybody": AppendsForAnybody,
+    "claims carelessly": ClaimsCarelessly,
+    "sweeps by its own clock": SweepsByItsOwnClock,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line, in a process whose store has the bug."""
+    sound = runtime._store
+    bug = BUGS[os.environ["BUG"]]
+
+    async def with_the_bug(settings: Settings, *more: Any) -> Any:
+        return bug(await sound(settings, *more), settings.database)
+
+    runtime._store = with_the_bug  # type: ignore[assignment]
+    return cli.main(list(arguments))

@@ -1,0 +1,120 @@
+"""Three servers behind a balancer, and all that may befall them, PostgreSQL, Redis and the network.
+
+Guarantees G1, G2, G3, G5, G6, G8, G9, G10, G11, G13, G15, G19, G20, G28 and G30 on a cluster, each
+by `harness.checks`. The clocks of two of the three servers are wrong by ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+from harness.checks import Verdict, judge, taken
+from harness.cluster import SETTINGS, Plan, Result, Trouble, rounds
+from harness.final import Final
+from harness.record import Record
+from harness.troubles import (
+    ALL,
+    redis_flushed,
+    redis_killed,
+    server_frozen,
+    server_killed,
+    skewed,
+)
+from services import postgres, redis
+
+AHEAD, BEHIND = skewed("+10m"), skewed("-10m")
+BUGS = {
+    "claims carelessly": ("double_claim", (redis_flushed,)),
+    "acknowledges early": ("lost", (server_killed,)),
+    "keeps keys apart": ("dup", (server_killed,)),
+    "tells before it keeps": ("broken", (server_killed,)),
+    "appends for anybody": ("broken", (server_frozen,)),
+    "sweeps by its own clock": ("broken", (redis_flushed,)),
+}
+QUICKLY_FOUND = ("claims carelessly", "acknowledges early")
+HUNT_ROUNDS = 40
+
+pytestmark = [
+    pytest.mark.skipif(postgres.programs() is None, reason="NOT RUN, FOR POSTGRESQL IS NOT HERE"),
+    pytest.mark.skipif(redis.program() is None, reason="NOT RUN, FOR REDIS IS NOT HERE"),
+]
+wrong_clocks = pytest.mark.skipif(
+    AHEAD is None, reason="NOT RUN, FOR FAKETIME IS NOT HERE (apt-get install faketime)"
+)
+
+
+def clocks() -> Sequence[dict[str, str]]:
+    """Where each server takes its time from; all are right where they cannot be put wrong."""
+    return ({}, AHEAD or {}, BEHIND or {})
+
+
+def shuffled(seed: int) -> Iterator[Trouble]:
+    """Every trouble once, in some order; then again in another."""
+    dice = Random(seed)
+    while True:
+        yield from dice.sample(ALL, len(ALL))
+
+
+def nothing_wrong(result: Result) -> None:
+    assert not any(result.verdict.numbers.values()), str(result)
+
+
+async def test_a_cluster_keeps_its_promises_through_twenty_troubles(tmp_path: Path) -> None:
+    plan = Plan(seed=1, troubles=[*islice(shuffled(1), 20)], surroundings=clocks())
+
+    result = await rounds(plan, tmp_path)
+
+    nothing_wrong(result)
+    assert len(result.record.entries) > 200, str(result)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 110))
+async def test_a_cluster_keeps_its_promises_through_two_hundred_troubles(
+    seed: int, tmp_path: Path
+) -> None:
+    plan = Plan(seed=seed, troubles=[*islice(shuffled(seed), 20)], surroundings=clocks(), people=8)
+
+    nothing_wrong(await rounds(plan, tmp_path))
+
+
+def calmly(record: Record, final: Final) -> Verdict:
+    """As ever; and where no server has any trouble, no run is taken from one."""
+    verdict = judge(record, final)
+    return replace(verdict, broken=[*verdict.broken, *taken(final)])
+
+
+@wrong_clocks
+@pytest.mark.soak
+async def test_servers_whose_clocks_are_wrong_take_no_run_from_another(tmp_path: Path) -> None:
+    calm = (redis_flushed, redis_killed) * 25
+    plan = Plan(seed=4, troubles=calm, surroundings=clocks(), judge=calmly)
+
+    nothing_wrong(await rounds(plan, tmp_path))
+
+
+@wrong_clocks
+@pytest.mark.parametrize(
+    "bug",
+    [bug if bug in QUICKLY_FOUND else pytest.param(bug, marks=pytest.mark.soak) for bug in BUGS],
+)
+async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
+    bug: str, tmp_path: Path
+) -> None:
+    kind, troubles = BUGS[bug]
+    plan = Plan(
+        seed=7,
+        troubles=troubles * HUNT_ROUNDS,
+        entry="harness.bugs:main",
+        settings={**SETTINGS, "BUG": bug},
+        surroundings=clocks(),
+    )
+
+    result = await rounds(plan, tmp_path)
+
+    assert getattr(result.verdict, kind), str(result)

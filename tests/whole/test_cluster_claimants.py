@@ -1,0 +1,117 @@
+"""Many want the same at the same moment, through two processes' worth of stores: one has it.
+
+Guarantees G2 and G7, and of DOUBLE-CLAIM what a race alone can show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon import calls, errors
+from antiphon.buses.local import LocalBus
+from antiphon.embedded import AsyncEmbeddedLine
+from antiphon.engine import moves
+from antiphon.ports import Claim, Store
+from antiphon.providers.catalog import Catalog
+from antiphon.runs import Run
+from antiphon.runtime import Runtime, stored
+from antiphon.settings import Settings
+
+CLAIMANTS = 32
+STORES = 2
+LEASE_MS = 60_000
+ROUNDS = [30, pytest.param(1000, marks=pytest.mark.soak)]
+
+Line = AsyncEmbeddedLine
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Sequence[Store]]:
+    """Several on one database, as several processes have them."""
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path}/antiphon.db"
+    else:
+        address = await request.getfixturevalue("postgres").create()
+    settings = Settings(database=address, model="demo")
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(stored(settings)) for _ in range(STORES)]
+
+
+@pytest.fixture
+async def lines(stores: Sequence[Store]) -> AsyncIterator[Sequence[Line]]:
+    """A line to each, behind which nobody drives runs."""
+    settings = Settings(model="demo")
+    async with AsyncExitStack() as stack:
+        catalogs = [Catalog(settings, {}) for _ in stores]
+        for catalog in catalogs:
+            stack.push_async_callback(catalog.close)
+        yield [
+            Line.over(Runtime(settings, store, LocalBus(), catalog))
+            for store, catalog in zip(stores, catalogs, strict=True)
+        ]
+
+
+async def sent(lines: Sequence[Line], call: Any, key: str | None = None) -> list[Any]:
+    """What each claimant gets who sends this; all do so at once, through one line or another."""
+    return await asyncio.gather(
+        *(lines[number % len(lines)].send(call, key) for number in range(CLAIMANTS)),
+        return_exceptions=True,
+    )
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_of_those_who_begin_a_run_in_one_thread_at_once_one_does(
+    lines: Sequence[Line], rounds: int
+) -> None:
+    for _ in range(rounds):
+        thread = await lines[0].send(calls.CreateThread())
+
+        told = await sent(lines, calls.CreateRun(thread.id))
+
+        (begun,) = [each for each in told if isinstance(each, Run)]
+        refused = [each for each in told if isinstance(each, errors.RunActive)]
+        assert len(refused) == CLAIMANTS - 1, told
+        assert {each.details["run_id"] for each in refused} == {begun.id}
+        kept = await lines[1].send(calls.ListRuns(thread_id=thread.id))
+        assert [run.id for run in kept.data] == [begun.id]
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_of_those_who_send_the_same_under_one_key_at_once_each_is_told_the_same(
+    lines: Sequence[Line], rounds: int
+) -> None:
+    for number in range(rounds):
+        call = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+
+        told = await sent(lines, call, f"key-{number}")
+
+        assert len({each.id for each in told}) == 1
+        kept = await lines[1].send(calls.ListMessages(told[0].thread_id))
+        assert len(kept.data) == 1
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
+    stores: Sequence[Store], lines: Sequence[Line], rounds: int
+) -> None:
+    for _ in range(rounds):
+        asked = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        run = await lines[0].send(asked)
+
+        told = await asyncio.gather(
+            *(
+                stores[number % len(stores)].claim(moves.claim(f"worker {number}", LEASE_MS))
+                for number in range(CLAIMANTS)
+            )
+        )
+
+        (claim,) = [each for each in told if isinstance(each, Claim)]
+        assert claim.run.id == run.id
+        drive = await stores[1].drive(run.id)
+        assert (drive.worker, drive.epoch) == (claim.drive.worker, claim.drive.epoch)

@@ -1,0 +1,140 @@
+"""The connection to PostgreSQL is cut at every byte of a commit: what was asked happens once.
+
+Guarantee G4. The bytes are those behind the first that tells the database what to keep, up to the
+last of its answer: who is cut on the way up has kept nothing, who is cut on the way down all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from harness import plain
+from harness.plain import Answer
+from harness.postgres_database import PostgresDatabase
+from services.faults import BOTH, Cut, FaultProxy, Way
+from services.postgres import Postgres
+
+SHORT_PLACES, ALL_PLACES = 8, 10_000
+ANSWER_SECONDS = 5.0  # two are promised, and the machine may be busy
+AGAIN_SECONDS = 10.0
+
+
+@dataclass
+class Pair:
+    """A server, and its way to the database."""
+
+    url: str
+    link: FaultProxy
+    database: PostgresDatabase
+    sent: int = 0
+
+    async def measured(self, path: str, body: Any, ways: tuple[Way, ...]) -> int:
+        """How many bytes pass behind the word until the call is answered."""
+        word = self.word()
+        self.link.cut(Cut(1_000_000, word.encode(), ways))
+        assert (await self.ask(path, _worded(body, word), word)).status < 300
+        self.link.heal()
+        return self.link.passed
+
+    async def ask(self, path: str, body: Any, key: str) -> Answer:
+        headers = {"Idempotency-Key": key}
+        return await plain.ask(
+            self.url, "POST", path, body, headers=headers, patience=ANSWER_SECONDS
+        )
+
+    async def asked_again(self, path: str, body: Any, key: str) -> Answer:
+        """Until it is answered, which must be soon."""
+        deadline = time.monotonic() + AGAIN_SECONDS
+        while True:
+            answer = await self.ask(path, body, key)
+            if answer.status != 503 or time.monotonic() > deadline:
+                return answer
+            assert "retry-after" in answer.headers
+            await asyncio.sleep(0.05)
+
+    def word(self) -> str:
+        """One that nobody has said."""
+        self.sent += 1
+        return f"word-{self.sent}-"
+
+
+@pytest.fixture
+async def pair(postgres: Postgres, serve: Any) -> AsyncIterator[Pair]:
+    address = await postgres.create()
+    link = FaultProxy(postgres.port).start()
+    try:
+        through = postgres.address(address.rpartition("/")[2], link.port)
+        server = await serve(ANTIPHON_DATABASE=through)
+        yield Pair(server.url, link, PostgresDatabase(address))
+    finally:
+        link.stop()
+
+
+MESSAGE = ("/v1/messages", {"content": "{word}"})
+PROCESS = ("/v1/process", {"message": {"content": "{word}"}, "background": True})
+PLACES = [SHORT_PLACES, pytest.param(ALL_PLACES, marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("call", [MESSAGE, PROCESS], ids=lambda call: call[0])
+@pytest.mark.parametrize("way", BOTH)
+async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
+    pair: Pair, call: tuple[str, Any], way: Way, places: int
+) -> None:
+    path, body = call
+    if path == "/v1/messages":
+        thread = (await plain.ask(pair.url, "POST", "/v1/threads", {})).json
+        body = {**body, "thread_id": thread["id"]}
+    bytes_behind = await pair.measured(path, body, (way,))
+
+    for after in _spread(bytes_behind, places):
+        word = pair.word()
+        pair.link.cut(Cut(after, word.encode(), (way,)))
+        told = await _tried(pair, path, _worded(body, word), word)
+        assert pair.link.cuts, after
+        pair.link.heal()
+        again = await pair.asked_again(path, _worded(body, word), word)
+
+        assert again.status < 300, (after, again)
+        assert told is None or told.json["id"] == again.json["id"]
+        kept = await pair.database.asked(
+            "SELECT count(*) FROM messages WHERE role = 'user' AND position($1 IN doc) > 0",
+            word.encode(),
+        )
+        assert kept == 1, after
+
+
+async def _tried(pair: Pair, path: str, body: Any, key: str) -> Answer | None:
+    """The answer of a call that may be cut: none, or that it is to be tried again."""
+    try:
+        answer = await pair.ask(path, body, key)
+    except plain.Silence:
+        raise
+    except plain.Cut:
+        return None
+    if answer.status == 503:
+        assert "retry-after" in answer.headers
+        return None
+    assert answer.status < 300, answer
+    return answer
+
+
+def _spread(count: int, places: int) -> list[int]:
+    """So many numbers below `count`, the last among them."""
+    places = min(places, count)
+    return sorted({(count - 1) * place // max(1, places - 1) for place in range(places)})
+
+
+def _worded(body: Any, word: str) -> Any:
+    match body:
+        case dict():
+            return {name: _worded(value, word) for name, value in body.items()}
+        case str():
+            return body.replace("{word}", word)
+        case _:
+            return body

@@ -58,7 +58,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is the provider's own name for it. `messages` is the conversation as chat completions
     takes it, JSON objects joined by commas without the brackets: long threads travel as bytes.
-    `run_id` and `turn` name the request in logs and let a scripted provider know where it is.
+    `run_id` and `turn` name the request in logs and let a scripted provider know where it is; a
+    provider that may know which `trace` it belongs to is told.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     run_id: str = ""
     turn: int = 1
+    trace: str | None = None
 
     def decoded(self) -> list[dict[str, Any]]:
         """The conversation as objects, for providers that must look into it.

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import errors, events
+from antiphon import errors, events, genai
 from antiphon.attachments import attached
 from antiphon.calls import BackendServer
 from antiphon.chunks import Question
@@ -28,15 +28,20 @@ from antiphon.engine.window import window
 from antiphon.events import Event, TurnRestarted, UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
+from antiphon.logs import Said, about
+from antiphon.measures import TOOLS, TURNS
 from antiphon.messages import ToolCall, ToolResult, Upload
 from antiphon.metrics import Metrics
-from antiphon.ports import About, Bus, Claim, Context, Opened, Provider, Store, Toolbox
+from antiphon.ports import About, Bus, Claim, Context, Opened, Store, Toolbox
+from antiphon.replies import Replies, Watched
 from antiphon.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
 from antiphon.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
+from antiphon.tools.happenings import Happening, ToolEnded
 from antiphon.tools.processor import ToolProcessor
 from antiphon.tools.rules import Rules
+from antiphon.traces import NO_TRACES, ROOT, Tracer, spanning
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +103,7 @@ class Runner:
         servers: Servers,
         cost: Cost = unknown,
         metrics: Metrics | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -107,6 +113,8 @@ class Runner:
         self._servers = servers
         self._cost = cost
         self._metrics = metrics or Metrics()
+        self._tracer = tracer
+        self._replies = Replies(self._metrics, tracer)
 
     async def drive(self, claim: Claim) -> None:
         """Ask the model for the run's next turn and keep what it says, to the turn's end.
@@ -114,8 +122,15 @@ class Runner:
         What is to be run here, before the model is asked or because it called for it, is run.
         Returns when the run rests, has ended, or is in other hands. Nothing is held afterwards.
         """
+        with about(run_id=claim.run.id, thread_id=claim.run.thread_id):
+            await self._driven(claim)
+
+    async def _driven(self, claim: Claim) -> None:
         try:
-            await self._drive(claim)
+            parent = claim.drive.trace or ROOT
+            facts = genai.agent(claim.run)
+            with spanning(self._tracer, "invoke_agent", parent=parent, facts=facts):
+                await self._drive(claim)
         except errors.Fenced:
             log.info("run %s is in other hands now", claim.run.id)
         except errors.TryAgain as fault:
@@ -140,8 +155,8 @@ class Runner:
         opened = await self._models.open(claim.run.model)
         offered = offer(claim.run, toolbox.tools())
         asking = _Asking(
-            claim.run.model,
-            opened.provider,
+            claim.run,
+            opened,
             await self._question(claim, opened.model, offered),
             await self._taken(claim.run),
             self._patience(claim.run.deadlines, opened.deadlines),
@@ -149,6 +164,7 @@ class Runner:
         reply = await self._ask_until_whole(
             asking, Journal(self._store, self._bus, claim, self._metrics)
         )
+        self._metrics.add(TURNS, reply.outcome)
         kept: Driven = await self.finalize_conversation(
             claim,
             lambda records: moves.finish(
@@ -174,6 +190,8 @@ class Runner:
             at_once=self._settings.max_tools,
             seconds=self._settings.tool_timeout,
             keep=partial(self._keep_file, claim.owner),
+            watch=self._note_tool,
+            tracer=self._tracer,
         )
         while due := await self._due(claim.run):
             for action in [each for each in due.values() if changed(each, toolbox.tools())]:
@@ -184,6 +202,11 @@ class Runner:
                 async for call, result in results:
                     claim = await self._save_result(claim, due[call.id], result)
         return claim
+
+    def _note_tool(self, happening: Happening) -> None:
+        if isinstance(happening, ToolEnded):
+            outcome = happening.result.fault or "done"
+            self._metrics.observe(TOOLS, happening.seconds, "server", outcome)
 
     async def _due(self, run: Run) -> dict[str, Action]:
         """The actions that wait to be run here, by their ids; none before the first reply."""
@@ -233,13 +256,13 @@ class Runner:
             hit("turn.before_request")
             reply = await self._ask(asking, journal)
             await journal.kept()
-            reply = await self._priced(reply, asking.model)
+            reply = await self._priced(reply, asking.run.model)
             if reply.outcome != "invalid_tool_call" or not tries_left:
                 return reply if used == Usage() else _with_usage(reply, used + _used(reply))
             tries_left -= 1
             used += _used(reply)
             why = reply.fault.message if reply.fault else "The tool call could not be read."
-            log.info("run %s: a broken tool call: %s", asking.question.run_id, reply.broken)
+            log.info("a broken tool call: %s", Said(reply.broken or ""))
             journal.restart("invalid_tool_call", began_after, why)
             asking = replace(asking, question=_told(asking.question, why))
 
@@ -270,7 +293,21 @@ class Runner:
 
     async def _ask(self, asking: _Asking, journal: Journal) -> Reply:
         """One request, to its end: the reply is whole, cut, or an error, and says which."""
+        run, opened = asking.run, asking.opened
+        watching = self._replies.watched(
+            asking.question, opened.name, run.thread_id, stream=self._settings.stream
+        )
+        with watching as watched:
+            question = asking.question
+            if self._settings.trace_providers:
+                question = replace(question, trace=watched.place)
+            reply = await self._heard(replace(asking, question=question), journal, watched)
+            watched.ended(reply)
+            return reply
+
+    async def _heard(self, asking: _Asking, journal: Journal, watched: Watched) -> Reply:
         question, patience = asking.question, asking.patience
+        journal.tell_first = watched.shown
         turn = Turn(
             [tool.name for tool in question.tools], lambda: self._mint("call"), asking.taken
         )
@@ -281,12 +318,13 @@ class Runner:
         try:
             async with (
                 asyncio.timeout_at(min(clock() + silence, patience.turn_ends)) as deadline,
-                aclosing(asking.provider.stream(question)) as stream,
+                aclosing(asking.opened.provider.stream(question)) as stream,
             ):
                 async for chunks in stream:
                     now = clock()
                     if chunks and not began:  # a sign of life is not the first chunk
                         began, silence, moved = True, patience.chunk, 0.0
+                        watched.begun()
                     if now - moved > SLACK:
                         moved = now
                         deadline.reschedule(min(now + silence + SLACK, patience.turn_ends))
@@ -369,13 +407,10 @@ class _Patience(msgspec.Struct, frozen=True):
 
 
 class _Asking(msgspec.Struct, frozen=True):
-    """What is asked, of whom, for how long; `taken` are the run's tool call ids so far.
+    """What is asked, of whom, for how long; `taken` are the run's tool call ids so far."""
 
-    `model` is named as in the run, not as its provider does.
-    """
-
-    model: str
-    provider: Provider
+    run: Run
+    opened: Opened
     question: Question
     taken: frozenset[str]
     patience: _Patience

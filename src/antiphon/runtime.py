@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 from uuid import uuid4
 
-from antiphon import calls, errors, ids, processes
-from antiphon.accounts import Accounts
+from antiphon import calls, errors, ids, processes, traces
 from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import Carrier, SharedBus
@@ -34,10 +33,11 @@ from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.shared_cache import SharedContexts
 from antiphon.stores.sqlite import SqliteStore
-from antiphon.stores.sqlite_file import Schema
+from antiphon.stores.statements import Schema
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.reach import Reach, exempt
 from antiphon.tools.servers import NoServers, ServerPool
+from antiphon.traces import NO_TRACES, Tracer
 from antiphon.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,10 @@ class Runtime:
         bus: LocalBus | SharedBus,
         catalog: Catalog,
         servers: Servers | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self.settings = settings
+        self.tracer = tracer
         self.store = store
         self.bus = bus
         self.catalog = catalog
@@ -64,7 +66,15 @@ class Runtime:
         servers = servers or NoServers()
         self.metrics = told_of(Metrics())
         runner = Runner(
-            store, bus, catalog, settings, mint, servers, prices.cost, metrics=self.metrics
+            store,
+            bus,
+            catalog,
+            settings,
+            mint,
+            servers,
+            prices.cost,
+            metrics=self.metrics,
+            tracer=tracer,
         )
         name = processes.name(uuid4().hex[:8])
         self.worker = Worker(
@@ -80,7 +90,7 @@ class Runtime:
             catalog.open,
             self._models,
             servers.refuse,
-            Administration(store, Accounts(store, mint), servers.states),
+            Administration(store, mint, servers.states),
         )
 
     async def choice(self) -> Choice:
@@ -138,6 +148,9 @@ class Runtime:
 async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
     """A runtime with its worker running. Raises `BadSettings` or `Unavailable`."""
     async with AsyncExitStack() as stack:
+        tracer = traces.tracer(settings.telemetry, "antiphon", content=settings.log_content)
+        if tracer is not NO_TRACES:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         local = LocalBus()
 
         def foreign(run_ids: Sequence[str]) -> None:
@@ -158,7 +171,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(_servers, settings)
         stack.push_async_callback(servers.close)
-        runtime = Runtime(settings, store, bus, catalog, servers)
+        runtime = Runtime(settings, store, bus, catalog, servers, tracer)
         runtime.worker.start()
         try:
             yield runtime
@@ -179,10 +192,16 @@ async def stored(settings: Settings) -> AsyncGenerator[Store]:
 async def schema(settings: Settings) -> Schema | None:
     """The form of the database, which is only read; None where there is none to read.
 
-    Raises `BadSettings` for a file that is no database.
+    Raises `BadSettings` for what is no database that we can use, and `Unavailable`.
     """
     scheme, _, rest = settings.database.partition(":")
-    return await asyncio.to_thread(SqliteStore.schema, _path(rest)) if scheme == "sqlite" else None
+    match scheme:
+        case "sqlite":
+            return await asyncio.to_thread(SqliteStore.schema, _path(rest))
+        case "postgresql" | "postgres":
+            return cast("Schema", await _postgres().schema(settings.database))
+        case _:
+            return None
 
 
 @asynccontextmanager
@@ -211,13 +230,25 @@ async def _store(
             return MemoryStore()
         case "sqlite":
             return await SqliteStore.open(_path(rest), on_foreign=foreign, listening=listening)
+        case "postgresql" | "postgres":
+            return cast(
+                "Store",
+                await _postgres().open(
+                    settings.database, connections=settings.database_connections
+                ),
+            )
         case _:
             raise errors.BadSettings(
                 f"No store is known for {scheme}: databases.",
-                expected="sqlite:///path or memory:",
+                expected="sqlite:///path, postgresql://host/name or memory:",
                 received=scheme + ":",
                 hint="Set --database or ANTIPHON_DATABASE.",
             )
+
+
+def _postgres() -> Any:
+    """The store's class. Raises `BadSettings` without the extra."""
+    return _of_extra("antiphon.stores.postgres", "asyncpg", "postgres").PostgresStore
 
 
 class _Redis(NamedTuple):

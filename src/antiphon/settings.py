@@ -75,8 +75,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     foreign_base_url: bool = False
     foreign_providers: frozenset[str] = frozenset()
     database: Annotated[
-        Words, Meta(description="sqlite:///path, or memory: to forget everything at the end")
+        Words,
+        Meta(
+            description="sqlite:///path, postgresql://user:password@host/name, or memory: to forget"
+            " everything at the end"
+        ),
     ] = field(default_factory=lambda: own_database(os.environ))
+    database_connections: Annotated[
+        Count, Meta(description="how many connections to PostgreSQL a process may have")
+    ] = 10
     secret_key: Annotated[
         Words | None,
         Meta(
@@ -448,6 +455,7 @@ _SEVERAL = (
 _Tables = dict[str, dict[str, Any]]
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 _SQLITE = "sqlite:///"
+_POSTGRES = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*(/[^?#@\s]*)?(\?[^#\s]*)?\Z")
 _TABLED = {
     "providers": "tables such as [providers.mine]",
     "servers": "tables such as [servers.files]",
@@ -580,8 +588,14 @@ def _harmless_providers(given: _Given, own: Path) -> _Given:
     )
 
 
+def _harmless_database(given: _Given, own: Path) -> _Given:
+    """A file of this machine: what people write goes to no server that a folder names."""
+    return given if str(given.value).startswith(("sqlite:", "memory:")) else _refused(given, own)
+
+
 _HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
     "providers": _harmless_providers,
+    "database": _harmless_database,
     "roots": _harmless_roots,
     "private_hosts": _refused,
     "config": _refused,
@@ -668,8 +682,10 @@ def _database(given: _Given, environ: Mapping[str, str]) -> str:
         return text
     if text.startswith(_SQLITE) and path:
         return _sqlite(given.folder / _from_home(path, environ))
+    if _POSTGRES.match(text):
+        return text
     if text.startswith(("postgresql:", "postgres:")):
-        hint = "PostgreSQL comes with the extra `antiphon[postgres]`, which this version lacks."
+        hint = "what is no letter or digit in a user or a password is written as %40, %2F, ..."
         raise _unusable(given, wanted, secret=True, hint=hint)  # such an address holds a password
     hint = None if ":" in text else f"did you mean sqlite:///{text}?"
     raise _unusable(given, wanted, hint=hint)

@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "base_url": ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
     "provider_key": ("sk-1", "sk-1"),
     "database": ("memory:", "memory:"),
+    "database_connections": ("20", 20),
     "redis": ("rediss://cache.corp:6380/1", "rediss://cache.corp:6380/1"),
     "secret_key": ("c2VjcmV0", "c2VjcmV0"),
     "old_secret_keys": ("b2xk,b2xkZXI=", ("b2xk", "b2xkZXI=")),
@@ -414,14 +415,21 @@ def test_a_bad_value_is_refused_with_what_is_wanted_and_where_it_came_from(
     assert refused.value.details.get("hint") == hint
 
 
-def test_a_database_that_this_version_cannot_open_is_refused_without_its_password(
+def test_a_database_of_a_server_is_taken_as_it_is_written(place: Place) -> None:
+    address = "postgresql://ann:s%40cret@db.corp:5433/antiphon?sslmode=require"
+
+    assert place.gather({"database": address}).settings.database == address
+
+
+def test_a_database_that_cannot_be_understood_is_refused_without_its_password(
     place: Place,
 ) -> None:
-    with pytest.raises(BadSettings) as refused:
-        place.gather({"database": "postgresql://ann:secret@db/antiphon"})
+    for broken in ("postgresql:ann:secret@db/antiphon", "postgresql://ann:sec/ret@db/antiphon"):
+        with pytest.raises(BadSettings) as refused:
+            place.gather({"database": broken})
 
-    assert "antiphon[postgres]" in refused.value.details["hint"]
-    assert "secret" not in f"{refused.value} {refused.value.details}"
+        assert "%2F" in refused.value.details["hint"]
+        assert "ret@" not in f"{refused.value} {refused.value.details}"
 
 
 def test_an_address_that_is_refused_is_told_without_its_password(place: Place) -> None:

@@ -61,6 +61,7 @@ from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.happenings import Watch, unwatched
 from antiphon.tools.processor import ToolProcessor
+from antiphon.traces import beside
 
 T = TypeVar("T")
 
@@ -260,6 +261,7 @@ class AsyncClient:
             seconds=tool_timeout,
             keep=self._keep,
             watch=watch,
+            tracer=self.line.tracer,
         )
         return AsyncEvents(self._carry_out(conversation, processor), seen, processor)
 
@@ -295,6 +297,7 @@ class AsyncClient:
                 seconds=tool_timeout,
                 keep=self._keep,
                 watch=watch,
+                tracer=self.line.tracer,
             )
         answered: list[Action] = []
         async with aclosing(
@@ -403,26 +406,36 @@ class AsyncClient:
     async def _carry_out(
         self, conversation: Conversation, processor: ToolProcessor
     ) -> AsyncBatches:
-        while True:
-            match conversation.due():
-                case Listen(call):
-                    try:
-                        async with aclosing(self.line.stream(call)) as batches:
-                            async for batch in batches:
-                                yield batch
-                                if isinstance(call, calls.Follow) and ends_turn(batch):
-                                    break
-                    except (OutputsMissing, RunEnded) as refusal:
-                        conversation.refused(refusal)
-                    else:
-                        conversation.listened()
-                case LookUp(call):
-                    conversation.looked_up([action async for action in self.every(call)])
-                case Answer(run_id, actions):
-                    await self._answer(run_id, actions, processor)
-                    conversation.answered()
-                case Done():
-                    return
+        tracer, parent = self.line.tracer, self.line.parent
+        with beside(tracer, "invoke_agent", "client", parent=parent) as span:
+            client = self._below(span.place)
+            while True:
+                match conversation.due():
+                    case Listen(call):
+                        try:
+                            async with aclosing(client.line.stream(call)) as batches:
+                                async for batch in batches:
+                                    yield batch
+                                    if isinstance(call, calls.Follow) and ends_turn(batch):
+                                        break
+                        except (OutputsMissing, RunEnded) as refusal:
+                            conversation.refused(refusal)
+                        else:
+                            conversation.listened()
+                    case LookUp(call):
+                        conversation.looked_up([action async for action in client.every(call)])
+                    case Answer(run_id, actions):
+                        await client._answer(run_id, actions, processor)
+                        conversation.answered()
+                    case Done():
+                        span.note(conversation.facts)
+                        return
+
+    def _below(self, place: str | None) -> AsyncClient:
+        """This client, whose calls and tools belong there in a trace."""
+        client = copy(self)
+        client.line = self.line.below(place)
+        return client
 
     async def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
         """What a model answers in a thread that is gone afterwards, whatever happens."""
@@ -455,7 +468,7 @@ class AsyncClient:
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
-        return processor.process_tool_calls(run_id, *work(actions))
+        return processor.process_tool_calls(run_id, *work(actions), self.line.parent)
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         return (await self.line.upload(name, media_type, content)).id

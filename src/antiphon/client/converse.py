@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
+from antiphon import genai
 from antiphon.calls import Call, Content, Follow, IfBusy, ListActions, NewMessage, Process
 from antiphon.errors import AntiphonError, InvalidEventId, InvalidRequest, OutputsMissing, RunEnded
 from antiphon.events import (
@@ -29,6 +30,7 @@ from antiphon.tools.approvals import foreign
 from antiphon.tools.bundle import ToolManager
 from antiphon.tools.functions import Function, Functions
 from antiphon.tools.processor import ToolProcessor
+from antiphon.traces import Facts
 
 
 class Seen:
@@ -205,6 +207,11 @@ class Conversation:
     def answered(self) -> None:
         """Each output was saved, or nobody waits for it any more."""
         self._due = self._next_turn()
+
+    @property
+    def facts(self) -> Facts:
+        """What a trace says of it."""
+        return genai.conversation(self._seen.run_id, self._seen.thread_id)
 
     @property
     def _run_id(self) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from antiphon import __version__, calls
+from antiphon import __version__, calls, traces
 from antiphon.calls import Call, CreateRun, Follow, Process
 from antiphon.client.answers import decoded, problem, value
 from antiphon.client.line import AsyncBatches, Batches
@@ -26,6 +26,7 @@ from antiphon.client.recovery import Reading, Tries
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError, BadSettings, ConnectionLost
 from antiphon.messages import Upload
+from antiphon.traces import NO_TRACES, Span, Tracer
 
 A = TypeVar("A")
 
@@ -43,8 +44,15 @@ class HttpLine:
     """Calls to the server at this address; threads may share it."""
 
     def __init__(
-        self, server: str, api_key: str | None = None, *, patience: float = PATIENCE
+        self,
+        server: str,
+        api_key: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
+        self.tracer = tracer
+        self.parent: str | None = None
         self._patience = _Patience(patience)
         self._headers: dict[str, str] = {}
         self._lent = False
@@ -96,10 +104,17 @@ class HttpLine:
         acting._headers, acting._lent = _owned(owner), True
         return acting
 
+    def below(self, place: str | None) -> HttpLine:
+        """A line over the same connections, whose calls belong there in a trace."""
+        line = copy(self)
+        line.parent, line._lent = place, True
+        return line
+
     def close(self) -> None:
         """Close the connections."""
         if not self._lent:
             self._http.close()
+            self.tracer.close()
 
     def _answer(self, asked: dict[str, Any]) -> bytes:
         tries = self._patience.tries()
@@ -116,8 +131,12 @@ class HttpLine:
     @contextmanager
     def _listening(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
-        with self._http.stream(**_as(self._headers, asked)) as response:
+        with (
+            _requesting(self.tracer, self.parent, asked) as span,
+            self._http.stream(**_as(self._headers | traces.headers(span.place), asked)) as response,
+        ):
             self._patience.answered = True
+            span.note({"http.response.status_code": response.status_code})
             if response.is_error:
                 raise problem(response.status_code, response.headers, response.read())
             yield response
@@ -127,8 +146,15 @@ class AsyncHttpLine:
     """As `HttpLine`, for one loop."""
 
     def __init__(
-        self, server: str, api_key: str | None = None, *, patience: float = PATIENCE
+        self,
+        server: str,
+        api_key: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
+        self.tracer = tracer
+        self.parent: str | None = None
         self._patience = _Patience(patience)
         self._headers: dict[str, str] = {}
         self._lent = False
@@ -183,10 +209,18 @@ class AsyncHttpLine:
         acting._headers, acting._lent = _owned(owner), True
         return acting
 
+    def below(self, place: str | None) -> AsyncHttpLine:
+        """A line over the same connections, whose calls belong there in a trace."""
+        line = copy(self)
+        line.parent, line._lent = place, True
+        return line
+
     async def close(self) -> None:
         """Close the connections."""
         if not self._lent:
             await self._http.aclose()
+            if self.tracer is not NO_TRACES:
+                await asyncio.to_thread(self.tracer.close)
 
     async def _answer(self, asked: dict[str, Any]) -> bytes:
         tries = self._patience.tries()
@@ -203,11 +237,14 @@ class AsyncHttpLine:
     @asynccontextmanager
     async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
-        async with self._http.stream(**_as(self._headers, asked)) as response:
-            self._patience.answered = True
-            if response.is_error:
-                raise problem(response.status_code, response.headers, await response.aread())
-            yield response
+        with _requesting(self.tracer, self.parent, asked) as span:
+            given = _as(self._headers | traces.headers(span.place), asked)
+            async with self._http.stream(**given) as response:
+                self._patience.answered = True
+                span.note({"http.response.status_code": response.status_code})
+                if response.is_error:
+                    raise problem(response.status_code, response.headers, await response.aread())
+                yield response
 
 
 class _Patience:
@@ -231,6 +268,16 @@ class _Patience:
 def _owned(owner: str) -> dict[str, str]:
     """The header that says whose the calls are. Raises `InvalidRequest`."""
     return {"antiphon-owner": kept.owner(owner)}
+
+
+@contextmanager
+def _requesting(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Generator[Span]:
+    """The span of one try. It is nobody's context: what listens may be a caller's generator."""
+    method, path = asked["method"], asked["url"]
+    facts = {"http.request.method": method, "url.path": path}
+    name = f"{method} {traces.route(path)}"
+    with traces.beside(tracer, name, "client", parent=parent, facts=facts) as span:
+        yield span
 
 
 def _as(headers: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:

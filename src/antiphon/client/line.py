@@ -15,9 +15,12 @@ from typing import Any, Protocol, TypeVar
 from antiphon.calls import Call
 from antiphon.events import Numbered
 from antiphon.messages import Upload
-from antiphon.settings import Settings, load
+from antiphon.settings import TABLE, Settings, load
+from antiphon.traces import NO_TRACES, Tracer, tracer
 
 A = TypeVar("A")
+
+TRACED = TABLE["telemetry"].variable
 
 Batches = Generator[Sequence[Numbered], None, None]
 """Events with their numbers, as many together as came together; closing it ends the stream."""
@@ -30,6 +33,16 @@ class Line(Protocol):
     `key` is an idempotency key; without one the line makes its own, so that a call whose answer was
     lost is made again and done once.
     """
+
+    @property
+    def tracer(self) -> Tracer:
+        """Who follows the calls."""
+        ...
+
+    @property
+    def parent(self) -> str | None:
+        """Below what in a trace the calls are, where that is not whatever is current."""
+        ...
 
     def send(self, call: Call[A], key: str | None = None) -> A:
         """Make the call and wait for its answer."""
@@ -54,6 +67,10 @@ class Line(Protocol):
         """
         ...
 
+    def below(self, place: str | None) -> Line:
+        """A line over this one whose calls belong there in a trace; closing it does nothing."""
+        ...
+
     def close(self) -> None:
         """Let go of everything; an embedded runtime ends."""
         ...
@@ -61,6 +78,16 @@ class Line(Protocol):
 
 class AsyncLine(Protocol):
     """A `Line` for a loop."""
+
+    @property
+    def tracer(self) -> Tracer:
+        """Who follows the calls."""
+        ...
+
+    @property
+    def parent(self) -> str | None:
+        """Below what in a trace the calls are, where that is not whatever is current."""
+        ...
 
     async def send(self, call: Call[A], key: str | None = None) -> A:
         """Make the call and wait for its answer."""
@@ -87,9 +114,18 @@ class AsyncLine(Protocol):
         """
         ...
 
+    def below(self, place: str | None) -> AsyncLine:
+        """A line over this one whose calls belong there in a trace; closing it does nothing."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything; an embedded runtime ends."""
         ...
+
+
+def traced(settings: Settings) -> Tracer:
+    """Who follows the calls of a program. Raises `BadSettings`."""
+    return tracer(settings.telemetry, "antiphon-client", content=settings.log_content)
 
 
 def line(server: str | None, api_key: str | None, settings: Settings | None) -> Line:
@@ -105,12 +141,12 @@ def async_line(server: str | None, api_key: str | None, settings: Settings | Non
 
 
 def _opened(kind: str, server: str | None, api_key: str | None, settings: Settings | None) -> Any:
-    if settings is None and (server is None or api_key is None):
+    if settings is None and (server is None or api_key is None or TRACED in os.environ):
         settings = load({}, os.environ, Path.cwd())
     if settings is not None:
         server, api_key = server or settings.server, api_key or settings.api_key
     if server is not None:
         return getattr(importlib.import_module("antiphon.client.http"), f"{kind}HttpLine")(
-            server, api_key
+            server, api_key, tracer=NO_TRACES if settings is None else traced(settings)
         )
     return getattr(importlib.import_module("antiphon.embedded"), f"{kind}EmbeddedLine")(settings)

@@ -55,6 +55,7 @@ from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.happenings import Watch, unwatched
 from antiphon.tools.processor import ToolProcessor
+from antiphon.traces import beside
 
 T = TypeVar("T")
 
@@ -255,6 +256,7 @@ class Client:
             seconds=tool_timeout,
             keep=self._keep,
             watch=watch,
+            tracer=self.line.tracer,
         )
         return Events(self._carry_out(conversation, processor), seen, processor)
 
@@ -290,6 +292,7 @@ class Client:
                 seconds=tool_timeout,
                 keep=self._keep,
                 watch=watch,
+                tracer=self.line.tracer,
             )
         answered: list[Action] = []
         results = self._results(run_id, map(pending, waiting.values()), processor)
@@ -395,26 +398,36 @@ class Client:
         self.close()
 
     def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
-        while True:
-            match conversation.due():
-                case Listen(call):
-                    try:
-                        with closing(self.line.stream(call)) as batches:
-                            for batch in batches:
-                                yield batch
-                                if isinstance(call, calls.Follow) and ends_turn(batch):
-                                    break
-                    except (OutputsMissing, RunEnded) as refusal:
-                        conversation.refused(refusal)
-                    else:
-                        conversation.listened()
-                case LookUp(call):
-                    conversation.looked_up(list(self.every(call)))
-                case Answer(run_id, actions):
-                    self._answer(run_id, actions, processor)
-                    conversation.answered()
-                case Done():
-                    return
+        tracer, parent = self.line.tracer, self.line.parent
+        with beside(tracer, "invoke_agent", "client", parent=parent) as span:
+            client = self._below(span.place)
+            while True:
+                match conversation.due():
+                    case Listen(call):
+                        try:
+                            with closing(client.line.stream(call)) as batches:
+                                for batch in batches:
+                                    yield batch
+                                    if isinstance(call, calls.Follow) and ends_turn(batch):
+                                        break
+                        except (OutputsMissing, RunEnded) as refusal:
+                            conversation.refused(refusal)
+                        else:
+                            conversation.listened()
+                    case LookUp(call):
+                        conversation.looked_up(list(client.every(call)))
+                    case Answer(run_id, actions):
+                        client._answer(run_id, actions, processor)
+                        conversation.answered()
+                    case Done():
+                        span.note(conversation.facts)
+                        return
+
+    def _below(self, place: str | None) -> Client:
+        """This client, whose calls and tools belong there in a trace."""
+        client = copy(self)
+        client.line = self.line.below(place)
+        return client
 
     def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
         """What a model answers in a thread that is gone afterwards, whatever happens."""
@@ -439,7 +452,9 @@ class Client:
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> Generator[tuple[ToolCall, ToolResult], None, None]:
-        yield from self._portal.stream(processor.process_tool_calls(run_id, *work(actions)))
+        yield from self._portal.stream(
+            processor.process_tool_calls(run_id, *work(actions), self.line.parent)
+        )
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         kept = await asyncio.to_thread(self.line.upload, name, media_type, content)

@@ -76,13 +76,15 @@ class Endpoint:
         self._session: aiohttp.ClientSession | None = None
         self._tide = Tide()
 
-    def post(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+    def post(
+        self, path: str, body: bytes, more: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The answer's bytes as they come; b"" is a sign of life while something is waited for.
 
         Raises a `ProviderError` before the first byte, `Disconnected` after it.
         """
         return retried(
-            lambda: self._once(path, body),
+            lambda: self._once(path, body, more),
             b"",
             backoff_seconds=self._backoff_seconds,
             retries=self._limits.retries,
@@ -105,12 +107,16 @@ class Endpoint:
             session, self._session = self._session, None
             await session.close()
 
-    async def _once(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+    async def _once(
+        self, path: str, body: bytes, more: Mapping[str, str] | None
+    ) -> AsyncGenerator[bytes, None]:
         while not await self._found_place():
             yield b""
         begun = False
         try:
-            request = self._opened().post(self._url(path), data=body, allow_redirects=False)
+            request = self._opened().post(
+                self._url(path), data=body, headers=more, allow_redirects=False
+            )
             async with request as response:
                 if response.status >= 300:
                     raise await self._refusal(response)

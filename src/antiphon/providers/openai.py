@@ -17,6 +17,7 @@ from antiphon.providers.history import accepted
 from antiphon.providers.http import USUAL, Endpoint, Limits
 from antiphon.providers.reply import PLAIN, Quirks, Reply
 from antiphon.runs import Sampling
+from antiphon.traces import headers
 
 TAIL_SECONDS = 2.0  # for usage and late pieces, which some servers send after the finish reason
 LINGER_SECONDS = 0.02  # for the end of the answer after [DONE], so that the connection is kept
@@ -54,7 +55,9 @@ class OpenAI:
         """The reply, as it comes."""
         reply = Reply(self._quirks, self._redact)
         body = payload(question, self._quirks)
-        async with aclosing(self._endpoint.post("chat/completions", body)) as pieces:
+        async with aclosing(
+            self._endpoint.post("chat/completions", body, headers(question.trace))
+        ) as pieces:
             try:
                 async for piece in pieces:
                     chunks = reply.feed(piece) if piece else []

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from antiphon import genai
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError, InvalidRequest
 from antiphon.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolResult
@@ -23,6 +24,7 @@ from antiphon.tools.consent import Consent, Permitted, Refused, named
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
 from antiphon.tools.happenings import ToolBegan, ToolEnded, ToolProgressed, Watch, unwatched
 from antiphon.tools.limits import CHARACTERS, shortened
+from antiphon.traces import NO_TRACES, Tracer, spanning
 
 Keep = Callable[[str, str, bytes], Awaitable[str]]
 """Keeps a file for the person: its name, media type and bytes; returns its id."""
@@ -45,6 +47,7 @@ class ToolProcessor:
         most: int = CHARACTERS,
         keep: Keep | None = None,
         watch: Watch = unwatched,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self._toolbox = toolbox
         self._consent = consent or Consent()
@@ -52,6 +55,7 @@ class ToolProcessor:
         self._most = most
         self._keep = keep
         self._watch = watch
+        self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
         self._began: dict[str, float] = {}
 
@@ -60,14 +64,15 @@ class ToolProcessor:
         run_id: str,
         calls: Iterable[ToolCall],
         approvals: Iterable[tuple[ToolCall, Tool]] = (),
+        trace: str | None = None,
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
         """Each call with its result, as they are ready; closing it cancels what still runs.
 
         `approvals` are calls that run elsewhere, of tools that are not ours: their result is what
-        consent says of them.
+        consent says of them. `trace` is what the calls belong to, where that is not current.
         """
         tasks = [
-            *(asyncio.create_task(self._run_single_call(run_id, call)) for call in calls),
+            *(asyncio.create_task(self._run_single_call(run_id, call, trace)) for call in calls),
             *(asyncio.create_task(self._approve(run_id, *each)) for each in approvals),
         ]
         try:
@@ -90,8 +95,10 @@ class ToolProcessor:
             working.get_loop().call_soon_threadsafe(working.cancel)
         return True
 
-    async def _run_single_call(self, run_id: str, call: ToolCall) -> tuple[ToolCall, ToolResult]:
-        working = asyncio.create_task(self._result(run_id, call))
+    async def _run_single_call(
+        self, run_id: str, call: ToolCall, trace: str | None
+    ) -> tuple[ToolCall, ToolResult]:
+        working = asyncio.create_task(self._result(run_id, call, trace))
         self._working[call.id] = working
         try:
             result = await working
@@ -114,7 +121,7 @@ class ToolProcessor:
     ) -> tuple[ToolCall, ToolResult]:
         return call, said(await self._consent.permit(run_id, call, lambda: (tool,), self._watch))
 
-    async def _result(self, run_id: str, call: ToolCall) -> ToolResult:
+    async def _result(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
         """A tool that has become another while the call waited for its slot is judged anew."""
         tools = self._toolbox.tools
         if (wrong := self._wrong(call)) is not None:
@@ -125,7 +132,7 @@ class ToolProcessor:
                 return decided.result
             async with self._gate.slot():
                 if decided.holds(tools()):
-                    return await self._run(decided)
+                    return await self._followed(run_id, decided, trace)
 
     def _wrong(self, call: ToolCall) -> ToolResult | None:
         """What is wrong with the arguments before anybody is asked; functions judge their own."""
@@ -136,6 +143,18 @@ class ToolProcessor:
         if wrong is None:
             return None
         return ToolResult(wrong, is_error=True, fault="invalid_arguments")
+
+    async def _followed(self, run_id: str, permitted: Permitted, trace: str | None) -> ToolResult:
+        """The tool's span around its run."""
+        call, tracer = permitted.call, self._tracer
+        name, facts = genai.span("execute_tool", call.name), genai.tool(call, run_id)
+        with spanning(tracer, name, parent=trace, facts=facts) as span:
+            result = await self._run(permitted)
+            if result.is_error:
+                span.failed(result.fault or "failed")
+            if tracer.content:
+                span.note(genai.tool_words(call, result))
+            return result
 
     async def _run(self, permitted: Permitted) -> ToolResult:
         call = permitted.call

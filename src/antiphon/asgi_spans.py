@@ -1,0 +1,62 @@
+"""A span around a request of an ASGI application, below whoever asked."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from antiphon.traces import Span, Tracer, place, route, spanning
+
+ROUTE = "antiphon.route"
+"""Where in a scope the template of the path stands, for applications that know it."""
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def followed(
+    tracer: Tracer, application: Application, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Hand the request on; what it leads to is below its span."""
+    method, status = scope["method"], 0
+
+    def watched(message: Message) -> Awaitable[None]:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        return send(message)
+
+    facts = {
+        "http.request.method": method,
+        "url.path": scope["path"],
+        "url.scheme": scope.get("scheme", "http"),
+    }
+    with spanning(tracer, method, "server", parent=_asked_by(scope), facts=facts) as span:
+        try:
+            await application(scope, receive, watched)
+        finally:
+            _tell(span, scope, method, status)
+
+
+def _tell(span: Span, scope: Scope, method: str, status: int) -> None:
+    template = scope.get(ROUTE) or (route(scope["path"]) if 0 < status < 400 else None)
+    if template:  # a path that leads nowhere would be a name of its own
+        span.name(f"{method} {template}")
+        span.note({"http.route": template})
+    if status:
+        span.note({"http.response.status_code": status})
+    if status >= 500 or not status:
+        span.failed(str(status or "cancelled"))
+
+
+def _asked_by(scope: Scope) -> str:
+    given: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        given.setdefault(name, []).append(value)
+    parent, states = given.get(b"traceparent", []), given.get(b"tracestate", [])
+    if len(parent) != 1:
+        return ""
+    return place(parent[0].decode("latin-1"), b",".join(states).decode("latin-1")) or ""

@@ -1,0 +1,202 @@
+"""What a span says of an agent, a question, a reply and a tool call.
+
+The names are those of OpenTelemetry's conventions for generative AI, as of semantic conventions
+1.41: https://github.com/open-telemetry/semantic-conventions-genai. What people and models wrote is
+apart, for most who collect traces may not see it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from antiphon.chunks import Question
+from antiphon.engine.turn import Reply
+from antiphon.messages import ToolCall, ToolResult
+from antiphon.runs import Run, Sampling
+from antiphon.traces import Fact, Facts
+
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "vertexai": "gcp.vertex_ai",
+    "vertexaianthropic": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
+"""What the conventions call some providers; the others have the same name there."""
+_ROLES = ("system", "user", "assistant", "tool")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
+
+
+def span(operation: str, what: str) -> str:
+    """What a span is called: with the model or tool, where that is a name and not any text."""
+    return f"{operation} {what}" if _PLAIN.fullmatch(what) else operation
+
+
+def agent(run: Run) -> Facts:
+    """An agent's turn, which a worker drives."""
+    return _known(
+        {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.id": run.assistant_id,
+            "gen_ai.conversation.id": run.thread_id,
+            "gen_ai.request.model": run.model,
+            "antiphon.run.id": run.id,
+            "antiphon.turn": run.turn,
+            "antiphon.attempt": run.attempt,
+        }
+    )
+
+
+def conversation(run_id: str | None, thread_id: str | None) -> Facts:
+    """An agent's whole run, as who asked for it sees it."""
+    return _known(
+        {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.conversation.id": thread_id,
+            "antiphon.run.id": run_id,
+        }
+    )
+
+
+def question(asked: Question, provider: str, thread_id: str, *, stream: bool) -> Facts:
+    """What a model is asked, but for the words."""
+    sampling = asked.sampling
+    return _known(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
+            "gen_ai.request.model": asked.model,
+            "gen_ai.request.stream": stream,
+            "gen_ai.request.temperature": sampling.temperature,
+            "gen_ai.request.top_p": sampling.top_p,
+            "gen_ai.request.max_tokens": sampling.max_output_tokens,
+            "gen_ai.request.seed": sampling.seed,
+            "gen_ai.output.type": _output_type(sampling),
+            "gen_ai.conversation.id": thread_id,
+            "antiphon.run.id": asked.run_id,
+            "antiphon.turn": asked.turn,
+        }
+    )
+
+
+def question_words(asked: Question) -> Facts:
+    """The words of the question."""
+    words: dict[str, Fact] = {"gen_ai.input.messages": _json(map(_message, asked.decoded()))}
+    if asked.instructions:
+        words["gen_ai.system_instructions"] = _json([_text(asked.instructions)])
+    if asked.tools:
+        words["gen_ai.tool.definitions"] = _json(
+            {"type": "function", **msgspec.to_builtins(tool)} for tool in asked.tools
+        )
+    return words
+
+
+def reply(said: Reply, first_chunk: float | None) -> Facts:
+    """How a model answered; `first_chunk` is how many seconds it took to begin."""
+    used = said.usage
+    return _known(
+        {
+            "gen_ai.response.finish_reasons": [said.finish_reason] if said.finish_reason else None,
+            "gen_ai.response.time_to_first_chunk": first_chunk,
+            "gen_ai.usage.input_tokens": used.input_tokens if used else None,
+            "gen_ai.usage.output_tokens": used.output_tokens if used else None,
+            "gen_ai.usage.cache_read.input_tokens": used.cached_tokens if used else None,
+            "gen_ai.usage.reasoning.output_tokens": used.reasoning_tokens if used else None,
+            "antiphon.outcome": said.outcome,
+        }
+    )
+
+
+def reply_words(said: Reply) -> Facts:
+    """The words of the answer."""
+    parts = [_text(said.text)] if said.text else []
+    if said.reasoning:
+        parts.insert(0, {"type": "reasoning", "content": said.reasoning})
+    parts += (_called(call.id, call.name, call.arguments) for call in said.calls)
+    message = {"role": "assistant", "parts": parts, "finish_reason": said.finish_reason or ""}
+    return {"gen_ai.output.messages": _json([message])}
+
+
+def tool(call: ToolCall, run_id: str) -> Facts:
+    """A call, but for its words."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id,
+        "gen_ai.tool.type": "function",
+        "antiphon.run.id": run_id,
+    }
+
+
+def tool_words(call: ToolCall, result: ToolResult) -> Facts:
+    """What the tool was given, and gave."""
+    return {
+        "gen_ai.tool.call.arguments": call.arguments,
+        "gen_ai.tool.call.result": result.output,
+    }
+
+
+def _output_type(sampling: Sampling) -> str | None:
+    match sampling.response_format:
+        case {"type": "json_object" | "json_schema"}:
+            return "json"
+        case {"type": "text"}:
+            return "text"
+        case _:
+            return None
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of chat completions in the conventions' parts."""
+    role = message.get("role")
+    return {"role": role if role in _ROLES else "user", "parts": [*_parts(message)]}
+
+
+def _parts(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    if reasoning := message.get("reasoning_content"):
+        yield {"type": "reasoning", "content": reasoning}
+    content = message.get("content")
+    if message.get("role") == "tool":
+        yield {
+            "type": "tool_call_response",
+            "id": message.get("tool_call_id"),
+            "response": content,
+        }
+        return
+    yield from [_text(content)] if isinstance(content, str) else map(_shown, content or ())
+    for call in message.get("tool_calls", ()):
+        function = call.get("function", {})
+        yield _called(call.get("id"), function.get("name"), function.get("arguments"))
+
+
+def _shown(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Text as it is; of pictures and files the kind, and never the bytes."""
+    kind = part.get("type", "text")
+    return _text(part.get("text")) if kind == "text" else {"type": kind}
+
+
+def _called(id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
+    given: Any = arguments
+    with suppress(msgspec.DecodeError):
+        given = msgspec.json.decode(arguments or "{}")
+    return {"type": "tool_call", "id": id, "name": name, "arguments": given}
+
+
+def _text(text: str | None) -> dict[str, Any]:
+    return {"type": "text", "content": text or ""}
+
+
+def _json(value: Iterable[Any]) -> str:
+    return msgspec.json.encode(list(value)).decode()
+
+
+def _known(facts: Mapping[str, Fact | None]) -> Facts:
+    return {name: fact for name, fact in facts.items() if fact is not None}

@@ -1,0 +1,169 @@
+"""Log lines: one each, as text or JSON, without secrets, and without what people wrote.
+
+Other people's words reach a log inside exceptions, and inside what is logged as `Said`. Both stay
+out of it unless the operator wants them; types, places and codes are always there. Whatever is
+told cannot end its line or act on a terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import msgspec
+
+from antiphon.clean import one_line
+from antiphon.settings import Settings
+
+LONGEST_ID = 80  # characters: what stands in a path may be anything
+MOST_FRAMES = 20  # of an exception, the innermost
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_SECRETS = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)"  # a password in an address
+    r"|\bsk-[\w*-]{6,}"
+    r"|\bak_[A-Za-z0-9_-]{8,}"
+    r"|(?i:(?<=bearer )|(?<=basic ))[\w.~+/*-]{6,}=*"
+)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default=_NOTHING)
+"""What is being done in this task: ids of the run, the thread, the key, the trace."""
+
+
+class Said(str):
+    """Words of people or models in a log line: shown only where content is wanted."""
+
+    __slots__ = ()
+
+
+@contextmanager
+def about(**ids: str | None) -> Generator[None]:
+    """Name these ids in every line of this task and of those it starts."""
+    known = {name: value for name, value in ids.items() if value}
+    token = _about.set({**_about.get(), **known})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+def set_up(settings: Settings) -> None:
+    """Write log lines to stderr, as the settings say; other people's libraries from warnings up."""
+    formatter = JsonLines if settings.log_format == "json" else TextLines
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(content=settings.log_content))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("antiphon").setLevel(_LEVELS[settings.log_level])
+
+
+class Lines(logging.Formatter):
+    """What both forms share: what is told, and how it is made harmless."""
+
+    def __init__(self, *, content: bool = False) -> None:
+        super().__init__()
+        self._content = content
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        return self._line(
+            record, {name: _safe(value[:LONGEST_ID]) for name, value in _about.get().items()}
+        )
+
+    def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
+        raise NotImplementedError
+
+    def _message(self, record: logging.LogRecord) -> str:
+        if not self._content and record.args:
+            record = logging.makeLogRecord({**record.__dict__, "args": _hushed(record.args)})
+        try:
+            return _safe(record.getMessage())
+        except (TypeError, ValueError):  # a library's own slip: its line says what it can
+            return _safe(str(record.msg))
+
+    def _fault(self, record: logging.LogRecord) -> list[str]:
+        """The exception of the record: what it was, behind what led to it, and where."""
+        if not record.exc_info or record.exc_info[1] is None:
+            return []
+        return [_safe(step) for step in _steps(record.exc_info[1], content=self._content)]
+
+
+class TextLines(Lines):
+    """For a person's eyes."""
+
+    def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
+        named = "".join(f" {name}={value}" for name, value in ids.items())
+        fault = "".join(f" | {step}" for step in self._fault(record))
+        level, source = record.levelname.lower(), record.name
+        return f"{_time(record)} {level} {source}: {self._message(record)}{named}{fault}"
+
+
+class JsonLines(Lines):
+    """For a machine's: an object a line."""
+
+    def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
+        told: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._message(record),
+            "process": os.getpid(),
+            **ids,
+        }
+        if fault := self._fault(record):
+            told["error"] = fault
+        return msgspec.json.encode(told).decode()
+
+
+def _time(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _safe(text: str) -> str:
+    """The text on one line, with nothing in it that acts or opens anything."""
+    return _SECRETS.sub("****", one_line(text.replace("\r", "\n").replace("\n", " ⏎ ")))
+
+
+def _hushed(args: tuple[object, ...] | Mapping[str, object]) -> Any:
+    if isinstance(args, Mapping):
+        return {name: _quiet(value) for name, value in args.items()}
+    return tuple(_quiet(value) for value in args)
+
+
+def _quiet(value: object) -> object:
+    """Our own words and numbers as they are; of an exception that is not ours only the type."""
+    match value:
+        case Said():
+            return f"({len(value)} characters)"
+        case BaseException() if not type(value).__module__.startswith("antiphon."):
+            return type(value).__qualname__
+        case _:
+            return value
+
+
+def _steps(error: BaseException, *, content: bool) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _steps(cause, content=content)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    yield f"{kind}: {error}" if content else kind
+    yield from _places(error.__traceback__)
+
+
+def _places(trace: TracebackType | None) -> Iterator[str]:
+    for frame in traceback.extract_tb(trace)[-MOST_FRAMES:]:
+        yield f"at {frame.filename}:{frame.lineno} in {frame.name}"

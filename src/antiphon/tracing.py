@@ -1,0 +1,131 @@
+"""Traces by OpenTelemetry, sent as OTLP over HTTP; `OTEL_*` variables say where, and how many.
+
+A program that has set OpenTelemetry up itself keeps its own ways: spans of ours join its traces. A
+collector that is away costs spans, and nothing else: they wait in a queue that forgets, and a
+thread of its own sends them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from opentelemetry import context, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from antiphon.logs import about
+from antiphon.traces import NOTHING, Fact, Facts, Kind, Span, headers
+
+LAST_WORDS = 2.0  # seconds for what was not sent yet, when a program ends
+LONGEST = 32_000  # characters of one attribute: content may be long
+
+_KINDS = {
+    "internal": trace.SpanKind.INTERNAL,
+    "server": trace.SpanKind.SERVER,
+    "client": trace.SpanKind.CLIENT,
+}
+_FORM = TraceContextTextMapPropagator()
+
+
+class OtlpTracer:
+    """Spans in OpenTelemetry's hands."""
+
+    def __init__(self, service: str, *, content: bool = False) -> None:
+        self.content = content
+        self._own: TracerProvider | None = None
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider):  # nobody has set one up
+            provider = self._own = _provider(service)
+        self._tracer = provider.get_tracer("antiphon")
+
+    def begin(
+        self,
+        name: str,
+        kind: Kind = "internal",
+        *,
+        parent: str | None = None,
+        facts: Facts = NOTHING,
+    ) -> Span:
+        """A span of OpenTelemetry's."""
+        above = None if parent is None else _FORM.extract(headers(parent), context.Context())
+        attributes = {key: _fit(fact) for key, fact in facts.items()}
+        span = self._tracer.start_span(name, above, _KINDS[kind], attributes)
+        return _Span(span)
+
+    @contextmanager
+    def within(self, span: Span) -> Generator[None]:
+        """Current for OpenTelemetry, and named in log lines."""
+        if not isinstance(span, _Span):
+            yield
+            return
+        token = context.attach(trace.set_span_in_context(span.span))
+        try:
+            with about(trace_id=span.trace_id):
+                yield
+        finally:
+            context.detach(token)
+
+    def current(self) -> str | None:
+        """Where OpenTelemetry's current span stands, whoever made it."""
+        return _place(trace.get_current_span())
+
+    def close(self) -> None:
+        """Send what waits; whoever set OpenTelemetry up otherwise closes it too."""
+        if self._own is not None:
+            ending = threading.Thread(target=self._own.shutdown, daemon=True)
+            ending.start()
+            ending.join(LAST_WORDS)
+
+
+class _Span:
+    def __init__(self, span: trace.Span) -> None:
+        self.span = span
+
+    @property
+    def trace_id(self) -> str:
+        return trace.format_trace_id(self.span.get_span_context().trace_id)
+
+    @property
+    def place(self) -> str | None:
+        return _place(self.span)
+
+    def name(self, name: str) -> None:
+        self.span.update_name(name)
+
+    def note(self, facts: Facts) -> None:
+        self.span.set_attributes({key: _fit(fact) for key, fact in facts.items()})
+
+    def failed(self, kind: str) -> None:
+        self.span.set_attribute("error.type", kind)
+        self.span.set_status(trace.StatusCode.ERROR)
+
+    def end(self) -> None:
+        self.span.end()
+
+
+def _provider(service: str) -> TracerProvider:
+    named = "OTEL_SERVICE_NAME" in os.environ or SERVICE_NAME in os.environ.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    )
+    resource = Resource.create({} if named else {SERVICE_NAME: service})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+def _place(span: trace.Span) -> str | None:
+    if not span.get_span_context().is_valid:
+        return None
+    carrier: dict[str, str] = {}
+    _FORM.inject(carrier, trace.set_span_in_context(span, context.Context()))
+    return " ".join(carrier[name] for name in ("traceparent", "tracestate") if name in carrier)
+
+
+def _fit(fact: Fact) -> Fact:
+    return fact[:LONGEST] if isinstance(fact, str) else fact

@@ -133,6 +133,16 @@ class Snapshot(msgspec.Struct, frozen=True):
                 mine[labels] = _merged(_TABLE.get(name), mine.get(labels), cells)
         return Snapshot(told)
 
+    def lasting(self) -> Snapshot:
+        """What is still true when the process has ended: all but the gauges."""
+        return Snapshot(
+            {
+                name: series
+                for name, series in self.told.items()
+                if name not in _TABLE or _TABLE[name].kind != "gauge"
+            }
+        )
+
     def text(self) -> str:
         """The exposition format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
         return "".join(f"{line}\n" for measure in MEASURES for line in self._lines(measure))

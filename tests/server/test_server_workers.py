@@ -143,6 +143,28 @@ async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
     )
 
 
+async def test_metrics_are_those_of_all_processes_of_the_dead_too(serve: Serve) -> None:
+    server = await serve("--workers", "3")
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:
+        for _ in range(30):
+            async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+                await client.post("/v1/threads")
+
+        async def counted() -> float:
+            text = (await asking.get("/metrics")).text
+            line = 'antiphon_http_requests_total{route="/v1/threads",status="201"}'
+            return sum(float(row.split()[-1]) for row in text.splitlines() if line in row)
+
+        async def whole() -> bool:
+            return await counted() == 30
+
+        await eventually(whole)
+        for pid in _workers(server):
+            os.kill(pid, signal.SIGKILL)
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:
+        await eventually(whole)
+
+
 def _database(folder: Path) -> str:
     return f"sqlite:///{folder / 'antiphon.db'}"
 

@@ -22,7 +22,8 @@ from antiphon.calls import CALLS, Call, Complete, CreateRun, Follow, Process
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
 from antiphon.measures import INFO, PROBLEMS, REQUESTS
-from antiphon.metrics import Metrics
+from antiphon.metrics import Metrics, Snapshot
+from antiphon.people import Principal
 from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
 from antiphon.server import access, files, openapi, reading, stream
@@ -75,6 +76,7 @@ class Application:
         self._inside: _Inside | None = None
         self._settings = settings
         self._alone = elsewhere is None
+        self.elsewhere: Callable[[], Snapshot] = _nothing_counted
         self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
         self._pace = pace
@@ -280,7 +282,8 @@ class Application:
 
     async def _metrics(self, exchange: Exchange) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
-        await reply(exchange.send, 200, self.metrics.snapshot().text().encode(), media_type)
+        numbers = self.metrics.snapshot() + self.elsewhere()
+        await reply(exchange.send, 200, numbers.text().encode(), media_type)
 
     async def _openapi(self, exchange: Exchange) -> None:
         await reply(exchange.send, 200, self._document, b"application/json")
@@ -306,6 +309,11 @@ class _Resource:
         self._path = path
         self._does = does
         self._admit = admit
+def _nothing_counted() -> Snapshot:
+    """What other processes have counted, where there are none."""
+    return Snapshot({})
+
+
         self._held = held
         self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
 

@@ -21,6 +21,7 @@ from antiphon.runtime import Runtime, opened
 from antiphon.server.access import check_bind
 from antiphon.server.app import Application, Opener, app
 from antiphon.server.connection import within
+from antiphon.server.board import Board
 from antiphon.server.sockets import address, bound, room
 from antiphon.server.stream import Pace
 from antiphon.settings import TABLE, Settings, shown
@@ -29,6 +30,7 @@ BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
 SOON = 0.5  # seconds after which an end that waits says so
 LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
+PINNED_EVERY = 1.0  # seconds: so old may the numbers of another process be
 
 
 Ending = Callable[[], bool]
@@ -45,13 +47,16 @@ class Share(NamedTuple):
     """What one of several processes of one server is given by whoever started them.
 
     It calls `ready` with what it serves, and ends in order when `lifeline`, a pipe, is closed at
-    the other end: nobody looks after it any more.
+    the other end: nobody looks after it any more. What it counts, it pins up at its `place` of the
+    `board`.
     """
 
     listener: socket.socket
     lifeline: int
     ready: Callable[[str], None]
 
+    board: Board
+    place: int
 
 def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
@@ -128,8 +133,20 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         server.when_open = lambda: share.ready(about)
         hit("serve.before_open")
         _spare_the_collector()
-        await server.serve(sockets=[share.listener])
+        pinning = asyncio.create_task(_pin_up(server.runtime, share))
+        try:
+            await server.serve(sockets=[share.listener])
+        finally:
+            pinning.cancel()
+            share.board.pin(share.place, server.runtime.metrics.snapshot())
 
+
+async def _pin_up(runtime: Runtime, share: Share) -> None:
+    while True:
+        share.board.pin(share.place, runtime.metrics.snapshot())
+        await asyncio.sleep(PINNED_EVERY)
+
+        server.face.elsewhere = lambda: share.board.without(share.place)
 
 async def _host(settings: Settings, alone: Alone) -> None:
     guest = _Guest()
@@ -229,12 +246,13 @@ class Hosting(uvicorn.Server):
 class Server(Hosting):
     """The server of a runtime, whose runs are given their time."""
 
-    def __init__(self, config: uvicorn.Config, face: _Closing, runtime: Runtime) -> None:
+    def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
         super().__init__(config, face)
         self.runtime = runtime
         self.delay = runtime.settings.drain_delay
 
     async def _drained(self) -> None:
+        self.face = face
         grace = self.runtime.settings.grace
         said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
         telling = asyncio.get_running_loop().call_later(SOON, _say, said)

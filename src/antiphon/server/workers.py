@@ -23,6 +23,7 @@ import msgspec
 
 from antiphon import errors
 from antiphon.errors import AntiphonError, BadSettings, TryAgain
+from antiphon.server.board import Board
 from antiphon.server.serve import LAST_WORDS, Share, serve_share
 from antiphon.server.sockets import address, bound
 from antiphon.settings import Settings
@@ -143,6 +144,7 @@ class _Supervisor:
         self._settings = settings
         self._listener = listener
         self._bell = bell
+        self._board = Board(settings.workers)
         self._places = [_Place(number + 1) for number in range(settings.workers)]
         self._lifeline, self._held = os.pipe()
         self._served = False
@@ -234,6 +236,7 @@ class _Supervisor:
                 child.read()
             os.close(child.line)
             place.child = None
+            self._board.bury(place.number - 1)
             self._judge(place, child, os.waitstatus_to_exitcode(status))
 
     def _judge(self, place: _Place, child: _Child, code: int) -> None:
@@ -296,7 +299,10 @@ class _Supervisor:
             def ready(about: str) -> None:
                 _tell(line, _Told(about=about))
 
-            serve_share(self._settings, Share(self._listener, self._lifeline, ready))
+            serve_share(
+                self._settings,
+                Share(self._listener, self._lifeline, ready, self._board, number - 1),
+            )
             code = 0
         except AntiphonError as fault:
             _tell(line, _Told(code=fault.code, message=fault.message, details=fault.details))

@@ -177,11 +177,10 @@ class Writer:
                 self._relax(all(operation.relaxed for operation in operations))
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as fault:
-                busy = fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                all_ = not busy or time.monotonic() >= deadline
-                operations = [*operations, *self._queued()]
-                told = [each for each in operations if all_ or each.what in _HURRIED]
-                operations = [each for each in operations if each not in told]
+                patient = _busy(fault) and time.monotonic() < deadline
+                waiting = [*operations, *self._queued()]
+                operations = [each for each in waiting if patient and each.what not in _HURRIED]
+                told = [each for each in waiting if not patient or each.what in _HURRIED]
                 self._tell(_failed(told, fault))
             else:
                 break
@@ -203,7 +202,7 @@ class Writer:
     def _transact(
         self, operations: Sequence[Operation]
     ) -> list[tuple[Settle, Any, Exception | None]]:
-        with _committed(self._connection):
+        with transaction(self._connection):
             outcomes = [self._attempt(operation) for operation in operations]
             for operation in operations:
                 hit(f"{operation.what}.before_commit")
@@ -280,15 +279,12 @@ class Writer:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """A write transaction: commits at the end, undoes everything if something is raised."""
-    connection.execute("BEGIN IMMEDIATE")
-    with _committed(connection):
-        yield
+    """A write transaction: commits at the end, undoes everything if something is raised.
 
-
-@contextmanager
-def _committed(connection: sqlite3.Connection) -> Generator[None]:
-    """The end of a transaction that has begun."""
+    One that has begun already is gone on with.
+    """
+    if not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
@@ -300,6 +296,12 @@ def _committed(connection: sqlite3.Connection) -> Generator[None]:
 
 def _nothing(_: sqlite3.Connection) -> None:
     """Write nothing."""
+
+
+def _busy(fault: sqlite3.Error) -> bool:
+    """Whether another process holds the file."""
+    code: int = getattr(fault, "sqlite_errorcode", 0)  # faults of Python's own module have none
+    return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _failed(

@@ -68,6 +68,7 @@ class Application:
         self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: stream.Pace
     ) -> None:
         self.metrics = Metrics()
+        self.elsewhere: Callable[[], Snapshot] = _nothing_counted
         self.leaving = False
         self.draining = False
         self.closing = False
@@ -76,7 +77,6 @@ class Application:
         self._inside: _Inside | None = None
         self._settings = settings
         self._alone = elsewhere is None
-        self.elsewhere: Callable[[], Snapshot] = _nothing_counted
         self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
         self._pace = pace
@@ -289,6 +289,11 @@ class Application:
         await reply(exchange.send, 200, self._document, b"application/json")
 
 
+def _nothing_counted() -> Snapshot:
+    """What other processes have counted, where there are none."""
+    return Snapshot({})
+
+
 class _Inside(NamedTuple):
     """What there is while the application is open."""
 
@@ -309,11 +314,6 @@ class _Resource:
         self._path = path
         self._does = does
         self._admit = admit
-def _nothing_counted() -> Snapshot:
-    """What other processes have counted, where there are none."""
-    return Snapshot({})
-
-
         self._held = held
         self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
 

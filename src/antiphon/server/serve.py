@@ -20,8 +20,8 @@ from antiphon.failpoints import hit
 from antiphon.runtime import Runtime, opened
 from antiphon.server.access import check_bind
 from antiphon.server.app import Application, Opener, app
-from antiphon.server.connection import within
 from antiphon.server.board import Board
+from antiphon.server.connection import within
 from antiphon.server.sockets import address, bound, room
 from antiphon.server.stream import Pace
 from antiphon.settings import TABLE, Settings, shown
@@ -29,8 +29,8 @@ from antiphon.settings import TABLE, Settings, shown
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
 SOON = 0.5  # seconds after which an end that waits says so
-LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
 PINNED_EVERY = 1.0  # seconds: so old may the numbers of another process be
+LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
 
 
 Ending = Callable[[], bool]
@@ -54,9 +54,9 @@ class Share(NamedTuple):
     listener: socket.socket
     lifeline: int
     ready: Callable[[str], None]
-
     board: Board
     place: int
+
 
 def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
@@ -131,6 +131,7 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         loop.add_reader(share.lifeline, orphaned)
         server.heeds = (signal.SIGTERM,)
         server.when_open = lambda: share.ready(about)
+        server.face.elsewhere = lambda: share.board.without(share.place)
         hit("serve.before_open")
         _spare_the_collector()
         pinning = asyncio.create_task(_pin_up(server.runtime, share))
@@ -146,7 +147,6 @@ async def _pin_up(runtime: Runtime, share: Share) -> None:
         share.board.pin(share.place, runtime.metrics.snapshot())
         await asyncio.sleep(PINNED_EVERY)
 
-        server.face.elsewhere = lambda: share.board.without(share.place)
 
 async def _host(settings: Settings, alone: Alone) -> None:
     guest = _Guest()
@@ -248,11 +248,11 @@ class Server(Hosting):
 
     def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
         super().__init__(config, face)
+        self.face = face
         self.runtime = runtime
         self.delay = runtime.settings.drain_delay
 
     async def _drained(self) -> None:
-        self.face = face
         grace = self.runtime.settings.grace
         said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
         telling = asyncio.get_running_loop().call_later(SOON, _say, said)

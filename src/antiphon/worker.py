@@ -155,8 +155,8 @@ class Worker:
             await _steadily(partial(self._check_when_rung, bell))
 
     async def _check_when_rung(self, bell: Bell) -> float:
-        if await bell.wait(LEASES_PATIENCE):
-            await self._check_leases()
+        await bell.wait(LEASES_PATIENCE)  # less where no ring would come, hence whatever it says
+        await self._check_leases()
         return 0
 
     async def _check_leases(self) -> None:

@@ -163,6 +163,7 @@ class _Fuse:
         self._most = most
         self._until = 0.0
         self._faults = 0
+        self._told = False
 
     @property
     def resting(self) -> bool:
@@ -195,13 +196,15 @@ class _Fuse:
         return None
 
     def _failed(self, why: str) -> None:
-        if not self._faults:
-            log.warning("no contexts are shared through %s (%s)", self._name, why)
         self._until = self._loop.time() + min(self._most, self._peace * 2**self._faults)
         self._faults = min(self._faults + 1, 10)
+        if self._faults > 1 and not self._told:  # the first may be of our own being busy
+            self._told = True
+            log.warning("no contexts are shared through %s (%s)", self._name, why)
 
     def _worked(self) -> None:
-        if self._faults:
+        if self._told:
+            self._told = False
             log.info("contexts are shared through %s again", self._name)
         self._faults = 0
         self._until = 0.0

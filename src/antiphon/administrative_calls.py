@@ -1,4 +1,4 @@
-"""The calls of administration: people, keys, what runs, what it cost.
+"""The calls of administration: people, projects, keys, what runs, what it cost.
 
 What holds a password or gives a token takes no idempotency key, for the answer, and a digest of the
 body, are kept under it.
@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from antiphon.call_forms import Call, Deleted, Id, Limit, Listed, Name
-from antiphon.people import Discreet, Key, Person, Role, Spent
-from antiphon.runs import Run
+from antiphon.people import Act, Count, Discreet, Key, Limits, Person, Project, Role, Spent
+from antiphon.runs import DAY, Run
 
 
 class LiveRun(msgspec.Struct, frozen=True):
@@ -53,7 +53,11 @@ class BackendServer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+Seconds = Annotated[int, Meta(ge=1, le=3650 * DAY)]
 PersonName = Annotated[str, Meta(max_length=128)]
+OwnerName = Annotated[
+    str, Meta(max_length=128, extra_json_schema={"minLength": 1, "pattern": "^[!-~]+$"})
+]
 Subject = Annotated[str, Meta(max_length=512)]
 Password = Annotated[str, Meta(max_length=1024)]
 KeyScope = Literal["read", "write", "admin"]
@@ -146,7 +150,11 @@ class SignIn(Discreet, Call[Person], frozen=True):
 
 
 class CreateKey(Call[NewKey], frozen=True):
-    """Make an API key. The first one locks the server: from then on every call needs one."""
+    """Make an API key. The first one locks the server: from then on every call needs one.
+
+    `owner` is whose things it opens: a person's or a project's id, or any word of yours. It expires
+    in so many seconds; `person_id` is who has it, for the audit log.
+    """
 
     route: ClassVar[str] = "POST /v1/keys"
     answer: ClassVar[Any] = NewKey
@@ -154,8 +162,11 @@ class CreateKey(Call[NewKey], frozen=True):
     scope: ClassVar[str | None] = "admin"
 
     name: Name
-    owner: Id
+    owner: OwnerName
     scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1, max_length=3)] = ("read", "write")
+    limits: Limits = Limits()
+    expires_in: Seconds | None = None
+    person_id: Id | None = None
 
 
 class ListKeys(Call[Listed[Key]], frozen=True):
@@ -169,6 +180,26 @@ class ListKeys(Call[Listed[Key]], frozen=True):
     after: Id | None = None
 
 
+class NewLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is given changes; null takes the limit away."""
+
+    requests_per_minute: Count | msgspec.UnsetType | None = msgspec.UNSET
+    runs_at_once: Count | msgspec.UnsetType | None = msgspec.UNSET
+    tokens_per_day: Count | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class UpdateKey(Call[Key], frozen=True):
+    """Change what is given; the rest stays. New limits hold within seconds."""
+
+    route: ClassVar[str] = "PATCH /v1/keys/{key_id}"
+    answer: ClassVar[Any] = Key
+    scope: ClassVar[str | None] = "admin"
+
+    key_id: Id
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    limits: NewLimits = NewLimits()
+
+
 class RevokeKey(Call[Key], frozen=True):
     """From now on the key opens nothing."""
 
@@ -177,6 +208,75 @@ class RevokeKey(Call[Key], frozen=True):
     scope: ClassVar[str | None] = "admin"
 
     key_id: Id
+
+
+class CreateProject(Call[Project], frozen=True):
+    """Make an owner that is no person: make keys for it by its id.
+
+    Names are unique whatever their case. Raises `Conflict` for one that is taken.
+    """
+
+    route: ClassVar[str] = "POST /v1/projects"
+    answer: ClassVar[Any] = Project
+    http_status: ClassVar[int] = 201
+    scope: ClassVar[str | None] = "admin"
+
+    name: PersonName
+
+
+class ListProjects(Call[Listed[Project]], frozen=True):
+    """The projects, oldest first."""
+
+    route: ClassVar[str] = "GET /v1/projects"
+    answer: ClassVar[Any] = Listed[Project]
+    scope: ClassVar[str | None] = "admin"
+
+    limit: Limit = 100
+    after: Id | None = None
+
+
+class GetProject(Call[Project], frozen=True):
+    """One project."""
+
+    route: ClassVar[str] = "GET /v1/projects/{project_id}"
+    answer: ClassVar[Any] = Project
+    scope: ClassVar[str | None] = "admin"
+
+    project_id: Id
+
+
+class UpdateProject(Call[Project], frozen=True):
+    """Change what is given; the rest stays. Disabling revokes its keys, for good."""
+
+    route: ClassVar[str] = "PATCH /v1/projects/{project_id}"
+    answer: ClassVar[Any] = Project
+    scope: ClassVar[str | None] = "admin"
+
+    project_id: Id
+    name: PersonName | msgspec.UnsetType = msgspec.UNSET
+    disabled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteProject(Call[Deleted], frozen=True):
+    """Remove a project, and revoke its keys. Its things stay until the owner is erased."""
+
+    route: ClassVar[str] = "DELETE /v1/projects/{project_id}"
+    answer: ClassVar[Any] = Deleted
+    scope: ClassVar[str | None] = "admin"
+
+    project_id: Id
+
+
+class ListActs(Call[Listed[Act]], frozen=True):
+    """The audit log: what administrators did, newest first; with `owner` to what is theirs."""
+
+    route: ClassVar[str] = "GET /v1/acts"
+    answer: ClassVar[Any] = Listed[Act]
+    scope: ClassVar[str | None] = "admin"
+
+    limit: Limit = 100
+    after: Id | None = None
+    owner: Id | None = None
 
 
 class ListLiveRuns(Call[Listed[LiveRun]], frozen=True):
@@ -220,7 +320,14 @@ ADMINISTRATIVE: tuple[type[Call[Any]], ...] = (
     SignIn,
     CreateKey,
     ListKeys,
+    UpdateKey,
     RevokeKey,
+    CreateProject,
+    ListProjects,
+    GetProject,
+    UpdateProject,
+    DeleteProject,
+    ListActs,
     ListLiveRuns,
     GetUsage,
     ListServers,

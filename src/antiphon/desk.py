@@ -6,6 +6,7 @@ whichever way it came. What may happen is decided in `engine/moves`, inside the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -65,6 +66,7 @@ class Desk:
         models: Callable[[str | None], Awaitable[Sequence[calls.Model]]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         administration: Administration,
+        busy_seconds: float = 300.0,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -74,6 +76,7 @@ class Desk:
         self._models = models
         self._refuse_servers = refuse_servers
         self._administration = administration
+        self._busy_seconds = busy_seconds
         self._answers: dict[type[Call[Any]], Callable[..., Awaitable[Any]]] = {
             calls.CreateAssistant: self._create_assistant,
             calls.ListAssistants: self._list_assistants,
@@ -432,13 +435,24 @@ class Desk:
             turn_log=call.if_busy in ("interrupt", "rollback"),
             what="run",
         )
+        until = asyncio.get_running_loop().time() + self._busy_seconds
         while True:
             try:
                 return await self._change(about, decide)
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise
-                await self._ended(str(busy.details["run_id"]))
+                try:
+                    async with asyncio.timeout_at(until):
+                        await self._ended(str(busy.details["run_id"]))
+                except TimeoutError:
+                    raise self._waited_in_vain(busy) from None
+
+    def _waited_in_vain(self, busy: errors.RunActive) -> errors.RunActive:
+        return errors.RunActive(
+            f"{busy.message} It was waited for {self._busy_seconds:g} seconds.",
+            **busy.details | {"hint": "Finish or cancel that run, or ask again to wait on."},
+        )
 
     async def _ended(self, run_id: str) -> None:
         with self._bus.watch(run_id) as bell:

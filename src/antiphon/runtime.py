@@ -91,6 +91,7 @@ class Runtime:
             self._models,
             servers.refuse,
             Administration(store, mint, servers.states),
+            busy_seconds=settings.busy_timeout,
         )
 
     async def choice(self) -> Choice:

@@ -126,6 +126,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " and may take as long as turn_timeout to begin"
         ),
     ] = True
+    busy_timeout: Annotated[
+        Seconds,
+        Meta(description="how long a request may wait for the run before it in its thread"),
+    ] = 300.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
     allow: Annotated[

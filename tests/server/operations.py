@@ -126,6 +126,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         },
     ),
     "create_person": ({"name": "eve"},),
+    "create_project": ({"name": "moon"},),
     "create_run": ({"thread_id": _THREAD, "assistant_id": Its("assistant")},),
     "create_thread": ({"title": "notes"},),
     "fork_thread": ({"thread_id": _THREAD, "message_id": Its("message")},),
@@ -142,7 +143,9 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "sign_in": ({"name": "ann", "password": "not this one"},),
     "submit_tool_output": ({"run_id": _RUN, "tool_call_id": Its("tool_call"), "output": "17:00"},),
     "update_assistant": ({"assistant_id": Its("assistant"), "name": "taken over"},),
+    "update_key": ({"key_id": Its("key"), "name": "taken over"},),
     "update_person": ({"person_id": Its("person"), "name": "taken over"},),
+    "update_project": ({"project_id": Its("project"), "name": "taken over"},),
     "update_thread": ({"thread_id": _THREAD, "title": "taken over"},),
     "upload_file": ({"name": "a.txt"},),
 }

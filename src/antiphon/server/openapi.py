@@ -120,6 +120,8 @@ def _answers(kind: type[Call[Any]]) -> Json:
                 }
             },
         }
+    if kind.file:
+        answers["200"] = {"description": "The file.", "content": {kind.file: {"schema": {}}}}
     if kind is Process:
         answers["202"] = _success(kind.answer, "With `background`: the run.")
     elif kind.answer is not None:
@@ -210,7 +212,7 @@ def _add_files(paths: Json) -> None:
             _IDEMPOTENCY_KEY,
         ],
         "requestBody": {
-            "required": True,
+            "required": False,  # no bytes are a file too
             "content": {
                 "multipart/form-data": {
                     "schema": _object(

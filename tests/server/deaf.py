@@ -1,0 +1,52 @@
+"""Several servers in this process on one database, none of which hears what befalls at another.
+
+Every wake-up that crosses from one to another is lost; so are their own, where they are told to be
+wholly deaf. What they do then they do by patience, and by the store's clock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from conftest import Served, served
+
+from antiphon.buses.local import LocalBus
+from antiphon.ports import Store
+from antiphon.providers.catalog import Catalog
+from antiphon.runtime import Runtime
+from antiphon.settings import Settings
+from antiphon.stores.cached import CachedStore
+
+sys.path.append(str(Path(__file__).parents[1] / "buses"))
+
+from unreliable import UnreliableBus
+
+OpenStore = Callable[[], Awaitable[Store]]
+
+
+@asynccontextmanager
+async def deaf(
+    count: int, open_store: OpenStore, settings: Settings, *, wholly: bool = False
+) -> AsyncGenerator[Sequence[Served]]:
+    """So many servers, each with a store of its own on the one database."""
+
+    @asynccontextmanager
+    async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
+        store = CachedStore(await open_store())
+        bus = UnreliableBus(1, lost=1.0) if wholly else LocalBus()
+        catalog = Catalog(settings, os.environ)
+        runtime = Runtime(settings, store, bus, catalog)  # type: ignore[arg-type]
+        runtime.worker.start()
+        try:
+            yield runtime
+        finally:
+            await runtime.drain(0)
+            await catalog.close()
+            await store.close()
+
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(served(settings, alone)) for _ in range(count)]

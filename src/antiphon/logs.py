@@ -63,8 +63,10 @@ def about(**ids: str | None) -> Generator[None]:
 
 def set_up(settings: Settings) -> None:
     """Write log lines to stderr, as the settings say; other people's libraries from warnings up."""
-    formatter = JsonLines if settings.log_format == "json" else TextLines
-    handler = logging.StreamHandler(sys.stderr)
+    as_json = settings.log_format == "json"
+    # One of several processes may have its name put before each line, which is no JSON.
+    handler = logging.StreamHandler(sys.__stderr__ if as_json else sys.stderr)
+    formatter = JsonLines if as_json else TextLines
     handler.setFormatter(formatter(content=settings.log_content))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("antiphon").setLevel(_LEVELS[settings.log_level])

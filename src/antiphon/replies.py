@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from time import monotonic
 
 from antiphon import genai
 from antiphon.chunks import Question
@@ -49,8 +49,7 @@ class Watched:
         self._span = span
         self._provider = provider
         self._content = content
-        self._clock = asyncio.get_running_loop().time
-        self._began = self._clock()
+        self._began = monotonic()
         self._first_chunk: float | None = None
 
     def begun(self) -> None:
@@ -91,4 +90,4 @@ class Watched:
             self._metrics.observe(SPEED, used.output_tokens / writing, self._provider)
 
     def _since(self) -> float:
-        return self._clock() - self._began
+        return monotonic() - self._began

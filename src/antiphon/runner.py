@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import errors, events, genai
+from antiphon import errors, genai
 from antiphon.attachments import attached
 from antiphon.calls import BackendServer
 from antiphon.chunks import Question
@@ -25,9 +25,10 @@ from antiphon.engine.offers import Offer, changed, offer
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply, Turn
 from antiphon.engine.window import window
-from antiphon.events import Event, TurnRestarted, UsageAdded
+from antiphon.events import UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
+from antiphon.journal import Journal
 from antiphon.logs import Said, about
 from antiphon.measures import TOOLS, TURNS
 from antiphon.messages import ToolCall, ToolResult, Upload
@@ -46,7 +47,6 @@ from antiphon.traces import NO_TRACES, ROOT, Tracer, spanning
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 2  # times a model is told that its tool call was broken
-BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
 FINALIZE_PAUSE = 0.5  # seconds between tries to keep a reply in a store that is away
 CALLS_AT_ONCE = 1_000  # that are looked up together; more are run after them
 SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much later
@@ -55,8 +55,8 @@ SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much late
 class Models(Protocol):
     """Finds who answers for a model's name."""
 
-    async def open(self, model: str) -> Opened:
-        """Who answers, and on what terms. Raises `BadSettings`."""
+    async def open(self, model: str, owner: str) -> Opened:
+        """Who answers for runs of this owner, and on what terms. Raises `BadSettings`."""
         ...
 
 
@@ -152,7 +152,7 @@ class Runner:
 
     async def _turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
         """One reply, asked for and kept; the run as it is then."""
-        opened = await self._models.open(claim.run.model)
+        opened = await self._models.open(claim.run.model, claim.owner)
         offered = offer(claim.run, toolbox.tools())
         asking = _Asking(
             claim.run,
@@ -414,81 +414,6 @@ class _Asking(msgspec.Struct, frozen=True):
     question: Question
     taken: frozenset[str]
     patience: _Patience
-
-
-class Journal:
-    """The events of one driven turn on their way into the log: numbered, kept, then rung out."""
-
-    def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
-        self.last = claim.drive.last_event
-        self.tell_first: Callable[[], None] | None = None
-        self._store = store
-        self._bus = bus
-        self._run_id = claim.run.id
-        self._epoch = claim.drive.epoch
-        self._attempt = claim.run.attempt
-        self._unkept = 0  # appends on their way
-        self._size = 0
-        self._idle: asyncio.Future[None] | None = None
-        self._fault: Exception | None = None
-        self._urgent = True  # the first event of a reply does not wait for company
-        self._metrics = metrics
-
-    @property
-    def behind(self) -> bool:
-        """Whether so much is not yet kept that more should wait."""
-        return self._size > BEHIND_BYTES
-
-    def put(self, told: Sequence[Event]) -> None:
-        """Take events in order; returns at once. Raises what befell an earlier append."""
-        if self._fault is not None:
-            raise self._fault
-        if not told:
-            return
-        lines = [events.encode(event) for event in told]
-        size = sum(map(len, lines))
-        first = self.last + 1
-        self.last += len(lines)
-        self._size += size
-        self._unkept += 1
-        tell, self.tell_first = self.tell_first, None
-        kept = partial(self._kept, size, self.last, tell)
-        self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
-        self._urgent = False
-
-    def restart(self, reason: str, after: int, message: str) -> None:
-        """Say that what came after event `after` is void, and why."""
-        restarted = TurnRestarted(
-            reason=reason, after=after, attempt=self._attempt, message=message
-        )
-        self.put([restarted])
-
-    async def kept(self) -> None:
-        """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
-        if self._unkept:
-            if self._idle is None:
-                self._idle = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._idle)
-        if self._fault is not None:
-            raise self._fault
-
-    def _kept(
-        self, size: int, last: int, tell: Callable[[], None] | None, fault: Exception | None
-    ) -> None:
-        self._unkept -= 1
-        self._size -= size
-        if fault is None:
-            self._metrics.kept(self._run_id, last)
-            if tell is not None:
-                tell()
-            self._bus.ring(self._run_id)
-            hit("append.after_wake")
-        elif self._fault is None:
-            self._fault = fault  # what follows it is refused, for it would leave a gap
-        if self._idle is not None and not self._unkept:
-            if not self._idle.done():
-                self._idle.set_result(None)
-            self._idle = None
 
 
 _NO_TOOLS = Functions(())

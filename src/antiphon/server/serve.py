@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 import antiphon
+from antiphon import logs
 from antiphon.failpoints import hit
 from antiphon.runtime import Runtime, opened
 from antiphon.server.access import check_bind
@@ -64,16 +65,19 @@ def serve(settings: Settings, beside: Beside | None = None) -> None:
     What is served is said on stderr; `listening on http://...` comes when it can be connected to.
     Raises `BadSettings` and `Unavailable` for what keeps it from starting.
     """
+    logs.set_up(settings)
     _run(_serve(settings, beside))
 
 
 def serve_share(settings: Settings, share: Share) -> None:
     """Serve, as one of several, until SIGTERM; SIGINT is meant for the one who started them."""
+    logs.set_up(settings)
     _run(_serve_share(settings, share))
 
 
 def host(settings: Settings, alone: Alone) -> None:
     """Serve this application in the backend's place, by the same rules."""
+    logs.set_up(settings)
     _run(_host(settings, alone))
 
 

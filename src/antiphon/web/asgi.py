@@ -24,7 +24,7 @@ async def chat(
 ) -> AsyncGenerator[Bridge]:
     """The web chat over this client as an ASGI application, on the loop that runs now."""
     async with opened(settings, client, tools, servers=servers) as site:
-        bridge = Bridge(application(site), LARGEST, closing)
+        bridge = Bridge(application(site), LARGEST, closing, tracer=client.line.tracer)
         try:
             yield bridge
         finally:

@@ -13,10 +13,13 @@ from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, NamedTuple
 
 from antiphon import problems
+from antiphon.asgi_spans import followed
 from antiphon.errors import AntiphonError
+from antiphon.traces import NO_TRACES, Tracer
 from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
 from antiphon.web.checks import API
 from antiphon.web.environ import Answer, Scope, environ
@@ -59,16 +62,24 @@ class Bridge:
         largest: int,
         closing: Callable[[], bool] = lambda: False,
         pace: Pace = USUAL,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self._application = application
         self._pace = pace
         self._bodies = Bodies(largest, pace.pause)
         self._closing = closing
+        self._tracer = tracer
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="antiphon-web")
         self._page_threads = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="antiphon-page")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        if self._tracer is not NO_TRACES and scope["path"].startswith(API):
+            await followed(self._tracer, self._answer, scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         room: list[EventStream] = []
         try:
             async with self._bodies.read(receive) as body:
@@ -93,7 +104,12 @@ class Bridge:
 
     async def _answered(self, path: str, asked: dict[str, Any]) -> Answer:
         threads = self._threads if path.startswith(API) else self._page_threads
-        return await asyncio.get_running_loop().run_in_executor(threads, self._called, asked)
+        context = copy_context()  # whose span the view's work is below
+
+        def called() -> Answer:
+            return context.run(self._called, asked)
+
+        return await asyncio.get_running_loop().run_in_executor(threads, called)
 
     def _called(self, asked: dict[str, Any]) -> Answer:
         answer = Answer()

@@ -15,9 +15,11 @@ from typing import Any
 
 import msgspec
 
+from antiphon import genai
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
 from antiphon.events import Numbered, RunStatus, TurnEnded
+from antiphon.logs import about
 from antiphon.messages import ToolResult
 from antiphon.runs import Action, Fault, Run, Status
 from antiphon.settings import Settings
@@ -32,6 +34,7 @@ from antiphon.tools.happenings import (
 from antiphon.tools.processor import ToolProcessor
 from antiphon.tools.questions import Answer, Question
 from antiphon.tools.rules import Rules
+from antiphon.traces import spanning
 from antiphon.web.asking import Asking
 from antiphon.web.tooling import Tooling
 
@@ -87,6 +90,7 @@ class Relay:
             seconds=settings.tool_timeout,
             keep=self._keep,
             watch=self._happened,
+            tracer=client.line.tracer,
         )
 
     # Told by readers.
@@ -142,6 +146,17 @@ class Relay:
 
     async def carry_on(self) -> None:
         """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
+        tracer = self._client.line.tracer
+        facts = genai.conversation(self.run_id, self.thread_id)
+        with (
+            about(run_id=self.run_id, thread_id=self.thread_id),
+            spanning(tracer, "invoke_agent", "client", facts=facts) as span,
+        ):
+            await self._carry_on()
+            if self.fault is not None:
+                span.failed(self.fault.code)
+
+    async def _carry_on(self) -> None:
         try:
             carried = False
             while not carried:

@@ -1,0 +1,116 @@
+"""A collector of OpenTelemetry's traces, in a thread: OTLP over HTTP, and what it was sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+SECONDS = 60.0
+
+
+class Told(NamedTuple):
+    """A span as it came."""
+
+    service: str
+    name: str
+    kind: int
+    trace: str
+    id: str
+    parent: str
+    facts: dict[str, Any]
+    failed: bool
+
+
+class Collector:
+    """Listens on `address` while it is entered; `answer` is its status, 0 for none at all."""
+
+    def __init__(self, answer: int = 200) -> None:
+        self._spans: list[Told] = []
+        self._changed = threading.Condition()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if not answer:
+                    time.sleep(SECONDS)  # in a thread that nobody waits for
+                    return
+                if answer == 200:
+                    collector._take(body)
+                self.send_response(answer)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What sends a program's spans here, soon."""
+        return {
+            "ANTIPHON_TELEMETRY": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self._server.server_port}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+
+    def __enter__(self) -> Collector:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def spans(self) -> Sequence[Told]:
+        """All that came so far."""
+        with self._changed:
+            return [*self._spans]
+
+    def wait_for(self, enough: Callable[[Sequence[Told]], bool]) -> Sequence[Told]:
+        """The spans, once there are enough."""
+        with self._changed:
+            told = self._changed.wait_for(lambda: enough(self._spans), SECONDS)
+            assert told, "\n".join(f"{span.service}: {span.name}" for span in self._spans)
+            return [*self._spans]
+
+    def _take(self, body: bytes) -> None:
+        request = ExportTraceServiceRequest.FromString(body)
+        with self._changed:
+            for each in request.resource_spans:
+                service = _facts(each.resource.attributes)["service.name"]
+                self._spans += [
+                    _told(service, span) for scope in each.scope_spans for span in scope.spans
+                ]
+            self._changed.notify_all()
+
+
+def _told(service: str, span: Any) -> Told:
+    return Told(
+        service=service,
+        name=span.name,
+        kind=span.kind,
+        trace=span.trace_id.hex(),
+        id=span.span_id.hex(),
+        parent=span.parent_span_id.hex(),
+        facts=_facts(span.attributes),
+        failed=span.status.code == 2,
+    )
+
+
+def _facts(attributes: Any) -> dict[str, Any]:
+    return {each.key: _value(each.value) for each in attributes}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    given = getattr(value, kind)
+    return [_value(each) for each in given.values] if kind == "array_value" else given

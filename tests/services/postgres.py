@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import asyncpg
 
-from .started import Service, as_user, free_port, listens
+from .started import SECONDS, Service, as_user, free_port, listens
 
 OWNER = "postgres"  # of the processes, where we are root: PostgreSQL refuses that
 FASTER = {
@@ -90,12 +91,19 @@ class Postgres:
     async def create(self, template: str = "template1") -> str:
         """A new database; its address."""
         name = f"test_{secrets.token_hex(6)}"
-        connection = await asyncpg.connect(self.address())
+        connection = await self._connected()
         try:
             await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         finally:
             await connection.close()
         return self.address(name)
+
+    async def _connected(self) -> asyncpg.Connection:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                with suppress(asyncpg.CannotConnectNowError):  # it takes connections before it can
+                    return await asyncpg.connect(self.address())
+                await asyncio.sleep(0.02)
 
     def _children(self) -> list[int]:
         pid = self.service.pid

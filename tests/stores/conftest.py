@@ -6,14 +6,24 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from databases import Databases
 from openers import OPENERS, Clock, Opener, opened
+from services.postgres import Postgres
 
 from antiphon.ports import Store
 
 
-@pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Databases:
+    return Databases(postgres)
+
+
+@pytest.fixture(params=[*OPENERS, "postgres", "cached_postgres"])
 def opener(request: pytest.FixtureRequest) -> Opener:
-    return request.param
+    if request.param in OPENERS:
+        return OPENERS[request.param]
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.open if request.param == "postgres" else databases.cached
 
 
 @pytest.fixture

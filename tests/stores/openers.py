@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -45,7 +45,11 @@ async def cached_sqlite(folder: Path, clock: Clock) -> Store:
     return CachedStore(await sqlite(folder, clock))
 
 
-OPENERS: Sequence[Opener] = (memory, sqlite, folding_sqlite, cached_memory, cached_sqlite)
+OPENERS: Mapping[str, Opener] = {
+    opener.__name__: opener
+    for opener in (memory, sqlite, folding_sqlite, cached_memory, cached_sqlite)
+}
+"""Those that need no server."""
 
 
 @asynccontextmanager

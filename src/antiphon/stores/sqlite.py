@@ -55,9 +55,10 @@ from antiphon.stores import sqlite_reads as reads
 from antiphon.stores import sqlite_writes as writes
 from antiphon.stores.clock import Clock, system_clock
 from antiphon.stores.gather import Appended, Appends, Settle
-from antiphon.stores.sqlite_file import Schema, prepared, schema
+from antiphon.stores.sqlite_file import prepared, schema
 from antiphon.stores.sqlite_readers import Readers
 from antiphon.stores.sqlite_thread import Operation, Writer
+from antiphon.stores.statements import Schema
 
 T = TypeVar("T")
 P = ParamSpec("P")

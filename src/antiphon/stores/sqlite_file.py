@@ -6,21 +6,14 @@ import sqlite3
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
 
 from antiphon.errors import BadSettings
 from antiphon.stores import statements
 from antiphon.stores.sqlite_reads import SQL
-from antiphon.stores.sqlite_thread import BUSY_SECONDS, CHECKPOINT_PAGES, transaction
+from antiphon.stores.sqlite_thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
+from antiphon.stores.statements import Schema
 
 OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
-
-
-class Schema(NamedTuple):
-    """How many migrations a file has had, and how many this version knows."""
-
-    found: int
-    known: int
 
 
 def prepared(path: Path, now: int) -> sqlite3.Connection:
@@ -57,7 +50,7 @@ def connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=PATIENCE_SECONDS,
         isolation_level=None,  # transactions are begun where they begin
         check_same_thread=False,  # a connection is made in one thread and closed in another
         cached_statements=256,
@@ -79,7 +72,7 @@ def schema(path: Path) -> Schema:
     how = "mode=ro" if at_work else "mode=ro&immutable=1"
     try:
         with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
+            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=PATIENCE_SECONDS)
         ) as connection:
             (migrated,) = connection.execute(SQL["has_migrations"]).fetchone()
             return Schema(_applied(connection) if migrated else 0, known)
@@ -97,7 +90,7 @@ _PRAGMAS = (
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Switch once; SQLite does not wait for others here, so we do."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()

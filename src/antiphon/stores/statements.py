@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,11 +14,22 @@ _FOLDER = files("antiphon.stores") / "sql"
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One step of a schema: `number` counts from 1, without a gap."""
+    """One step of a schema: `number` counts from 1, without a gap.
+
+    One that is `online` may take long, and is made while others read and write.
+    """
 
     number: int
     name: str
     statements: Sequence[str]
+    online: bool = False
+
+
+class Schema(NamedTuple):
+    """How many migrations a database has had, and how many this version knows."""
+
+    found: int
+    known: int
 
 
 def named(dialect: str) -> Mapping[str, str]:
@@ -29,14 +41,15 @@ def named(dialect: str) -> Mapping[str, str]:
 def migrations(dialect: str) -> Sequence[Migration]:
     """The migrations in `sql/DIALECT/`, files named `0001_what_it_does.sql`, in order.
 
-    A statement ends with a semicolon at the end of a line.
+    One that is online has `.online.sql`. A statement ends with a semicolon at the end of a line.
     """
     scripts = sorted((_FOLDER / dialect).iterdir(), key=lambda script: script.name)
     return [
         Migration(
             int(script.name[:4]),
-            script.name[5:].removesuffix(".sql"),
+            script.name[5:].removesuffix(".sql").removesuffix(".online"),
             [piece.strip() for piece in script.read_text("utf-8").split(";\n") if piece.strip()],
+            script.name.endswith(".online.sql"),
         )
         for script in scripts
     ]

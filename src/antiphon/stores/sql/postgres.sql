@@ -1,0 +1,867 @@
+-- name: migrations
+CREATE TABLE IF NOT EXISTS migrations (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at BIGINT NOT NULL
+)
+
+-- name: has_migrations
+SELECT to_regclass('migrations') IS NOT NULL
+
+-- name: newest_migration
+SELECT coalesce(max(number), 0) FROM migrations
+
+-- name: add_migration
+INSERT INTO migrations (number, name, applied_at)
+VALUES (:number, :name, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+
+-- name: lock_migrations
+-- Held to the end of the transaction: who comes second finds everything done.
+SELECT pg_advisory_xact_lock(7305808869232650064)
+
+-- name: lock_online_migrations
+SELECT pg_advisory_lock(7305808869232650065)
+
+-- name: unlock_online_migrations
+SELECT pg_advisory_unlock(7305808869232650065)
+
+-- name: parts
+-- The parts of the log by their names, which hold their day; whether each still is one, and whether
+-- somebody began to detach it.
+SELECT
+    substr(pg_class.relname, 5)::bigint, pg_inherits.inhrelid IS NOT NULL,
+    coalesce(pg_inherits.inhdetachpending, FALSE)
+FROM pg_class
+LEFT JOIN pg_inherits ON inhrelid = pg_class.oid AND inhparent = 'log'::regclass
+WHERE
+    relkind = 'r' AND relname ~ '^log_[0-9]+$'
+    AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'log'::regclass)
+ORDER BY 1
+
+-- name: now
+SELECT coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+
+-- name: settings
+SELECT current_setting('fsync'), current_setting('full_page_writes')
+
+-- name: read_change
+-- All that a change is about, in one row: the answer kept under its key, the thread, the run that is
+-- named or else the thread's active one, and the actions that count.
+SELECT
+    clock.now,
+    once.digest, once.answer,
+    begun, running, used,
+    threads.owner, threads.doc, threads.changes,
+    runs.owner, runs.doc, drives.run, drives.wanted_at, drives.epoch, drives.wanted, drives.worker,
+    drives.due_at, drives.last_event, drives.turn_began_after, drives.kept_after, drives.fresh,
+    drives.key_id, drives.trace,
+    (
+        SELECT string_agg(doc, ','::bytea ORDER BY seq) FROM actions
+        WHERE
+            run_id = runs.id
+            AND (
+                turn = (SELECT max(turn) FROM actions WHERE run_id = runs.id)
+                OR tool_call_id = :tool_call_id::text
+            )
+    )
+FROM (
+    SELECT
+        coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now
+) AS clock
+LEFT JOIN LATERAL (
+    SELECT
+        (SELECT begun FROM keys WHERE id = :key_id::text) AS begun,
+        (
+            SELECT count(*) FROM drives
+            WHERE
+                key_id = :key_id::text
+                AND status IN ('queued', 'in_progress', 'action_required')
+        ) AS running,
+        (
+            SELECT total FROM counters
+            WHERE
+                key_id = :key_id::text AND what = 'tokens'
+                AND period >= clock.now / 86400000
+        ) AS used
+) AS asking ON :key_id::text IS NOT NULL
+LEFT JOIN once ON
+    once.owner = :once_owner AND once.route = :once_route AND once.key = :once_key
+LEFT JOIN LATERAL (
+    SELECT thread_id FROM drives WHERE id = :run_id::text
+) AS asked ON TRUE
+LEFT JOIN threads ON threads.id = coalesce(:thread_id::text, asked.thread_id)
+    AND (:owner::text IS NULL OR threads.owner = :owner::text)
+LEFT JOIN LATERAL (
+    SELECT run FROM drives
+    WHERE :run_id::text IS NOT NULL AND id = :run_id::text AND thread_id = threads.id
+    UNION ALL
+    SELECT run FROM drives
+    WHERE
+        :run_id::text IS NULL AND thread_id = threads.id
+        AND status IN ('queued', 'in_progress', 'action_required')
+) AS found ON TRUE
+LEFT JOIN drives ON drives.run = found.run
+LEFT JOIN runs ON runs.seq = found.run
+
+-- name: lock_change
+-- For a change that others have forestalled again and again.
+SELECT 1 FROM threads
+WHERE id = coalesce(:thread_id::text, (SELECT thread_id FROM drives WHERE id = :run_id::text))
+FOR UPDATE
+
+-- name: lock_key
+SELECT 1 FROM keys WHERE id = :key_id::text FOR UPDATE
+
+-- name: lock_run
+SELECT 1 FROM drives
+WHERE
+    id = coalesce(
+        :run_id::text,
+        (
+            SELECT id FROM drives
+            WHERE
+                thread_id = :thread_id::text
+                AND status IN ('queued', 'in_progress', 'action_required')
+        )
+    )
+FOR UPDATE
+
+-- name: active_run
+SELECT id FROM drives
+WHERE thread_id = :thread_id AND status IN ('queued', 'in_progress', 'action_required')
+
+-- name: next_wanted
+SELECT id FROM drives WHERE status = 'queued' AND wanted ORDER BY wanted_at, run LIMIT 1
+
+-- name: claim_next_wanted
+-- The first that nobody is about to claim, or to change otherwise.
+SELECT drives.id FROM drives JOIN threads ON threads.id = drives.thread_id
+WHERE drives.status = 'queued' AND drives.wanted
+ORDER BY drives.wanted_at, drives.run
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- What follows up to `change_end` are the pieces of the one statement that writes a change. Each is
+-- carried out only where `passed` has its row, and those that must not come before another read it.
+
+-- name: change_held
+held AS (
+    UPDATE threads SET changes = changes + 1
+    WHERE id = :thread_id AND changes = :changes
+    RETURNING 1
+)
+
+-- name: change_saved
+held AS (
+    UPDATE threads SET
+        changes = changes + 1, version = :version, parent_id = :parent_id, words = :words,
+        doc = :thread
+    WHERE id = :thread_id AND changes = :changes
+    RETURNING 1
+)
+
+-- name: change_key_held
+key_held AS (
+    UPDATE keys SET begun = begun + 1
+    {from_held}
+    WHERE id = :key_id AND begun = :begun
+    RETURNING 1
+)
+
+-- name: change_passed
+passed AS (SELECT 1 {from_all_held})
+
+-- name: change_run_passed
+-- An append or a beat since it was read counts as well.
+passed AS (
+    SELECT 1 {from_all_held}, drives
+    WHERE
+        drives.id = :run_id AND drives.last_event = :last_event_before
+        AND drives.due_at IS NOT DISTINCT FROM :due_at_before
+    FOR UPDATE OF drives
+)
+
+-- name: change_thread_added
+thread_added AS (
+    INSERT INTO threads (id, owner, version, changes, parent_id, words, doc)
+    SELECT :new_thread_id, :new_owner, :version, 0, :parent_id, :words, :thread FROM passed
+)
+
+-- name: change_cut
+cut AS (
+    DELETE FROM messages USING passed
+    WHERE thread_id = :messages_of AND number > :keep_messages
+    RETURNING 1
+)
+
+-- name: change_unsealed
+unsealed AS (
+    DELETE FROM segments USING passed
+    WHERE thread_id = :messages_of AND last >= :touched
+)
+
+-- name: change_said
+said AS (
+    INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
+    SELECT new.id, :messages_of, new.number, new.role, new.size, new.tokens, new.chat, new.words, new.doc
+    FROM passed, unnest(
+        :message_ids::text[], :numbers::integer[], :roles::text[], :sizes::integer[],
+        :tokens::integer[], :chats::bytea[], :message_words::bytea[], :messages::bytea[]
+    ) AS new (id, number, role, size, tokens, chat, words, doc)
+    {after_cut}
+)
+
+-- name: change_after_cut
+WHERE (SELECT count(*) FROM cut) >= 0
+
+-- name: change_moved
+moved AS (
+    UPDATE drives SET
+        status = :status, epoch = :epoch, wanted = :wanted, wanted_at = :wanted_at,
+        worker = :worker, due_at = :due_at, last_event = :last_event,
+        turn_began_after = :turn_began_after, kept_after = :kept_after, fresh = :fresh,
+        ended_at = :ended_at, key_id = :drive_key_id, trace = :trace
+    FROM passed
+    WHERE id = :run_id
+    RETURNING run
+)
+
+-- name: change_run_saved
+run_saved AS (
+    UPDATE runs SET doc = :run FROM moved WHERE seq = moved.run
+)
+
+-- name: change_told
+told AS (
+    INSERT INTO log (run, first, last, lines)
+    SELECT run, :first, :last_event, :lines FROM moved
+)
+
+-- name: change_begun
+begun AS (
+    INSERT INTO runs (seq, id, owner, thread_id, doc)
+    SELECT
+        (:read_at::bigint / 86400000 << 36) + nextval('run_numbers'), :new_run_id, :new_owner,
+        :new_run_of, :new_run
+    FROM passed
+    {after_move}
+    RETURNING seq
+)
+
+-- name: change_after_move
+WHERE (SELECT count(*) FROM moved) >= 0
+
+-- name: change_begun_drive
+begun_drive AS (
+    INSERT INTO drives (
+        run, id, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
+        turn_began_after, kept_after, fresh, ended_at, key_id, trace
+    )
+    SELECT
+        seq, :new_run_id, :new_run_of, :new_status, :new_epoch, :new_wanted, :new_wanted_at,
+        :new_worker, :new_due_at, :new_last_event, :new_turn_began_after, :new_kept_after,
+        :new_fresh, :new_ended_at, :new_drive_key_id, :new_trace
+    FROM begun
+)
+
+-- name: change_begun_told
+begun_told AS (
+    INSERT INTO log (run, first, last, lines)
+    SELECT seq, :new_first, :new_last_event, :new_lines FROM begun
+)
+
+-- name: change_acted
+acted AS (
+    INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc)
+    SELECT new.id, new.run_id, new.turn, new.tool_call_id, new.status, new.doc
+    FROM passed, unnest(
+        :action_ids::text[], :action_runs::text[], :turns::integer[], :tool_call_ids::text[],
+        :action_statuses::text[], :actions::bytea[]
+    ) AS new (id, run_id, turn, tool_call_id, status, doc)
+    ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc
+)
+
+-- name: change_answered
+answered AS (
+    INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
+    SELECT
+        :once_owner, :once_route, :once_key, :digest, :answer, :subject, :read_at::bigint
+    FROM passed
+)
+
+-- name: change_spent
+spending AS (
+    INSERT INTO spent (
+        day, owner, model, part, runs, unpriced,
+        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+    )
+    SELECT
+        :spent_day, :spent_owner, :spent_model, :spent_part, :spent_runs, :spent_unpriced,
+        :spent_input_tokens, :spent_output_tokens, :spent_cached_tokens, :spent_reasoning_tokens,
+        :spent_cost
+    FROM passed
+    ON CONFLICT (day, owner, model, part) DO UPDATE SET
+        runs = spent.runs + excluded.runs,
+        unpriced = spent.unpriced + excluded.unpriced,
+        input_tokens = spent.input_tokens + excluded.input_tokens,
+        output_tokens = spent.output_tokens + excluded.output_tokens,
+        cached_tokens = spent.cached_tokens + excluded.cached_tokens,
+        reasoning_tokens = spent.reasoning_tokens + excluded.reasoning_tokens,
+        cost = spent.cost + excluded.cost
+)
+
+-- name: change_counted
+counted AS (
+    INSERT INTO counters (key_id, what, period, total)
+    SELECT keys.id, 'tokens', :read_at::bigint / 86400000, :grown::bigint
+    FROM passed, keys
+    WHERE keys.id = :counted_key AND counts_tokens
+    ON CONFLICT (key_id, what) DO UPDATE SET
+        total = CASE
+            WHEN excluded.period > counters.period THEN excluded.total
+            ELSE counters.total + excluded.total
+        END,
+        period = greatest(counters.period, excluded.period)
+)
+
+-- name: change_noted
+noted AS (
+    INSERT INTO acts (id, owner, doc) SELECT :act_id, :act_owner, :act FROM passed
+)
+
+-- name: change_end
+SELECT count(*) FROM passed
+
+-- name: seal
+-- All segments of which every message is there, and as many messages more: tool outputs fill places
+-- kept for them near the end. It counts as a change of the thread, so that none is made beside one.
+WITH held AS (
+    UPDATE threads SET changes = changes + 1
+    WHERE id = :thread_id AND changes = :changes
+    RETURNING 1
+),
+sealed AS (
+    SELECT
+        coalesce(max(last), 0) AS up_to,
+        coalesce(max(bytes_before + size + 1), 0) AS bytes_sealed,
+        coalesce(max(tokens_before + tokens), 0) AS tokens_sealed
+    FROM segments
+    WHERE thread_id = :thread_id
+),
+each AS (
+    SELECT
+        number, role, size, messages.tokens, chat,
+        (number - 1) / :length::integer AS segment,
+        bytes_sealed + sum(size + 1) OVER so_far - size - 1 AS bytes_before,
+        tokens_sealed + sum(messages.tokens) OVER so_far - messages.tokens AS tokens_before,
+        row_number() OVER so_far + up_to = number AS without_gap
+    FROM held, sealed JOIN messages ON
+        thread_id = :thread_id
+        AND number > up_to
+        AND number <= (:messages::integer / :length::integer - 1) * :length::integer
+    WINDOW so_far AS (ORDER BY number ROWS UNBOUNDED PRECEDING)
+)
+INSERT INTO segments (thread_id, last, bytes_before, tokens_before, size, tokens, chat, landmarks)
+SELECT
+    :thread_id, max(number), min(bytes_before), min(tokens_before), sum(size + 1) - 1, sum(tokens),
+    string_agg(chat, ','::bytea ORDER BY number),
+    coalesce(
+        string_agg(
+            convert_to(
+                json_build_array(number, role, bytes_before, size, tokens_before)::text, 'UTF8'
+            ),
+            ','::bytea ORDER BY number
+        ) FILTER (WHERE role IN ('user', 'system', 'summary')),
+        ''
+    )
+FROM each
+WHERE without_gap
+GROUP BY segment
+HAVING count(*) = :length::integer
+
+-- name: context
+WITH sealed AS (
+    SELECT
+        coalesce(max(last), 0) AS up_to,
+        coalesce(max(bytes_before + size + 1), 0) AS bytes_sealed,
+        coalesce(max(tokens_before + tokens), 0)::bigint AS tokens_sealed,
+        string_agg(chat, ','::bytea ORDER BY last) AS chat,
+        string_agg(nullif(landmarks, ''), ','::bytea ORDER BY last) AS landmarks
+    FROM segments
+    WHERE thread_id = :thread_id
+),
+tail AS (
+    SELECT
+        number, role, size, tokens, chat,
+        sum(size + 1) OVER so_far AS bytes_to,
+        sum(tokens) OVER so_far AS tokens_to
+    FROM messages
+    WHERE thread_id = :thread_id AND number > (SELECT up_to FROM sealed)
+    WINDOW so_far AS (ORDER BY number ROWS UNBOUNDED PRECEDING)
+),
+told AS (
+    SELECT
+        count(*) AS messages,
+        coalesce(sum(tail.tokens), 0)::bigint AS tokens,
+        string_agg(tail.chat, ','::bytea ORDER BY number) AS chat,
+        string_agg(
+            convert_to(
+                json_build_array(
+                    number, role, bytes_sealed + bytes_to - size - 1, size,
+                    tokens_sealed + tokens_to - tail.tokens
+                )::text,
+                'UTF8'
+            ),
+            ','::bytea ORDER BY number
+        ) FILTER (WHERE role IN ('user', 'system', 'summary')) AS landmarks
+    FROM sealed, tail
+)
+SELECT
+    version, up_to + messages, tokens_sealed + tokens,
+    sealed.chat, told.chat, sealed.landmarks, told.landmarks
+FROM threads, sealed, told
+WHERE threads.id = :thread_id
+
+-- name: version
+SELECT version FROM threads WHERE id = :thread_id
+
+-- name: drive
+SELECT
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh, key_id, trace
+FROM drives
+WHERE id = :run_id
+
+-- name: run_number
+SELECT run FROM drives WHERE id = :run_id
+
+-- name: log
+-- The run is named by its number, so that all parts but one are left alone.
+SELECT
+    status NOT IN ('queued', 'in_progress', 'action_required'),
+    kept_after, last_event, page.first, page.lines
+FROM drives
+LEFT JOIN LATERAL (
+    SELECT min(first) AS first, string_agg(lines, '\x0a'::bytea ORDER BY last) AS lines
+    FROM (
+        SELECT
+            first, last, lines,
+            sum(length(lines)) OVER (ORDER BY last ROWS UNBOUNDED PRECEDING)
+                - length(lines) AS bytes_before
+        FROM (
+            SELECT first, last, lines FROM log
+            WHERE run = :run AND last > :after AND last <= drives.last_event
+            ORDER BY last
+            LIMIT 4096
+        ) AS rows
+    ) AS rows
+    WHERE bytes_before < :cap
+) AS page ON TRUE
+WHERE id = :run_id AND drives.run = :run
+
+-- name: append
+-- The row of each drive is locked and looked at as it is then, so that a writer that was overtaken
+-- while it waited is refused. In the order of the runs, so that no two batches wait for one another.
+WITH rows AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :run_ids::text[], :epochs::integer[], :firsts::integer[], :lasts::integer[], :lines::bytea[]
+    ) WITH ORDINALITY AS rows (id, epoch, first, last, lines, place)
+    ORDER BY id
+),
+moved AS (
+    UPDATE drives SET last_event = rows.last
+    FROM rows
+    WHERE
+        drives.id = rows.id AND drives.epoch = rows.epoch AND drives.status = 'in_progress'
+        AND drives.last_event = rows.first - 1
+    RETURNING drives.run, rows.first, rows.last, rows.lines, rows.place
+),
+written AS (
+    INSERT INTO log (run, first, last, lines) SELECT run, first, last, lines FROM moved
+)
+SELECT coalesce(array_agg(place), '{}') FROM moved
+
+-- name: appended
+-- Which of these were written, by a batch of which nobody was told whether it was.
+SELECT coalesce(array_agg(place), '{}')
+FROM unnest(
+    :run_ids::text[], :epochs::integer[], :firsts::integer[], :lasts::integer[], :lines::bytea[]
+) WITH ORDINALITY AS rows (id, epoch, first, last, lines, place)
+JOIN drives ON drives.id = rows.id AND drives.epoch = rows.epoch
+JOIN log ON log.run = drives.run AND log.last = rows.last AND log.first = rows.first
+    AND log.lines = rows.lines
+
+-- name: beat
+-- Nobody is told of a beat: it may be lost with the machine, so it does not wait for the disk.
+UPDATE drives SET
+    due_at = coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) + :lease_ms
+FROM (
+    SELECT id, epoch
+    FROM
+        (SELECT set_config('synchronous_commit', 'off', TRUE)) AS relaxed,
+        unnest(:run_ids::text[], :epochs::integer[]) AS held (id, epoch)
+    ORDER BY id
+) AS held
+WHERE drives.id = held.id AND drives.epoch = held.epoch AND drives.status = 'in_progress'
+RETURNING drives.id
+
+-- name: due
+SELECT id FROM drives
+WHERE
+    due_at <= (
+        SELECT coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+    )
+    AND status IN ('queued', 'in_progress', 'action_required')
+ORDER BY due_at
+LIMIT :limit
+
+-- name: leased
+SELECT id, epoch, worker FROM drives
+WHERE
+    due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required')
+    AND worker IS NOT NULL
+LIMIT :limit
+
+-- name: call_ids
+SELECT coalesce(array_agg(tool_call_id), '{}') FROM actions WHERE run_id = :run_id
+
+-- name: answer
+SELECT digest, answer FROM once
+WHERE owner = :once_owner AND route = :once_route AND key = :once_key
+
+-- name: forget_answers
+WITH old AS (
+    SELECT ctid FROM once, (SELECT set_config('synchronous_commit', 'off', TRUE)) AS relaxed
+    WHERE created_at < :before
+    LIMIT :limit
+),
+gone AS (DELETE FROM once WHERE ctid = ANY (ARRAY(SELECT ctid FROM old)) RETURNING 1)
+SELECT count(*) FROM gone
+
+-- name: forget_events
+-- First nobody finds the events any more. Their rows go with their day, but for days of which a run
+-- is still at work, or ended too lately.
+WITH old AS (
+    SELECT run FROM drives, (SELECT set_config('synchronous_commit', 'off', TRUE)) AS relaxed
+    WHERE ended_at < :before AND NOT forgotten
+    ORDER BY ended_at
+    LIMIT :limit
+    FOR UPDATE OF drives SKIP LOCKED
+),
+marked AS (
+    UPDATE drives SET kept_after = last_event, forgotten = TRUE FROM old WHERE drives.run = old.run
+    RETURNING drives.run
+)
+SELECT coalesce(array_agg(run), '{}') FROM marked
+
+-- name: drop_events
+DELETE FROM log WHERE run = ANY (:runs::bigint[])
+
+-- name: days_to_keep
+-- Those of the days of which a run has not ended, or not before that time.
+SELECT coalesce(array_agg(day), '{}') FROM unnest(:days::bigint[]) AS day
+WHERE
+    EXISTS (SELECT 1 FROM drives WHERE NOT forgotten AND run >> 36 = day AND ended_at IS NULL)
+    OR EXISTS (
+        SELECT 1 FROM drives WHERE NOT forgotten AND run >> 36 = day AND ended_at >= :before
+    )
+
+-- name: add_assistant
+INSERT INTO assistants (id, owner, doc) VALUES (:id, :owner, :doc)
+
+-- name: add_upload
+INSERT INTO uploads (id, owner, doc, content) VALUES (:id, :owner, :doc, :content)
+
+-- name: put_answer
+INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
+VALUES (
+    :once_owner, :once_route, :once_key, :digest, :answer, :subject,
+    coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+)
+
+-- name: assistant_for_update
+SELECT doc FROM assistants WHERE id = :id AND owner = :owner FOR UPDATE
+
+-- name: save_assistant
+UPDATE assistants SET doc = :doc WHERE id = :id
+
+-- name: remove_assistant
+WITH gone AS (DELETE FROM assistants WHERE id = :id AND owner = :owner RETURNING 1)
+SELECT count(*) FROM gone
+
+-- name: empty_answers
+UPDATE once SET answer = NULL WHERE subject = :id
+
+-- name: remove_thread
+WITH gone AS (DELETE FROM threads WHERE id = :id AND owner = :owner RETURNING 1)
+SELECT count(*) FROM gone
+
+-- name: remove_drives
+-- Before their events, so that none is added behind our back.
+WITH gone AS (DELETE FROM drives WHERE thread_id = :id RETURNING run)
+SELECT coalesce(array_agg(run), '{}') FROM gone
+
+-- name: remove_actions
+DELETE FROM actions WHERE run_id = ANY (
+    ARRAY(SELECT id FROM runs WHERE thread_id = :id)
+)
+
+-- name: remove_runs
+DELETE FROM runs WHERE thread_id = :id
+
+-- name: remove_messages
+DELETE FROM messages WHERE thread_id = :id
+
+-- name: remove_segments
+DELETE FROM segments WHERE thread_id = :id
+
+-- name: content
+SELECT owner, content FROM uploads WHERE id = :id
+
+-- name: add_key
+INSERT INTO keys (id, owner, prefix, digest, counts_tokens, doc)
+VALUES (:id, :owner, :prefix, :digest, :counts_tokens, :doc)
+
+-- name: find_key
+SELECT doc, digest FROM keys WHERE prefix = :prefix ORDER BY seq LIMIT 1
+
+-- name: key_for_update
+SELECT doc FROM keys WHERE id = :id FOR UPDATE
+
+-- name: keys_of_for_update
+SELECT doc FROM keys WHERE owner = :owner ORDER BY seq FOR UPDATE
+
+-- name: save_key
+UPDATE keys SET owner = :owner, counts_tokens = :counts_tokens, doc = :doc WHERE id = :id
+
+-- name: keys
+SELECT doc FROM keys ORDER BY seq
+
+-- name: count
+-- What a request costs: it does not wait for the disk.
+WITH clock AS (
+    SELECT coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now
+    FROM (SELECT set_config('synchronous_commit', 'off', TRUE)) AS relaxed
+)
+INSERT INTO counters (key_id, what, period, total)
+SELECT :key_id, :what, now / :period_ms::bigint, :amount::bigint FROM clock
+ON CONFLICT (key_id, what) DO UPDATE SET
+    total = CASE
+        WHEN excluded.period > counters.period THEN excluded.total
+        ELSE counters.total + excluded.total
+    END,
+    period = greatest(counters.period, excluded.period)
+RETURNING total, (SELECT now FROM clock)
+
+-- name: offer_meta
+INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING
+
+-- name: meta
+SELECT value FROM meta WHERE name = :name
+
+-- name: check
+-- A write as any other, but that it does not wait for the disk.
+INSERT INTO meta (name, value)
+SELECT 'checked_at', convert_to(clock_timestamp()::text, 'UTF8')
+FROM (SELECT set_config('synchronous_commit', 'off', TRUE)) AS relaxed
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: add_person
+INSERT INTO people (id, folded, subject, governs, password, doc)
+VALUES (:id, :folded, :subject, :governs, :password, :doc)
+
+-- name: save_person
+UPDATE people
+SET folded = :folded, subject = :subject, governs = :governs, password = :password, doc = :doc
+WHERE id = :id
+
+-- name: remove_person
+DELETE FROM people WHERE id = :id
+
+-- name: person
+SELECT doc, password FROM people WHERE id = :id
+
+-- name: person_by_name
+SELECT doc, password FROM people WHERE folded = :folded
+
+-- name: person_by_subject
+SELECT doc, password FROM people WHERE subject = :subject
+
+-- name: people
+SELECT doc FROM people ORDER BY seq
+
+-- name: lock_people
+-- Who governs is a question about everybody.
+LOCK TABLE people IN SHARE ROW EXCLUSIVE MODE
+
+-- name: others_govern
+SELECT EXISTS (SELECT 1 FROM people WHERE governs AND id <> :id)
+
+-- name: live_runs
+SELECT runs.owner, runs.doc FROM drives JOIN runs ON runs.seq = drives.run
+WHERE
+    drives.status IN ('queued', 'in_progress', 'action_required')
+    AND (
+        :after::text IS NULL OR drives.run < (SELECT run FROM drives WHERE id = :after::text)
+    )
+ORDER BY drives.run DESC
+LIMIT :limit
+
+-- name: spent
+SELECT
+    day, owner, model, sum(runs)::bigint, sum(unpriced)::bigint, sum(input_tokens)::bigint,
+    sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint, sum(cost)
+FROM spent
+WHERE day >= :since
+GROUP BY day, owner, model
+ORDER BY day DESC, owner DESC, model DESC
+LIMIT :limit
+
+-- name: add_act
+INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc)
+
+-- name: place_of_act
+SELECT seq FROM acts WHERE id = :id
+
+-- name: acts
+SELECT doc FROM acts WHERE seq < :place ORDER BY seq DESC LIMIT :limit
+
+-- name: acts_of
+SELECT doc FROM acts WHERE owner = :owner AND seq < :place ORDER BY seq DESC LIMIT :limit
+
+-- name: add_project
+INSERT INTO projects (id, folded, doc) VALUES (:id, :folded, :doc)
+
+-- name: save_project
+UPDATE projects SET folded = :folded, doc = :doc WHERE id = :id
+
+-- name: remove_project
+DELETE FROM projects WHERE id = :id
+
+-- name: project_for_update
+SELECT doc FROM projects WHERE id = :id FOR UPDATE
+
+-- name: projects
+SELECT doc FROM projects ORDER BY seq
+
+-- name: keep_provider_key
+INSERT INTO provider_keys (owner, provider, sealed, doc)
+VALUES (:owner, :provider, :sealed, :doc)
+ON CONFLICT (owner, provider) DO UPDATE SET sealed = excluded.sealed, doc = excluded.doc
+
+-- name: provider_keys
+SELECT doc FROM provider_keys
+WHERE :owner::text IS NULL OR owner = :owner::text
+ORDER BY owner, provider
+
+-- name: sealed_key
+SELECT sealed FROM provider_keys WHERE owner = :owner AND provider = :provider
+
+-- name: drop_provider_key
+WITH gone AS (
+    DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: owners
+-- From each owner to the next by a look into four indexes, however many things there are.
+WITH RECURSIVE named AS (
+    SELECT least(
+        (SELECT min(owner) FROM threads WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from)
+    ) AS owner
+    UNION ALL
+    SELECT least(
+        (SELECT min(owner) FROM threads WHERE owner > named.owner),
+        (SELECT min(owner) FROM uploads WHERE owner > named.owner),
+        (SELECT min(owner) FROM assistants WHERE owner > named.owner),
+        (SELECT min(owner) FROM provider_keys WHERE owner > named.owner)
+    )
+    FROM named
+    WHERE named.owner IS NOT NULL
+),
+page AS (SELECT owner FROM named LIMIT :limit)
+SELECT
+    owner,
+    (SELECT count(*) FROM threads WHERE threads.owner = page.owner),
+    (SELECT count(*) FROM runs WHERE runs.owner = page.owner),
+    (SELECT count(*) FROM uploads WHERE uploads.owner = page.owner),
+    (SELECT count(*) FROM assistants WHERE assistants.owner = page.owner)
+FROM page
+WHERE owner IS NOT NULL AND (:only::text IS NULL OR owner = :only::text)
+
+-- name: runs_to_erase
+SELECT coalesce(array_agg(seq), '{}')
+FROM (SELECT seq FROM runs WHERE owner = :owner LIMIT :limit) AS theirs
+
+-- name: drop_drives
+DELETE FROM drives WHERE run = ANY (:runs::bigint[])
+
+-- name: drop_actions
+DELETE FROM actions
+WHERE run_id = ANY (ARRAY(SELECT id FROM runs WHERE seq = ANY (:runs::bigint[])))
+
+-- name: drop_runs
+DELETE FROM runs WHERE seq = ANY (:runs::bigint[])
+
+-- name: threads_to_erase
+SELECT coalesce(array_agg(id), '{}')
+FROM (SELECT id FROM threads WHERE owner = :owner ORDER BY seq LIMIT 50) AS theirs
+
+-- name: erase_messages
+WITH gone AS (
+    DELETE FROM messages WHERE seq = ANY (
+        ARRAY(SELECT seq FROM messages WHERE thread_id = ANY (:threads::text[]) LIMIT :limit)
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: erase_uploads
+WITH gone AS (
+    DELETE FROM uploads
+    WHERE seq = ANY (ARRAY(SELECT seq FROM uploads WHERE owner = :owner LIMIT :limit))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: erase_assistants
+WITH gone AS (
+    DELETE FROM assistants
+    WHERE seq = ANY (ARRAY(SELECT seq FROM assistants WHERE owner = :owner LIMIT :limit))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: erase_answers
+WITH gone AS (
+    DELETE FROM once
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM once WHERE owner = :owner LIMIT :limit))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: erase_spent
+WITH gone AS (
+    DELETE FROM spent
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM spent WHERE owner = :owner LIMIT :limit))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: erase_provider_keys
+WITH gone AS (
+    DELETE FROM provider_keys
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM provider_keys WHERE owner = :owner LIMIT :limit))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: erase_counters
+WITH gone AS (
+    DELETE FROM counters
+    WHERE key_id = ANY (ARRAY(SELECT id FROM keys WHERE owner = :owner))
+    RETURNING 1
+)
+SELECT count(*) FROM gone

@@ -1,0 +1,66 @@
+"""PostgreSQL databases for tests of stores: emptied, and not made anew, for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+from services.postgres import Postgres
+
+from antiphon.ports import Store
+from antiphon.stores.cached import CachedStore
+from antiphon.stores.postgres import PostgresStore
+
+_TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+_TABLES += "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migrations'"
+
+
+class Databases:
+    """Databases of a server, one for each folder that is asked for, and then for another."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._free: list[str] = []
+        self._of_folder: dict[Path, str] = {}
+        self._open: Counter[Path] = Counter()
+
+    async def open(self, folder: Path, clock: Callable[[], int]) -> Store:
+        """A store on the folder's database, which is empty at first."""
+        if folder not in self._of_folder:
+            self._of_folder[folder] = await self._empty()
+        store = await _Lent.open(self._of_folder[folder], clock=clock)
+        store.give_back = partial(self._give_back, folder)
+        self._open[folder] += 1
+        return store
+
+    def _give_back(self, folder: Path) -> None:
+        self._open[folder] -= 1
+        if not self._open[folder]:
+            self._free.append(self._of_folder.pop(folder))
+
+    async def cached(self, folder: Path, clock: Callable[[], int]) -> Store:
+        """The same with a cache in front."""
+        return CachedStore(await self.open(folder, clock))
+
+    async def _empty(self) -> str:
+        if not self._free:
+            return await self._server.create()
+        address = self._free.pop()
+        connection = await asyncpg.connect(address)
+        try:
+            tables = [name for (name,) in await connection.fetch(_TABLES)]
+            await connection.execute("\n".join(f'DELETE FROM "{name}";' for name in tables))
+        finally:
+            await connection.close()
+        return address
+
+
+class _Lent(PostgresStore):
+    give_back: Callable[[], None]
+
+    async def close(self) -> None:
+        await super().close()
+        self.give_back()

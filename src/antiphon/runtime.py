@@ -98,6 +98,12 @@ class Runtime:
         """The model that answers where none is named, and why."""
         return await self.catalog.choose()
 
+    @property
+    def degraded(self) -> Sequence[str]:
+        """What fails just now without anything else failing: it is only slower."""
+        down = isinstance(self.bus, SharedBus) and not self.bus.up
+        return ["wake-ups between processes"] if down else []
+
     async def ready(self) -> None:
         """Return if work can be done. Raises `Unavailable` that names what does not answer."""
         if self.draining:

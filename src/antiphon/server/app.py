@@ -278,7 +278,8 @@ class Application:
             raise Unavailable(
                 f"The database did not answer within {READY_PATIENCE:g} seconds.", retry_after=1
             ) from None
-        await exchange.say(200, {"status": "ready"})
+        lacks = self._runtime.degraded
+        await exchange.say(200, {"status": "ready", **({"degraded": lacks} if lacks else {})})
 
     async def _metrics(self, exchange: Exchange) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"

@@ -21,7 +21,7 @@ from antiphon.commands.usage import CLIENT
 from antiphon.commands.which_thread import which_thread
 from antiphon.settings import Loaded
 
-FLAGS = ("database", *CLIENT)
+FLAGS = ("database", "redis", *CLIENT)
 PAGE = 100
 SHORT = 300
 """Letters of reasoning and of a tool's output that are shown: `export` has them whole."""

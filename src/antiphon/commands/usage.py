@@ -17,6 +17,8 @@ RUNTIME = (
     "model",
     "base_url",
     "database",
+    "database_connections",
+    "redis",
     "chunk_timeout",
     "first_chunk_timeout",
     "turn_timeout",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -86,3 +87,19 @@ class Switchboard:
         self.away = True
         for hung_up in self._lines.values():
             hung_up()
+
+
+class BadSwitchboard(Switchboard):
+    """Loses, doubles, delays and reorders messages; now and then a line breaks."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._dice = random.Random(seed)
+
+    def bring(self, message: str) -> None:
+        if self._dice.random() < 0.02:
+            for hung_up in self._lines.values():
+                hung_up()
+        for _ in range(self._dice.choice([0, 1, 1, 2])):
+            late = self._dice.random() * 0.01
+            asyncio.get_running_loop().call_later(late, super().bring, message)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from elsewhere import SOON, Switchboard, comes_up, goes_down, up
+from elsewhere import SOON, BadSwitchboard, Switchboard, comes_up, goes_down, up
 
 from antiphon.buses.shared import MOST_TOPICS, Pace, SharedBus
 
@@ -122,6 +122,33 @@ async def test_more_topics_than_are_remembered_wake_everybody(
 
         assert await bell.wait(SOON)
     assert sum(len(topics(message)) for message in switchboard.said) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int) -> None:
+    switchboard = BadSwitchboard(seed)
+    buses = [SharedBus(switchboard, pace=QUICK) for _ in range(3)]
+    log: list[int] = []
+    length = 100
+
+    async def read(bus: SharedBus) -> list[int]:
+        seen: list[int] = []
+        with bus.watch("log") as bell:
+            while len(seen) < length:
+                seen += log[len(seen) :]
+                await bell.wait(0.05)
+        return seen
+
+    readers = [asyncio.create_task(read(bus)) for bus in buses[1:]]
+    for number in range(length):
+        log.append(number)
+        buses[0].ring("log")
+        await asyncio.sleep(0.001)
+    async with asyncio.timeout(SOON):
+        read_by_each = await asyncio.gather(*readers)
+
+    assert read_by_each == [list(range(length))] * 2
+    await asyncio.gather(*(bus.close() for bus in buses))
 
 
 async def test_nonsense_on_the_line_is_no_fault(

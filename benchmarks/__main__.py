@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from benchmarks import (
     chatting,
+    cluster,
     context,
     engine,
     first,
@@ -51,6 +52,10 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
     "chat": ("the terminal chat as a program", chatting.measure),
     "page": ("what drawing an answer in the browser costs", page.measure),
     "web": ("many streams through the Flask app", web.measure),
+    "cluster": (
+        "many streams through servers, PostgreSQL and Redis on one machine",
+        cluster.measure,
+    ),
     "growth": ("what grows with use", growth.measure),
     "capacity": ("how many streams one process carries", streams.measure_capacity),
     "instructions": ("what does not depend on the machine's load", instructions.measure),

@@ -145,7 +145,10 @@ async def stream(target: Target, model: str, record: Record, chunks: int = 0) ->
 
 @dataclass(frozen=True)
 class Paced:
-    """What many streams of a rate cost, and how they ran. Times in seconds."""
+    """What many streams of a rate cost, and how they ran. Times in seconds.
+
+    `beside` is the processor time of another process that works for them.
+    """
 
     rate: int
     chunks: int
@@ -156,6 +159,7 @@ class Paced:
     lag_p99: float
     gap_p99: float
     whole: bool
+    beside: float = 0.0
 
     @property
     def cpu_per_chunk(self) -> float:
@@ -169,7 +173,12 @@ class Paced:
 
 
 async def paced(
-    target: Target, streams: int, seconds: float, rate: int = RATE, opening: float | None = None
+    target: Target,
+    streams: int,
+    seconds: float,
+    rate: int = RATE,
+    opening: float | None = None,
+    beside: Child | None = None,
 ) -> Paced:
     """Open so many streams, let them settle, and watch them for a while.
 
@@ -182,9 +191,10 @@ async def paced(
     reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record)
     await asyncio.sleep(settle)
     record.clear()
-    began, cpu = time.monotonic(), target.child.cpu()
+    began, cpu, beside_cpu = time.monotonic(), target.child.cpu(), _cpu(beside)
     await asyncio.sleep(seconds)
     took, cpu = time.monotonic() - began, target.child.cpu() - cpu
+    beside_cpu = _cpu(beside) - beside_cpu
     whole = not any(each.ended.done() for each in reading)
     seen = Paced(
         rate=rate,
@@ -196,11 +206,16 @@ async def paced(
         lag_p99=percentile(record.lags, 99),
         gap_p99=percentile(record.gaps, 99),
         whole=whole,
+        beside=beside_cpu,
     )
     await asyncio.wait([each.ended for each in reading], timeout=PATIENCE)
     for each in reading:
         each.transport.abort()
     return seen
+
+
+def _cpu(child: Child | None) -> float:
+    return child.cpu() if child else 0.0
 
 
 async def _opened(

@@ -42,6 +42,8 @@ from antiphon.worker import Worker
 
 log = logging.getLogger(__name__)
 
+WAKES_SECONDS = 3  # that are given to wake-ups to come through
+
 
 class Runtime:
     """Everything that one process runs; made by `opened`."""
@@ -168,7 +170,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
 
         inner = await _store(settings, foreign, listening)
         stack.push_async_callback(inner.close)
-        redis = await _redis(settings, inner)
+        redis = _redis(settings.redis, await inner.secret()) if settings.redis else None
         if redis is not None:
             stack.push_async_callback(redis.contexts.close)
         store = CachedStore(inner, redis.contexts if redis else None)
@@ -209,6 +211,26 @@ async def schema(settings: Settings) -> Schema | None:
             return cast("Schema", await _postgres().schema(settings.database))
         case _:
             return None
+
+
+async def wakes(settings: Settings) -> bool | None:
+    """Whether wake-ups between processes come through just now; None where none are carried.
+
+    Raises `BadSettings`.
+    """
+    redis = _redis(settings.redis, os.urandom(32)) if settings.redis else None
+    bus = _bus(settings, LocalBus(), redis)
+    if not isinstance(bus, SharedBus):
+        return None
+    with bus.watch("ourselves") as bell:
+        for _ in range(WAKES_SECONDS):  # a bell that nobody could ring rings within one
+            if bus.up or await bell.wait(1):
+                break
+    came = bus.up
+    await bus.close()
+    if redis is not None:
+        await redis.contexts.close()
+    return came
 
 
 @asynccontextmanager
@@ -265,17 +287,14 @@ class _Redis(NamedTuple):
     carrier: Carrier
 
 
-async def _redis(settings: Settings, store: Store) -> _Redis | None:
-    """It is not asked for anything yet; what others share is of no use without the store."""
-    if settings.redis is None:
-        return None
+def _redis(address: str, secret: bytes) -> _Redis:
+    """Named after the installation that has this secret; it is not asked for anything yet."""
     carriers = _of_extra("antiphon.buses.redis", "redis", "redis")
     shelves = _of_extra("antiphon.stores.redis_cache", "redis", "redis")
-    secret = await store.secret()
     name = blake2b(secret, digest_size=8, person=b"name in redis").hexdigest()
     try:
-        carrier = carriers.RedisCarrier(settings.redis, f"antiphon:{name}")
-        shelf = shelves.RedisShelf(settings.redis, name)
+        carrier = carriers.RedisCarrier(address, f"antiphon:{name}")
+        shelf = shelves.RedisShelf(address, name)
     except ValueError:  # which may tell of a part of the password
         raise errors.BadSettings(
             "The address of Redis cannot be understood.",

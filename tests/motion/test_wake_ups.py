@@ -16,11 +16,13 @@ from services.postgres import Postgres
 from services.redis import Redis
 
 from antiphon import calls, events
+from antiphon.commands import doctor
+from antiphon.errors import BadSettings
 from antiphon.listening import Listening
 from antiphon.people import Principal
 from antiphon.runs import Run
 from antiphon.runtime import Runtime, opened
-from antiphon.settings import Settings
+from antiphon.settings import Loaded, Settings
 
 SOON = 60.0
 BY = Principal()
@@ -194,3 +196,37 @@ async def test_a_redis_that_is_not_there_fails_no_start_and_no_readiness(
     runtime = await processes.one(**nobody)
 
     await runtime.ready()
+
+
+async def found(settings: Settings) -> tuple[str, ...]:
+    """What a doctor says of wake-ups."""
+    rows = await asyncio.to_thread(doctor.rows, Loaded(settings, {}))
+    (row,) = [row for row in rows if row[1] == "wake-ups"]
+    return row
+
+
+async def test_a_doctor_says_that_wake_ups_come_through(
+    processes: Processes, carried: dict[str, str]
+) -> None:
+    settings = Settings(model="demo", database=processes.database, **carried)
+
+    assert (await found(settings))[0] == "ok"
+
+
+async def test_a_doctor_says_where_wake_ups_do_not_come_through_and_no_password(
+    nobody: dict[str, str],
+) -> None:
+    address = nobody["redis"].replace("//", "//:canary@")
+    state, _, said, to_do = await found(Settings(model="demo", database="memory:", redis=address))
+
+    assert (state, "canary" in said + to_do) == ("broken", False)
+    assert "redis://****@127.0.0.1" in said
+
+
+async def test_an_address_of_redis_that_is_none_is_refused_without_its_password() -> None:
+    settings = Settings(model="demo", database="memory:", redis="redis://:canary/x@cache:1")
+    with pytest.raises(BadSettings) as refused:
+        async with opened(settings):
+            pass
+
+    assert "canary" not in f"{refused.value} {refused.value.details}"

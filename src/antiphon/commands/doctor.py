@@ -25,12 +25,13 @@ from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError
-from antiphon.runtime import cataloged, schema, stored
+from antiphon.runtime import cataloged, schema, stored, wakes
 from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
 from antiphon.tools.mcp import places
 
 FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
 HEALTH_SECONDS = 2.0
+_NO_WAKE_UPS = "Look whether it runs, and whether a pooler is in between; docs/how-to/redis.md."
 _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
 
 
@@ -77,6 +78,7 @@ async def _all(loaded: Loaded) -> list[Finding]:
         *_settings(loaded),
         *[finding async for finding in _models(settings)],
         *[finding async for finding in _database(settings)],
+        *[finding async for finding in _wake_ups(settings)],
         _port(settings),
         *_servers(settings),
         *([await asyncio.to_thread(_server, settings)] if settings.server else []),
@@ -128,6 +130,21 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         yield _access(len(keys), settings)
     except AntiphonError as problem:
         yield _broken("database", problem)
+
+
+async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
+    by = shown(TABLE["redis"], settings.redis) or "PostgreSQL"
+    try:
+        match await wakes(settings):
+            case True:
+                yield Finding("wake-ups", "ok", f"come through {by}")
+            case False:
+                found = f"do not come through {by}: streams come in lumps, each second"
+                yield Finding("wake-ups", "broken", found, _NO_WAKE_UPS)
+            case None:
+                pass
+    except AntiphonError as problem:
+        yield _broken("wake-ups", problem)
 
 
 def _written(file: Path) -> Finding:

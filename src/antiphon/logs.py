@@ -24,7 +24,6 @@ import msgspec
 from antiphon.clean import one_line
 from antiphon.settings import Settings
 
-LONGEST_ID = 80  # characters: what stands in a path may be anything
 MOST_FRAMES = 20  # of an exception, the innermost
 
 _LEVELS = {
@@ -33,6 +32,7 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_ID = re.compile(r"[A-Za-z0-9_]{1,80}")
 _SECRETS = re.compile(
     r"(?<=://)[^/@\s]+(?=@)"  # a password in an address
     r"|\bsk-[\w*-]{6,}"
@@ -52,8 +52,8 @@ class Said(str):
 
 @contextmanager
 def about(**ids: str | None) -> Generator[None]:
-    """Name these ids in every line of this task and of those it starts."""
-    known = {name: value for name, value in ids.items() if value}
+    """Name these ids in each line of this task and of those it starts; what is none is left out."""
+    known = {name: value for name, value in ids.items() if value and _ID.fullmatch(value)}
     token = _about.set({**_about.get(), **known})
     try:
         yield
@@ -81,9 +81,7 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
-        return self._line(
-            record, {name: _safe(value[:LONGEST_ID]) for name, value in _about.get().items()}
-        )
+        return self._line(record, _about.get())
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
         raise NotImplementedError

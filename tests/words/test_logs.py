@@ -1,0 +1,130 @@
+"""Log lines: one each, harmless, and without what nobody may read there."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from antiphon.errors import NotFound
+from antiphon.logs import JsonLines, Lines, Said, TextLines, about
+
+CANARY = "canary-7f3a"
+Written = Callable[[], list[str]]
+FORMS = [TextLines, JsonLines]
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+class Logged:
+    """A logger of its own, and its lines."""
+
+    def __init__(self, form: Lines) -> None:
+        self._stream = io.StringIO()
+        handler = logging.StreamHandler(self._stream)
+        handler.setFormatter(form)
+        self.log = logging.Logger("antiphon.test")
+        self.log.addHandler(handler)
+
+    @property
+    def lines(self) -> list[str]:
+        text = self._stream.getvalue()
+        assert text.endswith("\n")
+        return text.removesuffix("\n").split("\n")
+
+
+def _raise(error: Exception) -> Iterator[None]:
+    try:
+        raise error
+    except type(error) as cause:
+        raise ValueError(f"which led to {CANARY}") from cause
+    yield
+
+
+@every_form
+@pytest.mark.parametrize(
+    "odd", ["\n", "\r", "\x1b[31m", "\x00", "\x85", "\u2028", "\u202e", "\x9b"]
+)
+def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[Lines], odd: str) -> None:
+    logged = Logged(form())
+    with about(run_id=f"run_{odd}1"):
+        logged.log.warning("a name: %s", f"before{odd}info: forged")
+
+    (line,) = logged.lines
+    assert line.isprintable(), line
+    assert "forged" in line
+
+
+@every_form
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "postgresql://ann:canary-7f3a@db/antiphon",
+        "redis://:canary-7f3a@cache:6379/0",
+        "Authorization: Bearer canary-7f3a.x",
+        "key sk-canary-7f3a123456",
+        "ak_canary-7f3a123456789012345678901234567890",
+    ],
+)
+def test_secrets_are_masked_wherever_they_come_from(form: type[Lines], secret: str) -> None:
+    logged = Logged(form(content=True))
+    logged.log.warning("cannot use %s", secret)
+    logged.log.warning(secret)
+
+    assert CANARY not in "".join(logged.lines)
+    assert "****" in logged.lines[0]
+
+
+@every_form
+def test_what_people_and_models_wrote_is_told_only_where_it_is_wanted(form: type[Lines]) -> None:
+    hidden, shown = Logged(form()), Logged(form(content=True))
+    for logged in (hidden, shown):
+        logged.log.warning("the model said %s", Said(CANARY))
+        try:
+            list(_raise(KeyError(CANARY)))
+        except ValueError as error:
+            logged.log.warning("it broke: %s", error, exc_info=True)
+
+    assert CANARY not in "".join(hidden.lines)
+    assert "(11 characters)" in hidden.lines[0]
+    assert "KeyError" in hidden.lines[1]
+    assert "test_logs.py" in hidden.lines[1]
+    assert all(CANARY in line for line in shown.lines)
+
+
+def test_words_of_ours_are_told_also_inside_an_error() -> None:
+    logged = Logged(TextLines())
+    logged.log.warning("waiting: %s", NotFound("Run run_1 is not there."))
+
+    assert "waiting: Run run_1 is not there." in logged.lines[0]
+
+
+def test_json_has_a_field_for_each_thing_that_is_known() -> None:
+    logged = Logged(JsonLines())
+    with about(run_id="run_1", thread_id=None), about(trace_id="0af7"):
+        logged.log.error("lost %d", 3)
+    logged.log.info("after it")
+
+    told, after = map(json.loads, logged.lines)
+    assert told["time"].endswith("Z")
+    assert (told["level"], told["logger"]) == ("error", "antiphon.test")
+    assert (told["message"], told["run_id"], told["trace_id"]) == ("lost 3", "run_1", "0af7")
+    assert "thread_id" not in told
+    assert "run_id" not in after
+
+
+def test_what_is_no_id_is_not_told_as_one() -> None:
+    logged = Logged(TextLines())
+    with about(run_id="run_1\n canary", thread_id="thread_1"):
+        logged.log.warning("hello")
+
+    assert logged.lines[0].endswith("hello thread_id=thread_1")
+
+
+def test_a_line_that_does_not_fit_its_values_is_told_as_it_is() -> None:
+    logged = Logged(TextLines())
+    logged.log.warning("%d files", "many")
+
+    assert logged.lines[0].endswith("%d files")

@@ -9,16 +9,17 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import calls
+from antiphon import audit, calls
 from antiphon.calls import Deleted
 from antiphon.engine import accounts, kept
 from antiphon.errors import Conflict, InvalidRequest, NotFound, SignInRefused
 from antiphon.ids import Mint
 from antiphon.passwords import Passwords
-from antiphon.people import Account, Person, Role
+from antiphon.people import Account, Act, Deed, Person, Principal, Role
 from antiphon.ports import Store
 
 _PLAIN = ("role", "disabled")
+_FIELDS = ("name", *_PLAIN, "password")
 _NAME_ROOM = 8  # characters that a number behind a name may take
 
 
@@ -30,13 +31,13 @@ class Accounts:
         self._mint = mint
         self._passwords = Passwords()
 
-    async def create(self, call: calls.CreatePerson) -> Person:
+    async def create(self, call: calls.CreatePerson, by: Principal) -> Person:
         """Raises `Conflict` for a name or a subject that somebody has."""
         name = accounts.fit_name(call.name)
         hashed = None
         if call.password is not None:
             hashed = await self._passwords.hashed(accounts.fit_password(call.password))
-        return await self._add(name, call.role, call.subject or None, hashed)
+        return await self._add(name, call.role, call.subject or None, hashed, by)
 
     async def named(self, asked: str) -> Person:
         """Who has this id, or is called this. Raises `NotFound`."""
@@ -56,7 +57,7 @@ class Accounts:
             raise _unknown(person_id)
         return account.person
 
-    async def update(self, call: calls.UpdatePerson) -> Person:
+    async def update(self, call: calls.UpdatePerson, by: Principal) -> Person:
         """Raises `NotFound`, and `Conflict` for a taken name and for the last admin."""
         changes: dict[str, Any] = {
             name: value for name in _PLAIN if (value := getattr(call, name)) is not msgspec.UNSET
@@ -72,28 +73,27 @@ class Accounts:
         def amend(account: Account, others: bool) -> Account:
             return accounts.amended(account, changes, hashed, sign_out=call.sign_out, others=others)
 
-        changed = await self._store.change_person(call.person_id, amend)
+        act = await self._act("person.changed", call.person_id, by, changed=_changed(call))
+        changed = await self._store.change_person(call.person_id, amend, act)
         if changed is None:
             raise _unknown(call.person_id)
-        if changed.person.disabled:
-            await self._revoke_keys(call.person_id)
         return changed.person
 
-    async def delete(self, person_id: str) -> Deleted:
+    async def delete(self, person_id: str, by: Principal) -> Deleted:
         """Their threads stay. Raises `NotFound`, and `Conflict` for the last admin."""
 
         def amend(account: Account, others: bool) -> None:
             accounts.refuse_leaderless(account.person, None, others=others)
 
-        await self._store.change_person(person_id, amend)
-        await self._revoke_keys(person_id)
+        act = await self._act("person.removed", person_id, by)
+        await self._store.change_person(person_id, amend, act)
         return Deleted(person_id)
 
-    async def sign_in(self, call: calls.SignIn) -> Person:
+    async def sign_in(self, call: calls.SignIn, by: Principal) -> Person:
         """Who this is. Raises `SignInRefused`."""
         match call:
             case calls.SignIn(subject=str(subject), password=None) if subject:
-                account, hashed = await self._by_subject(call), None
+                account, hashed = await self._by_subject(call, by), None
             case calls.SignIn(name=str(name), password=str(password), subject=None):
                 account, hashed = await self._by_password(name, password)
             case _:
@@ -112,17 +112,17 @@ class Accounts:
             raise accounts.refused()
         return account, await self._passwords.hashed(password) if tried.outdated else None
 
-    async def _by_subject(self, call: calls.SignIn) -> Account:
+    async def _by_subject(self, call: calls.SignIn, by: Principal) -> Account:
         known = await self._store.find_person(subject=call.subject)
         if known is None and call.create:
-            known = await self._first_seen(call)
+            known = await self._first_seen(call, by)
         if known is None:
             raise SignInRefused(
                 "Nobody is known by this login.", hint="An admin can make an account for it."
             )
         return known
 
-    async def _first_seen(self, call: calls.SignIn) -> Account | None:
+    async def _first_seen(self, call: calls.SignIn, by: Principal) -> Account | None:
         """Somebody new, under their name or that name with a number."""
         wanted = accounts.fit_name(call.name or "somebody")
         for number in count(1):
@@ -130,7 +130,7 @@ class Accounts:
             if await self._store.find_person(name=name) is not None:
                 continue
             with suppress(Conflict):  # somebody was quicker, perhaps the same person elsewhere
-                await self._add(name, call.role, call.subject, None)
+                await self._add(name, call.role, call.subject, None, by)
             if (known := await self._store.find_person(subject=call.subject)) is not None:
                 return known
         return None
@@ -150,7 +150,9 @@ class Accounts:
             raise accounts.refused()
         return known.person
 
-    async def _add(self, name: str, role: Role, subject: str | None, hashed: str | None) -> Person:
+    async def _add(
+        self, name: str, role: Role, subject: str | None, hashed: str | None, by: Principal
+    ) -> Person:
         person = Person(
             id=self._mint("person"),
             name=name,
@@ -158,13 +160,19 @@ class Accounts:
             subject=subject,
             created_at=await self._store.now(),
         )
-        await self._store.add_person(Account(person, hashed))
+        act = await self._act("person.created", person.id, by, role=role)
+        await self._store.add_person(Account(person, hashed), act)
         return person
 
-    async def _revoke_keys(self, owner: str) -> None:
-        for key in await self._store.keys():
-            if key.owner == owner and key.revoked_at is None:
-                await self._store.revoke_key(key.id)
+    async def _act(self, what: Deed, person_id: str, by: Principal, **details: str) -> Act:
+        return await audit.act(self._store, self._mint, by, what, person_id, person_id, **details)
+
+
+def _changed(call: calls.UpdatePerson) -> str:
+    """Which fields were given, for the audit log; of what is secret no more than that."""
+    given = [name for name in _FIELDS if getattr(call, name) is not msgspec.UNSET]
+    words = [f"{name}={getattr(call, name)}".lower() if name in _PLAIN else name for name in given]
+    return " ".join([*words, *(["sign_out"] if call.sign_out else [])])
 
 
 def _unknown(person_id: str) -> NotFound:

@@ -1,4 +1,4 @@
-"""Answers the calls of administration: people, keys, what runs and what it cost, servers.
+"""Answers the calls of administration: people, projects, keys, what runs and what it cost.
 
 They are nobody's in particular, so no owner is looked at; whether the caller may ask is seen to
 where they came in.
@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 from antiphon import calls, errors
 from antiphon.accounts import Accounts
 from antiphon.calls import BackendServer, Call, Listed, LiveRun, NewKey, UsageReport
-from antiphon.engine import kept
-from antiphon.keys import make_key
-from antiphon.people import Key, Person, day
+from antiphon.exporting import Archive
+from antiphon.ids import Mint
+from antiphon.keys import Keys
+from antiphon.owners import Owners
+from antiphon.people import Act, Key, Person, Principal, Project, day
 from antiphon.ports import Store
+from antiphon.projects import Projects
 from antiphon.runs import DAY
 
-T = TypeVar("T", Person, Key)
+T = TypeVar("T", Person, Key, Project)
 
 MOST_ROWS = 10_000  # of one report: a month of hundreds of people
 
@@ -31,13 +34,18 @@ class Administration:
     def __init__(
         self,
         store: Store,
-        accounts: Accounts,
+        mint: Mint,
         servers: Callable[[], Sequence[BackendServer]],
+        owners: Owners,
     ) -> None:
+        accounts = Accounts(store, mint)
         self._store = store
         self._accounts = accounts
+        self._keys = Keys(store, mint)
+        self._projects = Projects(store, mint)
         self._servers = servers
-        self._answers: Mapping[type[Call[Any]], Callable[[Any], Awaitable[Any]]] = {
+        self._owners = owners
+        self._answers: Mapping[type[Call[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
             calls.CreatePerson: accounts.create,
             calls.ListPeople: self._list_people,
             calls.GetPerson: self._get_person,
@@ -46,51 +54,76 @@ class Administration:
             calls.SignIn: accounts.sign_in,
             calls.CreateKey: self._create_key,
             calls.ListKeys: self._list_keys,
+            calls.UpdateKey: self._keys.change,
             calls.RevokeKey: self._revoke_key,
+            calls.CreateProject: self._projects.create,
+            calls.ListProjects: self._list_projects,
+            calls.GetProject: self._get_project,
+            calls.UpdateProject: self._projects.update,
+            calls.DeleteProject: self._delete_project,
+            calls.ListActs: self._list_acts,
             calls.ListLiveRuns: self._list_live_runs,
             calls.GetUsage: self._get_usage,
             calls.ListServers: self._list_servers,
+            **owners.answers,
         }
 
     def answers(self, call: Call[Any]) -> bool:
         """Whether this call is one of administration."""
         return type(call) in self._answers
 
-    async def answer(self, call: Call[Any]) -> Any:
+    async def answer(self, call: Call[Any], by: Principal) -> Any:
         """Do what it asks."""
-        return await self._answers[type(call)](call)
+        return await self._answers[type(call)](call, by)
 
-    async def _list_people(self, call: calls.ListPeople) -> Listed[Person]:
+    async def export(self, call: calls.ExportOwner, by: Principal) -> Archive:
+        """Everything of an owner as a file. Raises `NotFound`."""
+        return await self._owners.export(call, by)
+
+    async def _list_people(self, call: calls.ListPeople, _: Principal) -> Listed[Person]:
         return _page(await self._store.people(), call.limit, call.after)
 
-    async def _get_person(self, call: calls.GetPerson) -> Person:
+    async def _get_person(self, call: calls.GetPerson, _: Principal) -> Person:
         return await self._accounts.get(call.person_id)
 
-    async def _delete_person(self, call: calls.DeletePerson) -> calls.Deleted:
-        return await self._accounts.delete(call.person_id)
+    async def _delete_person(self, call: calls.DeletePerson, by: Principal) -> calls.Deleted:
+        return await self._accounts.delete(call.person_id, by)
 
-    async def _create_key(self, call: calls.CreateKey) -> NewKey:
-        owner = kept.owner(call.owner)
-        return NewKey(*await make_key(self._store, owner, call.name, call.scopes))
+    async def _create_key(self, call: calls.CreateKey, by: Principal) -> NewKey:
+        return NewKey(*await self._keys.create(call, by))
 
-    async def _list_keys(self, call: calls.ListKeys) -> Listed[Key]:
+    async def _list_keys(self, call: calls.ListKeys, _: Principal) -> Listed[Key]:
         return _page(await self._store.keys(), call.limit, call.after)
 
-    async def _revoke_key(self, call: calls.RevokeKey) -> Key:
-        return await self._store.revoke_key(call.key_id)
+    async def _revoke_key(self, call: calls.RevokeKey, by: Principal) -> Key:
+        return await self._keys.revoke(call.key_id, by)
 
-    async def _list_live_runs(self, call: calls.ListLiveRuns) -> Listed[LiveRun]:
+    async def _list_projects(self, call: calls.ListProjects, _: Principal) -> Listed[Project]:
+        return _page(await self._store.projects(), call.limit, call.after)
+
+    async def _get_project(self, call: calls.GetProject, _: Principal) -> Project:
+        return await self._projects.get(call.project_id)
+
+    async def _delete_project(self, call: calls.DeleteProject, by: Principal) -> calls.Deleted:
+        return await self._projects.delete(call.project_id, by)
+
+    async def _list_acts(self, call: calls.ListActs, _: Principal) -> Listed[Act]:
+        page = await self._store.acts(call.limit, call.after, call.owner)
+        last = page.data[-1].id if page.data and page.has_more else None
+        return Listed(tuple(page.data), has_more=page.has_more, next=last)
+
+    async def _list_live_runs(self, call: calls.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
         page = await self._store.live_runs(call.limit, call.after)
         live = [LiveRun(run, owner) for owner, run in page.data]
         last = live[-1].run.id if live and page.has_more else None
         return Listed(live, has_more=page.has_more, next=last)
 
-    async def _get_usage(self, call: calls.GetUsage) -> UsageReport:
+    async def _get_usage(self, call: calls.GetUsage, _: Principal) -> UsageReport:
         since = day(await self._store.now() - (call.days - 1) * _DAY_MS)
         rows = await self._store.spent(since, MOST_ROWS + 1)
         return UsageReport(since, rows[:MOST_ROWS], cut=len(rows) > MOST_ROWS)
 
-    async def _list_servers(self, _: calls.ListServers) -> Listed[BackendServer]:
+    async def _list_servers(self, _call: calls.ListServers, _: Principal) -> Listed[BackendServer]:
         return Listed(tuple(self._servers()), has_more=False)
 
 

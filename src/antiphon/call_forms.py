@@ -41,7 +41,8 @@ class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=Tru
     """A request. `answer` is the type that comes back; for a stream, events do.
 
     `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured. `scope`
-    is what a key must be for; without it `read` for a GET, and `write` for everything else.
+    is what a key must be for; without it `read` for a GET, and `write` for everything else. Where
+    the answer is a file, `file` is its media type.
     """
 
     route: ClassVar[str]
@@ -49,6 +50,7 @@ class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=Tru
     http_status: ClassVar[int] = 200
     creates: ClassVar[bool] = False
     streams: ClassVar[bool] = False
+    file: ClassVar[str | None] = None
     scope: ClassVar[str | None] = None
 
 

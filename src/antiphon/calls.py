@@ -1,7 +1,8 @@
 """Every call of the API as a value: what it asks, its route, what it answers.
 
 The server's routes, the OpenAPI document, the SDK's methods and their signatures all come from this
-file. The calls of administration are in `administrative_calls`, and are named here too.
+file. The calls of administration are in `administrative_calls`, and those about owners are in
+`owner_calls`; all are named here.
 """
 
 from __future__ import annotations
@@ -15,21 +16,29 @@ from antiphon.administrative_calls import ADMINISTRATIVE
 from antiphon.administrative_calls import BackendServer as BackendServer
 from antiphon.administrative_calls import CreateKey as CreateKey
 from antiphon.administrative_calls import CreatePerson as CreatePerson
+from antiphon.administrative_calls import CreateProject as CreateProject
 from antiphon.administrative_calls import DeletePerson as DeletePerson
+from antiphon.administrative_calls import DeleteProject as DeleteProject
 from antiphon.administrative_calls import GetPerson as GetPerson
+from antiphon.administrative_calls import GetProject as GetProject
 from antiphon.administrative_calls import GetUsage as GetUsage
 from antiphon.administrative_calls import KeyScope as KeyScope
+from antiphon.administrative_calls import ListActs as ListActs
 from antiphon.administrative_calls import ListKeys as ListKeys
 from antiphon.administrative_calls import ListLiveRuns as ListLiveRuns
 from antiphon.administrative_calls import ListPeople as ListPeople
+from antiphon.administrative_calls import ListProjects as ListProjects
 from antiphon.administrative_calls import ListServers as ListServers
 from antiphon.administrative_calls import LiveRun as LiveRun
 from antiphon.administrative_calls import NewKey as NewKey
+from antiphon.administrative_calls import NewLimits as NewLimits
 from antiphon.administrative_calls import Password as Password
 from antiphon.administrative_calls import PersonName as PersonName
 from antiphon.administrative_calls import RevokeKey as RevokeKey
 from antiphon.administrative_calls import SignIn as SignIn
+from antiphon.administrative_calls import UpdateKey as UpdateKey
 from antiphon.administrative_calls import UpdatePerson as UpdatePerson
+from antiphon.administrative_calls import UpdateProject as UpdateProject
 from antiphon.administrative_calls import UsageReport as UsageReport
 from antiphon.call_forms import A_co
 from antiphon.call_forms import Call as Call
@@ -42,6 +51,19 @@ from antiphon.call_forms import invalid as invalid
 from antiphon.call_forms import path_fields as path_fields
 from antiphon.call_forms import write as write
 from antiphon.messages import Message, Part, ToolSpec, Upload
+from antiphon.owner_calls import OF_OWNERS
+from antiphon.owner_calls import BaseUrl as BaseUrl
+from antiphon.owner_calls import DeleteProviderKey as DeleteProviderKey
+from antiphon.owner_calls import EraseOwner as EraseOwner
+from antiphon.owner_calls import Erasure as Erasure
+from antiphon.owner_calls import ExportOwner as ExportOwner
+from antiphon.owner_calls import ListAllProviderKeys as ListAllProviderKeys
+from antiphon.owner_calls import ListOwners as ListOwners
+from antiphon.owner_calls import ListProviderKeys as ListProviderKeys
+from antiphon.owner_calls import ProviderName as ProviderName
+from antiphon.owner_calls import ProviderSecret as ProviderSecret
+from antiphon.owner_calls import SetOwnersProviderKey as SetOwnersProviderKey
+from antiphon.owner_calls import SetProviderKey as SetProviderKey
 from antiphon.runs import DAY, Action, Assistant, Deadlines, McpServer, Run, Sampling, Thread
 
 Title = Annotated[str, Meta(max_length=512)]
@@ -462,4 +484,5 @@ CALLS: tuple[type[Call[Any]], ...] = (
     GetFile,
     ListModels,
     *ADMINISTRATIVE,
+    *OF_OWNERS,
 )

@@ -24,9 +24,13 @@ from antiphon.engine.draft import output_message_id
 from antiphon.engine.moves import Asked, Wish
 from antiphon.engine.records import Change, Records, events_expired
 from antiphon.engine.window import window
+from antiphon.exporting import Archive
 from antiphon.ids import Mint
 from antiphon.listening import PATIENCE, Listening
+from antiphon.measures import TOOLS
 from antiphon.messages import Message, Upload, chat, parts
+from antiphon.metrics import Metrics
+from antiphon.people import Principal
 from antiphon.ports import LEASES, QUEUE, About, Bus, Once, Opened, Store
 from antiphon.runs import Action, Assistant, McpServer, Run, Sampling, Thread
 
@@ -54,7 +58,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """Answers calls for an owner; every record it touches is checked to be that owner's."""
+    """Answers calls of a principal; every record it touches is checked to be that owner's."""
 
     def __init__(
         self,
@@ -62,12 +66,14 @@ class Desk:
         bus: Bus,
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
-        open_model: Callable[[str], Awaitable[Opened]],
-        models: Callable[[str | None], Awaitable[Sequence[calls.Model]]],
+        open_model: Callable[[str, str], Awaitable[Opened]],
+        models: Callable[[str | None, str], Awaitable[Sequence[calls.Model]]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         administration: Administration,
+        metrics: Metrics | None = None,
         busy_seconds: float = 300.0,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._store = store
         self._bus = bus
         self._mint = mint
@@ -104,18 +110,18 @@ class Desk:
             calls.ListModels: self._list_models,
         }
 
-    async def answer(self, call: Call[Any], owner: str, key: str | None = None) -> Answer:
+    async def answer(self, call: Call[Any], by: Principal, key: str | None = None) -> Answer:
         """Do what the call asks. `key` is its idempotency key, for calls that create.
 
         Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
         """
         if self._administration.answers(call):
-            return Answer(await self._administration.answer(call), call.http_status)
-        once = _once(call, owner, key)
+            return Answer(await self._administration.answer(call, by), call.http_status)
+        once = _once(call, by.owner, key)
         # What was answered once is answered so again, whatever has become of the things it names.
         value = await self._answered(once)
         if value is None:
-            value = await self._answers[type(call)](call, owner, once)
+            value = await self._answers[type(call)](call, by, once)
         if isinstance(value, Answer):
             return value
         return Answer(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
@@ -123,7 +129,7 @@ class Desk:
     async def open(
         self,
         call: calls.Process | calls.Complete | calls.Follow,
-        owner: str,
+        by: Principal,
         key: str | None = None,
     ) -> Listening | Answer:
         """Do all of a streaming call that can go wrong, and return the reader of its events.
@@ -131,26 +137,26 @@ class Desk:
         A `/process` in the background is answered with its run instead.
         """
         if isinstance(call, calls.Follow):
-            return await self._follow(call.run_id, call.after, owner)
-        once = _once(call, owner, key)
-        told = await self._answered(once) or await self._asked_for(call, owner, once)
+            return await self._follow(call.run_id, call.after, by.owner)
+        once = _once(call, by.owner, key)
+        told = await self._answered(once) or await self._asked_for(call, by, once)
         asked = told if isinstance(told, Asked) else msgspec.json.decode(told, type=Asked)
         if isinstance(call, calls.Process) and call.background:
             return Answer(asked.run, 202, replayed=told is not asked)
         return Listening(self._store, self._bus, asked.run.id, asked.after, whole=False)
 
     async def _asked_for(
-        self, call: calls.Process | calls.Complete, owner: str, once: Once | None
+        self, call: calls.Process | calls.Complete, by: Principal, once: Once | None
     ) -> Asked | msgspec.Raw:
         """The turn that the call asks for; as `Raw` where its twin was quicker."""
         match call:
             case calls.Complete(run_id, fresh):
-                return await self._ask(run_id, owner, once, fresh=fresh)
+                return await self._ask(run_id, by, once, fresh=fresh)
             case calls.Process(run_id=str(run_id), force_refresh=fresh):
                 checks.refuse_beginnings(call)
-                return await self._ask(run_id, owner, once, fresh=fresh)
+                return await self._ask(run_id, by, once, fresh=fresh)
             case calls.Process():
-                return await self._begin(call, owner, once)
+                return await self._begin(call, by, once)
 
     async def _answered(self, once: Once | None) -> msgspec.Raw | None:
         return await self._store.answered(once) if once else None
@@ -164,7 +170,9 @@ class Desk:
             written = decide(records)
             return written
 
-        answer = await self._store.change(about, remembered)
+        with self._metrics.stored(about.what):
+            answer = await self._store.change(about, remembered)
+        self._note_outputs(written.actions if written else ())
         for driven in written.driven if written else ():
             self._bus.ring(driven.run.id)
             if driven.drive.wanted:
@@ -172,6 +180,13 @@ class Desk:
             if driven.run.status.ended:
                 self._bus.ring(LEASES)
         return answer
+
+    def _note_outputs(self, actions: Sequence[Action]) -> None:
+        """How long clients took for what they were asked; nobody is waited for but them."""
+        for action in actions:
+            if action.runs_on == "client" and action.ended_at is not None:
+                seconds = (action.ended_at - action.created_at) / 1000
+                self._metrics.observe(TOOLS, seconds, "client", action.status)
 
     async def upload(
         self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
@@ -197,96 +212,106 @@ class Desk:
         upload = await self._store.get(Upload, owner, upload_id)
         return upload, await self._store.content(owner, upload_id)
 
+    async def export(self, call: calls.ExportOwner, by: Principal) -> Archive:
+        """Everything of an owner as a file. Raises `NotFound`."""
+        return await self._administration.export(call, by)
+
     # Assistants.
 
     async def _create_assistant(
-        self, call: calls.CreateAssistant, owner: str, once: Once | None
+        self, call: calls.CreateAssistant, by: Principal, once: Once | None
     ) -> object:
         checks.refuse_twins(call.tools)
         checks.refuse_formless(call.sampling)
         if call.model is not None:
-            await self._open_model(call.model)
+            await self._open_model(call.model, by.owner)
         await self._refuse_servers(call.mcp_servers)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **_fields(call)
         )
-        return await self._store.put(owner, assistant, once)
+        return await self._store.put(by.owner, assistant, once)
 
     async def _list_assistants(
-        self, call: calls.ListAssistants, owner: str, _: Once | None
+        self, call: calls.ListAssistants, by: Principal, _: Once | None
     ) -> Listed[Assistant]:
-        return await self._page(Assistant, owner, call.limit, call.after)
+        return await self._page(Assistant, by.owner, call.limit, call.after)
 
     async def _get_assistant(
-        self, call: calls.GetAssistant, owner: str, _: Once | None
+        self, call: calls.GetAssistant, by: Principal, _: Once | None
     ) -> Assistant:
-        return await self._store.get(Assistant, owner, call.assistant_id)
+        return await self._store.get(Assistant, by.owner, call.assistant_id)
 
     async def _update_assistant(
-        self, call: calls.UpdateAssistant, owner: str, _: Once | None
+        self, call: calls.UpdateAssistant, by: Principal, _: Once | None
     ) -> object:
         checks.refuse_twins(call.tools)
         if isinstance(call.sampling, Sampling):
             checks.refuse_formless(call.sampling)
         if isinstance(call.model, str):
-            await self._open_model(call.model)
+            await self._open_model(call.model, by.owner)
         if call.mcp_servers is not msgspec.UNSET:
             await self._refuse_servers(call.mcp_servers)
         changes = _given(call, but="assistant_id") | {"updated_at": await self._store.now()}
         return await self._store.update_assistant(
-            owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
+            by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
         )
 
     async def _delete_assistant(
-        self, call: calls.DeleteAssistant, owner: str, _: Once | None
+        self, call: calls.DeleteAssistant, by: Principal, _: Once | None
     ) -> Deleted:
-        await self._store.remove(Assistant, owner, call.assistant_id)
+        await self._store.remove(Assistant, by.owner, call.assistant_id)
         return Deleted(call.assistant_id)
 
     # Threads.
 
     async def _create_thread(
-        self, call: calls.CreateThread, owner: str, once: Once | None
+        self, call: calls.CreateThread, by: Principal, once: Once | None
     ) -> object:
         def decide(records: Records) -> Change:
             thread = self._new_thread(records.now, title=call.title, metadata=call.metadata)
-            return Change(answer=thread, owner=owner, thread=thread)
+            return Change(answer=thread, owner=by.owner, thread=thread)
 
-        return await self._store.change(About(owner=owner, once=once, what="thread"), decide)
+        return await self._store.change(About(owner=by.owner, once=once, what="thread"), decide)
 
     def _new_thread(self, now: int, **fields: Any) -> Thread:
         return Thread(id=self._mint("thread"), created_at=now, updated_at=now, **fields)
 
     async def _list_threads(
-        self, call: calls.ListThreads, owner: str, _: Once | None
+        self, call: calls.ListThreads, by: Principal, _: Once | None
     ) -> Listed[Thread]:
         return await self._page(
-            Thread, owner, call.limit, call.after, query=call.q, parent_id=call.parent_id
+            Thread, by.owner, call.limit, call.after, query=call.q, parent_id=call.parent_id
         )
 
-    async def _get_thread(self, call: calls.GetThread, owner: str, _: Once | None) -> Thread:
-        return await self._store.get(Thread, owner, call.thread_id)
+    async def _get_thread(self, call: calls.GetThread, by: Principal, _: Once | None) -> Thread:
+        return await self._store.get(Thread, by.owner, call.thread_id)
 
-    async def _update_thread(self, call: calls.UpdateThread, owner: str, _: Once | None) -> object:
+    async def _update_thread(
+        self, call: calls.UpdateThread, by: Principal, _: Once | None
+    ) -> object:
         def decide(records: Records) -> Change:
             thread = _found(records.thread, "thread")
             changed = replace(thread, updated_at=records.now, **_given(call, but="thread_id"))
             return Change(answer=changed, thread=changed)
 
-        about = About(owner=owner, thread_id=call.thread_id, what="thread")
+        about = About(owner=by.owner, thread_id=call.thread_id, what="thread")
         return await self._store.change(about, decide)
 
-    async def _delete_thread(self, call: calls.DeleteThread, owner: str, _: Once | None) -> Deleted:
-        await self._store.remove(Thread, owner, call.thread_id)
+    async def _delete_thread(
+        self, call: calls.DeleteThread, by: Principal, _: Once | None
+    ) -> Deleted:
+        await self._store.remove(Thread, by.owner, call.thread_id)
         self._bus.ring(LEASES)
         return Deleted(call.thread_id)
 
-    async def _fork_thread(self, call: calls.ForkThread, owner: str, once: Once | None) -> object:
-        source = await self._store.get(Thread, owner, call.thread_id)
+    async def _fork_thread(
+        self, call: calls.ForkThread, by: Principal, once: Once | None
+    ) -> object:
+        source = await self._store.get(Thread, by.owner, call.thread_id)
         if call.before:
             checks.refuse_before_nothing(call)
-        upto = await self._messages_up_to(owner, call.thread_id, call.message_id)
+        upto = await self._messages_up_to(by.owner, call.thread_id, call.message_id)
         messages = upto[:-1] if call.before else upto
 
         now = await self._store.now()
@@ -298,9 +323,9 @@ class Desk:
         )
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = moves.fork(messages, new, self._mint, now)
-        change = Change(answer=thread, owner=owner, thread=thread, messages=copies)
+        change = Change(answer=thread, owner=by.owner, thread=thread, messages=copies)
         return await self._store.change(
-            About(owner=owner, once=once, what="thread"), lambda _: change
+            About(owner=by.owner, once=once, what="thread"), lambda _: change
         )
 
     async def _messages_up_to(
@@ -326,14 +351,14 @@ class Desk:
     # Messages.
 
     async def _create_message(
-        self, call: calls.CreateMessage, owner: str, once: Once | None
+        self, call: calls.CreateMessage, by: Principal, once: Once | None
     ) -> object:
-        await self._check_summary(call, owner)
+        await self._check_summary(call, by.owner)
         if call.role == "tool":
-            return await self._save_output_message(call, owner, once)
+            return await self._save_output_message(call, by, once)
         checks.refuse_output_fields(call)
-        await self._check_attachments(call.content, owner)
-        about = About(owner=owner, thread_id=call.thread_id, once=once, what="message")
+        await self._check_attachments(call.content, by.owner)
+        about = About(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
         return await self._store.change(
             about, lambda records: moves.add_message(records, call, self._mint)
         )
@@ -346,12 +371,12 @@ class Desk:
         checks.refuse_unfit_summary(call, call.compacts, context)
 
     async def _save_output_message(
-        self, call: calls.CreateMessage, owner: str, once: Once | None
+        self, call: calls.CreateMessage, by: Principal, once: Once | None
     ) -> object:
         """A tool message is a tool output: saved once per call, whichever way it came."""
         tool_call_id, output = checks.tool_output(call)
         about = About(
-            owner=owner,
+            owner=by.owner,
             thread_id=None if call.run_id else call.thread_id,
             run_id=call.run_id,
             tool_call_id=tool_call_id,
@@ -372,44 +397,44 @@ class Desk:
 
         told = await self._change(about, decide)
         if told is None and saved is not None:  # it was saved before
-            return await self._store.get(Message, owner, output_message_id(saved))
+            return await self._store.get(Message, by.owner, output_message_id(saved))
         return told
 
     async def _list_messages(
-        self, call: calls.ListMessages, owner: str, _: Once | None
+        self, call: calls.ListMessages, by: Principal, _: Once | None
     ) -> Listed[Message]:
-        await self._store.get(Thread, owner, call.thread_id)
-        return await self._page(Message, owner, call.limit, call.after, thread_id=call.thread_id)
+        await self._store.get(Thread, by.owner, call.thread_id)
+        return await self._page(Message, by.owner, call.limit, call.after, thread_id=call.thread_id)
 
-    async def _get_message(self, call: calls.GetMessage, owner: str, _: Once | None) -> Message:
-        return await self._store.get(Message, owner, call.message_id)
+    async def _get_message(self, call: calls.GetMessage, by: Principal, _: Once | None) -> Message:
+        return await self._store.get(Message, by.owner, call.message_id)
 
     # Runs.
 
-    async def _create_run(self, call: calls.CreateRun, owner: str, once: Once | None) -> object:
-        wish = await self._wish(call, owner)
+    async def _create_run(self, call: calls.CreateRun, by: Principal, once: Once | None) -> object:
+        wish = await self._wish(call, by.owner)
 
         def decide(records: Records) -> Change:
-            change = moves.create_run(records, wish, self._mint, owner=owner, if_busy=call.if_busy)
+            change = moves.create_run(records, wish, self._mint, by=by, if_busy=call.if_busy)
             return replace(change, answer=change.answer.run)
 
-        return await self._change_when_free(call, owner, once, decide)
+        return await self._change_when_free(call, by, once, decide)
 
     async def _begin(
-        self, call: calls.Process, owner: str, once: Once | None
+        self, call: calls.Process, by: Principal, once: Once | None
     ) -> Asked | msgspec.Raw:
         """Thread, message and run, as far as they are missing, in one transaction."""
         checks.refuse_nothing(call)
         if call.message is not None:
-            await self._check_attachments(call.message.content, owner)
-        wish = await self._wish(call, owner)
+            await self._check_attachments(call.message.content, by.owner)
+        wish = await self._wish(call, by.owner)
 
         def decide(records: Records) -> Change:
             return moves.create_run(
                 records,
                 wish,
                 self._mint,
-                owner=owner,
+                by=by,
                 if_busy=call.if_busy,
                 message=call.message,
                 new_thread=self._new_thread(records.now) if call.thread_id is None else None,
@@ -417,22 +442,23 @@ class Desk:
                 fresh=call.force_refresh,
             )
 
-        begun: Asked | msgspec.Raw = await self._change_when_free(call, owner, once, decide)
+        begun: Asked | msgspec.Raw = await self._change_when_free(call, by, once, decide)
         return begun
 
     async def _change_when_free(
         self,
         call: calls.CreateRun | calls.Process,
-        owner: str,
+        by: Principal,
         once: Once | None,
         decide: Callable[[Records], Change],
     ) -> Any:
         """The new run; where the thread is busy and the caller has time, after that run's end."""
         about = About(
-            owner=owner,
+            owner=by.owner,
             thread_id=call.thread_id,
             once=once,
             turn_log=call.if_busy in ("interrupt", "rollback"),
+            key_id=_counted(by),
             what="run",
         )
         until = asyncio.get_running_loop().time() + self._busy_seconds
@@ -475,7 +501,7 @@ class Desk:
         await self._refuse_servers(servers)
         sampling = _first(call.sampling, assistant.sampling)
         model = call.model or assistant.model or await self._default_model()
-        opened = await self._open_model(model)
+        opened = await self._open_model(model, owner)
         checks.refuse_formless(sampling)
         if not servers:  # what these offer is known when the model is asked
             checks.refuse_choice(sampling, tools)
@@ -514,31 +540,32 @@ class Desk:
         if found := [lack for mark, lack in missing.items() if mark in shown]:
             raise checks.unsupported(opened.name, found)
 
-    async def _list_runs(self, call: calls.ListRuns, owner: str, _: Once | None) -> Listed[Run]:
+    async def _list_runs(self, call: calls.ListRuns, by: Principal, _: Once | None) -> Listed[Run]:
         if call.thread_id is not None:
-            await self._store.get(Thread, owner, call.thread_id)
-        return await self._page(Run, owner, call.limit, call.after, thread_id=call.thread_id)
+            await self._store.get(Thread, by.owner, call.thread_id)
+        return await self._page(Run, by.owner, call.limit, call.after, thread_id=call.thread_id)
 
-    async def _get_run(self, call: calls.GetRun, owner: str, _: Once | None) -> Run:
-        return await self._store.get(Run, owner, call.run_id)
+    async def _get_run(self, call: calls.GetRun, by: Principal, _: Once | None) -> Run:
+        return await self._store.get(Run, by.owner, call.run_id)
 
-    async def _cancel_run(self, call: calls.CancelRun, owner: str, _: Once | None) -> Answer:
+    async def _cancel_run(self, call: calls.CancelRun, by: Principal, _: Once | None) -> Answer:
         had_ended = False
 
         def decide(records: Records) -> Change:
             nonlocal had_ended
             had_ended = records.run is not None and records.run.status.ended
-            return moves.cancel(records, self._mint)
+            return moves.cancel(records, self._mint, by)
 
-        about = About(owner=owner, run_id=call.run_id, turn_log=True, what="cancel")
+        about = About(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
         run = await self._change(about, decide)
         return Answer(run, 200 if had_ended else 202)
 
     async def _ask(
-        self, run_id: str, owner: str, once: Once | None, *, fresh: bool
+        self, run_id: str, by: Principal, once: Once | None, *, fresh: bool
     ) -> Asked | msgspec.Raw:
-        about = About(owner=owner, run_id=run_id, once=once, what="ask")
-        asked: Asked | msgspec.Raw = await self._change(about, partial(moves.ask, fresh=fresh))
+        about = About(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
+        decide = partial(moves.ask, by=by, fresh=fresh)
+        asked: Asked | msgspec.Raw = await self._change(about, decide)
         return asked
 
     async def _follow(self, run_id: str, after: int, owner: str) -> Listening:
@@ -559,10 +586,10 @@ class Desk:
     # Actions.
 
     async def _submit_tool_output(
-        self, call: calls.SubmitToolOutput, owner: str, _: Once | None
+        self, call: calls.SubmitToolOutput, by: Principal, _: Once | None
     ) -> Action:
         about = About(
-            owner=owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
+            owner=by.owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
         )
         action: Action = await self._change(
             about,
@@ -573,30 +600,30 @@ class Desk:
         return action
 
     async def _list_actions(
-        self, call: calls.ListActions, owner: str, _: Once | None
+        self, call: calls.ListActions, by: Principal, _: Once | None
     ) -> Listed[Action]:
-        await self._store.get(Run, owner, call.run_id)
+        await self._store.get(Run, by.owner, call.run_id)
         return await self._page(
-            Action, owner, call.limit, call.after, run_id=call.run_id, status=call.status
+            Action, by.owner, call.limit, call.after, run_id=call.run_id, status=call.status
         )
 
-    async def _get_action(self, call: calls.GetAction, owner: str, _: Once | None) -> Action:
-        return await self._store.get(Action, owner, call.action_id)
+    async def _get_action(self, call: calls.GetAction, by: Principal, _: Once | None) -> Action:
+        return await self._store.get(Action, by.owner, call.action_id)
 
     # Files and models.
 
     async def _list_files(
-        self, call: calls.ListFiles, owner: str, _: Once | None
+        self, call: calls.ListFiles, by: Principal, _: Once | None
     ) -> Listed[Upload]:
-        return await self._page(Upload, owner, call.limit, call.after)
+        return await self._page(Upload, by.owner, call.limit, call.after)
 
-    async def _get_file(self, call: calls.GetFile, owner: str, _: Once | None) -> Upload:
-        return await self._store.get(Upload, owner, call.file_id)
+    async def _get_file(self, call: calls.GetFile, by: Principal, _: Once | None) -> Upload:
+        return await self._store.get(Upload, by.owner, call.file_id)
 
     async def _list_models(
-        self, call: calls.ListModels, _owner: str, _: Once | None
+        self, call: calls.ListModels, by: Principal, _: Once | None
     ) -> Listed[calls.Model]:
-        return Listed(tuple(await self._models(call.model)), has_more=False)
+        return Listed(tuple(await self._models(call.model, by.owner)), has_more=False)
 
     async def _page(
         self,
@@ -621,6 +648,11 @@ def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
         return None
     digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
     return Once(owner, call.route, key, digest)
+
+
+def _counted(by: Principal) -> str | None:
+    """The key whose runs are counted; one without limits costs nothing."""
+    return by.key_id if by.limits.bind_runs else None
 
 
 def _unsent(new: calls.NewMessage) -> Message:

@@ -13,18 +13,20 @@ from copy import copy
 from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon import calls, events
 from antiphon.calls import Call, invalid
-from antiphon.client.line import AsyncBatches, Batches
+from antiphon.client.line import AsyncBatches, AsyncPieces, Batches, Pieces, traced
 from antiphon.client.portal import Portal
 from antiphon.desk import Answer
 from antiphon.engine import kept
 from antiphon.errors import InvalidRequest
 from antiphon.messages import Upload
-from antiphon.ports import LOCAL
+from antiphon.people import Principal
 from antiphon.runtime import Runtime, opened
 from antiphon.settings import Settings
+from antiphon.traces import NO_TRACES, Tracer
 
 A = TypeVar("A")
 
@@ -33,8 +35,10 @@ class AsyncEmbeddedLine:
     """Calls answered by a runtime that opens with the first of them and ends with the line."""
 
     def __init__(self, settings: Settings) -> None:
+        self.tracer = traced(settings)
+        self.parent: str | None = None
         self._settings = settings
-        self._owner = LOCAL
+        self._principal = Principal()
         self._source: _Own | _Lent = _Own(settings)
 
     @classmethod
@@ -44,7 +48,9 @@ class AsyncEmbeddedLine:
         async def lent() -> Runtime:
             return runtime
 
-        line = cls(runtime.settings)
+        line = cls.__new__(cls)
+        line.tracer, line.parent = runtime.tracer, None
+        line._settings, line._principal = runtime.settings, Principal()
         line._source = _Lent(lent)
         return line
 
@@ -53,9 +59,9 @@ class AsyncEmbeddedLine:
         desk = (await self.runtime()).desk
         call = _as_sent(call, self._settings.max_depth)
         if call.streams:
-            answer = await desk.open(cast("Any", call), self._owner, key)
+            answer = await desk.open(cast("Any", call), self._by, key)
         else:
-            answer = await desk.answer(call, self._owner, key)
+            answer = await desk.answer(call, self._by, key)
         if not isinstance(answer, Answer):
             raise InvalidRequest("This call is answered by a stream.")
         received: A = _as_received(answer, call.answer)
@@ -65,7 +71,7 @@ class AsyncEmbeddedLine:
         """The events, as the log is read aloud."""
         desk = (await self.runtime()).desk
         call = _as_sent(call, self._settings.max_depth)
-        listening = await desk.open(cast("Any", call), self._owner, key)
+        listening = await desk.open(cast("Any", call), self._by, key)
         if isinstance(listening, Answer):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         async with aclosing(listening.pages()) as pages:
@@ -79,29 +85,53 @@ class AsyncEmbeddedLine:
         """Keep a file."""
         desk = (await self.runtime()).desk
         named, typed = kept.file_name(name), kept.media_type(media_type)
-        answer = await desk.upload(self._owner, named, typed, content, key)
+        answer = await desk.upload(self._principal.owner, named, typed, content, key)
         upload: Upload = _as_received(answer, Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
         kept.fields(calls.GetFile(file_id))
-        _, content = await (await self.runtime()).desk.download(self._owner, file_id)
+        _, content = await (await self.runtime()).desk.download(self._principal.owner, file_id)
         return content
+
+    async def export(self, owner: str) -> AsyncPieces:
+        """Everything of an owner as a zip, piece by piece."""
+        call = calls.ExportOwner(owner)
+        kept.fields(call)
+        archive = await (await self.runtime()).desk.export(call, self._by)
+        async with aclosing(archive.pieces) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def runtime(self) -> Runtime:
         """The runtime, opened now if it is not open yet."""
         return await self._source.runtime()
 
+    @property
+    def _by(self) -> Principal:
+        """Who asks, and for what in a trace."""
+        trace = self.parent or self.tracer.current()
+        return replace(self._principal, trace=trace) if trace else self._principal
+
     def acting_for(self, owner: str) -> AsyncEmbeddedLine:
         """A line to the same runtime, which closing it leaves open."""
-        line = AsyncEmbeddedLine(self._settings)
-        line._owner, line._source = kept.owner(owner), _Lent(self.runtime)
+        line = copy(self)
+        line._principal = replace(self._principal, owner=kept.owner(owner))
+        line._source = _Lent(self.runtime)
+        return line
+
+    def below(self, place: str | None) -> AsyncEmbeddedLine:
+        """A line to the same runtime, whose calls belong there in a trace."""
+        line = copy(self)
+        line.parent, line._source = place, _Lent(self.runtime)
         return line
 
     async def close(self) -> None:
         """End the runtime; what it had acknowledged is kept."""
         await self._source.close()
+        if isinstance(self._source, _Own) and self.tracer is not NO_TRACES:
+            await asyncio.to_thread(self.tracer.close)
 
 
 class _Own:
@@ -161,6 +191,16 @@ class EmbeddedLine:
         self._line = AsyncEmbeddedLine(settings)
         self._lent = False
 
+    @property
+    def tracer(self) -> Tracer:
+        """Who follows the calls."""
+        return self._line.tracer
+
+    @property
+    def parent(self) -> str | None:
+        """Below what in a trace the calls are."""
+        return self._line.parent
+
     def send(self, call: Call[A], key: str | None = None) -> A:
         """The desk's answer."""
         return self._portal.run(self._line.send(call, key))
@@ -177,11 +217,21 @@ class EmbeddedLine:
         """The bytes of a file."""
         return self._portal.run(self._line.download(file_id))
 
+    def export(self, owner: str) -> Pieces:
+        """Everything of an owner as a zip, piece by piece."""
+        return self._portal.stream(self._line.export(owner))
+
     def acting_for(self, owner: str) -> EmbeddedLine:
         """A line to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
         acting._line, acting._lent = self._line.acting_for(owner), True
         return acting
+
+    def below(self, place: str | None) -> EmbeddedLine:
+        """A line to the same runtime, whose calls belong there in a trace."""
+        line = copy(self)
+        line._line, line._lent = self._line.below(place), True
+        return line
 
     def close(self) -> None:
         """End the runtime and its loop."""

@@ -143,12 +143,14 @@ LOCAL = "local"
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks: whose things, by which key, and who the audit log says it was.
 
-    `actor` is a key or a person by id, or `local`. `trace` is the W3C `traceparent` of the request.
+    `actor` is a key or a person by id, or `local`; `governing` where that is an administrator at
+    work on what is another's. `trace` is the W3C `traceparent` of the request.
     """
 
     owner: str = LOCAL
     key_id: str | None = None
     actor: str = LOCAL
+    governing: bool = False
     limits: Limits = Limits()
     trace: str | None = None
 

@@ -19,10 +19,14 @@ from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import Carrier, SharedBus
 from antiphon.desk import Desk
+from antiphon.erasing import Eraser
+from antiphon.exporting import Exporter
 from antiphon.ids import Prefix
 from antiphon.measures import DRIVEN, PLACES
 from antiphon.metrics import Metrics
+from antiphon.owners import Owners
 from antiphon.ports import LEASES, QUEUE, Store
+from antiphon.provider_keys import ProviderKeys, Seal
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.windows import ModelWindows, WindowList
@@ -56,6 +60,7 @@ class Runtime:
         catalog: Catalog,
         servers: Servers | None = None,
         tracer: Tracer = NO_TRACES,
+        provider_keys: ProviderKeys | None = None,
     ) -> None:
         self.settings = settings
         self.tracer = tracer
@@ -92,7 +97,13 @@ class Runtime:
             catalog.open,
             self._models,
             servers.refuse,
-            Administration(store, mint, servers.states),
+            Administration(
+                store,
+                mint,
+                servers.states,
+                _owners(store, bus, catalog, provider_keys or _provider_keys(settings, store)),
+            ),
+            self.metrics,
             busy_seconds=settings.busy_timeout,
         )
 
@@ -128,9 +139,9 @@ class Runtime:
     async def _default_model(self) -> str:
         return (await self.choice()).model
 
-    async def _models(self, model: str | None) -> Sequence[calls.Model]:
+    async def _models(self, model: str | None, owner: str) -> Sequence[calls.Model]:
         default = await self._default_model()
-        named = await self._named(default) if model is None else [await self._one(model)]
+        named = await self._named(default) if model is None else [await self._one(model, owner)]
         windows = await self._windows.of([name for name, _ in named])
         return [
             calls.Model(name, who, default=name == default, context_tokens=self._told(window))
@@ -144,8 +155,8 @@ class Runtime:
             return named
         return [(default, default.partition(":")[0]), *named]
 
-    async def _one(self, model: str) -> tuple[str, str]:
-        return model, (await self.catalog.open(model)).name
+    async def _one(self, model: str, owner: str) -> tuple[str, str]:
+        return model, (await self.catalog.open(model, owner)).name
 
     def _told(self, window: int | None) -> int | None:
         """How much a model is told that takes so much: what the settings allow, if that is less."""
@@ -169,18 +180,13 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
             return local.watchers_of("run") > 0
 
         inner = await _store(settings, foreign, listening)
-        stack.push_async_callback(inner.close)
-        redis = _redis(settings.redis, await inner.secret()) if settings.redis else None
-        if redis is not None:
-            stack.push_async_callback(redis.contexts.close)
-        store = CachedStore(inner, redis.contexts if redis else None)
-        bus = _bus(settings, local, redis)
-        stack.push_async_callback(bus.close)
-        catalog = Catalog(settings, os.environ)
+        store, bus = await _shared(settings, inner, local, stack)
+        provider_keys = _provider_keys(settings, store)
+        catalog = Catalog(settings, os.environ, provider_keys.of)
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(_servers, settings)
         stack.push_async_callback(servers.close)
-        runtime = Runtime(settings, store, bus, catalog, servers, tracer)
+        runtime = Runtime(settings, store, bus, catalog, servers, tracer, provider_keys)
         runtime.worker.start()
         try:
             yield runtime
@@ -196,6 +202,16 @@ async def stored(settings: Settings) -> AsyncGenerator[Store]:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def governed(settings: Settings) -> AsyncGenerator[Owners]:
+    """The owners of a database, whose runs other processes drive, or nobody."""
+    async with AsyncExitStack() as stack:
+        inner = await _store(settings)
+        store, bus = await _shared(settings, inner, LocalBus(), stack)
+        catalog = await stack.enter_async_context(cataloged(settings))
+        yield _owners(store, bus, catalog, _provider_keys(settings, store))
 
 
 async def schema(settings: Settings) -> Schema | None:
@@ -278,6 +294,34 @@ async def _store(
 def _postgres() -> Any:
     """The store's class. Raises `BadSettings` without the extra."""
     return _of_extra("antiphon.stores.postgres", "asyncpg", "postgres").PostgresStore
+
+
+async def _shared(
+    settings: Settings, inner: Store, local: LocalBus, stack: AsyncExitStack
+) -> tuple[CachedStore, LocalBus | SharedBus]:
+    """The store and the bus as all processes share them, closed with the stack."""
+    stack.push_async_callback(inner.close)
+    redis = _redis(settings.redis, await inner.secret()) if settings.redis else None
+    if redis is not None:
+        stack.push_async_callback(redis.contexts.close)
+    bus = _bus(settings, local, redis)
+    stack.push_async_callback(bus.close)
+    return CachedStore(inner, redis.contexts if redis else None), bus
+
+
+def _owners(
+    store: Store, bus: LocalBus | SharedBus, catalog: Catalog, provider_keys: ProviderKeys
+) -> Owners:
+    eraser, exporter = Eraser(store, bus, mint), Exporter(store, mint)
+    return Owners(store, provider_keys, catalog.check_own, eraser, exporter)
+
+
+def _provider_keys(settings: Settings, store: Store) -> ProviderKeys:
+    def seal() -> Seal:
+        module = _of_extra("antiphon.sealing", "cryptography", "secrets")
+        return cast("Seal", module.seal(settings))
+
+    return ProviderKeys(store, mint, seal)
 
 
 class _Redis(NamedTuple):

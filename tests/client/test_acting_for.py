@@ -16,6 +16,7 @@ from antiphon.client.aio import AsyncClient
 from antiphon.client.sync import Client
 from antiphon.embedded import AsyncEmbeddedLine
 from antiphon.keys import make_key
+from antiphon.people import Principal
 from antiphon.runtime import opened
 from antiphon.server.serve import serving
 from tests.client.either_line import LINES, SETTINGS, waiting_run
@@ -114,7 +115,9 @@ async def test_a_line_over_an_open_runtime_leaves_it_open():
         thread = await client.acting_for("ann").create_thread()
         await client.close()
 
-        assert (await runtime.desk.answer(GetThread(thread.id), "ann")).value == thread
+        assert (
+            await runtime.desk.answer(GetThread(thread.id), Principal(owner="ann"))
+        ).value == thread
 
 
 async def test_a_key_without_admin_acts_for_nobody_else(locked: tuple[str, dict[str, str]]):

@@ -46,7 +46,7 @@ def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world:
 
 def test_a_run_waits_to_be_asked(world: World) -> None:
     wish = moves.Wish(model="demo", expires_in=60)
-    world.apply(lambda records: moves.create_run(records, wish, world.mint, owner="local"))
+    world.apply(lambda records: moves.create_run(records, wish, world.mint, by=moves.LOCALLY))
 
     assert moves.next_move(world.records()) == moves.AwaitAsking()
     assert world.apply(moves.claim("worker", LEASE_MS)) is None

@@ -104,7 +104,7 @@ class World:
                 records,
                 wished,
                 self.mint,
-                owner="local",
+                by=moves.LOCALLY,
                 if_busy=if_busy,
                 message=calls.NewMessage(text),
                 ask=True,

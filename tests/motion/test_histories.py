@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_turns import OWNER, TOOLS, House
+from test_turns import BY, TOOLS, House
 
 from antiphon import calls, errors
 from antiphon.chunks import Chunk, Question
@@ -180,7 +180,7 @@ class Threads(RuleBasedStateMachine):
         return self.threads[at % len(self.threads)]
 
     async def answer(self, call: Any) -> Any:
-        return (await self.house.desk.answer(call, OWNER)).value
+        return (await self.house.desk.answer(call, BY)).value
 
     async def with_run(self, at: int, deed: Callable[[str], Awaitable[object]]) -> None:
         """To the newest run of the thread, if it has one."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from msgspec.structs import replace
-from test_turns import OWNER, House, house, last, one, started
+from test_turns import BY, OWNER, House, house, last, one, started
 
 from antiphon import calls, errors
 from antiphon.engine.draft import CANCELLED
@@ -97,7 +97,7 @@ async def outputs(h: House, thread_id: str) -> list[str]:
 
 async def answer(h: House, run_id: str, tool_call_id: str, output: str) -> Action:
     call = calls.SubmitToolOutput(run_id, tool_call_id, output)
-    action: Action = (await h.desk.answer(call, OWNER)).value
+    action: Action = (await h.desk.answer(call, BY)).value
     return action
 
 
@@ -173,7 +173,7 @@ async def test_each_call_has_an_id_that_no_other_run_has() -> None:
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
         told = await h.ask(mcp_servers=(FREE,))
 
-        listed = await h.desk.answer(calls.ListActions(started(told).run_id), OWNER)
+        listed = await h.desk.answer(calls.ListActions(started(told).run_id), BY)
         assert [call.id for call in far.calls] == [action.id for action in listed.value.data]
 
 
@@ -268,7 +268,7 @@ async def test_an_approval_is_no_message() -> None:
         call = calls.CreateMessage(started(told).thread_id, YES, role="tool", tool_call_id=call_id)
 
         with pytest.raises(errors.InvalidRequest, match="approved"):
-            await h.desk.answer(call, OWNER)
+            await h.desk.answer(call, BY)
 
 
 async def test_approval_is_asked_for_tool_by_tool() -> None:
@@ -327,7 +327,7 @@ async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
         broken, late = await outputs(h, started(told).thread_id)
         assert "out of paper" in broken
         assert "0.05 s" in late
-        actions = (await h.desk.answer(calls.ListActions(started(told).run_id), OWNER)).value.data
+        actions = (await h.desk.answer(calls.ListActions(started(told).run_id), BY)).value.data
         assert [action.status for action in actions] == ["failed", "failed"]
         assert far.cancelled == 1
 
@@ -351,8 +351,8 @@ async def test_a_cancel_reaches_the_tool() -> None:
     async with house('call far__wait {"gate":"never"}', servers=far) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
-        await h.desk.answer(calls.CancelRun(run.id), OWNER)
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        await h.desk.answer(calls.CancelRun(run.id), BY)
         told = await reading
         while h.worker.driving:
             await asyncio.sleep(0)
@@ -360,7 +360,7 @@ async def test_a_cancel_reaches_the_tool() -> None:
         assert last(told).status == "cancelled"
         assert far.cancelled == 1
         assert await outputs(h, run.thread_id) == [CANCELLED]
-        actions = (await h.desk.answer(calls.ListActions(run.id), OWNER)).value.data
+        actions = (await h.desk.answer(calls.ListActions(run.id), BY)).value.data
         assert [action.status for action in actions] == ["cancelled"]
 
 
@@ -370,7 +370,7 @@ async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() 
     async with house(script, "say Found.", servers=far) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
         (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
         held.cancel()
         await asyncio.wait([held])
@@ -455,7 +455,7 @@ async def test_a_background_run_goes_all_its_way_after_the_approval() -> None:
         process = calls.Process(
             message=calls.NewMessage("Write!"), mcp_servers=(ASKING,), background=True
         )
-        run = (await h.desk.open(process, OWNER)).value  # type: ignore[union-attr]
+        run = (await h.desk.open(process, BY)).value  # type: ignore[union-attr]
         told: list[Numbered] = []
         async for numbered in h.listen(calls.Follow(run.id)):
             told.append(numbered)
@@ -471,13 +471,13 @@ async def test_an_assistant_names_servers_for_its_runs() -> None:
     far = Far()
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
         create = calls.CreateAssistant(mcp_servers=(FREE,))
-        assistant = (await h.desk.answer(create, OWNER)).value
+        assistant = (await h.desk.answer(create, BY)).value
         told = await h.ask(assistant_id=assistant.id)
 
         assert len(far.calls) == 1
         assert (await h.run(started(told).run_id)).mcp_servers == (FREE,)
         change = calls.UpdateAssistant(assistant.id, mcp_servers=())
-        assert (await h.desk.answer(change, OWNER)).value == replace(
+        assert (await h.desk.answer(change, BY)).value == replace(
             assistant, mcp_servers=(), updated_at=assistant.updated_at
         )
 
@@ -496,14 +496,14 @@ async def test_no_server_may_be_named_where_the_operator_allows_none(
     async with house() as h:
         ask = h.desk.open if isinstance(call, calls.Process) else h.desk.answer
         with pytest.raises(errors.Forbidden, match="MCP servers"):
-            await ask(call, OWNER)  # type: ignore[arg-type]
-        assert not (await h.desk.answer(calls.ListThreads(), OWNER)).value.data
+            await ask(call, BY)  # type: ignore[arg-type]
+        assert not (await h.desk.answer(calls.ListThreads(), BY)).value.data
 
 
 async def test_an_assistant_of_better_times_begins_no_run_once_servers_are_off() -> None:
     async with house(servers=Far()) as allowed, house() as h:
         create = calls.CreateAssistant(mcp_servers=(FREE,))
-        assistant = (await allowed.desk.answer(create, OWNER)).value
+        assistant = (await allowed.desk.answer(create, BY)).value
         await h.store.put(OWNER, assistant)
 
         with pytest.raises(errors.Forbidden):

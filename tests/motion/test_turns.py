@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from antiphon import calls, errors, events
-from antiphon.accounts import Accounts
 from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Answer, Desk
 from antiphon.engine.transcript import fold
+from antiphon.erasing import Eraser
 from antiphon.events import (
     ActionRequired,
     Event,
@@ -26,9 +26,13 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
+from antiphon.exporting import Exporter
 from antiphon.listening import Listening
 from antiphon.messages import File, Image, Message, Text, ToolSpec
+from antiphon.owners import Owners
+from antiphon.people import Principal
 from antiphon.ports import About, Claim, Decide, Opened, Store
+from antiphon.provider_keys import ProviderKeys, Seal
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runner import Runner, Servers
 from antiphon.runs import Action, Deadlines, Run
@@ -41,6 +45,7 @@ from antiphon.worker import Worker
 E = TypeVar("E", bound=Event)
 
 OWNER = "local"
+BY = Principal(owner=OWNER)
 TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
 
 
@@ -65,6 +70,10 @@ class Troubled(CachedStore):
             self.slow_claims.reached.set()
             await self.slow_claims.opened.wait()
         return claim
+
+
+def _no_seal() -> Seal:
+    raise errors.BadSettings("Nothing is sealed here.")
 
 
 class House:
@@ -93,8 +102,13 @@ class House:
             self._known,
             self._models,
             self.servers.refuse,
-            Administration(self.store, Accounts(self.store, self._mint), self.servers.states),
+            Administration(self.store, self._mint, self.servers.states, self.owners()),
         )
+
+    def owners(self) -> Owners:
+        keys = ProviderKeys(self.store, self._mint, _no_seal)
+        eraser = Eraser(self.store, self.bus, self._mint, settle=0)
+        return Owners(self.store, keys, lambda *_: None, eraser, Exporter(self.store, self._mint))
 
     def new_worker(self, name: str, *dead: str) -> Worker:
         runner = Runner(self.store, self.bus, self, self.settings, self._mint, self.servers)
@@ -102,7 +116,7 @@ class House:
             self.store, self.bus, runner, self.settings, self._mint, name, lambda name: name in dead
         )
 
-    async def open(self, model: str) -> Opened:
+    async def open(self, model: str, _: str) -> Opened:
         if model == "nowhere":
             raise errors.BadSettings("There is no model called nowhere.")
         return Opened(provider=self.model, model=model)
@@ -110,12 +124,12 @@ class House:
     async def _default(self) -> str:
         return "scripted"
 
-    async def _known(self, model: str) -> Opened:
+    async def _known(self, model: str, _: str) -> Opened:
         if model == "unknown":
             raise errors.BadSettings("There is no such model.")
         return Opened(provider=self.model, model=model)
 
-    async def _models(self, _: str | None) -> Sequence[calls.Model]:
+    async def _models(self, *_: str | None) -> Sequence[calls.Model]:
         return [calls.Model("scripted", "scripted", default=True)]
 
     # What a client does.
@@ -129,14 +143,14 @@ class House:
     async def listen(
         self, call: calls.Process | calls.Complete | calls.Follow, key: str | None = None
     ) -> AsyncIterator[Numbered]:
-        listening = await self.desk.open(call, OWNER, key)
+        listening = await self.desk.open(call, BY, key)
         assert isinstance(listening, Listening)
         async for first, lines in listening.pages():
             for number, line in enumerate(lines, first):
                 yield number, events.decode(line)
 
     async def run(self, run_id: str) -> Run:
-        run: Run = (await self.desk.answer(calls.GetRun(run_id), OWNER)).value
+        run: Run = (await self.desk.answer(calls.GetRun(run_id), BY)).value
         return run
 
     async def submit(self, told: Sequence[Numbered], output: str = "42") -> list[Action]:
@@ -144,14 +158,14 @@ class House:
         return [
             (
                 await self.desk.answer(
-                    calls.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), OWNER
+                    calls.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), BY
                 )
             ).value
             for action in manifest.actions
         ]
 
     async def messages(self, thread_id: str) -> Sequence[Message]:
-        listed = await self.desk.answer(calls.ListMessages(thread_id, limit=100), OWNER)
+        listed = await self.desk.answer(calls.ListMessages(thread_id, limit=100), BY)
         found: Sequence[Message] = listed.value.data
         return found
 
@@ -234,7 +248,7 @@ async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
                 calls.SubmitToolOutput(
                     started(told).run_id, action.tool_call_id, f"of {action.name}"
                 ),
-                OWNER,
+                BY,
             )
         await h.read(calls.Process(run_id=started(told).run_id))
 
@@ -247,10 +261,10 @@ async def test_a_tool_message_is_a_tool_output() -> None:
         told = await h.ask(tools=TOOLS)
         call_id = one(told, ActionRequired).actions[0].tool_call_id
         call = calls.CreateMessage(started(told).thread_id, "42", role="tool", tool_call_id=call_id)
-        message = (await h.desk.answer(call, OWNER)).value
+        message = (await h.desk.answer(call, BY)).value
 
         assert (message.role, message.text, message.number) == ("tool", "42", 3)
-        assert (await h.desk.answer(call, OWNER)).value == message
+        assert (await h.desk.answer(call, BY)).value == message
         assert (await h.run(started(told).run_id)).status == "queued"
 
 
@@ -267,11 +281,11 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
             )
             for action in one(told, ActionRequired).actions
         ]
-        message = (await h.desk.answer(first, OWNER, "k")).value
+        message = (await h.desk.answer(first, BY, "k")).value
         with pytest.raises(errors.IdempotencyConflict):
-            await h.desk.answer(second, OWNER, "k")
-        await h.desk.answer(calls.CancelRun(started(told).run_id), OWNER)
-        again = await h.desk.answer(first, OWNER, "k")
+            await h.desk.answer(second, BY, "k")
+        await h.desk.answer(calls.CancelRun(started(told).run_id), BY)
+        again = await h.desk.answer(first, BY, "k")
 
         assert again.replayed
         assert msgspec.json.decode(again.value, type=Message) == message
@@ -280,12 +294,12 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
 
 async def test_a_kept_answer_outlives_what_it_was_made_from() -> None:
     async with house("say Hi.") as h:
-        assistant = (await h.desk.answer(calls.CreateAssistant(), OWNER)).value
-        thread = (await h.desk.answer(calls.CreateThread(), OWNER)).value
+        assistant = (await h.desk.answer(calls.CreateAssistant(), BY)).value
+        thread = (await h.desk.answer(calls.CreateThread(), BY)).value
         call = calls.CreateRun(thread.id, assistant_id=assistant.id)
-        run = (await h.desk.answer(call, OWNER, "k")).value
-        await h.desk.answer(calls.DeleteAssistant(assistant.id), OWNER)
-        again = await h.desk.answer(call, OWNER, "k")
+        run = (await h.desk.answer(call, BY, "k")).value
+        await h.desk.answer(calls.DeleteAssistant(assistant.id), BY)
+        again = await h.desk.answer(call, BY, "k")
 
         assert msgspec.json.decode(again.value, type=Run) == run
 
@@ -349,14 +363,14 @@ async def test_a_cancel_closes_the_model_and_keeps_what_was_said() -> None:
     async with house("say I was about\nwait never") as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["never"].reached.wait()
-        runs = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
-        answer = await h.desk.answer(calls.CancelRun(runs[0].id), OWNER)
+        runs = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        answer = await h.desk.answer(calls.CancelRun(runs[0].id), BY)
         told = await reading
 
         assert answer.status == 202
         assert last(told).status == "cancelled"
         assert one(told, MessageCompleted).message.text == "I was about"
-        again = await h.desk.answer(calls.CancelRun(runs[0].id), OWNER)
+        again = await h.desk.answer(calls.CancelRun(runs[0].id), BY)
         assert again.status == 200
 
 
@@ -401,9 +415,9 @@ async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -
 
 async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
     async with house("say Hi.") as h:
-        thread = (await h.desk.answer(calls.CreateThread(), OWNER)).value
-        await h.desk.answer(calls.CreateMessage(thread.id, "Hello?"), OWNER)
-        run = (await h.desk.answer(calls.CreateRun(thread.id), OWNER)).value
+        thread = (await h.desk.answer(calls.CreateThread(), BY)).value
+        await h.desk.answer(calls.CreateMessage(thread.id, "Hello?"), BY)
+        run = (await h.desk.answer(calls.CreateRun(thread.id), BY)).value
         await h.worker.sweep()
         assert (await h.run(run.id)).status == "queued"
         told = await h.read(calls.Complete(run.id))
@@ -416,7 +430,7 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
     async with house("say One\nwait gate\nsay two.") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
         second = asyncio.create_task(h.read(calls.Process(run_id=run.id)))
         h.model.gates["gate"].opened.set()
 
@@ -481,7 +495,7 @@ async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its
 async def test_a_background_run_needs_no_reader() -> None:
     async with house("say Hi.") as h:
         call = calls.Process(message=calls.NewMessage("Hello?"), background=True)
-        answer = await h.desk.open(call, OWNER)
+        answer = await h.desk.open(call, BY)
         assert isinstance(answer, Answer)
         told = await h.read(calls.Follow(answer.value.id))
 
@@ -492,7 +506,7 @@ async def test_a_busy_thread_can_be_waited_for() -> None:
     async with house("say One\nwait gate", "say Two") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
         second = asyncio.create_task(h.ask("And?", thread_id=run.thread_id, if_busy="wait"))
         h.model.gates["gate"].opened.set()
         await first
@@ -516,7 +530,7 @@ async def test_readers_of_an_interrupted_run_hear_of_its_end_at_once() -> None:
     async with house("say One\nwait never", "say Two") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
         await h.ask("And?", thread_id=run.thread_id, if_busy="interrupt")
 
         assert last(await first).status == "cancelled"
@@ -568,7 +582,7 @@ async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
         stopping = asyncio.create_task(h.worker.stop(0))
         gate.opened.set()
         await stopping
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
 
         assert run.status == "queued"
         reading.cancel()
@@ -588,7 +602,7 @@ async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
         with pytest.raises(errors.BadSettings):
             await h.ask(model="unknown")
 
-        assert not (await h.desk.answer(calls.ListThreads(), OWNER)).value.data
+        assert not (await h.desk.answer(calls.ListThreads(), BY)).value.data
 
 
 async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
@@ -611,7 +625,7 @@ async def test_another_owners_thread_is_not_found() -> None:
             calls.ListMessages(started(told).thread_id),
         ):
             with pytest.raises(errors.NotFound):
-                await h.desk.answer(call, "somebody else")
+                await h.desk.answer(call, Principal(owner="somebody else"))
 
 
 @pytest.mark.parametrize(
@@ -663,7 +677,7 @@ async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
         made = calls.CreateAssistant(
             name="Guide", model="scripted", instructions="Be brief.", tools=TOOLS
         )
-        assistant = (await h.desk.answer(made, OWNER)).value
+        assistant = (await h.desk.answer(made, BY)).value
         await h.ask(assistant_id=assistant.id)
 
         question = h.model.questions[0]
@@ -692,7 +706,7 @@ async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_tol
     async with house("say Hi.\nwait gate\nsay there.", settings=settings) as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), OWNER)).value.data
+        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
         first = (await h.store.drive(run.id)).due_at
         assert first is not None
         h.now += 100

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from antiphon import events, sse
 from antiphon.metrics import Metrics
+from antiphon.people import Principal
 from antiphon.server.access import Caller
 from antiphon.server.exchange import Exchange
 from antiphon.server.stream import Pace, Welcome, tell
@@ -276,7 +277,9 @@ def _telling(pages: Endless, pace: Pace, stands: bool = True) -> object:
 
     async def application(scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()
-        exchange = Exchange(scope, receive, send, Caller("local", frozenset()), time.monotonic())
+        exchange = Exchange(
+            scope, receive, send, Caller(Principal(), frozenset()), time.monotonic()
+        )
         await tell(exchange, pages, Welcome(lambda: False, still), Metrics(), pace)
 
     return application

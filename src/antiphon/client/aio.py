@@ -49,7 +49,7 @@ from antiphon.client.converse import (
     unfit,
     work,
 )
-from antiphon.client.line import AsyncBatches, AsyncLine
+from antiphon.client.line import AsyncBatches, AsyncLine, AsyncPieces
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
 from antiphon.events import Event, Numbered, PendingAction, RunStatus, pending
 from antiphon.messages import Message, ToolCall, ToolResult, Upload
@@ -221,10 +221,24 @@ class AsyncClient:
     sign_in = later(calls.SignIn)
     create_key = later(calls.CreateKey)
     list_keys = later(calls.ListKeys)
+    update_key = later(calls.UpdateKey)
     revoke_key = later(calls.RevokeKey)
+    create_project = later(calls.CreateProject)
+    list_projects = later(calls.ListProjects)
+    get_project = later(calls.GetProject)
+    update_project = later(calls.UpdateProject)
+    delete_project = later(calls.DeleteProject)
+    list_acts = later(calls.ListActs)
     list_live_runs = later(calls.ListLiveRuns)
     get_usage = later(calls.GetUsage)
     list_servers = later(calls.ListServers)
+    set_provider_key = later(calls.SetProviderKey)
+    list_provider_keys = later(calls.ListProviderKeys)
+    delete_provider_key = later(calls.DeleteProviderKey)
+    set_owners_provider_key = later(calls.SetOwnersProviderKey)
+    list_all_provider_keys = later(calls.ListAllProviderKeys)
+    list_owners = later(calls.ListOwners)
+    erase_owner = later(calls.EraseOwner)
 
     process = streamed(calls.Process, _events)
     completions = streamed(calls.Complete, _events)
@@ -359,6 +373,13 @@ class AsyncClient:
     async def download_file(self, file_id: str) -> bytes:
         """The bytes of an uploaded file."""
         return await self.line.download(file_id)
+
+    def export_owner(self, owner: str) -> AsyncPieces:
+        """Everything of an owner as a zip, piece by piece.
+
+        Closing it lets go of the rest. Raises `ConnectionLost` where it breaks off: begin anew.
+        """
+        return self.line.export(owner)
 
     async def every(self, listing: Call[Listed[T]]) -> AsyncIterator[T]:
         """All that a call lists, page after page: `every(calls.ListThreads(q="flight"))`."""

@@ -42,7 +42,7 @@ from antiphon.client.converse import (
     unfit,
     work,
 )
-from antiphon.client.line import Batches, Line
+from antiphon.client.line import Batches, Line, Pieces
 from antiphon.client.portal import Portal
 from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
 from antiphon.events import Event, Numbered, PendingAction, RunStatus, pending
@@ -216,10 +216,24 @@ class Client:
     sign_in = now(calls.SignIn)
     create_key = now(calls.CreateKey)
     list_keys = now(calls.ListKeys)
+    update_key = now(calls.UpdateKey)
     revoke_key = now(calls.RevokeKey)
+    create_project = now(calls.CreateProject)
+    list_projects = now(calls.ListProjects)
+    get_project = now(calls.GetProject)
+    update_project = now(calls.UpdateProject)
+    delete_project = now(calls.DeleteProject)
+    list_acts = now(calls.ListActs)
     list_live_runs = now(calls.ListLiveRuns)
     get_usage = now(calls.GetUsage)
     list_servers = now(calls.ListServers)
+    set_provider_key = now(calls.SetProviderKey)
+    list_provider_keys = now(calls.ListProviderKeys)
+    delete_provider_key = now(calls.DeleteProviderKey)
+    set_owners_provider_key = now(calls.SetOwnersProviderKey)
+    list_all_provider_keys = now(calls.ListAllProviderKeys)
+    list_owners = now(calls.ListOwners)
+    erase_owner = now(calls.EraseOwner)
 
     process = streamed(calls.Process, _events)
     completions = streamed(calls.Complete, _events)
@@ -353,6 +367,13 @@ class Client:
     def download_file(self, file_id: str) -> bytes:
         """The bytes of an uploaded file."""
         return self.line.download(file_id)
+
+    def export_owner(self, owner: str) -> Pieces:
+        """Everything of an owner as a zip, piece by piece: write each into a file.
+
+        Raises `ConnectionLost` where it breaks off: begin anew.
+        """
+        return self.line.export(owner)
 
     def every(self, listing: Call[Listed[T]]) -> Iterator[T]:
         """All that a call lists, page after page: `every(calls.ListThreads(q="flight"))`."""

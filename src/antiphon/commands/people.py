@@ -19,7 +19,7 @@ from antiphon.accounts import Accounts
 from antiphon.commands.tables import moment, table
 from antiphon.engine.accounts import fit_password
 from antiphon.errors import InvalidRequest
-from antiphon.people import Person, Role
+from antiphon.people import Person, Principal, Role
 from antiphon.ports import Store
 from antiphon.runtime import mint, stored
 from antiphon.settings import Loaded, Settings
@@ -87,7 +87,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
 
 async def _add(accounts: Accounts, asked: Namespace) -> None:
     call = calls.CreatePerson(asked.name, asked.role, _read_password(asked))
-    person = await accounts.create(call)
+    person = await accounts.create(call, Principal())
     _say(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
 
 
@@ -105,20 +105,21 @@ async def _list(store: Store, *, as_json: bool) -> None:
 
 async def _password(accounts: Accounts, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
-    await accounts.update(calls.UpdatePerson(person.id, password=_read_password(asked)))
+    call = calls.UpdatePerson(person.id, password=_read_password(asked))
+    await accounts.update(call, Principal())
     _say(f"{person.name} has a new password, and is logged out everywhere.")
 
 
 async def _role(accounts: Accounts, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     role = cast("Role", asked.role)
-    changed = await accounts.update(calls.UpdatePerson(person.id, role=role))
+    changed = await accounts.update(calls.UpdatePerson(person.id, role=role), Principal())
     _say(f"{changed.name} is {_a(changed.role)}.")
 
 
 async def _remove(accounts: Accounts, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
-    await accounts.delete(person.id)
+    await accounts.delete(person.id, Principal())
     _say(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
 
 

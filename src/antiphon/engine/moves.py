@@ -14,12 +14,13 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import calls, errors
-from antiphon.engine import approvals
+from antiphon.engine import approvals, quotas
 from antiphon.engine.draft import Draft, rest_until, status_event
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply
 from antiphon.ids import Mint
 from antiphon.messages import Message, ToolSpec, parts
+from antiphon.people import Act, Principal
 from antiphon.runs import (
     Action,
     Approval,
@@ -36,6 +37,7 @@ from antiphon.runs import (
 
 NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
 NONE_HOSTED: Mapping[str, Hosted] = {}
+LOCALLY = Principal()
 
 
 class AskModel(msgspec.Struct, frozen=True):
@@ -123,7 +125,7 @@ def create_run(
     wish: Wish,
     mint: Mint,
     *,
-    owner: str,
+    by: Principal,
     if_busy: calls.IfBusy = "reject",
     message: calls.NewMessage | None = None,
     new_thread: Thread | None = None,
@@ -133,11 +135,14 @@ def create_run(
     """A new run, with its message and its thread where those are new too, in one transaction.
 
     `ask` records that the first turn is wanted. The answer is `Asked`. Raises `RunActive` where the
-    thread is busy and `if_busy` does not make way.
+    thread is busy and `if_busy` does not make way, and `QuotaExceeded`.
     """
     draft = Draft(replace(records, thread=new_thread) if new_thread else records, mint)
-    if draft.busy:
+    displaced = draft.busy
+    if displaced:
         _make_way(draft, if_busy)
+    less = displaced and draft.drive.key_id == by.key_id
+    quotas.refuse_run(records, by.limits, less=int(less))
     messages_before = draft.thread.messages
     if message is not None:
         draft.say(message.role, parts(message.content))
@@ -150,14 +155,18 @@ def create_run(
         **msgspec.structs.asdict(wish),
     )
     wanted = ask or wish.background
-    draft.begin(run, Drive(wanted=wanted, fresh=fresh, due_at=rest_until(run, now, wanted=wanted)))
+    drive = Drive(wanted=wanted, fresh=fresh, due_at=rest_until(run, now, wanted=wanted))
+    draft.begin(run, replace(drive, key_id=by.key_id, trace=by.trace))
     draft.tell(status_event(run))
     change = draft.change(Asked(run, 0))
-    return replace(change, owner=owner, thread=draft.thread)
+    return replace(change, owner=by.owner, thread=draft.thread)
 
 
-def ask(records: Records, *, fresh: bool = False) -> Change:
-    """The next turn of this run is wanted; a turn in progress is joined. The answer is `Asked`."""
+def ask(records: Records, *, by: Principal = LOCALLY, fresh: bool = False) -> Change:
+    """The next turn of this run is wanted; a turn in progress is joined. The answer is `Asked`.
+
+    Raises `QuotaExceeded`, `RunEnded` and `OutputsMissing`.
+    """
     run, drive = _driven(records)
     asked = Asked(run, drive.turn_began_after)
     match next_move(records):
@@ -180,7 +189,8 @@ def ask(records: Records, *, fresh: bool = False) -> Change:
                 tool_call_ids=list(missing),
             )
         case AwaitAsking():
-            wanted = replace(drive, wanted=True, fresh=fresh, due_at=None)
+            quotas.refuse_turn(records, by.limits)
+            wanted = replace(drive, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
             return Change(answer=asked, driven=(Driven(run, wanted),))
         case AskModel() | RunTools() | AwaitWorker():
             return Change(answer=asked)
@@ -348,17 +358,29 @@ def _answered_otherwise(run: Run, action: Action) -> errors.CallerError:
     )
 
 
-def cancel(records: Records, mint: Mint) -> Change:
+def cancel(records: Records, mint: Mint, by: Principal = LOCALLY) -> Change:
     """Stop the run where it stands; an ended run stays as it is. The answer is the `Run`.
 
-    The driver is fenced by a higher epoch, what it had said is kept, open calls get an output.
+    The driver is fenced by a higher epoch, what it had said is kept, open calls get an output. An
+    administrator who does it to another's run leaves an act.
     """
     run, _ = _driven(records)
     if run.status.ended:
         return Change(answer=run)
     draft = Draft(records, mint)
     draft.cancel()
-    return draft.change(draft.run)
+    change = draft.change(draft.run)
+    if not by.governing:
+        return change
+    act = Act(
+        id=mint("audit"),
+        at=records.now,
+        actor=by.actor,
+        what="run.cancelled_by_admin",
+        target=run.id,
+        owner=by.owner,
+    )
+    return replace(change, act=act)
 
 
 def overdue(records: Records, mint: Mint) -> Change | None:

@@ -20,9 +20,11 @@ from antiphon.addresses import loopback
 from antiphon.engine import kept
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
 from antiphon.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
-from antiphon.ports import LOCAL, Key, Store
+from antiphon.people import LOCAL, Key, Principal
+from antiphon.ports import Store
 
 OWNER_HEADER = "antiphon-owner"
+ACTOR_HEADER = "antiphon-actor"
 MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
 MAX_REMEMBERED = 10_000
 
@@ -32,9 +34,14 @@ _NEEDED = {"GET": "read"}
 class Caller(msgspec.Struct, frozen=True):
     """Who asks. `token`, None where no key was needed, is looked at again while a stream lasts."""
 
-    owner: str
+    principal: Principal
     scopes: frozenset[str]
     token: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose things they see."""
+        return self.principal.owner
 
     @property
     def who(self) -> tuple[str | None, str]:
@@ -90,9 +97,9 @@ class Access:
                 and key is not None
                 and key.revoked_at is None
             ):
-                return Caller(key.owner, frozenset(key.scopes), token)
+                return Caller(_principal(key), frozenset(key.scopes), token)
         raise Unauthorized(
-            "The key is unknown or revoked.",
+            "The key is unknown, revoked or expired.",
             expected="a key that `antiphon keys create` gave out",
         )
 
@@ -108,8 +115,18 @@ class Access:
             return None, bytes(SECRET_BYTES)
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        self._known[prefix] = (now + MEMORY_SECONDS, *found)
-        return found
+        key, seconds = await self._aged(found[0])
+        self._known[prefix] = (now + seconds, key, found[1])
+        return key, found[1]
+
+    async def _aged(self, key: Key) -> tuple[Key, float]:
+        """The key as it stands at this time, and for how many seconds that can be believed."""
+        if key.expires_at is None:
+            return key, MEMORY_SECONDS
+        left = (key.expires_at - await self._store.now()) / 1000
+        if left <= 0:
+            return replace(key, revoked_at=key.expires_at), MEMORY_SECONDS
+        return key, min(left, MEMORY_SECONDS)
 
     async def _installation(self) -> bytes:
         if self._secret is None:
@@ -118,18 +135,18 @@ class Access:
 
 
 def acting(caller: Caller, scope: Scope) -> Caller:
-    """The caller as the owner that `Antiphon-Owner` names. Raises `Forbidden`, `InvalidRequest`."""
-    given = Headers(scope=scope).getlist(OWNER_HEADER)
-    if not given:
+    """The caller as the owner of `Antiphon-Owner`, on behalf of whom `Antiphon-Actor` names.
+
+    Both are for administrators. Raises `Forbidden` and `InvalidRequest`.
+    """
+    owner, actor = _named(scope, OWNER_HEADER), _named(scope, ACTOR_HEADER)
+    if owner is None and actor is None:
         return caller
-    if len(given) > 1:
-        raise InvalidRequest(
-            "The header Antiphon-Owner is given more than once.",
-            expected="one owner",
-            received=str(len(given)),
-        )
     check_scope(caller, "admin")
-    return replace(caller, owner=kept.owner(given[0]))
+    known = caller.principal
+    principal = replace(known, owner=owner or known.owner, actor=actor or known.actor)
+    governing = principal.actor not in (principal.key_id, LOCAL, principal.owner)
+    return replace(caller, principal=replace(principal, governing=governing))
 
 
 def needed_scope(method: str, asked: str | None = None) -> str:
@@ -181,6 +198,23 @@ def check_bind(host: str, has_keys: bool) -> None:
         )
 
 
+def _named(scope: Scope, header: str) -> str | None:
+    given = Headers(scope=scope).getlist(header)
+    if len(given) > 1:
+        raise InvalidRequest(
+            f"The header {header.title()} is given more than once.",
+            expected="one of it",
+            received=str(len(given)),
+        )
+    return kept.owner(given[0]) if given else None
+
+
+def _principal(key: Key) -> Principal:
+    return Principal(
+        owner=key.owner, key_id=key.id, actor=key.person_id or key.id, limits=key.limits
+    )
+
+
 def _bearer(scope: Scope) -> str | None:
     given = Headers(scope=scope).getlist("authorization")
     if not given:
@@ -200,7 +234,7 @@ def _on_loopback(scope: Scope) -> Caller:
             "Without keys this server answers its own machine only.",
             hint="`antiphon keys create` makes a key.",
         )
-    return Caller(LOCAL, frozenset(SCOPES))
+    return Caller(Principal(), frozenset(SCOPES))
 
 
 def _name(host: str) -> str:

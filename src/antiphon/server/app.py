@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import (
@@ -14,25 +15,31 @@ from contextlib import (
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import replace
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon import __version__, problems
-from antiphon.calls import CALLS, Call, Complete, CreateRun, Follow, Process
+from antiphon.asgi_spans import ROUTE as _ROUTE
+from antiphon.asgi_spans import followed
+from antiphon.calls import CALLS, Call, Complete, CreateRun, ExportOwner, Follow, Process
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
+from antiphon.logs import about
 from antiphon.measures import INFO, PROBLEMS, REQUESTS
 from antiphon.metrics import Metrics, Snapshot
 from antiphon.people import Principal
 from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
-from antiphon.server import access, files, openapi, reading, stream
+from antiphon.server import access, exports, files, openapi, reading, stream
 from antiphon.server.access import Access, Caller
 from antiphon.server.connection import CROWDED
 from antiphon.server.exchange import Exchange, refuse, reply
 from antiphon.server.presence import Gone, while_present
+from antiphon.server.quotas import Requests
 from antiphon.server.shares import Places, Turns
 from antiphon.settings import Settings
+from antiphon.traces import NO_TRACES
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -40,10 +47,11 @@ T = TypeVar("T")
 
 READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as down
 
-_ROUTE = "antiphon.route"
-_NOBODY = Caller("", frozenset())
+_log = logging.getLogger("antiphon.server")
+_NOBODY = Caller(Principal(owner=""), frozenset())
 _SCOPES = {kind.route: kind.scope for kind in CALLS}
 _OURS = ("/v1", "/metrics")
+_COUNTED = "/v1"
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 
 
@@ -75,6 +83,7 @@ class Application:
         self._places = Places(settings.max_requests)
         self._turns = Turns()
         self._inside: _Inside | None = None
+        self._tracer = NO_TRACES
         self._settings = settings
         self._alone = elsewhere is None
         self._others_log_in = elsewhere is not None and settings.login != "none"
@@ -90,18 +99,21 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._router(scope, receive, send)
+        elif self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
+            await followed(self._tracer, self._http, scope, receive, send)
+        else:
+            await self._http(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[None]:
         async with self._opener(self._settings) as runtime:
             locked = bool(await runtime.store.keys())
             access = Access(runtime.store, was_locked=locked or self._others_log_in)
-            self._inside = _Inside(runtime, access)
+            self._inside = _Inside(runtime, access, Requests(runtime.store))
             self.metrics = runtime.metrics
+            self._tracer = runtime.tracer
             self.metrics.gauge(INFO, lambda: 1, __version__)
             try:
                 yield
@@ -158,7 +170,9 @@ class Application:
             if not status:
                 await refuse(watched, internal)
         finally:
-            self.metrics.add(REQUESTS, scope.get(_ROUTE, "elsewhere"), str(status))
+            route = scope.get(_ROUTE, "elsewhere")
+            self.metrics.add(REQUESTS, route, str(status))
+            _log.debug("%s %s was answered %d", scope["method"][:32], route, status)
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send, *, free: bool) -> None:
         public = scope["path"] in _PUBLIC  # which is answered even while the store is not
@@ -187,7 +201,13 @@ class Application:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         asked = _SCOPES.get(f"{method} {scope[_ROUTE]}")
         access.check_scope(caller, access.needed_scope(method, asked))
-        return access.acting(caller, scope)
+        if scope[_ROUTE].startswith(_COUNTED):
+            await self._opened.requests.admit(caller.principal)
+        caller = access.acting(caller, scope)
+        trace = self._tracer.current()
+        if trace is None:
+            return caller
+        return replace(caller, principal=replace(caller.principal, trace=trace))
 
     async def _nobody(self, _: Scope) -> Caller:
         return _NOBODY
@@ -214,8 +234,10 @@ class Application:
             match call:
                 case Process() | Complete() | Follow():
                     await self._stream(exchange, call, key)
+                case ExportOwner():
+                    await self._export(exchange, call)
                 case _:
-                    work = self._desk.answer(call, exchange.caller.owner, key)
+                    work = self._desk.answer(call, exchange.caller.principal, key)
                     await _answer(exchange, await self._done(exchange, call, work))
 
         return handle
@@ -225,12 +247,17 @@ class Application:
     ) -> None:
         if self.draining and not isinstance(call, Follow):
             raise _shutting_down()
-        work = self._desk.open(call, exchange.caller.owner, key)
+        work = self._desk.open(call, exchange.caller.principal, key)
         told = await self._done(exchange, call, work)
         if isinstance(told, Answer):
             await _answer(exchange, told)
             return
         await stream.tell(exchange, told, self._welcome(exchange.caller), self.metrics, self._pace)
+
+    async def _export(self, exchange: Exchange, call: ExportOwner) -> None:
+        archive = await self._desk.export(call, exchange.caller.principal)
+        welcome = self._welcome(exchange.caller)
+        await exports.send(exchange, archive, str(call.file), welcome, self._pace)
 
     async def _done(self, exchange: Exchange, call: Call[Any], work: Coroutine[Any, Any, T]) -> T:
         """The work; where it waits for another run to end, only for as long as the caller may."""
@@ -300,6 +327,7 @@ class _Inside(NamedTuple):
 
     runtime: Runtime
     access: Access
+    requests: Requests
 
 
 class _Resource:
@@ -337,7 +365,8 @@ class _Resource:
                 received=method[:32],
                 allow=self._allow,
             )
-        with self._held(caller):
+        named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
+        with self._held(caller), about(key_id=caller.principal.key_id, **named):
             await handler(Exchange(scope, receive, send, caller, time.monotonic()))
 
 
@@ -346,7 +375,7 @@ def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
     return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
 
 
-_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams)
+_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams or kind.file)
 
 
 async def _answer(exchange: Exchange, answer: Answer) -> None:

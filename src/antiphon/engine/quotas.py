@@ -1,0 +1,63 @@
+"""What the limits of a key allow; pure, as all that is decided is."""
+
+from __future__ import annotations
+
+import math
+
+from antiphon.engine.records import Records
+from antiphon.errors import QuotaExceeded
+from antiphon.people import PERIODS, Limits
+
+RUNS_AGAIN = 5  # seconds; when a run of the key ends nobody knows
+
+_RAISE = "An admin can raise the limit of the key."
+
+
+def refuse_run(records: Records, limits: Limits, *, less: int = 0) -> None:
+    """Raise `QuotaExceeded` where the key may begin no run now.
+
+    `less` is how many of its runs end in the same transaction.
+    """
+    running = records.running - less
+    if limits.runs_at_once is not None and running >= limits.runs_at_once:
+        raise QuotaExceeded(
+            f"This key has {running} runs that have not ended.",
+            expected=f"at most {limits.runs_at_once} at once",
+            received="one more",
+            hint=f"Finish or cancel one of them. {_RAISE}",
+            retry_after=RUNS_AGAIN,
+            limit="runs_at_once",
+        )
+    refuse_turn(records, limits)
+
+
+def refuse_turn(records: Records, limits: Limits) -> None:
+    """Raise `QuotaExceeded` where the tokens of the day are used up; a day is one of UTC."""
+    if limits.tokens_per_day is not None and records.tokens >= limits.tokens_per_day:
+        raise QuotaExceeded(
+            f"The runs of this key have used {records.tokens} tokens today (UTC).",
+            expected=f"less than {limits.tokens_per_day} a day",
+            hint=_RAISE,
+            retry_after=math.ceil(_left(records.now, PERIODS["tokens"])),
+            limit="tokens_per_day",
+        )
+
+
+def minute_left(now: int) -> float:
+    """Seconds until the next minute begins."""
+    return _left(now, PERIODS["requests"])
+
+
+def too_many_requests(limit: int, left: float) -> QuotaExceeded:
+    """The error for a request above those of a minute of which so many seconds are left."""
+    return QuotaExceeded(
+        "This key has made too many requests in this minute.",
+        expected=f"at most {limit} a minute",
+        hint=_RAISE,
+        retry_after=math.ceil(left),
+        limit="requests_per_minute",
+    )
+
+
+def _left(now: int, period: int) -> float:
+    return (period - now % period) / 1000

@@ -1,0 +1,41 @@
+"""Counts the requests of keys that have a limit of them: in the store, for all processes."""
+
+from __future__ import annotations
+
+import time
+
+from antiphon.engine import quotas
+from antiphon.people import Counter, Principal
+from antiphon.ports import Store
+
+MAX_REMEMBERED = 10_000
+
+
+class Requests:
+    """Lets a key make as many requests in a minute as it may.
+
+    A key without that limit costs nothing, one that has used it up no look into the store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._refused: dict[tuple[str, int], float] = {}
+
+    async def admit(self, by: Principal) -> None:
+        """Count a request. Raises `QuotaExceeded`."""
+        limit = by.limits.requests_per_minute
+        if by.key_id is None or limit is None:
+            return
+        left = self._refused.get((by.key_id, limit), 0.0) - time.monotonic()
+        if left > 0:
+            raise quotas.too_many_requests(limit, left)
+        counted = await self._store.count(Counter(by.key_id, "requests"), 1)
+        if counted.total > limit:
+            left = quotas.minute_left(counted.now)
+            self._remember((by.key_id, limit), left)
+            raise quotas.too_many_requests(limit, left)
+
+    def _remember(self, whose: tuple[str, int], left: float) -> None:
+        if len(self._refused) >= MAX_REMEMBERED:
+            self._refused.clear()
+        self._refused[whose] = time.monotonic() + left

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from conftest import DEADLINE, eventually
+from services.postgres import Postgres
 
 from antiphon.calls import NewMessage
 from antiphon.client.aio import AsyncClient
@@ -25,7 +26,6 @@ from tests.whole.harness.servers import Server, started
 QUESTION = "When does the next flight from LAX to JFK leave?"
 SHORT = {"ANTIPHON_GRACE": "0.3", "ANTIPHON_DEMO_PACE": "60"}
 PEOPLE = 4
-PLACES = 2
 
 
 async def test_it_says_that_it_leaves_before_it_takes_no_more(tmp_path: Path) -> None:
@@ -46,20 +46,28 @@ async def test_it_says_that_it_leaves_before_it_takes_no_more(tmp_path: Path) ->
     assert "event: turn.ended" in taken.text
 
 
-@pytest.mark.parametrize("rolls", [3, pytest.param(100, marks=pytest.mark.soak)])
-async def test_servers_that_are_replaced_under_load_lose_nothing(
-    tmp_path: Path, rolls: int
-) -> None:
+async def test_servers_that_are_replaced_under_load_lose_nothing(tmp_path: Path) -> None:
+    await _roll(_database(tmp_path), 3)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("places", [2, 3])
+async def test_a_hundred_replacements_lose_nothing(postgres: Postgres, places: int) -> None:
+    await _roll(await postgres.create(), 50, places)
+
+
+async def _roll(database: str, rolls: int, places: int = 2) -> None:
+    """Replace one server after the other while people use them, and ask what they were told."""
     async with AsyncExitStack() as stack:
-        fleet = [await _replacement(stack, tmp_path) for _ in range(PLACES)]
+        fleet = [await _replacement(stack, database) for _ in range(places)]
         balancer = await stack.enter_async_context(balanced(*(each.url for each in fleet)))
         over = asyncio.Event()
         people = [Person(number) for number in range(PEOPLE)]
         living = [asyncio.create_task(person.live(balancer.url, over)) for person in people]
         for roll in range(rolls):
             heard = sum(len(person.told) for person in people)
-            new = await _replacement(stack, tmp_path)
-            old, fleet[roll % PLACES] = fleet[roll % PLACES], new
+            new = await _replacement(stack, database)
+            old, fleet[roll % places] = fleet[roll % places], new
             _turn_to(balancer, fleet)
             old.send(signal.SIGTERM)
             await old.end()
@@ -153,8 +161,8 @@ def _last_words(events: Sequence[Event]) -> str:
     return last
 
 
-async def _replacement(stack: AsyncExitStack, folder: Path) -> Server:
-    server = await started({**SHORT, "ANTIPHON_DATABASE": _database(folder)})
+async def _replacement(stack: AsyncExitStack, database: str) -> Server:
+    server = await started({**SHORT, "ANTIPHON_DATABASE": database})
     stack.push_async_callback(server.gone)
     return server
 

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from contextlib import AsyncExitStack, ExitStack, suppress
+from pathlib import Path
 
 import httpx2
+import pytest
 from conftest import DEADLINE, SETTINGS, served
 from msgspec.structs import replace
 
 from antiphon.errors import Overloaded
+from antiphon.keys import make_key
+from antiphon.runtime import stored
 from antiphon.server.shares import Places, Turns
+from antiphon.settings import Settings
+from tests.whole.harness.servers import started
+
+FLOOD = """
+import asyncio, sys
+import httpx2
+
+async def main():
+    headers = {"authorization": f"Bearer {sys.argv[2]}"}
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=sys.argv[1], headers=headers, limits=limits) as client:
+        async def ask():
+            while True:
+                await client.post("/v1/threads", timeout=60)
+        await client.post("/v1/threads")
+        print(flush=True)
+        await asyncio.gather(*(ask() for _ in range(64)))
+
+asyncio.run(main())
+"""
 
 
 async def test_a_connection_too_many_is_told_so_and_closed() -> None:
@@ -105,6 +131,43 @@ async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
 
     assert done.index("modest") <= 6
     assert len(done) == 52
+
+
+@pytest.mark.soak
+async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'antiphon.db'}"
+    async with stored(Settings(database=database)) as store:
+        greedy, modest = [
+            (await make_key(store, owner, "a test", ("read", "write")))[1]
+            for owner in ("ada", "bob")
+        ]
+    server = await started({"ANTIPHON_DATABASE": database})
+    headers = {"authorization": f"Bearer {modest}"}
+    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=DEADLINE) as client:
+        alone = await _slow(client)
+        flood = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", FLOOD, server.url, greedy), stdout=asyncio.subprocess.PIPE
+        )
+        assert flood.stdout is not None
+        await flood.stdout.readline()  # it has begun
+        crowded = await _slow(client)
+        flood.kill()
+        await flood.communicate()
+    await server.gone()
+
+    assert crowded < 2 * max(alone, 0.02)
+
+
+async def _slow(client: httpx2.AsyncClient) -> float:
+    """The seconds that nineteen of twenty calls do not take."""
+    took: list[float] = []
+    for _ in range(400):
+        began = time.monotonic()
+        answer = await client.post("/v1/threads")
+        assert answer.status_code == 201
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.005)
+    return sorted(took)[380]
 
 
 async def test_works_that_take_long_hold_up_only_their_own() -> None:

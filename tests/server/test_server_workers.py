@@ -15,7 +15,9 @@ import pytest
 from conftest import DEADLINE, eventually
 
 from antiphon.calls import NewMessage
+from antiphon.cli import main
 from antiphon.client.aio import AsyncClient
+from antiphon.commands.exit_codes import MISCONFIGURED
 from tests.whole.harness.servers import Failed, Server, started
 
 QUESTION = NewMessage("When does the next LAX-JFK flight leave?")
@@ -116,6 +118,11 @@ async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Ser
 async def test_one_that_dies_at_its_start_again_and_again_ends_all(serve: Serve) -> None:
     with pytest.raises(Failed, match="before it served, 5 times"):
         await serve("--workers", "2", failpoints="serve.before_open:kill")
+
+
+def test_the_web_chat_is_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["up", "--workers", "2", "--database", "memory:"]) == MISCONFIGURED
+    assert "`antiphon serve --workers 2`" in capsys.readouterr().err
 
 
 async def test_several_processes_need_a_database_that_they_can_share(serve: Serve) -> None:

@@ -126,7 +126,11 @@ async def started(settings: Mapping[str, str], *flags: str) -> Server:
     os.close(nowhere)
     os.close(write)
     server = Server(process.pid, await _reader(read), process)
-    await server.listening()
+    try:
+        await server.listening()
+    except Failed:
+        await server.ended()
+        raise
     return server
 
 

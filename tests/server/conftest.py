@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 import uvicorn
+from services.postgres import Postgres
 
 from antiphon.keys import make_key
 from antiphon.runtime import Runtime, opened
@@ -95,6 +97,15 @@ async def asgi(application: Any, connection: type[Connection] = Connection) -> A
     finally:
         server.should_exit = server.force_exit = True
         await running
+
+
+@pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.soak)])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, of each kind that several servers can share."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/antiphon.db"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return await postgres.create()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -20,23 +20,37 @@ from antiphon.providers.catalog import Catalog
 from antiphon.runtime import Runtime
 from antiphon.settings import Settings
 from antiphon.stores.cached import CachedStore
+from antiphon.stores.clock import system_clock
+from antiphon.stores.postgres import PostgresStore
+from antiphon.stores.sqlite import SqliteStore
 
 sys.path.append(str(Path(__file__).parents[1] / "buses"))
 
 from unreliable import UnreliableBus
 
-OpenStore = Callable[[], Awaitable[Store]]
+
+async def open_store(database: str, clock: Callable[[], int] | None = None) -> Store:
+    """A store of one's own on the database; `clock` stands in for the database's."""
+    if database.startswith("sqlite"):
+        path = Path(database.removeprefix("sqlite:///"))
+        return await SqliteStore.open(path, clock=clock or system_clock)
+    return await PostgresStore.open(database, clock=clock)
 
 
 @asynccontextmanager
 async def deaf(
-    count: int, open_store: OpenStore, settings: Settings, *, wholly: bool = False
+    count: int,
+    database: str,
+    settings: Settings,
+    *,
+    clock: Callable[[], int] | None = None,
+    wholly: bool = False,
 ) -> AsyncGenerator[Sequence[Served]]:
     """So many servers, each with a store of its own on the one database."""
 
     @asynccontextmanager
     async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
-        store = CachedStore(await open_store())
+        store = CachedStore(await open_store(database, clock))
         bus = UnreliableBus(1, lost=1.0) if wholly else LocalBus()
         catalog = Catalog(settings, os.environ)
         runtime = Runtime(settings, store, bus, catalog)  # type: ignore[arg-type]

@@ -9,16 +9,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from conftest import SETTINGS, Served, eventually
-from deaf import OpenStore, deaf
+from deaf import deaf
 from msgspec.structs import replace
 
-from antiphon.stores.sqlite import SqliteStore
 from tests.providers.upstream import Upstream
 
 CANCELLED_WITHIN = 5.0
@@ -61,17 +59,12 @@ class Pair:
 
 
 @pytest.fixture
-async def open_store(tmp_path: Path) -> OpenStore:
-    return lambda: SqliteStore.open(tmp_path / "antiphon.db")
-
-
-@pytest.fixture
-async def pair(open_store: OpenStore) -> AsyncIterator[Pair]:
+async def pair(database: str) -> AsyncIterator[Pair]:
     async with Upstream() as upstream:
         settings = replace(
             SETTINGS, base_url=upstream.url, model="quirk:ok", beat=0.3, sweep=0.3, busy_timeout=20
         )
-        async with deaf(2, open_store, settings) as servers:
+        async with deaf(2, database, settings) as servers:
             here, there = [await server.client() for server in servers]
             yield Pair(here, there, upstream, servers)
 
@@ -93,9 +86,9 @@ async def test_who_waits_is_woken_by_nobody_and_goes_on_all_the_same(pair: Pair)
     assert time.monotonic() - cancelled < CANCELLED_WITHIN
 
 
-async def test_nobody_waits_for_ever(open_store: OpenStore) -> None:
+async def test_nobody_waits_for_ever(database: str) -> None:
     settings = replace(SETTINGS, busy_timeout=0.3)
-    async with deaf(1, open_store, settings) as (server,):
+    async with deaf(1, database, settings) as (server,):
         client = await server.client()
         thread = (await client.post("/v1/threads")).json()["id"]
         busy = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]

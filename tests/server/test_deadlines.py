@@ -1,0 +1,201 @@
+"""Deadlines where several servers look after one database, and none hears of another.
+
+Guarantees G9 and G30: the store's clock decides, a worker's own does not; and what expires does so
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from conftest import SETTINGS, Served, eventually
+from deaf import deaf
+from msgspec.structs import replace
+from services.postgres import Postgres
+
+from antiphon import events
+from tests.providers.upstream import Upstream
+
+TEN_MINUTES = 600_000
+LEASE = 3600
+TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
+ASK = {"message": {"content": "go"}, "model": "quirk:t_no_index_parallel", "tools": TOOLS}
+
+
+class Clock:
+    """The clock of the database: it is not that of this machine, and stands until it is moved."""
+
+    def __init__(self, ahead: int) -> None:
+        self.now = time.time_ns() // 1_000_000 + ahead
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@dataclass
+class Cluster:
+    """Three servers on one database, whose clock the test moves."""
+
+    servers: Sequence[Served]
+    clients: Sequence[httpx2.AsyncClient]
+    clock: Clock
+    upstream: Upstream
+
+    async def resting(self, **fields: Any) -> dict[str, Any]:
+        """A run that waits for the outputs of two calls."""
+        answer = await self.clients[0].post("/v1/process", json=ASK | {"background": True} | fields)
+        assert answer.status_code == 202, answer.text
+        return await self.until(answer.json()["id"], "action_required")
+
+    async def until(self, run_id: str, status: str) -> dict[str, Any]:
+        run: dict[str, Any] = {}
+
+        async def there() -> bool:
+            nonlocal run
+            run = (await self.clients[1].get(f"/v1/runs/{run_id}")).json()
+            return run["status"] == status
+
+        await eventually(there)
+        return run
+
+    async def sweep(self) -> None:
+        """All workers look for what is overdue, at once and more than once."""
+        workers = [server.runtime.worker for server in self.servers] * 3
+        await asyncio.gather(*(worker.sweep() for worker in workers))
+
+    async def actions(self, run_id: str) -> list[dict[str, Any]]:
+        answer = await self.clients[2].get("/v1/actions", params={"run_id": run_id})
+        return answer.json()["data"]
+
+    async def told(self, run_id: str) -> list[events.Event]:
+        """The run's log, read from the store: a run that goes on would have no end to wait for."""
+        page = await self.servers[2].runtime.store.log(run_id, 0)
+        return [events.decode(line) for line in page.lines]
+
+
+@pytest.fixture(params=["sqlite behind", "postgresql ahead"])
+async def cluster(
+    request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path
+) -> AsyncIterator[Cluster]:
+    """The database is ten minutes off from what every worker's machine says."""
+    kind, where = request.param.split()
+    database = f"sqlite:///{tmp_path}/a.db" if kind == "sqlite" else await postgres.create()
+    clock = Clock(-TEN_MINUTES if where == "behind" else TEN_MINUTES)
+    async with Upstream() as upstream:
+        # Nothing sweeps and beats by itself while a test lasts.
+        settings = replace(
+            SETTINGS, base_url=upstream.url, model="quirk:ok", sweep=3600, lease=LEASE, beat=LEASE
+        )
+        async with deaf(3, database, settings, clock=clock, wholly=True) as servers:
+            clients = [await server.client() for server in servers]
+            yield Cluster(servers, clients, clock, upstream)
+
+
+async def test_calls_expire_at_their_time_by_the_stores_clock_and_no_earlier(
+    cluster: Cluster,
+) -> None:
+    run = await cluster.resting(expires_in=60, on_expiry="expire")
+    asked = [each["expires_at"] for each in await cluster.actions(run["id"])]
+    assert asked == [cluster.clock.now + 60_000] * 2
+
+    cluster.clock.now += 59_999
+    await cluster.sweep()
+    assert {each["status"] for each in await cluster.actions(run["id"])} == {"pending"}
+    cluster.clock.now += 1
+    await cluster.sweep()
+
+    assert {each["status"] for each in await cluster.actions(run["id"])} == {"expired"}
+    assert (await cluster.until(run["id"], "expired"))["ended_at"] == cluster.clock.now
+    told = await cluster.told(run["id"])
+    assert sum(isinstance(each, events.ToolOutputAdded) for each in told) == 2
+    ends = [each for each in told if isinstance(each, events.RunStatus) and each.status.ended]
+    assert len(ends) == 1
+    assert len(cluster.upstream.requests) == 1
+
+
+async def test_an_expired_run_goes_on_once(cluster: Cluster) -> None:
+    run = await cluster.resting(expires_in=60, on_expiry="continue")
+
+    cluster.clock.now += 60_000
+    await cluster.sweep()
+    await cluster.until(run["id"], "completed")
+    await cluster.sweep()
+
+    actions = await cluster.actions(run["id"])
+    assert {each["status"] for each in actions} == {"expired"}
+    assert len(cluster.upstream.requests) == 2
+    sent = cluster.upstream.requests[1].body["messages"]
+    outputs = [each for each in sent if each["role"] == "tool"]
+    assert [each["tool_call_id"] for each in outputs] == [each["tool_call_id"] for each in actions]
+    assert len({each["content"] for each in outputs}) == 1
+    assert not cluster.upstream.rejected
+
+
+async def test_an_output_and_the_deadline_meet_and_one_of_them_holds(cluster: Cluster) -> None:
+    run = await cluster.resting(expires_in=60)
+    calls = [each["tool_call_id"] for each in await cluster.actions(run["id"])]
+
+    async def submit(client: httpx2.AsyncClient, call_id: str) -> tuple[str, bool]:
+        body = {"run_id": run["id"], "tool_call_id": call_id, "output": "42"}
+        answer = await client.post("/v1/submit_tool_output", json=body)
+        return call_id, answer.status_code == 200
+
+    cluster.clock.now += 60_000
+    submitting = [submit(client, call_id) for client in cluster.clients for call_id in calls]
+    taken, _ = await asyncio.gather(asyncio.gather(*submitting), cluster.sweep())
+    await cluster.until(run["id"], "completed")
+
+    saved = {(each["tool_call_id"], each["status"]) for each in await cluster.actions(run["id"])}
+    assert saved == {(call_id, "completed" if good else "expired") for call_id, good in taken}
+    told = await cluster.told(run["id"])
+    assert sum(isinstance(each, events.ToolOutputAdded) for each in told) == 2
+    assert len(cluster.upstream.requests) == 2
+    assert not cluster.upstream.rejected
+
+
+async def test_a_run_that_nobody_asks_for_ends_at_its_time(cluster: Cluster) -> None:
+    client = cluster.clients[0]
+    thread = (await client.post("/v1/threads")).json()["id"]
+    run = (await client.post("/v1/runs", json={"thread_id": thread, "expires_in": 60})).json()
+
+    cluster.clock.now += 59_999
+    await cluster.sweep()
+    assert (await client.get(f"/v1/runs/{run['id']}")).json()["status"] == "queued"
+    cluster.clock.now += 1
+    await cluster.sweep()
+
+    assert (await client.get(f"/v1/runs/{run['id']}")).json()["status"] == "expired"
+    assert (await client.post("/v1/runs", json={"thread_id": thread})).status_code == 201
+
+
+async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
+    cluster: Cluster,
+) -> None:
+    answer = await cluster.clients[0].post(
+        "/v1/process",
+        json={"message": {"content": "go"}, "model": "quirk:endless", "background": True},
+    )
+    run_id = answer.json()["id"]
+    await cluster.upstream.asked(1)
+    driver = next(each for each in cluster.servers if each.runtime.worker.driving)
+    others = [each for each in cluster.servers if each is not driver]
+    cluster.clock.now += LEASE * 1000 - 1
+    await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))
+    assert len(cluster.upstream.requests) == 1
+    cluster.clock.now += 1
+    await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))
+    await cluster.upstream.asked(2)
+
+    told = await cluster.told(run_id)
+    restarts = [each for each in told if isinstance(each, events.TurnRestarted)]
+    assert [each.attempt for each in restarts] == [2]
+    run = (await cluster.clients[1].get(f"/v1/runs/{run_id}")).json()
+    assert (run["status"], run["attempt"]) == ("in_progress", 2)
+    await cluster.clients[0].post(f"/v1/runs/{run_id}/cancel")

@@ -21,7 +21,7 @@ import httpx2
 from antiphon import __version__, calls, traces
 from antiphon.calls import Call, CreateRun, Follow, Process
 from antiphon.client.answers import decoded, problem, value
-from antiphon.client.line import AsyncBatches, Batches
+from antiphon.client.line import AsyncBatches, AsyncPieces, Batches, Pieces
 from antiphon.client.recovery import Reading, Tries
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError, BadSettings, ConnectionLost
@@ -97,6 +97,15 @@ class HttpLine:
     def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
         return self._answer(_downloading(file_id))
+
+    def export(self, owner: str) -> Pieces:
+        """Everything of an owner as a zip, piece by piece."""
+        asked = _asked(calls.ExportOwner(owner), _new_key())
+        try:
+            with self._listening(asked) as response:
+                yield from response.iter_bytes()
+        except httpx2.TransportError as error:
+            raise _lost(error) from error
 
     def acting_for(self, owner: str) -> HttpLine:
         """A line over the same connections, which closing it leaves open."""
@@ -202,6 +211,16 @@ class AsyncHttpLine:
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
         return await self._answer(_downloading(file_id))
+
+    async def export(self, owner: str) -> AsyncPieces:
+        """Everything of an owner as a zip, piece by piece."""
+        asked = _asked(calls.ExportOwner(owner), _new_key())
+        try:
+            async with self._listening(asked) as response, aclosing(response.aiter_bytes()) as came:
+                async for piece in came:
+                    yield piece
+        except httpx2.TransportError as error:
+            raise _lost(error) from error
 
     def acting_for(self, owner: str) -> AsyncHttpLine:
         """A line over the same connections, which closing it leaves open."""

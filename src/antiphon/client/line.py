@@ -25,6 +25,9 @@ TRACED = TABLE["telemetry"].variable
 Batches = Generator[Sequence[Numbered], None, None]
 """Events with their numbers, as many together as came together; closing it ends the stream."""
 AsyncBatches = AsyncGenerator[Sequence[Numbered], None]
+Pieces = Generator[bytes, None, None]
+"""A file as it comes; closing it lets go of the rest."""
+AsyncPieces = AsyncGenerator[bytes, None]
 
 
 class Line(Protocol):
@@ -58,6 +61,10 @@ class Line(Protocol):
 
     def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
+        ...
+
+    def export(self, owner: str) -> Pieces:
+        """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
         ...
 
     def acting_for(self, owner: str) -> Line:
@@ -105,6 +112,10 @@ class AsyncLine(Protocol):
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
+        ...
+
+    def export(self, owner: str) -> AsyncPieces:
+        """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
         ...
 
     def acting_for(self, owner: str) -> AsyncLine:

@@ -142,7 +142,7 @@ class _Telling:
 
         One timer a stream: a timeout around each send costs more than all else for an event.
         """
-        cut = _cutter(self._scope)
+        cut = cutter(self._scope)
         later = partial(asyncio.get_running_loop().call_later, self._pace.patience / 4)
         timer: list[asyncio.TimerHandle] = []
 
@@ -222,7 +222,7 @@ class _Telling:
         self._handing = None
 
 
-def _cutter(scope: Scope) -> Callable[[], object]:
+def cutter(scope: Scope) -> Callable[[], object]:
     """Drops the connection: closing it in order would wait for the reader who does not read."""
     cut: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
     if cut is not None:

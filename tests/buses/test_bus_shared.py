@@ -260,6 +260,17 @@ async def test_the_last_rings_go_out_before_a_bus_closes(
         assert await bell.wait(SOON)
 
 
+async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
+    switchboard: Switchboard, there: SharedBus
+) -> None:
+    with there.watch("queue") as bell:
+        here = SharedBus(switchboard)
+        here.ring("queue")
+        await here.close()
+
+        assert await bell.wait(SOON)
+
+
 async def test_a_bus_whose_carrier_is_away_closes_at_once(switchboard: Switchboard) -> None:
     switchboard.away = True
     here = SharedBus(switchboard)

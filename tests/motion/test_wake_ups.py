@@ -137,6 +137,22 @@ async def test_a_reader_begins_anywhere_and_sees_what_follows(
         assert [line async for _, page in listening.pages() for line in page] == whole[after:]
 
 
+async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
+    processes: Processes, carried: dict[str, str]
+) -> None:
+    pair = await processes.pair(**carried)
+    run_id = await begin(pair[0], "Tell me a long story of 60 words.")
+    _, other = await driver_first(pair, run_id)
+    listening = await other.desk.open(calls.Follow(run_id), BY)
+    assert isinstance(listening, Listening)
+    slow = listening.pages()
+    seen = [await anext(slow)]
+    whole = lines(await pages(other, run_id))  # which ends while the slow one still looks at it
+    seen += [page async for page in slow]
+
+    assert [line for _, page in seen for line in page] == whole
+
+
 async def test_a_cancel_through_another_process_stops_a_silent_model_at_once(
     processes: Processes, carried: dict[str, str]
 ) -> None:

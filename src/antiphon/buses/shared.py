@@ -154,7 +154,7 @@ class SharedBus:
         """Send the last rings, if they go out soon, and hang up."""
         self._closing = True
         self._stirred.set()
-        if self.up:
+        if self.up or (self._gathered and not self._told):
             await asyncio.wait([self._keeping], timeout=CLOSE_SECONDS)
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
@@ -162,7 +162,7 @@ class SharedBus:
     async def _keep_a_line(self) -> None:
         """Open one after the other; whatever befalls the carrier ends no more than one."""
         tries = 0
-        while not self._closing:
+        while True:
             try:
                 await self._hold_a_line()
             except CarrierDown as fault:
@@ -173,9 +173,10 @@ class SharedBus:
                 if not self._told:
                     log.exception("the line to %s stumbled", self._carrier.name)
                 self._go_down("for a reason that was logged")
-            if not self._closing:
-                usual = self._pace.retry[min(tries, len(self._pace.retry) - 1)]
-                await asyncio.sleep(usual * uniform(0.5, 1))  # noqa: S311 - spreads load
+            if self._closing:
+                return
+            usual = self._pace.retry[min(tries, len(self._pace.retry) - 1)]
+            await asyncio.sleep(usual * uniform(0.5, 1))  # noqa: S311 - spreads load
 
     async def _hold_a_line(self) -> None:
         echo = _Echo(self._pace.echo)

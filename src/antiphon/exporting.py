@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-import antiphon
 from antiphon.audit import act
 from antiphon.errors import Conflict, EventExpired, NotFound
 from antiphon.ids import Mint
@@ -138,7 +137,6 @@ class _Export:
         """What the archive is, and how much is in it; it comes last, so that it is whole."""
         told = {
             "form": FORM,
-            "antiphon": antiphon.__version__,
             "owner": self._owner,
             "made_at": self._now,
             "counts": self._counts,

@@ -117,7 +117,14 @@ class AsyncEmbeddedLine:
     def acting_for(self, owner: str) -> AsyncEmbeddedLine:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
-        line._principal = replace(self._principal, owner=kept.owner(owner))
+        line._principal = self._principal.acting(owner=kept.owner(owner))
+        line._source = _Lent(self.runtime)
+        return line
+
+    def acting_as(self, actor: str) -> AsyncEmbeddedLine:
+        """A line to the same runtime, which closing it leaves open."""
+        line = copy(self)
+        line._principal = self._principal.acting(actor=kept.owner(actor))
         line._source = _Lent(self.runtime)
         return line
 
@@ -225,6 +232,12 @@ class EmbeddedLine:
         """A line to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
         acting._line, acting._lent = self._line.acting_for(owner), True
+        return acting
+
+    def acting_as(self, actor: str) -> EmbeddedLine:
+        """A line to the same runtime on the same loop; closing it leaves both open."""
+        acting = copy(self)
+        acting._line, acting._lent = self._line.acting_as(actor), True
         return acting
 
     def below(self, place: str | None) -> EmbeddedLine:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 Role = Literal["user", "admin"]
 Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
@@ -153,6 +154,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     governing: bool = False
     limits: Limits = Limits()
     trace: str | None = None
+
+    def acting(self, *, owner: str | None = None, actor: str | None = None) -> Principal:
+        """As an administrator, for that owner and on behalf of that person."""
+        owner, actor = owner or self.owner, actor or self.actor
+        governing = actor not in (self.key_id, LOCAL, owner)
+        return replace(self, owner=owner, actor=actor, governing=governing)
 
 
 Deed = Literal[

@@ -70,6 +70,32 @@ async def test_closing_it_leaves_the_base_and_the_others_open(base: AsyncClient)
     assert thread.title == "mine"
 
 
+async def test_an_act_is_said_to_be_of_whom_a_program_acts_as(base: AsyncClient):
+    project = await base.acting_as("person_1").create_project("Moon")
+    made = await base.create_key("laptop", project.id)
+
+    of_the_key, of_the_person = (await base.list_acts()).data
+
+    assert (of_the_person.what, of_the_person.target) == ("project.created", project.id)
+    assert of_the_person.actor == "person_1"
+    assert (of_the_key.what, of_the_key.target) == ("key.created", made.key.id)
+    assert of_the_key.actor == "local"
+
+
+async def test_an_admin_who_stops_anothers_run_leaves_an_act_and_its_owner_does_not(
+    base: AsyncClient,
+):
+    ann = base.acting_for("person_ann")
+    own, stopped = [await waiting_run(ann) for _ in range(2)]
+
+    await ann.acting_as("person_ann").cancel_run(own)
+    await ann.acting_as("person_root").cancel_run(stopped)
+
+    (act,) = (await base.list_acts(owner="person_ann")).data
+    assert (act.what, act.target) == ("run.cancelled_by_admin", stopped)
+    assert act.actor == "person_root"
+
+
 async def test_many_owners_may_ask_at_once(base: AsyncClient):
     owners = [f"person_{number}" for number in range(10)]
 

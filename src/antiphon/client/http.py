@@ -37,6 +37,8 @@ ANSWER_SECONDS = 60.0
 BUSY_SECONDS = 3600.0  # a call that waits for another run to end is silent until then
 SILENCE_SECONDS = 30.0  # on a stream: three of the server's signs of life were missed
 
+OWNER = "antiphon-owner"
+ACTOR = "antiphon-actor"
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -110,7 +112,13 @@ class HttpLine:
     def acting_for(self, owner: str) -> HttpLine:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
-        acting._headers, acting._lent = _owned(owner), True
+        acting._headers, acting._lent = {**self._headers, OWNER: kept.owner(owner)}, True
+        return acting
+
+    def acting_as(self, actor: str) -> HttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = {**self._headers, ACTOR: kept.owner(actor)}, True
         return acting
 
     def below(self, place: str | None) -> HttpLine:
@@ -225,7 +233,13 @@ class AsyncHttpLine:
     def acting_for(self, owner: str) -> AsyncHttpLine:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
-        acting._headers, acting._lent = _owned(owner), True
+        acting._headers, acting._lent = {**self._headers, OWNER: kept.owner(owner)}, True
+        return acting
+
+    def acting_as(self, actor: str) -> AsyncHttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = {**self._headers, ACTOR: kept.owner(actor)}, True
         return acting
 
     def below(self, place: str | None) -> AsyncHttpLine:
@@ -282,11 +296,6 @@ class _Patience:
         if self.answered:
             tries.patience = self._seconds
         return tries.pause(failure, time.monotonic(), asked)
-
-
-def _owned(owner: str) -> dict[str, str]:
-    """The header that says whose the calls are. Raises `InvalidRequest`."""
-    return {"antiphon-owner": kept.owner(owner)}
 
 
 @contextmanager

@@ -74,6 +74,14 @@ class Line(Protocol):
         """
         ...
 
+    def acting_as(self, actor: str) -> Line:
+        """A line over this one whose acts the audit log says to be that person's.
+
+        It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
+        for what is no id.
+        """
+        ...
+
     def below(self, place: str | None) -> Line:
         """A line over this one whose calls belong there in a trace; closing it does nothing."""
         ...
@@ -122,6 +130,14 @@ class AsyncLine(Protocol):
         """A line over this one whose calls are that owner's; closing it leaves this one open.
 
         Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
+        """
+        ...
+
+    def acting_as(self, actor: str) -> AsyncLine:
+        """A line over this one whose acts the audit log says to be that person's.
+
+        It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
+        for what is no id.
         """
         ...
 

@@ -402,6 +402,16 @@ class Client:
         acting.line, acting._portal = self.line.acting_for(owner), Portal()
         return acting
 
+    def acting_as(self, actor: str) -> Client:
+        """A client over this one's line whose acts the audit log says to be that person's.
+
+        For programs in which administrators log in. Closing it leaves this one open. The scope
+        `admin` is needed. Raises `InvalidRequest` for what is no id.
+        """
+        acting = copy(self)
+        acting.line, acting._portal = self.line.acting_as(actor), Portal()
+        return acting
+
     def close(self) -> None:
         """Let go of the connections; an embedded runtime ends."""
         self._portal.close()

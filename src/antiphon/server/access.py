@@ -20,7 +20,7 @@ from antiphon.addresses import loopback
 from antiphon.engine import kept
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
 from antiphon.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
-from antiphon.people import LOCAL, Key, Principal
+from antiphon.people import Key, Principal
 from antiphon.ports import Store
 
 OWNER_HEADER = "antiphon-owner"
@@ -143,10 +143,7 @@ def acting(caller: Caller, scope: Scope) -> Caller:
     if owner is None and actor is None:
         return caller
     check_scope(caller, "admin")
-    known = caller.principal
-    principal = replace(known, owner=owner or known.owner, actor=actor or known.actor)
-    governing = principal.actor not in (principal.key_id, LOCAL, principal.owner)
-    return replace(caller, principal=replace(principal, governing=governing))
+    return replace(caller, principal=caller.principal.acting(owner=owner, actor=actor))
 
 
 def needed_scope(method: str, asked: str | None = None) -> str:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ from antiphon.desk import Desk
 from antiphon.erasing import Eraser
 from antiphon.exporting import Exporter
 from antiphon.ids import Prefix
-from antiphon.measures import DRIVEN, PLACES
+from antiphon.measures import DRIVEN, PLACES, RECONNECTS
 from antiphon.metrics import Metrics
 from antiphon.owners import Owners
 from antiphon.ports import LEASES, QUEUE, Store
@@ -72,6 +73,8 @@ class Runtime:
         self._windows = ModelWindows(catalog.offer, _window_list)
         servers = servers or NoServers()
         self.metrics = told_of(Metrics())
+        if isinstance(bus, SharedBus):
+            bus.on_return = partial(self.metrics.add, RECONNECTS)
         runner = Runner(
             store,
             bus,

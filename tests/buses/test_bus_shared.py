@@ -166,6 +166,8 @@ async def test_nonsense_on_the_line_is_no_fault(
 async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
     switchboard: Switchboard, here: SharedBus
 ) -> None:
+    returns: list[bool] = []
+    here.on_return = lambda: returns.append(here.up)
     with here.watch("leases") as bell:
         switchboard.cut()
         assert await bell.wait(SOON)
@@ -174,6 +176,7 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
         await comes_up(here)
 
         assert await bell.wait(0)
+    assert returns == [True]
 
 
 async def test_nobody_waits_long_where_no_ring_would_come(

@@ -101,9 +101,9 @@ class SharedBell:
 class SharedBus:
     """The bus of one process among many; to be made on the loop that uses it.
 
-    `local` wakes its own readers, also for whoever rings that alone.
-
-    `up` while rings are carried; `messages` is how many were sent.
+    `local` wakes its own readers, also for whoever rings that alone. `up` while rings are carried;
+    `messages` is how many were sent. `on_return` is called when a line is there again after one
+    was lost.
     """
 
     def __init__(
@@ -114,6 +114,8 @@ class SharedBus:
     ) -> None:
         self.up = False
         self.messages = 0
+        self.on_return: Callable[[], None] = lambda: None
+        self._lines = 0
         self._me = secrets.token_hex(8)
         self._carrier = carrier
         self._pace = pace
@@ -255,6 +257,9 @@ class SharedBus:
 
     def _come_up(self) -> None:
         self.up = True
+        self._lines += 1
+        if self._lines > 1:
+            self.on_return()
         if self._told:
             self._told = False
             log.info("wake-ups come through %s again", self._carrier.name)

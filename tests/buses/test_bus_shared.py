@@ -179,6 +179,19 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
     assert returns == [True]
 
 
+async def test_a_line_that_breaks_just_after_a_message_is_noticed_at_once() -> None:
+    switchboard = Switchboard(pause=0.02)
+    here = await up(switchboard, Pace(probe=10 * SOON, echo=10 * SOON))
+    before = len(switchboard.said)
+    here.ring("run_1")
+    while len(switchboard.said) == before:
+        await asyncio.sleep(0)
+    switchboard.cut()
+
+    await goes_down(here)
+    await here.close()
+
+
 async def test_nobody_waits_long_where_no_ring_would_come(
     switchboard: Switchboard, here: SharedBus
 ) -> None:

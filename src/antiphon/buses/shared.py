@@ -168,13 +168,15 @@ class SharedBus:
             try:
                 await self._hold_a_line()
             except CarrierDown as fault:
-                tries = 0 if self.up else tries + 1
-                self._go_down(one_line(str(fault)))
+                why = one_line(str(fault))
             except Exception:
-                tries = 0 if self.up else tries + 1
+                why = "for a reason that was logged"
                 if not self._told:
                     log.exception("the line to %s stumbled", self._carrier.name)
-                self._go_down("for a reason that was logged")
+            else:
+                return
+            tries = 0 if self.up else tries + 1
+            self._go_down(why)
             if self._closing:
                 return
             usual = self._pace.retry[min(tries, len(self._pace.retry) - 1)]
@@ -199,15 +201,15 @@ class SharedBus:
     async def _carry(self, line: Line, echo: _Echo) -> None:
         """Send what rings, until the line breaks or the bus closes."""
         while not self._closing or self._gathered:
-            await self._something_to_send()
+            await self._something_to_send(echo)
             echo.check()
             if self._gathered or not echo.awaited:
                 await self._send(line, echo)
             await asyncio.sleep(0 if self._closing else self._carrier.pause)
 
-    async def _something_to_send(self) -> None:
+    async def _something_to_send(self, echo: _Echo) -> None:
         """Or that it is time to look at the line."""
-        if self._gathered or self._closing:
+        if self._gathered or self._closing or echo.lost:
             return
         self._stirred.clear()
         with suppress(TimeoutError):

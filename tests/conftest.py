@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -95,16 +96,24 @@ def python_with() -> Installed:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server that the tests of a worker share, each with a database of its own."""
     if postgresql.programs() is None:
         pytest.skip("NOT RUN, FOR POSTGRESQL IS NOT HERE (apt-get install postgresql)")
-    server = Postgres(_open_to_all(tmp_path_factory.mktemp("postgres")))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    with _open_folder() as folder:
+        server = Postgres(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder in which a service that runs as another user may live."""
+    with _open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -120,12 +129,15 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
         server.stop()
 
 
-def _open_to_all(folder: Path) -> Path:
-    """The folder, which a user of another name may go through as well."""
-    for each in (folder, *folder.parents[:3]):
-        if each.owner() == folder.owner():
-            each.chmod(each.stat().st_mode | 0o011)
-    return folder
+@contextmanager
+def _open_folder() -> Iterator[Path]:
+    """Not in pytest's own, which each run of pytest shuts to other users when it begins."""
+    folder = Path(mkdtemp(prefix="antiphon-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _once(lock: Path, name: str, install: Callable[[Path], None]) -> Path:

@@ -112,7 +112,7 @@ _THREAD, _RUN, _FILE = Its("thread"), Its("run"), Its("file")
 MEANT: dict[str, tuple[Json, ...]] = {
     "complete": ({"run_id": _RUN},),
     "create_assistant": ({"name": "helper"},),
-    "create_key": ({"name": "laptop", "owner": Its("owner")},),
+    "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
     "create_message": (
         {"thread_id": _THREAD, "content": "hi"},
         {"thread_id": _THREAD, "content": [{"type": "file", "file_id": _FILE}]},

@@ -140,6 +140,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"message": {"content": [{"type": "image", "file_id": _FILE}]}},
         {"run_id": _RUN},
     ),
+    "set_owners_provider_key": (
+        {"owner": Its("owner"), "provider": "openai", "key": "sk-taken-over"},
+    ),
+    "set_provider_key": ({"provider": "openai", "key": "sk-own"},),
     "sign_in": ({"name": "ann", "password": "not this one"},),
     "submit_tool_output": ({"run_id": _RUN, "tool_call_id": Its("tool_call"), "output": "17:00"},),
     "update_assistant": ({"assistant_id": Its("assistant"), "name": "taken over"},),

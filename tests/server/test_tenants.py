@@ -29,6 +29,8 @@ TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properti
 ASK = "When does the next LAX-JFK flight leave?"
 BEARER = "authorization"
 ACTING = "antiphon-owner"
+PROVIDERS = {"ann": "mistral", "ben": "groq"}
+"""For whom each has a key of their own."""
 SHOWN = 32  # letters of what was sent, in a problem
 OWN_MOVES = ("date", "content-length")  # headers in which two answers may differ
 
@@ -107,12 +109,14 @@ async def _settled(server: Served, name: str, root: str) -> Owner:
     owner = Owner(name, await server.client(key), {}, key)
     admin = await server.client(root)
     person = await admin.post("/v1/people", json={"name": f"{name} {owner.canary}"})
+    key_there = {"key": f"sk-{owner.canary}"}
+    await owner.client.put(f"/v1/provider_keys/{PROVIDERS[name]}", json=key_there)
     owner.ids |= await _things(owner) | {
         "person": person.json()["id"],
         "key": server.keys[key],
         "owner": name,
         "project": "proj_1",
-        "provider": "openai",
+        "provider": PROVIDERS[name],
         "act": "act_1",
     }
     return owner

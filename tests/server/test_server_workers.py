@@ -83,6 +83,20 @@ async def test_all_end_in_order_when_told(serve: Serve) -> None:
     assert not any(map(_alive, pids))
 
 
+@pytest.mark.soak
+async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
+    server = await serve("--workers", "2", grace="0.1")
+    frozen, other = _workers(server)
+    os.kill(frozen, signal.SIGSTOP)
+    server.send(signal.SIGTERM)
+    await server.end()
+
+    assert "some processes did not end in time: they are killed" in server.said
+    assert not any(map(_alive, (frozen, other)))
+    assert server._process is not None
+    assert server._process.returncode == 1
+
+
 async def test_ctrl_c_reaches_all_of_them_and_is_one_signal(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_pace="60", grace="20")
     async with AsyncClient(server.url) as client:

@@ -793,6 +793,32 @@ async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
     assert (await store.drive("run_1")).last_event == 4
 
 
+async def test_changes_beside_appends_are_whole_however_often_they_are_tried(store: Store) -> None:
+    claim = await add_claimed(store)
+    said = asyncio.Event()
+
+    async def tell() -> None:
+        last = claim.drive.last_event
+        while not said.is_set():
+            last += 1
+            await append(store, claim, last, "more")
+
+    def add(records: Records) -> Change:
+        assert records.thread is not None
+        return say(a_message(records.thread.messages + 1, "hello"))(records)
+
+    telling = asyncio.create_task(tell())
+    for _ in range(30):
+        await store.change(About(owner=None, run_id=claim.run.id), add)
+    said.set()
+    await telling
+
+    thread = await store.get(Thread, "ann", "thread_1")
+    kept = (await store.list(Message, "ann", limit=100, thread_id="thread_1")).data
+    assert [message.number for message in kept] == list(range(1, 31))
+    assert (thread.messages, thread.version) == (30, 30)
+
+
 async def test_an_append_of_a_driver_that_was_overtaken_is_refused(store: Store) -> None:
     claim = await add_claimed(store)
     await store.change(About(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))

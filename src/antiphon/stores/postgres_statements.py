@@ -35,15 +35,20 @@ SQL: Mapping[str, Statement] = {name: numbered(sql) for name, sql in PIECES.item
 
 
 @cache
-def writing(pieces: tuple[str, ...]) -> Statement:
-    """The one statement that writes a change which consists of these pieces, in this order."""
-    thread_held = bool({"held", "saved"} & set(pieces))
-    held = ["held"] * thread_held + ["key_held"] * ("key_held" in pieces)
+def writing(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statement:
+    """The one statement that writes a change which consists of these pieces, in this order.
+
+    `seen` are the tables of which a row was read that must still be as it was.
+    """
     follows = {
-        "from_held": "FROM held" if thread_held else "",
-        "from_all_held": f"FROM {', '.join(held)}" if held else "",
+        "seen": _unchanged(seen),
         "after_cut": PIECES["change_after_cut"] if "cut" in pieces else "",
         "after_move": PIECES["change_after_move"] if "moved" in pieces else "",
     }
-    parts = [PIECES[f"change_{piece}"].format(**follows) for piece in pieces]
+    parts = [PIECES[f"change_{piece}"].format(**follows) for piece in ("passed", *pieces)]
     return numbered("WITH " + ",\n".join(parts) + "\n" + PIECES["change_end"])
+
+
+def _unchanged(seen: tuple[str, ...]) -> str:
+    conditions = "\nAND ".join(PIECES[f"seen_{table}"] for table in seen)
+    return f"FROM {', '.join(seen)} WHERE {conditions} FOR UPDATE" if seen else ""

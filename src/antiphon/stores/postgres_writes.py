@@ -37,7 +37,7 @@ async def write(connection: Connection[Any], about: About, read: Read, decided: 
     Raises what speaks against the change.
     """
     draft = _Draft(about, read, decided)
-    statement = writing(tuple(draft.pieces))
+    statement = writing(tuple(draft.seen), tuple(draft.pieces))
     values = statement.values(draft.values)
     return bool(await connection.fetchval(statement.sql, *values))
 
@@ -60,6 +60,7 @@ class _Draft:
 
     def __init__(self, about: About, read: Read, decided: Change) -> None:
         self.pieces: list[str] = []
+        self.seen: list[str] = []
         self.values: dict[str, Any] = {"read_at": read.records.now}
         self._about = about
         self._read = read
@@ -82,8 +83,10 @@ class _Draft:
         known = seen is not None and thread is not None and thread.id == seen.id
         rules.judge_thread(seen if known else None, self._decided)
         if seen is not None:
+            self.seen.append("threads")
             self._add("saved" if known else "held", thread_id=seen.id, changes=self._read.changes)
         if self._read.begun is not None:
+            self.seen.append("keys")
             self._add("key_held", key_id=self._about.key_id, begun=self._read.begun)
         self._hold_run()
         if thread is not None:
@@ -92,10 +95,9 @@ class _Draft:
     def _hold_run(self) -> None:
         kept = self._read.kept
         if kept is None:
-            self._add("passed")
             return
+        self.seen.append("drives")
         self._add(
-            "run_passed",
             run_id=kept.run.id,
             last_event_before=kept.drive.last_event,
             due_at_before=kept.drive.due_at,
@@ -205,7 +207,7 @@ class _Draft:
 
 
 _ORDER = (
-    *("held", "saved", "key_held", "passed", "run_passed"),
+    *("held", "saved", "key_held"),
     *("thread_added", "cut", "unsealed", "said"),
     *("moved", "run_saved", "told", "begun", "begun_drive", "begun_told"),
     *("acted", "answered", "counted", "spent", "noted"),

@@ -144,11 +144,25 @@ FOR UPDATE SKIP LOCKED
 -- What follows up to `change_end` are the pieces of the one statement that writes a change. Each is
 -- carried out only where `passed` has its row, and those that must not come before another read it.
 
+-- name: change_passed
+-- All that was read and must still be so is looked at and locked first, in one step: what was written
+-- before another part of it is found to be so no more could not be taken back. Of a run an append or
+-- a beat since then counts as well.
+passed AS (SELECT 1 {seen})
+
+-- name: seen_threads
+threads.id = :thread_id AND threads.changes = :changes
+
+-- name: seen_keys
+keys.id = :key_id AND keys.begun = :begun
+
+-- name: seen_drives
+drives.id = :run_id AND drives.last_event = :last_event_before
+AND drives.due_at IS NOT DISTINCT FROM :due_at_before
+
 -- name: change_held
 held AS (
-    UPDATE threads SET changes = changes + 1
-    WHERE id = :thread_id AND changes = :changes
-    RETURNING 1
+    UPDATE threads SET changes = changes + 1 FROM passed WHERE id = :thread_id
 )
 
 -- name: change_saved
@@ -156,29 +170,13 @@ held AS (
     UPDATE threads SET
         changes = changes + 1, version = :version, parent_id = :parent_id, words = :words,
         doc = :thread
-    WHERE id = :thread_id AND changes = :changes
-    RETURNING 1
+    FROM passed
+    WHERE id = :thread_id
 )
 
 -- name: change_key_held
 key_held AS (
-    UPDATE keys SET begun = begun + 1
-    {from_held}
-    WHERE id = :key_id AND begun = :begun
-    RETURNING 1
-)
-
--- name: change_passed
-passed AS (SELECT 1 {from_all_held})
-
--- name: change_run_passed
--- An append or a beat since it was read counts as well.
-passed AS (
-    SELECT 1 {from_all_held}, drives
-    WHERE
-        drives.id = :run_id AND drives.last_event = :last_event_before
-        AND drives.due_at IS NOT DISTINCT FROM :due_at_before
-    FOR UPDATE OF drives
+    UPDATE keys SET begun = begun + 1 FROM passed WHERE id = :key_id
 )
 
 -- name: change_thread_added

@@ -1,0 +1,129 @@
+"""The nginx of the cluster, with real servers behind it in place of the cluster's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from conftest import PROJECT
+
+NGINX = shutil.which("nginx")
+pytestmark = pytest.mark.skipif(
+    NGINX is None, reason="NOT RUN, FOR NGINX IS NOT HERE (apt-get install nginx-light)"
+)
+SECONDS = 60
+STREAM = (
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    "transfer-encoding: chunked\r\n\r\n{size:x}\r\n{text}\r\n"
+)
+
+
+class Server:
+    """Answers each request with its name as the first piece of a stream; `go` ends the streams."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.heads: list[str] = []
+        self.go = asyncio.Event()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.heads.append(head.decode())
+                piece = STREAM.format(size=len(self.name), text=self.name)
+                writer.write(piece.encode())
+                await writer.drain()
+                await self.go.wait()
+                writer.write(b"0\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def _cluster(folder: Path, servers: Sequence[Server]) -> AsyncGenerator[httpx2.AsyncClient]:
+    """nginx with the cluster's own file, in which only addresses and folders are others."""
+    config = (PROJECT / "deploy/nginx/nginx.conf").read_text()
+    async with AsyncExitStack() as stack:
+        for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web"):
+            port = _free_port()
+            for server in servers:
+                if server.name == name:
+                    listening = await asyncio.start_server(server.answer, "127.0.0.1", port)
+                    await stack.enter_async_context(listening)
+            config = config.replace(f"{name}:8000", f"127.0.0.1:{port}")
+        port = _free_port()
+        config = re.sub(r"listen 8080", f"listen 127.0.0.1:{port}", config)
+        config = config.replace("/tmp/", f"{folder}/").replace("/dev/stderr", f"{folder}/error")
+        file = folder / "nginx.conf"
+        file.write_text("daemon off;\n" + config)
+        command = [str(NGINX), "-e", str(folder / "error"), "-c", str(file)]
+        tried = await asyncio.create_subprocess_exec(*command, "-t", stderr=asyncio.subprocess.PIPE)
+        _, said = await tried.communicate()
+        assert tried.returncode == 0, said.decode()
+        program = await asyncio.create_subprocess_exec(*command)
+        try:
+            yield await stack.enter_async_context(_client(port, folder))
+        finally:
+            for server in servers:
+                server.go.set()
+            program.terminate()
+            await program.wait()
+
+
+@asynccontextmanager
+async def _client(port: int, folder: Path) -> AsyncGenerator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                try:
+                    answer = await client.get("/nginx-health")
+                except httpx2.TransportError:
+                    await asyncio.sleep(0.02)
+                    continue
+                assert answer.status_code == 204, (folder / "error").read_text()
+                break
+        yield client
+
+
+async def _first(client: httpx2.AsyncClient, path: str) -> str:
+    """The first piece of a stream, whose server has said no more yet."""
+    async with client.stream("GET", path) as stream:
+        return (await anext(stream.aiter_raw())).decode()
+
+
+async def test_each_server_is_asked_in_turn_and_streams_come_as_they_are_written(
+    tmp_path: Path,
+) -> None:
+    servers = [Server(name) for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web")]
+    async with _cluster(tmp_path, servers) as client:
+        asked = [await _first(client, "/v1/runs/run_1/events") for _ in range(6)]
+        page = await _first(client, "/")
+        hidden = (await client.get("/metrics")).status_code
+
+    assert sorted(asked) == sorted(["antiphon-1", "antiphon-2", "antiphon-3"] * 2)
+    assert page == "web"
+    assert hidden == 404
+    assert f"host: {client.base_url.netloc.decode()}" in servers[0].heads[0].lower()
+
+
+async def test_a_server_that_is_not_there_is_passed_over(tmp_path: Path) -> None:
+    async with _cluster(tmp_path, [Server("antiphon-2")]) as client:
+        asked = {await _first(client, "/v1/threads") for _ in range(5)}
+
+    assert asked == {"antiphon-2"}
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port

@@ -196,6 +196,9 @@ class Application:
         """The place of a request is the caller's; without keys there is nobody to share with."""
         return nullcontext() if caller.token is None else self._places.held(caller.who)
 
+    def _turn(self, caller: Caller) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if caller.token is None else self._turns.turn(caller.who)
+
     async def _somebody(self, scope: Scope) -> Caller:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -274,7 +277,7 @@ class Application:
                 return await while_present(exchange.receive, work, welcome, recheck)
             case _:
                 try:
-                    async with self._turns.turn(exchange.caller.who):
+                    async with self._turn(exchange.caller):
                         return await work
                 finally:
                     work.close()  # if its turn never came

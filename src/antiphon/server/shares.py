@@ -11,7 +11,7 @@ from antiphon.errors import Overloaded
 
 AT_ONCE = 32  # works: more of them only wait for one another in the store
 OF_ONE = AT_ONCE // 2
-PATIENCE = 5.0  # seconds: who waits longer is told to come again
+PATIENCE = 10.0  # seconds: who waits longer is told to come again
 
 
 class Places:

@@ -53,7 +53,8 @@ class BackendServer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-Seconds = Annotated[int, Meta(ge=1, le=3650 * DAY)]
+LONGEST_KEY = 3650 * DAY  # seconds: a key that shall be good for longer has no end
+KeySeconds = Annotated[int, Meta(ge=1, le=LONGEST_KEY)]
 PersonName = Annotated[str, Meta(max_length=128)]
 OwnerName = Annotated[
     str, Meta(max_length=128, extra_json_schema={"minLength": 1, "pattern": "^[!-~]+$"})
@@ -165,7 +166,7 @@ class CreateKey(Call[NewKey], frozen=True):
     owner: OwnerName
     scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1, max_length=3)] = ("read", "write")
     limits: Limits = Limits()
-    expires_in: Seconds | None = None
+    expires_in: KeySeconds | None = None
     person_id: Id | None = None
 
 

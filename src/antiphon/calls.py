@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from antiphon.administrative_calls import ADMINISTRATIVE
+from antiphon.administrative_calls import LONGEST_KEY as LONGEST_KEY
 from antiphon.administrative_calls import BackendServer as BackendServer
 from antiphon.administrative_calls import CreateKey as CreateKey
 from antiphon.administrative_calls import CreatePerson as CreatePerson

@@ -25,6 +25,7 @@ from antiphon.errors import BadSettings, Forbidden, Unauthorized
 from antiphon.ports import LOCAL
 from antiphon.runtime import stored
 from antiphon.server.access import Access, check_scope
+from antiphon.server.quotas import Requests
 from antiphon.settings import Loaded, Settings
 from antiphon.tools.functions import Function, load
 
@@ -105,10 +106,12 @@ async def _door(settings: Settings) -> AsyncGenerator[Admit]:
         return
     async with stored(settings) as store:
         access = Access(store, was_locked=bool(await store.keys()))
+        requests = Requests(store)
 
         async def admit(scope: MutableMapping[str, Any]) -> None:
             caller = await access.admit(scope)
             check_scope(caller, "write")
+            await requests.admit(caller.principal)
             if caller.owner != LOCAL:
                 raise Forbidden("The key is another owner's, whose threads are not offered here.")
 

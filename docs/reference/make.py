@@ -29,10 +29,12 @@ from antiphon.calls import (
     BackendServer,
     Call,
     Deleted,
+    Erasure,
     Listed,
     LiveRun,
     Model,
     NewKey,
+    NewLimits,
     NewMessage,
     UsageReport,
     path_fields,
@@ -49,7 +51,7 @@ from antiphon.messages import (
     ToolSpec,
     Upload,
 )
-from antiphon.people import Key, Person, Spent
+from antiphon.people import Act, Holding, Key, Limits, Person, Project, ProviderKey, Spent
 from antiphon.providers.servers import SERVERS, Server
 from antiphon.providers.vendors import VENDORS
 from antiphon.runs import (
@@ -96,11 +98,18 @@ RECORDS: tuple[type[Any], ...] = (
     Fault,
     Person,
     Key,
+    Limits,
+    NewLimits,
     NewKey,
+    Project,
+    Act,
     LiveRun,
     UsageReport,
     Spent,
     BackendServer,
+    ProviderKey,
+    Holding,
+    Erasure,
 )
 
 
@@ -319,6 +328,8 @@ def _outcome(call: type[Call[Any]]) -> str:
     said: list[str] = [f"Needs the scope `{call.scope}`."] if call.scope else []
     if call.streams:
         said.append("Answers with a stream of [events](events.md).")
+    elif call.file:
+        said.append(f"Answers {call.http_status} with a file, `{call.file}`.")
     elif call.answer is not None:
         said.append(f"Answers {call.http_status} with {_kind(call.answer)}.")
     if call.creates:

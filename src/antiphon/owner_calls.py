@@ -129,9 +129,9 @@ OF_OWNERS: tuple[type[Call[Any]], ...] = (
     SetProviderKey,
     ListProviderKeys,
     DeleteProviderKey,
-    SetOwnersProviderKey,
     ListAllProviderKeys,
     ListOwners,
     ExportOwner,
     EraseOwner,
+    SetOwnersProviderKey,
 )

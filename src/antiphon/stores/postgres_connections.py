@@ -114,7 +114,7 @@ class Connections:
         connection = await self._one()
         try:
             return await work(connection)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, *_BROKEN):
             connection.terminate()  # whatever it still does, nobody is told
             raise
         finally:
@@ -157,9 +157,19 @@ async def execute(connection: Connection[Any], name: str, /, **values: Any) -> N
     await connection.execute(statement.sql, *statement.values(values))
 
 
-_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-_BROKEN = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
-"""What a connection ends with; asyncpg has its own errors for one that was lost."""
+_BROKEN = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
+"""What a connection ends with; asyncpg has its own errors for one that was lost.
+
+One that was told its end while it was idle seems to be open still, and busy: an internal error.
+"""
+_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _AWAY = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, ConnectionError)
 """What a server says, or does not, that starts, ends, or has too many connections."""
 

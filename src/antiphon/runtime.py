@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from antiphon import calls, errors, ids, processes, traces
@@ -23,7 +23,7 @@ from antiphon.desk import Desk
 from antiphon.erasing import Eraser
 from antiphon.exporting import Exporter
 from antiphon.ids import Prefix
-from antiphon.measures import DRIVEN, PLACES, RECONNECTS
+from antiphon.measures import CONNECTIONS, DRIVEN, PLACES, RECONNECTS
 from antiphon.metrics import Metrics
 from antiphon.owners import Owners
 from antiphon.ports import LEASES, QUEUE, Store
@@ -190,11 +190,27 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
         servers = await asyncio.to_thread(_servers, settings)
         stack.push_async_callback(servers.close)
         runtime = Runtime(settings, store, bus, catalog, servers, tracer, provider_keys)
+        if isinstance(inner, _Pooled):
+            for state in inner.connections():
+                runtime.metrics.gauge(CONNECTIONS, partial(_counted, inner, state), state)
         runtime.worker.start()
         try:
             yield runtime
         finally:
             await runtime.drain(0 if runtime.draining else settings.grace)
+
+
+@runtime_checkable
+class _Pooled(Protocol):
+    """A store with connections to a server."""
+
+    def connections(self) -> Mapping[str, int]:
+        """How many there are, by state."""
+        ...
+
+
+def _counted(pooled: _Pooled, state: str) -> float:
+    return pooled.connections()[state]
 
 
 @asynccontextmanager

@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from asyncpg.connection import Connection
 
+from antiphon.errors import InvalidRequest, NotFound
 from antiphon.failpoints import hit
 from antiphon.messages import Upload
 from antiphon.people import (
@@ -122,6 +123,10 @@ class PostgresStore:
             return await reached.run(schema)
         finally:
             await reached.close()
+
+    def connections(self) -> Mapping[str, int]:
+        """The connections of this process, counted by state."""
+        return self._connections.counted()
 
     # The transactions of runs
 
@@ -274,7 +279,7 @@ class PostgresStore:
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
         """See `Store.find_person`."""
-        return await self._read(people.find, id=id, name=name, subject=subject)
+        return await self._find(people.find, id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
         """See `Store.people`."""
@@ -302,7 +307,7 @@ class PostgresStore:
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
-        return await self._read(keys.find, prefix)
+        return await self._find(keys.find, prefix)
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
@@ -342,7 +347,7 @@ class PostgresStore:
 
     async def sealed_key(self, owner: str, provider: str) -> bytes | None:
         """See `Store.sealed_key`."""
-        return await self._read(owners.sealed_key, owner, provider)
+        return await self._find(owners.sealed_key, owner, provider)
 
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
@@ -399,9 +404,24 @@ class PostgresStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return await self._connections.run(
-            lambda connection: work(connection, *args, **kwargs), SECONDS, _always
-        )
+        """Read. What the database could not keep, such as a NUL in an id, it does not have."""
+        try:
+            return await self._connections.run(
+                lambda connection: work(connection, *args, **kwargs), SECONDS, _always
+            )
+        except InvalidRequest as fault:
+            raise NotFound("There is nothing of this name.") from fault
+
+    async def _find(
+        self,
+        work: Callable[Concatenate[Connection[Any], P], Awaitable[T | None]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T | None:
+        """Read what may be missing."""
+        with suppress(NotFound):
+            return await self._read(work, *args, **kwargs)
+        return None
 
     async def _write(
         self,

@@ -50,9 +50,15 @@ class Connections:
     def __init__(self, address: str, most: int) -> None:
         self._address, self._pooled = understood(address)
         self._idle: list[Connection[Any]] = []
+        self._most = most
         self._room = asyncio.Semaphore(most)
         self._at_work: set[asyncio.Task[Any]] = set()
         self._closed = False
+
+    def counted(self) -> Mapping[str, int]:
+        """How many are busy and idle, and how many works wait for one."""
+        busy = min(len(self._at_work), self._most)
+        return {"busy": busy, "idle": len(self._idle), "waiting": len(self._at_work) - busy}
 
     async def run(
         self,
@@ -222,7 +228,7 @@ def understood(address: str) -> tuple[str, bool]:
     ours = {name: given for name, given in options if name == "pgbouncer"}
     if ours.get("pgbouncer", "false") not in ("true", "false"):
         raise BadSettings(
-            "The database's address cannot be understood.",
+            "The `pgbouncer` in the database's address cannot be understood.",
             expected="pgbouncer=true or pgbouncer=false",
             received=f"pgbouncer={ours['pgbouncer']}",
         )

@@ -9,7 +9,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -77,6 +78,18 @@ class Postgres:
         for pid in children:
             _kill(pid)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile neither the server nor any process of it does anything."""
+        pids = [self.service.pid, *self._children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it in order: SIGINT disconnects everybody."""
         self.service.stop()
@@ -84,8 +97,7 @@ class Postgres:
     def kill_backends(self) -> None:
         """SIGKILL to one process of each connection; the server then restarts itself."""
         for pid in self._children():
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and b"antiphon" in command.read_bytes():
+            if b"antiphon" in _command(pid):
                 _kill(pid)
 
     async def create(self, template: str = "template1") -> str:
@@ -123,3 +135,11 @@ class Postgres:
 def _kill(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _command(pid: int) -> bytes:
+    """What the process calls itself; nothing where it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -39,8 +39,11 @@ class Fleet:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """All of them, and from now on others in their places."""
+        """All of them, and from now on others in their places. Raises `Failed`."""
         await asyncio.gather(*(self._open(number) for number in range(len(self._places))))
+        for server in filter(None, self._servers):
+            if not server.armed:
+                await server.listening()
         self._keepers = [
             asyncio.create_task(self._keep(number)) for number in range(len(self._places))
         ]

@@ -71,6 +71,7 @@ async def pair(postgres: Postgres, serve: Any) -> AsyncIterator[Pair]:
         through = postgres.address(address.rpartition("/")[2], link.port)
         server = await serve(ANTIPHON_DATABASE=through)
         yield Pair(server.url, link, PostgresDatabase(address))
+        await server.gone()
     finally:
         link.stop()
 

@@ -236,12 +236,8 @@ class PostgresStore:
         **where: str | None,
     ) -> Listing:
         """See `Store.list`; a search may take its time."""
-        seconds = UPKEEP_SECONDS if where.get("query") else SECONDS
-        return await self._connections.run(
-            partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where),
-            seconds,
-            _always,
-        )
+        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where)
+        return await self._reading(read, UPKEEP_SECONDS if where.get("query") else SECONDS)
 
     async def content(self, owner: str | None, upload_id: str) -> bytes:
         """See `Store.content`."""
@@ -358,7 +354,7 @@ class PostgresStore:
     ) -> Listing:
         """See `Store.owners`."""
         count = partial(owners.owners, limit=limit, after=after, only=owner)
-        return await self._connections.run(count, UPKEEP_SECONDS, _always)
+        return await self._reading(count, UPKEEP_SECONDS)
 
     async def erase(self, owner: str, limit: int) -> int:
         """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
@@ -404,11 +400,14 @@ class PostgresStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Read. What the database could not keep, such as a NUL in an id, it does not have."""
+        return await self._reading(lambda connection: work(connection, *args, **kwargs))
+
+    async def _reading(
+        self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = SECONDS
+    ) -> T:
+        """Read; what the database could not keep, such as a NUL in an id, it does not have."""
         try:
-            return await self._connections.run(
-                lambda connection: work(connection, *args, **kwargs), SECONDS, _always
-            )
+            return await self._connections.run(work, seconds, _always)
         except InvalidRequest as fault:
             raise NotFound("There is nothing of this name.") from fault
 

@@ -222,7 +222,7 @@ def vendors() -> Iterator[str]:
 def commands() -> Iterator[str]:
     """Every command: what it is for, its arguments, the settings that are its flags."""
     for name in names.COMMANDS:
-        command: Any = import_module(f"antiphon.commands.{name}")
+        command: Any = import_module(f"antiphon.commands.{name.replace('-', '_')}")
         parser = ArgumentParser(add_help=False)
         command.arguments(parser, ArgumentParser(add_help=False))
         yield f"## `antiphon {name}`\n"

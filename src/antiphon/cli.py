@@ -90,7 +90,7 @@ def _say(text: str) -> None:
 
 
 def _help() -> str:
-    listed = "\n".join(f"  {name:<11}{meaning}" for name, meaning in COMMANDS.items())
+    listed = "\n".join(f"  {name:<15}{meaning}" for name, meaning in COMMANDS.items())
     return dedent("""\
         usage: antiphon COMMAND ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from antiphon import calls
 from antiphon.calls import Call, Deleted, Erasure, Listed
@@ -15,6 +15,8 @@ from antiphon.exporting import Archive, Exporter
 from antiphon.people import Holding, OwnKey, Principal, ProviderKey
 from antiphon.ports import Store
 from antiphon.provider_keys import ProviderKeys
+
+A = TypeVar("A")
 
 ERASE_SECONDS = 10.0  # of one call, before it says how far it is
 
@@ -49,6 +51,15 @@ class Owners:
             calls.ListOwners: self._list_owners,
             calls.EraseOwner: self._erase,
         }
+
+    async def answer(self, call: Call[A], by: Principal) -> A:
+        """Do what it asks."""
+        told: A = await self.answers[type(call)](call, by)
+        return told
+
+    async def seal_anew(self, by: Principal) -> int:
+        """Seal with today's key what an older one has sealed; says how many keys those were."""
+        return await self._keys.seal_anew(by)
 
     async def export(self, call: calls.ExportOwner, by: Principal) -> Archive:
         """Everything of an owner as a file. Raises `NotFound`."""

@@ -278,6 +278,12 @@ async def cataloged(settings: Settings) -> AsyncGenerator[Catalog]:
         await catalog.close()
 
 
+def new_secret_key() -> str:
+    """A new value for the setting `secret_key`. Raises `BadSettings` without the extra."""
+    key: str = _of_extra("antiphon.sealing", "cryptography", "secrets").new_key()
+    return key
+
+
 def mint(prefix: Prefix) -> str:
     """A new id: the clock and the dice are here, and nowhere further in."""
     return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))

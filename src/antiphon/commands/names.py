@@ -13,6 +13,8 @@ COMMANDS = {
     "keys": "make, list, limit or revoke the server's keys",
     "projects": "owners whose things several keys and people share",
     "people": "make, list or remove the people who may log in to the web chat",
+    "owners": "list who has things here; export or erase all of one",
+    "provider-keys": "keys that owners have of their own at providers",
     "audit": "what administrators have done",
     "models": "the models that can be named here",
     "config": "the settings in force, and where each comes from",
@@ -20,7 +22,7 @@ COMMANDS = {
     "migrate": "bring the database to this version's form",
     "completion": "a script by which a shell completes commands and flags",
 }
-"""Each is a module of its name in `antiphon.commands`."""
+"""Each is a module of its name in `antiphon.commands`, with `_` for a dash."""
 
 ABOUT = ("-h", "--help", "--version")
 """What is said to the program itself, and to no command."""

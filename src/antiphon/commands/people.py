@@ -7,7 +7,6 @@ admins can do all of it in the web chat, too.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from argparse import ArgumentParser, Namespace
 from typing import cast, get_args
@@ -16,6 +15,7 @@ import msgspec
 
 from antiphon import calls
 from antiphon.accounts import Accounts
+from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
 from antiphon.engine.accounts import fit_password
 from antiphon.errors import InvalidRequest
@@ -137,31 +137,17 @@ def _row(person: Person) -> tuple[str, ...]:
 def _read_password(asked: Namespace) -> str:
     """The password: the first line of stdin where that was said, else what a person types twice."""
     if asked.password_stdin:
-        return fit_password(_first_line())
+        return fit_password(first_line("password"))
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "Nobody is here to type a password.",
             expected="a terminal, or --password-stdin",
             hint="printf '%s' \"$PASSWORD\" | antiphon people add NAME --password-stdin",
         )
-    password = fit_password(_typed("Password: "))
-    if _typed("Once more: ") != password:
+    password = fit_password(typed("Password: ", "password"))
+    if typed("Once more: ", "password") != password:
         raise InvalidRequest("The two passwords are not the same.", hint="Try again.")
     return password
-
-
-def _typed(prompt: str) -> str:
-    try:
-        return getpass.getpass(prompt)
-    except EOFError:
-        raise InvalidRequest("No password was typed.", hint="Try again.") from None
-
-
-def _first_line() -> str:
-    try:
-        return sys.stdin.readline().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise InvalidRequest("The password is no text.", expected="text in UTF-8") from None
 
 
 def _a(role: Role) -> str:

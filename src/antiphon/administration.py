@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from antiphon import calls, errors
 from antiphon.accounts import Accounts
+from antiphon.answers import listed
 from antiphon.calls import BackendServer, Call, Listed, LiveRun, NewKey, UsageReport
 from antiphon.exporting import Archive
 from antiphon.ids import Mint
@@ -108,9 +109,7 @@ class Administration:
         return await self._projects.delete(call.project_id, by)
 
     async def _list_acts(self, call: calls.ListActs, _: Principal) -> Listed[Act]:
-        page = await self._store.acts(call.limit, call.after, call.owner)
-        last = page.data[-1].id if page.data and page.has_more else None
-        return Listed(tuple(page.data), has_more=page.has_more, next=last)
+        return listed(await self._store.acts(call.limit, call.after, call.owner))
 
     async def _list_live_runs(self, call: calls.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
         page = await self._store.live_runs(call.limit, call.after)

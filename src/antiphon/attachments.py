@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from antiphon.calls import Content
+from antiphon.engine import checks
 from antiphon.errors import NotFound
 from antiphon.messages import ADDRESS, Upload
 from antiphon.ports import Store
@@ -22,6 +24,12 @@ from antiphon.ports import Store
 _MARK = f':"{ADDRESS}'.encode()  # as a value; keys of ours begin alike, and text has no bare quote
 _GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
 _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
+
+
+async def check_attachments(store: Store, content: Content, owner: str) -> None:
+    """Return if each file that is attached is the owner's. Raises `NotFound`."""
+    for file_id in checks.attachments(content):
+        await store.get(Upload, owner, file_id)
 
 
 async def attached(chat: bytes, store: Store, owner: str) -> bytes:

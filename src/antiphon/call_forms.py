@@ -54,6 +54,20 @@ class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=Tru
     scope: ClassVar[str | None] = None
 
 
+def fields(call: Call[Any]) -> dict[str, Any]:
+    """What a call says, by name."""
+    return {name: getattr(call, name) for name in call.__struct_fields__}
+
+
+def given(call: Call[Any], *, but: str) -> dict[str, Any]:
+    """The fields that were given, without this one."""
+    return {
+        name: value
+        for name, value in fields(call).items()
+        if name != but and value is not msgspec.UNSET
+    }
+
+
 def path_fields(call: type[Call[Any]]) -> tuple[str, ...]:
     """The fields that the route holds, in order."""
     return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))

@@ -48,6 +48,8 @@ from antiphon.call_forms import Id as Id
 from antiphon.call_forms import Limit as Limit
 from antiphon.call_forms import Listed as Listed
 from antiphon.call_forms import Name as Name
+from antiphon.call_forms import fields as fields
+from antiphon.call_forms import given as given
 from antiphon.call_forms import invalid as invalid
 from antiphon.call_forms import path_fields as path_fields
 from antiphon.call_forms import write as write

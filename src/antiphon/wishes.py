@@ -1,0 +1,99 @@
+"""What a run shall be: what its call says, then its assistant, then the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from antiphon import calls
+from antiphon.attachments import attached
+from antiphon.engine import checks
+from antiphon.engine.moves import Wish
+from antiphon.engine.window import window
+from antiphon.messages import Message, chat, parts
+from antiphon.ports import Opened, Store
+from antiphon.runs import Assistant, McpServer, Thread
+
+T = TypeVar("T")
+
+_SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}
+"""How pictures and files stand in a conversation as the model gets it."""
+
+_NOBODY = Assistant(id="", created_at=0, updated_at=0)
+"""The assistant of a run that names none."""
+
+
+class Wishes:
+    """Puts them together, and refuses what the model's provider has not got."""
+
+    def __init__(
+        self,
+        store: Store,
+        default_model: Callable[[], Awaitable[str]],
+        open_model: Callable[[str, str], Awaitable[Opened]],
+        refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._default_model = default_model
+        self._open_model = open_model
+        self._refuse_servers = refuse_servers
+
+    async def wish(self, call: calls.CreateRun | calls.Process, owner: str) -> Wish:
+        """Raises `CallerError` where there can be no such run."""
+        assistant = _NOBODY
+        if call.assistant_id is not None:
+            assistant = await self._store.get(Assistant, owner, call.assistant_id)
+        checks.refuse_twins(call.tools)
+        tools = _first(call.tools, assistant.tools)
+        servers = _first(call.mcp_servers, assistant.mcp_servers)
+        await self._refuse_servers(servers)
+        sampling = _first(call.sampling, assistant.sampling)
+        model = call.model or assistant.model or await self._default_model()
+        opened = await self._open_model(model, owner)
+        checks.refuse_formless(sampling)
+        if not servers:  # what these offer is known when the model is asked
+            checks.refuse_choice(sampling, tools)
+        checks.refuse_unsupported(opened.name, opened.lacks, sampling, tools or servers)
+        await self._refuse_unshowable(opened, call, owner)
+        return Wish(
+            model=model,
+            assistant_id=call.assistant_id,
+            instructions=_first(call.instructions, assistant.instructions),
+            tools=tools,
+            mcp_servers=servers,
+            sampling=sampling,
+            deadlines=call.deadlines,
+            background=call.background,
+            max_turns=call.max_turns,
+            max_attempts=call.max_attempts,
+            on_expiry=call.on_expiry,
+            expires_in=call.expires_in,
+            metadata=call.metadata,
+        )
+
+    async def _refuse_unshowable(
+        self, opened: Opened, call: calls.CreateRun | calls.Process, owner: str
+    ) -> None:
+        """No picture and no file, in the thread or new, that the model's provider does not take."""
+        missing = {mark: lack for mark, lack in _SHOWN.items() if lack in opened.lacks}
+        if not missing:
+            return
+        said: list[bytes] = []
+        if call.thread_id is not None:
+            await self._store.get(Thread, owner, call.thread_id)
+            said.append(window(await self._store.context(call.thread_id), None))
+        if isinstance(call, calls.Process) and call.message is not None:
+            said.append(chat(_unsent(call.message)))
+        shown = await attached(b",".join(filter(None, said)), self._store, owner)
+        if found := [lack for mark, lack in missing.items() if mark in shown]:
+            raise checks.unsupported(opened.name, found)
+
+
+def _unsent(new: calls.NewMessage) -> Message:
+    return Message(
+        id="", thread_id="", number=0, role=new.role, content=parts(new.content), created_at=0
+    )
+
+
+def _first(given: T | None, fallback: T) -> T:
+    return fallback if given is None else given

@@ -9,7 +9,6 @@ import msgspec
 
 from antiphon.engine.window import SUMMARY
 from antiphon.messages import Message, Upload
-from antiphon.people import Key
 from antiphon.ports import Context, Landmark, Page
 from antiphon.runs import Action, Assistant, Drive, Run, Thread
 from antiphon.stores import rules
@@ -154,8 +153,7 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
     return cast("Callable[[bytes], T]", _DECODERS[kind].decode)
 
 
-_STORED: tuple[type[Any], ...] = (*KINDS, Key)
-_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in _STORED}
+_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in KINDS}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
 _SUMMARY = f'"{SUMMARY}"'.encode()

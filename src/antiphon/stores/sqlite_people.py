@@ -17,6 +17,7 @@ from antiphon.stores import rules
 from antiphon.stores import sqlite_acts as acts
 from antiphon.stores import sqlite_keys as keys
 from antiphon.stores import sqlite_reads as reads
+from antiphon.stores.rows import decoder
 from antiphon.stores.sqlite_reads import SQL
 
 
@@ -73,7 +74,7 @@ def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> 
         raise rules.missing(Run, after)
     values = {"limit": limit + 1, "after": after}
     rows = connection.execute(SQL["live_runs"], values).fetchall()
-    live = [(owner, reads.decoder(Run)(doc)) for owner, doc in rows]
+    live = [(owner, decoder(Run)(doc)) for owner, doc in rows]
     return Listing(live[:limit], len(live) > limit)
 
 

@@ -7,65 +7,26 @@ rows are joined by the database and split here.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon import events
-from antiphon.engine.window import SUMMARY
 from antiphon.events import Numbered
-from antiphon.messages import Message, Upload
+from antiphon.messages import Upload
 from antiphon.people import Counter, period
-from antiphon.ports import About, Context, Landmark, Listing, Once, Page, Records
-from antiphon.runs import Action, Assistant, Drive, Run, Thread
+from antiphon.ports import About, Context, Listing, Once, Page, Records
+from antiphon.runs import Action, Drive, Run, Thread
+from antiphon.stores import rows as shapes
 from antiphon.stores import rules, statements
+from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder
 
 T = TypeVar("T")
 
 SQL = statements.named("sqlite")
-PAGE_BYTES = 1_000_000  # of the log in one page, about
-
-
-class _Kind(NamedTuple):
-    """How things of a kind are found; all of it is ours, nothing a caller's."""
-
-    table: str
-    key: str = "seq"
-    newest_first: bool = True
-    owned: str = "owner = :owner"
-    scopes: Mapping[str, str] = {}
-
-
-_KINDS: Mapping[type[Any], _Kind] = {
-    Assistant: _Kind("assistants"),
-    Upload: _Kind("uploads"),
-    Thread: _Kind("threads", scopes={"parent_id": "parent_id = :parent_id"}),
-    Run: _Kind("runs", scopes={"thread_id": "thread_id = :thread_id"}),
-    Message: _Kind(
-        "messages",
-        key="number",
-        newest_first=False,
-        owned=":owner = (SELECT owner FROM threads WHERE threads.id = thread_id)",
-        scopes={"thread_id": "thread_id = :thread_id"},
-    ),
-    Action: _Kind(
-        "actions",
-        newest_first=False,
-        owned=":owner = (SELECT owner FROM runs WHERE runs.id = run_id)",
-        scopes={"run_id": "run_id = :run_id"},
-    ),
-}
-
-
-class RunRow(NamedTuple):
-    """A run as it is kept, with how it is driven."""
-
-    owner: str
-    run: Run
-    drive: Drive
-    wanted_at: int
+CONTAINS = "instr({text}, :{word})"
 
 
 def one(connection: sqlite3.Connection, name: str, *values: Any) -> tuple[Any, ...] | None:
@@ -169,10 +130,7 @@ def log(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
     if row is None:
         raise rules.missing(Run, run_id)
     ended, kept_after, last_event, first, joined = row
-    rules.check_kept(run_id, after, kept_after)
-    lines: list[bytes] = joined.split(b"\n")[after + 1 - first :] if joined else []
-    more = bool(lines) and after + len(lines) < last_event
-    return Page(after + 1, lines, bool(ended) and not more, more)
+    return shapes.page(run_id, after, bool(ended), kept_after, last_event, first, joined)
 
 
 def _turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
@@ -213,15 +171,8 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
     if row is None:
         raise rules.missing(Thread, thread_id)
     number, messages, tokens, chat, sealed_landmarks, landmarks = row
-    marks = b",".join(filter(None, (sealed_landmarks, landmarks)))
-    return Context(
-        version=number,
-        messages=messages,
-        tokens=tokens,
-        chat=chat or b"",
-        landmarks=_LANDMARKS.decode(b"[" + marks + b"]"),
-        compacted=_SUMMARY in marks,
-    )
+    marks = filter(None, (sealed_landmarks, landmarks))
+    return shapes.context(number, messages, tokens, [chat or b""], [*marks])
 
 
 def newest_rows(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -244,9 +195,9 @@ def foreign_runs(
 
 def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: str) -> T:
     """See `Store.get`."""
-    search = _Search(_KINDS[kind], owner, {})
+    search = Search(kind, owner, {})
     search.require("id = :id", id=id)
-    docs = search.select(connection, "doc")
+    docs = _select(connection, search, "doc", 1)
     if not docs:
         raise rules.missing(kind, id)
     return decoder(kind)(docs[0])
@@ -261,60 +212,26 @@ def listing(
     where: Mapping[str, str | None],
 ) -> Listing:
     """See `Store.list`."""
-    how = _KINDS[kind]
-    search = _Search(how, owner, where)
+    search = Search(kind, owner, where)
     if after is not None:
-        place = _Search(how, owner, where)
+        place = Search(kind, owner, where)
         place.require("id = :after", after=after)
-        found = place.select(connection, how.key)
+        found = _select(connection, place, place.place, 1)
         if not found:
             raise rules.missing(kind, after)
-        search.require(f"{how.key} {'<' if how.newest_first else '>'} :place", place=found[0])
+        search.require_beyond(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    if query := where.get("query"):
-        _require_words(search, rules.words(query))
-    docs = search.select(connection, "doc", limit + 1)
+    if words := rules.words(where.get("query") or ""):
+        bound = {f"word{place}": word for place, word in enumerate(words)}
+        search.require_words(CONTAINS, bound)
+    docs = _select(connection, search, "doc", limit + 1)
     return Listing([decoder(kind)(doc) for doc in docs[:limit]], len(docs) > limit)
 
 
-class _Search:
-    """A SELECT of one kind, put together from the table of kinds; what callers say is bound."""
-
-    def __init__(self, how: _Kind, owner: str | None, where: Mapping[str, str | None]) -> None:
-        self._how = how
-        self._conditions = ["TRUE"]
-        self._values: dict[str, Any] = {}
-        if owner is not None:
-            self.require(how.owned, owner=owner)
-        for name, condition in how.scopes.items():
-            if where.get(name) is not None:
-                self.require(condition, **{name: where[name]})
-
-    def require(self, condition: str, **values: Any) -> None:
-        self._conditions.append(condition)
-        self._values |= values
-
-    def select(self, connection: sqlite3.Connection, column: str, limit: int = 1) -> list[Any]:
-        how = self._how
-        sql = (
-            f"SELECT {column} FROM {how.table} WHERE {' AND '.join(self._conditions)} "  # noqa: S608
-            f"ORDER BY {how.key} {'DESC' if how.newest_first else 'ASC'} LIMIT :limit"
-        )
-        return [value for (value,) in connection.execute(sql, self._values | {"limit": limit})]
-
-
-def _require_words(search: _Search, words: Sequence[str]) -> None:
-    """Threads whose title, or one of whose messages, holds all the words."""
-    values = {f"word{place}": word for place, word in enumerate(words)}
-    if values:
-        in_title = " AND ".join(f"instr(threads.words, :{name})" for name in values)
-        in_message = " AND ".join(f"instr(messages.words, :{name})" for name in values)
-        search.require(
-            f"(({in_title}) OR EXISTS (SELECT 1 FROM messages "  # noqa: S608
-            f"WHERE messages.thread_id = threads.id AND {in_message}))",
-            **values,
-        )
+def _select(connection: sqlite3.Connection, search: Search, column: str, limit: int) -> list[Any]:
+    values = search.values | {"limit": limit}
+    return [value for (value,) in connection.execute(search.sql(column), values)]
 
 
 def content(connection: sqlite3.Connection, owner: str | None, upload_id: str) -> bytes:
@@ -325,13 +242,5 @@ def content(connection: sqlite3.Connection, owner: str | None, upload_id: str) -
     return bytes(row[1])
 
 
-def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """Reads the JSON of a kind."""
-    return cast("Callable[[bytes], T]", _DECODERS[kind].decode)
-
-
-_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in _KINDS}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _IDS = msgspec.json.Decoder(frozenset[str])
-_LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
-_SUMMARY = f'"{SUMMARY}"'.encode()

@@ -342,8 +342,8 @@ class Store(Protocol):
     ) -> Account | None:
         """What `amend` makes of them as they are now; an exception changes nothing and passes.
 
-        The keys of who is removed or disabled are revoked with it. Raises `NotFound`, and
-        `Conflict` as `add_person` does.
+        The keys of who is removed or disabled, and those that they have for other owners, are
+        revoked with it. Raises `NotFound`, and `Conflict` as `add_person` does.
         """
         ...
 

@@ -390,7 +390,6 @@ HOT = (
     "used",
     "count",
     "has_tokens_limit",
-    "keys_of",
     "acts",
     "acts_of",
     "sealed_key",

@@ -66,20 +66,22 @@ class Keys:
         return changed
 
     def revoke_of(self, owner: str, now: int) -> None:
-        """Revoke all that open what is this owner's."""
-        for key in self.all():
-            if key.owner == owner:
-                self.change(key.id, rules.revoked(now), None)
+        """Revoke all that open what is this owner's, or that this person has."""
+        for key in self._of(owner):
+            self.change(key.id, rules.revoked(now), None)
 
     def erase_of(self, owner: str, now: int) -> int:
         """Revoke them, and forget their names and what they used; how many had any of it."""
-        theirs = [key for key in self.all() if key.owner == owner]
+        theirs = self._of(owner)
         blank = [self.change(key.id, rules.erased(now), None) for key in theirs]
-        ids = {key.id for key in theirs}
+        ids = {key.id for key in theirs if key.owner == owner}
         used = [counter for counter in self._used if counter.key_id in ids]
         for counter in used:
             del self._used[counter]
         return sum(was != key for was, key in zip(theirs, blank, strict=True)) + len(used)
+
+    def _of(self, owner: str) -> Sequence[Key]:
+        return [key for key in self.all() if owner in (key.owner, key.person_id)]
 
     def count(self, counter: Counter, amount: int, now: int) -> Counted:
         """See `Store.count`."""

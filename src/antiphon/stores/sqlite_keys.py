@@ -47,7 +47,7 @@ def change(connection: sqlite3.Connection, key_id: str, amend: AmendKey, act: Ac
 
 
 def change_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) -> int:
-    """Change all that open what is this owner's; how many became different."""
+    """Change all that open what is this owner's or that this person has; how many became others."""
     theirs = [_KEY.decode(doc) for (doc,) in reads.every(connection, "keys_of", owner)]
     changed = [new for key in theirs if (new := amend(key)) != key]
     for key in changed:

@@ -11,6 +11,9 @@ SELECT to_regclass('migrations') IS NOT NULL
 -- name: newest_migration
 SELECT coalesce(max(number), 0) FROM migrations
 
+-- name: half_moved
+SELECT 1 FROM meta WHERE name = 'moving'
+
 -- name: add_migration
 INSERT INTO migrations (number, name, applied_at)
 VALUES (:number, :name, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
@@ -626,7 +629,11 @@ SELECT doc, digest FROM keys WHERE prefix = :prefix ORDER BY seq LIMIT 1
 SELECT doc FROM keys WHERE id = :id FOR UPDATE
 
 -- name: keys_of_for_update
-SELECT doc FROM keys WHERE owner = :owner ORDER BY seq FOR UPDATE
+-- Those that open what is the owner's, and those that this person has.
+SELECT doc FROM keys
+WHERE owner = :owner OR convert_from(doc, 'UTF8')::json ->> 'person_id' = :owner
+ORDER BY seq
+FOR UPDATE
 
 -- name: save_key
 UPDATE keys SET owner = :owner, counts_tokens = :counts_tokens, doc = :doc WHERE id = :id

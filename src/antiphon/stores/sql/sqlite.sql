@@ -14,6 +14,9 @@ SELECT coalesce(max(number), 0) FROM migrations
 -- name: add_migration
 INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)
 
+-- name: half_moved
+SELECT 1 FROM meta WHERE name = 'moving'
+
 -- name: thread
 SELECT owner, doc FROM threads WHERE id = ?
 
@@ -366,7 +369,10 @@ UPDATE keys SET doc = ? WHERE id = ?
 SELECT doc FROM keys ORDER BY seq
 
 -- name: keys_of
-SELECT doc FROM keys WHERE owner = ? ORDER BY seq
+-- Those that open what is the owner's, and those that this person has.
+SELECT doc FROM keys
+WHERE owner = ?1 OR json_extract(CAST(doc AS TEXT), '$.person_id') = ?1
+ORDER BY seq
 
 -- name: running
 SELECT count(*) FROM runs

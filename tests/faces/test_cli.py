@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from typing import IO
 
 import pytest
 from conftest import SECONDS, Place, Upstream
+from services.postgres import Postgres
 
 from antiphon import __version__
 from antiphon.commands.names import COMMANDS
@@ -600,6 +602,22 @@ def test_a_doctor_leaves_the_database_as_it_is(
 
     assert (told.returncode, place.database.read_bytes() == before) == (code, True)
     assert said in told.stdout
+
+
+def test_a_doctor_sees_a_database_of_a_server_and_tells_no_password(
+    place: Place, postgres: Postgres
+) -> None:
+    address = asyncio.run(postgres.create()).replace("antiphon@", "antiphon:s3cret@")
+    new = place.run("doctor", environ={"ANTIPHON_DATABASE": address})
+    place.run("migrate", environ={"ANTIPHON_DATABASE": address})
+    formed = place.run("doctor", environ={"ANTIPHON_DATABASE": address})
+    nowhere = place.run("doctor", environ={"ANTIPHON_DATABASE": f"{address}_not"})
+
+    assert "has form 0" in new.stdout
+    assert "answers, has this version's form" in formed.stdout
+    assert (nowhere.returncode, "does not exist" in nowhere.stdout) == (1, True)
+    for told in (new, formed, nowhere):
+        assert "s3cret" not in told.stdout + told.stderr
 
 
 def test_a_doctor_names_keys_and_never_tells_them(place: Place) -> None:

@@ -115,18 +115,20 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
     file = database_file(settings)
-    if file is None or not file.exists():
-        yield _place_of(file) if file else Finding("database", "ok", settings.database)
+    where = str(file or shown(TABLE["database"], settings.database))
+    if file is not None and not file.exists():
+        yield _place_of(file)
         yield _access(0, settings)
         return
     try:
         form = await schema(settings)
         if form is not None and form.found != form.known:
-            yield _of_another_form(file, form.found, form.known)
+            yield _of_another_form(where, form.found, form.known)
             return
         async with stored(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
-        yield _written(file)
+        formed = f"{where}: answers, has this version's form" if form else where
+        yield _written(file) if file else Finding("database", "ok", formed)
         yield _access(len(keys), settings)
     except AntiphonError as problem:
         yield _broken("database", problem)
@@ -154,8 +156,8 @@ def _written(file: Path) -> Finding:
     return Finding("database", "ok", f"{file}: can be written, has this version's form, {size}")
 
 
-def _of_another_form(file: Path, found: int, known: int) -> Finding:
-    said = f"{file} has form {found}; this version's is {known}"
+def _of_another_form(where: str, found: int, known: int) -> Finding:
+    said = f"{where} has form {found}; this version's is {known}"
     if found > known:
         return Finding("database", "broken", said, "Upgrade Antiphon, or use another database.")
     return Finding("database", "note", said, "The next start brings it up, or `antiphon migrate`.")

@@ -23,6 +23,7 @@ from antiphon.desk import Desk
 from antiphon.erasing import Eraser
 from antiphon.exporting import Exporter
 from antiphon.ids import Prefix
+from antiphon.inventory import Inventory
 from antiphon.measures import CONNECTIONS, DRIVEN, PLACES, RECONNECTS
 from antiphon.metrics import Metrics
 from antiphon.owners import Owners
@@ -38,6 +39,7 @@ from antiphon.stores.cached import CachedStore
 from antiphon.stores.memory import MemoryStore
 from antiphon.stores.shared_cache import SharedContexts
 from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.sqlite_moving import SqliteInventory
 from antiphon.stores.statements import Schema
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.reach import Reach, exempt
@@ -214,9 +216,12 @@ def _counted(pooled: _Pooled, state: str) -> float:
 
 
 @asynccontextmanager
-async def stored(settings: Settings) -> AsyncGenerator[Store]:
-    """The store alone, which drives no run: for keys, upkeep, and questions about what is kept."""
-    store = await _store(settings)
+async def stored(settings: Settings, *, everything: bool = False) -> AsyncGenerator[Store]:
+    """The store alone, which drives no run: for keys, upkeep, and questions about what is kept.
+
+    With `everything` the database is brought to its form even by what takes long.
+    """
+    store = await _store(settings, everything=everything)
     try:
         yield store
     finally:
@@ -246,6 +251,42 @@ async def schema(settings: Settings) -> Schema | None:
             return cast("Schema", await _postgres().schema(settings.database))
         case _:
             return None
+
+
+@asynccontextmanager
+async def laid_open(database: str, *, new: bool = False) -> AsyncGenerator[Inventory | None]:
+    """All rows of a database, for who moves it; None where there is none.
+
+    One that may be `new` is made, or brought to this version's form. Raises `BadSettings`.
+    """
+    inventory = await _inventory(database, new=new)
+    try:
+        yield inventory
+    finally:
+        if inventory is not None:
+            await inventory.close()
+
+
+async def _inventory(database: str, *, new: bool) -> Inventory | None:
+    scheme, _, rest = database.partition(":")
+    match scheme:
+        case "sqlite":
+            if not new and not (await asyncio.to_thread(SqliteStore.schema, _path(rest))).found:
+                return None
+            return await SqliteInventory.open(_path(rest), new=new)
+        case "postgresql" | "postgres":
+            if not new and not cast("Schema", await _postgres().schema(database)).found:
+                return None
+            name = "antiphon.stores.postgres_moving"
+            inventory = _of_extra(name, "asyncpg", "postgres").PostgresInventory
+            return cast("Inventory", await inventory.open(database, new=new))
+        case _:
+            raise errors.BadSettings(
+                "This is no database that can be moved.",
+                expected="sqlite:///path or postgresql://host/name",
+                received=scheme + ":",
+                hint="What memory: held is gone with its process.",
+            )
 
 
 async def wakes(settings: Settings) -> bool | None:
@@ -293,6 +334,8 @@ async def _store(
     settings: Settings,
     foreign: Callable[[Sequence[str]], None] | None = None,
     listening: Callable[[], bool] = lambda: False,
+    *,
+    everything: bool = False,
 ) -> Store:
     scheme, _, rest = settings.database.partition(":")
     match scheme:
@@ -304,7 +347,9 @@ async def _store(
             return cast(
                 "Store",
                 await _postgres().open(
-                    settings.database, connections=settings.database_connections
+                    settings.database,
+                    connections=settings.database_connections,
+                    everything=everything,
                 ),
             )
         case _:

@@ -1,7 +1,12 @@
-"""Bring the database to this version's form; a new one is made.
+"""Bring the database to this version's form, or move it: from SQLite to PostgreSQL, or back.
 
-`antiphon serve` and the other commands that use the database do the same when they start, but for
-`doctor`: this is for doing it before, and alone.
+`antiphon serve` and the other commands that use the database do the first when they start, but for
+`doctor` and for what takes long: this is for doing it before, and alone.
+
+With --from and --to everything is moved into a database that is empty: conversations, files,
+people, keys, usage, the audit log. Stop what serves the old one first. A move that was broken off
+goes on where it was when it is asked for again. At the end all rows of both are compared. The old
+database stays as it is.
 """
 
 from __future__ import annotations
@@ -9,25 +14,93 @@ from __future__ import annotations
 import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import AsyncExitStack
 
-from antiphon.runtime import stored
+from antiphon.clean import one_line
+from antiphon.commands.advance import Advance
+from antiphon.errors import BadSettings, InvalidRequest
+from antiphon.moving import Plan, move, planned
+from antiphon.runtime import laid_open, stored
 from antiphon.settings import TABLE, Loaded, Settings, shown
 
 FLAGS = ("database",)
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """The database is a setting."""
+    """Two databases, where one is to be moved."""
+    parser.add_argument(
+        "--from", dest="source", metavar="DATABASE", help="move this database; it is only read"
+    )
+    parser.add_argument(
+        "--to", dest="target", metavar="DATABASE", help="into this one, which has nothing yet"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only say what would be moved, and whether it can be"
+    )
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
-    """Open, check that a write would be kept, close."""
-    asyncio.run(_migrate(loaded.settings))
-    where = shown(TABLE["database"], loaded.settings.database)
-    print(f"{where} has this version's form.", file=sys.stderr)
+    """Open, check that a write would be kept, close; or move."""
+    match asked.source, asked.target:
+        case None, None if not asked.check:
+            asyncio.run(_migrate(loaded.settings))
+            _say(f"{_shown(loaded.settings.database)} has this version's form.")
+        case str(source), str(target):
+            asyncio.run(_move(source, target, check=asked.check))
+        case _:
+            raise InvalidRequest(
+                "A move needs both databases.", expected="--from DATABASE --to DATABASE"
+            )
     return 0
 
 
 async def _migrate(settings: Settings) -> None:
-    async with stored(settings) as store:
+    async with stored(settings, everything=True) as store:
         await store.check()
+
+
+async def _move(source: str, target: str, *, check: bool) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(laid_open(source))
+        if here is None:
+            raise BadSettings(
+                "There is nothing to move.",
+                expected="--from with a database that is there",
+                received=_shown(source),
+            )
+        there = await stack.enter_async_context(laid_open(target, new=not check))
+        if there is None:
+            _tell_plan(Plan(await here.counts(), 0), source, target)
+        elif check:
+            _tell_plan(await planned(here, there), source, target)
+        else:
+            with Advance(sys.stderr) as advance:
+                plan = await move(here, there, advance.tell)
+            _say(f"{plan.rows:,} rows are in {_shown(target)}, and equal to those they came from.")
+            _say(_next(plan, target))
+
+
+def _tell_plan(plan: Plan, source: str, target: str) -> None:
+    for name, count in plan.counts.items():
+        if count:
+            print(f"{name:14} {count:,}")
+    begun = f", of which {plan.done:,} are there" if plan.done else ""
+    _say(f"{plan.rows:,} rows can be moved from {_shown(source)} to {_shown(target)}{begun}.")
+
+
+def _next(plan: Plan, target: str) -> str:
+    said = f"Name it from now on: --database {_shown(target)}, or ANTIPHON_DATABASE."
+    if plan.counts["provider_keys"]:
+        said += (
+            " Keys at providers stay sealed by the same secret: see secret_key in the page about"
+            " moving."
+        )
+    return said
+
+
+def _shown(database: str) -> str:
+    return one_line(shown(TABLE["database"], database))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

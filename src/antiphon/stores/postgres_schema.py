@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 from asyncpg.connection import Connection
 
 from antiphon.errors import BadSettings
+from antiphon.inventory import half_moved
 from antiphon.stores import statements
 from antiphon.stores.postgres_connections import execute, rows, value
 from antiphon.stores.statements import Migration, Schema
 
 log = logging.getLogger(__name__)
 
+KNOWN = statements.migrations("postgres")
 DAY_MS = 86_400_000
 RUN_BITS = 36  # of `runs.seq`; what is above them is the day on which the run began
 DAY_RUNS = 1 << RUN_BITS
@@ -40,19 +42,25 @@ class Part(NamedTuple):
 
 async def schema(connection: Connection[Any]) -> Schema:
     """The form of the database, which is only read; 0 found where it is new."""
-    known = len(statements.migrations("postgres"))
     there = await value(connection, "has_migrations")
-    return Schema(await value(connection, "newest_migration") if there else 0, known)
+    return Schema(await value(connection, "newest_migration") if there else 0, len(KNOWN))
 
 
-async def prepare(connection: Connection[Any], today: int, *, everything: bool) -> None:
+async def prepare(
+    connection: Connection[Any],
+    today: int,
+    *,
+    everything: bool,
+    known: Sequence[Migration] = KNOWN,
+    moving: bool = False,
+) -> None:
     """Bring the database to this version's form, and make the parts of the coming days.
 
     What takes long on a database that is in use is left out, but for `everything`. Raises
-    `BadSettings` for a database that this version cannot use.
+    `BadSettings` for a database that this version cannot use, or that another has only partly been
+    moved into, but to who is `moving` it.
     """
     _judge_server(connection)
-    known = statements.migrations("postgres")
     found = (await schema(connection)).found
     if found < len(known):
         found = await _migrate(connection, known, everything=everything)
@@ -63,6 +71,8 @@ async def prepare(connection: Connection[Any], today: int, *, everything: bool) 
             received=f"schema {found}",
             hint="Upgrade Antiphon, or use another database.",
         )
+    if not moving and await value(connection, "half_moved"):
+        raise half_moved()
     await make_parts(connection, today)
     await _warn_of_settings(connection)
 

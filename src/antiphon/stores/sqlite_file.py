@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from antiphon.errors import BadSettings
+from antiphon.inventory import half_moved
 from antiphon.stores import statements
 from antiphon.stores.sqlite_reads import SQL
 from antiphon.stores.sqlite_thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
@@ -16,10 +17,11 @@ from antiphon.stores.statements import Schema
 OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
 
 
-def prepared(path: Path, now: int) -> sqlite3.Connection:
+def prepared(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connection:
     """A connection to a file that has this version's schema, made where there is none.
 
-    Raises `BadSettings` for a file that this version cannot use.
+    Raises `BadSettings` for a file that this version cannot use, and for one that is only half
+    moved, but to who is `moving` it.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise BadSettings(
@@ -39,6 +41,8 @@ def prepared(path: Path, now: int) -> sqlite3.Connection:
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             _migrate(connection, path, now)
+            if not moving and connection.execute(SQL["half_moved"]).fetchone():
+                raise half_moved()
             undo.pop_all()
     except (OSError, sqlite3.Error) as fault:
         raise _unusable(path, fault) from fault

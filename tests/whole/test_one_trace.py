@@ -8,8 +8,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from exposition import value
 from programs_traced import environ, script, serving
 from services.collector import Collector, Told
+from upstream import Upstream
 
 MESSAGE = {"content": "When does the next LAX-JFK flight leave?"}
 
@@ -107,6 +109,36 @@ async def test_what_was_written_is_told_where_the_operator_wants_it(tmp_path: Pa
     assert '"type":"tool_call_response"' in max(asked, key=len)
     assert "LAX" in tool.facts["gen_ai.tool.call.arguments"]
     assert "08:00" in tool.facts["gen_ai.tool.call.result"]
+
+
+async def test_a_provider_is_told_only_if_it_may_be_and_its_failure_is_seen(tmp_path: Path) -> None:
+    with Collector() as collector:
+        async with Upstream() as upstream:
+            own = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "quirk:401"}
+            env = environ(tmp_path, **collector.environ, **own)
+            told = {**env, "ANTIPHON_TRACE_PROVIDERS": "true"}
+            for each in (env, told):
+                async with serving(tmp_path, "serve", environ=each) as server:
+                    metrics = await _failing(server.address)
+        spans = collector.wait_for(lambda spans: _count(spans, "chat quirk:401") > 1)
+
+    first, last = (request.headers for request in upstream.requests)
+    chat = next(span for span in reversed(spans) if span.name == "chat quirk:401")
+    assert "traceparent" not in first
+    assert last["traceparent"].startswith(f"00-{chat.trace}-{chat.id}-")
+    assert (chat.failed, chat.facts["error.type"]) == (True, "provider_auth")
+    host = upstream.url.split("/")[2]
+    faults = {"provider": host, "code": "provider_auth"}
+    assert value(metrics, "antiphon_provider_faults_total", **faults) == 1
+    assert value(metrics, "antiphon_turns_total", outcome="failed") == 1
+
+
+async def _failing(address: str) -> str:
+    """A question that fails, and the metrics after it."""
+    async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
+        answer = await client.post("/v1/process", json={"message": {"content": "hello"}})
+        assert '"status":"failed"' in answer.text
+        return (await client.get("/metrics")).text
 
 
 @pytest.mark.parametrize("answer", [0, pytest.param(503, marks=pytest.mark.soak)])

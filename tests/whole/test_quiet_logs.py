@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
 from programs_traced import environ, serving
+from upstream import Upstream
 
 CANARY = "canary-7f3a"
 JSON = {"Content-Type": "application/json"}
 ODD = f"{CANARY}\n\x1b[2J\r\nforged line"
 
 
-async def test_a_server_that_logs_all_it_can_tells_no_secret_and_no_content(tmp_path: Path) -> None:
-    env = environ(
-        tmp_path,
+def _talkative(folder: Path, base_url: str) -> Mapping[str, str]:
+    return environ(
+        folder,
         ANTIPHON_LOG_LEVEL="debug",
         ANTIPHON_LOG_FORMAT="json",
-        ANTIPHON_MODEL="model-x",
-        ANTIPHON_BASE_URL="http://127.0.0.1:9/v1",
+        ANTIPHON_MODEL="quirk:401",
+        ANTIPHON_BASE_URL=base_url,
         ANTIPHON_PROVIDER_KEY=f"sk-{CANARY}",
     )
+
+
+async def test_a_server_that_logs_all_it_can_tells_no_secret_and_no_content(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, "serve", environ=env) as server,
+        Upstream() as upstream,  # whose refusal holds the key that it was sent
+        serving(tmp_path, "serve", environ=_talkative(tmp_path, upstream.url)) as server,
         httpx2.AsyncClient(base_url=server.address, timeout=60) as client,
     ):
         answers = [

@@ -24,6 +24,7 @@ from antiphon.administrative_calls import GetPerson as GetPerson
 from antiphon.administrative_calls import GetProject as GetProject
 from antiphon.administrative_calls import GetUsage as GetUsage
 from antiphon.administrative_calls import KeyScope as KeyScope
+from antiphon.administrative_calls import KeySeconds as KeySeconds
 from antiphon.administrative_calls import ListActs as ListActs
 from antiphon.administrative_calls import ListKeys as ListKeys
 from antiphon.administrative_calls import ListLiveRuns as ListLiveRuns

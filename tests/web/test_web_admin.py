@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -63,7 +65,7 @@ def _routes(chat: Chat) -> list[tuple[str, str]]:
 async def test_everything_is_refused_to_who_is_no_admin(chat: Chat, ben: Browser) -> None:
     addresses = _routes(chat)
 
-    assert len(addresses) == 13
+    assert len(addresses) == 25
     for method, path in addresses:
         body = None if method in ("GET", "DELETE") else {}
         answer = await ben.open(method, path, body)
@@ -262,3 +264,108 @@ async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in() -> N
         assert (await (await chat.browser().log_in("Eve")).get("/api/me")).json["person"][
             "name"
         ] == "Eve"
+
+
+# Owners.
+
+
+async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
+    made = await ann.post(f"{ADMIN}/projects", {"name": "Moon"})
+    assert made.status_code == 201
+    address = f"{ADMIN}/projects/{made.json['id']}"
+    key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": made.json["id"]})
+
+    changed = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
+    listed = await told(ann, "projects")
+    removed = await ann.open("DELETE", address)
+
+    assert (changed.json["name"], changed.json["disabled"]) == ("Mars", True)
+    assert listed == [changed.json]
+    assert await told(ann, "keys") == []
+    assert key.status_code == 201
+    assert removed.json == {"id": made.json["id"], "deleted": True}
+    assert (await ann.post(f"{ADMIN}/projects", {"name": ""})).status_code == 422
+
+
+async def test_a_keys_limits_are_said_when_it_is_made_and_changed_later(ann: Browser) -> None:
+    limits = {"requests_per_minute": 60, "tokens_per_day": 1000}
+    wanted = {"name": "robot", "owner": "local", "limits": limits, "expires_in": 3600}
+    key = (await ann.post(f"{ADMIN}/keys", wanted)).json["key"]
+
+    address = f"{ADMIN}/keys/{key['id']}"
+    less = {"limits": {"requests_per_minute": 5, "tokens_per_day": None}}
+    changed = await ann.open("PATCH", address, less)
+
+    assert key["limits"] == {**limits, "runs_at_once": None}
+    assert key["expires_at"] == key["created_at"] + 3_600_000
+    assert changed.json["limits"] == {
+        "requests_per_minute": 5,
+        "runs_at_once": None,
+        "tokens_per_day": None,
+    }
+    for refused in ({"limits": {"runs_at_once": 0}}, {"limits": {"nope": 1}}):
+        assert (await ann.open("PATCH", address, refused)).status_code == 422
+
+
+async def test_the_audit_log_says_who_at_the_page_did_what(chat: Chat, ann: Browser) -> None:
+    made = (await ann.post(f"{ADMIN}/projects", {"name": "Moon"})).json
+    await ann.open("DELETE", f"{ADMIN}/projects/{made['id']}")
+    newest = (await ann.get(f"{ADMIN}/acts")).json
+
+    assert [act["what"] for act in newest["data"][:2]] == ["project.removed", "project.created"]
+    assert {act["who"] for act in newest["data"][:2]} == {"Ann"}
+    assert newest["data"][0]["actor"] == await id_of(ann)
+    behind = (await ann.get(f"{ADMIN}/acts?after={newest['data'][0]['id']}")).json
+    assert behind["data"] == newest["data"][1:]
+    assert (await ann.get(f"{ADMIN}/acts?after=audit_0")).status_code == 404
+
+
+CANARY_KEY = "sk-canary-0123456789-abcdefgh"
+
+
+async def test_a_key_at_a_provider_is_written_and_never_told(
+    chat: Chat, ann: Browser, ben: Browser
+) -> None:
+    owner = await id_of(ben)
+    address = f"{ADMIN}/provider_keys/openai/{owner}"
+    kept = await ann.open("PUT", address, {"key": CANARY_KEY})
+    listed = await ann.get(f"{ADMIN}/provider_keys")
+
+    [key] = listed.json["data"]
+    assert (key["owner"], key["person"], key["hint"]) == (owner, "Ben", "...efgh")
+    removed = await ann.open("DELETE", address)
+    assert removed.status_code == 200
+    assert await told(ann, "provider_keys") == []
+    acts = await ann.get(f"{ADMIN}/acts")
+    for said in (kept, listed, removed, acts):
+        assert CANARY_KEY[3:] not in said.text
+    for refused in ({"key": ""}, {"key": "a\r\nb"}, {"key": "k", "base_url": "file:///etc"}):
+        assert (await ann.open("PUT", address, refused)).status_code == 422
+    assert (
+        await ann.open("PUT", f"{ADMIN}/provider_keys/demo/{owner}", {"key": "k"})
+    ).status_code == 422
+
+
+async def test_owners_are_counted_exported_and_erased(
+    chat: Chat, ann: Browser, ben: Browser
+) -> None:
+    owner = await id_of(ben)
+    await waiting_run(chat.site.client_for(owner), ASK)
+    [held] = [each for each in await told(ann, "owners") if each["owner"] == owner]
+    assert (held["name"], held["kind"], held["threads"], held["runs"]) == ("Ben", "person", 1, 1)
+
+    export = await ann.get(f"{ADMIN}/owners/{owner}/export")
+    with zipfile.ZipFile(io.BytesIO(await asyncio.to_thread(export.get_data))) as archive:
+        assert "canary-51" in archive.read("messages.jsonl").decode()
+    assert export.headers["Content-Disposition"].startswith(
+        'attachment; filename="antiphon-person_'
+    )
+    assert (await ann.get(f"{ADMIN}/owners/nobody/export")).status_code == 404
+
+    erased = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")
+    assert erased.json["done"]
+    assert owner not in [each["owner"] for each in await told(ann, "owners")]
+    assert [each["name"] for each in await told(ann, "people")] == ["Ann"]
+    async with asyncio.timeout(5):
+        while (await ben.get("/api/threads")).status_code != 401:
+            await asyncio.sleep(0.05)

@@ -14,6 +14,7 @@ from antiphon.web.answers import problem
 from antiphon.web.here import KEY
 from antiphon.web.routes import (
     admin,
+    admin_owners,
     assistants,
     files,
     login,
@@ -38,6 +39,7 @@ BLUEPRINTS = (
     assistants.routes,
     models.routes,
     admin.routes,
+    admin_owners.routes,
     login.routes,
     login_openid.routes,
 )

@@ -18,6 +18,11 @@ def site() -> Site:
     return cast("Site", current_app.extensions[KEY])
 
 
+def governing() -> AsyncClient:
+    """A client for the whole installation; what it does, the audit log says was this person."""
+    return site().client.acting_as(session.person().id)
+
+
 def client() -> AsyncClient:
     """A client whose every call is that of the person who asks now."""
     return site().client_of(session.person())

@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from antiphon.calls import GetUsage, ListAssistants, ListLiveRuns, ListPeople
+from antiphon.calls import (
+    GetUsage,
+    ListAssistants,
+    ListLiveRuns,
+    ListOwners,
+    ListPeople,
+    ListProjects,
+)
 from antiphon.client.aio import AsyncClient
-from antiphon.people import Spent
+from antiphon.people import Act, Holding, ProviderKey, Spent
 from antiphon.web import sharing
 from antiphon.web.session import LOCAL
 
 if TYPE_CHECKING:
     from antiphon.web.site import Site
+
+Kind = Literal["person", "project", "everybody", "other"]
 
 MOST_RUNS = 500  # a list that is longer tells a person nothing more
 
@@ -74,6 +83,70 @@ class SharedAssistant(msgspec.Struct, frozen=True):
     by: str
 
 
+class Owned(Holding, frozen=True, kw_only=True):
+    """How much somebody has, and who that is."""
+
+    name: str
+    kind: Kind
+
+
+class OwnKey(ProviderKey, frozen=True, kw_only=True):
+    """That an owner has a key at a provider, and who that is."""
+
+    person: str
+
+
+class Done(Act, frozen=True, kw_only=True):
+    """Something that was done, with the names of who did it and whom it was about."""
+
+    who: str
+    whose: str
+
+
+class Acts(msgspec.Struct, frozen=True):
+    """A page of the audit log; `next` is what to ask for after it."""
+
+    data: Sequence[Done]
+    next: str | None
+
+
+async def owners(client: AsyncClient) -> list[Owned]:
+    """Everybody who has something."""
+    names = await _names(client)
+    return [
+        Owned(
+            **msgspec.structs.asdict(held),
+            name=names.get(held.owner, held.owner),
+            kind=_kind(held.owner, names),
+        )
+        async for held in client.every(ListOwners())
+    ]
+
+
+async def provider_keys(client: AsyncClient) -> list[OwnKey]:
+    """Those of everybody."""
+    names = await _names(client)
+    return [
+        OwnKey(**msgspec.structs.asdict(key), person=names.get(key.owner, key.owner))
+        for key in (await client.list_all_provider_keys()).data
+    ]
+
+
+async def acts(client: AsyncClient, after: str | None, owner: str | None) -> Acts:
+    """A page of what administrators did."""
+    page = await client.list_acts(after=after, owner=owner)
+    names = await _names(client)
+    data = [
+        Done(
+            **msgspec.structs.asdict(act),
+            who=names.get(act.actor, act.actor),
+            whose=names.get(act.owner or act.target, act.owner or ""),
+        )
+        for act in page.data
+    ]
+    return Acts(data, page.next)
+
+
 async def live_runs(client: AsyncClient) -> list[LiveRun]:
     """The newest of the runs that have not ended."""
     names = await _names(client)
@@ -123,5 +196,16 @@ async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
 
 
 async def _names(client: AsyncClient) -> Mapping[str, str]:
-    """What everybody is called, by the owner that they are."""
-    return {person.id: person.name async for person in client.every(ListPeople())}
+    """What people and projects are called, by the owner that they are."""
+    names = {person.id: person.name async for person in client.every(ListPeople())}
+    return names | {project.id: project.name async for project in client.every(ListProjects())}
+
+
+def _kind(owner: str, names: Mapping[str, str]) -> Kind:
+    match owner.partition("_")[0]:
+        case "person" if owner in names:
+            return "person"
+        case "proj" if owner in names:
+            return "project"
+        case _:
+            return "everybody" if owner == LOCAL.owner else "other"

@@ -10,11 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from antiphon import calls
 from antiphon.calls import GetUsage, ListKeys, ListPeople
-from antiphon.errors import Forbidden
-from antiphon.people import Discreet, Role
+from antiphon.people import Discreet, Limits, Role
 from antiphon.web import overview
+from antiphon.web.administrators import refuse_others
 from antiphon.web.answers import answer
-from antiphon.web.here import site
+from antiphon.web.here import governing, site
 from antiphon.web.reading import query, read
 from antiphon.web.session import person
 
@@ -45,6 +45,15 @@ class KeyWanted(msgspec.Struct, frozen=True):
     name: calls.Name
     owner: calls.Id
     scopes: Annotated[tuple[calls.KeyScope, ...], Meta(max_length=3)] = ("read", "write")
+    limits: Limits = Limits()
+    expires_in: calls.KeySeconds | None = None
+
+
+class ChangedKey(msgspec.Struct, frozen=True):
+    """What is given changes; null takes a limit away."""
+
+    name: calls.Name | UnsetType = UNSET
+    limits: calls.NewLimits = calls.NewLimits()
 
 
 class Stopping(msgspec.Struct, frozen=True):
@@ -59,15 +68,7 @@ class Span(msgspec.Struct, frozen=True):
     days: Annotated[int, Meta(ge=1, le=366)] = 30
 
 
-@routes.before_request
-def _for_admins() -> None:
-    """Everybody else is told so, whatever is at the address."""
-    if not person().is_admin:
-        raise Forbidden(
-            "This is for those who run the installation.",
-            expected="an admin",
-            hint="An admin can make you one.",
-        )
+routes.before_request(refuse_others)
 
 
 # People.
@@ -87,7 +88,7 @@ def people() -> Response:
 def person_added() -> Response:
     """Somebody new."""
     wanted = read(NewPerson)
-    making = site().client.create_person(wanted.name, wanted.role, wanted.password)
+    making = governing().create_person(wanted.name, wanted.role, wanted.password)
     return answer(site().run(making), 201)
 
 
@@ -95,7 +96,7 @@ def person_added() -> Response:
 def person_changed(person_id: str) -> Response:
     """Who they are from now on."""
     wanted = read(ChangedPerson)
-    changing = site().client.update_person(
+    changing = governing().update_person(
         person_id,
         name=wanted.name,
         role=wanted.role,
@@ -109,7 +110,7 @@ def person_changed(person_id: str) -> Response:
 @routes.delete("/people/<person_id>")
 def person_removed(person_id: str) -> Response:
     """They cannot log in any more; their threads stay."""
-    return answer(site().run(site().client.delete_person(person_id)))
+    return answer(site().run(governing().delete_person(person_id)))
 
 
 # Keys.
@@ -130,14 +131,28 @@ def keys() -> Response:
 def key_made() -> Response:
     """A key with its text, which is told this once."""
     wanted = read(KeyWanted)
-    making = site().client.create_key(wanted.name, wanted.owner, wanted.scopes)
+    making = governing().create_key(
+        wanted.name,
+        wanted.owner,
+        wanted.scopes,
+        limits=wanted.limits,
+        expires_in=wanted.expires_in,
+    )
     return answer(site().run(making), 201)
+
+
+@routes.patch("/keys/<key_id>")
+def key_changed(key_id: str) -> Response:
+    """How much the key may from now on."""
+    wanted = read(ChangedKey)
+    changing = governing().update_key(key_id, name=wanted.name, limits=wanted.limits)
+    return answer(site().run(changing))
 
 
 @routes.delete("/keys/<key_id>")
 def key_revoked(key_id: str) -> Response:
     """The key opens nothing any more."""
-    return answer(site().run(site().client.revoke_key(key_id)))
+    return answer(site().run(governing().revoke_key(key_id)))
 
 
 # What goes on.
@@ -153,7 +168,7 @@ def runs() -> Response:
 def run_stopped(run_id: str) -> Response:
     """The run has been told to end."""
     owner = read(Stopping).owner
-    run = site().run(site().client_for(owner).cancel_run(run_id))
+    run = site().run(site().client_for(owner).acting_as(person().id).cancel_run(run_id))
     return answer({"id": run.id, "status": run.status})
 
 

@@ -1,0 +1,159 @@
+"""For those who run the installation: whose things there are, and what was done about them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import msgspec
+from flask import Blueprint, Response
+from msgspec import UNSET, UnsetType
+
+from antiphon import calls
+from antiphon.calls import ListProjects
+from antiphon.errors import NotFound
+from antiphon.people import Discreet
+from antiphon.web import overview
+from antiphon.web.administrators import refuse_others
+from antiphon.web.answers import answer
+from antiphon.web.downloads import SANDBOX
+from antiphon.web.event_stream import FileStream
+from antiphon.web.here import governing, site
+from antiphon.web.reading import query, read
+
+routes = Blueprint("admin_owners", __name__, url_prefix="/api/admin")
+routes.before_request(refuse_others)
+
+ZIP = "application/zip"
+
+
+class NewProject(msgspec.Struct, frozen=True):
+    """What it shall be called."""
+
+    name: calls.PersonName
+
+
+class ChangedProject(msgspec.Struct, frozen=True):
+    """What is given changes."""
+
+    name: calls.PersonName | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+
+
+class OwnKey(Discreet, frozen=True):
+    """A key that an owner has at a provider, and where it is sent if not there."""
+
+    secrets: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: calls.ProviderSecret
+    base_url: calls.BaseUrl | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Behind which act, and about whom."""
+
+    after: calls.Id | None = None
+    owner: calls.Id | None = None
+
+
+# Projects.
+
+
+@routes.get("/projects")
+def projects() -> Response:
+    """All of them."""
+
+    async def everything() -> list[object]:
+        return [each async for each in site().client.every(ListProjects())]
+
+    return answer({"data": site().run(everything())})
+
+
+@routes.post("/projects")
+def project_made() -> Response:
+    """A new owner that is no person."""
+    return answer(site().run(governing().create_project(read(NewProject).name)), 201)
+
+
+@routes.patch("/projects/<project_id>")
+def project_changed(project_id: str) -> Response:
+    """What it is from now on."""
+    wanted = read(ChangedProject)
+    changing = governing().update_project(project_id, name=wanted.name, disabled=wanted.disabled)
+    return answer(site().run(changing))
+
+
+@routes.delete("/projects/<project_id>")
+def project_removed(project_id: str) -> Response:
+    """Its keys open nothing any more; its things stay."""
+    return answer(site().run(governing().delete_project(project_id)))
+
+
+# Owners.
+
+
+@routes.get("/owners")
+def owners() -> Response:
+    """Everybody who has something, and how much."""
+    return answer({"data": site().run(overview.owners(site().client))})
+
+
+@routes.get("/owners/<path:owner>/export")
+def owner_exported(owner: str) -> Response:
+    """All of an owner as a file, which is sent while it is made."""
+    there = site().run(site().client.list_owners(owner=owner)).data
+    if not there:
+        raise NotFound(f"There is nothing of the owner {owner!r}.")
+    client = governing()
+    headers = {
+        "Content-Type": ZIP,
+        "Content-Disposition": f'attachment; filename="{_file_name(owner)}"',
+        "Content-Security-Policy": SANDBOX,
+        "Cache-Control": "private, no-store",
+    }
+    return FileStream(lambda: client.export_owner(owner), site().loop, headers)
+
+
+@routes.delete("/owners/<path:owner>")
+def owner_erased(owner: str) -> Response:
+    """How far the owner is erased; asked again until it is done."""
+    return answer(site().run(governing().erase_owner(owner)))
+
+
+# Keys of owners at providers.
+
+
+@routes.get("/provider_keys")
+def provider_keys() -> Response:
+    """Who has which, by how they end."""
+    return answer({"data": site().run(overview.provider_keys(site().client))})
+
+
+@routes.put("/provider_keys/<provider>/<path:owner>")
+def provider_key_kept(provider: str, owner: str) -> Response:
+    """The owner's key there from now on; it is never told again."""
+    wanted = read(OwnKey)
+    keeping = governing().set_owners_provider_key(owner, provider, wanted.key, wanted.base_url)
+    return answer(site().run(keeping))
+
+
+@routes.delete("/provider_keys/<provider>/<path:owner>")
+def provider_key_removed(provider: str, owner: str) -> Response:
+    """The owner has no key there any more."""
+    return answer(site().run(governing().acting_for(owner).delete_provider_key(provider)))
+
+
+# The audit log.
+
+
+@routes.get("/acts")
+def acts() -> Response:
+    """What administrators did, the newest first."""
+    asked = query(Place)
+    return answer(site().run(overview.acts(site().client, asked.after, asked.owner)))
+
+
+def _file_name(owner: str) -> str:
+    day = datetime.now(UTC).date().isoformat()
+    return f"antiphon-{re.sub(r'[^A-Za-z0-9_-]', '_', owner)}-{day}.zip"

@@ -18,6 +18,7 @@ from conftest import PROJECT
 
 from antiphon.measures import MEASURES
 from antiphon.settings import TABLE, load
+from antiphon.web.policy import policy
 
 DEPLOY = PROJECT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -73,8 +74,29 @@ def test_every_variable_of_the_cluster_is_a_setting() -> None:
 
 
 def test_values_in_the_files_are_taken_by_the_settings(tmp_path: Path) -> None:
-    for each in _of_kind("ConfigMap"):
-        load({}, {**each["data"], "HOME": str(tmp_path)}, tmp_path)
+    given = [each["data"] for each in _of_kind("ConfigMap")]
+    given += [service.get("environment", {}) for service in SERVICES.values()]
+    for each in given:
+        filled = {name: _filled(value) for name, value in each.items()}
+        load({}, {**filled, "HOME": str(tmp_path)}, tmp_path)
+
+
+def _filled(value: str) -> str:
+    """As compose fills it in, with nothing in `.env` but what must be there."""
+    return re.sub(
+        r"\$\{[A-Z_]+:([-?])([^}]*)\}", lambda ask: ask[2] if ask[1] == "-" else "x", value
+    )
+
+
+def test_the_web_chat_of_the_cluster_lets_in_who_it_shall(tmp_path: Path) -> None:
+    compose = {name: _filled(value) for name, value in SERVICES["web"]["environment"].items()}
+    manifests = {
+        name: text for each in _of_kind("ConfigMap") for name, text in each["data"].items()
+    }
+    for environ in ({**compose, "ANTIPHON_HOST": "0.0.0.0"}, manifests):
+        allowed = policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
+        assert allowed.login == "password"
+        assert allowed.origin in ("http://localhost:8080", "https://chat.example.org")
 
 
 def test_images_are_pinned_and_what_is_ours_is_built_here() -> None:
@@ -148,9 +170,9 @@ def test_what_manifests_name_is_named_so_elsewhere() -> None:
     for service in _of_kind("Service"):
         wanted = service["spec"]["selector"].items()
         assert any(wanted <= each.items() for each in labels), service["metadata"]
-    for policy in _of_kind("NetworkPolicy"):
-        wanted = policy["spec"]["podSelector"].get("matchLabels", {}).items()
-        assert any(wanted <= each.items() for each in labels), policy["metadata"]
+    for rule in _of_kind("NetworkPolicy"):
+        wanted = rule["spec"]["podSelector"].get("matchLabels", {}).items()
+        assert any(wanted <= each.items() for each in labels), rule["metadata"]
     kept = {each["metadata"]["name"] for each in (*_of_kind("ConfigMap"), *_of_kind("Secret"))}
     for _, pod in _pods():
         for source in pod["spec"]["containers"][0]["envFrom"]:

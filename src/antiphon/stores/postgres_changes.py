@@ -51,7 +51,12 @@ async def change(
 ) -> Any:
     """See `Store.change`."""
     made = await _persistently(connection, about, decide, now, attempt)
-    return made.decided.answer if isinstance(made, _Made) else made
+    if not isinstance(made, _Made):
+        return made
+    hit(f"{about.what}.after_commit")
+    with suppress(asyncpg.PostgresError):  # the next that completes a segment does it
+        await writes.seal(connection, made.read, made.decided)
+    return made.decided.answer
 
 
 async def claim(
@@ -64,6 +69,7 @@ async def claim(
     made = await _claimed(connection, run_id, partial(_if_wanted, decide), now, attempt)
     if not isinstance(made, _Made) or made.read.kept is None:
         return None
+    hit("claim.after_commit")
     for driven in made.decided.driven:
         if driven.run.status is Status.IN_PROGRESS:
             return Claim(made.read.kept.owner, driven.run, driven.drive)
@@ -154,8 +160,6 @@ async def _try(
     if not written:
         attempt.begun = False
         raise _Overtaken
-    hit(f"{about.what}.after_commit")
-    await writes.seal(connection, read, decided)
     return _Made(read, decided)
 
 

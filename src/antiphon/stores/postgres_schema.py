@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import asyncpg
 from asyncpg.connection import Connection
 
 from antiphon.errors import BadSettings
@@ -91,7 +93,7 @@ async def make_parts(connection: Connection[Any], today: int) -> bool:
     if wanted <= {part.day for part in await parts(connection)}:
         return False
     async with connection.transaction():
-        await value(connection, "lock_migrations")
+        await _alone(connection)
         for day in sorted(wanted - {part.day for part in await parts(connection)}):
             await _make_part(connection, Part(day))
     return True
@@ -108,7 +110,12 @@ async def drop_parts(connection: Connection[Any], before: int) -> None:
     kept: list[int] = await value(connection, "days_to_keep", days=days, before=0)
     for part in old:
         if part.day not in kept:
-            await _drop_part(connection, part)
+            with suppress(*_LATER):
+                await _drop_part(connection, part)
+
+
+_LATER = (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedTableError)
+"""What is said of a part that somebody still reads, as a backup does, or else is dropping."""
 
 
 async def _drop_part(connection: Connection[Any], part: Part) -> None:
@@ -132,7 +139,7 @@ async def _migrate(
 ) -> int:
     """Apply what the database lacks, up to what takes long; returns how far that was."""
     async with connection.transaction():
-        await value(connection, "lock_migrations")
+        await _alone(connection)
         await execute(connection, "migrations")
         found = int(await value(connection, "newest_migration"))
         new = found == 0
@@ -151,7 +158,11 @@ async def _migrate(
 
 
 async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migration]) -> int:
-    """Apply the rest one by one, those that are made beside readers and writers on their own."""
+    """Apply the rest one by one, those that are made beside readers and writers on their own.
+
+    One that was broken off begins again, so it first drops what it has made.
+    """
+    await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
     await value(connection, "lock_online_migrations")
     try:
         for migration in lacking:
@@ -159,7 +170,15 @@ async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migrati
                 await _apply(connection, migration, in_use=True)
     finally:
         await value(connection, "unlock_online_migrations")
+        await connection.execute("RESET statement_timeout; RESET lock_timeout")
     return lacking[-1].number
+
+
+async def _alone(connection: Connection[Any]) -> None:
+    """Wait for others who change the form; what this transaction then locks it waits for less."""
+    await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2min'")
+    await value(connection, "lock_migrations")
+    await connection.execute("SET LOCAL lock_timeout = '5s'")
 
 
 async def _apply(connection: Connection[Any], migration: Migration, *, in_use: bool) -> None:
@@ -181,8 +200,8 @@ def _judge_server(connection: Connection[Any]) -> None:
 
 
 async def _warn_of_settings(connection: Connection[Any]) -> None:
-    (weak,) = await rows(connection, "settings")
-    off = [name for name, setting in zip(_DURABLE, weak, strict=True) if setting != "on"]
+    (settings,) = await rows(connection, "settings")
+    off = [name for name, setting in zip(_DURABLE, settings, strict=True) if setting == "off"]
     if off:
         log.warning(
             "PostgreSQL is set to %s: what is acknowledged may be lost when its machine fails",
@@ -190,4 +209,4 @@ async def _warn_of_settings(connection: Connection[Any]) -> None:
         )
 
 
-_DURABLE = ("fsync", "full_page_writes")
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")

@@ -45,7 +45,9 @@ ORDER BY 1
 SELECT coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 
 -- name: settings
-SELECT current_setting('fsync'), current_setting('full_page_writes')
+SELECT
+    current_setting('fsync'), current_setting('full_page_writes'),
+    current_setting('synchronous_commit')
 
 -- name: read_change
 -- All that a change is about, in one row: the answer kept under its key, the thread, the run that is

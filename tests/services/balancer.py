@@ -56,7 +56,9 @@ class Balancer:
             return
         there, back = backend
         try:
-            await asyncio.gather(_pass(reader, back), _pass(there, writer))
+            # Where either side is gone, the other is not left waiting for it.
+            with suppress(OSError):
+                await asyncio.gather(_pass(reader, back), _pass(there, writer))
         finally:
             back.transport.abort()
 
@@ -72,11 +74,10 @@ class Balancer:
 
 async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     """Until there is no more; the other side learns that nothing more comes from here."""
-    with suppress(OSError):
-        while piece := await source.read(PIECE):
-            sink.write(piece)
-            await sink.drain()
-        sink.write_eof()
+    while piece := await source.read(PIECE):
+        sink.write(piece)
+        await sink.drain()
+    sink.write_eof()
 
 
 @asynccontextmanager

@@ -6,12 +6,13 @@ about who drove what, BROKEN about what must hold of any database, acknowledged 
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from harness.final import Doc, Final
 from harness.record import Heard, Op, Record, digest, operations
@@ -269,7 +270,7 @@ def log_of(run_id: str, final: Final) -> Iterator[str]:
     run = final.runs[run_id]
     if run["row"]["kept_after"]:
         return
-    events = [(number, json.loads(line)) for number, line in final.events.get(run_id, ())]
+    events = [(number, msgspec.json.decode(line)) for number, line in final.events.get(run_id, ())]
     statuses = [event["status"] for _, event in events if event["type"] == "run.status"]
     for before, after in zip(["", *statuses], statuses, strict=False):
         if after not in LEGAL.get(before, {"queued"} if not before else ()):

@@ -31,8 +31,8 @@ from harness.record import Record
 from harness.servers import Forge
 
 RECOVERY_SECONDS = 25.0
-CALM_SECONDS = (0.1, 0.5)
-LEASE_SECONDS = 1.5
+CALM_SECONDS = (0.05, 0.3)
+LEASE_SECONDS = 1.2
 SETTINGS = {
     "ANTIPHON_LEASE": str(LEASE_SECONDS),
     "ANTIPHON_BEAT": "0.4",
@@ -98,10 +98,10 @@ class Cluster:
         return self.random.choice(self.links)
 
 
-async def rounds(plan: Plan, folder: Path) -> Result:
-    """Let it happen, until something is wrong; the record of it stays in the folder."""
+async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
+    """Let it happen in the folder, until something is wrong; a record of it is in the notes."""
     began = time.monotonic()
-    record = Record(folder / f"record-{plan.seed}.jsonl")
+    record = Record(notes / f"record-{plan.seed}.jsonl")
     recoveries: list[tuple[str, float]] = []
     async with _opened(plan, folder) as cluster:
         crowd = _Crowd(plan, cluster, record)

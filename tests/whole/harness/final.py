@@ -5,13 +5,14 @@ SQLite is asked directly, in statements of our own: nothing of the program is tr
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 Doc = dict[str, Any]
 
@@ -125,21 +126,24 @@ def load(path: Path) -> Final:
         else:
             moves = []
         runs = {
-            run_id: json.loads(doc) | {"row": {"status": status, "kept_after": kept_after}}
+            run_id: msgspec.json.decode(doc) | {"row": {"status": status, "kept_after": kept_after}}
             for run_id, status, kept_after, doc in ask(
                 "SELECT id, status, kept_after, doc FROM runs"
             )
         }
         return Final(
             threads={
-                thread_id: json.loads(doc) for thread_id, doc in ask("SELECT id, doc FROM threads")
+                thread_id: msgspec.json.decode(doc)
+                for thread_id, doc in ask("SELECT id, doc FROM threads")
             },
             messages=[
-                json.loads(doc)
+                msgspec.json.decode(doc)
                 for (doc,) in ask("SELECT doc FROM messages ORDER BY thread_id, number")
             ],
             runs=runs,
-            actions=[json.loads(doc) for (doc,) in ask("SELECT doc FROM actions ORDER BY seq")],
+            actions=[
+                msgspec.json.decode(doc) for (doc,) in ask("SELECT doc FROM actions ORDER BY seq")
+            ],
             events=_events(connection, faults),
             moves=moves,
             faults=faults,

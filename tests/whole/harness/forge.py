@@ -9,14 +9,22 @@ import socket
 import sys
 from importlib import import_module
 
-EVERYTHING = "antiphon.commands.serve"  # what a server imports
+EVERYTHING = (
+    "antiphon.commands.serve",
+    "antiphon.buses.postgres",
+    "antiphon.buses.redis",
+    "antiphon.stores.postgres",
+    "antiphon.stores.redis_cache",
+)
+"""What a server imports."""
 
 
 def main(descriptor: int, entry: str) -> None:
     """Fork at each order; when nobody gives orders any more, end with all that was started."""
-    import_module(EVERYTHING)
-    module, _, name = entry.partition(":")
-    program = getattr(import_module(module), name)
+    for name in EVERYTHING:
+        import_module(name)
+    module, _, function = entry.partition(":")
+    program = getattr(import_module(module), function)
     orders = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     orders.send(b"ready")

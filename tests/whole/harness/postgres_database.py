@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from harness.final import LATE_MS, Final, Moved
 
@@ -152,11 +152,11 @@ class PostgresDatabase:
 
 
 async def _listed(connection: Any, statement: str) -> list[Any]:
-    return [json.loads(row[0]) for row in await connection.fetch(statement)]
+    return [msgspec.json.decode(row[0]) for row in await connection.fetch(statement)]
 
 
 async def _docs(connection: Any, statement: str) -> dict[str, Any]:
-    return {row[0]: json.loads(row[1]) for row in await connection.fetch(statement)}
+    return {row[0]: msgspec.json.decode(row[1]) for row in await connection.fetch(statement)}
 
 
 async def _runs(connection: Any) -> dict[str, Any]:
@@ -164,7 +164,7 @@ async def _runs(connection: Any) -> dict[str, Any]:
         "SELECT runs.id, status, kept_after, doc FROM runs JOIN drives ON drives.run = runs.seq"
     )
     return {
-        run_id: json.loads(doc) | {"row": {"status": status, "kept_after": kept_after}}
+        run_id: msgspec.json.decode(doc) | {"row": {"status": status, "kept_after": kept_after}}
         for run_id, status, kept_after, doc in rows
     }
 

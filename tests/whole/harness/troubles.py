@@ -100,18 +100,30 @@ async def commits_cut(cluster: Cluster) -> None:
         link.heal()
 
 
-ALL: tuple[Trouble, ...] = (
-    server_killed,
-    server_frozen,
-    redis_killed,
-    redis_flushed,
+OF_THE_DATABASE: tuple[Trouble, ...] = (
     backends_killed,
     postgres_killed,
     network_stalled,
     network_reset,
-    network_slow,
     commits_cut,
 )
+OF_OTHERS: tuple[Trouble, ...] = (
+    server_killed,
+    server_frozen,
+    redis_killed,
+    redis_flushed,
+    network_slow,
+)
+
+
+def at_once(one: Trouble, other: Trouble) -> Trouble:
+    """Both troubles, which are not of the same thing, at the same time."""
+
+    async def both(cluster: Cluster) -> None:
+        await asyncio.gather(one(cluster), other(cluster))
+
+    both.__name__ = f"{one.__name__} and {other.__name__}"
+    return both
 
 
 def skewed(by: str) -> dict[str, str] | None:

@@ -7,12 +7,13 @@ never was, nothing of theirs is in any answer, and nothing in the database has c
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import re
-import sqlite3
+import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
 from operations import Json, Way, nobodys, unplaced, ways
 
+from antiphon.inventory import TABLES, Inventory, Row, Table
+from antiphon.runtime import laid_open
 from antiphon.server import openapi
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
@@ -30,7 +33,9 @@ ASK = "When does the next LAX-JFK flight leave?"
 BEARER = "authorization"
 ACTING = "antiphon-owner"
 PROVIDERS = {"ann": "mistral", "ben": "groq"}
+THIRD = "cerebras"
 """For whom each has a key of their own."""
+SECRET = base64.b64encode(bytes(32)).decode()  # seals those keys
 SHOWN = 32  # letters of what was sent, in a problem
 OWN_MOVES = ("date", "content-length")  # headers in which two answers may differ
 
@@ -66,9 +71,10 @@ class Town:
     """A server with owners who know nothing of one another, and its database."""
 
     server: Served
-    database: Path
+    database: str
     ann: Owner
     ben: Owner
+    project: Owner  # whom people share, with keys of its own
     root: str  # a key that administers
 
     async def strangers(self) -> Sequence[Owner]:
@@ -76,32 +82,78 @@ class Town:
         client = await self.server.client(self.root)
         return [
             self.ben,
+            self.project,
             Owner("root", client, self.ben.ids, self.root),
             Owner("root for ben", client, self.ben.ids, self.root, {ACTING: "ben"}),
         ]
 
-    def kept(self) -> dict[str, list[Any]]:
-        """All rows of all tables, but for what counts requests; an event wherever it is kept."""
-        with closing(sqlite3.connect(self.database)) as connection:
-            named = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            tables = {name for (name,) in named} - {"counters", "log", "fresh", "sqlite_sequence"}
-            rows = {table: connection.execute(f"SELECT * FROM {table}") for table in tables}
-            events = connection.execute(
-                "SELECT run, first, lines FROM log UNION SELECT run, first, lines FROM fresh"
-            )
-            lines = [(run, line) for run, _, joined in sorted(events) for line in joined.split()]
-            return {table: sorted(each, key=repr) for table, each in rows.items()} | {
-                "events": lines
-            }
+    async def kept(self) -> dict[str, list[Any]]:
+        """All rows of all tables, but for what counts requests."""
+        rows: dict[str, list[Any]] = {}
+        async with laid_open(self.database) as inventory:
+            assert inventory is not None
+            for table in TABLES:
+                if table.name != "counters":
+                    rows[table.name] = await _every(inventory, table)
+        # How events are put into rows is nobody's business.
+        rows["events"] = [(run, b"\n".join(lines)) for run, lines in _by_run(rows["events"])]
+        return rows
 
 
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    database = tmp_path / "antiphon.db"
-    async with served(replace(SETTINGS, database=f"sqlite:///{database}")) as server:
+async def _every(inventory: Inventory, table: Table) -> list[Row]:
+    found: list[Row] = []
+    place = table.start
+    while rows := await inventory.read(table, place):
+        place = table.place(rows[-1])
+        found += rows
+    return found
+
+
+def _by_run(events: Sequence[Row]) -> Iterator[tuple[str, list[bytes]]]:
+    for run_id, rows in groupby(events, lambda row: row[2]):
+        yield run_id, [lines for *_, lines in rows]
+
+
+@dataclass
+class Settled:
+    """What was put into a database: names of owners, their keys, the ids of what they have."""
+
+    people: list[tuple[str, str, dict[str, str]]]
+    root: str
+
+
+async def _settle(database: str) -> Settled:
+    async with served(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
         root = await server.key("root", "admin")
-        ann, ben = [await _settled(server, name, root) for name in ("ann", "ben")]
-        yield Town(server, database, ann, ben, root)
+        admin = await server.client(root)
+        project = (await admin.post("/v1/projects", json={"name": "moon"})).json()["id"]
+        people = [await _settled(server, name, root) for name in ("ann", "ben", project)]
+    return Settled([(each.name, each.key, each.ids) for each in people], root)
+
+
+@pytest.fixture(scope="session")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settled]:
+    """A file in which people have settled, to be copied."""
+    path = tmp_path_factory.mktemp("settled") / "antiphon.db"
+    return path, asyncio.run(_settle(f"sqlite:///{path}"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
+async def town(
+    request: pytest.FixtureRequest, tmp_path: Path, settled: tuple[Path, Settled]
+) -> AsyncIterator[Town]:
+    file, there = settled
+    database = f"sqlite:///{tmp_path}/antiphon.db"
+    if request.param == "postgresql":
+        database = await request.getfixturevalue("postgres").create()
+        there = await _settle(database)
+    else:
+        shutil.copy(file, tmp_path / "antiphon.db")
+    async with served(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
+        people = [
+            Owner(name, await server.client(key), dict(ids), key) for name, key, ids in there.people
+        ]
+        yield Town(server, database, *people, there.root)
 
 
 async def _settled(server: Served, name: str, root: str) -> Owner:
@@ -109,15 +161,17 @@ async def _settled(server: Served, name: str, root: str) -> Owner:
     owner = Owner(name, await server.client(key), {}, key)
     admin = await server.client(root)
     person = await admin.post("/v1/people", json={"name": f"{name} {owner.canary}"})
+    project = await admin.post("/v1/projects", json={"name": owner.canary})
+    acts = await admin.get("/v1/acts")
     key_there = {"key": f"sk-{owner.canary}"}
-    await owner.client.put(f"/v1/provider_keys/{PROVIDERS[name]}", json=key_there)
+    await owner.client.put(f"/v1/provider_keys/{PROVIDERS.get(name, THIRD)}", json=key_there)
     owner.ids |= await _things(owner) | {
         "person": person.json()["id"],
         "key": server.keys[key],
         "owner": name,
-        "project": "proj_1",
-        "provider": PROVIDERS[name],
-        "act": "act_1",
+        "project": project.json()["id"],
+        "provider": PROVIDERS.get(name, THIRD),
+        "act": acts.json()["data"][0]["id"],
     }
     return owner
 
@@ -191,6 +245,10 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
     server, good = town.server, town.ann.key
     revoked = await server.key("ann")
     await server.runtime.store.revoke_key(server.keys[revoked])
+    expired = await server.key("ann")
+    await server.runtime.store.change_key(
+        server.keys[expired], lambda key: replace(key, expires_at=key.created_at)
+    )
     bad: list[dict[str, str]] = [
         {},
         {BEARER: "Bearer"},
@@ -204,9 +262,10 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
         {"cookie": f"key={good}"},
         {ACTING: "ann"},
         *_spoken(revoked),
+        *_spoken(expired),
     ]
     client = await server.client()
-    before = town.kept()
+    before = await town.kept()
 
     for way, headers in product(WAYS, bad):
         answer = await way.ask(client, way.filled(town.ann.ids), headers)
@@ -215,12 +274,12 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
         assert answer.status_code == 401, (way.name, headers)
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert _told(answer) == _told(never), (way.name, headers)
-    assert town.kept() == before
+    assert await town.kept() == before
 
 
 async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
     reader = await town.server.client(await town.server.key("ann", "read"))
-    before = town.kept()
+    before = await town.kept()
 
     for way in WAYS:
         if way.endless:
@@ -230,7 +289,7 @@ async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
 
         assert answer.status_code == (200 if way.needs == "read" else 403), (way.name, answer.text)
         assert way.needs == "read" or _told(answer) == _told(never), way.name
-    assert town.kept() == before
+    assert await town.kept() == before
 
 
 async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
@@ -244,7 +303,7 @@ async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
 
 
 async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
-    before = town.kept()
+    before = await town.kept()
 
     for way in GOVERNED:
         answer = await town.ben.ask(way, way.filled(town.ann.ids))
@@ -253,7 +312,7 @@ async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
 
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), way.name
         assert _told(answer) == _told(never) == _told(own), way.name
-    assert town.kept() == before
+    assert await town.kept() == before
     assert (await town.ben.client.head("/v1/people")).status_code == 403
 
 
@@ -269,26 +328,26 @@ async def test_who_may_administer_is_never_told_that_they_may_not(town: Town) ->
 
 async def test_nobody_acts_for_another_without_being_an_administrator(town: Town) -> None:
     reader = await town.server.client(await town.server.key("ben", "read"))
-    before = town.kept()
+    before = await town.kept()
 
     for way, client in product(WAYS, (town.ben.client, reader)):
         fields = way.filled(town.ann.ids)
         answers = [
-            await way.ask(client, fields, {header: owner})
-            for header in (ACTING, "Antiphon-Owner")
-            for owner in ("ann", "ben", "nobody")
+            await way.ask(client, fields, {header: name})
+            for header in (ACTING, "Antiphon-Owner", "Antiphon-Actor")
+            for name in ("ann", "ben", "nobody")
         ]
 
         assert {answer.status_code for answer in answers} == {403}, way.name
         assert len({answer.content for answer in answers}) == 1, way.name
-    assert town.kept() == before
+    assert await town.kept() == before
 
 
 # Other people's ids.
 
 
 async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Town) -> None:
-    before = town.kept()
+    before = await town.kept()
 
     for stranger, way in product(await town.strangers(), OWNED):
         for trail in way.places():
@@ -301,7 +360,7 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
             assert _told(foreign) == _told(unknown, (never, theirs)), about
             assert foreign.status_code == 404 or foreign.json()["data"] == [], about
             assert town.ann.canary not in foreign.text, about
-    assert town.kept() == before
+    assert await town.kept() == before
 
 
 async def test_nothing_of_others_is_in_what_somebody_can_read(town: Town) -> None:

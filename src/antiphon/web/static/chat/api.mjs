@@ -43,6 +43,9 @@ export const post = (path, body = {}) => called(path, sent("POST", body));
 /** @param {string} path @param {unknown} body */
 export const patch = (path, body) => called(path, sent("PATCH", body));
 
+/** @param {string} path @param {unknown} body */
+export const put = (path, body) => called(path, sent("PUT", body));
+
 /** @param {string} path @param {RequestInit} [init] */
 export const remove = (path, init = {}) => called(path, { ...sent("DELETE", {}), ...init });
 

@@ -2,9 +2,13 @@
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
+import { Acts } from "./admin_acts.mjs";
 import { Keys } from "./admin_keys.mjs";
 import { ModelList, ServerList, SharedAssistants } from "./admin_lists.mjs";
+import { Owners } from "./admin_owners.mjs";
 import { People } from "./admin_people.mjs";
+import { Projects } from "./admin_projects.mjs";
+import { ProviderKeys } from "./admin_provider_keys.mjs";
 import { LiveRuns } from "./admin_runs.mjs";
 import { UsageCharts } from "./admin_usage.mjs";
 import { Link } from "./link.mjs";
@@ -13,12 +17,16 @@ import { MenuButton } from "./sidebar.mjs";
 
 const SECTIONS = {
   people: People,
+  projects: Projects,
   usage: UsageCharts,
   runs: LiveRuns,
   keys: Keys,
+  provider_keys: ProviderKeys,
+  owners: Owners,
   models: ModelList,
   assistants: SharedAssistants,
   servers: ServerList,
+  acts: Acts,
 };
 
 /** @param {{path: string}} props `/admin` or `/admin/{section}` */

@@ -15,6 +15,12 @@ export function ago(/** @type {number} */ moment, /** @type {number} */ now = Da
   return new Intl.RelativeTimeFormat(language.value, { numeric: "auto" }).format(-Math.floor(past / length), unit);
 }
 
+/** Day and time, written short. */
+export function moment(/** @type {number} */ at) {
+  const written = { dateStyle: "medium", timeStyle: "short" };
+  return new Intl.DateTimeFormat(language.value, /** @type {any} */ (written)).format(new Date(at));
+}
+
 /** The day, written short. */
 export function day(/** @type {string} */ day) {
   const written = { month: "short", day: "numeric", timeZone: "UTC" };

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from harness import final
-from harness.chaos import SHORT, Fleet
+from harness.chaos import SHORT
 from harness.checks import judge
 from harness.clients import Person
+from harness.fleet import Fleet, Place
 from harness.record import Record
 from harness.servers import Forge
 
@@ -65,7 +66,8 @@ async def lived_through(story: str, arms: list[str], folder: Path, **settings: s
     database = folder / "antiphon.db"
     environment = {**SHORT, "ANTIPHON_DATABASE": f"sqlite:///{database}", **settings}
     async with Forge() as forge:
-        fleet = Fleet(forge, environment, 1, Random(1), lambda: arms.pop(0) if arms else "")
+        places = [Place(forge, environment)]
+        fleet = Fleet(places, Random(1), lambda: arms.pop(0) if arms else "")
         await fleet.start()
         final.watch(database)
         person = Person("p", Random(3), lambda: fleet.urls, record)

@@ -57,6 +57,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
+        case msgspec.inspect.Metadata(type=described):
+            return _values(described)
         case msgspec.inspect.StructType(cls=cls, fields=fields):
             return _structs(cls, fields)
         case msgspec.inspect.UnionType(types=types):
@@ -312,7 +314,7 @@ def read_back(
 @pytest.mark.parametrize("kind", calls.CALLS, ids=lambda kind: kind.__name__)
 def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[calls.Call[Any]]):
     assert inspect.getdoc(kind)
-    assert re.fullmatch(r"(GET|POST|PATCH|DELETE) /v1(/\{?\w+\}?)+", kind.route)
+    assert re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /v1(/\{?\w+\}?)+", kind.route)
     assert set(calls.path_fields(kind)) <= set(kind.__struct_fields__)
     assert [other for other in calls.CALLS if other.route == kind.route] == [kind]
 

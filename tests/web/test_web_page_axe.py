@@ -31,7 +31,10 @@ ANSWER = """A *list*, a table and code:
 print("hello")
 ```
 """
-SECTIONS = ("people", "usage", "runs", "keys", "models", "assistants", "servers")
+SECTIONS = (
+    *("people", "projects", "usage", "runs", "keys", "provider_keys", "owners"),
+    *("models", "assistants", "servers", "acts"),
+)
 THEMES = ("light", "dark", "contrast")
 TOOLS = '''
 from antiphon import Blob, ToolResult, tool
@@ -75,12 +78,22 @@ async def live_in(chat: Chat) -> None:
     headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
     made = {
         "assistants": {"name": "Poet", "instructions": "Verse only.", "starters": ["On rain"]},
-        "admin/keys": {"name": "Report", "owner": "local", "scopes": ["read"]},
+        "admin/keys": {
+            "name": "Report",
+            "owner": "local",
+            "scopes": ["read"],
+            "limits": {"requests_per_minute": 60, "runs_at_once": 4, "tokens_per_day": 100_000},
+        },
+        "admin/projects": {"name": "Moon"},
     }
     for kind, body in made.items():
         address = f"{chat.up.url}/api/{kind}"
         answer = await chat.context.request.post(address, data=body, headers=headers)
         assert answer.ok, await answer.text()
+    address = f"{chat.up.url}/api/admin/provider_keys/openai/local"
+    key = {"key": "sk-0123456789-abcdefgh", "base_url": "https://gateway.example.org/v1"}
+    answer = await chat.context.request.put(address, data=key, headers=headers)
+    assert answer.ok, await answer.text()
 
 
 async def views(chat: Chat) -> AsyncIterator[str]:

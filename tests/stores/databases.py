@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -30,37 +30,39 @@ class Databases:
     async def open(self, folder: Path, clock: Callable[[], int]) -> Store:
         """A store on the folder's database, which is empty at first."""
         if folder not in self._of_folder:
-            self._of_folder[folder] = await self._empty()
+            self._of_folder[folder] = (
+                self._free.pop() if self._free else await self._server.create()
+            )
         store = await _Lent.open(self._of_folder[folder], clock=clock)
-        store.give_back = partial(self._give_back, folder)
+        store.give_back = partial(self._give_back, folder, store)
         self._open[folder] += 1
         return store
 
-    def _give_back(self, folder: Path) -> None:
+    async def _give_back(self, folder: Path, store: _Lent) -> None:
         self._open[folder] -= 1
         if not self._open[folder]:
+            await store.forget_everything()
             self._free.append(self._of_folder.pop(folder))
 
     async def cached(self, folder: Path, clock: Callable[[], int]) -> Store:
         """The same with a cache in front."""
         return CachedStore(await self.open(folder, clock))
 
-    async def _empty(self) -> str:
-        if not self._free:
-            return await self._server.create()
-        address = self._free.pop()
-        connection = await asyncpg.connect(address)
-        try:
-            tables = [name for (name,) in await connection.fetch(_TABLES)]
-            await connection.execute("\n".join(f'DELETE FROM "{name}";' for name in tables))
-        finally:
-            await connection.close()
-        return address
-
 
 class _Lent(PostgresStore):
-    give_back: Callable[[], None]
+    give_back: Callable[[], Awaitable[None]] | None = None
+
+    async def forget_everything(self) -> None:
+        await self._connections.run(_emptied)
 
     async def close(self) -> None:
+        give_back, self.give_back = self.give_back, None
+        if give_back is not None:
+            await self._appending.finish()
+            await give_back()
         await super().close()
-        self.give_back()
+
+
+async def _emptied(connection: asyncpg.Connection) -> None:
+    tables = [name for (name,) in await connection.fetch(_TABLES)]
+    await connection.execute("\n".join(f'DELETE FROM "{name}";' for name in tables))

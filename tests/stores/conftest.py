@@ -18,7 +18,15 @@ def databases(postgres: Postgres) -> Databases:
     return Databases(postgres)
 
 
-@pytest.fixture(params=[*OPENERS, "postgres", "cached_postgres"])
+KINDS = (
+    *OPENERS,
+    "postgres",
+    # What is in front is tried before two stores already, and what is behind without it.
+    pytest.param("cached_postgres", marks=pytest.mark.soak),
+)
+
+
+@pytest.fixture(params=KINDS)
 def opener(request: pytest.FixtureRequest) -> Opener:
     if request.param in OPENERS:
         return OPENERS[request.param]

@@ -1,0 +1,108 @@
+"""What was deleted is gone: from every answer, table and cache, whichever process had read it.
+
+Guarantee G24.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import httpx2
+import msgspec
+import pytest
+from conftest import SETTINGS, served
+from msgspec.structs import replace
+from redis.asyncio import Redis as RedisClient
+from services.redis import Redis
+
+from antiphon.inventory import TABLES
+from antiphon.runtime import laid_open
+
+CANARY = "canary-9b1f"
+TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
+ASK = {"content": f"When does the next LAX-JFK flight leave? {CANARY}"}
+WITHIN = 1.0
+
+
+@pytest.fixture
+async def two(database: str, redis: Redis) -> AsyncIterator[tuple[httpx2.AsyncClient, ...]]:
+    """Two servers on one database and one Redis."""
+    async with AsyncExitStack() as stack:
+        settings = replace(SETTINGS, database=database, redis=redis.address)
+        servers = [await stack.enter_async_context(served(settings)) for _ in range(2)]
+        yield tuple([await server.client() for server in servers])
+
+
+async def test_a_deleted_thread_is_nowhere_any_more(
+    two: tuple[httpx2.AsyncClient, ...], database: str, redis: Redis
+) -> None:
+    here, there = two
+    thread_id, paths = await _said(here)
+    for client in two:  # each has read it, and so has what they share
+        turn = {"thread_id": thread_id, "message": ASK, "metadata": {"m": CANARY}}
+        assert '"completed"' in (await client.post("/v1/process", json=turn)).text
+        for path in paths:
+            assert CANARY in (await client.get(path)).text, path
+    assert CANARY.encode() in await _rows(database)
+    async with RedisClient.from_url(redis.address) as shared:
+        assert await shared.keys("*")
+
+    assert (await here.delete(f"/v1/threads/{thread_id}")).status_code == 200
+    async with asyncio.timeout(WITHIN):
+        answers = [await client.get(path) for client in two for path in paths]
+
+    for answer in answers:
+        assert CANARY not in answer.text, answer.url
+        assert thread_id not in answer.text or answer.status_code == 404, answer.url
+    assert CANARY.encode() not in await _rows(database)
+    async with RedisClient.from_url(redis.address) as shared:
+        for key in await shared.keys("*"):
+            assert CANARY.encode() not in (await shared.dump(key) or b"")
+            assert thread_id.encode() not in key
+    once = {"idempotency-key": "once"}
+    again = await there.post("/v1/threads", json={"title": CANARY}, headers=once)
+    assert again.status_code == 404
+
+
+async def _said(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
+    """A thread with the canary in every field that takes words, and where these can be read."""
+    once = {"idempotency-key": "once"}
+    titled = {"title": CANARY, "metadata": {"m": CANARY}}
+    made = await client.post("/v1/threads", json={"title": CANARY}, headers=once)
+    thread_id = made.json()["id"]
+    await client.patch(f"/v1/threads/{thread_id}", json=titled)
+    asked = {"thread_id": thread_id, "message": ASK, "tools": TOOLS, "instructions": CANARY}
+    told = await client.post("/v1/process", json=asked, headers={"idempotency-key": "turn"})
+    assert "event: action.required" in told.text
+    run_id = (await client.get("/v1/runs", params={"thread_id": thread_id})).json()["data"][0]["id"]
+    action = (await client.get("/v1/actions", params={"run_id": run_id})).json()["data"][0]
+    output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": CANARY}
+    assert (await client.post("/v1/submit_tool_output", json=output)).status_code == 200
+    await client.post("/v1/process", json={"run_id": run_id})
+    messages = (await client.get("/v1/messages", params={"thread_id": thread_id})).json()["data"]
+    return thread_id, [
+        f"/v1/threads/{thread_id}",
+        "/v1/threads?limit=100",
+        f"/v1/threads?q={CANARY}",
+        f"/v1/messages?thread_id={thread_id}",
+        f"/v1/messages/{messages[0]['id']}",
+        f"/v1/runs/{run_id}",
+        f"/v1/runs/{run_id}/events",
+        f"/v1/actions/{action['id']}",
+        f"/v1/actions?run_id={run_id}",
+    ]
+
+
+async def _rows(database: str) -> bytes:
+    """All that the database has, as bytes in which words are words."""
+    async with laid_open(database) as inventory:
+        assert inventory is not None
+        pieces = []
+        for table in TABLES:
+            place = table.start
+            while rows := await inventory.read(table, place):
+                place = table.place(rows[-1])
+                pieces.append(msgspec.msgpack.encode(rows))
+        return b"".join(pieces)

@@ -1,7 +1,7 @@
 /** For those who run the installation: who uses it, with what, and for how much. */
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html } from "../vendor/ui.mjs";
+import { html, useEffect, useRef } from "../vendor/ui.mjs";
 import { Acts } from "./admin_acts.mjs";
 import { Keys } from "./admin_keys.mjs";
 import { ModelList, ServerList, SharedAssistants } from "./admin_lists.mjs";
@@ -33,10 +33,14 @@ const SECTIONS = {
 export function Admin({ path }) {
   const name = path.split("/")[2] || "people";
   const Section = Object.hasOwn(SECTIONS, name) ? SECTIONS[/** @type {keyof typeof SECTIONS} */ (name)] : null;
+  const sections = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    sections.current?.querySelector("[aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+  }, [name]);
   if (!Section || (me.value && me.value.person?.role !== "admin")) return html`<${NotFound} />`;
   return html`
     <div class="topbar"><${MenuButton} /><h1>${t("admin.title")}</h1></div>
-    <nav class="sections" aria-label=${t("admin.sections")}>
+    <nav class="sections" ref=${sections} aria-label=${t("admin.sections")}>
       ${Object.keys(SECTIONS).map(
         (section) => html`<${Link}
           key=${section} href=${`/admin/${section}`} aria-current=${section === name ? "page" : undefined}

@@ -97,8 +97,8 @@ function NewKey(/** @type {{names: Map<string, string>, onMade: (token: string) 
 function LimitFields(/** @type {{limits?: Limits}} */ { limits = {} }) {
   return html`<fieldset>
     <legend class="label">${t("keys.limits")}</legend>
-    <p class="hint">${t("keys.limits_hint")}</p>
     <div class="stack">
+      <p class="hint">${t("keys.limits_hint")}</p>
       ${LIMITS.map((name) => html`<${Field} key=${name} label=${t(`keys.limit_${name}`)}><input class="input short" type="number" name=${name} min="1" max="9007199254740991" defaultValue=${limits[name] ?? ""} /><//>`)}
     </div>
   </fieldset>`;

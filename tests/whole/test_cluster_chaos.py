@@ -31,12 +31,18 @@ from services import postgres, redis
 
 AHEAD, BEHIND = skewed("+10m"), skewed("-10m")
 BUGS = {
-    "claims carelessly": ("double_claim", (redis_flushed,)),
-    "acknowledges early": ("lost", (server_killed,)),
-    "keeps keys apart": ("dup", (server_killed,)),
-    "tells before it keeps": ("broken", (server_killed,)),
-    "appends for anybody": ("broken", (server_frozen,)),
-    "sweeps by its own clock": ("broken", (redis_flushed,)),
+    # Two workers that look at the same moment both see the run free.
+    "claims carelessly": ("double_claim", "in epoch", redis_flushed),
+    # What was told before it was kept dies with its process.
+    "acknowledges early": ("lost", "", server_killed),
+    # A try that is killed between the two transactions is done again by the next one.
+    "keeps keys apart": ("dup", "", server_killed),
+    # An event that was heard is not in the log, and its number is given out again.
+    "tells before it keeps": ("broken", "was heard", server_killed),
+    # Who stood still puts its words between those of the next worker.
+    "appends for anybody": ("broken", "streamed otherwise", server_frozen),
+    # A clock that is ten minutes ahead has calls expire that nobody has answered yet.
+    "sweeps by its own clock": ("broken", "expired too early", redis_flushed),
 }
 QUICKLY_FOUND = ("claims carelessly", "acknowledges early")
 HUNT_ROUNDS = 40
@@ -120,10 +126,10 @@ async def test_servers_whose_clocks_are_wrong_take_no_run_from_another(
 async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
     bug: str, open_folder: Path, tmp_path: Path
 ) -> None:
-    kind, troubles = BUGS[bug]
+    kind, word, trouble = BUGS[bug]
     plan = Plan(
         seed=7,
-        troubles=troubles * HUNT_ROUNDS,
+        troubles=[trouble] * HUNT_ROUNDS,
         entry="bugs:main",
         settings={**SETTINGS, "BUG": bug},
         surroundings=clocks(),
@@ -131,4 +137,5 @@ async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
 
     result = await rounds(plan, open_folder, tmp_path)
 
-    assert getattr(result.verdict, kind), str(result)
+    found = getattr(result.verdict, kind)
+    assert any(word in complaint for complaint in found), str(result)

@@ -93,7 +93,7 @@ class ListOwners(Call[Listed[Holding]], frozen=True):
 
     limit: Limit = 100
     after: Id | None = None
-    owner: OwnerName | None = None
+    owner: Id | None = None
 
 
 class ExportOwner(Call[None], frozen=True):

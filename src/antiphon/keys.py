@@ -14,7 +14,7 @@ from msgspec.structs import asdict, replace
 
 from antiphon import audit, calls, ids
 from antiphon.engine import kept
-from antiphon.errors import Conflict, InvalidRequest, NotFound
+from antiphon.errors import InvalidRequest, NotFound
 from antiphon.ids import Mint
 from antiphon.people import Deed, Key, Limits, Principal
 from antiphon.ports import Store
@@ -41,7 +41,6 @@ class Keys:
         Raises `InvalidRequest`, and `Conflict` for a project that is disabled.
         """
         owner = kept.owner(call.owner)
-        await self._refuse_disabled(owner)
         now = await self._store.now()
         key, token = new_key(now, owner, call.name, call.scopes)
         key = replace(
@@ -80,15 +79,6 @@ class Keys:
             if key.id == key_id:
                 return key
         raise NotFound(f"There is no key {key_id!r}.")
-
-    async def _refuse_disabled(self, owner: str) -> None:
-        for project in await self._store.projects():
-            if project.id == owner and project.disabled:
-                raise Conflict(
-                    f"Project {project.id} is disabled.",
-                    expected="a project that is not",
-                    hint="Enable it first.",
-                )
 
 
 async def make_key(

@@ -297,7 +297,10 @@ class Store(Protocol):
         ...
 
     async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
-        """Add an API key by the keyed hash of its secret."""
+        """Add an API key by the keyed hash of its secret.
+
+        Raises `Conflict` where its owner is a project that is disabled.
+        """
         ...
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,25 @@ async def test_the_keys_of_a_project_that_is_disabled_or_removed_are_revoked_wit
     await store.change_project("proj_2", lambda _: None, an_act(5))
 
     assert [key.revoked_at for key in await store.keys()] == [clock.now, clock.now, None]
+
+
+async def test_no_key_that_is_made_while_a_project_is_being_disabled_opens_anything(
+    store: Store,
+) -> None:
+    await store.add_project(a_project(), an_act(0))
+
+    async def keep(number: int) -> None:
+        with suppress(errors.Conflict):
+            await store.keep_key(a_key(number, owner="proj_1"), b"", an_act(number))
+
+    await asyncio.gather(
+        *(keep(number) for number in range(1, 9)),
+        store.change_project("proj_1", lambda each: replace(each, disabled=True), an_act(99)),
+        *(keep(number) for number in range(11, 19)),
+    )
+    await keep(20)
+
+    assert [key.id for key in await store.keys() if key.revoked_at is None] == []
 
 
 # Keys for providers

@@ -525,6 +525,7 @@ class MemoryStore:
 
     async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
+        rules.refuse_disabled(self._projects.get(key.owner))
         self._keys.keep(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:

@@ -117,6 +117,10 @@ class Projects:
         self._projects[project.id] = project
         self._acts.note(act)
 
+    def get(self, id: str) -> Project | None:
+        """The project, if there is one."""
+        return self._projects.get(id)
+
     def all(self) -> Sequence[Project]:
         """See `Store.projects`."""
         return list(self._projects.values())

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.people import PERIODS, Act, Counted, Counter
+from antiphon.people import PERIODS, Act, Counted, Counter, Project
 from antiphon.ports import AmendKey, Key
 from antiphon.stores import postgres_acts as acts
 from antiphon.stores import rules
@@ -19,6 +19,8 @@ from antiphon.stores.postgres_statements import SQL
 async def keep(connection: Connection[Any], key: Key, digest: bytes, act: Act | None) -> None:
     """See `Store.keep_key`."""
     async with connection.transaction():
+        project = await value(connection, "project_for_update", id=key.owner)
+        rules.refuse_disabled(None if project is None else _PROJECT.decode(project))
         await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_columns(key))
         await acts.note(connection, act)
 
@@ -96,3 +98,4 @@ def _columns(key: Key) -> dict[str, Any]:
 
 
 _KEY = msgspec.json.Decoder(Key)
+_PROJECT = msgspec.json.Decoder(Project)

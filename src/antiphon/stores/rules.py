@@ -154,6 +154,16 @@ def project_taken(project: Project) -> Conflict:
     )
 
 
+def refuse_disabled(project: Project | None) -> None:
+    """Pass, if keys may be made for what has this id; most owners are no projects."""
+    if project is not None and project.disabled:
+        raise Conflict(
+            f"Project {project.id} is disabled.",
+            expected="a project that is not",
+            hint="Enable it first.",
+        )
+
+
 def no_provider_key(owner: str, provider: str) -> NotFound:
     """The error for a key that an owner does not have."""
     return NotFound(f"{owner} has no key of their own for {provider}.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.people import Act, Counted, Counter, period
+from antiphon.people import Act, Counted, Counter, Project, period
 from antiphon.ports import AmendKey, Key
 from antiphon.stores import rules
 from antiphon.stores import sqlite_acts as acts
@@ -17,6 +17,8 @@ from antiphon.stores.sqlite_reads import SQL
 
 def keep(connection: sqlite3.Connection, key: Key, digest: bytes, act: Act | None) -> None:
     """See `Store.keep_key`."""
+    row = reads.one(connection, "project", key.owner)
+    rules.refuse_disabled(_PROJECT.decode(row[0]) if row else None)
     doc = msgspec.json.encode(key)
     connection.execute(SQL["add_key"], (key.id, key.prefix, digest, doc))
     acts.note(connection, act)
@@ -81,3 +83,4 @@ def _save(connection: sqlite3.Connection, key: Key) -> None:
 
 
 _KEY = msgspec.json.Decoder(Key)
+_PROJECT = msgspec.json.Decoder(Project)

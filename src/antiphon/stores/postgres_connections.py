@@ -120,7 +120,7 @@ class Connections:
         connection = await self._one()
         try:
             return await work(connection)
-        except (asyncio.CancelledError, *_BROKEN):
+        except (asyncio.CancelledError, *_USELESS):
             connection.terminate()  # whatever it still does, nobody is told
             raise
         finally:
@@ -174,6 +174,10 @@ _BROKEN = (
 """What a connection ends with; asyncpg has its own errors for one that was lost.
 
 One that was told its end while it was idle seems to be open still, and busy: an internal error.
+"""
+_USELESS = (*_BROKEN, asyncpg.ReadOnlySQLTransactionError)
+"""What no connection is kept after. Its server was told to be read-only when it began, or is a
+standby by now; where it is to be written to again, only a new one learns that.
 """
 _FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _AWAY = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, ConnectionError)

@@ -1,0 +1,52 @@
+"""What may befall a PostgreSQL that is looked after by others, and that the store outlasts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from services.postgres import Postgres
+from test_store import add_thread
+
+from antiphon import errors
+from antiphon.stores.postgres import PostgresStore
+
+READ_ONLY = "ALTER DATABASE {0} SET default_transaction_read_only = on"
+WRITABLE = "ALTER DATABASE {0} RESET default_transaction_read_only"
+END_ALL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+async def address(postgres: Postgres) -> str:
+    return await postgres.create()
+
+
+@asynccontextmanager
+async def administering(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that may write whatever the database is set to."""
+    settings = {"default_transaction_read_only": "off"}
+    connection = await asyncpg.connect(address, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_a_database_that_was_read_only_for_a_while_is_written_again(address: str) -> None:
+    database = address.rpartition("/")[2]
+    store = await PostgresStore.open(address)
+    async with administering(address) as administrator:
+        await administrator.execute(READ_ONLY.format(database))
+        await administrator.execute(END_ALL)
+        for number in range(3):
+            with pytest.raises(errors.Unavailable, match="read-only"):
+                await add_thread(store, number)
+        await administrator.execute(WRITABLE.format(database))
+
+    await add_thread(store)
+    await store.close()

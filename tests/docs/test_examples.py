@@ -148,6 +148,10 @@ def flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
 
 
+DEEP = ("keys", "mcp", "owners", "people", "projects", "provider-keys", "threads")
+"""Commands that have actions, each with flags of its own."""
+
+
 def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture[str]) -> None:
     taken: dict[tuple[str, ...], set[str]] = {}
     for where, words in commands():
@@ -155,7 +159,7 @@ def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture
         if name in ("COMMAND", "--version", "--help"):
             continue
         assert name in names.COMMANDS, where
-        deep = name in ("keys", "mcp", "people", "threads") and len(words) > 1
+        deep = name in DEEP and len(words) > 1
         command = tuple(words[: 2 if deep else 1])
         if command not in taken:
             taken[command] = flags(list(command), capsys)

@@ -76,6 +76,7 @@ async def lived_through(story: str, arms: list[str], folder: Path, **settings: s
             while final.unrest(database):
                 await asyncio.sleep(0.05)
         await fleet.stop()
+    assert not fleet.broken, fleet.broken[0]
     verdict = judge(record, final.load(database))
     assert not any(verdict.numbers.values()), str(verdict)
     return fleet

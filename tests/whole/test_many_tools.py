@@ -13,8 +13,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from harness.chaos import SHORT, Fleet
+from harness.chaos import SHORT
 from harness.faulty import FAULTS, Faulty
+from harness.fleet import Fleet, Place
 from harness.servers import Forge, environment
 from judge import faults
 from upstream import CALLS, STOP, Request, Scenario, Upstream, call_piece, chunk, said, sse
@@ -133,7 +134,8 @@ async def endured(ordeal: Ordeal) -> None:
         "ANTIPHON_MODEL": "quirk:ten",
     }
     async with Model() as model, Forge() as forge:
-        fleet = Fleet(forge, {**settings, "ANTIPHON_BASE_URL": model.url}, 1, Random(ordeal.seed))
+        place = Place(forge, {**settings, "ANTIPHON_BASE_URL": model.url})
+        fleet = Fleet([place], Random(ordeal.seed))
         await fleet.start()
         proxy = Faulty(lambda: fleet.urls[0])
         try:

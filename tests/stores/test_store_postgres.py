@@ -16,6 +16,7 @@ import pytest
 from appending import appended
 from openers import Clock
 from services.postgres import Postgres
+from services.started import free_port
 from test_store import (
     a_message,
     a_run,
@@ -36,7 +37,7 @@ from antiphon.engine.records import Change, Records
 from antiphon.messages import Message
 from antiphon.ports import About, Claim, Store
 from antiphon.runs import Run, Status, Thread
-from antiphon.stores.postgres import PostgresStore
+from antiphon.stores.postgres import START_SECONDS, PostgresStore
 from antiphon.stores.postgres_connections import Connections
 from antiphon.stores.postgres_schema import DAY_MS, DAYS_AHEAD, KNOWN, prepare
 from antiphon.stores.postgres_statements import SQL, numbered, writing
@@ -330,6 +331,14 @@ async def test_what_has_a_name_that_cannot_be_kept_is_not_there(address: str, na
 async def test_a_database_that_is_not_there_is_a_bad_setting(postgres: Postgres) -> None:
     with pytest.raises(errors.BadSettings, match="does not exist"):
         await PostgresStore.open(postgres.address("nowhere"))
+
+
+async def test_a_server_that_is_not_there_is_told_when_it_was_waited_for_a_little() -> None:
+    began = time.monotonic()
+
+    with pytest.raises(errors.Unavailable, match="nothing listens"):
+        await PostgresStore.open(f"postgresql://antiphon@127.0.0.1:{free_port()}/nowhere")
+    assert time.monotonic() - began < 2 * START_SECONDS
 
 
 async def test_a_newer_schema_is_refused(address: str) -> None:

@@ -77,6 +77,7 @@ P = ParamSpec("P")
 CONNECTIONS = 10
 UPKEEP_SECONDS = 30.0  # for deleting and searching, which may have much to look at
 MIGRATION_SECONDS = 3600.0
+START_SECONDS = 5.0  # for a server that is started beside us, or again
 NUMBERS_KEPT = 20_000  # of runs, by which the log knows them
 
 
@@ -108,6 +109,7 @@ class PostgresStore:
         now = clock() if clock else None
         async with AsyncExitStack() as undo:
             undo.push_async_callback(reached.close)
+            await reached.run(_answers, START_SECONDS, _always)
             await reached.run(partial(_prepare, now=now, everything=everything), MIGRATION_SECONDS)
             undo.pop_all()
         return cls(reached, clock)
@@ -462,6 +464,10 @@ class PostgresStore:
 async def _prepare(connection: Connection[Any], now: int | None, *, everything: bool) -> None:
     today = await value(connection, "now", now=now) // DAY_MS
     await prepare(connection, today, everything=everything)
+
+
+async def _answers(connection: Connection[Any]) -> None:
+    await value(connection, "now", now=None)
 
 
 def _always() -> bool:

@@ -54,6 +54,7 @@ class Connections:
         self._room = asyncio.Semaphore(most)
         self._at_work: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._refused: Exception | None = None  # why there is no connection, until there is one
 
     def counted(self) -> Mapping[str, int]:
         """How many are busy and idle, and how many works wait for one."""
@@ -113,11 +114,15 @@ class Connections:
                     except _BROKEN:
                         if not repeatable():
                             raise
+        except TimeoutError as late:
+            fault = self._refused or late
+            raise translated(fault) from fault
         except _FAULTS as fault:
             raise translated(fault) from fault
 
     async def _with_a_connection(self, work: Callable[[Connection[Any]], Awaitable[T]]) -> T:
         connection = await self._one()
+        self._refused = None
         try:
             return await work(connection)
         except (asyncio.CancelledError, *_USELESS):
@@ -136,7 +141,8 @@ class Connections:
         while True:
             try:
                 return await self.connect()
-            except _AWAY:
+            except _AWAY as fault:
+                self._refused = fault
                 await asyncio.sleep(RECONNECT_SECONDS)
 
 
@@ -190,6 +196,8 @@ REFUSED = (
     asyncpg.ClientConfigurationError,
 )
 """What the address, or who made the database, is to blame for."""
+_MAKE = "`createdb antiphon` makes a database; name it with --database."
+_NAME = "`antiphon config` says where the address comes from; the server's log may say more."
 
 
 def translated(fault: Exception) -> Exception:
@@ -206,11 +214,13 @@ def translated(fault: Exception) -> Exception:
             )
         case TimeoutError():
             said = "it took too long"
+        case ConnectionRefusedError():
+            said = "nothing listens at its address"
         case _ if isinstance(fault, REFUSED):
             return BadSettings(
                 f"The database cannot be used: {fault}.",
                 expected="postgresql://user:password@host/database, which this user may write",
-                hint="`createdb antiphon` makes a database; name it with --database.",
+                hint=_MAKE if isinstance(fault, asyncpg.InvalidCatalogNameError) else _NAME,
             )
         case _:
             said = str(fault) or type(fault).__name__

@@ -112,6 +112,23 @@ class ProviderKeys:
             renewed += 1
         return renewed
 
+    async def unopened(self) -> int:
+        """How many there are that cannot be opened. Raises `BadSettings` without a seal."""
+        lost = 0
+        for key in await self._store.provider_keys(None):
+            sealed = await self._store.sealed_key(key.owner, key.provider)
+            if sealed is not None and not self._opens(sealed, key.owner, key.provider):
+                lost += 1
+        return lost
+
+    def _opens(self, sealed: bytes, owner: str, provider: str) -> bool:
+        seal = self._sealing()
+        try:
+            seal.opened(sealed, (owner, provider))
+        except BadSettings:
+            return False
+        return True
+
     def _opened(self, sealed: bytes, owner: str, provider: str) -> OwnKey:
         return msgspec.json.decode(self._plain(sealed, owner, provider), type=OwnKey)
 

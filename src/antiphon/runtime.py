@@ -172,6 +172,8 @@ class Runtime:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
     """A runtime with its worker running. Raises `BadSettings` or `Unavailable`."""
+    if settings.secret_key is not None:
+        _seal(settings)  # one that cannot be used is told now, and not to who needs it first
     async with AsyncExitStack() as stack:
         tracer = traces.tracer(settings.telemetry, "antiphon", content=settings.log_content)
         if tracer is not NO_TRACES:
@@ -319,6 +321,14 @@ async def cataloged(settings: Settings) -> AsyncGenerator[Catalog]:
         await catalog.close()
 
 
+async def unopened(settings: Settings, store: Store) -> int:
+    """How many of the owners' keys at providers cannot be opened with the secrets of the settings.
+
+    Raises `BadSettings` without a secret that can be used.
+    """
+    return await _provider_keys(settings, store).unopened()
+
+
 def new_secret_key() -> str:
     """A new value for the setting `secret_key`. Raises `BadSettings` without the extra."""
     key: str = _of_extra("antiphon.sealing", "cryptography", "secrets").new_key()
@@ -387,11 +397,11 @@ def _owners(
 
 
 def _provider_keys(settings: Settings, store: Store) -> ProviderKeys:
-    def seal() -> Seal:
-        module = _of_extra("antiphon.sealing", "cryptography", "secrets")
-        return cast("Seal", module.seal(settings))
+    return ProviderKeys(store, mint, partial(_seal, settings))
 
-    return ProviderKeys(store, mint, seal)
+
+def _seal(settings: Settings) -> Seal:
+    return cast("Seal", _of_extra("antiphon.sealing", "cryptography", "secrets").seal(settings))
 
 
 class _Redis(NamedTuple):

@@ -65,6 +65,24 @@ def test_keys_are_sealed_anew_when_the_secret_changes(place: Place) -> None:
     assert old not in renewed.stderr + lost.stderr
 
 
+def test_a_secret_that_cannot_be_used_is_told_at_start_and_by_the_doctor(place: Place) -> None:
+    broken = {"ANTIPHON_SECRET_KEY": "nonsense"}
+    kept, other = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
+    place.run(
+        "provider-keys", "set", "openai", stdin=f"{KEY}\n", environ={"ANTIPHON_SECRET_KEY": kept}
+    )
+    served = place.run("serve", "--port", "0", environ=broken)
+    told = [
+        place.run("doctor", environ={"ANTIPHON_SECRET_KEY": key})
+        for key in (kept, other, "nonsense")
+    ]
+
+    assert (served.returncode, "32 bytes" in served.stderr) == (5, True)
+    assert [each.returncode for each in told] == [0, 1, 1]
+    assert "1 of 1 keys" in told[1].stdout
+    assert all(key not in each.stdout + each.stderr for each in told for key in (kept, other, KEY))
+
+
 def test_all_of_an_owner_is_written_into_a_file_that_takes_no_others_place(place: Place) -> None:
     filled(place)
     [held] = listed(place)

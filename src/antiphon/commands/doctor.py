@@ -25,13 +25,15 @@ from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.errors import AntiphonError
-from antiphon.runtime import cataloged, schema, stored, wakes
+from antiphon.ports import Store
+from antiphon.runtime import cataloged, schema, stored, unopened, wakes
 from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
 from antiphon.tools.mcp import places
 
 FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
 HEALTH_SECONDS = 2.0
 _NO_WAKE_UPS = "Look whether it runs, and whether a pooler is in between; docs/how-to/redis.md."
+_SEALED_OTHERWISE = "Set secret_key, or old_secret_keys, to what they were sealed with."
 _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
 
 
@@ -127,9 +129,12 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             return
         async with stored(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
+            sealed = await _sealed(settings, store)
         formed = f"{where}: answers, has this version's form" if form else where
         yield _written(file) if file else Finding("database", "ok", formed)
         yield _access(len(keys), settings)
+        for finding in sealed:
+            yield finding
     except AntiphonError as problem:
         yield _broken("database", problem)
 
@@ -147,6 +152,24 @@ async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
                 pass
     except AntiphonError as problem:
         yield _broken("wake-ups", problem)
+
+
+async def _sealed(settings: Settings, store: Store) -> Sequence[Finding]:
+    """Whether owners' keys can be opened; one kept in a file beside the database is not looked for.
+
+    To look for it would make it.
+    """
+    count = len(await store.provider_keys(None))
+    if settings.secret_key is None and (count == 0 or database_file(settings)):
+        return []
+    try:
+        lost = await unopened(settings, store)
+    except AntiphonError as problem:
+        return [_broken("secrets", problem)]
+    if lost:
+        found = f"{lost} of {count} keys of owners at providers cannot be opened"
+        return [Finding("secrets", "broken", found, _SEALED_OTHERWISE)]
+    return [Finding("secrets", "ok", "secret_key opens what it has to")]
 
 
 def _written(file: Path) -> Finding:

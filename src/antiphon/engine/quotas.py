@@ -21,7 +21,7 @@ def refuse_run(records: Records, limits: Limits, *, less: int = 0) -> None:
     running = records.running - less
     if limits.runs_at_once is not None and running >= limits.runs_at_once:
         raise QuotaExceeded(
-            f"This key has {running} runs that have not ended.",
+            f"Runs of this key that have not ended: {running}.",
             expected=f"at most {limits.runs_at_once} at once",
             received="one more",
             hint=f"Finish or cancel one of them. {_RAISE}",

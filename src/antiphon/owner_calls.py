@@ -132,6 +132,6 @@ OF_OWNERS: tuple[type[Call[Any]], ...] = (
     ListAllProviderKeys,
     ListOwners,
     ExportOwner,
-    EraseOwner,
     SetOwnersProviderKey,
+    EraseOwner,  # last, for an owner may look like the end of the others' addresses
 )

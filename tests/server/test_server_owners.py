@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -383,6 +384,21 @@ def owners_of(server: Served, clock: Callable[[], float]) -> Owners:
     keys = ProviderKeys(store, mint, seal)
     eraser = Eraser(store, bus, mint, settle=0)
     return Owners(store, keys, lambda *_: None, eraser, Exporter(store, mint), clock)
+
+
+async def test_an_owner_may_be_called_whatever_a_header_can_carry(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    for name in ("team/a", "a%2Fb", "..", "?x=1#y"):
+        await server.runtime.desk.upload(name, "x", "", b"x")
+        address = f"/v1/owners/{quote(name, safe='').replace('.', '%2E')}"
+
+        key = await admin.put(f"{address}/provider_keys/openai", json={"key": "sk-1"})
+        assert key.json()["owner"] == name
+        archive = zipfile.ZipFile(io.BytesIO((await admin.get(f"{address}/export")).content))
+        assert json.loads(archive.read("manifest.json"))["owner"] == name
+        assert (await admin.delete(address)).json()["owner"] == name
+    assert (await admin.get("/v1/owners")).json()["data"] == []
 
 
 async def test_an_admin_key_does_not_erase_its_own_owner(

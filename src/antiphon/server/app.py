@@ -91,7 +91,7 @@ class Application:
         self._pace = pace
         self._document = openapi.document()
         self._router = Router(
-            [Route(path, self._resource(path, does)) for path, does in self._table().items()],
+            [Route(_pattern(path), self._resource(path, does)) for path, does in self._table().items()],
             redirect_slashes=False,
             default=elsewhere or _nowhere,
             lifespan=self._lifespan,
@@ -371,6 +371,11 @@ class _Resource:
         named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
         with self._held(caller), about(key_id=caller.principal.key_id, **named):
             await handler(Exchange(scope, receive, send, caller, time.monotonic()))
+
+
+def _pattern(path: str) -> str:
+    """The path as the router knows it: an owner may have slashes in it."""
+    return path.replace("{owner}", "{owner:path}")
 
 
 def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -183,6 +184,29 @@ async def test_only_so_many_are_kept_open_and_what_was_used_longest_ago_goes_fir
     assert closed == ["bo"]
     await lending.close()
     assert sorted(closed) == ["ada", "bo", "cy"]
+
+
+async def test_who_ask_for_the_same_at_one_time_share_what_is_made_for_the_first() -> None:
+    closed: list[str] = []
+    lending = Lending()
+    loaded = asyncio.Event()
+
+    async def make() -> Any:
+        await loaded.wait()
+        return Silent(closed, "made")
+
+    asking = [
+        asyncio.create_task(lending.provider("ada", "anthropic", OwnKey(key="k"), make))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    loaded.set()
+    given = await asyncio.gather(*asking)
+
+    assert given[0] is given[1] is given[2]
+    assert closed.count("made") == 2
+    await lending.close()
+    assert closed.count("made") == 3
 
 
 @pytest.mark.parametrize(

@@ -62,11 +62,12 @@ class Lending:
     ) -> Provider:
         """The owner's provider, made now where there is none with this key and address."""
         digest = self._digest(own)
-        known = self._lent.get((owner, name))
-        if known is not None and known[0] == digest:
-            self._lent.move_to_end((owner, name))
-            return known[1]
+        if known := self._known(owner, name, digest):
+            return known
         made = Lent(await make())
+        if known := self._known(owner, name, digest):  # two asked at one time: the first has it
+            await made.close()
+            return known
         await self.give_up(owner, name)
         self._lent[owner, name] = (digest, made)
         while len(self._lent) > self._most:
@@ -83,6 +84,14 @@ class Lending:
         """Close all of them."""
         for _, lent in self._lent.values():
             await lent.close()
+
+    def _known(self, owner: str, name: str, digest: bytes) -> Lent | None:
+        """The one that is there, if it has this key and address; it was used just now."""
+        known = self._lent.get((owner, name))
+        if known is None or known[0] != digest:
+            return None
+        self._lent.move_to_end((owner, name))
+        return known[1]
 
     def _digest(self, own: OwnKey) -> bytes:
         """By what key and address are told apart; it tells nothing of the key."""

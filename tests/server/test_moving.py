@@ -150,6 +150,8 @@ async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str])
 
 async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Path) -> None:
     source, target = two
+    async with reader(source) as client:
+        before = await everything(client)
     back = f"sqlite:///{tmp_path}/back.db"
     await moved(source, target)
     await moved(target, back)
@@ -161,6 +163,13 @@ async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Pa
         for table in TABLES:
             here, there = [await every(each, table) for each in (first, last)]
             assert here == there, table.name
+    async with reader(back) as client:
+        assert await everything(client) == before
+        client.headers["antiphon-owner"] = "ann"
+        newest = await client.post("/v1/process", json={"message": {"content": "hi"}})
+        assert '"completed"' in newest.text
+        runs = (await client.get("/v1/runs")).json()["data"]
+        assert runs[0]["id"] in newest.text
 
 
 async def every(inventory: Inventory, table: Table) -> list[Row]:

@@ -91,7 +91,10 @@ class Application:
         self._pace = pace
         self._document = openapi.document()
         self._router = Router(
-            [Route(_pattern(path), self._resource(path, does)) for path, does in self._table().items()],
+            [
+                Route(_pattern(path), self._resource(path, does))
+                for path, does in self._table().items()
+            ],
             redirect_slashes=False,
             default=elsewhere or _nowhere,
             lifespan=self._lifespan,

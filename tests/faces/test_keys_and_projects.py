@@ -28,6 +28,16 @@ def test_a_key_is_made_with_limits_and_an_end_and_limited_anew(place: Place) -> 
     assert token not in json.dumps(acts)
 
 
+def test_what_a_key_is_called_cannot_act_on_the_terminal(place: Place) -> None:
+    place.run("keys", "create", "\x1b]0;owned\x07laptop")
+    (key,) = json.loads(place.run("keys", "list", "--json").stdout)
+
+    told = place.run("keys", "revoke", key["id"])
+
+    assert "laptop" in told.stderr
+    assert not {"\x1b", "\x07"} & set(told.stderr)
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "why"),
     [

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 import msgspec
 
 from antiphon import calls
+from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
 from antiphon.keys import SCOPES, Keys
 from antiphon.people import LOCAL, Key, Limits, Principal
@@ -88,10 +88,10 @@ async def _act(asked: Namespace, settings: Settings) -> None:
             case "limit":
                 limits = calls.NewLimits(**_limits(asked))
                 key = await keys.change(calls.UpdateKey(asked.id, limits=limits), Principal())
-                _say(f"{key.id} ({key.name}) may: {_told(key.limits) or 'whatever it likes'}.")
+                note(f"{key.id} ({key.name}) may: {_told(key.limits) or 'whatever it likes'}.")
             case _:
                 key = await keys.revoke(asked.id, Principal())
-                _say(f"{key.id} ({key.name}) opens nothing any more.")
+                note(f"{key.id} ({key.name}) opens nothing any more.")
 
 
 async def _create(keys: Keys, asked: Namespace) -> None:
@@ -106,7 +106,7 @@ async def _create(keys: Keys, asked: Namespace) -> None:
     key, token = await keys.create(call, Principal())
     print(token)
     until = f" Good until {moment(key.expires_at)}." if key.expires_at else ""
-    _say(
+    note(
         f"{key.id} for owner {key.owner}: {', '.join(key.scopes)}.{until} Keep the key: it is not"
         " shown again."
     )
@@ -118,7 +118,7 @@ async def _list(store: Store, *, as_json: bool) -> None:
         print(msgspec.json.encode(keys).decode())
         return
     if not keys:
-        _say(NONE)
+        note(NONE)
         return
     head = ("id", "name", "owner", "scopes", "limits", "created", "expires", "revoked")
     print(table(head, map(_row, keys)))
@@ -163,7 +163,3 @@ def _seconds(text: str) -> int:
             f"wanted a number and s, m, h, d or w, ten years at most; got {text!r}"
         )
     return seconds
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

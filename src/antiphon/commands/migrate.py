@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 
 from antiphon.clean import one_line
 from antiphon.commands.advance import Advance
+from antiphon.commands.notes import note
 from antiphon.errors import BadSettings, InvalidRequest
 from antiphon.moving import Plan, move, planned
 from antiphon.runtime import laid_open, stored
@@ -44,7 +45,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     match asked.source, asked.target:
         case None, None if not asked.check:
             asyncio.run(_migrate(loaded.settings))
-            _say(f"{_shown(loaded.settings.database)} has this version's form.")
+            note(f"{_shown(loaded.settings.database)} has this version's form.")
         case str(source), str(target):
             asyncio.run(_move(source, target, check=asked.check))
         case _:
@@ -76,8 +77,8 @@ async def _move(source: str, target: str, *, check: bool) -> None:
         else:
             with Advance(sys.stderr) as advance:
                 plan = await move(here, there, advance.tell)
-            _say(f"{plan.rows:,} rows are in {_shown(target)}, and equal to those they came from.")
-            _say(_next(plan, target))
+            note(f"{plan.rows:,} rows are in {_shown(target)}, and equal to those they came from.")
+            note(_next(plan, target))
 
 
 def _tell_plan(plan: Plan, source: str, target: str) -> None:
@@ -85,7 +86,7 @@ def _tell_plan(plan: Plan, source: str, target: str) -> None:
         if count:
             print(f"{name:14} {count:,}")
     begun = f", of which {plan.done:,} are there" if plan.done else ""
-    _say(f"{plan.rows:,} rows can be moved from {_shown(source)} to {_shown(target)}{begun}.")
+    note(f"{plan.rows:,} rows can be moved from {_shown(source)} to {_shown(target)}{begun}.")
 
 
 def _next(plan: Plan, target: str) -> str:
@@ -100,7 +101,3 @@ def _next(plan: Plan, target: str) -> str:
 
 def _shown(database: str) -> str:
     return one_line(shown(TABLE["database"], database))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -15,6 +15,7 @@ import msgspec
 
 from antiphon import calls
 from antiphon.accounts import Accounts
+from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
 from antiphon.engine.accounts import fit_password
@@ -88,7 +89,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
 async def _add(accounts: Accounts, asked: Namespace) -> None:
     call = calls.CreatePerson(asked.name, asked.role, _read_password(asked))
     person = await accounts.create(call, Principal())
-    _say(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
+    note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
 
 
 async def _list(store: Store, *, as_json: bool) -> None:
@@ -97,7 +98,7 @@ async def _list(store: Store, *, as_json: bool) -> None:
         print(msgspec.json.encode(people).decode())
         return
     if not people:
-        _say(NONE)
+        note(NONE)
         return
     head = ("id", "name", "role", "state", "made", "logged in")
     print(table(head, map(_row, people)))
@@ -107,20 +108,20 @@ async def _password(accounts: Accounts, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     call = calls.UpdatePerson(person.id, password=_read_password(asked))
     await accounts.update(call, Principal())
-    _say(f"{person.name} has a new password, and is logged out everywhere.")
+    note(f"{person.name} has a new password, and is logged out everywhere.")
 
 
 async def _role(accounts: Accounts, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     role = cast("Role", asked.role)
     changed = await accounts.update(calls.UpdatePerson(person.id, role=role), Principal())
-    _say(f"{changed.name} is {_a(changed.role)}.")
+    note(f"{changed.name} is {_a(changed.role)}.")
 
 
 async def _remove(accounts: Accounts, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     await accounts.delete(person.id, Principal())
-    _say(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
+    note(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
 
 
 def _row(person: Person) -> tuple[str, ...]:
@@ -152,7 +153,3 @@ def _read_password(asked: Namespace) -> str:
 
 def _a(role: Role) -> str:
     return "an admin" if role == "admin" else "a user"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

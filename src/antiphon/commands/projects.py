@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from argparse import ArgumentParser, Namespace
 
 import msgspec
 
 from antiphon import calls
+from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
 from antiphon.people import Principal, Project
 from antiphon.ports import Store
@@ -61,13 +61,13 @@ async def _act(asked: Namespace, settings: Settings) -> None:
             case "create":
                 made = await projects.create(calls.CreateProject(asked.name), Principal())
                 print(made.id)
-                _say(f"{made.name} is a project. `antiphon keys create NAME --owner {made.id}`")
+                note(f"{made.name} is a project. `antiphon keys create NAME --owner {made.id}`")
             case "list":
                 await _list(store, as_json=asked.json)
             case "delete":
                 project = await projects.named(asked.name)
                 await projects.delete(project.id, Principal())
-                _say(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
+                note(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
             case _:
                 await _change(projects, asked)
 
@@ -80,7 +80,7 @@ async def _change(projects: Projects, asked: Namespace) -> None:
         case action:
             call = calls.UpdateProject(project.id, disabled=action == "disable")
     changed = await projects.update(call, Principal())
-    _say(f"{changed.name} ({changed.id}) is {_state(changed)}.")
+    note(f"{changed.name} ({changed.id}) is {_state(changed)}.")
 
 
 async def _list(store: Store, *, as_json: bool) -> None:
@@ -89,7 +89,7 @@ async def _list(store: Store, *, as_json: bool) -> None:
         print(msgspec.json.encode(projects).decode())
         return
     if not projects:
-        _say(NONE)
+        note(NONE)
         return
     print(table(("id", "name", "state", "made"), map(_row, projects)))
 
@@ -100,7 +100,3 @@ def _row(project: Project) -> tuple[str, ...]:
 
 def _state(project: Project) -> str:
     return "disabled" if project.disabled else "active"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

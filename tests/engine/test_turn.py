@@ -1,3 +1,5 @@
+"""A reply becomes a turn, whole or broken, however it was cut: guarantees G16, G21 and G25."""
+
 import itertools
 import json
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """Several processes on one PostgreSQL: wake-ups make it quick, and only that.
 
-Each runtime is what a process has; here they live on one loop.
+Each runtime is what a process has; here they live on one loop. Guarantees G12, G13, G14 and G17.
 """
 
 from __future__ import annotations

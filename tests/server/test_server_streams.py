@@ -1,4 +1,7 @@
-"""A run's events over HTTP: what a stream holds, how it is resumed, and how it ends."""
+"""A run's events over HTTP: what a stream holds, how it is resumed, and how it ends.
+
+Guarantees G14, G17 and G18.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Contexts that processes share through Redis: it may be empty, stale, false, slow or dead."""
+"""Contexts that processes share through Redis: it may be empty, stale, false, slow or dead.
+
+Guarantees G22 and G24.
+"""
 
 from __future__ import annotations
 

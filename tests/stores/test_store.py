@@ -1,4 +1,7 @@
-"""What every store promises; see `Store` in `ports`."""
+"""What every store promises; see `Store` in `ports`.
+
+Guarantees G2, G3, G5, G6, G7, G8, G13, G22, G23, G24, G29 and G30, as far as they are a store's.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whatever bytes come as a reply, the run ends: soon, by a name that is known, and truthfully.
 
 A whole runtime in this process before a server that speaks bytes alone: heads, encodings and bodies
-of every kind of wrong, then an end, a reset or silence.
+of every kind of wrong, then an end, a reset or silence. Guarantee G25.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Ten turns of ten calls, while connections are cut, servers refuse, workers and clients die."""
+"""Ten turns of ten calls, while connections are cut, servers refuse, workers and clients die.
+
+Guarantees G19 and G20.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The turn protocol, all sixteen steps, as client, database and model see them happen."""
+"""The turn protocol, all sixteen steps, as client, database and model see them happen: G20."""
 
 from __future__ import annotations
 

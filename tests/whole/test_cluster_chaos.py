@@ -126,7 +126,7 @@ def hunted() -> Iterator[Any]:
         yield pytest.param(bug, marks=[*marks, wrong_clocks] if "clock" in bug else marks)
 
 
-@pytest.mark.parametrize("bug", hunted())
+@pytest.mark.parametrize("bug", [*hunted()])
 async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
     bug: str, open_folder: Path, tmp_path: Path
 ) -> None:

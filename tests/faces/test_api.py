@@ -637,11 +637,46 @@ def test_people_come_and_go(client: Any) -> object:
     return [changed.name, changed.disabled, gone.deleted, there]
 
 
+@in_all_ways
+def test_projects_and_owners_come_and_go_and_what_was_done_is_written_down(client: Any) -> object:
+    moon = client.create_project("Moon landing")
+    named = client.update_project(moon.id, name="Mars landing")
+    there = [project.name for project in client.list_projects().data]
+    known = client.get_project(moon.id)
+    client.create_thread(title="Rockets")
+    [holding] = client.list_owners(owner="local").data
+    whole = b"".join(client.export_owner("local"))
+    gone = client.delete_project(moon.id)
+    erased = client.erase_owner(moon.id)
+    acts = [act.what for act in client.list_acts(owner=moon.id).data]
+
+    assert there == [named.name] == [known.name]
+    assert holding.threads > 0
+    assert whole.startswith(b"PK")
+    assert erased.done
+    return [gone.deleted, acts, refused(lambda: client.update_key("key_none"))]
+
+
+@in_all_ways
+def test_a_key_at_a_provider_is_kept_told_by_its_end_and_gone(client: Any) -> object:
+    own = client.set_provider_key("openai", "sk-of-mine-0123456789-abcd")
+    theirs = client.set_owners_provider_key("ada", "openai", "sk-of-ada-0123456789-efgh")
+    mine = [key.hint for key in client.list_provider_keys().data]
+    all_of_them = sorted(key.hint for key in client.list_all_provider_keys().data)
+    gone = client.delete_provider_key("openai")
+    client.erase_owner("ada")
+
+    assert mine == [own.hint] == ["...abcd"]
+    assert all_of_them == [own.hint, theirs.hint]
+    assert list(client.list_all_provider_keys().data) == []
+    return [gone.deleted, refused(lambda: client.delete_provider_key("openai"))]
+
+
 def test_no_method_of_the_client_is_left_out() -> None:
     tried = set(re.findall(r"client\.(\w+)", Path(__file__).read_text("utf-8")))
     public = {name for name in vars(Client) if not name.startswith("_")}
     # The first key locks the server for every test after it, and other clients have no four ways:
     # they have tests of their own.
-    elsewhere = {"create_key", "revoke_key", "acting_for", "over"}
+    elsewhere = {"create_key", "revoke_key", "acting_for", "acting_as", "over"}
 
     assert public - tried == {"close", *elsewhere}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -94,8 +97,9 @@ class Machine:
         self._address = ADDRESS
         self._ids: dict[str, str] = {}
         self._server: subprocess.Popen[str] | None = None
+        path = (str(_programs(home)), str(Path(sys.executable).parent), os.environ["PATH"])
         self.environ = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(path),
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "ANTIPHON_PORT": "0",
@@ -172,3 +176,13 @@ class Machine:
 
     def _as_written(self, text: str) -> str:
         return text.replace(self._address, ADDRESS).replace(str(self._home), HOME)
+
+
+def _programs(home: Path) -> Path:
+    """A folder with `antiphon`, which is a fork of one that is loaded: pages start it often."""
+    folder = home / ".programs"
+    folder.mkdir()
+    program = folder / "antiphon"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(nursery.command())} "$@"\n')
+    program.chmod(0o755)
+    return folder

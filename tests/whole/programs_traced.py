@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests import nursery
+
 SECONDS = 60
 SCRIPT = """
 import sys
@@ -67,8 +69,10 @@ async def serving(
     folder: Path, *arguments: str, environ: Mapping[str, str]
 ) -> AsyncGenerator[Program]:
     """`antiphon` with these arguments, once it listens."""
+    cold = nursery.needs_a_beginning(environ)
+    command = (sys.executable, "-m", "antiphon") if cold else nursery.command()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "antiphon", *arguments, "--port", "0"),
+        *(*command, *arguments, "--port", "0"),
         cwd=folder,
         env=environ,
         stderr=asyncio.subprocess.PIPE,

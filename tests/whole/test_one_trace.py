@@ -115,6 +115,7 @@ async def test_a_provider_is_told_only_if_it_may_be_and_its_failure_is_seen(tmp_
     with Collector() as collector:
         async with Upstream() as upstream:
             own = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "quirk:401"}
+            host = upstream.url.split("/")[2]
             env = environ(tmp_path, **collector.environ, **own)
             told = {**env, "ANTIPHON_TRACE_PROVIDERS": "true"}
             for each in (env, told):
@@ -127,7 +128,6 @@ async def test_a_provider_is_told_only_if_it_may_be_and_its_failure_is_seen(tmp_
     assert "traceparent" not in first
     assert last["traceparent"].startswith(f"00-{chat.trace}-{chat.id}-")
     assert (chat.failed, chat.facts["error.type"]) == (True, "provider_auth")
-    host = upstream.url.split("/")[2]
     faults = {"provider": host, "code": "provider_auth"}
     assert value(metrics, "antiphon_provider_faults_total", **faults) == 1
     assert value(metrics, "antiphon_turns_total", outcome="failed") == 1

@@ -12,12 +12,17 @@ from test_store import add_thread
 
 from antiphon import errors
 from antiphon.stores.postgres import PostgresStore
+from antiphon.stores.postgres_schema import DAYS_AHEAD
 
 READ_ONLY = "ALTER DATABASE {0} SET default_transaction_read_only = on"
 WRITABLE = "ALTER DATABASE {0} RESET default_transaction_read_only"
 END_ALL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+NEWEST_PARTS = (
+    "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^log_[0-9]+$' ORDER BY 1 DESC"
 )
 
 
@@ -49,4 +54,20 @@ async def test_a_database_that_was_read_only_for_a_while_is_written_again(addres
         await administrator.execute(WRITABLE.format(database))
 
     await add_thread(store)
+    await store.close()
+
+
+async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: str) -> None:
+    await (await PostgresStore.open(address)).close()
+    async with administering(address) as administrator:
+        for (part,) in (await administrator.fetch(NEWEST_PARTS))[:3]:
+            await administrator.execute(f"DROP TABLE {part}")
+        async with administrator.transaction():
+            await administrator.execute("LOCK TABLE log IN SHARE UPDATE EXCLUSIVE MODE")  # ANALYZE
+            store = await PostgresStore.open(address)
+
+    await add_thread(store)
+    await store.forget(events_before=0, keys_before=0)
+    async with administering(address) as administrator:
+        assert len(await administrator.fetch(NEWEST_PARTS)) == DAYS_AHEAD + 1
     await store.close()

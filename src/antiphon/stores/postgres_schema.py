@@ -75,7 +75,7 @@ async def prepare(
         )
     if not moving and await value(connection, "half_moved"):
         raise half_moved()
-    await make_parts(connection, today)
+    await _make_parts_at_start(connection, today)
     await _warn_of_settings(connection)
 
 
@@ -97,6 +97,15 @@ async def make_parts(connection: Connection[Any], today: int) -> bool:
         for day in sorted(wanted - {part.day for part in await parts(connection)}):
             await _make_part(connection, Part(day))
     return True
+
+
+async def _make_parts_at_start(connection: Connection[Any], today: int) -> None:
+    """What is lacking of the days ahead can wait while somebody else has taken hold of the log."""
+    try:
+        await make_parts(connection, today)
+    except asyncpg.LockNotAvailableError:
+        if today not in {part.day for part in await parts(connection)}:
+            raise
 
 
 async def drop_parts(connection: Connection[Any], before: int) -> None:

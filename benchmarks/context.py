@@ -15,8 +15,8 @@ from antiphon.engine.window import window
 from antiphon.messages import Message, Text
 from antiphon.ports import About, Change
 from antiphon.runs import Thread
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.sqlite.store import SqliteStore
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, inverse, row
 from benchmarks.resources import used

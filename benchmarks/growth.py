@@ -11,7 +11,7 @@ from antiphon.engine import moves
 from antiphon.engine.draft import status_event
 from antiphon.ports import About, Change, Driven
 from antiphon.runs import Drive, Run, Status, Thread
-from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.sqlite.store import SqliteStore
 from benchmarks.bench import Bench
 from benchmarks.load import Record, Target, flood, stream
 from benchmarks.report import Figure, Row, row

@@ -35,11 +35,11 @@ from antiphon.providers.windows import ModelWindows, WindowList
 from antiphon.resources import told_of
 from antiphon.runner import Runner, Servers
 from antiphon.settings import MASK, TABLE, Settings
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.memory import MemoryStore
-from antiphon.stores.shared_cache import SharedContexts
-from antiphon.stores.sqlite import SqliteStore
-from antiphon.stores.sqlite_moving import SqliteInventory
+from antiphon.stores.cached.shared import SharedContexts
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.stores.sqlite.moving import SqliteInventory
+from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.statements import Schema
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.reach import Reach, exempt
@@ -279,7 +279,7 @@ async def _inventory(database: str, *, new: bool) -> Inventory | None:
         case "postgresql" | "postgres":
             if not new and not cast("Schema", await _postgres().schema(database)).found:
                 return None
-            name = "antiphon.stores.postgres_moving"
+            name = "antiphon.stores.postgres.moving"
             inventory = _of_extra(name, "asyncpg", "postgres").PostgresInventory
             return cast("Inventory", await inventory.open(database, new=new))
         case _:
@@ -373,7 +373,7 @@ async def _store(
 
 def _postgres() -> Any:
     """The store's class. Raises `BadSettings` without the extra."""
-    return _of_extra("antiphon.stores.postgres", "asyncpg", "postgres").PostgresStore
+    return _of_extra("antiphon.stores.postgres.store", "asyncpg", "postgres").PostgresStore
 
 
 async def _shared(
@@ -414,7 +414,7 @@ class _Redis(NamedTuple):
 def _redis(address: str, secret: bytes) -> _Redis:
     """Named after the installation that has this secret; it is not asked for anything yet."""
     carriers = _of_extra("antiphon.buses.redis", "redis", "redis")
-    shelves = _of_extra("antiphon.stores.redis_cache", "redis", "redis")
+    shelves = _of_extra("antiphon.stores.cached.redis", "redis", "redis")
     name = blake2b(secret, digest_size=8, person=b"name in redis").hexdigest()
     try:
         carrier = carriers.RedisCarrier(address, f"antiphon:{name}")
@@ -435,7 +435,7 @@ def _bus(settings: Settings, local: LocalBus, redis: _Redis | None) -> LocalBus 
         return SharedBus(redis.carrier, local)
     if not settings.database.startswith(("postgresql:", "postgres:")):
         return local
-    connections = _of_extra("antiphon.stores.postgres_connections", "asyncpg", "postgres")
+    connections = _of_extra("antiphon.stores.postgres.connections", "asyncpg", "postgres")
     carriers = _of_extra("antiphon.buses.postgres", "asyncpg", "postgres")
     address, _ = connections.understood(settings.database)
     return SharedBus(carriers.PostgresCarrier(address), local)

@@ -37,8 +37,8 @@ from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runner import Runner, Servers
 from antiphon.runs import Action, Deadlines, Run
 from antiphon.settings import Settings
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.memory import MemoryStore
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.memory.store import MemoryStore
 from antiphon.tools.servers import NoServers
 from antiphon.worker import Worker
 

@@ -16,7 +16,7 @@ from antiphon.providers.history import accepted
 from antiphon.providers.openai import payload
 from antiphon.providers.reply import PLAIN, Quirks
 from antiphon.providers.servers import SERVERS
-from antiphon.stores.memory import MemoryStore
+from antiphon.stores.memory.store import MemoryStore
 
 PROFILES = {"plain": PLAIN, **{name: server.quirks for name, server in SERVERS.items()}}
 NINE = Quirks(call_ids="nine")

@@ -19,10 +19,10 @@ from antiphon.ports import Store
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime import Runtime
 from antiphon.settings import Settings
-from antiphon.stores.cached import CachedStore
+from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.clock import system_clock
-from antiphon.stores.postgres import PostgresStore
-from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.postgres.store import PostgresStore
+from antiphon.stores.sqlite.store import SqliteStore
 
 sys.path.append(str(Path(__file__).parents[1] / "buses"))
 

@@ -11,8 +11,8 @@ import asyncpg
 from services.postgres import Postgres
 
 from antiphon.ports import Store
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.postgres import PostgresStore
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.postgres.store import PostgresStore
 
 _TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
 _TABLES += "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migrations'"

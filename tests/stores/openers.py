@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from antiphon.ports import Store
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.memory import MemoryStore
-from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.stores.sqlite.store import SqliteStore
 
 
 class Clock:

@@ -11,8 +11,8 @@ from services.postgres import Postgres
 from test_store import add_thread
 
 from antiphon import errors
-from antiphon.stores.postgres import PostgresStore
-from antiphon.stores.postgres_schema import DAYS_AHEAD
+from antiphon.stores.postgres.schema import DAYS_AHEAD
+from antiphon.stores.postgres.store import PostgresStore
 
 READ_ONLY = "ALTER DATABASE {0} SET default_transaction_read_only = on"
 WRITABLE = "ALTER DATABASE {0} RESET default_transaction_read_only"

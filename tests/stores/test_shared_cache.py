@@ -23,10 +23,10 @@ from test_store import a_message, add_thread, say
 from antiphon import errors
 from antiphon.ports import About, Context
 from antiphon.runs import Thread
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.memory import MemoryStore
-from antiphon.stores.redis_cache import KEPT_SECONDS, RedisShelf
-from antiphon.stores.shared_cache import DEADLINE, MOST_BYTES, SharedContexts
+from antiphon.stores.cached.redis import KEPT_SECONDS, RedisShelf
+from antiphon.stores.cached.shared import DEADLINE, MOST_BYTES, SharedContexts
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.memory.store import MemoryStore
 
 SOON = 30.0
 SECRET = b"s" * 32

@@ -13,8 +13,8 @@ from test_store import a_message, add_run, add_thread, append, say, take
 from antiphon.messages import Upload
 from antiphon.ports import About, Claim
 from antiphon.runs import Thread
-from antiphon.stores.sqlite import SqliteStore
-from antiphon.stores.sqlite_blanks import BITE_BYTES
+from antiphon.stores.sqlite.blanks import BITE_BYTES
+from antiphon.stores.sqlite.store import SqliteStore
 
 CANARY = "canary-4711-" * 40
 

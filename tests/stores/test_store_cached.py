@@ -21,9 +21,9 @@ from test_store import (
 from antiphon import errors
 from antiphon.ports import About, Context, Page
 from antiphon.runs import Status, Thread
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.memory import MemoryStore
-from antiphon.stores.tails import ENDED_BYTES, TAIL_BYTES
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.cached.tails import ENDED_BYTES, TAIL_BYTES
+from antiphon.stores.memory.store import MemoryStore
 
 
 class CountedStore(MemoryStore):

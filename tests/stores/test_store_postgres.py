@@ -37,10 +37,10 @@ from antiphon.engine.records import Change, Records
 from antiphon.messages import Message
 from antiphon.ports import About, Claim, Store
 from antiphon.runs import Run, Status, Thread
-from antiphon.stores.postgres import START_SECONDS, PostgresStore
-from antiphon.stores.postgres_connections import Connections
-from antiphon.stores.postgres_schema import DAY_MS, DAYS_AHEAD, KNOWN, prepare
-from antiphon.stores.postgres_statements import SQL, numbered, writing
+from antiphon.stores.postgres.connections import Connections
+from antiphon.stores.postgres.schema import DAY_MS, DAYS_AHEAD, KNOWN, prepare
+from antiphon.stores.postgres.statements import SQL, numbered, writing
+from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
 from antiphon.stores.statements import Migration
 
 SOON = 20.0

@@ -41,8 +41,8 @@ from antiphon import errors, failpoints
 from antiphon.messages import Message
 from antiphon.ports import About, Store
 from antiphon.runs import Run, Status, Thread, Usage
-from antiphon.stores.sqlite import SqliteStore
-from antiphon.stores.sqlite_reads import SQL
+from antiphon.stores.sqlite.reads import SQL
+from antiphon.stores.sqlite.store import SqliteStore
 
 SOON = 10.0
 
@@ -429,7 +429,7 @@ async def crash(path: Path, spec: str) -> int:
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_store import *
         from antiphon import failpoints
-        from antiphon.stores.sqlite import SqliteStore
+        from antiphon.stores.sqlite.store import SqliteStore
 
         async def main():
             store = await SqliteStore.open({str(path)!r})

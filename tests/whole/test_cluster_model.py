@@ -31,8 +31,8 @@ from antiphon import calls, errors
 from antiphon.engine.draft import CANCELLED, CUT_SHORT, UNANSWERED
 from antiphon.messages import ToolSpec
 from antiphon.ports import Store
-from antiphon.stores.postgres import PostgresStore
-from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.postgres.store import PostgresStore
+from antiphon.stores.sqlite.store import SqliteStore
 
 WEEK = 7 * 86_400
 TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))

@@ -18,8 +18,8 @@ from antiphon.providers.catalog import Catalog
 from antiphon.runtime import Runtime
 from antiphon.server.serve import serving
 from antiphon.settings import Settings
-from antiphon.stores.cached import CachedStore
-from antiphon.stores.sqlite import SqliteStore
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.sqlite.store import SqliteStore
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 MODEL = "quirk:t_normal"  # calls f once, then answers in words

@@ -27,11 +27,11 @@ from antiphon.providers.catalog import Catalog
 from antiphon.runtime import Runtime
 from antiphon.server.serve import serving
 from antiphon.settings import Settings
-from antiphon.stores import sqlite_reads as reads
-from antiphon.stores.cached import CachedStore
+from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.clock import system_clock
-from antiphon.stores.sqlite import SqliteStore
-from antiphon.stores.sqlite_thread import Operation, Settle, Writer, transaction
+from antiphon.stores.sqlite import reads
+from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.stores.sqlite.thread import Operation, Settle, Writer, transaction
 
 WINDOW_SECONDS = 0.02
 

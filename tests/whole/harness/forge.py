@@ -13,8 +13,8 @@ EVERYTHING = (
     "antiphon.commands.serve",
     "antiphon.buses.postgres",
     "antiphon.buses.redis",
-    "antiphon.stores.postgres",
-    "antiphon.stores.redis_cache",
+    "antiphon.stores.postgres.store",
+    "antiphon.stores.cached.redis",
 )
 """What a server imports."""
 

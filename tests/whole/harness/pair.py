@@ -20,7 +20,7 @@ from antiphon.providers.catalog import Catalog
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runtime import Runtime
 from antiphon.settings import Settings
-from antiphon.stores.cached import CachedStore
+from antiphon.stores.cached.store import CachedStore
 
 LEASE_SECONDS = 86_400
 MODEL = "scripted:one"

@@ -1,0 +1,108 @@
+"""Keeps contexts in Redis for some minutes, as one hash for each thread: its version, its bytes.
+
+Keys begin with the installation's name, so that several can share a Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, Protocol, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from antiphon.stores.cached.shared import CacheDown
+
+KEPT_SECONDS = 600
+CONNECTIONS = 20  # of a process; who finds none free in time reads the database
+SCANNED_AT_ONCE = 1_000
+
+
+class RedisShelf:
+    """See `Shelf`. Raises `ValueError` for an address that is none."""
+
+    name = "Redis"
+
+    def __init__(self, address: str, installation: str) -> None:
+        self._client = _client(address)
+        self._prefix = f"antiphon:{installation}:context:"
+
+    async def get(self, thread_id: str, version: int) -> bytes | None:
+        """See `Shelf.get`."""
+        with _translated():
+            return await self._client.hget(self._prefix + thread_id, str(version))
+
+    async def put(self, thread_id: str, version: int, kept: bytes) -> None:
+        """See `Shelf.put`."""
+        key = self._prefix + thread_id
+        with _translated():
+            async with self._client.pipeline(transaction=True) as together:
+                together.delete(key)
+                together.hset(key, str(version), kept)
+                together.expire(key, KEPT_SECONDS)
+                await together.execute()
+
+    async def drop(self, thread_id: str) -> None:
+        """See `Shelf.drop`."""
+        with _translated():
+            await self._client.delete(self._prefix + thread_id)
+
+    async def clear(self) -> None:
+        """See `Shelf.clear`."""
+        with _translated():
+            keys = self._client.scan_iter(match=self._prefix + "*", count=SCANNED_AT_ONCE)
+            async for key in keys:
+                await self._client.delete(key)
+
+    async def close(self) -> None:
+        """See `Shelf.close`."""
+        with _translated():
+            await self._client.aclose()
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except (OSError, RedisError) as fault:
+        raise CacheDown(str(fault) or type(fault).__name__) from fault
+
+
+class _Together(Protocol):
+    """What is used here of redis's `Pipeline`."""
+
+    def delete(self, key: str) -> object: ...
+
+    def hset(self, key: str, field: str, value: bytes) -> object: ...
+
+    def expire(self, key: str, seconds: int) -> object: ...
+
+    async def execute(self) -> object: ...
+
+
+class _Client(Protocol):
+    """What is used here of redis's `Redis`."""
+
+    async def hget(self, key: str, field: str) -> bytes | None: ...
+
+    async def delete(self, key: str | bytes) -> int: ...
+
+    def scan_iter(self, *, match: str, count: int) -> AsyncIterator[bytes]: ...
+
+    def pipeline(self, *, transaction: bool) -> AbstractAsyncContextManager[_Together]: ...
+
+    async def aclose(self) -> None: ...
+
+
+def _client(address: str) -> _Client:
+    pool = cast("Any", BlockingConnectionPool).from_url(
+        address,
+        client_name="antiphon-contexts",
+        max_connections=CONNECTIONS,
+        retry=Retry(NoBackoff(), 0),  # the database is asked instead
+    )
+    client: _Client = cast("Any", Redis).from_pool(pool)
+    return client

@@ -1,0 +1,390 @@
+"""A store in front of a store: what this process has just read or written, without the database.
+
+Nothing here is ever the only copy, and nothing is believed longer than it is true:
+
+- A thread's context is served when the inner store still has the version it was read at; where
+  processes share theirs, one that another process has read is as good.
+- The end of a run's log is served to the readers of what this process wrote itself, once it is
+  kept. Where it holds nothing new the inner store is asked, so that another process's events and
+  ends are seen; what it holds can only be short of the truth, for events never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from antiphon import events
+from antiphon.errors import Fenced, NotFound, TryAgain
+from antiphon.messages import Upload
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.ports import (
+    About,
+    Amend,
+    AmendKey,
+    AmendProject,
+    Change,
+    Claim,
+    Context,
+    Decide,
+    Driven,
+    Kept,
+    Key,
+    Leased,
+    Listing,
+    Once,
+    Page,
+    Records,
+    Store,
+)
+from antiphon.runs import Assistant, Drive, Thread
+from antiphon.stores.cached.recent import Recent
+from antiphon.stores.cached.shared import SharedContexts
+from antiphon.stores.cached.tails import Tails
+
+T = TypeVar("T")
+
+LANDMARK_BYTES = 250  # of memory, with its numbers
+
+
+class CachedStore:
+    """Remembers at most `max_bytes` of contexts and as many of the log tails of runs under way.
+
+    What was not used for longest goes first; the tails of runs that have ended go soon.
+    """
+
+    def __init__(
+        self, inner: Store, shared: SharedContexts | None = None, *, max_bytes: int = 64_000_000
+    ) -> None:
+        self._inner = inner
+        self._shared = shared
+        self._contexts: Recent[Context] = Recent(max_bytes)
+        self._tails = Tails(max_bytes)
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`."""
+        decided = _Remembered(decide)
+        try:
+            answer = await self._inner.change(about, decided)
+        except Fenced:
+            self._tails.drop(about.run_id)
+            raise
+        self._follow(decided.change)
+        return answer
+
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        return await self._inner.answered(once)
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        decided = _Remembered(decide)
+        claim = await self._inner.claim(decided)
+        self._follow(decided.change)
+        return claim
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        lost = await self._inner.beat(held, lease_ms)
+        for run_id in lost:
+            self._tails.drop(run_id)
+        return lost
+
+    def append(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """See `Store.append`; the lines are remembered before whoever waits hears of them."""
+
+        def appended(fault: Exception | None) -> None:
+            if fault is None:
+                self._tails.extend(run_id, first, lines, ended=False)
+            else:
+                self._tails.drop(run_id)
+            kept(fault)
+
+        self._inner.append(run_id, epoch, first, lines, appended, urgent=urgent)
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        return await self._inner.due(limit)
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        return await self._inner.leased(limit)
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`."""
+        self._tails.clear()
+        return await self._inner.forget(events_before, keys_before)
+
+    def _follow(self, change: Change | None) -> None:
+        if change is None:
+            return
+        if change.thread is not None:
+            self._contexts.drop(change.thread.id)
+        for driven in change.driven:
+            self._follow_run(driven)
+
+    def _follow_run(self, driven: Driven) -> None:
+        lines = [events.encode(event) for event in driven.events]
+        first = driven.drive.last_event - len(lines) + 1
+        self._tails.extend(driven.run.id, first, lines, ended=driven.run.status.ended)
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`; a reader of this process's own run never waits here."""
+        tail = self._tails.get(run_id)
+        if tail is not None and (lines := tail.after(after)):
+            return Page(after + 1, lines, tail.ended)
+        return await self._inner.log(run_id, after)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; one cheap read where the copy is still current."""
+        context = None if fresh else await self._current(thread_id)
+        if context is None:
+            context = await self._inner.context(thread_id, fresh=fresh)
+            if self._shared is not None:
+                self._shared.keep(thread_id, context, partial(self._deleted, thread_id))
+        self._contexts.keep(thread_id, context, _weight(context))
+        return context
+
+    async def _current(self, thread_id: str) -> Context | None:
+        """A copy of what the thread is now: one of this process, else one that all share."""
+        kept = self._contexts.get(thread_id)
+        shared = None if self._shared is None or self._shared.resting else self._shared
+        if kept is None and shared is None:
+            return None
+        version = await self._inner.version(thread_id)
+        if kept is not None and kept.version == version:
+            return kept
+        return await shared.get(thread_id, version) if shared else None
+
+    async def _deleted(self, thread_id: str) -> bool:
+        """Whether it is gone, or may be."""
+        try:
+            await self._inner.version(thread_id)
+        except (NotFound, TryAgain):
+            return True
+        return False
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        return await self._inner.version(thread_id)
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        return await self._inner.drive(run_id)
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        return await self._inner.get(kind, owner, id)
+
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        return await self._inner.call_ids(run_id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`."""
+        return await self._inner.list(kind, owner, limit=limit, after=after, **where)
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        return await self._inner.content(owner, upload_id)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        return await self._inner.put(owner, record, once, content)
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`."""
+        return await self._inner.update_assistant(owner, id, change)
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`; what is deleted is gone from here too."""
+        await self._inner.remove(kind, owner, id)
+        if kind is Thread:
+            self._contexts.drop(id)
+            # Which runs were the thread's is not known here, and deleting is rare.
+            self._tails.clear()
+            if self._shared is not None:
+                await self._shared.drop(id)
+
+    # The installation
+
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.keep_key`."""
+        await self._inner.keep_key(key, digest, act)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return await self._inner.find_key(prefix)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return await self._inner.keys()
+
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`."""
+        return await self._inner.change_key(key_id, amend, act)
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+        """See `Store.revoke_key`."""
+        return await self._inner.revoke_key(key_id, act)
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return await self._inner.count(counter, amount)
+
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
+        """See `Store.add_person`."""
+        await self._inner.add_person(account, act)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return await self._inner.find_person(id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return await self._inner.people()
+
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
+        """See `Store.change_person`."""
+        return await self._inner.change_person(person_id, amend, act)
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        await self._inner.add_project(project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return await self._inner.projects()
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`."""
+        return await self._inner.change_project(id, amend, act)
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        await self._inner.keep_provider_key(key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return await self._inner.provider_keys(owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return await self._inner.sealed_key(owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        await self._inner.drop_provider_key(owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`."""
+        return await self._inner.owners(limit, after, owner)
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`; whose the copies here are is not known, so all go."""
+        erased = await self._inner.erase(owner, limit)
+        self._contexts.clear()
+        self._tails.clear()
+        if self._shared is not None and not erased:  # nothing is left that could be shared anew
+            await self._shared.clear()
+        return erased
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        await self._inner.note(act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return await self._inner.acts(limit, after, owner)
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        return await self._inner.live_runs(limit, after)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        return await self._inner.spent(since, limit)
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return await self._inner.secret()
+
+    async def now(self) -> int:
+        """See `Store.now`."""
+        return await self._inner.now()
+
+    async def check(self) -> None:
+        """See `Store.check`."""
+        await self._inner.check()
+
+    async def close(self) -> None:
+        """Let go of what is shared, and close the inner store."""
+        if self._shared is not None:
+            await self._shared.close()
+        await self._inner.close()
+
+
+def _weight(context: Context) -> int:
+    return len(context.chat) + LANDMARK_BYTES * len(context.landmarks)
+
+
+class _Remembered:
+    """A `Decide` that remembers what it decided last: a store may try again."""
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self.change: Change | None = None
+
+    def __call__(self, records: Records) -> Change | None:
+        self.change = None
+        self.change = self._decide(records)
+        return self.change

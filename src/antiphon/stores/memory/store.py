@@ -1,0 +1,661 @@
+"""Forgets everything at its end: the reference implementation of a store. Read it first.
+
+Every method runs to its end without an `await` between its reads and its writes, so each is a
+transaction as it stands. What may refuse a change is asked before anything is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon import events
+from antiphon.engine.window import SUMMARY
+from antiphon.engine.window import tokens as tokens_in
+from antiphon.events import Numbered
+from antiphon.messages import Message, Upload, chat
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Holding,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.ports import (
+    About,
+    Amend,
+    AmendKey,
+    AmendProject,
+    Change,
+    Claim,
+    Context,
+    Decide,
+    Driven,
+    Kept,
+    Key,
+    Landmark,
+    Leased,
+    Listing,
+    Once,
+    Page,
+    Records,
+)
+from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread
+from antiphon.stores import rules
+from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores.memory.owners import Acts, Keys, Projects, ProviderKeys
+from antiphon.stores.memory.people import People
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Thread:
+    owner: str
+    thread: Thread
+    messages: list[Message] = field(default_factory=list[Message])
+
+
+@dataclass
+class _Run:
+    """`lines` are the encoded events after `drive.kept_after`."""
+
+    owner: str
+    run: Run
+    drive: Drive
+    wanted_at: int
+    lines: list[bytes] = field(default_factory=list[bytes])
+
+
+@dataclass
+class _Kept:
+    owner: str
+    record: Any
+    content: bytes = b""
+
+
+@dataclass
+class _Answer:
+    digest: bytes
+    answer: bytes | None
+    subject: str | None
+    created_at: int
+
+
+class MemoryStore:
+    """A store in dictionaries, oldest entry first."""
+
+    def __init__(self, clock: Clock = system_clock) -> None:
+        self._clock = clock
+        self._threads: dict[str, _Thread] = {}
+        self._runs: dict[str, _Run] = {}
+        self._actions: dict[str, Action] = {}
+        self._records: dict[type[Any], dict[str, _Kept]] = {Assistant: {}, Upload: {}}
+        self._answers: dict[tuple[str, str, str], _Answer] = {}
+        self._acts = Acts()
+        self._keys = Keys(self._acts)
+        self._people = People(self._acts, self._keys)
+        self._projects = Projects(self._acts, self._keys)
+        self._provider_keys = ProviderKeys(self._acts)
+        self._spent: dict[tuple[str, str, str], Spent] = {}
+        self._secret = secrets.token_bytes(32)
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`; `decide` runs here and now."""
+        if about.once and (kept := await self.answered(about.once)) is not None:
+            return kept
+        records = self._read(about)
+        change = decide(records)
+        if change is None:
+            return None
+        self._judge(about, change)
+        answer = msgspec.json.encode(change.answer) if about.once else b""
+        self._write(about, change)
+        if about.once:
+            self._remember(about.once, answer, rules.subject(records, change))
+        return change.answer
+
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        kept = self._answers.get((once.owner, once.route, once.key))
+        return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        waiting = [
+            kept
+            for kept in self._runs.values()
+            if kept.run.status is Status.QUEUED and kept.drive.wanted
+        ]
+        if not waiting:
+            return None
+        chosen = min(waiting, key=lambda kept: kept.wanted_at)
+        await self.change(About(owner=None, run_id=chosen.run.id, what="claim"), decide)
+        if chosen.run.status is not Status.IN_PROGRESS:
+            return None
+        return Claim(chosen.owner, chosen.run, chosen.drive)
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        lost = frozenset(run_id for run_id, epoch in held.items() if not self._held(run_id, epoch))
+        for run_id in held.keys() - lost:
+            kept = self._runs[run_id]
+            kept.drive = replace(kept.drive, due_at=self._clock() + lease_ms)
+        return lost
+
+    def append(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """See `Store.append`; kept at once, urgent or not, and told on the loop's next round."""
+        refused: Exception | None = None
+        if self._held(run_id, epoch) and self._runs[run_id].drive.last_event == first - 1:
+            run = self._runs[run_id]
+            run.lines.extend(lines)
+            run.drive = replace(run.drive, last_event=first - 1 + len(lines))
+        else:
+            refused = rules.not_held(run_id, epoch, first)
+        asyncio.get_running_loop().call_soon(kept, refused)
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        now = self._clock()
+        due = [
+            (kept.drive.due_at, kept.run.id)
+            for kept in self._runs.values()
+            if kept.drive.due_at is not None
+            and kept.drive.due_at <= now
+            and not kept.run.status.ended
+        ]
+        return [run_id for _, run_id in sorted(due)[:limit]]
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        leased = [
+            Leased(kept.run.id, kept.drive.epoch, kept.drive.worker)
+            for kept in self._runs.values()
+            if kept.drive.worker is not None and not kept.run.status.ended
+        ]
+        return leased[:limit]
+
+    def _held(self, run_id: str, epoch: int) -> bool:
+        kept = self._runs.get(run_id)
+        return (
+            kept is not None and kept.drive.epoch == epoch and kept.run.status is Status.IN_PROGRESS
+        )
+
+    def _read(self, about: About) -> Records:
+        """What the change is about, without what is another owner's."""
+        known = self._known(about.key_id)
+        run = self._runs.get(about.run_id) if about.run_id else None
+        thread_id = about.thread_id or (run.run.thread_id if run else None)
+        thread = self._threads.get(thread_id) if thread_id else None
+        if thread is None or about.owner not in (None, thread.owner):
+            return known
+        if about.run_id is None:
+            run = self._active(thread.thread.id)
+        if run is None or run.run.thread_id != thread.thread.id:
+            return replace(known, thread=thread.thread)
+        return replace(
+            known,
+            thread=thread.thread,
+            run=run.run,
+            drive=run.drive,
+            actions=self._actions_of(run.run.id, about.tool_call_id),
+            log=_turn(run) if about.turn_log else (),
+        )
+
+    def _known(self, key_id: str | None) -> Records:
+        """What is known of the key, before anything is known of a thread."""
+        now = self._clock()
+        if key_id is None:
+            return Records(now=now)
+        begun = [kept.run for kept in self._runs.values() if kept.drive.key_id == key_id]
+        running = sum(not run.status.ended for run in begun)
+        return Records(
+            now=now, running=running, tokens=self._keys.used(Counter(key_id, "tokens"), now)
+        )
+
+    def _actions_of(self, run_id: str, tool_call_id: str | None) -> tuple[Action, ...]:
+        """Those of the last turn that handed out calls, and the one asked for."""
+        actions = [each for each in self._actions.values() if each.run_id == run_id]
+        turn = max((each.turn for each in actions), default=0)
+        return tuple(
+            each for each in actions if each.turn == turn or each.tool_call_id == tool_call_id
+        )
+
+    def _active(self, thread_id: str) -> _Run | None:
+        runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
+        return next((kept for kept in runs if not kept.run.status.ended), None)
+
+    def _judge(self, about: About, change: Change) -> None:
+        """Raise whatever stands against the change, before any of it is written."""
+        thread = self._threads.get(change.thread.id) if change.thread else None
+        rules.judge_thread(thread.thread if thread else None, change)
+        if change.thread and not thread:
+            rules.owner_of(about, change)
+        if thread:
+            _judge_places(thread.messages, change)
+        ended = {driven.run.id for driven in change.driven if driven.run.status.ended}
+        for driven in change.driven:
+            kept = self._runs.get(driven.run.id)
+            rules.judge_move((kept.run, kept.drive) if kept else None, driven)
+            if not kept:
+                rules.owner_of(about, change)
+                active = self._active(driven.run.thread_id)
+                if active and active.run.id not in ended:
+                    raise rules.already_active(active.run.thread_id, active.run.id)
+
+    def _write(self, about: About, change: Change) -> None:
+        if change.thread is not None:
+            kept = self._threads.get(change.thread.id)
+            if kept is None:
+                kept = _Thread(rules.owner_of(about, change), change.thread)
+                self._threads[change.thread.id] = kept
+            kept.thread = change.thread
+            if change.keep_messages is not None:
+                kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
+            kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
+        for driven in change.driven:
+            self._write_run(about, change, driven)
+        self._actions.update({action.id: action for action in change.actions})
+        self._acts.note(change.act)
+
+    def _write_run(self, about: About, change: Change, driven: Driven) -> None:
+        kept = self._runs.get(driven.run.id)
+        grown = rules.grown(kept.run if kept else None, driven.run)
+        self._keys.count_tokens(driven.drive.key_id, grown, self._clock())
+        if kept is None:
+            kept = _Run(rules.owner_of(about, change), driven.run, Drive(), self._clock())
+            self._runs[driven.run.id] = kept
+        if driven.drive.wanted and not kept.drive.wanted:
+            kept.wanted_at = self._clock()
+        kept.run, kept.drive = driven.run, driven.drive
+        if driven.run.status.ended:
+            self._spend(rules.spent(kept.owner, driven.run, self._clock()))
+        kept.lines.extend(events.encode(event) for event in driven.events)
+
+    def _spend(self, spent: Spent) -> None:
+        about = (spent.day, spent.owner, spent.model)
+        self._spent[about] = rules.summed(self._spent.get(about), spent)
+
+    def _remember(self, once: Once, answer: bytes, subject: str | None) -> None:
+        self._answers[once.owner, once.route, once.key] = _Answer(
+            once.digest, answer, subject, self._clock()
+        )
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`; always to the end."""
+        kept = self._runs.get(run_id)
+        if kept is None:
+            raise rules.missing(Run, run_id)
+        rules.check_kept(run_id, after, kept.drive.kept_after)
+        lines = kept.lines[after - kept.drive.kept_after :]
+        return Page(after + 1, lines, kept.run.status.ended)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; there is no cache to go round."""
+        kept = self._threads.get(thread_id)
+        if kept is None:
+            raise rules.missing(Thread, thread_id)
+        pieces: list[bytes] = []
+        landmarks: list[Landmark] = []
+        offset = tokens = 0
+        for message in kept.messages:
+            piece = chat(message)
+            if (role := rules.role(message)) in rules.LANDMARKS:
+                landmarks.append(Landmark(message.number, role, offset, len(piece), tokens))
+            pieces.append(piece)
+            offset += len(piece) + len(b",")
+            tokens += tokens_in(len(piece))
+        return Context(
+            version=kept.thread.version,
+            messages=len(pieces),
+            tokens=tokens,
+            chat=b",".join(pieces),
+            landmarks=landmarks,
+            compacted=any(mark.role == SUMMARY for mark in landmarks),
+        )
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        kept = self._threads.get(thread_id)
+        if kept is None:
+            raise rules.missing(Thread, thread_id)
+        return kept.thread.version
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        kept = self._runs.get(run_id)
+        if kept is None:
+            raise rules.missing(Run, run_id)
+        return kept.drive
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        for whose, record in self._all(kind):
+            if record.id == id and owner in (None, whose):
+                return cast("T", record)
+        raise rules.missing(kind, id)
+
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        actions = self._actions.values()
+        return frozenset(each.tool_call_id for each in actions if each.run_id == run_id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`."""
+        query = where.pop("query", None)
+        status = where.pop("status", None)
+        listed = [
+            record
+            for whose, record in self._all(kind)
+            if owner in (None, whose)
+            and all(
+                value is None or getattr(record, name) == value for name, value in where.items()
+            )
+        ]
+        if kind not in (Message, Action):
+            listed.reverse()
+        if after is not None:
+            places = [place for place, record in enumerate(listed) if record.id == after]
+            if not places:
+                raise rules.missing(kind, after)
+            listed = listed[places[0] + 1 :]
+        if status is not None:
+            listed = [record for record in listed if record.status == status]
+        if query is not None:
+            listed = [thread for thread in listed if self._found(query, thread)]
+        return Listing(listed[:limit], len(listed) > limit)
+
+    def _all(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
+        """Everything of a kind with its owner, oldest first; messages in order."""
+        if kind is Thread:
+            return ((kept.owner, kept.thread) for kept in self._threads.values())
+        if kind is Message:
+            threads = self._threads.values()
+            return ((kept.owner, message) for kept in threads for message in kept.messages)
+        if kind is Run:
+            return ((kept.owner, kept.run) for kept in self._runs.values())
+        if kind is Action:
+            return ((self._runs[each.run_id].owner, each) for each in self._actions.values())
+        return ((kept.owner, kept.record) for kept in self._records[kind].values())
+
+    def _found(self, query: str, thread: Thread) -> bool:
+        texts = (thread.title, *(m.text for m in self._threads[thread.id].messages))
+        return any(rules.holds(rules.searchable(text), query) for text in texts)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        if once and (kept := await self.answered(once)) is not None:
+            return kept
+        there = self._records[type(record)]
+        if record.id in there:
+            raise rules.taken(type(record), record.id)
+        there[record.id] = _Kept(owner, record, content or b"")
+        if once:
+            self._remember(once, msgspec.json.encode(record), record.id)
+        return record
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`."""
+        changed = change(await self.get(Assistant, owner, id))
+        self._records[Assistant][id] = _Kept(owner, changed)
+        return changed
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        kept = self._records[Upload].get(upload_id)
+        if kept is None or owner not in (None, kept.owner):
+            raise rules.missing(Upload, upload_id)
+        return kept.content
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`."""
+        await self.get(kind, owner, id)
+        if kind is Thread:
+            self._remove_thread(id)
+        else:
+            del self._records[kind][id]
+        for answer in self._answers.values():
+            if answer.subject == id:
+                answer.answer = None
+
+    def _remove_thread(self, thread_id: str) -> None:
+        del self._threads[thread_id]
+        self._runs = {
+            run_id: kept for run_id, kept in self._runs.items() if kept.run.thread_id != thread_id
+        }
+        self._actions = {
+            action_id: action
+            for action_id, action in self._actions.items()
+            if action.thread_id != thread_id
+        }
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`."""
+        dropped = 0
+        for kept in self._runs.values():
+            ended_at = kept.run.ended_at
+            if kept.lines and kept.run.status.ended and ended_at and ended_at < events_before:
+                dropped += 1
+                kept.lines.clear()
+                kept.drive = replace(kept.drive, kept_after=kept.drive.last_event)
+        old = [key for key, kept in self._answers.items() if kept.created_at < keys_before]
+        for key in old:
+            del self._answers[key]
+        return dropped + len(old)
+
+    # People, and what they spend
+
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
+        """See `Store.add_person`."""
+        self._people.add(account, act)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return self._people.find(id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return self._people.everybody()
+
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
+        """See `Store.change_person`."""
+        return self._people.change(person_id, amend, act, self._clock())
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        runs = list(reversed(self._runs.values()))
+        if after is not None:
+            if after not in self._runs:
+                raise rules.missing(Run, after)
+            runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
+        live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
+        return Listing(live[:limit], len(live) > limit)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        newest = sorted(self._spent, reverse=True)
+        return [self._spent[about] for about in newest if about[0] >= since][:limit]
+
+    # Keys, projects, and what was done about them
+
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.keep_key`."""
+        rules.refuse_disabled(self._projects.get(key.owner))
+        self._keys.keep(key, digest, act)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return self._keys.find(prefix)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return self._keys.all()
+
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`."""
+        return self._keys.change(key_id, amend, act)
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+        """See `Store.revoke_key`; a second time changes nothing."""
+        return self._keys.change(key_id, rules.revoked(self._clock()), act)
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return self._keys.count(counter, amount, self._clock())
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        self._projects.add(project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return self._projects.all()
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`."""
+        return self._projects.change(id, amend, act, self._clock())
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        self._provider_keys.keep(key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return self._provider_keys.of(owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return self._provider_keys.sealed(owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        self._provider_keys.drop(owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`."""
+        having = {whose for kind in (Thread, Upload, Assistant) for whose, _ in self._all(kind)}
+        having |= {key.owner for key in self._provider_keys.of(None)}
+        found = having & {owner} if owner is not None else having
+        later = sorted(whose for whose in found if whose > (after or ""))
+        return Listing([self._holding(whose) for whose in later[:limit]], len(later) > limit)
+
+    def _holding(self, owner: str) -> Holding:
+        def number(kind: type[Any]) -> int:
+            return sum(whose == owner for whose, _ in self._all(kind))
+
+        return Holding(
+            owner=owner,
+            threads=number(Thread),
+            runs=number(Run),
+            files=number(Upload),
+            assistants=number(Assistant),
+        )
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`; everything at once."""
+        threads = [kept.thread.id for kept in self._threads.values() if kept.owner == owner]
+        for thread_id in threads:
+            self._remove_thread(thread_id)
+        erased = len(threads)
+        for records in self._records.values():
+            erased += _drop(records, [each for each in records if records[each].owner == owner])
+        erased += _drop(self._answers, [once for once in self._answers if once[0] == owner])
+        erased += _drop(self._spent, [about for about in self._spent if about[1] == owner])
+        erased += self._provider_keys.erase_of(owner)
+        return erased + self._keys.erase_of(owner, self._clock())
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        self._acts.note(act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return self._acts.page(limit, after, owner)
+
+    # The installation
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return self._secret
+
+    async def now(self) -> int:
+        """See `Store.now`."""
+        return self._clock()
+
+    async def check(self) -> None:
+        """A dictionary always answers."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _judge_places(there: Sequence[Message], change: Change) -> None:
+    taken = {
+        message.number
+        for message in there
+        if change.keep_messages is None or message.number <= change.keep_messages
+    }
+    for message in change.messages:
+        if message.number in taken:
+            raise rules.place_taken(message)
+        taken.add(message.number)
+
+
+def _drop(things: dict[T, Any], those: Sequence[T]) -> int:
+    for each in those:
+        del things[each]
+    return len(those)
+
+
+def _turn(run: _Run) -> tuple[Numbered, ...]:
+    """The events after the previous turn, decoded."""
+    first = max(run.drive.turn_began_after, run.drive.kept_after) + 1
+    lines = run.lines[first - 1 - run.drive.kept_after :]
+    return tuple(enumerate(map(events.decode, lines), first))

@@ -1,0 +1,99 @@
+"""What many runs append, written together: one statement, and one wait for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any
+
+from asyncpg.connection import Connection
+
+from antiphon.errors import AntiphonError
+from antiphon.failpoints import hit
+from antiphon.ports import Kept
+from antiphon.stores.gather import Appended, Appends, Settle
+from antiphon.stores.postgres.connections import PATIENCE, Connections, value
+
+
+class Appending:
+    """Appends on their way: those of a run one after the other, others side by side."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._appends = Appends(self._write)
+        self._newest: dict[str, asyncio.Task[None]] = {}
+
+    def add(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """See `Store.append`."""
+        self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
+
+    async def written(self, run_id: str) -> None:
+        """Wait until what was appended to the run is written, or will never be."""
+        self._appends.flush_run(run_id)
+        if (task := self._newest.get(run_id)) is not None:
+            await asyncio.wait([task])
+
+    async def finish(self) -> None:
+        """Write all that there is."""
+        self._appends.flush()
+        if self._newest:
+            await asyncio.wait(set(self._newest.values()))
+
+    def _write(self, batch: Sequence[Appended], settle: Settle) -> None:
+        run_ids = {each.run_id for each in batch}
+        before = {self._newest[run_id] for run_id in run_ids & self._newest.keys()}
+        task = asyncio.create_task(self._write_after(before, batch, settle))
+        self._newest.update(dict.fromkeys(run_ids, task))
+        task.add_done_callback(partial(self._forget, run_ids))
+
+    def _forget(self, run_ids: set[str], task: asyncio.Task[None]) -> None:
+        for run_id in run_ids:
+            if self._newest.get(run_id) is task:
+                del self._newest[run_id]
+
+    async def _write_after(
+        self, before: set[asyncio.Task[None]], batch: Sequence[Appended], settle: Settle
+    ) -> None:
+        if before:
+            await asyncio.wait(before)
+        try:
+            hit("append.before_commit")
+            refused = await self._connections.run(_Batch(batch).write, PATIENCE, lambda: True)
+            hit("append.after_commit")
+        except AntiphonError as fault:
+            settle(None, fault)
+        else:
+            settle(refused, None)
+
+
+class _Batch:
+    """One statement; where a connection broke, it is found out whether it was carried out."""
+
+    def __init__(self, appended: Sequence[Appended]) -> None:
+        self._count = len(appended)
+        self._values: dict[str, Any] = {
+            "run_ids": [each.run_id for each in appended],
+            "epochs": [each.epoch for each in appended],
+            "firsts": [each.first for each in appended],
+            "lasts": [each.last for each in appended],
+            "lines": [b"\n".join(each.lines) for each in appended],
+        }
+        self._unclear = False
+
+    async def write(self, connection: Connection[Any]) -> Collection[int]:
+        """Write what has an epoch that still holds; returns the places of what has not."""
+        again, self._unclear = self._unclear, True
+        written = set(await value(connection, "append", **self._values))
+        if len(written) < self._count and again:
+            written |= set(await value(connection, "appended", **self._values))
+        return [place for place in range(self._count) if place + 1 not in written]

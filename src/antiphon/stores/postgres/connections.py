@@ -1,0 +1,250 @@
+"""Connections to PostgreSQL, and what a caller is told when it does not answer.
+
+A statement is never broken off because its caller went away: the connection would be lost with it.
+What does not answer in time is given up, and its connection with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+from asyncpg.connection import Connection
+
+from antiphon.errors import AntiphonError, BadSettings, Internal, InvalidRequest, Unavailable
+from antiphon.stores.postgres.statements import SQL, Statement
+
+T = TypeVar("T")
+
+SECONDS = 1.8  # an answer that takes longer is none: callers are promised a refusal within two
+CONNECT_SECONDS = 1.5  # so that a server that takes no connections is noticed within the same
+RECONNECT_SECONDS = 0.1
+PATIENCE = 8.0  # for what nobody waits for: streams rather stop for a while than begin anew
+IDLE_KEPT = 256  # statements that a connection keeps prepared
+
+OUR_OWN: Mapping[str, str] = {
+    "application_name": "antiphon",
+    # What is acknowledged waits for the disk, whatever the database is set to; what may be lost
+    # says so itself.
+    "synchronous_commit": "on",
+    "lock_timeout": "1500",
+    "statement_timeout": "30000",  # of a client that is gone; those that wait have given up before
+    "idle_in_transaction_session_timeout": "3000",  # a client that froze holds nobody up
+    # Each statement is made for its index, and planned once for a connection's life. A table that
+    # is small then, or of which nothing is known, would be read whole, and later on still.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+
+class Connections:
+    """As many connections as may be, made when they are needed."""
+
+    def __init__(self, address: str, most: int) -> None:
+        self._address, self._pooled = understood(address)
+        self._idle: list[Connection[Any]] = []
+        self._most = most
+        self._room = asyncio.Semaphore(most)
+        self._at_work: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        self._refused: Exception | None = None  # why there is no connection, until there is one
+
+    def counted(self) -> Mapping[str, int]:
+        """How many are busy and idle, and how many works wait for one."""
+        busy = min(len(self._at_work), self._most)
+        return {"busy": busy, "idle": len(self._idle), "waiting": len(self._at_work) - busy}
+
+    async def run(
+        self,
+        work: Callable[[Connection[Any]], Awaitable[T]],
+        seconds: float = SECONDS,
+        repeatable: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """Do the work with a connection of its own, to its end, even if nobody waits any more.
+
+        While it is `repeatable` a connection that breaks is replaced, and the work done anew.
+        Raises `Unavailable` where the database does not answer within so many seconds.
+        """
+        if self._closed:
+            raise closed()
+        task = asyncio.create_task(self._run(work, seconds, repeatable))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        return await asyncio.shield(task)
+
+    async def connect(self) -> Connection[Any]:
+        """A connection for somebody who closes it. Raises what `asyncpg.connect` does."""
+        return await asyncpg.connect(
+            self._address,
+            timeout=CONNECT_SECONDS,
+            # PgBouncer would give the next statement to another of its own connections.
+            statement_cache_size=0 if self._pooled else IDLE_KEPT,
+            max_cached_statement_lifetime=0,
+            server_settings=None if self._pooled else dict(OUR_OWN),
+        )
+
+    async def close(self) -> None:
+        """Finish what was asked for, and let go of the connections."""
+        self._closed = True
+        if self._at_work:
+            await asyncio.wait(self._at_work)
+        for connection in self._idle:
+            with suppress(*_FAULTS):
+                await connection.close(timeout=CONNECT_SECONDS)
+        self._idle.clear()
+
+    async def _run(
+        self,
+        work: Callable[[Connection[Any]], Awaitable[T]],
+        seconds: float,
+        repeatable: Callable[[], bool],
+    ) -> T:
+        try:
+            async with asyncio.timeout(seconds), self._room:
+                while True:
+                    try:
+                        return await self._with_a_connection(work)
+                    except _BROKEN:
+                        if not repeatable():
+                            raise
+        except TimeoutError as late:
+            fault = self._refused or late
+            raise translated(fault) from fault
+        except _FAULTS as fault:
+            raise translated(fault) from fault
+
+    async def _with_a_connection(self, work: Callable[[Connection[Any]], Awaitable[T]]) -> T:
+        connection = await self._one()
+        self._refused = None
+        try:
+            return await work(connection)
+        except (asyncio.CancelledError, *_USELESS):
+            connection.terminate()  # whatever it still does, nobody is told
+            raise
+        finally:
+            if not connection.is_closed():
+                self._idle.append(connection)
+
+    async def _one(self) -> Connection[Any]:
+        """One that is there, or a new one, for which a server that starts again is waited for."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        while True:
+            try:
+                return await self.connect()
+            except _AWAY as fault:
+                self._refused = fault
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def row(connection: Connection[Any], statement: Statement, /, **values: Any) -> Any:
+    """The first row, or None."""
+    return await connection.fetchrow(statement.sql, *statement.values(values))
+
+
+async def value(connection: Connection[Any], name: str, /, **values: Any) -> Any:
+    """The first value of a named statement's first row."""
+    statement = SQL[name]
+    return await connection.fetchval(statement.sql, *statement.values(values))
+
+
+async def rows(connection: Connection[Any], name: str, /, **values: Any) -> list[Any]:
+    """All rows of a named statement."""
+    statement = SQL[name]
+    return await connection.fetch(statement.sql, *statement.values(values))
+
+
+async def execute(connection: Connection[Any], name: str, /, **values: Any) -> None:
+    """Carry out a named statement."""
+    statement = SQL[name]
+    await connection.execute(statement.sql, *statement.values(values))
+
+
+_BROKEN = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
+"""What a connection ends with; asyncpg has its own errors for one that was lost.
+
+One that was told its end while it was idle seems to be open still, and busy: an internal error.
+"""
+_USELESS = (*_BROKEN, asyncpg.ReadOnlySQLTransactionError)
+"""What no connection is kept after. Its server was told to be read-only when it began, or is a
+standby by now; where it is to be written to again, only a new one learns that.
+"""
+_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_AWAY = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, ConnectionError)
+"""What a server says, or does not, that starts, ends, or has too many connections."""
+
+REFUSED = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.ClientConfigurationError,
+)
+"""What the address, or who made the database, is to blame for."""
+_MAKE = "`createdb antiphon` makes a database; name it with --database."
+_NAME = "`antiphon config` says where the address comes from; the server's log may say more."
+
+
+def translated(fault: Exception) -> Exception:
+    """A database's fault as what the caller can do about it."""
+    match fault:
+        case AntiphonError():
+            return fault
+        case asyncpg.IntegrityConstraintViolationError():
+            return Internal(f"The database refused the change: {fault.constraint_name}.")
+        case asyncpg.CharacterNotInRepertoireError() | asyncpg.exceptions.DataError():
+            return InvalidRequest(
+                "The database cannot keep this.",
+                expected="text without the character NUL, and numbers of 64 bits",
+            )
+        case TimeoutError():
+            said = "it took too long"
+        case ConnectionRefusedError():
+            said = "nothing listens at its address"
+        case _ if isinstance(fault, REFUSED):
+            return BadSettings(
+                f"The database cannot be used: {fault}.",
+                expected="postgresql://user:password@host/database, which this user may write",
+                hint=_MAKE if isinstance(fault, asyncpg.InvalidCatalogNameError) else _NAME,
+            )
+        case _:
+            said = str(fault) or type(fault).__name__
+    return Unavailable(
+        f"The database does not answer: {said}.",
+        hint="If this lasts, look at PostgreSQL's log, and whether it takes more connections.",
+    )
+
+
+def closed() -> Unavailable:
+    """The error for whoever comes after the close."""
+    return Unavailable("The store is closed.")
+
+
+def understood(address: str) -> tuple[str, bool]:
+    """The address without what is ours in it, and whether a pooler stands before the database."""
+    parts = urlsplit(address)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    ours = {name: given for name, given in options if name == "pgbouncer"}
+    if ours.get("pgbouncer", "false") not in ("true", "false"):
+        raise BadSettings(
+            "The `pgbouncer` in the database's address cannot be understood.",
+            expected="pgbouncer=true or pgbouncer=false",
+            received=f"pgbouncer={ours['pgbouncer']}",
+        )
+    query = urlencode([option for option in options if option[0] not in ours])
+    return urlunsplit(parts._replace(query=query)), ours.get("pgbouncer") == "true"

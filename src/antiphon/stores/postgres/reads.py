@@ -1,0 +1,214 @@
+"""What is read from PostgreSQL, as functions of a connection; one round trip where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from asyncpg.connection import Connection
+from msgspec.structs import replace
+
+from antiphon import events
+from antiphon.events import Numbered
+from antiphon.messages import Upload
+from antiphon.ports import About, Context, Listing, Once, Page, Records
+from antiphon.runs import Drive, Run, Thread
+from antiphon.stores import rows as shapes
+from antiphon.stores import rules
+from antiphon.stores.postgres.connections import row, value
+from antiphon.stores.postgres.statements import SQL, numbered
+from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder
+
+T = TypeVar("T")
+
+CONTAINS = "position(:{word} in {text}) > 0"
+
+
+class Read(NamedTuple):
+    """What a change is about, and by what it is told whether that is still so.
+
+    `answer` is what was kept under its key; then nothing else was looked at. `begun` counts the
+    runs begun under limits of the key, if there is one, `changes` those of the thread; `number` is
+    how the log knows the run.
+    """
+
+    records: Records
+    answer: msgspec.Raw | None = None
+    begun: int | None = None
+    changes: int = 0
+    kept: RunRow | None = None
+    number: int = 0
+
+
+async def change(connection: Connection[Any], about: About, now: int | None) -> Read:
+    """All that the change is about, without what is another owner's."""
+    once = about.once
+    values = {
+        "now": now,
+        "once_owner": once.owner if once else None,
+        "once_route": once.route if once else None,
+        "once_key": once.key if once else None,
+        "owner": about.owner,
+        "thread_id": about.thread_id,
+        "run_id": about.run_id,
+        "tool_call_id": about.tool_call_id,
+        "key_id": about.key_id,
+    }
+    found = await row(connection, SQL["read_change"], **values)
+    read_at, digest, answer, begun, running, used, owner, thread, changes, *of_run = found
+    records = Records(now=read_at, running=running or 0, tokens=used or 0)
+    if once and digest is not None:
+        return Read(records, answer=rules.kept_answer(once, digest, answer))
+    if owner is None:
+        return Read(records, begun=begun)
+    records = replace(records, thread=decoder(Thread)(thread))
+    whose, doc, number, wanted_at, *driven, actions = of_run
+    if doc is None:
+        return Read(records, begun=begun, changes=changes)
+    kept = RunRow(whose, decoder(Run)(doc), _drive(driven), wanted_at)
+    records = replace(
+        records,
+        run=kept.run,
+        drive=kept.drive,
+        actions=shapes.actions(actions),
+        log=await _turn(connection, kept, number) if about.turn_log else (),
+    )
+    return Read(records, None, begun, changes, kept, number)
+
+
+def _drive(columns: Sequence[Any]) -> Drive:
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
+    key_id, trace = columns[8:]
+    return Drive(
+        epoch=epoch,
+        wanted=wanted,
+        worker=worker,
+        due_at=due_at,
+        last_event=last_event,
+        turn_began_after=turn_began_after,
+        kept_after=kept_after,
+        fresh=fresh,
+        key_id=key_id,
+        trace=trace,
+    )
+
+
+async def _turn(connection: Connection[Any], kept: RunRow, number: int) -> tuple[Numbered, ...]:
+    """The events after the previous turn, decoded; what has come since the run was read is not."""
+    after = max(kept.drive.turn_began_after, kept.drive.kept_after)
+    count = kept.drive.last_event - after
+    lines: list[bytes] = []
+    while len(lines) < count:
+        page = await log(connection, kept.run.id, number, after + len(lines))
+        if not page.lines:
+            break
+        lines += page.lines
+    return tuple(enumerate(map(events.decode, lines[:count]), after + 1))
+
+
+async def drive(connection: Connection[Any], run_id: str) -> Drive:
+    """See `Store.drive`."""
+    found = await row(connection, SQL["drive"], run_id=run_id)
+    if found is None:
+        raise rules.missing(Run, run_id)
+    return _drive(tuple(found))
+
+
+async def run_number(connection: Connection[Any], run_id: str) -> int:
+    """How the log knows the run; stays so for its life."""
+    number = await value(connection, "run_number", run_id=run_id)
+    if number is None:
+        raise rules.missing(Run, run_id)
+    return int(number)
+
+
+async def log(connection: Connection[Any], run_id: str, number: int, after: int) -> Page:
+    """See `Store.log`; the run is known by its number too."""
+    values = {"run_id": run_id, "run": number, "after": after, "cap": PAGE_BYTES}
+    found = await row(connection, SQL["log"], **values)
+    if found is None:
+        raise rules.missing(Run, run_id)
+    return shapes.page(run_id, after, *found)
+
+
+async def call_ids(connection: Connection[Any], run_id: str) -> frozenset[str]:
+    """See `Store.call_ids`."""
+    return frozenset(await value(connection, "call_ids", run_id=run_id))
+
+
+async def answered(connection: Connection[Any], once: Once) -> msgspec.Raw | None:
+    """See `Store.answered`."""
+    values = {"once_owner": once.owner, "once_route": once.route, "once_key": once.key}
+    found = await row(connection, SQL["answer"], **values)
+    return rules.kept_answer(once, *found) if found else None
+
+
+async def context(connection: Connection[Any], thread_id: str) -> Context:
+    """See `Store.context`."""
+    found = await row(connection, SQL["context"], thread_id=thread_id)
+    if found is None:
+        raise rules.missing(Thread, thread_id)
+    version, messages, tokens, sealed, tail, sealed_marks, marks = found
+    chats, landmarks = filter(None, (sealed, tail)), filter(None, (sealed_marks, marks))
+    return shapes.context(version, messages, tokens, [*chats], [*landmarks])
+
+
+async def version(connection: Connection[Any], thread_id: str) -> int:
+    """See `Store.version`."""
+    found = await value(connection, "version", thread_id=thread_id)
+    if found is None:
+        raise rules.missing(Thread, thread_id)
+    return int(found)
+
+
+async def get(connection: Connection[Any], kind: type[T], owner: str | None, id: str) -> T:
+    """See `Store.get`."""
+    search = Search(kind, owner, {})
+    search.require("id = :id", id=id)
+    docs = await _select(connection, search, "doc", 1)
+    if not docs:
+        raise rules.missing(kind, id)
+    return decoder(kind)(docs[0])
+
+
+async def listing(
+    connection: Connection[Any],
+    kind: type[Any],
+    owner: str | None,
+    limit: int,
+    after: str | None,
+    where: Mapping[str, str | None],
+) -> Listing:
+    """See `Store.list`."""
+    search = Search(kind, owner, where)
+    if after is not None:
+        place = Search(kind, owner, where)
+        place.require("id = :after", after=after)
+        found = await _select(connection, place, place.place, 1)
+        if not found:
+            raise rules.missing(kind, after)
+        search.require_beyond(found[0])
+    if (status := where.get("status")) is not None:
+        search.require("status = :status", status=status)
+    if words := rules.words(where.get("query") or ""):
+        bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
+        search.require_words(CONTAINS, bound)
+    docs = await _select(connection, search, "doc", limit + 1)
+    return Listing([decoder(kind)(doc) for doc in docs[:limit]], len(docs) > limit)
+
+
+async def _select(
+    connection: Connection[Any], search: Search, column: str, limit: int
+) -> list[Any]:
+    statement = numbered(search.sql(column))
+    values = statement.values(search.values | {"limit": limit})
+    return [found[0] for found in await connection.fetch(statement.sql, *values)]
+
+
+async def content(connection: Connection[Any], owner: str | None, upload_id: str) -> bytes:
+    """See `Store.content`."""
+    found = await row(connection, SQL["content"], id=upload_id)
+    if found is None or owner not in (None, found[0]):
+        raise rules.missing(Upload, upload_id)
+    return found[1] or b""

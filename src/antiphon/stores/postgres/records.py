@@ -1,0 +1,132 @@
+"""What is no run, in PostgreSQL: assistants and files, and what is taken away again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import asyncpg
+import msgspec
+from asyncpg.connection import Connection
+
+from antiphon.messages import Upload
+from antiphon.ports import Once
+from antiphon.runs import Assistant, Thread
+from antiphon.stores import rules
+from antiphon.stores.postgres import reads
+from antiphon.stores.postgres.connections import execute, value
+from antiphon.stores.postgres.schema import RUN_BITS
+from antiphon.stores.rows import decoder
+
+BITE = 500  # runs or answers forgotten in one transaction, so that others get their turn
+
+_encode = msgspec.json.encode
+
+
+async def put(
+    connection: Connection[Any],
+    owner: str,
+    record: Assistant | Upload,
+    once: Once | None,
+    content: bytes | None,
+    now: int | None,
+) -> Any:
+    """See `Store.put`; of two with one key the second finds the answer of the first."""
+    if once and (kept := await reads.answered(connection, once)) is not None:
+        return kept
+    try:
+        async with connection.transaction():
+            if once:
+                await _keep_answer(connection, once, record, now)
+            await _add(connection, owner, record, content)
+    except asyncpg.UniqueViolationError as fault:
+        if once and fault.constraint_name == "once_key":
+            return await reads.answered(connection, once)
+        raise rules.taken(type(record), record.id) from fault
+    return record
+
+
+async def _keep_answer(
+    connection: Connection[Any], once: Once, record: Assistant | Upload, now: int | None
+) -> None:
+    await execute(
+        connection,
+        "put_answer",
+        once_owner=once.owner,
+        once_route=once.route,
+        once_key=once.key,
+        digest=once.digest,
+        answer=_encode(record),
+        subject=record.id,
+        now=now,
+    )
+
+
+async def _add(
+    connection: Connection[Any], owner: str, record: Assistant | Upload, content: bytes | None
+) -> None:
+    values: dict[str, Any] = {"id": record.id, "owner": owner, "doc": _encode(record)}
+    if isinstance(record, Upload):
+        await execute(connection, "add_upload", content=content, **values)
+    else:
+        await execute(connection, "add_assistant", **values)
+
+
+async def update_assistant(
+    connection: Connection[Any], owner: str, id: str, change: Callable[[Assistant], Assistant]
+) -> Assistant:
+    """See `Store.update_assistant`."""
+    async with connection.transaction():
+        doc = await value(connection, "assistant_for_update", id=id, owner=owner)
+        if doc is None:
+            raise rules.missing(Assistant, id)
+        changed = change(decoder(Assistant)(doc))
+        await execute(connection, "save_assistant", id=id, doc=_encode(changed))
+    return changed
+
+
+async def remove(connection: Connection[Any], kind: type[Any], owner: str, id: str) -> None:
+    """See `Store.remove`."""
+    async with connection.transaction():
+        if not await value(connection, _REMOVALS[kind], id=id, owner=owner):
+            raise rules.missing(kind, id)
+        if kind is Thread:
+            await remove_what_is_in(connection, id)
+        await execute(connection, "empty_answers", id=id)
+
+
+async def remove_what_is_in(connection: Connection[Any], thread_id: str) -> None:
+    """Delete all that belongs to a thread, whose own row is gone."""
+    numbers = await value(connection, "remove_drives", id=thread_id)
+    if numbers:
+        await execute(connection, "drop_events", runs=numbers)
+    for name in ("remove_actions", "remove_runs", "remove_segments", "remove_messages"):
+        await execute(connection, name, id=thread_id)
+
+
+_REMOVALS: Mapping[type[Any], str] = {Assistant: "remove_assistant", Thread: "remove_thread"}
+
+
+async def forget_events(connection: Connection[Any], before: int) -> int:
+    """A bite of `Store.forget`: events of some runs that ended before; returns how many runs.
+
+    Nobody finds them any more. Their rows go with their day, but where that has to stay.
+    """
+    async with connection.transaction():
+        numbers = await value(connection, "forget_events", before=before, limit=BITE)
+        days = list({number >> RUN_BITS for number in numbers})
+        kept = await value(connection, "days_to_keep", days=days, before=before)
+        if rows_of_kept := [number for number in numbers if number >> RUN_BITS in kept]:
+            await execute(connection, "drop_events", runs=rows_of_kept)
+    return len(numbers)
+
+
+async def forget_answers(connection: Connection[Any], before: int) -> int:
+    """A bite of `Store.forget`: answers kept before; returns how many."""
+    return int(await value(connection, "forget_answers", before=before, limit=BITE))
+
+
+async def meta(connection: Connection[Any], name: str, offered: bytes) -> bytes:
+    """The value under that name: what is there, else what is offered."""
+    await execute(connection, "offer_meta", name=name, value=offered)
+    return bytes(await value(connection, "meta", name=name))

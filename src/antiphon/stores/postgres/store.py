@@ -1,0 +1,469 @@
+"""The store of a cluster: one PostgreSQL, shared by any number of processes on any machines.
+
+A change is read in one round trip, decided on the loop, and written by one statement, which writes
+nothing if somebody was quicker; then it is decided anew. What many streams append is one statement
+for all of them. Time is the database's. The statements are in `sql/postgres.sql`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+from asyncpg.connection import Connection
+
+from antiphon.errors import InvalidRequest, NotFound
+from antiphon.failpoints import hit
+from antiphon.messages import Upload
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.ports import (
+    About,
+    Amend,
+    AmendKey,
+    AmendProject,
+    Claim,
+    Context,
+    Decide,
+    Kept,
+    Key,
+    Leased,
+    Listing,
+    Once,
+    Page,
+)
+from antiphon.runs import Assistant, Drive
+from antiphon.stores.clock import Clock
+from antiphon.stores.postgres import acts, keys, owners, people, reads, records
+from antiphon.stores.postgres.appends import Appending
+from antiphon.stores.postgres.changes import Attempt, change, claim
+from antiphon.stores.postgres.connections import (
+    SECONDS,
+    Connections,
+    execute,
+    rows,
+    value,
+)
+from antiphon.stores.postgres.schema import (
+    DAY_MS,
+    drop_parts,
+    make_parts,
+    prepare,
+    schema,
+)
+from antiphon.stores.statements import Schema
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+CONNECTIONS = 10
+UPKEEP_SECONDS = 30.0  # for deleting and searching, which may have much to look at
+MIGRATION_SECONDS = 3600.0
+START_SECONDS = 5.0  # for a server that is started beside us, or again
+NUMBERS_KEPT = 20_000  # of runs, by which the log knows them
+
+
+class PostgresStore:
+    """A store in one database. Made by `open`, on the loop that will use it."""
+
+    def __init__(self, connections: Connections, clock: Clock | None) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._appending = Appending(connections)
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+
+    @classmethod
+    async def open(
+        cls,
+        address: str,
+        *,
+        clock: Clock | None = None,
+        connections: int = CONNECTIONS,
+        everything: bool = False,
+    ) -> PostgresStore:
+        """Reach the database, made and brought to this version's form where needed.
+
+        What takes long on a database in use is left to `everything`. `clock` stands in for the
+        database's own. Raises `BadSettings` for a database that this version cannot use, and
+        `Unavailable`.
+        """
+        reached = Connections(address, connections)
+        now = clock() if clock else None
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(reached.close)
+            await reached.run(_answers, START_SECONDS, _always)
+            await reached.run(partial(_prepare, now=now, everything=everything), MIGRATION_SECONDS)
+            undo.pop_all()
+        return cls(reached, clock)
+
+    @staticmethod
+    async def schema(address: str) -> Schema:
+        """The form of the database and of this version, without opening it for use.
+
+        Raises `BadSettings` and `Unavailable`.
+        """
+        reached = Connections(address, 1)
+        try:
+            return await reached.run(schema)
+        finally:
+            await reached.close()
+
+    def connections(self) -> Mapping[str, int]:
+        """The connections of this process, counted by state."""
+        return self._connections.counted()
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`; `decide` runs on the loop, and again where somebody was quicker."""
+        if about.run_id is not None:
+            await self._appending.written(about.run_id)
+        return await self._change(change, about, decide)
+
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        return await self._read(reads.answered, once)
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        return await self._change(claim, decide)
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        hit("beat.before_commit")
+        kept = await self._work(
+            rows,
+            "beat",
+            run_ids=list(held),
+            epochs=list(held.values()),
+            lease_ms=lease_ms,
+            now=self._now(),
+        )
+        hit("beat.after_commit")
+        return frozenset(held) - {run_id for (run_id,) in kept}
+
+    def append(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """See `Store.append`."""
+        self._appending.add(run_id, epoch, first, lines, kept, urgent=urgent)
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        return [run_id for (run_id,) in await self._read(rows, "due", now=self._now(), limit=limit)]
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        return [Leased(*each) for each in await self._read(rows, "leased", limit=limit)]
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`; done in bites, a transaction each. Days go as a whole."""
+        hit("forget.before_commit")
+        dropped = 0
+        while bite := await self._work(
+            records.forget_events, events_before, seconds=UPKEEP_SECONDS
+        ):
+            dropped += bite
+        while bite := await self._work(records.forget_answers, keys_before, seconds=UPKEEP_SECONDS):
+            dropped += bite
+        await self._make_parts()
+        await self._work(drop_parts, events_before, seconds=UPKEEP_SECONDS)
+        hit("forget.after_commit")
+        return dropped
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`."""
+        number = self._numbers.get(run_id)
+        if number is None:
+            number = await self._read(reads.run_number, run_id)
+            self._numbers[run_id] = number
+            if len(self._numbers) > NUMBERS_KEPT:
+                self._numbers.popitem(last=False)
+        return await self._read(reads.log, run_id, number, after)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; there is no cache to go round."""
+        return await self._read(reads.context, thread_id)
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        return await self._read(reads.version, thread_id)
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        return await self._read(reads.drive, run_id)
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        return await self._read(reads.get, kind, owner, id)
+
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        return await self._read(reads.call_ids, run_id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`; a search may take its time."""
+        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where)
+        return await self._reading(read, UPKEEP_SECONDS if where.get("query") else SECONDS)
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        return await self._read(reads.content, owner, upload_id)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        return await self._write("put", records.put, owner, record, once, content, self._now())
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`; `change` runs on the loop."""
+        return await self._write("put", records.update_assistant, owner, id, change)
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`."""
+        await self._write("delete", records.remove, kind, owner, id, seconds=UPKEEP_SECONDS)
+
+    # People, and what they spend
+
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
+        """See `Store.add_person`."""
+        await self._write("person", people.add, account, act)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return await self._find(people.find, id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return await self._read(people.everybody)
+
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
+        """See `Store.change_person`; `amend` runs on the loop."""
+        return await self._write("person", people.change, person_id, amend, act, self._now())
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        return await self._read(people.live_runs, limit, after)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        return await self._read(people.spent, since, limit)
+
+    # Keys, owners and the audit log
+
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.keep_key`."""
+        await self._write("key", keys.keep, key, digest, act)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return await self._find(keys.find, prefix)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return await self._read(keys.every)
+
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`; `amend` runs on the loop."""
+        return await self._write("key", keys.change, key_id, amend, act)
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+        """See `Store.revoke_key`; a second time changes nothing."""
+        return await self._write("key", keys.revoke, key_id, act, self._now())
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return await self._write("count", keys.count, counter, amount, self._now())
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        await self._write("project", owners.add_project, project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return await self._read(owners.projects)
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`; `amend` runs on the loop."""
+        return await self._write("project", owners.change_project, id, amend, act, self._now())
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        await self._write("provider_key", owners.keep_provider_key, key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return await self._read(owners.provider_keys, owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return await self._find(owners.sealed_key, owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        await self._write("provider_key", owners.drop_provider_key, owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`."""
+        count = partial(owners.owners, limit=limit, after=after, only=owner)
+        return await self._reading(count, UPKEEP_SECONDS)
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
+        seconds = UPKEEP_SECONDS
+        return await self._write("erase", owners.erase, owner, limit, self._now(), seconds=seconds)
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        await self._write("note", acts.note, act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return await self._read(acts.page, limit, after, owner)
+
+    # The installation
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return await self._write("key", records.meta, "secret", secrets.token_bytes(32))
+
+    async def now(self) -> int:
+        """See `Store.now`: the database's clock, whatever the machines think."""
+        return int(await self._read(value, "now", now=self._now()))
+
+    async def check(self) -> None:
+        """See `Store.check`: a write like any other."""
+        await self._write("check", execute, "check")
+
+    async def close(self) -> None:
+        """Finish what was asked for, and let go of the connections."""
+        await self._appending.finish()
+        await self._connections.close()
+
+    # How it is done
+
+    def _now(self) -> int | None:
+        """What stands in for the database's clock, if anything does."""
+        return self._clock() if self._clock else None
+
+    async def _read(
+        self,
+        work: Callable[Concatenate[Connection[Any], P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return await self._reading(lambda connection: work(connection, *args, **kwargs))
+
+    async def _reading(
+        self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = SECONDS
+    ) -> T:
+        """Read; what the database could not keep, such as a NUL in an id, it does not have."""
+        try:
+            return await self._connections.run(work, seconds, _always)
+        except InvalidRequest as fault:
+            raise NotFound("There is nothing of this name.") from fault
+
+    async def _find(
+        self,
+        work: Callable[Concatenate[Connection[Any], P], Awaitable[T | None]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T | None:
+        """Read what may be missing."""
+        with suppress(NotFound):
+            return await self._read(work, *args, **kwargs)
+        return None
+
+    async def _write(
+        self,
+        what: str,
+        work: Callable[..., Awaitable[T]],
+        *args: Any,
+        seconds: float = SECONDS,
+        **kwargs: Any,
+    ) -> T:
+        hit(f"{what}.before_commit")
+        answer = await self._work(work, *args, seconds=seconds, **kwargs)
+        hit(f"{what}.after_commit")
+        return answer
+
+    async def _work(
+        self,
+        work: Callable[..., Awaitable[T]],
+        *args: Any,
+        seconds: float = SECONDS,
+        **kwargs: Any,
+    ) -> T:
+        return await self._connections.run(
+            lambda connection: work(connection, *args, **kwargs), seconds
+        )
+
+    async def _change(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
+        attempt = Attempt()
+        return await self._connections.run(
+            lambda connection: work(connection, *args, self._now(), attempt),
+            SECONDS,
+            lambda: attempt.repeatable,
+        )
+
+    async def _make_parts(self) -> None:
+        now = await self.now()
+        await self._work(make_parts, now // DAY_MS, seconds=UPKEEP_SECONDS)
+
+
+async def _prepare(connection: Connection[Any], now: int | None, *, everything: bool) -> None:
+    today = await value(connection, "now", now=now) // DAY_MS
+    await prepare(connection, today, everything=everything)
+
+
+async def _answers(connection: Connection[Any]) -> None:
+    await value(connection, "now", now=None)
+
+
+def _always() -> bool:
+    return True

@@ -1,0 +1,149 @@
+"""How the file of a SQLite store is opened: made where it is new, checked, brought to its form."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from antiphon.errors import BadSettings
+from antiphon.inventory import half_moved
+from antiphon.stores import statements
+from antiphon.stores.sqlite.reads import SQL
+from antiphon.stores.sqlite.thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
+from antiphon.stores.statements import Schema
+
+OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
+
+
+def prepared(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connection:
+    """A connection to a file that has this version's schema, made where there is none.
+
+    Raises `BadSettings` for a file that this version cannot use, and for one that is only half
+    moved, but to who is `moving` it.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise BadSettings(
+            "SQLite is too old for this store.",
+            expected=f"SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer",
+            received=sqlite3.sqlite_version,
+            hint="Use a Python that was built with a newer SQLite.",
+        )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Conversations are nobody else's business; SQLite gives its other files the same mode.
+        path.touch(mode=0o600)
+        with ExitStack() as undo:
+            connection = connected(path)
+            undo.callback(connection.close)
+            _use_write_ahead_log(connection)
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            _migrate(connection, path, now)
+            if not moving and connection.execute(SQL["half_moved"]).fetchone():
+                raise half_moved()
+            undo.pop_all()
+    except (OSError, sqlite3.Error) as fault:
+        raise _unusable(path, fault) from fault
+    return connection
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=PATIENCE_SECONDS,
+        isolation_level=None,  # transactions are begun where they begin
+        check_same_thread=False,  # a connection is made in one thread and closed in another
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA foreign_keys = TRUE")
+    return connection
+
+
+def schema(path: Path) -> Schema:
+    """The form of a file, which is only read; 0 found where it is new or not there.
+
+    Raises `BadSettings` for a file that is no database or cannot be read.
+    """
+    known = len(statements.migrations("sqlite"))
+    if not path.exists():
+        return Schema(0, known)
+    # Without a log nobody is at work, and SQLite need not make one to read what the file holds.
+    at_work = path.with_name(f"{path.name}-wal").exists()
+    how = "mode=ro" if at_work else "mode=ro&immutable=1"
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=PATIENCE_SECONDS)
+        ) as connection:
+            (migrated,) = connection.execute(SQL["has_migrations"]).fetchone()
+            return Schema(_applied(connection) if migrated else 0, known)
+    except (OSError, sqlite3.Error) as fault:
+        raise _unusable(path, fault) from fault
+
+
+_PRAGMAS = (
+    "synchronous = FULL",  # until the writer says otherwise; what SQLite was built with may differ
+    "fullfsync = TRUE",  # macOS: without it the disk may still forget
+    f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    "secure_delete = FAST",  # deleted text is overwritten where that costs no further page
+)
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch once; SQLite does not wait for others here, so we do."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            break
+    if mode != "wal":
+        raise BadSettings(
+            "The database cannot keep a write-ahead log here.",
+            expected="a file on a disk of this machine",
+            received=f"a file system that offers journal mode {mode!r}",
+            hint=_ANOTHER,
+        )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
+    """Apply what the file lacks; whoever comes second finds it done."""
+    known = statements.migrations("sqlite")
+    with transaction(connection):
+        connection.execute(SQL["migrations"])
+        applied = _applied(connection)
+        if applied > len(known):
+            raise BadSettings(
+                f"The database {path} was made by a newer version of Antiphon.",
+                expected=f"schema {len(known)} or older",
+                received=f"schema {applied}",
+                hint="Upgrade Antiphon, or use another database.",
+            )
+        for migration in known[applied:]:
+            for statement in migration.statements:
+                connection.execute(statement)
+            values = (migration.number, migration.name, now)
+            connection.execute(SQL["add_migration"], values)
+
+
+def _applied(connection: sqlite3.Connection) -> int:
+    (number,) = connection.execute(SQL["newest_migration"]).fetchone()
+    return int(number)
+
+
+_ANOTHER = "Name another database with --database or ANTIPHON_DATABASE."
+
+
+def _unusable(path: Path, fault: Exception) -> BadSettings:
+    return BadSettings(
+        f"The database {path} cannot be used: {fault}.",
+        expected="a file that can be written, and is new or a database of Antiphon",
+        hint=_ANOTHER,
+    )

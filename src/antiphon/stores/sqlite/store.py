@@ -1,0 +1,432 @@
+"""The default store: one SQLite file, shared by any number of processes of this machine.
+
+All writes of a process go through one thread (`sqlite_thread`), which commits together what waits
+together; reads have connections of their own, see a snapshot, and never wait for a write. What many
+streams append is one statement for all of them. The statements are in `sql/sqlite.sql`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import msgspec
+
+from antiphon.messages import Upload
+from antiphon.people import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.ports import (
+    About,
+    Amend,
+    AmendKey,
+    AmendProject,
+    Claim,
+    Context,
+    Decide,
+    Kept,
+    Key,
+    Leased,
+    Listing,
+    Once,
+    Page,
+)
+from antiphon.runs import Assistant, Drive
+from antiphon.stores import rules
+from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores.gather import Appended, Appends, Settle
+from antiphon.stores.sqlite import acts, blanks, keys, owners, people, reads, writes
+from antiphon.stores.sqlite.file import prepared, schema
+from antiphon.stores.sqlite.readers import Readers
+from antiphon.stores.sqlite.thread import Operation, Writer
+from antiphon.stores.statements import Schema
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+READERS = 2  # threads that read what is found by an index
+FRESH_ROWS = 2_000  # appended by this process, until they are folded: some pages of an index
+FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
+
+Heard = Callable[[Sequence[str]], None]
+
+
+class SqliteStore:
+    """A store in one file. Made by `open`, on the loop that will use it."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        on_foreign: Heard | None,
+        listening: Callable[[], bool],
+        fresh_rows: int,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._me = secrets.randbits(62)
+        self._on_foreign = on_foreign
+        self._heard_up_to = reads.newest_rows(connection)
+        self._writer = Writer(
+            connection, writes.fold, self._hear if on_foreign else None, listening
+        )
+        self._readers = Readers(path, READERS, "antiphon sqlite reader")
+        # A search reads everything an owner has; nothing that is quick shall wait behind it.
+        self._searcher = Readers(path, 1, "antiphon sqlite search")
+        self._appends = Appends(self._append)
+        self._changed = False  # since the last claim
+        self._most_fresh_rows = fresh_rows
+        self._fresh_rows = self._fresh_bytes = 0
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        clock: Clock = system_clock,
+        on_foreign: Heard | None = None,
+        listening: Callable[[], bool] = lambda: True,
+        fresh_rows: int = FRESH_ROWS,
+    ) -> SqliteStore:
+        """Open the file, made and brought to this version's schema where needed.
+
+        `on_foreign` is called on the loop with the ids of runs whose log another process has added
+        to: soon after it did while `listening` says that somebody waits, else within a quarter of
+        a second. `listening` is called in another thread. So many `fresh_rows` are appended before
+        they are folded into the log. Raises `BadSettings` for a file that this version cannot use.
+        """
+        connection = await asyncio.to_thread(prepared, Path(path), clock())
+        return cls(Path(path), connection, clock, on_foreign, listening, fresh_rows)
+
+    @staticmethod
+    def schema(path: str | Path) -> Schema:
+        """The form of the file and of this version, without opening it for use; blocks.
+
+        Raises `BadSettings` for a file that is no database or cannot be read.
+        """
+        return schema(Path(path))
+
+    # The transactions of runs
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """See `Store.change`; `decide` runs in the writer's thread."""
+        # What was appended before this is written before it.
+        if about.run_id is not None:
+            self._appends.flush_run(about.run_id)
+        elif about.thread_id is not None:
+            self._appends.flush()
+        answer = await self._write(
+            about.what, writes.change, about, decide, self._clock(), self._me
+        )
+        self._changed = True
+        return answer
+
+    async def answered(self, once: Once) -> msgspec.Raw | None:
+        """See `Store.answered`."""
+        return await self._read(reads.answered, once)
+
+    async def claim(self, decide: Decide) -> Claim | None:
+        """See `Store.claim`."""
+        # A look costs a reader nothing; a transaction would cost every idle worker one. After a
+        # change of our own there is something more often than not, and a first token waits for it.
+        changed, self._changed = self._changed, False
+        if not changed and await self._read(reads.one, "next_wanted") is None:
+            return None
+        return await self._write("claim", writes.claim, decide, self._clock(), self._me)
+
+    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.beat`."""
+        return await self._write("beat", writes.beat, held, self._clock() + lease_ms)
+
+    def append(
+        self,
+        run_id: str,
+        epoch: int,
+        first: int,
+        lines: Sequence[bytes],
+        kept: Kept,
+        *,
+        urgent: bool,
+    ) -> None:
+        """See `Store.append`."""
+        self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
+
+    async def due(self, limit: int) -> Sequence[str]:
+        """See `Store.due`."""
+        rows = await self._read(reads.every, "due", self._clock(), limit)
+        return [run_id for (run_id,) in rows]
+
+    async def leased(self, limit: int) -> Sequence[Leased]:
+        """See `Store.leased`."""
+        rows = await self._read(reads.every, "leased", limit)
+        return [Leased(*row) for row in rows]
+
+    async def forget(self, events_before: int, keys_before: int) -> int:
+        """See `Store.forget`; done in bites, a transaction each."""
+        dropped = 0
+        while bite := await self._write("forget", writes.forget, events_before, keys_before):
+            dropped += bite
+        return dropped
+
+    # Reading
+
+    async def log(self, run_id: str, after: int) -> Page:
+        """See `Store.log`."""
+        return await self._read(reads.log, run_id, after)
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+        """See `Store.context`; there is no cache to go round."""
+        return await self._read(reads.context, thread_id)
+
+    async def version(self, thread_id: str) -> int:
+        """See `Store.version`."""
+        return await self._read(reads.version, thread_id)
+
+    async def drive(self, run_id: str) -> Drive:
+        """See `Store.drive`."""
+        return await self._read(reads.drive, run_id)
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """See `Store.get`."""
+        return await self._read(reads.get, kind, owner, id)
+
+    async def call_ids(self, run_id: str) -> frozenset[str]:
+        """See `Store.call_ids`."""
+        return await self._read(reads.call_ids, run_id)
+
+    async def list(
+        self,
+        kind: type[Any],
+        owner: str | None,
+        *,
+        limit: int,
+        after: str | None = None,
+        **where: str | None,
+    ) -> Listing:
+        """See `Store.list`; a search waits for other searches alone."""
+        readers = self._searcher if where.get("query") else self._readers
+        return await readers.run(
+            partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where)
+        )
+
+    async def content(self, owner: str | None, upload_id: str) -> bytes:
+        """See `Store.content`."""
+        return await self._read(reads.content, owner, upload_id)
+
+    # Writing what is no run
+
+    async def put(
+        self,
+        owner: str,
+        record: Assistant | Upload,
+        once: Once | None = None,
+        content: bytes | None = None,
+    ) -> Any:
+        """See `Store.put`."""
+        return await self._write("put", writes.put, owner, record, once, content, self._clock())
+
+    async def update_assistant(
+        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
+    ) -> Assistant:
+        """See `Store.update_assistant`; `change` runs in the writer's thread."""
+        return await self._write("put", writes.update_assistant, owner, id, change)
+
+    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+        """See `Store.remove`."""
+        await self._write("delete", writes.remove, kind, owner, id)
+
+    # People, and what they spend
+
+    async def add_person(self, account: Account, act: Act | None = None) -> None:
+        """See `Store.add_person`."""
+        await self._write("person", people.add, account, act)
+
+    async def find_person(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        return await self._read(people.find, id=id, name=name, subject=subject)
+
+    async def people(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return await self._read(people.everybody)
+
+    async def change_person(
+        self, person_id: str, amend: Amend, act: Act | None = None
+    ) -> Account | None:
+        """See `Store.change_person`; `amend` runs in the writer's thread."""
+        return await self._write("person", people.change, person_id, amend, act, self._clock())
+
+    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+        """See `Store.live_runs`."""
+        return await self._read(people.live_runs, limit, after)
+
+    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+        """See `Store.spent`."""
+        return await self._read(people.spent, since, limit)
+
+    # Keys, projects, and what was done about them
+
+    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.keep_key`."""
+        await self._write("key", keys.keep, key, digest, act)
+
+    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return await self._read(keys.find, prefix)
+
+    async def keys(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return await self._read(keys.every)
+
+    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+        """See `Store.change_key`; `amend` runs in the writer's thread."""
+        return await self._write("key", keys.change, key_id, amend, act)
+
+    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+        """See `Store.revoke_key`; a second time changes nothing."""
+        return await self._write("key", keys.change, key_id, rules.revoked(self._clock()), act)
+
+    async def count(self, counter: Counter, amount: int) -> Counted:
+        """See `Store.count`."""
+        return await self._write("count", keys.count, counter, amount, self._clock())
+
+    async def add_project(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        await self._write("project", owners.add_project, project, act)
+
+    async def projects(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return await self._read(owners.projects)
+
+    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+        """See `Store.change_project`; `amend` runs in the writer's thread."""
+        return await self._write("project", owners.change_project, id, amend, act, self._clock())
+
+    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        await self._write("key", owners.keep_provider_key, key, sealed, act)
+
+    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        return await self._read(owners.provider_keys, owner)
+
+    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        return await self._read(owners.sealed_key, owner, provider)
+
+    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        await self._write("key", owners.drop_provider_key, owner, provider, act)
+
+    async def owners(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> Listing:
+        """See `Store.owners`; counting waits for searches alone."""
+        return await self._searcher.run(
+            partial(owners.owners, limit=limit, after=after, only=owner)
+        )
+
+    async def erase(self, owner: str, limit: int) -> int:
+        """See `Store.erase`; at its end the file's bytes tell nothing either."""
+        erased = await self._write("erase", writes.erase, owner, limit, self._clock())
+        if not erased:
+            while await self._write("blank", blanks.cover):
+                pass
+            while await self._write("blank", blanks.uncover):
+                pass
+            await self._writer.empty_log()
+        return erased
+
+    async def note(self, act: Act) -> None:
+        """See `Store.note`."""
+        await self._write("act", acts.note, act)
+
+    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+        """See `Store.acts`."""
+        return await self._read(acts.page, limit, after, owner)
+
+    # The installation
+
+    async def secret(self) -> bytes:
+        """See `Store.secret`."""
+        return await self._write("key", writes.meta, "secret", secrets.token_bytes(32))
+
+    async def now(self) -> int:
+        """See `Store.now`: the machine's clock, for SQLite's users share a machine."""
+        return self._clock()
+
+    async def check(self) -> None:
+        """See `Store.check`: a write and a read like any other."""
+        await self._write("check", writes.save_meta, "checked_at", self._clock())
+        await self._read(reads.one, "meta", "checked_at")
+
+    async def close(self) -> None:
+        """Finish what was asked for, and let go of the file."""
+        self._appends.flush()
+        await self._writer.close()
+        await self._readers.close()
+        await self._searcher.close()
+
+    async def _write(
+        self,
+        what: str,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def bound(connection: sqlite3.Connection) -> T:
+            return work(connection, *args, **kwargs)
+
+        return cast("T", await self._writer.run(what, bound, relaxed=what in _RELAXED))
+
+    def _append(self, batch: Sequence[Appended], settle: Settle) -> None:
+        work = partial(writes.append, appended=batch, writer=self._me)
+        self._writer.submit(Operation("append", work, settle, relaxed=True))
+        self._fresh_rows += len(batch)
+        self._fresh_bytes += sum(each.size for each in batch)
+        if self._fresh_rows >= self._most_fresh_rows or self._fresh_bytes > FRESH_BYTES:
+            self._fresh_rows = self._fresh_bytes = 0
+            self._writer.submit(Operation("fold", writes.fold, _unheard, relaxed=True))
+
+    async def _read(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def bound(connection: sqlite3.Connection) -> T:
+            return work(connection, *args, **kwargs)
+
+        return await self._readers.run(bound)
+
+    def _hear(self, connection: sqlite3.Connection) -> None:
+        """In the writer's thread: tell the loop which runs another process has added to."""
+        # What is added while we look may be heard of twice, but not never.
+        newest = reads.newest_rows(connection)
+        run_ids = reads.foreign_runs(connection, self._heard_up_to, self._me)
+        self._heard_up_to = newest
+        if run_ids and self._on_foreign:
+            with suppress(RuntimeError):  # the loop was closed without us
+                self._loop.call_soon_threadsafe(self._on_foreign, run_ids)
+
+
+_RELAXED = frozenset({"claim", "beat", "count"})
+
+
+def _unheard(_: Any, fault: Exception | None) -> None:
+    """Nobody waits for a fold: what it did not do the next one does."""

@@ -1,0 +1,301 @@
+"""What is written to SQLite, as functions of a connection inside its transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from antiphon import events
+from antiphon.engine.window import tokens
+from antiphon.errors import Fenced, Internal
+from antiphon.messages import Message, Upload, chat
+from antiphon.ports import About, Change, Claim, Decide, Driven, Once
+from antiphon.runs import Action, Assistant, Status, Thread
+from antiphon.stores import rules
+from antiphon.stores.gather import Appended
+from antiphon.stores.sqlite import acts, keys, owners, people, reads
+from antiphon.stores.sqlite.reads import SQL
+
+APPEND_ROWS = 128  # written by one statement
+SEGMENT = 64  # messages whose chat is joined for good
+FORGET_RUNS = 200  # whose events are dropped in one transaction, so that others get their turn
+
+_encode = msgspec.json.encode
+
+
+def change(
+    connection: sqlite3.Connection, about: About, decide: Decide, now: int, writer: int
+) -> Any:
+    """See `Store.change`."""
+    if about.once and (kept := reads.answered(connection, about.once)) is not None:
+        return kept
+    records = reads.records(connection, about, now)
+    decided = decide(records)
+    if decided is None:
+        return None
+    _write_thread(connection, about, decided)
+    for driven in decided.driven:
+        _write_run(connection, about, decided, driven, now, writer)
+    for action in decided.actions:
+        _write_action(connection, action)
+    acts.note(connection, decided.act)
+    if about.once:
+        answer, subject = _encode(decided.answer), rules.subject(records, decided)
+        _keep_answer(connection, about.once, answer, subject, now)
+    return decided.answer
+
+
+def claim(connection: sqlite3.Connection, decide: Decide, now: int, writer: int) -> Claim | None:
+    """See `Store.claim`."""
+    wanted = reads.one(connection, "next_wanted")
+    if wanted is None:
+        return None
+    change(connection, About(owner=None, run_id=wanted[0]), decide, now, writer)
+    kept = reads.run(connection, wanted[0])
+    if kept is None or kept.run.status is not Status.IN_PROGRESS:
+        return None
+    return Claim(kept.owner, kept.run, kept.drive)
+
+
+def beat(connection: sqlite3.Connection, held: Mapping[str, int], due_at: int) -> frozenset[str]:
+    """See `Store.beat`."""
+    return frozenset(
+        run_id
+        for run_id, epoch in held.items()
+        if connection.execute(SQL["beat"], (due_at, run_id, epoch)).rowcount == 0
+    )
+
+
+def append(
+    connection: sqlite3.Connection, appended: Sequence[Appended], writer: int
+) -> frozenset[int]:
+    """Write what has an epoch that still holds; returns the places of what has not."""
+    rows = [
+        (each.run_id, each.epoch, each.first, each.last, writer, b"\n".join(each.lines))
+        for each in appended
+    ]
+    fenced: set[int] = set()
+    for start, end in _spans(len(rows)):
+        group = rows[start:end]
+        flat = [value for row in group for value in row]
+        written = connection.execute(_append_sql(len(group)), flat).rowcount
+        if written != len(group):
+            fenced |= {start + place for place in _refused(connection, group)}
+    return frozenset(fenced)
+
+
+def _spans(count: int) -> Iterator[tuple[int, int]]:
+    """Powers of two that make up the count: few different statements, all of them prepared once."""
+    start = 0
+    while start < count:
+        size = min(APPEND_ROWS, 1 << ((count - start).bit_length() - 1))
+        yield start, start + size
+        start += size
+
+
+@cache
+def _append_sql(rows: int) -> str:
+    return SQL["append"].format(rows=", ".join(["(?, ?, ?, ?, ?, ?)"] * rows))
+
+
+def _refused(connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]) -> Iterator[int]:
+    for place, (run_id, _, first, last, writer, lines) in enumerate(group):
+        if reads.one(connection, "appended", run_id, last, first, writer, lines) is None:
+            yield place
+
+
+def fold(connection: sqlite3.Connection) -> None:
+    """Move what is fresh into the log."""
+    if connection.execute(SQL["fold"]).rowcount:
+        connection.execute(SQL["empty_fresh"])
+
+
+def put(
+    connection: sqlite3.Connection,
+    owner: str,
+    record: Assistant | Upload,
+    once: Once | None,
+    content: bytes | None,
+    now: int,
+) -> Any:
+    """See `Store.put`."""
+    if once and (kept := reads.answered(connection, once)) is not None:
+        return kept
+    _add_record(connection, owner, record)
+    if content is not None:
+        connection.execute(SQL["add_content"], (record.id, content))
+    if once:
+        _keep_answer(connection, once, _encode(record), record.id, now)
+    return record
+
+
+def update_assistant(
+    connection: sqlite3.Connection, owner: str, id: str, change: Callable[[Assistant], Assistant]
+) -> Assistant:
+    """See `Store.update_assistant`."""
+    changed = change(reads.get(connection, Assistant, owner, id))
+    connection.execute(SQL["save_assistant"], (_encode(changed), id))
+    return changed
+
+
+def remove(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
+    """See `Store.remove`."""
+    if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
+        raise rules.missing(kind, id)
+    connection.execute(SQL["empty_answers"], (id,))
+
+
+def forget(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
+    """A bite of `Store.forget`; returns how many runs and answers it took."""
+    fold(connection)  # so that there is one table to forget from
+    values = {"before": events_before, "limit": FORGET_RUNS}
+    connection.execute(SQL["forget_events"], values)
+    runs = connection.execute(SQL["mark_forgotten"], values).rowcount
+    return runs + connection.execute(SQL["forget_answers"], (keys_before,)).rowcount
+
+
+def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
+    """See `Store.erase`."""
+    fold(connection)  # so that there is one table to erase events from
+    return owners.erase(connection, owner, limit, now)
+
+
+def meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
+    """The value under that name: what is there, else what is offered."""
+    connection.execute(SQL["offer_meta"], (name, offered))
+    (value,) = connection.execute(SQL["meta"], (name,)).fetchone()
+    return value
+
+
+def save_meta(connection: sqlite3.Connection, name: str, value: Any) -> None:
+    """From now on this value is under that name."""
+    connection.execute(SQL["save_meta"], (name, value))
+
+
+def _keep_answer(
+    connection: sqlite3.Connection, once: Once, answer: bytes, subject: str | None, now: int
+) -> None:
+    values = (once.owner, once.route, once.key, once.digest, answer, subject, now)
+    connection.execute(SQL["keep_answer"], values)
+
+
+def _write_thread(connection: sqlite3.Connection, about: About, decided: Change) -> None:
+    thread = decided.thread
+    kept = reads.thread(connection, thread.id) if thread else None
+    rules.judge_thread(kept[1] if kept else None, decided)
+    if thread is None:
+        return
+    _save_thread(connection, kept[0] if kept else rules.owner_of(about, decided), thread)
+    if decided.keep_messages is not None:
+        connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
+        connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
+    if decided.messages:
+        connection.executemany(SQL["add_message"], map(_message_row, decided.messages))
+        if thread.messages >= 2 * SEGMENT:
+            _seal(connection, decided.messages, thread)
+
+
+def _seal(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
+    connection.execute(SQL["unseal"], (thread.id, min(message.number for message in added)))
+    values = {"thread_id": thread.id, "length": SEGMENT, "messages": thread.messages}
+    while connection.execute(SQL["seal"], values).rowcount:
+        pass
+
+
+def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> None:
+    values = (thread.id, owner, thread.version, rules.searchable(thread.title), _encode(thread))
+    connection.execute(SQL["save_thread"], values)
+
+
+def _message_row(message: Message) -> tuple[Any, ...]:
+    said = chat(message)
+    return (
+        message.id,
+        message.thread_id,
+        message.number,
+        rules.role(message),
+        len(said),
+        tokens(len(said)),
+        said,
+        rules.searchable(message.text),
+        _encode(message),
+    )
+
+
+def _write_run(
+    connection: sqlite3.Connection,
+    about: About,
+    decided: Change,
+    driven: Driven,
+    now: int,
+    writer: int,
+) -> None:
+    """The run as it shall be, unless its status or epoch has changed since it was read."""
+    kept = reads.run(connection, driven.run.id)
+    rules.judge_move((kept.run, kept.drive) if kept else None, driven)
+    run, drive = driven.run, driven.drive
+    waited = kept.wanted_at if kept and kept.drive.wanted else now
+    values = {
+        **msgspec.structs.asdict(drive),
+        "id": run.id,
+        "thread_id": run.thread_id,
+        "status": run.status.value,
+        "wanted_at": waited,
+        "ended_at": run.ended_at,
+        "doc": _encode(run),
+    }
+    if kept is None:
+        _add_run(connection, values | {"owner": rules.owner_of(about, decided)})
+    else:
+        before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
+        if connection.execute(SQL["move_run"], values | before).rowcount == 0:
+            raise Fenced(f"Run {run.id} has moved on since it was read.")
+    grown = rules.grown(kept.run if kept else None, run)
+    keys.count_tokens(connection, drive.key_id, grown, now)
+    if run.status.ended:
+        owner = kept.owner if kept else rules.owner_of(about, decided)
+        people.spend(connection, rules.spent(owner, run, now))
+    if driven.events:
+        first = drive.last_event - len(driven.events) + 1
+        lines = b"\n".join(map(events.encode, driven.events))
+        connection.execute(SQL["add_events"], (first, drive.last_event, writer, lines, run.id))
+
+
+def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    try:
+        connection.execute(SQL["add_run"], values)
+    except sqlite3.IntegrityError as fault:
+        active = reads.active_run(connection, values["thread_id"])
+        if active is None:
+            raise Internal(f"Run {values['id']} cannot be added: {fault}.") from fault
+        raise rules.already_active(values["thread_id"], active) from fault
+
+
+def _write_action(connection: sqlite3.Connection, action: Action) -> None:
+    values = (
+        action.id,
+        action.run_id,
+        action.turn,
+        action.tool_call_id,
+        action.status,
+        _encode(action),
+    )
+    connection.execute(SQL["save_action"], values)
+
+
+def _add_record(connection: sqlite3.Connection, owner: str, record: Assistant | Upload) -> None:
+    try:
+        connection.execute(SQL[_ADDITIONS[type(record)]], (record.id, owner, _encode(record)))
+    except sqlite3.IntegrityError as fault:
+        raise rules.taken(type(record), record.id) from fault
+
+
+_ADDITIONS: Mapping[type[Any], str] = {Assistant: "add_assistant", Upload: "add_upload"}
+_REMOVALS: Mapping[type[Any], str] = {
+    Assistant: "remove_assistant",
+    Thread: "remove_thread",
+}

@@ -25,12 +25,12 @@ from antiphon.exporting import Archive
 from antiphon.ids import Mint
 from antiphon.listening import Listening
 from antiphon.messages import Upload
-from antiphon.metrics import Metrics
 from antiphon.people import Principal
 from antiphon.ports import Bus, Once, Opened, Store
 from antiphon.ringing import Changes
 from antiphon.running import Running
 from antiphon.runs import McpServer
+from antiphon.telemetry.metrics import Metrics
 from antiphon.wishes import Wishes
 
 

@@ -26,7 +26,7 @@ from antiphon.messages import Upload
 from antiphon.people import Principal
 from antiphon.runtime import Runtime, opened
 from antiphon.settings import Settings
-from antiphon.traces import NO_TRACES, Tracer
+from antiphon.telemetry.traces import NO_TRACES, Tracer
 
 A = TypeVar("A")
 

@@ -10,9 +10,9 @@ from time import monotonic
 from antiphon import events
 from antiphon.events import Event, TurnRestarted
 from antiphon.failpoints import hit
-from antiphon.measures import STORED
-from antiphon.metrics import Metrics
 from antiphon.ports import Bus, Claim, Store
+from antiphon.telemetry.measures import STORED
+from antiphon.telemetry.metrics import Metrics
 
 BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
 

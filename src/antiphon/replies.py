@@ -6,12 +6,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from time import monotonic
 
-from antiphon import genai
 from antiphon.chunks import Question
 from antiphon.engine.turn import Reply
-from antiphon.measures import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKENS
-from antiphon.metrics import Metrics
-from antiphon.traces import Span, Tracer, spanning
+from antiphon.telemetry import genai
+from antiphon.telemetry.measures import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKENS
+from antiphon.telemetry.metrics import Metrics
+from antiphon.telemetry.traces import Span, Tracer, spanning
 
 FEWEST = 10  # output tokens of which a speed can be told
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from antiphon.engine.records import Change, Records
-from antiphon.measures import TOOLS
-from antiphon.metrics import Metrics
 from antiphon.ports import LEASES, QUEUE, About, Bus, Store
 from antiphon.runs import Action
+from antiphon.telemetry.measures import TOOLS
+from antiphon.telemetry.metrics import Metrics
 
 
 class Changes:

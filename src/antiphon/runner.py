@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import errors, genai
+from antiphon import errors
 from antiphon.attachments import attached
 from antiphon.calls import BackendServer
 from antiphon.chunks import Question
@@ -29,20 +29,21 @@ from antiphon.events import UsageAdded
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
 from antiphon.journal import Journal
-from antiphon.logs import Said, about
-from antiphon.measures import TOOLS, TURNS
 from antiphon.messages import ToolCall, ToolResult, Upload
-from antiphon.metrics import Metrics
 from antiphon.ports import About, Bus, Claim, Context, Opened, Store, Toolbox
 from antiphon.replies import Replies, Watched
 from antiphon.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
 from antiphon.settings import Settings
+from antiphon.telemetry import genai
+from antiphon.telemetry.logs import Said, about
+from antiphon.telemetry.measures import TOOLS, TURNS
+from antiphon.telemetry.metrics import Metrics
+from antiphon.telemetry.traces import NO_TRACES, ROOT, Tracer, spanning
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
 from antiphon.tools.happenings import Happening, ToolEnded
 from antiphon.tools.processor import ToolProcessor
 from antiphon.tools.rules import Rules
-from antiphon.traces import NO_TRACES, ROOT, Tracer, spanning
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
-from antiphon import calls, errors, ids, processes, traces
+from antiphon import calls, errors, ids, processes
 from antiphon.administration import Administration
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import Carrier, SharedBus
@@ -24,15 +24,12 @@ from antiphon.erasing import Eraser
 from antiphon.exporting import Exporter
 from antiphon.ids import Prefix
 from antiphon.inventory import Inventory
-from antiphon.measures import CONNECTIONS, DRIVEN, PLACES, RECONNECTS
-from antiphon.metrics import Metrics
 from antiphon.owners import Owners
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.provider_keys import ProviderKeys, Seal
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.windows import ModelWindows, WindowList
-from antiphon.resources import told_of
 from antiphon.runner import Runner, Servers
 from antiphon.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContexts
@@ -41,10 +38,14 @@ from antiphon.stores.memory.store import MemoryStore
 from antiphon.stores.sqlite.moving import SqliteInventory
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.statements import Schema
+from antiphon.telemetry import traces
+from antiphon.telemetry.measures import CONNECTIONS, DRIVEN, PLACES, RECONNECTS
+from antiphon.telemetry.metrics import Metrics
+from antiphon.telemetry.resources import told_of
+from antiphon.telemetry.traces import NO_TRACES, Tracer
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.reach import Reach, exempt
 from antiphon.tools.servers import NoServers, ServerPool
-from antiphon.traces import NO_TRACES, Tracer
 from antiphon.worker import Worker
 
 log = logging.getLogger(__name__)

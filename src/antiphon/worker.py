@@ -15,12 +15,12 @@ from antiphon import errors
 from antiphon.engine import moves
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
-from antiphon.measures import QUEUED, TAKEOVERS
-from antiphon.metrics import Metrics
 from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Claim, Store
 from antiphon.runner import Runner
 from antiphon.runs import Run
 from antiphon.settings import Settings
+from antiphon.telemetry.measures import QUEUED, TAKEOVERS
+from antiphon.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from conftest import PROJECT
 
-from antiphon.measures import MEASURES
 from antiphon.settings import TABLE, load
+from antiphon.telemetry.measures import MEASURES
 from antiphon.web.policy import policy
 
 DEPLOY = PROJECT / "deploy"

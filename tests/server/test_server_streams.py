@@ -18,11 +18,11 @@ from conftest import DEADLINE, SETTINGS, Served, asgi, eventually, served
 from msgspec.structs import replace
 
 from antiphon import events, sse
-from antiphon.metrics import Metrics
 from antiphon.people import Principal
 from antiphon.server.access import Caller
 from antiphon.server.exchange import Exchange
 from antiphon.server.stream import Pace, Welcome, tell
+from antiphon.telemetry.metrics import Metrics
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 FLIGHT = {"role": "user", "content": "When does the next LAX-JFK flight leave?"}

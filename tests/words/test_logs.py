@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from antiphon.errors import NotFound
-from antiphon.logs import JsonLines, Lines, Said, TextLines, about
+from antiphon.telemetry.logs import JsonLines, Lines, Said, TextLines, about
 
 CANARY = "canary-7f3a"
 Written = Callable[[], list[str]]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from exposition import families, value
 
-from antiphon.measures import (
+from antiphon.telemetry.measures import (
     EVENTS,
     FIRST_TOKEN,
     INFO,
@@ -18,8 +18,8 @@ from antiphon.measures import (
     STREAMS,
     TURNS,
 )
-from antiphon.metrics import MOST_SERIES, Metrics, Snapshot
-from antiphon.resources import told_of
+from antiphon.telemetry.metrics import MOST_SERIES, Metrics, Snapshot
+from antiphon.telemetry.resources import told_of
 
 
 def _some() -> Metrics:

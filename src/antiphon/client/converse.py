@@ -10,7 +10,6 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from antiphon import genai
 from antiphon.calls import Call, Content, Follow, IfBusy, ListActions, NewMessage, Process
 from antiphon.errors import AntiphonError, InvalidEventId, InvalidRequest, OutputsMissing, RunEnded
 from antiphon.events import (
@@ -26,11 +25,12 @@ from antiphon.events import (
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Toolbox
 from antiphon.runs import Action, Deadlines, Fault, McpServer, Reason, Sampling, Status
+from antiphon.telemetry import genai
+from antiphon.telemetry.traces import Facts
 from antiphon.tools.approvals import foreign
 from antiphon.tools.bundle import ToolManager
 from antiphon.tools.functions import Function, Functions
 from antiphon.tools.processor import ToolProcessor
-from antiphon.traces import Facts
 
 
 class Seen:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from antiphon import __version__, calls, traces
+from antiphon import __version__, calls
 from antiphon.calls import Call, CreateRun, Follow, Process
 from antiphon.client.answers import decoded, problem, value
 from antiphon.client.line import AsyncBatches, AsyncPieces, Batches, Pieces
@@ -26,7 +26,8 @@ from antiphon.client.recovery import Reading, Tries
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError, BadSettings, ConnectionLost
 from antiphon.messages import Upload
-from antiphon.traces import NO_TRACES, Span, Tracer
+from antiphon.telemetry import traces
+from antiphon.telemetry.traces import NO_TRACES, Span, Tracer
 
 A = TypeVar("A")
 

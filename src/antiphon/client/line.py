@@ -16,7 +16,7 @@ from antiphon.calls import Call
 from antiphon.events import Numbered
 from antiphon.messages import Upload
 from antiphon.settings import TABLE, Settings, load
-from antiphon.traces import NO_TRACES, Tracer, tracer
+from antiphon.telemetry.traces import NO_TRACES, Tracer, tracer
 
 A = TypeVar("A")
 

@@ -50,12 +50,12 @@ from antiphon.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.runs import Action
 from antiphon.settings import Settings
+from antiphon.telemetry.traces import beside
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.happenings import Watch, unwatched
 from antiphon.tools.processor import ToolProcessor
-from antiphon.traces import beside
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from antiphon.providers.history import accepted
 from antiphon.providers.http import USUAL, Endpoint, Limits
 from antiphon.providers.reply import PLAIN, Quirks, Reply
 from antiphon.runs import Sampling
-from antiphon.traces import headers
+from antiphon.telemetry.traces import headers
 
 TAIL_SECONDS = 2.0  # for usage and late pieces, which some servers send after the finish reason
 LINGER_SECONDS = 0.02  # for the end of the answer after [DONE], so that the connection is kept

@@ -20,14 +20,9 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon import __version__, problems
-from antiphon.asgi_spans import ROUTE as _ROUTE
-from antiphon.asgi_spans import followed
 from antiphon.calls import CALLS, Call, Complete, CreateRun, ExportOwner, Follow, Process
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
-from antiphon.logs import about
-from antiphon.measures import INFO, PROBLEMS, REQUESTS
-from antiphon.metrics import Metrics, Snapshot
 from antiphon.people import Principal
 from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
@@ -39,7 +34,12 @@ from antiphon.server.presence import Gone, while_present
 from antiphon.server.quotas import Requests
 from antiphon.server.shares import Places, Turns
 from antiphon.settings import Settings
-from antiphon.traces import NO_TRACES
+from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
+from antiphon.telemetry.asgi_spans import followed
+from antiphon.telemetry.logs import about
+from antiphon.telemetry.measures import INFO, PROBLEMS, REQUESTS
+from antiphon.telemetry.metrics import Metrics, Snapshot
+from antiphon.telemetry.traces import NO_TRACES
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 Handler = Callable[[Exchange], Awaitable[None]]

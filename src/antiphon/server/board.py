@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from antiphon.metrics import Snapshot
+from antiphon.telemetry.metrics import Snapshot
 
 BYTES = 4_194_304  # of a place: more than all series take; what is never written costs nothing
 GLANCES = 10  # at a place that is written just then

@@ -16,7 +16,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 import antiphon
-from antiphon import logs
 from antiphon.failpoints import hit
 from antiphon.runtime import Runtime, opened
 from antiphon.server.access import check_bind
@@ -26,6 +25,7 @@ from antiphon.server.connection import within
 from antiphon.server.sockets import address, bound, room
 from antiphon.server.stream import Pace
 from antiphon.settings import TABLE, Settings, shown
+from antiphon.telemetry import logs
 
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one

@@ -20,10 +20,10 @@ from starlette.types import Scope
 from antiphon import sse
 from antiphon.errors import AntiphonError
 from antiphon.events import type_of
-from antiphon.measures import FIRST_EVENT
-from antiphon.metrics import Metrics
 from antiphon.server.exchange import Exchange
 from antiphon.server.presence import departure
+from antiphon.telemetry.measures import FIRST_EVENT
+from antiphon.telemetry.metrics import Metrics
 
 EVENTS_AT_ONCE = 256  # framed and sent together: bounds what lies in memory for a slow reader
 

@@ -12,11 +12,12 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from antiphon import genai
 from antiphon.engine import kept
 from antiphon.errors import AntiphonError, InvalidRequest
 from antiphon.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolResult
 from antiphon.ports import Toolbox
+from antiphon.telemetry import genai
+from antiphon.telemetry.traces import NO_TRACES, Tracer, spanning
 from antiphon.tools import schemas
 from antiphon.tools.approvals import said
 from antiphon.tools.cancelling import cancelled
@@ -24,7 +25,6 @@ from antiphon.tools.consent import Consent, Permitted, Refused, named
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
 from antiphon.tools.happenings import ToolBegan, ToolEnded, ToolProgressed, Watch, unwatched
 from antiphon.tools.limits import CHARACTERS, shortened
-from antiphon.traces import NO_TRACES, Tracer, spanning
 
 Keep = Callable[[str, str, bytes], Awaitable[str]]
 """Keeps a file for the person: its name, media type and bytes; returns its id."""

@@ -17,9 +17,9 @@ from contextvars import copy_context
 from typing import Any, NamedTuple
 
 from antiphon import problems
-from antiphon.asgi_spans import followed
 from antiphon.errors import AntiphonError
-from antiphon.traces import NO_TRACES, Tracer
+from antiphon.telemetry.asgi_spans import followed
+from antiphon.telemetry.traces import NO_TRACES, Tracer
 from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
 from antiphon.web.checks import API
 from antiphon.web.environ import Answer, Scope, environ

@@ -15,14 +15,15 @@ from typing import Any
 
 import msgspec
 
-from antiphon import genai
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
 from antiphon.events import Numbered, RunStatus, TurnEnded
-from antiphon.logs import about
 from antiphon.messages import ToolResult
 from antiphon.runs import Action, Fault, Run, Status
 from antiphon.settings import Settings
+from antiphon.telemetry import genai
+from antiphon.telemetry.logs import about
+from antiphon.telemetry.traces import spanning
 from antiphon.tools.consent import Consent, Forgetful, Grants
 from antiphon.tools.happenings import (
     ConsentAsked,
@@ -34,7 +35,6 @@ from antiphon.tools.happenings import (
 from antiphon.tools.processor import ToolProcessor
 from antiphon.tools.questions import Answer, Question
 from antiphon.tools.rules import Rules
-from antiphon.traces import spanning
 from antiphon.web.asking import Asking
 from antiphon.web.tooling import Tooling
 

@@ -18,7 +18,7 @@ from antiphon.chunks import Question
 from antiphon.engine.turn import Reply
 from antiphon.messages import ToolCall, ToolResult
 from antiphon.runs import Run, Sampling
-from antiphon.traces import Fact, Facts
+from antiphon.telemetry.traces import Fact, Facts
 
 _PROVIDERS = {
     "azure": "azure.ai.openai",

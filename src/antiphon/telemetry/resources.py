@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from antiphon.measures import CPU, FILES, MEMORY
-from antiphon.metrics import Metrics
+from antiphon.telemetry.measures import CPU, FILES, MEMORY
+from antiphon.telemetry.metrics import Metrics
 
 _SELF = Path("/proc/self")
 

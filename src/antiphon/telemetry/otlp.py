@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from antiphon.logs import about
-from antiphon.traces import NOTHING, Fact, Facts, Kind, Span, headers
+from antiphon.telemetry.logs import about
+from antiphon.telemetry.traces import NOTHING, Fact, Facts, Kind, Span, headers
 
 LAST_WORDS = 2.0  # seconds for what was not sent yet, when a program ends
 LONGEST = 32_000  # characters of one attribute: content may be long

@@ -143,7 +143,7 @@ def tracer(telemetry: str, service: str, *, content: bool = False) -> Tracer:
     if telemetry == "off":
         return NO_TRACES
     try:
-        tracing = import_module("antiphon.tracing")
+        tracing = import_module("antiphon.telemetry.otlp")
     except ModuleNotFoundError as missing:
         raise BadSettings(
             f"telemetry needs {missing.name}, which is not installed",

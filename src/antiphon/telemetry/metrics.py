@@ -13,8 +13,8 @@ from time import monotonic
 
 import msgspec
 
-from antiphon import measures
-from antiphon.measures import MEASURES, Measure
+from antiphon.telemetry import measures
+from antiphon.telemetry.measures import MEASURES, Measure
 
 MOST_SERIES = 500  # of one measure; what comes beyond is counted together
 MOST_KEPT = 10_000  # runs whose newest event's time is remembered

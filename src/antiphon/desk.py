@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from antiphon import calls
-from antiphon.administration import Administration
+from antiphon.administration.desk import Administration
+from antiphon.administration.exporting import Archive
 from antiphon.answers import Answer as Answer
 from antiphon.answers import Respond, page_of
 from antiphon.assistants import Assistants
@@ -21,7 +22,6 @@ from antiphon.calls import Call, Listed
 from antiphon.conversations import Conversations
 from antiphon.engine import checks
 from antiphon.engine.moves import Asked
-from antiphon.exporting import Archive
 from antiphon.ids import Mint
 from antiphon.listening import Listening
 from antiphon.messages import Upload

@@ -16,17 +16,17 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from antiphon import calls, errors, ids, processes
-from antiphon.administration import Administration
+from antiphon.administration.desk import Administration
+from antiphon.administration.erasing import Eraser
+from antiphon.administration.exporting import Exporter
+from antiphon.administration.owners import Owners
+from antiphon.administration.provider_keys import ProviderKeys, Seal
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import Carrier, SharedBus
 from antiphon.desk import Desk
-from antiphon.erasing import Eraser
-from antiphon.exporting import Exporter
 from antiphon.ids import Prefix
 from antiphon.inventory import Inventory
-from antiphon.owners import Owners
 from antiphon.ports import LEASES, QUEUE, Store
-from antiphon.provider_keys import ProviderKeys, Seal
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.windows import ModelWindows, WindowList
@@ -332,7 +332,7 @@ async def unopened(settings: Settings, store: Store) -> int:
 
 def new_secret_key() -> str:
     """A new value for the setting `secret_key`. Raises `BadSettings` without the extra."""
-    key: str = _of_extra("antiphon.sealing", "cryptography", "secrets").new_key()
+    key: str = _of_extra("antiphon.administration.sealing", "cryptography", "secrets").new_key()
     return key
 
 
@@ -402,7 +402,10 @@ def _provider_keys(settings: Settings, store: Store) -> ProviderKeys:
 
 
 def _seal(settings: Settings) -> Seal:
-    return cast("Seal", _of_extra("antiphon.sealing", "cryptography", "secrets").seal(settings))
+    return cast(
+        "Seal",
+        _of_extra("antiphon.administration.sealing", "cryptography", "secrets").seal(settings),
+    )
 
 
 class _Redis(NamedTuple):

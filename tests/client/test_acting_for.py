@@ -11,11 +11,11 @@ import httpx2
 import pytest
 
 from antiphon import errors
+from antiphon.administration.keys import make_key
 from antiphon.calls import GetThread
 from antiphon.client.aio import AsyncClient
 from antiphon.client.sync import Client
 from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.keys import make_key
 from antiphon.people import Principal
 from antiphon.runtime import opened
 from antiphon.server.serve import serving

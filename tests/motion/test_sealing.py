@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.administration.sealing import Seal, new_key, seal
 from antiphon.errors import BadSettings
-from antiphon.sealing import Seal, new_key, seal
 from antiphon.settings import Settings
 
 SECRET = b"sk-canary-7"

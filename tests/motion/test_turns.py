@@ -12,11 +12,14 @@ import msgspec
 import pytest
 
 from antiphon import calls, errors, events
-from antiphon.administration import Administration
+from antiphon.administration.desk import Administration
+from antiphon.administration.erasing import Eraser
+from antiphon.administration.exporting import Exporter
+from antiphon.administration.owners import Owners
+from antiphon.administration.provider_keys import ProviderKeys, Seal
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Answer, Desk
 from antiphon.engine.transcript import fold
-from antiphon.erasing import Eraser
 from antiphon.events import (
     ActionRequired,
     Event,
@@ -26,13 +29,10 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.exporting import Exporter
 from antiphon.listening import Listening
 from antiphon.messages import File, Image, Message, Text, ToolSpec
-from antiphon.owners import Owners
 from antiphon.people import Principal
 from antiphon.ports import About, Claim, Decide, Opened, Store
-from antiphon.provider_keys import ProviderKeys, Seal
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runner import Runner, Servers
 from antiphon.runs import Action, Deadlines, Run

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from services.postgres import Postgres
 
-from antiphon.keys import make_key
+from antiphon.administration.keys import make_key
 from antiphon.runtime import Runtime, opened
 from antiphon.server.app import Opener
 from antiphon.server.connection import Connection

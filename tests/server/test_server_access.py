@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from antiphon.administration.keys import make_key
 from antiphon.calls import CALLS, path_fields
 from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
-from antiphon.keys import make_key
 from antiphon.server.access import check_bind, check_origin
 from antiphon.server.serve import serving
 

@@ -21,13 +21,13 @@ from conftest import SETTINGS, Served, eventually, served
 from msgspec.structs import replace
 
 from antiphon import calls
+from antiphon.administration.erasing import Eraser
+from antiphon.administration.exporting import Exporter
+from antiphon.administration.owners import Owners
+from antiphon.administration.provider_keys import ProviderKeys, Seal
 from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.erasing import Eraser
 from antiphon.errors import BadSettings
-from antiphon.exporting import Exporter
-from antiphon.owners import Owners
 from antiphon.people import Principal
-from antiphon.provider_keys import ProviderKeys, Seal
 from antiphon.runtime import mint
 from antiphon.server.access import MEMORY_SECONDS
 from antiphon.server.stream import Pace

@@ -14,7 +14,7 @@ import pytest
 from conftest import SETTINGS, Served, eventually, served
 from msgspec.structs import replace
 
-from antiphon.sealing import new_key
+from antiphon.administration.sealing import new_key
 from antiphon.settings import Settings
 from tests.providers.upstream import Upstream
 

@@ -13,8 +13,8 @@ import pytest
 from conftest import DEADLINE, SETTINGS, served
 from msgspec.structs import replace
 
+from antiphon.administration.keys import make_key
 from antiphon.errors import Overloaded
-from antiphon.keys import make_key
 from antiphon.runtime import stored
 from antiphon.server.shares import Places, Turns
 from antiphon.settings import Settings

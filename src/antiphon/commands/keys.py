@@ -12,9 +12,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 import msgspec
 
 from antiphon import calls
+from antiphon.administration.keys import SCOPES, Keys
 from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
-from antiphon.keys import SCOPES, Keys
 from antiphon.people import LOCAL, Key, Limits, Principal
 from antiphon.ports import Store
 from antiphon.runs import DAY

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from antiphon import calls
+from antiphon.administration.owners import Owners
 from antiphon.client.new_file import new_file
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.errors import InvalidRequest, NotFound
-from antiphon.owners import Owners
 from antiphon.people import Holding, Principal
 from antiphon.runtime import governed
 from antiphon.settings import Loaded, Settings

@@ -14,7 +14,7 @@ from typing import cast, get_args
 import msgspec
 
 from antiphon import calls
-from antiphon.accounts import Accounts
+from antiphon.administration.accounts import Accounts
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table

@@ -11,11 +11,11 @@ from argparse import ArgumentParser, Namespace
 import msgspec
 
 from antiphon import calls
+from antiphon.administration.projects import Projects
 from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
 from antiphon.people import Principal, Project
 from antiphon.ports import Store
-from antiphon.projects import Projects
 from antiphon.runtime import mint, stored
 from antiphon.settings import Loaded, Settings
 

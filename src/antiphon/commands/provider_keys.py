@@ -13,10 +13,10 @@ from argparse import ArgumentParser, Namespace
 import msgspec
 
 from antiphon import calls
+from antiphon.administration.owners import Owners
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
-from antiphon.owners import Owners
 from antiphon.people import LOCAL, Principal
 from antiphon.runtime import governed, new_secret_key
 from antiphon.settings import Loaded, Settings

@@ -17,9 +17,9 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from antiphon.addresses import loopback
+from antiphon.administration.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
 from antiphon.engine import kept
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
-from antiphon.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
 from antiphon.people import Key, Principal
 from antiphon.ports import Store
 

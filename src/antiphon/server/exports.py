@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import aclosing
 
-from antiphon.exporting import Archive
+from antiphon.administration.exporting import Archive
 from antiphon.server import stream
 from antiphon.server.exchange import Exchange, field
 from antiphon.server.files import disposition

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from antiphon.audit import act
+from antiphon.administration.audit import act
+from antiphon.administration.zip_stream import ZipStream
 from antiphon.errors import Conflict, EventExpired, NotFound
 from antiphon.ids import Mint
 from antiphon.messages import Message, Upload
 from antiphon.people import Key, Principal, ProviderKey
 from antiphon.ports import Listing, Store
 from antiphon.runs import Action, Assistant, Run, Thread
-from antiphon.zip_stream import ZipStream
 
 T = TypeVar("T")
 

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import audit, calls
+from antiphon import calls
+from antiphon.administration import audit
+from antiphon.administration.passwords import Passwords
 from antiphon.calls import Deleted
 from antiphon.engine import accounts, kept
 from antiphon.errors import Conflict, InvalidRequest, NotFound, SignInRefused
 from antiphon.ids import Mint
-from antiphon.passwords import Passwords
 from antiphon.people import Account, Act, Deed, Person, Principal, Role
 from antiphon.ports import Store
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.audit import act
+from antiphon.administration.audit import act
 from antiphon.errors import BadSettings
 from antiphon.ids import Mint
 from antiphon.people import OwnKey, Principal, ProviderKey

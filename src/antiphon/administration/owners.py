@@ -8,13 +8,13 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from antiphon import calls
+from antiphon.administration.erasing import Eraser
+from antiphon.administration.exporting import Archive, Exporter
+from antiphon.administration.provider_keys import ProviderKeys
 from antiphon.calls import Call, Deleted, Erasure, Listed
 from antiphon.engine import kept
-from antiphon.erasing import Eraser
-from antiphon.exporting import Archive, Exporter
 from antiphon.people import Holding, OwnKey, Principal, ProviderKey
 from antiphon.ports import Store
-from antiphon.provider_keys import ProviderKeys
 
 A = TypeVar("A")
 

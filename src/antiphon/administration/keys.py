@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from antiphon import audit, calls, ids
+from antiphon import calls, ids
+from antiphon.administration import audit
 from antiphon.engine import kept
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.ids import Mint

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import partial
 
-from antiphon.audit import act
+from antiphon.administration.audit import act
 from antiphon.engine import accounts, moves
 from antiphon.errors import Conflict, NotFound
 from antiphon.ids import Mint

@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from antiphon import audit, calls
+from antiphon import calls
+from antiphon.administration import audit
 from antiphon.calls import Deleted
 from antiphon.engine import accounts, kept
 from antiphon.errors import NotFound

@@ -10,16 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from antiphon import calls, errors
-from antiphon.accounts import Accounts
+from antiphon.administration.accounts import Accounts
+from antiphon.administration.exporting import Archive
+from antiphon.administration.keys import Keys
+from antiphon.administration.owners import Owners
+from antiphon.administration.projects import Projects
 from antiphon.answers import listed
 from antiphon.calls import BackendServer, Call, Listed, LiveRun, NewKey, UsageReport
-from antiphon.exporting import Archive
 from antiphon.ids import Mint
-from antiphon.keys import Keys
-from antiphon.owners import Owners
 from antiphon.people import Act, Key, Person, Principal, Project, day
 from antiphon.ports import Store
-from antiphon.projects import Projects
 from antiphon.runs import DAY
 
 T = TypeVar("T", Person, Key, Project)

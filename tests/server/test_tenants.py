@@ -24,8 +24,8 @@ from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
 from operations import Json, Way, nobodys, unplaced, ways
 
+from antiphon.doors import laid_open
 from antiphon.inventory import TABLES, Inventory, Row, Table
-from antiphon.runtime import laid_open
 from antiphon.server import openapi
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]

@@ -24,9 +24,10 @@ from antiphon.addresses import loopback
 from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.doors import schema, wakes
 from antiphon.errors import AntiphonError
 from antiphon.ports import Store
-from antiphon.runtime import cataloged, schema, stored, unopened, wakes
+from antiphon.runtime import cataloged, stored, unopened
 from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
 from antiphon.tools.mcp import places
 

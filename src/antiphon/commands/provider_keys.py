@@ -17,8 +17,9 @@ from antiphon.administration.owners import Owners
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
+from antiphon.doors import new_secret_key
 from antiphon.people import LOCAL, Principal
-from antiphon.runtime import governed, new_secret_key
+from antiphon.runtime import governed
 from antiphon.settings import Loaded, Settings
 
 FLAGS = ("database", "redis")

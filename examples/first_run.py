@@ -17,8 +17,9 @@ from types import FrameType
 import httpx2
 from hello import main as converse
 
+from antiphon.configuration import load
 from antiphon.errors import BadSettings
-from antiphon.settings import Settings, database_file, load
+from antiphon.settings import Settings, database_file
 
 READY_SECONDS = 60.0  # the first start compiles everything, maybe on a busy machine
 CLOSE_SECONDS = 20.0

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from conftest import PROJECT
 
-from antiphon.settings import TABLE, load
+from antiphon.configuration import load
+from antiphon.settings import TABLE
 from antiphon.telemetry.measures import MEASURES
 from antiphon.web.policy import policy
 

@@ -17,12 +17,13 @@ from services.redis import Redis
 
 from antiphon import calls, events
 from antiphon.commands import doctor
+from antiphon.configuration import Loaded
 from antiphon.errors import BadSettings
 from antiphon.listening import Listening
 from antiphon.people import Principal
 from antiphon.runs import Run
 from antiphon.runtime import Runtime, opened
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 SOON = 60.0
 BY = Principal()

@@ -6,12 +6,13 @@ import pytest
 from upstream import Upstream
 
 from antiphon.chunks import Question
+from antiphon.configuration import load
 from antiphon.errors import BadSettings, ProviderError
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.demo import Demo
 from antiphon.providers.servers import SERVERS
 from antiphon.runs import Sampling
-from antiphon.settings import Settings, load
+from antiphon.settings import Settings
 
 SAID = b'{"role":"user","content":"hello"}'
 

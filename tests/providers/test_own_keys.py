@@ -12,12 +12,13 @@ import pytest
 from upstream import Upstream
 
 from antiphon.chunks import Question
+from antiphon.configuration import load
 from antiphon.errors import BadSettings, InvalidRequest
 from antiphon.people import OwnKey
 from antiphon.ports import Opened
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.lent import Lending
-from antiphon.settings import Settings, load
+from antiphon.settings import Settings
 
 SAID = b'{"role":"user","content":"hello"}'
 MODEL = "openai:quirk:ok"

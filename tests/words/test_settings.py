@@ -8,19 +8,10 @@ from typing import Any
 import pytest
 
 from antiphon.commands.usage import WEB
+from antiphon.configuration import Loaded, gather, load
 from antiphon.errors import BadSettings
-from antiphon.settings import (
-    MASK,
-    TABLE,
-    Loaded,
-    Setting,
-    Settings,
-    data_folder,
-    database_file,
-    gather,
-    load,
-    shown,
-)
+from antiphon.folders import data_folder
+from antiphon.settings import MASK, TABLE, Setting, Settings, database_file, shown
 
 EXAMPLES: Mapping[str, tuple[str, object]] = {
     "model": ("demo", "demo"),

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from antiphon.calls import Call
+from antiphon.configuration import load
 from antiphon.events import Numbered
 from antiphon.messages import Upload
-from antiphon.settings import TABLE, Settings, load
+from antiphon.settings import TABLE, Settings
 from antiphon.telemetry.traces import NO_TRACES, Tracer, tracer
 
 A = TypeVar("A")

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from antiphon.client.portal import Portal
+from antiphon.configuration import load
 from antiphon.messages import Given, Tool, ToolCall, ToolResult
 from antiphon.ports import Tell, quiet
-from antiphon.settings import Settings, load
+from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.mcp.config import LogLevel, ServerConfig

@@ -51,9 +51,10 @@ from antiphon.commands.speech import Answer, Speech, Thoughts
 from antiphon.commands.speech_json import Lines, Whole
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.commands.which_thread import last_answered
+from antiphon.configuration import Loaded
 from antiphon.errors import AntiphonError, InvalidRequest
 from antiphon.runs import Sampling
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 from antiphon.tools.functions import Function, load
 from antiphon.tools.happenings import Happening
 

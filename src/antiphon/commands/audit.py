@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from antiphon.commands.tables import moment, table
+from antiphon.configuration import Loaded
 from antiphon.people import Act
 from antiphon.ports import Store
 from antiphon.runtime import stored
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 FLAGS = ("database",)
 NONE = "Nothing is written down."

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from antiphon.commands.question import ANSWER, answer_arguments, read, tool_arguments
 from antiphon.commands.usage import CLIENT, LOOKS, RUNTIME
+from antiphon.configuration import Loaded
 from antiphon.errors import BadSettings, InvalidRequest
-from antiphon.settings import Loaded
 
 if TYPE_CHECKING:
     from antiphon.terminal.surface import Surface

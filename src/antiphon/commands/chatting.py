@@ -12,7 +12,9 @@ from antiphon.client.aio import AsyncClient
 from antiphon.commands import config, doctor
 from antiphon.commands.answering import choice
 from antiphon.commands.chat_servers import attended
-from antiphon.settings import Loaded, Settings, data_folder
+from antiphon.configuration import Loaded
+from antiphon.folders import data_folder
+from antiphon.settings import Settings
 from antiphon.terminal.chat import Chat, Start
 from antiphon.terminal.consent import Asking
 from antiphon.terminal.questions import Questions

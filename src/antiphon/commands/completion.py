@@ -16,7 +16,7 @@ from typing import Any
 from antiphon.commands.completion_scripts import SCRIPTS, Flag, Place, Values
 from antiphon.commands.names import ABOUT, COMMANDS
 from antiphon.commands.usage import parser_of
-from antiphon.settings import Loaded
+from antiphon.configuration import Loaded
 
 FLAGS = ()
 OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "ROOTS", "MODULE[:FUNCTION]"})

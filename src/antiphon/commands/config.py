@@ -15,8 +15,10 @@ import msgspec
 
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
+from antiphon.configuration import Loaded
 from antiphon.errors import InvalidRequest
-from antiphon.settings import MASK, TABLE, Loaded, data_folder, shown
+from antiphon.folders import data_folder
+from antiphon.settings import MASK, TABLE, shown
 from antiphon.tools.grants import NAME, GrantsFile
 
 FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)

@@ -6,7 +6,8 @@ import os
 from fnmatch import fnmatchcase
 
 from antiphon.commands.notes import note
-from antiphon.settings import Settings, data_folder
+from antiphon.folders import data_folder
+from antiphon.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.grants import NAME, GrantsFile
 from antiphon.tools.happenings import ConsentRefused, Happening

@@ -24,11 +24,12 @@ from antiphon.addresses import loopback
 from antiphon.clean import clean
 from antiphon.client.sync import Client
 from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.configuration import Loaded
 from antiphon.doors import schema, wakes
 from antiphon.errors import AntiphonError
 from antiphon.ports import Store
 from antiphon.runtime import cataloged, stored, unopened
-from antiphon.settings import TABLE, Loaded, Settings, database_file, shown
+from antiphon.settings import TABLE, Settings, database_file, shown
 from antiphon.tools.mcp import places
 
 FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")

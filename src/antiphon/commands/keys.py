@@ -15,11 +15,12 @@ from antiphon import calls
 from antiphon.administration.keys import SCOPES, Keys
 from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
+from antiphon.configuration import Loaded
 from antiphon.people import LOCAL, Key, Limits, Principal
 from antiphon.ports import Store
 from antiphon.runs import DAY
 from antiphon.runtime import mint, stored
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 FLAGS = ("database",)
 NONE = "There is no key: only this machine is answered. `antiphon keys create NAME` makes one."

@@ -21,12 +21,13 @@ from antiphon.client.aio import AsyncClient
 from antiphon.commands import mcp_servers
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.usage import CLIENT, RUNTIME, setting_flags
+from antiphon.configuration import Loaded
 from antiphon.errors import BadSettings, Forbidden, Unauthorized
 from antiphon.ports import LOCAL
 from antiphon.runtime import stored
 from antiphon.server.access import Access, check_scope
 from antiphon.server.quotas import Requests
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 from antiphon.tools.functions import Function, load
 
 FLAGS = mcp_servers.FLAGS

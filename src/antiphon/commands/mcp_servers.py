@@ -20,8 +20,9 @@ from antiphon.commands.mcp_trial import Tried, attempt, trial
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.commands.usage import Parser
+from antiphon.configuration import Loaded
 from antiphon.errors import InvalidRequest
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.references import references

@@ -19,11 +19,12 @@ from contextlib import AsyncExitStack
 from antiphon.clean import one_line
 from antiphon.commands.advance import Advance
 from antiphon.commands.notes import note
+from antiphon.configuration import Loaded
 from antiphon.doors import laid_open
 from antiphon.errors import BadSettings, InvalidRequest
 from antiphon.moving import Plan, move, planned
 from antiphon.runtime import stored
-from antiphon.settings import TABLE, Loaded, Settings, shown
+from antiphon.settings import TABLE, Settings, shown
 
 FLAGS = ("database",)
 

@@ -9,7 +9,7 @@ import msgspec
 from antiphon.client.sync import Client
 from antiphon.commands.tables import table
 from antiphon.commands.usage import CLIENT
-from antiphon.settings import Loaded
+from antiphon.configuration import Loaded
 
 FLAGS = ("model", "base_url", *CLIENT)
 

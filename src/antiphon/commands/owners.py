@@ -18,10 +18,11 @@ from antiphon.administration.owners import Owners
 from antiphon.client.new_file import new_file
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
+from antiphon.configuration import Loaded
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.people import Holding, Principal
 from antiphon.runtime import governed
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 FLAGS = ("database", "redis")
 NONE = "Nobody has anything yet."

@@ -18,12 +18,13 @@ from antiphon.administration.accounts import Accounts
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
+from antiphon.configuration import Loaded
 from antiphon.engine.accounts import fit_password
 from antiphon.errors import InvalidRequest
 from antiphon.people import Person, Principal, Role
 from antiphon.ports import Store
 from antiphon.runtime import mint, stored
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 FLAGS = ("database",)
 NONE = "There is nobody. `antiphon people add NAME --role admin` makes the first."

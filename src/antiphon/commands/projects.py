@@ -14,10 +14,11 @@ from antiphon import calls
 from antiphon.administration.projects import Projects
 from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
+from antiphon.configuration import Loaded
 from antiphon.people import Principal, Project
 from antiphon.ports import Store
 from antiphon.runtime import mint, stored
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 FLAGS = ("database",)
 NONE = "There is no project. `antiphon projects create NAME` makes one."

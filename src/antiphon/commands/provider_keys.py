@@ -17,10 +17,11 @@ from antiphon.administration.owners import Owners
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
+from antiphon.configuration import Loaded
 from antiphon.doors import new_secret_key
 from antiphon.people import LOCAL, Principal
 from antiphon.runtime import governed
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 FLAGS = ("database", "redis")
 NONE = "No owner has a key of their own. `antiphon provider-keys set PROVIDER --owner OWNER`"

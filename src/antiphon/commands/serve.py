@@ -9,9 +9,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from antiphon.commands.usage import CLIENT, WEB
+from antiphon.configuration import Loaded
 from antiphon.server.serve import serve
 from antiphon.server.workers import serve_together
-from antiphon.settings import TABLE, Loaded
+from antiphon.settings import TABLE
 
 OF_CLIENTS = (*CLIENT, *WEB, "tool_timeout", "max_tools", "roots", "private_hosts")
 FLAGS = tuple(name for name, row in TABLE.items() if row.on_the_line and name not in OF_CLIENTS)

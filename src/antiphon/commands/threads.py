@@ -19,7 +19,7 @@ from antiphon.commands.exporting import Noted, exported_thread
 from antiphon.commands.tables import moment, table
 from antiphon.commands.usage import CLIENT
 from antiphon.commands.which_thread import which_thread
-from antiphon.settings import Loaded
+from antiphon.configuration import Loaded
 
 FLAGS = ("database", "redis", *CLIENT)
 PAGE = 100

@@ -16,11 +16,12 @@ from antiphon.client.aio import AsyncClient
 from antiphon.commands.usage import CLIENT, LOOKS
 from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
+from antiphon.configuration import Loaded
 from antiphon.embedded import AsyncEmbeddedLine
 from antiphon.errors import BadSettings
 from antiphon.runtime import Runtime
 from antiphon.server.serve import Ending, serve
-from antiphon.settings import TABLE, Loaded
+from antiphon.settings import TABLE
 
 if TYPE_CHECKING:
     from antiphon.web.bridge import Bridge

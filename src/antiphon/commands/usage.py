@@ -10,8 +10,9 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
 
+from antiphon.configuration import Loaded, gather
 from antiphon.errors import InvalidRequest
-from antiphon.settings import TABLE, Loaded, Setting, Settings, gather
+from antiphon.settings import TABLE, Setting, Settings
 
 RUNTIME = (
     "model",

@@ -17,9 +17,10 @@ from antiphon.commands.up import FLAGS as OF_UP
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
+from antiphon.configuration import Loaded
 from antiphon.errors import BadSettings, Forbidden, InvalidRequest, TryAgain, Unauthorized
 from antiphon.server.serve import Ending, host
-from antiphon.settings import Loaded, Settings
+from antiphon.settings import Settings
 
 if TYPE_CHECKING:
     from antiphon.web.bridge import Bridge

@@ -21,7 +21,8 @@ from typing import Any, TextIO
 
 from prompt_toolkit.input import create_input
 
-from antiphon.settings import Settings, state_folder
+from antiphon.folders import state_folder
+from antiphon.settings import Settings
 from antiphon.terminal import recalled
 from antiphon.terminal.calm import Calm
 from antiphon.terminal.editor import Editor

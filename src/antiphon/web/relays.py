@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from antiphon.client.aio import AsyncClient
+from antiphon.folders import data_folder
 from antiphon.ports import LOCAL
 from antiphon.runs import Run
-from antiphon.settings import Settings, data_folder
+from antiphon.settings import Settings
 from antiphon.tools.consent import Forgetful, Grants
 from antiphon.tools.grants import NAME, GrantsFile
 from antiphon.web.relay import Relay, log

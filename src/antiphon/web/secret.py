@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from antiphon import secret_file
-from antiphon.settings import state_folder
+from antiphon.folders import state_folder
 
 NAME = "web-secret"
 

@@ -19,7 +19,8 @@ from flask import Flask
 
 from antiphon.client.aio import AsyncClient
 from antiphon.client.portal import Portal
-from antiphon.settings import Settings, load
+from antiphon.configuration import load
+from antiphon.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web import app
 from antiphon.web.site import Site, opened

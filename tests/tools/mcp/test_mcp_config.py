@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.configuration import gather
 from antiphon.errors import BadSettings, InvalidRequest, NotFound
-from antiphon.settings import gather
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.config import OAuth, ServerConfig
 from antiphon.tools.mcp.own_file import OwnFile

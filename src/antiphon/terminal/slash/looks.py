@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
-from antiphon.settings import config_folder
+from antiphon.folders import config_folder
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import BARE, THEMES, themed

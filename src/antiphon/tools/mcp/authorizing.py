@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
-from antiphon.settings import Settings, data_folder
+from antiphon.folders import data_folder
+from antiphon.settings import Settings
 from antiphon.tools.mcp import logins
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.keyrings import system_keyring

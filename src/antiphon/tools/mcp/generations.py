@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.settings import data_folder
+from antiphon.folders import data_folder
 from antiphon.tools import private_file
 from antiphon.tools.mcp.config import ServerConfig
 

@@ -16,7 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.errors import AntiphonError, BadSettings, NotFound
-from antiphon.settings import Settings, config_folder, data_folder
+from antiphon.folders import config_folder, data_folder
+from antiphon.settings import Settings
 from antiphon.tools.mcp import approvals, own_file
 from antiphon.tools.mcp.approvals import Approvals, Tables
 from antiphon.tools.mcp.config import ServerConfig

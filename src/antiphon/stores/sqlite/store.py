@@ -1,6 +1,6 @@
 """The default store: one SQLite file, shared by any number of processes of this machine.
 
-All writes of a process go through one thread (`sqlite_thread`), which commits together what waits
+All writes of a process go through one thread (`thread`), which commits together what waits
 together; reads have connections of their own, see a snapshot, and never wait for a write. What many
 streams append is one statement for all of them. The statements are in `sql/sqlite.sql`.
 """

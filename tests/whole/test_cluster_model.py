@@ -438,7 +438,9 @@ def _tried(
         loop.close()
 
 
-SHORT, LONG = (15, 30), pytest.param((2000, 50), marks=pytest.mark.soak)
+SHORT = (15, 30)
+LONG = pytest.param((2000, 50), marks=pytest.mark.soak)
+SLOW = pytest.param((300, 50), marks=pytest.mark.soak)
 
 
 @pytest.mark.parametrize("length", [SHORT, LONG])
@@ -449,7 +451,7 @@ def test_two_workers_on_sqlite_tell_what_the_model_tells(
     _tried(lambda clock: SqliteStore.open(path, clock=clock), *length)
 
 
-@pytest.mark.parametrize("length", [SHORT, LONG])
+@pytest.mark.parametrize("length", [SHORT, SLOW])
 def test_two_workers_on_postgresql_tell_what_the_model_tells(
     length: tuple[int, int], postgres: Postgres
 ) -> None:

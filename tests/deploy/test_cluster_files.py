@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import PROJECT
 
 from antiphon.configuration import load
 from antiphon.settings import TABLE
 from antiphon.telemetry.measures import MEASURES
 from antiphon.web.policy import policy
 
-DEPLOY = PROJECT / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 MANIFESTS: list[dict[str, Any]] = [

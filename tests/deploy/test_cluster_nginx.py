@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from conftest import PROJECT
 
 NGINX = shutil.which("nginx")
 pytestmark = pytest.mark.skipif(
@@ -51,7 +50,7 @@ class Server:
 @asynccontextmanager
 async def _cluster(folder: Path, servers: Sequence[Server]) -> AsyncGenerator[httpx2.AsyncClient]:
     """nginx with the cluster's own file, in which only addresses and folders are others."""
-    config = (PROJECT / "deploy/nginx/nginx.conf").read_text()
+    config = (Path(__file__).parents[2] / "deploy/nginx/nginx.conf").read_text()
     async with AsyncExitStack() as stack:
         for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web"):
             port = _free_port()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 from services.postgres import Postgres
-from test_store import add_thread
+from test_store import add_claimed, add_thread, append, whole_log
 
 from antiphon import errors
 from antiphon.stores.postgres.schema import DAYS_AHEAD
@@ -24,6 +25,12 @@ END_ALL = (
 NEWEST_PARTS = (
     "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^log_[0-9]+$' ORDER BY 1 DESC"
 )
+
+WAITING = (
+    "SELECT query_start FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+SOON = 20.0
 
 
 @pytest.fixture
@@ -71,3 +78,26 @@ async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: st
     async with administering(address) as administrator:
         assert len(await administrator.fetch(NEWEST_PARTS)) == DAYS_AHEAD + 1
     await store.close()
+
+
+async def test_an_append_outlasts_somebody_who_holds_what_it_writes(address: str) -> None:
+    store = await PostgresStore.open(address)
+    claim = await add_claimed(store)
+    async with administering(address) as administrator, administering(address) as observer:
+        async with administrator.transaction():
+            await administrator.execute("LOCK TABLE drives IN ACCESS EXCLUSIVE MODE")
+            appending = asyncio.create_task(append(store, claim, 3, "said meanwhile"))
+            for _ in range(2):  # the first was given up
+                await a_new_wait(observer)
+        await appending
+
+    assert len(await whole_log(store, claim.run.id)) == 3
+    await store.close()
+
+
+async def a_new_wait(observer: asyncpg.Connection) -> None:
+    """Until a statement waits for a lock that has not waited before."""
+    before = await observer.fetch(WAITING)
+    async with asyncio.timeout(SOON):
+        while await observer.fetch(WAITING) in ([], before):
+            await asyncio.sleep(0.02)  # it cannot be waited for but by asking

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import asyncpg
 from asyncpg.connection import Connection
 
 from antiphon.errors import AntiphonError
@@ -93,7 +95,17 @@ class _Batch:
     async def write(self, connection: Connection[Any]) -> Collection[int]:
         """Write what has an epoch that still holds; returns the places of what has not."""
         again, self._unclear = self._unclear, True
-        written = set(await value(connection, "append", **self._values))
+        written = await self._written(connection)
         if len(written) < self._count and again:
             written |= set(await value(connection, "appended", **self._values))
         return [place for place in range(self._count) if place + 1 not in written]
+
+    async def _written(self, connection: Connection[Any]) -> set[int]:
+        """Tried until what it writes to is free; how long that may take is its caller's part."""
+        while True:
+            with suppress(*_HELD_UP):
+                return set(await value(connection, "append", **self._values))
+
+
+_HELD_UP = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+"""What nothing was written after, and what passes: each is told after a wait, so none is needed."""

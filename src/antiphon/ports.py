@@ -378,6 +378,12 @@ class Store(Protocol):
         """The owner's key for the provider, as it was sealed."""
         ...
 
+    async def reseal_provider_key(
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+    ) -> bool:
+        """Keep the same key sealed anew, where it is still sealed as `before`; whether it was."""
+        ...
+
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """Forget an owner's key for a provider. Raises `NotFound`."""
         ...

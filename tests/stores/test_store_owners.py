@@ -354,6 +354,19 @@ async def test_an_owners_key_for_a_provider_is_kept_sealed_until_it_is_dropped(
     assert len(await noted(store)) == 5
 
 
+async def test_a_key_is_sealed_anew_only_where_it_is_still_the_same(store: Store) -> None:
+    await store.keep_provider_key(a_provider_key(), b"old", an_act(1))
+
+    assert await store.reseal_provider_key("ann", "openai", b"old", b"anew", an_act(2))
+    assert not await store.reseal_provider_key("ann", "openai", b"old", b"late", an_act(3))
+    assert await store.sealed_key("ann", "openai") == b"anew"
+    await store.drop_provider_key("ann", "openai", an_act(4))
+    assert not await store.reseal_provider_key("ann", "openai", b"anew", b"again", an_act(5))
+
+    assert await store.sealed_key("ann", "openai") is None
+    assert await noted(store) == [an_act(number).id for number in (4, 2, 1)]
+
+
 # Owners
 
 

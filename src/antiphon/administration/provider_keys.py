@@ -108,8 +108,8 @@ class ProviderKeys:
             owner, provider = key.owner, key.provider
             again = self._sealing().sealed(self._plain(sealed, owner, provider), (owner, provider))
             deed = await act(self._store, self._mint, by, "provider_key.kept", provider, owner)
-            await self._store.keep_provider_key(key, again, deed)
-            renewed += 1
+            # Whoever has given another key meanwhile, or taken it away, shall have it so.
+            renewed += await self._store.reseal_provider_key(owner, provider, sealed, again, deed)
         return renewed
 
     async def unopened(self) -> int:

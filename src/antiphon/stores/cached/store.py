@@ -319,6 +319,12 @@ class CachedStore:
         """See `Store.sealed_key`."""
         return await self._inner.sealed_key(owner, provider)
 
+    async def reseal_provider_key(
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+    ) -> bool:
+        """See `Store.reseal_provider_key`."""
+        return await self._inner.reseal_provider_key(owner, provider, before, sealed, act)
+
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
         await self._inner.drop_provider_key(owner, provider, act)

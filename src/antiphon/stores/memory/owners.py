@@ -171,6 +171,14 @@ class ProviderKeys:
         kept = self._keys.get((owner, provider))
         return kept[1] if kept else None
 
+    def reseal(self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act) -> bool:
+        """See `Store.reseal_provider_key`."""
+        kept = self._keys.get((owner, provider))
+        if kept is None or kept[1] != before:
+            return False
+        self.keep(kept[0], sealed, act)
+        return True
+
     def drop(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
         if self._keys.pop((owner, provider), None) is None:

@@ -572,6 +572,12 @@ class MemoryStore:
         """See `Store.sealed_key`."""
         return self._provider_keys.sealed(owner, provider)
 
+    async def reseal_provider_key(
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+    ) -> bool:
+        """See `Store.reseal_provider_key`."""
+        return self._provider_keys.reseal(owner, provider, before, sealed, act)
+
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
         self._provider_keys.drop(owner, provider, act)

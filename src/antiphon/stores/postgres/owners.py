@@ -76,6 +76,23 @@ async def sealed_key(connection: Connection[Any], owner: str, provider: str) -> 
     return sealed
 
 
+async def reseal_provider_key(
+    connection: Connection[Any],
+    owner: str,
+    provider: str,
+    before: bytes,
+    sealed: bytes,
+    act: Act,
+) -> bool:
+    """See `Store.reseal_provider_key`."""
+    values = {"owner": owner, "provider": provider, "before": before, "sealed": sealed}
+    async with connection.transaction():
+        if not await value(connection, "reseal_provider_key", **values):
+            return False
+        await acts.note(connection, act)
+    return True
+
+
 async def drop_provider_key(
     connection: Connection[Any], owner: str, provider: str, act: Act
 ) -> None:

@@ -342,6 +342,13 @@ class PostgresStore:
         """See `Store.sealed_key`."""
         return await self._find(owners.sealed_key, owner, provider)
 
+    async def reseal_provider_key(
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+    ) -> bool:
+        """See `Store.reseal_provider_key`."""
+        work = owners.reseal_provider_key
+        return await self._write("provider_key", work, owner, provider, before, sealed, act)
+
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
         await self._write("provider_key", owners.drop_provider_key, owner, provider, act)

@@ -763,6 +763,14 @@ ORDER BY owner, provider
 -- name: sealed_key
 SELECT sealed FROM provider_keys WHERE owner = :owner AND provider = :provider
 
+-- name: reseal_provider_key
+WITH changed AS (
+    UPDATE provider_keys SET sealed = :sealed
+    WHERE owner = :owner AND provider = :provider AND sealed = :before
+    RETURNING 1
+)
+SELECT count(*) FROM changed
+
 -- name: drop_provider_key
 WITH gone AS (
     DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider RETURNING 1

@@ -523,6 +523,9 @@ SELECT doc FROM provider_keys WHERE owner = ? ORDER BY provider
 -- name: sealed_key
 SELECT sealed FROM provider_keys WHERE owner = ? AND provider = ?
 
+-- name: reseal_provider_key
+UPDATE provider_keys SET sealed = ? WHERE owner = ? AND provider = ? AND sealed = ?
+
 -- name: drop_provider_key
 DELETE FROM provider_keys WHERE owner = ? AND provider = ?
 

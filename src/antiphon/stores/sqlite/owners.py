@@ -71,6 +71,22 @@ def sealed_key(connection: sqlite3.Connection, owner: str, provider: str) -> byt
     return bytes(row[0]) if row else None
 
 
+def reseal_provider_key(
+    connection: sqlite3.Connection,
+    owner: str,
+    provider: str,
+    before: bytes,
+    sealed: bytes,
+    act: Act,
+) -> bool:
+    """See `Store.reseal_provider_key`."""
+    values = (sealed, owner, provider, before)
+    if connection.execute(SQL["reseal_provider_key"], values).rowcount == 0:
+        return False
+    acts.note(connection, act)
+    return True
+
+
 def drop_provider_key(connection: sqlite3.Connection, owner: str, provider: str, act: Act) -> None:
     """See `Store.drop_provider_key`."""
     if connection.execute(SQL["drop_provider_key"], (owner, provider)).rowcount == 0:

@@ -329,6 +329,13 @@ class SqliteStore:
         """See `Store.sealed_key`."""
         return await self._read(owners.sealed_key, owner, provider)
 
+    async def reseal_provider_key(
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+    ) -> bool:
+        """See `Store.reseal_provider_key`."""
+        work = owners.reseal_provider_key
+        return await self._write("key", work, owner, provider, before, sealed, act)
+
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
         await self._write("key", owners.drop_provider_key, owner, provider, act)

@@ -58,46 +58,16 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        prices = Prices(catalog.offer, doors.price_list)
         self._windows = ModelWindows(catalog.offer, doors.window_list)
-        servers = servers or NoServers()
         self.metrics = told_of(Metrics())
         if isinstance(bus, SharedBus):
             bus.on_return = partial(self.metrics.add, RECONNECTS)
-        runner = Runner(
-            store,
-            bus,
-            catalog,
-            settings,
-            mint,
-            servers,
-            prices.cost,
-            metrics=self.metrics,
-            tracer=tracer,
-        )
-        name = processes.name(uuid4().hex[:8])
-        self.worker = Worker(
-            store, bus, runner, settings, mint, name, processes.dead, metrics=self.metrics
-        )
+        servers = servers or NoServers()
+        provider_keys = provider_keys or _provider_keys(settings, store)
+        self.worker = self._made_worker(servers)
+        self.desk = self._made_desk(servers, _owners(store, bus, catalog, provider_keys))
         self.metrics.gauge(DRIVEN, lambda: self.worker.driving)
         self.metrics.gauge(PLACES, lambda: settings.max_runs)
-        self.desk = Desk(
-            store,
-            bus,
-            mint,
-            self._default_model,
-            catalog.open,
-            self._models,
-            servers.refuse,
-            Administration(
-                store,
-                mint,
-                servers.states,
-                _owners(store, bus, catalog, provider_keys or _provider_keys(settings, store)),
-            ),
-            self.metrics,
-            busy_seconds=settings.busy_timeout,
-        )
 
     async def choice(self) -> Choice:
         """The model that answers where none is named, and why."""
@@ -127,6 +97,31 @@ class Runtime:
         self.bus.ring(QUEUE)
         if any(self.worker.drives(run_id) for run_id in run_ids):
             self.bus.ring(LEASES)
+
+    def _made_worker(self, servers: Servers) -> Worker:
+        """The worker, and the runner that it gives runs to."""
+        store, bus, settings = self.store, self.bus, self.settings
+        cost = Prices(self.catalog.offer, doors.price_list).cost
+        runner = Runner(
+            store, bus, self.catalog, settings, mint, servers, cost, self.metrics, self.tracer
+        )
+        name = processes.name(uuid4().hex[:8])
+        return Worker(store, bus, runner, settings, mint, name, processes.dead, self.metrics)
+
+    def _made_desk(self, servers: Servers, owners: Owners) -> Desk:
+        """The desk, and the administration behind it."""
+        return Desk(
+            self.store,
+            self.bus,
+            mint,
+            self._default_model,
+            self.catalog.open,
+            self._models,
+            servers.refuse,
+            Administration(self.store, mint, servers.states, owners),
+            self.metrics,
+            busy_seconds=self.settings.busy_timeout,
+        )
 
     async def _default_model(self) -> str:
         return (await self.choice()).model

@@ -22,9 +22,8 @@ from antiphon.settings import Settings, database_file
 
 SUFFIX = ".key"  # of the file beside an SQLite database
 
-_FORM = (
-    b"\x01"  # of what is sealed: this, the key's mark, the nonce, the sealed bytes with their tag
-)
+# What is sealed: the form, the key's mark, the nonce, the sealed bytes with their tag.
+_FORM = b"\x01"
 _MARK_BYTES = 8
 _NONCE_BYTES = 12
 _HEAD = len(_FORM) + _MARK_BYTES

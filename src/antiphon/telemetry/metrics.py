@@ -78,6 +78,7 @@ class Metrics:
 
     def kept(self, run_id: str, number: int) -> None:
         """The event of this number is kept just now."""
+        self._kept.pop(run_id, None)  # so that those which are written to are the newest
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[run_id] = (number, monotonic())

@@ -107,8 +107,11 @@ async def views(chat: Chat) -> AsyncIterator[str]:
     yield "/assistants"
     await opened(chat, "/assistants/new", ".editor")
     yield "/assistants/new"
+    await opened(chat, "/admin", ".page h2")
     for section in SECTIONS:
-        await opened(chat, f"/admin/{section}", ".page h2")
+        link = chat.page.locator(f'a[href="/admin/{section}"]')
+        await link.click()
+        await expect(link).to_have_attribute("aria-current", "page")
         await expect(chat.page.locator(".waiting")).to_have_count(0)
         yield f"/admin/{section}"
     await opened(chat, "/nowhere", ".lost")

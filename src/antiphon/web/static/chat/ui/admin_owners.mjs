@@ -3,7 +3,7 @@ import { get, remove } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
-import { Field, Form } from "./forms.mjs";
+import { Field, Form, NotTaken } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { Loaded, useLoaded } from "./loaded.mjs";
 import { Table } from "./table.mjs";
@@ -50,7 +50,7 @@ function Erasure(/** @type {{of: Owner, onDone: () => Promise<void>, onClose: ()
     here.current = false;
   }, []);
   const erase = async (/** @type {Record<string, string>} */ { typed }) => {
-    if (typed.trim() !== called(of)) throw new Error(t("owners.typed_wrong"));
+    if (typed.trim() !== called(of)) throw new NotTaken(t("owners.typed_wrong"));
     let done = false;
     let gone = 0;
     // A dialog that was closed leaves the rest: what is gone is gone, and it can be asked for again.

@@ -28,6 +28,11 @@ export function Check({ label, hint, onChange, ...rest }) {
   </label>`;
 }
 
+/** What a form itself does not take, in words for people: no server was asked. */
+export class NotTaken extends Error {
+  code = "not_taken";
+}
+
 /**
  * A form whose work may fail: the fields go to `onSubmit` as text, what goes wrong is told above the
  * buttons, and nothing is sent twice while the work is under way.

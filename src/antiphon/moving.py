@@ -53,7 +53,7 @@ async def planned(source: Inventory, target: Inventory) -> Plan:
     """What is to be moved. Raises `Conflict` where one of them is not free for it."""
     if driven := await source.driven():
         raise Conflict(
-            f"{driven} run(s) of the source are being driven.",
+            f"Runs of the source are being driven: {driven}.",
             expected="a database that no server uses",
             hint="Stop what serves it; a server that was killed is forgotten within a minute.",
         )

@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon import calls
 from antiphon.administration.owners import Owners
+from antiphon.client.amounts import counted
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
@@ -79,7 +80,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 note(f"{asked.owner} has no key for {asked.provider} any more.")
             case _:
                 renewed = await owners.seal_anew(Principal())
-                note(f"{renewed} keys were encrypted anew; the others were already.")
+                note(f"Encrypted anew: {counted(renewed, 'key')}. The others were already.")
 
 
 async def _list(owners: Owners, asked: Namespace) -> None:

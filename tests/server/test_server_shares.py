@@ -184,6 +184,23 @@ async def test_works_that_take_long_hold_up_only_their_own() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_one_caller_never_has_all_connections_to_the_database_at_work() -> None:
+    turns, over, at_work = Turns(), asyncio.Event(), list[str]()
+
+    async def work() -> None:
+        async with turns.turn("one"):
+            at_work.append("one")
+            await over.wait()
+
+    tasks = [asyncio.create_task(work()) for _ in range(SETTINGS.database_connections)]
+    await asyncio.sleep(0)
+    held = len(at_work)
+    over.set()
+    await asyncio.gather(*tasks)
+
+    assert 0 < held <= SETTINGS.database_connections // 2
+
+
 async def test_a_turn_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
     turns, over = Turns(at_once=1, of_one=1), asyncio.Event()
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from antiphon.errors import Overloaded
 
 AT_ONCE = 32  # works: more of them only wait for one another in the store
-OF_ONE = AT_ONCE // 2
+OF_ONE = 5  # of the ten connections that a process has to PostgreSQL: others find one free
 PATIENCE = 10.0  # seconds: who waits longer is told to come again
 
 

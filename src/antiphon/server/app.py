@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -24,7 +23,6 @@ from antiphon.calls import CALLS, Call, Complete, CreateRun, ExportOwner, Follow
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
 from antiphon.people import Principal
-from antiphon.problems import MethodNotAllowed
 from antiphon.runtime import Runtime, opened
 from antiphon.server import access, exports, files, openapi, reading, stream
 from antiphon.server.access import Access, Caller
@@ -32,17 +30,16 @@ from antiphon.server.connection import CROWDED
 from antiphon.server.exchange import Exchange, refuse, reply
 from antiphon.server.presence import Gone, while_present
 from antiphon.server.quotas import Requests
+from antiphon.server.resource import Handler, Resource, pattern
 from antiphon.server.shares import Places, Turns
 from antiphon.settings import Settings
 from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
 from antiphon.telemetry.asgi_spans import followed
-from antiphon.telemetry.logs import about
 from antiphon.telemetry.measures import INFO, PROBLEMS, REQUESTS
 from antiphon.telemetry.metrics import Metrics, Snapshot
 from antiphon.telemetry.traces import NO_TRACES
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
-Handler = Callable[[Exchange], Awaitable[None]]
 T = TypeVar("T")
 
 READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as down
@@ -92,7 +89,7 @@ class Application:
         self._document = openapi.document()
         self._router = Router(
             [
-                Route(_pattern(path), self._resource(path, does))
+                Route(pattern(path), self._resource(path, does))
                 for path, does in self._table().items()
             ],
             redirect_slashes=False,
@@ -191,9 +188,9 @@ class Application:
             access.check_origin(scope, locked=locked)
         await self._router(scope, receive, send)
 
-    def _resource(self, path: str, does: Mapping[str, Handler]) -> _Resource:
+    def _resource(self, path: str, does: Mapping[str, Handler]) -> Resource:
         admit = self._nobody if path in _PUBLIC else self._somebody
-        return _Resource(path, does, admit, self._held)
+        return Resource(path, does, admit, self._held)
 
     def _held(self, caller: Caller) -> AbstractContextManager[None]:
         """The place of a request is the caller's; without keys there is nobody to share with."""
@@ -334,59 +331,6 @@ class _Inside(NamedTuple):
     runtime: Runtime
     access: Access
     requests: Requests
-
-
-class _Resource:
-    """One address: who may ask, and what each method does."""
-
-    def __init__(
-        self,
-        path: str,
-        does: Mapping[str, Handler],
-        admit: Callable[[Scope], Awaitable[Caller]],
-        held: Callable[[Caller], AbstractContextManager[None]],
-    ) -> None:
-        self._path = path
-        self._does = does
-        self._admit = admit
-        self._held = held
-        self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[_ROUTE] = self._path
-        method = scope["method"]
-        if method == "OPTIONS":
-            allow = [(b"allow", self._allow.encode())]
-            await send({"type": "http.response.start", "status": 204, "headers": allow})
-            await send({"type": "http.response.body"})
-            return
-        caller = await self._admit(scope)
-        handler = self._does.get(method)
-        if method == "HEAD" and "HEAD" in self._allow:
-            handler = self._does["GET"]
-        if handler is None:
-            raise MethodNotAllowed(
-                f"{method[:32]} is not done here.",
-                expected=self._allow,
-                received=method[:32],
-                allow=self._allow,
-            )
-        named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
-        with self._held(caller), about(key_id=caller.principal.key_id, **named):
-            await handler(Exchange(scope, receive, send, caller, time.monotonic()))
-
-
-def _pattern(path: str) -> str:
-    """The path as the router knows it: an owner may have slashes in it."""
-    return path.replace("{owner}", "{owner:path}")
-
-
-def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
-    """Methods that follow from others: HEAD from GET, but where an answer has no end."""
-    return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
-
-
-_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams or kind.file)
 
 
 async def _answer(exchange: Exchange, answer: Answer) -> None:

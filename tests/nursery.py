@@ -157,7 +157,7 @@ def _attended(line: socket.socket) -> int:
     _move_in(folder, environ, streams)
     module, _, name = program.partition(":")
     sys.argv = [name, *arguments]
-    code: int = getattr(import_module(module), name)()
+    code: int = getattr(import_module(module), name)() or 0
     _leave(code)
     return code
 

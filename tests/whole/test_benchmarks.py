@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import nursery
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("start", "engine", "context", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
 UNDER_LOAD = ("flood", "growth")
-LONG = ("paced", "capacity")
+LONG = ("paced", "web", "cluster", "capacity")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
     file = tmp_path / "results.json"
 
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks", name, "--smoke", "--json", str(file)],
+        [*nursery.command("benchmarks.__main__:main"), name, "--smoke", "--json", str(file)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -20,6 +20,8 @@ import pytest
 from harness import plain
 from harness.servers import Server, environment
 
+from tests import nursery
+
 HERE = Path(__file__).parent
 DANGEROUS = ("revoke_key", "update_key", "erase_owner")
 EXCLUDING = [part for each in DANGEROUS for part in ("--exclude-operation-id", each)]
@@ -101,7 +103,7 @@ class _Asking:
 async def _server(serve: Any, folder: Path) -> AsyncIterator[_Asking]:
     """The same process answers before and after."""
     made = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "antiphon", "keys", "create", "st", "--owner", "root"),
+        *(*nursery.command(), "keys", "create", "st", "--owner", "root"),
         *("--scope", "admin", "--database", f"sqlite:///{folder}/antiphon.db"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -287,7 +287,7 @@ async def test_a_database_that_is_at_work_is_not_moved(
                 await moved(source, target)
             async with laid_open(source) as here:
                 assert here is not None
-                with pytest.raises(Conflict, match="1 run"):
+                with pytest.raises(Conflict, match="driven: 1"):
                     await planned(here, here)
 
 

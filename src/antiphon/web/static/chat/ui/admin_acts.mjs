@@ -48,7 +48,7 @@ function ActTable(/** @type {{acts: Act[]}} */ { acts }) {
     { name: t("acts.who"), show: (/** @type {Act} */ act) => html`<strong dir="auto">${act.who}</strong>` },
     { name: t("acts.what"), show: (/** @type {Act} */ act) => html`<span class="words">${done(act.what)}</span>` },
     { name: t("acts.target"), show: (/** @type {Act} */ act) => html`<span class="mono small breaks">${act.target}</span>` },
-    { name: t("acts.whose"), show: (/** @type {Act} */ act) => html`<span dir="auto">${act.whose}</span>` },
+    { name: t("acts.whose"), show: (/** @type {Act} */ act) => act.whose !== act.target && html`<span dir="auto">${act.whose}</span>` },
     { name: t("acts.details"), show: (/** @type {Act} */ act) => Object.entries(act.details).map(([name, value]) => `${name}: ${value}`).join(", ") },
   ];
   return html`<${Table} caption=${t("admin.acts")} columns=${columns} rows=${acts} keyOf=${(/** @type {Act} */ act) => act.id} />`;

@@ -37,9 +37,9 @@ class PostgresInventory:
 
         Raises `BadSettings` and `Unavailable`.
         """
-        connection = await _reached(Connections(address, 1))
-        inventory = cls(connection)
+        inventory = cls(await _reached(Connections(address, 1)))
         try:
+            await inventory._work(lambda connection: connection.execute(_PATIENT))
             await inventory._work(_prepare if new else _check)
         except BaseException:
             await inventory.close()
@@ -125,11 +125,9 @@ class PostgresInventory:
 
 async def _reached(connections: Connections) -> Connection[Any]:
     try:
-        connection = await connections.connect()
-        await connection.execute(_PATIENT)
+        return await connections.connect()
     except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
         raise translated(fault) from fault
-    return connection
 
 
 async def _prepare(connection: Connection[Any]) -> None:

@@ -264,7 +264,8 @@ class SharedBus:
             self.on_return()
         if self._told:
             self._told = False
-            log.info("wake-ups come through %s again", self._carrier.name)
+            # As loud as the trouble was: who read of that must read that it is over.
+            log.warning("wake-ups come through %s again", self._carrier.name)
         self._local.ring_all()
 
     def _go_down(self, why: str) -> None:

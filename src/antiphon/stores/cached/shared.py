@@ -205,6 +205,7 @@ class _Fuse:
     def _worked(self) -> None:
         if self._told:
             self._told = False
-            log.info("contexts are shared through %s again", self._name)
+            # As loud as the trouble was: who read of that must read that it is over.
+            log.warning("contexts are shared through %s again", self._name)
         self._faults = 0
         self._until = 0.0

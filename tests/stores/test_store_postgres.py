@@ -268,6 +268,21 @@ async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes
         await until(partial(works, store))
 
 
+async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_up(
+    own_server: Postgres,
+) -> None:
+    async with opened(await own_server.create()) as store:
+        await add_thread(store)
+        with own_server.frozen():
+            clearing_up = asyncio.create_task(store.forget(0, 0))
+            await asyncio.sleep(0)
+            async with asyncio.timeout(3 * NOTICED):
+                await store.close()
+
+            with pytest.raises(errors.Unavailable):
+                await clearing_up
+
+
 async def noticed(store: Store) -> None:
     about = About(owner="ann", thread_id="thread_1")
     for call in (lambda: store.get(Thread, "ann", "thread_1"), lambda: store.change(about, reply)):

@@ -76,8 +76,11 @@ class Connections:
             raise closed()
         task = asyncio.create_task(self._run(work, seconds, repeatable))
         self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise closed()
+        return task.result()
 
     async def connect(self) -> Connection[Any]:
         """A connection for somebody who closes it. Raises what `asyncpg.connect` does."""
@@ -91,14 +94,24 @@ class Connections:
         )
 
     async def close(self) -> None:
-        """Finish what was asked for, and let go of the connections."""
+        """Finish what was asked for, and let go of the connections.
+
+        A server that does not answer holds nobody up: what takes longer than an answer may, as
+        clearing up does, is broken off.
+        """
         self._closed = True
         if self._at_work:
-            await asyncio.wait(self._at_work)
-        for connection in self._idle:
-            with suppress(*_FAULTS):
-                await connection.close(timeout=CONNECT_SECONDS)
+            _, late = await asyncio.wait(self._at_work, timeout=SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*map(_close, self._idle))
         self._idle.clear()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._at_work.discard(task)
+        if not task.cancelled():
+            task.exception()  # which whoever still waits is told
 
     async def _run(
         self,
@@ -144,6 +157,11 @@ class Connections:
             except _AWAY as fault:
                 self._refused = fault
                 await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _close(connection: Connection[Any]) -> None:
+    with suppress(*_FAULTS):
+        await connection.close(timeout=CONNECT_SECONDS)
 
 
 async def row(connection: Connection[Any], statement: Statement, /, **values: Any) -> Any:

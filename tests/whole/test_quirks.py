@@ -9,8 +9,11 @@ the process lives, without a complaint, over a database without a fault.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +86,7 @@ class Played:
         return joined
 
 
-@dataclass
+@dataclass(repr=False)  # `asyncio.run` asks for it twice, and some have said millions of bytes
 class Evening:
     """All that was played on one server, and how the server came out of it."""
 
@@ -206,9 +209,18 @@ def _scenario(name: str) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
-    """Everything is played once; the tests look at what it came to."""
-    return asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Evening:
+    """Everything is played once, by the first of several workers; the tests look at the outcome."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    kept = shared / "quirks.pickle"
+    with (shared / "quirks.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            evening = asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
+            kept.write_bytes(pickle.dumps(evening))
+    loaded: Evening = pickle.loads(kept.read_bytes())
+    return loaded
 
 
 def _saved(played: Played) -> Any:

@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import events, failpoints, settings
+from antiphon import configuration, events, failpoints
 from antiphon.buses.local import LocalBus
 from antiphon.engine.records import Change, Records
 from antiphon.ports import About, Claim, Decide, Kept
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime import Runtime
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings import Settings, database_file
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.clock import system_clock
 from antiphon.stores.sqlite import reads
@@ -176,7 +176,7 @@ BUGS: dict[str, tuple[type[SqliteStore], type[CachedStore]]] = {
 def main(_: Sequence[str]) -> int:
     """Serve until SIGTERM, with the bug."""
     failpoints.arm(os.environ.get("FAILPOINTS", ""))
-    asyncio.run(_serve(settings.load({"port": "0"}, os.environ, Path.cwd())))
+    asyncio.run(_serve(configuration.load({"port": "0"}, os.environ, Path.cwd())))
     return 0
 
 
@@ -198,7 +198,7 @@ async def _opened(asked: Settings) -> AsyncGenerator[Runtime]:
         for runtime in runtimes:
             runtime.foreign(run_ids)
 
-    file = settings.database_file(asked)
+    file = database_file(asked)
     assert file
     kind, cached = BUGS[os.environ["BUG"]]
     store = cached(await kind.open(file, on_foreign=foreign))

@@ -17,7 +17,7 @@ import asyncpg
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import cli, events, runtime
+from antiphon import cli, doors, events
 from antiphon.engine.records import Change, Records
 from antiphon.errors import AntiphonError
 from antiphon.ports import About, Claim, Decide, Kept, Store
@@ -230,11 +230,11 @@ BUGS: Mapping[str, Callable[[Store, str], Before]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """The command line, in a process whose store has the bug."""
-    sound = runtime._store
+    sound = doors.store
     bug = BUGS[os.environ["BUG"]]
 
     async def with_the_bug(settings: Settings, *more: Any) -> Any:
         return bug(await sound(settings, *more), settings.database)
 
-    runtime._store = with_the_bug  # type: ignore[assignment]
+    doors.store = with_the_bug  # type: ignore[assignment]
     return cli.main(list(arguments))

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import partial
 
-from antiphon.administration.audit import act
+from antiphon.administration import audit
 from antiphon.engine import accounts, moves
 from antiphon.errors import Conflict, NotFound
 from antiphon.ids import Mint
@@ -45,7 +45,7 @@ class Eraser:
             ended = await self._end(owner, by)
             if not again:
                 await self._store.note(
-                    await act(self._store, self._mint, by, "owner.erased", owner, owner)
+                    await audit.act(self._store, self._mint, by, "owner.erased", owner, owner)
                 )
             while bite := await self._store.erase(owner, BITE):
                 erased += bite
@@ -74,17 +74,17 @@ class Eraser:
         def amend(account: Account, others: bool) -> None:
             accounts.refuse_leaderless(account.person, None, others=others)
 
-        deed = await act(self._store, self._mint, by, "person.removed", owner, owner)
+        act = await audit.act(self._store, self._mint, by, "person.removed", owner, owner)
         try:
-            await self._store.change_person(owner, amend, deed)
+            await self._store.change_person(owner, amend, act)
         except NotFound:  # most owners are no people
             return False
         return True
 
     async def _remove_project(self, owner: str, by: Principal) -> bool:
-        deed = await act(self._store, self._mint, by, "project.removed", owner, owner)
+        act = await audit.act(self._store, self._mint, by, "project.removed", owner, owner)
         try:
-            await self._store.change_project(owner, lambda _: None, deed)
+            await self._store.change_project(owner, lambda _: None, act)
         except NotFound:
             return False
         return True
@@ -94,8 +94,8 @@ class Eraser:
             key for key in await self._store.keys() if key.owner == owner and key.revoked_at is None
         ]
         for key in standing:
-            deed = await act(self._store, self._mint, by, "key.revoked", key.id, owner)
-            await self._store.revoke_key(key.id, deed)
+            act = await audit.act(self._store, self._mint, by, "key.revoked", key.id, owner)
+            await self._store.revoke_key(key.id, act)
         return bool(standing)
 
     async def _stop_runs(self, owner: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from antiphon.administration.audit import act
+from antiphon.administration import audit
 from antiphon.administration.zip_stream import ZipStream
 from antiphon.errors import Conflict, EventExpired, NotFound
 from antiphon.ids import Mint
@@ -56,9 +56,9 @@ class Exporter:
         """Their archive. Raises `NotFound` where there is nothing of this owner's."""
         if not (await self._store.owners(1, owner=owner)).data:
             raise NotFound(f"There is nothing of the owner {owner!r}.")
-        deed = await act(self._store, self._mint, by, "owner.exported", owner, owner)
-        await self._store.note(deed)
-        return Archive(file_name(owner, deed.at), _Export(self._store, owner, deed.at).pieces())
+        act = await audit.act(self._store, self._mint, by, "owner.exported", owner, owner)
+        await self._store.note(act)
+        return Archive(file_name(owner, act.at), _Export(self._store, owner, act.at).pieces())
 
 
 def file_name(owner: str, now: int) -> str:

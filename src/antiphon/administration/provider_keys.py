@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.administration.audit import act
+from antiphon.administration import audit
 from antiphon.errors import BadSettings
 from antiphon.ids import Mint
 from antiphon.people import OwnKey, Principal, ProviderKey
@@ -69,8 +69,8 @@ class ProviderKeys:
             created_at=await self._store.now(),
         )
         sealed = self._sealing().sealed(msgspec.json.encode(own), (owner, provider))
-        deed = await act(self._store, self._mint, by, "provider_key.kept", provider, owner)
-        await self._store.keep_provider_key(key, sealed, deed)
+        act = await audit.act(self._store, self._mint, by, "provider_key.kept", provider, owner)
+        await self._store.keep_provider_key(key, sealed, act)
         self._known.pop((owner, provider), None)
         return key
 
@@ -80,8 +80,8 @@ class ProviderKeys:
 
     async def remove(self, owner: str, provider: str, by: Principal) -> None:
         """The owner has no such key any more. Raises `NotFound`."""
-        deed = await act(self._store, self._mint, by, "provider_key.removed", provider, owner)
-        await self._store.drop_provider_key(owner, provider, deed)
+        act = await audit.act(self._store, self._mint, by, "provider_key.removed", provider, owner)
+        await self._store.drop_provider_key(owner, provider, act)
         self._known.pop((owner, provider), None)
 
     async def of(self, owner: str, provider: str) -> OwnKey | None:
@@ -107,9 +107,9 @@ class ProviderKeys:
                 continue
             owner, provider = key.owner, key.provider
             again = self._sealing().sealed(self._plain(sealed, owner, provider), (owner, provider))
-            deed = await act(self._store, self._mint, by, "provider_key.kept", provider, owner)
+            act = await audit.act(self._store, self._mint, by, "provider_key.kept", provider, owner)
             # Whoever has given another key meanwhile, or taken it away, shall have it so.
-            renewed += await self._store.reseal_provider_key(owner, provider, sealed, again, deed)
+            renewed += await self._store.reseal_provider_key(owner, provider, sealed, again, act)
         return renewed
 
     async def unopened(self) -> int:

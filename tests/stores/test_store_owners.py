@@ -281,6 +281,15 @@ async def test_the_keys_of_who_is_disabled_or_removed_are_revoked_with_them(
     assert {key.revoked_at for key in await store.keys()} == {clock.now, None}
 
 
+async def test_who_is_disabled_is_given_no_key(store: Store) -> None:
+    await store.add_person(Account(Person(id="person_1", name="Ann", disabled=True, created_at=1)))
+
+    for key in (a_key(owner="person_1"), a_key(owner="ann", person_id="person_1")):
+        with pytest.raises(errors.Conflict):
+            await store.keep_key(key, b"")
+    await store.keep_key(a_key(owner="ann", person_id="person_2"), b"")
+
+
 async def test_projects_are_added_changed_and_removed(store: Store) -> None:
     await store.add_project(a_project(1, "Moon"), an_act(1))
     await store.add_project(a_project(2, "Sun"), an_act(2))

@@ -154,14 +154,15 @@ def project_taken(project: Project) -> Conflict:
     )
 
 
-def refuse_disabled(project: Project | None) -> None:
-    """Pass, if keys may be made for what has this id; most owners are no projects."""
-    if project is not None and project.disabled:
-        raise Conflict(
-            f"Project {project.id} is disabled.",
-            expected="a project that is not",
-            hint="Enable it first.",
-        )
+def refuse_disabled(*holders: Project | Person | None) -> None:
+    """Pass, if keys may be made for all of these; most owners are neither project nor person."""
+    for holder in holders:
+        if holder is not None and holder.disabled:
+            raise Conflict(
+                f"{holder.name} ({holder.id}) is disabled.",
+                expected="a project or a person that is not",
+                hint="Enable them first.",
+            )
 
 
 def no_provider_key(owner: str, provider: str) -> NotFound:

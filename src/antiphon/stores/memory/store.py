@@ -525,7 +525,9 @@ class MemoryStore:
 
     async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
-        rules.refuse_disabled(self._projects.get(key.owner))
+        known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
+        people = [account.person for account in known if account]
+        rules.refuse_disabled(self._projects.get(key.owner), *people)
         self._keys.keep(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:

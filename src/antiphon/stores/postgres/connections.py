@@ -240,6 +240,9 @@ def translated(fault: Exception) -> Exception:
                 expected="postgresql://user:password@host/database, which this user may write",
                 hint=_MAKE if isinstance(fault, asyncpg.InvalidCatalogNameError) else _NAME,
             )
+        case asyncpg.PostgresError():
+            # Its words tell of tables and files, which is for its own log.
+            said = f"it reports {type(fault).__name__} ({fault.sqlstate})"
         case _:
             said = str(fault) or type(fault).__name__
     return Unavailable(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.people import PERIODS, Act, Counted, Counter, Project
+from antiphon.people import PERIODS, Act, Counted, Counter, Person, Project
 from antiphon.ports import AmendKey, Key
 from antiphon.stores import rules
 from antiphon.stores.postgres import acts
@@ -20,7 +20,11 @@ async def keep(connection: Connection[Any], key: Key, digest: bytes, act: Act | 
     """See `Store.keep_key`."""
     async with connection.transaction():
         project = await value(connection, "project_for_update", id=key.owner)
-        rules.refuse_disabled(None if project is None else _PROJECT.decode(project))
+        people = await rows(connection, "people_for_share", ids=[key.owner, key.person_id])
+        rules.refuse_disabled(
+            None if project is None else _PROJECT.decode(project),
+            *(_PERSON.decode(doc) for (doc,) in people),
+        )
         await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_columns(key))
         await acts.note(connection, act)
 
@@ -98,4 +102,5 @@ def _columns(key: Key) -> dict[str, Any]:
 
 
 _KEY = msgspec.json.Decoder(Key)
+_PERSON = msgspec.json.Decoder(Person)
 _PROJECT = msgspec.json.Decoder(Project)

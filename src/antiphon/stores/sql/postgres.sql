@@ -687,6 +687,9 @@ DELETE FROM people WHERE id = :id
 -- name: person
 SELECT doc, password FROM people WHERE id = :id
 
+-- name: people_for_share
+SELECT doc FROM people WHERE id = ANY(:ids::text[]) ORDER BY id FOR SHARE
+
 -- name: person_by_name
 SELECT doc, password FROM people WHERE folded = :folded
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.people import Act, Counted, Counter, Project, period
+from antiphon.people import Act, Counted, Counter, Person, Project, period
 from antiphon.ports import AmendKey, Key
 from antiphon.stores import rules
 from antiphon.stores.sqlite import acts, reads
@@ -16,8 +16,12 @@ from antiphon.stores.sqlite.reads import SQL
 
 def keep(connection: sqlite3.Connection, key: Key, digest: bytes, act: Act | None) -> None:
     """See `Store.keep_key`."""
-    row = reads.one(connection, "project", key.owner)
-    rules.refuse_disabled(_PROJECT.decode(row[0]) if row else None)
+    project = reads.one(connection, "project", key.owner)
+    people = (reads.one(connection, "person", whose) for whose in (key.owner, key.person_id))
+    rules.refuse_disabled(
+        _PROJECT.decode(project[0]) if project else None,
+        *(_PERSON.decode(row[0]) for row in people if row),
+    )
     doc = msgspec.json.encode(key)
     connection.execute(SQL["add_key"], (key.id, key.prefix, digest, doc))
     acts.note(connection, act)
@@ -82,4 +86,5 @@ def _save(connection: sqlite3.Connection, key: Key) -> None:
 
 
 _KEY = msgspec.json.Decoder(Key)
+_PERSON = msgspec.json.Decoder(Person)
 _PROJECT = msgspec.json.Decoder(Project)

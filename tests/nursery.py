@@ -30,12 +30,16 @@ from tempfile import TemporaryDirectory
 
 ANTIPHON = "antiphon.cli:main"
 LOADED = (
+    "antiphon.buses.postgres",
+    "antiphon.buses.redis",
     "antiphon.cli",
     "antiphon.commands.chat",
     "antiphon.commands.chatting",
     "antiphon.commands.serve",
     "antiphon.commands.up",
     "antiphon.runtime",
+    "antiphon.stores.cached.redis",
+    "antiphon.stores.postgres.store",
     "antiphon.terminal.opening",
     "antiphon.tools.mcp.connection",
 )

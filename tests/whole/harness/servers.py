@@ -115,6 +115,17 @@ class Server:
 
 async def started(settings: Mapping[str, str], *flags: str) -> Server:
     """`antiphon serve --port 0`, listening; with these variables and no others of ours."""
+    server = await _born(settings, flags)
+    try:
+        await server.listening()
+    except Failed:
+        await server.ended()
+        raise
+    return server
+
+
+async def _born(settings: Mapping[str, str], flags: Sequence[str]) -> Server:
+    """The same, which will soon listen."""
     read, write = os.pipe()
     nowhere = os.open(os.devnull, os.O_RDWR)
     process = await nursery.born(
@@ -125,13 +136,7 @@ async def started(settings: Mapping[str, str], *flags: str) -> Server:
     )
     os.close(nowhere)
     os.close(write)
-    server = Server(process.pid, await _reader(read), process)
-    try:
-        await server.listening()
-    except Failed:
-        await server.ended()
-        raise
-    return server
+    return Server(process.pid, await _reader(read), process)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -148,21 +153,23 @@ class Forge:
     """Starts servers in a few milliseconds: all is imported once, and each server is a fork.
 
     A server that is killed twice a second would else never get as far as listening. `surroundings`
-    are variables that must be there before the program is.
+    are variables that must be there before the program is. Where there are none, and the program is
+    our own, there is a process that has it loaded for all tests.
     """
 
     def __init__(
-        self, entry: str = "antiphon.cli:main", surroundings: Mapping[str, str] | None = None
+        self, entry: str = nursery.ANTIPHON, surroundings: Mapping[str, str] | None = None
     ) -> None:
         self._entry = entry
         self._surroundings = surroundings or {}
-        self._orders, theirs = socket.socketpair()
-        self._theirs: socket.socket | None = theirs
+        self._orders: socket.socket | None = None
+        self._born: list[Server] = []
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Forge:
-        theirs, self._theirs = self._theirs, None
-        assert theirs
+        if self._entry == nursery.ANTIPHON and not self._surroundings:
+            return self
+        self._orders, theirs = socket.socketpair()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(FORGE),
@@ -178,20 +185,32 @@ class Forge:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._orders.close()
-        await self._process.wait()
+        for server in self._born:
+            await server.kill()
+        if self._orders:
+            self._orders.close()
+            await self._process.wait()
 
     async def start(self, settings: Mapping[str, str], flags: Sequence[str] = ()) -> Server:
         """A process that will soon listen."""
+        if self._orders:
+            server = await self._forked(self._orders, settings, flags)
+        else:
+            server = await _born(settings, flags)
+            self._born.append(server)
+        server.armed = bool(settings.get("FAILPOINTS"))
+        return server
+
+    async def _forked(
+        self, orders: socket.socket, settings: Mapping[str, str], flags: Sequence[str]
+    ) -> Server:
         read, write = os.pipe()
         order = {"settings": dict(settings), "arguments": ["serve", "--port", "0", *flags]}
         async with self._one_at_a_time:
-            socket.send_fds(self._orders, [json.dumps(order).encode()], [write])
+            socket.send_fds(orders, [json.dumps(order).encode()], [write])
             os.close(write)
-            pid = await asyncio.to_thread(self._orders.recv, 64)
-        server = Server(int(pid), await _reader(read))
-        server.armed = bool(settings.get("FAILPOINTS"))
-        return server
+            pid = await asyncio.to_thread(orders.recv, 64)
+        return Server(int(pid), await _reader(read))
 
 
 async def _reader(descriptor: int) -> asyncio.StreamReader:

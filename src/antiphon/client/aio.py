@@ -439,28 +439,33 @@ class AsyncClient:
     ) -> AsyncBatches:
         tracer, parent = self.line.tracer, self.line.parent
         with beside(tracer, "invoke_agent", "client", parent=parent) as span:
-            client = self._below(span.place)
-            while True:
-                match conversation.due():
-                    case Listen(call):
-                        try:
-                            async with aclosing(client.line.stream(call)) as batches:
-                                async for batch in batches:
-                                    yield batch
-                                    if isinstance(call, calls.Follow) and ends_turn(batch):
-                                        break
-                        except (OutputsMissing, RunEnded) as refusal:
-                            conversation.refused(refusal)
-                        else:
-                            conversation.listened()
-                    case LookUp(call):
-                        conversation.looked_up([action async for action in client.every(call)])
-                    case Answer(run_id, actions):
-                        await client._answer(run_id, actions, processor)
-                        conversation.answered()
-                    case Done():
-                        span.note(conversation.facts)
-                        return
+            steps = self._below(span.place)._steps(conversation, processor)
+            async with aclosing(steps):
+                async for batch in steps:
+                    yield batch
+            span.note(conversation.facts)
+
+    async def _steps(self, conversation: Conversation, processor: ToolProcessor) -> AsyncBatches:
+        while True:
+            match conversation.due():
+                case Listen(call):
+                    try:
+                        async with aclosing(self.line.stream(call)) as batches:
+                            async for batch in batches:
+                                yield batch
+                                if isinstance(call, calls.Follow) and ends_turn(batch):
+                                    break
+                    except (OutputsMissing, RunEnded) as refusal:
+                        conversation.refused(refusal)
+                    else:
+                        conversation.listened()
+                case LookUp(call):
+                    conversation.looked_up([action async for action in self.every(call)])
+                case Answer(run_id, actions):
+                    await self._answer(run_id, actions, processor)
+                    conversation.answered()
+                case Done():
+                    return
 
     def _below(self, place: str | None) -> AsyncClient:
         """This client, whose calls and tools belong there in a trace."""

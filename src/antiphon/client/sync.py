@@ -431,28 +431,30 @@ class Client:
     def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         tracer, parent = self.line.tracer, self.line.parent
         with beside(tracer, "invoke_agent", "client", parent=parent) as span:
-            client = self._below(span.place)
-            while True:
-                match conversation.due():
-                    case Listen(call):
-                        try:
-                            with closing(client.line.stream(call)) as batches:
-                                for batch in batches:
-                                    yield batch
-                                    if isinstance(call, calls.Follow) and ends_turn(batch):
-                                        break
-                        except (OutputsMissing, RunEnded) as refusal:
-                            conversation.refused(refusal)
-                        else:
-                            conversation.listened()
-                    case LookUp(call):
-                        conversation.looked_up(list(client.every(call)))
-                    case Answer(run_id, actions):
-                        client._answer(run_id, actions, processor)
-                        conversation.answered()
-                    case Done():
-                        span.note(conversation.facts)
-                        return
+            yield from self._below(span.place)._steps(conversation, processor)
+            span.note(conversation.facts)
+
+    def _steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
+        while True:
+            match conversation.due():
+                case Listen(call):
+                    try:
+                        with closing(self.line.stream(call)) as batches:
+                            for batch in batches:
+                                yield batch
+                                if isinstance(call, calls.Follow) and ends_turn(batch):
+                                    break
+                    except (OutputsMissing, RunEnded) as refusal:
+                        conversation.refused(refusal)
+                    else:
+                        conversation.listened()
+                case LookUp(call):
+                    conversation.looked_up(list(self.every(call)))
+                case Answer(run_id, actions):
+                    self._answer(run_id, actions, processor)
+                    conversation.answered()
+                case Done():
+                    return
 
     def _below(self, place: str | None) -> Client:
         """This client, whose calls and tools belong there in a trace."""

@@ -19,7 +19,7 @@ from tests.services.postgres import Postgres, programs
 from tests.services.redis import Redis, program
 
 STREAMS, RATE = 1000, 30
-OPENING = 40.0  # seconds until all are begun, at most: none of them may have ended by then
+OPENING = 20.0  # seconds until all are begun, at most: none of them may have ended by then
 AS_SHIPPED: dict[str, str] = {}  # each commit is on disk before it is told
 WORKERS = 2
 

@@ -18,7 +18,7 @@ import msgspec
 from starlette.types import Scope
 
 from antiphon import sse
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, TryAgain
 from antiphon.events import type_of
 from antiphon.server.exchange import Exchange
 from antiphon.server.presence import departure
@@ -210,7 +210,11 @@ class _Telling:
             raise _Over
         now = time.monotonic()
         if now - self._checked >= self._pace.recheck:
-            if not await self._welcome.stands():
+            try:
+                stands = await self._welcome.stands()
+            except TryAgain:
+                return  # a database that is away tells nothing new either; it is asked again soon
+            if not stands:
                 raise _Over
             self._checked = now
 

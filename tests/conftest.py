@@ -2,7 +2,7 @@
 
 An example of Hypothesis may take its time, for the machine may be busy. The same examples are tried
 each time, so that nothing fails by chance in a change that has not caused it; `make soak` looks for
-others. The programs are pinned by lock files and installed once below `.tools`.
+others, and twice as many. The programs are pinned by lock files and installed once below `.tools`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from services.postgres import Postgres
 from services.redis import Redis
 
 settings.register_profile("searching", settings.default, deadline=None)
-settings.register_profile("patient", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "patient", deadline=None, derandomize=True, database=None, max_examples=50
+)
 settings.load_profile("patient")
 
 PROJECT = Path(__file__).parents[1]

@@ -19,7 +19,8 @@ from tests.services.postgres import Postgres, programs
 from tests.services.redis import Redis, program
 
 STREAMS, RATE = 1000, 30
-OPENING = 20.0  # seconds until all are begun, at most: none of them may have ended by then
+OPENING = 30.0  # seconds until all are begun, at most: none of them may have ended by then
+PAUSE = 0.2  # seconds between ten that begin and the next: people do not come all at once
 AS_SHIPPED: dict[str, str] = {}  # each commit is on disk before it is told
 WORKERS = 2
 
@@ -72,7 +73,7 @@ async def _round(bench: Bench, target: Target, database: Child | None, streams: 
     at_rest = target.child.rss()
     seconds = bench.pick(0.2, 2.0, 5.0)
     opening = bench.pick(None, None, OPENING)
-    seen = await paced(target, streams, seconds, RATE, opening, beside=database)
+    seen = await paced(target, streams, seconds, RATE, opening, database, PAUSE)
     return _Seen(streams, seen, at_rest, seen.beside)
 
 

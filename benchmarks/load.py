@@ -179,16 +179,18 @@ async def paced(
     rate: int = RATE,
     opening: float | None = None,
     beside: Child | None = None,
+    pause: float = OPENING_SECONDS,
 ) -> Paced:
     """Open so many streams, let them settle, and watch them for a while.
 
-    `opening` is how long it may take until all have begun, in seconds.
+    `opening` is how long it may take until all have begun, in seconds; `pause` what lies between
+    two groups of `OPENED_AT_ONCE`.
     """
     record = Record()
-    opening = opening or streams / OPENED_AT_ONCE * OPENING_SECONDS + 0.5
+    opening = opening or streams / OPENED_AT_ONCE * pause + 0.5
     settle = min(SETTLE_SECONDS, seconds)
     chunks = round(rate * (opening + settle + seconds + 0.5))
-    reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record)
+    reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record, pause)
     await asyncio.sleep(settle)
     record.clear()
     began, cpu, beside_cpu = time.monotonic(), target.child.cpu(), _cpu(beside)
@@ -219,7 +221,7 @@ def _cpu(child: Child | None) -> float:
 
 
 async def _opened(
-    target: Target, streams: int, model: str, chunks: int, record: Record
+    target: Target, streams: int, model: str, chunks: int, record: Record, pause: float
 ) -> list[Stream]:
     reading: list[Stream] = []
     for begun in range(0, streams, OPENED_AT_ONCE):
@@ -227,7 +229,7 @@ async def _opened(
         reading += await asyncio.gather(
             *(stream(target, model, record, chunks) for _ in range(group))
         )
-        await asyncio.sleep(OPENING_SECONDS)
+        await asyncio.sleep(pause)
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(each.first for each in reading))
     return reading

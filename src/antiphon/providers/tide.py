@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 FEW = 200
 """So many replies are read as they come: a process carries them easily."""
-REPLY_SECONDS = 0.0002  # of rest for each reply under way
+REPLY_SECONDS = 0.0003  # of rest for each reply under way
 LONGEST_SECONDS = 0.160  # words then come by fives, where a model says 30 a second
 STEPS = 16  # of a tide, so that not all replies are read at one moment
 

@@ -563,7 +563,7 @@ def well_formed(data: st.DataObject) -> list[Chunk]:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
     chunks = well_formed(data)
     told, reply = reply_to(batches(data, [*chunks, CALLS]))
@@ -576,7 +576,7 @@ def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_folding_what_was_told_gives_what_was_said(data: st.DataObject):
     chunks: list[Chunk] = [ReasoningPiece("hm"), *well_formed(data), CALLS]
     told, reply = reply_to(batches(data, chunks))

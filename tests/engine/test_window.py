@@ -98,7 +98,7 @@ def test_without_a_user_message_nothing_can_be_cut():
 
 
 @given(threads, st.integers(1, 600))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 def test_what_is_seen_is_a_tail_that_begins_with_a_user_message_after_all_earlier_system_messages(
     thread: tuple[Said, ...], budget: int
 ):
@@ -115,7 +115,7 @@ def test_what_is_seen_is_a_tail_that_begins_with_a_user_message_after_all_earlie
 
 
 @given(threads, st.integers(1, 600))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 def test_the_budget_is_kept_wherever_some_cut_keeps_it(thread: tuple[Said, ...], budget: int):
     whole = context(thread)
     sizes = {n: tokens(len(line(n, said))) for n, said in enumerate(thread, start=1)}
@@ -254,7 +254,7 @@ def test_what_follows_a_summary_is_cut_to_the_budget_and_the_summary_stays():
 
 
 @given(threads, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 def test_with_summaries_what_is_told_is_what_the_newest_leaves(
     thread: tuple[Said, ...], marks: list[tuple[int, int]]
 ):

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from antiphon.commands.usage import CLIENT, WEB
+from antiphon.commands.usage import CLIENT, LOOKS, WEB, take_silently
 from antiphon.configuration import Loaded
 from antiphon.server.serve import serve
 from antiphon.server.workers import serve_together
 from antiphon.settings import TABLE
 
 OF_CLIENTS = (*CLIENT, *WEB, "tool_timeout", "max_tools", "roots", "private_hosts")
-FLAGS = tuple(name for name, row in TABLE.items() if row.on_the_line and name not in OF_CLIENTS)
+FLAGS = tuple(
+    name for name, row in TABLE.items() if row.on_the_line and name not in (*OF_CLIENTS, *LOOKS)
+)
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Settings are all there is."""
+    take_silently(parser, LOOKS)
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:

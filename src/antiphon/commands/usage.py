@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NoReturn, Protocol, cast
 
 from antiphon.configuration import Loaded, gather
@@ -78,8 +79,18 @@ class Command(Protocol):
         ...
 
 
+class WholeWords(HelpFormatter):
+    """Sets help so that an address or a path stays in one piece, as long as it may be."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
 class Parser(ArgumentParser):
     """Says in one line what is wrong, as all commands do, and where help is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=WholeWords, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise `InvalidRequest`."""
@@ -144,6 +155,17 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
             setting = TABLE[name]
             group.add_argument(setting.flag, help=_help(setting), **_taken(setting))
     return parser
+
+
+def take_silently(parser: ArgumentParser, names: Sequence[str]) -> None:
+    """Let these settings be given, though they mean nothing here and help has no word of them.
+
+    A command line that had them goes on to work, and a wrong value is refused as everywhere.
+    """
+    for name in names:
+        setting = TABLE[name]
+        parser.add_argument(setting.flag, help=SUPPRESS, **_taken(setting))
+    parser.set_defaults(flags=names)
 
 
 def _taken(setting: Setting) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from antiphon.client.aio import AsyncClient
 from antiphon.commands.notes import note
 from antiphon.commands.up import FLAGS as OF_UP
-from antiphon.commands.usage import CLIENT, RUNTIME
+from antiphon.commands.usage import CLIENT, RUNTIME, take_silently
 from antiphon.commands.web_chat import web_chat
 from antiphon.commands.web_tools import chosen_tools, tool_arguments
 from antiphon.configuration import Loaded
@@ -25,12 +25,25 @@ from antiphon.settings import Settings
 if TYPE_CHECKING:
     from antiphon.web.bridge import Bridge
 
-FLAGS = (*CLIENT, *(name for name in OF_UP if name not in RUNTIME))
+OF_BACKEND = (
+    "busy_timeout",
+    "backend_mcp",
+    "max_runs",
+    "workers",
+    "lease",
+    "beat",
+    "sweep",
+    "trace_providers",
+    "event_retention",
+    "demo_pace",
+)
+FLAGS = (*CLIENT, *(name for name in OF_UP if name not in (*RUNTIME, *OF_BACKEND)))
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Which tools the app has."""
     tool_arguments(parser)
+    take_silently(parser, OF_BACKEND)
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:

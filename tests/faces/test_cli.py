@@ -77,6 +77,29 @@ def test_every_command_explains_itself(place: Place, name: str) -> None:
     assert told.stdout.startswith(f"usage: antiphon {name}")
 
 
+@pytest.mark.parametrize(
+    ("name", "flag", "value"), [("serve", "--theme", "dark"), ("web", "--max-runs", "9")]
+)
+def test_help_is_silent_on_what_a_command_does_not_read_and_takes_it_all_the_same(
+    place: Place, name: str, flag: str, value: str
+) -> None:
+    told = place.run(name, "--help")
+    taken = place.run(name, flag, value, "--port", "none")
+    refused = place.run(name, flag, "purple")
+
+    assert flag not in told.stdout
+    assert "`port` from --port" in taken.stderr
+    assert f"from {flag} cannot be used" in refused.stderr
+
+
+def test_help_keeps_a_long_address_in_one_piece(place: Place) -> None:
+    home = place.root / "so-deep" / "a-home" / ("long" * 20)
+
+    told = place.run("serve", "--help", environ={"XDG_DATA_HOME": str(home)})
+
+    assert f" sqlite:///{home}/antiphon/antiphon.db)\n" in told.stdout
+
+
 def test_a_misspelt_command_is_answered_with_the_nearest_one(place: Place) -> None:
     told = place.run("serv")
 
@@ -647,6 +670,13 @@ def test_a_doctor_says_what_is_broken_and_what_to_do(
     broken = [each for each in json.loads(told.stdout) if each["state"] == "broken"]
     assert [each["about"] for each in broken] == [about]
     assert advice is None or advice in broken[0]["to_do"]
+
+
+def test_a_doctor_only_notes_a_redis_that_is_away_and_logs_nothing(place: Place) -> None:
+    told = place.run("doctor", "--redis", "redis://127.0.0.1:9")
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "note    wake-ups  do not come through redis://127.0.0.1:9" in told.stdout
 
 
 def test_a_doctor_notes_a_variable_that_is_no_setting(place: Place) -> None:

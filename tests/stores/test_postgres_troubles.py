@@ -56,7 +56,7 @@ async def test_a_database_that_was_read_only_for_a_while_is_written_again(addres
         await administrator.execute(READ_ONLY.format(database))
         await administrator.execute(END_ALL)
         for number in range(3):
-            with pytest.raises(errors.Unavailable, match="read-only"):
+            with pytest.raises(errors.Unavailable, match="ReadOnly"):
                 await add_thread(store, number)
         await administrator.execute(WRITABLE.format(database))
 

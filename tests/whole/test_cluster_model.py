@@ -438,7 +438,7 @@ def _tried(
         loop.close()
 
 
-SHORT = (15, 30)
+SHORT, SHORTER = (15, 30), (8, 30)
 LONG = pytest.param((2000, 50), marks=pytest.mark.soak)
 SLOW = pytest.param((300, 50), marks=pytest.mark.soak)
 
@@ -451,7 +451,7 @@ def test_two_workers_on_sqlite_tell_what_the_model_tells(
     _tried(lambda clock: SqliteStore.open(path, clock=clock), *length)
 
 
-@pytest.mark.parametrize("length", [SHORT, SLOW])
+@pytest.mark.parametrize("length", [SHORTER, SLOW])
 def test_two_workers_on_postgresql_tell_what_the_model_tells(
     length: tuple[int, int], postgres: Postgres
 ) -> None:

@@ -109,7 +109,10 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderKey(msgspec.Struct, frozen=True, kw_only=True):
-    """That an owner has a key of their own for a provider; `hint` is how it ends. Time in ms."""
+    """That an owner has a key of their own for a provider. Time in ms.
+
+    `hint` is how it ends; it is empty for a short one, of which so much would tell too much.
+    """
 
     owner: str
     provider: str

@@ -108,6 +108,12 @@ async def test_a_key_is_written_and_never_read(server: Served) -> None:
     assert (await ann.delete(f"{KEYS}/openai")).status_code == 404
 
 
+async def test_nothing_is_told_of_the_end_of_a_short_key(server: Served) -> None:
+    ann = await client_of(server, "ann")
+
+    assert (await put(ann, "sk-short")).json()["hint"] == ""
+
+
 @pytest.mark.parametrize(
     ("provider", "body"),
     [

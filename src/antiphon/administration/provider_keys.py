@@ -148,4 +148,5 @@ class ProviderKeys:
 
 
 def _hint(key: str) -> str:
-    return f"...{key[-_TOLD:]}" if len(key) >= _LONG_ENOUGH else "..."
+    """How it ends, by which a person knows it again; nothing of a short one."""
+    return f"...{key[-_TOLD:]}" if len(key) >= _LONG_ENOUGH else ""

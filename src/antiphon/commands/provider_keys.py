@@ -71,7 +71,8 @@ async def _act(asked: Namespace, settings: Settings) -> None:
             case "set":
                 put = calls.SetOwnersProviderKey(asked.owner, asked.provider, key, asked.address)
                 kept = await owners.answer(put, Principal())
-                note(f"Runs of {kept.owner} ask {kept.provider} with the key that ends {kept.hint}")
+                which = f"the key that ends {kept.hint}" if kept.hint else "this key"
+                note(f"Runs of {kept.owner} ask {kept.provider} with {which}")
             case "list":
                 await _list(owners, asked)
             case "remove":

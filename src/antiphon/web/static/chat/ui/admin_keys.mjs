@@ -59,7 +59,7 @@ function KeyTable(/** @type {{keys: Key[], names: Map<string, string>, onLimit: 
   const columns = [
     { name: t("keys.name"), show: (/** @type {Key} */ key) => html`<strong dir="auto">${key.name}</strong>` },
     { name: t("keys.owner"), show: (/** @type {Key} */ key) => names.get(key.owner) ?? key.owner },
-    { name: t("keys.scopes"), show: (/** @type {Key} */ key) => html`<span class="row">${key.scopes.map((scope) => html`<span class="badge" key=${scope}>${scope}</span>`)}</span>` },
+    { name: t("keys.scopes"), show: (/** @type {Key} */ key) => html`<span class="row">${key.scopes.map((scope) => html`<span class="badge" key=${scope}>${t(`keys.scope_${scope}`)}</span>`)}</span>` },
     { name: t("keys.limits"), show: (/** @type {Key} */ key) => bounds(key.limits) && html`<span class="small">${bounds(key.limits)}</span>` },
     { name: t("keys.made"), show: (/** @type {Key} */ key) => ago(key.created_at) },
     { name: t("keys.expires"), show: (/** @type {Key} */ key) => (key.expires_at ? moment(key.expires_at) : t("people.never")) },

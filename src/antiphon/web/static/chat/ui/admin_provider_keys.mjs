@@ -49,7 +49,7 @@ function KeyTable(/** @type {{keys: OwnKey[], names: Map<string, string>, onRepl
   const columns = [
     { name: t("provider_keys.owner"), show: (/** @type {OwnKey} */ key) => html`<strong dir="auto">${names.get(key.owner) ?? key.person}</strong>` },
     { name: t("provider_keys.provider"), show: (/** @type {OwnKey} */ key) => key.provider },
-    { name: t("provider_keys.ends"), show: (/** @type {OwnKey} */ key) => html`<span class="mono">${key.hint}</span>` },
+    { name: t("provider_keys.ends"), show: (/** @type {OwnKey} */ key) => key.hint && html`<span class="mono">${key.hint}</span>` },
     { name: t("provider_keys.base_url"), show: (/** @type {OwnKey} */ key) => html`<span class="mono small breaks">${key.base_url ?? ""}</span>` },
     { name: t("provider_keys.since"), show: (/** @type {OwnKey} */ key) => ago(key.created_at) },
     { name: "", show: (/** @type {OwnKey} */ key) => html`<span class="row">
@@ -65,7 +65,7 @@ function NewKey(/** @type {{names: Map<string, string>, of?: OwnKey, onDone: () 
   const keep = async (/** @type {Record<string, string>} */ values) => {
     const [owner, provider] = of ? [of.owner, of.provider] : [values.owner, values.provider];
     const kept = await put(address(provider.trim(), owner), { key: values.key, base_url: values.base_url.trim() || null });
-    toast({ text: t("provider_keys.kept", { provider: kept.provider, hint: kept.hint }) });
+    toast({ text: t(kept.hint ? "provider_keys.kept_ending" : "provider_keys.kept", { provider: kept.provider, hint: kept.hint }) });
     await onDone();
   };
   const title = of ? t("provider_keys.replace_title", { provider: of.provider }) : t("provider_keys.set");

@@ -51,6 +51,7 @@ async def test_projects_keys_with_limits_and_the_log_of_it(admin: Chat) -> None:
     await fill(admin, "Good for how many days", "7")
     await press(admin, "Make a key")
     await press(admin, "I have kept it")
+    await expect(row(admin, "robot").locator(".badge")).to_have_text(["read", "write"])
     await expect(row(admin, "robot")).to_contain_text("60 requests a minute")
     await row(admin, "robot").get_by_role("button", name="Limits").click()
     await fill(admin, "Requests a minute", "")
@@ -69,6 +70,8 @@ async def test_projects_keys_with_limits_and_the_log_of_it(admin: Chat) -> None:
     await expect(rows.nth(0)).to_contain_text("changed a project")
     await expect(rows.nth(1)).to_contain_text("changed the limits of a key")
     await expect(rows.nth(2)).to_contain_text("made a key")
+    key = rows.nth(2).locator(".id")
+    await expect(key).to_have_attribute("title", await key.inner_text())
 
 
 async def test_a_key_at_a_provider_is_written_once_and_never_shown(admin: Chat) -> None:
@@ -112,7 +115,9 @@ async def test_an_owner_is_exported_and_erased_by_typing_the_name(
     await row(admin, "Everybody").get_by_role("button", name="Erase").click()
     field = admin.page.get_by_role("dialog").get_by_role("textbox")
     await field.fill("somebody else")
-    await press(admin, "Erase all of it")
+    erase = admin.page.get_by_role("dialog").get_by_role("button", name="Erase all of it")
+    await expect(erase).to_have_class("button danger")
+    await erase.click()
     await expect(admin.page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
         "another name"
     )

@@ -47,7 +47,7 @@ function ActTable(/** @type {{acts: Act[]}} */ { acts }) {
     { name: t("acts.at"), show: (/** @type {Act} */ act) => moment(act.at) },
     { name: t("acts.who"), show: (/** @type {Act} */ act) => html`<strong dir="auto">${act.who}</strong>` },
     { name: t("acts.what"), show: (/** @type {Act} */ act) => html`<span class="words">${done(act.what)}</span>` },
-    { name: t("acts.target"), show: (/** @type {Act} */ act) => html`<span class="mono small breaks">${act.target}</span>` },
+    { name: t("acts.target"), show: (/** @type {Act} */ act) => html`<span class="mono small clipped id" title=${act.target}>${act.target}</span>` },
     { name: t("acts.whose"), show: (/** @type {Act} */ act) => act.whose !== act.target && html`<span dir="auto">${act.whose}</span>` },
     { name: t("acts.details"), show: (/** @type {Act} */ act) => Object.entries(act.details).map(([name, value]) => `${name}: ${value}`).join(", ") },
   ];

@@ -65,7 +65,7 @@ function Erasure(/** @type {{of: Owner, onDone: () => Promise<void>, onClose: ()
     await onDone();
   };
   return html`<${Dialog} title=${t("owners.erase_title", { name: called(of) })} onClose=${onClose}>
-    <${Form} onSubmit=${erase} action=${t("owners.erase_all")} onCancel=${onClose}>
+    <${Form} onSubmit=${erase} action=${t("owners.erase_all")} onCancel=${onClose} destroys>
       <p>${t("owners.erase_text")}</p>
       <p class="muted">${KINDS.map((kind) => `${t(`owners.${kind}`)}: ${whole(of[kind])}`).join(" · ")}</p>
       <${Field} label=${t("owners.type_name", { name: called(of) })}><input class="input" name="typed" required autocomplete="off" spellcheck="false" autocapitalize="off" /><//>

@@ -12,6 +12,6 @@ export function Confirm({ title, text, action, onConfirm, onClose }) {
     onClose();
   };
   return html`<${Dialog} title=${title} onClose=${onClose}>
-    <${Form} onSubmit=${confirm} action=${action} onCancel=${onClose}><p>${text}</p><//>
+    <${Form} onSubmit=${confirm} action=${action} onCancel=${onClose} destroys><p>${text}</p><//>
   <//>`;
 }

@@ -35,14 +35,15 @@ export class NotTaken extends Error {
 
 /**
  * A form whose work may fail: the fields go to `onSubmit` as text, what goes wrong is told above the
- * buttons, and nothing is sent twice while the work is under way.
+ * buttons, and nothing is sent twice while the work is under way. What `destroys` has a button that
+ * looks like it.
  *
  * @param {{
  *   onSubmit: (values: Record<string, string>, form: HTMLFormElement) => Promise<unknown>,
- *   action: string, onCancel?: () => void, className?: string, children?: any,
+ *   action: string, onCancel?: () => void, destroys?: boolean, className?: string, children?: any,
  * }} props
  */
-export function Form({ onSubmit, action, onCancel, className = "stack", children }) {
+export function Form({ onSubmit, action, onCancel, destroys = false, className = "stack", children }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState(null);
   const submit = async (/** @type {any} */ event) => {
@@ -61,7 +62,7 @@ export function Form({ onSubmit, action, onCancel, className = "stack", children
   return html`<form class=${className} onSubmit=${submit}>
     ${children} ${problem && html`<p class="note bad" role="alert">${sentence(problem)}</p>`}
     <div class="row actions">
-      <button type="submit" class="button primary" aria-disabled=${busy}>
+      <button type="submit" class=${`button ${destroys ? "danger" : "primary"}`} aria-disabled=${busy}>
         ${busy && html`<span class="spinner" aria-hidden="true"></span>`}${action}
       </button>
       ${onCancel && html`<button type="button" class="button quiet" onClick=${onCancel}>${t("common.cancel")}</button>`}

@@ -59,8 +59,8 @@ def test_keys_are_sealed_anew_when_the_secret_changes(place: Place) -> None:
     again = place.run("provider-keys", "seal-anew", environ={"ANTIPHON_SECRET_KEY": new})
     lost = place.run("provider-keys", "seal-anew", environ=before)
 
-    assert renewed.stderr.startswith("1 keys")
-    assert again.stderr.startswith("0 keys")
+    assert renewed.stderr.startswith("Encrypted anew: 1 key.")
+    assert again.stderr.startswith("Encrypted anew: 0 keys.")
     assert "own key for openai cannot be opened" in lost.stderr
     assert old not in renewed.stderr + lost.stderr
 

@@ -14,7 +14,7 @@ from antiphon.server.serve import serve
 from antiphon.server.workers import serve_together
 from antiphon.settings import TABLE
 
-OF_CLIENTS = (*CLIENT, *WEB, "tool_timeout", "max_tools", "roots", "private_hosts")
+OF_CLIENTS = (*CLIENT, *WEB, "roots")
 FLAGS = tuple(
     name for name, row in TABLE.items() if row.on_the_line and name not in (*OF_CLIENTS, *LOOKS)
 )

@@ -31,11 +31,9 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
-def own(server: Server, tmp_path: Path) -> Iterator[Server]:
+def own(server: Server, open_folder: Path) -> Iterator[Server]:
     """A service of the same kind, that may be killed."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # PostgreSQL runs as somebody else
-    made = type(server)(tmp_path / "own")
+    made = type(server)(open_folder / "own")
     made.start()
     yield made
     made.stop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +18,7 @@ from services.redis import Redis
 from antiphon import calls, events
 from antiphon.commands import doctor
 from antiphon.configuration import Loaded
-from antiphon.errors import BadSettings
+from antiphon.errors import BadSettings, Unavailable
 from antiphon.listening import Listening
 from antiphon.people import Principal
 from antiphon.runs import Run
@@ -67,9 +67,12 @@ async def begin(runtime: Runtime, text: str) -> str:
 
 async def pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
     """The whole run as a reader gets it: what came together, and where it looked in vain."""
-    listening = await runtime.desk.open(calls.Follow(run_id), BY)
-    assert isinstance(listening, Listening)
     async with asyncio.timeout(SOON):
+        while True:
+            with suppress(Unavailable):  # the line is long: a client comes again
+                listening = await runtime.desk.open(calls.Follow(run_id), BY)
+                break
+        assert isinstance(listening, Listening)
         return [list(lines) async for _, lines in listening.pages()]
 
 

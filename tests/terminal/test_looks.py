@@ -212,7 +212,7 @@ async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
         await (await model.asked()).answer("Well then.")
         await chat.sees("Well then.")
 
-        assert ("antiphon.runner: run" in chat.text) == bool(flags)
+        assert ("antiphon.runner: a broken tool call" in chat.text) == bool(flags)
 
 
 # What the commands tell.

@@ -10,6 +10,7 @@ import pytest
 from elsewhere import SOON, BadSwitchboard, Switchboard, comes_up, goes_down, up
 
 from antiphon.buses.shared import MOST_TOPICS, Pace, SharedBus
+from antiphon.ports import QUEUE
 
 QUICK = Pace(probe=0.05, echo=0.05, retry=(0.02,))
 
@@ -294,3 +295,16 @@ async def test_a_bus_whose_carrier_is_away_closes_at_once(switchboard: Switchboa
 
     async with asyncio.timeout(1):
         await here.close()
+
+
+async def test_a_turn_is_offered_here_before_it_is_offered_elsewhere(
+    switchboard: Switchboard, here: SharedBus, there: SharedBus
+) -> None:
+    with here.watch(QUEUE) as bell, there.watch(QUEUE) as far:
+        here.ring(QUEUE)
+        here.ring("run_1")
+
+        assert await bell.wait(SOON)
+        assert await far.wait(SOON)
+    offered = [topics(message) for message in switchboard.said if topics(message)]
+    assert offered == [["run_1"], [QUEUE]]

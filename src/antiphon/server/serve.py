@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Container, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -26,6 +27,7 @@ from antiphon.server.sockets import address, bound, room
 from antiphon.server.stream import Pace
 from antiphon.settings import TABLE, Settings, shown
 from antiphon.telemetry import logs
+from antiphon.telemetry.metrics import Snapshot
 
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
@@ -135,7 +137,7 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         loop.add_reader(share.lifeline, orphaned)
         server.heeds = (signal.SIGTERM,)
         server.when_open = lambda: share.ready(about)
-        server.face.elsewhere = lambda: share.board.without(share.place)
+        server.face.elsewhere = partial(_counted_elsewhere, server.runtime, share)
         hit("serve.before_open")
         _spare_the_collector()
         pinning = asyncio.create_task(_pin_up(server.runtime, share))
@@ -144,6 +146,12 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         finally:
             pinning.cancel()
             share.board.pin(share.place, server.runtime.metrics.snapshot())
+
+
+def _counted_elsewhere(runtime: Runtime, share: Share) -> Snapshot:
+    """What the others have counted. What is about to be told of us stays, though we be killed."""
+    share.board.pin(share.place, runtime.metrics.snapshot())
+    return share.board.without(share.place)
 
 
 async def _pin_up(runtime: Runtime, share: Share) -> None:

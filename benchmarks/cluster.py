@@ -13,14 +13,14 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.children import Child, child
-from benchmarks.load import Paced, Target, paced
+from benchmarks.load import Arrival, Paced, Target, paced
 from benchmarks.report import Figure, Row, row
 from tests.services.postgres import Postgres, programs
 from tests.services.redis import Redis, program
 
 STREAMS, RATE = 1000, 30
 OPENING = 30.0  # seconds until all are begun, at most: none of them may have ended by then
-PAUSE = 0.2  # seconds between ten that begin and the next: people do not come all at once
+ONE_BY_ONE = Arrival(1, 0.02)  # as people come
 AS_SHIPPED: dict[str, str] = {}  # each commit is on disk before it is told
 WORKERS = 2
 
@@ -73,7 +73,7 @@ async def _round(bench: Bench, target: Target, database: Child | None, streams: 
     at_rest = target.child.rss()
     seconds = bench.pick(0.2, 2.0, 5.0)
     opening = bench.pick(None, None, OPENING)
-    seen = await paced(target, streams, seconds, RATE, opening, database, PAUSE)
+    seen = await paced(target, streams, seconds, RATE, opening, database, ONE_BY_ONE)
     return _Seen(streams, seen, at_rest, seen.beside)
 
 

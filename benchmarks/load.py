@@ -17,14 +17,20 @@ from statistics import quantiles
 from benchmarks.children import Child
 
 RATE = 50  # chunks a second
-OPENED_AT_ONCE = 10
-OPENING_SECONDS = 0.06  # between two such groups: what a server does to begin is measured elsewhere
 SETTLE_SECONDS = 0.7  # until the streams run as they will
 PATIENCE = 30.0
 
 _STAMP = re.compile(rb"@(\d{16})")
 _CUT_STAMP = re.compile(rb"@\d{0,15}$")
 _END = b"0\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How streams begin: so many at once, and then a pause, in seconds."""
+
+    at_once: int = 10
+    pause: float = 0.06  # what a server does to begin is measured elsewhere
 
 
 @dataclass(frozen=True)
@@ -179,18 +185,17 @@ async def paced(
     rate: int = RATE,
     opening: float | None = None,
     beside: Child | None = None,
-    pause: float = OPENING_SECONDS,
+    arrival: Arrival = Arrival(),
 ) -> Paced:
     """Open so many streams, let them settle, and watch them for a while.
 
-    `opening` is how long it may take until all have begun, in seconds; `pause` what lies between
-    two groups of `OPENED_AT_ONCE`.
+    `opening` is how long it may take until all have begun, in seconds.
     """
     record = Record()
-    opening = opening or streams / OPENED_AT_ONCE * pause + 0.5
+    opening = opening or streams / arrival.at_once * arrival.pause + 0.5
     settle = min(SETTLE_SECONDS, seconds)
     chunks = round(rate * (opening + settle + seconds + 0.5))
-    reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record, pause)
+    reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record, arrival)
     await asyncio.sleep(settle)
     record.clear()
     began, cpu, beside_cpu = time.monotonic(), target.child.cpu(), _cpu(beside)
@@ -221,15 +226,15 @@ def _cpu(child: Child | None) -> float:
 
 
 async def _opened(
-    target: Target, streams: int, model: str, chunks: int, record: Record, pause: float
+    target: Target, streams: int, model: str, chunks: int, record: Record, arrival: Arrival
 ) -> list[Stream]:
     reading: list[Stream] = []
-    for begun in range(0, streams, OPENED_AT_ONCE):
-        group = min(OPENED_AT_ONCE, streams - begun)
+    for begun in range(0, streams, arrival.at_once):
+        group = min(arrival.at_once, streams - begun)
         reading += await asyncio.gather(
             *(stream(target, model, record, chunks) for _ in range(group))
         )
-        await asyncio.sleep(pause)
+        await asyncio.sleep(arrival.pause)
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(each.first for each in reading))
     return reading

@@ -19,10 +19,10 @@ def databases(postgres: Postgres) -> Databases:
 
 
 KINDS = (
-    *OPENERS,
+    *(name for name in OPENERS if name != "cached_sqlite"),
     "postgres",
-    # What is in front is tried before two stores already, and what is behind without it.
-    pytest.param("cached_postgres", marks=pytest.mark.soak),
+    # What is in front is tried before another store already, and what is behind without it.
+    *(pytest.param(name, marks=pytest.mark.soak) for name in ("cached_sqlite", "cached_postgres")),
 )
 
 

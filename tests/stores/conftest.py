@@ -18,11 +18,12 @@ def databases(postgres: Postgres) -> Databases:
     return Databases(postgres)
 
 
+LONG = ("folding_sqlite", "cached_sqlite", "cached_postgres")
+"""What is in front is tried before another store already, and what is behind without it; how events
+are folded has tests of its own."""
 KINDS = (
-    *(name for name in OPENERS if name != "cached_sqlite"),
-    "postgres",
-    # What is in front is tried before another store already, and what is behind without it.
-    *(pytest.param(name, marks=pytest.mark.soak) for name in ("cached_sqlite", "cached_postgres")),
+    *(name for name in (*OPENERS, "postgres") if name not in LONG),
+    *(pytest.param(name, marks=pytest.mark.soak) for name in LONG),
 )
 
 

@@ -312,6 +312,8 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_the_run_alone(place: Pla
     assert told[-1].json["status"] == "completed"
 
 
+# The matrix of tenants asks the same of every call, with every credential.
+@pytest.mark.soak
 async def test_another_owners_things_are_as_if_they_had_never_been(
     serve: Any, upstream: Upstream, tmp_path: Path
 ) -> None:

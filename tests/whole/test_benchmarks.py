@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are r
 ROOT = Path(__file__).parents[2]
 NAMES = ("start", "engine", "context", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
-UNDER_LOAD = ("flood", "growth")
-LONG = ("paced", "web", "cluster", "capacity")
+UNDER_LOAD = ("flood",)
+LONG = ("paced", "web", "cluster", "growth", "capacity")
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ class _Own:
             async with opened(self._settings) as runtime:
                 told.set_result(runtime)
                 await self._closing.wait()
-        except Exception as error:
+        except Exception as error:  # told to whoever waits for it, whatever it is
             if told.done():
                 raise
             told.set_exception(error)

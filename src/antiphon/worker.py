@@ -180,7 +180,7 @@ class Worker:
                 pass  # it was deleted in between
             except errors.TryAgain:
                 raise
-            except Exception:
+            except Exception:  # whatever is wrong with this one, the others' time has run out too
                 log.exception("run %s is overdue and cannot be moved on", run_id)
 
     async def _sweep(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 
 import httpx2
@@ -18,6 +18,7 @@ from conftest import DEADLINE, SETTINGS, Served, asgi, eventually, served
 from msgspec.structs import replace
 
 from antiphon import events, sse
+from antiphon.errors import Unavailable
 from antiphon.people import Principal
 from antiphon.server.access import Caller
 from antiphon.server.exchange import Exchange
@@ -274,10 +275,15 @@ class Endless:
             self.closed.set()
 
 
-def _telling(pages: Endless, pace: Pace, stands: bool = True) -> object:
-    async def still() -> bool:
-        return stands
+async def _stands() -> bool:
+    return True
 
+
+async def _stands_no_more() -> bool:
+    return False
+
+
+def _telling(pages: Endless, pace: Pace, still: Callable[[], Awaitable[bool]] = _stands) -> object:
     async def application(scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()
         exchange = Exchange(
@@ -318,13 +324,33 @@ async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
 async def test_a_key_is_looked_at_while_the_stream_is_busy(impatient: Pace) -> None:
     pages = Endless([TEXT])
     async with (
-        asgi(_telling(pages, impatient, stands=False)) as url,
+        asgi(_telling(pages, impatient, _stands_no_more)) as url,
         httpx2.AsyncClient(trust_env=False) as client,
     ):
         answer = await client.get(url, timeout=DEADLINE)
 
     assert pages.closed.is_set()
     assert answer.status_code == 200
+
+
+async def test_a_key_that_cannot_be_looked_at_just_now_ends_no_stream(impatient: Pace) -> None:
+    told: list[int] = []
+
+    async def away_at_first() -> bool:
+        told.append(pages.told)
+        if len(told) < 4:
+            raise Unavailable("The database does not answer.")
+        return False
+
+    pages = Endless([TEXT])
+    async with (
+        asgi(_telling(pages, impatient, away_at_first)) as url,
+        httpx2.AsyncClient(trust_env=False) as client,
+    ):
+        await client.get(url, timeout=DEADLINE)
+
+    assert len(told) == 4
+    assert told == sorted(set(told))  # it was told on in between
 
 
 @pytest.mark.parametrize(

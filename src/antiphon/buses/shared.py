@@ -188,7 +188,7 @@ class SharedBus:
                 await self._hold_a_line()
             except CarrierDown as fault:
                 why = one_line(str(fault))
-            except Exception:
+            except Exception:  # a wall to a library: a bus without a line is only slower
                 why = "for a reason that was logged"
                 if not self._told:
                     log.exception("the line to %s stumbled", self._carrier.name)

@@ -16,7 +16,7 @@ COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/.ready ## start backend and web chat on http://127.0.0.1:8000, until Ctrl+C
+run: .venv/.ready ## start backend and web chat on port 8000 or the next free one, until Ctrl+C
 	@$(BIN)/python examples/first_run.py
 
 test: check ## everything that must hold before a change is taken

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings the database to this version's form, and makes the two keys that the cluster itself needs:
-# that of the web chat, which acts for all people, and one that may only read, for Prometheus.
+# that of the web chat, which acts for all people, and one that opens /metrics and nothing else.
 set -eu
 umask 077
 keys=${KEYS:-/keys}
@@ -14,5 +14,5 @@ make_key() {
 }
 
 make_key web admin
-make_key metrics read
-chmod 644 "$keys/metrics"  # Prometheus is another user
+make_key prometheus metrics
+chmod 644 "$keys/prometheus"  # Prometheus is another user

@@ -1,13 +1,17 @@
 """Several questions at once on one loop; the tool is an async function.
 
-python examples/ask_async.py
+python examples/ask_async.py [MODEL]
+
+The model is the offline demo unless another is named. A run that does not complete ends the program
+with its error on stderr and exit code 1.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
-from antiphon import AsyncClient, TextDelta, tool
+from antiphon import AntiphonError, AsyncClient, TextDelta, tool
 
 QUESTIONS = (
     "When does the next flight from LAX to JFK leave?",
@@ -23,10 +27,10 @@ async def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
     return {"from": departure, "to": arrival, "departure_time": "16:35"}
 
 
-async def ask(client: AsyncClient, question: str) -> str:
+async def ask(client: AsyncClient, question: str, model: str) -> str:
     """The whole answer to one question, its tool calls included."""
     pieces: list[str] = []
-    async for event in client.converse(question, tools=[get_flight_times], model="demo"):
+    async for event in client.converse(question, tools=[get_flight_times], model=model):
         match event:
             case TextDelta(text=text):
                 pieces.append(text)
@@ -35,13 +39,16 @@ async def ask(client: AsyncClient, question: str) -> str:
     return "".join(pieces)
 
 
-async def main() -> None:
+async def main(model: str = "demo") -> None:
     """Ask all, then print the answers in the order of the questions."""
     async with AsyncClient() as client:
-        answers = await asyncio.gather(*(ask(client, question) for question in QUESTIONS))
+        answers = await asyncio.gather(*(ask(client, question, model) for question in QUESTIONS))
     for question, answer in zip(QUESTIONS, answers, strict=True):
         print(f"> {question}\n\n{answer}\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except AntiphonError as error:
+        sys.exit(error.told)

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 
+from antiphon.clean import clean
 from antiphon.sse import Decoder
 
 QUESTION = "When does the next LAX-JFK flight leave?"
@@ -66,10 +67,13 @@ def turn(http: httpx2.Client, body: dict[str, Any]) -> dict[str, Any] | None:
     """Stream one turn; returns the manifest of the tools it asks for, None when it answers."""
     print(f"> POST /v1/process {json.dumps(body)[:72]}...")
     manifest: dict[str, Any] | None = None
+    why = ""
     for event in events(http, body):
         match event:
             case {"type": "run.status", "status": status}:
                 print(f"  run.status: {status}")
+                error: dict[str, Any] = event.get("error") or {}
+                why = f"{error.get('code', '')}: {error.get('message', event.get('reason', ''))}"
             case {"type": "text.delta", "text": text}:
                 print(text, end="", flush=True)
             case {"type": "tool_call.ready", "name": name, "arguments": arguments}:
@@ -79,6 +83,8 @@ def turn(http: httpx2.Client, body: dict[str, Any]) -> dict[str, Any] | None:
             case {"type": "action.required"}:
                 manifest = event
                 print(f"  action.required: {len(event['actions'])} to run; they are saved")
+            case {"type": "turn.ended", "status": "failed" | "incomplete" as status}:
+                sys.exit(f"  turn.ended: {status}; {clean(why)}")
             case {"type": "turn.ended", "status": status}:
                 print(f"  turn.ended: {status}")
             case _:

@@ -1,15 +1,17 @@
 """Two tools in one turn: they run at the same time, and each output is submitted when it is ready.
 
-    python examples/parallel_tools.py
+    python examples/parallel_tools.py [MODEL]
 
-A tool that fails is a result too: the model is told, and the conversation goes on.
+A tool that fails is a result too: the model is told, and the conversation goes on. A run that does
+not complete ends the program with its error on stderr and exit code 1.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 
-from antiphon import Client, TextDelta, ToolCallReady, ToolOutputAdded, tool
+from antiphon import AntiphonError, Client, TextDelta, ToolCallReady, ToolOutputAdded, tool
 
 QUESTION = "Get both at once: the weather in Paris, and the news from Paris."
 SECONDS = 0.5  # how long each tool takes
@@ -29,12 +31,12 @@ def get_news(city: str) -> str:
     raise ConnectionError("the news agency does not answer")
 
 
-def main() -> None:
+def main(model: str = "demo") -> None:
     """Converse, and say when what happened."""
     began = time.monotonic()
     with Client() as client:
         tools = [get_weather, get_news]
-        for event in client.converse(QUESTION, model="demo", tools=tools, tool_timeout=10):
+        for event in client.converse(QUESTION, model=model, tools=tools, tool_timeout=10):
             at = f"{time.monotonic() - began:4.1f} s"
             match event:
                 case ToolCallReady(name=name, arguments=arguments):
@@ -49,4 +51,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(*sys.argv[1:])
+    except AntiphonError as error:
+        sys.exit(error.told)

@@ -1,27 +1,27 @@
 """A reader that stops in the middle comes back and misses nothing.
 
-    python examples/resume.py                                  # a runtime in this process
+    python examples/resume.py [MODEL]                          # a runtime in this process
     ANTIPHON_SERVER=http://127.0.0.1:8000 python examples/resume.py
 
 The run goes on while nobody listens. Whoever knows its id and the number of the last event that was
-read gets exactly the rest, from any process that shares the database.
+read gets exactly the rest, from any process that shares the database. That holds after the run has
+ended, too: a run that did not complete raises its error.
 """
 
 from __future__ import annotations
 
 import sys
 
-from antiphon import Client, TextDelta
-from antiphon.calls import NewMessage
+from antiphon import AntiphonError, Client, TextDelta
 
 ENOUGH = 100  # letters
 
 
-def main() -> int:
+def main(model: str = "demo") -> int:
     """Read a part, go away, read the rest, compare; returns the exit code."""
     text: list[str] = []
     with Client() as client:
-        with client.process(message=NewMessage("100 words"), model="demo") as first:
+        with client.converse("100 words", model=model) as first:
             for event in first:
                 if isinstance(event, TextDelta):
                     text.append(event.text)
@@ -30,17 +30,20 @@ def main() -> int:
         run_id, last = str(first.run_id), first.last_event
         print(f"{''.join(text)} ...\n\n[left after event {last} of {run_id}]\n")
 
-        rest = client.events(run_id, after=last)
+        rest = client.converse(run_id=run_id, after=last)
         for event in rest:
             if isinstance(event, TextDelta):
                 text.append(event.text)
                 print(event.text, end="", flush=True)
         print(f"\n\n[events {last + 1} to {rest.last_event}: the run is {rest.status}]")
 
-        *_, answer = client.list_messages(str(rest.thread_id)).data
+        *_, answer = client.list_messages(str(first.thread_id)).data
     print(f"[together they are the message that was saved: {''.join(text) == answer.text}]")
     return 0 if "".join(text) == answer.text else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except AntiphonError as error:
+        sys.exit(error.told)

@@ -16,6 +16,7 @@ import sys
 
 from antiphon import (
     ActionRequired,
+    AntiphonError,
     Client,
     Events,
     Functions,
@@ -84,7 +85,7 @@ def first_turn(turn: Events) -> tuple[PendingAction, ...]:
                 step(6, f"connection closed by the server; the run is {status}")
             case _:
                 pass
-    tell_failure(turn)
+    turn.raise_for_status()
     return actions
 
 
@@ -124,14 +125,8 @@ def next_turn(client: Client, turn: Events) -> tuple[PendingAction, ...]:
                 step(16, f"connection closed by the server; the run is {status}")
             case _:
                 pass
-    tell_failure(turn)
+    turn.raise_for_status()
     return actions
-
-
-def tell_failure(turn: Events) -> None:
-    """Say why a run failed, where it did."""
-    if turn.error is not None:
-        print(f"{turn.error.code}: {turn.error.message}", file=sys.stderr)
 
 
 def step(number: int, what: str) -> None:
@@ -150,4 +145,7 @@ def short(identity: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except AntiphonError as error:
+        sys.exit(error.told)

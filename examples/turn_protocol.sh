@@ -87,11 +87,17 @@ print(json.dumps({"run_id": os.environ["RUN"], "tool_call_id": os.environ["CALL"
   step 14 "inference: the model saw the tool's output"
 done
 
+# A run that did not complete says why, on stderr.
+run_error='(it.get("error") or {}).get("message") or it.get("reason") or it["status"]'
+status=$(events turn.ended | json 'it["status"]')
+if [[ $status != completed ]]; then
+  echo "The run is $status: $(events run.status | tail -n 1 | json "ascii($run_error)")" >&2
+  exit 1
+fi
+
 step 15 'final tokens:'
 echo
 events text.delta | python3 -c 'import json, sys
 for line in sys.stdin: print(json.loads(line)["text"], end="")'
 printf '\n\n'
-status=$(events turn.ended | json 'it["status"]')
 step 16 "connection closed by the server; the run is $status"
-[[ $status == completed ]]

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from antiphon import Action, Client, Functions, Status, events
+from antiphon import Action, AntiphonError, Client, Functions, RunError, Status, events
 from antiphon.sse import Decoder
 
 log = logging.getLogger("web_chat")
@@ -66,11 +66,19 @@ def process_message(
     log.info("4. create_run")
     log.info("5. POST /v1/runs: the run is %s", run.status)
     log.info("6. the streaming response is returned")
-    return generate_chunks(client, run.id)
+    return response(client, run.id)
+
+
+def response(client: Client, run_id: str) -> Iterator[str]:
+    """What the browser gets: the chunks, and where the run does not complete why."""
+    try:
+        yield from generate_chunks(client, run_id)
+    except RunError as error:
+        yield status("failed", run_id=run_id, error=error.told)
 
 
 def generate_chunks(client: Client, run_id: str) -> Iterator[str]:
-    """The response: the model's words, the tool's status, the rest of its words, the end."""
+    """The chunks: the model's words, the tool's status, the rest of its words, the end."""
     sync_stream = client.sync_stream()
     with closing(sync_stream):
         log.info("7. sync_stream.setup, sync_stream.stream_chunks")
@@ -114,7 +122,7 @@ def execute(client: Client, run_id: str) -> list[Action]:
 
 
 def status(word: str, **about: Any) -> str:
-    """One of the two words that the page learns beside the model's events."""
+    """One of the words that the page learns beside the model's events."""
     return sse("status", json.dumps({"status": word, **about}).encode())
 
 
@@ -154,10 +162,15 @@ def show(lines: Iterable[str]) -> int:
                 case "status":
                     print(f"    page: status {frame.data}")
                     code = 0 if data.get("run_status") == "completed" else 1
+                    if data["status"] == "failed":
+                        print(data["error"], file=sys.stderr)
                 case name:
                     print(f"    page: {name}")
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except AntiphonError as error:
+        sys.exit(error.told)

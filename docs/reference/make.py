@@ -41,11 +41,14 @@ from antiphon.calls import (
 )
 from antiphon.client.sync import Client
 from antiphon.commands import names
+from antiphon.commands.exit_codes import MEANINGS
 from antiphon.events import Event, PendingAction
 from antiphon.messages import (
     File,
     Image,
     Message,
+    ReasoningDetails,
+    Refusal,
     Text,
     ToolCall,
     ToolSpec,
@@ -89,6 +92,8 @@ RECORDS: tuple[type[Any], ...] = (
     Text,
     Image,
     File,
+    Refusal,
+    ReasoningDetails,
     ToolSpec,
     ToolCall,
     McpServer,
@@ -236,14 +241,26 @@ def commands() -> Iterator[str]:
             yield f"Further settings of `{words}`: {_flags(further)}.\n"
 
 
+def exit_codes() -> Iterator[str]:
+    """Every exit code of the program, with the commands that end with it."""
+    rows = [(str(code), of, meaning) for code, (of, meaning) in sorted(MEANINGS.items())]
+    yield from _table(("code", "commands", "meaning"), rows)
+
+
 def problem_codes() -> Iterator[str]:
     """Every error that has a code of its own, with its HTTP status."""
     rows = [
-        (f"`{kind.code}`", str(problems.placed(kind(""))[0]), f"`{kind.__name__}`", _said(kind))
+        (f"`{kind.code}`", _statuses(kind), f"`{kind.__name__}`", _said(kind))
         for kind in _family(errors.AntiphonError)
         if kind is not errors.AntiphonError and "code" in vars(kind)
     ]
     yield from _table(("code", "HTTP status", "Python", "meaning"), rows)
+
+
+def _statuses(kind: type[errors.AntiphonError]) -> str:
+    """All statuses under which the code comes: special cases of an error have one of their own."""
+    same = (each for each in kind.__subclasses__() if "code" not in vars(each))
+    return ", ".join(sorted({str(problems.placed(each(""))[0]) for each in (kind, *same)}))
 
 
 def tree() -> Iterator[str]:
@@ -290,6 +307,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "vendors": vendors,
     "commands": commands,
     "codes": problem_codes,
+    "exit_codes": exit_codes,
     "tree": tree,
     "methods": methods,
     "loops": loops,
@@ -354,6 +372,8 @@ def _fields(kind: type[Any], place: Callable[[str], str] | None = None) -> Itera
         )
         for field in msgspec.structs.fields(kind)
     ]
+    if tag := kind.__struct_config__.tag:  # by which one of several is known: never left out
+        rows.insert(0, (f"`{kind.__struct_config__.tag_field}`", f'`"{tag}"`', "required"))
     if rows:
         yield from _table(("field", *(("in",) if place else ()), "type", "default"), rows)
 

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from antiphon.client.sync import Events as Events
     from antiphon.client.sync import Stream as Stream
     from antiphon.errors import AntiphonError as AntiphonError
+    from antiphon.errors import RunCancelled as RunCancelled
+    from antiphon.errors import RunError as RunError
+    from antiphon.errors import RunExpired as RunExpired
+    from antiphon.errors import RunFailed as RunFailed
+    from antiphon.errors import RunIncomplete as RunIncomplete
     from antiphon.events import ActionRequired as ActionRequired
     from antiphon.events import Event as Event
     from antiphon.events import MessageCompleted as MessageCompleted
     from antiphon.events import PendingAction as PendingAction
     from antiphon.events import ReasoningDelta as ReasoningDelta
+    from antiphon.events import RefusalDelta as RefusalDelta
     from antiphon.events import RunStatus as RunStatus
     from antiphon.events import TextDelta as TextDelta
     from antiphon.events import ToolCallDelta as ToolCallDelta
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from antiphon.messages import Message as Message
     from antiphon.messages import Part as Part
     from antiphon.messages import Progress as Progress
+    from antiphon.messages import Refusal as Refusal
     from antiphon.messages import Text as Text
     from antiphon.messages import Tool as Tool
     from antiphon.messages import ToolCall as ToolCall
@@ -78,13 +85,21 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.client.compaction": ("Compaction",),
     "antiphon.client.servers": ("Servers",),
     "antiphon.client.sync": ("Client", "Events", "Stream"),
-    "antiphon.errors": ("AntiphonError",),
+    "antiphon.errors": (
+        "AntiphonError",
+        "RunCancelled",
+        "RunError",
+        "RunExpired",
+        "RunFailed",
+        "RunIncomplete",
+    ),
     "antiphon.events": (
         "ActionRequired",
         "Event",
         "MessageCompleted",
         "PendingAction",
         "ReasoningDelta",
+        "RefusalDelta",
         "RunStatus",
         "TextDelta",
         "ToolCallDelta",
@@ -102,6 +117,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Link",
         "Message",
         "Part",
+        "Refusal",
         "Progress",
         "Text",
         "Tool",

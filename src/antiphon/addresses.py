@@ -25,6 +25,12 @@ def leads_here(url: str) -> bool:
     return loopback(urlsplit(url).hostname or "")
 
 
+def origin(url: str) -> str:
+    """Return the scheme, host and port of an address, without a user or a password in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
 def public(address: Address) -> bool:
     """Whether this address leads out into the internet, wherever it is asked from.
 

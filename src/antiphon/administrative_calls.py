@@ -61,7 +61,7 @@ OwnerName = Annotated[
 ]
 Subject = Annotated[str, Meta(max_length=512)]
 Password = Annotated[str, Meta(max_length=1024)]
-KeyScope = Literal["read", "write", "admin"]
+KeyScope = Literal["read", "write", "metrics", "admin"]
 
 
 class CreatePerson(Discreet, Call[Person], frozen=True):
@@ -106,7 +106,8 @@ class UpdatePerson(Discreet, Call[Person], frozen=True):
     """Change what is given; the rest stays. `sign_out` voids every login there is.
 
     So does a new password, and `disabled`, which revokes their keys besides. The last admin can be
-    neither demoted nor disabled.
+    neither demoted nor disabled. `end_session` voids one login, by what the face that let them in
+    calls it; the audit log does not hold it.
     """
 
     route: ClassVar[str] = "PATCH /v1/people/{person_id}"
@@ -119,6 +120,7 @@ class UpdatePerson(Discreet, Call[Person], frozen=True):
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
     password: Password | msgspec.UnsetType = msgspec.UNSET
     sign_out: bool = False
+    end_session: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 class DeletePerson(Call[Deleted], frozen=True):
@@ -164,7 +166,7 @@ class CreateKey(Call[NewKey], frozen=True):
 
     name: Name
     owner: OwnerName
-    scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1, max_length=3)] = ("read", "write")
+    scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1, max_length=4)] = ("read", "write")
     limits: Limits = Limits()
     expires_in: KeySeconds | None = None
     person_id: Id | None = None

@@ -181,16 +181,28 @@ class CreateThread(Call[Thread], frozen=True):
 class ListThreads(Call[Listed[Thread]], frozen=True):
     """Threads, newest first; `q` searches titles and messages.
 
-    With `parent_id` those alone that were forked from that thread.
+    `q` finds the threads whose title, or one of whose messages, holds all of its words, and its
+    phrases in quotation marks as they stand. With `parent_id` those alone that were forked from
+    that thread. The default `order` is `created`; `activity` lists the thread that was changed
+    last first, and a thread that is continued moves to the front. Pass `next` of a page as `after`
+    with the same `order`.
+
+    Threads that replaced each other, as an edited message makes them, are a family: their metadata
+    name under `replaces` the thread whose place they take. The default `branches` is `all`;
+    `latest` lists of each family the last changed thread alone, and leaves out threads without
+    messages. `family` is the id of a thread, for all threads of its family.
     """
 
     route: ClassVar[str] = "GET /v1/threads"
     answer: ClassVar[Any] = Listed[Thread]
 
     limit: Limit = 20
-    after: Id | None = None
+    after: Annotated[str, Meta(max_length=160)] | None = None
     q: Name | None = None
     parent_id: Id | None = None
+    order: Literal["created", "activity"] | None = None
+    branches: Literal["all", "latest"] | None = None
+    family: Id | None = None
 
 
 class GetThread(Call[Thread], frozen=True):

@@ -1,4 +1,4 @@
-"""The five words a provider speaks while a model answers, and the question it was asked."""
+"""The words that a provider speaks while a model answers, and the question it was asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.messages import EXTRA, REASONING, ToolSpec
+from antiphon.messages import DETAILS, EXTRA, REASONING, REFUSAL, ToolSpec
 from antiphon.runs import Sampling, Usage
 
 
@@ -22,12 +22,26 @@ class ReasoningPiece(msgspec.Struct, frozen=True):
     text: str
 
 
+class RefusalPiece(msgspec.Struct, frozen=True):
+    """The next characters of why the model will not answer, where its server tells them apart."""
+
+    text: str
+
+
+class DetailsPiece(msgspec.Struct, frozen=True):
+    """Opaque pieces of the reasoning, which the server `origin` wants back with the reply."""
+
+    origin: str
+    details: tuple[dict[str, Any], ...]
+
+
 class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a tool call, with exactly what the provider said of where it belongs.
 
     `index` and `id` are None where the provider gave none (an empty id is none); `position` is the
     piece's place in its chunk where the chunk held several. Which call the piece continues is
-    decided in `engine/turn`.
+    decided in `engine/turn`. A `leaked` piece is a whole call that stood in the text: the provider
+    may have given the same call where calls belong as well.
     """
 
     index: int | None = None
@@ -36,6 +50,7 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     arguments: str = ""
     extra: dict[str, Any] | None = None
+    leaked: bool = False
 
 
 class UsageReport(msgspec.Struct, frozen=True):
@@ -50,7 +65,7 @@ class Finish(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-Chunk = TextPiece | ReasoningPiece | CallPiece | UsageReport | Finish
+Chunk = TextPiece | ReasoningPiece | RefusalPiece | DetailsPiece | CallPiece | UsageReport | Finish
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +90,17 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         """The conversation as objects, for providers that must look into it.
 
         Reasoning stands in its message as `reasoning_content`, an extra in its call as
-        `extra_content`: only some servers take them.
+        `extra_content`: only some servers take them. A refusal is a part of its message's text, and
+        what one server alone wants back is left out.
         """
         decoded: list[dict[str, Any]] = msgspec.json.decode(b"[" + self.messages + b"]")
         for message in decoded:
             if REASONING in message:
                 message["reasoning_content"] = message.pop(REASONING)
+            if REFUSAL in message:
+                said = [message["content"], message.pop(REFUSAL)]
+                message["content"] = "\n\n".join(filter(None, said))
+            message.pop(DETAILS, None)
             for call in message.get("tool_calls", ()):
                 if EXTRA in call:
                     call["extra_content"] = msgspec.json.decode(call.pop(EXTRA))

@@ -82,6 +82,20 @@ def one_line(text: str, place: Place = "notice") -> str:
     return " ".join(clean(text, place).split())
 
 
+def json_text(encoded: bytes) -> str:
+    """Return JSON as a text that neither acts on a terminal nor turns text round.
+
+    It means the same: such characters are escaped, and encoders escape ASCII's controls alone.
+    """
+    return _IN_JSON.sub(lambda found: _escape(ord(found[0])), encoded.decode())
+
+
+def _escape(code: int) -> str:
+    if code <= 0xFFFF:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD7C0 + (code >> 10):04x}\\u{0xDC00 | code & 0x3FF:04x}"
+
+
 _C1 = ((0x80, 0x9F),)  # U+009B begins sequences as ESC [ does
 _DIRECTION = (
     (0x061C, 0x061C),  # Arabic letter mark
@@ -91,9 +105,12 @@ _DIRECTION = (
 )
 _BREAKS = ((0x2028, 0x2029),)  # line and paragraph separators
 _UNSEEN = (
+    (0xFDD0, 0xFDEF),  # no characters, which some fonts draw as nothing
     (0xFEFF, 0xFEFF),  # byte order mark
-    (0xFFF9, 0xFFFB),  # interlinear annotation
-    (0xE0000, 0xE007F),  # tags: a whole message can be written in them, unseen
+    (0xFFF0, 0xFFFB),  # reserved and ignored; interlinear annotation
+    *((plane | 0xFFFE, plane | 0xFFFF) for plane in range(0, 0x110000, 0x10000)),  # no characters
+    (0xE0000, 0xE00FF),  # tags: a whole message can be written in them, unseen; reserved
+    (0xE01F0, 0xE0FFF),  # reserved and ignored
 )
 _JOINERS = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -106,8 +123,15 @@ _JOINERS = (
     (0x3164, 0x3164),
     (0xFE00, 0xFE0F),  # variation selectors
     (0xFFA0, 0xFFA0),
+    (0x13430, 0x13440),  # Egyptian format controls
+    (0x16FE4, 0x16FE4),  # Khitan filler
+    (0x1BCA0, 0x1BCA3),  # shorthand format controls
+    (0x1D159, 0x1D159),  # a note without a head
+    (0x1D173, 0x1D17A),  # musical format controls
     (0xE0100, 0xE01EF),
 )
+"""What scripts, signs and emoji are written with, and what therefore stays outside approvals."""
+
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -134,16 +158,23 @@ _SHOWN: dict[Place, dict[int, str]] = {
 }
 _WITHOUT_SEQUENCES: frozenset[Place] = frozenset({"prose", "code", "source"})
 
-_ODD = re.compile(
-    "[{}]".format(
-        "\x00-\x08\x0b-\x1f\x7f\ud800-\udfff"
-        + "".join(
-            f"{chr(first)}-{chr(last)}"
-            for first, last in _C1 + _DIRECTION + _BREAKS + _UNSEEN + _JOINERS
-        )
-    )
-)
+
+def _members(ranges: Ranges) -> str:
+    """The inside of a character class that matches these."""
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+HIDING = _members(_C1 + _DIRECTION + _BREAKS + _UNSEEN)
+"""Inside of a character class of a regular expression: what turns or hides text everywhere."""
+
+INVISIBLE = HIDING + _members(_JOINERS)
+"""The same with what is not seen but has a use in some script: all that an approval spells out,
+beside the controls of ASCII. Unicode's default ignorable code points are among it."""
+
+_ODD = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff{INVISIBLE}]")
 """Whatever is not the same in every place."""
+
+_IN_JSON = re.compile(rf"[\x7f{HIDING}]")
 
 _CONTROL = r"(?:\x1b\[|\x9b)[0-?]{0,%d}[ -/]{0,%d}"
 _STRING = r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9b-\x9f]{0,%d}"

@@ -1,6 +1,7 @@
 """Reads the settings in force, from flags, environment and files; says where each came from.
 
-A file in the working folder may be anybody's: it may choose, and neither open nor send anything.
+A file in the working folder may be anybody's: beyond how the chat looks, nothing in it counts
+before a person has seen and trusted it. Even then it may not name what opens this machine.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from antiphon.settings import (
     sqlite_address,
     without_password,
 )
+from antiphon.trust import FolderFile, digest, read_regular, trusted_files, untrusted
 
 PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
 """The one variable that a file in the working folder may have sent to the addresses it names."""
@@ -39,46 +41,89 @@ _TABLED = {
 """What is made of tables, and how these look."""
 _IN_FILES = ("providers", "servers")
 _FILE = "antiphon.toml"
+UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "keys", "refresh"})
+"""The settings that count in a file that nobody has trusted: how the chat looks, and whose keys
+edit its line. Every other setting, a new one too, needs trust.
+"""
+
+Decide = Callable[[FolderFile], bool]
+"""Says whether a file of the working folder that is not trusted counts all the same, this time: a
+person may have been shown it just now. False goes on without the file.
+"""
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """Settings, and for each name where its value came from."""
+    """Settings, and for each name where its value came from.
+
+    `folder_file` is the working folder's file where there is one; `counted` says whether it was
+    read into the settings.
+    """
 
     settings: Settings
     origins: Mapping[str, str]
+    folder_file: FolderFile | None = None
+    counted: bool = False
 
 
-def load(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path) -> Settings:
+def refuse(file: FolderFile) -> bool:
+    """Decide where nobody can be asked: raise what keeps the file from counting."""
+    raise file.fault or untrusted(file)
+
+
+def load(
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    config_file: Path | None = None,
+) -> Settings:
     """The settings in force: a flag beats the environment, that beats TOML, that beats the default.
 
     `flags` holds what was given on the command line by setting name, None for what was not. The
     `antiphon.toml` in `cwd` beats the one in the user's config folder; since a folder may come from
-    anybody, an address in it is never given a key that was meant for another. An empty variable
-    counts as unset. Raises `BadSettings`, which names the place that is to be mended.
+    anybody, it counts once a person has trusted it, and an address in it is never given a key that
+    was meant for another. A `config_file` is read in its place, and may name whatever the user's
+    own may. An empty variable counts as unset. Raises `BadSettings`, which names the place that is
+    to be mended, or the file that is not trusted.
     """
-    return gather(flags, environ, cwd).settings
+    return gather(flags, environ, cwd, config_file=config_file).settings
 
 
-def gather(flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path) -> Loaded:
-    """As `load`, and where each value came from."""
+def gather(
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    config_file: Path | None = None,
+    decide: Decide = refuse,
+) -> Loaded:
+    """As `load`, and where each value came from. `decide` is called for a file without trust."""
     values: dict[str, Any] = {}
     origins = dict.fromkeys([*TABLE, *_TABLED], "default")
     foreign: list[str] = []
-    for given in _given(flags, environ, cwd):
-        if given.name == "providers" and given.origin != str(_own_file(environ)):
+    own = _own_file(environ)
+    own_folder = _is_own(cwd / _FILE, own)
+    found = None if config_file or own_folder else _folder_file(cwd / _FILE, own)
+    file, theirs = found or (None, ())
+    counted = file is not None and _counts(file, environ, decide)
+    theirs = theirs if counted else ()
+    named = () if config_file is None else _from_file(cwd / config_file, named=True)
+    mine = (*_from_file(own), *named)
+    for given in (*mine, *theirs, *_given(flags, environ, cwd)):
+        if given.name == "providers" and given in theirs:
             foreign += [name for name, table in given.value.items() if "base_url" in table]
         values[given.name] = _read(given, environ, values.get(given.name))
         origins[given.name] = given.origin
-    own, found = str(_own_file(environ)), str(cwd / _FILE)
+    of_folder = {given.origin for given in theirs}
     for address, key in _KEY_OF.items():
-        if origins[address] == found and origins[key] == own:
+        if origins[address] in of_folder and origins[key] == str(own):
             del values[key]
             origins[key] = "default"
-    values["foreign_base_url"] = origins["base_url"] == found
+    values["foreign_base_url"] = origins["base_url"] in of_folder
     values["foreign_providers"] = frozenset(foreign)
     if "database" not in values:
         values["database"] = own_database(environ)
-    return Loaded(Settings(**values), origins)
+    return Loaded(Settings(**values), origins, file, counted=counted)
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -91,12 +136,7 @@ class _Given(msgspec.Struct, frozen=True):
 def _given(
     flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path
 ) -> Iterator[_Given]:
-    """What was set where, the weakest place first."""
-    own, found = _own_file(environ), cwd / _FILE
-    yield from _from_file(own)
-    if found != own:
-        for given in _from_file(found):
-            yield _HARMLESS.get(given.name, _as_it_is)(given, own)
+    """Yield what was set in the environment and by flags, the weaker place first."""
     for setting in TABLE.values():
         if text := environ.get(setting.variable):
             yield _Given(setting.name, text, setting.variable, cwd)
@@ -105,17 +145,59 @@ def _given(
             yield _Given(name, flag, TABLE[name].flag, cwd)
 
 
-def _from_file(file: Path) -> Iterator[_Given]:
+def _is_own(file: Path, own: Path) -> bool:
+    return file == own or file.parent.resolve() == own.parent.resolve()
+
+
+def _folder_file(file: Path, own: Path) -> tuple[FolderFile, Sequence[_Given]] | None:
+    """The file of the working folder, read once, and what it sets; None where there is none."""
+    content = b""
     try:
-        values = tomllib.loads(file.read_text("utf-8"))
+        content = read_regular(file)
+        given = _parsed(file, content)
+        wants = tuple(each.name for each in given if each.name not in UNTRUSTED)
+        harmless = [_HARMLESS.get(each.name, _as_it_is)(each, own) for each in given]
+        return FolderFile(file, content, wants), harmless
     except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as error:
+        return None
+    except OSError as error:
+        problem = BadSettings(f"{file} cannot be read: {error.strerror}")
+    except BadSettings as error:
+        problem = error
+    return FolderFile(file, content, fault=problem), ()
+
+
+def _counts(file: FolderFile, environ: Mapping[str, str], decide: Decide) -> bool:
+    """Return whether the file is read into the settings. Raises `BadSettings`."""
+    if file.fault is None and (
+        not file.wants or trusted_files(environ).covers(file.path, digest(file.content))
+    ):
+        return True
+    return decide(file)
+
+
+def _from_file(file: Path, *, named: bool = False) -> Sequence[_Given]:
+    """Return what a file of the user's own sets; one that was `named` has to be there."""
+    try:
+        content = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if named:
+            raise BadSettings(f"{file} cannot be read: {error.strerror}") from error
+        return ()
+    except OSError as error:
         raise BadSettings(f"{file} cannot be read: {error}") from error
-    for name, value in values.items():
+    return _parsed(file, content)
+
+
+def _parsed(file: Path, content: bytes) -> Sequence[_Given]:
+    try:
+        values = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadSettings(f"{file} cannot be read: {error}") from error
+    for name in values:
         if name not in TABLE and name not in _IN_FILES:
             raise _unknown(name, file)
-        yield _Given(name, value, str(file), file.parent)
+    return [_Given(name, value, str(file), file.parent) for name, value in values.items()]
 
 
 def _as_it_is(given: _Given, own: Path) -> _Given:

@@ -8,12 +8,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon import calls, errors
-from antiphon.answers import Respond, page_of
+from antiphon.answers import Respond, listed, page_of
 from antiphon.attachments import check_attachments
 from antiphon.calls import Call, Deleted, Listed, given
 from antiphon.engine import checks, moves
 from antiphon.engine.draft import output_message_id
 from antiphon.engine.records import Change, Records
+from antiphon.engine.thread_order import position_of
 from antiphon.ids import Mint
 from antiphon.messages import Message
 from antiphon.people import Principal
@@ -56,15 +57,21 @@ class Conversations:
     async def _list_threads(
         self, call: calls.ListThreads, by: Principal, _: Once | None
     ) -> Listed[Thread]:
-        return await page_of(
-            self._store,
+        page = await self._store.list(
             Thread,
             by.owner,
-            call.limit,
-            call.after,
+            limit=call.limit,
+            after=call.after,
             query=call.q,
             parent_id=call.parent_id,
+            order=call.order or "created",
+            branches=call.branches or "all",
+            family=call.family,
         )
+        if call.order == "activity" and page.has_more:
+            cursor = position_of(page.data[-1]).cursor()
+            return Listed(tuple(page.data), has_more=True, next=cursor)
+        return listed(page)
 
     async def _get_thread(self, call: calls.GetThread, by: Principal, _: Once | None) -> Thread:
         return await self._store.get(Thread, by.owner, call.thread_id)

@@ -6,7 +6,7 @@ whichever way it came. What may happen is decided in `engine/moves`, inside the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +20,7 @@ from antiphon.answers import Respond, page_of
 from antiphon.assistants import Assistants
 from antiphon.calls import Call, Listed
 from antiphon.conversations import Conversations
+from antiphon.destinations import Destinations
 from antiphon.engine import checks
 from antiphon.engine.moves import Asked
 from antiphon.ids import Mint
@@ -32,6 +33,9 @@ from antiphon.running import Running
 from antiphon.runs import McpServer
 from antiphon.telemetry.metrics import Metrics
 from antiphon.wishes import Wishes
+
+READ_BYTES = 131_072
+"""Bytes of a file that are read at once: so much of it lies in memory while it is downloaded."""
 
 
 class Desk:
@@ -47,11 +51,12 @@ class Desk:
         models: Callable[[str | None, str], Awaitable[Sequence[calls.Model]]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         administration: Administration,
+        destinations: Destinations,
         metrics: Metrics | None = None,
         busy_seconds: float = 300.0,
     ) -> None:
         changes = Changes(store, bus, metrics or Metrics())
-        wishes = Wishes(store, default_model, open_model, refuse_servers)
+        wishes = Wishes(store, default_model, open_model, refuse_servers, destinations)
         self._store = store
         self._bus = bus
         self._mint = mint
@@ -97,7 +102,10 @@ class Desk:
             return await self._running.follow(call.run_id, call.after, by.owner)
         once = _once(call, by.owner, key)
         told = await self._answered(once) or await self._asked_for(call, by, once)
-        asked = told if isinstance(told, Asked) else msgspec.json.decode(told, type=Asked)
+        if isinstance(told, Asked):
+            asked = told
+        else:
+            asked = await self._running.ask_again(msgspec.json.decode(told, type=Asked), by)
         if isinstance(call, calls.Process) and call.background:
             return Answer(asked.run, 202, replayed=told is not asked)
         return Listening(self._store, self._bus, asked.run.id, asked.after, whole=False)
@@ -141,6 +149,20 @@ class Desk:
         """A file and its bytes. Raises `NotFound`."""
         upload = await self._store.get(Upload, owner, upload_id)
         return upload, await self._store.content(owner, upload_id)
+
+    async def open_file(
+        self, owner: str, upload_id: str
+    ) -> tuple[Upload, AsyncGenerator[bytes, None]]:
+        """Return a file and its pieces, of which each is read when it is asked for.
+
+        Raises `NotFound`, and so do the pieces of a file that is deleted meanwhile.
+        """
+        upload = await self._store.get(Upload, owner, upload_id)
+        return upload, self._pieces(owner, upload)
+
+    async def _pieces(self, owner: str, upload: Upload) -> AsyncGenerator[bytes, None]:
+        for start in range(0, upload.size, READ_BYTES):
+            yield await self._store.content(owner, upload.id, start, READ_BYTES)
 
     async def export(self, call: calls.ExportOwner, by: Principal) -> Archive:
         """Everything of an owner as a file. Raises `NotFound`."""

@@ -27,6 +27,7 @@ from antiphon.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContexts
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
+from antiphon.stores.sqlite import backup
 from antiphon.stores.sqlite.moving import SqliteInventory
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.statements import Schema
@@ -51,7 +52,7 @@ async def store(
     `foreign` is told of runs that another process has written events of, as soon as it may where
     `listening` says that somebody waits for them. Raises `BadSettings` and `Unavailable`.
     """
-    scheme, _, rest = settings.database.partition(":")
+    scheme, colon, rest = settings.database.partition(":")
     match scheme:
         case "memory":
             return MemoryStore()
@@ -68,9 +69,10 @@ async def store(
             )
         case _:
             raise errors.BadSettings(
-                f"No store is known for {scheme}: databases.",
+                "The setting database is no address of a database.",
                 expected="sqlite:///path, postgresql://host/name or memory:",
-                received=scheme + ":",
+                # What stands behind the colon may be a password.
+                received=f"{scheme}:..." if colon else scheme,
                 hint="Set --database or ANTIPHON_DATABASE.",
             )
 
@@ -157,6 +159,19 @@ async def laid_open(database: str, *, new: bool = False) -> AsyncGenerator[Inven
     finally:
         if inventory is not None:
             await inventory.close()
+
+
+def back_up(database: str, target: Path) -> backup.Copy:
+    """Copy a SQLite database that may be in use to a new file, and check the copy; blocks.
+
+    Raises `BadSettings`.
+    """
+    return backup.back_up(_file(database), target)
+
+
+def restore(source: Path, database: str) -> backup.Copy:
+    """Make a SQLite database of a backup, where there is none yet; blocks. Raises `BadSettings`."""
+    return backup.restore(source, _file(database))
 
 
 async def wakes(settings: Settings) -> bool | None:
@@ -268,8 +283,21 @@ def _of_extra(module: str, library: str, extra: str) -> Any:
         if missing.name != library:
             raise
         raise errors.BadSettings(
-            f"{library} is not installed.", hint=f"pip install 'antiphon[{extra}]' brings it."
+            f"{library} is not installed.", hint=errors.install_hint(extra)
         ) from missing
+
+
+def _file(database: str) -> Path:
+    """The file of a SQLite database. Raises `BadSettings` for a database of another kind."""
+    scheme, _, rest = database.partition(":")
+    if scheme != "sqlite":
+        raise errors.BadSettings(
+            "Only the file of a SQLite database is copied like that.",
+            expected="sqlite:///path",
+            received=f"{scheme}:",
+            hint="PostgreSQL has pg_dump and pg_restore.",
+        )
+    return _path(rest)
 
 
 def _path(rest: str) -> Path:

@@ -21,12 +21,14 @@ from antiphon.client.line import AsyncBatches, AsyncPieces, Batches, Pieces, tra
 from antiphon.client.portal import Portal
 from antiphon.desk import Answer
 from antiphon.engine import kept
-from antiphon.errors import InvalidRequest
+from antiphon.errors import InvalidRequest, Unavailable
 from antiphon.messages import Upload
 from antiphon.people import Principal
+from antiphon.runs import Destination
 from antiphon.runtime import Runtime, opened
 from antiphon.settings import Settings
 from antiphon.telemetry.traces import NO_TRACES, Tracer
+from antiphon.tools.questions import ModelServer
 
 A = TypeVar("A")
 
@@ -56,7 +58,7 @@ class AsyncEmbeddedLine:
 
     async def send(self, call: Call[A], key: str | None = None) -> A:
         """The desk's answer."""
-        desk = (await self.runtime()).desk
+        desk = (await self._runtime_for(call)).desk
         call = _as_sent(call, self._settings.max_depth)
         if call.streams:
             answer = await desk.open(cast("Any", call), self._by, key)
@@ -69,7 +71,7 @@ class AsyncEmbeddedLine:
 
     async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
         """The events, as the log is read aloud."""
-        desk = (await self.runtime()).desk
+        desk = (await self._runtime_for(call)).desk
         call = _as_sent(call, self._settings.max_depth)
         listening = await desk.open(cast("Any", call), self._by, key)
         if isinstance(listening, Answer):
@@ -108,6 +110,16 @@ class AsyncEmbeddedLine:
         """The runtime, opened now if it is not open yet."""
         return await self._source.runtime()
 
+    async def _runtime_for(self, call: Call[Any]) -> Runtime:
+        """The runtime; it drives runs from the first call on that is about one to be driven.
+
+        A program that only reads drives nothing: the database may hold runs of other programs.
+        """
+        runtime = await self.runtime()
+        if _asks_for_a_run(call):
+            runtime.drive()
+        return runtime
+
     @property
     def _by(self) -> Principal:
         """Who asks, and for what in a trace."""
@@ -127,6 +139,25 @@ class AsyncEmbeddedLine:
         line._principal = self._principal.acting(actor=kept.owner(actor))
         line._source = _Lent(self.runtime)
         return line
+
+    async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """The provider and the address that the run bears, else those that this process asks.
+
+        A run may be another program's, which asks elsewhere. Raises `BadSettings`, `NotFound`, and
+        `Unavailable` for a run of a later version.
+        """
+        runtime = await self.runtime()
+        if run_id is not None:
+            try:
+                there = Destination.read((await runtime.store.drive(run_id)).destination)
+            except msgspec.DecodeError as error:
+                said = (
+                    f"A later version of Antiphon began run {run_id}: it is not known who answers."
+                )
+                raise Unavailable(said, hint="Upgrade Antiphon.") from error
+            if there is not None:
+                return ModelServer(there.provider, there.address)
+        return ModelServer(*runtime.catalog.asks(model))
 
     def below(self, place: str | None) -> AsyncEmbeddedLine:
         """A line to the same runtime, whose calls belong there in a trace."""
@@ -166,7 +197,7 @@ class _Own:
     async def _hold(self, told: asyncio.Future[Runtime]) -> None:
         """One task opens the runtime and closes it, whichever tasks use it meanwhile."""
         try:
-            async with opened(self._settings) as runtime:
+            async with opened(self._settings, drives=False) as runtime:
                 told.set_result(runtime)
                 await self._closing.wait()
         except Exception as error:  # told to whoever waits for it, whatever it is
@@ -240,6 +271,10 @@ class EmbeddedLine:
         acting._line, acting._lent = self._line.acting_as(actor), True
         return acting
 
+    def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """The provider and the address that the run bears, else those that this process asks."""
+        return self._portal.run(self._line.model_server(model, run_id))
+
     def below(self, place: str | None) -> EmbeddedLine:
         """A line to the same runtime, whose calls belong there in a trace."""
         line = copy(self)
@@ -252,6 +287,13 @@ class EmbeddedLine:
             return
         self._portal.run(self._line.close())
         self._portal.close()
+
+
+def _asks_for_a_run(call: Call[Any]) -> bool:
+    """Return whether a run goes on by this call, or is followed while it does."""
+    if isinstance(call, calls.CreateMessage):
+        return call.role == "tool"
+    return call.streams or isinstance(call, calls.CreateRun | calls.SubmitToolOutput)
 
 
 def _as_sent(call: Call[A], max_depth: int) -> Call[A]:

@@ -12,6 +12,7 @@ AntiphonError
 │   ├── RunActive               run_active
 │   ├── RunEnded                run_ended
 │   ├── OutputsMissing          outputs_missing
+│   ├── ProviderMismatch        provider_mismatch
 │   ├── OutputConflict          output_conflict
 │   ├── IdempotencyConflict     idempotency_conflict
 │   ├── EventExpired            event_expired
@@ -33,6 +34,11 @@ AntiphonError
 ├── Cut                     a reply that ended too early; ends a run as `incomplete`
 │   ├── Disconnected            disconnected
 │   └── Stalled                 stalled
+├── RunError                a run did not complete; `converse` raises it after the last event
+│   ├── RunFailed               run_failed
+│   ├── RunIncomplete           run_incomplete
+│   ├── RunExpired              run_expired
+│   └── RunCancelled            run_cancelled
 ├── Fenced                  somebody else drives this run now
 └── Internal                our own fault
 """
@@ -61,6 +67,8 @@ class AntiphonError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        if hint:
+            self.add_note(hint)  # a traceback shows it too
         given = {"expected": expected, "received": received, "hint": hint}
         self.details: dict[str, Any] = {
             **{name: text for name, text in given.items() if text is not None},
@@ -140,6 +148,15 @@ class OutputsMissing(CallerError):
     """The next turn was asked for while calls still wait for their outputs."""
 
     code = "outputs_missing"
+
+
+class ProviderMismatch(CallerError):
+    """The run's words go to a provider that this program asks with other settings, or not at all.
+
+    `details["provider"]` names it.
+    """
+
+    code = "provider_mismatch"
 
 
 class OutputConflict(CallerError):
@@ -264,6 +281,59 @@ class Stalled(Cut):
     code = "stalled"
 
 
+class RunError(AntiphonError):
+    """A run ended without completing; everything that it said has been given before."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return str(self.details.get("run_id", ""))
+
+    @property
+    def thread_id(self) -> str:
+        """The run's thread, which a new run can be started in."""
+        return str(self.details.get("thread_id", ""))
+
+
+class RunFailed(RunError):
+    """The run failed: the model's side said no, or the turn could not be asked for."""
+
+    code = "run_failed"
+
+    @property
+    def error_code(self) -> str:
+        """The stable code of what the run failed of, such as `provider_auth`."""
+        return str(self.details.get("error_code", ""))
+
+
+class RunIncomplete(RunError):
+    """The answer was cut; `reason` says why, and `text` is what came of it."""
+
+    code = "run_incomplete"
+
+    @property
+    def reason(self) -> str:
+        """The run's reason, such as `length` or `stalled`."""
+        return str(self.details.get("reason", ""))
+
+    @property
+    def text(self) -> str:
+        """The text of the last reply, as far as it came."""
+        return str(self.details.get("text", ""))
+
+
+class RunExpired(RunError):
+    """The run waited for outputs, or to be asked for its next turn, for longer than it may."""
+
+    code = "run_expired"
+
+
+class RunCancelled(RunError):
+    """The run was cancelled, by this client or another."""
+
+    code = "run_cancelled"
+
+
 class Fenced(AntiphonError):
     """The lease was lost: another worker has a higher epoch, or the run has ended."""
 
@@ -274,6 +344,11 @@ class Internal(AntiphonError):
     """A fault of our own; the log has the traceback, the caller does not."""
 
     code = "internal"
+
+
+def install_hint(extra: str) -> str:
+    """Say how an extra that is missing is installed."""
+    return f"Install the extra `{extra}`: pip install '.[{extra}]' in a checkout of Antiphon."
 
 
 def named(code: str) -> type[AntiphonError]:

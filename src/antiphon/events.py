@@ -22,13 +22,17 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
 
 
 class RunStatus(_Event, frozen=True, tag="run.status"):
-    """The run has moved. The first event of every run, so that a caller learns both ids."""
+    """The run has moved. The first event of every run, so that a caller learns both ids.
+
+    A queued run that no worker has taken says in `waiting_for` which provider one must ask.
+    """
 
     run_id: str
     thread_id: str
     status: Status
     reason: Reason | None = None
     error: Fault | None = None
+    waiting_for: str | None = None
 
 
 class TextDelta(_Event, frozen=True, tag="text.delta"):
@@ -39,6 +43,12 @@ class TextDelta(_Event, frozen=True, tag="text.delta"):
 
 class ReasoningDelta(_Event, frozen=True, tag="reasoning.delta"):
     """The next characters of the reasoning."""
+
+    text: str
+
+
+class RefusalDelta(_Event, frozen=True, tag="refusal.delta"):
+    """The next characters of why the model will not answer."""
 
     text: str
 
@@ -115,12 +125,18 @@ class ActionRequired(_Event, frozen=True, tag="action.required"):
 
 
 class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
-    """An output was saved. `refused` where it is one because the call was not allowed to run."""
+    """An output was saved. `refused` where it is one because the call was not allowed to run.
+
+    `cancelled` where the call was stopped. `arguments` is the JSON with which the tool ran, where
+    a person changed what the model had written.
+    """
 
     tool_call_id: str
     output: str
     is_error: bool = False
     refused: bool = False
+    cancelled: bool = False
+    arguments: str | None = None
 
 
 class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):
@@ -150,6 +166,7 @@ Event = (
     RunStatus
     | TextDelta
     | ReasoningDelta
+    | RefusalDelta
     | ToolCallStarted
     | ToolCallDelta
     | ToolCallReady

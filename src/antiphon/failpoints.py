@@ -2,7 +2,8 @@
 
 `arm("append.after_commit:kill@3,claim.before_commit:pause")` does each deed at that pass, the first
 where no number is given. Deeds: `kill` (SIGKILL to ourselves), `raise` (`Unavailable`), `pause`
-(`PAUSE_SECONDS`, blocking whoever passes: the place is frozen as by SIGSTOP). Until something is
+(`PAUSE_SECONDS`, blocking whoever passes: the place is frozen as by SIGSTOP), `spin` (compute
+without end, holding the interpreter's lock). Until something is
 armed a point costs one look into an empty dictionary. The command line arms what the environment
 variable `FAILPOINTS` says; nothing here reads it.
 
@@ -21,6 +22,7 @@ The points:
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from antiphon.errors import BadSettings, Unavailable
 
 PAUSE_SECONDS = 30.0  # two leases
 
-Deed = Literal["kill", "raise", "pause"]
+Deed = Literal["kill", "raise", "pause", "spin"]
 
 
 @dataclass
@@ -83,3 +85,5 @@ def _pass(name: str, point: _Point) -> None:
             raise Unavailable(f"failpoint {name}")
         case "pause":
             time.sleep(PAUSE_SECONDS)
+        case "spin":
+            re.match("(a+)+$", "a" * 64 + "!")

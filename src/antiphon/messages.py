@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +14,12 @@ ADDRESS = "antiphon:"
 
 REASONING = "antiphon:reasoning"
 """The key of an assistant message's reasoning in its stored form: not every server takes it."""
+
+REFUSAL = "antiphon:refusal"
+"""The key of an assistant message's refusal in its stored form; `content` is then a string."""
+
+DETAILS = "antiphon:details"
+"""The key of the opaque details of its reasoning: the JSON of `ReasoningDetails`, as a string."""
 
 EXTRA = "antiphon:extra"
 """The key of a call's opaque extra in its stored form: its JSON, as a string."""
@@ -41,7 +47,17 @@ class File(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
     file_id: str
 
 
+class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+    """A model's reason not to answer, in its own words. Only replies have it."""
+
+    refusal: str
+
+
 Part = Text | Image | File
+"""What a caller may send as content."""
+
+MessagePart = Part | Refusal
+"""What a message may hold."""
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +126,29 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     repaired: bool = False
 
 
+class ReasoningDetails(msgspec.Struct, frozen=True):
+    """Details that a provider wants back with its reply, as OpenRouter's `reasoning_details`.
+
+    Opaque: kept in order, and sent to the provider that gave it and to no other. `origin` tells
+    that one from the others without naming its address.
+    """
+
+    origin: str
+    details: tuple[dict[str, Any], ...]
+
+
+METADATA_VALUE = 512
+"""Characters of one value of a message's metadata."""
+ARGUMENT_PIECES = 12
+"""Values of a tool message's metadata that hold the arguments that a person changed."""
+
+
+def changed_arguments(metadata: Mapping[str, str]) -> str | None:
+    """Return the JSON with which a tool ran, from its message's metadata, where it was changed."""
+    pieces = (metadata.get(f"arguments.{place}", "") for place in range(ARGUMENT_PIECES))
+    return "".join(pieces) or None
+
+
 MOST_FILES = 10
 """Of one result: their ids have to fit one value of a message's metadata."""
 
@@ -150,7 +189,8 @@ class ToolResult(msgspec.Struct, frozen=True):
 
     `output` is what the model reads. `content` is all that the tool gave, whole, for the person;
     empty where it is the output and nothing else. `structured` is the tool's own JSON value.
-    `files` are the ids of uploads that keep what was too much to be said.
+    `files` are the ids of uploads that keep what was too much to be said. `arguments` is the JSON
+    with which the tool ran, where a person changed what the model had written.
     """
 
     output: str
@@ -159,11 +199,20 @@ class ToolResult(msgspec.Struct, frozen=True):
     content: tuple[Given, ...] = ()
     structured: Any = None
     files: tuple[str, ...] = ()
+    arguments: str | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What its tool message says of it besides the output."""
+        """The metadata of its tool message, beside the output.
+
+        Arguments of more than `ARGUMENT_PIECES` values are left out; the output names them.
+        """
         told = {"fault": self.fault or "", "files": ",".join(self.files[:MOST_FILES])}
+        changed = self.arguments or ""
+        if len(changed) <= ARGUMENT_PIECES * METADATA_VALUE:
+            for place in range(ARGUMENT_PIECES):
+                start = place * METADATA_VALUE
+                told[f"arguments.{place}"] = changed[start : start + METADATA_VALUE]
         return {name: text for name, text in told.items() if text}
 
 
@@ -189,11 +238,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str
     number: int
     role: Role
-    content: tuple[Part, ...] = ()
+    content: tuple[MessagePart, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     is_error: bool = False
     reasoning: str | None = None
+    reasoning_details: ReasoningDetails | None = None
     status: Literal["completed", "incomplete"] = "completed"
     run_id: str | None = None
     parent_id: str | None = None
@@ -205,6 +255,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The text parts, joined."""
         return "".join(part.text for part in self.content if isinstance(part, Text))
+
+    @property
+    def refusal(self) -> str:
+        """The model's reason not to answer; empty where it answered."""
+        return "".join(part.refusal for part in self.content if isinstance(part, Refusal))
+
+    @property
+    def full_text(self) -> str:
+        """The text and the refusal, as a reader sees them."""
+        return "\n\n".join(filter(None, (self.text, self.refusal)))
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -232,20 +292,26 @@ def chat(message: Message) -> bytes:
         return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=said))
     if message.compacts is not None:
         return _encode(_ChatSummary(compacts=message.compacts, content=message.text))
-    content = _chat_content(message.content)
     if message.role == "assistant":
-        calls = tuple(_chat_call(call) for call in message.tool_calls)
-        if not (content or calls):
-            # Reasoning alone is nothing that was said; without it, such a message is one string.
-            return _encode(_ChatAssistant(content=""))
-        return _encode(
-            _ChatAssistant(
-                reasoning=message.reasoning or msgspec.UNSET,
-                content=content or msgspec.UNSET,
-                tool_calls=calls or msgspec.UNSET,
-            )
-        )
-    return _encode(_ChatSaid(role=message.role, content=content))
+        return _encode(_chat_reply(message))
+    return _encode(_ChatSaid(role=message.role, content=_chat_content(message.content)))
+
+
+def _chat_reply(message: Message) -> _ChatAssistant:
+    content = _chat_content(message.content)
+    calls = tuple(_chat_call(call) for call in message.tool_calls)
+    refusal = _unless_blank(message.refusal) if isinstance(content, str) else ""
+    if not (content or calls or refusal):
+        # Reasoning alone is nothing that was said; without it, such a message is one string.
+        return _ChatAssistant(content="")
+    details = message.reasoning_details
+    return _ChatAssistant(
+        reasoning=message.reasoning or msgspec.UNSET,
+        details=_encode(details).decode() if details else msgspec.UNSET,
+        content="" if refusal and not content else content or msgspec.UNSET,
+        refusal=refusal or msgspec.UNSET,
+        tool_calls=calls or msgspec.UNSET,
+    )
 
 
 _encode = msgspec.json.Encoder().encode
@@ -279,7 +345,9 @@ class _ChatSummary(msgspec.Struct, frozen=True, kw_only=True):
 class _ChatAssistant(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "assistant"
     reasoning: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=REASONING)
+    details: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=DETAILS)
     content: str | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    refusal: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=REFUSAL)
     tool_calls: tuple[_ChatCall, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -296,9 +364,9 @@ def _chat_call(call: ToolCall) -> _ChatCall:
     return _ChatCall(call.id, function)
 
 
-def _chat_content(content: Sequence[Part]) -> str | list[dict[str, Any]]:
+def _chat_content(content: Sequence[MessagePart]) -> str | list[dict[str, Any]]:
     texts = [part.text for part in content if isinstance(part, Text)]
-    if len(texts) == len(content):
+    if all(isinstance(part, Text | Refusal) for part in content):
         return _unless_blank("".join(texts))
     return [
         _chat_part(part)
@@ -312,9 +380,9 @@ def _unless_blank(text: str) -> str:
     return "" if text.isspace() else text
 
 
-def _chat_part(part: Part) -> dict[str, Any]:
+def _chat_part(part: MessagePart) -> dict[str, Any]:
     match part:
-        case Text(text):
+        case Text(text) | Refusal(text):
             return {"type": "text", "text": text}
         case Image(url=str(url)):
             return {"type": "image_url", "image_url": {"url": url}}

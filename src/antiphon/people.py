@@ -35,7 +35,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     No two names are alike but for case. `subject` is who they are where somebody else lets them
     log in. `generation` grows when the password changes, when they are signed out everywhere, and
-    when they are disabled: what was given out to an older one is void.
+    when they are disabled: what was given out to an older one is void. `ended_sessions` are logins
+    of this generation that were ended one by one, each with the time until which it is remembered.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     created_at: int
     signed_in_at: int | None = None
+    ended_sessions: dict[str, int] = {}
 
     @property
     def governs(self) -> bool:

@@ -31,7 +31,7 @@ from antiphon.people import (
     Spent,
 )
 from antiphon.people import Key as Key
-from antiphon.runs import Assistant, Deadlines, Drive, Run
+from antiphon.runs import Assistant, Deadlines, Destination, Drive, Run
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is what people call the provider. It has its own deadlines, where these are given, and
     `lacks` what a run cannot ask of it: settings, values of settings (`tool_choice.required`), and
-    `tools`, `images` and `files`.
+    `tools`, `images` and `files`. `destination` says where the words of its runs go.
     """
 
     provider: Provider
@@ -72,6 +72,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     deadlines: Deadlines = Deadlines()
     lacks: frozenset[str] = frozenset()
+    destination: Destination | None = None
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -121,11 +122,12 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Leased(msgspec.Struct, frozen=True):
-    """A run that the worker of this name drives, in this epoch."""
+    """A run that the worker of this name drives, in this epoch; its lease ends `due_at` (ms)."""
 
     run_id: str
     epoch: int
     worker: str
+    due_at: int
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -187,8 +189,26 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, decide: Decide) -> Claim | None:
-        """Change the run that has been wanted longest, if one is queued and nobody holds it."""
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
+        """Change the run that has been wanted longest, if one is queued and nobody holds it.
+
+        Only a run with one of these `Drive.destination` is looked at; None is any.
+        """
+        ...
+
+    async def destinations(self) -> Sequence[str]:
+        """The different destinations of the runs that wait for a worker, in no order."""
+        ...
+
+    async def unclaimed(
+        self, destinations: Sequence[str], wanted_before: int, limit: int
+    ) -> Sequence[str]:
+        """Ids of runs that wait for a worker since before that time (ms), longest first.
+
+        Those with one of these destinations are left out.
+        """
         ...
 
     async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
@@ -261,8 +281,17 @@ class Store(Protocol):
 
         Assistants, threads, runs and uploads come newest first, messages and actions oldest first.
         `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `parent_id` (Thread),
-        `query` (Thread: its title or one of its messages holds these words). Raises `NotFound` for
-        an unknown `after`.
+        `query` (Thread: its title or one of its messages holds these words). A page has about 2 MB
+        at most, but at least one item, and then says that there is more. Raises `NotFound` for an
+        unknown `after`.
+
+        Further for threads: `order` of `activity` lists the last changed first, and then `after`
+        is the cursor of a `Position`, else `NotFound` is raised. `family` is the id of a
+        thread, for all threads that replaced each other together with it. `branches` of `latest`
+        leaves out threads without messages, and of each family all but the last changed of those
+        that the query finds. A thread joins the family of the thread that its metadata says it
+        replaces when they say so, and leaves it when they name another or none; deleting one of a
+        family leaves the others together.
         """
         ...
 
@@ -288,8 +317,10 @@ class Store(Protocol):
         """
         ...
 
-    async def content(self, owner: str | None, upload_id: str) -> bytes:
-        """The bytes of an upload. Raises `NotFound`."""
+    async def content(
+        self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
+    ) -> bytes:
+        """The bytes of an upload from `start` on, `size` at most. Raises `NotFound`."""
         ...
 
     async def remove(self, kind: type[Any], owner: str, id: str) -> None:

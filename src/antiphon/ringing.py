@@ -11,6 +11,33 @@ from antiphon.runs import Action
 from antiphon.telemetry.measures import TOOLS
 from antiphon.telemetry.metrics import Metrics
 
+Decide = Callable[[Records], Change | None]
+
+
+async def change_in_parts(store: Store, about: About, decide: Decide) -> Any:
+    """Change the store until nothing is left of the change; return the answer of its last part.
+
+    Each part is a transaction of its own, so that others are written in between. What has ended in
+    the middle is continued by deciding again.
+    """
+    while True:
+        written, answer = await _change_once(store, about, decide)
+        if written is None or not written.more:
+            return answer
+
+
+async def _change_once(store: Store, about: About, decide: Decide) -> tuple[Change | None, Any]:
+    """Return what was written, None for nothing, and its answer."""
+    written: Change | None = None
+
+    def remembered(records: Records) -> Change | None:
+        nonlocal written
+        written = decide(records)
+        return written
+
+    answer = await store.change(about, remembered)
+    return written, answer
+
 
 class Changes:
     """Makes changes that somebody may wait for."""
@@ -20,25 +47,27 @@ class Changes:
         self._bus = bus
         self._metrics = metrics
 
-    async def change(self, about: About, decide: Callable[[Records], Change | None]) -> Any:
-        """The change, and then a ring for everybody whom it concerns."""
-        written: Change | None = None
+    async def change(self, about: About, decide: Decide) -> Any:
+        """Make the change, and ring for everybody whom it concerns; return its answer.
 
-        def remembered(records: Records) -> Change | None:
-            nonlocal written
-            written = decide(records)
-            return written
+        One that is made in parts is made to its end, with other changes in between.
+        """
+        while True:
+            with self._metrics.stored(about.what):
+                written, answer = await _change_once(self._store, about, decide)
+            if written is not None:
+                self._ring(written)
+            if written is None or not written.more:
+                return answer
 
-        with self._metrics.stored(about.what):
-            answer = await self._store.change(about, remembered)
-        self._note_outputs(written.actions if written else ())
-        for driven in written.driven if written else ():
+    def _ring(self, written: Change) -> None:
+        self._note_outputs(written.actions)
+        for driven in written.driven:
             self._bus.ring(driven.run.id)
             if driven.drive.wanted:
                 self._bus.ring(QUEUE)
             if driven.run.status.ended:
                 self._bus.ring(LEASES)
-        return answer
 
     def _note_outputs(self, actions: Sequence[Action]) -> None:
         """How long clients took for what they were asked; nobody is waited for but them."""

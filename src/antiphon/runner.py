@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -20,10 +20,11 @@ from antiphon import errors
 from antiphon.attachments import attached
 from antiphon.calls import BackendServer
 from antiphon.chunks import Question
+from antiphon.destinations import confirm
 from antiphon.engine import kept, moves
 from antiphon.engine.offers import Offer, changed, offer
 from antiphon.engine.records import Change, Driven, Records
-from antiphon.engine.turn import Reply, Turn
+from antiphon.engine.turn import Reply, Turn, large
 from antiphon.engine.window import window
 from antiphon.events import UsageAdded
 from antiphon.failpoints import hit
@@ -32,6 +33,7 @@ from antiphon.journal import Journal
 from antiphon.messages import ToolCall, ToolResult, Upload
 from antiphon.ports import About, Bus, Claim, Context, Opened, Store, Toolbox
 from antiphon.replies import Replies, Watched
+from antiphon.ringing import change_in_parts
 from antiphon.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
 from antiphon.settings import Settings
 from antiphon.telemetry import genai
@@ -46,6 +48,8 @@ from antiphon.tools.processor import ToolProcessor
 from antiphon.tools.rules import Rules
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ASK_AGAIN = 2  # times a model is told that its tool call was broken
 FINALIZE_PAUSE = 0.5  # seconds between tries to keep a reply in a store that is away
@@ -79,6 +83,14 @@ class Servers(Protocol):
 
     def states(self) -> Sequence[BackendServer]:
         """The operator's own servers, and how they are."""
+        ...
+
+    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
+        """Return what these servers are, in words that hold no secret."""
+        ...
+
+    def has(self, origins: Sequence[str]) -> bool:
+        """Return whether all of these servers are here, as they are there."""
         ...
 
 
@@ -154,6 +166,7 @@ class Runner:
     async def _turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
         """One reply, asked for and kept; the run as it is then."""
         opened = await self._models.open(claim.run.model, claim.owner)
+        confirm(claim, opened)
         offered = offer(claim.run, toolbox.tools())
         asking = _Asking(
             claim.run,
@@ -213,10 +226,15 @@ class Runner:
         """The actions that wait to be run here, by their ids; none before the first reply."""
         if run.turn == 1:
             return {}
-        listed = await self._store.list(
-            Action, None, limit=CALLS_AT_ONCE, run_id=run.id, status="pending"
-        )
-        return {action.id: action for action in listed.data if action.due}
+        after = None
+        while True:
+            page = await self._store.list(
+                Action, None, limit=CALLS_AT_ONCE, after=after, run_id=run.id, status="pending"
+            )
+            due = {action.id: action for action in page.data if action.due}
+            if due or not page.has_more:
+                return due
+            after = page.data[-1].id
 
     async def _save_result(self, claim: Claim, action: Action, result: ToolResult) -> Claim:
         kept: Driven = await self.finalize_conversation(
@@ -310,7 +328,11 @@ class Runner:
         question, patience = asking.question, asking.patience
         journal.tell_first = watched.shown
         turn = Turn(
-            [tool.name for tool in question.tools], lambda: self._mint("call"), asking.taken
+            [tool.name for tool in question.tools],
+            lambda: self._mint("call"),
+            asking.taken,
+            most_bytes=self._settings.max_reply,
+            most_calls=self._settings.max_calls,
         )
         clock = asyncio.get_running_loop().time
         silence, moved = patience.first_chunk, 0.0
@@ -330,14 +352,22 @@ class Runner:
                         moved = now
                         deadline.reschedule(min(now + silence + SLACK, patience.turn_ends))
                     if chunks:
-                        journal.put(turn.feed(chunks))
+                        feed = partial(turn.feed, chunks)
+                        if large(chunks):
+                            await in_thread(feed, journal.put)
+                        else:
+                            journal.put(feed())
                         if journal.behind:
                             await journal.kept()
+                    if turn.over:
+                        log.warning("run %s: the reply is larger than is taken", asking.run.id)
+                        break
         except TimeoutError:
             fault = errors.Stalled("The model said nothing for too long.")
         except (errors.ProviderError, errors.Cut) as raised:
             fault = raised
-        return turn.close(fault)
+        close = partial(turn.close, fault)
+        return await in_thread(close) if turn.large else close()
 
     async def _priced(self, reply: Reply, model: str) -> Reply:
         """The reply with its cost, where the server did not say that itself."""
@@ -389,7 +419,7 @@ class Runner:
         while True:
             try:
                 with self._metrics.stored(what):
-                    answer = await self._store.change(about, decide)
+                    answer = await change_in_parts(self._store, about, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)
@@ -427,6 +457,22 @@ _CHANGED = ToolResult(
     is_error=True,
     fault="refused",
 )
+
+
+async def in_thread(work: Callable[[], T], take: Callable[[T], object] | None = None) -> T:
+    """Run the work in a thread, so that the loop serves others meanwhile; wait for its end.
+
+    A caller that is cancelled waits for the end as well, so that nothing is used by two at once.
+    `take` is given the result even then: what the work has changed is not to be lost.
+    """
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    finally:
+        if not working.done():
+            await asyncio.wait([working])
+        if take is not None and working.exception() is None:
+            take(working.result())
 
 
 def _call(action: Action) -> ToolCall:

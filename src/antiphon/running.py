@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from antiphon.attachments import check_attachments
 from antiphon.calls import Call, Listed
 from antiphon.conversations import new_thread
 from antiphon.engine import checks, moves
+from antiphon.engine.destinations import Unmarked, is_waiting, waiting_for
 from antiphon.engine.moves import Asked
 from antiphon.engine.records import Change, Records, events_expired
 from antiphon.ids import Mint
@@ -23,7 +25,7 @@ from antiphon.listening import PATIENCE, Listening
 from antiphon.people import Principal
 from antiphon.ports import About, Bus, Once, Store
 from antiphon.ringing import Changes
-from antiphon.runs import Action, Run, Thread
+from antiphon.runs import Action, Run, Status, Thread
 from antiphon.wishes import Wishes
 
 
@@ -85,8 +87,29 @@ class Running:
     ) -> Asked | msgspec.Raw:
         """The run's next turn; as `Raw` where its twin was quicker."""
         about = About(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
-        decide = partial(moves.ask, by=by, fresh=fresh)
-        asked: Asked | msgspec.Raw = await self._changes.change(about, decide)
+        decide = partial(moves.ask, by=by, fresh=fresh, serves=self._wishes.serves)
+        asked: Asked | msgspec.Raw
+        try:
+            asked = await self._changes.change(about, decide)
+        except Unmarked:  # an earlier version made it; who asks for it says where it goes
+            run = await self._store.get(Run, by.owner, run_id)
+            adopt = await self._wishes.destination(run, by.owner)
+            asked = await self._changes.change(about, partial(decide, adopt=adopt))
+        return asked
+
+    async def ask_again(self, asked: Asked, by: Principal) -> Asked:
+        """Return an answer that was kept under an idempotency key, and see that it still holds.
+
+        A turn that was asked for, and that nobody wants any more though it never took place, is
+        asked for anew: who repeats a request is not left to wait for nothing.
+        """
+        drive = await self._store.drive(asked.run.id)
+        if drive.wanted or drive.turn_began_after != asked.after:
+            return asked
+        run = await self._store.get(Run, by.owner, asked.run.id)
+        if run.status is Status.QUEUED:
+            with suppress(errors.RunEnded):
+                await self.ask(run.id, by, None, fresh=drive.fresh)
         return asked
 
     async def follow(self, run_id: str, after: int, owner: str) -> Listening:
@@ -110,19 +133,32 @@ class Running:
 
         def decide(records: Records) -> Change:
             change = moves.create_run(records, wish, self._mint, by=by, if_busy=call.if_busy)
-            return replace(change, answer=change.answer.run)
+            return change if change.more else replace(change, answer=change.answer.run)
 
         return await self._change_when_free(call, by, once, decide)
 
     async def _list_runs(self, call: calls.ListRuns, by: Principal, _: Once | None) -> Listed[Run]:
         if call.thread_id is not None:
             await self._store.get(Thread, by.owner, call.thread_id)
-        return await page_of(
+        listed: Listed[Run] = await page_of(
             self._store, Run, by.owner, call.limit, call.after, thread_id=call.thread_id
         )
+        return replace(listed, data=tuple([await self._as_it_stands(run) for run in listed.data]))
 
     async def _get_run(self, call: calls.GetRun, by: Principal, _: Once | None) -> Run:
-        return await self._store.get(Run, by.owner, call.run_id)
+        return await self._as_it_stands(await self._store.get(Run, by.owner, call.run_id))
+
+    async def _as_it_stands(self, run: Run) -> Run:
+        """Return the run, and what it waits for where it cannot be driven from here."""
+        if run.status is not Status.QUEUED or run.waiting_for is not None:
+            return run
+        try:
+            drive = await self._store.drive(run.id)
+        except errors.NotFound:  # it was deleted in between
+            return run
+        if not is_waiting(run, drive) or self._wishes.serves(drive.destination):
+            return run
+        return replace(run, waiting_for=waiting_for(drive))
 
     async def _cancel_run(self, call: calls.CancelRun, by: Principal, _: Once | None) -> Answer:
         had_ended = False

@@ -240,13 +240,50 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
+class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Place where the words of a run go, by the settings of the program that began it.
+
+    `provider` is the catalog's name for who is asked, "" for the server at the setting `base_url`.
+    `address` is the scheme, host and port of that server, "" where the provider's library knows it.
+    `digest` is of the settings that decide where the words go, none of which is a secret: another
+    program serves the run in the same way where it has the same one. `seal` is the mark of what
+    opens the owner's own key at the provider, "" where the key is the program's. `servers` are the
+    MCP servers that the run names of the operator's own.
+    """
+
+    provider: str
+    address: str = ""
+    digest: str = ""
+    seal: str = ""
+    servers: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The provider's name for people."""
+        return self.provider or self.address.rpartition("/")[2]
+
+    @property
+    def text(self) -> str:
+        """The destination as stores compare it."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def read(cls, text: str) -> Destination | None:
+        """Return the destination of this text; None for a run of a version that had none.
+
+        Raises `msgspec.DecodeError` for one of a later version.
+        """
+        return msgspec.json.decode(text, type=cls) if text else None
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """From a user's message to the final answer; one id through all its turns.
 
     `turn` counts the turns that were begun, `attempt` the tries at this one; a turn begins with
     what the worker has to run of the calls of the turn before. `expires_in` is how
     many seconds its actions wait for their outputs. `messages_before` is how many messages the
-    thread held before the run, and the message that came with it, began.
+    thread held before the run, and the message that came with it, began. `waiting_for` is the
+    provider that a queued run waits for: no program that can ask it has taken the run yet.
     """
 
     id: str
@@ -255,6 +292,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status.QUEUED
     reason: Reason | None = None
     error: Fault | None = None
+    waiting_for: str | None = None
     model: str
     instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
@@ -284,7 +322,8 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
     turn), `kept_after` that of the newest event past retention. `due_at` is when the sweep must
     look at the run even if nobody asks: its lease, its actions or its rest have run out. Times in
     ms. `key_id` is the key that the run was begun with, `trace` the W3C `traceparent` of who asked
-    for its next turn.
+    for its next turn. `destination` is the text of the run's `Destination`, "" where it has none: a
+    worker claims what it would send to the same place, and nothing else.
     """
 
     epoch: int = 0
@@ -297,6 +336,7 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     key_id: str | None = None
     trace: str | None = None
+    destination: str = ""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -21,13 +21,15 @@ from antiphon.administration.provider_keys import ProviderKeys
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
 from antiphon.desk import Desk
+from antiphon.destinations import Destinations
 from antiphon.ids import Prefix
+from antiphon.leases import LeaseWatch
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.prices import Prices
 from antiphon.providers.windows import ModelWindows
 from antiphon.runner import Runner, Servers
-from antiphon.settings import Settings
+from antiphon.settings import SQLITE, Settings
 from antiphon.telemetry import traces
 from antiphon.telemetry.measures import CONNECTIONS, DRIVEN, PLACES, RECONNECTS
 from antiphon.telemetry.metrics import Metrics
@@ -51,6 +53,9 @@ class Runtime:
         servers: Servers | None = None,
         tracer: Tracer = NO_TRACES,
         provider_keys: ProviderKeys | None = None,
+        *,
+        unmarked: bool = True,
+        elapsed: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.tracer = tracer
@@ -63,8 +68,9 @@ class Runtime:
         if isinstance(bus, SharedBus):
             bus.on_return = partial(self.metrics.add, RECONNECTS)
         servers = servers or NoServers()
+        self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _provider_keys(settings, store)
-        self.worker = self._made_worker(servers)
+        self.worker = self._made_worker(servers, elapsed)
         self.desk = self._made_desk(servers, _owners(store, bus, catalog, provider_keys))
         self.metrics.gauge(DRIVEN, lambda: self.worker.driving)
         self.metrics.gauge(PLACES, lambda: settings.max_runs)
@@ -85,6 +91,10 @@ class Runtime:
             raise errors.Unavailable("This process is shutting down.", retry_after=1)
         await self.store.check()
 
+    def drive(self) -> None:
+        """Claim runs and look after them from now on; that it does so already changes nothing."""
+        self.worker.start()
+
     async def drain(self, grace: float) -> None:
         """Take no more runs; let those under way end in `grace` seconds, give back the rest."""
         self.draining = True
@@ -98,7 +108,7 @@ class Runtime:
         if any(self.worker.drives(run_id) for run_id in run_ids):
             self.bus.ring(LEASES)
 
-    def _made_worker(self, servers: Servers) -> Worker:
+    def _made_worker(self, servers: Servers, elapsed: Callable[[], float] | None) -> Worker:
         """The worker, and the runner that it gives runs to."""
         store, bus, settings = self.store, self.bus, self.settings
         cost = Prices(self.catalog.offer, doors.price_list).cost
@@ -106,7 +116,11 @@ class Runtime:
             store, bus, self.catalog, settings, mint, servers, cost, self.metrics, self.tracer
         )
         name = processes.name(uuid4().hex[:8])
-        return Worker(store, bus, runner, settings, mint, name, processes.dead, self.metrics)
+        serves = self.destinations.serves
+        watch = LeaseWatch(elapsed, settings.lease) if elapsed else None
+        return Worker(
+            store, bus, runner, settings, mint, name, processes.dead, self.metrics, serves, watch
+        )
 
     def _made_desk(self, servers: Servers, owners: Owners) -> Desk:
         """The desk, and the administration behind it."""
@@ -119,6 +133,7 @@ class Runtime:
             self._models,
             servers.refuse,
             Administration(self.store, mint, servers.states, owners),
+            self.destinations,
             self.metrics,
             busy_seconds=self.settings.busy_timeout,
         )
@@ -152,8 +167,11 @@ class Runtime:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
-    """A runtime with its worker running. Raises `BadSettings` or `Unavailable`."""
+async def opened(settings: Settings, *, drives: bool = True) -> AsyncGenerator[Runtime]:
+    """A runtime with its worker running. Raises `BadSettings` or `Unavailable`.
+
+    Without `drives` it claims no run and looks after none before `Runtime.drive`.
+    """
     if settings.secret_key is not None:
         doors.seal(settings)  # one that cannot be used is told now, and not to who needs it first
     async with AsyncExitStack() as stack:
@@ -171,19 +189,36 @@ async def opened(settings: Settings) -> AsyncGenerator[Runtime]:
         inner = await doors.store(settings, foreign, listening)
         store, bus = await doors.shared(settings, inner, local, stack)
         provider_keys = _provider_keys(settings, store)
-        catalog = Catalog(settings, os.environ, provider_keys.of)
+        catalog = Catalog(settings, os.environ, provider_keys.of, provider_keys.marks)
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(doors.servers, settings)
         stack.push_async_callback(servers.close)
-        runtime = Runtime(settings, store, bus, catalog, servers, tracer, provider_keys)
+        unmarked = _alike(settings, drives)
+        # The processes of a file have a clock each, those of a PostgreSQL have its.
+        elapsed = time.monotonic if settings.database.startswith(SQLITE) else None
+        runtime = Runtime(
+            *(settings, store, bus, catalog, servers, tracer, provider_keys),
+            unmarked=unmarked,
+            elapsed=elapsed,
+        )
         if isinstance(inner, _Pooled):
             for state in inner.connections():
                 runtime.metrics.gauge(CONNECTIONS, partial(_counted, inner, state), state)
-        runtime.worker.start()
+        if drives:
+            runtime.drive()
         try:
             yield runtime
         finally:
             await runtime.drain(0 if runtime.draining else settings.grace)
+
+
+def _alike(settings: Settings, drives: bool) -> bool:
+    """Return whether the programs of the database all have the settings of this one.
+
+    Those of a memory are this one, and a PostgreSQL has servers with equal settings. An SQLite file
+    may be any program's of its user.
+    """
+    return settings.database == "memory:" or (drives and not settings.database.startswith(SQLITE))
 
 
 @runtime_checkable

@@ -129,6 +129,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 300.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    max_calls: Annotated[
+        Count, Meta(description="how many tools a model may call in one reply")
+    ] = 128
+    max_reply: Annotated[
+        Count,
+        Meta(
+            description="the longest reply of a model, in bytes: its text, reasoning and arguments"
+        ),
+    ] = 8_000_000
     allow: Annotated[
         Several,
         Meta(description="tools that run without a question, such as git__status or time__*"),
@@ -263,6 +272,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[
         Count, Meta(description="how many connections a process has open at once, idle ones too")
     ] = 12_000
+    send_timeout: Annotated[
+        Seconds,
+        Meta(
+            description="how long a reader may take nothing of an answer before its connection is"
+            " closed"
+        ),
+    ] = 30.0
+    max_unsent: Annotated[
+        Count,
+        Meta(
+            description="how many bytes of answers a process holds for readers that have not taken"
+            " them; one key or address at most half of them"
+        ),
+    ] = 128_000_000
     drain_delay: Annotated[
         float,
         Meta(
@@ -276,6 +299,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: Annotated[
         Seconds, Meta(description="how long runs and streams may take to end when a server stops")
     ] = 10.0
+    watchdog_timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            title="a number of seconds from 0 to 3600",
+            description="how long a server may compute without serving anybody until it is ended,"
+            " to be started again; 0 is for ever",
+        ),
+    ] = 30.0
     lease: Annotated[
         Seconds,
         Meta(description="for experts: how long a run stays with a worker that is not heard of"),

@@ -32,18 +32,23 @@ class Decoder:
 
     `comments` counts comment lines, which are signs of life and nothing else; `retry` is how many
     milliseconds the sender asked for between two connections, None if it did not. Invalid UTF-8
-    becomes U+FFFD, or lone surrogates for who must tell it from a U+FFFD that was sent.
+    becomes U+FFFD, or lone surrogates for who must tell it from a U+FFFD that was sent. With
+    `error_field`, a field `error`, which the standard does not know, is an event of that name and
+    its value the data: older servers of llama.cpp report a failure so (ggml-org/llama.cpp#16109).
     """
 
     def __init__(
         self,
         max_bytes: int = MAX_EVENT_BYTES,
         invalid: Literal["replace", "surrogateescape"] = "replace",
+        *,
+        error_field: bool = False,
     ) -> None:
         self.comments = 0
         self.retry: int | None = None
         self._max_bytes = max_bytes
         self._invalid = invalid
+        self._error_field = error_field
         self._id: str | None = None
         self._begun = False
         self._after_cr = False
@@ -104,6 +109,9 @@ class Decoder:
                     event = value.decode("utf-8", "replace") or None
                 case b"id" if b"\0" not in value:
                     self._id = value.decode("utf-8", "replace") or None
+                case b"error" if self._error_field:
+                    event = "error"
+                    data.append(value)
                 case b"retry" if value.isdigit() and len(value) <= _RETRY_DIGITS:
                     self.retry = int(value)
                 case b"" if line:

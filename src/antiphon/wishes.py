@@ -7,12 +7,13 @@ from typing import TypeVar
 
 from antiphon import calls
 from antiphon.attachments import attached
+from antiphon.destinations import Destinations
 from antiphon.engine import checks
 from antiphon.engine.moves import Wish
 from antiphon.engine.window import window
 from antiphon.messages import Message, chat, parts
 from antiphon.ports import Opened, Store
-from antiphon.runs import Assistant, McpServer, Thread
+from antiphon.runs import Assistant, McpServer, Run, Thread
 
 T = TypeVar("T")
 
@@ -32,11 +33,13 @@ class Wishes:
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[Opened]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+        destinations: Destinations,
     ) -> None:
         self._store = store
         self._default_model = default_model
         self._open_model = open_model
         self._refuse_servers = refuse_servers
+        self._destinations = destinations
 
     async def wish(self, call: calls.CreateRun | calls.Process, owner: str) -> Wish:
         """Raises `CallerError` where there can be no such run."""
@@ -69,7 +72,17 @@ class Wishes:
             on_expiry=call.on_expiry,
             expires_in=call.expires_in,
             metadata=call.metadata,
+            destination=self._destinations.of(opened, servers),
         )
+
+    async def destination(self, run: Run, owner: str) -> str:
+        """Return where the words of this run would go from here. Raises `BadSettings`."""
+        opened = await self._open_model(run.model, owner)
+        return self._destinations.of(opened, run.mcp_servers)
+
+    def serves(self, destination: str) -> bool:
+        """Return whether a run with this destination can be driven from here."""
+        return self._destinations.serves(destination)
 
     async def _refuse_unshowable(
         self, opened: Opened, call: calls.CreateRun | calls.Process, owner: str

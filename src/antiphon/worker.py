@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from time import monotonic
+from typing import NamedTuple
 
 from antiphon import errors
 from antiphon.engine import moves
+from antiphon.engine.destinations import note_waiting, serves_all
 from antiphon.failpoints import hit
 from antiphon.ids import Mint
-from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Claim, Store
+from antiphon.leases import LeaseWatch
+from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Change, Claim, Records, Store
+from antiphon.ringing import change_in_parts
 from antiphon.runner import Runner
-from antiphon.runs import Run
+from antiphon.runs import Run, Status
 from antiphon.settings import Settings
 from antiphon.telemetry.measures import QUEUED, TAKEOVERS
 from antiphon.telemetry.metrics import Metrics
@@ -30,13 +36,24 @@ LEASES_PATIENCE = 60.0  # the beat looks at the leases oftener than this anyway
 STOP_PATIENCE = 6.0  # a claim may wait for a busy database as long as any write
 PAUSE = 1.0  # seconds after a failure, so that a store that is away is not hammered
 SWEPT_AT_ONCE = 1000
+STUCK_SECONDS = 3600.0  # the longest pause of an overdue run that cannot be moved on
+UNCLAIMED_SECONDS = 10.0  # until a run says what it waits for; a claim takes one at most
 KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are promised
+
+
+class _Stuck(NamedTuple):
+    """An overdue run that could not be moved on: the pause it has, and its end; both in seconds."""
+
+    pause: float
+    until: float
 
 
 class Worker:
     """Drives the runs of one process; `name` is written beside its leases.
 
-    `dead` tells of another's name whether it is certain that it will never drive anything again.
+    `dead` tells of another's name whether it is certain that it will never drive anything again,
+    `serves` of a run's destination whether its words go there from here too: nothing else is
+    claimed. With `watch` a lease is not lost before that says so too.
     """
 
     def __init__(
@@ -49,6 +66,8 @@ class Worker:
         name: str,
         dead: Callable[[str], bool] = lambda name: False,
         metrics: Metrics | None = None,
+        serves: Callable[[str], bool] = serves_all,
+        watch: LeaseWatch | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -58,12 +77,17 @@ class Worker:
         self._name = name
         self._dead = dead
         self._metrics = metrics or Metrics()
+        self._serves = serves
+        self._watch = watch
+        self._destinations: list[str] = []  # served from here, of runs that have waited
+        self._noted: set[str] = set()  # runs of which it was said what they wait for
         self._driven: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
+        self._stuck: dict[str, _Stuck] = {}
         self._room = asyncio.Event()
         self._room.set()
         self._loops: list[asyncio.Task[None]] = []
         self._claiming: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._started = self._stopping = False
         self._lease = moves.claim(name, int(settings.lease * 1000))
 
     @property
@@ -76,7 +100,13 @@ class Worker:
         return run_id in self._driven
 
     def start(self) -> None:
-        """Begin: sweep once at once, for what died with an earlier process, then claim."""
+        """Begin: sweep once at once, for what died with an earlier process, then claim.
+
+        A second time nothing happens, and after `stop` neither.
+        """
+        if self._started or self._stopping:
+            return
+        self._started = True
         self._claiming = asyncio.create_task(self._claim(), name="antiphon claim")
         self._loops = [
             asyncio.create_task(self._watch_leases(), name="antiphon leases"),
@@ -114,15 +144,27 @@ class Worker:
     async def _claim_next(self, bell: Bell) -> float:
         await self._room.wait()
         with self._metrics.stored("claim"):
-            claim = await self._store.claim(self._lease)
+            claim = await self._store.claim(self._lease, self._destinations)
         if claim is not None:
             self._note(claim.run)
             if claim.run.attempt > 1:
                 hit("takeover.after_commit")
             self._take(claim)
-        elif not self._stopping:
+        elif not self._stopping and not await self._learn_destinations():
             await bell.wait(CLAIM_PATIENCE)
         return 0
+
+    async def _learn_destinations(self) -> bool:
+        """Return whether runs wait for a destination that is served from here and was not known.
+
+        Few are ever known, for a destination is a provider at an address; what is known is claimed
+        by an index, however many runs wait that only other programs can serve.
+        """
+        known = len(self._destinations)
+        for destination in await self._store.destinations():
+            if destination not in self._destinations and self._serves(destination):
+                self._destinations.append(destination)
+        return len(self._destinations) > known
 
     def _note(self, run: Run) -> None:
         if run.attempt > 1:
@@ -172,30 +214,93 @@ class Worker:
                 task.cancel()
 
     async def sweep(self) -> None:
-        """Look at every run whose time has run out; one that cannot be mended stops no other."""
-        for run_id in await self._store.due(SWEPT_AT_ONCE):
+        """Look at every run whose time has run out; one that cannot be mended stops no other.
+
+        It is looked at ever less often. Where nothing can be written for two runs in a row, the
+        store is away: raises `TryAgain`.
+        """
+        due = await self._store.due(SWEPT_AT_ONCE)
+        if self._watch is not None:
+            self._watch.observe(await self._store.leased(SWEPT_AT_ONCE), due)
+        self._stuck = {run_id: self._stuck[run_id] for run_id in due if run_id in self._stuck}
+        away = False
+        for run_id in due:
+            if run_id in self._stuck and self._stuck[run_id].until > monotonic():
+                continue
             try:
                 await self._look_at(run_id)
             except errors.NotFound:
                 pass  # it was deleted in between
-            except errors.TryAgain:
-                raise
+            except errors.TryAgain as fault:
+                if away:
+                    raise
+                away = True
+                log.warning("run %s is overdue and waits: %s", run_id, fault.message)
+                self._set_aside(run_id)
+                continue
             except Exception:  # whatever is wrong with this one, the others' time has run out too
                 log.exception("run %s is overdue and cannot be moved on", run_id)
+                self._set_aside(run_id)
+            away = False
+        await self._note_waiting()
+
+    def _set_aside(self, run_id: str) -> None:
+        """Look at the run again after a pause that doubles each time."""
+        known = self._stuck.get(run_id)
+        pause = min(2 * known.pause if known else self._settings.sweep, STUCK_SECONDS)
+        self._stuck[run_id] = _Stuck(pause, monotonic() + pause)
 
     async def _sweep(self) -> float:
         await self.sweep()
         await self._inherit()
         return self._settings.sweep
 
-    async def _look_at(self, run_id: str) -> None:
+    async def _note_waiting(self) -> None:
+        """Let runs say what they wait for that only other programs serve, and that none claims."""
+        before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
+        waiting = await self._store.unclaimed(self._destinations, before, SWEPT_AT_ONCE)
+        self._noted.intersection_update(waiting)
+        for run_id in [each for each in waiting if each not in self._noted]:
+            with suppress(errors.NotFound):
+                await self._note_if_foreign(run_id)
+            self._noted.add(run_id)
+
+    async def _note_if_foreign(self, run_id: str) -> None:
+        drive = await self._store.drive(run_id)
+        if self._serves(drive.destination):
+            return
         await self._store.change(
+            About(owner=None, run_id=run_id, what="wait"),
+            lambda records: note_waiting(records, self._mint),
+        )
+        self._bus.ring(run_id)
+
+    async def _look_at(self, run_id: str) -> None:
+        moved = False  # what is moved on in parts changes with each of them
+
+        def overdue(records: Records) -> Change | None:
+            nonlocal moved
+            if not moved and self._holds(records):
+                return None
+            moved = True
+            return moves.overdue(records, self._mint)
+
+        await change_in_parts(
+            self._store,
             About(owner=None, run_id=run_id, turn_log=True, what="expire"),
-            lambda records: moves.overdue(records, self._mint),
+            overdue,
         )
         hit("sweep.after_commit")
         self._bus.ring(run_id)
         self._bus.ring(QUEUE)
+
+    def _holds(self, records: Records) -> bool:
+        """Return whether a healthy worker may hold the run, whatever the store's clock says."""
+        run, drive = records.run, records.drive
+        if self._watch is None or run is None or drive is None or drive.due_at is None:
+            return False
+        in_hands = run.status is Status.IN_PROGRESS
+        return in_hands and not self._watch.is_lost(run.id, drive.epoch, drive.due_at)
 
     async def _inherit(self) -> None:
         """Nobody waits for the lease of a worker that is certainly dead."""
@@ -208,7 +313,8 @@ class Worker:
 
     async def _give_back(self, run_id: str, epoch: int) -> None:
         try:
-            await self._store.change(
+            await change_in_parts(
+                self._store,
                 About(owner=None, run_id=run_id, turn_log=True, what="give_back"),
                 lambda records: moves.give_back(records, epoch, self._mint),
             )

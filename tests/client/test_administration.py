@@ -90,7 +90,9 @@ async def test_names_are_unique_whatever_their_case(client: AsyncClient):
     assert (await client.update_person(ben.id, name="BEN")).name == "BEN"
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\u202eb", "a\u200bb", "a" * 129])
+@pytest.mark.parametrize(
+    "name", ["", " ", "a\nb", "a\u202eb", "a\u200bb", "a\U000e0080b", "a\u3164b", "a" * 129]
+)
 async def test_what_is_no_name_is_refused(client: AsyncClient, name: str):
     with pytest.raises(errors.InvalidRequest):
         await client.create_person(name)

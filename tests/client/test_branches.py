@@ -97,7 +97,7 @@ async def test_a_branch_that_goes_on_elsewhere_replaces_nothing(client: AsyncCli
     again = await branch_after(client, (await said_in(client, replacing))[0], replace=False)
 
     assert branches.replaced(aside) is branches.replaced(again) is None
-    assert [each.id for each in await listed(client)] == [again.id, replacing.id, aside.id]
+    assert [each.id async for each in listed(client)] == [again.id, replacing.id, aside.id]
 
 
 async def test_a_list_has_one_of_each_family_the_one_that_changed_last(
@@ -108,10 +108,10 @@ async def test_a_list_has_one_of_each_family_the_one_that_changed_last(
     branch = await otherwise(client, thread, 2, "zwei")
     second = await otherwise(client, thread, 2, "deux")
 
-    assert [each.id for each in await listed(client)] == [second.id, other.id]
+    assert [each.id async for each in listed(client)] == [second.id, other.id]
     await talk(client, "three", thread=thread)
-    assert [each.id for each in await listed(client)] == [thread.id, other.id]
-    shown = [each.id for each in await listed(client, hidden=True)]
+    assert [each.id async for each in listed(client)] == [thread.id, other.id]
+    shown = [each.id async for each in listed(client, hidden=True)]
     assert shown == [thread.id, second.id, branch.id, other.id]
 
 
@@ -119,14 +119,14 @@ async def test_an_empty_branch_replaces_nothing_yet(client: AsyncClient) -> None
     thread = await talk(client, "one")
     await otherwise(client, thread, 1)
 
-    assert [each.id for each in await listed(client)] == [thread.id]
+    assert [each.id async for each in listed(client)] == [thread.id]
 
 
 async def test_the_words_that_were_said_find_the_branch_that_has_them(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two")
     await otherwise(client, thread, 2, "zwei")
 
-    assert [each.id for each in await listed(client, "two")] == [thread.id]
+    assert [each.id async for each in listed(client, "two")] == [thread.id]
 
 
 async def test_a_thread_without_branches_parts_nowhere(client: AsyncClient) -> None:
@@ -169,7 +169,7 @@ async def test_branches_know_each_other_when_what_they_came_from_is_deleted(
     await client.delete_thread(thread.id)
 
     assert await parts(client, second) == [Fork(2, (second.id, third.id), 0)]
-    assert [each.id for each in await listed(client)] == [third.id]
+    assert [each.id async for each in listed(client)] == [third.id]
 
 
 async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
@@ -189,4 +189,4 @@ async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient
     thread = await client.update_thread(thread.id, metadata=circle)
 
     assert await parts(client, thread) == await parts(client, branch) == []
-    assert len(await listed(client)) == 2
+    assert len([each async for each in listed(client)]) == 1

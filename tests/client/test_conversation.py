@@ -149,7 +149,8 @@ def test_a_run_cancelled_while_its_tools_run_ends_the_conversation(client: Clien
     assert conversation.run_id is not None
     runs.append(conversation.run_id)
 
-    list(conversation)
+    with pytest.raises(errors.RunCancelled):
+        list(conversation)
 
     assert begun.is_set()
     assert conversation.status is Status.CANCELLED
@@ -219,7 +220,12 @@ def test_nothing_is_executed_for_a_run_that_has_ended(client: Client):
     run_id = begin(client)
     client.cancel_run(run_id)
 
-    assert client.poll_and_execute_action(run_id, lambda name, arguments: name) == []
+    def answer(**options: bool) -> object:
+        return client.poll_and_execute_action(run_id, lambda name, arguments: name, **options)
+
+    assert answer(raise_on_failure=False) == []
+    with pytest.raises(errors.RunCancelled):
+        answer()
 
 
 async def test_the_steps_are_there_on_a_loop_too(aclient: AsyncClient):

@@ -1,20 +1,36 @@
 """What is due next: the conversation as a dialogue of steps and of what came of them."""
 
+from typing import get_args
+
 import pytest
 from msgspec.structs import replace
 
-from antiphon.calls import Follow, ListActions, Process
+from antiphon.calls import Follow, GetRun, ListActions, ListMessages, Process
 from antiphon.client.converse import (
     Answer,
     Conversation,
     Done,
     Listen,
     LookUp,
+    Recall,
     Seen,
+    Settle,
     box,
     opening,
 )
-from antiphon.errors import NotFound, OutputsMissing, RunActive, RunEnded
+from antiphon.client.sections import REASONS
+from antiphon.errors import (
+    InvalidEventId,
+    NotFound,
+    OutputsMissing,
+    RunActive,
+    RunCancelled,
+    RunEnded,
+    RunError,
+    RunExpired,
+    RunFailed,
+    RunIncomplete,
+)
 from antiphon.events import (
     ActionRequired,
     Event,
@@ -24,7 +40,8 @@ from antiphon.events import (
     ToolOutputAdded,
     TurnEnded,
 )
-from antiphon.runs import Action, Status
+from antiphon.messages import Message, Text
+from antiphon.runs import Action, Fault, Reason, Run, Status
 from antiphon.tools.functions import Functions
 
 RUN = "run_1"
@@ -73,6 +90,23 @@ END: list[Event] = [
     status(Status.COMPLETED),
     TurnEnded(run_id=RUN, status=Status.COMPLETED),
 ]
+
+
+def ended(end: Status) -> Run:
+    reason: Reason | None = "stalled" if end is Status.INCOMPLETE else None
+    return Run(id=RUN, thread_id="thread_1", status=end, reason=reason, model="demo", created_at=1)
+
+
+def reply(run_id: str, text: str) -> Message:
+    return Message(
+        id="msg_1",
+        thread_id="thread_1",
+        number=1,
+        role="assistant",
+        content=(Text(text),),
+        run_id=run_id,
+        created_at=1,
+    )
 
 
 class Dialogue:
@@ -161,8 +195,8 @@ def test_what_another_client_went_on_with_is_caught_up_and_its_open_calls_looked
     dialogue.hears(status(Status.QUEUED), *hand_off("c1"))
     dialogue.conversation.answered()
 
-    dialogue.conversation.refused(OutputsMissing("c2"))
-    assert dialogue.due == Listen(Follow(RUN, after=4))
+    dialogue.conversation.refused(OutputsMissing("c2", last_event=9))
+    assert dialogue.due == Listen(Follow(RUN, after=4), until=9)
 
     dialogue.hears(output("c1"), status(Status.QUEUED), *hand_off("c2"))
     assert dialogue.due == LOOK
@@ -173,19 +207,104 @@ def test_the_end_that_another_client_reached_is_read_to_its_end():
     dialogue.hears(status(Status.QUEUED), *hand_off("c1"))
     dialogue.conversation.answered()
 
-    dialogue.conversation.refused(RunEnded("completed"))
-    assert dialogue.due == Listen(Follow(RUN, after=4))
+    dialogue.conversation.refused(RunEnded("completed", last_event=8))
+    assert dialogue.due == Listen(Follow(RUN, after=4), until=8)
 
     dialogue.hears(output("c1"), *END)
     assert dialogue.due == Done()
 
 
-@pytest.mark.parametrize("refusal", [RunEnded("x"), NotFound("x"), RunActive("x")])
+@pytest.mark.parametrize("refusal", [NotFound("x"), RunActive("x")])
 def test_a_refusal_of_the_first_call_is_the_callers(refusal: Exception):
     dialogue = Dialogue(RUN)
 
     with pytest.raises(type(refusal)):
         dialogue.conversation.refused(refusal)  # type: ignore[arg-type]
+
+
+def test_a_run_that_has_ended_and_was_read_to_its_end_is_asked_how():
+    dialogue = Dialogue(RUN)
+    dialogue.conversation.refused(RunEnded("completed", last_event=8))
+    assert dialogue.due == Settle(GetRun(RUN))
+
+    dialogue.conversation.settled(ended(Status.COMPLETED))
+    assert (dialogue.due, dialogue.seen.status) == (Done(), Status.COMPLETED)
+
+
+def test_a_cut_answer_whose_events_came_before_is_read_among_the_messages():
+    dialogue = Dialogue(RUN)
+    dialogue.conversation.refused(RunEnded("incomplete", last_event=8))
+    dialogue.conversation.settled(ended(Status.INCOMPLETE))
+    assert dialogue.due == Recall(ListMessages("thread_1", limit=100))
+
+    dialogue.conversation.recalled([reply("run_0", "before"), reply(RUN, "half an ans")])
+    with pytest.raises(RunIncomplete) as raised:
+        dialogue.seen.raise_for_status()
+
+    assert dialogue.due == Done()
+    assert (raised.value.text, raised.value.reason) == ("half an ans", "stalled")
+
+
+def test_a_stream_that_begins_later_than_the_reader_stopped_is_preceded_by_what_is_missing():
+    seen = Seen(RUN, after=3)
+    step = Listen(Process(run_id=RUN))
+    conversation = Conversation(Process(run_id=RUN), seen, resumed=True)
+
+    assert conversation.missed(step, [(4, TextDelta(text="a"))]) is None
+    assert conversation.missed(step, [(9, TextDelta(text="a"))]) == Listen(
+        Follow(RUN, after=3), until=8
+    )
+
+
+def test_a_reader_that_names_an_event_of_the_future_is_refused():
+    conversation = Conversation(Process(run_id=RUN), Seen(RUN, after=9), resumed=True)
+
+    with pytest.raises(InvalidEventId, match="no event 9"):
+        conversation.refused(OutputsMissing("one", last_event=4))
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        (Status.FAILED, RunFailed),
+        (Status.INCOMPLETE, RunIncomplete),
+        (Status.EXPIRED, RunExpired),
+        (Status.CANCELLED, RunCancelled),
+    ],
+)
+def test_every_end_but_one_has_its_error(end: Status, error: type[RunError]):
+    seen = Seen(RUN)
+    seen.settle(ended(end))
+
+    with pytest.raises(error) as raised:
+        seen.raise_for_status()
+
+    assert (raised.value.run_id, raised.value.thread_id) == (RUN, "thread_1")
+
+
+def test_what_a_provider_said_of_its_failure_is_safe_to_print():
+    seen = Seen(RUN)
+    fault = Fault("provider_auth", "no \x1b]0;title\x07 key")
+    seen.settle(replace(ended(Status.FAILED), error=fault))
+
+    with pytest.raises(RunFailed) as raised:
+        seen.raise_for_status()
+
+    assert raised.value.error_code == "provider_auth"
+    assert str(raised.value).isprintable()
+
+
+def test_every_reason_has_its_words():
+    assert set(REASONS) == set(get_args(Reason))
+
+
+@pytest.mark.parametrize("end", [None, Status.COMPLETED, Status.IN_PROGRESS])
+def test_a_run_that_completed_or_goes_on_has_no_error(end: Status | None):
+    seen = Seen(RUN)
+    if end is not None:
+        seen.settle(ended(end))
+
+    seen.raise_for_status()
 
 
 def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():

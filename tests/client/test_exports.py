@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from antiphon.client.exports import FORMS, Form, exported, file_name, form_of
 from antiphon.client.sections import Answered, answered
-from antiphon.messages import File, Image, Message, Part, Text, ToolCall
+from antiphon.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
 from antiphon.runs import Run, Status, Thread
 
 AT = 1_763_730_732_000  # 2025-11-21T13:12:12Z
@@ -29,6 +29,7 @@ HOSTILE = (
     "[click](javascript:alert(1)) ![seen](https://evil.example/pixel)",
     "\x1b]0;title\x07\x1b[31mred\x00\x9b2J",
     "\u202egnp.exe\u2066",
+    "un\U000e0080seen\ufff3",
     "</pre></code></main></article><h1>Faked</h1>",
     "&#x202e;&lt;script&gt;&#60;script&#62;",
     "- item\n\n  ```\n  open in a list",
@@ -50,7 +51,7 @@ class Talk:
     def __init__(self) -> None:
         self.messages: list[Message] = []
 
-    def add(self, role: Any, said: str | Sequence[Part] = "", **more: Any) -> Talk:
+    def add(self, role: Any, said: str | Sequence[MessagePart] = "", **more: Any) -> Talk:
         number = len(self.messages) + 1
         content = (Text(said),) if isinstance(said, str) and said else tuple(said)
         self.messages.append(
@@ -159,6 +160,17 @@ def test_an_empty_answer_is_said_to_be_one(form: Form) -> None:
     assert "(empty answer)" in Talk().add("assistant").told(form)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_refusal_is_told_and_told_to_be_one(form: Form) -> None:
+    talk = Talk().add("user", "Say it.").add("assistant", [Refusal("I *will* not.")])
+
+    told = talk.told(form)
+
+    assert "(empty answer)" not in told
+    assert "*will*" in told
+    assert ('"refusal"' if form == "json" else "refuses to answer") in told
+
+
 def test_a_run_tells_who_answered_and_why_it_ended() -> None:
     run = Run(
         id="run_1",
@@ -247,7 +259,16 @@ class Outline(HTMLParser):
 def test_nothing_in_a_file_acts_on_a_terminal(form: Form, text: str) -> None:
     told = everywhere(text).told(form, **foreign(text))
 
-    assert not set(told) & {"\x1b", "\x00", "\x07", "\x9b", "\u202e", "\u2066"}
+    assert not set(told) & {
+        "\x1b",
+        "\x00",
+        "\x07",
+        "\x9b",
+        "\u202e",
+        "\u2066",
+        "\U000e0080",
+        "\ufff3",
+    }
 
 
 @pytest.mark.parametrize("text", HOSTILE)

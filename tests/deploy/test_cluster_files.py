@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,45 @@ def test_the_web_chat_of_the_cluster_lets_in_who_it_shall(tmp_path: Path) -> Non
 
 
 def test_images_are_pinned_and_what_is_ours_is_built_here() -> None:
-    images = {service["image"] for service in SERVICES.values()}
+    images = {_filled(service["image"]) for service in SERVICES.values()}
     foreign = [image for image in images if image != "antiphon:local"]
-    bases = re.findall(r"^FROM (\S+)", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+    made = (DEPLOY / "Containerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", made, re.MULTILINE)
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)", made, re.MULTILINE)
 
-    assert [image for image in (*foreign, *bases) if not PINNED.fullmatch(image)] == []
+    assert bases == ["${PYTHON_IMAGE}"] * 2
+    assert _filled(SERVICES["antiphon-1"]["build"]["args"]["PYTHON_IMAGE"]) == base
+    assert [image for image in (*foreign, base) if not PINNED.fullmatch(image)] == []
     assert SERVICES["antiphon-1"]["build"]["dockerfile"] == "deploy/Containerfile"
+
+
+def test_every_foreign_image_can_be_pinned_by_its_digest() -> None:
+    digest = f"sha256:{'0' * 64}"
+    script = ["/bin/sh", str(DEPLOY / "pin-images.sh")]
+    environ = {"PATH": os.environ["PATH"], "INSPECT": f"sh -c 'echo {digest}'"}
+    told = subprocess.run(script, env=environ, check=True, capture_output=True, timeout=60)
+    lines = dict(line.split("=") for line in told.stdout.decode().splitlines())
+    asked = re.findall(r"\$\{([A-Z]+_IMAGE)", (DEPLOY / "compose.yaml").read_text())
+    lost = subprocess.run(
+        script, env=environ | {"INSPECT": "true"}, capture_output=True, timeout=60, check=False
+    )
+
+    assert lines.keys() == set(asked)
+    assert lines["POSTGRES_IMAGE"] == f"docker.io/library/postgres@{digest}"
+    assert all(image.endswith(f"@{digest}") for image in lines.values())
+    assert lost.returncode != 0
+
+
+def test_nobody_but_nginx_says_from_where_people_come(tmp_path: Path) -> None:
+    environ = {name: _filled(value) for name, value in SERVICES["web"]["environment"].items()}
+    web = policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
+    nginx = _filled(SERVICES["nginx"]["networks"]["default"]["ipv4_address"])
+    (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
+
+    assert web.trusts(nginx)
+    assert ip_address(nginx) in ip_network(_filled(network["subnet"]))
+    others = list(ip_network(_filled(network["subnet"])).hosts())
+    assert [str(each) for each in others if web.trusts(str(each))] == [nginx]
 
 
 def test_services_of_the_cluster_may_do_little() -> None:
@@ -266,6 +300,6 @@ def test_the_first_keys_are_made_once_and_open_what_they_are_for(tmp_path: Path)
     known = {key["name"]: key["scopes"] for key in json.loads(listed.stdout)}
 
     assert {file.name: file.read_text() for file in keys.iterdir()} == made
-    assert known == {"web": ["admin"], "metrics": ["read"]}
+    assert known == {"web": ["admin"], "prometheus": ["metrics"]}
     assert all(secret.startswith("ak_") for secret in made.values())
     assert (keys / "web").stat().st_mode & 0o077 == 0

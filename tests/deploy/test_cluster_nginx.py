@@ -99,6 +99,19 @@ async def _first(client: httpx2.AsyncClient, path: str) -> str:
         return (await anext(stream.aiter_raw())).decode()
 
 
+async def test_what_a_browser_claims_of_its_address_is_not_passed_on(tmp_path: Path) -> None:
+    servers = [Server(name) for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web")]
+    async with _cluster(tmp_path, servers) as client:
+        claims = {"X-Forwarded-For": "203.0.113.7, 198.51.100.9"}
+        async with client.stream("GET", "/", headers=claims) as stream:
+            await anext(stream.aiter_raw())
+
+    head = servers[-1].heads[0].lower().splitlines()
+    assert [line for line in head if line.startswith("x-forwarded-for")] == [
+        "x-forwarded-for: 127.0.0.1"
+    ]
+
+
 async def test_each_server_is_asked_in_turn_and_streams_come_as_they_are_written(
     tmp_path: Path,
 ) -> None:

@@ -655,3 +655,60 @@ def test_whatever_comes_the_reply_ends_in_the_closed_list(
     assert ready == [call.id for call in reply.calls]
     starts = [event.tool_call_id for event in told if isinstance(event, ToolCallStarted)]
     assert len(set(starts)) == len(starts)
+
+
+def test_pieces_of_one_call_that_come_together_are_one_event():
+    pieces = [CallPiece(index=0, id="c", name="f", arguments="{")]
+    pieces += [CallPiece(index=0, arguments=letter) for letter in '"a":1}']
+    told = turn().feed(pieces)
+
+    assert [type(event) for event in told] == [ToolCallStarted, ToolCallDelta]
+    assert joined(told, "c") == '{"a":1}'
+
+
+@pytest.mark.parametrize("piece", [TextPiece, ReasoningPiece])
+def test_a_reply_is_taken_up_to_its_limit_and_ends_as_cut_by_length(piece: type[TextPiece]):
+    reading = Turn(OFFERED, lambda: "ours", most_bytes=1_000)
+    told = [event for _ in range(100) for event in reading.feed([piece("x" * 30)])]
+    reply = reading.close(errors.Disconnected("gone"))
+
+    assert (reply.outcome, reply.reason) == ("incomplete", "length")
+    assert len(reply.text + (reply.reasoning or "")) == 1_000
+    assert_told_as_said(told, reply)
+
+
+def test_arguments_beyond_the_limit_are_no_call():
+    reading = Turn(OFFERED, lambda: "ours", most_bytes=1_000)
+    reading.feed([CallPiece(index=0, id="c", name="f", arguments='{"a":"')])
+    reading.feed([CallPiece(index=0, arguments="x" * 2_000 + '"}'), CALLS])
+    reply = reading.close()
+
+    assert (reply.outcome, reply.reason, reply.calls) == ("incomplete", "length", ())
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [TextPiece("a"), ReasoningPiece("b")],
+        [CallPiece(index=0, id="c", name="f", arguments=" ")],
+        [CallPiece(index=0, id="c", name="f", extra={"a": "b" * 100})],
+        [TextPiece("\x01")],
+    ],
+)
+def test_a_reply_in_tiny_or_odd_pieces_has_its_end_too(chunks: list[Chunk]):
+    reading = Turn(OFFERED, lambda: "ours", most_bytes=100_000)
+    count = sum(len(reading.feed(chunks)) for _ in range(100_000))
+
+    assert reading.over
+    assert count < 100_000
+
+
+def test_more_calls_than_are_taken_make_the_reply_broken():
+    reading = Turn(OFFERED, lambda: "ours", most_calls=2)
+    reading.feed([CallPiece(index=at, id=f"c{at}", name="f") for at in range(3)])
+    reply = reading.close()
+
+    assert reply.outcome == "invalid_tool_call"
+    assert reply.fault
+    assert "At most 2 can be made in one reply" in reply.fault.message
+    assert not reply.calls

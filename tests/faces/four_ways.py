@@ -30,15 +30,17 @@ Ways = dict[str, Client]
 
 
 @contextmanager
-def four_ways() -> Iterator[Ways]:
+def four_ways(settings: Settings = SETTINGS) -> Iterator[Ways]:
     """The clients, each before a runtime of its own."""
     with ExitStack() as stack:
         enter = stack.enter_context
         yield {
-            "embedded": enter(Client(settings=SETTINGS)),
-            "http": enter(Client(enter(_served()))),
-            "embedded, on a loop": enter(_awaited(lambda: AsyncClient(settings=SETTINGS))),
-            "http, on a loop": enter(_awaited(functools.partial(AsyncClient, enter(_served())))),
+            "embedded": enter(Client(settings=settings)),
+            "http": enter(Client(enter(_served(settings)))),
+            "embedded, on a loop": enter(_awaited(lambda: AsyncClient(settings=settings))),
+            "http, on a loop": enter(
+                _awaited(functools.partial(AsyncClient, enter(_served(settings))))
+            ),
         }
 
 
@@ -82,13 +84,13 @@ def _builtins(value: object) -> Any:
 
 
 @contextmanager
-def _served() -> Iterator[str]:
+def _served(settings: Settings) -> Iterator[str]:
     """The address of a server in a thread of its own."""
     address: Future[str] = Future()
     over = threading.Event()
 
     async def serve() -> None:
-        async with serving(SETTINGS) as url:
+        async with serving(settings) as url:
             address.set_result(url)
             await asyncio.to_thread(over.wait)
 

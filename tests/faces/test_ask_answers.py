@@ -210,6 +210,7 @@ def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
         *("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
     }
     assert answer == {
+        "refusal": None,
         "status": "completed",
         "reason": None,
         "error": None,
@@ -292,7 +293,7 @@ def test_reasoning_is_written_to_stderr_where_it_is_wanted(
 def test_the_last_line_of_an_answer_ends_before_its_cost_is_told(
     place: Place, upstream: Upstream
 ) -> None:
-    (place.root / "antiphon.toml").write_text(
+    (place.root / "mine.toml").write_text(
         f'[providers.mine]\nbase_url = "{upstream.url}"\n'
         "prices = { big = { input = 2.0, output = 10.0 } }\n"
     )
@@ -300,7 +301,8 @@ def test_the_last_line_of_an_answer_ends_before_its_cost_is_told(
     used = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
     upstream.says = [json.dumps(used), *upstream.says]
 
-    with place.start("ask", "--model", "mine:big", "Hello", stderr=subprocess.STDOUT) as process:
+    flags = ("--config-file", "mine.toml", "--model", "mine:big")
+    with place.start("ask", *flags, "Hello", stderr=subprocess.STDOUT) as process:
         out, _ = process.communicate(timeout=SECONDS)
 
     assert out.endswith(b"\nHi.\nantiphon: 1,000 tokens in, 200 out, $0.0040\n")
@@ -389,7 +391,10 @@ def test_a_key_that_is_refused_is_told_by_the_exit_code(
 ) -> None:
     upstream.status = status
 
-    assert place.run("ask", "Hello", environ=other(upstream)).returncode == 5
+    told = place.run("ask", "Hello", environ=other(upstream))
+
+    assert told.returncode == 5
+    assert "antiphon: Check the provider's key and address" in told.stderr
 
 
 def test_a_key_that_is_missing_is_told_by_the_exit_code(place: Place) -> None:
@@ -407,3 +412,42 @@ def test_head_ends_it_quietly(place: Place) -> None:
 
     assert (out[:1] != b"", err) == (True, b"")
     assert out.split()[-1] in (b"0", b"141")
+
+
+def refusal(upstream: Upstream) -> dict[str, str]:
+    """An upstream that refuses, as the environment of a command."""
+    deltas = ({"content": None}, {"refusal": "I will"}, {"refusal": " not."})
+    chunks = [{"delta": delta} for delta in deltas] + [{"delta": {}, "finish_reason": "stop"}]
+    upstream.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
+    return other(upstream)
+
+
+def test_a_refusal_is_the_answer_and_is_told_to_be_a_refusal(
+    place: Place, upstream: Upstream
+) -> None:
+    told = place.run("ask", "Say it.", environ=refusal(upstream))
+
+    assert told.returncode == 0
+    assert told.stdout == "I will not.\n"
+    assert "antiphon: the model refuses to answer\n" in told.stderr
+
+
+def test_a_refusal_has_a_field_of_its_own_in_json(place: Place, upstream: Upstream) -> None:
+    told = place.run("ask", "--output", "json", "Say it.", environ=refusal(upstream))
+
+    answer = json.loads(told.stdout)
+    assert (answer["text"], answer["refusal"]) == ("", "I will not.")
+    assert answer["status"] == "completed"
+
+
+def test_a_refusal_is_told_as_it_comes_and_goes_back_as_text(
+    place: Place, upstream: Upstream
+) -> None:
+    lines = place.run("ask", "--json", "Say it.", environ=refusal(upstream)).stdout.splitlines()
+    deltas = [json.loads(line) for line in lines if "refusal.delta" in line]
+    assert "".join(each["text"] for each in deltas) == "I will not."
+
+    place.run("ask", "--last", "Why?", environ=refusal(upstream))
+
+    roles = [(each["role"], each["content"]) for each in upstream.asked[-1]["messages"]]
+    assert roles == [("user", "Say it."), ("assistant", "I will not."), ("user", "Why?")]

@@ -12,7 +12,7 @@ from conftest import Place
 from antiphon.messages import Hints, Tool, ToolSpec
 from antiphon.tools.functions import Functions
 from antiphon.tools.grants import GrantsFile
-from antiphon.tools.questions import shape
+from antiphon.tools.questions import ModelServer, shape
 
 FLIGHTS = '''
 from antiphon import Progress, Tell, tool
@@ -86,6 +86,7 @@ def test_yes_allows_all_that_is_not_denied_and_says_so(flights: Place) -> None:
 
 def test_the_rules_come_from_the_environment_and_the_files_too(flights: Place) -> None:
     (flights.root / "antiphon.toml").write_text('ask = ["nothing"]\n')
+    flights.run("trust", "--yes")
 
     told = asked(flights, ANTIPHON_ASK="other,get_*")
 
@@ -99,12 +100,35 @@ def test_what_was_allowed_for_good_runs(flights: Place) -> None:
 
     (tool,) = Functions([get_flight_times]).tools()
     file = flights.database.parent / "grants.json"
-    GrantsFile(file).add([shape(tool)])
+    GrantsFile(file).add([shape(tool)], ModelServer("demo"))
 
     told = asked(flights, "--ask", "*")
 
     assert (told.returncode, ran(flights)) == (0, True)
     assert tool.hints == Hints()
+
+
+@pytest.mark.parametrize("by", [ModelServer("openai", "https://api.openai.com"), None])
+def test_what_was_allowed_for_another_model_is_refused_and_it_is_said_why(
+    flights: Place, by: ModelServer | None
+) -> None:
+    def get_flight_times(departure: str, arrival: str) -> str:
+        """Flight times."""
+        return ""
+
+    (tool,) = Functions([get_flight_times]).tools()
+    file = flights.database.parent / "grants.json"
+    GrantsFile(file).add([shape(tool)], by or ModelServer(""))
+    if by is None:  # as versions wrote it that did not tell model servers apart
+        content = json.loads(file.read_bytes())
+        del content["grants"][0]["asked_by"]
+        file.write_text(json.dumps(content))
+
+    told = asked(flights, "--ask", "*")
+
+    assert (told.returncode, ran(flights)) == (4, False)
+    whom = by or "whichever model asks"
+    assert f"You have allowed get_flight_times for {whom}; now demo asks." in told.stderr
 
 
 def test_what_was_allowed_for_good_is_listed_and_revoked(place: Place) -> None:

@@ -19,7 +19,7 @@ import pytest
 from conftest import SECONDS, Place, Upstream
 from services.postgres import Postgres
 
-from antiphon import __version__
+from antiphon import Client, Settings, __version__
 from antiphon.commands.names import COMMANDS
 
 FLIGHTS = '''
@@ -321,16 +321,16 @@ def test_a_schema_that_is_none_is_wrong_usage(place: Place) -> None:
     assert "schema.json" in told.stderr
 
 
-def priced(place: Place, upstream: Upstream) -> tuple[str, str]:
-    """The flag for a model whose replies have a price, and one reply of it."""
-    (place.root / "antiphon.toml").write_text(
+def priced(place: Place, upstream: Upstream) -> Sequence[str]:
+    """The flags for a model whose replies have a price, and one reply of it."""
+    (place.root / "mine.toml").write_text(
         f'[providers.mine]\nbase_url = "{upstream.url}"\n'
         "prices = { big = { input = 2.0, output = 10.0 } }\n"
     )
     upstream.text("Hi.")
     used = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
     upstream.says = [json.dumps(used), *upstream.says]
-    return "--model", "mine:big"
+    return "--config-file", "mine.toml", "--model", "mine:big"
 
 
 def test_what_an_answer_cost_is_said_where_its_price_is_known(
@@ -523,6 +523,23 @@ def test_conversations_are_listed_shown_and_deleted(place: Place) -> None:
     assert place.threads() == []
 
 
+def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) -> None:
+    with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
+        threads = [client.create_thread(title=f"chat {number}") for number in range(120)]
+        for thread in (*threads, threads[7]):
+            client.create_message(thread.id, "hi")
+        client.create_thread(title="empty")
+    listed = json.loads(place.run("threads", "list", "--json", "--limit", "500").stdout)
+
+    assert len(listed) == 120
+    assert listed[0]["id"] == threads[7].id
+    assert len(place.run("threads", "list").stdout.splitlines()) == 21
+    everything = json.loads(
+        place.run("threads", "list", "--json", "--all", "--limit", "500").stdout
+    )
+    assert len(everything) == 121
+
+
 def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     place.run("ask", "Tell me of whales")
     thread_id = place.threads()[0]["thread"]["id"]
@@ -555,6 +572,7 @@ def test_the_default_model_is_marked(place: Place) -> None:
 
 def test_settings_are_shown_with_their_origin_and_without_secrets(place: Place) -> None:
     (place.root / "antiphon.toml").write_text('api_key = "ak-secret"\nmax_tools = 2\n')
+    place.run("trust", "--yes")
 
     told = place.run("config", "--port", "9000", environ={"ANTIPHON_HOST": "::1"})
 

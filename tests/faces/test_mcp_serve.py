@@ -369,7 +369,7 @@ def test_without_the_extra_it_says_what_to_install(place: Place) -> None:
     told = place.run("mcp", "serve", stdin="", environ={"PYTHONPATH": str(place.root)})
 
     assert told.returncode == 5
-    assert "pip install 'antiphon[mcp]'" in told.stderr
+    assert "pip install '.[mcp]'" in told.stderr
 
 
 # Over HTTP

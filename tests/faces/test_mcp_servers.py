@@ -77,6 +77,14 @@ def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
     assert listed(place) == []
 
 
+def test_a_server_with_more_tools_for_a_chat_is_tried_as_one(place: Place) -> None:
+    file = config(place, raw=[*RAW, "choosy"])
+
+    (tried,) = json.loads(place.run("mcp", "test", "--json", "--config", file).stdout)
+
+    assert tried["tools"] == ["echo", "for_elicitation", "for_sampling"]
+
+
 def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
     url = "https://user:hunter2@mcp.example/mcp"
     done = place.run(
@@ -114,14 +122,14 @@ def test_wrong_usage_is_told_with_what_would_do(
     assert done.stderr.startswith("antiphon: ")
 
 
-@pytest.mark.parametrize("arguments", [("trust", "none.json"), ("list", "--config", "none.json")])
+@pytest.mark.parametrize("arguments", [("trust", ".mcp.json"), ("list", "--config", "none.json")])
 def test_a_file_that_is_not_there_has_an_exit_code(
     place: Place, arguments: tuple[str, ...]
 ) -> None:
     done = place.run("mcp", *arguments)
 
     assert done.returncode == 5
-    assert "none.json cannot be read" in done.stderr
+    assert f"{arguments[-1]} cannot be read" in done.stderr
 
 
 def test_no_name_that_a_server_gives_looks_like_a_line_of_ours(place: Place) -> None:
@@ -165,7 +173,7 @@ def test_a_folders_own_servers_start_once_they_were_trusted(place: Place) -> Non
 
     for command in (("mcp", "list"), ("mcp", "test"), ("ask", "hello"), ("doctor",)):
         done = place.run(*command)
-        assert "antiphon mcp trust .mcp.json" in done.stdout + done.stderr
+        assert "antiphon trust .mcp.json" in done.stdout + done.stderr
     assert not marker.exists()
 
     assert place.run("mcp", "trust", ".mcp.json").returncode == 2

@@ -47,7 +47,7 @@ def test_the_chat_says_what_to_install(
     ended = place.run(*arguments, environ=bare)
 
     assert ended.returncode == 5
-    assert "pip install 'antiphon[terminal]'" in ended.stderr
+    assert "pip install '.[terminal]'" in ended.stderr
 
 
 @pytest.mark.parametrize("arguments", [("up",), ("web", "--server", "http://127.0.0.1:1")])
@@ -57,7 +57,7 @@ def test_the_web_chat_says_what_to_install(
     ended = place.run(*arguments, environ=bare)
 
     assert ended.returncode == 5
-    assert "pip install 'antiphon[web]'" in ended.stderr
+    assert "pip install '.[web]'" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -74,5 +74,5 @@ def test_a_password_says_what_to_install(place: Place, bare: dict[str, str]):
     ended = place.run(*command, stdin="correct horse battery\n", environ=bare)
 
     assert ended.returncode != 0
-    assert "pip install 'antiphon[web]'" in ended.stderr
+    assert "pip install '.[web]'" in ended.stderr
     assert place.run("people", "list", environ=bare).returncode == 0

@@ -65,6 +65,12 @@ class Far:
     def states(self) -> Sequence[calls.BackendServer]:
         return [calls.BackendServer("far", "ready")]
 
+    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
+        return [server.name for server in servers]
+
+    def has(self, origins: Sequence[str]) -> bool:
+        return True
+
     def tools(self) -> Sequence[Tool]:
         names = self._deeds if self.there else ()
         return [

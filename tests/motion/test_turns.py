@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from antiphon import calls, errors, events
 from antiphon.administration.desk import Administration
@@ -19,6 +20,8 @@ from antiphon.administration.owners import Owners
 from antiphon.administration.provider_keys import ProviderKeys, Seal
 from antiphon.buses.local import LocalBus
 from antiphon.desk import Answer, Desk
+from antiphon.destinations import Destinations
+from antiphon.engine.destinations import serves_all
 from antiphon.engine.transcript import fold
 from antiphon.events import (
     ActionRequired,
@@ -32,10 +35,10 @@ from antiphon.events import (
 from antiphon.listening import Listening
 from antiphon.messages import File, Image, Message, Text, ToolSpec
 from antiphon.people import Principal
-from antiphon.ports import About, Claim, Decide, Opened, Store
+from antiphon.ports import About, Change, Claim, Decide, Driven, Opened, Records, Store
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runner import Runner, Servers
-from antiphon.runs import Action, Deadlines, Run
+from antiphon.runs import Action, Deadlines, Destination, Run
 from antiphon.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
@@ -62,10 +65,12 @@ class Troubled(CachedStore):
             raise trouble
         return await super().change(about, decide)
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         if trouble := self.trouble(About(owner=None, what="claim")):
             raise trouble
-        claim = await super().claim(decide)
+        claim = await super().claim(decide, destinations)
         if claim is not None and self.slow_claims is not None:
             self.slow_claims.reached.set()
             await self.slow_claims.opened.wait()
@@ -103,23 +108,32 @@ class House:
             self._models,
             self.servers.refuse,
             Administration(self.store, self._mint, self.servers.states, self.owners()),
+            Destinations(self, self.servers, unmarked=True),
         )
+        self.destination: Destination | None = None
 
     def owners(self) -> Owners:
         keys = ProviderKeys(self.store, self._mint, _no_seal)
         eraser = Eraser(self.store, self.bus, self._mint, settle=0)
         return Owners(self.store, keys, lambda *_: None, eraser, Exporter(self.store, self._mint))
 
-    def new_worker(self, name: str, *dead: str) -> Worker:
+    def new_worker(
+        self, name: str, *dead: str, serves: Callable[[str], bool] = serves_all
+    ) -> Worker:
         runner = Runner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(
-            self.store, self.bus, runner, self.settings, self._mint, name, lambda name: name in dead
+            *(self.store, self.bus, runner, self.settings, self._mint, name),
+            lambda name: name in dead,
+            serves=serves,
         )
 
     async def open(self, model: str, _: str) -> Opened:
         if model == "nowhere":
             raise errors.BadSettings("There is no model called nowhere.")
-        return Opened(provider=self.model, model=model)
+        return Opened(provider=self.model, model=model, destination=self.destination)
+
+    def serves(self, destination: Destination) -> bool:
+        return destination.provider == "here"
 
     async def _default(self) -> str:
         return "scripted"
@@ -127,7 +141,7 @@ class House:
     async def _known(self, model: str, _: str) -> Opened:
         if model == "unknown":
             raise errors.BadSettings("There is no such model.")
-        return Opened(provider=self.model, model=model)
+        return Opened(provider=self.model, model=model, destination=self.destination)
 
     async def _models(self, *_: str | None) -> Sequence[calls.Model]:
         return [calls.Model("scripted", "scripted", default=True)]
@@ -612,6 +626,77 @@ async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
 
         assert run.error is not None
         assert (run.status, run.error.code) == ("failed", "bad_settings")
+
+
+FAR = Destination("far", digest="of its address")
+
+
+async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_on() -> None:
+    h = House(Scripted("say Hello."))
+    h.destination = FAR
+    begun = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+    answer = await h.desk.open(begun, BY)
+    assert isinstance(answer, Answer)
+    bystander = h.new_worker("bystander", serves=lambda text: text != FAR.text)
+    bystander.start()
+    try:
+        h.now += 10_001
+        for _ in range(3):
+            await bystander.sweep()
+        waiting = await h.store.get(Run, None, answer.value.id)
+        page = await h.store.log(waiting.id, 0)
+        said = [events.decode(line) for line in page.lines]
+
+        assert (waiting.status, waiting.waiting_for) == ("queued", "far")
+        assert [each.waiting_for for each in said if isinstance(each, RunStatus)] == [None, "far"]
+        assert not h.model.questions
+
+        h.worker.start()
+        await h.read(calls.Follow(waiting.id))
+        ended = await h.store.get(Run, None, waiting.id)
+        assert (ended.status, ended.waiting_for) == ("completed", None)
+    finally:
+        await bystander.stop(0)
+        await h.worker.stop(0)
+
+
+async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None:
+    async with house("say Hello.") as h:
+        h.destination = FAR
+        begun = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        h.destination, there = Destination("far", digest="of another address"), h.destination
+        answer = await h.desk.open(begun, BY)
+        assert isinstance(answer, Answer)
+        h.destination = there
+        while h.worker.driving or not (await h.store.drive(answer.value.id)).epoch:
+            await asyncio.sleep(0)
+
+        assert not h.model.questions
+        assert (await h.store.get(Run, None, answer.value.id)).error is None
+
+
+async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:
+    h = House(Scripted("say Hello."))
+    thread = (await h.desk.answer(calls.CreateThread(), BY)).value
+    run = (await h.desk.answer(calls.CreateRun(thread.id), BY)).value
+    await h.desk.open(calls.Complete(run.id), BY, "one key")
+
+    def forget(records: Records) -> Change:
+        assert records.run is not None
+        assert records.drive is not None
+        return Change(driven=(Driven(records.run, replace(records.drive, wanted=False)),))
+
+    await h.store.change(About(owner=None, run_id=run.id), forget)
+    h.worker.start()
+    try:
+        async with asyncio.timeout(20):
+            told = [each async for each in h.listen(calls.Complete(run.id), "one key")]
+            again = [each async for each in h.listen(calls.Complete(run.id), "one key")]
+        assert last(told).status == "completed"
+        assert again == told
+        assert len(h.model.questions) == 1
+    finally:
+        await h.worker.stop(0)
 
 
 async def test_another_owners_thread_is_not_found() -> None:

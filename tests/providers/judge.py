@@ -36,12 +36,15 @@ def _shapes(messages: list[Any], quirks: Quirks) -> Iterator[str]:
         known = set(FIELDS.get(message["role"], ()))
         if message["role"] == "assistant":
             known |= {quirks.reasoning_back} - {None}
+            known |= {"refusal"} if quirks.refusal_back else set()
             if quirks.reasoning_required and not message.get(quirks.reasoning_back):
                 yield f"{at}: {quirks.reasoning_back} must be passed back"
         if unknown := set(message) - known:
             yield f"{at}: {sorted(unknown)} is not supported for {message['role']}"
         content = message.get("content")
         blank = not content or (isinstance(content, str) and content.isspace())
+        if message.get("refusal"):
+            blank = content == ""
         if blank and ("content" in message or not message.get("tool_calls")):
             yield f"{at}: the message with role {message['role']} must not be empty"
         if isinstance(message.get("content"), list):

@@ -527,4 +527,125 @@ CATALOGUE = (
             "reset_once",
         ),
     ),
+    Quirk(
+        37,
+        "an error in a line of its own, under a field that no SSE parser knows: `error: {...}`",
+        "`failed` (`provider_error`) with upstream's message, whether `[DONE]` follows or not",
+        ("ggml-org/llama.cpp#16109", "coddy-project/coddy-agent#106"),
+        ("err_field", "err_field_done", "err_field_first", "err_field_text"),
+    ),
+    Quirk(
+        38,
+        (
+            "a reply cut by the limit of its length under another word: `finish_reason: tool_calls`"
+            " or `stop` beside `native_finish_reason: length`, `max_output_tokens`, `MAX_TOKENS`"
+        ),
+        "`incomplete` (`length`); no call is handed out, one cut before its arguments least of all",
+        ("UKGovernmentBEIS/inspect_ai#5189", "NousResearch/hermes-agent#7693"),
+        (
+            "hidden_length",
+            "t_hidden_length",
+            "t_hidden_length_openai",
+            "t_hidden_length_gemini",
+            "t_native_word",
+        ),
+    ),
+    Quirk(
+        39,
+        "`content` is a JSON object or a list of them, as in Cloudflare's JSON mode",
+        "the text is its JSON, written compactly",
+        ("cloudflare/workers-sdk#12398",),
+        ("content_object", "content_object_list", "content_object_streamed"),
+    ),
+    Quirk(
+        40,
+        "more than one choice, though one was asked for",
+        "the first one counts; what has an `index` above 0 is ignored, its end too",
+        (),
+        ("other_choices", "http200_json_other_choices"),
+    ),
+    Quirk(
+        41,
+        "`</think>` without `<think>`: the prompt's template has opened the thought",
+        (
+            "text, unless the provider is declared `think_prefilled`: then what stands before the"
+            " tag is reasoning. A whole reply without the tag is said as text too, so that no"
+            " answer is lost"
+        ),
+        ("cubist38/mlx-openai-server#179", "verl-project/verl#6434"),
+        (
+            "think_prefilled",
+            "think_prefilled_declared",
+            "think_prefilled_opened_too",
+            "think_prefilled_not_closed",
+            "think_prefilled_cut",
+        ),
+    ),
+    Quirk(
+        42,
+        "a call in the text (`leaked_calls`) and once more where calls belong",
+        "one call for each pair of the same name and arguments, under the id that it came with",
+        (),
+        ("t_leaked_too", "t_leaked_too_streamed", "t_leaked_too_whole", "t_leaked_twice"),
+    ),
+    Quirk(
+        43,
+        (
+            "counts of tokens in other places and sums: `num_cached_tokens`, reasoning beside the"
+            " completion, or more reasoning than completion in a total of both"
+        ),
+        (
+            "one meaning: cached tokens are among the input, reasoning among the output, and never"
+            " more of them"
+        ),
+        ("vercel/ai#14382", "router-for-me/CLIProxyAPI#5733"),
+        ("usage_cached_mistral", "usage_reasoning_in_total"),
+    ),
+    Quirk(
+        44,
+        "`refusal` in place of content, streamed, whole, or as a part of a list",
+        (
+            "a part of its own, shown and kept; it goes back as `refusal` to OpenAI and Azure, as"
+            " text to others (`refusal_back`)"
+        ),
+        (
+            "openai/openai-agents-js#1495",
+            "langchain4j/langchain4j#5814",
+            "NousResearch/hermes-agent#91181",
+        ),
+        (
+            "refusal",
+            "refusal_whole",
+            "refusal_after_text",
+            "refusal_part",
+            "refusal_then_cut",
+            "refusal_null",
+        ),
+    ),
+    Quirk(
+        45,
+        (
+            "`reasoning_details` of OpenRouter and Vercel's gateway, without which Gemini 3 refuses"
+            " the turn after a call"
+        ),
+        (
+            "kept as they are with the message, in order, pieces joined by type and index; they go"
+            " back to the server that gave them and to no other, unless `reasoning_details ="
+            " false`. Of more than 256 kB in one reply none are kept"
+        ),
+        (
+            "massgen/MassGen#624",
+            "musistudio/claude-code-router#1057",
+            "microsoft/agent-framework#2947",
+            "RooCodeInc/Roo-Code#10640",
+        ),
+        (
+            "t_details_gemini",
+            "t_details_claude",
+            "t_details_openai",
+            "t_details_of_two_calls",
+            "t_details_whole",
+            "t_details_too_large",
+        ),
+    ),
 )

@@ -1,7 +1,7 @@
 """Vendors through any-llm, over servers that speak as Anthropic and Gemini do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -41,6 +41,7 @@ from any_llm.types.completion import ChatCompletionChunk, CompletionUsage, Promp
 from bedrock_upstream import BedrockUpstream
 from gemini_upstream import GeminiUpstream
 
+from antiphon.providers import anyllm
 from antiphon.providers.anyllm import AnyVendor, Reply, request
 
 KEY = "sk-vendor-0123456789"
@@ -426,3 +427,25 @@ async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyVendor):
 
     assert type(error) is ProviderRejected
     assert "No such field." in str(error)
+
+
+@pytest.mark.parametrize("read", [anyllm._here, anyllm._aside])
+async def test_a_flood_waits_for_whoever_takes_it(read: Any) -> None:
+    told = 0
+
+    async def flood() -> AsyncGenerator[Any, None]:
+        nonlocal told
+        while told < 100_000:
+            told += 1
+            yield told
+
+    async def ask() -> Any:
+        return flood()
+
+    async with aclosing(read(ask)) as chunks:
+        taken = [await anext(chunks) for _ in range(10)]
+        await asyncio.sleep(0)
+        before = told
+
+    assert taken == list(range(1, 11))
+    assert before < 100_000

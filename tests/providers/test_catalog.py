@@ -13,6 +13,7 @@ from antiphon.providers.demo import Demo
 from antiphon.providers.servers import SERVERS
 from antiphon.runs import Sampling
 from antiphon.settings import Settings
+from tests.trusted import trusted
 
 SAID = b'{"role":"user","content":"hello"}'
 
@@ -94,12 +95,26 @@ async def test_a_base_url_alone_chooses_the_first_model_it_lists(upstream: Upstr
     assert chosen.model == "quirk:ok"
 
 
-async def test_a_base_url_that_lists_nothing_asks_for_a_name(unused_tcp_port: int):
+async def test_a_base_url_that_cannot_be_reached_is_named_with_the_reason(unused_tcp_port: int):
     found = catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
 
-    with pytest.raises(BadSettings, match="must be named"):
+    with pytest.raises(BadSettings, match="does not list its models") as refused:
         await found.choose()
     await found.close()
+
+    assert f"127.0.0.1:{unused_tcp_port} did not answer" in refused.value.told
+    assert "--model" in refused.value.told
+
+
+async def test_a_base_url_that_lists_nothing_asks_for_a_name(upstream: Upstream):
+    upstream.models = {"object": "list", "data": []}
+    found = catalog(base_url=upstream.url)
+
+    with pytest.raises(BadSettings, match="lists no models") as refused:
+        await found.choose()
+    await found.close()
+
+    assert "--model" in refused.value.told
 
 
 async def test_a_name_opens_its_provider_once():
@@ -234,6 +249,8 @@ async def test_an_address_that_a_folder_named_gets_no_providers_key(upstream: Up
 async def test_a_known_provider_that_a_folder_moved_gets_no_key(upstream: Upstream, tmp_path: Path):
     (tmp_path / "antiphon.toml").write_text(f'[providers.openai]\nbase_url = "{upstream.url}"\n')
     environ = {"OPENAI_API_KEY": "sk-mine", "ANTIPHON_PROVIDER_KEY": "sk-for-it"}
+    environ["HOME"] = str(tmp_path / "home")
+    trusted(tmp_path / "antiphon.toml", environ)
     settings = load({}, environ, tmp_path)
 
     await ask(Catalog(settings, environ), "openai:quirk:ok")

@@ -10,7 +10,16 @@ from pydantic import TypeAdapter
 
 from antiphon.attachments import attached
 from antiphon.chunks import Question
-from antiphon.messages import Image, Message, Role, Text, ToolCall, chat
+from antiphon.messages import (
+    Image,
+    Message,
+    ReasoningDetails,
+    Refusal,
+    Role,
+    Text,
+    ToolCall,
+    chat,
+)
 from antiphon.providers import strict
 from antiphon.providers.history import accepted
 from antiphon.providers.openai import payload
@@ -40,19 +49,42 @@ def said(role: Role, text: str = "", **fields: Any) -> bytes:
     )
 
 
-def called(*ids: str, text: str = "", reasoning: str | None = None, **more: Any) -> bytes:
+def called(
+    *ids: str,
+    text: str = "",
+    reasoning: str | None = None,
+    reasoning_details: ReasoningDetails | None = None,
+    **more: Any,
+) -> bytes:
     calls = tuple(ToolCall(call_id, "look", '{"q":"x"}', **more) for call_id in ids)
-    return said("assistant", text, reasoning=reasoning, tool_calls=calls)
+    return said(
+        "assistant",
+        text,
+        reasoning=reasoning,
+        reasoning_details=reasoning_details,
+        tool_calls=calls,
+    )
 
 
 def output(call_id: str, text: str = "42") -> bytes:
     return said("tool", text, tool_call_id=call_id)
 
 
-def taken(*messages: bytes, quirks: Quirks = PLAIN, instructions: str | None = None) -> list[Any]:
+def taken(
+    *messages: bytes,
+    quirks: Quirks = PLAIN,
+    instructions: str | None = None,
+    origin: str | None = None,
+) -> list[Any]:
     """The messages as the server gets them."""
-    found: list[Any] = json.loads(b"[" + accepted(b",".join(messages), instructions, quirks) + b"]")
+    sent = accepted(b",".join(messages), instructions, quirks, origin)
+    found: list[Any] = json.loads(b"[" + sent + b"]")
     return found
+
+
+def refused(refusal: str, text: str = "") -> bytes:
+    content = (Text(text),) if text else ()
+    return said("assistant", content=(*content, Refusal(refusal)))
 
 
 def roles(messages: list[Any]) -> list[str]:
@@ -120,6 +152,127 @@ def test_objects_have_what_only_some_servers_take():
 async def test_reasoning_is_not_taken_for_an_upload():
     history = called("c1", reasoning='{"file_id":"antiphon:file_1"}', extra=SIGNED)
     assert await attached(history, MemoryStore(), "local") is history
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("text", ["", "Well."])
+def test_a_refusal_goes_back_as_the_server_takes_it(name: str, text: str):
+    quirks = PROFILES[name]
+    (answer,) = [
+        message
+        for message in taken(HI, refused('I "will" not.', text), HI, quirks=quirks)
+        if message["role"] == "assistant"
+    ]
+
+    if name in ("openai", "azure"):
+        assert (answer["content"], answer["refusal"]) == (text or None, 'I "will" not.')
+    else:
+        assert "refusal" not in answer
+        assert answer["content"] == (f'{text}\n\nI "will" not.' if text else 'I "will" not.')
+
+
+@given(st.text(), st.text().map("No: {}".format), st.booleans())
+def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str, back: bool):
+    spoken = "" if not text.strip() else text
+    history = taken(HI, refused(refusal, text), HI, quirks=Quirks(refusal_back=back))
+
+    if back:
+        assert (history[1]["content"] or "", history[1]["refusal"]) == (spoken, refusal)
+    else:
+        assert history[1]["content"] == (f"{spoken}\n\n{refusal}" if spoken else refusal)
+    assert [message["content"] for message in (history[0], history[2])] == ["Hi.", "Hi."]
+
+
+def test_a_refusal_is_text_to_who_asks_for_objects():
+    messages = b",".join((refused("No."), refused("No.", "Well.")))
+
+    assert [each["content"] for each in Question(model="m", messages=messages).decoded()] == [
+        *("No.", "Well.\n\nNo.")
+    ]
+
+
+# Details of reasoning.
+
+ODD = {
+    "id": "c1",
+    "text": '"content":"" {"id":"c1" "antiphon:details":"x", \\',
+    "more": [None, 1.5],
+}
+DETAILS = ReasoningDetails("here", (ODD, {"type": "reasoning.encrypted", "data": "Ej=="}))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("origin", ["here", "elsewhere", None])
+def test_details_go_back_to_the_server_that_gave_them_and_to_no_other(name: str, origin: str):
+    quirks = PROFILES[name]
+    history = taken(
+        *(HI, called("c12345678", reasoning="Hm.", reasoning_details=DETAILS)),
+        *(output("c12345678"), said("assistant", "Done.", reasoning_details=DETAILS), HI),
+        quirks=quirks,
+        origin=origin,
+    )
+
+    answers = [message for message in history if message["role"] == "assistant"]
+    there = [list(DETAILS.details)] * 2 if origin == "here" else [None] * 2
+    assert [answer.get("reasoning_details") for answer in answers] == there
+    assert [answer.get("content") for answer in answers] == [None, "Done."]
+    for answer in answers:
+        assert not any("antiphon" in key for key in answer)
+
+
+def test_details_stay_at_home_where_they_are_not_wanted():
+    history = taken(
+        called("c1", reasoning_details=DETAILS),
+        output("c1"),
+        quirks=Quirks(reasoning_details=False),
+        origin="here",
+    )
+
+    assert "reasoning_details" not in history[0]
+
+
+def test_details_name_a_call_by_the_id_that_it_is_sent_under():
+    long = "tool_" + "x" * 60
+    details = ReasoningDetails("here", ({"type": "reasoning.encrypted", "id": long},))
+    history = taken(called(long, reasoning_details=details), output(long), origin="here")
+
+    sent = history[0]["tool_calls"][0]["id"]
+    assert sent != long
+    assert history[0]["reasoning_details"] == [{"type": "reasoning.encrypted", "id": sent}]
+
+
+def test_details_name_a_call_whose_id_came_twice_by_the_one_that_it_gets():
+    details = ReasoningDetails("here", ({"type": "reasoning.encrypted", "id": "c1"},))
+    turn = (called("c1", reasoning_details=details), output("c1"))
+    history = taken(HI, *turn, *turn, origin="here")
+
+    answers = [message for message in history if message["role"] == "assistant"]
+    ids = [answer["tool_calls"][0]["id"] for answer in answers]
+    assert len(set(ids)) == 2
+    assert [answer["reasoning_details"][0]["id"] for answer in answers] == ids
+
+
+def test_details_name_each_call_once_where_one_gets_an_id_that_another_had():
+    ids = ("c1", "c1_2")
+    details = ReasoningDetails("here", tuple({"type": "encrypted", "id": each} for each in ids))
+    history = taken(
+        *(HI, called("c1"), output("c1")),
+        *(called(*ids, reasoning_details=details), output("c1"), output("c1_2")),
+        origin="here",
+    )
+
+    answer = [message for message in history if message["role"] == "assistant"][1]
+    sent = [call["id"] for call in answer["tool_calls"]]
+    assert [detail["id"] for detail in answer["reasoning_details"]] == sent
+
+
+def test_objects_have_no_details_of_a_server():
+    question = Question(model="m", messages=called("c1", reasoning_details=DETAILS))
+
+    assert question.decoded()[0].keys() == {"role", "tool_calls"}
 
 
 # Extras and ids.
@@ -280,6 +433,7 @@ LEGAL = (HI, called("c1", "c2", text="So:", reasoning="Hm."), output("c1"), outp
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_server_of_the_catalog_gets_what_it_takes(name: str):
     mixed = (said("system", "Shout."), *LEGAL, said("system", "Low."), said("assistant", "Ho."))
+    mixed = (*mixed, refused("No."))
     question = Question(model="m", messages=b",".join(mixed), instructions="Be brief.")
 
     body = payload(question, PROFILES[name])

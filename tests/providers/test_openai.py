@@ -384,6 +384,7 @@ VARIED = [
     Quirks(cumulative="auto"),
     Quirks(think_tags=True, cumulative=True, comments_are_life=True),
     Quirks(think_tags=True, leaked_calls=True, cumulative="auto"),
+    Quirks(think_prefilled=True, leaked_calls=True),
 ]
 
 

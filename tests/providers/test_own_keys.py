@@ -19,6 +19,7 @@ from antiphon.ports import Opened
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.lent import Lending
 from antiphon.settings import Settings
+from tests.trusted import trusted
 
 SAID = b'{"role":"user","content":"hello"}'
 MODEL = "openai:quirk:ok"
@@ -216,10 +217,12 @@ async def test_who_ask_for_the_same_at_one_time_share_what_is_made_for_the_first
 async def test_no_owners_key_goes_to_an_address_that_a_folder_named(
     upstream: Upstream, tmp_path: Path, said: str
 ) -> None:
+    environ = {"HOME": str(tmp_path / "home")}
     (tmp_path / "antiphon.toml").write_text(said.format(url=upstream.url))
+    trusted(tmp_path / "antiphon.toml", environ)
     keys = Keys()
     keys.give("ada", "sk-ada")
-    found = Catalog(load({}, {"HOME": str(tmp_path / "home")}, tmp_path), {}, keys.of)
+    found = Catalog(load({}, environ, tmp_path), {}, keys.of)
 
     with pytest.raises(BadSettings, match="a folder named"):
         await found.open(MODEL, "ada")

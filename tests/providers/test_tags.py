@@ -14,7 +14,7 @@ from antiphon.chunks import CallPiece
 from antiphon.providers.tags import LeakedCalls
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
-F = CallPiece(index=0, name="f", arguments='{"x":1}')
+F = CallPiece(leaked=True, index=0, name="f", arguments='{"x":1}')
 
 
 def read(pieces: Sequence[str]) -> list[str | CallPiece]:
@@ -38,23 +38,26 @@ def read(pieces: Sequence[str]) -> list[str | CallPiece]:
         (f"\n{CALL}\n", [F]),
         (
             CALL + "\n" + CALL.replace('"f"', '"g"'),
-            [F, CallPiece(index=1, name="g", arguments='{"x":1}')],
+            [F, CallPiece(leaked=True, index=1, name="g", arguments='{"x":1}')],
         ),
         (CALL.removesuffix("</tool_call>"), [F]),
         (CALL.replace("arguments", "parameters"), [F]),
         (CALL.replace('{"x": 1}', json.dumps('{"x":1}')), [F]),
-        (CALL.replace('{"x": 1}', '""'), [CallPiece(index=0, name="f")]),
+        (CALL.replace('{"x": 1}', '""'), [CallPiece(leaked=True, index=0, name="f")]),
         (
             CALL.replace("1", '"</tool_call>"'),
-            [CallPiece(index=0, name="f", arguments='{"x":"</tool_call>"}')],
+            [CallPiece(leaked=True, index=0, name="f", arguments='{"x":"</tool_call>"}')],
         ),
         ("the <tool_call> tag", ["the <tool_call> tag"]),
         ("a <tool_ca", ["a <tool_ca"]),
         ("<tool_call>", ["<tool_call>"]),
-        ("<tool_call><tool_call>{}", ["<tool_call>", CallPiece(index=0, arguments="{}")]),
+        (
+            "<tool_call><tool_call>{}",
+            ["<tool_call>", CallPiece(leaked=True, index=0, arguments="{}")],
+        ),
         (" \n", [" \n"]),
         ("", []),
-        ('<tool_call>{"name": "f"', [CallPiece(index=0, arguments='{"name": "f"')]),
+        ('<tool_call>{"name": "f"', [CallPiece(leaked=True, index=0, arguments='{"name": "f"')]),
     ],
 )
 def test_calls_in_text_are_told_from_text(text: str, found: list[str | CallPiece]) -> None:

@@ -103,6 +103,46 @@ MEANT = Usage(input_tokens=2_006, output_tokens=300, cached_tokens=1_920, reason
         ),
         pytest.param(
             {
+                "prompt_tokens": 100,
+                "completion_tokens": 14,
+                "total_tokens": 114,
+                "num_cached_tokens": 64,
+            },
+            Usage(input_tokens=100, output_tokens=14, cached_tokens=64),
+            id="mistral has cached tokens beside the counts, under a name of its own",
+        ),
+        pytest.param(
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 14,
+                "total_tokens": 114,
+                "prompt_token_details": {"cached_tokens": 64},
+            },
+            Usage(input_tokens=100, output_tokens=14, cached_tokens=64),
+            id="mistral has the details of the prompt in the singular too",
+        ),
+        pytest.param(
+            {
+                "prompt_tokens": 30,
+                "completion_tokens": 16,
+                "total_tokens": 46,
+                "completion_tokens_details": {"reasoning_tokens": 19},
+            },
+            Usage(input_tokens=30, output_tokens=16, reasoning_tokens=16),
+            id="a total that holds the reasoning, of which more is said than there is output",
+        ),
+        pytest.param(
+            {
+                "prompt_tokens": 21,
+                "completion_tokens": 0,
+                "total_tokens": 81,
+                "completion_tokens_details": {"reasoning_tokens": 60},
+            },
+            Usage(input_tokens=21, output_tokens=60, reasoning_tokens=60),
+            id="a completion of reasoning alone, which is counted beside it",
+        ),
+        pytest.param(
+            {
                 "prompt_tokens": 19,
                 "completion_tokens": 21,
                 "total_tokens": 40,
@@ -170,7 +210,7 @@ NAMES = st.sampled_from(
     [
         *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cost"),
         *("prompt_tokens_details", "completion_tokens_details", "reasoning_tokens", "total_cost"),
-        *("prompt_cache_hit_tokens", "cost_in_usd_ticks"),
+        *("prompt_cache_hit_tokens", "cost_in_usd_ticks", "num_cached_tokens"),
     ]
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anthropic_upstream import SCENARIOS, AnthropicUpstream
 
-from antiphon.errors import BadSettings
+from antiphon.errors import BadSettings, install_hint
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.vendors import VENDORS, installed
@@ -32,7 +32,7 @@ async def test_without_the_extra_its_name_is_told():
     with pytest.raises(BadSettings) as caught:
         await catalog(KEYS).open("anthropic:any")
 
-    assert caught.value.details["hint"] == "pip install 'antiphon[vendors]'"
+    assert caught.value.details["hint"] == install_hint("vendors")
 
 
 @pytest.mark.usefixtures("without_the_extra")

@@ -24,12 +24,14 @@ DRIP_SECONDS = 0.1
 TEXT = "Hi 👩‍👩‍👧‍👦 世界\u2028done"
 AFTER_TOOLS = "All done."
 BOOM = {"message": "boom", "type": "server_error"}
+ERROR_FIELD = b"error: " + json.dumps({"code": 500, **BOOM}).encode() + b"\n\n"
 
 
 @dataclass(frozen=True)
 class Scenario:
     """What is sent, how the connection ends, and what a run should come to (guarded by its tests).
 
+    `refusal` is why the model will not answer, `details` what must go back with the reply.
     `expect` is a status, the reason of an incomplete run, or the code of a failed one. `calls` are
     the arguments of the calls that are handed out, all of the tool `f`; `ids` their ids, None where
     it is ours; `tokens` what was used, None where nothing was said of it. All this holds where the
@@ -45,6 +47,8 @@ class Scenario:
     expect: str = "completed"
     text: str = ""
     reasoning: str = ""
+    refusal: str = ""
+    details: tuple[dict[str, Any], ...] = ()
     calls: tuple[str, ...] = ()
     ids: tuple[str | None, ...] = ()
     tokens: tuple[int, int] | None = None
@@ -227,6 +231,7 @@ class Upstream:
 
 
 _FIELDS = {"role", "content", "tool_calls", "tool_call_id", "reasoning", "reasoning_content"}
+_FIELDS |= {"reasoning_details", "refusal"}
 
 
 def illegal(messages: Any) -> str | None:
@@ -239,7 +244,7 @@ def illegal(messages: Any) -> str | None:
         role = message.get("role")
         if unknown := set(message) - _FIELDS:
             return f"messages[{at}]: unknown fields {sorted(unknown)}"
-        if not message.get("content") and not message.get("tool_calls"):
+        if not any(map(message.get, ("content", "tool_calls", "refusal"))):
             return f"messages[{at}]: neither content nor tool calls"
         if role == "tool":
             if message.get("tool_call_id") not in open_calls:
@@ -350,6 +355,16 @@ def said(*pieces: str) -> list[dict[str, Any]]:
     return [chunk({"role": "assistant", "content": ""}), *(chunk({"content": p}) for p in pieces)]
 
 
+def _of_choice(index: int, delta: Any, finish: str | None = None) -> dict[str, Any]:
+    """A chunk of another choice than the first."""
+    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+
+
+def _native(finish: str, native: str) -> dict[str, Any]:
+    """The end of a reply with the word of the server behind the one that is asked."""
+    return {"choices": [{"delta": {}, "finish_reason": finish, "native_finish_reason": native}]}
+
+
 def called(**piece: Any) -> dict[str, Any]:
     """A chunk with one piece of a call; `name` and `arguments` go into its function."""
     return chunk({"tool_calls": [call_piece(**piece)]})
@@ -371,6 +386,12 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {"reasoning_tokens": 2},
 }
+COUNTS = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+THOUGHT = {"reasoning_tokens": 8}
+DETAIL = {"format": "google-gemini-v1", "index": 0}
+SEALED = {"type": "reasoning.encrypted", "data": "EjQ=", **DETAIL}
+SIGNED = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+SUMMARY = {"type": "reasoning.summary", "format": "openai-responses-v1", "index": 0, "id": "rs_1"}
 PIECES = ("Hi ", "👩‍👩", "‍👧‍👦 世", "界\u2028", "done")
 OK = sse(*said(*PIECES), STOP)
 HI = sse(*said("h", "i"), STOP)
@@ -568,6 +589,24 @@ def _contents() -> dict[str, Scenario]:
             '{"choices":[],"choices":[{"delta":{"content":"x","content":"hi"}}]}', STOP
         ),
         "ping_events": sse({"type": "ping"}, *said("hi"), STOP),
+        "other_choices": sse(
+            chunk({"content": "h"}),
+            _of_choice(1, {"content": "no", "tool_calls": [call_piece(**ONE, **X1)]}),
+            _of_choice(1, {}, "length"),
+            chunk({"content": "i"}),
+            STOP,
+            _of_choice(2, {"content": "no"}, "content_filter"),
+        ),
+        "http200_json_other_choices": json.dumps(
+            {"choices": [*WHOLE["choices"], *_of_choice(1, {}, "length")["choices"]]}
+        ).encode(),
+        "usage_cached_mistral": sse(
+            chunk({"content": "hi"}, "stop", usage={**COUNTS, "num_cached_tokens": 4})
+        ),
+        "usage_reasoning_in_total": sse(
+            chunk({"content": "hi"}, "stop"),
+            {"choices": [], "usage": {**COUNTS, "completion_tokens_details": THOUGHT}},
+        ),
         "http200_json_completion": json.dumps(WHOLE).encode(),
         "json_ct_sse_body": HI,
     }
@@ -639,6 +678,76 @@ def _contents() -> dict[str, Scenario]:
             reasoning="hm",
             declared="think_tags",
         ),
+        "think_prefilled": Scenario(
+            sse(*said("h", "m</thi", "nk>h", "i"), STOP), text="hm</think>hi"
+        ),
+        "think_prefilled_declared": Scenario(
+            sse(*said("h", "m</thi", "nk>h", "i"), STOP),
+            text="hi",
+            reasoning="hm",
+            declared="think_prefilled",
+        ),
+        "think_prefilled_opened_too": Scenario(
+            sse(*said("<thi", "nk>hm</think>", "hi"), STOP),
+            text="hi",
+            reasoning="hm",
+            declared="think_prefilled",
+        ),
+        "think_prefilled_not_closed": Scenario(
+            sse(*said("h", "i"), STOP), text="hi", reasoning="hi", declared="think_prefilled"
+        ),
+        "think_prefilled_cut": Scenario(
+            sse(*said("h", "m"), chunk(finish="length")),
+            "length",
+            reasoning="hm",
+            declared="think_prefilled",
+        ),
+        "content_object": Scenario(
+            json.dumps(
+                {"choices": [{"message": {"content": {"a": 1, "é": [None]}}, "finish_reason": ""}]}
+            ).encode(),
+            text='{"a":1,"é":[null]}',
+            headers=JSON,
+        ),
+        "content_object_list": Scenario(
+            sse(chunk({"content": [{"a": 1}, {"a": "x"}]}), STOP), text='[{"a":1},{"a":"x"}]'
+        ),
+        "content_object_streamed": Scenario(
+            sse(chunk({"content": {"type": "cat"}}), STOP), text='{"type":"cat"}'
+        ),
+        "refusal": Scenario(
+            sse(
+                chunk({"role": "assistant", "content": None, "refusal": ""}),
+                chunk({"refusal": "I'm sorry, "}),
+                chunk({"refusal": "no 🙏."}),
+                STOP,
+            ),
+            refusal="I'm sorry, no 🙏.",
+        ),
+        "refusal_whole": Scenario(
+            json.dumps(
+                {
+                    "choices": [
+                        {"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}
+                    ]
+                }
+            ).encode(),
+            refusal="No.",
+            headers=JSON,
+        ),
+        "refusal_after_text": Scenario(
+            sse(*said("hi"), chunk({"refusal": "No."}), STOP), text="hi", refusal="No."
+        ),
+        "refusal_part": Scenario(
+            sse(chunk({"content": [{"type": "refusal", "refusal": "No."}]}), STOP), refusal="No."
+        ),
+        "refusal_then_cut": Scenario(
+            sse(chunk({"refusal": "No"}), done=False), "disconnected", refusal="No"
+        ),
+        "refusal_null": Scenario(sse(chunk({"content": "hi", "refusal": None}), STOP), text="hi"),
+        "hidden_length": Scenario(
+            sse(*said("hi"), _native("stop", "max_output_tokens")), "length", "hi"
+        ),
         "think_tags_in_one": Scenario(
             sse(*said("<think>hm</think>hi"), STOP),
             text="hi",
@@ -664,6 +773,10 @@ def _errors() -> dict[str, Scenario]:
         "err_object": start + sse({"object": "error", "message": "boom", "code": 500}),
         "err_raw_text": start + sse("boom"),
         "err_json_text": start + sse('"boom"'),
+        "err_field": start + ERROR_FIELD,
+        "err_field_done": start + ERROR_FIELD + sse(),
+        "err_field_first": ERROR_FIELD + sse(),
+        "err_field_text": start + b"error: boom\n\n" + sse(),
         "err_in_choice": start
         + sse({"choices": [{"index": 0, "error": BOOM, "finish_reason": "error"}]}),
     }
@@ -940,6 +1053,120 @@ def _calls() -> dict[str, Scenario]:
         "t_leaked_cut": Scenario(
             sse(*said(leaked[:-20]), done=False), "disconnected", declared="leaked_calls"
         ),
+        "t_leaked_too": _tools(*said(leaked), called(**f1), CALLS, declared="leaked_calls"),
+        "t_leaked_too_streamed": _two(
+            called(**ONE, **opened),
+            *said(*both),
+            called(index=0, **rest),
+            STOP,
+            ids=("c1", None),
+            declared="leaked_calls",
+        ),
+        "t_leaked_twice": _tools(
+            *said(leaked + leaked),
+            called(**f1),
+            CALLS,
+            calls=(ARGUMENTS, ARGUMENTS),
+            ids=("c1", None),
+            declared="leaked_calls",
+        ),
+        "t_leaked_too_whole": Scenario(
+            json.dumps(
+                {
+                    "choices": [
+                        {
+                            "message": {"content": leaked, "tool_calls": [call_piece(**f1)]},
+                            "finish_reason": "tool_calls",
+                        }
+                    ]
+                }
+            ).encode(),
+            "action_required",
+            calls=(ARGUMENTS,),
+            ids=("c1",),
+            declared="leaked_calls",
+            headers=JSON,
+        ),
+        "t_hidden_length": Scenario(
+            sse(called(**ONE, arguments='{"x"'), _native("tool_calls", "length")), "length"
+        ),
+        "t_hidden_length_openai": Scenario(
+            sse(called(**ONE, arguments=""), _native("tool_calls", "max_output_tokens")), "length"
+        ),
+        "t_hidden_length_gemini": Scenario(
+            sse(called(**f1), _native("stop", "MAX_TOKENS")), "length"
+        ),
+        "t_details_gemini": _tools(
+            chunk(
+                {
+                    "reasoning": "hm",
+                    "reasoning_details": [{**DETAIL, "type": "reasoning.text", "text": "hm"}],
+                }
+            ),
+            called(**f1),
+            chunk({"content": "", "reasoning_details": [{**SEALED, "id": "c1"}]}),
+            CALLS,
+            reasoning="hm",
+            details=(
+                {**DETAIL, "type": "reasoning.text", "text": "hm"},
+                {**SEALED, "id": "c1"},
+            ),
+        ),
+        "t_details_claude": _tools(
+            chunk({"reasoning_details": [{**SIGNED, "text": "h", "signature": ""}]}),
+            chunk({"reasoning_details": [{**SIGNED, "text": "m", "signature": ""}]}),
+            chunk({"reasoning_details": [{**SIGNED, "text": "", "signature": "Eq=="}]}),
+            called(**f1),
+            CALLS,
+            reasoning="hm",
+            details=({**SIGNED, "text": "hm", "signature": "Eq=="},),
+        ),
+        "t_details_openai": _tools(
+            chunk({"reasoning_details": [{**SUMMARY, "summary": "h"}]}),
+            chunk({"reasoning_details": [{**SUMMARY, "summary": "m"}]}),
+            chunk({"reasoning_details": [{**SEALED, "id": "rs_1", "data": "gAA"}]}),
+            called(**f1),
+            CALLS,
+            reasoning="hm",
+            details=({**SUMMARY, "summary": "hm"}, {**SEALED, "id": "rs_1", "data": "gAA"}),
+        ),
+        "t_details_of_two_calls": _two(
+            chunk({"reasoning_details": [{**SEALED, "id": "c1"}]}),
+            chunk({"reasoning_details": [{**SEALED, "id": "c2"}]}),
+            called(**f1),
+            called(index=1, id="c2", name="f", arguments=SECOND),
+            CALLS,
+            details=({**SEALED, "id": "c1"}, {**SEALED, "id": "c2"}),
+        ),
+        "t_details_whole": Scenario(
+            json.dumps(
+                {
+                    "choices": [
+                        {
+                            "message": {
+                                "content": None,
+                                "reasoning": "hm",
+                                "reasoning_details": [{**SIGNED, "text": "hm"}, SEALED, SEALED],
+                                "tool_calls": [call_piece(**f1)],
+                            },
+                            "finish_reason": "tool_calls",
+                        }
+                    ]
+                }
+            ).encode(),
+            "action_required",
+            reasoning="hm",
+            details=({**SIGNED, "text": "hm"}, SEALED, SEALED),
+            calls=(ARGUMENTS,),
+            ids=("c1",),
+            headers=JSON,
+        ),
+        "t_details_too_large": _tools(
+            chunk({"reasoning_details": [{**SEALED, "data": "x" * 300_000}]}),
+            called(**f1),
+            CALLS,
+        ),
+        "t_native_word": _tools(called(**f1), _native("tool_calls", "completed")),
         "t_no_stream": Scenario(
             json.dumps({"choices": [whole], "usage": USAGE}).encode(),
             "action_required",

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from conftest import SETTINGS, Served, eventually
+from conftest import SETTINGS, Served, eventually, served
 from deaf import deaf
 from msgspec.structs import replace
 from services.postgres import Postgres
 
 from antiphon import events
+from antiphon.buses.local import LocalBus
+from antiphon.errors import Unavailable
+from antiphon.ports import About, Decide
+from antiphon.providers.catalog import Catalog
+from antiphon.runtime import Runtime
+from antiphon.settings import Settings
+from antiphon.stores.memory.store import MemoryStore
 from tests.providers.upstream import Upstream
 
 TEN_MINUTES = 600_000
@@ -204,3 +212,43 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
     run = (await cluster.clients[1].get(f"/v1/runs/{run_id}")).json()
     assert (run["status"], run["attempt"]) == ("in_progress", 2)
     await cluster.clients[0].post(f"/v1/runs/{run_id}/cancel")
+
+
+class Stubborn(MemoryStore):
+    """Writes nothing about one run, `stuck`; `tries` is how often that was asked for."""
+
+    stuck = ""
+    tries = 0
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        if about.run_id == self.stuck:
+            self.tries += 1
+            raise Unavailable("it takes too long")
+        return await super().change(about, decide)
+
+
+async def test_an_overdue_run_that_cannot_be_written_stops_no_other_and_is_set_aside() -> None:
+    clock = Clock(0)
+    store = Stubborn(clock=clock)
+
+    @asynccontextmanager
+    async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
+        catalog = Catalog(settings, {})
+        yield Runtime(settings, store, LocalBus(), catalog)
+        await catalog.close()
+
+    async with served(SETTINGS, alone) as server:
+        client = await server.client()
+        runs = []
+        for _ in range(2):
+            thread = (await client.post("/v1/threads")).json()["id"]
+            body = {"thread_id": thread, "expires_in": 60}
+            runs.append((await client.post("/v1/runs", json=body)).json()["id"])
+        store.stuck = runs[0]
+        clock.now += TEN_MINUTES
+        for _ in range(10):
+            await server.runtime.worker.sweep()
+        states = [(await client.get(f"/v1/runs/{run}")).json()["status"] for run in runs]
+
+    assert states == ["queued", "expired"]
+    assert store.tries == 1

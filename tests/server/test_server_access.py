@@ -116,7 +116,22 @@ async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:
     }
 
     assert answers == {"/healthz": 200, "/readyz": 200, "/openapi.json": 200, "/metrics": 401}
-    assert (await client.get("/metrics", headers={BEARER: f"Bearer {key}"})).status_code == 200
+    assert (await client.get("/healthz", headers={BEARER: f"Bearer {key}"})).status_code == 200
+
+
+async def test_the_figures_of_all_owners_take_a_key_of_their_own(server: Served) -> None:
+    opens = {}
+    for scopes in (("read",), ("read", "write"), ("metrics",), ("admin",)):
+        client = await server.client(await server.key("ann", *scopes))
+        paths = ("/metrics", "/v1/threads")
+        opens[scopes] = [(await client.get(path)).status_code for path in paths]
+
+    assert opens == {
+        ("read",): [403, 200],
+        ("read", "write"): [403, 200],
+        ("metrics",): [200, 403],
+        ("admin",): [200, 200],
+    }
 
 
 # Pages of other origins, and names that are not ours.

@@ -316,3 +316,28 @@ async def test_a_client_that_leaves_before_its_body_is_whole_does_no_harm(server
         while 'route="/v1/threads",status="499"' not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.02)
     assert (await client.get("/v1/threads")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[1,", 400),
+        (b'"\xff"', 400),
+        (b"nonsense", 400),
+        (b'{"title": "x"} {}', 400),
+        (b"[1]", 422),
+        (b"null", 422),
+        (b'"text"', 422),
+        (b'{"title": 1}', 422),
+        (b'{"unknown": 1}', 422),
+    ],
+)
+async def test_what_is_no_json_cannot_be_read_and_other_json_is_not_valid(
+    client: httpx2.AsyncClient, body: bytes, status: int
+) -> None:
+    answer = await client.post(
+        "/v1/threads", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (status, "invalid_request")

@@ -86,3 +86,47 @@ async def test_the_server_serves_it(client: httpx2.AsyncClient, document: dict[s
 
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == document
+
+
+def _schemas(node: Any) -> Iterator[dict[str, Any]]:
+    match node:
+        case dict():
+            yield node
+            for inner in node.values():
+                yield from _schemas(inner)
+        case list():
+            for inner in node:
+                yield from _schemas(inner)
+        case _:
+            pass
+
+
+def test_every_call_says_that_a_key_may_have_asked_too_often(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert ("429" in operation["responses"]) == path.startswith("/v1/"), path
+
+
+def test_every_enum_has_the_type_of_its_values(document: dict[str, Any]) -> None:
+    names = {str: "string", int: "integer", type(None): "null"}
+    for schema in _schemas(document):
+        if isinstance(schema.get("enum"), list):
+            types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+            assert {names[type(value)] for value in schema["enum"]} == set(types)
+
+
+def test_bounds_are_within_int64_for_readers_of_64_bit_floats_too(
+    document: dict[str, Any],
+) -> None:
+    for schema in _schemas(document):
+        for bound in (schema.get("minimum"), schema.get("maximum")):
+            if isinstance(bound, int):
+                assert -(2**63) <= int(float(bound)) < 2**63
+                assert int(float(bound)) == bound
+
+
+def test_a_part_of_a_message_needs_its_type(document: dict[str, Any]) -> None:
+    for name in ("Text", "Image", "File"):
+        part = document["components"]["schemas"][name]
+        assert "type" in part["required"]
+        assert part["properties"]["type"] == {"type": "string", "enum": [name.lower()]}

@@ -222,6 +222,23 @@ async def test_an_application_that_was_not_opened_says_so() -> None:
     assert "lifespan" in answers[0].json()["hint"]
 
 
+@pytest.mark.parametrize("path", ["/v1", "/v1/nowhere"])
+async def test_an_unknown_address_of_the_api_is_a_problem_beside_another_application_too(
+    path: str,
+) -> None:
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a page"})
+
+    async with served(beside=lambda _runtime, _ending: nullcontext(page)) as server:
+        client = await server.client()
+        answer = await client.get(path)
+        beside = await client.get("/v1x")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert beside.text == "a page"
+
+
 async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -85,7 +85,9 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(server: Served) -> N
 
 async def test_health_readiness_and_metrics_are_not_counted(server: Served) -> None:
     async def attempt() -> Counter[int]:
-        client = await limited(server, requests_per_minute=1)
+        scopes = ("read", "metrics")
+        key = await made(server.runtime, limits=Limits(requests_per_minute=1), scopes=scopes)
+        client = await server.client(key.token)
         paths = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/threads")
         return statuses([await client.get(path) for path in paths])
 

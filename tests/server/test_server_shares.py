@@ -241,3 +241,22 @@ async def _resting_run(client: httpx2.AsyncClient) -> str:
 async def _follow(stack: AsyncExitStack, client: httpx2.AsyncClient, run: str) -> int:
     stream = await stack.enter_async_context(client.stream("GET", f"/v1/runs/{run}/events"))
     return stream.status_code
+
+
+async def test_one_owners_searches_do_not_keep_another_owners_waiting(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, database=f"sqlite:///{tmp_path}/antiphon.db", max_body=10_000_000)
+    async with served(settings) as server:
+        ann, bob = [await server.client(await server.key(name)) for name in ("ann", "bob")]
+        thread = (await ann.post("/v1/threads", json={})).json()["id"]
+        for _ in range(20):
+            said = {"thread_id": thread, "content": "much " * 300_000}
+            assert (await ann.post("/v1/messages", json=said)).status_code == 201
+        searches = [asyncio.create_task(ann.get("/v1/threads?q=nowhere")) for _ in range(8)]
+        await asyncio.wait(searches, return_when=asyncio.FIRST_COMPLETED)
+        answer = await bob.get("/v1/threads?q=nowhere")
+        waiting = sum(not search.done() for search in searches)
+        answers = await asyncio.gather(*searches)
+
+    assert answer.status_code == 200
+    assert waiting >= 3
+    assert {each.status_code for each in answers} == {200}

@@ -38,6 +38,7 @@ from antiphon.runs import (
     Thread,
     Usage,
 )
+from antiphon.stores.rows import LIST_BYTES
 
 # Small moves of our own; the real ones are the engine's.
 
@@ -689,6 +690,63 @@ async def test_a_run_that_nobody_asked_for_is_not_claimed(store: Store) -> None:
     assert await store.claim(take()) is None
 
 
+async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
+    store: Store, clock: Clock
+) -> None:
+    for number, destination in enumerate(("there", "here", "elsewhere", "here", ""), 1):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
+        clock.now += 1
+
+    named = [await store.claim(take(), ["here", "nowhere"]) for _ in range(3)]
+    assert [claim and claim.run.id for claim in named] == ["run_2", "run_4", None]
+    assert await store.claim(take(), []) is None
+    assert named[0] is not None
+    assert named[0].drive.destination == "here"
+    assert (await store.drive("run_2")).destination == "here"
+
+    rest = [await store.claim(take(), ["elsewhere", "", "there"]) for _ in range(4)]
+    assert [claim and claim.run.id for claim in rest] == ["run_1", "run_3", "run_5", None]
+
+
+async def test_the_destinations_are_those_of_runs_that_wait_for_a_worker(
+    store: Store, clock: Clock
+) -> None:
+    assert await store.destinations() == []
+    for number, destination in enumerate(("b", "a", "b", "c"), 1):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=number < 4, destination=destination)
+    assert sorted(await store.destinations()) == ["a", "b"]
+
+    await store.claim(take(), ["a"])
+    assert await store.destinations() == ["b"]
+
+
+async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
+    store: Store, clock: Clock
+) -> None:
+    before = clock.now
+    for number, destination in enumerate(("b", "a", "", "b"), 1):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
+        clock.now += 1
+
+    assert await store.unclaimed(["a"], before + 3, 9) == ["run_1", "run_3"]
+    assert await store.unclaimed(["a"], before + 4, 9) == ["run_1", "run_3", "run_4"]
+    assert await store.unclaimed([], before + 4, 2) == ["run_1", "run_2"]
+    assert await store.unclaimed(["a", "b", ""], before + 4, 9) == []
+
+
+async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store, wanted=True)
+    about = About(owner=None, run_id="run_1")
+
+    await store.change(about, move(Status.IN_PROGRESS, destination="there"))
+
+    assert (await store.drive("run_1")).destination == "there"
+
+
 async def test_a_claim_may_be_declined(store: Store) -> None:
     await add_thread(store)
     await add_run(store, wanted=True)
@@ -743,9 +801,10 @@ async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock)
         await add_claimed(store, number)
     await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED))
 
-    worker = (await store.drive("run_1")).worker
-    assert worker
-    assert await store.leased(9) == [Leased("run_1", 1, worker)]
+    drive = await store.drive("run_1")
+    assert drive.worker
+    assert drive.due_at
+    assert await store.leased(9) == [Leased("run_1", 1, drive.worker, drive.due_at)]
     assert await store.leased(0) == []
 
 
@@ -1229,6 +1288,46 @@ async def test_lists_of_messages_and_actions_begin_with_the_oldest(store: Store)
     ]
 
 
+async def test_a_page_of_large_things_ends_early_and_says_that_there_is_more(
+    store: Store,
+) -> None:
+    await add_thread(store)
+    large = "x" * (LIST_BYTES * 2 // 5)
+    texts = (large, large, large, "small", large * 3, "small")
+    messages = [a_message(number, text) for number, text in enumerate(texts, 1)]
+    for message in messages:
+        await store.change(About(owner="ann", thread_id="thread_1"), say(message))
+
+    sizes: list[int] = []
+    after = None
+    while True:
+        page = await store.list(Message, "ann", limit=4, after=after, thread_id="thread_1")
+        sizes.append(len(page.data))
+        after = page.data[-1].id
+        if not page.has_more:
+            break
+
+    assert sizes == [2, 2, 1, 1]
+    assert await page_through(store, Message, 4, thread_id="thread_1") == [
+        message.id for message in messages
+    ]
+
+
+async def test_a_page_of_large_runs_of_everybody_ends_early(store: Store) -> None:
+    for number in (1, 2, 3):
+        await add_thread(store, number)
+        run = a_run(number, f"thread_{number}", instructions="x" * (LIST_BYTES * 2 // 5))
+        await store.change(About(owner="ann", thread_id=run.thread_id), begin(run))
+
+    first = await store.live_runs(9)
+    rest = await store.live_runs(9, after="run_2")
+
+    assert [run.id for _, run in first.data] == ["run_3", "run_2"]
+    assert first.has_more
+    assert [run.id for _, run in rest.data] == ["run_1"]
+    assert not rest.has_more
+
+
 @pytest.mark.parametrize("kind", [Assistant, Thread, Message, Run, Action, Upload])
 async def test_a_list_after_an_unknown_id_is_not_found(store: Store, kind: type[Any]) -> None:
     with pytest.raises(errors.NotFound):
@@ -1379,6 +1478,9 @@ async def test_an_upload_keeps_its_bytes(store: Store) -> None:
     assert await store.get(Upload, "ann", "file_1") == upload
     assert await store.content("ann", "file_1") == content
     assert await store.content(None, "file_1") == content
+    pieces = [await store.content("ann", "file_1", at, 10_000) for at in range(0, 40_000, 10_000)]
+    assert [len(piece) for piece in pieces] == [10_000, 10_000, 5_600, 0]
+    assert b"".join(pieces) == content
     with pytest.raises(errors.NotFound):
         await store.content("ann", "file_2")
 

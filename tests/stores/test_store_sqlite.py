@@ -115,6 +115,16 @@ async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> No
 
 
 AS_BEFORE_OWNERS = (
+    "DROP TRIGGER thread_added",
+    "DROP TRIGGER thread_replaces",
+    "DROP INDEX threads_by_activity",
+    "DROP INDEX threads_of_family",
+    *(
+        f"ALTER TABLE threads DROP COLUMN {column}"
+        for column in ("updated_at", "has_messages", "replaces", "family")
+    ),
+    "DROP INDEX queue_of_destination",
+    "ALTER TABLE runs DROP COLUMN destination",
     "DROP INDEX runs_of_key",
     "ALTER TABLE runs DROP COLUMN key_id",
     "ALTER TABLE runs DROP COLUMN trace",

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from antiphon.terminal.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model, Reply
 
@@ -58,6 +59,19 @@ async def answers(chat: Chatting, *keys: str) -> None:
     for key in keys:
         await deliberate()
         chat.press(key)
+
+
+async def answers_for_longer(chat: Chatting, key: str) -> None:
+    """Press this key, and the one that confirms it."""
+    await answers(chat, key)
+    await chat.sees("confirm:")
+    await deliberate()
+    chat.press("c")
+
+
+async def paused() -> None:
+    """The pause in typing after which a key is meant for the box, with time to spare."""
+    await asyncio.sleep(PAUSE + 0.3)
 
 
 async def leaves(chat: Chatting, model: Model) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -45,3 +46,32 @@ async def locked() -> AsyncGenerator[str]:
     async with server:
         host, port = server.sockets[0].getsockname()
         yield f"http://{host}:{port}/mcp"
+
+
+class Gate:
+    """Servers that start at once while the gate is open, and else when it is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pipe = folder / "gate.pipe"
+        self._open = folder / "gate.open"
+        os.mkfifo(self._pipe)
+
+    def behind(self, server: dict[str, Any]) -> dict[str, Any]:
+        """The server, behind the gate."""
+        wait = f"test -e '{self._open}' || cat '{self._pipe}'; exec \"$@\""
+        return {
+            "command": "/bin/sh",
+            "args": ["-c", wait, "sh", server["command"], *server["args"]],
+        }
+
+    def shut(self) -> None:
+        """Hold servers that start from now on."""
+        self._open.unlink(missing_ok=True)
+
+    def leave_open(self) -> None:
+        """Hold no server that starts from now on."""
+        self._open.touch()
+
+    async def let_through(self) -> None:
+        """Let the server start that waits, or will wait, at the gate."""
+        await asyncio.to_thread(self._pipe.write_bytes, b"")

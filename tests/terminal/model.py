@@ -34,6 +34,10 @@ class Reply:
         """The reasoning goes on."""
         await self._delta({"reasoning_content": text})
 
+    async def decline(self, text: str) -> None:
+        """Say why there is no answer, where it is told apart from one."""
+        await self._delta({"refusal": text})
+
     async def call(self, name: str, arguments: Any = "{}", *, id: str, index: int = 0) -> None:
         """A tool call, whole; arguments that are no text are written as JSON."""
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.terminal.consenting import answers, asked_for_all, calls, leaves, ran
+from tests.terminal.consenting import answers_for_longer, asked_for_all, calls, leaves, ran
 from tests.terminal.model import Model
 
 
@@ -12,7 +12,7 @@ async def test_what_was_allowed_is_listed_and_asks_again_once_it_is_revoked(tmp_
     async with Model() as model:
         async with asked_for_all(tmp_path, model) as chat:
             await calls(chat, model, {"command": "one"})
-            await answers(chat, "a")
+            await answers_for_longer(chat, "a")
             await leaves(chat, model)
         async with asked_for_all(tmp_path, model) as chat:
             await chat.ready()
@@ -35,7 +35,7 @@ async def test_a_tool_can_be_allowed_for_the_session_beforehand(tmp_path: Path) 
         chat.say("/approve nothing")
         await chat.sees("No tool here is called nothing")
         chat.say("/approve shell")
-        await chat.sees("Runs without a question this session: shell")
+        await chat.sees("Runs without a question this session, where http://127.0.0.1:")
         await calls(chat, model, {"command": "one"})
         await model.asked()
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
+from tests.trusted import trusted
 
 WATCH = '''\
 """Writes down every address that this process connects to, and every name that it looks up."""
@@ -50,6 +51,7 @@ async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> N
                 environ = {"ANTIPHON_BASE_URL": model.url, "ANTIPHON_MODEL": "mine"}
             case "folder":
                 (tmp_path / "antiphon.toml").write_text(written)
+                flags = ("--config-file", "antiphon.toml")
             case _:
                 own = tmp_path / "config" / "antiphon" / "antiphon.toml"
                 own.parent.mkdir(parents=True)
@@ -66,6 +68,8 @@ async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     async with Model() as flagged, Model() as named, Model() as written:
         (tmp_path / "antiphon.toml").write_text(f'base_url = "{written.url}"\nmodel = "mine"\n')
         environ = {"ANTIPHON_BASE_URL": named.url}
+        folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("DATA", "CONFIG")}
+        trusted(tmp_path / "antiphon.toml", folders)
         async with Chatting(flagged, home=tmp_path, environ=environ) as chat:
             await answered(chat, flagged)
         async with Chatting(None, home=tmp_path, environ=environ) as chat:

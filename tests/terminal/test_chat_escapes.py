@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from antiphon.terminal.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.escapes import PAYLOADS
 from tests.terminal.model import Model, Reply
@@ -66,11 +67,12 @@ async def said(reply: Reply, text: str) -> None:
 
 
 async def allowed(model: Model, chat: Chatting) -> Reply:
-    """Say yes, as soon as that is heard."""
+    """Say yes, as soon as all was shown and a key is heard; keys without a pause answer nothing."""
     asked = asyncio.create_task(model.asked())
     while not asked.done():
-        chat.press("y")
-        await asyncio.wait({asked}, timeout=0.1)
+        for key in ("m", "y"):
+            chat.press(key)
+            await asyncio.wait({asked}, timeout=2 * PAUSE)
     return await asked
 
 

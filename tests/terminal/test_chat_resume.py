@@ -11,6 +11,7 @@ from typing import Self
 
 import pytest
 
+from antiphon.terminal.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 from tests.whole.harness.servers import Server, started
@@ -218,11 +219,11 @@ async def test_a_message_into_a_busy_thread_is_refused_and_kept(
 
 
 async def deliberately(chat: Chatting, key: str, seen: str) -> None:
-    """Press it until it counts: a key counts only a moment after its question was painted."""
+    """Press it until it counts: a key counts only after a pause since the one before it."""
     while seen not in chat.text:
-        chat.press("ctrl-u", key)
+        chat.press(key)
         with suppress(AssertionError):
-            await chat.sees(seen, 0.2)
+            await chat.sees(seen, PAUSE + 0.5)
     chat.press("ctrl-u")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from antiphon.terminal.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
-from tests.terminal.mcp_servers import WHOLE, config, locked, raw
+from tests.terminal.mcp_servers import WHOLE, Gate, config, locked, raw
 from tests.terminal.model import Model
 
 
@@ -45,6 +47,14 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
             assert {"good0__echo", "good4__echo", "noisy__echo"} <= names
             assert reply.messages[-1]["content"] == "typed ahead"
             assert not chat.foreign
+
+
+async def test_a_server_offers_the_chat_as_many_tools_as_mcp_test_says(tmp_path: Path) -> None:
+    flags = config(tmp_path, {"raw": raw("choosy")})
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("new: raw__for_elicitation")
+        chat.say("/servers")
+        await chat.sees("3 tools")
 
 
 async def test_a_tool_of_a_server_runs_in_the_chat(tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ async def test_servers_of_a_folder_that_nobody_approved_are_named_and_not_starte
 ) -> None:
     (tmp_path / ".mcp.json").write_text('{"mcpServers": {"theirs": {"command": "true"}}}')
     async with Model() as model, Chatting(model, home=tmp_path, columns=200) as chat:
-        await chat.sees("antiphon mcp trust .mcp.json")
+        await chat.sees("antiphon trust .mcp.json")
         await chat.ready()
 
         assert "theirs is" not in chat.text
@@ -282,3 +292,38 @@ async def test_stop_alone_stops_the_answer(tmp_path: Path) -> None:
         chat.say("/stop")
 
         await chat.sees("[stopped]")
+
+
+async def test_a_call_that_was_left_waits_for_its_server_when_its_chat_is_resumed(
+    tmp_path: Path,
+) -> None:
+    gate = Gate(tmp_path)
+    gate.leave_open()
+    async with Model() as model:
+        flags = config(tmp_path, {"far": gate.behind(raw())})
+        async with Chatting(model, *flags, home=tmp_path, rows=50) as chat:
+            await chat.sees("far is there")
+            chat.say("Echo.")
+            reply = await model.asked()
+            await reply.call("far__echo", {"x": 1}, id="c1")
+            await reply.end("tool_calls")
+            await chat.sees("yes, once")
+            chat.kill()
+        gate.shut()
+        async with Chatting(model, *flags, "--resume", home=tmp_path, rows=50) as chat:
+            await deliberately(chat, "y", "waits for the MCP server far to start")
+            await gate.let_through()
+            await chat.sees("yes, once")
+            await deliberately(chat, "y", "ok 0.")
+            reply = await model.asked()
+            assert '"x"' in str(reply.messages[-1]["content"])
+            await reply.answer("Echoed.")
+            await chat.sees("Echoed.")
+
+
+async def deliberately(chat: Chatting, key: str, seen: str) -> None:
+    """Press it until it counts: a key counts only after a pause since the one before it."""
+    while seen not in chat.text:
+        chat.press(key)
+        with suppress(AssertionError):
+            await chat.sees(seen, PAUSE + 0.5)

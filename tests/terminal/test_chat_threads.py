@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.client.aio import AsyncClient
+from antiphon.settings import Settings
+from antiphon.terminal.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 
@@ -39,11 +42,11 @@ def last_said(model: Model) -> list[str]:
 
 
 async def deliberately(chat: Chatting, key: str, seen: str) -> None:
-    """Press it until it counts: a key counts only a moment after its question was painted."""
+    """Press it until it counts: a key counts only after a pause since the one before it."""
     while seen not in chat.text:
-        chat.press("ctrl-u", key)
+        chat.press(key)
         with suppress(AssertionError):
-            await chat.sees(seen, 0.2)
+            await chat.sees(seen, PAUSE + 0.5)
     chat.press("ctrl-u")
 
 
@@ -89,6 +92,36 @@ async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     await told(chat, model, "And wasps?", "Too.")
 
     assert last_said(model) == ["About bees", "They hum.", "And wasps?"]
+
+
+async def test_a_list_goes_on_with_the_numbers_that_follow(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    database = f"sqlite:///{tmp_path}/data/antiphon/antiphon.db"
+    async with AsyncClient(settings=Settings(database=database, model="demo")) as client:
+        for number in range(21):
+            thread = await client.create_thread(title=f"About bee {number + 100}")
+            await client.create_message(thread.id, "hi")
+    chat.say("/threads")
+    await chat.sees("/threads more shows further ones.")
+    chat.say("/threads more")
+    await chat.until(lambda: chat.text.count("/resume NUMBER goes on with one.") == 2)
+    chat.say("/threads more")
+    await chat.sees("There are no more.")
+
+    assert [row.split()[0] for row in chat.rows if row.endswith("About bee 100")] == ["21"]
+    chat.say("/resume 21")
+    await chat.sees("About bee 100 (thread_")
+
+
+async def test_a_title_with_a_number_is_found_by_it(chat: Chatting, model: Model) -> None:
+    await told(chat, model, "Plans for 2031", "Fine.")
+    chat.say("/new")
+    chat.say('/resume "for 2031"')
+    await chat.sees("Plans for 2031 (thread_")
+    chat.say("/new")
+    chat.say("/resume 2031")
+    await chat.until(lambda: chat.text.count("Plans for 2031 (thread_") == 2)
 
 
 async def test_threads_are_proposed_by_their_titles(chat: Chatting, model: Model) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.terminal.chatting import Chatting
 from tests.terminal.consenting import (
     TOOLS,
     answers,
+    answers_for_longer,
     asked_for_all,
     calls,
     deliberate,
     leaves,
     outputs,
+    paused,
     ran,
 )
 from tests.terminal.mcp_servers import WHOLE, config
@@ -64,11 +68,66 @@ async def test_what_is_typed_ahead_approves_nothing_and_stays_in_the_draft(tmp_p
         await reply.end("tool_calls")
         await chat.sees("May the model call")
         chat.type("yyy\r")
-        await answers(chat, "n")
+        await chat.sees("> yyy")
+        await paused()
+        chat.press("n")
         await (await model.asked()).answer("So be it.")
         await chat.sees("So be it.")
         await chat.sees("> yyy")
 
+        assert ran(tmp_path) == []
+
+
+@pytest.mark.parametrize("typed", ["always delete everything", "session", "yes\r", "even so\r"])
+async def test_words_typed_into_an_open_box_answer_nothing_and_stay_in_the_line(
+    tmp_path: Path, typed: str
+) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "ls"})
+        await chat.sees("May the model call")
+        await deliberate()
+        chat.type(typed)
+        await chat.sees(f"> {typed.strip()}")
+        await paused()
+        chat.press("n")
+        await (await model.asked()).answer("So be it.")
+        await chat.sees("So be it.")
+        await chat.until(lambda: chat.text.rstrip().split("\n")[-2] == f"> {typed.strip()}")
+
+        assert ran(tmp_path) == []
+
+
+@pytest.mark.parametrize("pasted", ["y", "a", "yes\nalways\n"])
+async def test_a_paste_answers_nothing(tmp_path: Path, pasted: str) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "ls"})
+        await chat.sees("May the model call")
+        await deliberate()
+        chat.paste(pasted)
+        await chat.sees("What you type stays in your line.")
+        await paused()
+        chat.press("n")
+
+        assert "refused" in outputs(await model.asked())[0]
+        assert ran(tmp_path) == []
+
+
+async def test_a_yes_for_longer_takes_a_second_key_and_the_first_one_twice_is_none(
+    tmp_path: Path,
+) -> None:
+    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+        await calls(chat, model, {"command": "one"})
+        await answers(chat, "a")
+        await chat.sees("confirm: always")
+        await deliberate()
+        chat.press("a")
+        await chat.sees("> a")
+        assert ran(tmp_path) == []
+        chat.press("escape")
+        await chat.sees("yes, once")
+        chat.press("escape")
+
+        assert "refused" in outputs(await model.asked())[0]
         assert ran(tmp_path) == []
 
 
@@ -84,20 +143,23 @@ async def test_what_is_dangerous_cannot_hide_in_the_box(tmp_path: Path) -> None:
         assert not chat.foreign
 
 
-async def test_long_arguments_show_their_end_and_open_whole(tmp_path: Path) -> None:
+async def test_long_arguments_are_cut_with_their_length_and_allowed_once_they_were_opened(
+    tmp_path: Path,
+) -> None:
     lines = [f"line {number}" for number in range(60)]
     environ = {"PAGER": "cat"}
     async with Model() as model, asked_for_all(tmp_path, model, environ=environ) as chat:
         await calls(chat, model, {"command": "wait", "note": [*lines, "the end"]})
-        await chat.sees("more lines: v shows them")
+        await chat.sees("characters)")
         assert "line 30" not in chat.text
-        assert '"the end"' in chat.text
+        assert "yes, once" not in chat.text
         await answers(chat, "v")
         await chat.sees('"line 30"')
-        await answers(chat, "n")
+        await chat.sees("yes, once")
+        await answers(chat, "y")
         await model.asked()
 
-        assert ran(tmp_path) == []
+        assert ran(tmp_path) == ["wait"]
 
 
 async def test_the_arguments_that_were_edited_are_those_that_run(tmp_path: Path) -> None:
@@ -146,7 +208,7 @@ async def test_a_yes_for_the_session_holds_until_the_program_ends(tmp_path: Path
     async with Model() as model:
         async with asked_for_all(tmp_path, model) as chat:
             await calls(chat, model, {"command": "one"}, {"command": "two"})
-            await answers(chat, "s")
+            await answers_for_longer(chat, "s")
             await leaves(chat, model)
             assert sorted(ran(tmp_path)) == ["one", "two"]
         async with asked_for_all(tmp_path, model) as chat:
@@ -160,7 +222,7 @@ async def test_always_survives_a_restart_and_is_void_when_the_tool_changes(tmp_p
     async with Model() as model:
         async with asked_for_all(tmp_path, model) as chat:
             await calls(chat, model, {"command": "one"})
-            await answers(chat, "a")
+            await answers_for_longer(chat, "a")
             await leaves(chat, model)
         async with asked_for_all(tmp_path, model) as chat:
             await calls(chat, model, {"command": "two"})
@@ -219,7 +281,9 @@ async def test_keys_count_only_a_moment_after_the_box_could_be_seen(tmp_path: Pa
         (tmp_path / "closed").touch()
         await chat.sees("May the model call")
         chat.type("y")
-        await answers(chat, "n")
+        await chat.sees("> y")
+        await paused()
+        chat.press("n")
 
         assert "refused" in outputs(await model.asked())[0]
         assert ran(tmp_path) == []
@@ -241,7 +305,7 @@ async def test_a_yes_may_be_for_all_tools_of_a_server_and_for_those_it_has_now(
         await chat.sees("This session and always mean: this tool")
         await answers(chat, "t")
         await chat.sees("This session and always mean: all 18 tools of whole")
-        await answers(chat, "s")
+        await answers_for_longer(chat, "s")
         told = outputs(reply := await model.asked())
         assert sorted(told) == ["hi", "seen"]
         await reply.call("whole__grow", {"name": "later"}, id="call_2")

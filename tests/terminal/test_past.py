@@ -9,7 +9,7 @@ import pytest
 from emulator import ALLOWED, Emulator
 from escapes import PAYLOADS
 
-from antiphon.messages import File, Message, Text, ToolCall
+from antiphon.messages import File, Message, Refusal, Text, ToolCall
 from antiphon.runs import Fault, Run, Status, Usage
 from antiphon.terminal import past, spans
 from antiphon.terminal.frames import Frame
@@ -95,6 +95,16 @@ def test_it_is_as_wide_as_the_terminal(columns: int):
     thread.say("assistant", "word " * 100)
 
     assert columns - 5 <= max(map(len, rows(thread, columns=columns))) < columns
+
+
+def test_a_refusal_is_seen_as_one_again():
+    thread = Thread()
+    thread.say("user", "Go")
+    thread.say("assistant", content=(Refusal("I will not."),), run_id="r1")
+
+    assert rows(thread, run())[3:] == [
+        *("the model refuses to answer:", "", "I will not.", "2.5 s, 10 in, 5 out")
+    ]
 
 
 def test_an_answer_that_was_stopped_says_so():

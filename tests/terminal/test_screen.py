@@ -12,6 +12,7 @@ from antiphon.events import (
     Event,
     MessageCompleted,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallDelta,
@@ -21,7 +22,7 @@ from antiphon.events import (
     TurnRestarted,
     UsageAdded,
 )
-from antiphon.messages import Message, Progress, Text, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.messages import Message, Progress, Refusal, Text, Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.runs import Fault, Reason, Status, Usage
 from antiphon.terminal import spans
 from antiphon.terminal.frames import Frame
@@ -287,6 +288,17 @@ def test_an_empty_answer_is_said_to_be_empty():
     watched.frame()
 
     assert watched.finished[0] == "(empty answer)"
+
+
+def test_a_refusal_stands_under_a_line_that_says_so():
+    refused = Message(
+        id="m", thread_id="t", number=2, role="assistant", content=(Refusal("No."),), created_at=1
+    )
+    watched = Watched(TextDelta(text="Well."), RefusalDelta(text="N"), RefusalDelta(text="o."))
+    watched.tell(MessageCompleted(message=refused), status())
+    watched.frame()
+
+    assert watched.finished[:-1] == ["Well.", "", "the model refuses to answer:", "", "No."]
 
 
 def test_the_footer_has_what_was_used():

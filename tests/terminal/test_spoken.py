@@ -9,7 +9,8 @@ import pty
 import re
 import signal
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from io import StringIO
@@ -20,12 +21,13 @@ import pytest
 
 from antiphon.terminal import spans
 from antiphon.terminal.frames import Frame
-from antiphon.terminal.keyboard import Field
+from antiphon.terminal.keyboard import Box, Choice, Field
 from antiphon.terminal.painters import Typed
 from antiphon.terminal.plain import StreamingContext
 from antiphon.terminal.spoken import Spoken
 from antiphon.terminal.themes import BARE, Ink
 from tests.terminal.chatting import Chatting
+from tests.terminal.consenting import deliberate, paused
 from tests.terminal.model import Model
 
 TOOL = '''
@@ -112,7 +114,7 @@ class Person:
 
     busy = attentive = False
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._master, slave = pty.openpty()
         self._source = os.fdopen(slave)
         self.shown = ""
@@ -127,7 +129,7 @@ class Person:
             aside=nullcontext,
             columns=lambda: 80,
             echoes=True,
-            clock=itertools.count().__next__,
+            clock=clock or itertools.count().__next__,
         )
         os.set_blocking(self._master, False)
         asyncio.get_running_loop().add_reader(self._master, self._see)
@@ -160,6 +162,17 @@ class Person:
                 self._news.clear()
                 await self._news.wait()
 
+    def begin(self, text: str) -> None:
+        """Type it, and do not press Enter."""
+        os.write(self._master, text.encode())
+
+    async def shows(self, text: str) -> None:
+        """Wait until the terminal has shown this."""
+        async with asyncio.timeout(60):
+            while text not in self.shown:
+                self._news.clear()
+                await self._news.wait()
+
     def _see(self) -> None:
         self.shown += os.read(self._master, 4096).decode()
         self._news.set()
@@ -188,6 +201,65 @@ async def test_a_text_that_is_there_is_taken_by_enter_alone() -> None:
 
         assert await asking == "Ada"
     assert person.heard == ["Enter alone takes this: Ada"]
+
+
+ERASE = Box(rows=lambda columns: [], choices=(Choice("y", "yes"), Choice("n", "no")), default="n")
+
+
+async def test_a_line_that_was_begun_before_the_question_answers_nothing_however_it_ends() -> None:
+    async with Person() as person:
+        person.begin("please delete all and sa")
+        await person.shows("and sa")
+        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        await person.asked()
+        await person.type("y")
+        await person.type("")
+
+        assert await asking == "n"
+    assert "Enter alone sends this: please delete all and say" in person.heard
+
+
+async def test_prose_answers_nothing_and_is_kept() -> None:
+    async with Person() as person:
+        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        await person.asked()
+        await person.type("yes, and then all of it")
+        await person.type("1")
+
+        assert await asking == "y"
+    assert "Enter alone sends this: yes, and then all of it" in person.heard
+
+
+@pytest.mark.parametrize(
+    "pasted", ["1\nand 2", "To do:\n1\ny", "y\n1", "7\n1"], ids=["first", "prose", "twice", "last"]
+)
+async def test_a_paste_with_a_line_that_would_be_an_answer_answers_nothing(pasted: str) -> None:
+    async with Person(time.monotonic) as person:
+        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        await person.asked()
+        await deliberate()
+        person.begin(f"{pasted}\n")
+        await person.shows(pasted.replace("\n", "\r\n"))
+        await paused()
+        assert not asking.done()
+        await person.type("")
+
+        assert await asking == "n"
+
+
+async def test_an_answer_is_taken_in_a_line_alone_after_a_paste(tmp_path: Path) -> None:
+    async with Person(time.monotonic) as person:
+        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        await person.asked()
+        await deliberate()
+        person.begin("y\nof all\n")
+        await person.shows("of all\r\n")
+        await paused()
+        await person.type("1")
+
+        assert await asking == "y"
+    assert "Enter alone sends this: y" in person.heard
+    assert "of all" in person.heard
 
 
 async def test_a_backslash_goes_on_in_the_next_line(tmp_path: Path) -> None:
@@ -247,6 +319,7 @@ async def test_a_question_is_answered_by_a_number_and_enter_alone_is_no(
             heard = _heard(chat.text)
             chat.say("7")  # is no answer; before the question could be heard, it is a message
             await chat.until(partial(lambda before: _heard(chat.text) > before, heard))
+        await deliberate()
         chat.say(answer)
         await chat.sees(outcome)
 

@@ -16,7 +16,17 @@ from antiphon.messages import Hints, Tool, ToolCall, ToolSpec
 from antiphon.tools.consent import Consent, Forgetful, Permitted, Refused
 from antiphon.tools.grants import GrantsFile
 from antiphon.tools.happenings import ConsentAsked, ConsentRefused, Happening
-from antiphon.tools.questions import Answer, Question, Shape, digest, shape
+from antiphon.tools.questions import (
+    UNBOUND,
+    Answer,
+    AskedBy,
+    Grant,
+    ModelServer,
+    Question,
+    Shape,
+    digest,
+    shape,
+)
 from antiphon.tools.rules import Rules, Verdict
 
 YES, NO = Answer(allowed=True), Answer()
@@ -573,11 +583,14 @@ async def test_who_watches_is_told_of_questions_and_refusals():
 class Unwritable:
     """Grants that cannot be kept."""
 
-    def known(self, server: str, own_name: str) -> Shape | None:
+    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
         return None
 
-    def add(self, shapes: Sequence[Shape]) -> None:
+    def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
         raise BadSettings("the disk is full")
+
+    def all(self) -> Sequence[Grant]:
+        return ()
 
 
 async def test_what_cannot_be_kept_for_good_holds_for_the_session_and_is_told():
@@ -587,3 +600,70 @@ async def test_what_cannot_be_kept_for_good_holds_for_the_session_and_is_told():
 
     assert all(isinstance(each, Permitted) for each in decided)
     assert warned == ["It is allowed for this session only. the disk is full"]
+
+
+MINE, THEIRS = ModelServer("openai", "https://api.openai.com"), ModelServer("", "http://stranger")
+
+
+def by(server: ModelServer | None) -> AskedBy:
+    """What tells that every run is of this model server."""
+
+    async def asked_by(run_id: str) -> ModelServer | None:
+        return server
+
+    return asked_by
+
+
+@pytest.mark.parametrize("answer", [SESSION, ALWAYS])
+async def test_what_was_allowed_for_one_model_server_is_asked_about_for_another(
+    answer: Answer, tmp_path: Path
+):
+    person = Person(answer, NO, NO)
+    consent = Consent(asker=person, grants=GrantsFile(tmp_path / "g.json"))
+
+    async def decided(server: ModelServer | None) -> Permitted | Refused:
+        return await consent.permit("run_1", CALL, one(PUSH), asked_by=by(server))
+
+    assert isinstance(await decided(MINE), Permitted)
+    assert isinstance(await decided(THEIRS), Refused)
+    assert isinstance(await decided(None), Refused)
+    assert isinstance(await decided(MINE), Permitted)
+    assert [each.elsewhere for each in person.asked] == [
+        "",
+        f"You have allowed push for {MINE}; now {THEIRS} asks.",
+        f"You have allowed push for {MINE}; now another one asks.",
+    ]
+    assert (consent.verdict(PUSH, MINE), consent.verdict(PUSH, THEIRS)) == ("allow", "ask")
+
+
+async def test_where_it_is_not_known_who_asks_a_yes_holds_once():
+    warned: list[str] = []
+    person = Person(ALWAYS, NO)
+    consent = Consent(asker=person, warn=warned.append)
+
+    first = await consent.permit("run_1", CALL, one(PUSH), asked_by=by(None))
+    second = await consent.permit("run_1", CALL, one(PUSH), asked_by=by(None))
+
+    assert (type(first), type(second)) == (Permitted, Refused)
+    assert warned == ["It is allowed this once: which model server asks could not be learned."]
+
+
+async def test_who_asks_is_looked_up_only_where_it_matters():
+    async def looked_up(run_id: str) -> ModelServer | None:
+        raise AssertionError("nobody is asked")
+
+    consent = Consent(Rules(allow=("git__push",), deny=("git__pull",)))
+
+    for name, kind in (("push", Permitted), ("pull", Refused)):
+        call, given = replace(CALL, name=f"git__{name}"), tool(name)
+        assert type(await consent.permit("r", call, one(given), asked_by=looked_up)) is kind
+
+
+async def test_where_nobody_can_be_asked_it_is_said_that_another_model_was_allowed():
+    warned: list[str] = []
+    consent = Consent(warn=warned.append)
+    consent.grants.add([shape(PUSH)], MINE)
+
+    await consent.permit("run_1", CALL, one(PUSH), asked_by=by(THEIRS))
+
+    assert warned == [f"You have allowed push for {MINE}; now {THEIRS} asks."]

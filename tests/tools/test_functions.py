@@ -2,6 +2,7 @@ import asyncio
 import contextvars
 import dataclasses
 import json
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import pytest
 
-from antiphon.errors import BadSettings
+from antiphon.errors import AntiphonError, BadSettings
 from antiphon.messages import ToolCall, ToolResult
 from antiphon.tools.docstrings import described
 from antiphon.tools.functions import Functions, Handler, load, tool
@@ -379,6 +380,28 @@ def test_two_tools_of_one_name_are_refused():
         Functions([plan, plan])
 
 
+@pytest.mark.parametrize("kind", [object, list[object], dict[str, object], threading.Event])
+def test_a_refusal_names_tool_parameter_file_line_and_what_would_do(kind: Any):
+    def weather(place: Any) -> None: ...
+
+    weather.__annotations__["place"] = kind
+    line = weather.__code__.co_firstlineno
+
+    with pytest.raises(AntiphonError) as raised:
+        Functions([weather])
+
+    for said in ("weather", "`place`", f"{__file__}, line {line}", "str, int", "Any"):
+        assert said in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+def test_an_annotation_that_names_nothing_is_refused_with_its_place():
+    def weather(place: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(BadSettings, match=r"weather .*'Nowhere' is not defined"):
+        Functions([weather])
+
+
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_a_handler_takes_every_call_by_name(is_async: bool):
     def handle(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -468,3 +491,24 @@ async def test_arguments_that_are_no_object_reach_no_function_and_no_handler(bro
 def test_tools_that_cannot_be_loaded_say_why(spec: str, said: str):
     with pytest.raises(BadSettings, match=said):
         load(spec)
+
+
+def test_a_folder_takes_the_place_of_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('this is the folder's')\n")
+    (tmp_path / "own_tools_of_a_folder.py").write_text(
+        "import colorsys\nfrom antiphon import tool\n\n@tool\ndef mine() -> None: ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    before = [each for each in sys.path if each]
+    monkeypatch.setattr(sys, "path", list(before))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+
+    load("antiphon.tools.builtin:current_time")
+    load("colorsys:rgb_to_hsv")
+    assert sys.path == before
+
+    (mine,) = load("own_tools_of_a_folder")
+    assert mine.__name__ == "mine"
+    assert sys.path == [*before, str(tmp_path)]

@@ -1,9 +1,11 @@
 """What was allowed for good: kept for the owner alone, and nothing by a file that is not theirs."""
 
+import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from antiphon.errors import BadSettings
 from antiphon.messages import Hints
 from antiphon.tools.grants import GrantsFile
-from antiphon.tools.questions import Shape
+from antiphon.tools.questions import Grant, ModelServer, Shape
 
 
 def allowed(own_name: str = "push", server: str = "git", description: str = "") -> Shape:
@@ -23,6 +25,11 @@ def allowed(own_name: str = "push", server: str = "git", description: str = "") 
         parameters={"type": "object", "default": 1.0},
         hints=Hints(read_only=True),
     )
+
+
+def shapes(grants: Iterable[Grant | None]) -> list[Shape]:
+    """The tools alone of these grants."""
+    return [each.shape for each in grants if each is not None]
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def test_where_there_is_no_file_nothing_is_allowed(file: Path):
 def test_the_file_may_be_named_by_a_text(file: Path):
     GrantsFile(str(file)).add([allowed()])
 
-    assert GrantsFile(file).all() == [allowed()]
+    assert shapes(GrantsFile(file).all()) == [allowed()]
 
 
 def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
@@ -49,9 +56,9 @@ def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
 
     other = GrantsFile(file)
 
-    assert other.known("git", "push") == allowed()
+    assert shapes([other.known("git", "push")]) == [allowed()]
     assert other.known("git", "drop") is None
-    assert other.all() == [allowed(), allowed("pull")]
+    assert shapes(other.all()) == [allowed(), allowed("pull")]
 
 
 def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
@@ -60,7 +67,7 @@ def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
 
     GrantsFile(file).add([allowed("pull")])
 
-    assert running.known("git", "pull") == allowed("pull")
+    assert shapes([running.known("git", "pull")]) == [allowed("pull")]
 
 
 def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):
@@ -69,7 +76,7 @@ def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):
 
     grants.add([allowed(description="new")])
 
-    assert grants.all() == [allowed("pull"), allowed(description="new")]
+    assert shapes(grants.all()) == [allowed("pull"), allowed(description="new")]
 
 
 def test_what_is_revoked_is_asked_about_again(file: Path):
@@ -77,9 +84,9 @@ def test_what_is_revoked_is_asked_about_again(file: Path):
     grants.add([allowed("a"), allowed("b"), allowed("c"), allowed("a", server="hub")])
 
     assert grants.revoke("git", "a") == 1
-    assert grants.all() == [allowed("b"), allowed("c"), allowed("a", server="hub")]
+    assert shapes(grants.all()) == [allowed("b"), allowed("c"), allowed("a", server="hub")]
     assert grants.revoke("git") == 2
-    assert grants.all() == [allowed("a", server="hub")]
+    assert shapes(grants.all()) == [allowed("a", server="hub")]
     assert grants.revoke("nobody") == 0
 
 
@@ -132,7 +139,7 @@ def test_a_file_that_others_may_write_allows_nothing_and_says_so(file: Path, mod
     assert len(warned) == 1
 
     file.chmod(0o600)
-    assert grants.known("git", "push") == allowed()
+    assert shapes([grants.known("git", "push")]) == [allowed()]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -158,16 +165,17 @@ def test_a_write_that_fails_leaves_what_was_there(file: Path):
     with pytest.raises(BadSettings, match="cannot be kept"):
         grants.add([unsayable])
 
-    assert grants.all() == [allowed()]
+    assert shapes(grants.all()) == [allowed()]
     assert {each.name for each in file.parent.iterdir()} == {"grants.json", "grants.lock"}
 
 
 ADDING = """
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from antiphon.messages import Hints
 from antiphon.tools.grants import GrantsFile
-from antiphon.tools.questions import Shape
+from antiphon.tools.questions import Grant, ModelServer, Shape
 
 grants = GrantsFile(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -199,3 +207,39 @@ def test_programs_that_allow_something_at_once_lose_nothing(file: Path):
 
     assert ends == [0, 0, 0]
     assert len(GrantsFile(file).all()) == 60
+
+
+MINE, THEIRS = ModelServer("openai", "https://api.openai.com"), ModelServer("", "http://stranger")
+
+
+def test_what_is_allowed_is_allowed_for_one_model_server(file: Path):
+    grants = GrantsFile(file)
+    grants.add([allowed()], MINE)
+
+    assert shapes([grants.known("git", "push", MINE)]) == [allowed()]
+    assert grants.known("git", "push", THEIRS) is None
+    assert grants.known("git", "push") is None
+
+    grants.add([allowed()], THEIRS)
+    grants.add([allowed(description="new")], THEIRS)
+    assert shapes([grants.known("git", "push", MINE)]) == [allowed()]
+    assert [each.asked_by for each in grants.all()] == [MINE, THEIRS]
+    assert grants.revoke("git", "push") == 2
+
+
+def test_what_was_allowed_before_model_servers_were_told_apart_counts_for_none(file: Path):
+    GrantsFile(file).add([allowed(), allowed("pull")])
+    content = json.loads(file.read_bytes())
+    for each in content["grants"]:
+        del each["asked_by"]
+    file.write_text(json.dumps(content))
+    grants = GrantsFile(file)
+
+    assert grants.known("git", "push") is None
+    assert [each.asked_by for each in grants.all()] == [None, None]
+
+    grants.add([allowed()], MINE)
+    assert [(each.own_name, each.asked_by) for each in grants.all()] == [
+        ("pull", None),
+        ("push", MINE),
+    ]

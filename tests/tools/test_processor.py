@@ -498,6 +498,7 @@ async def test_edited_arguments_are_what_runs_and_the_model_is_told():
 
     assert bench.called == [ToolCall("c0", "s__work", '{"x":2}')]
     assert result.output == '[The user changed the arguments to {"x":2}]\nok'
+    assert result.metadata == {"arguments.0": '{"x":2}'}
     assert processing.of(ToolBegan) == [ToolBegan(bench.called[0])]
 
 

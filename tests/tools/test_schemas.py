@@ -126,3 +126,12 @@ def test_whatever_comes_is_judged_without_an_error(value: Any, schema: dict[str,
     said = fault(json.dumps(value), schema)
 
     assert said is None or said.endswith(".")
+
+
+def test_arguments_that_cost_too_much_to_judge_are_left_to_the_server():
+    choices = [f"v{number}" for number in range(5_000)]
+    schema = {"type": "object", "properties": {"a": {"items": {"enum": choices}}}}
+    few, many = (json.dumps({"a": ["v4999"] * count + ["w"]}) for count in (3, 100_000))
+
+    assert fault(few, schema) is not None
+    assert fault(many, schema) is None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from werkzeug.test import TestResponse
 
+from antiphon.messages import Tool, ToolSpec
+from antiphon.web.cards import Card, offered
+from antiphon.web.tooling import Tooling
 from tests.web.named import called, many_may_come
 from tests.web.visiting import Browser, Chat, opened
 
@@ -54,6 +57,45 @@ async def link(browser: Browser, assistant: dict[str, Any]) -> str:
 
 async def taken(browser: Browser, token: str) -> TestResponse:
     return await browser.post(f"/api/shared/{token}", {})
+
+
+@pytest.mark.parametrize(
+    ("tools", "servers", "expected"),
+    [
+        (None, None, {"plain", "far__a", "far__b", "near__a"}),
+        (None, (), {"plain"}),
+        (None, ("far",), {"plain", "far__a", "far__b"}),
+        ((), None, set()),
+        ((), ("far",), {"far__a", "far__b"}),
+        (("near__a",), (), {"near__a"}),
+        (("near__a",), None, {"near__a"}),
+        (("plain", "near__a"), ("far",), {"plain", "near__a", "far__a", "far__b"}),
+    ],
+)
+def test_what_is_named_may_be_used_by_its_own_name_or_by_its_server(
+    tools: tuple[str, ...] | None, servers: tuple[str, ...] | None, expected: set[str]
+) -> None:
+    class Mixed:
+        def tools(self) -> list[Tool]:
+            names = ("plain", "far__a", "far__b", "near__a")
+            parts = [(name, name.partition("__")) for name in names]
+            return [
+                Tool(spec=ToolSpec(name), server=server if between else None, own_name=own)
+                for name, (server, between, own) in parts
+            ]
+
+    card = Card(
+        id="a",
+        name="",
+        model=None,
+        instructions=None,
+        tools=tools,
+        mcp_servers=servers,
+        starters=(),
+        created_at=1,
+        updated_at=1,
+    )
+    assert {spec.name for spec in offered(cast("Tooling", Mixed()), card)} == expected
 
 
 # One's own.

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask, Response, request
 
 from antiphon.errors import ConnectionLost
+from antiphon.unsent import PIECE, UNSENT, UnsentBytes
 from antiphon.web.bodies import AT_ONCE
 from antiphon.web.bridge import THREADS, Bridge, Pace
 from antiphon.web.event_stream import EventStream, FileStream
@@ -38,6 +39,7 @@ class Wire:
         headers: list[tuple[bytes, bytes]] = [],  # noqa: B006 - never changed
         query: bytes = b"",
         ends: bool = True,
+        extensions: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> Wire:
         scope = {
             "type": "http",
@@ -47,6 +49,7 @@ class Wire:
             "headers": headers,
             "client": ("127.0.0.1", 5),
             "server": ("127.0.0.1", 80),
+            "extensions": extensions,
         }
         for place, piece in enumerate(pieces or (b"",), 1):
             more = place < len(pieces) or not ends
@@ -97,6 +100,10 @@ async def app() -> Flask:
     @app.get("/page")
     def page() -> str:
         return "page"
+
+    @app.get("/large")
+    def large() -> Response:
+        return Response(bytes(PIECE * 3 + 1), mimetype="application/octet-stream")
 
     @app.get("/headers")
     def headers() -> dict[str, str]:
@@ -272,6 +279,47 @@ async def test_a_reader_who_takes_nothing_is_dropped(app: Any) -> None:
 
     assert app.ended.is_set()
     bridge.close()
+
+
+async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) -> None:
+    bridge = Bridge(app, 1000)
+    account = UnsentBytes(PIECE * 7)
+    extensions = {UNSENT: {"account": account}}
+    asked, sizes, taken = asyncio.Queue[Any](), [], asyncio.Semaphore(0)
+    asked.put_nowait({"type": "http.request", "body": b""})
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            sizes.append(len(message["body"]))
+            await taken.acquire()
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/large",
+        "query_string": b"",
+        "headers": [],
+        "client": ("127.0.0.1", 5),
+        "extensions": extensions,
+    }
+    slow = asyncio.ensure_future(bridge(scope, asked.get, send))
+    async with asyncio.timeout(SECONDS):
+        while not sizes:
+            await asyncio.sleep(0)
+        held = account.total
+        refused, headers, _ = await Wire(bridge).ask("/large", extensions=extensions).whole()
+        with account.hold("another", 1):
+            pass
+        for _ in range(5):
+            taken.release()
+        await slow
+    answered, _, body = await Wire(bridge).ask("/large", extensions=extensions).whole()
+    bridge.close()
+
+    assert held == PIECE * 3 + 1
+    assert sizes == [PIECE, PIECE, PIECE, 1, 0]
+    assert (refused, headers[b"retry-after"]) == (503, b"1")
+    assert (answered, len(body), account.total) == (200, PIECE * 3 + 1, 0)
 
 
 async def test_streams_end_when_the_server_is_about_to(app: Any) -> None:

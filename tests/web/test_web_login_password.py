@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.engine.accounts import MAX_ENDED
 from antiphon.web.limits import GUESSES_OF_A_NAME, GUESSES_OF_AN_ADDRESS
 from tests.web.visiting import PASSWORD, Browser, Chat, opened
 
@@ -152,7 +153,9 @@ async def test_over_https_the_cookie_is_bound_to_the_host(chat: Chat) -> None:
     ):
         answer = await browser.post("/api/login", {"name": "ann", "password": PASSWORD})
 
-        cookie = answer.headers["Set-Cookie"]
+        known, cookie = answer.headers.getlist("Set-Cookie")
+        assert known.startswith("__Host-antiphon_known=")
+        assert "Secure" in known
         assert cookie.startswith("__Host-antiphon_session=")
         assert "Secure" in cookie
         assert "Path=/" in cookie
@@ -169,7 +172,8 @@ async def test_who_claims_https_and_is_no_proxy_is_not_believed(chat: Chat) -> N
     browser = chat.browser(headers={"X-Forwarded-Proto": "https"})
     answer = await browser.post("/api/login", {"name": "ann", "password": PASSWORD})
 
-    assert answer.headers["Set-Cookie"].startswith("antiphon_session=")
+    names = [each.partition("=")[0] for each in answer.headers.getlist("Set-Cookie")]
+    assert names == ["antiphon_known", "antiphon_session"]
 
 
 async def test_signing_out_makes_the_browser_forget(chat: Chat, people: People) -> None:
@@ -179,6 +183,62 @@ async def test_signing_out_makes_the_browser_forget(chat: Chat, people: People) 
     assert out.status_code == 200
     assert "Max-Age=0" in out.headers["Set-Cookie"]
     assert not await is_in(ann)
+
+
+async def test_signing_out_ends_every_copy_of_this_cookie_and_no_other_login(
+    chat: Chat, people: People
+) -> None:
+    here = people.browser(chat, "ann")
+    stolen = chat.browser().takes(str(here.cookie()))
+    there = await chat.browser().log_in("ann")
+    assert await is_in(stolen)
+
+    assert (await here.post("/api/logout", {})).status_code == 200
+    assert not await is_in(stolen)
+    assert await is_in(there)
+
+    acts = (await chat.site.client.list_acts()).data
+    assert [act for act in acts if act.what == "person.changed"] == []
+
+
+async def test_who_signs_out_very_often_signs_out_everywhere(chat: Chat, people: People) -> None:
+    there = people.browser(chat, "bob")
+    known = (await chat.site.client.list_people()).data
+    bob = next(person for person in known if person.name == "bob")
+    for number in range(MAX_ENDED):
+        await chat.site.client.update_person(bob.id, end_session=f"session {number}")
+    assert await is_in(there)
+
+    last = await chat.site.client.update_person(bob.id, end_session="one more")
+    assert (last.generation, last.ended_sessions) == (bob.generation + 1, {})
+    await ends(there)
+
+
+async def test_strangers_who_guess_do_not_shut_out_a_browser_that_is_known(
+    chat: Chat, people: People
+) -> None:
+    own = await chat.browser().log_in("bob")
+    await own.post("/api/logout", {})
+    for number in range(GUESSES_OF_A_NAME):
+        chat.site.limits.guesses.take("bob", f"198.51.100.{number}")
+
+    right = {"name": "bob", "password": PASSWORD}
+    assert (await chat.browser().post("/api/login", right)).status_code == 429
+    assert (await own.post("/api/login", {"name": "BOB", "password": PASSWORD})).status_code == 200
+    for _ in range(GUESSES_OF_A_NAME):
+        await own.post("/api/login", {"name": "bob", "password": "wrong horse"})
+    assert (await own.post("/api/login", right)).status_code == 429
+
+
+async def test_a_browser_is_known_for_those_alone_who_logged_in_there(
+    chat: Chat, people: People
+) -> None:
+    anns = await chat.browser().log_in("ann")
+    for number in range(GUESSES_OF_A_NAME):
+        chat.site.limits.guesses.take("bob", f"198.51.100.{number}")
+
+    refused = await anns.post("/api/login", {"name": "bob", "password": PASSWORD})
+    assert refused.status_code == 429
 
 
 async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(

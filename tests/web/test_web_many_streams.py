@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from antiphon.calls import ListMessages
 from antiphon.web.bridge import Pace
 from tests.web.chats import Installation
 from tests.web.served import SECONDS, Served, Stream, chatting
@@ -72,7 +73,7 @@ async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None
         with _unread(here) as line:
             reply = await model.asked()
             assert line.fileno() >= 0
-            for _ in range(12):
+            for _ in range(6):
                 await reply.say("wide is the sea " * 2**16)
             async with asyncio.timeout(SECONDS):
                 while here.site.limits.streams.open:
@@ -82,10 +83,11 @@ async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None
             async with asyncio.timeout(SECONDS):
                 while not (await here.site.client.list_runs(thread.id)).data[0].status.ended:
                     await asyncio.sleep(0.02)
-            messages = (await here.site.client.list_messages(thread.id)).data
+            listing = ListMessages(thread.id)
+            messages = [each async for each in here.site.client.every(listing)]
 
     assert messages[-1].text.endswith("and deep.")
-    assert len(messages[-1].text) == 12 * 16 * 2**16 + 9
+    assert len(messages[-1].text) == 6 * 16 * 2**16 + 9
 
 
 def _unread(here: Served) -> socket.socket:

@@ -191,6 +191,47 @@ async def test_nothing_makes_the_page_wider_than_a_phone(answer: Answer) -> None
     assert await answer.page.evaluate("document.querySelector('pre').scrollWidth") > 360
 
 
+HARD_TO_LAY_OUT = {
+    "marks without end on one letter": "a" + "\u0301" * 60_000,
+    "a script without blanks": "\u0628" * 60_000,
+    "words of two directions in turn": "(a \u05d0) " * 15_000,
+    "letters of two directions in turn, some emphasized": "a*\u05d0*" * 15_000,
+}
+BLOCKS = {
+    "paragraph": "",
+    "list": "- ",
+    "quotation": "> ",
+    "heading": "# ",
+    "code": "```\n",
+    "table": "| a |\n|---|\n| ",
+}
+
+
+@pytest.mark.parametrize("name", HARD_TO_LAY_OUT)
+@pytest.mark.parametrize("kind", BLOCKS)
+async def test_a_text_that_would_freeze_the_page_is_laid_out_in_pieces(
+    answer: Answer, name: str, kind: str
+) -> None:
+    text = HARD_TO_LAY_OUT[name]
+
+    await answer.do("show", BLOCKS[kind] + text)
+
+    shown = await answer.page.text_content(".markdown")
+    longest = (
+        "Math.max(...[...document.querySelectorAll('.piece')]"
+        ".filter((piece) => !piece.querySelector('.piece'))"
+        ".map((piece) => piece.textContent.length))"
+    )
+    assert text.replace("*", "").strip() in (shown or "").replace("*", "")
+    assert await answer.page.evaluate(longest) <= 1000
+
+
+async def test_a_long_text_that_people_write_is_laid_out_whole(answer: Answer) -> None:
+    await answer.do("show", "Ein \u05e9\u05dc\u05d5\u05dd word. " * 400 + "x" * 20_000)
+
+    assert await answer.page.locator(".piece").count() == 0
+
+
 async def test_text_from_right_to_left_stands_at_the_right(answer: Answer) -> None:
     await answer.do("show", "שלום עולם\n\n- שלום\n\n```\nשלום\n```")
 

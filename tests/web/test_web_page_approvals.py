@@ -6,13 +6,16 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
+from antiphon.clean import clean
+from tests.support.hostile_arguments import CASES, Case
 from tests.terminal.consenting import TOOLS, ran
 from tests.terminal.mcp_servers import config, raw
 from tests.terminal.model import Reply
-from tests.web.chats import Chat, chatting
+from tests.web.chats import PAINTED, Chat, chatting
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -43,6 +46,20 @@ def questions(chat: Chat) -> Locator:
     return chat.page.locator(".approval")
 
 
+def card(chat: Chat) -> Locator:
+    """The question that is open."""
+    return chat.page.locator(".approval[data-open]")
+
+
+async def tab_to(chat: Chat, button: Locator) -> None:
+    """Press Tab until the button has the focus."""
+    for _ in range(12):
+        if await button.evaluate("(button) => button === document.activeElement"):
+            return
+        await chat.page.keyboard.press("Tab")
+    await expect(button).to_be_focused()
+
+
 async def press(question: Locator, name: str) -> None:
     """Press the button, once the question has been there for as long as a person needs."""
     button = question.get_by_role("button", name=name)
@@ -55,7 +72,7 @@ async def test_nothing_runs_before_it_is_allowed_after_a_reload_or_in_another_ta
 ) -> None:
     await asks(chat, {"command": "ls"})
     await chat.page.reload()
-    await expect(questions(chat)).to_contain_text('"command": "ls"')
+    await expect(card(chat).locator(".argument")).to_contain_text('"ls"')
     other = await chat.tab(f"/t/{chat.thread}")
     await expect(questions(other)).to_have_count(1)
     assert ran(tmp_path) == []
@@ -142,8 +159,9 @@ async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_fo
     for left in (2, 1):
         await expect(questions(chat)).to_have_count(left)
         await chat.page.keyboard.press("Control+Shift+E")
-        first = questions(chat).first.get_by_role("button", name="Allow once")
-        await expect(first).to_be_focused()
+        await expect(card(chat)).to_be_focused()
+        first = card(chat).get_by_role("button", name="Allow once")
+        await tab_to(chat, first)
         await first.evaluate("() => new Promise((read) => setTimeout(read, 350))")
         await chat.page.keyboard.press("Enter")
     reply = await chat.model.asked()
@@ -152,6 +170,108 @@ async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_fo
     await expect(chat.composer).to_be_focused()
     await reply.answer("Done.")
     await chat.settled()
+
+
+@pytest.mark.parametrize(
+    "size", [(1280, 800), (390, 800), (640, 360)], ids=["desktop", "phone", "200 %"]
+)
+async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
+    chat: Chat, size: tuple[int, int]
+) -> None:
+    await chat.page.set_viewport_size({"width": size[0], "height": size[1]})
+    await chat.open()
+    await chat.say("Do it.")
+    for number, case in enumerate(CASES if size[0] == 1280 else CASES[::4]):
+        reply = await chat.model.asked()
+        await reply.call("shell", case.arguments, id=f"h{number}")
+        await reply.end("tool_calls")
+        question = chat.page.locator(f'.approval[data-approval="h{number}"]')
+        await expect(question).to_be_visible()
+        allow = question.get_by_role("button", name="Allow once")
+        await in_view(chat, question, case)
+        seen = await seen_whole(chat, question, allow)
+        assert case.hidden in seen
+        await in_view(chat, question, case)
+        await press(question, "Refuse")
+    await (await chat.model.asked()).answer("Done.")
+    await chat.settled()
+
+
+async def in_view(chat: Chat, question: Locator, case: Case) -> None:
+    """The tool, the names and the buttons are on the screen, wherever the conversation is."""
+    await chat.page.locator("#conversation").evaluate("(it) => it.scrollTo(0, 0)")
+    named = question.locator(".approval-names")
+    for each in (
+        question.get_by_text("shell", exact=True).first,
+        named,
+        question.get_by_role("button", name="Allow once"),
+        question.get_by_role("button", name="Refuse"),
+    ):
+        await expect(each).to_be_in_viewport(ratio=0.9)
+    for name in case.names[:3]:
+        await expect(named).to_contain_text(clean(name[:30], "approval"))
+
+
+async def seen_whole(chat: Chat, question: Locator, allow: Locator) -> str:
+    """Go on until it can be allowed; what was shown by then. Before, no click allows it."""
+    more = question.get_by_role("button", name="Show the rest")
+    for _ in range(400):
+        if await allow.is_enabled():
+            break
+        await more.click()
+        await chat.page.evaluate(PAINTED)
+    await expect(allow).to_be_enabled()
+    return await question.locator(".approval-body").inner_text()
+
+
+async def test_the_end_alone_is_not_all_of_it(chat: Chat) -> None:
+    await asks(chat, {"command": "ls\n" * 400, "note": ["rm -rf ~"]})
+    allow = card(chat).get_by_role("button", name="Allow once")
+    await expect(allow).to_be_disabled()
+    for cut in await card(chat).locator(".plain-more").all():
+        await cut.click()
+    body = card(chat).locator(".approval-body")
+    await body.evaluate("(body) => { body.scrollTop = body.scrollHeight; }")
+    await chat.page.evaluate(PAINTED)
+
+    await expect(allow).to_be_disabled()
+    await expect(card(chat)).to_contain_text("1,200 characters")
+
+
+async def test_what_comes_amid_typing_answers_nothing(chat: Chat, tmp_path: Path) -> None:
+    await asks(chat, {"command": "ls"})
+    allow = card(chat).get_by_role("button", name="Allow once")
+    await expect(allow).to_be_enabled()
+    await allow.evaluate("() => new Promise((read) => setTimeout(read, 400))")
+    await allow.evaluate(TYPED_AND_CLICKED)
+    await expect(chat.composer).to_have_value("and then")
+    await chat.page.keyboard.press("Control+Shift+E")
+    await chat.page.keyboard.type("yes always\n ")
+
+    assert ran(tmp_path) == []
+    await expect(questions(chat)).to_have_count(1)
+
+
+TYPED_AND_CLICKED = """(allow) => {
+  const composer = document.getElementById("composer");
+  composer.focus();
+  document.execCommand("insertText", false, "and then");
+  allow.click();
+}"""
+
+
+async def test_a_yes_for_longer_takes_a_second_button(chat: Chat, tmp_path: Path) -> None:
+    await asks(chat, {"command": "one"})
+    await card(chat).get_by_role("button", name="Allow for longer").click()
+    await press(card(chat), "Always allow")
+    await expect(card(chat)).to_contain_text("with any arguments, always: shell")
+    assert ran(tmp_path) == []
+    await press(card(chat), "Yes, always")
+    await asks_on(await chat.model.asked(), {"command": "two"}, id="d")
+    await (await chat.model.asked()).answer("Done.")
+    await chat.settled()
+
+    assert ran(tmp_path) == ["one", "two"]
 
 
 async def test_a_yes_for_a_server_is_for_all_of_its_tools(
@@ -168,6 +288,7 @@ async def test_a_yes_for_a_server_is_for_all_of_its_tools(
         await question.get_by_role("button", name="Allow for longer").click()
         await question.get_by_label("tools of far").check()
         await press(question, "Allow for this session")
+        await press(question, "Yes, for this session")
         await asks_on(await chat.model.asked(), {"y": 2}, name="far__touch", id="d")
         reply = await chat.model.asked()
 

@@ -23,6 +23,19 @@ async def test_who_has_the_password_comes_in_where_they_wanted_to_go(locked: Cha
     assert locked.page.url.endswith("/assistants")
 
 
+async def test_who_tried_too_often_is_told_when_to_come_again(locked: Chat) -> None:
+    guess = """async (name) => {
+        const body = JSON.stringify({name, password: "wrong horse"});
+        const headers = {"content-type": "application/json"};
+        return (await fetch("/api/login", {method: "POST", headers, body})).status;
+    }"""
+    while await locked.page.evaluate(guess, ADMIN) == 401:
+        pass
+    await give(locked, ADMIN, PASSWORD)
+
+    await expect(locked.page.get_by_role("alert")).to_contain_text("Try again in 2 minutes")
+
+
 async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, axe: str) -> None:
     fields = locked.page.locator("form input")
     told = await fields.evaluate_all("inputs => inputs.map(each => each.autocomplete)")

@@ -78,6 +78,22 @@ async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> Non
     await seen(chat)
 
 
+async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
+    await chat.say("Say it.")
+    reply = await chat.model.asked()
+    await reply.decline("I **will** not.")
+    answer = chat.page.locator(".message.assistant")
+    await expect(answer.locator(".message-note", has_text="refuses")).to_be_visible()
+    await reply.end()
+    await chat.settled()
+    await chat.page.reload()
+
+    await chat.sees("I will not.")
+    await expect(answer.locator(".message-note", has_text="refuses")).to_be_visible()
+    await expect(answer.locator(".message-text strong")).to_have_text("will")
+    assert "empty" not in await answer.inner_text()
+
+
 async def seen(chat: Chat) -> None:
     """Both calls stand there with their arguments and with what came of them."""
     await expect(tool(chat, "look")).to_contain_text('"at": "the sea"')
@@ -172,7 +188,7 @@ async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
     await chat.page.unroute("**/stop")
     await stop.click()
     reply = await chat.model.asked()
-    await expect(slow).to_have_attribute("data-state", "failed")
+    await expect(slow).to_have_attribute("data-state", "stopped")
     await reply.answer("Never mind.")
     await chat.settled()
 

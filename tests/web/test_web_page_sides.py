@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Locator, expect
 
+from antiphon.client.aio import AsyncClient
 from tests.web.chats import SECONDS, Chat
 
 PHONE = {"width": 390, "height": 844}
@@ -256,3 +257,28 @@ async def test_an_address_that_leads_nowhere_says_so_and_leads_on(chat: Chat) ->
         await chat.page.get_by_role("link", name="Begin a new chat").click()
 
         await expect(chat.composer).to_be_visible()
+
+
+async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: Chat) -> None:
+    async with AsyncClient(chat.up.url) as client:
+        for number in range(90):
+            thread = await client.create_thread(title=f"chat {number}")
+            await client.create_message(thread.id, "hi")
+    await chat.open()
+    rows = chat.page.locator(".thread a")
+    await expect(rows).to_have_count(40)
+    await chat.page.locator(".threads").evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
+    await expect(rows).to_have_count(80)
+    await chat.page.locator(".threads").evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
+    await expect(rows).to_have_count(90)
+    await expect(rows.last).to_have_text("chat 0")
+
+    await rows.last.click()
+    await chat.sees("hi")
+    await chat.say("Still there?")
+    await (await chat.model.asked()).answer("Yes.")
+    await chat.settled()
+    await expect(rows.first).to_have_text("chat 0")
+    await expect(rows).to_have_count(90)
+    await chat.page.get_by_role("searchbox").fill('"chat 1"')
+    await expect(rows).to_have_text([f"chat {number}" for number in (*range(19, 9, -1), 1)])

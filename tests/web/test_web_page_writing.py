@@ -128,7 +128,7 @@ async def test_what_an_answer_cost_is_told_and_another_model_is_picked(
     chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "antiphon.toml").write_text(PRICES)
-    flags = ("--no-servers", "--model", "openai:told")
+    flags = ("--no-servers", "--model", "openai:told", "--config-file", "antiphon.toml")
     async with chatting(chromium, tmp_path, *flags) as chat:
         chat.model.names = ["told", "other"]
         await chat.page.reload()

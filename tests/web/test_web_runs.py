@@ -55,10 +55,18 @@ class Tools:
 async def chat(
     settings: Settings = TOLD, tools: Tools | None = None, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
-    async with Model() as model:
-        told = msgspec.structs.replace(settings, base_url=model.url, **changes)
-        async with up(told, (tools or Tools()).all) as here:
-            yield here, model
+    async with Model() as model, chat_over(model, settings, tools, **changes) as here:
+        yield here, model
+
+
+@asynccontextmanager
+async def chat_over(
+    model: Model, settings: Settings = TOLD, tools: Tools | None = None, **changes: Any
+) -> AsyncGenerator[Served]:
+    """A web chat over this model server, which may have served another chat before."""
+    told = msgspec.structs.replace(settings, base_url=model.url, **changes)
+    async with up(told, (tools or Tools()).all) as here:
+        yield here
 
 
 async def _called(model: Model, name: str, arguments: Any = "{}", id: str = "c1") -> None:
@@ -334,18 +342,22 @@ async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
 ) -> None:
     kept = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", grace=0.1)
     before, after = Tools(), Tools()
-    async with chat(kept, before) as (here, model), here.post({"content": "Go"}) as stream:
-        await _called(model, "wait")
-        await before.began.wait()
-        run_id = (await stream.until("start"))["messageId"]
-    async with chat(kept, after) as (here, model):
-        async with asyncio.timeout(10):
-            await after.began.wait()
-        async with here.follow(run_id) as again:
-            await again.until("tool-input-available")
-            await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
-            await _answered(model, "Again.")
-            await again.end()
+    async with Model() as model:
+        async with (
+            chat_over(model, kept, before) as here,
+            here.post({"content": "Go"}) as stream,
+        ):
+            await _called(model, "wait")
+            await before.began.wait()
+            run_id = (await stream.until("start"))["messageId"]
+        async with chat_over(model, kept, after) as here:
+            async with asyncio.timeout(60):
+                await after.began.wait()
+            async with here.follow(run_id) as again:
+                await again.until("tool-input-available")
+                await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
+                await _answered(model, "Again.")
+                await again.end()
 
         assert again.text == "Again."
         assert _statuses(again) == ["complete", "done"]

@@ -110,12 +110,51 @@ async def test_a_list_goes_on_where_it_ended_whatever_has_changed_before(
     assert rest == ["thread 2", "thread 1"]
 
 
+async def test_the_list_goes_on_to_the_oldest_thread_and_a_search_finds_it(
+    browser: Browser, client: AsyncClient
+) -> None:
+    oldest = await talk(client, "About the oldest bee of 1999")
+    for number in range(510):
+        await talk(client, f"thread {number}")
+    seen: list[str] = []
+    page: dict[str, Any] = {"has_more": True, "next": ""}
+    while page["has_more"]:
+        after = f"&after={page['next']}" if page["next"] else ""
+        page = (await browser.get(f"/api/threads?limit=100{after}")).json
+        seen += [row["id"] for row in page["data"]]
+
+    assert len(seen) == len(set(seen)) == 511
+    assert oldest in seen
+    assert await listed(browser, "?q=%22oldest bee%22 1999") == ["About the oldest bee of 1999"]
+    assert await listed(browser, "?q=%22bee oldest%22") == []
+    a_moment_later()
+    await talk(client, "They still hum", thread_id=oldest)
+    assert (await listed(browser))[0] == "About the oldest bee of 1999"
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "after=yesterday", "q=%00"])
 async def test_a_list_that_cannot_be_is_refused(browser: Browser, query: str) -> None:
     answer = await browser.get(f"/api/threads?{query}")
 
     assert answer.status_code == 422
     assert answer.json["code"] == "invalid_request"
+
+
+async def test_a_thread_is_running_while_another_of_its_family_is(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, "one", "two")
+    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    run = await client.create_run(thread_id)
+    branch = await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
+    a_moment_later()
+    await talk(client, "zwei", thread_id=branch.json["id"])
+    [row] = (await browser.get("/api/threads")).json["data"]
+
+    assert (row["id"], row["running"]) == (branch.json["id"], True)
+    await client.cancel_run(run.id)
+    [row] = (await browser.get("/api/threads")).json["data"]
+    assert row["running"] is False
 
 
 async def test_a_title_cannot_turn_text_around(browser: Browser, client: AsyncClient) -> None:
@@ -282,7 +321,7 @@ async def test_a_branch_ends_before_a_message_and_stands_in_the_list(
     assert answer.status_code == 201
     assert (branch["messages"], branch["replaces"]) == (1, thread_id)
     [row] = (await browser.get("/api/threads")).json["data"]
-    assert (row["id"], row["stands_for"]) == (branch["id"], [thread_id])
+    assert (row["id"], row["replaces"]) == (branch["id"], thread_id)
     here = (await browser.get(f"/api/threads/{branch['id']}/messages")).json["branches"]
     assert here == [{"number": 2, "at": [thread_id, branch["id"]], "here": 1}]
 

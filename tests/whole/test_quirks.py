@@ -44,6 +44,10 @@ quirks = { cumulative = true }
 base_url = "http://127.0.0.1"
 quirks = { think_tags = true }
 
+[providers.think_prefilled]
+base_url = "http://127.0.0.1"
+quirks = { think_prefilled = true }
+
 [providers.leaked_calls]
 base_url = "http://127.0.0.1"
 quirks = { leaked_calls = true }
@@ -139,7 +143,7 @@ async def _play(server: Server, name: str) -> Played:
     run_id, thread_id = told[0].json["run_id"], told[0].json["thread_id"]
 
     run = await _get(server, f"runs/{run_id}")
-    messages = (await _get(server, "messages", thread_id=thread_id))["data"]
+    messages = await _messages(server, thread_id)
     actions = (await _get(server, "actions", run_id=run_id))["data"]
     replay = await _replayed(server, run_id, upto=told[-1].number)
     for action in actions:
@@ -148,7 +152,7 @@ async def _play(server: Server, name: str) -> Played:
         assert answer.status == 200, answer.body
     if actions:
         await plain.turn(server.url, "/v1/process", {"run_id": run_id})
-    ended = (await _get(server, "messages", thread_id=thread_id))["data"][-1]
+    ended = (await _messages(server, thread_id))[-1]
     return Played(told, run, messages, actions, replay, ended)
 
 
@@ -178,6 +182,16 @@ async def _replayed(server: Server, run_id: str, upto: int) -> list[Told]:
         while not told or told[-1].number < upto:
             told.append(await anext(events))
     return told
+
+
+async def _messages(server: Server, thread_id: str) -> list[Any]:
+    """All messages of the thread; a page ends early where they are large."""
+    page = await _get(server, "messages", thread_id=thread_id)
+    messages = list(page["data"])
+    while page["has_more"]:
+        page = await _get(server, "messages", thread_id=thread_id, after=page["next"])
+        messages += page["data"]
+    return messages
 
 
 async def _get(server: Server, path: str, **query: str) -> Any:
@@ -251,6 +265,7 @@ def test_the_run_comes_to_what_the_reply_means(evening: Evening, name: str) -> N
     if status not in ("failed", "cancelled"):
         assert played.pieces("text.delta") == wanted.text
         assert played.pieces("reasoning.delta") == wanted.reasoning
+        assert played.pieces("refusal.delta") == wanted.refusal
     if wanted.expect == "provider_error" or (wanted.whole_only and status == "failed"):
         assert "boom" in run["error"]["message"]
     if wanted.tokens:
@@ -264,6 +279,8 @@ def test_what_was_streamed_is_what_is_kept_and_replayed(evening: Evening, name: 
     message = _saved(played)
 
     assert _text(message) == played.pieces("text.delta")
+    refusals = [part["refusal"] for part in message["content"] if part["type"] == "refusal"]
+    assert "".join(refusals) == played.pieces("refusal.delta")
     assert (message.get("reasoning") or "") == played.pieces("reasoning.delta")
     assert [(each.number, each.data) for each in played.replay] == [
         (each.number, each.data) for each in played.told
@@ -290,7 +307,7 @@ def test_writes_of_any_size_come_to_the_same(evening: Evening, size: int, tmp_pa
 
 def alike(pieces: Played, whole: Played) -> None:
     """Whether two runs came to the same, by what they said and how they ended."""
-    for kind in ("text.delta", "reasoning.delta"):
+    for kind in ("text.delta", "reasoning.delta", "refusal.delta"):
         assert pieces.pieces(kind) == whole.pieces(kind)
     assert list(pieces.arguments().values()) == list(whole.arguments().values())
     assert _end(pieces.run) == _end(whole.run)
@@ -321,6 +338,13 @@ def test_what_only_its_provider_understands_of_a_call_goes_back_with_it(evening:
     (call,) = evening.histories["quirk:t_extra_content"][-2]["tool_calls"]
 
     assert call["extra_content"] == {"google": {"thought_signature": "s\ufffd"}}
+
+
+@pytest.mark.parametrize("name", TOOL_RUNS)
+def test_opaque_details_of_reasoning_go_back_as_they_came(evening: Evening, name: str) -> None:
+    (asked,) = [each for each in evening.histories[f"quirk:{name}"] if each["role"] == "assistant"]
+
+    assert tuple(asked.get("reasoning_details", ())) == _scenario(name).details
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TOOL_RUNS])

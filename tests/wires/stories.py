@@ -9,7 +9,15 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from antiphon import errors
-from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    ReasoningPiece,
+    RefusalPiece,
+    TextPiece,
+    UsageReport,
+)
 from antiphon.engine import moves
 from antiphon.engine.turn import Turn
 from antiphon.events import Numbered, TurnRestarted
@@ -103,6 +111,13 @@ def reasoning_and_text() -> Story:
     return world
 
 
+def refused() -> Story:
+    world = begun()
+    world.speaks(TextPiece("Well."))
+    world.reply(RefusalPiece("I will"), RefusalPiece(" not."), USED, STOP)
+    return world
+
+
 def tool_call() -> Story:
     world = begun()
     world.reply(TextPiece("I will look."), call(0), USED, CALLS)
@@ -180,7 +195,7 @@ def restarted() -> Story:
 TYPICAL: Mapping[str, Callable[[], Story]] = {
     story.__name__.replace("_", "-"): story
     for story in (
-        *(text, reasoning_and_text, tool_call, parallel_calls, mixed),
+        *(text, reasoning_and_text, refused, tool_call, parallel_calls, mixed),
         *(asked, cancelled, failed, restarted),
     )
 }
@@ -216,7 +231,17 @@ def _choices(world: Story) -> list[str]:
         case Status.IN_PROGRESS if _due(world):
             return ["result"] * 9 + ["lose", "cancel"]
         case Status.IN_PROGRESS:
-            says = ["text", "text", "reason", "begin-call", "calls", "calls", "calls", "answer"]
+            says = [
+                "text",
+                "text",
+                "reason",
+                "refuse",
+                "begin-call",
+                "calls",
+                "calls",
+                "calls",
+                "answer",
+            ]
             return [*says, "cut", "broken", "lose", "lose", "cancel"]
         case _:
             awaited = ["yes", "yes", "no"] * bool(_asks(world))
@@ -247,6 +272,8 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
             world.speaks(TextPiece(draw(_WORDS)))
         case "reason":
             world.speaks(ReasoningPiece(draw(_WORDS)))
+        case "refuse":
+            world.speaks(RefusalPiece(draw(_WORDS)))
         case "begin-call":
             begun_id = f"c{draw(_NUMBERS)}"
             world.speaks(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))

@@ -87,7 +87,7 @@ def _essence(part: dict[str, Any]) -> dict[str, Any]:
 
 
 _KEPT = ("type", "text", "state", "toolCallId", "toolName", "input", "output", "errorText")
-_KEPT += ("approval", "preliminary")
+_KEPT += ("approval", "preliminary", "providerMetadata")
 _CUT = "was not carried out."
 
 

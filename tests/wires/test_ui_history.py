@@ -61,7 +61,8 @@ def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
 
 
 def _kind(part: dict[str, Any]) -> tuple[str, str]:
-    return part["type"], part.get("toolCallId") or part.get("id", "")
+    refuses = bool(part.get("providerMetadata"))
+    return part["type"], part.get("toolCallId") or part.get("id", "") or "refusal" * refuses
 
 
 def _joined(kind: tuple[str, str], parts: Iterable[dict[str, Any]]) -> Any:
@@ -85,7 +86,7 @@ def unsure(world: Story) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["text", "tool-call", "failed", "restarted"])
+@pytest.mark.parametrize("name", ["text", "refused", "tool-call", "failed", "restarted"])
 def test_a_run_of_the_store_has_the_very_parts_of_its_stream(name: str) -> None:
     world = TYPICAL[name]()
     [_, answer] = history(world)

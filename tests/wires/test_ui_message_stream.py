@@ -97,7 +97,11 @@ def test_each_step_is_a_reply_as_it_was_saved(events: list[Numbered], sdk: Sdk) 
     assert [
         (text(step, "text"), text(step, "reasoning") or None, calls(step)) for step in said
     ] == [
-        (message.text, message.reasoning, [each.id for each in message.tool_calls])
+        (
+            message.text + message.refusal,
+            message.reasoning,
+            [each.id for each in message.tool_calls],
+        )
         for message in saved
     ]
 

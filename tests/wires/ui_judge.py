@@ -25,7 +25,7 @@ GRAMMAR: dict[str, tuple[set[str], set[str], int]] = {
     "start-step": (set(), set(), 5),
     "finish-step": (set(), set(), 5),
     "reset-step": (set(), set(), 7),
-    "text-start": ({"id"}, set(), 5),
+    "text-start": ({"id"}, {"providerMetadata"}, 5),
     "text-delta": ({"id", "delta"}, set(), 5),
     "text-end": ({"id"}, set(), 5),
     "reasoning-start": ({"id"}, set(), 5),
@@ -152,6 +152,8 @@ class Judge:
             case "start":
                 assert not self._speaking, "somebody speaks already"
                 said = {"type": what, "text": "", "state": "streaming"}
+                if "providerMetadata" in part:
+                    said["providerMetadata"] = part["providerMetadata"]
                 self._speaking[part["id"]] = said
                 self.message["parts"].append(said)
             case "delta":

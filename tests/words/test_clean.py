@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon.clean import LONGEST_SEQUENCE, Cleaner, Place, clean
+from tests.words.unicode_data import default_ignorable
 
 DRAWN: tuple[Place, ...] = ("notice", "prose", "code", "approval")
 PLACES: tuple[Place, ...] = (*DRAWN, "source")
@@ -152,3 +153,30 @@ def test_ordinary_text_passes_untouched() -> None:
     text = "Grüße, 東京, مرحبا, \U0001f600 – 1 < 2"
 
     assert clean(text) == text
+
+
+VISIBLE_FORMATS = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+"""Format characters that are drawn: Unicode's `Prepended_Concatenation_Mark`, and one of Syriac."""
+
+
+def test_an_approval_spells_out_all_that_unicode_says_is_not_drawn() -> None:
+    ignorable = default_ignorable()
+    shown = "".join(f"<U+{code:04X}>" for code in ignorable)
+
+    assert len(ignorable) == 4174  # the total that the file itself states
+    assert clean("".join(map(chr, ignorable)), "approval") == shown
+
+
+def test_an_approval_spells_out_every_format_character_that_is_not_drawn() -> None:
+    formats = [code for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"]
+
+    assert {
+        code for code in formats if clean(chr(code), "approval") == chr(code)
+    } <= VISIBLE_FORMATS
+
+
+def test_reserved_code_points_that_are_not_drawn_are_shown_in_a_notice_and_left_out_of_prose():
+    hidden = "a\U000e0080\U000e01f0\ufff3b"
+
+    assert clean(hidden) == "a<U+E0080><U+E01F0><U+FFF3>b"
+    assert clean(hidden, "prose") == clean(hidden, "code") == "ab"

@@ -45,7 +45,8 @@ def _raise(error: Exception) -> Iterator[None]:
 
 @every_form
 @pytest.mark.parametrize(
-    "odd", ["\n", "\r", "\x1b[31m", "\x00", "\x85", "\u2028", "\u202e", "\x9b"]
+    "odd",
+    ["\n", "\r", "\x1b[31m", "\x00", "\x85", "\u2028", "\u202e", "\x9b", "\U000e0080", "\ufff3"],
 )
 def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[Lines], odd: str) -> None:
     logged = Logged(form())

@@ -12,6 +12,7 @@ from antiphon.configuration import Loaded, gather, load
 from antiphon.errors import BadSettings
 from antiphon.folders import data_folder
 from antiphon.settings import MASK, TABLE, Setting, Settings, database_file, shown
+from antiphon.trust import FolderFile
 
 EXAMPLES: Mapping[str, tuple[str, object]] = {
     "model": ("demo", "demo"),
@@ -31,6 +32,9 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "turn_timeout": ("60", 60.0),
     "tool_timeout": ("2", 2.0),
     "max_tools": ("9", 9),
+    "max_calls": ("64", 64),
+    "watchdog_timeout": ("10", 10.0),
+    "max_reply": ("1000000", 1_000_000),
     "allow": ("git__status, time__*", ("git__status", "time__*")),
     "ask": ("git__push", ("git__push",)),
     "deny": ("*__drop", ("*__drop",)),
@@ -71,6 +75,8 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "stream": ("false", False),
     "workers": ("2", 2),
     "max_connections": ("3", 3),
+    "send_timeout": ("5", 5.0),
+    "max_unsent": ("1000000", 1_000_000),
     "drain_delay": ("5", 5.0),
     "busy_timeout": ("5", 5.0),
     "telemetry": ("otlp", "otlp"),
@@ -104,7 +110,16 @@ class Place:
             "XDG_CONFIG_HOME": str(self.home / ".config"),
             "XDG_DATA_HOME": str(self.home / ".local/share"),
         }
-        return gather(flags or {}, {**folders, **(environ or {})}, self.project)
+        return gather(
+            flags or {}, {**folders, **(environ or {})}, self.project, decide=_as_if_trusted
+        )
+
+
+def _as_if_trusted(file: FolderFile) -> bool:
+    """Count the file; one that cannot be used is refused, as a trusted one is."""
+    if file.fault is not None:
+        raise file.fault
+    return True
 
 
 @pytest.fixture

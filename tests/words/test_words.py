@@ -1,6 +1,7 @@
 import inspect
 import json
 import re
+import traceback
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any, get_args
@@ -122,6 +123,7 @@ def test_event_names_are_a_closed_set():
         "action.required",
         "message.completed",
         "reasoning.delta",
+        "refusal.delta",
         "run.status",
         "text.delta",
         "tool_call.delta",
@@ -356,3 +358,10 @@ def test_a_slip_in_what_a_run_asks_is_not_passed_over(asked: dict[str, Any]):
 
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.json.decode(body, type=calls.CreateRun)
+
+
+def test_the_traceback_of_an_error_that_nobody_caught_says_what_to_do():
+    error = errors.BadSettings("The key is missing.", hint="Set OPENAI_API_KEY.")
+
+    assert "Set OPENAI_API_KEY." in "".join(traceback.format_exception(error))
+    assert str(error) == "The key is missing."

@@ -71,10 +71,16 @@ class Accounts:
             await self.get(call.person_id)
             hashed = await self._passwords.hashed(password)
 
+        now = await self._store.now() if call.end_session else 0
+
         def amend(account: Account, others: bool) -> Account:
+            if call.end_session:
+                account = accounts.end_session(account, call.end_session, now)
             return accounts.amended(account, changes, hashed, sign_out=call.sign_out, others=others)
 
-        act = await self._act("person.changed", call.person_id, by, changed=_changed(call))
+        act = None
+        if changed_fields := _changed(call):
+            act = await self._act("person.changed", call.person_id, by, changed=changed_fields)
         changed = await self._store.change_person(call.person_id, amend, act)
         if changed is None:
             raise _unknown(call.person_id)

@@ -16,6 +16,7 @@ from antiphon.errors import Conflict, NotFound
 from antiphon.ids import Mint
 from antiphon.people import Account, Principal
 from antiphon.ports import LEASES, About, Bus, Store
+from antiphon.ringing import change_in_parts
 
 BITE = 500  # things that are deleted in one transaction
 PAGE = 100
@@ -114,6 +115,6 @@ class Eraser:
     async def _stop(self, owner: str, run_id: str) -> None:
         about = About(owner=owner, run_id=run_id, turn_log=True, what="cancel")
         with suppress(NotFound):  # deleted meanwhile
-            await self._store.change(about, partial(moves.cancel, mint=self._mint))
+            await change_in_parts(self._store, about, partial(moves.cancel, mint=self._mint))
         self._bus.ring(run_id)
         self._bus.ring(LEASES)

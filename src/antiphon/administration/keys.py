@@ -20,7 +20,7 @@ from antiphon.ids import Mint
 from antiphon.people import Deed, Key, Limits, Principal
 from antiphon.ports import Store
 
-SCOPES = ("read", "write", "admin")
+SCOPES = ("read", "write", "metrics", "admin")
 SECRET_BYTES = 32  # 256 bits to be believed by
 
 _MARK = "ak_"

@@ -7,7 +7,7 @@ import secrets
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from antiphon.errors import BadSettings
+from antiphon.errors import BadSettings, install_hint
 
 AT_ONCE = 2
 """Each takes 64 MiB of memory and some tens of milliseconds of a core: a flood of logins waits."""
@@ -61,7 +61,7 @@ class Passwords:
                 raise BadSettings(
                     "Passwords need argon2, which is not installed.",
                     expected="the extra `web`",
-                    hint="pip install 'antiphon[web]'",
+                    hint=install_hint("web"),
                 ) from missing
             self._hasher = self._argon2.PasswordHasher()
         return self._hasher

@@ -40,6 +40,11 @@ class Seal(Protocol):
         """Whether it was sealed as it would be now."""
         ...
 
+    @property
+    def marks(self) -> Sequence[str]:
+        """By what the keys are known that open, the one that seals first."""
+        ...
+
 
 class ProviderKeys:
     """Keeps and finds them. `seal` is asked for when it is first needed."""
@@ -97,6 +102,13 @@ class ProviderKeys:
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
         return own
+
+    def marks(self) -> Sequence[str]:
+        """Return by what the keys are known that open owners' keys here; none without a seal."""
+        try:
+            return self._sealing().marks
+        except BadSettings:
+            return ()
 
     async def seal_anew(self, by: Principal) -> int:
         """Seal with today's key what an older one has sealed; says how many those were."""

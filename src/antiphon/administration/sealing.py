@@ -61,6 +61,11 @@ class Seal:
                 hint="Give the key once more.",
             ) from error
 
+    @property
+    def marks(self) -> Sequence[str]:
+        """By what the keys are known, the one that seals first; they tell nothing of the keys."""
+        return [mark.hex() for mark in self._ciphers]
+
     def current(self, sealed: bytes) -> bool:
         """Whether it was sealed with the key that seals now."""
         return sealed[:_HEAD] == _FORM + self._mark

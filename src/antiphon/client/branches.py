@@ -7,21 +7,18 @@ one to the other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 import msgspec
 
 from antiphon.calls import ListThreads
 from antiphon.client.aio import AsyncClient
-from antiphon.errors import NotFound
+from antiphon.engine.thread_order import REPLACES as REPLACES
+from antiphon.engine.thread_order import position_of
 from antiphon.messages import Message
 from antiphon.runs import Thread
 
 PAGE = 100
-LOOKED_AT = 500
-"""Threads that are looked at, the newest first: who wants an older one names words of it."""
-REPLACES = "replaces"
-"""The key, in the metadata of a branch, of the thread in whose place it stands."""
 BEGINS = "branch_begins"
 """The key of the number of the first message that is the branch's own."""
 MOST = 200
@@ -73,41 +70,30 @@ def replaced(thread: Thread) -> str | None:
     return thread.metadata.get(REPLACES)
 
 
-async def listed(client: AsyncClient, words: str = "", *, hidden: bool = False) -> list[Thread]:
-    """Threads that hold these words, the last changed first, one of each family.
+def latest_threads(
+    words: str = "", *, hidden: bool = False, limit: int = PAGE, after: str | None = None
+) -> ListThreads:
+    """Return the call that lists threads that hold these words as every face shows them.
 
-    `hidden` shows all of a family. An empty thread is none yet, and replaces nothing.
+    The last changed first, one of each family; threads without messages are left out. `hidden`
+    lists all threads.
     """
-    found: list[Thread] = []
-    async for thread in client.every(ListThreads(limit=PAGE, q=words or None)):
+    return ListThreads(
+        limit=limit,
+        after=after,
+        q=words or None,
+        order="activity",
+        branches="all" if hidden else "latest",
+    )
+
+
+async def listed(
+    client: AsyncClient, words: str = "", *, hidden: bool = False
+) -> AsyncIterator[Thread]:
+    """Yield all threads that hold these words, as `latest_threads` orders them, page by page."""
+    async for thread in client.every(latest_threads(words, hidden=hidden)):
         if thread.messages:
-            found.append(thread)
-        if len(found) == LOOKED_AT:
-            break
-    recent = sorted(found, key=_changed, reverse=True)
-    return recent if hidden else [family[0] for family in families(recent)]
-
-
-def families(threads: Sequence[Thread]) -> Iterator[list[Thread]]:
-    """These threads by family, in the order of the first of each."""
-    above = {thread.id: replaced(thread) for thread in threads}
-    found: dict[str, list[Thread]] = {}
-    for thread in threads:
-        found.setdefault(_top(thread.id, above), []).append(thread)
-    yield from found.values()
-
-
-def _top(thread_id: str, above: Mapping[str, str | None]) -> str:
-    """The first of its family, which may have been deleted."""
-    seen = {thread_id}
-    while (higher := above.get(thread_id)) is not None and higher not in seen:
-        seen.add(higher)
-        thread_id = higher
-    return thread_id
-
-
-def _changed(thread: Thread) -> tuple[int, str]:
-    return thread.updated_at, thread.id
+            yield thread
 
 
 # Families.
@@ -125,30 +111,14 @@ class Fork(msgspec.Struct, frozen=True):
 
 
 async def family(client: AsyncClient, thread: Thread) -> list[Thread]:
-    """All that replaced each other, this thread among them."""
-    known = {thread.id: thread}
-    top = thread
-    while (above := replaced(top)) is not None and above not in known:
-        try:
-            top = known[above] = await client.get_thread(above)
-        except NotFound:  # it was deleted; others may stand in its place too
-            return [each async for each in _below([*known, above], known, client)]
-    return [each async for each in _below(list(known), known, client)]
-
-
-async def _below(
-    ids: list[str], known: dict[str, Thread], client: AsyncClient
-) -> AsyncIterator[Thread]:
-    """Those that are known, and all branches that replace one of these or of themselves."""
-    for thread in known.values():
-        yield thread
-    while ids and len(known) < MOST:
-        parent_id = ids.pop()
-        async for branch in client.every(ListThreads(limit=PAGE, parent_id=parent_id)):
-            if branch.id not in known and replaced(branch) == parent_id:
-                known[branch.id] = branch
-                ids.append(branch.id)
-                yield branch
+    """All that replaced each other, this thread among them; the last changed first."""
+    listing = ListThreads(limit=PAGE, order="activity", family=thread.id)
+    found: dict[str, Thread] = {}
+    async for each in client.every(listing):
+        found[each.id] = each
+        if len(found) == MOST:
+            break
+    return list((found | {thread.id: thread}).values())
 
 
 def forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:
@@ -229,4 +199,4 @@ def _begins(thread: Thread) -> int:
 
 
 def _latest(threads: Iterable[Thread]) -> str:
-    return max(threads, key=_changed).id
+    return max(threads, key=position_of).id

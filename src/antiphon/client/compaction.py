@@ -13,7 +13,16 @@ from antiphon import errors
 from antiphon.calls import CreateMessage, Model, NewMessage, Process
 from antiphon.engine.window import tokens
 from antiphon.events import Event, MessageCompleted, TextDelta, TurnRestarted, UsageAdded
-from antiphon.messages import File, Image, Message, Part, Progress, Text, chat
+from antiphon.messages import (
+    File,
+    Image,
+    Message,
+    MessagePart,
+    Progress,
+    Refusal,
+    Text,
+    chat,
+)
 from antiphon.ports import Tell
 from antiphon.runs import Fault, Reason, Run, Status, Usage
 
@@ -263,10 +272,12 @@ def _said(message: Message) -> str:
             return ""
 
 
-def _shown(part: Part) -> str:
+def _shown(part: MessagePart) -> str:
     match part:
         case Text(text):
             return text
+        case Refusal(text):
+            return f"[refuses to answer] {text}"
         case Image():
             return "[a picture]"
         case File():

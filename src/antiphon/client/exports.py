@@ -9,7 +9,6 @@ Nothing of a thread is held but the message that is being told, so it may be of 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath
@@ -17,6 +16,7 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from antiphon.clean import json_text
 from antiphon.client.export_html import Html
 from antiphon.client.export_markdown import Markdown
 from antiphon.client.sections import Answered, Reader
@@ -139,12 +139,5 @@ class Json:
         return "]}\n"
 
 
-_ODD = re.compile(
-    "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
-
-
 def _json(value: Thread | Message) -> str:
-    text = msgspec.json.encode(value).decode()
-    return _ODD.sub(lambda odd: json.dumps(odd[0])[1:-1], text)
+    return json_text(msgspec.json.encode(value))

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from antiphon import __version__, calls
+from antiphon.addresses import origin
 from antiphon.calls import Call, CreateRun, Follow, Process
 from antiphon.client.answers import decoded, problem, value
 from antiphon.client.line import AsyncBatches, AsyncPieces, Batches, Pieces
@@ -28,6 +29,7 @@ from antiphon.errors import AntiphonError, BadSettings, ConnectionLost
 from antiphon.messages import Upload
 from antiphon.telemetry import traces
 from antiphon.telemetry.traces import NO_TRACES, Span, Tracer
+from antiphon.tools.questions import ModelServer
 
 A = TypeVar("A")
 
@@ -121,6 +123,10 @@ class HttpLine:
         acting = copy(self)
         acting._headers, acting._lent = {**self._headers, ACTOR: kept.owner(actor)}, True
         return acting
+
+    def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """The provider as the server at this address calls it: whom that asks is not told."""
+        return _model_server(model, str(self._http.base_url))
 
     def below(self, place: str | None) -> HttpLine:
         """A line over the same connections, whose calls belong there in a trace."""
@@ -243,6 +249,10 @@ class AsyncHttpLine:
         acting._headers, acting._lent = {**self._headers, ACTOR: kept.owner(actor)}, True
         return acting
 
+    async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """The provider as the server at this address calls it: whom that asks is not told."""
+        return _model_server(model, str(self._http.base_url))
+
     def below(self, place: str | None) -> AsyncHttpLine:
         """A line over the same connections, whose calls belong there in a trace."""
         line = copy(self)
@@ -311,6 +321,11 @@ def _requesting(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Ge
 
 def _as(headers: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "headers": {**asked.get("headers", {}), **headers}}
+
+
+def _model_server(model: str, server: str) -> ModelServer:
+    provider, colon, _ = model.partition(":")
+    return ModelServer(provider if colon else "", origin(server))
 
 
 def _options(server: str, api_key: str | None) -> dict[str, Any]:

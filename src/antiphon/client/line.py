@@ -18,6 +18,7 @@ from antiphon.events import Numbered
 from antiphon.messages import Upload
 from antiphon.settings import TABLE, Settings
 from antiphon.telemetry.traces import NO_TRACES, Tracer, tracer
+from antiphon.tools.questions import ModelServer
 
 A = TypeVar("A")
 
@@ -83,6 +84,13 @@ class Line(Protocol):
         """
         ...
 
+    def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """Return the model server that answers for this model, or in this run.
+
+        Raises `AntiphonError` where it is not known.
+        """
+        ...
+
     def below(self, place: str | None) -> Line:
         """A line over this one whose calls belong there in a trace; closing it does nothing."""
         ...
@@ -139,6 +147,13 @@ class AsyncLine(Protocol):
 
         It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
         for what is no id.
+        """
+        ...
+
+    async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """Return the model server that answers for this model, or in this run.
+
+        Raises `AntiphonError` where it is not known.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.messages import File, Image, Message
+from antiphon.messages import File, Image, Message, changed_arguments
 from antiphon.runs import Reason, Run, Status
 
 Speaker = Literal["user", "assistant", "system", "tool", "summary"]
@@ -96,12 +96,12 @@ def _ended(status: Status, reason: Reason | None) -> str:
         case Status.FAILED:
             return "cut off here: the run failed"
         case Status.INCOMPLETE if reason is not None:
-            return f"cut off here: {_REASONS[reason]}"
+            return f"cut off here: {REASONS[reason]}"
         case _:
             return ""
 
 
-_REASONS: Mapping[Reason, str] = {
+REASONS: Mapping[Reason, str] = {
     "length": "it became too long",
     "content_filter": "the provider's filter stepped in",
     "stalled": "nothing more came in time",
@@ -109,6 +109,7 @@ _REASONS: Mapping[Reason, str] = {
     "worker_lost": "what ran it is gone",
     "max_turns": "as many turns as were allowed were taken",
 }
+"""Each reason of an incomplete run in words for a person."""
 
 
 class Reader:
@@ -149,6 +150,9 @@ class Reader:
             yield Thoughts(message.reasoning)
         if message.text:
             yield Words(message.text, markdown=True)
+        if message.refusal:
+            yield Note("refuses to answer")
+            yield Words(message.refusal, markdown=True)
         if names := tuple(self._attached(message)):
             yield Attached(names)
         for call in message.tool_calls:
@@ -160,6 +164,9 @@ class Reader:
 
     def _result(self, message: Message) -> Iterator[Piece]:
         name = self._called.get(message.tool_call_id or "", "a tool")
+        if (changed := changed_arguments(message.metadata)) is not None:
+            yield Note("the arguments were changed by the user; it ran with these")
+            yield Called(name, changed)
         fault = message.metadata.get("fault", "failed") if message.is_error else ""
         yield Gave(name, message.text, fault.replace("_", " "))
         if names := tuple(self._attached(message)):

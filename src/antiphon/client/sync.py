@@ -32,23 +32,33 @@ from antiphon.client.converse import (
     Listen,
     LookUp,
     Options,
+    Recall,
     Seen,
+    Settle,
     Told,
     box,
-    ends_turn,
     listenable,
     opening,
+    resumed,
     settled,
     unfit,
     work,
 )
 from antiphon.client.line import Batches, Line, Pieces
+from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal
-from antiphon.errors import InvalidRequest, OutputConflict, OutputsMissing, RunEnded, TooLarge
+from antiphon.errors import (
+    AntiphonError,
+    InvalidRequest,
+    OutputConflict,
+    OutputsMissing,
+    RunEnded,
+    TooLarge,
+)
 from antiphon.events import Event, Numbered, PendingAction, RunStatus, pending
 from antiphon.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.ports import Tell, Toolbox, quiet
-from antiphon.runs import Action
+from antiphon.runs import Action, Run, Status
 from antiphon.settings import Settings
 from antiphon.telemetry.traces import beside
 from antiphon.tools.consent import Consent
@@ -56,6 +66,7 @@ from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.happenings import Watch, unwatched
 from antiphon.tools.processor import ToolProcessor
+from antiphon.tools.questions import ModelServer
 
 T = TypeVar("T")
 
@@ -111,6 +122,13 @@ def _one_by_one(batches: Batches, seen: Seen) -> Generator[Event, None, None]:
                 yield event
 
 
+def _raising(batches: Batches, seen: Seen) -> Batches:
+    """The batches, and after the last one the `RunError` of a run that did not complete."""
+    with closing(batches):
+        yield from batches
+    seen.raise_for_status()
+
+
 def _events(line: Line, call: Call[Any]) -> Events:
     return Events(line.stream(listenable(call)), Seen(getattr(call, "run_id", None)))
 
@@ -135,11 +153,19 @@ class Stream:
         self._run_id = run_id
         return self
 
-    def stream_chunks(self) -> Events:
-        """Ask for the run's next turn by `/completions`, and give its events."""
+    def stream_chunks(self, *, raise_on_failure: bool = True) -> Events:
+        """Ask for the run's next turn by `/completions`, and give its events.
+
+        A turn with which the run ends and does not complete raises its `RunError` after the last
+        event, unless `raise_on_failure` is False.
+        """
         if self._run_id is None:
             raise InvalidRequest("Which run? Call setup(run_id=...) first.")
-        self._events = _events(self._line, calls.Complete(self._run_id))
+        seen = Seen(self._run_id)
+        batches = self._line.stream(calls.Complete(self._run_id))
+        if raise_on_failure:
+            batches = _raising(batches, seen)
+        self._events = Events(batches, seen)
         return self._events
 
     def close(self) -> None:
@@ -246,23 +272,33 @@ class Client:
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
+        after: int | None = None,
         consent: Consent | None = None,
         watch: Watch = unwatched,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
+        raise_on_failure: bool = True,
         **options: Unpack[Options],
     ) -> Events:
         """The whole way from a message to the final answer; the tools run here.
 
-        At most `max_tools` run at once, each for at most `tool_timeout` seconds. With `run_id` a
-        run that was left, by this client or another, is taken up where it is. `toolbox` is for
+        A run that does not complete raises after its last event: `RunFailed`, `RunIncomplete`
+        with the text that came, `RunExpired` or `RunCancelled`, each a `RunError` with `run_id`
+        and `thread_id`. With `raise_on_failure=False` the events and their `status` say it alone.
+
+        With `run_id` a run that was left, by this client or another, is taken up where it is; with
+        `after`, the number of the last event that was read, every later event comes first. A run
+        that has ended meanwhile gives what is left of it, and ends in the same way.
+
+        At most `max_tools` run at once, each for at most `tool_timeout` seconds. `toolbox` is for
         tools that are no functions, such as those of MCP servers. `consent` decides whether a call
         may run; without it functions may, and whatever would have to be asked is refused. `watch`
         is told what happens to the calls here; `cancel_tool` of the events stops one of them.
         """
         tried = box(tools, toolbox)
-        seen = Seen(run_id)
-        conversation = Conversation(opening(text, tried.tools(), run_id, options), seen)
+        seen = resumed(run_id, after)
+        asked = opening(text, tried.tools(), run_id, options)
+        conversation = Conversation(asked, seen, resumed=after is not None)
         processor = ToolProcessor(
             tried,
             consent=consent,
@@ -271,8 +307,12 @@ class Client:
             keep=self._keep,
             watch=watch,
             tracer=self.line.tracer,
+            asked_by=self._asked_by,
         )
-        return Events(self._carry_out(conversation, processor), seen, processor)
+        batches = self._carry_out(conversation, processor)
+        if raise_on_failure:
+            batches = _raising(batches, seen)
+        return Events(batches, seen, processor)
 
     def poll_and_execute_action(
         self,
@@ -283,15 +323,19 @@ class Client:
         watch: Watch = unwatched,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
+        raise_on_failure: bool = True,
     ) -> list[Action]:
         """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
 
         The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
         wait to be approved are `consent`'s alone; without one they are refused. A `ToolProcessor`
         in the handler's place has its own consent, watch and limits. Returns the actions that were
-        answered, as they are now; none where the run has ended.
+        answered, as they are now; none where the run has completed. A run that ended otherwise
+        raises its `RunError`, unless `raise_on_failure` is False.
         """
-        self._wait_until_settled(run_id)
+        run = self._wait_until_settled(run_id)
+        if raise_on_failure:
+            self._raise_for_status(run)
         waiting = {
             action.tool_call_id: action
             for action in self.every(ListActions(run_id, status="pending"))
@@ -307,6 +351,7 @@ class Client:
                 keep=self._keep,
                 watch=watch,
                 tracer=self.line.tracer,
+                asked_by=self._asked_by,
             )
         answered: list[Action] = []
         results = self._results(run_id, map(pending, waiting.values()), processor)
@@ -317,6 +362,8 @@ class Client:
                 if action.approval is not None:  # which says nothing in the thread
                     save = self._as_output(run_id, call)
                 if not self._saved(result, save):
+                    if raise_on_failure:
+                        self._raise_for_status(self.get_run(run_id))
                     break
                 answered.append(self.get_action(action.id))
         return answered
@@ -437,13 +484,9 @@ class Client:
     def _steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
             match conversation.due():
-                case Listen(call):
+                case Listen() as step:
                     try:
-                        with closing(self.line.stream(call)) as batches:
-                            for batch in batches:
-                                yield batch
-                                if isinstance(call, calls.Follow) and ends_turn(batch):
-                                    break
+                        yield from self._heard(step, conversation)
                     except (OutputsMissing, RunEnded) as refusal:
                         conversation.refused(refusal)
                     else:
@@ -453,7 +496,21 @@ class Client:
                 case Answer(run_id, actions):
                     self._answer(run_id, actions, processor)
                     conversation.answered()
+                case Settle(call):
+                    conversation.settled(self.line.send(call))
+                case Recall(call):
+                    conversation.recalled(list(self.every(call)))
                 case Done():
+                    return
+
+    def _heard(self, step: Listen, conversation: Conversation) -> Batches:
+        """The step's events, and before them those that were missed."""
+        with closing(self.line.stream(step.call)) as batches:
+            for batch in batches:
+                if missed := conversation.missed(step, batch):
+                    yield from self._heard(missed, conversation)
+                yield batch
+                if step.until is not None and batch[-1][0] >= step.until:
                     return
 
     def _below(self, place: str | None) -> Client:
@@ -493,6 +550,17 @@ class Client:
         kept = await asyncio.to_thread(self.line.upload, name, media_type, content)
         return kept.id
 
+    async def _asked_by(self, run_id: str) -> ModelServer | None:
+        """The model server of this run; None where that cannot be learned."""
+
+        def look() -> ModelServer:
+            return self.line.model_server(self.get_run(run_id).model, run_id)
+
+        try:
+            return await asyncio.to_thread(look)
+        except AntiphonError:
+            return None
+
     def _saved(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
         """Whether the run may wait for further outputs; another client's output stands."""
         try:
@@ -526,12 +594,22 @@ class Client:
             metadata=result.metadata,
         )
 
-    def _wait_until_settled(self, run_id: str) -> None:
-        if settled(self.get_run(run_id).status):
-            return
+    def _wait_until_settled(self, run_id: str) -> Run:
+        if settled((run := self.get_run(run_id)).status):
+            return run
         with self.events(run_id) as events:
             for event in events:
                 stops = isinstance(event, RunStatus) and settled(event.status)
                 # The log begins with earlier turns; how it stands now, only the run can tell.
-                if stops and settled(self.get_run(run_id).status):
-                    return
+                if stops and settled((run := self.get_run(run_id)).status):
+                    return run
+        return self.get_run(run_id)
+
+    def _raise_for_status(self, run: Run) -> None:
+        """Raise the `RunError` of a run that has ended without completing."""
+        seen = Seen(run.id)
+        seen.settle(run)
+        if run.status is Status.INCOMPLETE:
+            listing = ListMessages(run.thread_id, limit=PAGE)
+            seen.text = last_reply(list(self.every(listing)), run.id)
+        seen.raise_for_status()

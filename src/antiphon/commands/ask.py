@@ -14,8 +14,8 @@ the terminal.
 
 Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long, expired),
 4 answered, but a tool was refused because nobody could be asked, 5 a setting cannot be used, or a
-key is missing or refused, 6 a server of --require is not there, 130 interrupted, 143 terminated,
-141 the reader of stdout has left.
+key is missing or refused, 6 a server of --require is not there, 129 the terminal was closed,
+130 interrupted, 143 terminated, 141 the reader of stdout has left.
 """
 
 from __future__ import annotations
@@ -181,6 +181,7 @@ async def _ask(
             watch=watch,
             max_tools=settings.max_tools,
             tool_timeout=settings.tool_timeout,
+            raise_on_failure=False,
             **options,
         )
         await _speak(speech, events, pen, client)

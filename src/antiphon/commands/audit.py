@@ -10,8 +10,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 
-import msgspec
-
+from antiphon.commands.json_output import print_json
 from antiphon.commands.tables import moment, table
 from antiphon.configuration import Loaded
 from antiphon.people import Act
@@ -44,7 +43,7 @@ async def _print(asked: Namespace, settings: Settings) -> None:
     async with stored(settings) as store:
         if asked.json:
             async for act in _all(store, asked.owner):
-                print(msgspec.json.encode(act).decode())
+                print_json(act)
             return
         rows: list[tuple[str, ...]] = []
         async for act in _all(store, asked.owner):

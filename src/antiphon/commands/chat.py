@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from antiphon.commands.question import ANSWER, answer_arguments, read, tool_arguments
 from antiphon.commands.usage import CLIENT, LOOKS, RUNTIME
-from antiphon.configuration import Loaded
-from antiphon.errors import BadSettings, InvalidRequest
+from antiphon.configuration import Loaded, refuse
+from antiphon.errors import BadSettings, InvalidRequest, install_hint
+from antiphon.trust import FolderFile
 
 if TYPE_CHECKING:
     from antiphon.terminal.surface import Surface
@@ -48,6 +49,14 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     answer_arguments(once)
 
 
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Ask the person, before anything of the file is used; with -p there is none to be asked."""
+    if asked.prompt is not None:
+        return refuse(file)
+    counts: bool = import_module("antiphon.commands.trusting").ask(file)
+    return counts
+
+
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Chat until the person leaves."""
     if asked.no_tools and asked.tools:
@@ -63,7 +72,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
         raise BadSettings(
             f"the terminal chat needs {missing.name}, which is not installed",
             expected="the extra `terminal`",
-            hint="pip install 'antiphon[terminal]' brings it.",
+            hint=install_hint("terminal"),
         ) from missing
 
     async def chat(surface: Surface) -> None:

@@ -17,6 +17,7 @@ from antiphon.commands.completion_scripts import SCRIPTS, Flag, Place, Values
 from antiphon.commands.names import ABOUT, COMMANDS
 from antiphon.commands.usage import parser_of
 from antiphon.configuration import Loaded
+from antiphon.trust import FolderFile
 
 FLAGS = ()
 OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "ROOTS", "MODULE[:FUNCTION]"})
@@ -26,6 +27,11 @@ OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "ROOTS", "MODULE[:FUNCTION]"})
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Which shell."""
     parser.add_argument("shell", choices=tuple(SCRIPTS), help="whose script is printed")
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Never, and without a word: no setting matters to it, and shells call it when they start."""
+    return False
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from antiphon.commands import trusting
+from antiphon.commands.json_output import print_json
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.configuration import Loaded
@@ -20,6 +22,8 @@ from antiphon.errors import InvalidRequest
 from antiphon.folders import data_folder
 from antiphon.settings import MASK, TABLE, shown
 from antiphon.tools.grants import NAME, GrantsFile
+from antiphon.tools.questions import Grant
+from antiphon.trust import FolderFile
 
 FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
 
@@ -35,6 +39,11 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it, and say so: this command is how a person learns what counts."""
+    return trusting.leave(file)
+
+
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Print one row for each setting, or for each grant."""
     grants = GrantsFile(data_folder(os.environ) / NAME, lambda text: note(f"antiphon: {text}"))
@@ -47,9 +56,11 @@ def run(asked: Namespace, loaded: Loaded) -> int:
             name: {"value": value, "from": loaded.origins[name]}
             for name, value in _values(loaded).items()
         }
-        print(msgspec.json.encode(both).decode())
+        print_json(both)
     else:
         print(table(("setting", "value", "from"), rows(loaded)))
+    if loaded.folder_file is not None and loaded.counted:
+        note(f"antiphon: {trusting.counting(loaded.folder_file)}")
     return 0
 
 
@@ -70,11 +81,18 @@ def _values(loaded: Loaded) -> Mapping[str, Any]:
 def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:
     allowed = grants.all()
     if as_json:
-        print(msgspec.json.encode({"grants": allowed}).decode())
+        print_json({"grants": allowed})
     else:
-        rows = [(each.server or "-", each.own_name, each.origin or "-") for each in allowed]
-        print(table(("server", "tool", "what the server is"), rows))
+        rows = [
+            (each.server or "-", each.own_name, each.origin or "-", _asked_by(each))
+            for each in allowed
+        ]
+        print(table(("server", "tool", "what the server is", "where this asks"), rows))
     return 0
+
+
+def _asked_by(grant: Grant) -> str:
+    return "none: it is asked about again" if grant.asked_by is None else str(grant.asked_by)
 
 
 def _revoke(grants: GrantsFile, which: str) -> int:

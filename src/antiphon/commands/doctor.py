@@ -15,6 +15,7 @@ import socket
 import urllib.request
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,18 +24,26 @@ import msgspec
 import antiphon
 from antiphon.addresses import loopback
 from antiphon.clean import clean
+from antiphon.client.amounts import counted
 from antiphon.client.sync import Client
+from antiphon.commands import trusting
+from antiphon.commands.json_output import print_json
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.configuration import Loaded
 from antiphon.doors import schema, wakes
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, NotFound
 from antiphon.ports import Store
+from antiphon.runs import Destination
 from antiphon.runtime import cataloged, stored, unopened
 from antiphon.settings import TABLE, Settings, database_file, shown
 from antiphon.tools.mcp import places
+from antiphon.trust import FolderFile
+from antiphon.worker import UNCLAIMED_SECONDS
 
 FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
 HEALTH_SECONDS = 2.0
+MOST_WAITING = 1000  # runs that are looked at
+_NAMED = 3  # of them that are named
 _NO_WAKE_UPS = "Look whether it runs, and whether a pooler is in between; docs/how-to/redis.md."
 _SEALED_OTHERWISE = "Set secret_key, or old_secret_keys, to what they were sealed with."
 _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
@@ -54,13 +63,18 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON list")
 
 
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it: a finding says so."""
+    return False
+
+
 def run(asked: Namespace, loaded: Loaded) -> int:
     """Look, tell, judge."""
     # The rows say what a log would, which without a handler goes to stderr.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
     findings = asyncio.run(_all(loaded))
     if asked.json:
-        print(msgspec.json.encode(findings).decode())
+        print_json(findings)
     else:
         print(clean("\n".join(line for finding in findings for line in _told(finding))))
     return 1 if any(finding.state == "broken" for finding in findings) else 0
@@ -100,6 +114,9 @@ def _program() -> Finding:
 def _settings(loaded: Loaded) -> Iterator[Finding]:
     places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
     yield Finding("settings", "ok", ", ".join(places) or "all by default")
+    if (file := loaded.folder_file) is not None:
+        why = trusting.counting(file) if loaded.counted else trusting.ignored(file)
+        yield Finding("settings", "ok" if loaded.counted else "note", why)
     known = {setting.variable for setting in TABLE.values()}
     for name in sorted(os.environ):
         if name.startswith("ANTIPHON_") and name not in known:
@@ -135,10 +152,11 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         async with stored(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
             sealed = await _sealed(settings, store)
+            waiting = await _waiting(store)
         formed = f"{where}: answers, has this version's form" if form else where
         yield _written(file) if file else Finding("database", "ok", formed)
         yield _access(len(keys), settings)
-        for finding in sealed:
+        for finding in (*sealed, *waiting):
             yield finding
     except AntiphonError as problem:
         yield _broken("database", problem)
@@ -175,6 +193,38 @@ async def _sealed(settings: Settings, store: Store) -> Sequence[Finding]:
         found = f"{lost} of {count} keys of owners at providers cannot be opened"
         return [Finding("secrets", "broken", found, _SEALED_OTHERWISE)]
     return [Finding("secrets", "ok", "secret_key opens what it has to")]
+
+
+async def _waiting(store: Store) -> Sequence[Finding]:
+    """Runs that no worker has taken: each kind by the provider that it waits for."""
+    before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
+    found: dict[str, list[str]] = {}
+    for run_id in await store.unclaimed([], before, MOST_WAITING):
+        with suppress(NotFound):
+            found.setdefault(_place_of_words((await store.drive(run_id)).destination), []).append(
+                run_id
+            )
+    return [
+        Finding(
+            "runs",
+            "note",
+            f"{counted(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
+            f" {', '.join(runs[:_NAMED])}{' ...' if len(runs) > _NAMED else ''}",
+            "They go on when a program runs that asks there. `antiphon threads show` shows one.",
+        )
+        for place, runs in found.items()
+    ]
+
+
+def _place_of_words(text: str) -> str:
+    try:
+        destination = Destination.read(text)
+    except msgspec.DecodeError:
+        return "a later version of Antiphon"
+    if destination is None:
+        return "a program that asks for them (an earlier version began them)"
+    where = f" at {destination.address}" if destination.address and destination.provider else ""
+    return f"{destination.name}{where}"
 
 
 def _written(file: Path) -> Finding:
@@ -256,7 +306,7 @@ def _servers(settings: Settings) -> Iterator[Finding]:
         yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
     for each in known.unapproved:
         found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
-        to_do = None if each.problem else f"`antiphon mcp trust {each.file.name}` approves it."
+        to_do = None if each.problem else f"`antiphon trust {each.file.name}` shows it and asks."
         yield Finding("mcp", "note", found, to_do)
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from antiphon import calls
 from antiphon.administration.keys import SCOPES, Keys
+from antiphon.commands.json_output import print_json
 from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
 from antiphon.configuration import Loaded
@@ -116,7 +117,7 @@ async def _create(keys: Keys, asked: Namespace) -> None:
 async def _list(store: Store, *, as_json: bool) -> None:
     keys = await store.keys()
     if as_json:
-        print(msgspec.json.encode(keys).decode())
+        print_json(keys)
         return
     if not keys:
         note(NONE)

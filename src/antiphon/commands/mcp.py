@@ -1,7 +1,8 @@
 """MCP servers as tools of yours, and Antiphon as an MCP server.
 
 A server is a program or an address that `add` writes down; `list` and `test` show what there is and
-how it is, `login` shows a page to log in at, `trust` lets a folder's own files start servers.
+how it is, `login` shows a page to log in at. A folder's own files start servers once they are
+trusted: `antiphon trust`.
 
 `antiphon mcp serve` offers threads and assistants as tools to other programs: by default to the one
 that starts it, over stdin and stdout, with --http to all on this machine.
@@ -18,17 +19,18 @@ from importlib import import_module
 from typing import Any
 
 from antiphon.client.aio import AsyncClient
-from antiphon.commands import mcp_servers
+from antiphon.commands import mcp_servers, trusting
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.usage import CLIENT, RUNTIME, setting_flags
-from antiphon.configuration import Loaded
-from antiphon.errors import BadSettings, Forbidden, Unauthorized
+from antiphon.configuration import Loaded, refuse
+from antiphon.errors import BadSettings, Forbidden, Unauthorized, install_hint
 from antiphon.ports import LOCAL
 from antiphon.runtime import stored
 from antiphon.server.access import Access, check_scope
 from antiphon.server.quotas import Requests
 from antiphon.settings import Settings
 from antiphon.tools.functions import Function, load
+from antiphon.trust import FolderFile
 
 FLAGS = mcp_servers.FLAGS
 OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_tools", "roots")
@@ -65,6 +67,11 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         metavar="MODULE[:FUNCTION]",
         help="a Python function that the model may call, as for `antiphon ask`; can be repeated",
     )
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it: nothing that is looked at or written down here is the file's."""
+    return refuse(file) if asked.action == "serve" else trusting.leave(file)
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
@@ -135,4 +142,4 @@ def _loaded(name: str) -> Any:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
             raise
-        raise BadSettings("MCP is not installed.", hint="pip install 'antiphon[mcp]'") from missing
+        raise BadSettings("MCP is not installed.", hint=install_hint("mcp")) from missing

@@ -31,5 +31,5 @@ def unstarted(found: Found) -> Iterator[str]:
         names = ", ".join(each.servers)
         yield each.problem or (
             f"{each.file} names MCP servers ({names}), which start once you have approved them:"
-            f" antiphon mcp trust {each.file.name}"
+            f" antiphon trust {each.file.name}"
         )

@@ -11,6 +11,7 @@ from threading import Thread
 
 from msgspec.structs import replace
 
+from antiphon.commands.exit_codes import FAILED
 from antiphon.commands.interrupt import interruptible
 from antiphon.commands.mcp_found import found
 from antiphon.commands.notes import note
@@ -20,8 +21,6 @@ from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import PERSON_SECONDS, authorizing, kept_logins
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.toolbox import McpServers
-
-FAILED = 1
 
 
 def log_in(asked: Namespace, settings: Settings) -> int:

@@ -14,21 +14,21 @@ from typing import Any
 import msgspec
 
 from antiphon.commands.interrupt import interruptible
+from antiphon.commands.json_output import print_json
 from antiphon.commands.mcp_found import found
 from antiphon.commands.mcp_login import log_in, log_out
 from antiphon.commands.mcp_trial import Tried, attempt, trial
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
+from antiphon.commands.trust import look_and_trust
 from antiphon.commands.usage import Parser
 from antiphon.configuration import Loaded
 from antiphon.errors import InvalidRequest
 from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.references import references
 from antiphon.tools.mcp.written import Written, legal, written
 
-FAILED = 1
 FLAGS = ("config", "private_hosts")
 
 
@@ -100,9 +100,7 @@ def arguments(actions: Any, flags: ArgumentParser) -> None:
     login.add_argument("--no-browser", action="store_true", help="only print where to go")
     logout = actions.add_parser("logout", parents=[flags], help="forget a login")
     logout.add_argument("name", metavar="NAME")
-    trust = actions.add_parser(
-        "trust", parents=[flags], help="let a folder's .mcp.json or antiphon.toml start servers"
-    )
+    trust = actions.add_parser("trust", parents=[flags], help="as `antiphon trust FILE`")
     trust.add_argument("file", metavar="FILE")
     trust.add_argument("--yes", action="store_true", help="without asking")
 
@@ -188,28 +186,7 @@ def _remove(asked: Namespace, settings: Settings) -> int:
 
 
 def _trust(asked: Namespace, settings: Settings) -> int:
-    file = Path(asked.file)
-    tables = places.foreign_tables(file)
-    # All of it: a variable, or a folder, may matter as much as the program.
-    note(msgspec.json.format(msgspec.json.encode(tables), indent=2).decode())
-    if wanted := sorted({reference.name for reference in references(tables)}):
-        note(f"antiphon: they are given {', '.join(wanted)}, as it is here.")
-    if not asked.yes and not _agreed(file):
-        note("antiphon: nothing is approved.")
-        return FAILED
-    places.approved(os.environ).approve(file, tables)
-    note(f"antiphon: {file} may start these servers, as long as it says the same.")
-    return 0
-
-
-def _agreed(file: Path) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise InvalidRequest(
-            "nobody can be asked whether these may be started",
-            hint=f"look at them, then: antiphon mcp trust {file} --yes",
-        )
-    note(f"antiphon: may {file} start these? [y/N]")
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return look_and_trust([Path(asked.file)], yes=asked.yes)
 
 
 def _list(asked: Namespace, settings: Settings) -> int:
@@ -219,7 +196,7 @@ def _list(asked: Namespace, settings: Settings) -> int:
     tried = {each.server: each for each in results}
     listed = [_listed(each, tried.get(each.config.name)) for each in servers]
     if asked.json:
-        print(msgspec.json.encode(listed).decode())
+        print_json(listed)
     elif listed:
         print(table(("name", "transport", "command or url", "from", "state"), map(_row, listed)))
     else:

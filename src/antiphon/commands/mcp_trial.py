@@ -1,7 +1,12 @@
-"""Start MCP servers to see whether they can be, what they offer, and why not."""
+"""Start MCP servers to see whether they can be, what they offer, and why not.
+
+Servers are told what the terminal chat tells them, so that they offer the same tools: some have
+more for a client that can put questions to a person or to a model.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from argparse import Namespace
@@ -11,7 +16,9 @@ from typing import Any
 import msgspec
 
 from antiphon.clean import clean
+from antiphon.commands.exit_codes import FAILED
 from antiphon.commands.interrupt import interruptible
+from antiphon.commands.json_output import print_json
 from antiphon.commands.mcp_found import found
 from antiphon.commands.notes import note
 from antiphon.errors import AntiphonError
@@ -19,12 +26,23 @@ from antiphon.settings import Settings
 from antiphon.tools.mcp import places
 from antiphon.tools.mcp.authorizing import authorizing
 from antiphon.tools.mcp.generations import generations
+from antiphon.tools.mcp.hosting import Nobody
 from antiphon.tools.mcp.metadata import told_line
 from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
 from antiphon.tools.mcp.written import Written
 
-FAILED = 1
+QUIET_SECONDS = 0.3
+"""Without news from any server, after which its list of tools is taken to be whole."""
+SETTLE_SECONDS = 3.0
+"""The longest wait for that."""
+
+
+class Declining(Nobody):
+    """A host that can do what the terminal chat can, and declines whatever is asked."""
+
+    asks = True
+    samples = True
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +71,7 @@ def trial(asked: Namespace, settings: Settings) -> int:
     results: list[Tried] = []
     code = interruptible(lambda: attempt(servers, settings, results))
     if asked.json:
-        print(msgspec.json.encode(results).decode())
+        print_json(results)
     elif results:
         print(clean("\n".join(line for each in results for line in _told(each))))
     return code
@@ -84,8 +102,10 @@ async def attempt(servers: Sequence[Written], settings: Settings, results: list[
     ]
     began = time.monotonic()
     ready_after: dict[str, float] = {}
+    news = asyncio.Event()
 
     def changed(state: State) -> None:
+        news.set()
         ready_after.setdefault(state.server, 0)
         if state.status == "ready" and not ready_after[state.server]:
             ready_after[state.server] = time.monotonic() - began
@@ -93,14 +113,29 @@ async def attempt(servers: Sequence[Written], settings: Settings, results: list[
     auth = authorizing(settings, os.environ)
     known = generations(os.environ)
     async with McpServers(
-        usable.configs, auth=auth, changed=changed, delays=(), generations=known
+        usable.configs, Declining(), auth=auth, changed=changed, delays=(), generations=known
     ) as running:
         await running.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
+        await _quiet(news)
         for state in running.states():
             results.append(await _tried(running, state, ready_after.get(state.server, 0)))
     order = [each.config.name for each in servers]
     results.sort(key=lambda tried: order.index(tried.server))
     return 0 if all(each.status in {"ready", "disabled"} for each in results) else FAILED
+
+
+async def _quiet(news: asyncio.Event) -> None:
+    """Wait until servers have told of the tools that they add once they know their client."""
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while True:
+                news.clear()
+                try:
+                    await asyncio.wait_for(news.wait(), QUIET_SECONDS)
+                except TimeoutError:
+                    return
+    except TimeoutError:
+        return  # it tells without end; what it has offered so far is shown
 
 
 async def _tried(running: McpServers, state: State, seconds: float) -> Tried:

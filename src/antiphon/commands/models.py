@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-import msgspec
-
 from antiphon.client.sync import Client
+from antiphon.commands.json_output import print_json
 from antiphon.commands.tables import table
 from antiphon.commands.usage import CLIENT
 from antiphon.configuration import Loaded
@@ -24,7 +23,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     with Client(settings=loaded.settings) as client:
         models = client.list_models().data
     if asked.json:
-        print(msgspec.json.encode(models).decode())
+        print_json(models)
     else:
         rows = [(model.id, "default" if model.default else "") for model in models]
         print(table(("model", ""), rows))

@@ -10,6 +10,7 @@ COMMANDS = {
     "web": "the web chat alone, in front of a backend",
     "threads": "list, show, export or delete conversations",
     "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
+    "trust": "see what a folder's settings and servers are, and have them count",
     "keys": "make, list, limit or revoke the server's keys",
     "projects": "owners whose things several keys and people share",
     "people": "make, list or remove the people who may log in to the web chat",
@@ -20,6 +21,8 @@ COMMANDS = {
     "config": "the settings in force, and where each comes from",
     "doctor": "what is there, what is missing, and what to do about it",
     "migrate": "bring the database to this version's form",
+    "backup": "copy the SQLite database to a file, while it is in use",
+    "restore": "make a database of a backup",
     "completion": "a script by which a shell completes commands and flags",
 }
 """Each is a module of its name in `antiphon.commands`, with `_` for a dash."""

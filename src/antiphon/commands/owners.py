@@ -11,11 +11,10 @@ from argparse import ArgumentParser, Namespace
 from contextlib import aclosing
 from pathlib import Path
 
-import msgspec
-
 from antiphon import calls
 from antiphon.administration.owners import Owners
 from antiphon.client.new_file import new_file
+from antiphon.commands.json_output import print_json
 from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.configuration import Loaded
@@ -76,7 +75,7 @@ async def _list(owners: Owners, *, as_json: bool) -> None:
         held += page.data
         more, after = page.has_more, page.next
     if as_json:
-        print(msgspec.json.encode(held).decode())
+        print_json(held)
     elif held:
         print(table(("owner", *_KINDS), map(_row, held)))
     else:
@@ -88,7 +87,7 @@ async def _show(owners: Owners, asked: Namespace) -> None:
     if held is None:
         raise _unknown(asked.owner)
     if asked.json:
-        print(msgspec.json.encode(held).decode())
+        print_json(held)
     else:
         print(table(("owner", *_KINDS), [_row(held)]))
 

@@ -11,10 +11,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import cast, get_args
 
-import msgspec
-
 from antiphon import calls
 from antiphon.administration.accounts import Accounts
+from antiphon.commands.json_output import print_json
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
@@ -96,7 +95,7 @@ async def _add(accounts: Accounts, asked: Namespace) -> None:
 async def _list(store: Store, *, as_json: bool) -> None:
     people = await store.people()
     if as_json:
-        print(msgspec.json.encode(people).decode())
+        print_json(people)
         return
     if not people:
         note(NONE)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 from argparse import ArgumentParser, Namespace
 
-import msgspec
-
 from antiphon import calls
 from antiphon.administration.projects import Projects
+from antiphon.commands.json_output import print_json
 from antiphon.commands.notes import note
 from antiphon.commands.tables import moment, table
 from antiphon.configuration import Loaded
@@ -87,7 +86,7 @@ async def _change(projects: Projects, asked: Namespace) -> None:
 async def _list(store: Store, *, as_json: bool) -> None:
     projects = await store.projects()
     if as_json:
-        print(msgspec.json.encode(projects).decode())
+        print_json(projects)
         return
     if not projects:
         note(NONE)

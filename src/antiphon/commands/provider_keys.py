@@ -10,11 +10,10 @@ import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
 
-import msgspec
-
 from antiphon import calls
 from antiphon.administration.owners import Owners
 from antiphon.client.amounts import counted
+from antiphon.commands.json_output import print_json
 from antiphon.commands.notes import note
 from antiphon.commands.secret_input import first_line, typed
 from antiphon.commands.tables import moment, table
@@ -88,7 +87,7 @@ async def _list(owners: Owners, asked: Namespace) -> None:
     listed = (await owners.answer(calls.ListAllProviderKeys(), Principal())).data
     keys = [key for key in listed if asked.owner in (None, key.owner)]
     if asked.json:
-        print(msgspec.json.encode(keys).decode())
+        print_json(keys)
     elif keys:
         head = ("owner", "provider", "ends", "asked at", "since")
         rows = [

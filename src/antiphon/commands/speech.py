@@ -8,6 +8,7 @@ from typing import Protocol
 
 from antiphon.clean import Cleaner
 from antiphon.client.amounts import dollars
+from antiphon.client.outcome import advice
 from antiphon.commands.exit_codes import DONE, FAILED, INCOMPLETE, of_fault
 from antiphon.commands.notes import note
 from antiphon.commands.paper import Page
@@ -15,6 +16,7 @@ from antiphon.events import (
     Event,
     MessageCompleted,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallReady,
@@ -108,6 +110,7 @@ class Answer:
         self._page = page
         self._quiet = quiet
         self._paragraph = False
+        self._refused = False
         self._used = Usage()
 
     def tell(self, number: int, event: Event) -> None:
@@ -118,17 +121,20 @@ class Answer:
                     self._page.blank()
                     self._paragraph = False
                 self._page.write(text)
+            case RefusalDelta(text=text):
+                self._refuse(text)
             case ReasoningDelta() if self._page.on_terminal:
                 self._page.end()
             case MessageCompleted():
                 self._paragraph = self._page.used
+                self._refused = False
             case ToolCallReady(name=name, arguments=arguments):
                 self._aside(f"{name}({_short(arguments)})")
             case ToolOutputAdded(output=output, is_error=is_error):
                 self._aside(f"{'failed' if is_error else 'gave'}: {_short(output)}")
             case TurnRestarted(reason=reason):
                 self._page.end()
-                self._paragraph = False
+                self._paragraph = self._refused = False
                 self._aside(f"the reply begins again ({reason}); what was written of it is void")
             case UsageAdded(usage=usage):
                 self._used += usage
@@ -148,9 +154,21 @@ class Answer:
         """No more will come: the last line ends."""
         self._page.end()
 
+    def _refuse(self, text: str) -> None:
+        """Write why the model will not answer in the answer's place, and say that it is that."""
+        if not self._refused:
+            self._refused = True
+            if self._page.used:
+                self._page.blank()
+            self._paragraph = False
+            self._aside("antiphon: the model refuses to answer")
+        self._page.write(text)
+
     def _end(self, run: RunStatus) -> None:
         if run.error is not None:
             note(f"antiphon: {run.error.message} ({run.error.code})")
+            if hint := advice(run.error.code):
+                note(f"antiphon: {hint}")
         elif self.code != DONE:
             note(f"antiphon: the answer is {run.status}{f' ({run.reason})' if run.reason else ''}")
 

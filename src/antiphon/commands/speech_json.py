@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from antiphon import events
+from antiphon.clean import json_text
 from antiphon.commands.exit_codes import FAILED
 from antiphon.commands.paper import Page
 from antiphon.commands.speech import code
@@ -15,6 +16,7 @@ from antiphon.errors import AntiphonError
 from antiphon.events import (
     Event,
     MessageCompleted,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallReady,
@@ -39,7 +41,7 @@ class Lines:
 
     def tell(self, number: int, event: Event) -> None:
         """The next event."""
-        self._page.write(f'{{"id":{number},{events.encode(event)[1:].decode()}\n')
+        self._page.write(f'{{"id":{number},{json_text(events.encode(event))[1:]}\n')
         if isinstance(event, RunStatus) and event.status.ended:
             self._ended = True
             self.code = code(event)
@@ -68,7 +70,7 @@ class Lines:
             self._write({"type": "local.ended", "status": status, "error": fault})
 
     def _write(self, told: Mapping[str, object] | Happening) -> None:
-        self._page.write(f"{msgspec.json.encode(told).decode()}\n")
+        self._page.write(f"{json_text(msgspec.json.encode(told))}\n")
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,9 +84,13 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, kw_only=True):
-    """A run and its answer, as one object of JSON. `cost` in US dollars, None if unknown."""
+    """A run and its answer, as one object of JSON.
+
+    `cost` is in US dollars, None if unknown; `refusal` is why the model would not answer.
+    """
 
     text: str = ""
+    refusal: str | None = None
     status: str = "failed"
     reason: Reason | None = None
     error: Fault | None = None
@@ -104,6 +110,8 @@ class Whole:
         self._told = Told()
         self._ended = False
         self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._refused: list[str] = []
         self._fresh: list[str] = []
         self._calls: dict[str, Called] = {}
         self._open: list[str] = []
@@ -114,6 +122,8 @@ class Whole:
         match event:
             case TextDelta(text=text):
                 self._fresh.append(text)
+            case RefusalDelta(text=text):
+                self._refused.append(text)
             case MessageCompleted():
                 self._end_text()
                 self._open = []
@@ -144,6 +154,7 @@ class Whole:
         self._end_text()
         used = self._used
         self._told.text = "\n\n".join(self._texts)
+        self._told.refusal = "\n\n".join(self._refusals) or None
         self._told.tool_calls = list(self._calls.values())
         self._told.cost = used.cost
         self._told.usage = {
@@ -152,16 +163,18 @@ class Whole:
             "cached_tokens": used.cached_tokens,
             "reasoning_tokens": used.reasoning_tokens,
         }
-        self._page.write(f"{msgspec.json.encode(self._told).decode()}\n")
+        self._page.write(f"{json_text(msgspec.json.encode(self._told))}\n")
 
     def _end_text(self) -> None:
         if text := "".join(self._fresh):
             self._texts.append(text)
-        self._fresh = []
+        if refusal := "".join(self._refused):
+            self._refusals.append(refusal)
+        self._fresh, self._refused = [], []
 
     def _take_back(self) -> None:
         """What was written of a reply that begins again is void."""
-        self._fresh = []
+        self._fresh, self._refused = [], []
         for call in self._open:
             del self._calls[call]
         self._open = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-import msgspec
-
+from antiphon.calls import ListThreads
 from antiphon.clean import clean
 from antiphon.client.amounts import counted
 from antiphon.client.exports import FORMS, form_of
@@ -16,6 +16,7 @@ from antiphon.client.new_file import new_file
 from antiphon.client.sections import Attached, Called, Gave, Note, Piece, Section, Thoughts, Words
 from antiphon.client.sync import Client
 from antiphon.commands.exporting import Noted, exported_thread
+from antiphon.commands.json_output import print_json
 from antiphon.commands.tables import moment, table
 from antiphon.commands.usage import CLIENT
 from antiphon.commands.which_thread import which_thread
@@ -23,6 +24,7 @@ from antiphon.configuration import Loaded
 
 FLAGS = ("database", "redis", *CLIENT)
 PAGE = 100
+MOST = 1_000_000  # conversations of one list
 SHORT = 300
 """Letters of reasoning and of a tool's output that are shown: `export` has them whole."""
 MEANT = "its id, what the id begins with, or `last`"
@@ -33,10 +35,15 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="list|show|export|rename|fork|delete"
     )
-    listing = actions.add_parser("list", parents=[flags], help="conversations, newest first")
+    listing = actions.add_parser(
+        "list", parents=[flags], help="conversations, the last changed first"
+    )
     listing.add_argument("--search", metavar="WORDS", help="only those that hold these words")
     listing.add_argument(
-        "--limit", type=_limit, default=20, metavar="N", help="1 to 100, 20 by default"
+        "--limit", type=_limit, default=20, metavar="N", help="how many, 20 by default"
+    )
+    listing.add_argument(
+        "--all", action="store_true", help="also empty ones, and those that branches stand for"
     )
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     show = actions.add_parser("show", parents=[flags], help="what was said, to be read")
@@ -95,9 +102,15 @@ def run(asked: Namespace, loaded: Loaded) -> int:
 
 
 def _list(client: Client, asked: Namespace) -> None:
-    threads = client.list_threads(limit=asked.limit, q=asked.search).data
+    listing = ListThreads(
+        limit=min(asked.limit, PAGE),
+        q=asked.search,
+        order="activity",
+        branches="all" if asked.all else "latest",
+    )
+    threads = list(islice(client.every(listing), asked.limit))
     if asked.json:
-        print(msgspec.json.encode(threads).decode())
+        print_json(threads)
         return
     if not threads:
         print("There are no such conversations.", file=sys.stderr)
@@ -116,6 +129,20 @@ def _show(client: Client, said: str) -> None:
         section = noted.reader.section(message)
         if section is not None:
             print(clean("\n".join(_told(section))), end="\n\n")
+    _show_waiting(client, thread.id)
+
+
+def _show_waiting(client: Client, thread_id: str) -> None:
+    """Say of the thread's newest run what it waits for, where it cannot go on from here."""
+    for run in client.list_runs(thread_id=thread_id, limit=1).data:
+        if run.waiting_for is not None:
+            print(
+                clean(
+                    f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
+                    f"program asks {run.model} there with the settings that it was begun with."
+                ),
+                file=sys.stderr,
+            )
 
 
 def _told(section: Section) -> Iterator[str]:
@@ -160,6 +187,6 @@ def _export(client: Client, asked: Namespace) -> None:
 
 
 def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= PAGE:
-        raise ArgumentTypeError(f"wanted a whole number from 1 to {PAGE}, got {text!r}")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise ArgumentTypeError(f"wanted a whole number from 1 to {MOST}, got {text!r}")
     return int(text)

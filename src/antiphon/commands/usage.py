@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, NoReturn, Protocol, cast
 
-from antiphon.configuration import Loaded, gather
+from antiphon.configuration import Loaded, gather, refuse
 from antiphon.errors import InvalidRequest
 from antiphon.settings import TABLE, Setting, Settings
+from antiphon.trust import FolderFile
 
 RUNTIME = (
     "model",
@@ -24,6 +26,8 @@ RUNTIME = (
     "chunk_timeout",
     "first_chunk_timeout",
     "turn_timeout",
+    "max_calls",
+    "max_reply",
     "context_tokens",
     "stream",
 )
@@ -62,7 +66,11 @@ LOOKS = (
 
 
 class Command(Protocol):
-    """What every command's module offers; its docstring is its help."""
+    """Interface of every command's module, whose docstring is its help.
+
+    A module may also have a function `decide(asked, file)`: whether a settings file of the working
+    folder that is not trusted counts. Without one such a file ends the command.
+    """
 
     __doc__: str | None
     FLAGS: Sequence[str]  # the settings that it takes as flags, those of one action apart
@@ -110,7 +118,22 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
         )
     taken = (*command.FLAGS, *getattr(asked, "flags", ()))
     given = {name: _joined(getattr(asked, name, None)) for name in taken}
-    return command.run(asked, gather(given, os.environ, Path.cwd()))
+    config_file = Path(asked.config_file) if "config_file" in asked else None
+    return command.run(
+        asked,
+        gather(
+            given,
+            os.environ,
+            Path.cwd(),
+            config_file=config_file,
+            decide=partial(getattr(command, "decide", _refuse), asked),
+        ),
+    )
+
+
+def _refuse(asked: Namespace, file: FolderFile) -> bool:
+    """Decide for a command that says nothing of its own: a file without trust ends it."""
+    return refuse(file)
 
 
 def parser_of(name: str) -> Parser:
@@ -154,6 +177,11 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
         for name in names:
             setting = TABLE[name]
             group.add_argument(setting.flag, help=_help(setting), **_taken(setting))
+        group.add_argument(
+            "--config-file",
+            metavar="FILE",
+            help="a settings file of yours to read in place of the working folder's antiphon.toml",
+        )
     return parser
 
 

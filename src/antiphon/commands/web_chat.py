@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from antiphon.errors import BadSettings
+from antiphon.errors import BadSettings, install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,5 +24,5 @@ def web_chat() -> Chat:
         raise BadSettings(
             f"the web chat needs {missing.name}, which is not installed",
             expected="the extra `web`",
-            hint="pip install 'antiphon[web]' brings it.",
+            hint=install_hint("web"),
         ) from missing

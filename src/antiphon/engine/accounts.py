@@ -8,15 +8,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from antiphon.clean import INVISIBLE
 from antiphon.engine import kept
 from antiphon.errors import Conflict, InvalidRequest, SignInRefused
 from antiphon.people import Account, Person
 
 MAX_NAME = 128
 MIN_PASSWORD = 8
-_UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
+SESSION_MS = 31 * 86_400_000
+"""For how long an ended login is remembered: longer than any lasts."""
+MAX_ENDED = 200
+_UNSEEN = re.compile(rf"[\x00-\x1f\x7f\ud800-\udfff{INVISIBLE}]")
 
 
 def folded(name: str) -> str:
@@ -60,8 +62,27 @@ def amended(
     person = replace(was, **changes)
     refuse_leaderless(was, person, others=others)
     if hashed is not None or sign_out or (person.disabled and not was.disabled):
-        person = replace(person, generation=was.generation + 1)
+        person = _signed_out(person)
     return Account(person, account.password if hashed is None else hashed)
+
+
+def end_session(account: Account, session: str, now: int) -> Account:
+    """Return the account without this one login; `now` is in milliseconds.
+
+    Who ends very many logins within their lifetime ends all of them: what is forgotten would be
+    open again.
+    """
+    person = account.person
+    ended = {name: until for name, until in person.ended_sessions.items() if until > now}
+    ended[session] = now + SESSION_MS
+    if len(ended) > MAX_ENDED:
+        return replace(account, person=_signed_out(person))
+    return replace(account, person=replace(person, ended_sessions=ended))
+
+
+def _signed_out(person: Person) -> Person:
+    """Return the person, for whom every login up to now is void."""
+    return replace(person, generation=person.generation + 1, ended_sessions={})
 
 
 def refuse_leaderless(was: Person, person: Person | None, *, others: bool) -> None:

@@ -28,13 +28,28 @@ from antiphon.events import (
     pending,
 )
 from antiphon.ids import Mint
-from antiphon.messages import Message, Part, Text, ToolCall, parts
+from antiphon.messages import (
+    Message,
+    MessagePart,
+    Part,
+    ReasoningDetails,
+    Refusal,
+    Text,
+    ToolCall,
+    changed_arguments,
+    parts,
+)
 from antiphon.runs import MOVES, Action, Drive, Fault, Hosted, Reason, Run, Status, Thread
 
 CANCELLED = "This call was cancelled before its output came."
 UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
 UNAPPROVED = "Nobody approved this call in time; it was not carried out."
 CUT_SHORT = "The run ended before this call did; it may or may not have been carried out."
+
+MOST_CLOSED = 1_000
+"""Calls that one transaction closes: writing them takes a store some hundredths of a second."""
+PARTS = 10
+"""Transactions in which the calls of a larger turn are closed: each of them reads all its calls."""
 
 _TITLE_LENGTH = 60
 
@@ -57,6 +72,7 @@ class Draft:
         self._log = records.log
         self._actions = {action.id: action for action in records.actions}
         self._last_place = self.thread.messages  # of those that are kept for outputs
+        self._places: dict[int, dict[str, int]] = {}
         self._touched: dict[str, Action] = {}
         self._messages: list[Message] = []
         self._events: list[Event] = []
@@ -89,7 +105,7 @@ class Draft:
     def begin(self, run: Run, drive: Drive) -> None:
         """Go over to a new run; the one that it displaced, if any, is written as it stands."""
         self._settle()
-        self.run, self.drive, self._actions = run, drive, {}
+        self.run, self.drive, self._actions, self._places = run, drive, {}, {}
 
     def change(self, answer: object = None) -> Change:
         """Everything drafted so far, to be written at once."""
@@ -140,6 +156,8 @@ class Draft:
         text: str,
         reasoning: str | None,
         *,
+        refusal: str | None = None,
+        details: ReasoningDetails | None = None,
         calls: tuple[ToolCall, ...] = (),
         status: Literal["completed", "incomplete"] = "completed",
     ) -> None:
@@ -150,9 +168,10 @@ class Draft:
                 thread_id=self.thread.id,
                 number=self.thread.messages + 1,
                 role="assistant",
-                content=(Text(text),) if text else (),
+                content=_reply_content(text, refusal),
                 tool_calls=calls,
                 reasoning=reasoning or None,
+                reasoning_details=details,
                 status=status,
                 run_id=self.run.id,
                 created_at=self.now,
@@ -160,10 +179,10 @@ class Draft:
         )
         self.tell(MessageCompleted(message=message))
 
-    def partial(self, text: str, reasoning: str | None) -> None:
+    def partial(self, text: str, reasoning: str | None, refusal: str | None = None) -> None:
         """What a cut reply had said, marked; nothing where it had said nothing."""
-        if text or reasoning:
-            self.reply(text, reasoning, status="incomplete")
+        if text or reasoning or refusal:
+            self.reply(text, reasoning, refusal=refusal, status="incomplete")
 
     def partial_from(self, log: Sequence[Numbered]) -> None:
         """The same, from the events of a turn whose driver is gone: what it said and had not saved.
@@ -172,7 +191,7 @@ class Draft:
         """
         saved = max((n for n, event in log if isinstance(event, MessageCompleted)), default=0)
         said = fold(numbered for numbered in log if numbered[0] > saved)
-        self.partial(said.text, said.reasoning)
+        self.partial(said.text, said.reasoning, said.refusal)
 
     def output(self, tool_call_id: str, output: str) -> None:
         """A tool message at the end of the thread, for a call that never became an action."""
@@ -208,14 +227,19 @@ class Draft:
         run = self.run
         if status not in MOVES[run.status]:
             raise errors.Internal(f"A run cannot go from {run.status.value} to {status.value}.")
-        self.run = replace(run, status=status, **fields)
+        self.run = replace(run, status=status, waiting_for=None, **fields)
+        self.tell(status_event(self.run))
+
+    def wait_for(self, provider: str) -> None:
+        """Say which provider the queued run waits for; it stays where it is."""
+        self.run = replace(self.run, waiting_for=provider)
         self.tell(status_event(self.run))
 
     def end(
         self, status: Status, *, reason: Reason | None = None, error: Fault | None = None
     ) -> None:
         """The run is over, between two turns or before the first; no call stays open."""
-        self._close_calls(_CLOSED.get(status, "failed"))
+        self._close(self._open(), _CLOSED.get(status, "failed"))
         self.move(status, reason=reason, error=error, ended_at=self.now)
         self.drive = replace(self.drive, wanted=False, worker=None, due_at=None)
 
@@ -241,6 +265,7 @@ class Draft:
         expires_at = self.now + self.run.expires_in * 1000
         actions = [self._action(call, hosted.get(call.name), expires_at) for call in tool_calls]
         self._actions |= {action.id: action for action in actions}
+        self._places = {}
         self._touched |= {action.id: action for action in actions}
         # Outputs come in any order and are kept in call order, so their numbers are taken now.
         self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
@@ -288,8 +313,10 @@ class Draft:
         metadata: dict[str, str] | None = None,
     ) -> Action:
         """The action's end, its tool message in the place that was kept for it, and the event."""
-        turn = [each.id for each in self._actions.values() if each.turn == action.turn]
-        number = self._last_place - len(turn) + 1 + turn.index(action.id)
+        cancelled = {"fault": "cancelled"} if status == "cancelled" else {}
+        metadata = cancelled | (metadata or {})
+        places = self._places_of(action.turn)
+        number = self._last_place - len(places) + 1 + places[action.id]
         self._messages.append(
             self._tool_message(
                 output_message_id(action),
@@ -297,7 +324,7 @@ class Draft:
                 action.tool_call_id,
                 output,
                 is_error=is_error,
-                metadata=metadata or {},
+                metadata=metadata,
             )
         )
         self.tell(
@@ -305,24 +332,54 @@ class Draft:
                 tool_call_id=action.tool_call_id,
                 output=output,
                 is_error=is_error,
-                refused=action.approval == "refused" or (metadata or {}).get("fault") == "refused",
+                refused=action.approval == "refused" or metadata.get("fault") == "refused",
+                cancelled=metadata.get("fault") == "cancelled",
+                arguments=changed_arguments(metadata),
             )
         )
         return self._keep_action(
             replace(action, status=status, output=output, is_error=is_error, ended_at=self.now)
         )
 
-    def expire_calls(self) -> None:
-        """Give every call that the client has left open an output that says so."""
-        for action in self._open():
-            if action.awaited:
-                output = UNANSWERED if action.runs_on == "client" else UNAPPROVED
-                self.answer_action(action, "expired", output, is_error=True)
+    def _places_of(self, turn: int) -> dict[str, int]:
+        """The actions of a turn by their ids, numbered from 0 in call order."""
+        if turn not in self._places:
+            ids = (each.id for each in self._actions.values() if each.turn == turn)
+            self._places[turn] = {each: place for place, each in enumerate(ids)}
+        return self._places[turn]
 
-    def _close_calls(self, status: _Closed) -> None:
-        """Give every open call an output that says what became of it."""
-        for action in self._open():
-            output = CANCELLED if status == "cancelled" else CUT_SHORT
+    def expire_calls(self) -> bool:
+        """Give the calls that the client has left open an output that says so.
+
+        Returns whether there are more than one transaction closes; these are still open.
+        """
+        awaited = [action for action in self._open() if action.awaited]
+        for action in awaited[: self._most_closed]:
+            output = UNANSWERED if action.runs_on == "client" else UNAPPROVED
+            self.answer_action(action, "expired", output, is_error=True)
+        return len(awaited) > self._most_closed
+
+    def close_some_calls(self, status: Status, *, fence: bool = True) -> bool:
+        """Close as many calls as one transaction may, where a run that shall end has more open.
+
+        Returns whether it had: then the run does not end yet. A driver is fenced off with `fence`.
+        """
+        waiting = self._open()
+        if len(waiting) <= self._most_closed:
+            return False
+        if fence and self.run.status is Status.IN_PROGRESS:
+            self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
+        self._close(waiting[: self._most_closed], _CLOSED.get(status, "failed"))
+        return True
+
+    @property
+    def _most_closed(self) -> int:
+        return max(MOST_CLOSED, len(self._actions) // PARTS)
+
+    def _close(self, actions: Sequence[Action], status: _Closed) -> None:
+        """Give open calls an output that says what became of them."""
+        output = CANCELLED if status == "cancelled" else CUT_SHORT
+        for action in actions:
             self.answer_action(action, status, output, is_error=True)
 
     def _open(self) -> list[Action]:
@@ -381,6 +438,11 @@ class Draft:
         self.thread = replace(self.thread, messages=messages)
 
 
+def _reply_content(text: str, refusal: str | None) -> tuple[MessagePart, ...]:
+    said: tuple[MessagePart, ...] = (Text(text),) if text else ()
+    return (*said, Refusal(refusal)) if refusal else said
+
+
 def output_message_id(action: Action) -> str:
     """The id of the tool message that holds this action's output."""
     return "msg_" + action.id.removeprefix("act_")
@@ -412,6 +474,7 @@ def status_event(run: Run) -> RunStatus:
         status=run.status,
         reason=run.reason,
         error=run.error,
+        waiting_for=run.waiting_for,
     )
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from antiphon import calls, errors
 from antiphon.engine import approvals, quotas
+from antiphon.engine.destinations import adopt_destination, serves_all
 from antiphon.engine.draft import Draft, rest_until, status_event
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply
@@ -87,7 +88,10 @@ def next_move(records: Records) -> Move:
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it was asked for, with the assistant's and the settings' words filled in."""
+    """A run as it was asked for, with the assistant's and the settings' words filled in.
+
+    `destination` is where its words go by the settings of this program.
+    """
 
     model: str
     assistant_id: str | None = None
@@ -102,6 +106,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     on_expiry: Literal["continue", "expire"] = "continue"
     expires_in: int
     metadata: dict[str, str] = {}
+    destination: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -139,33 +144,49 @@ def create_run(
     """
     draft = Draft(replace(records, thread=new_thread) if new_thread else records, mint)
     displaced = draft.busy
-    if displaced:
-        _make_way(draft, if_busy)
+    if displaced and if_busy in ("reject", "wait"):
+        raise _busy(draft.run)
     less = displaced and draft.drive.key_id == by.key_id
     quotas.refuse_run(records, by.limits, less=int(less))
+    if displaced and draft.close_some_calls(Status.CANCELLED):
+        return replace(draft.change(), more=True)
+    if displaced:
+        _make_way(draft, if_busy)
     messages_before = draft.thread.messages
     if message is not None:
         draft.say(message.role, parts(message.content))
     now = records.now
+    wished = msgspec.structs.asdict(wish)
+    destination = wished.pop("destination")
     run = Run(
         id=mint("run"),
         thread_id=draft.thread.id,
         created_at=now,
         messages_before=messages_before,
-        **msgspec.structs.asdict(wish),
+        **wished,
     )
     wanted = ask or wish.background
     drive = Drive(wanted=wanted, fresh=fresh, due_at=rest_until(run, now, wanted=wanted))
-    draft.begin(run, replace(drive, key_id=by.key_id, trace=by.trace))
+    drive = replace(drive, key_id=by.key_id, trace=by.trace, destination=destination)
+    draft.begin(run, drive)
     draft.tell(status_event(run))
     change = draft.change(Asked(run, 0))
     return replace(change, owner=by.owner, thread=draft.thread)
 
 
-def ask(records: Records, *, by: Principal = LOCALLY, fresh: bool = False) -> Change:
+def ask(
+    records: Records,
+    *,
+    by: Principal = LOCALLY,
+    fresh: bool = False,
+    serves: Callable[[str], bool] = serves_all,
+    adopt: str | None = None,
+) -> Change:
     """The next turn of this run is wanted; a turn in progress is joined. The answer is `Asked`.
 
-    Raises `QuotaExceeded`, `RunEnded` and `OutputsMissing`.
+    `serves` says of a destination whether this program sends words there in the same way; a run
+    that has none is given the one to `adopt`. Raises `QuotaExceeded`, `RunEnded`, `OutputsMissing`,
+    `ProviderMismatch` and `Unmarked`.
     """
     run, drive = _driven(records)
     asked = Asked(run, drive.turn_began_after)
@@ -178,6 +199,7 @@ def ask(records: Records, *, by: Principal = LOCALLY, fresh: bool = False) -> Ch
                 hint="Create a new run in the thread.",
                 run_id=run.id,
                 run_status=run.status.value,
+                last_event=drive.last_event,
             )
         case AwaitOutputs(missing):
             raise errors.OutputsMissing(
@@ -187,12 +209,18 @@ def ask(records: Records, *, by: Principal = LOCALLY, fresh: bool = False) -> Ch
                 hint="Submit each with POST /v1/submit_tool_output, then ask again.",
                 run_id=run.id,
                 tool_call_ids=list(missing),
+                last_event=drive.last_event,
             )
         case AwaitAsking():
+            drive = adopt_destination(run, drive, serves, adopt)
             quotas.refuse_turn(records, by.limits)
             wanted = replace(drive, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
             return Change(answer=asked, driven=(Driven(run, wanted),))
-        case AskModel() | RunTools() | AwaitWorker():
+        case AskModel() | RunTools():
+            asked_of = adopt_destination(run, drive, serves, adopt)
+            driven = () if asked_of == drive else (Driven(run, asked_of),)
+            return Change(answer=asked, driven=driven)
+        case AwaitWorker():
             return Change(answer=asked)
 
 
@@ -241,23 +269,34 @@ def finish(
         draft.run = replace(draft.run, usage=draft.run.usage + reply.usage)
     match reply.outcome:
         case "calls" if run.turn >= run.max_turns:
-            draft.reply(reply.text, reply.reasoning, calls=reply.calls)
+            _keep(draft, reply)
             for call in reply.calls:
                 draft.output(call.id, NOT_STARTED.format(run.max_turns))
             draft.end_turn(Status.INCOMPLETE, reason="max_turns")
         case "calls":
-            draft.reply(reply.text, reply.reasoning, calls=reply.calls)
+            _keep(draft, reply)
             draft.hand_out(reply.calls, hosted)
         case "completed":
-            draft.reply(reply.text, reply.reasoning)
+            _keep(draft, reply)
             draft.end_turn(Status.COMPLETED)
         case "incomplete":
-            draft.partial(reply.text, reply.reasoning)
+            draft.partial(reply.text, reply.reasoning, reply.refusal)
             draft.end_turn(Status.INCOMPLETE, reason=reply.reason)
         case "failed" | "invalid_tool_call":
-            draft.partial(reply.text, reply.reasoning)
+            draft.partial(reply.text, reply.reasoning, reply.refusal)
             draft.end_turn(Status.FAILED, error=reply.fault)
     return draft.change(Driven(draft.run, draft.drive))
+
+
+def _keep(draft: Draft, reply: Reply) -> None:
+    """Add the message of a whole reply."""
+    draft.reply(
+        reply.text,
+        reply.reasoning,
+        refusal=reply.refusal,
+        details=reply.reasoning_details,
+        calls=reply.calls,
+    )
 
 
 def save_result(
@@ -284,6 +323,8 @@ def fail(records: Records, epoch: int, fault: Fault, mint: Mint) -> Change:
     """The turn cannot even be asked for, or broke in our own hands; what was said is kept."""
     _held(records, epoch)
     draft = Draft(records, mint)
+    if draft.close_some_calls(Status.FAILED, fence=False):
+        return replace(draft.change(draft.run), more=True)
     draft.partial_from(records.log)
     draft.end_turn(Status.FAILED, error=fault)
     return draft.change(draft.run)
@@ -368,6 +409,8 @@ def cancel(records: Records, mint: Mint, by: Principal = LOCALLY) -> Change:
     if run.status.ended:
         return Change(answer=run)
     draft = Draft(records, mint)
+    if draft.close_some_calls(Status.CANCELLED):
+        return replace(draft.change(draft.run), more=True)
     draft.cancel()
     change = draft.change(draft.run)
     if not by.governing:
@@ -391,16 +434,33 @@ def overdue(records: Records, mint: Mint) -> Change | None:
     draft = Draft(records, mint)
     match run.status:
         case Status.IN_PROGRESS:
-            draft.lose_worker()
+            more = _lose_worker(draft)
         case Status.ACTION_REQUIRED:
-            draft.expire_calls()
-            if run.on_expiry == "expire":
-                draft.end(Status.EXPIRED)
-            else:
+            more = draft.expire_calls()
+            if not more and run.on_expiry == "expire":
+                more = _expire(draft)
+            elif not more:
                 draft.go_on_if_answered()
         case _:
-            draft.end(Status.EXPIRED)
-    return draft.change(draft.run)
+            more = _expire(draft)
+    return replace(draft.change(draft.run), more=more)
+
+
+def _expire(draft: Draft) -> bool:
+    """End the run; returns whether its calls have to be closed in more than one transaction."""
+    if draft.close_some_calls(Status.EXPIRED):
+        return True
+    draft.end(Status.EXPIRED)
+    return False
+
+
+def _lose_worker(draft: Draft, *, fence: bool = True) -> bool:
+    """Give the run to the next attempt, or end it; returns as `_expire`."""
+    ends = draft.run.attempt >= draft.run.max_attempts
+    if ends and draft.close_some_calls(Status.INCOMPLETE, fence=fence):
+        return True
+    draft.lose_worker()
+    return False
 
 
 def give_back(records: Records, epoch: int, mint: Mint) -> Change | None:
@@ -409,8 +469,8 @@ def give_back(records: Records, epoch: int, mint: Mint) -> Change | None:
     if run.status is not Status.IN_PROGRESS or drive.epoch != epoch:
         return None
     draft = Draft(records, mint)
-    draft.lose_worker()
-    return draft.change(draft.run)
+    more = _lose_worker(draft, fence=False)  # or the rest could not be given back
+    return replace(draft.change(draft.run), more=more)
 
 
 def fork(
@@ -441,8 +501,6 @@ def fork(
 
 def _make_way(draft: Draft, if_busy: calls.IfBusy) -> None:
     run = draft.run
-    if if_busy in ("reject", "wait"):
-        raise _busy(run)
     draft.cancel(keep_partial=if_busy != "rollback")
     if if_busy == "rollback":
         draft.roll_back(run.messages_before)

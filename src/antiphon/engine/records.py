@@ -47,6 +47,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     `owner` is needed where a thread or a run is new. `answer` is what the caller is told, kept
     under the idempotency key. `keep_messages` cuts the thread after that message number first.
     `act` is what the audit log keeps of it.
+
+    With `more` it is a part of what was decided, small enough that others are not kept from the
+    store: its caller decides again, in a transaction of its own, until nothing is left. Its answer
+    is not kept under the idempotency key.
     """
 
     answer: Any = None
@@ -57,6 +61,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     driven: tuple[Driven, ...] = ()
     actions: tuple[Action, ...] = ()
     act: Act | None = None
+    more: bool = False
 
 
 def events_expired(run_id: str, kept_after: int, after: int) -> EventExpired:

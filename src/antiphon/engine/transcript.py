@@ -14,6 +14,7 @@ from antiphon.events import (
     MessageCompleted,
     Numbered,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallDelta,
@@ -33,6 +34,7 @@ class Said(msgspec.Struct, frozen=True):
     reasoning: str | None
     calls: tuple[ToolCall, ...]
     partial_calls: tuple[ToolCall, ...]
+    refusal: str | None = None
 
 
 def fold(events: Iterable[Numbered]) -> Said:
@@ -67,7 +69,7 @@ class Transcript:
             self._heard.clear()
             self._turn_ended = False
         match event:
-            case TextDelta() | ReasoningDelta():
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
                 self._heard.append((number, event))
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 self._heard.append((number, event))
@@ -93,6 +95,12 @@ class Transcript:
         return "".join(thoughts) or None
 
     @property
+    def refusal(self) -> str | None:
+        """The model's reason not to answer, as far as it said so; None where it gave none."""
+        refusals = [event.text for _, event in self._heard if isinstance(event, RefusalDelta)]
+        return "".join(refusals) or None
+
+    @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls that are whole, in the order in which the model began them."""
         return self.said.calls
@@ -116,6 +124,7 @@ class Transcript:
         return Said(
             text=self.text,
             reasoning=self.reasoning,
+            refusal=self.refusal,
             calls=tuple(ready[call_id] for call_id in begun if call_id in ready),
             partial_calls=tuple(
                 ToolCall(call_id, name, "".join(pieces.get(call_id, ())))
@@ -129,7 +138,7 @@ def _begins_a_turn(event: Event) -> bool:
     match event:
         case RunStatus(status=status):
             return status is Status.IN_PROGRESS
-        case TextDelta() | ReasoningDelta() | ToolCallStarted():
+        case TextDelta() | ReasoningDelta() | RefusalDelta() | ToolCallStarted():
             return True
         case _:
             return False

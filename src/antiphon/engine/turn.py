@@ -7,46 +7,67 @@ cannot be read without guessing is reported as broken, never dropped, merged or 
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Literal, cast
 
 import msgspec
 
-from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    DetailsPiece,
+    Finish,
+    ReasoningPiece,
+    RefusalPiece,
+    TextPiece,
+    UsageReport,
+)
 from antiphon.engine import json_object
+from antiphon.engine.finish_reasons import cut_reason
+from antiphon.engine.reasoning_details import DetailsBuilder
 from antiphon.errors import Cut, Internal, ProviderError, ProviderProtocol
 from antiphon.events import (
     Event,
     ReasoningDelta,
+    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallReady,
     ToolCallStarted,
     UsageAdded,
 )
-from antiphon.messages import ToolCall
+from antiphon.messages import ReasoningDetails, ToolCall
 from antiphon.runs import Fault, Reason, Usage
 
 Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_call"]
 
-_CUT_SHORT: dict[str, Reason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "content_filter": "content_filter",
-}
 _ASKS_FOR_TOOLS = frozenset({"tool_calls", "function_call"})
 
 _LONGEST_ID = 128
 """What the API takes as an id; a provider's longer one gets one of ours beside it."""
 
+MOST_BYTES = 8_000_000
+"""Of one reply: some two million tokens, and its saved message fits into one event."""
+MOST_CALLS = 128
+"""Of one reply."""
+LARGE = 200_000
+"""Bytes that take some milliseconds to look through, most of all where they are all brackets."""
+EVENT_BYTES = 64
+"""Counted for each event beside its text: a reply in tiny pieces is large, too."""
+SWITCH_BYTES = 16_000
+"""Counted where text follows reasoning or a call, and so on: each face shows it as a new part."""
+_EVENT_SHARE = 4  # times the bytes of a reply that its events may take with what is around them
+
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The whole reply. What was said is always kept, whatever the outcome.
 
-    `calls` are there only when the outcome is `calls`. `reason` belongs to `incomplete`, `fault` to
+    `calls` are there only when the outcome is `calls`, `reasoning_details` only when the reply is
+    whole: those of a cut one could not go back. `reason` belongs to `incomplete`, `fault` to
     `failed` and `invalid_tool_call`, where its message tells model and person what was wrong and
     `broken` holds a redacted sample. `finish_reason` is the provider's own word. `events` are those
     that the end of the reply added.
@@ -55,6 +76,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     text: str = ""
     reasoning: str | None = None
+    refusal: str | None = None
+    reasoning_details: ReasoningDetails | None = None
     calls: tuple[ToolCall, ...] = ()
     usage: Usage | None = None
     reason: Reason | None = None
@@ -68,71 +91,162 @@ class Turn:
     """Accumulates one reply. `feed` what arrives, then `close`; neither ever raises.
 
     `offered` are the names of the tools that the model was given, `taken` the tool call ids that
-    the run has used before; `mint` makes a new one.
+    the run has used before; `mint` makes a new one. A reply has at most `most_bytes` of text,
+    reasoning and arguments, as JSON, and at most `most_calls`. Once it has more, `over` is true and
+    nothing further is taken: too many bytes end it as cut by its length, with what was said before;
+    too many calls make it a reply with a broken call.
     """
 
     def __init__(
-        self, offered: Collection[str], mint: Callable[[], str], taken: Collection[str] = ()
+        self,
+        offered: Collection[str],
+        mint: Callable[[], str],
+        taken: Collection[str] = (),
+        *,
+        most_bytes: int = MOST_BYTES,
+        most_calls: int = MOST_CALLS,
     ) -> None:
         self._offered = frozenset(offered)
         self._calls = _Calls(mint, taken)
+        self._most_calls = most_calls
+        self._most_bytes = self._bytes_left = most_bytes
+        self._events_left = _EVENT_SHARE * most_bytes
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._spoken: type[Chunk] | None = None
+        self._refusal: list[str] = []
+        self._origin = ""
+        self._details = DetailsBuilder()
         self._usage: Usage | None = None
         self._marked = False
         self._word: str | None = None
 
+    @property
+    def over(self) -> bool:
+        """True once the reply has more than it may have; what follows is not taken."""
+        return self._too_long or self._too_many_calls
+
+    @property
+    def large(self) -> bool:
+        """True once there is so much that looking through it takes milliseconds."""
+        return self._most_bytes - self._bytes_left > LARGE
+
+    @property
+    def _too_long(self) -> bool:
+        return self._bytes_left < 0 or self._events_left < 0
+
+    @property
+    def _too_many_calls(self) -> bool:
+        return len(self._calls.all) > self._most_calls
+
     def feed(self, chunks: Sequence[Chunk]) -> list[Event]:
-        """What these chunks, which arrived together, add to the run's events."""
+        """Return what these chunks, which arrived together, add to the run's events.
+
+        Neighbouring pieces of one text, or of one call, become one event.
+        """
         events: list[Event] = []
         for kind, group in groupby(chunks, type):
+            if kind in _SPOKEN and kind is not self._spoken:
+                self._events_left -= SWITCH_BYTES if self._spoken else 0
+                self._spoken = kind
+            if self.over:
+                break
             if kind is TextPiece:
                 pieces = cast("Iterable[TextPiece]", group)
-                if text := _clean("".join([piece.text for piece in pieces])):
+                if text := self._allowed(_clean("".join([piece.text for piece in pieces]))):
                     self._text.append(text)
                     events.append(TextDelta(text=text))
+            elif kind is RefusalPiece:
+                refusals = cast("Iterable[RefusalPiece]", group)
+                if text := self._allowed(_clean("".join([piece.text for piece in refusals]))):
+                    self._refusal.append(text)
+                    events.append(RefusalDelta(text=text))
             elif kind is ReasoningPiece:
                 thoughts = cast("Iterable[ReasoningPiece]", group)
-                if text := _clean("".join([piece.text for piece in thoughts])):
+                if text := self._allowed(_clean("".join([piece.text for piece in thoughts]))):
                     self._reasoning.append(text)
                     events.append(ReasoningDelta(text=text))
+            elif kind is CallPiece:
+                self._take_calls(cast("Iterable[CallPiece]", group), events)
             else:
                 for chunk in group:
-                    self._take(chunk, events)
+                    self._take(chunk)
+        self._events_left -= EVENT_BYTES * len(events)
         return events
 
     def close(self, fault: Exception | None = None) -> Reply:
         """The reply as it stands when its stream has ended, by `fault` where that ended it."""
         if self._marked and isinstance(fault, Cut):
             fault = None  # the reply had ended before its connection did
-        reply = self._cut_off(fault) if fault or not self._marked else self._ended()
+        if self.over:
+            reply = self._exceeded()
+        else:
+            reply = self._cut_off(fault) if fault or not self._marked else self._ended()
         usage = (UsageAdded(usage=self._usage),) if self._usage else ()
         return msgspec.structs.replace(
             reply,
             text="".join(self._text),
             reasoning="".join(self._reasoning) or None,
+            refusal="".join(self._refusal) or None,
+            reasoning_details=self._reasoning_details(reply.outcome),
             usage=self._usage,
             finish_reason=self._word,
             events=reply.events + usage,
         )
 
-    def _take(self, chunk: Chunk, events: list[Event]) -> None:
+    def _allowed(self, text: str) -> str:
+        """The text, or as much of it as the reply may still have."""
+        size = _size(text)
+        left, self._bytes_left = self._bytes_left, self._bytes_left - size
+        self._events_left -= size
+        return text if size <= left else text[: len(text) * left // size]
+
+    def _take_calls(self, pieces: Iterable[CallPiece], events: list[Event]) -> None:
+        for piece in pieces:
+            self._allowed(piece.arguments)
+            self._bytes_left -= len(_encode(piece.extra)) if piece.extra else 0
+            self._events_left -= EVENT_BYTES + len(piece.id or "") + len(piece.name or "")
+            if self._too_long:
+                break
+            self._calls.take(piece, events)
+            if self._too_many_calls:
+                break
+        self._calls.tell(events)
+
+    def _take(self, chunk: Chunk) -> None:
         match chunk:
-            case CallPiece():
-                self._calls.take(chunk, events)
+            case DetailsPiece(origin, details):
+                self._origin = origin
+                self._details.add(details)
             case UsageReport(usage):
                 self._usage = usage
             case Finish(reason):
                 self._marked = True
                 # Later words do not count, but for one that says that something is missing.
-                if reason and (not self._word or reason in _CUT_SHORT):
+                if reason and (not self._word or cut_reason(reason)):
                     self._word = _clean(reason)
             case _:
                 pass
 
     @property
     def _said_nothing(self) -> bool:
-        return not (self._text or self._reasoning or self._calls.all or self._word)
+        said = self._text or self._reasoning or self._refusal or self._calls.all
+        return not (said or self._word)
+
+    def _reasoning_details(self, outcome: Outcome) -> ReasoningDetails | None:
+        if outcome not in ("completed", "calls"):
+            return None
+        details = self._details.entries(self._calls.renamed)
+        return ReasoningDetails(self._origin, details) if details else None
+
+    def _exceeded(self) -> Reply:
+        if not self._too_many_calls:
+            return Reply(outcome="incomplete", reason="length")
+        said = (
+            f"Your reply made more than {self._most_calls} tool calls. At most {self._most_calls} "
+            "can be made in one reply; call again for the rest when their outputs have come."
+        )
+        return Reply(outcome="invalid_tool_call", fault=Fault("invalid_tool_call", said))
 
     def _cut_off(self, fault: Exception | None) -> Reply:
         match fault:
@@ -149,7 +263,7 @@ class Turn:
 
     def _ended(self) -> Reply:
         word = self._word or ""
-        if reason := _CUT_SHORT.get(word):
+        if reason := cut_reason(word):
             return Reply(outcome="incomplete", reason=reason)
         if word == "error":
             return _failed(ProviderError.code, "The model's server gave the reply up as an error.")
@@ -157,7 +271,7 @@ class Turn:
             return _failed(ProviderProtocol.code, "The model's server ended without a reply.")
         if self._calls.all:
             return self._handed_out()
-        if word in _ASKS_FOR_TOOLS and not self._text:
+        if word in _ASKS_FOR_TOOLS and not (self._text or self._refusal):
             return _failed(ProviderProtocol.code, "The reply asked for tools but named no call.")
         return Reply(outcome="completed")
 
@@ -174,6 +288,21 @@ class Turn:
             calls=tuple(verdict.call for verdict in whole),
             events=tuple(event for verdict in whole for event in verdict.events),
         )
+
+
+def large(chunks: Sequence[Chunk]) -> bool:
+    """Return whether feeding these chunks to a turn takes milliseconds."""
+    return sum(map(_length, chunks)) > LARGE
+
+
+def _length(chunk: Chunk) -> int:
+    match chunk:
+        case TextPiece(text) | ReasoningPiece(text):
+            return len(text)
+        case CallPiece(arguments=arguments):
+            return len(arguments)
+        case _:
+            return 0
 
 
 class _Whole(msgspec.Struct, frozen=True):
@@ -230,7 +359,9 @@ class _Call:
     @property
     def finished(self) -> bool:
         """Whether what has come as arguments needs nothing more."""
-        return self.shape.whole or (self._first == "n" and self._text.strip() == "null")
+        if self._first != "n":
+            return self.shape.whole
+        return self._size <= _LONGEST_NULL and self._text.strip() == "null"
 
     @property
     def _text(self) -> str:
@@ -248,6 +379,11 @@ class _Call:
             self.extra.update(piece.extra)
         if piece.arguments and not self._repeats(piece):
             self._append(piece.arguments)
+
+    @property
+    def meaning(self) -> str | None:
+        """The call in one spelling, by which two are compared; None while it is not whole."""
+        return _meaning(self.name, self._text)
 
     def unshown(self) -> str:
         """Arguments that nobody was told yet; none until they are sure to be an object's."""
@@ -320,22 +456,58 @@ class _Calls:
         self.all: list[_Call] = []
         self._mint = mint
         self._taken = set(taken)
+        self._untold: _Call | None = None
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
         self._by_position: dict[int, _Call] = {}
+        self._unrepeated: Counter[str | None] | None = None
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Our id of each call by its provider's, where they differ."""
+        return {
+            call.said_id: call.id
+            for call in self.all
+            if call.said_id and call.id and call.said_id != call.id
+        }
 
     def take(self, piece: CallPiece, events: list[Event]) -> None:
         """Add a piece to its call, and what can now be told to the events."""
         if not (piece.id or piece.name or piece.arguments or piece.extra):
             return
-        call = self._with_id(piece) if piece.id else self._without_id(piece)
+        if piece.leaked and self._repeats_a_call(piece):
+            return
+        call = self._call_of(piece)
+        if call is not self._untold:
+            self.tell(events)
+            self._untold = call
         call.take(piece)
-        self._register(call, piece)
+        if not piece.leaked:
+            self._register(call, piece)
         if call.id is None and call.name:
             call.id = self._id_for(call)
             events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
-        if call.id and (arguments := call.unshown()):
+
+    def tell(self, events: list[Event]) -> None:
+        """Add to the events the arguments of the last call that was taken, as far as they came."""
+        call, self._untold = self._untold, None
+        if call and call.id and (arguments := call.unshown()):
             events.append(ToolCallDelta(tool_call_id=call.id, arguments=arguments))
+
+    def _call_of(self, piece: CallPiece) -> _Call:
+        if piece.leaked:
+            return self._open(piece)
+        return self._with_id(piece) if piece.id else self._without_id(piece)
+
+    def _repeats_a_call(self, leaked: CallPiece) -> bool:
+        """Return whether this call of the text came where calls belong, too; each counts once."""
+        if self._unrepeated is None:
+            self._unrepeated = Counter(call.meaning for call in self.all)
+        meaning = _meaning(leaked.name, leaked.arguments)
+        if meaning is None or not self._unrepeated[meaning]:
+            return False
+        self._unrepeated[meaning] -= 1
+        return True
 
     def _with_id(self, piece: CallPiece) -> _Call:
         placed = self._placed(piece)
@@ -399,6 +571,15 @@ class _Calls:
         return chosen
 
 
+def _meaning(name: str | None, arguments: str) -> str | None:
+    """The call in one spelling; None for one that cannot be read."""
+    try:
+        said = json_object.parse(arguments.strip() or "{}")
+    except ValueError:
+        return None
+    return json.dumps([name, said], sort_keys=True) if name else None
+
+
 def _id_comes_late(placed: _Call, piece: CallPiece) -> bool:
     """Whether a new id is that of the call which was begun at its place without one."""
     if placed.said_id:
@@ -424,6 +605,17 @@ def _failed(code: str, message: str) -> Reply:
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SECRET_LIKE = re.compile(r"[\w+/=-]{20,}")
 _SAMPLE = 200
+_SPOKEN = (TextPiece, ReasoningPiece, RefusalPiece, CallPiece)
+_LONGEST_NULL = 1_000  # with the blanks around it: looked at with each piece
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _size(text: str) -> int:
+    """Bytes of the text as it stands in an event. `text` may hold halves of characters."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return len(text)
+    return len(_encode(_clean(text)))
 
 
 def _clean(text: str) -> str:

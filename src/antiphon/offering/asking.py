@@ -8,7 +8,14 @@ from contextlib import suppress
 
 from antiphon.client.aio import AsyncClient, AsyncEvents
 from antiphon.errors import AntiphonError, Unavailable
-from antiphon.events import Event, MessageCompleted, TextDelta, TurnEnded, TurnRestarted
+from antiphon.events import (
+    Event,
+    MessageCompleted,
+    RefusalDelta,
+    TextDelta,
+    TurnEnded,
+    TurnRestarted,
+)
 from antiphon.offering.tools import Answer
 from antiphon.runs import Status
 
@@ -99,7 +106,7 @@ class _Asking:
 
     def _note(self, event: Event) -> None:
         match event:
-            case TextDelta(text=text):
+            case TextDelta(text=text) | RefusalDelta(text=text):
                 self._said.append(text)
             case MessageCompleted():
                 self._said.append("\n\n")

@@ -12,6 +12,7 @@ import msgspec
 from antiphon.calls import ListAssistants as EveryAssistant
 from antiphon.calls import ListMessages
 from antiphon.client.aio import AsyncClient
+from antiphon.client.branches import latest_threads
 from antiphon.client.converse import Options
 from antiphon.errors import NotFound
 from antiphon.messages import Message
@@ -104,7 +105,7 @@ class Desk:
 
     async def threads(self, after: str | None = None) -> tuple[Sequence[Thread], str | None]:
         """A page of threads, and what asks for the one behind it."""
-        page = await self._client.list_threads(limit=PAGE, after=after)
+        page = await self._client.line.send(latest_threads(limit=PAGE, after=after))
         return page.data, page.next if page.has_more else None
 
     async def markdown(self, thread_id: str) -> str:
@@ -133,6 +134,7 @@ class Desk:
             tools=self._functions,
             max_tools=self._settings.max_tools,
             tool_timeout=self._settings.tool_timeout,
+            raise_on_failure=False,
             **options,
         )
         return await self._askings.answer(events, tell)
@@ -153,9 +155,8 @@ class Desk:
         )
 
     async def _list_threads(self, wish: ListThreads) -> Threads:
-        page = await self._client.list_threads(
-            limit=wish.limit, after=wish.after, q=wish.query or None
-        )
+        listing = latest_threads(wish.query or "", limit=wish.limit, after=wish.after)
+        page = await self._client.line.send(listing)
         return Threads(
             threads=tuple(
                 Conversation(
@@ -206,11 +207,11 @@ def _said(message: Message) -> Said:
     return Said(
         id=message.id,
         role=message.role,
-        text=message.text,
+        text=message.full_text,
         calls=tuple(call.name for call in message.tool_calls),
     )
 
 
 def _as_markdown(message: Message) -> str:
     calls = [f"`{call.name}({call.arguments})`" for call in message.tool_calls]
-    return "\n\n".join([f"## {message.role}", *filter(None, [message.text]), *calls])
+    return "\n\n".join([f"## {message.role}", *filter(None, [message.full_text]), *calls])

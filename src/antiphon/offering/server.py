@@ -11,7 +11,7 @@ from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 
 from antiphon.clean import clean
-from antiphon.errors import AntiphonError, NotFound
+from antiphon.errors import AntiphonError, InvalidRequest, NotFound
 from antiphon.offering.desk import Desk, Offered
 from antiphon.offering.tools import Answer, schema
 from antiphon.runs import Thread
@@ -71,7 +71,7 @@ class _Answers:
     ) -> types.ListResourcesResult:
         try:
             threads, following = await self._desk.threads(asked.cursor if asked else None)
-        except NotFound as error:
+        except (NotFound, InvalidRequest) as error:
             raise MCPError(types.INVALID_PARAMS, "There is no such page.") from error
         return types.ListResourcesResult(
             resources=[_resource(thread) for thread in threads], next_cursor=following

@@ -141,7 +141,7 @@ class ListAssistants(Wish, frozen=True, kw_only=True):
 
 
 class ListThreads(Wish, frozen=True, kw_only=True):
-    """List conversations, newest first, or those that hold some words."""
+    """List conversations, the last changed first, or those that hold some words."""
 
     name = "list_threads"
     title = "List conversations"
@@ -149,10 +149,13 @@ class ListThreads(Wish, frozen=True, kw_only=True):
 
     query: Annotated[
         Annotated[str, Meta(max_length=256)] | None,
-        Meta(description="Words that the title or a message holds."),
+        Meta(description='Words that the title or a message holds; "a phrase" as it stands.'),
     ] = None
     limit: Annotated[Count, Meta(description="How many at most.")] = 20
-    after: Annotated[Id | None, Meta(description="The `next` of the page before.")] = None
+    after: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=160)] | None,
+        Meta(description="The `next` of the page before."),
+    ] = None
 
 
 class ReadThread(Wish, frozen=True, kw_only=True):

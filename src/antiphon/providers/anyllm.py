@@ -39,6 +39,7 @@ from antiphon.chunks import (
     Finish,
     Question,
     ReasoningPiece,
+    RefusalPiece,
     TextPiece,
     UsageReport,
 )
@@ -65,6 +66,8 @@ Ask = Callable[[], Awaitable[Chunks]]
 Said = dict[str, Any]
 
 LEAVE_SECONDS = 5.0  # a library that does not heed a cancellation is left to itself
+MOST_UNREAD = 256  # chunks of a reply that wait for a store or a reader
+UNREAD_SECONDS = 0.005  # between two looks whether they are fewer
 
 
 class AnyVendor:
@@ -215,6 +218,8 @@ class Reply:
         if signature:
             self._signed.append({"thinking": self._thought, "signature": signature})
             self._thought = ""
+        if delta.refusal:
+            out.append(RefusalPiece(fit(delta.refusal)))
         if delta.content:
             out.append(TextPiece(fit(delta.content)))
         calls = delta.tool_calls or []
@@ -247,7 +252,7 @@ async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
     the connection to the garbage collector; but whatever is cancelled while it reads lets go of it.
     """
     heard: asyncio.Queue[ChatCompletionChunk | None] = asyncio.Queue()
-    reading = asyncio.ensure_future(_read(ask, heard.put_nowait))
+    reading = asyncio.ensure_future(_read(ask, heard.put_nowait, heard.qsize))
     reading.add_done_callback(lambda _: heard.put_nowait(None))
     try:
         while (chunk := await heard.get()) is not None:
@@ -268,16 +273,19 @@ async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
     loop = asyncio.get_running_loop()
     heard: asyncio.Queue[ChatCompletionChunk | Exception | None] = asyncio.Queue()
     left = threading.Event()
+    told = taken = 0  # also of those that are still on their way into the queue
 
     def tell(what: ChatCompletionChunk | Exception | None) -> None:
         if left.is_set():
             raise BrokenPipeError("Nobody listens any more.")
+        nonlocal told
+        told += 1
         loop.call_soon_threadsafe(heard.put_nowait, what)
 
     def run() -> None:
         end = None
         try:
-            asyncio.run(_read(ask, tell))
+            asyncio.run(_read(ask, tell, lambda: 0 if left.is_set() else told - taken))
         except Exception as error:  # noqa: BLE001 - raised where it was asked
             end = error
         with suppress(BrokenPipeError, RuntimeError):  # who asked has left, or the loop is closed
@@ -286,6 +294,7 @@ async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
     threading.Thread(target=run, name="antiphon-vendor", daemon=True).start()
     try:
         while (what := await heard.get()) is not None:
+            taken += 1
             if isinstance(what, Exception):
                 raise what
             yield what
@@ -293,11 +302,16 @@ async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
         left.set()
 
 
-async def _read(ask: Ask, tell: Callable[[ChatCompletionChunk], None]) -> None:
+async def _read(
+    ask: Ask, tell: Callable[[ChatCompletionChunk], None], unread: Callable[[], int]
+) -> None:
+    """Read the reply, not much faster than its chunks are taken."""
     said = await ask()
     try:
         async for chunk in said:
             tell(chunk)
+            while unread() > MOST_UNREAD:  # noqa: ASYNC110 - an event of another loop cannot be awaited
+                await asyncio.sleep(UNREAD_SECONDS)
     finally:
         await aclose_quietly(said)
 

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.addresses import leads_here
+from antiphon.addresses import leads_here, origin
+from antiphon.clean import clean
 from antiphon.errors import BadSettings, ProviderError
 from antiphon.people import OwnKey
 from antiphon.ports import Opened, Provider
-from antiphon.providers import entries, usable
+from antiphon.providers import destinations, entries, usable
 from antiphon.providers.demo import WINDOW, Demo
 from antiphon.providers.http import Limits
 from antiphon.providers.lent import Lending
@@ -24,8 +25,8 @@ from antiphon.providers.offers import Offer
 from antiphon.providers.openai import OpenAI
 from antiphon.providers.reply import Quirks
 from antiphon.providers.servers import UNDECLARED, Server, Terms
-from antiphon.providers.vendors import Vendor, chosen, listing, opened
-from antiphon.runs import Deadlines
+from antiphon.providers.vendors import Vendor, chosen, installed, listing, opened
+from antiphon.runs import Deadlines, Destination
 from antiphon.settings import Settings
 
 GROUP = (
@@ -44,6 +45,11 @@ async def no_keys(owner: str, provider: str) -> OwnKey | None:
     return None
 
 
+def no_marks() -> Sequence[str]:
+    """Return no marks of seals: where nobody has keys of their own."""
+    return ()
+
+
 class Choice(msgspec.Struct, frozen=True):
     """The model for who named none, and why it is this one."""
 
@@ -58,11 +64,16 @@ class Catalog:
     """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], keys_of: KeysOf = no_keys
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        keys_of: KeysOf = no_keys,
+        marks: Callable[[], Sequence[str]] = no_marks,
     ) -> None:
         self._settings = settings
         self._environ = environ
         self._keys_of = keys_of
+        self._marks = marks
         self._lending = Lending()
         self._servers = entries.servers(settings.providers)
         self._vendors = entries.vendors(settings.providers)
@@ -93,29 +104,38 @@ class Catalog:
         base_url = self._settings.base_url
         if provider == "demo":
             demo = self._kept("demo", lambda: Demo(self._settings.demo_pace))
-            return Opened(provider=demo, model="demo", name="demo")
+            there = self._destination("demo")
+            return Opened(provider=demo, model="demo", name="demo", destination=there)
         terms = self._terms(provider) if colon else None
         if terms is not None:
-            return Opened(
-                provider=await self._known(provider, terms, owner),
-                model=name,
-                name=provider,
-                deadlines=self._deadlines(provider, terms),
-                lacks=frozenset(terms.lacks),
-            )
+            return await self._opened(provider, name, terms, owner)
         if base_url:
             plain = self._kept("", lambda: self._plain(base_url))
-            return Opened(provider=plain, model=model, name=urlsplit(base_url).netloc)
+            called, there = urlsplit(base_url).netloc, self._destination("")
+            return Opened(provider=plain, model=model, name=called, destination=there)
         plugin = _plugins().get(provider) if colon else None
         if plugin is not None:
             theirs = self._kept(provider, lambda: _loaded(plugin, self._environ))
-            return Opened(provider=theirs, model=name, name=provider)
+            there = self._destination(provider)
+            return Opened(provider=theirs, model=name, name=provider, destination=there)
         raise BadSettings(
             f"There is no provider for the model {model!r}.",
             expected="provider:name, the provider one of " + ", ".join(self._names()),
             received=model,
             hint=self._meant(provider, colon, name),
         )
+
+    def serves(self, destination: Destination) -> bool:
+        """Return whether words sent from here go to that place, and whether they can be sent."""
+        try:
+            here = self._destination(destination.provider)
+        except BadSettings:  # its address is not known here
+            return False
+        if here is None or here.digest != destination.digest:
+            return False
+        if destination.seal:
+            return destination.seal in self._marks()
+        return self._can_ask(destination.provider)
 
     def offer(self, model: str) -> Offer:
         """Where the replies of a model are bought that `open` takes, and what you say of it.
@@ -146,6 +166,23 @@ class Catalog:
         if base_url:
             return Offer(model=model, address=base_url)
         return Offer(model=name, vendor=provider)
+
+    def asks(self, model: str) -> tuple[str, str]:
+        """Return the provider that is asked for a model, and the origin of its address.
+
+        The provider is "" where only the address is known, the address "" where the provider's
+        library knows it. Raises `BadSettings` for an address that is not known.
+        """
+        provider, colon, _ = model.partition(":")
+        base_url = self._settings.base_url
+        if provider == "demo":
+            return provider, ""
+        terms = self._terms(provider) if colon else None
+        if base_url:
+            return provider if terms else "", origin(base_url)
+        if isinstance(terms, Server):
+            return provider, origin(self._address(provider, terms))
+        return provider, ""
 
     def keys(self) -> list[str]:
         """The variables that are set and hold a known provider's key; their names only."""
@@ -191,8 +228,58 @@ class Catalog:
     def _terms(self, name: str) -> Server | Vendor | None:
         return self._servers.get(name) or self._vendors.get(name)
 
-    async def _known(self, name: str, terms: Server | Vendor, owner: str | None) -> Provider:
-        own = await self._keys_of(owner, name) if owner else None
+    async def _opened(
+        self, provider: str, name: str, terms: Server | Vendor, owner: str | None
+    ) -> Opened:
+        own = await self._keys_of(owner, provider) if owner else None
+        there = self._destination(provider)
+        if own and there:
+            there = msgspec.structs.replace(there, seal=next(iter(self._marks()), ""))
+        return Opened(
+            provider=await self._known(provider, terms, owner, own),
+            model=name,
+            name=provider,
+            deadlines=self._deadlines(provider, terms),
+            lacks=frozenset(terms.lacks),
+            destination=there,
+        )
+
+    def _destination(self, provider: str) -> Destination | None:
+        """Return where the words of runs of this provider go; None where nothing is known of it.
+
+        Raises `BadSettings` where its address is not known.
+        """
+        base_url = self._settings.base_url
+        if provider == "demo":
+            return Destination("demo")
+        if provider == "":
+            return destinations.at_address("", base_url) if base_url else None
+        terms = self._terms(provider)
+        if base_url:
+            return destinations.at_address(provider, base_url) if terms else None
+        match terms:
+            case Server():
+                return destinations.at_address(provider, self._address(provider, terms))
+            case Vendor():
+                return destinations.of_vendor(provider, self._environ)
+            case None:
+                plugin = _plugins().get(provider)
+                return destinations.of_plugin(provider, plugin.value) if plugin else None
+
+    def _can_ask(self, provider: str) -> bool:
+        """Return whether what is needed to ask it is here, such as its key."""
+        match self._terms(provider):
+            case Server() as server:
+                return self._settings.base_url is not None or self._has_key(server)
+            case Vendor() as vendor:
+                keyed = vendor.keyless or vendor.variable(self._environ) is not None
+                return installed() and (keyed or self._settings.provider_key is not None)
+            case None:
+                return True
+
+    async def _known(
+        self, name: str, terms: Server | Vendor, owner: str | None, own: OwnKey | None
+    ) -> Provider:
         if owner and own:
             return await self._lending.provider(
                 owner, name, own, lambda: self._owners(name, terms, own)
@@ -334,11 +421,17 @@ class Catalog:
             async with asyncio.timeout(LIST_SECONDS):
                 names = await provider.models()
         except (ProviderError, TimeoutError) as error:
+            late = f"nothing came in {LIST_SECONDS:g} s"
+            why = clean(error.message) if isinstance(error, ProviderError) else late
             raise BadSettings(
-                f"A model must be named: {base_url} does not list any.", hint="--model NAME"
+                f"{base_url} does not list its models: {why.rstrip('.')}.",
+                hint="Check the address and ANTIPHON_PROVIDER_KEY, or name a model (--model).",
             ) from error
         if not names:
-            raise BadSettings(f"{base_url} lists no models.", hint="--model NAME")
+            raise BadSettings(
+                f"{base_url} lists no models.",
+                hint="Name one (--model).",
+            )
         return Choice(names[0], f"it is the first that {base_url} lists")
 
     async def _local_ollama(self) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.messages import EXTRA, REASONING
+from antiphon.messages import DETAILS, EXTRA, REASONING, REFUSAL
 from antiphon.providers import strict
 from antiphon.providers.reply import Quirks
 
@@ -22,8 +22,13 @@ EMPTY = "(empty)"
 """What a message without content says: many servers refuse one that says nothing."""
 
 
-def accepted(chat: bytes, instructions: str | None, quirks: Quirks) -> bytes:
-    """The conversation with the instructions before it, as JSON objects joined by commas."""
+def accepted(
+    chat: bytes, instructions: str | None, quirks: Quirks, origin: str | None = None
+) -> bytes:
+    """The conversation with the instructions before it, as JSON objects joined by commas.
+
+    `origin` names the server: the opaque details that it gave with its reasoning go back to it.
+    """
     ids = _call_ids(chat)
     if len(set(ids)) < len(ids):
         chat = _joined(strict.apart(_split(chat)))
@@ -31,6 +36,7 @@ def accepted(chat: bytes, instructions: str | None, quirks: Quirks) -> bytes:
     if _OURS in chat or quirks.reasoning_required:
         chat = _with_reasoning(chat, quirks)
         chat = _with_extras(chat, quirks)
+        chat = _with_refusals(chat, quirks)
     chat = _without_empty(chat)
     if ids:
         chat = _with_ids(chat, ids, quirks)
@@ -39,7 +45,10 @@ def accepted(chat: bytes, instructions: str | None, quirks: Quirks) -> bytes:
         chat = b",".join((first, chat)) if chat else first
     if not chat:
         chat = _encode({"role": "user", "content": EMPTY})
-    return _mended(chat, quirks) if _is_refused(chat, len(ids), quirks) else chat
+    if _is_refused(chat, len(ids), quirks):
+        chat = _mended(chat, quirks)
+    # At the end, for what servers say in them is not to be taken for words of ours.
+    return _with_details(chat, ids, quirks, origin)
 
 
 def _call_ids(chat: bytes) -> list[bytes]:
@@ -89,6 +98,38 @@ def _with_extras(chat: bytes, quirks: Quirks) -> bytes:
     if _EXTRA not in chat:  # to look for it by the pattern takes longer
         return chat
     return _WITH_EXTRA.sub(_unfolded if quirks.extra_content else b"", chat)
+
+
+def _with_refusals(chat: bytes, quirks: Quirks) -> bytes:
+    """Refusals under the server's name for them, or as the end of what was said."""
+    if _REFUSAL not in chat:
+        return chat
+    if quirks.refusal_back:
+        return chat.replace(_NOTHING + _REFUSAL, b'"content":null' + _REFUSAL).replace(
+            _REFUSAL, b',"refusal":'
+        )
+    alone = _NOTHING + _REFUSAL
+    return chat.replace(alone, b'"content":').replace(b'"' + _REFUSAL + b'"', rb"\n\n")
+
+
+def _with_details(chat: bytes, ids: Sequence[bytes], quirks: Quirks, origin: str | None) -> bytes:
+    """The details of reasoning that this server gave, as it gave them; no other server's."""
+    if _DETAILS not in chat:
+        return chat
+    fits, fitted = _FORMS[quirks.call_ids]
+    renamed = {call_id: fitted(call_id) for call_id in set(ids) if not fits(call_id)}
+
+    def unfolded(found: re.Match[bytes]) -> bytes:
+        kept = _decode_details(msgspec.json.decode(found[1], type=str))
+        if kept.origin != origin or not quirks.reasoning_details:
+            return b""
+        # A detail may name the call that it belongs to.
+        details = _ID_OF_DETAIL.sub(
+            lambda named: b'"id":"%b"' % renamed.get(named[1], named[1]), bytes(kept.details)
+        )
+        return b'"reasoning_details":' + details + b","
+
+    return _WITH_DETAILS.sub(unfolded, chat)
 
 
 def _with_ids(chat: bytes, ids: Sequence[bytes], quirks: Quirks) -> bytes:
@@ -158,6 +199,12 @@ def _nine(call_id: bytes) -> bytes:
     return base64.b64encode(hashlib.sha256(call_id).digest(), altchars=b"xy")[:9]
 
 
+class _Details(msgspec.Struct):
+    origin: str
+    details: msgspec.Raw
+
+
+_decode_details = msgspec.json.Decoder(_Details).decode
 _encode = msgspec.json.Encoder().encode
 
 # As `messages.chat` writes them. None of these can stand inside a string, where quotes are escaped.
@@ -168,7 +215,11 @@ _SYSTEM = b'{"role":"system",'
 _OUTPUT = b'"tool_call_id":'
 _OURS = b'"antiphon:'  # what the next two begin with
 _REASONING = f'"{REASONING}":'.encode()
-_AFTER_REASONING = (b',"content":', b',"tool_calls":')
+_DETAILS = f'"{DETAILS}":'.encode()
+_WITH_DETAILS = re.compile(_DETAILS + rb'("(?:[^"\\]+|\\.)*+"),')
+_ID_OF_DETAIL = re.compile(rb'"id":"((?:[^"\\]+|\\.)*+)"')
+_REFUSAL = f',"{REFUSAL}":'.encode()
+_AFTER_REASONING = (b"," + _DETAILS, b',"content":', b',"tool_calls":')
 _EXTRA = f',"{EXTRA}":'.encode()
 _WITH_EXTRA = re.compile(_EXTRA + rb'("(?:[^"\\]+|\\.)*+")')
 _CALL_ID = b'{"id":"'

@@ -28,6 +28,7 @@ from antiphon.providers.tide import Tide
 COMPLAINT_BYTES = 64_000
 COMPLAINT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 8_000_000
+TURN_SECONDS = 0.005  # of one reply, until others have their turn
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,10 +122,14 @@ class Endpoint:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 read = response.content.readany
+                rested = time.monotonic()
                 with self._tide.riding() as place:
                     while piece := await read():
                         begun = True
                         yield piece
+                        if (now := time.monotonic()) - rested > TURN_SECONDS:
+                            rested = now
+                            await asyncio.sleep(0)  # a read waits for nothing in a flood
                         await self._tide.rest(place)
         except (aiohttp.ClientError, OSError) as error:
             if begun:

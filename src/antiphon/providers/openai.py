@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -41,6 +42,7 @@ class OpenAI:
         backoff_seconds: float = 0.5,
     ) -> None:
         self._quirks = quirks
+        self._origin = _origin(base_url)
         self._models = models
         self._redact = Redactor(key)
         self._endpoint = Endpoint(
@@ -53,8 +55,8 @@ class OpenAI:
 
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
         """The reply, as it comes."""
-        reply = Reply(self._quirks, self._redact)
-        body = payload(question, self._quirks)
+        reply = Reply(self._quirks, self._redact, origin=self._origin)
+        body = payload(question, self._quirks, self._origin)
         async with aclosing(
             self._endpoint.post("chat/completions", body, headers(question.trace))
         ) as pieces:
@@ -96,8 +98,11 @@ class OpenAI:
         await self._endpoint.close()
 
 
-def payload(question: Question, quirks: Quirks) -> bytes:
-    """The request. The conversation goes in as bytes, in what differs as this server takes it."""
+def payload(question: Question, quirks: Quirks, origin: str | None = None) -> bytes:
+    """The request. The conversation goes in as bytes, in what differs as this server takes it.
+
+    Of the opaque details of earlier reasoning those go back that came from `origin`.
+    """
     streams = quirks.stream is True or (quirks.stream == "without_tools" and not question.tools)
     fields: dict[str, Any] = {"model": question.model, "stream": streams}
     if streams and quirks.stream_options:
@@ -105,7 +110,7 @@ def payload(question: Question, quirks: Quirks) -> bytes:
     if question.tools:
         fields["tools"] = [_tool(spec) for spec in question.tools]
     fields.update(_sampling(question.sampling, question.tools, quirks))
-    messages = accepted(question.messages, question.instructions, quirks)
+    messages = accepted(question.messages, question.instructions, quirks, origin)
     # A long thread is copied once.
     return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
 
@@ -128,6 +133,11 @@ async def _tail(
             yield chunks
     yield reply.close()
     reply.check()
+
+
+def _origin(base_url: str) -> str:
+    """Tell one server from another without its address, which users of this one may not know."""
+    return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def _auth(key: str | None, header: str | None) -> dict[str, str]:

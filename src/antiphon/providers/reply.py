@@ -7,13 +7,24 @@ belongs to, and whether a call is whole, is not decided here but in `engine/turn
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Literal, NoReturn, TypeGuard
 
 import msgspec
 
-from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
-from antiphon.engine.kept import fit, fit_value
+from antiphon.chunks import (
+    CallPiece,
+    Chunk,
+    DetailsPiece,
+    Finish,
+    ReasoningPiece,
+    RefusalPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.engine.finish_reasons import cut_reason
+from antiphon.engine.json_object import MAX_DEPTH
+from antiphon.engine.kept import fit, fit_value, refuse_deep
 from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.providers.complaints import Redactor, complaint
 from antiphon.providers.snapshots import Snapshots
@@ -28,13 +39,16 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where a server differs from the others.
 
     In what it says: `cumulative` text repeats what came before (`auto`: only where nothing else can
-    be meant); `think_tags` wrap reasoning at the beginning of the text; `leaked_calls` stand in the
-    text as `<tool_call>` objects; `comments_are_life` while it works. In what it takes: whether it
+    be meant); `think_tags` wrap reasoning at the beginning of the text, and with `think_prefilled`
+    the first of them is missing, for the prompt holds it; `leaked_calls` stand in the text as
+    `<tool_call>` objects; `comments_are_life` while it works. In what it takes: whether it
     can `stream` (always, never, or only `without_tools`), whether it knows `stream_options`, and
     its names for the limit of output tokens and for the seed.
 
     In the history it takes: `reasoning_back` is its name for the reasoning of earlier replies,
     None where it wants none; with `reasoning_required` it refuses an assistant message without any.
+    The opaque `reasoning_details` that it gave go back to it; a refusal goes back under its own
+    name with `refusal_back`, and as text without.
     `extra_content` says whether it takes a call's opaque extras, `call_ids` what an id looks like
     (`short`: at most 40 characters; `nine`: exactly nine letters and digits), `roles` who may speak
     when (`system_first`: one system message, at the beginning; `alternate`: and then user and
@@ -43,6 +57,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     cumulative: bool | Literal["auto"] = False
     think_tags: bool = False
+    think_prefilled: bool = False
     leaked_calls: bool = False
     comments_are_life: bool = False
     stream: bool | Literal["without_tools"] = True
@@ -51,6 +66,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: str = "seed"
     reasoning_back: str | None = None
     reasoning_required: bool = False
+    reasoning_details: bool = True
+    refusal_back: bool = False
     extra_content: bool = True
     call_ids: Literal["short", "nine"] = "short"
     roles: Literal["any", "system_first", "alternate"] = "any"
@@ -61,9 +78,13 @@ PLAIN = Quirks()
 
 _REDACT = Redactor()
 
+Spoken = Piece | RefusalPiece
+
 
 class Reply:
     """Reads one reply. `finished` once a terminal marker came, `done` once no more will be read.
+
+    `origin` names the server, for what must go back to it alone.
 
     Raises `ProviderError` where the server says that it failed, `ProviderProtocol` where what it
     says is no reply. What was said before that in the same bytes is given first; then `check`
@@ -75,6 +96,7 @@ class Reply:
         quirks: Quirks = PLAIN,
         redact: Redactor = _REDACT,
         max_bytes: int = MAX_REPLY_BYTES,
+        origin: str = "",
     ) -> None:
         self.finished = False
         self.done = False
@@ -82,7 +104,8 @@ class Reply:
         self._quirks = quirks
         self._redact = redact
         self._bytes_left = max_bytes
-        self._decoder = Decoder(invalid="surrogateescape")
+        self._origin = origin
+        self._decoder = Decoder(invalid="surrogateescape", error_field=True)
         self._take: Callable[[bytes], list[Chunk] | None] = self._sniff
         self._body = bytearray()
         self._begun = False
@@ -91,8 +114,9 @@ class Reply:
         self._damaged = False
         self._halves: dict[Hashable, str] = {}
         self._snapshots = _snapshots(quirks)
-        self._thought = Thought() if quirks.think_tags else None
+        self._thought = _thought(quirks)
         self._leaked = LeakedCalls() if quirks.leaked_calls else None
+        self._leaked_calls: list[CallPiece] = []
 
     def feed(self, data: bytes) -> list[Chunk] | None:
         """The chunks that these bytes complete; None where they show no sign of life."""
@@ -133,10 +157,12 @@ class Reply:
                 case (int() | None as index, int() | None as position):
                     out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
                 case _:
-                    kind = TextPiece if channel is TextPiece else ReasoningPiece
-                    self._tell(kind, "\ufffd", out)
+                    self._tell(_SPOKEN.get(channel, ReasoningPiece), "\ufffd", out)
         if self._leaked is not None:
-            out += map(_told, self._leaked.close())
+            self._take_leaked(self._leaked.close(), out)
+        # Behind the calls that came where calls belong: those may be the same.
+        out += self._leaked_calls
+        self._leaked_calls.clear()
         return out
 
     def _rest(self) -> list[Chunk]:
@@ -291,7 +317,9 @@ class Reply:
         self._damaged = False
 
     def _choose(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
-        reason = choice.finish_reason
+        if _is_number_above_zero(choice.index):
+            return  # one reply was asked for: a second one is no part of the first
+        reason = _reason(choice)
         if choice.error or reason == "error":
             self._complain(choice.error)
         if choice.delta is not None:
@@ -307,12 +335,20 @@ class Reply:
         thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
         if thought:
             self._piece(ReasoningPiece, self._news(ReasoningPiece, _words(thought), out), out)
+        if delta.reasoning_details and self._quirks.reasoning_details:
+            details = [fit_value(detail) for detail in _objects(delta.reasoning_details)]
+            out.append(DetailsPiece(self._origin, tuple(details)))
         content = delta.content
+        if _is_json_answer(content):
+            content = _json_answer(content)
         if isinstance(content, str):
             if content:
                 self._text(self._news(TextPiece, content, out), out)
         elif content:
             self._parts(content, out)
+        if isinstance(delta.refusal, str) and delta.refusal:
+            self._settle(out)
+            self._piece(RefusalPiece, delta.refusal, out)
         if delta.tool_calls:
             pieces = _objects(delta.tool_calls)
             for position, piece in enumerate(pieces):
@@ -349,21 +385,28 @@ class Reply:
     def _parts(self, parts: Any, out: list[Chunk]) -> None:
         """Content as a list, as Mistral sends it: thinking and text in their order."""
         for part in _objects(parts):
-            kind = ReasoningPiece if part.get("type") == "thinking" else TextPiece
-            self._piece(kind, _words(part), out)
+            self._piece(_KINDS.get(str(part.get("type")), TextPiece), _words(part), out)
 
-    def _piece(self, kind: type[Piece], text: str, out: list[Chunk]) -> None:
+    def _piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         if self._halves or not text.isascii() or "\0" in text:
             text = self._joined(kind, text)
         if text:
             self._tell(kind, text, out)
 
-    def _tell(self, kind: type[Piece], text: str, out: list[Chunk]) -> None:
+    def _tell(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         self._spoke = True
         if self._leaked is not None and kind is TextPiece:
-            out += map(_told, self._leaked.feed(text))
+            for at in range(0, len(text), _SLICE):  # each tag in it costs the rest of its slice
+                self._take_leaked(self._leaked.feed(text[at : at + _SLICE]), out)
         else:
             out.append(kind(text))
+
+    def _take_leaked(self, parts: Iterable[str | CallPiece], out: list[Chunk]) -> None:
+        for part in parts:
+            if isinstance(part, str):
+                out.append(TextPiece(part))
+            else:
+                self._leaked_calls.append(part)
 
     def _call(self, piece: Mapping[str, Any], position: int | None, out: list[Chunk]) -> None:
         function = _fields(piece.get("function"))
@@ -398,10 +441,19 @@ class Reply:
 
     def _end(self, reason: str | None, out: list[Chunk]) -> None:
         out += self.last_words()
+        if self._thought is not None and not cut_reason(reason or self._reason):
+            self._answer_unclosed(self._thought, out)
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
             self._reason = reason
             out.append(Finish(reason and fit(reason)))
+
+    def _answer_unclosed(self, thought: Thought, out: list[Chunk]) -> None:
+        """Give as text what a whole reply said in a thought that it never left."""
+        if text := thought.unclosed:
+            self._tell(TextPiece, text, out)
+            out += self.last_words()
+        thought.leave()
 
     def _complain(self, error: Any) -> NoReturn:
         words = complaint(error) or "The provider reported an error without saying which."
@@ -418,12 +470,15 @@ def _snapshots(quirks: Quirks) -> dict[type[Piece], Snapshots]:
     return {kind: Snapshots(sure=sure) for kind in (TextPiece, ReasoningPiece)}
 
 
-def _told(part: str | CallPiece) -> Chunk:
-    return TextPiece(part) if isinstance(part, str) else part
+def _thought(quirks: Quirks) -> Thought | None:
+    if not (quirks.think_tags or quirks.think_prefilled):
+        return None
+    return Thought(prefilled=quirks.think_prefilled)
 
 
 class _Delta(msgspec.Struct, gc=False):
     content: Any = None
+    refusal: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
     reasoning_details: Any = None
@@ -435,6 +490,8 @@ class _Choice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: Any = None
+    native_finish_reason: Any = None
+    index: Any = None
     error: Any = None
     usage: Any = None
 
@@ -498,7 +555,44 @@ def _arguments(value: Any) -> str:
         case str():
             return value
         case _:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            return _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_json_answer(content: Any) -> bool:
+    """Return whether content is the answer itself, as in Cloudflare's JSON mode, and no parts."""
+    if _is_object(content):
+        return not _is_part(content)
+    if not _is_list(content) or not content:
+        return False
+    return all(_is_object(item) and not _is_part(item) for item in content)
+
+
+def _json_answer(content: Any) -> str:
+    try:
+        refuse_deep(content, MAX_DEPTH)
+    except TooLarge as error:
+        raise ProviderProtocol(_TOO_DEEP) from error
+    return _json(content)
+
+
+def _is_part(value: Any) -> bool:
+    return _is_object(value) and isinstance(value.get("type"), str) and bool(_PART & value.keys())
+
+
+def _reason(choice: _Choice) -> Any:
+    """The finish reason; that of the model's own server where a gateway hides a cut behind it."""
+    native = choice.native_finish_reason
+    if choice.finish_reason and isinstance(native, str) and choice.finish_reason in _WHOLE_WORDS:
+        return cut_reason(native) or choice.finish_reason
+    return choice.finish_reason
+
+
+def _is_number_above_zero(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def _words(value: Any) -> str:
@@ -530,7 +624,12 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
+_SLICE = 4_096
 _MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looked at with each
 _PAGE = "The answer is a page, not a reply of a model"
 _TOO_DEEP = "An event of the reply is nested too deeply."
-_WORDS_IN = ("text", "thinking", "summary", "content")
+_WORDS_IN = ("text", "thinking", "summary", "content", "refusal")
+_SPOKEN: dict[Hashable, type[Spoken]] = {TextPiece: TextPiece, RefusalPiece: RefusalPiece}
+_KINDS: dict[str, type[Spoken]] = {"thinking": ReasoningPiece, "refusal": RefusalPiece}
+_PART = frozenset(_WORDS_IN)  # one of which a part of a content list has, beside its type
+_WHOLE_WORDS = ("stop", "tool_calls", "function_call")

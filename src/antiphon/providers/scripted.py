@@ -2,6 +2,7 @@
 
 ```
 think Let me look.            reasoning, a piece to a word
+refuse I will not.            a refusal, a piece to a word
 say "Two\\nlines"              text; in quotes it is a JSON string
 call get_weather {"city": "Oslo"}
 wait lunch                    until the test opens that gate
@@ -30,6 +31,7 @@ from antiphon.chunks import (
     Finish,
     Question,
     ReasoningPiece,
+    RefusalPiece,
     TextPiece,
     UsageReport,
 )
@@ -95,6 +97,8 @@ class Scripted:
                 return [TextPiece(piece) for piece in _pieces(rest)]
             case "think":
                 return [ReasoningPiece(piece) for piece in _pieces(rest)]
+            case "refuse":
+                return [RefusalPiece(piece) for piece in _pieces(rest)]
             case "call":
                 return self._called(*rest.partition(" ")[::2])
             case "usage":

@@ -79,7 +79,7 @@ SERVERS: dict[str, Server] = {
         base_url="https://api.openai.com/v1",
         key_env="OPENAI_API_KEY",
         default="gpt-5.4-mini",
-        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False, refusal_back=True),
     ),
     "openrouter": Server(
         base_url="https://openrouter.ai/api/v1",
@@ -202,7 +202,7 @@ SERVERS: dict[str, Server] = {
         key_env="AZURE_OPENAI_API_KEY",
         key_header="api-key",
         models=(),  # what it lists can be deployed; what can be named is what was
-        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
+        quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False, refusal_back=True),
     ),
     # Local servers load a model when it is first asked.
     "ollama": Server(

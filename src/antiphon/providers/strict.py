@@ -6,8 +6,13 @@ here works on decoded messages, changes nothing that is in order, and loses no t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
+
+from antiphon.messages import DETAILS
 
 Message = dict[str, Any]
 """A message of chat completions, decoded."""
@@ -40,7 +45,7 @@ def answered(messages: Sequence[Message]) -> list[Message]:
 
 
 def apart(messages: Sequence[Message]) -> list[Message]:
-    """No id for two calls: one that comes again gets a number behind it, in call and output."""
+    """No id for two calls: one that comes again gets a number behind it, wherever it stands."""
     seen: set[str] = set()
     now: dict[str, str] = {}
     out: list[Message] = []
@@ -48,13 +53,23 @@ def apart(messages: Sequence[Message]) -> list[Message]:
         if calls := message.get("tool_calls"):
             renamed = [{**call, "id": _unlike(seen, call["id"])} for call in calls]
             now = {was["id"]: call["id"] for was, call in zip(calls, renamed, strict=True)}
-            out.append({**message, "tool_calls": renamed})
+            out.append(_with_ids_in_details({**message, "tool_calls": renamed}, now))
         elif message["role"] == "tool":
             call_id = message["tool_call_id"]
             out.append({**message, "tool_call_id": now.get(call_id, call_id)})
         else:
             out.append(message)
     return out
+
+
+def _with_ids_in_details(message: Message, ids: Mapping[str, str]) -> Message:
+    """The message, its opaque details naming calls by the ids that these now have."""
+    details = message.get(DETAILS)
+    if details is None:
+        return message
+    written = {_encode(was).decode(): _encode(now).decode() for was, now in ids.items()}
+    details = _ID.sub(lambda found: f'"id":{written.get(found[1], found[1])}', details)
+    return {**message, DETAILS: details}
 
 
 def one_system(messages: Sequence[Message]) -> list[Message]:
@@ -78,6 +93,10 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
     if not out or out[-1]["role"] == "assistant":
         out.append({"role": "user", "content": GO_ON})
     return [*system, *out]
+
+
+_encode = msgspec.json.Encoder().encode
+_ID = re.compile(r'"id":("(?:[^"\\]+|\\.)*+")')
 
 
 def _unlike(seen: set[str], call_id: str) -> str:

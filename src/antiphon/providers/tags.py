@@ -17,11 +17,23 @@ Piece = TextPiece | ReasoningPiece
 
 
 class Thought:
-    """Tells reasoning between think tags from text. Only tags that begin the reply count."""
+    """Tells reasoning between think tags from text. Only tags that begin the reply count.
 
-    def __init__(self) -> None:
+    With `prefilled` the prompt's template has opened the thought: the reply begins within it, and
+    the opening tag may be missing. `unclosed` is then what was given as reasoning while no closing
+    tag has come, which may have been the answer.
+    """
+
+    def __init__(self, *, prefilled: bool = False) -> None:
         self._kind: type[Piece] | None = None
         self._held = ""
+        self._prefilled = prefilled
+        self._unclosed: list[str] = []
+
+    @property
+    def unclosed(self) -> str:
+        """The text of a reply that was taken for a thought and never left it."""
+        return "".join(self._unclosed)
 
     def feed(self, text: str) -> Iterator[tuple[type[Piece], str]]:
         """The text's parts, by what they are."""
@@ -31,22 +43,34 @@ class Thought:
             if len(begin) < len(_THINK) and _THINK.startswith(begin) and len(text) < _MAX_BLANK:
                 self._held = text
                 return
-            self._kind = ReasoningPiece if begin.startswith(_THINK) else TextPiece
-            text = begin.removeprefix(_THINK) if self._kind is ReasoningPiece else text
+            opened = begin.startswith(_THINK)
+            self._kind = ReasoningPiece if opened or self._prefilled else TextPiece
+            text = begin.removeprefix(_THINK) if opened else text
         if self._kind is ReasoningPiece:
             thought, closed, text = text.partition(_END_THINK)
             if not closed:
                 self._held = _overlap(thought, _END_THINK)
                 thought = thought[: len(thought) - len(self._held)]
+                if self._prefilled:
+                    self._unclosed.append(thought)
             else:
                 self._kind = TextPiece
+                self._unclosed.clear()
             yield ReasoningPiece, thought
         yield TextPiece, text
 
     def close(self) -> Iterator[tuple[type[Piece], str]]:
         """What was held back, now that nothing follows."""
         text, self._held = self._held, ""
-        yield self._kind or TextPiece, text
+        kind = self._kind or (ReasoningPiece if self._prefilled else TextPiece)
+        if kind is ReasoningPiece and self._prefilled:
+            self._unclosed.append(text)
+        yield kind, text
+
+    def leave(self) -> None:
+        """End the thought without its tag: what comes now is text."""
+        self._kind = TextPiece
+        self._unclosed.clear()
 
 
 class LeakedCalls:
@@ -149,8 +173,8 @@ def _read(body: str, index: int) -> CallPiece:
         said = _decode(body)
         arguments = _text(bytes(said.arguments or said.parameters))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return CallPiece(index=index, arguments=body)
-    return CallPiece(index=index, name=said.name or None, arguments=arguments)
+        return CallPiece(index=index, arguments=body, leaked=True)
+    return CallPiece(index=index, name=said.name or None, arguments=arguments, leaked=True)
 
 
 def _text(arguments: bytes) -> str:

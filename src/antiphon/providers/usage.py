@@ -22,34 +22,53 @@ def counted(fields: Mapping[str, Any]) -> Usage:
     """The usage in a `usage` object of chat completions."""
     taken, said = _count(fields.get("prompt_tokens")), _count(fields.get("completion_tokens"))
     thought = _thought(fields)
-    if thought > said or taken + said + thought == fields.get("total_tokens"):
-        # xAI and Gemini count the reasoning beside the completion, and Perplexity's deep research
-        # too, whose total leaves it out. Newer models of xAI do as OpenAI: only the sums tell.
+    if _is_beside(taken, said, thought, fields):
         said += thought
     return Usage(
         input_tokens=taken,
         output_tokens=said,
         cached_tokens=min(_cached(fields), taken),
-        reasoning_tokens=thought,
+        reasoning_tokens=min(thought, said),
         cost=_cost(fields),
     )
 
 
+def _is_beside(taken: int, said: int, thought: int, fields: Mapping[str, Any]) -> bool:
+    """Return whether the reasoning is counted beside the completion, and not as a part of it.
+
+    xAI and Gemini do so, and Perplexity's deep research too, whose total leaves it out. Newer
+    models of xAI do as OpenAI: only the sums tell. A total of input and completion alone holds the
+    reasoning of every other server, however much of it the details name.
+    """
+    total = fields.get("total_tokens")
+    if taken + said + thought == total:
+        return True
+    return thought > said and not (said and taken + said == total and _in_details(fields))
+
+
 def _cached(fields: Mapping[str, Any]) -> int:
-    """OpenAI and most others have it among the details, DeepSeek and Moonshot beside the counts."""
-    details = _object(fields.get("prompt_tokens_details"))
+    """The cached tokens of the input, from where each server has them.
+
+    OpenAI and most others have them among the details; DeepSeek, Moonshot and Mistral beside the
+    counts, and Mistral in details of a name in the singular too.
+    """
     places = (
-        details.get("cached_tokens"),
+        _object(fields.get("prompt_tokens_details")).get("cached_tokens"),
+        _object(fields.get("prompt_token_details")).get("cached_tokens"),
         fields.get("prompt_cache_hit_tokens"),
         fields.get("cached_tokens"),
+        fields.get("num_cached_tokens"),
     )
     return max(map(_count, places))
 
 
 def _thought(fields: Mapping[str, Any]) -> int:
     """OpenAI and most others have it among the details, Perplexity beside the counts."""
-    details = _object(fields.get("completion_tokens_details"))
-    return max(_count(details.get("reasoning_tokens")), _count(fields.get("reasoning_tokens")))
+    return max(_in_details(fields), _count(fields.get("reasoning_tokens")))
+
+
+def _in_details(fields: Mapping[str, Any]) -> int:
+    return _count(_object(fields.get("completion_tokens_details")).get("reasoning_tokens"))
 
 
 def _cost(fields: Mapping[str, Any]) -> float | None:

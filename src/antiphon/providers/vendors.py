@@ -7,12 +7,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
 
-from antiphon.errors import BadSettings
+from antiphon.errors import BadSettings, install_hint
 from antiphon.ports import Provider
 from antiphon.providers.reply import PLAIN, Quirks
 from antiphon.providers.servers import Lack, Terms
 
-EXTRA = "antiphon[vendors]"
+EXTRA = "vendors"
 
 
 class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,9 +134,9 @@ def opened(name: str, vendor: Vendor, key: str | None, base_url: str | None = No
     if not installed():
         raise BadSettings(
             f"The provider {name} needs an extra that is not installed.",
-            expected=EXTRA,
+            expected=f"the extra `{EXTRA}`",
             received="nothing",
-            hint=f"pip install '{EXTRA}'",
+            hint=install_hint(EXTRA),
         )
     if key is None and not vendor.keyless:
         raise BadSettings(

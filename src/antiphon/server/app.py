@@ -27,7 +27,7 @@ from antiphon.runtime import Runtime, opened
 from antiphon.server import access, exports, files, openapi, reading, stream
 from antiphon.server.access import Access, Caller
 from antiphon.server.connection import CROWDED
-from antiphon.server.exchange import Exchange, refuse, reply
+from antiphon.server.exchange import Exchange, refuse
 from antiphon.server.presence import Gone, while_present
 from antiphon.server.quotas import Requests
 from antiphon.server.resource import Handler, Resource, pattern
@@ -46,7 +46,7 @@ READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as dow
 
 _log = logging.getLogger("antiphon.server")
 _NOBODY = Caller(Principal(owner=""), frozenset())
-_SCOPES = {kind.route: kind.scope for kind in CALLS}
+_SCOPES = {kind.route: kind.scope for kind in CALLS} | {"GET /metrics": "metrics"}
 _OURS = ("/v1", "/metrics")
 _COUNTED = "/v1"
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
@@ -93,7 +93,7 @@ class Application:
                 for path, does in self._table().items()
             ],
             redirect_slashes=False,
-            default=elsewhere or _nowhere,
+            default=_beside(elsewhere) if elsewhere else _nowhere,
             lifespan=self._lifespan,
         )
 
@@ -292,7 +292,7 @@ class Application:
         await files.upload(exchange, self._desk, self._settings)
 
     async def _download(self, exchange: Exchange) -> None:
-        await files.download(exchange, self._desk)
+        await files.download(exchange, self._desk, self._welcome(exchange.caller), self._pace)
 
     async def _healthz(self, exchange: Exchange) -> None:
         await exchange.say(200, {"status": "alive"})
@@ -314,10 +314,10 @@ class Application:
     async def _metrics(self, exchange: Exchange) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
         numbers = self.metrics.snapshot() + self.elsewhere()
-        await reply(exchange.send, 200, numbers.text().encode(), media_type)
+        await exchange.reply(200, numbers.text().encode(), media_type)
 
     async def _openapi(self, exchange: Exchange) -> None:
-        await reply(exchange.send, 200, self._document, b"application/json")
+        await exchange.reply(200, self._document, b"application/json")
 
 
 def _nothing_counted() -> Snapshot:
@@ -336,6 +336,16 @@ class _Inside(NamedTuple):
 async def _answer(exchange: Exchange, answer: Answer) -> None:
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await exchange.say(answer.status, answer.value, replayed)
+
+
+def _beside(elsewhere: ASGIApp) -> ASGIApp:
+    """The application for addresses without a route: ours are nowhere, all others elsewhere."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{_COUNTED}/")
+        await (_nowhere if ours else elsewhere)(scope, receive, send)
+
+    return answer
 
 
 async def _nowhere(scope: Scope, _: Receive, send: Send) -> None:

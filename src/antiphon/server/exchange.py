@@ -6,6 +6,7 @@ Header fields that go out cannot be broken out of, and every error is a problem 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from antiphon import problems
 from antiphon.errors import AntiphonError
 from antiphon.server.access import Caller
+from antiphon.unsent import held, send_body
 
 Field = tuple[bytes, bytes]
 
@@ -32,8 +34,19 @@ class Exchange(msgspec.Struct, frozen=True):
     began: float
 
     async def say(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:
-        """Answer with a value as JSON; `msgspec.Raw` goes out as it is."""
-        await reply(self.send, status, _encode(value), b"application/json", more)
+        """Answer with a value as JSON; `msgspec.Raw` goes out as it is. Raises `Overloaded`."""
+        await self.reply(status, _encode(value), b"application/json", more)
+
+    async def reply(
+        self, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
+    ) -> None:
+        """Answer with these bytes. Raises `Overloaded` where too much waits to be read."""
+        with self.held(len(body)):
+            await reply(self.send, status, body, media_type, more)
+
+    def held(self, size: int) -> AbstractContextManager[None]:
+        """Count so many bytes as held for this caller. Entering it raises `Overloaded`."""
+        return held(self.scope, self.caller.who, size)
 
 
 def field(name: bytes, value: str) -> Field:
@@ -52,7 +65,7 @@ async def reply(
         *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
+    await send_body(send, body)
 
 
 async def refuse(send: Send, error: AntiphonError) -> None:

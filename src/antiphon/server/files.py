@@ -13,8 +13,9 @@ from antiphon.desk import Desk
 from antiphon.engine import kept
 from antiphon.errors import InvalidRequest
 from antiphon.problems import Malformed
-from antiphon.server import reading
-from antiphon.server.exchange import Exchange, field, reply
+from antiphon.server import reading, stream
+from antiphon.server.exchange import Exchange, field
+from antiphon.server.pieces import send_pieces
 from antiphon.settings import Settings
 
 _FORM = "multipart/form-data"
@@ -35,21 +36,19 @@ async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
     await exchange.say(answer.status, answer.value, replayed)
 
 
-async def download(exchange: Exchange, desk: Desk) -> None:
-    """The bytes of a file, in a wrapping in which no browser will run them."""
+async def download(
+    exchange: Exchange, desk: Desk, welcome: stream.Welcome, pace: stream.Pace
+) -> None:
+    """Send the bytes of a file, piece by piece, in a wrapping in which no browser runs them."""
     await reading.body(exchange.scope, exchange.receive, 0)
     file_id = reading.path(exchange.scope)["file_id"]
-    about, content = await desk.download(exchange.caller.owner, file_id)
-    await reply(
-        exchange.send,
-        200,
-        content,
-        field(b"", kept.media_type(about.media_type))[1],
-        [
-            field(b"content-disposition", disposition(about.name)),
-            (b"content-security-policy", b"default-src 'none'; sandbox"),
-        ],
-    )
+    about, pieces = await desk.open_file(exchange.caller.owner, file_id)
+    headers = [
+        field(b"content-type", kept.media_type(about.media_type)),
+        (b"content-length", b"%d" % about.size),
+        field(b"content-disposition", disposition(about.name)),
+    ]
+    await send_pieces(exchange, headers, pieces, welcome, pace)
 
 
 def disposition(name: str) -> str:

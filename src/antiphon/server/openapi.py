@@ -19,6 +19,10 @@ from antiphon.messages import Upload
 
 Json = dict[str, Any]
 
+LARGEST = 2**63 - 1024
+"""The largest number below 2**63 that a 64-bit float holds."""
+
+_TYPES: dict[type[Any], str] = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
 _REFERENCE = "#/components/schemas/{name}"
 _JSON, _PROBLEM, _SSE = "application/json", "application/problem+json", "text/event-stream"
 
@@ -35,7 +39,7 @@ def document() -> bytes:
     paths: Json = {}
     for kind in CALLS:
         method, path = kind.route.split(" ")
-        fields = _within_64_bits(calls[kind.__name__])
+        fields = _precise(calls[kind.__name__])
         paths.setdefault(path, {})[method.lower()] = _operation(kind, method, fields)
     _add_files(paths)
     _add_probes(paths)
@@ -137,7 +141,7 @@ def _success(answer: Any, description: str) -> Json:
 
 
 def _refusals(kind: type[Call[Any]]) -> Json:
-    statuses = {400, 401, 403, 404, 408, 413, 422, 500, 503}
+    statuses = {400, 401, 403, 404, 408, 413, 422, 429, 500, 503}
     if not kind.route.startswith("GET"):
         statuses |= {409, 415}
     if kind is Follow:
@@ -224,7 +228,7 @@ def _add_files(paths: Json) -> None:
         },
         "responses": {
             "201": _success(Upload, "Kept."),
-            **_referred({400, 401, 403, 408, 409, 413, 415, 422, 500, 503}),
+            **_referred({400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503}),
         },
     }
     paths["/v1/files"]["post"] = upload
@@ -237,7 +241,7 @@ def _add_files(paths: Json) -> None:
             "parameters": [_parameter("file_id", identity, "path", needed=True)],
             "responses": {
                 "200": {"description": "The file.", "content": {"*/*": {"schema": {}}}},
-                **_referred({400, 401, 403, 404, 413, 500, 503}),
+                **_referred({400, 401, 403, 404, 413, 429, 500, 503}),
             },
         }
     }
@@ -299,19 +303,25 @@ def _tidied(schemas: Json) -> Json:
         name: {**schema, "description": inspect.cleandoc(schema["description"])}
         if "description" in schema
         else schema
-        for name, schema in _within_64_bits(schemas).items()
+        for name, schema in _precise(schemas).items()
     }
 
 
-def _within_64_bits(node: Any) -> Any:
-    """The same schema, in which integers say how large they may be."""
+def _precise(node: Any) -> Any:
+    """Return the same schema, in which integers have bounds and enums a type.
+
+    The bounds are numbers that a reader of JSON with 64-bit floats gets exactly, within int64.
+    """
     if isinstance(node, list):
-        return [_within_64_bits(inner) for inner in cast("Sequence[Any]", node)]
+        return [_precise(inner) for inner in cast("Sequence[Any]", node)]
     if not isinstance(node, dict):
         return node
-    schema = {name: _within_64_bits(inner) for name, inner in cast("Json", node).items()}
+    schema = {name: _precise(inner) for name, inner in cast("Json", node).items()}
     if schema.get("type") == "integer":
-        return {"minimum": -(2**63), "maximum": 2**63 - 1, **schema}
+        return {"minimum": -LARGEST, "maximum": LARGEST, "format": "int64", **schema}
+    if isinstance(schema.get("enum"), list) and "type" not in schema:
+        names = sorted({_TYPES[type(value)] for value in schema["enum"]})
+        return {"type": names[0] if len(names) == 1 else names, **schema}
     return schema
 
 

@@ -101,6 +101,7 @@ def json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
             expected="UTF-8",
         ) from error
     except msgspec.ValidationError as error:
+        _check_json(sent)  # what is said of it first may be that it is no object
         raise invalid(error) from error
     except msgspec.DecodeError as error:  # lone surrogates are among what it refuses
         raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
@@ -208,6 +209,15 @@ def _converted(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:
     except msgspec.ValidationError as error:
         raise invalid(error) from error
     return read
+
+
+def _check_json(sent: bytes) -> None:
+    try:
+        msgspec.json.decode(sent)
+    except msgspec.ValidationError:
+        return  # a number that JSON allows, and nothing here holds
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
 
 
 _BRACKETS = bytes.maketrans(b"{}", b"[]")

@@ -25,6 +25,7 @@ from antiphon.server.board import Board
 from antiphon.server.connection import within
 from antiphon.server.sockets import address, bound, room
 from antiphon.server.stream import Pace
+from antiphon.server.watchdog import watched_loop
 from antiphon.settings import TABLE, Settings, shown
 from antiphon.telemetry import logs
 from antiphon.telemetry.metrics import Snapshot
@@ -117,17 +118,18 @@ async def serving(
 
 
 async def _serve(settings: Settings, beside: Beside | None) -> None:
-    async with _bound(settings, opened, beside, Pace()) as (server, listener):
+    async with _bound(settings, opened, beside, _pace(settings)) as (server, listener):
         server.when_open = lambda: _say(f"listening on {address(listener)}")
         _spare_the_collector()
         others = _others_log_in(settings, beside)
         _say(await _about(server.runtime, settings, "the web chat" if others else "this machine"))
-        await server.serve(sockets=[listener])
+        with watched_loop(settings.watchdog_timeout):
+            await server.serve(sockets=[listener])
 
 
 async def _serve_share(settings: Settings, share: Share) -> None:
     loop = asyncio.get_running_loop()
-    async with _prepared(settings, opened, None, Pace()) as server:
+    async with _prepared(settings, opened, None, _pace(settings)) as server:
         about = await _about(server.runtime, settings, "this machine")
 
         def orphaned() -> None:
@@ -142,7 +144,8 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         _spare_the_collector()
         pinning = asyncio.create_task(_pin_up(server.runtime, share))
         try:
-            await server.serve(sockets=[share.listener])
+            with watched_loop(settings.watchdog_timeout):
+                await server.serve(sockets=[share.listener])
         finally:
             pinning.cancel()
             share.board.pin(share.place, server.runtime.metrics.snapshot())
@@ -168,7 +171,8 @@ async def _host(settings: Settings, alone: Alone) -> None:
             server = Hosting(_config(application, settings, lifespan="off"), guest)
             server.when_open = lambda: _say(f"listening on {address(listener)}")
             _spare_the_collector()
-            await server.serve(sockets=[listener])
+            with watched_loop(settings.watchdog_timeout):
+                await server.serve(sockets=[listener])
 
 
 class _Closing(Protocol):
@@ -313,12 +317,16 @@ def _opened(
     return nullcontext() if beside is None else beside(runtime, closing)
 
 
+def _pace(settings: Settings) -> Pace:
+    return Pace(patience=settings.send_timeout)
+
+
 def _config(
     face: ASGIApp, settings: Settings, lifespan: Literal["on", "off"] = "on"
 ) -> uvicorn.Config:
     return uvicorn.Config(
         face,
-        http=within(room(settings.max_connections)),
+        http=within(room(settings.max_connections), settings.send_timeout, settings.max_unsent),
         ws="none",
         lifespan=lifespan,
         interface="asgi3",

@@ -9,6 +9,9 @@ from importlib import import_module
 
 from antiphon.errors import BadSettings
 
+UNSENT_IN_SYSTEM = 131_072
+"""Bytes of an answer that the system keeps beyond what the reader's window takes. Left to itself it
+would keep megabytes for each connection, and a reader who takes nothing would not be noticed."""
 OWN_FILES = 128  # for the database, providers, tools and whatever else a server has open
 
 
@@ -26,6 +29,8 @@ def bound(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, socket.IPPROTO_TCP)
         if os.name == "posix":  # elsewhere it would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from their listener
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_SYSTEM)
         listener.bind(where)
     except OSError as error:
         if listener is not None:

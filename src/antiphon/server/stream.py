@@ -24,6 +24,7 @@ from antiphon.server.exchange import Exchange
 from antiphon.server.presence import departure
 from antiphon.telemetry.measures import FIRST_EVENT
 from antiphon.telemetry.metrics import Metrics
+from antiphon.unsent import PIECE
 
 EVENTS_AT_ONCE = 256  # framed and sent together: bounds what lies in memory for a slow reader
 
@@ -126,6 +127,7 @@ class _Telling:
         left: asyncio.Task[None],
     ) -> None:
         self._scope = exchange.scope
+        self._held = exchange.held
         self._send = exchange.send
         self._run_id = run_id
         self._handing: float | None = None
@@ -167,7 +169,11 @@ class _Telling:
         async with aclosing(listening.pages()) as pages:
             try:
                 async for first, lines in pages:
-                    await (self._events(first, lines) if lines else self._silence())
+                    if (size := sum(map(len, lines))) > PIECE:
+                        with self._held(size):
+                            await self._events(first, lines)
+                    else:
+                        await (self._events(first, lines) if lines else self._silence())
             except _Over:
                 pass
             except AntiphonError as error:

@@ -26,6 +26,7 @@ from antiphon.errors import AntiphonError, BadSettings, TryAgain
 from antiphon.server.board import Board
 from antiphon.server.serve import LAST_WORDS, Share, serve_share
 from antiphon.server.sockets import address, bound
+from antiphon.server.watchdog import SIGNAL
 from antiphon.settings import Settings
 
 HOPELESS = 5  # deaths one after the other before a process was ready
@@ -341,6 +342,8 @@ def _tell(line: int, told: _Told) -> None:
 
 
 def _how(code: int) -> str:
+    if SIGNAL is not None and code == -SIGNAL:
+        return "computed without a pause for longer than watchdog_timeout and was ended"
     return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from antiphon.engine.thread_order import Position
 from antiphon.engine.window import SUMMARY
 from antiphon.messages import Message, Upload
 from antiphon.ports import Context, Landmark, Page
@@ -16,6 +17,7 @@ from antiphon.stores import rules
 T = TypeVar("T")
 
 PAGE_BYTES = 1_000_000  # of the log in one page, about
+LIST_BYTES = 2_000_000  # of a list in one page; a single item may be larger
 
 
 class Kind(NamedTuple):
@@ -63,6 +65,8 @@ class Search:
 
     def __init__(self, kind: type[Any], owner: str | None, where: Mapping[str, str | None]) -> None:
         self._how = KINDS[kind]
+        by_activity = where.get("order") == "activity"
+        self._order = ("updated_at", "id") if by_activity else (self._how.key,)
         self._conditions = ["TRUE"]
         self.values: dict[str, Any] = {}
         if owner is not None:
@@ -78,35 +82,116 @@ class Search:
 
     def require_beyond(self, place: Any) -> None:
         """Find only what is listed behind the place."""
+        if isinstance(place, Position):
+            self.require("(updated_at, id) < (:beyond, :beyond_id)")
+            self.values |= {"beyond": place.updated_at, "beyond_id": place.id}
+            return
         self.require(
             f"{self._how.key} {'<' if self._how.newest_first else '>'} :place", place=place
         )
 
-    def require_words(self, contains: str, words: Mapping[str, Any]) -> None:
-        """Find only threads whose title, or one of whose messages, holds all of these.
+    def require_threads(
+        self, where: Mapping[str, str | None], contains: str, words: Mapping[str, Any]
+    ) -> None:
+        """Find only threads whose title, or one of whose messages, holds all of these words.
 
-        `contains` is how SQL says that a `text` holds a `word`.
+        `contains` is how SQL says that a `text` holds a `word`. `where` may also name a thread
+        whose `family` is wanted, or `latest` as `branches`: of each family only the thread that
+        was changed last, of those that hold the words.
         """
-        in_title = " AND ".join(contains.format(text="threads.words", word=w) for w in words)
-        in_message = " AND ".join(contains.format(text="messages.words", word=w) for w in words)
-        self.require(
-            f"(({in_title}) OR EXISTS (SELECT 1 FROM messages "  # noqa: S608
-            f"WHERE messages.thread_id = threads.id AND {in_message}))",
-            **words,
-        )
+        if (family := where.get("family")) is not None:
+            owned = "asked.owner = :owner" if "owner" in self.values else "TRUE"
+            self.require(_FAMILY.format(owned=owned), family=family)
+        if words:
+            self.require(_holds("threads", contains, words), **words)
+        if where.get("branches") == "latest":
+            held = _holds("kin", contains, words) if words else "TRUE"
+            self.require(_LATEST.format(held=held))
 
     def sql(self, column: str) -> str:
         """The statement; `:limit` is to be given with the `values`."""
-        how = self._how
         return (
-            f"SELECT {column} FROM {how.table} WHERE {' AND '.join(self._conditions)} "  # noqa: S608
-            f"ORDER BY {how.key} {'DESC' if how.newest_first else 'ASC'} LIMIT :limit"
+            f"SELECT {column} FROM {self._how.table} "  # noqa: S608
+            f"WHERE {' AND '.join(self._conditions)} "
+            f"ORDER BY {self._ordered(self._order)} LIMIT :limit"
         )
+
+    def bounded_sql(self) -> str:
+        """Return a statement for the documents of one page, of which the database sends no more
+        than `:cap` bytes, or one document. Each row bears how many documents were found.
+
+        For clients that fetch all rows of an answer at once.
+        """
+        places = {f"place{number}": column for number, column in enumerate(self._order)}
+        columns = ", ".join(f"{column} AS {place}" for place, column in places.items())
+        return (
+            f"SELECT doc, found FROM (SELECT doc, {', '.join(places)},"  # noqa: S608
+            " row_number() OVER rows AS place_in_page, count(*) OVER () AS found,"
+            " sum(octet_length(doc)) OVER rows AS bytes"
+            f" FROM ({self.sql(f'doc, {columns}')}) AS listed"
+            f" WINDOW rows AS (ORDER BY {self._ordered(places)} ROWS UNBOUNDED PRECEDING)"
+            ") AS measured WHERE bytes <= :cap::bigint OR place_in_page = 1"
+            " ORDER BY place_in_page"
+        )
+
+    def _ordered(self, columns: Iterable[str]) -> str:
+        way = "DESC" if self._how.newest_first else "ASC"
+        return ", ".join(f"{column} {way}" for column in columns)
 
     @property
     def place(self) -> str:
         """The column by which the list is ordered."""
         return self._how.key
+
+
+def bounded(
+    items: Iterable[T],
+    limit: int,
+    size: Callable[[T], int] = len,  # type: ignore[assignment]
+) -> tuple[list[T], bool]:
+    """Return the items of one page, and whether there is more.
+
+    A page has at most `limit` items and `LIST_BYTES` bytes, but at least one item. `size` is in
+    bytes. No item is taken after the one that is too much.
+    """
+    page: list[T] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if len(page) == limit or (page and total > LIST_BYTES):
+            return page, True
+        page.append(item)
+    return page, False
+
+
+_FAMILY = """coalesce(family, id) = coalesce(
+    (
+        SELECT coalesce(asked.family, asked.id) FROM threads AS asked
+        WHERE asked.id = :family AND {owned}
+    ),
+    :family
+)"""
+_LATEST = """has_messages AND coalesce(
+    id = (
+        SELECT kin.id FROM threads AS kin
+        WHERE kin.owner = threads.owner
+            AND coalesce(kin.family, kin.id) = coalesce(threads.family, threads.id)
+            AND kin.has_messages AND {held}
+        ORDER BY kin.updated_at DESC, kin.id DESC
+        LIMIT 1
+    ),
+    FALSE  -- so that planners take it for as likely as not, and read the index until it is enough
+)"""
+
+
+def _holds(thread: str, contains: str, words: Mapping[str, Any]) -> str:
+    """Return how SQL says that the title of this thread, or one message of it, holds all words."""
+    in_title = " AND ".join(contains.format(text=f"{thread}.words", word=w) for w in words)
+    in_message = " AND ".join(contains.format(text="messages.words", word=w) for w in words)
+    return (
+        f"(({in_title}) OR EXISTS (SELECT 1 FROM messages "  # noqa: S608
+        f"WHERE messages.thread_id = {thread}.id AND {in_message}))"
+    )
 
 
 def page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,8 +250,18 @@ def searchable(text: str) -> str:
 
 
 def words(query: str) -> Sequence[str]:
-    """What a text must hold to be found; a dozen are enough to tell."""
-    return searchable(query).split()[:12]
+    """Return what a text must hold to be found: words, and phrases in quotation marks.
+
+    A dozen are enough to tell; further ones are left out.
+    """
+    found = _WORDS.findall(searchable(query))
+    return [" ".join(phrase.split()) or word for phrase, word in found if phrase.strip() or word][
+        :MAX_WORDS
+    ]
+
+
+MAX_WORDS = 12
+_WORDS = re.compile(r"""(?<!\S)["“”„«»]([^"“”„«»]+)["“”„«»](?!\S)|(\S+)""")
 
 
 def holds(text: str, query: str) -> bool:

@@ -117,7 +117,7 @@ def reply(said: Reply, first_chunk: float | None) -> Facts:
 
 def reply_words(said: Reply) -> Facts:
     """The words of the answer."""
-    parts = [_text(said.text)] if said.text else []
+    parts = [_text(text) for text in (said.text, said.refusal) if text]
     if said.reasoning:
         parts.insert(0, {"type": "reasoning", "content": said.reasoning})
     parts += (_called(call.id, call.name, call.arguments) for call in said.calls)

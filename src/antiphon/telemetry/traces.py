@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Literal, Protocol, cast
 
-from antiphon.errors import AntiphonError, BadSettings
+from antiphon.errors import AntiphonError, BadSettings, install_hint
 
 Kind = Literal["internal", "server", "client"]
 Fact = str | bool | int | float | Sequence[str]
@@ -148,7 +148,7 @@ def tracer(telemetry: str, service: str, *, content: bool = False) -> Tracer:
         raise BadSettings(
             f"telemetry needs {missing.name}, which is not installed",
             expected="the extra `telemetry`",
-            hint="pip install 'antiphon[telemetry]' brings it.",
+            hint=install_hint("telemetry"),
         ) from missing
     return cast("Tracer", tracing.OtlpTracer(service, content=content))
 

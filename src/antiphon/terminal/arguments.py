@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
+from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.mcp.metadata import is_list
 
@@ -25,6 +26,12 @@ _BLANKS = re.compile(
     rf"[\s\u2800]{{{MOST_BLANKS + 1},}}"
 )  # the braille blank is a blank to the eye
 _STEP = "  "
+ROOM_FOR_WORDS = 60
+"""Columns from which on a length has its unit beside it."""
+DEEPEST_MARGIN = 12
+"""Steps; what is deeper moves no further to the right, where blanks would fill the rows."""
+LONGEST_NAME = 60
+"""Characters of an argument's name in an overview; of more the number is told."""
 
 Quoted = Callable[[str], Iterator[Span]]
 Printable = Callable[[str], str]
@@ -49,6 +56,85 @@ def shown(arguments: str) -> list[Line]:
     except (ValueError, RecursionError):
         said = Span("These are no JSON:", "warning")
         return [(said,), *_lines(_counted(arguments, lambda text: clean(text, "approval")))]
+
+
+class Argument(msgspec.Struct, frozen=True):
+    """One argument. `lines` are all of it with its name, `length` the characters of its value."""
+
+    name: str
+    lines: list[Line]
+    length: int
+
+
+def each(arguments: str) -> list[Argument]:
+    """The arguments one by one, in the order in which they were written; what is no JSON object is
+    one without a name.
+    """
+    try:
+        value = _parsed(arguments)
+        if isinstance(value, _Object):
+            return [_argument(name, part) for name, part in value.pairs]
+    except (ValueError, RecursionError):
+        pass
+    return [Argument("", shown(arguments), len(arguments))]
+
+
+def overview(given: Sequence[Argument], columns: int, most: int) -> list[Line]:
+    """All arguments in at most so many rows of so many columns: each one is named, and each value
+    is cut by itself, with its length.
+    """
+    if len(given) > most:
+        rows = [row for one in given[: most - 1] for row in _in_short(one, columns, 1)]
+        names = ", ".join(short_name(one.name) for one in given[most - 1 :])
+        more = f"and {len(given) - most + 1} more: {names}"
+        return [*rows, spans.clipped([Span(more, "warning")], columns, "...")]
+    shares = _shares([len(spans.all_folded(one.lines, columns)) for one in given], most)
+    return [
+        row
+        for one, share in zip(given, shares, strict=True)
+        for row in _in_short(one, columns, share)
+    ]
+
+
+def named(given: Sequence[Argument], columns: int) -> list[Line]:
+    """The names of all arguments in a row, as many as have room."""
+    names = [short_name(one.name) for one in given if one.name]
+    if not names:
+        return []
+    told = f"{len(names)} arguments: " if len(names) > 1 else "1 argument: "
+    return [spans.clipped([Span(told, "faint"), Span(", ".join(names))], columns, "...")]
+
+
+def short_name(name: str) -> str:
+    """The name of an argument on one line, cut by itself, with nothing hidden in it."""
+    line = clean(_inside(name), "approval")
+    if len(line) <= LONGEST_NAME:
+        return line
+    return f"{line[:LONGEST_NAME]}... ({len(name):,} characters)"
+
+
+def _in_short(given: Argument, columns: int, most: int) -> list[Line]:
+    rows = spans.all_folded(given.lines, columns)
+    if len(rows) <= most:
+        return rows
+    words = " characters" if columns >= ROOM_FOR_WORDS else ""
+    cut = Span(f" ... ({given.length:,}{words})", "warning")
+    if len(given.name) > LONGEST_NAME:
+        rows = [spans.clipped([Span(f'"{short_name(given.name)}": ')], columns), *rows]
+    if most == 1:
+        return [(*spans.clipped(rows[0], columns - spans.width([cut])), cut)]
+    return [*rows[: most - 1], (cut._replace(text=cut.text.strip()),)]
+
+
+def _shares(needs: Sequence[int], most: int) -> list[int]:
+    """So many rows shared out: what needs less leaves the rest to the others."""
+    shares = [0] * len(needs)
+    left, waiting = most, len(needs)
+    for place in sorted(range(len(needs)), key=needs.__getitem__):
+        shares[place] = min(needs[place], left // waiting)
+        left -= shares[place]
+        waiting -= 1
+    return shares
 
 
 def editable(arguments: str) -> str:
@@ -88,13 +174,19 @@ def _parsed(text: str) -> Any:
     )
 
 
+def _argument(name: str, value: Any) -> Argument:
+    lines = _lines([*_displayed(name), Span(": "), *_laid_out(value, "\n", _displayed)])
+    length = len(value) if isinstance(value, str) else sum(len(spans.text(row)) for row in lines)
+    return Argument(name, lines, length)
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
 def _laid_out(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
     """Its text; `margin` is what begins a line there, nothing where all stands on one."""
-    inner = margin and margin + _STEP
+    inner = margin and (margin + _STEP)[: 1 + DEEPEST_MARGIN * len(_STEP)]
     between = "," if margin else ", "
     match value:
         case _Object(pairs) if pairs:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 
 from antiphon.clean import clean
+from antiphon.events import ToolOutputAdded
 from antiphon.messages import Progress, ToolResult
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, Span
@@ -48,7 +49,8 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         """The model wrote more of its arguments."""
         if len(self.arguments) > 2 * _ARGUMENTS:
             return self
-        return msgspec.structs.replace(self, arguments=self.arguments + _one_line(arguments))
+        more = _one_line(arguments[: 4 * _ARGUMENTS])
+        return msgspec.structs.replace(self, arguments=self.arguments + more)
 
     def ready(self, arguments: str) -> CallRow:
         """Its arguments are whole."""
@@ -57,9 +59,16 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         shown = _one_line(arguments[: 4 * _ARGUMENTS])
         return msgspec.structs.replace(self, arguments=shown, state="ready")
 
+    def awaiting(self, servers: Sequence[str]) -> CallRow:
+        """It waits for its tool, which one of these servers brings."""
+        names = ", ".join(_one_line(server) for server in servers)
+        return msgspec.structs.replace(self, word=f"waits for the MCP server {names} to start")
+
     def moved(self, state: State, now: float) -> CallRow:
         """It waits for a person, or runs."""
-        return self if self.settled else msgspec.structs.replace(self, state=state, since=now)
+        if self.settled:
+            return self
+        return msgspec.structs.replace(self, state=state, since=now, word="")
 
     def progressed(self, progress: Progress) -> CallRow:
         """It told how far it is."""
@@ -86,12 +95,14 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
             result=_short(result.output),
         )
 
-    def given(self, output: str, *, is_error: bool) -> CallRow:
+    def given(self, event: ToolOutputAdded) -> CallRow:
         """Its output was saved, wherever it ran."""
         if self.settled:
             return self
-        state: State = "failed" if is_error else "ok"
-        return msgspec.structs.replace(self, state=state, word=state, result=_short(output))
+        state: State = "failed" if event.is_error else "ok"
+        row = self if event.arguments is None else self.ready(event.arguments)
+        word = "cancelled" if event.cancelled else state
+        return msgspec.structs.replace(row, state=state, word=word, result=_short(event.output))
 
     def line(self, now: float, glyphs: Glyphs) -> Line:
         """Its row."""
@@ -112,7 +123,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
             case "ok" | "failed":
                 return (*head, Span(self.word, self._style))
             case _:
-                return head
+                return (*head, Span(self.word, "faint")) if self.word else head
 
     def lines(self, glyphs: Glyphs, columns: int) -> list[Line]:
         """What is printed of it once it has settled, or will not any more."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from antiphon.calls import Content, Model
+from antiphon.calls import Content, ListThreads, Model
+from antiphon.client import branches
 from antiphon.client.aio import AsyncClient
-from antiphon.client.branches import listed
 from antiphon.client.converse import Options
 from antiphon.client.mentions import Attached
 from antiphon.errors import AntiphonError
@@ -32,6 +32,7 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.mcp.offers import State
 from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.tools.questions import ModelServer
 
 ABSENT = ("starting", "restarting", "failed", "closed")
 """How servers are whose tools cannot be used just now, and might be expected to."""
@@ -61,11 +62,12 @@ class Chat:
 
     `attached` goes along with the next message; `unusable` are servers that cannot be started.
     `thread_id` is None until something is said in a new thread, `title` is what it is called or is
-    going to be. `listed` are the threads that were numbered last, `models` the models that were
-    listed last. `extra_commands` are those that come and go: the prompts of servers. `used` is what
-    this chat took, `last` the last turn alone. `usual_model` is the one that the runtime takes
-    where none is named, "" where nobody tells. `doing` is what goes on that is no reply;
-    `uncompacted` are threads that are not summed up unless somebody asks.
+    going to be. `listed` are the threads that were numbered last, `listing` the call that lists
+    further ones, `models` the models that were listed last. `extra_commands` are those that come
+    and go: the prompts of servers. `used` is what this chat took, `last` the last turn alone.
+    `usual_model` is the one that the runtime takes where none is named, "" where nobody tells.
+    `doing` is what goes on that is no reply; `uncompacted` are threads that are not summed up
+    unless somebody asks.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Chat:
         self.thread_id: str | None = None
         self.title = ""
         self.listed: Sequence[str] = ()
+        self.listing: ListThreads | None = None
         self.models: Sequence[Model] = ()
         self.model = start.model
         self.system = start.system
@@ -174,6 +177,16 @@ class Chat:
         )
         return self._took(reply, draft)
 
+    async def asked_by(self) -> ModelServer | None:
+        """The model server of what is asked next; None where nobody knows who answers."""
+        with suppress(AntiphonError):
+            model = self._answering or self.usual_model
+            if not model:
+                models = (await self.client.list_models()).data
+                model = next((each.id for each in models if each.default), "")
+            return await self.client.line.model_server(model) if model else None
+        return None
+
     async def take_up(self, run_id: str) -> Reply:
         """Go on with a run that was left, by this chat or another."""
         await self._servers_there()
@@ -198,7 +211,8 @@ class Chat:
     # What is said.
 
     async def _go_on(self, words: str) -> None:
-        if words == threads.LAST and not await listed(self.client):
+        first = branches.latest_threads(limit=1)
+        if words == threads.LAST and not (await self.client.line.send(first)).data:
             self.surface.say("There is no thread yet: this is the first.", "faint")
             return
         await threads.go_to(self, await threads.find(self, words))

@@ -7,7 +7,7 @@ counted, and one key opens all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Literal
 
 from antiphon.clean import clean
@@ -15,23 +15,18 @@ from antiphon.errors import InvalidRequest
 from antiphon.messages import Tool
 from antiphon.terminal import arguments, changes, pager, spans
 from antiphon.terminal.keyboard import Box, Choice, Field
+from antiphon.terminal.parts import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools import schemas
 from antiphon.tools.questions import Answer, Question, shape
 
-MOST_ROWS, FEWEST_ROWS = 16, 4
-"""Of a question, without the keys that answer it."""
-BELOW = 7
-"""Rows of the terminal that are left to the keys and the status line."""
-LAST_ROWS = 2
-"""Of arguments that are cut in their middle, before the closing brackets: what matters may well
-stand at their end."""
+SMALL = 16
+"""Rows of a terminal in which the arguments have all the room."""
 DESCRIBED = 2
 """Rows of what a server says of its tool."""
 MOST_CHANGES = 4
 """Of a tool that was allowed before: one is enough for another look."""
-LONGEST_NAME = 100
 LONGEST_LIST = 20
 """Tools of a server that are named, where an answer is for all of them."""
 
@@ -64,7 +59,15 @@ class _Asked:
         self._wide = False
         self._edited: str | None = None
         self._listened = surface.keyboard.spoken
-        self._drawn: tuple[int, list[Line]] = (0, [])
+        self._given = arguments.each(question.call.arguments)
+        self._parts = Parts(
+            surface,
+            head=lambda: [*self._head(), *self._scope()],
+            lines=self._lines,
+            brief=lambda columns, most: arguments.overview(self._given, columns, most),
+            names=lambda columns: arguments.named(self._given, columns - 1),
+            below=self._below,
+        )
 
     async def answer(self) -> Answer:
         """The first answer that is one: keys that look, edit or widen only come before it."""
@@ -73,20 +76,31 @@ class _Asked:
                 case "y":
                     return self._yes("once")
                 case "s":
-                    return self._yes("session")
+                    if await self._confirm("until this chat ends"):
+                        return self._yes("session")
                 case "a":
-                    return self._yes("always")
-                case "t":
-                    self._wide = not self._wide
-                case "e":
-                    await self._edit()
-                case "v":
-                    await self._open()
+                    if await self._confirm("always, until it changes"):
+                        return self._yes("always")
                 case "w":
                     if (word := await self._word()) is not None:
                         return Answer(word=word)
-                case _:
+                case "n":
                     return Answer()
+                case key:
+                    await self._look(key)
+
+    async def _look(self, key: str) -> None:
+        """Do what a key does that only comes before an answer."""
+        match key:
+            case "t":
+                self._wide = not self._wide
+                self._parts.resize()
+            case "e":
+                await self._edit()
+            case "v":
+                await self._open()
+            case _:
+                self._parts.turn()
 
     def _yes(self, keep: Literal["once", "session", "always"]) -> Answer:
         return Answer(
@@ -112,7 +126,8 @@ class _Asked:
         )
         if typed is not None:
             self._edited = arguments.compact(typed)
-            self._drawn = (0, [])
+            self._given = arguments.each(self._edited)
+            self._parts.forget()
 
     def _wrong(self, typed: str) -> str | None:
         try:
@@ -136,40 +151,39 @@ class _Asked:
         ]
         whole = "\n".join(spans.text(line) for line in lines)
         await pager.opened(self._surface, _name(tool), whole)
+        self._parts.open()
+
+    async def _confirm(self, until: str) -> bool:
+        """Return whether a lasting yes is meant: a second, other key confirms it."""
+        box = Box(
+            rows=lambda columns: spans.all_folded(self._lasting(until), columns - 1),
+            choices=(Choice("n", "no, back"), Choice("c", f"confirm: {until}")),
+            default="n",
+        )
+        return await self._surface.keyboard.choose(box) == "c"
 
     # What is seen.
 
     def _box(self) -> Box:
-        others = self._others
-        choices = [
-            Choice("n", "no"),
+        allowing = [
             Choice("y", "yes, once"),
             Choice("s", "this session"),
             Choice("a", "always"),
-            *([Choice("t", "this tool only" if self._wide else "all tools")] if others else []),
+        ]
+        choices = [
+            Choice("n", "no"),
+            *(allowing if self._parts.shown else ()),
+            *self._parts.choices,
+            *(
+                [Choice("t", "this tool only" if self._wide else "all tools")]
+                if self._others
+                else []
+            ),
             Choice("e", "edit"),
             Choice("w", "no, and why"),
             *([] if self._listened else [Choice("v", "view all")]),
         ]
-        return Box(rows=self._rows, choices=tuple(choices), default="n")
-
-    def _rows(self, columns: int) -> Sequence[Line]:
-        if self._listened:
-            shown = arguments.shown(self._arguments)
-            return [*self._head(), *shown, *self._scope(), *self._described()]
-        head = spans.all_folded(self._head(), columns - 1)
-        described = spans.all_folded(self._described(), columns - 1)
-        below = [*spans.all_folded(self._scope(), columns - 1), *described[:DESCRIBED]]
-        _, rows = self._surface.size()
-        room = max(FEWEST_ROWS, min(MOST_ROWS, rows - BELOW))
-        left = max(FEWEST_ROWS, room - len(head) - len(below))
-        return [*head, *_cut(self._given(columns), left), *below]
-
-    def _given(self, columns: int) -> list[Line]:
-        """The rows of the arguments; they are laid out once, for they may be long."""
-        if self._drawn[0] != columns:
-            self._drawn = (columns, spans.all_folded(arguments.shown(self._arguments), columns - 1))
-        return self._drawn[1]
+        return Box(rows=self._parts.rows, choices=tuple(choices), default="n")
 
     def _head(self) -> Iterator[Line]:
         tool, question = self._question.tool, self._question
@@ -185,10 +199,42 @@ class _Asked:
             yield (Span(f"{self._server} says of it: it destroys or overwrites.", "warning"),)
         elif tool.hints.read_only:
             yield (Span(f"{self._server} says of it: it only reads.", "faint"),)
+        if question.elsewhere:
+            yield (Span(clean(question.elsewhere, "approval"), "warning"),)
         if question.before is not None:
             said = "You have allowed it before, but it has changed:"
             yield (Span(said, "warning"),)
             yield from islice(changes.told(question.before, shape(tool)), MOST_CHANGES)
+
+    def _lines(self) -> list[Line]:
+        if self._listened:
+            return arguments.shown(self._arguments)
+        return [line for one in self._given for line in one.lines] or [
+            (Span("(no arguments)", "faint"),)
+        ]
+
+    def _below(self, columns: int) -> Sequence[Line]:
+        described = spans.all_folded(self._described(), columns - 1)
+        _, rows = self._surface.size()
+        return described if self._listened else described[: DESCRIBED if rows > SMALL else 0]
+
+    def _lasting(self, until: str) -> Iterator[Line]:
+        """Yield what would run without a question, and until when."""
+        tools = [self._question.tool, *(self._others if self._wide else ())]
+        said = f"all {len(tools)} tools of {self._server}" if self._wide else _name(tools[0])
+        asker = self._question.asked_by
+        by = f" by {clean(str(asker), 'approval')}" if asker else ""
+        yield (
+            Span("Then "),
+            Span(said, "strong"),
+            *(() if self._wide else self._whose()),
+            Span(f" may be called{by} with any arguments, without a question, {until}."),
+        )
+        if destroying := [_name(each) for each in tools if each.hints.destructive]:
+            named = ", ".join(destroying[:LONGEST_LIST])
+            more = len(destroying) - LONGEST_LIST
+            known = f"{named}, and {more} more" if more > 0 else named
+            yield (Span(f"It is said to destroy or overwrite: {known}.", "warning"),)
 
     def _whose(self) -> Line:
         match self._question.tool.server:
@@ -232,29 +278,13 @@ class _Asked:
 
     @property
     def _server(self) -> str:
-        return _short(self._question.tool.server or "The tool")
+        return _one_line(self._question.tool.server or "The tool")
 
 
 def _name(tool: Tool) -> str:
-    return _short(tool.own_name or tool.spec.name)
+    return _one_line(tool.own_name or tool.spec.name)
 
 
-def _short(name: str) -> str:
-    """A name on one line, of which nothing is hidden."""
-    shown = clean(name, "approval").replace("\n", "\u240a").replace("\t", "\u2409")
-    return shown if len(shown) <= LONGEST_NAME else f"{shown[:LONGEST_NAME]}..."
-
-
-def _cut(rows: Sequence[Line], most: int) -> Sequence[Line]:
-    """The first and the last of them, and how many are not seen between."""
-    if len(rows) <= most:
-        return rows
-    closing = sum(1 for _ in takewhile(_only_closes, reversed(rows)))
-    last = min(closing + LAST_ROWS, most // 2)
-    first = most - last - 1
-    more = (Span(f"({len(rows) - most + 1} more lines: v shows them)", "warning"),)
-    return [*rows[:first], more, *rows[-last:]]
-
-
-def _only_closes(row: Line) -> bool:
-    return not spans.text(row).strip(" ]},")
+def _one_line(name: str) -> str:
+    """A name on one line, to its end, of which nothing is hidden."""
+    return clean(name, "approval").replace("\n", "\u240a").replace("\t", "\u2409")

@@ -124,6 +124,7 @@ class ConversationProcessor:
             watch=lambda happening: self._happened(handler, happening),
             max_tools=self._max_tools,
             tool_timeout=self._tool_timeout,
+            raise_on_failure=False,
             **options,
         )
         self._events, self._handler = events, handler

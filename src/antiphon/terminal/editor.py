@@ -36,7 +36,8 @@ from prompt_toolkit.search import SearchState
 from antiphon.clean import clean
 from antiphon.terminal import spans
 from antiphon.terminal.draft import typed
-from antiphon.terminal.keyboard import DELIBERATE, Box, Field, Listener
+from antiphon.terminal.key_guard import KeyGuard
+from antiphon.terminal.keyboard import Box, Field, Listener
 from antiphon.terminal.keys import Editing, bindings
 from antiphon.terminal.lending import seen_through
 from antiphon.terminal.painters import Typed
@@ -84,7 +85,7 @@ class Editor:
         self._one_at_a_time = asyncio.Lock()
         self._one_borrower = asyncio.Lock()
         self._box: Box | None = None
-        self._box_since = 0.0
+        self._guard = KeyGuard(clock)
         self._field: Field | None = None
         self._wrong = ""
         self._answer: asyncio.Future[str | None] | None = None
@@ -95,16 +96,17 @@ class Editor:
             completer=DynamicCompleter(lambda: self.completer),
             complete_while_typing=drafting,
         )
+        self._draft.on_text_changed += self._note_typing
         self._asked = _Readable(multiline=True)
         self._search = Buffer(multiline=False)
-        editing = Editing(
+        editing = self._editing = Editing(
             listener=listener,
             draft=self._draft,
             asked=self._asked,
             box=lambda: self._box,
             field=lambda: self._field,
             answer=self._give,
-            deliberate=lambda: self._clock() - self._box_since >= DELIBERATE,
+            guard=self._guard,
             clock=clock,
             aside=self._put_aside,
             memorable=self._remembers,
@@ -152,11 +154,13 @@ class Editor:
     async def choose(self, box: Box) -> str:
         """The key of the answer. Cancelling takes the question away."""
         async with self._one_at_a_time:
-            self._box, self._box_since = box, self._clock()
+            self._box = box
+            self._guard.open()
             try:
                 return await self._answered() or box.default
             finally:
                 self._box = None
+                self._editing.withdraw()
                 self._changed()
 
     async def write(self, field: Field) -> str | None:
@@ -193,12 +197,15 @@ class Editor:
         """Room for another program; a question that was put meanwhile is seen only after it."""
         with self._aside():
             yield
-        self._box_since = self._clock()
+        self._guard.open()
 
     async def _answered(self) -> str | None:
         self._answer = asyncio.get_running_loop().create_future()
         self._changed()
         return await self._answer
+
+    def _note_typing(self, draft: Buffer) -> None:
+        self._guard.type(left=bool(draft.text))
 
     def _remembers(self, text: str) -> bool:
         return self.memorable(text)
@@ -226,7 +233,12 @@ class Editor:
         if len(rows) > BOX_SHARE:
             left = len(rows) - BOX_SHARE + 1
             rows[BOX_SHARE - 1 :] = [(Span(f"({left} more lines)", "faint"),)]
-        return Typed(rows=(*rows, *_choices(box, columns - 1)))
+        return Typed(rows=(*rows, *_choices(box, columns - 1), *self._kept_line(columns)))
+
+    def _kept_line(self, columns: int) -> Iterator[Line]:
+        """The end of what is in the line meanwhile, so that who types sees where it goes."""
+        if self._draft.text:
+            yield typed(self._draft.text, len(self._draft.text), columns).rows[-1]
 
     def _seen_field(self, field: Field, columns: int) -> Typed:
         above = (*field.rows(columns), *self._said_wrong(columns))
@@ -234,7 +246,8 @@ class Editor:
         shown = "*" * len(text) if field.hidden else text
         line = typed(shown, self._asked.cursor_position, columns, mark=f"{clean(field.label)} ")
         row, column = line.cursor or (0, 0)
-        return Typed(rows=(*above, *line.rows), cursor=(len(above) + row, column))
+        below = self._kept_line(columns) if self._guard.typing else ()
+        return Typed(rows=(*above, *line.rows, *below), cursor=(len(above) + row, column))
 
     def _said_wrong(self, columns: int) -> Iterator[Line]:
         if self._wrong:

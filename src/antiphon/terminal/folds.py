@@ -47,7 +47,7 @@ def _thought(message: Message) -> Iterator[Fold]:
 
 def _said(message: Message) -> str:
     called = ", ".join(_called(call) for call in message.tool_calls)
-    return _begun(message.text.strip() or called or "(nothing was said)")
+    return _begun(message.full_text.strip() or called or "(nothing was said)")
 
 
 def _called(call: ToolCall | None) -> str:

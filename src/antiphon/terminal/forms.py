@@ -14,6 +14,7 @@ from antiphon.clean import clean
 from antiphon.errors import InvalidRequest
 from antiphon.terminal import arguments, keyboard
 from antiphon.terminal.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.parts import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools.mcp.forms import Field, Form
@@ -38,12 +39,16 @@ class Filling:
     async def answer(self) -> Answer:
         """What the person sends, or that they do not."""
         await self._fill()
+        parts = self._parts()
         while True:
-            match await self._decided():
+            match await self._decided(parts):
+                case "m":
+                    parts.turn()
                 case "a":
                     return Answer("accept", self._form.checked(self._values))
                 case "e":
                     await self._fill()
+                    parts.forget()
                 case "d":
                     return Answer("decline")
                 case _:
@@ -115,19 +120,27 @@ class Filling:
         yield (Span(clean(asked.server), "strong"), Span(f" asks you{place}:"))
         yield from _said(asked.message, "quote")
 
-    async def _decided(self) -> str:
-        wrong = self._missing()
-        lines = [*self._head(), *(self._summed(field) for field in self._form.fields)]
-        if wrong:
-            lines.append((Span(wrong, "warning"),))
+    def _parts(self) -> Parts:
+        return Parts(
+            self._surface,
+            head=lambda: [*self._head()],
+            lines=lambda: [self._summed(field) for field in self._form.fields],
+            below=lambda columns: (
+                in_rows([(Span(self._missing(), "warning"),)])(columns) if self._missing() else ()
+            ),
+        )
+
+    async def _decided(self, parts: Parts) -> str:
+        sent = Choice("a", f"send this to {clean(self._asked.server)}")
         choices = [
             Choice("c", "cancel"),
-            *([] if wrong else [Choice("a", f"send this to {clean(self._asked.server)}")]),
+            *([sent] if parts.shown and not self._missing() else []),
+            *parts.choices,
             *([Choice("e", "edit")] if self._form.fields else []),
             Choice("d", "decline"),
         ]
         return await self._surface.keyboard.choose(
-            Box(rows=in_rows(lines), choices=tuple(choices), default="c")
+            Box(rows=parts.rows, choices=tuple(choices), default="c")
         )
 
     def _missing(self) -> str:

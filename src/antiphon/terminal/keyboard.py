@@ -19,8 +19,13 @@ from antiphon.terminal.spans import Line
 TWICE = 2.0
 """Seconds within which a second Ctrl+C, where nothing runs, leaves."""
 DELIBERATE = 0.3
-"""Seconds after which what is typed is meant for the question that was put."""
+"""Seconds that a question must have been seen for, and that a key must stand alone for."""
+PAUSE = 1.0
+"""Seconds without typing after which a key may be meant for a question."""
 AGAIN_LEAVES = "Ctrl+C again leaves, and so does Ctrl+D."
+TYPED_ON = "What you type stays in your line. To answer, pause, and press one key alone."
+NEXT_PART = "m"
+"""The key of the choice that shows the next part of what has no room."""
 STOP_FIRST = "Something runs: Ctrl+C stops it, and then Ctrl+D leaves."
 
 Rows = Callable[[int], Sequence[Line]]
@@ -42,7 +47,9 @@ class Choice(msgspec.Struct, frozen=True):
 class Box(msgspec.Struct, frozen=True, kw_only=True):
     """A question with a few answers; everything but a choice's own key gives `default`.
 
-    Its keys count only a moment after it was painted, so that what is typed ahead answers nothing.
+    A key counts only after a pause in typing and where no other key follows it at once, so that
+    words that are typed, ahead or on, answer nothing; nor does a paste. A choice `m` is the next
+    part of what is shown: the keys that page give it too.
     """
 
     rows: Rows

@@ -6,6 +6,7 @@ stops what runs, else clears the line, else leaves at the second press. Esc stop
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -22,7 +23,18 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 
-from antiphon.terminal.keyboard import AGAIN_LEAVES, STOP_FIRST, TWICE, Box, Field, Listener
+from antiphon.terminal.key_guard import KeyGuard
+from antiphon.terminal.keyboard import (
+    AGAIN_LEAVES,
+    DELIBERATE,
+    NEXT_PART,
+    STOP_FIRST,
+    TWICE,
+    TYPED_ON,
+    Box,
+    Field,
+    Listener,
+)
 
 SAME_PRESS = 0.5
 """Seconds for which a further Ctrl+C is the one that stopped something."""
@@ -47,7 +59,7 @@ class Editing:
         box: Callable[[], Box | None],
         field: Callable[[], Field | None],
         answer: Callable[[str | None], None],
-        deliberate: Callable[[], bool],
+        guard: KeyGuard,
         clock: Callable[[], float],
         aside: Callable[[], AbstractContextManager[None]],
         memorable: Callable[[str], bool],
@@ -58,12 +70,36 @@ class Editing:
         self.box = box
         self.field = field
         self.answer = answer
-        self.deliberate = deliberate
+        self.guard = guard
         self.aside = aside
         self._memorable = memorable
         self._clock = clock
         self._pressed = -TWICE
         self._stopped = -SAME_PRESS
+        self._pressed_key = ""
+        self._settling: asyncio.TimerHandle | None = None
+
+    def press(self, key: str) -> None:
+        """Take this key as the answer, unless another one follows it at once."""
+        self._pressed_key = key
+        loop = asyncio.get_running_loop()
+        self._settling = loop.call_later(DELIBERATE, self._settle)
+
+    def withdraw(self) -> str:
+        """Return the key that was about to answer, which it does not any more; "" for none."""
+        if self._settling:
+            self._settling.cancel()
+        key, self._pressed_key, self._settling = self._pressed_key, "", None
+        return key
+
+    def type_on(self, text: str) -> None:
+        """Put text that was typed while a question is open into the line."""
+        self.draft.insert_text(text)
+        self.listener.hint(TYPED_ON)
+
+    def _settle(self) -> None:
+        if key := self.withdraw():
+            self.answer(key)
 
     def send(self) -> None:
         """The draft is a message, unless there is nothing in it."""
@@ -72,7 +108,7 @@ class Editing:
             return
         if self._memorable(text):
             self.draft.append_to_history()
-        self.draft.reset()
+        self._empty()
         self.listener.said(text)
 
     def stop(self) -> None:
@@ -94,8 +130,12 @@ class Editing:
     def clear(self) -> None:
         """Empty the line; Ctrl+Y brings back what stood there."""
         get_app().clipboard.set_data(ClipboardData(self.draft.text))
-        self.draft.reset()
+        self._empty()
         self.listener.hint("Ctrl+Y brings the line back.")
+
+    def _empty(self) -> None:
+        self.draft.reset()
+        self.guard.type(left=False)  # a buffer that is reset tells nobody
 
     def end(self) -> None:
         """Ctrl+D: leave from an empty line, else delete the letter under the cursor."""
@@ -121,44 +161,76 @@ def _answering(keys: KeyBindings, editing: Editing) -> None:
     """A question is open: each key is an answer, or none."""
     boxed = Condition(lambda: editing.box() is not None)
 
-    def _choose(key: str) -> None:
+    def _among_choices(key: str) -> bool:
         box = editing.box()
-        if box is None or not editing.deliberate():
-            return
-        known = {choice.key for choice in box.choices}
-        if key in known:
-            editing.answer(key)
+        return box is not None and any(choice.key == key for choice in box.choices)
 
     @keys.add(Keys.Any, filter=boxed, eager=True)
-    @keys.add(Keys.BracketedPaste, filter=boxed, eager=True)
     def _letter(event: KeyPressEvent) -> None:
-        if editing.deliberate() and event.key_sequence[0].key != Keys.BracketedPaste:
-            _choose(event.data)
-        elif event.data.isprintable() or event.key_sequence[0].key == Keys.BracketedPaste:
-            editing.draft.insert_text(event.data)  # typed before the question could be read
+        key = event.data
+        if not key.isprintable():
+            return
+        before = editing.withdraw()
+        if not before and editing.guard.deliberate and _among_choices(key):
+            editing.press(key)
+        else:
+            editing.type_on(before + key)
+
+    @keys.add(Keys.BracketedPaste, filter=boxed, eager=True)
+    def _paste(event: KeyPressEvent) -> None:
+        editing.type_on(editing.withdraw() + event.data)
+
+    @keys.add("backspace", filter=boxed, eager=True)
+    def _rub_out(event: KeyPressEvent) -> None:
+        if not editing.withdraw():
+            editing.draft.delete_before_cursor()
+
+    @keys.add("pagedown", filter=boxed, eager=True)
+    @keys.add("down", filter=boxed, eager=True)
+    def _next_part(event: KeyPressEvent) -> None:
+        if editing.guard.readable and _among_choices(NEXT_PART):
+            editing.withdraw()
+            editing.answer(NEXT_PART)
 
     @keys.add("enter", filter=boxed, eager=True)
     @keys.add("c-d", filter=boxed, eager=True)
     def _default(event: KeyPressEvent) -> None:
         box = editing.box()
-        if box is not None and editing.deliberate():
+        if before := editing.withdraw():
+            editing.type_on(before)  # a line, and not a key
+        elif editing.guard.typed_on:
+            editing.listener.hint(TYPED_ON)
+        elif box is not None and editing.guard.deliberate:
             editing.answer(box.default)
 
     @keys.add("escape", filter=boxed, eager=True)
     @keys.add("c-c", filter=boxed, eager=True)
     @keys.add("<sigint>", filter=boxed, eager=True)
     def _no(event: KeyPressEvent) -> None:
+        editing.withdraw()
         if (box := editing.box()) is not None:
             editing.answer(box.default)
 
 
 def _asked_for(keys: KeyBindings, editing: Editing) -> None:
-    """A text is asked for: Enter gives it, Esc and Ctrl+C do not."""
+    """A text is asked for: Enter gives it, Esc and Ctrl+C do not.
+
+    Where it is asked for amid typing, what is typed on goes to the line.
+    """
     asked = Condition(lambda: editing.box() is None and editing.field() is not None)
+    amid = asked & Condition(lambda: editing.guard.typing)
+
+    @keys.add(Keys.Any, filter=amid, eager=True)
+    @keys.add(Keys.BracketedPaste, filter=amid, eager=True)
+    def _type_on(event: KeyPressEvent) -> None:
+        if event.data.isprintable() or event.key_sequence[0].key == Keys.BracketedPaste:
+            editing.type_on(event.data)
 
     @keys.add("enter", filter=asked, eager=True)
     def _give(event: KeyPressEvent) -> None:
-        if not _continued(editing.asked):
+        if editing.guard.typing:
+            editing.listener.hint(TYPED_ON)
+        elif not _continued(editing.asked):
             editing.answer(editing.asked.text)
 
     @keys.add("escape", filter=asked)

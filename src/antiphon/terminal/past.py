@@ -15,13 +15,14 @@ from antiphon.clean import clean, one_line
 from antiphon.events import (
     MessageCompleted,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallReady,
     ToolOutputAdded,
     UsageAdded,
 )
-from antiphon.messages import File, Image, Message, Text
+from antiphon.messages import File, Image, Message, Refusal, Text, changed_arguments
 from antiphon.runs import Run
 from antiphon.terminal.screen import StreamingResponseHandler
 from antiphon.terminal.spans import Line, Span
@@ -119,7 +120,7 @@ def _attached(message: Message) -> Iterator[str]:
                 yield "[picture]"
             case File():
                 yield "[file]"
-            case Text():
+            case Text() | Refusal():
                 pass
 
 
@@ -141,13 +142,21 @@ def _answered(
 def _tell(handler: StreamingResponseHandler, message: Message, now: float) -> None:
     if message.role == "tool":
         call, output = message.tool_call_id or "", message.text
-        told = ToolOutputAdded(tool_call_id=call, output=output, is_error=message.is_error)
+        told = ToolOutputAdded(
+            tool_call_id=call,
+            output=output,
+            is_error=message.is_error,
+            cancelled=message.metadata.get("fault") == "cancelled",
+            arguments=changed_arguments(message.metadata),
+        )
         handler.tell(told, now)
         return
     if message.reasoning:
         handler.tell(ReasoningDelta(text=message.reasoning), now)
     if message.text:
         handler.tell(TextDelta(text=message.text), now)
+    if message.refusal:
+        handler.tell(RefusalDelta(text=message.refusal), now)
     for each in message.tool_calls:
         ready = ToolCallReady(tool_call_id=each.id, name=each.name, arguments=each.arguments)
         handler.tell(ready, now)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from antiphon.clean import clean
 from antiphon.terminal import arguments
-from antiphon.terminal.keyboard import Box, Choice, Field, Rows, in_rows
-from antiphon.terminal.spans import Span
+from antiphon.terminal.keyboard import NEXT_PART, Box, Choice, Field, Rows, in_rows
+from antiphon.terminal.parts import Parts
+from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 
+_HEAD: Line = (Span("The model asks you:", "faint"),)
 BY_KEY = 9
 """Answers that have a key each; where there are more, they are listed and one is typed."""
 
@@ -26,18 +28,21 @@ class Questions:
             if not 0 < len(choices) <= BY_KEY:
                 return await self._written(question, choices)
             numbered = {str(number): choice for number, choice in enumerate(choices, 1)}
-            key = await self._surface.keyboard.choose(
-                Box(
-                    rows=_rows(question),
-                    choices=(
-                        *(Choice(key, clean(choice)) for key, choice in numbered.items()),
-                        Choice("o", "something else"),
-                        Choice("x", "no answer"),
-                    ),
-                    default="x",
-                )
-            )
+            parts = Parts(self._surface, head=lambda: [_HEAD], lines=lambda: _paragraph(question))
+            while (key := await self._chosen(parts, numbered)) == NEXT_PART:
+                parts.turn()
             return await self._written(question) if key == "o" else numbered.get(key)
+
+    async def _chosen(self, parts: Parts, numbered: Mapping[str, str]) -> str:
+        choices = (
+            *(Choice(key, clean(choice)) for key, choice in numbered.items()),
+            *parts.choices,
+            Choice("o", "something else"),
+            Choice("x", "no answer"),
+        )
+        return await self._surface.keyboard.choose(
+            Box(rows=parts.rows, choices=choices, default="x")
+        )
 
     async def _written(self, question: str, choices: Sequence[str] = ()) -> str | None:
         if choices:
@@ -49,5 +54,8 @@ class Questions:
 
 
 def _rows(question: str) -> Rows:
-    head = (Span("The model asks you:", "faint"),)
-    return in_rows([head, *arguments.paragraph(question, "strong")])
+    return in_rows([_HEAD, *_paragraph(question)])
+
+
+def _paragraph(question: str) -> Sequence[Line]:
+    return arguments.paragraph(question, "strong")

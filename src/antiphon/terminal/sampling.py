@@ -11,7 +11,8 @@ from antiphon.events import MessageCompleted
 from antiphon.messages import Blob, Given, Link, Text
 from antiphon.runs import Sampling, Status
 from antiphon.terminal import arguments, pager
-from antiphon.terminal.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.keyboard import Box, Choice, in_rows
+from antiphon.terminal.parts import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.surface import Surface
 from antiphon.tools.mcp.hosting import Sample, SampleAsked, SampleMessage
@@ -19,40 +20,48 @@ from antiphon.tools.mcp.hosting import Sample, SampleAsked, SampleMessage
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
-SHOWN_ROWS = 10
-"""Of what the model would be told: the rest is opened by a key."""
-
 
 async def agreed(surface: Surface, wanted: SampleAsked) -> str:
     """The key of what the person says to it: `n`, `y`, or `s` for this session."""
     whole = _told(wanted)
-    box = Box(
-        rows=_shortened(_head(wanted), whole, surface),
-        choices=(
-            Choice("n", "no"),
+    parts = Parts(surface, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
+    while True:
+        allowing = (
             Choice("y", "yes, once"),
-            Choice("s", f"this session, whatever {wanted.server} asks"),
+            Choice("s", f"this session, whatever {clean(wanted.server)} asks"),
+        )
+        choices = (
+            Choice("n", "no"),
+            *(allowing if parts.shown else ()),
+            *parts.choices,
             Choice("v", "see all of it"),
-        ),
-        default="n",
+        )
+        key = await surface.keyboard.choose(Box(rows=parts.rows, choices=choices, default="n"))
+        match key:
+            case "v":
+                await pager.opened(surface, f"{wanted.server} asks the model", whole)
+                parts.open()
+            case "m":
+                parts.turn()
+            case "s" if not await _confirm(surface, wanted):
+                pass
+            case _:
+                return key
+
+
+async def _confirm(surface: Surface, wanted: SampleAsked) -> bool:
+    """Return whether a yes for the session is meant: a second, other key confirms it."""
+    head: Sequence[Line] = [
+        (
+            Span("Then the model answers whatever "),
+            Span(clean(wanted.server), "strong"),
+            Span(" asks, without a question, until this chat ends."),
+        )
+    ]
+    choices = (Choice("n", "no, back"), Choice("c", "confirm: this session"))
+    return (
+        await surface.keyboard.choose(Box(rows=in_rows(head), choices=choices, default="n")) == "c"
     )
-    while (key := await surface.keyboard.choose(box)) == "v":
-        await pager.opened(surface, f"{wanted.server} asks the model", whole)
-    return key
-
-
-def _shortened(head: Sequence[Line], whole: str, surface: Surface) -> Rows:
-    """The head, and as much of the whole as has room; a listener hears all of it."""
-
-    def rows(columns: int) -> Sequence[Line]:
-        above = in_rows(head)(columns)
-        below = in_rows(arguments.paragraph(whole))(columns)
-        if surface.keyboard.spoken or len(below) <= SHOWN_ROWS:
-            return [*above, *below]
-        left = len(below) - SHOWN_ROWS
-        return [*above, *below[:SHOWN_ROWS], (Span(f"({left} more lines: v shows them)", "faint"),)]
-
-    return rows
 
 
 def _head(wanted: SampleAsked) -> Sequence[Line]:
@@ -84,10 +93,10 @@ async def sampled(chat: Chat, wanted: SampleAsked) -> Sample | None:
     options["thread_id"] = thread.id
     said = ""
     try:
-        async with client.converse(_text(wanted), **options) as events:
+        async with client.converse(_text(wanted), raise_on_failure=False, **options) as events:
             async for event in events:
                 if isinstance(event, MessageCompleted):
-                    said = event.message.text
+                    said = event.message.full_text
         if events.status not in (Status.COMPLETED, Status.INCOMPLETE):
             return None
         cut = events.status is Status.INCOMPLETE

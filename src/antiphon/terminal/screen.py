@@ -15,6 +15,7 @@ from antiphon.events import (
     Event,
     MessageCompleted,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallDelta,
@@ -37,6 +38,7 @@ from antiphon.tools.happenings import (
     ConsentAsked,
     ConsentRefused,
     Happening,
+    ToolAwaited,
     ToolBegan,
     ToolEnded,
     ToolProgressed,
@@ -75,6 +77,7 @@ class StreamingResponseHandler:
         self._finished: list[Line] = []
         self._anything = False
         self._gap = False
+        self._refused = False
 
     @property
     def current_response(self) -> str:
@@ -121,9 +124,9 @@ class StreamingResponseHandler:
     def tell(self, event: Event, now: float) -> None:
         """The next event of the run."""
         match event:
-            case TextDelta(text=text):
+            case TextDelta() | RefusalDelta():
                 self.chunk_count += 1
-                self._say(text, now)
+                self._answer(event, now)
             case ReasoningDelta(text=text):
                 self.chunk_count += 1
                 self._phase = "thinking"
@@ -139,13 +142,14 @@ class StreamingResponseHandler:
                 self._end_text(now)
                 row = self._calls.get(call) or CallRow(name=clean(name, "approval"), since=now)
                 self._calls[call] = row.ready(arguments)
-            case ToolOutputAdded(tool_call_id=call, output=output, is_error=is_error):
-                self._change(call, lambda row: row.given(output, is_error=is_error))
+            case ToolOutputAdded(tool_call_id=call):
+                self._change(call, lambda row: row.given(event))
                 self._phase = "waiting"
             case MessageCompleted(message=message):
                 self._reply_began = None
                 self._end_text(now)
-                if message.role == "assistant" and not (message.text or message.tool_calls):
+                self._refused = False
+                if message.role == "assistant" and not (message.content or message.tool_calls):
                     self._note("(empty answer)", "faint")
             case TurnRestarted(reason=reason):
                 self._restart(reason, now)
@@ -160,6 +164,9 @@ class StreamingResponseHandler:
     def happened(self, happening: Happening, now: float) -> None:
         """What became of a call where its tool runs."""
         match happening:
+            case ToolAwaited(call=call, servers=servers):
+                self._know(call, now)
+                self._change(call.id, lambda row: row.awaiting(servers))
             case ConsentAsked(question=question):
                 self._know(question.call, now)
                 self._change(question.call.id, lambda row: row.moved("asking", now))
@@ -210,6 +217,15 @@ class StreamingResponseHandler:
         self._anything = True
         self._text.append(text)
         self._fresh.append(text)
+
+    def _answer(self, event: TextDelta | RefusalDelta, now: float) -> None:
+        """Set what is said; why the model will not answer stands under a line that says so."""
+        if isinstance(event, RefusalDelta) and not self._refused:
+            self._end_text(now)
+            self._part()
+            self._refused = True
+            self._note("the model refuses to answer:", "warning")
+        self._say(event.text, now)
 
     def _set_text(self) -> None:
         if self._fresh:
@@ -279,6 +295,7 @@ class StreamingResponseHandler:
     def _restart(self, reason: str, now: float) -> None:
         # Void for the model; a person may still want to read it.
         self._end_text(now)
+        self._refused = False
         self._end_calls()
         self._phase = "waiting"
         self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")

@@ -1,9 +1,9 @@
 """The keyboard of whole lines: for a screen reader, a dumb terminal, or a pipe.
 
 The terminal itself edits the line, or nobody does. A backslash at its end goes on in the next one.
-Questions are answered by a number and Enter. Ctrl+C stops what runs, and leaves at the second press
-where nothing does; Ctrl+D leaves. Where the lines come from a pipe, the chat ends with them, once
-all that was said has been answered.
+Questions are answered by a number and Enter, in a line that comes alone. Ctrl+C stops what runs,
+and leaves at the second press where nothing does; Ctrl+D leaves. Where the lines come from a pipe,
+the chat ends with them, once all that was said has been answered.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ if sys.platform != "win32":
     import termios
 
 _READ = 65_536
+LONGEST_ANSWER = 3
+"""Characters of what may have been meant for a question; anything longer is kept, to be sent."""
 
 Say = Callable[[Iterable[Line]], None]
 
@@ -83,7 +85,12 @@ class Spoken:
         self._pressed = -TWICE
         self._ended = False
         self._label = ""
+        self._half = False
         self._answer: asyncio.Future[str | None] | None = None
+        self._followed: asyncio.Future[None] | None = None
+        self._behind: list[str] = []
+        self._hurried = False
+        self._line_at = -DELIBERATE
         self._asked_at = 0.0
         self._one_at_a_time = asyncio.Lock()
 
@@ -125,7 +132,7 @@ class Spoken:
         """The key of the answer. Cancelling takes the question away."""
         async with self._one_at_a_time:
             numbered = _numbered(box)
-            self._asked_at = self._clock()
+            self._begin_question()
             self._show(box.rows(self._columns()))
             for number, choice in enumerate(numbered):
                 self._say(f"{number}. {choice.meaning}")
@@ -133,15 +140,19 @@ class Spoken:
                 self._say("Nobody can answer any more.")
             while (text := await self._given(_ASKED.format(len(numbered) - 1))) is not None:
                 key = _chosen(text.strip(), numbered)
+                if key is not None and not await self._stands_alone(text):
+                    self._keep_paste(text)
+                    continue
                 if key is not None:
                     return key
+                self._keep_words(text)
                 self._say(f"{text.strip()} is none of the answers.")
             return box.default
 
     async def write(self, field: Field) -> str | None:
         """The text, None where the person would not give one."""
         async with self._one_at_a_time:
-            self._asked_at = self._clock()
+            self._begin_question()
             self._show(field.rows(self._columns()))
             if field.text:
                 self._say(f"Enter alone takes this: {field.text}")
@@ -200,6 +211,19 @@ class Spoken:
             self._changed()
             return
         text, self._lines = "\n".join([*self._lines, line]), []
+        before, self._line_at = self._line_at, self._clock()
+        self._hurried = self._line_at - before < DELIBERATE
+        if self._followed is not None:
+            self._behind.append(text)
+            if not self._followed.done():
+                self._followed.set_result(None)
+            return
+        if self._answer and self._half:
+            # The end of a line that was begun before the question was there.
+            self._half = False
+            self._keep_words(text, on=True)
+            self._changed()
+            return
         if self._answer and self._clock() - self._asked_at >= DELIBERATE:
             self._give(text)
             return
@@ -246,6 +270,48 @@ class Spoken:
 
     # Answers.
 
+    def _begin_question(self) -> None:
+        """Nothing that was typed before now answers: whole lines are messages, half a line is kept
+        for later, and so is its end.
+        """
+        self._asked_at = self._clock()
+        if not self._person:
+            return
+        *lines, half = (self._begun + _take_half_line(self._source)).split("\n")
+        self._begun = ""
+        for line in lines:
+            self._line(line.removesuffix("\r"))
+        self._half = bool(half)
+        if half:
+            self._echoed(False)
+            self._keep_words(half)
+
+    def _keep_words(self, text: str, *, on: bool = False) -> None:
+        """Keep words that answer nothing, to be sent later; `on`: the last word goes on in them."""
+        if not on and len(text.strip()) <= LONGEST_ANSWER:
+            return
+        between = "" if on or not self._kept else "\n"
+        self.refill(f"{self._kept}{between}{text}")
+
+    async def _stands_alone(self, text: str) -> bool:
+        """Return whether no other line came with this one: a line of a paste answers nothing."""
+        if not self._person or not text.strip():
+            return True
+        if self._hurried:
+            return False
+        self._followed = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait([self._followed], timeout=DELIBERATE)
+            return not self._followed.done() and not self._ended
+        finally:
+            self._followed = None
+
+    def _keep_paste(self, text: str) -> None:
+        """Keep the lines of a paste, to be sent later."""
+        lines, self._behind = [text, *self._behind], []
+        self.refill("\n".join([self._kept, *lines] if self._kept else lines))
+        self._say("A line answers alone, and is none of several.")
+
     async def _given(self, label: str) -> str | None:
         if self._ended:
             return None
@@ -281,6 +347,24 @@ class Spoken:
         finally:
             with suppress(termios.error):  # the terminal has gone
                 termios.tcsetattr(self._source, termios.TCSADRAIN, before)
+
+
+def _take_half_line(source: TextIO) -> str:
+    """Take out of the terminal what it holds of a line that has not ended."""
+    if sys.platform == "win32":
+        return ""
+    try:
+        before = termios.tcgetattr(source)
+        at_once = termios.tcgetattr(source)
+        at_once[3] &= ~termios.ICANON
+        at_once[6][termios.VMIN] = at_once[6][termios.VTIME] = 0
+        termios.tcsetattr(source, termios.TCSANOW, at_once)
+        try:
+            return os.read(source.fileno(), _READ).decode(errors="replace")
+        finally:
+            termios.tcsetattr(source, termios.TCSANOW, before)
+    except (OSError, termios.error):  # the terminal has gone, or there is nothing
+        return ""
 
 
 _ASKED = "Number from 0 to {}, or Enter for 0: "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.calls import ListMessages
+from antiphon.calls import ListActions, ListMessages
 from antiphon.clean import clean
-from antiphon.client.branches import listed
+from antiphon.client.branches import latest_threads, listed
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.messages import Message
 from antiphon.runs import Run, Status, Thread
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
 PAGE = 100
+SEVERAL = 100  # threads that hold some words; it is not counted how many more there are
 LAST = "last"
 ID = "thread_"
 
@@ -32,19 +33,20 @@ async def find(chat: Chat, words: str) -> Thread:
         return await _last(chat)
     if words.isdecimal() and 0 < int(words) <= len(chat.listed):
         return await chat.client.get_thread(chat.listed[int(words) - 1])
-    if words.isdecimal():
+    if words.startswith(ID):
+        return await _by_id(chat, words)
+    found = (await chat.client.line.send(latest_threads(words, limit=SEVERAL))).data
+    if words.isdecimal() and not found:
         raise InvalidRequest(
-            f"There is no number {words}",
+            f"There is no number {words}, and no thread has it in it",
             expected=f"1 to {len(chat.listed)}" if chat.listed else "a number of a list",
             hint="/threads lists them.",
         )
-    if words.startswith(ID):
-        return await _by_id(chat, words)
-    return _only(await listed(chat.client, words), words)
+    return _only(found, words)
 
 
 async def _last(chat: Chat) -> Thread:
-    for thread in await listed(chat.client):
+    async for thread in listed(chat.client):
         if thread.id != chat.thread_id:
             return thread
     raise NotFound("There is no other thread", hint="/new begins one.")
@@ -54,8 +56,8 @@ async def _by_id(chat: Chat, beginning: str) -> Thread:
     try:
         return await chat.client.get_thread(beginning)
     except NotFound:
-        known = await listed(chat.client, hidden=True)
-    return _only([thread for thread in known if thread.id.startswith(beginning)], beginning)
+        known = listed(chat.client, hidden=True)
+    return _only([thread async for thread in known if thread.id.startswith(beginning)], beginning)
 
 
 def _only(found: Sequence[Thread], words: str) -> Thread:
@@ -65,8 +67,9 @@ def _only(found: Sequence[Thread], words: str) -> Thread:
         case []:
             raise NotFound(f"No thread has {words!r} in it", hint="/threads lists them.")
         case several:
+            count = f"{SEVERAL} or more" if len(several) == SEVERAL else str(len(several))
             raise InvalidRequest(
-                f"{len(several)} threads have {words!r} in them",
+                f"{count} threads have {words!r} in them",
                 hint=f"/threads {words} numbers them, and /resume takes a number.",
             )
 
@@ -124,8 +127,9 @@ async def take_up(chat: Chat, run: Run) -> None:
 
 
 async def _runs_here(chat: Chat, run: Run) -> bool:
-    waiting = (await chat.client.list_actions(run.id, status="pending")).data
-    names = ", ".join(sorted({clean(action.name, "approval") for action in waiting}))
+    listing = ListActions(run.id, status="pending")
+    waiting = {clean(action.name, "approval") async for action in chat.client.every(listing)}
+    names = ", ".join(sorted(waiting))
     rows: list[Line] = [
         (Span(f"Tool calls wait in this thread: {names}", "strong"),),
         (Span("Another chat may be running them. Shall this one?", "faint"),),

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from msgspec.structs import replace
 
 from antiphon.messages import Tool, ToolCall, ToolResult
 from antiphon.ports import Tell, Toolbox, quiet
+
+
+@runtime_checkable
+class Arriving(Protocol):
+    """A toolbox whose tools come some time after its start, as those of MCP servers do."""
+
+    def starting(self, name: str) -> tuple[str, ...]:
+        """Return the servers that are starting and may bring the tool of this name."""
+        ...
+
+    async def arrival(self, name: str, seconds: float) -> None:
+        """Wait until the tool is there or nothing is starting that may bring it; bounded."""
+        ...
+
+    def absent(self, name: str) -> str:
+        """Return which server may have had the tool and how it is, "" where none is known."""
+        ...
 
 
 class ToolManager:
@@ -53,10 +72,28 @@ class ToolManager:
         self._names[place, own_name] = name
         return name
 
+    def starting(self, name: str) -> tuple[str, ...]:
+        """See `Arriving.starting`."""
+        return tuple(server for each in self._arriving(name) for server in each.starting(name))
+
+    async def arrival(self, name: str, seconds: float) -> None:
+        """See `Arriving.arrival`."""
+        await asyncio.gather(*(each.arrival(name, seconds) for each in self._arriving(name)))
+
+    def absent(self, name: str) -> str:
+        """See `Arriving.absent`."""
+        return " ".join(filter(None, (each.absent(name) for each in self._arriving(name))))
+
+    def _arriving(self, name: str) -> list[Arriving]:
+        if any(tool.spec.name == name for tool in self.tools()):
+            return []
+        return [each for each in self._toolboxes if isinstance(each, Arriving)]
+
     def _unknown(self, name: str) -> ToolResult:
         names = ", ".join(tool.spec.name for tool in self.tools()) or "none"
+        absent = self.absent(name)
         return ToolResult(
-            f"There is no tool {name} now. The tools are: {names}.",
+            f"There is no tool {name} now. {absent + ' ' if absent else ''}The tools are: {names}.",
             is_error=True,
             fault="unknown_tool",
         )

@@ -1,15 +1,16 @@
 """May this call run? Rules say, or what a person allowed before, or the person is asked now.
 
 A consent holds for one call of one run with these very arguments. What is allowed for longer is
-bound to the tool as it was then: a server that changes a description or a schema is asked about
-again, and the person sees what changed.
+bound to the tool as it was then, and to the model server whose call it was: a server that changes
+a description or a schema is asked about again, and the person sees what changed; so is a call that
+another model makes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Literal, Protocol, cast
 
@@ -19,7 +20,19 @@ from msgspec.structs import replace
 from antiphon.errors import BadSettings
 from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.tools.happenings import ConsentAsked, ConsentRefused, Watch, unwatched
-from antiphon.tools.questions import Answer, Asker, Question, Shape, digest, shape
+from antiphon.tools.questions import (
+    UNBOUND,
+    Answer,
+    AskedBy,
+    Asker,
+    Grant,
+    ModelServer,
+    Question,
+    Shape,
+    digest,
+    granted,
+    shape,
+)
 from antiphon.tools.rules import NO_RULES, Rules, Verdict, by_default
 from antiphon.tools.threads import in_thread
 
@@ -30,15 +43,18 @@ Tools = Callable[[], Sequence[Tool]]
 class Grants(Protocol):
     """What was allowed for longer than one call; `tools/grants` keeps it in a file."""
 
-    def known(self, server: str, own_name: str) -> Shape | None:
-        """The tool as it was allowed, None where it was not."""
+    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+        """The tool as it was allowed for calls of this model server, None where it was not."""
         ...
 
-    def add(self, shapes: Sequence[Shape]) -> None:
-        """Allow these from now on. Raises `BadSettings` where that cannot be kept."""
+    def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
+        """Allow these from now on, for calls of this model server.
+
+        Raises `BadSettings` where that cannot be kept.
+        """
         ...
 
-    def all(self) -> Sequence[Shape]:
+    def all(self) -> Sequence[Grant]:
         """Everything that is allowed, in the order in which it was."""
         ...
 
@@ -54,25 +70,26 @@ class Forgetful:
     """Grants that last as long as the program."""
 
     def __init__(self) -> None:
-        self._shapes: dict[tuple[str, str], Shape] = {}
+        self._grants: dict[tuple[str, str, ModelServer], Grant] = {}
 
-    def known(self, server: str, own_name: str) -> Shape | None:
-        """The tool as it was allowed, None where it was not."""
-        return self._shapes.get((server, own_name))
+    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+        """The tool as it was allowed for calls of this model server, None where it was not."""
+        return self._grants.get((server, own_name, by))
 
-    def add(self, shapes: Sequence[Shape]) -> None:
-        """Allow these until the program ends."""
-        self._shapes.update({(each.server, each.own_name): each for each in shapes})
+    def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
+        """Allow these until the program ends, for calls of this model server."""
+        for each in shapes:
+            self._grants[each.server, each.own_name, by] = granted(each, by)
 
-    def all(self) -> Sequence[Shape]:
+    def all(self) -> Sequence[Grant]:
         """Everything that is allowed, in the order in which it was."""
-        return tuple(self._shapes.values())
+        return tuple(self._grants.values())
 
     def revoke(self, server: str, own_name: str | None = None) -> int:
         """Ask again for this tool, or for every tool of the server; returns how many it was."""
-        gone = [each for each in self._shapes if each[0] == server and own_name in (None, each[1])]
+        gone = [each for each in self._grants if each[0] == server and own_name in (None, each[1])]
         for each in gone:
-            del self._shapes[each]
+            del self._grants[each]
         return len(gone)
 
 
@@ -130,29 +147,42 @@ class Consent:
         """Which of how many the call is that is asked about: of those that came as one waited."""
         return self._came - self._waiting + 1, self._came
 
-    def verdict(self, tool: Tool) -> Verdict:
-        """What would happen to a call of this tool just now: a denial stands above all grants."""
-        said = self.rules.verdict(tool) or by_default(tool)
-        return "allow" if said == "ask" and self._granted(tool) else said
+    def verdict(self, tool: Tool, by: ModelServer | None = UNBOUND) -> Verdict:
+        """Return what would happen now to a call of this tool by that model server.
+
+        A denial stands above all grants; where the model server is not known, none counts.
+        """
+        said = self._by_rules(tool)
+        return "allow" if said == "ask" and self._granted(tool, by) else said
 
     async def permit(
-        self, run_id: str, call: ToolCall, tools: Tools, watch: Watch = unwatched
+        self,
+        run_id: str,
+        call: ToolCall,
+        tools: Tools,
+        watch: Watch = unwatched,
+        asked_by: AskedBy | None = None,
     ) -> Permitted | Refused:
         """The call as it may run, or the refusal; `tools` gives those that are there just now.
 
-        A tool that changes while the person reads is asked about once more.
+        A tool that changes while the person reads is asked about once more. `asked_by` tells the
+        model server of the run, and is asked where the rules leave the call to a person.
         """
-        if (decided := self._decided(call, tools(), watch)) is not None:
+        by: ModelServer | None = UNBOUND
+        if asked_by is not None:
+            asks = self._by_rules(named(call.name, tools())) == "ask"
+            by = await asked_by(run_id) if asks else None
+        if (decided := self._decided(call, tools(), watch, by)) is not None:
             return decided
         self._waiting, self._came = self._waiting + 1, self._came + 1
         try:
-            return await self._in_turn(run_id, call, tools, watch)
+            return await self._in_turn(run_id, call, tools, watch, by)
         finally:
             self._waiting -= 1
             self._came = self._came if self._waiting else 0
 
     async def _in_turn(
-        self, run_id: str, call: ToolCall, tools: Tools, watch: Watch
+        self, run_id: str, call: ToolCall, tools: Tools, watch: Watch, by: ModelServer | None
     ) -> Permitted | Refused:
         """The same, once those that wait before it have been asked about."""
         approved: Shape | None = None
@@ -160,9 +190,9 @@ class Consent:
             while True:
                 offered = tools()
                 # The answer to the question before this one may have been for this call too.
-                if (decided := self._decided(call, offered, watch)) is not None:
+                if (decided := self._decided(call, offered, watch, by)) is not None:
                     return decided
-                question = self._question(run_id, call, offered, approved)
+                question = self._question(run_id, call, offered, approved, by)
                 watch(ConsentAsked(question))
                 answer = await self._answered(question)
                 if answer is None:
@@ -176,17 +206,19 @@ class Consent:
                     return _as_answered(question, answer, watch)
 
     def _decided(
-        self, call: ToolCall, offered: Sequence[Tool], watch: Watch
+        self, call: ToolCall, offered: Sequence[Tool], watch: Watch, by: ModelServer | None
     ) -> Permitted | Refused | None:
         """What is clear without a person; None where one must be asked."""
         tool = named(call.name, offered)
-        match self.verdict(tool):
+        match self.verdict(tool, by):
             case "allow":
                 return Permitted(call, shape(tool).fingerprint)
             case "deny":
                 said = f"The settings here do not allow {call.name}. Do not try it again."
                 return _refused(said, call, "rule", watch)
             case "ask" if self._ask is None:
+                if elsewhere := self._elsewhere(shape(tool), by):
+                    self._warn(elsewhere)
                 said = f"{call.name} needs a person's consent, and there is nobody to be asked."
                 return _refused(said, call, "nobody", watch)
             case "ask":
@@ -203,15 +235,17 @@ class Consent:
             return None
 
     def _question(
-        self, run_id: str, call: ToolCall, offered: Sequence[Tool], approved: Shape | None
+        self,
+        run_id: str,
+        call: ToolCall,
+        offered: Sequence[Tool],
+        approved: Shape | None,
+        by: ModelServer | None,
     ) -> Question:
         tool = named(call.name, offered)
         now = shape(tool)
-        before = (
-            approved
-            or self.session.known(now.server, now.own_name)
-            or self.grants.known(now.server, now.own_name)
-        )
+        known = next(self._known(now, by), None)
+        before = approved or (known.shape if known else None)
         return Question(
             run_id=run_id,
             call=call,
@@ -219,30 +253,53 @@ class Consent:
             digest=digest(run_id, call, now),
             before=before,
             others=tuple(each for each in offered if _beside(tool, each)),
+            asked_by=by,
+            elsewhere="" if before else self._elsewhere(now, by),
         )
 
     async def _keep(self, answer: Answer, question: Question) -> None:
         """Allow what the person saw: a tool that has changed since is another."""
         if answer.keep == "once":
             return
+        if (by := question.asked_by) is None:
+            self._warn("It is allowed this once: which model server asks could not be learned.")
+            return
         others = question.others if answer.scope == "server" else ()
         shapes = [shape(each) for each in (question.tool, *others)]
-        if answer.keep == "session" or not await self._kept_for_good(shapes):
-            self.session.add(shapes)
+        if answer.keep == "session" or not await self._kept_for_good(shapes, by):
+            self.session.add(shapes, by)
 
-    async def _kept_for_good(self, shapes: Sequence[Shape]) -> bool:
+    async def _kept_for_good(self, shapes: Sequence[Shape], by: ModelServer) -> bool:
         try:
             # In a thread: another program may be writing its grants.
-            await in_thread(self.grants.add, shapes)
+            await in_thread(self.grants.add, shapes, by)
         except BadSettings as error:
             self._warn(f"It is allowed for this session only. {error.message}")
             return False
         return True
 
-    def _granted(self, tool: Tool) -> bool:
+    def _by_rules(self, tool: Tool) -> Verdict:
+        return self.rules.verdict(tool) or by_default(tool)
+
+    def _granted(self, tool: Tool, by: ModelServer | None) -> bool:
         now = shape(tool)
-        place = (now.server, now.own_name)
-        return _same(now, self.session.known(*place)) or _same(now, self.grants.known(*place))
+        return any(_same(now, known) for known in self._known(now, by))
+
+    def _known(self, now: Shape, by: ModelServer | None) -> Iterator[Grant]:
+        """This tool as it was allowed for calls of this model server."""
+        if by is not None:
+            for kept in (self.session, self.grants):
+                if (known := kept.known(now.server, now.own_name, by)) is not None:
+                    yield known
+
+    def _elsewhere(self, now: Shape, by: ModelServer | None) -> str:
+        """That the same tool was allowed for another model server; "" where it was not."""
+        for each in (*self.session.all(), *self.grants.all()):
+            if (each.server, each.own_name) == (now.server, now.own_name) and _same(now, each):
+                whom = "whichever model asks" if each.asked_by is None else str(each.asked_by)
+                who = "another one" if by is None else str(by)
+                return f"You have allowed {now.own_name} for {whom}; now {who} asks."
+        return ""
 
 
 def named(name: str, tools: Sequence[Tool]) -> Tool:

@@ -67,8 +67,15 @@ def toolset(function: Callable[[Settings], Sequence[Function]]) -> Callable[...,
     return function
 
 
+class UnfitTool(BadSettings, TypeError):
+    """A function that no model can call; the message names it, its file and its line."""
+
+
 class Functions:
     """Python functions as a toolbox.
+
+    Raises `UnfitTool`, which is a `TypeError` too, for a function that cannot be one: a parameter
+    of a type that JSON cannot bring, for instance.
 
     Sync functions run in threads, which see the caller's context variables; async ones on the loop.
     A string is the output as it is, everything else as JSON, a `ToolResult` itself. An exception
@@ -81,7 +88,11 @@ class Functions:
         for function in functions:
             made = _Tool(function)
             if made.spec.name in self._tools:
-                raise TypeError(f"Two tools are named {made.spec.name}; use @tool(name=...).")
+                raise UnfitTool(
+                    f"Two tools are named {made.spec.name}; use @tool(name=...).",
+                    expected="a name of its own for each",
+                    received=f"{_where(self._tools[made.spec.name].function)}, {_where(function)}",
+                )
             self._tools[made.spec.name] = made
 
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -148,7 +159,7 @@ def load(spec: str, settings: Settings | None = None) -> list[Function]:
             received=spec,
         ) from error
     if name is None:
-        return _some(offered, spec)
+        return _fit(_some(offered, spec))
     by_name = {getattr(each, "__name__", ""): each for each in offered}
     function = by_name.get(name) or getattr(module, name, None)
     if not callable(function):
@@ -157,7 +168,13 @@ def load(spec: str, settings: Settings | None = None) -> list[Function]:
             expected="a function",
             received=name,
         )
-    return [function]
+    return _fit([function])
+
+
+def _fit(functions: list[Function]) -> list[Function]:
+    """The functions, each of which can be a tool. Raises `UnfitTool`."""
+    Functions(functions)
+    return functions
 
 
 _MARK = "__antiphon_tool__"
@@ -174,6 +191,16 @@ class _Tool:
     """One function with what is told of it."""
 
     def __init__(self, function: Function) -> None:
+        try:
+            self._read(function)
+        except (TypeError, ValueError, NameError, AttributeError) as error:
+            # The last two: an annotation that names what is not there.
+            raise UnfitTool(
+                f"{_where(function)} cannot be a tool: {error}",
+                expected="a function whose parameters have names and types that JSON can bring",
+            ) from None
+
+    def _read(self, function: Function) -> None:
         if not callable(function):
             raise TypeError(f"A tool is a function, and {function!r} is none.")
         mark: _Mark = getattr(function, _MARK, _Mark(None, None))
@@ -187,6 +214,14 @@ class _Tool:
             description=said.text if mark.description is None else mark.description,
             parameters=self.parameters.schema(),
         )
+
+
+def _where(function: object) -> str:
+    """The function by its name, file and line, as far as they are known."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    inner = inspect.unwrap(function) if callable(function) else None
+    code = getattr(inner, "__code__", None)
+    return f"{name} ({code.co_filename}, line {code.co_firstlineno})" if code else str(name)
 
 
 def _checked(name: str) -> str:
@@ -242,8 +277,15 @@ def _split(spec: str) -> tuple[str, str | None]:
 
 
 def _from_name(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path:  # as `python -m` has it, and an installed command has not
-        sys.path.insert(0, os.getcwd())
+    """The module as it is installed, else that of the working folder.
+
+    The folder may be anybody's, so it comes last, and only where it is meant: in front, a file in
+    it would be taken for any library that is loaded later.
+    """
+    root = name.partition(".")[0]
+    installed = root in sys.modules or importlib.util.find_spec(root) is not None
+    if not installed and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     return importlib.import_module(name)
 
 

@@ -12,14 +12,14 @@ import msgspec
 
 from antiphon.errors import BadSettings
 from antiphon.tools import private_file
-from antiphon.tools.questions import Shape
+from antiphon.tools.questions import UNBOUND, Grant, ModelServer, Shape, granted
 
 NAME = "grants.json"
 LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
 
 
 class _Content(msgspec.Struct):
-    grants: list[Shape] = []
+    grants: list[Grant] = []
 
 
 class GrantsFile:
@@ -37,14 +37,14 @@ class GrantsFile:
         self._warn = warn
         self._warned: set[str] = set()
 
-    def known(self, server: str, own_name: str) -> Shape | None:
-        """The tool as it was allowed, None where it was not."""
+    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+        """The tool as it was allowed for calls of this model server, None where it was not."""
         for each in self.all():
-            if (each.server, each.own_name) == (server, own_name):
+            if (each.server, each.own_name, each.asked_by) == (server, own_name, by):
                 return each
         return None
 
-    def all(self) -> list[Shape]:
+    def all(self) -> list[Grant]:
         """Everything that is allowed, in the order in which it was."""
         try:
             return self._read()
@@ -52,12 +52,19 @@ class GrantsFile:
             self._complain(error.message)
             return []
 
-    def add(self, shapes: Sequence[Shape]) -> None:
-        """Allow these from now on. Raises `BadSettings` where the file cannot be used."""
+    def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
+        """Allow these from now on, for calls of this model server.
+
+        Raises `BadSettings` where the file cannot be used.
+        """
         new = {(each.server, each.own_name) for each in shapes}
         with self._changing() as grants:
-            kept = [each for each in grants if (each.server, each.own_name) not in new]
-            grants[:] = [*kept, *shapes]
+            kept = [
+                each
+                for each in grants
+                if (each.server, each.own_name) not in new or each.asked_by not in (by, None)
+            ]
+            grants[:] = [*kept, *(granted(each, by) for each in shapes)]
 
     def revoke(self, server: str, own_name: str | None = None) -> int:
         """Ask again for this tool, or for every tool of the server; returns how many it was."""
@@ -72,7 +79,7 @@ class GrantsFile:
         return revoked
 
     @contextmanager
-    def _changing(self) -> Generator[list[Shape]]:
+    def _changing(self) -> Generator[list[Grant]]:
         """The grants, written back as they are in the end; other programs wait meanwhile."""
         try:
             with private_file.alone(self._file):
@@ -84,7 +91,7 @@ class GrantsFile:
                 f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"
             ) from error
 
-    def _read(self) -> list[Shape]:
+    def _read(self) -> list[Grant]:
         """Raises `BadSettings` where the file cannot be believed."""
         try:
             with self._file.open("rb") as opened:

@@ -11,6 +11,13 @@ from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.tools.questions import Question
 
 
+class ToolAwaited(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_awaited"):
+    """The call waits for its tool: these MCP servers, one of which has it, are starting."""
+
+    call: ToolCall
+    servers: tuple[str, ...]
+
+
 class ConsentAsked(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_asked"):
     """A person is asked now; the call waits for them and holds nothing."""
 
@@ -45,7 +52,7 @@ class ToolEnded(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_e
     seconds: float
 
 
-Happening = ConsentAsked | ConsentRefused | ToolBegan | ToolProgressed | ToolEnded
+Happening = ToolAwaited | ConsentAsked | ConsentRefused | ToolBegan | ToolProgressed | ToolEnded
 
 Watch = Callable[[Happening], None]
 """Told on the loop on which tools run; must not raise or block."""

@@ -203,9 +203,15 @@ def _check(name: str, kind: Any) -> None:
         msgspec.json.schema_components([kind])
     except TypeError as error:
         raise TypeError(
-            f"The parameter `{name}` of a tool is a {kind}, which a model cannot write: annotate it"
-            " with what JSON brings (str, int, list, dict, a dataclass, a TypedDict ...)."
+            f"The parameter `{name}` is annotated as {_spelled(kind)}, which a model cannot write."
+            " Annotate it as what JSON brings: str, int, float, bool, list, dict, Literal, an Enum,"
+            " a dataclass, a TypedDict; Any takes everything."
         ) from error
+
+
+def _spelled(kind: Any) -> str:
+    """A type as it is written in an annotation."""
+    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
 
 
 def _target(schema: Mapping[str, str]) -> str:

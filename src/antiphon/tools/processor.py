@@ -20,11 +20,23 @@ from antiphon.telemetry import genai
 from antiphon.telemetry.traces import NO_TRACES, Tracer, spanning
 from antiphon.tools import schemas
 from antiphon.tools.approvals import said
+from antiphon.tools.bundle import Arriving
 from antiphon.tools.cancelling import cancelled
-from antiphon.tools.consent import Consent, Permitted, Refused, named
+from antiphon.tools.consent import Consent, Permitted, Refused, Tools, named
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
-from antiphon.tools.happenings import ToolBegan, ToolEnded, ToolProgressed, Watch, unwatched
+from antiphon.tools.happenings import (
+    ToolAwaited,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+    Watch,
+    unwatched,
+)
 from antiphon.tools.limits import CHARACTERS, shortened
+from antiphon.tools.questions import AskedBy, ModelServer
+
+ARRIVAL_SECONDS = 30.0
+"""How long a call waits for its MCP server, which is starting, before it fails."""
 
 Keep = Callable[[str, str, bytes], Awaitable[str]]
 """Keeps a file for the person: its name, media type and bytes; returns its id."""
@@ -35,6 +47,7 @@ class ToolProcessor:
 
     Outputs longer than `most` characters are shortened for the model; what the tool gave besides,
     and the whole of a long output, is given to `keep`. `watch` is told what happens meanwhile.
+    `asked_by` tells which model server a run's calls come from, which consent is bound to.
     """
 
     def __init__(
@@ -48,8 +61,12 @@ class ToolProcessor:
         keep: Keep | None = None,
         watch: Watch = unwatched,
         tracer: Tracer = NO_TRACES,
+        asked_by: AskedBy | None = None,
     ) -> None:
         self._toolbox = toolbox
+        self._asked_by = asked_by
+        self._servers: dict[str, ModelServer] = {}
+        self._looking_up = asyncio.Lock()
         self._consent = consent or Consent()
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
@@ -119,20 +136,47 @@ class ToolProcessor:
     async def _approve(
         self, run_id: str, call: ToolCall, tool: Tool
     ) -> tuple[ToolCall, ToolResult]:
-        return call, said(await self._consent.permit(run_id, call, lambda: (tool,), self._watch))
+        return call, said(await self._permit(run_id, call, lambda: (tool,)))
+
+    async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Permitted | Refused:
+        asked_by = None if self._asked_by is None else self._server_of
+        return await self._consent.permit(run_id, call, tools, self._watch, asked_by)
+
+    async def _server_of(self, run_id: str) -> ModelServer | None:
+        """Return the model server of the run, which is looked up once.
+
+        Calls of one reply wait for the look-up in their order, and are asked about in it.
+        """
+        async with self._looking_up:
+            known = self._servers.get(run_id)
+            if known is None and self._asked_by is not None:
+                known = await self._asked_by(run_id)
+                if known is not None:
+                    self._servers = {run_id: known}
+        return known
 
     async def _result(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
         """A tool that has become another while the call waited for its slot is judged anew."""
         tools = self._toolbox.tools
+        await self._arrival(call)
         if (wrong := self._wrong(call)) is not None:
             return wrong
         while True:
-            decided = await self._consent.permit(run_id, call, tools, self._watch)
+            decided = await self._permit(run_id, call, tools)
             if isinstance(decided, Refused):
                 return decided.result
             async with self._gate.slot():
                 if decided.holds(tools()):
                     return await self._followed(run_id, decided, trace)
+
+    async def _arrival(self, call: ToolCall) -> None:
+        """Wait for the tool of a call where its server is starting, as after a restart."""
+        toolbox = self._toolbox
+        if not isinstance(toolbox, Arriving):
+            return
+        if servers := toolbox.starting(call.name):
+            self._watch(ToolAwaited(call, servers))
+            await toolbox.arrival(call.name, ARRIVAL_SECONDS)
 
     def _wrong(self, call: ToolCall) -> ToolResult | None:
         """What is wrong with the arguments before anybody is asked; functions judge their own."""
@@ -168,7 +212,7 @@ class ToolProcessor:
         result = await self._gate.run(call, tell)
         if permitted.edited:
             said = f"[The user changed the arguments to {call.arguments}]\n"
-            return replace(result, output=said + result.output)
+            return replace(result, output=said + result.output, arguments=call.arguments)
         return result
 
     def _ran(self, tool_call_id: str) -> float:

@@ -39,12 +39,64 @@ def shape(tool: Tool) -> Shape:
     )
 
 
+class ModelServer(msgspec.Struct, frozen=True):
+    """Model server that a call comes from.
+
+    `provider` is the part of the model's name before the colon, "" where there is none. `address`
+    is the origin (scheme, host and port) of what is asked: the provider's, or of an Antiphon server
+    in front of it; "" where the provider's library knows it.
+    """
+
+    provider: str
+    address: str = ""
+
+    def __str__(self) -> str:
+        """Name it for a person; raw, so it is to be cleaned before it is printed."""
+        if self.provider and self.address:
+            return f"{self.provider} at {self.address}"
+        return self.provider or self.address or "a program of its own"
+
+
+UNBOUND = ModelServer("")
+"""Where a program runs calls by itself, without a client that knows who asks."""
+AskedBy = Callable[[str], Awaitable[ModelServer | None]]
+"""The model server of a run, by the run's id; None where that cannot be learned."""
+
+
+class Grant(Shape, frozen=True, kw_only=True):
+    """A tool as a person allowed it for longer, for calls of one model server.
+
+    Without `asked_by` it was allowed by a version that did not tell model servers apart; it counts
+    for none.
+    """
+
+    asked_by: ModelServer | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The tool alone."""
+        return Shape(**{name: getattr(self, name) for name in Shape.__struct_fields__})
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of the tool alone."""
+        return self.shape.fingerprint
+
+
+def granted(shape: Shape, by: ModelServer) -> Grant:
+    """Return the grant of this tool to that model server."""
+    fields = {name: getattr(shape, name) for name in Shape.__struct_fields__}
+    return Grant(**fields, asked_by=by)
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What a person is asked: may this very call run?
 
     `digest` names run, call, tool and arguments in one word; an answer from elsewhere must repeat
     it. `before` is the tool as it was allowed once, where it has changed since. `others` are the
-    tools of the same server that an answer for the server would allow as well.
+    tools of the same server that an answer for the server would allow as well. `asked_by` is the
+    model server that an answer for longer is bound to; `elsewhere` says, in a sentence, that the
+    tool was allowed for another.
     """
 
     run_id: str
@@ -53,6 +105,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     before: Shape | None = None
     others: tuple[Tool, ...] = ()
+    asked_by: ModelServer | None = UNBOUND
+    elsewhere: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,12 +15,34 @@ from typing import Any, TypeGuard
 import msgspec
 
 MOST_FAULTS = 5
+STEPS = 100_000
+"""Parts of a call's arguments, and values that they are compared with: a tenth of a second."""
 LONGEST_NAME = 80  # of an argument, as it is told
 _WHERE_IT_STANDS = "the arguments"
 
 
+class TooCostly(Exception):
+    """To judge a value by a schema takes more than it may."""
+
+
+class Budget:
+    """Bound on the cost of judging one value, in steps of some microseconds."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int) -> None:
+        """Take so many. Raises `TooCostly` where there are not so many left."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooCostly("it takes more steps than it may")
+
+
 def fault(arguments: str, schema: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments, in words for a model; None where nothing surely is."""
+    """Return what is wrong with the arguments, for a model; None where nothing certainly is.
+
+    What would take more than `STEPS` is not judged: the server does that itself.
+    """
     try:
         given: Any = msgspec.json.decode(arguments or "{}")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -29,42 +51,50 @@ def fault(arguments: str, schema: Mapping[str, Any]) -> str | None:
         return None  # some models mean no arguments by it, and servers are sent none
     if not _is_object(given):
         return f"The arguments are not a JSON object: wanted an object, got {_kind(given)}."
-    found = list(islice(_faults(given, schema, ""), MOST_FAULTS))
+    try:
+        found = list(islice(_faults(given, schema, "", Budget(STEPS)), MOST_FAULTS))
+    except TooCostly:
+        return None
     return f"Wrong arguments: {'; '.join(found)}." if found else None
 
 
-def _faults(value: Any, schema: Any, where: str) -> Iterator[str]:
+def _faults(value: Any, schema: Any, where: str, budget: Budget) -> Iterator[str]:
     """As deep as the value goes, which is not deeper than JSON may be."""
+    budget.spend(1)
     if not _is_object(schema) or "$ref" in schema:
         return
     if (wanted := _types(schema.get("type"))) and not _fits(value, wanted):
         yield f"{where or _WHERE_IT_STANDS}: wanted {' or '.join(wanted)}, got {_kind(value)}"
         return
-    yield from _unlisted(value, schema.get("enum"), where)
+    yield from _unlisted(value, schema.get("enum"), where, budget)
     if _is_object(value):
-        yield from _in_object(value, schema, where)
+        yield from _in_object(value, schema, where, budget)
     elif _is_list(value):
         for place, item in enumerate(value):
-            yield from _faults(item, schema.get("items"), f"{where}[{place}]")
+            yield from _faults(item, schema.get("items"), f"{where}[{place}]", budget)
 
 
-def _in_object(value: dict[str, Any], schema: dict[str, Any], where: str) -> Iterator[str]:
+def _in_object(
+    value: dict[str, Any], schema: dict[str, Any], where: str, budget: Budget
+) -> Iterator[str]:
     known = properties if _is_object(properties := schema.get("properties")) else {}
     for name in required if _is_list(required := schema.get("required")) else ():
+        budget.spend(1)
         if isinstance(name, str) and name not in value:
             yield f"{_at(where, name)} is missing"
     closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
     for name, item in value.items():
         if name in known:
-            yield from _faults(item, known[name], _at(where, name))
+            yield from _faults(item, known[name], _at(where, name), budget)
         elif closed and not _combined(schema):
             names = ", ".join(each[:LONGEST_NAME] for each in islice(known, 20)) or "none"
             yield f"{_at(where, name)} is unknown (there are: {names})"
 
 
-def _unlisted(value: Any, choices: Any, where: str) -> Iterator[str]:
+def _unlisted(value: Any, choices: Any, where: str, budget: Budget) -> Iterator[str]:
     if not isinstance(value, str) or not _is_list(choices):
         return
+    budget.spend(len(choices))
     if all(isinstance(each, str) for each in choices) and value not in choices:
         some = ", ".join(repr(each[:LONGEST_NAME]) for each in choices[:20])
         yield f"{where or _WHERE_IT_STANDS}: wanted one of {some}"

@@ -63,6 +63,14 @@ class NoServers:
         """There is none."""
         return ()
 
+    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
+        """Return nothing: none of them is here."""
+        return ()
+
+    def has(self, origins: Sequence[str]) -> bool:
+        """Return whether there are no servers to have."""
+        return not origins
+
     async def close(self) -> None:
         """Nothing is held."""
 
@@ -163,6 +171,22 @@ class ServerPool:
             BackendServer(name, "unusable", problem=why) for name, why in self._unusable.items()
         ]
         return [*map(self._state, self._configs.values()), *broken]
+
+    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
+        """Return what these servers are, in words that hold no secret.
+
+        One at an address that the run itself names is the same wherever such are allowed.
+        """
+        named = [self._configs.get(each.name) for each in servers if each.url is None]
+        ours = [_origin(config) for config in named if config is not None]
+        return [*ours, _ANY_URL] if any(server.url for server in servers) else ours
+
+    def has(self, origins: Sequence[str]) -> bool:
+        """Return whether all of these servers are here, as they are there."""
+        here = {_origin(config) for config in self._configs.values()}
+        if self._allowed == "urls":
+            here.add(_ANY_URL)
+        return here.issuperset(origins)
 
     def _state(self, config: ServerConfig) -> BackendServer:
         line = self._lines.get((config.name,))
@@ -278,6 +302,13 @@ class _Tools:
             is_error=True,
             fault="unavailable",
         )
+
+
+_ANY_URL = "url"
+
+
+def _origin(config: ServerConfig) -> str:
+    return f"{config.name} {config.origin}"
 
 
 def _refuse_twins(servers: Sequence[McpServer]) -> None:

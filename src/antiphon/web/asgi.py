@@ -9,7 +9,8 @@ from antiphon.client.aio import AsyncClient
 from antiphon.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web.app import LARGEST, application
-from antiphon.web.bridge import Bridge
+from antiphon.web.bridge import Bridge, Pace, peer
+from antiphon.web.environ import Scope
 from antiphon.web.site import opened
 
 
@@ -24,7 +25,14 @@ async def chat(
 ) -> AsyncGenerator[Bridge]:
     """The web chat over this client as an ASGI application, on the loop that runs now."""
     async with opened(settings, client, tools, servers=servers) as site:
-        bridge = Bridge(application(site), LARGEST, closing, tracer=client.line.tracer)
+
+        def caller(scope: Scope) -> str:
+            claimed = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            return site.policy.who_asks(peer(scope), b",".join(claimed).decode("latin-1"))
+
+        pace = Pace(patience=settings.send_timeout)
+        tracer = client.line.tracer
+        bridge = Bridge(application(site), LARGEST, closing, pace, tracer, caller)
         try:
             yield bridge
         finally:

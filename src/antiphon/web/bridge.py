@@ -12,20 +12,24 @@ import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, NamedTuple
 
 from antiphon import problems
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, Overloaded
 from antiphon.telemetry.asgi_spans import followed
 from antiphon.telemetry.traces import NO_TRACES, Tracer
+from antiphon.unsent import held, send_body
 from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
 from antiphon.web.checks import API
 from antiphon.web.environ import Answer, Scope, environ
 from antiphon.web.event_stream import ROOM, SILENCE, EventStream
 
 Send = Callable[[MutableMapping[str, Any]], Any]
+Hold = Callable[[int], AbstractContextManager[None]]
+"""Counts so many bytes as waiting for their reader."""
 
 THREADS = 64
 """Calls of our API that are answered at once; one may wait as long as the backend does."""
@@ -49,11 +53,17 @@ class Pace(NamedTuple):
 USUAL = Pace()
 
 
+def peer(scope: Scope) -> str:
+    """Return the address that is connected, "" where there is none."""
+    address, _ = scope.get("client") or ("", 0)
+    return str(address)
+
+
 class Bridge:
     """The application as ASGI; `largest` is the most bytes of a request's body.
 
     `closing` is asked while no frame is written: streams end with the server, and readers come
-    back.
+    back. `caller` names the address for which answers are counted that wait to be read.
     """
 
     def __init__(
@@ -63,8 +73,10 @@ class Bridge:
         closing: Callable[[], bool] = lambda: False,
         pace: Pace = USUAL,
         tracer: Tracer = NO_TRACES,
+        caller: Callable[[Scope], str] = peer,
     ) -> None:
         self._application = application
+        self._caller = caller
         self._pace = pace
         self._bodies = Bodies(largest, pace.pause)
         self._closing = closing
@@ -90,12 +102,14 @@ class Bridge:
         except AntiphonError as problem:
             await _refuse(send, problem)
             return
-        await send(answer.start)
+        caller = self._caller(scope)
         if not room:
-            await send({"type": "http.response.body", "body": answer.body})
+            await _send_whole(scope, caller, answer, send)
             return
-        with suppress(TimeoutError, OSError):  # a reader who takes nothing, or is gone
-            await self._pump(room[0], receive, send)
+        await send(answer.start)
+        # A reader who takes nothing, or is gone; or too much waits for readers.
+        with suppress(TimeoutError, OSError, Overloaded):
+            await self._pump(room[0], receive, send, partial(held, scope, caller))
 
     def close(self) -> None:
         """Wait for the views that run."""
@@ -121,10 +135,10 @@ class Bridge:
                 close()
         return answer
 
-    async def _pump(self, stream: EventStream, receive: Receive, send: Send) -> None:
+    async def _pump(self, stream: EventStream, receive: Receive, send: Send, hold: Hold) -> None:
         """Send the frames as they come, and look up only when nothing moves."""
         frames, alive = stream.source(), stream.alive
-        line = _Line(send, self._pace)
+        line = _Line(send, self._pace, hold)
         telling = asyncio.ensure_future(line.tell(frames))
         left = asyncio.ensure_future(_left(receive))
         try:
@@ -154,8 +168,9 @@ class Bridge:
 class _Line:
     """What goes out to one reader: since when it is silent, or does not get rid of what it has."""
 
-    def __init__(self, send: Send, pace: Pace) -> None:
+    def __init__(self, send: Send, pace: Pace, hold: Hold) -> None:
         self.writes = False
+        self._hold = hold
         self._send = send
         self._pace = pace
         self._since = time.monotonic()
@@ -185,12 +200,22 @@ class _Line:
     async def write(self, body: bytes, *, more: bool = True) -> None:
         """Hand over these bytes; waits while the reader has too many."""
         self.writes, self._since = True, time.monotonic()
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        with self._hold(len(body)):
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self.writes, self._since = False, time.monotonic()
 
     @property
     def _patience(self) -> float:
         return self._pace.patience if self.writes else self._pace.silence
+
+
+async def _send_whole(scope: Scope, caller: str, answer: Answer, send: Send) -> None:
+    try:
+        with held(scope, caller, len(answer.body)):
+            await send(answer.start)
+            await send_body(send, answer.body)
+    except Overloaded as problem:
+        await _refuse(send, problem)
 
 
 async def _left(receive: Receive) -> None:

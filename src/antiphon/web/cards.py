@@ -37,7 +37,11 @@ _MOST = 4
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant as its owner sees it. None for tools and servers is all of them."""
+    """An assistant as its owner sees it, and what it may use.
+
+    Functions of the app are those named in `tools`, all for None. Tools of MCP servers are those
+    named in `tools`, and all tools of the servers named in `mcp_servers`; where both are None, all.
+    """
 
     id: str
     name: str
@@ -118,9 +122,10 @@ def offered(tooling: Tooling, card: Card) -> tuple[ToolSpec, ...]:
 
 
 def _may_use(card: Card, tool: Tool) -> bool:
-    named = card.tools is None or tool.spec.name in card.tools
-    served = card.mcp_servers is None or tool.server is None or tool.server in card.mcp_servers
-    return named and served
+    if card.tools is None and (tool.server is None or card.mcp_servers is None):
+        return True
+    named = card.tools is not None and tool.spec.name in card.tools
+    return named or (card.mcp_servers is not None and tool.server in card.mcp_servers)
 
 
 def _given(value: T | UnsetType, otherwise: T) -> T:

@@ -10,13 +10,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
+from antiphon.clean import clean
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import AntiphonError, TryAgain
-from antiphon.events import Event, Numbered, ReasoningDelta, TextDelta
+from antiphon.events import Event, Numbered, ReasoningDelta, RefusalDelta, TextDelta
 from antiphon.runs import Fault
 from antiphon.tools.happenings import (
     ConsentAsked,
     Happening,
+    ToolAwaited,
     ToolBegan,
     ToolEnded,
     ToolProgressed,
@@ -50,9 +52,17 @@ class Wire(Protocol):
         ...
 
     def tool_status(
-        self, tool_call_id: str, state: Literal["waiting", "running", "ended"], elapsed: float = 0
+        self,
+        tool_call_id: str,
+        state: Literal["waiting", "running", "ended"],
+        elapsed: float = 0,
+        servers: Sequence[str] = (),
+        arguments: str | None = None,
     ) -> Sequence[bytes]:
-        """What a tool does now."""
+        """Tell what a tool does now; `servers` are those that it waits for.
+
+        `arguments` are those with which it runs, which a person may have changed.
+        """
         ...
 
     def progress(
@@ -133,7 +143,7 @@ def _end(wire: Wire, fault: Fault | None) -> Iterator[bytes]:
 
 
 def _is_word(event: Event) -> bool:
-    return isinstance(event, TextDelta | ReasoningDelta)
+    return isinstance(event, TextDelta | ReasoningDelta | RefusalDelta)
 
 
 def _now(wire: Wire, relay: Relay) -> list[bytes]:
@@ -141,8 +151,10 @@ def _now(wire: Wire, relay: Relay) -> list[bytes]:
     frames: list[bytes] = []
     for question in relay.questions.values():
         frames += wire.approval_asked(question.call.id, question.digest, about(question))
+    frames += _happened(wire, relay.awaiting.values())
     for call_id, working in relay.working.items():
-        frames += wire.tool_status(call_id, "running", time.monotonic() - working.since)
+        elapsed = time.monotonic() - working.since
+        frames += wire.tool_status(call_id, "running", elapsed, arguments=working.arguments)
         if working.last is not None:
             frames += _told(wire, working.last)
     return frames
@@ -154,10 +166,13 @@ def _happened(wire: Wire, happenings: Iterable[Happening]) -> list[bytes]:
 
 def _told(wire: Wire, happening: Happening) -> Sequence[bytes]:
     match happening:
+        case ToolAwaited(call=call, servers=servers):
+            return wire.tool_status(call.id, "waiting", servers=[clean(each) for each in servers])
         case ConsentAsked(question=question):
             return wire.approval_asked(question.call.id, question.digest, about(question))
         case ToolBegan(call=call):
-            return [*wire.approval_given(call.id), *wire.tool_status(call.id, "running")]
+            status = wire.tool_status(call.id, "running", arguments=call.arguments)
+            return [*wire.approval_given(call.id), *status]
         case ToolProgressed(tool_call_id=call_id, progress=how):
             return wire.progress(call_id, how.done, how.total, how.message)
         case ToolEnded(tool_call_id=call_id, seconds=seconds):

@@ -128,7 +128,7 @@ def _logged_in(policy: Policy) -> Person | None:
     said = session.entry()
     if said is None or said.by != policy.login:
         return None
-    return site().run(site().people.find(said.person, said.generation))
+    return site().run(site().people.find(said.person, said.generation, session.name_of(said)))
 
 
 def _named_by_proxy(policy: Policy) -> Person | None:

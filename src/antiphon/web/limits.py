@@ -142,19 +142,30 @@ class Streams:
 
 
 class Guesses:
-    """Logins that may be guesses: counted by name and by address before they are tried."""
+    """Logins that may be guesses: counted by name and by address before they are tried.
+
+    Those from a browser in which that person logged in before are counted by the browser alone, so
+    that strangers who guess do not shut out who knows the password.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._names = Rate(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
+        self._browsers = Rate(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
         self._addresses = Rate(GUESSES_OF_AN_ADDRESS, GUESSES_WITHIN, "logins", clock)
 
-    def take(self, name: str, address: str) -> None:
+    def take(self, name: str, address: str, browser: str | None = None) -> None:
         """Count one. Raises `TooMany`, for names that exist and names that do not."""
+        if browser is not None:
+            self._browsers.take(browser)
+            return
         self._addresses.take(_network(address))
         self._names.take(_person(name))
 
-    def was_right(self, name: str, address: str) -> None:
+    def was_right(self, name: str, address: str, browser: str | None = None) -> None:
         """It was no guess."""
+        if browser is not None:
+            self._browsers.give_back(browser)
+            return
         self._addresses.give_back(_network(address))
         self._names.give_back(_person(name))
 

@@ -15,7 +15,7 @@ from antiphon import calls
 from antiphon.client import branches
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import Forbidden, NotFound, OutputConflict
-from antiphon.messages import Message
+from antiphon.messages import Message, Refusal
 from antiphon.runs import Run, Thread
 from antiphon.tools.questions import Answer, Question
 from antiphon.web import named_threads
@@ -110,7 +110,8 @@ async def _again(site: Site, someone: Person, thread: Thread, message_id: str | 
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)
-    return await _begun(site, someone, branch, question.content, None)
+    asked = tuple(part for part in question.content if not isinstance(part, Refusal))
+    return await _begun(site, someone, branch, asked, None)
 
 
 async def _question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from antiphon.client.aio import AsyncClient
 from antiphon.errors import NotFound
@@ -18,6 +20,14 @@ MAX_REMEMBERED = 10_000
 T = TypeVar("T")
 
 
+class _Known(NamedTuple):
+    """A person, None for nobody, and the names of their logins that were ended; until then."""
+
+    until: float
+    person: Person | None
+    ended: frozenset[str] = frozenset()
+
+
 class People:
     """Finds people in the backend, and remembers each for as long as nobody minds.
 
@@ -27,19 +37,21 @@ class People:
     def __init__(self, client: AsyncClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._known: dict[str, tuple[float, Person | None]] = {}
+        self._known: dict[str, _Known] = {}
         self._ids: dict[str, str] = {}
 
-    async def find(self, person_id: str, generation: int) -> Person | None:
+    async def find(self, person_id: str, generation: int, session: str = "") -> Person | None:
         """The person of a login; None if it is void: they are disabled, gone, or logged out."""
-        found = await self._remembered(person_id)
-        return found if found and found.generation == generation else None
+        _, found, ended = await self._look_up(person_id)
+        if found is None or found.generation != generation or session in ended:
+            return None
+        return replace(found, session=session)
 
     async def stands(self, person: Person) -> bool:
         """Whether somebody who was let in would still be."""
         if person == LOCAL:
             return True
-        return await self.find(person.id, person.generation) is not None
+        return await self.find(person.id, person.generation, person.session) is not None
 
     async def log_in(self, name: str, password: str) -> Person:
         """The person of this name and password. Raises `SignInRefused`, the same for every no."""
@@ -62,7 +74,7 @@ class People:
         """As `come`, for every request of a person whom the proxy in front names."""
         subject = f"proxy|{name}"
         person_id = self._ids.get(subject)
-        person = await self._remembered(person_id) if person_id else None
+        person = (await self._look_up(person_id)).person if person_id else None
         if person is None:
             person = await self.come(subject, name)
             self._ids = _with_room(self._ids)
@@ -77,30 +89,35 @@ class People:
         await self._client.sign_in(name=person.name, password=old)
         return self._remember(await self._client.update_person(person.id, password=new))
 
+    async def log_out(self, person: Person, session: str) -> None:
+        """End this login of the person wherever its cookie is, and no other."""
+        self._remember(await self._client.update_person(person.id, end_session=session))
+
     async def log_out_everywhere(self, person: Person) -> None:
         """End all logins of the person, this one too."""
         self._remember(await self._client.update_person(person.id, sign_out=True))
 
-    async def _remembered(self, person_id: str) -> Person | None:
-        until, person = self._known.get(person_id, (0.0, None))
-        if self._clock() < until:
-            return person
+    async def _look_up(self, person_id: str) -> _Known:
+        known = self._known.get(person_id)
+        if known is not None and self._clock() < known.until:
+            return known
         try:
-            return self._remember(await self._client.get_person(person_id))
+            self._remember(await self._client.get_person(person_id))
         except NotFound:
             self._keep(person_id, None)
-            return None
+        return self._known[person_id]
 
     def _remember(self, record: Record) -> Person:
         person = Person(
             id=record.id, name=record.name, role=record.role, generation=record.generation
         )
-        self._keep(record.id, None if record.disabled else person)
+        ended = frozenset(record.ended_sessions)
+        self._keep(record.id, None if record.disabled else person, ended)
         return person
 
-    def _keep(self, key: str, person: Person | None) -> None:
+    def _keep(self, key: str, person: Person | None, ended: frozenset[str] = frozenset()) -> None:
         self._known = _with_room(self._known)
-        self._known[key] = (self._clock() + MEMORY_SECONDS, person)
+        self._known[key] = _Known(self._clock() + MEMORY_SECONDS, person, ended)
 
 
 def _with_room(known: dict[str, T]) -> dict[str, T]:

@@ -93,7 +93,8 @@ async def created(site: Site, someone: Person, run: calls.CreateRun, key: str | 
 
 
 async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tuple[ToolSpec, ...]:
-    """The tools that were named, else those of the assistant, else all."""
+    """The tools that were named, else those of the assistant, else all that there are soon."""
+    await site.tools.started(message.tools)
     if message.tools is not None or message.assistant_id is None:
         return site.tools.specs(message.tools)
     return offered(site.tools, card(await client.get_assistant(message.assistant_id)))

@@ -20,6 +20,8 @@ def about(question: Question) -> ui.About:
         server=clean(tool.server or ""),
         others=tuple(clean(each.own_name) for each in question.others[:MOST_OTHERS]),
         changed=question.before is not None,
+        elsewhere=bool(question.elsewhere),
+        asked_by=clean(str(question.asked_by)) if question.asked_by else "",
         destructive=tool.hints.destructive is True,
         read_only=tool.hints.read_only is True,
     )

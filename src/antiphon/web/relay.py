@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -28,12 +28,13 @@ from antiphon.tools.consent import Consent, Forgetful, Grants
 from antiphon.tools.happenings import (
     ConsentAsked,
     Happening,
+    ToolAwaited,
     ToolBegan,
     ToolEnded,
     ToolProgressed,
 )
 from antiphon.tools.processor import ToolProcessor
-from antiphon.tools.questions import Answer, Question
+from antiphon.tools.questions import Answer, ModelServer, Question
 from antiphon.tools.rules import Rules
 from antiphon.web.asking import Asking
 from antiphon.web.tooling import Tooling
@@ -49,9 +50,10 @@ Chunks = AsyncGenerator[Sequence[Numbered], None]
 
 
 class Working(msgspec.Struct, frozen=True):
-    """A tool at work; `since` by the loop's clock."""
+    """A tool at work with these arguments; `since` by the loop's clock."""
 
     since: float
+    arguments: str
     last: ToolProgressed | None = None
 
 
@@ -60,7 +62,8 @@ class Relay:
 
     `events` are all of the run so far, `happenings` what its tools did here and what persons were
     asked; both only grow. How far a tool is stands in `working` alone, for some say it a thousand
-    times. `over` when nothing more comes; `fault` where that is no end of the run.
+    times; calls that wait for their MCP server stand in `awaiting`. `over` when nothing more comes;
+    `fault` where that is no end of the run.
     """
 
     def __init__(
@@ -76,10 +79,12 @@ class Relay:
         self.events: list[Numbered] = []
         self.happenings: list[Happening] = []
         self.working: dict[str, Working] = {}
+        self.awaiting: dict[str, ToolAwaited] = {}
         self.over = False
         self.fault: Fault | None = None
         self.status = run.status
         self._client = client
+        self._model = run.model
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
         self._bells: set[asyncio.Event] = set()
         self._asking = Asking()
@@ -91,6 +96,7 @@ class Relay:
             keep=self._keep,
             watch=self._happened,
             tracer=client.line.tracer,
+            asked_by=self._asked_by,
         )
 
     # Told by readers.
@@ -202,7 +208,7 @@ class Relay:
         sync_stream = self._client.sync_stream()
         sync_stream.setup(run_id=self.run_id)
         try:
-            async for batch in sync_stream.stream_chunks().batches():
+            async for batch in sync_stream.stream_chunks(raise_on_failure=False).batches():
                 yield batch
         except (OutputsMissing, RunEnded):
             # Somebody else asked for this turn and it is over: the log has it.
@@ -217,7 +223,9 @@ class Relay:
 
         A run that ends while its tools run, because a person stops it, ends them.
         """
-        work = self._client.poll_and_execute_action(self.run_id, self._processor)
+        work = self._client.poll_and_execute_action(
+            self.run_id, self._processor, raise_on_failure=False
+        )
         executing = asyncio.create_task(work)
         try:
             async with aclosing(self._until_done(executing)) as told:
@@ -276,6 +284,12 @@ class Relay:
                         return
                 yield chunks
 
+    async def _asked_by(self, run_id: str) -> ModelServer | None:
+        """The model server of the run; None where that cannot be learned."""
+        with suppress(AntiphonError):
+            return await self._client.line.model_server(self._model, run_id)
+        return None
+
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         return (await self._client.upload_file(content, name, media_type)).id
 
@@ -293,13 +307,18 @@ class Relay:
 
     def _happened(self, happening: Happening) -> None:
         match happening:
+            case ToolAwaited(call=call):
+                self.awaiting[call.id] = happening
             case ToolBegan(call=call):
-                self.working[call.id] = Working(time.monotonic())
+                self.awaiting.pop(call.id, None)
+                self.working[call.id] = Working(time.monotonic(), call.arguments)
             case ToolProgressed(tool_call_id=id) if id in self.working:
                 self.working[id] = msgspec.structs.replace(self.working[id], last=happening)
             case ToolEnded(tool_call_id=id):
+                self.awaiting.pop(id, None)
                 self.working.pop(id, None)
             case ConsentAsked(question=question):
+                self.awaiting.pop(question.call.id, None)
                 self._asking.announce(question)
             case _:
                 pass

@@ -108,6 +108,10 @@ class Relays:
         elif len(self._sessions) > MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
 
+    def grants(self, owner: str) -> Grants:
+        """Return what this owner always allowed, to be read and revoked."""
+        return self._always(owner)
+
     def _always(self, owner: str) -> Grants:
         """What this person allowed for good; that of this machine's user holds in every face."""
         return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)

@@ -27,12 +27,13 @@ TOKEN_BYTES = 32
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. `generation` grows when their logins are to end."""
+    """Person who asks. `generation` grows when their logins end; `session` names this login."""
 
     id: str
     name: str
     role: Role = "user"
     generation: int = 0
+    session: str = ""
 
     @property
     def owner(self) -> str:
@@ -110,6 +111,11 @@ def csrf() -> str:
     """The token that pages of this session send along; "" without a session."""
     found = entry()
     return found.csrf if found else ""
+
+
+def name_of(said: Entry) -> str:
+    """Return what a login is called where it is ended: nothing by which anybody gets in."""
+    return hashlib.blake2b(said.csrf.encode(), digest_size=16).hexdigest()
 
 
 def begin(who: Person, by: Login) -> None:

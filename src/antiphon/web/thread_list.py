@@ -9,15 +9,21 @@ import msgspec
 from antiphon.clean import one_line
 from antiphon.client import branches
 from antiphon.client.aio import AsyncClient
-from antiphon.errors import InvalidRequest
-from antiphon.runs import Thread
+from antiphon.runs import Run, Thread
+from antiphon.web.relays import Relays
 
+PAGE = 100
+FAMILIES_LOOKED_AT = 20
+"""Threads with a run of which it is known for what other threads they stand."""
 RUNS_LOOKED_AT = 100
 """The newest runs of a person, among which those are that have not ended."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A thread in a list. `stands_for` are the other threads of its family."""
+    """A thread in a list; `running` where a run of it, or of a thread it stands for, is open.
+
+    `waiting` says that such a run goes on only when a person has answered.
+    """
 
     id: str
     title: str
@@ -25,8 +31,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
     running: bool
+    waiting: bool = False
     replaces: str | None
-    stands_for: tuple[str, ...] = ()
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -37,7 +43,7 @@ class Rows(msgspec.Struct, frozen=True):
     next: str | None
 
 
-def row(thread: Thread, *, running: bool, stands_for: tuple[str, ...] = ()) -> Row:
+def row(thread: Thread, *, running: bool, waiting: bool = False) -> Row:
     """The thread as a row."""
     return Row(
         id=thread.id,
@@ -46,44 +52,35 @@ def row(thread: Thread, *, running: bool, stands_for: tuple[str, ...] = ()) -> R
         created_at=thread.created_at,
         updated_at=thread.updated_at,
         running=running,
+        waiting=waiting,
         replaces=branches.replaced(thread),
-        stands_for=stands_for,
     )
 
 
-async def rows(client: AsyncClient, words: str, after: str | None, limit: int) -> Rows:
-    """Threads that hold these words, the last changed first. Raises `InvalidRequest`."""
-    behind = _place(after) if after else None
-    running = {
-        run.thread_id
-        for run in (await client.list_runs(limit=RUNS_LOOKED_AT)).data
-        if not run.status.ended
-    }
-    found = [
-        row(
-            family[0],
-            running=any(each.id in running for each in family),
-            stands_for=tuple(each.id for each in family[1:]),
-        )
-        for family in branches.families(await branches.listed(client, words, hidden=True))
-        if behind is None or (family[0].updated_at, family[0].id) < behind
+async def rows(
+    client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
+) -> Rows:
+    """Threads that hold these words, the last changed first. Raises `NotFound`."""
+    page = await client.line.send(branches.latest_threads(words, limit=limit, after=after))
+    waits = await _waits_by_thread(client, relays)
+    shown = [
+        row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
+        for thread in page.data
     ]
-    shown, more = found[:limit], len(found) > limit
-    return Rows(shown, more, _name(shown[-1]) if more else None)
+    return Rows(shown, page.has_more, page.next)
 
 
-def _name(last: Row) -> str:
-    """The place of a row, which stays where it is when rows before it change."""
-    return f"{last.updated_at}.{last.id}"
+async def _waits_by_thread(client: AsyncClient, relays: Relays) -> dict[str, bool]:
+    """The threads with an open run, and their families: whether it waits for a person."""
+    newest = (await client.list_runs(limit=RUNS_LOOKED_AT)).data
+    waits = {run.thread_id: _waits(relays, run) for run in newest if not run.status.ended}
+    for thread_id, is_waiting in sorted(waits.items())[:FAMILIES_LOOKED_AT]:
+        kin = await client.list_threads(family=thread_id, limit=PAGE)
+        for thread in kin.data:
+            waits[thread.id] = waits.get(thread.id, False) or is_waiting
+    return waits
 
 
-def _place(name: str) -> tuple[int, str]:
-    moment, _, thread_id = name.partition(".")
-    if not (moment.isascii() and moment.isdecimal() and thread_id):
-        raise InvalidRequest(
-            "This is no place in the list.",
-            expected="`next` of the page before",
-            received=ascii(name[:64]),
-            where="after",
-        )
-    return int(moment), thread_id
+def _waits(relays: Relays, run: Run) -> bool:
+    relay = relays.find(run.id)
+    return relay is not None and relay.asks

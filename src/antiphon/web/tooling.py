@@ -20,6 +20,9 @@ from antiphon.tools.mcp.offers import State
 
 log = logging.getLogger(__name__)
 
+START_SECONDS = 10.0
+"""How long a message waits for MCP servers that are starting; then it goes on without them."""
+
 ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
 
 
@@ -28,6 +31,10 @@ class Servers(Toolbox, Protocol):
 
     def states(self) -> Sequence[State]:
         """How each of them is."""
+        ...
+
+    async def ready(self, seconds: float) -> Sequence[State]:
+        """Wait for those that are starting, at most so long; returns those that are not ready."""
         ...
 
 
@@ -46,6 +53,17 @@ class Tooling:
     def servers(self) -> Sequence[State]:
         """How the MCP servers are."""
         return self._servers.states() if self._servers else ()
+
+    async def started(self, names: Collection[str] | None = None) -> None:
+        """Wait for servers that have not been ready since the start, at most `START_SECONDS`.
+
+        Where tools are named, only until these are there.
+        """
+        known = {tool.spec.name for tool in self.tools()}
+        if self._servers is None or (names is not None and known.issuperset(names)):
+            return
+        if any(state.status == "starting" for state in self._servers.states()):
+            await self._servers.ready(START_SECONDS)
 
     def specs(self, names: Collection[str] | None = None) -> tuple[ToolSpec, ...]:
         """What a run is offered: the tools of these names, or all."""

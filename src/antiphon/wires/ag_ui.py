@@ -30,6 +30,7 @@ from antiphon.events import (
     MessageCompleted,
     Numbered,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallDelta,
@@ -85,6 +86,8 @@ class AgUi:
         self._turn = 1
         self._reply = 1
         self._in_step = False
+        self._wordless = True  # of this reply
+        self._refused = False
         self._speaking: Literal["text", "reasoning"] | None = None
         self._usage = Usage()
         self._used = Usage()  # in their run
@@ -124,10 +127,19 @@ class AgUi:
     # What is not in the log. These frames have no id: a replay does without them.
 
     def tool_status(
-        self, tool_call_id: str, state: Literal["waiting", "running", "ended"], elapsed: float = 0
+        self,
+        tool_call_id: str,
+        state: Literal["waiting", "running", "ended"],
+        elapsed: float = 0,
+        servers: Sequence[str] = (),
+        arguments: str | None = None,
     ) -> Sequence[bytes]:
-        """What a tool does now; `elapsed` in seconds."""
-        return self._aside("tool_status", tool_call_id, state=state, elapsed=elapsed)
+        """Tell what a tool does now; `elapsed` in seconds, `servers` are those that it waits for.
+
+        Arguments cannot be told twice: the result names those that a person changed.
+        """
+        awaited = {"servers": list(servers)} if servers else {}
+        return self._aside("tool_status", tool_call_id, state=state, elapsed=elapsed, **awaited)
 
     def progress(
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
@@ -214,6 +226,8 @@ class AgUi:
                 yield from self._moved(event)
             case TextDelta(text=text):
                 yield from self._said("text", text)
+            case RefusalDelta(text=text):
+                yield from self._refuse(text)
             case ReasoningDelta(text=text):
                 yield from self._said("reasoning", text)
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
@@ -360,7 +374,7 @@ class AgUi:
 
     def _begin_step(self) -> Iterator[ag.Event]:
         if not self._in_step:
-            self._in_step = True
+            self._in_step, self._wordless, self._refused = True, True, False
             yield ag.StepStarted(step_name=self._step)
 
     def _end_step(self) -> Iterator[ag.Event]:
@@ -373,6 +387,7 @@ class AgUi:
         if not text:
             return
         yield from self._begin_step()
+        self._wordless = self._wordless and kind != "text"
         thought = reasoning_id(self._id)
         if self._speaking != kind:
             yield from self._hush()
@@ -386,6 +401,15 @@ class AgUi:
             yield ag.TextMessageContent(message_id=self._id, delta=text)
         else:
             yield ag.ReasoningMessageContent(message_id=thought, delta=text)
+
+    def _refuse(self, text: str) -> Iterator[ag.Event]:
+        """A refusal is text of the message: the protocol has no word of its own for it."""
+        if text and not self._refused:
+            yield from self._begin_step()
+            self._refused = True
+            yield ag.Custom(name="antiphon.refusal", value={"messageId": self._id})
+            text = text if self._wordless else f"\n\n{text}"
+        yield from self._said("text", text)
 
     def _hush(self) -> Iterator[ag.Event]:
         match self._speaking:

@@ -149,7 +149,7 @@ class _Message:
 
 
 def _reply(id: str, message: Message) -> list[Json]:
-    reply: Json = {"id": id, "role": "assistant", "content": message.text}
+    reply: Json = {"id": id, "role": "assistant", "content": message.full_text}
     if message.tool_calls:
         reply["toolCalls"] = [_stored(call) for call in message.tool_calls]
     if not message.reasoning:

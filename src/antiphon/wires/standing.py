@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from antiphon.events import (
     Numbered,
     ReasoningDelta,
+    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallReady,
@@ -14,7 +15,7 @@ from antiphon.events import (
     TurnRestarted,
 )
 
-_SAID = TextDelta | ReasoningDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
+_SAID = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
 
 
 def standing(events: Iterable[Numbered], after: int = 0) -> list[Numbered]:

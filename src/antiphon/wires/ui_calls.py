@@ -136,15 +136,21 @@ class Calls:
         for call in self._calls.values():
             yield from self.approve(call)
 
+    def run_with(self, call: Call, arguments: str) -> Iterator[ui.Part]:
+        """The arguments with which it runs, where a person changed them."""
+        if (changed := given(arguments)) != call.input:
+            call.input = changed
+            yield ui.ToolInputAvailable(**call.named)
+
     def _settle(
-        self, call: Call, state: Literal["approved", "refused", "unanswered"]
+        self, call: Call, state: Literal["approved", "refused", "unanswered", "cancelled"]
     ) -> Iterator[ui.Part]:
         if call.asked is None:
             return
         asked, call.asked = call.asked, None
         if self._sdk < ui.ToolApprovalRequest.since:
             yield ui.DataApproval(id=call.id, data=msgspec.structs.replace(asked, state=state))
-        elif self._sdk >= ui.ToolApprovalResponse.since and state != "unanswered":
+        elif self._sdk >= ui.ToolApprovalResponse.since and state in ("approved", "refused"):
             yield ui.ToolApprovalResponse(
                 approval_id=asked.approval_id, approved=state == "approved"
             )
@@ -174,11 +180,14 @@ class Calls:
         call = self._calls.get(event.tool_call_id)
         if call is None or call.answered:
             return
-        if event.refused and self._sdk < ui.ToolApprovalRequest.since:
+        if (event.refused or event.cancelled) and self._sdk < ui.ToolApprovalRequest.since:
             # Where the client's side asked, the log does not tell that it did.
             call.asked = call.asked or ui.Asked(approval_id=call.id, **call.named)
         denied = call.asked is not None and event.refused
-        yield from self._settle(call, "refused" if denied else "unanswered")
+        if event.arguments is not None:
+            yield from self.run_with(call, event.arguments)
+        ended: Literal["refused", "cancelled", "unanswered"] = "refused" if denied else "unanswered"
+        yield from self._settle(call, "cancelled" if event.cancelled else ended)
         if denied and self._sdk >= ui.ToolOutputDenied.since:
             yield ui.ToolOutputDenied(tool_call_id=call.id)
         elif event.is_error:

@@ -17,7 +17,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from antiphon.clean import clean
-from antiphon.messages import File, Image, Message, Text, ToolCall, Upload
+from antiphon.messages import (
+    File,
+    Image,
+    Message,
+    Refusal,
+    Text,
+    ToolCall,
+    Upload,
+    changed_arguments,
+)
 from antiphon.runs import Action, Fault, Run, Status
 from antiphon.wires import ui_parts as ui
 from antiphon.wires.not_carried_out import NOT_ANSWERED
@@ -42,6 +51,7 @@ class SaidText(_Camel, frozen=True, tag="text"):
 
     text: str
     state: Literal["done"] | UnsetType = UNSET
+    provider_metadata: ui.OfText | UnsetType = UNSET
 
 
 class SaidReasoning(_Camel, frozen=True, tag="reasoning"):
@@ -226,6 +236,8 @@ def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[Part]:
                 yield Attached(url=url, media_type=_pictured(url))
             case Image(file_id=file_id) | File(file_id=file_id):
                 yield _uploaded(file_id or "", files)
+            case Refusal():
+                pass  # what a person sends has none
 
 
 def _pictured(url: str) -> str:
@@ -276,12 +288,14 @@ def _without(
 
 
 def _reply(message: Message) -> Iterator[Part]:
-    if message.reasoning or message.text or message.tool_calls:
+    if message.reasoning or message.content or message.tool_calls:
         yield StepStart()
     if message.reasoning:
         yield SaidReasoning(text=message.reasoning)
     if message.text:
         yield SaidText(text=message.text, state="done")
+    if message.refusal:
+        yield SaidText(text=message.refusal, state="done", provider_metadata=ui.REFUSAL)
 
 
 def _called(call: ToolCall, output: Message | None) -> Called:
@@ -291,7 +305,7 @@ def _called(call: ToolCall, output: Message | None) -> Called:
         tool_name=call.name,
         tool_call_id=call.id,
         state="output-error" if failed else "output-available",
-        input=given(call.arguments),
+        input=given((output and changed_arguments(output.metadata)) or call.arguments),
         output=UNSET if failed else text,
         error_text=text if failed else UNSET,
     )
@@ -319,20 +333,29 @@ def _approvals(
         output = outputs.get(call.id)
         if call.id in asked:
             yield _approval(call, asked[call.id])
-        elif output is not None and output.metadata.get("fault") == "refused":
-            refused = ui.Asked(
+        elif output is not None and (state := _ENDS.get(output.metadata.get("fault", ""))):
+            ended = ui.Asked(
                 approval_id=call.id,
                 tool_call_id=call.id,
                 tool_name=call.name,
                 input=given(call.arguments),
-                state="refused",
+                state=state,
             )
-            yield ui.DataApproval(id=call.id, data=refused)
+            yield ui.DataApproval(id=call.id, data=ended)
+
+
+_ENDS: Mapping[str, Literal["refused", "cancelled"]] = {
+    "refused": "refused",
+    "cancelled": "cancelled",
+}
+"""Faults of calls that a person ended."""
 
 
 def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
-    state: Literal["approved", "refused", "unanswered"] = "unanswered"
-    if action.approval != "required":
+    state: Literal["approved", "refused", "unanswered", "cancelled"] = "unanswered"
+    if action.status == "cancelled":
+        state = "cancelled"
+    elif action.approval != "required":
         state = "approved" if action.approval == "given" else "refused"
     asked = ui.Asked(
         approval_id=action.id,

@@ -29,6 +29,7 @@ from antiphon.events import (
     MessageCompleted,
     Numbered,
     ReasoningDelta,
+    RefusalDelta,
     RunStatus,
     TextDelta,
     ToolCallDelta,
@@ -105,16 +106,29 @@ class UIMessageStream:
     # What is not in the log. These frames have no id: a replay does without them.
 
     def tool_status(
-        self, tool_call_id: str, state: Literal["waiting", "running", "ended"], elapsed: float = 0
+        self,
+        tool_call_id: str,
+        state: Literal["waiting", "running", "ended"],
+        elapsed: float = 0,
+        servers: Sequence[str] = (),
+        arguments: str | None = None,
     ) -> Sequence[bytes]:
-        """What a tool does now; `elapsed` in seconds."""
+        """Tell what a tool does now; `elapsed` in seconds, `servers` are those that it waits for.
+
+        `arguments` are those with which it runs, which a person may have changed.
+        """
         call = self._calls.get(tool_call_id)
         if call is None or self._ended:
             return []
         now = ui.Running(
-            tool_call_id=tool_call_id, tool_name=call.name, state=state, elapsed=elapsed
+            tool_call_id=tool_call_id,
+            tool_name=call.name,
+            state=state,
+            elapsed=elapsed,
+            servers=tuple(servers) or msgspec.UNSET,
         )
-        return [frame(ui.DataToolStatus(data=now))]
+        changed = self._calls.run_with(call, arguments) if arguments is not None else ()
+        return [*map(frame, changed), frame(ui.DataToolStatus(data=now))]
 
     def progress(
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
@@ -158,7 +172,7 @@ class UIMessageStream:
         if number <= self._after[0]:
             return number  # the reader may have a part of what they would be together
         match event:
-            case TextDelta() | ReasoningDelta():
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
                 return type(event)
             case ToolCallDelta(tool_call_id=tool_call_id):
                 return tool_call_id
@@ -195,6 +209,8 @@ class UIMessageStream:
                 yield from self._said(_TEXT, text)
             case ReasoningDelta(text=text):
                 yield from self._said(_REASONING, text)
+            case RefusalDelta(text=text):
+                yield from self._said(_REFUSAL, text)
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 yield from self._begin_step()
                 yield from self._hush()
@@ -295,7 +311,7 @@ class UIMessageStream:
             yield from self._hush()
             self._spoken += 1
             self._speaking = _Speech(kind, f"{kind.name}-{self._replies + 1}-{self._spoken}")
-            yield kind.start(id=self._speaking.id)
+            yield kind.begin(self._speaking.id)
         yield kind.delta(id=self._speaking.id, delta=text)
 
     def _hush(self) -> Iterator[ui.Part]:
@@ -332,8 +348,18 @@ class _Kind(msgspec.Struct, frozen=True):
     delta: type[ui.TextDelta | ui.ReasoningDelta]
     end: type[ui.TextEnd | ui.ReasoningEnd]
 
+    def begin(self, id: str) -> ui.TextStart | ui.ReasoningStart:
+        """The part that begins it. The protocol knows a refusal as a text that is marked."""
+        return self.start(id=id)
+
+
+class _Refusal(_Kind, frozen=True):
+    def begin(self, id: str) -> ui.TextStart:
+        return ui.TextStart(id=id, provider_metadata=ui.REFUSAL)
+
 
 _TEXT = _Kind("text", ui.TextStart, ui.TextDelta, ui.TextEnd)
+_REFUSAL = _Refusal("refusal", ui.TextStart, ui.TextDelta, ui.TextEnd)
 _REASONING = _Kind("reasoning", ui.ReasoningStart, ui.ReasoningDelta, ui.ReasoningEnd)
 
 
@@ -357,8 +383,8 @@ def _joined(events: Sequence[Event]) -> Event:
     if len(events) == 1:
         return first
     match first:
-        case TextDelta() | ReasoningDelta():
-            pieces = cast("Sequence[TextDelta | ReasoningDelta]", events)
+        case TextDelta() | ReasoningDelta() | RefusalDelta():
+            pieces = cast("Sequence[TextDelta | ReasoningDelta | RefusalDelta]", events)
             return type(first)(text="".join([piece.text for piece in pieces]))
         case ToolCallDelta(tool_call_id=tool_call_id):
             arguments = "".join([piece.arguments for piece in cast("list[ToolCallDelta]", events)])

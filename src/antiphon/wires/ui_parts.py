@@ -119,10 +119,26 @@ class ResetStep(Part, frozen=True, tag="reset-step"):
 # What is said.
 
 
+class Said(_Camel, frozen=True):
+    """Metadata of a text: `refusal` marks the model's reason not to answer."""
+
+    refusal: bool
+
+
+class OfText(_Camel, frozen=True):
+    """The metadata of a text, under the name of its provider."""
+
+    antiphon: Said
+
+
+REFUSAL = OfText(Said(refusal=True))
+
+
 class TextStart(Part, frozen=True, tag="text-start"):
     """A piece of the answer begins."""
 
     id: str
+    provider_metadata: OfText | UnsetType = UNSET
 
 
 class TextDelta(Part, frozen=True, tag="text-delta"):
@@ -253,12 +269,16 @@ class DataStatus(Part, frozen=True, tag="data-status"):
 
 
 class Running(_Camel, frozen=True):
-    """What a tool does now, and for how many seconds already."""
+    """State of a tool, and for how many seconds already.
+
+    `servers` are the MCP servers that it waits for, which are starting.
+    """
 
     tool_call_id: str
     tool_name: str
     state: str
     elapsed: float
+    servers: tuple[str, ...] | UnsetType = UNSET
 
 
 class DataToolStatus(Part, frozen=True, tag="data-tool-status"):
@@ -274,7 +294,8 @@ class About(_Camel, frozen=True):
     An answer repeats `args_hash`, which names the call, its tool and its arguments. `arguments` are
     these as the model wrote them, for a browser rounds large numbers. `others` are the tools that
     an answer for the whole server is for, too. `changed` says that the tool was allowed before and
-    is another now; `destructive` and `read_only` are what the tool says of itself.
+    is another now, `elsewhere` that it was allowed for another model server. An answer for longer
+    holds for calls of `asked_by`. `destructive` and `read_only` are what the tool says of itself.
     """
 
     args_hash: str
@@ -283,6 +304,8 @@ class About(_Camel, frozen=True):
     server: str = ""
     others: tuple[str, ...] = ()
     changed: bool = False
+    elsewhere: bool = False
+    asked_by: str = ""
     destructive: bool = False
     read_only: bool = False
 
@@ -301,9 +324,11 @@ class Asked(_Camel, frozen=True):
     description: str | UnsetType = UNSET
     others: tuple[str, ...] | UnsetType = UNSET
     changed: bool | UnsetType = UNSET
+    elsewhere: bool | UnsetType = UNSET
+    asked_by: str | UnsetType = UNSET
     destructive: bool | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
-    state: Literal["requested", "approved", "refused", "unanswered"] = "requested"
+    state: Literal["requested", "approved", "refused", "unanswered", "cancelled"] = "requested"
 
 
 class DataApproval(Part, frozen=True, tag="data-approval"):

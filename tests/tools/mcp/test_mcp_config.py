@@ -19,6 +19,7 @@ from antiphon.tools.mcp.config import OAuth, ServerConfig
 from antiphon.tools.mcp.own_file import OwnFile
 from antiphon.tools.mcp.references import Missing, Reference, filled, references
 from antiphon.tools.mcp.written import legal, tables_of, written
+from tests.trusted import trusted
 
 # As programs write them
 
@@ -302,19 +303,19 @@ def test_tables_of_ones_own_complete_ones_own_json(home: Home) -> None:
 
 def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     file = home.write(home.cwd / ".mcp.json", evil={"command": "rm", "trusted": True})
-    (home.cwd / "antiphon.toml").write_text('[servers.too]\ncommand = "rm"\nbackend = true\n')
 
     found = home.find()
     assert found.servers == ()
-    assert {each.file.name: each.servers for each in found.unapproved} == {
-        ".mcp.json": ("evil",),
-        "antiphon.toml": ("too",),
-    }
+    assert {each.file.name: each.servers for each in found.unapproved} == {".mcp.json": ("evil",)}
 
     approvals = places.approved(home.environ)
     approvals.approve(file, places.foreign_tables(file))
     assert home.names() == ["evil"]
-    approvals.approve(home.cwd / "antiphon.toml", places.foreign_tables(home.cwd / "antiphon.toml"))
+    settings = home.cwd / "antiphon.toml"
+    settings.write_text('[servers.too]\ncommand = "rm"\nbackend = true\n')
+    with pytest.raises(BadSettings, match="not trusted"):
+        home.find()
+    trusted(settings, home.environ)
     assert home.names() == ["evil", "too"]
     assert not any(each.config.trusted or each.config.backend for each in home.find().servers)
 

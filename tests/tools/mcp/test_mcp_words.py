@@ -13,7 +13,7 @@ from antiphon.errors import InvalidRequest
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.forms import Field, Option, form
 from antiphon.tools.mcp.lines import Lines, answered
-from antiphon.tools.mcp.metadata import mend_tools, told, told_line
+from antiphon.tools.mcp.metadata import mend_tools, take_output_schemas, told, told_line
 from antiphon.tools.mcp.names import LONGEST, named
 from antiphon.tools.mcp.server import Patience
 
@@ -108,6 +108,13 @@ def test_what_is_told_neither_acts_nor_hides(text: str):
     assert "\n" not in told_line(text)
 
 
+@pytest.mark.parametrize("code", [0x034F, 0x200D, 0xFE0F, 0xFFF3, 0x1BCA0, 0xE0080, 0xE01F0])
+def test_a_tool_whose_name_hides_something_is_left_out(code: int):
+    name = f"read{chr(code)}_file"
+
+    assert mend_tools({"tools": [{"name": name, "inputSchema": {"type": "object"}}]}) != []
+
+
 def test_what_is_told_has_an_end():
     assert told("x" * 10_000, 100) == "x" * 100 + " ... (cut)"
 
@@ -125,19 +132,14 @@ def test_a_list_of_tools_is_mended_whatever_is_in_it(listed: Any):
         assert len(left) + len(result["tools"]) == len(listed)
 
 
-def test_regular_expressions_of_outputs_are_taken_out_and_properties_of_that_name_stay():
-    schema = {
-        "type": "object",
-        "properties": {"pattern": {"type": "string", "pattern": "(a+)+$"}},
-        "patternProperties": {"(a+)+": {}},
-    }
-    result = {"tools": [{"name": "t", "inputSchema": {"type": "object"}, "outputSchema": schema}]}
+def test_schemas_of_outputs_do_not_reach_the_sdk_which_would_validate_on_the_event_loop():
+    schema = {"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}
+    tool = {"inputSchema": {"type": "object"}}
+    result = {"tools": [{"name": "t", "outputSchema": schema, **tool}, {"name": "u", **tool}]}
     mend_tools(result)
 
-    assert result["tools"][0]["outputSchema"] == {
-        "type": "object",
-        "properties": {"pattern": {"type": "string"}},
-    }
+    assert take_output_schemas(result) == {"t": schema, "u": None}
+    assert not any("outputSchema" in each for each in result["tools"])
 
 
 FORM = {

@@ -34,3 +34,8 @@ test("only what was changed is sent", () => {
   assert.equal(edited('{"a": 2}', '{"a":1}'), '{"a": 2}');
   assert.equal(edited('{"a": 2}', "broken"), '{"a": 2}');
 });
+
+test("what comes amid typing is no answer", () => {
+  assert.ok(!isMeant({ ...pressed, typed: pressed.now - 900 }));
+  assert.ok(isMeant({ ...pressed, typed: pressed.now - 1000 }));
+});

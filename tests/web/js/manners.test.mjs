@@ -87,3 +87,17 @@ test("keys are written as they stand on the keyboard", () => {
   assert.deepEqual(written({ id: "new", key: "o", control: true, shift: true }, false), ["Ctrl", "Shift", "O"]);
   assert.deepEqual(written({ id: "new", key: "o", control: true, shift: true }, true), ["⌘", "⇧", "O"]);
 });
+
+test("marks without an end are read aloud in the time that their length takes", () => {
+  const slow = ["[", "![", "[a](", "[a", "**", "- ", "```", "\n", "# "].filter((mark) => {
+    const before = process.cpuUsage().user;
+    words(mark.repeat(200_000 / mark.length));
+    return process.cpuUsage().user - before > 1_000_000;
+  });
+
+  assert.deepEqual(slow, []);
+});
+
+test("the words of a picture that is a link are read aloud once", () => {
+  assert.equal(words("[![a plan](https://p.example/a_(1).png)](https://x.example) below"), "a plan below");
+});

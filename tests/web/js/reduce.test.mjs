@@ -147,7 +147,7 @@ test("what a tool does now stands beside the message", () => {
   const now = live(start + status + progress);
 
   assert.deepEqual(now.message.parts, []);
-  assert.deepEqual(now.tools.c, { state: "running", elapsed: 3, progress: output.progress });
+  assert.deepEqual(now.tools.c, { state: "running", elapsed: 3, servers: [], progress: output.progress });
 });
 
 test("what is unknown or no JSON is passed over", () => {

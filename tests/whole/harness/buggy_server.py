@@ -115,7 +115,9 @@ def _answered(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | None:
 class ClaimsCarelessly(SqliteStore):
     """Looks whether a run is free, and takes it: two steps."""
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         wanted = await self._read(reads.one, "next_wanted")
         if wanted is None:
             return None

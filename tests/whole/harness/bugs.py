@@ -149,7 +149,9 @@ class AppendsForAnybody(Before):
 class ClaimsCarelessly(Before):
     """Looks whether a run is free, and takes it: two steps. Of PostgreSQL's tables."""
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         connection = await asyncpg.connect(self._address)
         try:
             run_id = await connection.fetchval(NEXT)

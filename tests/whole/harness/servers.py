@@ -54,6 +54,11 @@ class Server:
         """Whether its end of the pipe is open: then the pid is still its own."""
         return not self._reading.done()
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, below 0 by a signal; None as long as it lives."""
+        return self._process.returncode if self._process else None
+
     async def listening(self) -> str:
         """Its address, once it can be connected to. Raises `Failed`."""
         async with asyncio.timeout(START_SECONDS):

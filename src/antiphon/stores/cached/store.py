@@ -90,12 +90,24 @@ class CachedStore:
         """See `Store.answered`."""
         return await self._inner.answered(once)
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         """See `Store.claim`."""
         decided = _Remembered(decide)
-        claim = await self._inner.claim(decided)
+        claim = await self._inner.claim(decided, destinations)
         self._follow(decided.change)
         return claim
+
+    async def destinations(self) -> Sequence[str]:
+        """See `Store.destinations`."""
+        return await self._inner.destinations()
+
+    async def unclaimed(
+        self, destinations: Sequence[str], wanted_before: int, limit: int
+    ) -> Sequence[str]:
+        """See `Store.unclaimed`."""
+        return await self._inner.unclaimed(destinations, wanted_before, limit)
 
     async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.beat`."""
@@ -217,9 +229,11 @@ class CachedStore:
         """See `Store.list`."""
         return await self._inner.list(kind, owner, limit=limit, after=after, **where)
 
-    async def content(self, owner: str | None, upload_id: str) -> bytes:
+    async def content(
+        self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
+    ) -> bytes:
         """See `Store.content`."""
-        return await self._inner.content(owner, upload_id)
+        return await self._inner.content(owner, upload_id, start, size)
 
     # Writing what is no run
 

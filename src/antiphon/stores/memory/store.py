@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon import events
+from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
 from antiphon.engine.window import SUMMARY
 from antiphon.engine.window import tokens as tokens_in
 from antiphon.events import Numbered
@@ -53,8 +54,10 @@ from antiphon.ports import (
 from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread
 from antiphon.stores import rules
 from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores.memory.families import Families
 from antiphon.stores.memory.owners import Acts, Keys, Projects, ProviderKeys
 from antiphon.stores.memory.people import People
+from antiphon.stores.rows import bounded
 
 T = TypeVar("T")
 
@@ -98,6 +101,7 @@ class MemoryStore:
     def __init__(self, clock: Clock = system_clock) -> None:
         self._clock = clock
         self._threads: dict[str, _Thread] = {}
+        self._families = Families()
         self._runs: dict[str, _Run] = {}
         self._actions: dict[str, Action] = {}
         self._records: dict[type[Any], dict[str, _Kept]] = {Assistant: {}, Upload: {}}
@@ -121,10 +125,11 @@ class MemoryStore:
         if change is None:
             return None
         self._judge(about, change)
-        answer = msgspec.json.encode(change.answer) if about.once else b""
+        once = None if change.more else about.once
+        answer = msgspec.json.encode(change.answer) if once else b""
         self._write(about, change)
-        if about.once:
-            self._remember(about.once, answer, rules.subject(records, change))
+        if once:
+            self._remember(once, answer, rules.subject(records, change))
         return change.answer
 
     async def answered(self, once: Once) -> msgspec.Raw | None:
@@ -132,12 +137,14 @@ class MemoryStore:
         kept = self._answers.get((once.owner, once.route, once.key))
         return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         """See `Store.claim`."""
         waiting = [
             kept
-            for kept in self._runs.values()
-            if kept.run.status is Status.QUEUED and kept.drive.wanted
+            for kept in self._waiting()
+            if destinations is None or kept.drive.destination in destinations
         ]
         if not waiting:
             return None
@@ -146,6 +153,29 @@ class MemoryStore:
         if chosen.run.status is not Status.IN_PROGRESS:
             return None
         return Claim(chosen.owner, chosen.run, chosen.drive)
+
+    async def destinations(self) -> Sequence[str]:
+        """See `Store.destinations`."""
+        return list({kept.drive.destination for kept in self._waiting()})
+
+    async def unclaimed(
+        self, destinations: Sequence[str], wanted_before: int, limit: int
+    ) -> Sequence[str]:
+        """See `Store.unclaimed`."""
+        found = [
+            kept
+            for kept in self._waiting()
+            if kept.wanted_at < wanted_before and kept.drive.destination not in destinations
+        ]
+        found.sort(key=lambda kept: kept.wanted_at)
+        return [kept.run.id for kept in found[:limit]]
+
+    def _waiting(self) -> Sequence[_Run]:
+        return [
+            kept
+            for kept in self._runs.values()
+            if kept.run.status is Status.QUEUED and kept.drive.wanted
+        ]
 
     async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.beat`."""
@@ -190,9 +220,11 @@ class MemoryStore:
     async def leased(self, limit: int) -> Sequence[Leased]:
         """See `Store.leased`."""
         leased = [
-            Leased(kept.run.id, kept.drive.epoch, kept.drive.worker)
+            Leased(kept.run.id, kept.drive.epoch, kept.drive.worker, kept.drive.due_at)
             for kept in self._runs.values()
-            if kept.drive.worker is not None and not kept.run.status.ended
+            if kept.drive.worker is not None
+            and kept.drive.due_at is not None
+            and not kept.run.status.ended
         ]
         return leased[:limit]
 
@@ -267,10 +299,12 @@ class MemoryStore:
     def _write(self, about: About, change: Change) -> None:
         if change.thread is not None:
             kept = self._threads.get(change.thread.id)
+            before = kept.thread if kept else None
             if kept is None:
                 kept = _Thread(rules.owner_of(about, change), change.thread)
                 self._threads[change.thread.id] = kept
             kept.thread = change.thread
+            self._join_family(kept.owner, before, change.thread)
             if change.keep_messages is not None:
                 kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
             kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
@@ -278,6 +312,11 @@ class MemoryStore:
             self._write_run(about, change, driven)
         self._actions.update({action.id: action for action in change.actions})
         self._acts.note(change.act)
+
+    def _join_family(self, owner: str, before: Thread | None, thread: Thread) -> None:
+        replaced = self._threads.get(thread.metadata.get(REPLACES, ""))
+        own = replaced is not None and replaced.owner == owner
+        self._families.join(before, thread, is_there=own)
 
     def _write_run(self, about: About, change: Change, driven: Driven) -> None:
         kept = self._runs.get(driven.run.id)
@@ -373,8 +412,8 @@ class MemoryStore:
         **where: str | None,
     ) -> Listing:
         """See `Store.list`."""
-        query = where.pop("query", None)
-        status = where.pop("status", None)
+        status, order = where.pop("status", None), where.pop("order", None)
+        asked = {name: where.pop(name, None) for name in ("query", "family", "branches")}
         listed = [
             record
             for whose, record in self._all(kind)
@@ -385,16 +424,40 @@ class MemoryStore:
         ]
         if kind not in (Message, Action):
             listed.reverse()
-        if after is not None:
-            places = [place for place, record in enumerate(listed) if record.id == after]
+        start = list_start(after, order)
+        if order == "activity":
+            listed.sort(key=position_of, reverse=True)
+        if isinstance(start, Position):
+            listed = [each for each in listed if position_of(each) < start]
+        elif start is not None:
+            places = [place for place, record in enumerate(listed) if record.id == start]
             if not places:
-                raise rules.missing(kind, after)
+                raise rules.missing(kind, start)
             listed = listed[places[0] + 1 :]
         if status is not None:
             listed = [record for record in listed if record.status == status]
-        if query is not None:
-            listed = [thread for thread in listed if self._found(query, thread)]
-        return Listing(listed[:limit], len(listed) > limit)
+        if kind is Thread:
+            found = self._threads_found(owner, **asked)
+            listed = [thread for thread in listed if thread.id in found]
+        return Listing(*bounded(listed, limit, _size))
+
+    def _threads_found(
+        self, owner: str | None, query: str | None, family: str | None, branches: str | None
+    ) -> set[str]:
+        """The ids of the threads that hold the words, are of the family, are the latest of it."""
+        found = [
+            (kept.owner, kept.thread)
+            for kept in self._threads.values()
+            if query is None or self._found(query, kept.thread)
+        ]
+        ids = {thread.id for _, thread in found}
+        if branches == "latest":
+            ids = self._families.latest(found)
+        if family is not None:
+            whose = self._threads[family].owner if family in self._threads else owner
+            wanted = self._families.of(family) if owner in (None, whose) else family
+            ids = {thread_id for thread_id in ids if self._families.of(thread_id) == wanted}
+        return ids
 
     def _all(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
         """Everything of a kind with its owner, oldest first; messages in order."""
@@ -410,7 +473,7 @@ class MemoryStore:
         return ((kept.owner, kept.record) for kept in self._records[kind].values())
 
     def _found(self, query: str, thread: Thread) -> bool:
-        texts = (thread.title, *(m.text for m in self._threads[thread.id].messages))
+        texts = (thread.title, *(m.full_text for m in self._threads[thread.id].messages))
         return any(rules.holds(rules.searchable(text), query) for text in texts)
 
     # Writing what is no run
@@ -441,12 +504,14 @@ class MemoryStore:
         self._records[Assistant][id] = _Kept(owner, changed)
         return changed
 
-    async def content(self, owner: str | None, upload_id: str) -> bytes:
+    async def content(
+        self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
+    ) -> bytes:
         """See `Store.content`."""
         kept = self._records[Upload].get(upload_id)
         if kept is None or owner not in (None, kept.owner):
             raise rules.missing(Upload, upload_id)
-        return kept.content
+        return kept.content[start : None if size is None else start + size]
 
     async def remove(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
@@ -461,6 +526,7 @@ class MemoryStore:
 
     def _remove_thread(self, thread_id: str) -> None:
         del self._threads[thread_id]
+        self._families.leave(thread_id)
         self._runs = {
             run_id: kept for run_id, kept in self._runs.items() if kept.run.thread_id != thread_id
         }
@@ -514,7 +580,7 @@ class MemoryStore:
                 raise rules.missing(Run, after)
             runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
-        return Listing(live[:limit], len(live) > limit)
+        return Listing(*bounded(live, limit, lambda each: _size(each[1])))
 
     async def spent(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
@@ -667,3 +733,8 @@ def _turn(run: _Run) -> tuple[Numbered, ...]:
     first = max(run.drive.turn_began_after, run.drive.kept_after) + 1
     lines = run.lines[first - 1 - run.drive.kept_after :]
     return tuple(enumerate(map(events.decode, lines), first))
+
+
+def _size(record: object) -> int:
+    """Return how many bytes the record has as JSON, which is how other stores keep it."""
+    return len(msgspec.json.encode(record))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -59,13 +60,19 @@ async def change(
 
 
 async def claim(
-    connection: Connection[Any], decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any],
+    decide: Decide,
+    destinations: Sequence[str] | None,
+    now: int | None,
+    attempt: Attempt,
 ) -> Claim | None:
     """See `Store.claim`; who is forestalled takes what nobody else is about to take."""
-    run_id = await value(connection, "next_wanted")
+    among = None if destinations is None else list(destinations)
+    run_id = await value(connection, "next_wanted", destinations=among)
     if run_id is None:
         return None
-    made = await _claimed(connection, run_id, partial(_if_wanted, decide), now, attempt)
+    wanted = partial(_if_wanted, decide)
+    made = await _claimed(connection, run_id, wanted, among, now, attempt)
     if not isinstance(made, _Made) or made.read.kept is None:
         return None
     hit("claim.after_commit")
@@ -76,13 +83,18 @@ async def claim(
 
 
 async def _claimed(
-    connection: Connection[Any], run_id: str, decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any],
+    run_id: str,
+    decide: Decide,
+    among: list[str] | None,
+    now: int | None,
+    attempt: Attempt,
 ) -> Any:
     with suppress(*_FORESTALLED):
         return await _try(connection, _claiming(run_id), decide, now, attempt)
     while True:
         with suppress(*_FORESTALLED):
-            return await _claim_locked(connection, decide, now, attempt)
+            return await _claim_locked(connection, decide, among, now, attempt)
 
 
 def _claiming(run_id: str) -> About:
@@ -97,10 +109,14 @@ def _if_wanted(decide: Decide, records: Records) -> Change | None:
 
 
 async def _claim_locked(
-    connection: Connection[Any], decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any],
+    decide: Decide,
+    among: list[str] | None,
+    now: int | None,
+    attempt: Attempt,
 ) -> Any:
     async with connection.transaction():
-        run_id = await value(connection, "claim_next_wanted")
+        run_id = await value(connection, "claim_next_wanted", destinations=among)
         if run_id is None:
             return None
         return await _try(connection, _claiming(run_id), decide, now, attempt)

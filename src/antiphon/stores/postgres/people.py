@@ -17,7 +17,7 @@ from antiphon.stores import rules
 from antiphon.stores.postgres import acts, keys
 from antiphon.stores.postgres.connections import execute, row, rows, value
 from antiphon.stores.postgres.statements import SQL
-from antiphon.stores.rows import decoder
+from antiphon.stores.rows import LIST_BYTES, decoder
 
 
 async def add(connection: Connection[Any], account: Account, act: Act | None) -> None:
@@ -73,9 +73,9 @@ async def live_runs(connection: Connection[Any], limit: int, after: str | None) 
     """See `Store.live_runs`."""
     if after is not None and await value(connection, "run_number", run_id=after) is None:
         raise rules.missing(Run, after)
-    found = await rows(connection, "live_runs", limit=limit + 1, after=after)
-    live = [(owner, decoder(Run)(doc)) for owner, doc in found[:limit]]
-    return Listing(live, len(found) > limit)
+    found = await rows(connection, "live_runs", limit=limit + 1, after=after, cap=LIST_BYTES)
+    live = [(owner, decoder(Run)(doc)) for owner, doc, _ in found[:limit]]
+    return Listing(live, bool(found) and found[0][2] > len(live))
 
 
 async def spent(connection: Connection[Any], since: str, limit: int) -> Sequence[Spent]:

@@ -10,18 +10,21 @@ from asyncpg.connection import Connection
 from msgspec.structs import replace
 
 from antiphon import events
+from antiphon.engine.thread_order import Position
 from antiphon.events import Numbered
 from antiphon.messages import Upload
 from antiphon.ports import About, Context, Listing, Once, Page, Records
 from antiphon.runs import Drive, Run, Thread
 from antiphon.stores import rows as shapes
-from antiphon.stores import rules
+from antiphon.stores import rules, searches
 from antiphon.stores.postgres.connections import row, value
 from antiphon.stores.postgres.statements import SQL, numbered
-from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder
+from antiphon.stores.rows import LIST_BYTES, PAGE_BYTES, RunRow, Search, decoder
 
 T = TypeVar("T")
 
+MOST_BYTES = 2**30
+"""Bytes that no value of PostgreSQL exceeds."""
 CONTAINS = "position(:{word} in {text}) > 0"
 
 
@@ -79,7 +82,7 @@ async def change(connection: Connection[Any], about: About, now: int | None) -> 
 
 def _drive(columns: Sequence[Any]) -> Drive:
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
-    key_id, trace = columns[8:]
+    key_id, trace, destination = columns[8:]
     return Drive(
         epoch=epoch,
         wanted=wanted,
@@ -91,6 +94,7 @@ def _drive(columns: Sequence[Any]) -> Drive:
         fresh=fresh,
         key_id=key_id,
         trace=trace,
+        destination=destination,
     )
 
 
@@ -166,7 +170,7 @@ async def get(connection: Connection[Any], kind: type[T], owner: str | None, id:
     """See `Store.get`."""
     search = Search(kind, owner, {})
     search.require("id = :id", id=id)
-    docs = await _select(connection, search, "doc", 1)
+    docs = await _select(connection, search, "doc")
     if not docs:
         raise rules.missing(kind, id)
     return decoder(kind)(docs[0])
@@ -177,38 +181,49 @@ async def listing(
     kind: type[Any],
     owner: str | None,
     limit: int,
-    after: str | None,
+    after: Position | str | None,
     where: Mapping[str, str | None],
+    seconds: float | None = None,
 ) -> Listing:
-    """See `Store.list`."""
+    """See `Store.list`; what takes more than so many seconds is broken off in the database."""
     search = Search(kind, owner, where)
-    if after is not None:
+    if isinstance(after, Position):
+        search.require_beyond(after)
+    elif after is not None:
         place = Search(kind, owner, where)
         place.require("id = :after", after=after)
-        found = await _select(connection, place, place.place, 1)
+        found = await _select(connection, place, place.place)
         if not found:
             raise rules.missing(kind, after)
         search.require_beyond(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    if words := rules.words(where.get("query") or ""):
-        bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
-        search.require_words(CONTAINS, bound)
-    docs = await _select(connection, search, "doc", limit + 1)
-    return Listing([decoder(kind)(doc) for doc in docs[:limit]], len(docs) > limit)
+    words = rules.words(where.get("query") or "")
+    bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
+    if kind is Thread:
+        search.require_threads(where, CONTAINS, bound)
+    statement = numbered(search.bounded_sql())
+    values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_BYTES})
+    try:
+        docs = await connection.fetch(statement.sql, *values, timeout=seconds)
+    except TimeoutError as late:
+        raise searches.too_slow(seconds or 0.0) from late
+    data = [decoder(kind)(doc) for doc, _ in docs[:limit]]
+    return Listing(data, bool(docs) and docs[0][1] > len(data))
 
 
-async def _select(
-    connection: Connection[Any], search: Search, column: str, limit: int
-) -> list[Any]:
+async def _select(connection: Connection[Any], search: Search, column: str) -> list[Any]:
     statement = numbered(search.sql(column))
-    values = statement.values(search.values | {"limit": limit})
+    values = statement.values(search.values | {"limit": 1})
     return [found[0] for found in await connection.fetch(statement.sql, *values)]
 
 
-async def content(connection: Connection[Any], owner: str | None, upload_id: str) -> bytes:
-    """See `Store.content`."""
-    found = await row(connection, SQL["content"], id=upload_id)
+async def content(
+    connection: Connection[Any], owner: str | None, upload_id: str, start: int, size: int | None
+) -> bytes:
+    """See `Store.content`; reads no more of the file than is asked for."""
+    values = {"id": upload_id, "start": start, "size": MOST_BYTES if size is None else size}
+    found = await row(connection, SQL["content"], **values)
     if found is None or owner not in (None, found[0]):
         raise rules.missing(Upload, upload_id)
     return found[1] or b""

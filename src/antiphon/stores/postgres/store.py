@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 from asyncpg.connection import Connection
 
+from antiphon.engine.thread_order import list_start
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.failpoints import hit
 from antiphon.messages import Upload
@@ -46,6 +47,7 @@ from antiphon.ports import (
     Page,
 )
 from antiphon.runs import Assistant, Drive
+from antiphon.stores import searches
 from antiphon.stores.clock import Clock
 from antiphon.stores.postgres import acts, keys, owners, people, reads, records
 from antiphon.stores.postgres.appends import Appending
@@ -64,6 +66,7 @@ from antiphon.stores.postgres.schema import (
     prepare,
     schema,
 )
+from antiphon.stores.searches import Searches
 from antiphon.stores.statements import Schema
 
 T = TypeVar("T")
@@ -79,8 +82,11 @@ NUMBERS_KEPT = 20_000  # of runs, by which the log knows them
 class PostgresStore:
     """A store in one database. Made by `open`, on the loop that will use it."""
 
-    def __init__(self, connections: Connections, clock: Clock | None) -> None:
+    def __init__(
+        self, connections: Connections, clock: Clock | None, search_seconds: float
+    ) -> None:
         self._connections = connections
+        self._searches = Searches(seconds=search_seconds)
         self._clock = clock
         self._appending = Appending(connections)
         self._numbers: OrderedDict[str, int] = OrderedDict()
@@ -93,6 +99,7 @@ class PostgresStore:
         clock: Clock | None = None,
         connections: int = CONNECTIONS,
         everything: bool = False,
+        search_seconds: float = searches.SECONDS,
     ) -> PostgresStore:
         """Reach the database, made and brought to this version's form where needed.
 
@@ -107,7 +114,7 @@ class PostgresStore:
             await reached.run(_answers, START_SECONDS, _always)
             await reached.run(partial(_prepare, now=now, everything=everything), MIGRATION_SECONDS)
             undo.pop_all()
-        return cls(reached, clock)
+        return cls(reached, clock, search_seconds)
 
     @staticmethod
     async def schema(address: str) -> Schema:
@@ -137,9 +144,28 @@ class PostgresStore:
         """See `Store.answered`."""
         return await self._read(reads.answered, once)
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         """See `Store.claim`."""
-        return await self._change(claim, decide)
+        return await self._change(claim, decide, destinations)
+
+    async def destinations(self) -> Sequence[str]:
+        """See `Store.destinations`."""
+        return [text for (text,) in await self._read(rows, "destinations")]
+
+    async def unclaimed(
+        self, destinations: Sequence[str], wanted_before: int, limit: int
+    ) -> Sequence[str]:
+        """See `Store.unclaimed`."""
+        found = await self._read(
+            rows,
+            "unclaimed",
+            destinations=list(destinations),
+            wanted_before=wanted_before,
+            limit=limit,
+        )
+        return [run_id for (run_id,) in found]
 
     async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.beat`."""
@@ -233,12 +259,20 @@ class PostgresStore:
         **where: str | None,
     ) -> Listing:
         """See `Store.list`; a search may take its time."""
-        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where)
-        return await self._reading(read, UPKEEP_SECONDS if where.get("query") else SECONDS)
+        start = list_start(after, where.get("order"))
+        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
+        if not where.get("query"):
+            return await self._reading(read)
+        seconds = self._searches.seconds
+        async with self._searches.turn(owner):
+            # PostgreSQL is told to break it off; if it is not heard, the connection is given up.
+            return await self._reading(partial(read, seconds=seconds), seconds + SECONDS)
 
-    async def content(self, owner: str | None, upload_id: str) -> bytes:
+    async def content(
+        self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
+    ) -> bytes:
         """See `Store.content`."""
-        return await self._read(reads.content, owner, upload_id)
+        return await self._read(reads.content, owner, upload_id, start, size)
 
     # Writing what is no run
 

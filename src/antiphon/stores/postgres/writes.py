@@ -194,7 +194,7 @@ class _Draft:
         once, act = self._about.once, self._decided.act
         if act is not None:
             self._add("noted", act_id=act.id, act_owner=act.owner, act=_encode(act))
-        if once is not None:
+        if once is not None and not self._decided.more:
             self._add(
                 "answered",
                 once_owner=once.owner,
@@ -234,7 +234,7 @@ def _message_row(message: Message) -> tuple[Any, ...]:
         len(said),
         tokens(len(said)),
         said,
-        rules.searchable(message.text).encode(),
+        rules.searchable(message.full_text).encode(),
         _encode(message),
     )
 

@@ -59,7 +59,7 @@ SELECT
     threads.owner, threads.doc, threads.changes,
     runs.owner, runs.doc, drives.run, drives.wanted_at, drives.epoch, drives.wanted, drives.worker,
     drives.due_at, drives.last_event, drives.turn_began_after, drives.kept_after, drives.fresh,
-    drives.key_id, drives.trace,
+    drives.key_id, drives.trace, drives.destination,
     (
         SELECT string_agg(doc, ','::bytea ORDER BY seq) FROM actions
         WHERE
@@ -136,15 +136,37 @@ SELECT id FROM drives
 WHERE thread_id = :thread_id AND status IN ('queued', 'in_progress', 'action_required')
 
 -- name: next_wanted
-SELECT id FROM drives WHERE status = 'queued' AND wanted ORDER BY wanted_at, run LIMIT 1
+SELECT id FROM drives
+WHERE
+    status = 'queued' AND wanted
+    AND (:destinations::text[] IS NULL OR destination = ANY (:destinations::text[]))
+ORDER BY wanted_at, run
+LIMIT 1
 
 -- name: claim_next_wanted
--- The first that nobody is about to claim, or to change otherwise.
-SELECT drives.id FROM drives JOIN threads ON threads.id = drives.thread_id
-WHERE drives.status = 'queued' AND drives.wanted
+-- The first that nobody is about to claim, or to change otherwise. Its thread is looked up by its id,
+-- whatever the planner thinks of how many runs wait.
+SELECT drives.id FROM drives
+JOIN LATERAL (
+    SELECT 1 FROM threads WHERE threads.id = drives.thread_id FOR UPDATE SKIP LOCKED
+) AS held ON TRUE
+WHERE
+    drives.status = 'queued' AND drives.wanted
+    AND (:destinations::text[] IS NULL OR drives.destination = ANY (:destinations::text[]))
 ORDER BY drives.wanted_at, drives.run
 LIMIT 1
-FOR UPDATE SKIP LOCKED
+FOR UPDATE OF drives SKIP LOCKED
+
+-- name: destinations
+SELECT DISTINCT destination FROM drives WHERE status = 'queued' AND wanted
+
+-- name: unclaimed
+SELECT id FROM drives
+WHERE
+    status = 'queued' AND wanted AND wanted_at < :wanted_before
+    AND destination <> ALL (:destinations::text[])
+ORDER BY wanted_at, run
+LIMIT :limit
 
 -- What follows up to `change_end` are the pieces of the one statement that writes a change. Each is
 -- carried out only where `passed` has its row, and those that must not come before another read it.
@@ -223,7 +245,8 @@ moved AS (
         status = :status, epoch = :epoch, wanted = :wanted, wanted_at = :wanted_at,
         worker = :worker, due_at = :due_at, last_event = :last_event,
         turn_began_after = :turn_began_after, kept_after = :kept_after, fresh = :fresh,
-        ended_at = :ended_at, key_id = :drive_key_id, trace = :trace
+        ended_at = :ended_at, key_id = :drive_key_id, trace = :trace,
+        destination = :destination
     FROM passed
     WHERE id = :run_id
     RETURNING run
@@ -258,12 +281,12 @@ WHERE (SELECT count(*) FROM moved) >= 0
 begun_drive AS (
     INSERT INTO drives (
         run, id, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
-        turn_began_after, kept_after, fresh, ended_at, key_id, trace
+        turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
     )
     SELECT
         seq, :new_run_id, :new_run_of, :new_status, :new_epoch, :new_wanted, :new_wanted_at,
         :new_worker, :new_due_at, :new_last_event, :new_turn_began_after, :new_kept_after,
-        :new_fresh, :new_ended_at, :new_drive_key_id, :new_trace
+        :new_fresh, :new_ended_at, :new_drive_key_id, :new_trace, :new_destination
     FROM begun
 )
 
@@ -430,7 +453,8 @@ SELECT version FROM threads WHERE id = :thread_id
 
 -- name: drive
 SELECT
-    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh, key_id, trace
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh, key_id, trace,
+    destination
 FROM drives
 WHERE id = :run_id
 
@@ -518,7 +542,7 @@ ORDER BY due_at
 LIMIT :limit
 
 -- name: leased
-SELECT id, epoch, worker FROM drives
+SELECT id, epoch, worker, due_at FROM drives
 WHERE
     due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required')
     AND worker IS NOT NULL
@@ -618,7 +642,8 @@ DELETE FROM messages WHERE thread_id = :id
 DELETE FROM segments WHERE thread_id = :id
 
 -- name: content
-SELECT owner, content FROM uploads WHERE id = :id
+SELECT owner, substring(content FROM :start::integer + 1 FOR :size::integer)
+FROM uploads WHERE id = :id
 
 -- name: add_key
 INSERT INTO keys (id, owner, prefix, digest, counts_tokens, doc)
@@ -707,14 +732,27 @@ LOCK TABLE people IN SHARE ROW EXCLUSIVE MODE
 SELECT EXISTS (SELECT 1 FROM people WHERE governs AND id <> :id)
 
 -- name: live_runs
-SELECT runs.owner, runs.doc FROM drives JOIN runs ON runs.seq = drives.run
-WHERE
-    drives.status IN ('queued', 'in_progress', 'action_required')
-    AND (
-        :after::text IS NULL OR drives.run < (SELECT run FROM drives WHERE id = :after::text)
-    )
-ORDER BY drives.run DESC
-LIMIT :limit
+SELECT owner, doc, found FROM (
+    SELECT
+        owner, doc,
+        row_number() OVER rows AS place_in_page,
+        count(*) OVER () AS found,
+        sum(octet_length(doc)) OVER rows AS bytes
+    FROM (
+        SELECT runs.owner, runs.doc, drives.run FROM drives JOIN runs ON runs.seq = drives.run
+        WHERE
+            drives.status IN ('queued', 'in_progress', 'action_required')
+            AND (
+                :after::text IS NULL
+                OR drives.run < (SELECT run FROM drives WHERE id = :after::text)
+            )
+        ORDER BY drives.run DESC
+        LIMIT :limit
+    ) AS listed
+    WINDOW rows AS (ORDER BY run DESC ROWS UNBOUNDED PRECEDING)
+) AS measured
+WHERE bytes <= :cap::bigint OR place_in_page = 1
+ORDER BY place_in_page
 
 -- name: spent
 SELECT

@@ -123,13 +123,13 @@ VALUES ($1, $2, $3, $4, $5)
 SELECT count(*) FROM uploads
 
 -- name: read_threads
-SELECT seq, id, owner, version, words, doc FROM threads
+SELECT seq, id, owner, version, words, doc, family FROM threads
 WHERE seq > $1 ORDER BY 1 LIMIT $2
 
 -- name: write_threads
-INSERT INTO threads (seq, id, owner, version, changes, parent_id, words, doc)
+INSERT INTO threads (seq, id, owner, version, changes, parent_id, words, doc, family)
 OVERRIDING SYSTEM VALUE
-VALUES ($1, $2, $3, $4, 0, convert_from($6, 'UTF8')::json ->> 'parent_id', $5, $6)
+VALUES ($1, $2, $3, $4, 0, thread_document($6) ->> 'parent_id', $5, $6, $7)
 
 -- name: count_threads
 SELECT count(*) FROM threads
@@ -160,7 +160,7 @@ SELECT count(*) FROM segments
 -- name: read_runs
 SELECT
     seq, runs.id, owner, runs.thread_id, doc, status, epoch, wanted, wanted_at, worker, due_at,
-    last_event, turn_began_after, kept_after, fresh, ended_at, key_id, trace
+    last_event, turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
 FROM runs JOIN drives ON run = seq WHERE seq > $1 ORDER BY 1 LIMIT $2
 
 -- name: write_runs
@@ -178,11 +178,11 @@ WITH begun AS (
 )
 INSERT INTO drives (
     run, id, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
-    turn_began_after, kept_after, fresh, ended_at, forgotten, key_id, trace
+    turn_began_after, kept_after, fresh, ended_at, forgotten, key_id, trace, destination
 )
 SELECT
     seq, $2, $4, $6, $7, $8, $9, $10, $11, $12::integer, $13, $14::integer, $15, $16::bigint,
-    $16::bigint IS NOT NULL AND $14::integer >= $12::integer, $17, $18
+    $16::bigint IS NOT NULL AND $14::integer >= $12::integer, $17, $18, $19
 FROM begun
 
 -- name: count_runs

@@ -17,6 +17,12 @@ INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)
 -- name: half_moved
 SELECT 1 FROM meta WHERE name = 'moving'
 
+-- name: count_threads
+SELECT count(*) FROM threads
+
+-- name: count_provider_keys
+SELECT count(*) FROM provider_keys
+
 -- name: thread
 SELECT owner, doc FROM threads WHERE id = ?
 
@@ -153,7 +159,7 @@ SELECT
             0
         )
     ),
-    turn_began_after, kept_after, fresh, key_id, trace
+    turn_began_after, kept_after, fresh, key_id, trace, destination
 FROM runs
 WHERE id = ?
 
@@ -181,6 +187,43 @@ WHERE thread_id = ? AND status IN ('queued', 'in_progress', 'action_required')
 -- name: next_wanted
 SELECT id FROM runs WHERE status = 'queued' AND wanted ORDER BY wanted_at, seq LIMIT 1
 
+-- name: next_wanted_of
+-- The first of each destination is looked up, and of these the one that was wanted first.
+SELECT id FROM runs
+WHERE seq IN (
+    SELECT (
+        SELECT seq FROM runs
+        WHERE status = 'queued' AND wanted AND destination = value
+        ORDER BY wanted_at, seq
+        LIMIT 1
+    )
+    FROM json_each(?)
+)
+ORDER BY wanted_at, seq
+LIMIT 1
+
+-- name: destinations
+-- From one to the next in the index, however many runs wait for each.
+WITH RECURSIVE waiting (destination) AS (
+    SELECT min(destination) FROM runs WHERE status = 'queued' AND wanted
+    UNION ALL
+    SELECT (
+        SELECT min(destination) FROM runs
+        WHERE status = 'queued' AND wanted AND destination > waiting.destination
+    )
+    FROM waiting
+    WHERE waiting.destination IS NOT NULL
+)
+SELECT destination FROM waiting WHERE destination IS NOT NULL
+
+-- name: unclaimed
+SELECT id FROM runs
+WHERE
+    status = 'queued' AND wanted AND wanted_at < ?2
+    AND destination NOT IN (SELECT value FROM json_each(?1))
+ORDER BY wanted_at, seq
+LIMIT ?3
+
 -- name: due
 SELECT id FROM runs
 WHERE due_at <= ? AND status IN ('queued', 'in_progress', 'action_required')
@@ -188,7 +231,7 @@ ORDER BY due_at
 LIMIT ?
 
 -- name: leased
-SELECT id, epoch, worker FROM runs
+SELECT id, epoch, worker, due_at FROM runs
 WHERE due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required')
     AND worker IS NOT NULL
 LIMIT ?
@@ -196,10 +239,10 @@ LIMIT ?
 -- name: add_run
 INSERT INTO runs (
     id, owner, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
-    turn_began_after, kept_after, fresh, key_id, trace, ended_at, doc
+    turn_began_after, kept_after, fresh, key_id, trace, destination, ended_at, doc
 ) VALUES (
     :id, :owner, :thread_id, :status, :epoch, :wanted, :wanted_at, :worker, :due_at, :last_event,
-    :turn_began_after, :kept_after, :fresh, :key_id, :trace, :ended_at, :doc
+    :turn_began_after, :kept_after, :fresh, :key_id, :trace, :destination, :ended_at, :doc
 )
 
 -- name: move_run
@@ -207,7 +250,7 @@ UPDATE runs SET
     status = :status, epoch = :epoch, wanted = :wanted, wanted_at = :wanted_at, worker = :worker,
     due_at = :due_at, last_event = :last_event, turn_began_after = :turn_began_after,
     kept_after = :kept_after, fresh = :fresh, key_id = :key_id, trace = :trace,
-    ended_at = :ended_at, doc = :doc
+    destination = :destination, ended_at = :ended_at, doc = :doc
 WHERE id = :id AND status = :status_before AND epoch = :epoch_before
 
 -- name: beat
@@ -349,7 +392,7 @@ UPDATE once SET answer = NULL WHERE subject = ?
 INSERT INTO contents (upload_id, content) VALUES (?, ?)
 
 -- name: content
-SELECT uploads.owner, contents.content
+SELECT uploads.owner, contents.rowid
 FROM uploads JOIN contents ON contents.upload_id = uploads.id
 WHERE uploads.id = ?
 

@@ -115,12 +115,12 @@ INSERT INTO contents (upload_id, content) SELECT ?2, ?5 WHERE ?5 IS NOT NULL
 SELECT count(*) FROM uploads
 
 -- name: read_threads
-SELECT seq, id, owner, version, CAST(words AS BLOB), doc FROM threads
+SELECT seq, id, owner, version, CAST(words AS BLOB), doc, family FROM threads
 WHERE seq > ?1 ORDER BY 1 LIMIT ?2
 
 -- name: write_threads
-INSERT INTO threads (seq, id, owner, version, words, doc)
-VALUES (?1, ?2, ?3, ?4, CAST(?5 AS TEXT), ?6)
+INSERT INTO threads (seq, id, owner, version, words, doc, family)
+VALUES (?1, ?2, ?3, ?4, CAST(?5 AS TEXT), ?6, ?7)
 
 -- name: count_threads
 SELECT count(*) FROM threads
@@ -151,15 +151,15 @@ SELECT count(*) FROM segments
 -- name: read_runs
 SELECT
     seq, id, owner, thread_id, doc, status, epoch, wanted, wanted_at, worker, due_at, last_event,
-    turn_began_after, kept_after, fresh, ended_at, key_id, trace
+    turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
 FROM runs WHERE seq > ?1 ORDER BY 1 LIMIT ?2
 
 -- name: write_runs
 INSERT INTO runs (
     seq, id, owner, thread_id, doc, status, epoch, wanted, wanted_at, worker, due_at, last_event,
-    turn_began_after, kept_after, fresh, ended_at, key_id, trace
+    turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
 ) VALUES (
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
 )
 
 -- name: count_runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from antiphon.people import Account, Act, Person, Spent
 from antiphon.ports import Amend, Listing
 from antiphon.runs import DOLLAR_DIGITS, Run
 from antiphon.stores import rules
-from antiphon.stores.rows import decoder
+from antiphon.stores.rows import bounded, decoder
 from antiphon.stores.sqlite import acts, keys, reads
 from antiphon.stores.sqlite.reads import SQL
 
@@ -71,9 +72,9 @@ def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> 
     if after is not None and reads.run(connection, after) is None:
         raise rules.missing(Run, after)
     values = {"limit": limit + 1, "after": after}
-    rows = connection.execute(SQL["live_runs"], values).fetchall()
-    live = [(owner, decoder(Run)(doc)) for owner, doc in rows]
-    return Listing(live[:limit], len(live) > limit)
+    with closing(connection.execute(SQL["live_runs"], values)) as found:
+        rows, more = bounded(found, limit, lambda row: len(row[1]))
+    return Listing([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
 
 
 def spend(connection: sqlite3.Connection, spent: Spent) -> None:

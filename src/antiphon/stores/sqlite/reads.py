@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon import events
+from antiphon.engine.thread_order import Position
 from antiphon.events import Numbered
 from antiphon.messages import Upload
 from antiphon.people import Counter, period
@@ -21,7 +23,7 @@ from antiphon.ports import About, Context, Listing, Once, Page, Records
 from antiphon.runs import Action, Drive, Run, Thread
 from antiphon.stores import rows as shapes
 from antiphon.stores import rules, statements
-from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder
+from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, bounded, decoder
 
 T = TypeVar("T")
 
@@ -79,7 +81,7 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         return None
     owner, doc, wanted_at = row[:3]
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[3:11]
-    key_id, trace = row[11:]
+    key_id, trace, destination = row[11:]
     drive = Drive(
         epoch=epoch,
         wanted=bool(wanted),
@@ -91,6 +93,7 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         fresh=bool(fresh),
         key_id=key_id,
         trace=trace,
+        destination=destination,
     )
     return RunRow(owner, decoder(Run)(doc), drive, wanted_at)
 
@@ -107,6 +110,27 @@ def active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
     """The id of the thread's run that has not ended."""
     row = one(connection, "active_run", thread_id)
     return row[0] if row else None
+
+
+def next_wanted(
+    connection: sqlite3.Connection, destinations: Sequence[str] | None
+) -> tuple[str] | None:
+    """The id of the run that is to be claimed next, among those with one of these destinations."""
+    if destinations is None:
+        return one(connection, "next_wanted")
+    return one(connection, "next_wanted_of", _json(destinations))
+
+
+def unclaimed(
+    connection: sqlite3.Connection, destinations: Sequence[str], wanted_before: int, limit: int
+) -> Sequence[str]:
+    """See `Store.unclaimed`."""
+    found = every(connection, "unclaimed", _json(destinations), wanted_before, limit)
+    return [run_id for (run_id,) in found]
+
+
+def _json(texts: Sequence[str]) -> str:
+    return msgspec.json.encode(texts).decode()
 
 
 def thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Thread] | None:
@@ -197,7 +221,7 @@ def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: st
     """See `Store.get`."""
     search = Search(kind, owner, {})
     search.require("id = :id", id=id)
-    docs = _select(connection, search, "doc", 1)
+    docs = _select(connection, search, "doc")
     if not docs:
         raise rules.missing(kind, id)
     return decoder(kind)(docs[0])
@@ -208,38 +232,55 @@ def listing(
     kind: type[Any],
     owner: str | None,
     limit: int,
-    after: str | None,
+    after: Position | str | None,
     where: Mapping[str, str | None],
 ) -> Listing:
     """See `Store.list`."""
     search = Search(kind, owner, where)
-    if after is not None:
+    if isinstance(after, Position):
+        search.require_beyond(after)
+    elif after is not None:
         place = Search(kind, owner, where)
         place.require("id = :after", after=after)
-        found = _select(connection, place, place.place, 1)
+        found = _select(connection, place, place.place)
         if not found:
             raise rules.missing(kind, after)
         search.require_beyond(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    if words := rules.words(where.get("query") or ""):
-        bound = {f"word{place}": word for place, word in enumerate(words)}
-        search.require_words(CONTAINS, bound)
-    docs = _select(connection, search, "doc", limit + 1)
-    return Listing([decoder(kind)(doc) for doc in docs[:limit]], len(docs) > limit)
+    words = rules.words(where.get("query") or "")
+    bound = {f"word{place}": word for place, word in enumerate(words)}
+    if kind is Thread:
+        search.require_threads(where, CONTAINS, bound)
+    values = search.values | {"limit": limit + 1}
+    with closing(connection.execute(search.sql("doc"), values)) as rows:
+        docs, more = bounded((doc for (doc,) in rows), limit)
+    return Listing([decoder(kind)(doc) for doc in docs], more)
 
 
-def _select(connection: sqlite3.Connection, search: Search, column: str, limit: int) -> list[Any]:
-    values = search.values | {"limit": limit}
+def _select(connection: sqlite3.Connection, search: Search, column: str) -> list[Any]:
+    values = search.values | {"limit": 1}
     return [value for (value,) in connection.execute(search.sql(column), values)]
 
 
-def content(connection: sqlite3.Connection, owner: str | None, upload_id: str) -> bytes:
-    """See `Store.content`."""
-    row = one(connection, "content", upload_id)
-    if row is None or owner not in (None, row[0]):
-        raise rules.missing(Upload, upload_id)
-    return bytes(row[1])
+def content(
+    connection: sqlite3.Connection,
+    owner: str | None,
+    upload_id: str,
+    start: int,
+    size: int | None,
+) -> bytes:
+    """See `Store.content`; reads no more of the file than is asked for."""
+    connection.execute("BEGIN")  # one snapshot: a row's number may be another file's later
+    try:
+        row = one(connection, "content", upload_id)
+        if row is None or owner not in (None, row[0]):
+            raise rules.missing(Upload, upload_id)
+        with connection.blobopen("contents", "content", row[1], readonly=True) as blob:
+            blob.seek(min(start, len(blob)))
+            return blob.read(-1 if size is None else size)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])

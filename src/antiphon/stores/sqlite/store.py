@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from antiphon.engine.thread_order import list_start
 from antiphon.messages import Upload
 from antiphon.people import (
     Account,
@@ -45,10 +46,12 @@ from antiphon.ports import (
     Page,
 )
 from antiphon.runs import Assistant, Drive
-from antiphon.stores import rules
+from antiphon.stores import rules, searches
 from antiphon.stores.clock import Clock, system_clock
 from antiphon.stores.gather import Appended, Appends, Settle
+from antiphon.stores.searches import Searches
 from antiphon.stores.sqlite import acts, blanks, keys, owners, people, reads, writes
+from antiphon.stores.sqlite.disk import OpenedFile, check_room
 from antiphon.stores.sqlite.file import prepared, schema
 from antiphon.stores.sqlite.readers import Readers
 from antiphon.stores.sqlite.thread import Operation, Writer
@@ -75,18 +78,21 @@ class SqliteStore:
         on_foreign: Heard | None,
         listening: Callable[[], bool],
         fresh_rows: int,
+        search_seconds: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._me = secrets.randbits(62)
         self._on_foreign = on_foreign
         self._heard_up_to = reads.newest_rows(connection)
+        self._file = file = OpenedFile(path)
         self._writer = Writer(
-            connection, writes.fold, self._hear if on_foreign else None, listening
+            connection, writes.fold, self._hear if on_foreign else None, listening, file
         )
-        self._readers = Readers(path, READERS, "antiphon sqlite reader")
+        self._readers = Readers(file, READERS, "antiphon sqlite reader")
         # A search reads everything an owner has; nothing that is quick shall wait behind it.
-        self._searcher = Readers(path, 1, "antiphon sqlite search")
+        self._searcher = Readers(file, searches.AT_ONCE, "antiphon sqlite search")
+        self._searches = Searches(seconds=search_seconds)
         self._appends = Appends(self._append)
         self._changed = False  # since the last claim
         self._most_fresh_rows = fresh_rows
@@ -101,16 +107,18 @@ class SqliteStore:
         on_foreign: Heard | None = None,
         listening: Callable[[], bool] = lambda: True,
         fresh_rows: int = FRESH_ROWS,
+        search_seconds: float = searches.SECONDS,
     ) -> SqliteStore:
         """Open the file, made and brought to this version's schema where needed.
 
         `on_foreign` is called on the loop with the ids of runs whose log another process has added
         to: soon after it did while `listening` says that somebody waits, else within a quarter of
         a second. `listening` is called in another thread. So many `fresh_rows` are appended before
-        they are folded into the log. Raises `BadSettings` for a file that this version cannot use.
+        they are folded into the log. A search waits and runs for `search_seconds` each. Raises
+        `BadSettings` for a file that this version cannot use.
         """
         connection = await asyncio.to_thread(prepared, Path(path), clock())
-        return cls(Path(path), connection, clock, on_foreign, listening, fresh_rows)
+        return cls(Path(path), connection, clock, on_foreign, listening, fresh_rows, search_seconds)
 
     @staticmethod
     def schema(path: str | Path) -> Schema:
@@ -139,14 +147,27 @@ class SqliteStore:
         """See `Store.answered`."""
         return await self._read(reads.answered, once)
 
-    async def claim(self, decide: Decide) -> Claim | None:
+    async def claim(
+        self, decide: Decide, destinations: Sequence[str] | None = None
+    ) -> Claim | None:
         """See `Store.claim`."""
         # A look costs a reader nothing; a transaction would cost every idle worker one. After a
         # change of our own there is something more often than not, and a first token waits for it.
         changed, self._changed = self._changed, False
-        if not changed and await self._read(reads.one, "next_wanted") is None:
+        if not changed and await self._read(reads.next_wanted, destinations) is None:
             return None
-        return await self._write("claim", writes.claim, decide, self._clock(), self._me)
+        work = writes.claim
+        return await self._write("claim", work, decide, destinations, self._clock(), self._me)
+
+    async def destinations(self) -> Sequence[str]:
+        """See `Store.destinations`."""
+        return [text for (text,) in await self._read(reads.every, "destinations")]
+
+    async def unclaimed(
+        self, destinations: Sequence[str], wanted_before: int, limit: int
+    ) -> Sequence[str]:
+        """See `Store.unclaimed`."""
+        return await self._read(reads.unclaimed, destinations, wanted_before, limit)
 
     async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.beat`."""
@@ -218,14 +239,21 @@ class SqliteStore:
         **where: str | None,
     ) -> Listing:
         """See `Store.list`; a search waits for other searches alone."""
-        readers = self._searcher if where.get("query") else self._readers
-        return await readers.run(
-            partial(reads.listing, kind=kind, owner=owner, limit=limit, after=after, where=where)
-        )
+        start = list_start(after, where.get("order"))
+        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
+        if not where.get("query"):
+            return await self._readers.run(read)
+        async with self._searches.turn(owner):
+            try:
+                return await self._searcher.run(read, self._searches.seconds)
+            except TimeoutError as late:
+                raise searches.too_slow(self._searches.seconds) from late
 
-    async def content(self, owner: str | None, upload_id: str) -> bytes:
+    async def content(
+        self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
+    ) -> bytes:
         """See `Store.content`."""
-        return await self._read(reads.content, owner, upload_id)
+        return await self._read(reads.content, owner, upload_id, start, size)
 
     # Writing what is no run
 
@@ -378,7 +406,8 @@ class SqliteStore:
         return self._clock()
 
     async def check(self) -> None:
-        """See `Store.check`: a write and a read like any other."""
+        """See `Store.check`: room to write, and a write and a read like any other."""
+        await asyncio.to_thread(check_room, self._file.path)
         await self._write("check", writes.save_meta, "checked_at", self._clock())
         await self._read(reads.one, "meta", "checked_at")
 

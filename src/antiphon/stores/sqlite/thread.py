@@ -8,6 +8,7 @@ transaction, commits once, and tells the loop once. Nobody hears of an operation
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 
 from antiphon.errors import AntiphonError, Internal, Unavailable
 from antiphon.failpoints import hit
+from antiphon.stores.sqlite.disk import OpenedFile
 
 BUSY_SECONDS = 1.5  # how long another process may hold the file before callers are told
 PATIENCE_SECONDS = 5.0  # the same for what nobody waits for, and at the start
@@ -28,6 +30,9 @@ EMPTY_SECONDS = 0.5  # how long a reader is waited for, so that the log can be e
 REST_SECONDS = 1.0  # without a write, before the log is moved into the database
 CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved even under load
 
+LOOK_SECONDS = 1.0  # between looks whether the file is still there
+
+_log = logging.getLogger("antiphon.stores.sqlite")
 _HURRIED = frozenset(
     (
         *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
@@ -67,8 +72,12 @@ class Writer:
         tidy: Callable[[sqlite3.Connection], None],
         heard: Callable[[sqlite3.Connection], None] | None,
         listening: Callable[[], bool],
+        file: OpenedFile,
     ) -> None:
         self._connection = connection
+        self._file = file
+        self._looked_at = time.monotonic()
+        self._lost = False  # the file, at the last look
         self._loop = asyncio.get_running_loop()
         self._tidy = tidy
         self._heard = heard
@@ -139,6 +148,7 @@ class Writer:
                 self._rest()
             if open_:
                 self._listen()
+                self._look_at_file()
         self._rest()
 
     def _gather(self) -> tuple[list[Operation], bool]:
@@ -203,6 +213,7 @@ class Writer:
         self, operations: Sequence[Operation]
     ) -> list[tuple[Settle, Any, Exception | None]]:
         with transaction(self._connection):
+            self._file.check()
             outcomes = [self._attempt(operation) for operation in operations]
             for operation in operations:
                 hit(f"{operation.what}.before_commit")
@@ -270,6 +281,21 @@ class Writer:
             if version != self._version:
                 self._version = version
                 self._heard(self._connection)
+
+    def _look_at_file(self) -> None:
+        """Log that the file was deleted or replaced, though nobody writes or reads."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            self._file.check()
+        except Unavailable as fault:
+            if not self._lost:
+                _log.error("%s %s", fault.message, fault.details["hint"])
+            self._lost = True
+        else:
+            self._lost = False
 
     def _data_version(self) -> int:
         """A number that is another one after another connection has committed."""

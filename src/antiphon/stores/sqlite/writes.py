@@ -43,15 +43,21 @@ def change(
     for action in decided.actions:
         _write_action(connection, action)
     acts.note(connection, decided.act)
-    if about.once:
+    if about.once and not decided.more:
         answer, subject = _encode(decided.answer), rules.subject(records, decided)
         _keep_answer(connection, about.once, answer, subject, now)
     return decided.answer
 
 
-def claim(connection: sqlite3.Connection, decide: Decide, now: int, writer: int) -> Claim | None:
+def claim(
+    connection: sqlite3.Connection,
+    decide: Decide,
+    destinations: Sequence[str] | None,
+    now: int,
+    writer: int,
+) -> Claim | None:
     """See `Store.claim`."""
-    wanted = reads.one(connection, "next_wanted")
+    wanted = reads.next_wanted(connection, destinations)
     if wanted is None:
         return None
     change(connection, About(owner=None, run_id=wanted[0]), decide, now, writer)
@@ -221,7 +227,7 @@ def _message_row(message: Message) -> tuple[Any, ...]:
         len(said),
         tokens(len(said)),
         said,
-        rules.searchable(message.text),
+        rules.searchable(message.full_text),
         _encode(message),
     )
 

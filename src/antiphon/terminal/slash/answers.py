@@ -41,7 +41,8 @@ async def _raw(chat: Chat, words: str) -> None:
 async def _answer(chat: Chat, words: str) -> str:
     """The source of the answer that is meant, counted from the last."""
     said = await threads.messages(chat)
-    answers = [each.text for each in said if each.role == "assistant" and each.text.strip()]
+    replies = [each.full_text for each in said if each.role == "assistant"]
+    answers = [text for text in replies if text.strip()]
     if not answers:
         raise InvalidRequest("There is no answer here yet")
     return answers[-_number(words or "1", len(answers), "answers, the last one is 1")]

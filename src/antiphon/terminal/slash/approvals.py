@@ -15,7 +15,7 @@ from antiphon.terminal.slash.command import Command
 from antiphon.terminal.slash.tools import offered
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.consent import Consent
-from antiphon.tools.questions import Shape, shape
+from antiphon.tools.questions import Grant, Shape, shape
 from antiphon.tools.threads import in_thread
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ REVOKE = "revoke"
 class Granted(msgspec.Struct, frozen=True):
     """A tool that a person allowed, and for how long."""
 
-    shape: Shape
+    shape: Grant
     until: Literal["this session", "always"]
 
     @property
@@ -44,7 +44,7 @@ async def _approve(chat: Chat, words: str) -> None:
     elif first == REVOKE:
         await _revoke(chat, rest.strip())
     else:
-        _allow(chat, words)
+        await _allow(chat, words)
 
 
 async def _list(chat: Chat) -> None:
@@ -79,16 +79,19 @@ async def _revoke(chat: Chat, words: str) -> None:
         chat.surface.say(f"{each.name} asks again: it was allowed {each.until}.", "faint")
 
 
-def _allow(chat: Chat, words: str) -> None:
+async def _allow(chat: Chat, words: str) -> None:
     tools = [tool for tool in offered(chat) if _is(tool, words)]
     if not tools:
         raise NotFound(f"No tool here is called {words}.", hint="/tools lists them.")
     for tool in tools:
         if chat.consent.rules.verdict(tool) == "deny":
             raise InvalidRequest(f"The settings deny {tool.spec.name}: that stands above all else.")
-    chat.consent.session.add([shape(tool) for tool in tools])
+    by = await chat.asked_by()
+    if by is None:
+        raise InvalidRequest("Which model answers is not known yet.", hint="/model NAME says it.")
+    chat.consent.session.add([shape(tool) for tool in tools], by)
     names = ", ".join(tool.spec.name for tool in tools)
-    chat.surface.say(f"Runs without a question this session: {names}")
+    chat.surface.say(f"Runs without a question this session, where {by} asks: {names}")
 
 
 async def _granted(consent: Consent) -> Sequence[Granted]:
@@ -133,9 +136,13 @@ def _rules(consent: Consent) -> Iterator[Line]:
 
 def _row(number: int, granted: Granted, now: Shape | None) -> Line:
     name = clean(granted.name, "approval").replace("\n", " ")
-    void = now is not None and now.fingerprint != granted.shape.fingerprint
-    note = Span("  asks again: it has changed", "warning") if void else Span("")
-    return (Span(f"{number:>3} ", "mark"), Span(name), Span(f"  {granted.until}", "faint"), note)
+    note, by = Span(""), granted.shape.asked_by
+    if now is not None and now.fingerprint != granted.shape.fingerprint:
+        note = Span("  asks again: it has changed", "warning")
+    elif by is None:
+        note = Span("  asks again: allowed for no model server of its own", "warning")
+    until = granted.until if by is None else f"{granted.until}, where {clean(str(by))} asks"
+    return (Span(f"{number:>3} ", "mark"), Span(name), Span(f"  {until}", "faint"), note)
 
 
 async def _proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:

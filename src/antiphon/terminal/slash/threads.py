@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from antiphon.clean import one_line
 from antiphon.client import branches
 from antiphon.client.amounts import counted
@@ -23,25 +25,33 @@ if TYPE_CHECKING:
 
 LISTED = 20
 ALL = "all"
+MORE = "more"
 NOTHING_SAID = "You have said nothing here yet"
 GO_ON = "Go on exactly where you stopped."
 """What is said after an answer that was cut: many models refuse to go on with their own words."""
 
 
 async def _threads(chat: Chat, words: str) -> None:
-    hidden = words == ALL or words.startswith(f"{ALL} ")
-    words = words.removeprefix(ALL).strip() if hidden else words
-    found = await branches.listed(chat.client, words, hidden=hidden)
-    if not found:
+    going_on = words == MORE
+    if not going_on:
+        hidden = words == ALL or words.startswith(f"{ALL} ")
+        words = words.removeprefix(ALL).strip() if hidden else words
+        chat.listed, chat.listing = (), branches.latest_threads(words, hidden=hidden, limit=LISTED)
+    if chat.listing is None:
+        chat.surface.say("There are no more. /threads lists them from the beginning.", "faint")
+        return
+    page = await chat.client.line.send(chat.listing)
+    found = [thread for thread in page.data if thread.messages]
+    if not found and not going_on:
         said = f"No thread has {words!r} in it." if words else "There is no thread yet."
         chat.surface.say(said, "faint")
-        return
-    chat.listed = tuple(thread.id for thread in found[:LISTED])
-    chat.surface.show_rows(
-        _row(number, each, chat) for number, each in enumerate(found[:LISTED], 1)
-    )
-    more = f" {len(found) - LISTED} more: name words of it." if len(found) > LISTED else ""
-    chat.surface.say(f"/resume NUMBER goes on with one.{more}", "faint")
+    rows = [_row(number, each, chat) for number, each in enumerate(found, len(chat.listed) + 1)]
+    chat.surface.show_rows(iter(rows))
+    chat.listed = (*chat.listed, *(thread.id for thread in found))
+    chat.listing = replace(chat.listing, after=page.next) if page.has_more else None
+    if rows:
+        more = f" /threads {MORE} shows further ones." if page.has_more else ""
+        chat.surface.say(f"/resume NUMBER goes on with one.{more}", "faint")
 
 
 def _row(number: int, thread: Thread, chat: Chat) -> Line:
@@ -73,7 +83,8 @@ async def _resume(chat: Chat, words: str) -> None:
 
 async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
-    for thread in (await branches.listed(chat.client))[:LISTED]:
+    recent = await chat.client.line.send(branches.latest_threads(limit=LISTED))
+    for thread in recent.data:
         if thread.id.startswith(begun) or wanted in thread.title.casefold():
             yield thread.id, _title(thread)
 

@@ -17,6 +17,7 @@ from antiphon.errors import InvalidRequest
 from antiphon.messages import Tool
 from antiphon.terminal.slash.command import Command
 from antiphon.terminal.spans import Span
+from antiphon.tools.questions import ModelServer
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -31,10 +32,10 @@ def offered(chat: Chat) -> Sequence[Tool]:
 
 
 async def _tools(chat: Chat, words: str) -> None:
-    tools = offered(chat)
+    tools, by = offered(chat), await chat.asked_by()
     for tool in tools:
         if words and words in (tool.spec.name, tool.own_name):
-            _show_tool(chat, tool)
+            _show_tool(chat, tool, by)
             return
     wanted = words.casefold()
     found = [tool for tool in tools if wanted in f"{tool.spec.name} {_about(tool)}".casefold()]
@@ -43,18 +44,20 @@ async def _tools(chat: Chat, words: str) -> None:
         chat.surface.say(said, "faint")
         return
     for server, group in groupby(found, key=lambda tool: tool.server):
-        _show_group(chat, server, list(group))
+        _show_group(chat, server, list(group), by)
     chat.surface.say("/tools NAME shows what one takes.", "faint")
 
 
-def _show_group(chat: Chat, server: str | None, tools: Sequence[Tool]) -> None:
+def _show_group(
+    chat: Chat, server: str | None, tools: Sequence[Tool], by: ModelServer | None
+) -> None:
     title = f"{server or 'Python functions'}: {counted(len(tools), 'tool')}, {cost(tools)}"
     width = min(40, max(len(tool.spec.name) for tool in tools))
     chat.surface.show([(Span(clean(title), "strong"),)])
     chat.surface.show_rows(
         (
             Span(f"  {clean(tool.spec.name):<{width}}  ", "mark"),
-            Span(f"{_CONSENT[chat.consent.verdict(tool)]:<10}  ", "faint"),
+            Span(f"{_CONSENT[chat.consent.verdict(tool, by)]:<10}  ", "faint"),
             Span(_about(tool)),
         )
         for tool in tools
@@ -67,18 +70,18 @@ def _about(tool: Tool) -> str:
     return clean(words.split("\n", 1)[0])
 
 
-def _show_tool(chat: Chat, tool: Tool) -> None:
+def _show_tool(chat: Chat, tool: Tool, by: ModelServer | None) -> None:
     surface = chat.surface
     surface.show([(Span(clean(tool.spec.name), "strong"),)])
     if tool.server:
         surface.say(f"{tool.own_name} of {tool.server}, in its own words:", "faint")
     surface.say(tool.spec.description or "(no description)")
-    surface.say(f"A call of it {_consent_in_words(chat, tool)}{_claims(tool)}.", "faint")
+    surface.say(f"A call of it {_consent_in_words(chat, tool, by)}{_claims(tool)}.", "faint")
     surface.say(json.dumps(tool.spec.parameters, indent=2, ensure_ascii=False), place="code")
 
 
-def _consent_in_words(chat: Chat, tool: Tool) -> str:
-    match chat.consent.verdict(tool):
+def _consent_in_words(chat: Chat, tool: Tool, by: ModelServer | None) -> str:
+    match chat.consent.verdict(tool, by):
         case "allow":
             return "runs without a question"
         case "ask":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any, cast
 
@@ -12,15 +13,24 @@ from mcp_types import LOG_LEVEL_META_KEY
 from antiphon.messages import Progress, ToolFault, ToolResult
 from antiphon.ports import Tell
 from antiphon.tools.clock import Clock, within
-from antiphon.tools.mcp import results
+from antiphon.tools.mcp import outputs, results
 from antiphon.tools.mcp.callbacks import Callbacks
 from antiphon.tools.mcp.config import LogLevel, ServerConfig
 from antiphon.tools.mcp.metadata import told, told_line
 from antiphon.tools.mcp.reasons import account, in_words
 from antiphon.tools.mcp.watch import Watch
+from antiphon.tools.schemas import TooCostly
 
 CALL_ID = "antiphon/call-id"
 """The key in `_meta` under which a server finds the call's id: the same call has the same one."""
+
+
+SMALL = 1_000
+"""Steps that are judged on the loop: some milliseconds."""
+
+
+class _BadOutput(Exception):
+    """The tool's output does not follow the tool's own schema."""
 
 
 class Calls:
@@ -50,13 +60,15 @@ class Calls:
 
         async def called() -> types.CallToolResult:
             with self._callbacks.hush.heeded():
-                return await self._client.call_tool(
+                result = await self._client.call_tool(
                     tool,
                     arguments,
                     read_timeout_seconds=_UNLIMITED,  # the SDK's clock stands still for nobody
                     progress_callback=progressed,
                     meta=cast(types.RequestParamsMeta, meta),
                 )
+            await self._check_output(tool, result)
+            return result
 
         try:
             working = await within(Clock(self._timeout), called())
@@ -64,12 +76,36 @@ class Calls:
                 said = f"gave no result for {tool} within {self._timeout:g} s; {_PERHAPS}"
                 return self._fault("timed_out", said)
             return results.tool_result(working.result())
+        except _BadOutput as error:
+            return self._fault("failed", f"gave no valid result for {tool}: {error}")
         except MCPError as error:
             return await self._refused(tool, error)
         except Exception as error:  # noqa: BLE001 - a wall to the SDK and to what is no result
             if self._watch.over.is_set():
                 return self._gone(tool)
             return self._fault("failed", f"gave no valid result for {tool}: {in_words(error)}")
+
+    async def _check_output(self, tool: str, result: types.CallToolResult) -> None:
+        """Judge the output by the schema that the tool was listed with. Raises `_BadOutput`.
+
+        A large one is judged in a thread: that has an end, and nobody waits for it on the loop.
+        """
+        schema = self._watch.output_schemas.get(tool)
+        if schema is None or result.is_error:
+            return
+        if "structured_content" not in result.model_fields_set:
+            raise _BadOutput("it has an output schema, but gave no structured content")
+        output = result.structured_content
+        try:
+            try:
+                fault = outputs.fault(output, schema, SMALL)
+            except TooCostly:
+                fault = await asyncio.to_thread(outputs.fault, output, schema)
+        except TooCostly:
+            self._watch.unjudged.add(tool)
+            return
+        if fault is not None:
+            raise _BadOutput(fault)
 
     async def _refused(self, tool: str, error: MCPError) -> ToolResult:
         """What the protocol says no to."""

@@ -132,7 +132,11 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     def _choices(self, value: Any) -> list[str]:
         known = [option.value for option in self.options]
-        if not is_list(value) or any(each not in known for each in value):
+        if (
+            not is_list(value)
+            or len(value) > MOST_OPTIONS
+            or any(each not in known for each in value)
+        ):
             raise self._unfit(f"is some of {self._labels()}")
         if self.least is not None and len(value) < self.least:
             raise self._unfit(f"is at least {self.least:g} of them")

@@ -57,6 +57,14 @@ def mend_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[st
     return left
 
 
+def take_output_schemas(result: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Take the schemas of outputs out of a mended list of tools; give them by the tools' names.
+
+    The SDK would validate each output on the event loop, for as long as the schema makes it last.
+    """
+    return {tool["name"]: tool.pop("outputSchema", None) for tool in result["tools"]}
+
+
 def cut_lists(result: dict[str, Any], most: int) -> None:
     """Leave at most so many items in each list of a result; of a call's content it is said."""
     for name, value in result.items():
@@ -116,7 +124,7 @@ def _unusable_name(name: object) -> str | None:
         return "it has no name"
     if len(name) > LONGEST_WORD:
         return f"its name has more than {LONGEST_WORD} characters"
-    if clean(name.translate(_UNSEEN)) != name or re.search(r"[\n\t]", name):
+    if clean(name, "approval") != name or re.search(r"[\n\t]", name):
         return "its name has characters that act on a screen or hide"
     return None
 
@@ -156,20 +164,10 @@ def _of_type_object(schema: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _mend_output(tool: dict[str, Any], *, modern: bool) -> None:
-    """Drop a schema of outputs that cannot be checked, and take regular expressions out of it.
-
-    The client checks outputs against it on this machine, and a server that writes both expression
-    and text can make the match last for ever.
-    """
+    """Drop a schema of outputs that nothing can be judged by."""
     schema = tool.get("outputSchema")
     if not is_object(schema) or not (modern or schema.get("type") == "object") or _too_much(schema):
         tool.pop("outputSchema", None)
-        return
-    for _, part in _walk(schema):
-        if is_object(part):
-            part.pop("patternProperties", None)
-            if isinstance(part.get("pattern"), str):  # a property may be called so too
-                del part["pattern"]
 
 
 def _mend_hints(tool: dict[str, Any]) -> None:

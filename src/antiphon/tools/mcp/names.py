@@ -29,6 +29,14 @@ def named(server: str, tool: str) -> str:
     return f"{front}__{back}_{digest.hexdigest()[:_DIGITS]}"
 
 
+def server_part(server: str) -> str:
+    """Return what the model's names of a server's tools begin with; others' may begin so too."""
+    if _SERVER.fullmatch(server):
+        room = LONGEST - len("__") - len("_") - _DIGITS
+        return server if len(server) > room // 2 else f"{server}__"
+    return ""
+
+
 _DIGITS = 10
 # The first `__` of a plain name ends the server's part, so no server may hold or touch one; and no
 # plain name may end as a hashed one does.

@@ -7,7 +7,6 @@ only what was approved), which wins, and the user's own config folder (`mcp.json
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,16 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.errors import AntiphonError, BadSettings, NotFound
-from antiphon.folders import config_folder, data_folder
+from antiphon.folders import config_folder
 from antiphon.settings import Settings
-from antiphon.tools.mcp import approvals, own_file
+from antiphon.tools.mcp import own_file
 from antiphon.tools.mcp.approvals import Approvals, Tables
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.keyrings import Keyring, system_keyring
 from antiphon.tools.mcp.own_file import OwnFile
 from antiphon.tools.mcp.references import Missing, Reference, filled
 from antiphon.tools.mcp.written import Written, legal, tables_of, written
+from antiphon.trust import read_regular, trusted_files
 
 PROJECTS = ".mcp.json"
 TOML = "antiphon.toml"
@@ -120,7 +120,7 @@ def usable(
 
 def approved(environ: Mapping[str, str]) -> Approvals:
     """What this user has approved."""
-    return Approvals(data_folder(environ) / approvals.NAME)
+    return Approvals(trusted_files(environ).file)
 
 
 def own(settings: Settings, environ: Mapping[str, str]) -> OwnFile:
@@ -130,9 +130,12 @@ def own(settings: Settings, environ: Mapping[str, str]) -> OwnFile:
 
 def foreign_tables(file: Path) -> dict[str, dict[str, Any]]:
     """The servers of a file that may be anybody's, as they are written. Raises `BadSettings`."""
-    if file.suffix != ".toml":
-        return _read(file)
-    return _toml(file)
+    try:
+        return tables_of(read_regular(file), str(file))
+    except OSError as error:
+        raise BadSettings(
+            f"{file} cannot be read: {error.strerror}.", expected="a file of MCP servers"
+        ) from error
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
@@ -144,16 +147,13 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def _toml(file: Path) -> dict[str, dict[str, Any]]:
-    try:
-        tables = tomllib.loads(file.read_text("utf-8")).get("servers", {})
-        return msgspec.convert(tables, dict[str, dict[str, Any]])
-    except (OSError, ValueError) as error:
-        raise BadSettings(f"{file} cannot be read: {error}") from error
-
-
 def _if_there(file: Path) -> dict[str, dict[str, Any]]:
     return _read(file) if file.is_file() else {}
+
+
+def _brought(file: Path) -> Tables:
+    """The servers of a folder's file, read once; none where there is no such file."""
+    return foreign_tables(file) if file.is_file() else _NOTHING
 
 
 def _place(folder: Path, name: str, listed: Tables, tables: Tables) -> tuple[Written, ...]:
@@ -169,27 +169,27 @@ def _place(folder: Path, name: str, listed: Tables, tables: Tables) -> tuple[Wri
 def _foreign(
     settings: Settings, cwd: Path, approvals: Approvals
 ) -> tuple[tuple[Written, ...], tuple[Unapproved, ...]]:
-    """The servers of the working folder that were approved, and the files that were not."""
-    projects: Tables = {}
-    broken: tuple[Unapproved, ...] = ()
+    """The servers of the working folder that were approved, and the file that was not.
+
+    Tables of its settings file are there only where that file as a whole is trusted.
+    """
+    file, projects, unapproved = cwd / PROJECTS, _NOTHING, _NONE
+    tables = settings.foreign_servers
     try:
-        projects = _if_there(cwd / PROJECTS)
+        projects = _brought(file)
     except BadSettings as error:  # of a stranger, who is not to keep one from one's own servers
-        broken = (Unapproved(cwd / PROJECTS, problem=error.message),)
-    files: dict[Path, Tables] = {cwd / PROJECTS: projects, cwd / TOML: settings.foreign_servers}
-    unapproved = tuple(
-        Unapproved(file, tuple(legal(tables).values()))
-        for file, tables in files.items()
-        if tables and not approvals.cover(file, tables)
-    )
-    closed = {each.file for each in unapproved}
-    nothing: Tables = {}
-    listed, tables = (nothing if file in closed else files[file] for file in files)
-    if cwd / PROJECTS in closed:  # a table that only completes a server is none by itself
-        tables = {name: each for name, each in tables.items() if name not in files[cwd / PROJECTS]}
-    servers = _place(cwd, PROJECTS, listed, tables)
-    harmless = tuple(replace(each, config=_harmless(each.config)) for each in servers)
-    return harmless, (*broken, *unapproved)
+        unapproved = (Unapproved(file, problem=error.message),)
+    if projects and not approvals.cover(file, projects):
+        unapproved = (Unapproved(file, tuple(legal(projects).values())),)
+        # A table that only completes a server is none by itself.
+        tables = {name: each for name, each in tables.items() if name not in projects}
+        projects = _NOTHING
+    servers = _place(cwd, PROJECTS, projects, tables)
+    return tuple(replace(each, config=_harmless(each.config)) for each in servers), unapproved
+
+
+_NOTHING: Tables = {}
+_NONE: tuple[Unapproved, ...] = ()
 
 
 def _harmless(config: ServerConfig) -> ServerConfig:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from antiphon.errors import Unavailable
+from antiphon.errors import Unavailable, install_hint
 from antiphon.messages import Hints, Tool, ToolSpec
 from antiphon.tools.mcp.approach import Approach
 from antiphon.tools.mcp.config import ServerConfig
@@ -116,7 +116,13 @@ class Server:
     def restart(self) -> None:
         """Try again now, if it has failed."""
         if self._state.status == "failed":
+            self._begin("restarting", self._state.why)
             self._wanted.set()
+
+    @property
+    def is_starting(self) -> bool:
+        """True while it is neither ready nor failed, but will be soon."""
+        return self._between()
 
     async def settled(self) -> None:
         """Wait until it is ready or has failed."""
@@ -287,7 +293,7 @@ _CONNECTION = "antiphon.tools.mcp.connection"
 
 def _unloadable(error: Exception) -> str:
     if isinstance(error, ImportError):
-        return "MCP needs an extra that is not installed: pip install 'antiphon[mcp]'"
+        return f"MCP needs an extra that is not installed. {install_hint('mcp')}"
     return f"{type(error).__name__}: {told_line(str(error))}"
 
 

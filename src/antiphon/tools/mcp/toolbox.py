@@ -25,6 +25,7 @@ from antiphon.ports import Tell, quiet
 from antiphon.tools.mcp.config import LogLevel, ServerConfig
 from antiphon.tools.mcp.generations import Generations
 from antiphon.tools.mcp.hosting import Host, Nobody
+from antiphon.tools.mcp.names import server_part
 from antiphon.tools.mcp.offers import (
     Completion,
     FilledPrompt,
@@ -150,6 +151,44 @@ class McpServers:
                 for server in enabled:
                     await server.settled()
         return tuple(server.state for server in enabled if server.state.status != "ready")
+
+    def starting(self, name: str) -> tuple[str, ...]:
+        """Return the servers that are starting and may bring the tool of this name.
+
+        There are none where the tool is there. A server that has failed is started once more.
+        """
+        return tuple(each.config.name for each in self._unsettled(name, restart=True))
+
+    async def arrival(self, name: str, seconds: float) -> None:
+        """Wait until there is a tool of this name, or no server is starting that may bring it.
+
+        At most so long.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while awaited := self._unsettled(name):
+                    waits = [asyncio.ensure_future(server.settled()) for server in awaited]
+                    try:
+                        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for wait in waits:
+                            wait.cancel()
+
+    def absent(self, name: str) -> str:
+        """Return why there may be no tool of this name just now, in words for the model."""
+        states = [each for each in self.states() if each.status not in {"ready", "disabled"}]
+        likely = [each for each in states if name.startswith(server_part(each.server))]
+        return " ".join(f"The MCP server {each.server} is {each.status}." for each in likely)
+
+    def _unsettled(self, name: str, *, restart: bool = False) -> list[Server]:
+        """The servers that are starting and may bring the tool, which is not there yet."""
+        if name in self._table():
+            return []
+        enabled = [server for server in self._servers.values() if server.config.enabled]
+        likely = [each for each in enabled if name.startswith(server_part(each.config.name))]
+        for server in likely if restart else ():
+            server.restart()
+        return [each for each in likely or enabled if each.is_starting]
 
     def states(self) -> tuple[State, ...]:
         """How each server is just now, in the order of the configuration."""

@@ -13,13 +13,15 @@ from mcp.client import Transport
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from antiphon.tools.mcp.metadata import cut_lists, mend_tools, told_line
+from antiphon.tools.mcp.metadata import cut_lists, mend_tools, take_output_schemas, told_line
 
 CLOSED = "the connection was closed"
 STDERR_LINES = 20
 MOST_PER_SECOND = 1_000
 """Log lines, progress and questions beyond these are dropped: nobody can read them, and each costs
 a task."""
+MOST_NAMED = 5
+"""Tools that a note names."""
 MOST_ITEMS = 5_000
 """Items of a list in a result; each costs far more than its bytes."""
 
@@ -40,6 +42,8 @@ class Watch:
         self.rubbish_sample = ""
         self.dropped = 0
         self.left_out: dict[str, str] = {}
+        self.output_schemas: dict[str, dict[str, Any] | None] = {}
+        self.unjudged: set[str] = set()
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._second, self._count = 0, 0
 
@@ -74,6 +78,12 @@ class Watch:
             )
         if self.dropped:
             notes.append(f"sent so much at once that {self.dropped} messages were dropped")
+        if self.unjudged:
+            tools = ", ".join(sorted(told_line(name, 60) for name in self.unjudged)[:MOST_NAMED])
+            notes.append(
+                f"has output schemas that cost too much to judge by, so that outputs of {tools} "
+                "are taken as they come"
+            )
         return tuple(notes)
 
     def seen(self, item: Item) -> Item | None:
@@ -82,6 +92,7 @@ class Watch:
             case SessionMessage(message=JSONRPCResponse(result=result)):
                 if _lists_tools(result):
                     self.left_out.update(mend_tools(result, modern=self.modern))
+                    self.output_schemas |= take_output_schemas(result)
                 cut_lists(result, MOST_ITEMS)
             case SessionMessage(message=JSONRPCRequest()):
                 return item if self._in_time() else None

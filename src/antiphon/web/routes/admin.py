@@ -44,7 +44,7 @@ class KeyWanted(msgspec.Struct, frozen=True):
 
     name: calls.Name
     owner: calls.Id
-    scopes: Annotated[tuple[calls.KeyScope, ...], Meta(max_length=3)] = ("read", "write")
+    scopes: Annotated[tuple[calls.KeyScope, ...], Meta(max_length=4)] = ("read", "write")
     limits: Limits = Limits()
     expires_in: calls.KeySeconds | None = None
 

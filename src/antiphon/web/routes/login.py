@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from antiphon.errors import NotFound, SignInRefused
 from antiphon.problems import SignedOut
-from antiphon.web import origin, session
+from antiphon.web import browsers, origin, session
 from antiphon.web.answers import answer
 from antiphon.web.here import site
 from antiphon.web.policy import Login
@@ -58,7 +58,7 @@ def log_in() -> Response:
             person = site().run(site().people.log_in(given.name, given.password))
     except SignInRefused as refused:
         raise SignedOut("The name or the password is wrong.") from refused
-    return _let_in(person)
+    return browsers.remember(_let_in(person), request, site(), given.name)
 
 
 @routes.post("/api/password")
@@ -77,8 +77,11 @@ def change_password() -> Response:
 
 @routes.post("/api/logout")
 def log_out() -> Response:
-    """Have this browser forget who was here."""
+    """End this login: the browser forgets it, and a copy of its cookie opens nothing."""
+    person, said = session.person(), session.entry()
     session.end()
+    if said is not None and site().policy.login in ("password", "oidc"):
+        site().run(site().people.log_out(person, session.name_of(said)))
     return answer({})
 
 
@@ -105,10 +108,11 @@ def _only_with(*logins: Login) -> None:
 def _one_guess(name: str) -> Generator[None]:
     """A password is tried: counted before, and let off where it was right."""
     limits, address = site().limits, origin.who_asks(request, site().policy)
-    limits.guesses.take(name, address)
+    browser = browsers.known(request, site(), name)
+    limits.guesses.take(name, address, browser)
     with limits.logins:
         yield
-    limits.guesses.was_right(name, address)
+    limits.guesses.was_right(name, address, browser)
 
 
 def _let_in(person: Person) -> Response:

@@ -43,11 +43,16 @@ class Usable(msgspec.Struct, frozen=True):
 
 
 class Server(msgspec.Struct, frozen=True):
-    """An MCP server of the app's, and what is wrong with it."""
+    """An MCP server of the app's, and what is wrong with it.
+
+    `stderr` is the end of what it wrote there. It may hold what only operators should see, so it
+    is empty for everybody but administrators.
+    """
 
     name: str
     status: str
     problem: str
+    stderr: str = ""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -86,7 +91,7 @@ def me() -> Response:
             model=model,
             why=why,
             tools=_usable(here.tools, here.settings),
-            servers=_servers(here.tools),
+            servers=_servers(here.tools, with_stderr=person.is_admin),
             limits=Limits(here.settings.max_body, MESSAGE_CHARACTERS),
             languages=LANGUAGES,
             version=__version__,
@@ -106,5 +111,8 @@ def _tool(tool: Tool, *, asks: bool) -> Usable:
     return Usable(tool.spec.name, tool.spec.description, tool.server, asks)
 
 
-def _servers(tooling: Tooling) -> list[Server]:
-    return [Server(each.server, each.status, each.why) for each in tooling.servers()]
+def _servers(tooling: Tooling, *, with_stderr: bool) -> list[Server]:
+    return [
+        Server(each.server, each.status, each.why, "\n".join(each.stderr) if with_stderr else "")
+        for each in tooling.servers()
+    ]

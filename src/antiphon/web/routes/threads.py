@@ -67,7 +67,9 @@ class Exporting(msgspec.Struct, frozen=True):
 def listed() -> Response:
     """A page of the person's threads, the last changed first."""
     asked = query(Listing)
-    return answer(site().run(thread_list.rows(client(), asked.q, asked.after, asked.limit)))
+    here = site()
+    rows = thread_list.rows(client(), here.relays, asked.q, asked.after, asked.limit)
+    return answer(here.run(rows))
 
 
 @routes.get("/api/threads/<thread_id>")

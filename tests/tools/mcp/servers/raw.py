@@ -48,6 +48,36 @@ LIES = [
     tool("slow", outputSchema={"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}),
     tool("looped", outputSchema={"type": "object", "$ref": "#"}),
 ]
+
+
+def fan(word: str) -> dict:
+    """A schema that leads to its end in two to the power of 30 ways."""
+    ends: dict = {"d0": {"type": "object"}}
+    for level in range(30):
+        way = {"$ref": f"#/$defs/d{level}"}
+        ends[f"d{level + 1}"] = {word: [way, way]}
+    return {"type": "object", "$defs": ends, "$ref": "#/$defs/d30"}
+
+
+CLEFT = {"pattern": "^(a+)+$", "type": "string"}
+COSTLY = [
+    tool("all", outputSchema=fan("allOf")),
+    tool("any", outputSchema=fan("anyOf")),
+    tool("expression", outputSchema={"type": "object", "additionalProperties": CLEFT}),
+    tool("loop", outputSchema={"type": "object", "additionalProperties": {"$ref": "#"}}),
+    tool(
+        "enum",
+        outputSchema={
+            "type": "object",
+            "additionalProperties": {"items": {"enum": [f"v{n}" for n in range(5_000)]}},
+        },
+    ),
+]
+COSTLY_OUTPUTS = {
+    "expression": {"a": "a" * 40 + "!"},
+    "loop": {"a": {"b": {"c": {}}}},
+    "enum": {"a": ["v4999"] * 20_000},
+}
 GOOD = (
     "hang",
     "echo",
@@ -66,6 +96,7 @@ GOOD = (
 )
 TOOLS = {
     "liar": LIES,
+    "costly": COSTLY,
     "evil": [tool("evil", title=EVIL, description=EVIL * 500, annotations={"title": EVIL})],
     "many": [tool(f"t{n}") for n in range(3_000)],
 }.get(BEHAVIOUR, [tool(name) for name in GOOD])
@@ -79,6 +110,8 @@ def listed(params: dict) -> dict:
         page = int(params.get("cursor", "0"))
         more = {"nextCursor": str(page + 1)} if page < 3 else {}
         return {"tools": [tool(f"page{page}")], **more}
+    if BEHAVIOUR == "choosy":
+        return {"tools": [tool("echo"), *(tool(f"for_{name}") for name in CLIENT)]}
     return {"tools": TOOLS}
 
 
@@ -113,7 +146,10 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
             send(id=f"q{n}", method="elicitation/create", params=params)
     elif name == "touch":
         send(method="notifications/resources/updated", params={"uri": "note://1"})
-    if name == "big":
+    if BEHAVIOUR == "costly":
+        structured = COSTLY_OUTPUTS.get(name, {"a": 1})
+        send(id=id, result={**text("done"), "structuredContent": structured})
+    elif name == "big":
         send(id=id, result=text("x" * arguments["size"]))
     elif name == "away":
         pages = [
@@ -144,6 +180,9 @@ def called(id: int, name: str, arguments: dict, token: object) -> None:
 
 
 ASKED: list[str] = []
+CAN: list[str] = []
+CLIENT: list[str] = []
+"""What the client can do, once the first list of tools was given out."""
 VERSION = os.environ.get("VERSION", "1")
 
 
@@ -154,6 +193,7 @@ def answer(message: dict) -> None:
     method, params = message.get("method"), message.get("params", {})
     id = message.get("id")  # noqa: A001
     if method == "initialize":
+        CAN[:] = sorted(params["capabilities"])
         send(
             id=id,
             result={
@@ -170,6 +210,9 @@ def answer(message: dict) -> None:
         )
     elif method == "tools/list":
         send(id=id, result=listed(params))
+        if BEHAVIOUR == "choosy" and not CLIENT:
+            CLIENT[:] = CAN
+            send(method="notifications/tools/list_changed")
     elif method == "prompts/list" and BEHAVIOUR == "evil":
         send(id=id, result={"prompts": [{"name": f"forged\nother: ready\n{EVIL}"}]})
     elif method == "tools/call":

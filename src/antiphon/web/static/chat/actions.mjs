@@ -4,7 +4,7 @@
  * @module
  */
 
-import { get, post } from "./api.mjs";
+import { get, ping, post } from "./api.mjs";
 import { closeThread, following, isStopping, loadEarlier, loadThread, refresh, stopping, wake } from "./conversation.mjs";
 import { askedBefore, nameOf } from "./history.mjs";
 import { textOf } from "./reduce.mjs";
@@ -21,6 +21,7 @@ import {
   stopRun,
   takeUp,
 } from "./sending.mjs";
+import { learn } from "./servers.mjs";
 import { current, editing, me, opening, path, problem, run, signedOut, threads } from "./store.mjs";
 import { hear } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
@@ -30,6 +31,9 @@ export { loadEarlier, queueEdit, queueRemove, retryPending, send };
 
 /** How often a page that is looked at asks whether something goes on that it does not know of. */
 const BEAT_MS = 8_000;
+
+/** How often it asks whether the server is there. With the patience of `ping` a silent one is told within 5 s. */
+const PING_EVERY_MS = 2_500;
 
 /** Learns who is there, and goes on where an earlier page stopped. */
 export async function start() {
@@ -55,11 +59,13 @@ export function keepLooking() {
     void loadThreads();
   });
   setInterval(() => void look(), BEAT_MS);
+  setInterval(() => document.hidden || void ping(), PING_EVERY_MS);
 }
 
 /** Takes up what began elsewhere: in another tab, in the terminal, by another program. */
 export async function look() {
   if (document.hidden || signedOut.value || !me.value) return;
+  if (me.value.servers.some((/** @type {{status: string}} */ { status }) => !SETTLED.has(status))) void learn();
   if (threads.value.data.some(({ running }) => running)) void loadThreads();
   await deliverElsewhere();
   const open = current.value;
@@ -71,6 +77,9 @@ export async function look() {
   if (news.active_run) await takeUp(news.active_run.id);
   else await deliver();
 }
+
+/** Statuses of MCP servers that stay unless somebody changes something. */
+const SETTLED = new Set(["ready", "disabled", "closed"]);
 
 /** The newest message of a thread, or null where it cannot be had now. @param {string} id */
 async function newest(id) {

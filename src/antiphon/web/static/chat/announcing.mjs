@@ -2,9 +2,11 @@
  * What is said aloud of an answer to who listens to the page: that it begins, now and then how far it
  * is, its end, and once all of its words. Never its pieces.
  *
- * @typedef {{id: string, text: string, tool: string, status: string, thinking: boolean}} Answering  what is seen of an answer
+ * @typedef {{id: string, text: string, tool: string, status: string, thinking: boolean, outcome?: import("./outcome.mjs").Outcome | null}} Answering
+ *   what is seen of an answer; `outcome` is why it is not whole
  * @typedef {{id: string, spokenAt: number, seen: Answering} | null} Heard  what was said of it, and when
- * @typedef {{key: string, values?: Record<string, string | number>}} Saying
+ * @typedef {{key: string, values?: Record<string, string | number>, why?: import("./outcome.mjs").Outcome | null}} Saying
+ *   `why` fills the `{why}` of the sentence
  * @typedef {{heard: Heard, says: Saying[], full: string | null}} Spoken
  */
 
@@ -34,11 +36,15 @@ export function spoken(heard, answering, now) {
   return { heard: { id: answering.id, spokenAt: now, seen: answering }, says: [digest(answering)], full: null };
 }
 
+/** A link or picture without another in it: the words of a link may be a picture, so it is looked for twice. */
+const LINK = /!?\[([^[\]]*)\]\([^()]*(?:\([^()]*\)[^()]*)?\)/g;
+
 /** Markdown as it is read aloud: words without their signs. @param {string} markdown */
 export const words = (markdown) =>
   markdown
     .replace(/^[ \t]*(```|~~~).*$/gm, "")
-    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(LINK, "$1")
+    .replace(LINK, "$1")
     .replace(/^[ \t]{0,3}(#{1,6}|>|[-*+])\s+/gm, "")
     .replace(/(\*\*|__|~~|`)/g, "")
     .replace(/\n{3,}/g, "\n\n")
@@ -62,7 +68,9 @@ function begun(heard, answering, now) {
  */
 function ended({ seen }) {
   if (!(seen.status in ENDS)) return { heard: null, says: [], full: null };
-  return { heard: null, says: [{ key: ENDS[seen.status] }], full: words(seen.text) || null };
+  const { outcome = null } = seen;
+  const says = outcome?.key === "message.empty" ? { key: "announce.empty" } : { key: ENDS[seen.status], ...(outcome ? { why: outcome } : {}) };
+  return { heard: null, says: [says], full: words(seen.text) || null };
 }
 
 /** @param {Answering} answering @returns {Saying} */

@@ -4,20 +4,27 @@
  * @module
  */
 
-import { me, signedOut } from "./store.mjs";
+import { problemWords } from "./problems.mjs";
+import { away, me, signedOut } from "./store.mjs";
 
 /** Statuses after which the same request may well succeed. */
 const PASSING = new Set([0, 408, 425, 429, 502, 503, 504]);
 
+/** What a proxy says in the place of a server that is not there. */
+const GATEWAY = new Set([502, 504]);
+
+/** Milliseconds in which a server that is there answers a ping. */
+const PING_MS = 2000;
+
 /**
  * What the server said no with, or that it could not be reached (`status` 0, `code` "offline").
  *
- * `message` is for people; `fatal` says that asking again is in vain.
+ * `message` is for people, in their language; `fatal` says that asking again is in vain.
  */
 export class Problem extends Error {
   /** @param {{status: number, code: string, title: string, detail?: string, hint?: string, retryAfter?: number, login?: string, site?: string}} what */
   constructor({ status, code, title, detail, hint, retryAfter, login, site }) {
-    super([detail ?? title, hint].filter(Boolean).map(sentence).join(" "));
+    super(problemWords(code, [detail ?? title, hint].filter(Boolean).map(sentence).join(" ")));
     this.name = "Problem";
     this.status = status;
     this.code = code;
@@ -123,10 +130,23 @@ async function renewed() {
 /** @param {string} path @param {RequestInit} init */
 async function reached(path, init) {
   try {
-    return await fetch(path, { credentials: "same-origin", ...init });
+    const response = await fetch(path, { credentials: "same-origin", ...init });
+    away.value = GATEWAY.has(response.status);
+    return response;
   } catch (error) {
-    if (error instanceof TypeError) throw unreachable();
-    throw error;
+    if (!(error instanceof TypeError)) throw error;
+    away.value = true;
+    throw unreachable();
+  }
+}
+
+/** Asks whether the server is there; `away` says the answer. */
+export async function ping() {
+  try {
+    await reached("/healthz", { signal: AbortSignal.timeout(PING_MS) });
+  } catch (/** @type {any} */ error) {
+    if (error.name !== "Problem" && error.name !== "TimeoutError") throw error;
+    away.value = true;
   }
 }
 

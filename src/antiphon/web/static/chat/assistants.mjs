@@ -11,8 +11,8 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @property {string} name
  * @property {string | null} model
  * @property {string | null} instructions
- * @property {string[] | null} tools  null: all that the chat has
- * @property {string[]} mcp_servers
+ * @property {string[] | null} tools  null: all functions, and all tools if `mcp_servers` is null too
+ * @property {string[] | null} mcp_servers  servers of which all tools may be used
  * @property {string[]} starters
  * @property {string | null} shared
  *

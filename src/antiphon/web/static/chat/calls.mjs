@@ -2,8 +2,8 @@
  * How tool calls stand, one and many.
  *
  * @typedef {import("./arrange.mjs").Part} Part
- * @typedef {"writing" | "asking" | "waiting" | "running" | "done" | "failed" | "refused" | "left"} CallState
- * @typedef {{state: "waiting" | "running" | "ended", elapsed: number, progress?: {done: number, total: number | null, message: string}}} Status
+ * @typedef {"writing" | "asking" | "waiting" | "running" | "done" | "failed" | "refused" | "stopped" | "left"} CallState
+ * @typedef {{state: "waiting" | "running" | "ended", elapsed: number, servers?: string[], progress?: {done: number, total: number | null, message: string}}} Status
  * @typedef {{name: string, server?: string | null, description?: string}} KnownTool
  */
 
@@ -26,6 +26,7 @@ export const knownOf = (byCall, call) => (byCall && Object.hasOwn(byCall, call) 
  */
 export function stateOf(part, { status, approval, live } = {}) {
   if (approval?.state === "refused" && part.state !== "output-available") return "refused";
+  if (approval?.state === "cancelled" && part.state !== "output-available") return "stopped";
   if (part.state === "output-error") return "failed";
   if (part.state === "output-available" && !part.preliminary) return "done";
   if (approval?.state === "requested") return "asking";

@@ -13,9 +13,11 @@
 
 const CONTROLS = "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f";
 const DIRECTION = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u206f";
-const UNSEEN = "\\u2028\\u2029\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}\\ud800-\\udfff";
+const UNSEEN =
+  "\\u2028\\u2029\\ufeff\\ufff0-\\ufffb\\u{e0000}-\\u{e00ff}\\u{e01f0}-\\u{e0fff}\\p{Noncharacter_Code_Point}\\ud800-\\udfff";
 const JOINERS =
-  "\\u00ad\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2060-\\u2065\\u3164\\ufe00-\\ufe0f\\uffa0\\u{e0100}-\\u{e01ef}";
+  "\\u00ad\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2060-\\u2065\\u3164\\ufe00-\\ufe0f\\uffa0" +
+  "\\u{13430}-\\u{13440}\\u{16fe4}\\u{1bca0}-\\u{1bca3}\\u{1d159}\\u{1d173}-\\u{1d17a}\\u{e0100}-\\u{e01ef}";
 
 /** More blanks in a row than this are counted, for what stands behind them is out of sight. */
 const MOST_BLANKS = 20;
@@ -28,6 +30,7 @@ const ODD_TO_JUDGE = new RegExp(
   `[${CONTROLS}${DIRECTION}${UNSEEN}${JOINERS}]+|[\\s\\u2800]{${MOST_BLANKS + 1},}`,
   "gu",
 );
+const ODD_OR_BLANK = new RegExp(`[${CONTROLS}${DIRECTION}${UNSEEN}${JOINERS}\\u2800]|(?! )[\\p{Zs}]`, "gu");
 const BLANK = /^[\s\u2800]/u;
 const TAG = /^[\u{e0000}-\u{e007f}]/u;
 
@@ -57,10 +60,28 @@ export function revealed(text, judged = false) {
 
 /** The same on one line, for labels that take no elements. @param {string} text @param {boolean} [judged] */
 export function revealedText(text, judged = false) {
-  return revealed(text.replace(/\s+/g, " ").trim(), judged)
+  return revealed(onOneLine(text), judged)
     .map((piece) => piece.text)
     .join("");
 }
+
+/**
+ * The text with one blank for each row of blanks, and none at its ends. A byte order mark is a blank
+ * to JavaScript, but not to an eye: it stays, to be revealed.
+ *
+ * @param {string} text
+ */
+export const onOneLine = (text) => text.replace(/[^\S\ufeff]+/g, " ").replace(/^ | $/g, "");
+
+/**
+ * Text of JSON in which all that is not seen, and every blank that is no plain one, stands as an escape.
+ *
+ * @param {string} written
+ */
+export const escaped = (written) =>
+  written.replace(ODD_OR_BLANK, (odd) =>
+    [...Array(odd.length).keys()].map((at) => `\\u${odd.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
+  );
 
 /**
  * Letters of other alphabets inside a word of Latin letters: `pаypal` with a Cyrillic а. Their

@@ -8,6 +8,7 @@
  * @typedef {{kind: "mark" | "name" | "string" | "number" | "word", text: string}} Token
  * @typedef {{tokens: Token[], whole: boolean}} LaidOut  `whole`: nothing was left out
  */
+import { escaped } from "./hidden.mjs";
 
 const STEP = "  ";
 
@@ -56,6 +57,50 @@ export function wholeCharacters(text, most) {
   const code = text.charCodeAt(most - 1);
   return code >= 0xd800 && code <= 0xdbff ? most - 1 : most;
 }
+
+/**
+ * The members of an object in the order and with the names and values that were written; null where
+ * the text is no JSON object. `length` are the characters of the value.
+ *
+ * @param {string} text
+ * @returns {{name: string, value: string, length: number}[] | null}
+ */
+export function members(text) {
+  if (!isStructure(text) || !/^\s*\{/.test(text)) return null;
+  /** @type {{name: string, value: string, length: number}[]} */
+  const found = [];
+  /** @type {string[]} */
+  let value = [];
+  let name = "";
+  let depth = 0;
+  /** @type {"name" | "colon" | "value"} */
+  let next = "name";
+  for (const token of tokens(text)) {
+    if (depth === 0) {
+      depth = 1;
+    } else if (next === "name") {
+      if (token !== "}") name = JSON.parse(token);
+      next = "colon";
+    } else if (next === "colon") {
+      next = "value";
+    } else if (depth === 1 && (token === "," || token === "}")) {
+      found.push({ name, ...shownValue(value.join("")) });
+      value = [];
+      next = "name";
+    } else {
+      if (token === "{" || token === "[") depth += 1;
+      if (token === "}" || token === "]") depth -= 1;
+      value.push(token);
+    }
+  }
+  return found;
+}
+
+/** A value as it is shown, and its length. @param {string} written */
+const shownValue = (written) =>
+  written[0] === '"'
+    ? { value: shownString(written), length: [...JSON.parse(written)].length }
+    : { value: written, length: written.length };
 
 /** @param {Token[]} tokens */
 export const joined = (tokens) => tokens.map((token) => token.text).join("");
@@ -154,11 +199,7 @@ const shownString = (written) =>
   JSON.stringify(JSON.parse(written)).replace(/\\./g, (escape) => (escape === "\\n" ? "\\n\n" : escape));
 
 /** @param {string} written */
-const escapedString = (written) =>
-  JSON.stringify(JSON.parse(written)).replace(
-    /[\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|\udb40[\udc00-\uddef]/g,
-    (odd) => [...Array(odd.length).keys()].map((at) => `\\u${odd.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
-  );
+const escapedString = (written) => escaped(JSON.stringify(JSON.parse(written)));
 
 /** The tokens of JSON that was checked before, without the blanks between them. @param {string} text @returns {Generator<string>} */
 function* tokens(text) {

@@ -6,7 +6,8 @@
 
 import { keepLooking, openPath, start } from "./actions.mjs";
 import { listen } from "./router.mjs";
-import { current, keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
+import { titleHere } from "./sending.mjs";
+import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
 import { loadLanguage, t } from "./t.mjs";
 import { applyTheme } from "./theme.mjs";
 import { App } from "./ui/app.mjs";
@@ -15,7 +16,7 @@ import { effect, html, render, untracked } from "./vendor/ui.mjs";
 /** The document is called as what it shows. */
 function titled() {
   const site = me.value?.title || "Antiphon";
-  const thread = path.value.startsWith("/t/") ? current.value?.thread.title : null;
+  const thread = path.value.startsWith("/t/") ? titleHere() : null;
   const sign = phase.value === "idle" ? "" : "… ";
   document.title = sign + (thread ? `${thread} – ${site}` : site);
 }

@@ -106,7 +106,7 @@ export function fold(live, part) {
       return added(live, { type: "step-start" });
     case "text-start":
     case "reasoning-start":
-      return speak(live, kind, part.id);
+      return speak(live, kind, part);
     case "text-delta":
     case "reasoning-delta":
       return changedSpeech(live, part.id, (said) => ({ ...said, text: said.text + part.delta }));
@@ -143,6 +143,9 @@ export function standing(parts, { live = false } = {}) {
 
 /** Parts that say nothing in place of what they follow. */
 const SILENT = new Set(["step-start", "data-turn-restarted"]);
+
+/** Whether a text is why the model would not answer. @param {Part} part */
+export const isRefusal = (part) => part.providerMetadata?.antiphon?.refusal === true;
 
 /** All that a message says in words, as its author wrote it. @param {Message} message */
 export const textOf = (message) =>
@@ -191,11 +194,11 @@ function changed(live, place, change) {
   return { ...live, message: { ...live.message, parts } };
 }
 
-/** @param {Live} live @param {string} type @param {string} id @returns {Live} */
-function speak(live, type, id) {
+/** @param {Live} live @param {string} type @param {Part} part @returns {Live} */
+function speak(live, type, { id, providerMetadata }) {
   if (!live.message) return live;
   const place = live.message.parts.length;
-  const spoken = added(live, { type, text: "", state: "streaming" });
+  const spoken = added(live, { type, text: "", state: "streaming", ...(providerMetadata && { providerMetadata }) });
   return { ...spoken, speaking: { ...live.speaking, [id]: place } };
 }
 
@@ -220,7 +223,13 @@ function foldCall(live, part) {
     case "tool-input-delta":
       return changed(live, place, (call) => ({ ...call, inputText: call.inputText + part.inputTextDelta }));
     case "tool-input-available":
-      return changed(live, place, (call) => ({ ...less(call, "inputText"), state: "input-available", input: part.input }));
+      // The second time, a person has changed them.
+      return changed(live, place, (call) => ({
+        ...less(call, "inputText"),
+        ...(call.state === "input-available" ? { edited: true } : {}),
+        state: "input-available",
+        input: part.input,
+      }));
     case "tool-output-available":
       return part.preliminary ? progressed(live, part) : changed(live, place, (call) => output(call, part));
     case "tool-output-error":
@@ -257,8 +266,8 @@ function foldData(live, part) {
   return place < 0 ? added(live, part) : changed(live, place, (each) => ({ ...each, data: part.data }));
 }
 
-/** @param {Live} live @param {{toolCallId: string, state: ToolStatus["state"], elapsed: number}} data @returns {Live} */
-function statusOf(live, { toolCallId, state, elapsed }) {
-  const status = { ...live.tools[toolCallId], state, elapsed };
+/** @param {Live} live @param {{toolCallId: string, state: ToolStatus["state"], elapsed: number, servers?: string[]}} data @returns {Live} */
+function statusOf(live, { toolCallId, state, elapsed, servers = [] }) {
+  const status = { ...live.tools[toolCallId], state, elapsed, servers };
   return { ...live, tools: { ...live.tools, [toolCallId]: status } };
 }

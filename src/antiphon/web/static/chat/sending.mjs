@@ -19,9 +19,10 @@ import {
   settle,
   wake,
 } from "./conversation.mjs";
-import { foldEvents, NOTHING } from "./reduce.mjs";
+import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
 import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, keepEntry, keptEntries } from "./outbox.mjs";
 import { navigate } from "./router.mjs";
+import { waitingForServers } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
 import { begunHere, current, me, opening, path, pending, phase, prefs, refill, run, signedOut, threadSystem } from "./store.mjs";
 import { tell } from "./tabs.mjs";
@@ -47,6 +48,17 @@ export const isHere = (entry) =>
   entry.thread === null
     ? path.value === NEW_CHAT && entry.chat === sessionStorage.getItem(CHAT)
     : entry.thread === current.value?.thread.id;
+
+/** The title of the thread that is open; the server names it after its first message, which may be on its way. */
+export function titleHere() {
+  const open = current.value;
+  if (!open) return "";
+  const first = open.messages.find(({ role }) => role === "user") ?? pending.value.filter(isHere).map(asMessage)[0];
+  return open.thread.title || titleFrom(first ? textOf(first) : "");
+}
+
+/** @param {string} text */
+const titleFrom = (text) => text.trim().slice(0, TITLE_CHARACTERS);
 
 /** Reads what an earlier page has left to send, and what other tabs write. */
 export function restorePending() {
@@ -100,7 +112,7 @@ export async function deliver() {
       (known, signal) =>
         known.message
           ? attachToRun(known.message.id, known, signal)
-          : asked(PROCESS, { ...sent("POST", bodyOf(entry)), signal }).catch((error) => notYet(entry, error)),
+          : waitingForServers(() => asked(PROCESS, { ...sent("POST", bodyOf(entry)), signal })).catch((error) => notYet(entry, error)),
       ({ message }) => message && accepted(entry, message),
     );
     if (end) await ended(end);
@@ -173,7 +185,7 @@ addEventListener("beforeunload", () => {
 
 /** What was written after the first message of a new chat belongs to its thread now. @param {Entry} entry @param {string} thread */
 function began(entry, thread) {
-  const title = entry.text.trim().slice(0, TITLE_CHARACTERS);
+  const title = titleFrom(entry.text);
   current.value = {
     thread: { id: thread, title },
     messages: [],

@@ -40,6 +40,9 @@ export const me = signal(/** @type {Record<string, any> | null} */ (null));
 /** True where somebody has to log in first. */
 export const signedOut = signal(false);
 
+/** Whether the server did not answer when it was asked last. */
+export const away = signal(false);
+
 /** The address of the view, which `navigate` changes. */
 export const path = signal("/");
 

@@ -16,6 +16,8 @@ const UNDO_SECONDS = 8;
  * @property {number} created_at
  * @property {number} updated_at
  * @property {boolean} running
+ * @property {boolean} waiting  for a person's answer
+ * @property {string | null} replaces  the thread in whose place it stands
  *
  * @typedef {{data: Thread[], next: string | null}} Page
  */
@@ -28,17 +30,21 @@ export async function loadThreads() {
   await first((page) => joined(page, threads.value), { unasked: true });
 }
 
+/** Where the page begins that is being read; "" while none is. */
+let reading = "";
+
 /** Reads the next page, if there is one. */
 export async function moreThreads() {
-  const { query, data, next } = threads.value;
-  if (!next) return;
+  const { query, next } = threads.value;
+  if (!next || reading === next) return;
+  reading = next;
   await told(async () => {
     const page = await get(address(query, next));
-    if (threads.value.next !== next) return;
-    const known = new Set(data.map((/** @type {Thread} */ thread) => thread.id));
-    const fresh = kept(page.data).filter((thread) => !known.has(thread.id));
-    threads.value = { query, data: [...threads.value.data, ...fresh], next: page.next };
+    if (threads.value.next !== next || threads.value.query !== query) return;
+    const { data } = threads.value;
+    threads.value = { query, data: [...data, ...below(kept(page.data), data)], next: page.next };
   });
+  if (reading === next) reading = "";
 }
 
 /** Shows the threads that hold these words, all for none. */
@@ -114,9 +120,20 @@ async function first(shown, how = {}) {
  */
 function joined(page, before) {
   const last = page.data.at(-1);
-  const isAbove = new Set(page.data.map(({ id }) => id));
-  const below = page.next && last ? before.data.filter((one) => !isAbove.has(one.id) && one.updated_at <= last.updated_at) : [];
-  return { data: kept([...page.data, ...below]), next: below.length > 0 ? before.next : page.next };
+  const older = page.next && last ? before.data.filter((one) => one.updated_at <= last.updated_at) : [];
+  const rest = below(older, page.data);
+  return { data: kept([...page.data, ...rest]), next: rest.length > 0 ? before.next : page.next };
+}
+
+/**
+ * Those that are not listed above already, neither themselves nor by a thread in their place.
+ *
+ * @param {Thread[]} data
+ * @param {Thread[]} above
+ */
+function below(data, above) {
+  const listed = new Set(above.flatMap(({ id, replaces }) => [id, replaces]));
+  return data.filter(({ id }) => !listed.has(id));
 }
 
 function address(/** @type {string} */ query, /** @type {string} */ after = "") {

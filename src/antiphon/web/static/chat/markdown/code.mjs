@@ -1,6 +1,7 @@
 /** A block of code: what language it is, a button that copies it, and its colours once it is complete. */
 import { languageOf } from "./grammar.mjs";
 import { lazily } from "./lazy.mjs";
+import { divide, isHardToLayOut } from "./pieces.mjs";
 import { safeCode } from "./safe.mjs";
 
 const withHighlighter = lazily(() => import("../vendor/highlight.mjs"));
@@ -50,11 +51,12 @@ function rewrite(/** @type {HTMLElement} */ code, /** @type {Text} */ words, /**
   if (words.parentNode !== code) code.replaceChildren(words);
   if (text.startsWith(words.data)) words.appendData(text.slice(words.length));
   else words.data = text;
+  if (isHardToLayOut(text)) divide(code);
 }
 
 /** @param {HTMLElement} code @param {Text} words @param {string} lang */
 function colour(code, words, lang) {
-  if (words.length > MOST_COLOURED) return;
+  if (words.length > MOST_COLOURED || words.parentNode !== code) return;
   withHighlighter((highlighter) => {
     if (!highlighter.getLanguage(lang) || words.parentNode !== code) return;
     const { value } = highlighter.highlight(words.data, { language: lang, ignoreIllegals: true });

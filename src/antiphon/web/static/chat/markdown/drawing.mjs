@@ -3,6 +3,7 @@ import { codeBlock } from "./code.mjs";
 import { drawFormula } from "./formulas.mjs";
 import { markupOf, partsOf } from "./grammar.mjs";
 import { dressLink, dressPicture } from "./links.mjs";
+import { divide, isHardToLayOut } from "./pieces.mjs";
 import { safeText } from "./safe.mjs";
 
 /**
@@ -80,8 +81,17 @@ function nodesOf(markup, labels, whenSeen) {
   for (const code of fragment.querySelectorAll("pre > code")) dressCode(code, labels, whenSeen);
   for (const text of fragment.querySelectorAll(TEXTS)) text.setAttribute("dir", "auto");
   for (const holder of fragment.querySelectorAll(HOLDERS_OF_TEXTS)) holder.setAttribute("dir", directionOf(holder.textContent ?? ""));
+  divideHardTexts(fragment);
   for (const formula of fragment.querySelectorAll("code.maths")) drawFormula(/** @type {HTMLElement} */ (formula));
   return fragment.hasChildNodes() ? [...fragment.childNodes] : [document.createTextNode("")];
+}
+
+/** Divide the texts that a browser could not lay out in the time it takes to read them. */
+function divideHardTexts(/** @type {DocumentFragment} */ fragment) {
+  if (!isHardToLayOut(fragment.textContent ?? "")) return;
+  for (const text of fragment.querySelectorAll(TEXTS)) {
+    if (isHardToLayOut(text.textContent ?? "")) divide(text);
+  }
 }
 
 /** The way a text is read, by its first letter: `dir="auto"` does not look into elements that have a `dir`. */

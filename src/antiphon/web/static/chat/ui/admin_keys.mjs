@@ -16,7 +16,7 @@ import { whole } from "./usage.mjs";
 /** @typedef {Record<string, number | null>} Limits */
 /** @typedef {{id: string, name: string, owner: string, scopes: string[], limits: Limits, created_at: number, expires_at: number | null}} Key */
 
-const SCOPES = ["read", "write", "admin"];
+const SCOPES = ["read", "write", "metrics", "admin"];
 const LIMITS = ["requests_per_minute", "runs_at_once", "tokens_per_day"];
 const DAY_SECONDS = 86_400;
 
@@ -85,7 +85,7 @@ function NewKey(/** @type {{names: Map<string, string>, onMade: (token: string) 
       <${Field} label=${t("keys.owner")} hint=${t("keys.owner_hint")}><select class="input" name="owner">${[...names].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select><//>
       <fieldset>
         <legend class="label">${t("keys.scopes")}</legend>
-        ${SCOPES.map((scope) => html`<${Check} key=${scope} name="scope" value=${scope} label=${t(`keys.scope_${scope}`)} defaultChecked=${scope !== "admin"} />`)}
+        ${SCOPES.map((scope) => html`<${Check} key=${scope} name="scope" value=${scope} label=${t(`keys.scope_${scope}`)} defaultChecked=${scope === "read" || scope === "write"} />`)}
       </fieldset>
       <${LimitFields} />
       <${Field} label=${t("keys.days")} hint=${t("keys.days_hint")}><input class="input short" type="number" name="days" min="1" max="3650" /><//>

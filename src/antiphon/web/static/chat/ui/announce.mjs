@@ -4,7 +4,10 @@
  */
 import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
 import { spoken } from "../announcing.mjs";
+import { arranged } from "../arrange.mjs";
 import { revealedText } from "../hidden.mjs";
+import { outcomeOf } from "../outcome.mjs";
+import { outcomeWords } from "../problems.mjs";
 import { standing, textOf } from "../reduce.mjs";
 import { current, live, phase } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -45,13 +48,18 @@ function listening() {
   let heard = null;
   /** @type {import("../reduce.mjs").Message | null} */
   let last = null;
+  /** @type {string | null} */
+  let announced = null;
   let away = false;
   const look = () => {
     const answering = live.value && seenOf(live.value);
+    // A short answer may begin and end between two looks.
+    if (!heard && !answering && last && last.id !== announced) heard = { id: last.id, spokenAt: performance.now(), seen: seenOf(last) };
     if (heard && !answering) heard = { ...heard, seen: lastSeen(heard) };
+    announced = answering?.id ?? heard?.id ?? announced;
     const { heard: after, says, full } = spoken(heard, answering, performance.now());
     heard = after;
-    for (const { key, values } of says) announce(t(key, values));
+    for (const { key, values, why } of says) announce(t(key, why ? { why: outcomeWords(why) } : values));
     if (full !== null) answer.value = full;
     if (away !== (phase.value === "reconnecting")) {
       away = !away;
@@ -85,5 +93,6 @@ function seenOf(message) {
     tool: running ? revealedText(running.toolName) : "",
     status: message.metadata?.status ?? "",
     thinking: parts.at(-1)?.type === "reasoning",
+    outcome: outcomeOf(message.metadata ?? {}, arranged(parts).length === 0),
   };
 }

@@ -8,6 +8,7 @@ import { html, useErrorBoundary } from "../vendor/ui.mjs";
 import { Admin } from "./admin.mjs";
 import { announce, Announcer } from "./announce.mjs";
 import { Assistants, SharedAssistant } from "./assistants.mjs";
+import { Away } from "./away.mjs";
 import { focusComposer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { Login } from "./login.mjs";
@@ -40,7 +41,7 @@ function Inside() {
   return html`<div class="app">
       <a class="skip button" href="#view" onClick=${skip}>${t("app.skip")}</a>
       <${Sidebar} />
-      <main class="view" id="view" tabindex="-1"><${View} address=${path.value} /></main>
+      <main class="view" id="view" tabindex="-1"><${Away} /><${View} address=${path.value} /></main>
     </div>
     <${Settings} /><${Help} /><${Toasts} /><${Announcer} />`;
 }

@@ -6,6 +6,7 @@ import { editable } from "../json.mjs";
 import { me } from "../store.mjs";
 import { counted, language, t } from "../t.mjs";
 import { announce } from "./announce.mjs";
+import { Given, Names, useSeen } from "./given.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
 
@@ -21,23 +22,34 @@ import { Plain, Word } from "./plain.mjs";
 /** When a question left the page last, answered here or elsewhere: what stood below it has moved. */
 let answered = -Infinity;
 
+/** When something was last typed or pasted outside of a question, and not sent. */
+let typed = -Infinity;
+
+document.addEventListener("input", ({ target }) => {
+  if (target instanceof HTMLElement && !target.closest(".approval")) typed = "value" in target && target.value ? performance.now() : -Infinity;
+}, true);
+document.addEventListener("keydown", ({ key, shiftKey, target }) => {
+  if (key === "Enter" && !shiftKey && target instanceof HTMLTextAreaElement) typed = -Infinity;
+}, true);
+
 /**
  * One question. `data` is that of its part; `onAnswer` sends what was said, and rejects with a problem
- * if that could not be taken.
+ * if that could not be taken. Of several one is `open`, the others are a line; `onOpen` opens it.
  *
- * @param {{data: any, onAnswer: (answer: Answer) => Promise<unknown>}} props
+ * @param {{data: any, open: boolean, onOpen: () => void, onAnswer: (answer: Answer) => Promise<unknown>}} props
  */
-export function Approval({ data, onAnswer }) {
+export function Approval({ data, open, onOpen, onAnswer }) {
   const asked = data.arguments || JSON.stringify(data.input ?? {});
-  const [typed, setTyped] = useState(/** @type {string | null} */ (null));
+  const [written, setWritten] = useState(/** @type {string | null} */ (null));
   const [reason, setReason] = useState("");
   const [scope, setScope] = useState(/** @type {"tool" | "server"} */ ("tool"));
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
-  const guard = useGuard(data.argsHash ?? data.approvalId);
+  const seen = useSeen(data.approvalId, written !== null);
+  const guard = useGuard(`${data.argsHash ?? data.approvalId}:${open}:${seen.all}`);
   const element = useRef(null);
   const title = useId();
-  const wrong = typed === null ? null : fault(typed);
+  const wrong = written === null ? null : fault(written);
   useSpoken(data);
   useFocusHandedOn(element);
 
@@ -53,58 +65,67 @@ export function Approval({ data, onAnswer }) {
     }
   };
   const yes = (/** @type {Answer["keep"]} */ keep) =>
-    answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: typed === null || wrong !== null ? undefined : edited(typed, asked) });
+    answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: written === null || wrong !== null ? undefined : edited(written, asked) });
 
-  if (data.state !== "requested") return html`<${Settled} data=${data} />`;
+  if (!open) return html`<${Line} data=${data} onOpen=${onOpen} />`;
   // While it is sent its buttons keep the focus, which a disabled one would lose.
-  const stuck = wrong !== null;
-  return html`<section class="approval" ref=${element} role="group" aria-labelledby=${title} aria-busy=${sending} data-approval=${data.toolCallId}>
-    <${Head} data=${data} id=${title} edited=${typed !== null && wrong === null && edited(typed, asked) !== undefined} />
-    ${typed === null
-      ? html`<${Asked} text=${asked} name=${`approval:${data.approvalId}`} onEdit=${() => setTyped(editable(asked))} />`
-      : html`<${Editor} text=${typed} wrong=${wrong} onInput=${setTyped} onUndo=${() => setTyped(null)} />`}
-    <label class="approval-reason">
-      <span class="visually-hidden">${t("approval.reason")}</span>
-      <input class="input" type="text" maxlength="2000" value=${reason} placeholder=${t("approval.reason")} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
-    </label>
+  const stuck = wrong !== null || !seen.all;
+  return html`<section class="approval" ref=${element} role="group" tabindex="-1" aria-labelledby=${title} aria-busy=${sending} data-open data-approval=${data.toolCallId}>
+    <${Head} data=${data} id=${title} text=${asked} edited=${written !== null && wrong === null && edited(written, asked) !== undefined} />
+    <div class="approval-body" ref=${seen.body} role="region" tabindex="0" aria-label=${t("tool.arguments")}>
+      ${written === null
+        ? html`<${Given} text=${asked} name=${`approval:${data.approvalId}`} seen=${seen} onEdit=${() => setWritten(editable(asked))} />`
+        : html`<${Editor} text=${written} wrong=${wrong} onInput=${setWritten} onUndo=${() => setWritten(null)} />`}
+      <${About} data=${data} />
+      <label class="approval-reason">
+        <span class="visually-hidden">${t("approval.reason")}</span>
+        <input class="input" type="text" maxlength="2000" value=${reason} placeholder=${t("approval.reason")} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
+      </label>
+      <${Longer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />
+    </div>
     ${problem && html`<p class="note bad" role="alert">${problem.status === 404 ? t("approval.answered_elsewhere") : problem.message}</p>`}
     <div class="approval-answers">
-      <button type="button" class="button primary" disabled=${stuck} onClick=${yes("once")}><${Icon} name="check" size=${18} />${t("approval.once")}</button>
+      ${!seen.all && html`<button type="button" class="button" onClick=${seen.more}><${Icon} name="down" size=${18} />${t("approval.more")}</button>`}
+      <button type="button" class="button primary" disabled=${stuck} title=${seen.all ? undefined : t("approval.unseen")} onClick=${yes("once")}><${Icon} name="check" size=${18} />${t("approval.once")}</button>
       <button type="button" class="button" onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>
         <${Icon} name="close" size=${18} />${t(reason.trim() ? "approval.deny_and_say" : "approval.deny")}
       </button>
-      <${Longer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} onSession=${yes("session")} onAlways=${yes("always")} />
     </div>
   </section>`;
 }
 
-/** Who asks, what for, and what the tool says of itself. @param {{data: any, id: string, edited: boolean}} props */
-function Head({ data, id, edited: changed }) {
+/** A question that is not open. @param {{data: any, onOpen: () => void}} props */
+function Line({ data, onOpen }) {
+  return html`<section class="approval line" data-approval=${data.toolCallId}>
+    <button type="button" class="button quiet" onClick=${onOpen}><${Place} data=${data} />${t("approval.title")}${" "}<${Word} text=${named(data).own} judged most=${40} /></button>
+  </section>`;
+}
+
+/** @param {{data: any}} props */
+const Place = ({ data }) => data.of > 1 && html`<span class="badge">${t("approval.place", { place: data.place, of: data.of })}</span>${" "}`;
+
+/** Which tool of whom, and what it would be called with, by name. @param {{data: any, id: string, text: string, edited: boolean}} props */
+function Head({ data, id, text, edited: changed }) {
   const { own, server } = named(data);
-  const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
   return html`<header class="approval-head">
     <p class="approval-title" id=${id}>
-      ${data.of > 1 && html`<span class="badge">${t("approval.place", { place: data.place, of: data.of })}</span>${" "}`}
+      <${Place} data=${data} />
       ${t(changed ? "approval.title_edited" : "approval.title")}${" "}<strong><${Word} text=${own} judged /></strong>${" "}<span class="muted">${server ? html`${t("approval.of_server")} <${Word} text=${server} judged />` : t("approval.of_program")}</span>
     </p>
     ${data.destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
-    ${data.readOnly && html`<p class="muted small">${t("approval.read_only")}</p>`}
     ${data.changed && html`<p class="approval-warning">${t("approval.changed")}</p>`}
-    ${data.description && html`<div class="approval-says muted small"><span>${t("approval.says")}</span><${Plain} text=${data.description.trim()} judged name=${`approval:${data.approvalId}:says`} limit=${280} lines=${3} /></div>`}
-    ${until && html`<p class="muted small">${t("approval.until", { time: until })}</p>`}
+    ${data.elsewhere && html`<p class="approval-warning">${t("approval.elsewhere")}</p>`}
+    <${Names} text=${text} />
   </header>`;
 }
 
-/** @param {{text: string, name: string, onEdit: () => void}} props */
-function Asked({ text, name, onEdit }) {
-  const empty = /^\s*(\{\s*\})?\s*$/.test(text);
-  return html`<div class="approval-arguments">
-    <div class="row apart">
-      <p class="tool-label">${t(empty ? "tool.no_arguments" : "tool.arguments")}</p>
-      <button type="button" class="button quiet small" onClick=${onEdit}><${Icon} name="edit" size=${16} />${t("approval.edit")}</button>
-    </div>
-    ${!empty && html`<${Plain} text=${text} json judged name=${name} limit=${4000} lines=${24} label=${t("tool.arguments")} />`}
-  </div>`;
+/** What the tool says of itself, and until when the question stands. @param {{data: any}} props */
+function About({ data }) {
+  const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
+  return html`
+    ${data.readOnly && html`<p class="muted small">${t("approval.read_only")}</p>`}
+    ${data.description && html`<div class="approval-says muted small"><span>${t("approval.says")}</span><${Plain} text=${data.description.trim()} judged name=${`approval:${data.approvalId}:says`} limit=${280} lines=${3} /></div>`}
+    ${until && html`<p class="muted small">${t("approval.until", { time: until })}</p>`}`;
 }
 
 /** @param {{text: string, wrong: string | null, onInput: (text: string) => void, onUndo: () => void}} props */
@@ -127,39 +148,49 @@ function Editor({ text, wrong, onInput, onUndo }) {
 }
 
 /**
- * A yes that holds on, for this tool or for all of its server.
+ * A yes that holds on, for this tool or for all of its server: said by one button, meant by another.
  *
- * @param {{data: any, scope: string, disabled: boolean, onScope: (scope: "tool" | "server") => void, onSession: (event: MouseEvent) => void, onAlways: (event: MouseEvent) => void}} props
+ * @param {{data: any, scope: string, disabled: boolean, onScope: (scope: "tool" | "server") => void, yes: (keep: Answer["keep"]) => (event: MouseEvent) => unknown}} props
  */
-function Longer({ data, scope, disabled, onScope, onSession, onAlways }) {
+function Longer({ data, scope, disabled, onScope, yes }) {
   const [open, setOpen] = useState(false);
+  const [keep, setKeep] = useState(/** @type {"session" | "always" | null} */ (null));
   const id = useId();
-  const { server } = named(data);
+  const panel = useRef(/** @type {HTMLElement | null} */ (null));
+  const { own, server } = named(data);
   const others = data.others ?? [];
+  useEffect(() => void (open && panel.current?.scrollIntoView({ block: "nearest" })), [open, keep]);
+  const choose = (/** @type {"session" | "always"} */ wanted) => () => setKeep(wanted);
   return html`
-    <button type="button" class="button quiet" aria-expanded=${open} aria-controls=${id} onClick=${() => setOpen(!open)}>
+    <button type="button" class="button quiet" aria-expanded=${open} aria-controls=${id} onClick=${() => (setOpen(!open), setKeep(null))}>
       ${t("approval.longer")}<${Icon} name=${open ? "down" : "right"} size=${16} />
     </button>
-    <div class="approval-longer" id=${id} hidden=${!open}>
+    <div class="approval-longer" id=${id} ref=${panel} hidden=${!open}>
       ${others.length > 0 &&
       html`<fieldset>
         <legend class="visually-hidden">${t("approval.scope")}</legend>
-        <label class="check"><input type="radio" name=${id} checked=${scope === "tool"} onChange=${() => onScope("tool")} /><span>${t("approval.this_tool")}</span></label>
-        <label class="check"><input type="radio" name=${id} checked=${scope === "server"} onChange=${() => onScope("server")} />
+        <label class="check"><input type="radio" name=${id} checked=${scope === "tool"} onChange=${() => (onScope("tool"), setKeep(null))} /><span>${t("approval.this_tool")}</span></label>
+        <label class="check"><input type="radio" name=${id} checked=${scope === "server"} onChange=${() => (onScope("server"), setKeep(null))} />
           <span>${counted("approval.all_tools", others.length + 1)}${" "}<${Word} text=${server} judged /><span class="muted small approval-others">${others.slice(0, 12).map((/** @type {string} */ name, /** @type {number} */ place) => html`${place > 0 && ", "}<${Word} text=${toolNamed(name, known()).own} judged />`)}${others.length > 12 && " …"}</span></span>
         </label>
       </fieldset>`}
       <div class="row">
-        <button type="button" class="button small" disabled=${disabled} onClick=${onSession}>${t("approval.session")}</button>
-        <button type="button" class="button small" disabled=${disabled} onClick=${onAlways}>${t("approval.always")}</button>
+        <button type="button" class="button small" disabled=${disabled} aria-pressed=${keep === "session"} onClick=${choose("session")}>${t("approval.session")}</button>
+        <button type="button" class="button small" disabled=${disabled} aria-pressed=${keep === "always"} onClick=${choose("always")}>${t("approval.always")}</button>
       </div>
+      ${keep && html`<${Confirm} keep=${keep} what=${scope === "server" ? server : own} askedBy=${data.askedBy} destructive=${data.destructive} onYes=${yes(keep)} disabled=${disabled} />`}
     </div>
   `;
 }
 
-/** What was said, here or elsewhere. @param {{data: any}} props */
-function Settled({ data }) {
-  return html`<p class="approval-settled muted small">${t(`approval.state_${data.state}`)} <${Word} text=${named(data).own} judged /></p>`;
+/** The second button, which says what would be allowed. @param {{keep: "session" | "always", what: string, askedBy?: string, destructive: boolean, disabled: boolean, onYes: (event: MouseEvent) => unknown}} props */
+function Confirm({ keep, what, askedBy, destructive, disabled, onYes }) {
+  const guard = useGuard(keep);
+  return html`<div class="approval-confirm" role="group" aria-live="polite">
+    <p>${t(`approval.lasting_${keep}`)} <strong><${Word} text=${what} judged /></strong>${askedBy && html` ${t("approval.asked_by")} <strong><${Word} text=${askedBy} judged /></strong>`}</p>
+    ${destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
+    <button type="button" class="button small primary" disabled=${disabled} onClick=${(/** @type {MouseEvent} */ event) => guard(event) && onYes(event)}>${t(`approval.confirm_${keep}`)}</button>
+  </div>`;
 }
 
 /**
@@ -191,6 +222,7 @@ function useGuard(question) {
       now: performance.now(),
       appeared: appeared.current,
       moved: answered,
+      typed,
       repeated: event.detail === 0 && repeated.current,
       clicks: event.detail,
     });
@@ -211,13 +243,14 @@ function useSpoken(data) {
  */
 function useFocusHandedOn(element) {
   useLayoutEffect(() => {
-    const own = element.current;
     return () => {
+      const own = element.current;
       answered = performance.now();
       if (!own?.contains(document.activeElement)) return;
-      const next = [...document.querySelectorAll(".approval")].find((each) => each !== own);
-      const to = next?.querySelector("button") ?? document.getElementById("composer");
-      if (to instanceof HTMLElement) queueMicrotask(() => to.focus());
+      queueMicrotask(() => {
+        const to = document.querySelector(".approval[data-open]") ?? document.getElementById("composer");
+        if (to instanceof HTMLElement) to.focus();
+      });
     };
   }, []);
 }

@@ -30,8 +30,7 @@ export function AssistantEditor({ assistant }) {
         <textarea class="input" name="instructions" rows="8" dir="auto" defaultValue=${assistant?.instructions ?? ""}></textarea>
       <//>
       <${ModelField} model=${assistant?.model ?? ""} />
-      <${Tools} picked=${assistant ? assistant.tools : null} />
-      <${Servers} picked=${assistant?.mcp_servers ?? []} />
+      <${Tools} tools=${assistant?.tools ?? null} servers=${assistant?.mcp_servers ?? null} />
       <${Field} label=${t("assistants.starters")} hint=${t("assistants.starters_hint")}>
         <textarea class="input" name="starters" rows="4" dir="auto" defaultValue=${(assistant?.starters ?? []).join("\n")}></textarea>
       <//>
@@ -48,7 +47,7 @@ function fieldsOf(/** @type {Record<string, string>} */ values, /** @type {FormD
     instructions: values.instructions.trim() || null,
     model: values.model || null,
     tools: values.every_tool ? null : form.getAll("tool").map(String),
-    mcp_servers: form.getAll("server").map(String),
+    mcp_servers: values.every_tool ? null : form.getAll("server").map(String),
     starters: lines.filter(Boolean),
   };
 }
@@ -64,25 +63,30 @@ function ModelField(/** @type {{model: string}} */ { model }) {
   <//>`;
 }
 
-function Tools(/** @type {{picked: string[] | null}} */ { picked }) {
-  const [every, setEvery] = useState(picked === null);
+/** What the assistant may use: all tools that there are, or those that are ticked and those of ticked servers. */
+function Tools(/** @type {{tools: string[] | null, servers: string[] | null}} */ { tools, servers }) {
+  const [every, setEvery] = useState(tools === null && servers === null);
   const offered = me.value?.tools ?? [];
-  const names = [...new Set([...offered.map((/** @type {any} */ tool) => tool.name), ...(picked ?? [])])];
-  if (names.length === 0) return html`<input type="hidden" name="every_tool" value="on" />`;
+  // Without a list, all functions of the app may be used, and of servers those that are named.
+  const functions = () => offered.filter((/** @type {any} */ tool) => !tool.server).map((/** @type {any} */ tool) => tool.name);
+  const picked = tools ?? (servers === null ? [] : functions());
+  const names = [...new Set([...offered.map((/** @type {any} */ tool) => tool.name), ...picked])];
+  const known = (me.value?.servers ?? []).map((/** @type {any} */ server) => server.name);
+  if (names.length === 0 && known.length === 0) return html`<input type="hidden" name="every_tool" value="on" />`;
   const toldOf = (/** @type {string} */ name) => offered.find((/** @type {any} */ tool) => tool.name === name)?.description;
   return html`<fieldset>
     <legend class="label">${t("assistants.tools_label")}</legend>
     <${Check} name="every_tool" label=${t("assistants.every_tool")} checked=${every} onChange=${setEvery} />
     ${!every &&
     html`<div class="checks">
-      ${names.map((name) => html`<${Check} key=${name} name="tool" value=${name} label=${name} hint=${toldOf(name)} defaultChecked=${picked?.includes(name)} />`)}
+      ${names.map((name) => html`<${Check} key=${name} name="tool" value=${name} label=${name} hint=${toldOf(name)} defaultChecked=${picked.includes(name)} />`)}
     </div>`}
-  </fieldset>`;
+  </fieldset>
+  ${!every && html`<${Servers} known=${known} picked=${servers ?? []} />`}`;
 }
 
-function Servers(/** @type {{picked: string[]}} */ { picked }) {
-  const offered = (me.value?.servers ?? []).map((/** @type {any} */ server) => server.name);
-  const names = [...new Set([...offered, ...picked])];
+function Servers(/** @type {{known: string[], picked: string[]}} */ { known, picked }) {
+  const names = [...new Set([...known, ...picked])];
   if (names.length === 0) return null;
   return html`<fieldset>
     <legend class="label">${t("assistants.servers")}</legend>

@@ -2,18 +2,34 @@
 import { navigate } from "../router.mjs";
 import { current } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html } from "../vendor/ui.mjs";
+import { html, useEffect, useRef } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
+
+/** The button that takes the focus in the branch that is opened, by the place of its message. */
+let wanted = /** @type {{number: number | undefined, step: string} | null} */ (null);
 
 /** @param {{number: number | undefined}} props  of the message */
 export function Branches({ number }) {
+  const group = useRef(/** @type {HTMLElement | null} */ (null));
   const fork = current.value?.branches.find((each) => each.number === number);
+  useEffect(() => {
+    if (!group.current || !wanted || wanted.number !== number) return;
+    const buttons = [...group.current.querySelectorAll("button")].filter((button) => !button.disabled);
+    (buttons.find((button) => button.dataset.step === wanted?.step) ?? buttons[0])?.focus();
+    wanted = null;
+  }, [fork]);
   if (!fork || fork.at.length < 2) return null;
   const { at, here } = fork;
-  const step = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) => html`<button
-    type="button" class="icon-button act" aria-label=${label} title=${label} disabled=${at[to] === undefined} onClick=${() => navigate(`/t/${at[to]}`)}
-  ><${Icon} name=${icon} size=${16} /></button>`;
-  return html`<span class="branches" role="group" aria-label=${t("branches.label")}>
+  const step = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) => {
+    const go = () => {
+      wanted = { number, step: icon };
+      navigate(`/t/${at[to]}`);
+    };
+    return html`<button
+      type="button" class="icon-button act" data-step=${icon} aria-label=${label} title=${label} disabled=${at[to] === undefined} onClick=${go}
+    ><${Icon} name=${icon} size=${16} /></button>`;
+  };
+  return html`<span class="branches" role="group" aria-label=${t("branches.label")} ref=${group}>
     ${step(here - 1, "left", t("branches.previous"))}
     <span class="numbers small">${here + 1}/${at.length}</span>
     ${step(here + 1, "right", t("branches.next"))}

@@ -2,13 +2,15 @@
 import { loadEarlier, send } from "../actions.mjs";
 import { draftOf, keepDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
-import { isHere, person } from "../sending.mjs";
+import { isHere, person, titleHere } from "../sending.mjs";
 import { current, live, opening, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
+import { Approvals } from "./approvals.mjs";
 import { Composer } from "./composer.mjs";
 import { Assistant, Person } from "./message.mjs";
 import { Starters, SystemPrompt } from "./picker.mjs";
+import { ServersNote } from "./servers_note.mjs";
 import { MenuButton } from "./sidebar.mjs";
 import { Latest, useStick } from "./stick.mjs";
 import { ThreadUsage } from "./usage.mjs";
@@ -31,7 +33,7 @@ export function Conversation() {
   return html`
     <div class="topbar">
       <${MenuButton} />
-      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${thread.title || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
+      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${titleHere() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
       <${ThreadUsage} messages=${current.value?.messages ?? []} />
       <${SystemPrompt} />
     </div>
@@ -45,6 +47,8 @@ export function Conversation() {
     </div>
     <div class="conversation-foot">
       <${Latest} stick=${stick} />
+      <${ServersNote} />
+      <${Approvals} />
       <${Composer} onSent=${() => stick.toEnd()} />
     </div>`;
 }
@@ -141,7 +145,7 @@ function Trouble() {
   if (!trouble) return null;
   const again = () => window.location.reload();
   return html`<div class="note bad row" role="alert">
-    <span class="grow">${trouble.code === "offline" ? t("problem.offline") : trouble.message}</span>
+    <span class="grow">${trouble.message}</span>
     <button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>
   </div>`;
 }

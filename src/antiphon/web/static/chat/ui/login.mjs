@@ -1,7 +1,7 @@
 /** Who are you: a password, or the way to those who know. */
 import { get, post } from "../api.mjs";
 import { me, path } from "../store.mjs";
-import { t } from "../t.mjs";
+import { counted, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Field, Form } from "./forms.mjs";
 
@@ -45,7 +45,7 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
     try {
       await post("/api/login", { name, password });
     } catch (problem) {
-      throw problem.status === 401 ? { code: problem.code, message: t("login.wrong") } : problem;
+      throw told(problem);
     }
     onDone();
   };
@@ -59,6 +59,15 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
       <input class="input" type="password" name="password" required autocomplete="current-password" />
     <//>
   <//>`;
+}
+
+/** A refusal in words of the page. @param {import("../api.mjs").Problem} problem */
+function told(problem) {
+  if (problem.status === 401) return { code: problem.code, message: t("login.wrong") };
+  if (problem.status === 429 && problem.retryAfter) {
+    return { code: problem.code, message: counted("login.locked", Math.ceil(problem.retryAfter / 60)) };
+  }
+  return problem;
 }
 
 /** Why one is here again: what the provider's answer came to. */

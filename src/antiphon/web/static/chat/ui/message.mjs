@@ -1,12 +1,14 @@
 /** One message: what a person wrote, or all that an assistant said and did for it. */
-import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, stopTool } from "../actions.mjs";
+import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../actions.mjs";
 import { arranged } from "../arrange.mjs";
 import { nameOf } from "../history.mjs";
-import { standing, textOf } from "../reduce.mjs";
+import { outcomeOf } from "../outcome.mjs";
+import { outcomeWords } from "../problems.mjs";
+import { isRefusal, standing, textOf } from "../reduce.mjs";
+import { starting } from "../servers.mjs";
 import { editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
-import { Approval } from "./approval.mjs";
 import { AttachmentList } from "./attachments.mjs";
 import { Branches } from "./branches.mjs";
 import { Icon } from "./icons.mjs";
@@ -42,7 +44,10 @@ export function Person({ message, entry }) {
 /** What can be done with a message that no run has taken. @param {{entry: import("../outbox.mjs").Entry}} props */
 function Waiting({ entry: { id, state, fault } }) {
   if (state === "sending" && fault) return html`<p class="message-note small" role="alert">${fault} <span class="muted">${t("message.sent_by_itself")}</span></p>`;
-  if (state === "sending") return html`<p class="message-note muted small">${t("message.sending")}</p>`;
+  if (state === "sending") {
+    const servers = starting.value.join(", ");
+    return html`<p class="message-note muted small" role="status">${servers ? t("message.servers_starting", { servers }) : t("message.sending")}</p>`;
+  }
   return html`<div class="message-note row small">
     ${state === "failed"
       ? html`<span class="message-fault" role="alert"><${Icon} name="warn" size=${16} /> ${fault}</span>
@@ -106,7 +111,7 @@ export function Assistant({ message, live }) {
   return html`<article class="message assistant" data-message=${message.id} data-status=${live ? "live" : (message.metadata?.status ?? "completed")} aria-label=${t("message.assistant")}>
     ${shown.map((piece) => html`<${Piece} key=${piece.name} piece=${piece} message=${message} live=${live} name=${name} />`)}
     ${parts.filter((part) => part.type === "data-compaction").length > 0 && html`<p class="message-note muted small">${t("message.compacted")}</p>`}
-    ${live ? html`<${Progress} empty=${shown.length === 0} />` : html`<${Outcome} message=${message} />`}
+    ${live ? html`<${Progress} empty=${shown.length === 0} />` : html`<${Outcome} message=${message} isEmpty=${shown.length === 0} />`}
   </article>`;
 }
 
@@ -114,13 +119,12 @@ export function Assistant({ message, live }) {
 function Piece({ piece, message, live, name }) {
   switch (piece.kind) {
     case "text":
-      return html`<div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} /></div>`;
+      return html`${isRefusal(piece.part) && html`<p class="message-note small muted"><${Icon} name="warn" size=${16} /> <span>${t("message.refused")}</span></p>`}
+        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} /></div>`;
     case "reasoning":
       return html`<${Reasoning} part=${piece.part} live=${live} name=${`${name}:${piece.name}`} />`;
     case "tools":
       return html`<${Tools} items=${piece.items} name=${piece.name} message=${name} live=${live} statuses=${live ? toolStatus.value : {}} approvals=${piece.approvals} files=${piece.files} onStop=${stopTool} />`;
-    case "approval":
-      return html`<${Approval} key=${piece.data.approvalId} data=${piece.data} onAnswer=${(/** @type {any} */ given) => answer({ ...piece.data, runId: message.id }, given)} />`;
     case "file":
       return html`<${AttachmentList} parts=${[piece.part]} />`;
     default:
@@ -132,40 +136,27 @@ function Piece({ piece, message, live, name }) {
 function Progress({ empty }) {
   if (phase.value === "reconnecting") return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.reconnecting")}</p>`;
   if (phase.value === "stopping") return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.stopping")}</p>`;
+  if (phase.value === "asking") return null;
   if (!empty) return html`<span class="alive" aria-hidden="true"></span>`;
   return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.waiting")}</p>`;
 }
 
-/** How it ended, where that is worth a word, and what can be done now. @param {{message: Message}} props */
-function Outcome({ message }) {
+/** How it ended, where that is worth a word, and what can be done now. @param {{message: Message, isEmpty: boolean}} props */
+function Outcome({ message, isEmpty }) {
   const { metadata = {} } = message;
+  const outcome = outcomeOf(metadata, isEmpty);
   const again = () => void regenerate(message.id);
   return html`
-    ${word(metadata) && html`<p class=${`message-note small ${metadata.status === "failed" ? "message-fault" : "muted"}`}>
-      <${Icon} name=${metadata.status === "cancelled" ? "stop" : "warn"} size=${16} /> <span>${word(metadata)}</span>
-      ${metadata.status === "failed" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
+    ${outcome && html`<p class=${`message-note small ${outcome.key === "message.failed" ? "message-fault" : "muted"}`}>
+      <${Icon} name=${metadata.status === "cancelled" ? "stop" : "warn"} size=${16} /> <span>${outcomeWords(outcome)}</span>
+      ${outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
+      ${outcome.next === "continue" && html`<button type="button" class="button small continue" onClick=${() => send({ text: t("message.continue_text") })}>${t("message.continue")}</button>`}
     </p>`}
     <div class="message-bar">
       <${Copy} text=${textOf(message)} />
       <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
       <${MessageUsage} metadata=${metadata} />
     </div>`;
-}
-
-/** @param {Record<string, any>} metadata @returns {string | null} */
-function word({ status, reason, error, errorText }) {
-  switch (status) {
-    case "cancelled":
-      return t("message.stopped");
-    case "failed":
-      return error?.message ?? errorText ?? t("message.failed");
-    case "incomplete":
-      return t(reason === "length" ? "message.cut_length" : "message.cut");
-    case "expired":
-      return t("message.expired");
-    default:
-      return errorText ?? null;
-  }
 }
 
 /** @param {{text: string}} props */

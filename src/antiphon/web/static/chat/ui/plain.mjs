@@ -1,7 +1,7 @@
 /** Text of strangers, shown as text: what hides in it is revealed, what is long is cut. */
-import { html, useMemo } from "../vendor/ui.mjs";
+import { html, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { fold } from "../folds.mjs";
-import { codeOf, lookalikes, revealed } from "../hidden.mjs";
+import { codeOf, lookalikes, onOneLine, revealed } from "../hidden.mjs";
 import { joined, laidOut, wholeCharacters } from "../json.mjs";
 import { sized } from "../measures.mjs";
 import { language, t } from "../t.mjs";
@@ -20,14 +20,15 @@ const BLOCK = 6000;
  * A text, cut after so many characters and lines, with a way to see all of it.
  *
  * `json`: laid out where it is JSON. `judged`: a person decides upon it, so even joiners show.
- * `name`: what was opened is remembered by it.
+ * `name`: what was opened is remembered by it. `onCut` is told whether something of it is cut.
  *
- * @param {{text: string, name: string, limit?: number, lines?: number, json?: boolean, judged?: boolean, label?: string}} props
+ * @param {{text: string, name: string, limit?: number, lines?: number, json?: boolean, judged?: boolean, label?: string, onCut?: (cut: boolean) => void}} props
  */
-export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, judged = false, label }) {
+export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, judged = false, label, onCut }) {
   const [all, setAll] = fold(`all:${name}`, false);
   const shown = useMemo(() => prepared(text, json, all ? Infinity : limit, all ? Infinity : lines), [text, json, all, limit, lines]);
   const toggle = () => setAll(!all);
+  useLayoutEffect(() => onCut?.(!shown.whole), [shown.whole]);
   const long = all && text.length > limit;
   return html`<div class="plain">
     <pre
@@ -47,7 +48,7 @@ export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, 
  * @param {{text: string, judged?: boolean, most?: number}} props
  */
 export function Word({ text, judged = false, most = 120 }) {
-  const line = text.replace(/\s+/g, " ").trim();
+  const line = onOneLine(text);
   const cut = line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
   const foreign = judged ? lookalikes(cut) : [];
   return html`<bdi><${Revealed} text=${cut} judged=${judged} />${foreign.length > 0 &&

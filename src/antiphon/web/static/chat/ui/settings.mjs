@@ -8,6 +8,7 @@ import { THEMES, applyTheme } from "../theme.mjs";
 import { html, signal } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
+import { Grants } from "./grants.mjs";
 import { Icon } from "./icons.mjs";
 import { toast, told } from "./toasts.mjs";
 
@@ -27,6 +28,7 @@ export function Settings() {
     <div class="settings">
       <${Look} />
       <${Speech} />
+      <${Grants} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>
     </div>

@@ -59,13 +59,11 @@ export function Help() {
 /** @param {{keys: string[]}} props */
 const Keys = ({ keys }) => html`<span class="key-row">${keys.map((key) => html`<kbd key=${key}>${key}</kbd>`)}</span>`;
 
-/** To the first question that waits. */
+/** To the question that is open: the card itself, so that no key that comes right behind is an answer. */
 function toApproval() {
-  const question = document.querySelector(".approval");
-  question?.scrollIntoView({ block: "nearest" });
-  const button = question?.querySelector(".approval-answers button");
-  if (button instanceof HTMLElement) button.focus();
-  return Boolean(button);
+  const question = document.querySelector(".approval[data-open]");
+  if (question instanceof HTMLElement) question.focus();
+  return Boolean(question);
 }
 
 function toComposer() {

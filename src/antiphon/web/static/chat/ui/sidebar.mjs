@@ -1,7 +1,8 @@
 /** Beside the conversation: one's threads by day, and the ways to everything else. */
 import { byDay, keyOf } from "../days.mjs";
 import { newThread } from "../actions.mjs";
-import { current, me, path, threads } from "../store.mjs";
+import { isUnread, markSeen } from "../seen.mjs";
+import { current, me, path, phase, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { deleteThread, exportThread, loadThreads, moreThreads, renameThread, searchFor } from "../threads.mjs";
 import { html, signal, useEffect, useRef, useState } from "../vendor/ui.mjs";
@@ -26,6 +27,22 @@ export function searchThreads() {
   requestAnimationFrame(() => document.querySelector(".sidebar input[type=search]")?.focus());
 }
 
+/**
+ * Goes through the list of threads by arrow keys: down from the field that searches, up from the
+ * first thread back to it.
+ *
+ * @param {KeyboardEvent} event
+ */
+function walkThreads(event) {
+  const nav = /** @type {HTMLElement} */ (event.currentTarget);
+  const stops = /** @type {HTMLElement[]} */ ([...nav.querySelectorAll("input[type=search], .thread > a")]);
+  const here = stops.indexOf(/** @type {HTMLElement} */ (event.target));
+  const to = { ArrowDown: here + 1, ArrowUp: here - 1 }[event.key];
+  if (here < 0 || to === undefined || to < 0 || to >= stops.length || event.isComposing) return;
+  event.preventDefault();
+  stops[to].focus();
+}
+
 /** The button that opens the sidebar, first in every top bar; not there while the sidebar is. */
 export function MenuButton() {
   if (sidebarOpen.value && !narrow()) return null;
@@ -46,7 +63,7 @@ export function Sidebar() {
   }, []);
   useDrawer(nav, open);
   return html`
-    <nav id="sidebar" class="sidebar" ref=${nav} aria-label=${t("sidebar.label")} hidden=${!open}>
+    <nav id="sidebar" class="sidebar" ref=${nav} aria-label=${t("sidebar.label")} hidden=${!open} onKeyDown=${walkThreads}>
       <div class="sidebar-head">
         <span class="brand clipped">${me.value?.title || "Antiphon"}</span>
         <button
@@ -112,6 +129,10 @@ function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { th
   const [editing, setEditing] = useState(false);
   const title = thread.title || t("threads.untitled");
   const here = current.value?.thread?.id === thread.id || path.value === `/t/${thread.id}`;
+  const open = here && thread.id === current.value?.thread?.id;
+  useEffect(() => {
+    if (open && !thread.running && !document.hidden) markSeen(thread);
+  }, [open, thread.messages, thread.running]);
   if (editing) return html`<li><${TitleField} thread=${thread} onEnd=${() => setEditing(false)} /></li>`;
   const choices = [
     { label: t("threads.rename"), icon: "edit", run: () => setEditing(true) },
@@ -125,9 +146,17 @@ function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { th
       href=${`/t/${thread.id}`} class="clipped" dir="auto" title=${title} aria-current=${here ? "page" : undefined}
       onFollow=${closeOnPhone} onDblClick=${() => setEditing(true)}
     >${title}<//>
-    ${thread.running && html`<span class="spinner" role="img" aria-label=${t("threads.running")} title=${t("threads.running")}></span>`}
+    <${Sign} thread=${thread} here=${here} />
     <${Menu} label=${t("threads.actions", { title })} choices=${choices} />
   </li>`;
+}
+
+/** What goes on in a thread, or that there is something new in it. @param {{thread: import("../threads.mjs").Thread, here: boolean}} props */
+function Sign({ thread, here }) {
+  const sign = (/** @type {string} */ name, /** @type {string} */ label) => html`<span class=${`sign ${name}`} role="img" aria-label=${label} title=${label}></span>`;
+  if (thread.waiting || (here && phase.value === "asking")) return sign("waits", t("threads.waiting"));
+  if (thread.running) return sign("spinner", t("threads.running"));
+  return !here && isUnread(thread) ? sign("unread", t("threads.unread")) : null;
 }
 
 /** A title in the making: Enter or going elsewhere keeps it, Escape does not. */

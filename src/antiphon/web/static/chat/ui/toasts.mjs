@@ -38,7 +38,6 @@ export async function told(work, { unasked = false } = {}) {
 
 /** What a problem says to a person: what it is, and what to do. */
 export function sentence(/** @type {any} */ problem) {
-  if (problem?.code === "offline") return t("problem.offline");
   return problem?.code && problem.message ? problem.message : t("problem.unknown");
 }
 

@@ -35,7 +35,7 @@ const LINE = 160;
 /** Arguments of so many characters stand in the line as a whole, and nowhere else. */
 const SHORT = 72;
 
-const SIGNS = { done: "check", failed: "warn", refused: "close", left: "stop" };
+const SIGNS = { done: "check", failed: "warn", refused: "close", stopped: "stop", left: "stop" };
 
 /**
  * Calls in a row, whatever turns they came in.
@@ -63,7 +63,7 @@ export function Tools({ items, name, ...known }) {
 /** @param {{calls: Item[], states: CallState[], open: boolean, onToggle: () => void}} props */
 function Summary({ calls, states, open, onToggle }) {
   const numbers = tally(states);
-  const told = /** @type {CallState[]} */ (["running", "waiting", "asking", "writing", "failed", "refused", "left"])
+  const told = /** @type {CallState[]} */ (["running", "waiting", "asking", "writing", "failed", "refused", "stopped", "left"])
     .filter((state) => numbers[state])
     .map((state) => html`<span class=${`tool-number ${state}`} key=${state}>${t(`tool.number_${state}`, { count: numbers[state] ?? 0 })}${" "}</span>`);
   const tools = called(calls.map((item) => item.part));
@@ -92,7 +92,7 @@ function Tool({ item, brief, ...known }) {
   const going = state === "running" || state === "waiting";
   const seconds = useSeconds(key, going, of.status?.elapsed);
   const { own, server } = toolNamed(part.toolName, knownTools());
-  const written = of.approval?.arguments || argumentsOf(part);
+  const written = (!part.edited && of.approval?.arguments) || argumentsOf(part);
   const output = outputOf(part);
   const files = knownOf(known.files, part.toolCallId);
   const line = useMemo(() => inShort(written, LINE), [written]);
@@ -102,7 +102,7 @@ function Tool({ item, brief, ...known }) {
       <${Sign} state=${state} />
       <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>${" "}
       ${(short || !open) && html`<span class=${`tool-line muted ${short ? "" : "clipped"}`}><bdi><${Revealed} text=${line} /></bdi></span>`}${" "}
-      <span class="tool-state">${t(`tool.${state}`)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${lasted(seconds, language.value, !going)}</span>`}</span>
+      <span class="tool-state">${told(state, of.status)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${lasted(seconds, language.value, !going)}</span>`}</span>
     </button>
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
     ${open && !short && html`<${Arguments} text=${written} name=${key} />`}
@@ -110,6 +110,12 @@ function Tool({ item, brief, ...known }) {
     ${open && files && html`<${AttachmentList} parts=${files} />`}
     ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${inShort(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
   </article>`;
+}
+
+/** How a call stands, in words. @param {CallState} state @param {Status | undefined} status */
+function told(state, status) {
+  const servers = state === "waiting" && status?.servers?.length ? status.servers.join(", ") : "";
+  return servers ? t("tool.awaiting", { servers }) : t(`tool.${state}`);
 }
 
 /** @param {{text: string, name: string}} props */
@@ -124,7 +130,7 @@ function Arguments({ text, name }) {
 /** @param {{output: string, state: CallState, name: string}} props */
 function Result({ output, state, name }) {
   if (state === "left") return html`<p class="tool-label">${t("tool.left_why")}</p>`;
-  const label = t(state === "failed" ? "tool.error" : state === "refused" ? "tool.refusal" : "tool.result");
+  const label = t(state === "failed" ? "tool.error" : state === "refused" || state === "stopped" ? "tool.refusal" : "tool.result");
   if (output === "") return html`<p class="tool-label">${t("tool.no_result")}</p>`;
   return html`<div class="tool-part result">
     <p class="tool-label">${label}</p>

@@ -1,22 +1,29 @@
 /** What an answer used: tokens, money, and how they add up over a thread. */
 import { language, t } from "../t.mjs";
 import { total } from "../usage.mjs";
-import { html } from "../vendor/ui.mjs";
+import { html, useState } from "../vendor/ui.mjs";
 
 /** Under an answer: what it used, with the parts of it for those who ask. */
 export function MessageUsage(/** @type {{metadata?: import("../usage.mjs").Account}} */ { metadata }) {
   const used = metadata?.usage;
   if (!used || !(used.inputTokens || used.outputTokens)) return null;
-  return html`<span class="usage muted small numbers" title=${parts(used)}>
-    ${summary(used, metadata.cost ?? null)}
-  </span>`;
+  return html`<${Used} summary=${summary(used, metadata.cost ?? null)} details=${parts(used)} />`;
 }
 
 /** In the top bar: what the answers of a thread used together. */
 export function ThreadUsage(/** @type {{messages: {metadata?: import("../usage.mjs").Account}[]}} */ { messages }) {
   const { usage, cost } = total(messages.map((message) => message.metadata));
   if (!usage.inputTokens && !usage.outputTokens) return null;
-  return html`<span class="usage thread-usage muted small numbers" title=${parts(usage)}>${summary(usage, cost)}</span>`;
+  return html`<${Used} summary=${summary(usage, cost)} details=${parts(usage)} className="thread-usage" />`;
+}
+
+/** A count that tells what it is made of when it is pressed: not everybody has a pointer to rest on it. */
+function Used(/** @type {{summary: string, details: string, className?: string}} */ { summary: words, details, className = "" }) {
+  const [open, setOpen] = useState(false);
+  return html`<button
+    type="button" class=${`usage muted small numbers ${className}`} title=${open ? undefined : details} aria-expanded=${open}
+    onClick=${() => setOpen(!open)}
+  >${words}${open && html`<span class="usage-details">${details}</span>`}</button>`;
 }
 
 /** Money as it is small: three digits that count, however many zeros stand before them. */

@@ -1,0 +1,72 @@
+"""The error of a run that did not complete, made of how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antiphon.clean import clean
+from antiphon.client.sections import REASONS
+from antiphon.errors import RunCancelled, RunError, RunExpired, RunFailed, RunIncomplete
+from antiphon.messages import Message
+from antiphon.runs import Fault, Reason, Status
+
+_AUTH = "Check the provider's key and address; `antiphon doctor` names the keys that are set."
+_HINTS = {
+    "provider_auth": _AUTH,
+    "provider_unavailable": "Check that the provider's address is right and that it answers.",
+    "bad_settings": "Correct the setting, then create a new run in the thread.",
+}
+"""Advice by the code of what a run failed of."""
+
+
+def advice(code: str) -> str | None:
+    """Return what to do about a run that failed of this code; None where nothing is known."""
+    return _HINTS.get(code)
+
+
+def run_error(
+    run_id: str,
+    thread_id: str,
+    status: Status,
+    reason: Reason | None,
+    fault: Fault | None,
+    text: str,
+) -> RunError | None:
+    """Return the error of a run in this status; None where it goes on or has completed.
+
+    The message is safe to print: what a provider said is cleaned.
+    """
+    ids = {"run_id": run_id, "thread_id": thread_id, "run_status": status.value}
+    match status:
+        case Status.FAILED:
+            fault = fault or Fault("internal", "No reason was recorded.")
+            return RunFailed(
+                f"The run failed: {clean(fault.message)} ({clean(fault.code)})",
+                hint=advice(fault.code),
+                error_code=fault.code,
+                **ids,
+            )
+        case Status.INCOMPLETE:
+            why = REASONS.get(reason, reason) if reason else "no reason was recorded"
+            return RunIncomplete(
+                f"The answer is incomplete: {why} ({reason}).",
+                reason=reason or "",
+                text=text,
+                **ids,
+            )
+        case Status.EXPIRED:
+            return RunExpired(
+                "The run expired: it was not gone on with in time.",
+                hint="Create a new run in the thread.",
+                **ids,
+            )
+        case Status.CANCELLED:
+            return RunCancelled("The run was cancelled.", **ids)
+        case _:
+            return None
+
+
+def last_reply(messages: Sequence[Message], run_id: str) -> str:
+    """Return the text of this run's last reply; "" where none was kept."""
+    replies = [each for each in messages if each.run_id == run_id and each.role == "assistant"]
+    return replies[-1].text if replies else ""

@@ -1,0 +1,123 @@
+"""The opaque details of a reply's reasoning, put together from the pieces in which they came.
+
+OpenRouter and Vercel's gateway stream them as objects: a piece continues the entry with its type
+and index (https://openrouter.ai/docs/guides/best-practices/reasoning-tokens). What an entry says is
+for its server alone, so nothing in it is read but what tells where a piece belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.engine.kept import refuse_deep, refuse_unfit
+from antiphon.errors import InvalidRequest, TooLarge
+
+MAX_BYTES = 256_000
+"""Of one reply, as JSON. Of larger details none are kept: cut ones would be refused as forged."""
+
+MAX_DEPTH = 16
+
+_GROWING = ("text", "summary", "data")
+
+
+class DetailsBuilder:
+    """Collects the entries of one reply, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+        self._latest: dict[object, _Entry] = {}
+        self._room = MAX_BYTES
+
+    def add(self, pieces: Sequence[dict[str, Any]]) -> None:
+        """Add the pieces of one chunk: each continues an entry of an earlier chunk, or begins one.
+
+        Entries of one chunk stay apart, so that a reply that came whole is kept as it came.
+        """
+        before = len(self._entries)
+        for piece in pieces:
+            if self._room < 0 or not _is_fit(piece):
+                self._room = -1
+                return
+            entry = self._continued(piece, before)
+            if entry is None:
+                entry = _Entry(len(self._entries))
+                self._entries.append(entry)
+            self._latest[_place(piece)] = entry
+            self._room -= len(msgspec.json.encode(entry.add(piece)))
+
+    def entries(self, ids: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+        """Return the entries; none where they were too large.
+
+        `ids` maps the provider's ids of calls to those under which the calls go back.
+        """
+        if self._room < 0:
+            return ()
+        whole = [entry.whole() for entry in self._entries]
+        return tuple(
+            {**entry, "id": ids[entry["id"]]} if _text(entry.get("id")) in ids else entry
+            for entry in whole
+        )
+
+    def _continued(self, piece: dict[str, Any], before: int) -> _Entry | None:
+        entry = self._latest.get(_place(piece))
+        if entry is None or entry.number >= before or not entry.takes(piece):
+            return None
+        return entry
+
+
+class _Entry:
+    """One entry while it grows: texts are joined once, at the end."""
+
+    __slots__ = ("_fields", "_texts", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._fields: dict[str, Any] = {}
+        self._texts: dict[str, list[str]] = {}
+
+    def takes(self, piece: dict[str, Any]) -> bool:
+        """Return whether the piece can belong here: of one call, no text behind its signature."""
+        if "index" not in piece and "data" in piece:
+            return False
+        theirs, ours = piece.get("id"), self._fields.get("id")
+        if theirs and ours and theirs != ours:
+            return False
+        return not (self._fields.get("signature") and any(map(piece.get, _GROWING)))
+
+    def add(self, piece: dict[str, Any]) -> dict[str, Any]:
+        """Append what grows, set what is said once, and return what is new of the piece."""
+        new: dict[str, Any] = {}
+        for name, value in piece.items():
+            if name in _GROWING and isinstance(value, str):
+                self._texts.setdefault(name, []).append(value)
+                self._fields.setdefault(name, "")
+                new[name] = value
+            elif self._fields.get(name) in (None, ""):
+                self._fields[name] = new[name] = value
+        return new
+
+    def whole(self) -> dict[str, Any]:
+        """Return the entry with its texts joined."""
+        return {**self._fields, **{name: "".join(said) for name, said in self._texts.items()}}
+
+
+def _place(piece: dict[str, Any]) -> object:
+    index = piece.get("index")
+    return _text(piece.get("type")), index if isinstance(index, int) else None
+
+
+def _is_fit(piece: dict[str, Any]) -> bool:
+    """Return whether every store can keep the piece as it is."""
+    try:
+        refuse_deep(piece, MAX_DEPTH)
+        refuse_unfit(piece)
+    except (TooLarge, InvalidRequest):
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,75 @@
+"""The disk and the file under a SQLite store: room to write, and still the file that was opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from antiphon.errors import Unavailable
+
+LEAST_FREE = 16_000_000
+"""Bytes that have to be free: so much the write-ahead log may grow."""
+PROBE = 4_000_000
+"""Bytes that are reserved for a moment, which quotas and limits of a process may refuse."""
+
+_NOT_HERE = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class OpenedFile:
+    """The file at a path as it was when it was opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened = _identity(path)
+
+    def check(self) -> None:
+        """Return while the path names the file that was opened. Raises `Unavailable`."""
+        try:
+            found = _identity(self.path)
+        except OSError:
+            found = None
+        if found != self._opened:
+            happened = "deleted" if found is None else "replaced by another file"
+            raise Unavailable(
+                f"The database file {self.path} was {happened} while it was in use.",
+                expected="the file that was opened",
+                received="no file" if found is None else "another file of its name",
+                hint="Nothing is kept any more. Put the file back, or start the server again.",
+            )
+
+
+def check_room(path: Path) -> None:
+    """Return if more can be written beside this file. Raises `Unavailable`."""
+    try:
+        _look_at_disk(path.parent)
+        _reserve(path.parent)
+    except OSError as fault:
+        raise Unavailable(
+            f"Nothing more can be written beside the database: {fault.strerror}.",
+            expected=f"{LEAST_FREE} bytes that are free, and that this process may use",
+            hint="Make room on the disk of the database.",
+        ) from fault
+
+
+def _look_at_disk(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < LEAST_FREE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _reserve(folder: Path) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        try:
+            os.posix_fallocate(probe.fileno(), 0, PROBE)
+        except OSError as fault:
+            if fault.errno not in _NOT_HERE:  # a file system that cannot reserve
+                raise
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

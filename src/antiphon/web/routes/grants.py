@@ -1,0 +1,73 @@
+"""Tools that a person always allowed: each person sees and takes back their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response
+from msgspec import Meta
+
+from antiphon.clean import clean
+from antiphon.web.answers import answer
+from antiphon.web.here import site
+from antiphon.web.reading import read
+from antiphon.web.session import person
+
+routes = Blueprint("grants", __name__)
+
+Named = Annotated[str, Meta(max_length=1024)]
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A tool that runs without a question; `server` is "" for a function of the app.
+
+    `description` is what the tool said of itself when it was allowed. `asked_by` are the model
+    servers whose calls run; a grant of a version that did not tell them apart names none, and the
+    person is asked.
+    """
+
+    server: str
+    tool: str
+    description: str
+    asked_by: tuple[str, ...] = ()
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """All of a person's, in the order in which they were allowed."""
+
+    data: Sequence[Grant]
+
+
+class Revoking(msgspec.Struct, frozen=True):
+    """The tool, as `Grant` names it; all tools of the server without one."""
+
+    server: Named
+    tool: Named | None = None
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """Answer to a revocation: how many tools are asked about again."""
+
+    revoked: int
+
+
+@routes.get("/api/grants")
+def listed() -> Response:
+    """List what this person always allowed."""
+    servers: dict[tuple[str, str], list[str]] = {}
+    newest: dict[tuple[str, str], str] = {}
+    for each in site().relays.grants(person().owner).all():
+        tool = each.server, each.own_name
+        newest[tool] = clean(each.description)
+        servers.setdefault(tool, []).extend([clean(str(each.asked_by))] if each.asked_by else [])
+    return answer(Granted([Grant(*tool, newest[tool], tuple(by)) for tool, by in servers.items()]))
+
+
+@routes.post("/api/grants/revoke")
+def revoked() -> Response:
+    """Ask the person again from now on, in runs under way too."""
+    wanted = read(Revoking)
+    grants = site().relays.grants(person().owner)
+    return answer(Revoked(grants.revoke(wanted.server, wanted.tool)))

@@ -1,0 +1,78 @@
+/**
+ * Long texts in pieces that a browser lays out one by one.
+ *
+ * Browsers take the square of a line's length where its letters shape each other: marks without end
+ * on one letter, a script without blanks, letters that change their direction again and again. Only
+ * such texts are cut, and nothing is taken from them: what is copied is what was written.
+ */
+import { wholeCharacters } from "../json.mjs";
+
+/** UTF-16 units of a piece. */
+const PIECE = 500;
+/** Texts shorter than this are laid out at once, whatever they say. */
+const SHORT = 1000;
+/** Changes of direction in one text, more than any person writes. */
+const MOST_TURNS = 500;
+
+const STACKED = /\p{M}{100}/u;
+const UNBROKEN = /[^\x00-\x7f\s]{1000}/u;
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]+/gu;
+const BLOCKS = new Set("BLOCKQUOTE DIV LI OL P PRE TABLE UL".split(" "));
+
+/** Whether laying out the text in one line would take far longer than its length. @param {string} text */
+export function isHardToLayOut(text) {
+  if (text.length < SHORT) return false;
+  return STACKED.test(text) || UNBROKEN.test(text) || (text.match(RIGHT_TO_LEFT)?.length ?? 0) > MOST_TURNS;
+}
+
+/** Divide what stands in an element into pieces; blocks inside it stay as they are. @param {Element} element */
+export function divide(element) {
+  /** @type {Node[]} */
+  const divided = [];
+  /** @type {Node[]} */
+  let piece = [];
+  let length = 0;
+  const close = () => {
+    if (piece.length) divided.push(pieceOf(piece));
+    [piece, length] = [[], 0];
+  };
+  for (const node of [...element.childNodes].flatMap(parts)) {
+    if (BLOCKS.has(node.nodeName)) {
+      close();
+      divided.push(node);
+      continue;
+    }
+    piece.push(node);
+    length += node.textContent?.length ?? 0;
+    if (length >= PIECE) close();
+  }
+  close();
+  element.replaceChildren(...divided);
+}
+
+/** A text node as several, an element divided. @param {Node} node @returns {Node[]} */
+function parts(node) {
+  const text = node.textContent ?? "";
+  if (node.nodeType === Node.TEXT_NODE) return slices(text).map((slice) => document.createTextNode(slice));
+  if (text.length > PIECE && !BLOCKS.has(node.nodeName)) divide(/** @type {Element} */ (node));
+  return [node];
+}
+
+/** @param {string} text */
+function slices(text) {
+  const found = [];
+  for (let at = 0; at < text.length; ) {
+    const end = wholeCharacters(text, at + PIECE);
+    found.push(text.slice(at, end));
+    at = end;
+  }
+  return found;
+}
+
+/** @param {Node[]} nodes */
+function pieceOf(nodes) {
+  const piece = document.createElement("span");
+  piece.className = "piece";
+  piece.append(...nodes);
+  return piece;
+}

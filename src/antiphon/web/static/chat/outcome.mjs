@@ -1,0 +1,52 @@
+/**
+ * How an answer ended, where that is worth a word: below the answer, and read aloud.
+ *
+ * @typedef {object} Outcome
+ * @property {string} key  the sentence, as `t` knows it
+ * @property {{code: string, message: string} | null} problem  of a run that failed: what the server said
+ * @property {"continue" | "retry" | null} next  what can be done now
+ */
+
+/** Sentences for the runtime's reasons why an answer is not whole. */
+const INCOMPLETE = new Map([
+  ["length", "message.incomplete_length"],
+  ["content_filter", "message.incomplete_content_filter"],
+  ["stalled", "message.incomplete_stalled"],
+  ["disconnected", "message.incomplete_disconnected"],
+  ["worker_lost", "message.incomplete_worker_lost"],
+  ["max_turns", "message.incomplete_max_turns"],
+]);
+
+/**
+ * The outcome of a run, or null for an answer that speaks for itself.
+ *
+ * @param {Record<string, any>} metadata  of the message
+ * @param {boolean} isEmpty  whether the message shows nothing
+ * @returns {Outcome | null}
+ */
+export function outcomeOf({ status, reason, error, errorText }, isEmpty) {
+  switch (status) {
+    case "cancelled":
+      return { key: "message.stopped", problem: null, next: null };
+    case "failed":
+      return { key: "message.failed", problem: problemOf(error, errorText), next: "retry" };
+    case "incomplete":
+      return {
+        key: INCOMPLETE.get(reason) ?? "message.cut",
+        problem: null,
+        next: isEmpty || reason === "content_filter" ? "retry" : "continue",
+      };
+    case "expired":
+      return { key: "message.expired", problem: null, next: null };
+    case "completed":
+      return isEmpty ? { key: "message.empty", problem: null, next: "retry" } : null;
+    default:
+      return errorText ? { key: "message.failed", problem: problemOf(error, errorText), next: null } : null;
+  }
+}
+
+/** @param {{code?: string, message?: string} | undefined} error @param {string | undefined} errorText */
+function problemOf(error, errorText) {
+  const message = error?.message ?? errorText;
+  return message ? { code: error?.code ?? "", message } : null;
+}

@@ -1,0 +1,44 @@
+/**
+ * How much of each thread was seen in this browser, so that a list can mark what is new.
+ *
+ * Threads that were never opened here are new when they changed after this browser's first visit.
+ *
+ * @module
+ */
+
+import { keep, kept } from "./keeping.mjs";
+import { signal } from "./vendor/ui.mjs";
+
+const NAME = "antiphon.seen";
+
+/** Threads that are remembered. When there are more, all that is there now counts as seen. */
+const MOST = 1000;
+
+/** @typedef {{since: number, messages: Record<string, number>}} Seen  `since` in milliseconds */
+
+/** @type {{value: Seen}} */
+const seen = signal(kept(NAME) ?? { since: Date.now(), messages: {} });
+
+if (typeof window !== "undefined") {
+  keep(NAME, seen.value);
+  window.addEventListener("storage", ({ key }) => {
+    if (key === NAME) seen.value = kept(NAME) ?? seen.value;
+  });
+}
+
+/** Remembers that all messages of a thread were seen. @param {{id: string, messages: number}} thread */
+export function markSeen({ id, messages }) {
+  const known = seen.value.messages;
+  if (known[id] === messages) return;
+  const full = Object.keys(known).length >= MOST;
+  seen.value = full
+    ? { since: Date.now(), messages: { [id]: messages } }
+    : { ...seen.value, messages: { ...known, [id]: messages } };
+  keep(NAME, seen.value);
+}
+
+/** Whether a thread has messages that were not seen here. @param {{id: string, messages: number, updated_at: number}} thread */
+export function isUnread({ id, messages, updated_at }) {
+  const { since, messages: known } = seen.value;
+  return Object.hasOwn(known, id) ? messages > known[id] : updated_at > since;
+}

@@ -1,0 +1,53 @@
+/** The MCP servers of the installation: which are starting, and which a message has to do without. */
+import { get } from "./api.mjs";
+import { me } from "./store.mjs";
+import { t } from "./t.mjs";
+import { toast } from "./ui/toasts.mjs";
+import { computed } from "./vendor/ui.mjs";
+
+/** A message that has not arrived after so long may be waiting for servers. */
+const LATE_MS = 700;
+
+/** @typedef {{name: string, status: string, problem: string}} Server */
+
+/** Names of the servers that are starting, as far as the page knows. */
+export const starting = computed(() => named((status) => status === "starting"));
+
+/**
+ * Shows, while something is on its way, which servers it waits for; and then which are missing.
+ *
+ * @template T
+ * @param {() => Promise<T>} send
+ */
+export async function waitingForServers(send) {
+  let waited = starting.value.length > 0;
+  const late = setTimeout(async () => {
+    await learn();
+    waited ||= starting.value.length > 0;
+  }, LATE_MS);
+  try {
+    return await send();
+  } finally {
+    clearTimeout(late);
+    if (waited) void tellMissing();
+  }
+}
+
+async function tellMissing() {
+  await learn();
+  const servers = named((status) => !["ready", "disabled"].includes(status)).join(", ");
+  if (servers) toast({ text: t("message.servers_missing", { servers }) });
+}
+
+/** Reads again how the servers are, and which tools there are; nothing changes where that cannot be read. */
+export async function learn() {
+  const found = await get("/api/me").catch((/** @type {any} */ error) => {
+    if (error.name !== "Problem") throw error;
+  });
+  if (found && me.value) me.value = { ...me.value, servers: found.servers, tools: found.tools };
+}
+
+/** @param {(status: string) => boolean} is */
+function named(is) {
+  return (me.value?.servers ?? []).filter((/** @type {Server} */ { status }) => is(status)).map((/** @type {Server} */ { name }) => name);
+}

@@ -1,0 +1,121 @@
+/** The arguments of a call that waits: each one named, each value cut by itself, and whether all was shown. */
+import { html, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { fold } from "../folds.mjs";
+import { members } from "../json.mjs";
+import { isSeenWhole, nextPart, seenTo } from "../seeing.mjs";
+import { counted, t } from "../t.mjs";
+import { Icon } from "./icons.mjs";
+import { Plain, Word } from "./plain.mjs";
+
+/** Names that stand in the head. */
+const MOST_NAMES = 60;
+
+/** A longer name is cut, and opens, as values do. */
+const LONG_NAME = 60;
+
+/** Characters and lines of a value that are shown at first, where there are so few of them and where there are many. */
+const ROOM = { few: [600, 8], some: [300, 4], many: [160, 2] };
+
+/** @typedef {ReturnType<typeof useSeen>} Seen */
+
+/**
+ * Whether a reader has had all arguments of a question in view, and a way on to what they have not.
+ *
+ * @param {string} question @param {boolean} isOwn  whether they write the arguments themselves
+ */
+export function useSeen(question, isOwn) {
+  const [all, setAll] = useState(false);
+  const body = useRef(/** @type {HTMLElement | null} */ (null));
+  const list = useRef(/** @type {HTMLElement | null} */ (null));
+  const passed = useRef(0);
+  const cut = useRef(/** @type {Map<string, () => void>} */ (new Map()));
+
+  const view = () => {
+    const [outer, inner] = [body.current, list.current];
+    return outer && inner && { top: outer.scrollTop, height: outer.clientHeight, whole: inner.offsetTop + inner.offsetHeight };
+  };
+  const look = () => {
+    const now = view();
+    if (!now || document.visibilityState !== "visible" || now.height === 0) return;
+    passed.current = seenTo(passed.current, now);
+    if (cut.current.size === 0 && isSeenWhole(passed.current, now)) setAll(true);
+  };
+  const more = () => {
+    for (const open of [...cut.current.values()]) open();
+    requestAnimationFrame(() => {
+      const now = view();
+      if (now && body.current) body.current.scrollTop = nextPart(passed.current, now);
+      look();
+    });
+  };
+  /** Notes that a value is cut, or has been opened: what stands below it has moved. */
+  const onCut = (/** @type {string} */ name, /** @type {boolean} */ isCut, /** @type {() => void} */ open, /** @type {HTMLElement | null} */ element) => {
+    if (isCut) cut.current.set(name, open);
+    else if (cut.current.delete(name)) passed.current = Math.min(passed.current, element?.offsetTop ?? 0);
+    requestAnimationFrame(look);
+  };
+
+  useLayoutEffect(() => {
+    const outer = body.current;
+    if (!outer) return undefined;
+    const sizes = new ResizeObserver(() => {
+      if (outer.scrollTop === 0) passed.current = 0; // it is laid out anew
+      look();
+    });
+    sizes.observe(outer);
+    if (list.current) sizes.observe(list.current);
+    outer.addEventListener("scroll", look, { passive: true });
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      sizes.disconnect();
+      outer.removeEventListener("scroll", look);
+      document.removeEventListener("visibilitychange", look);
+    };
+  });
+  return { all: all || isOwn, body, list, more, onCut };
+}
+
+/** The names of the arguments, in the head of the question. @param {{text: string}} props */
+export function Names({ text }) {
+  const given = useMemo(() => members(text), [text]);
+  if (!given?.length) return null;
+  return html`<p class="approval-names small"><span class="muted">${counted("approval.names", given.length)}</span>${" "}${given
+    .slice(0, MOST_NAMES)
+    .map(({ name }, place) => html`${place > 0 && ", "}<code><${Word} text=${name} judged most=${40} /></code>`)}${given.length > MOST_NAMES && " …"}</p>`;
+}
+
+/** All of them. @param {{text: string, name: string, seen: Seen, onEdit: () => void}} props */
+export function Given({ text, name, seen, onEdit }) {
+  const given = useMemo(() => members(text), [text]);
+  const empty = /^\s*(\{\s*\})?\s*$/.test(text);
+  const room = !given || given.length <= 3 ? ROOM.few : given.length <= 8 ? ROOM.some : ROOM.many;
+  return html`<div class="approval-arguments" ref=${seen.list}>
+    <div class="row apart">
+      <p class="tool-label">${t(empty ? "tool.no_arguments" : "tool.arguments")}</p>
+      <button type="button" class="button quiet small" onClick=${onEdit}><${Icon} name="edit" size=${16} />${t("approval.edit")}</button>
+    </div>
+    ${given
+      ? given.map((each, place) => html`<${Argument} key=${place} each=${each} name=${`${name}:${place}`} room=${room} seen=${seen} />`)
+      : !empty && html`<${Value} text=${text} name=${name} room=${room} seen=${seen} label=${t("tool.arguments")} />`}
+  </div>`;
+}
+
+/** @param {{each: {name: string, value: string, length: number}, name: string, room: number[], seen: Seen}} props */
+function Argument({ each, name, room, seen }) {
+  return html`<div class="argument">
+    <p class="argument-name">
+      ${each.name.length <= LONG_NAME && html`<code><${Word} text=${each.name} judged /></code>${" "}`}<span class="muted small">${counted("approval.characters", each.length)}</span>
+    </p>
+    ${each.name.length > LONG_NAME && html`<${Value} text=${each.name} name=${`${name}:name`} room=${[LONG_NAME, 1]} seen=${seen} label=${t("approval.name")} />`}
+    <${Value} text=${each.value} name=${name} room=${room} seen=${seen} label=${each.name} />
+  </div>`;
+}
+
+/** @param {{text: string, name: string, room: number[], seen: Seen, label: string}} props */
+function Value({ text, name, room: [limit, lines], seen, label }) {
+  const element = useRef(/** @type {HTMLElement | null} */ (null));
+  const [, setAll] = fold(`all:${name}`, false);
+  return html`<div ref=${element}>
+    <${Plain} text=${text} json judged name=${name} limit=${limit} lines=${lines} label=${label} onCut=${(/** @type {boolean} */ isCut) => seen.onCut(name, isCut, () => setAll(true), element.current)} />
+  </div>`;
+}

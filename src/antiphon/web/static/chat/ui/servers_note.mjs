@@ -1,0 +1,26 @@
+/** The MCP servers of this chat that do not work, where one would miss their tools. */
+import { me } from "../store.mjs";
+import { counted, t } from "../t.mjs";
+import { html } from "../vendor/ui.mjs";
+import { Icon } from "./icons.mjs";
+import { Plain, Word } from "./plain.mjs";
+
+const BROKEN = new Set(["failed", "restarting"]);
+
+/** @typedef {{name: string, status: string, problem: string, stderr: string}} Server */
+
+export function ServersNote() {
+  const broken = /** @type {Server[]} */ ((me.value?.servers ?? []).filter((/** @type {Server} */ server) => BROKEN.has(server.status)));
+  if (!broken.length) return null;
+  return html`<details class="servers-note small">
+    <summary><${Icon} name="warn" size=${16} /> <span>${counted("servers.broken", broken.length)}:</span>${" "}
+      ${broken.map(({ name }, place) => html`${place > 0 && ", "}<${Word} text=${name} />`)}</summary>
+    <p class="muted">${t("servers.broken_hint")}</p>
+    ${broken.map(
+      ({ name, status, problem, stderr }) => html`<section key=${name}>
+        <p><strong><${Word} text=${name} /></strong> <span class="badge bad">${t(`servers.state_${status}`)}</span> <${Word} text=${problem} most=${600} /></p>
+        ${stderr && html`<p class="muted">${t("servers.last_words")}</p><${Plain} text=${stderr} name=${`stderr:${name}`} label=${t("servers.last_words")} />`}
+      </section>`,
+    )}
+  </details>`;
+}

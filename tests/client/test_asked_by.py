@@ -1,0 +1,92 @@
+"""Consent is bound to the model server whose calls they are, whichever program takes a run up."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from antiphon import Answer, AsyncClient, Consent, Question, Tool, ToolCall
+from antiphon.addresses import origin
+from antiphon.client.aio import AsyncEvents
+from antiphon.errors import AntiphonError
+from antiphon.events import ActionRequired
+from antiphon.messages import ToolResult, ToolSpec
+from antiphon.ports import Tell, quiet
+from antiphon.settings import Settings
+from antiphon.tools.questions import ModelServer, shape
+from tests.terminal.model import Model
+
+
+class Files:
+    """A toolbox as an MCP server's is."""
+
+    tool = Tool(spec=ToolSpec("files__read", "Reads."), server="files", own_name="read")
+
+    def tools(self) -> Sequence[Tool]:
+        return [self.tool]
+
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+        return ToolResult("secret")
+
+
+async def test_a_run_that_another_program_left_is_its_model_servers(tmp_path: Path) -> None:
+    async with Model() as stranger, Model() as own:
+        database = f"sqlite:///{tmp_path}/a.db"
+        theirs = Settings(base_url=stranger.url, model="told", database=database)
+        async with AsyncClient(settings=theirs) as client:
+            run_id = await _left(client, stranger)
+
+        questions: asyncio.Queue[Question] = asyncio.Queue()
+
+        async def no(question: Question) -> Answer:
+            await questions.put(question)
+            return Answer()
+
+        consent = Consent(asker=no)
+        consent.session.add([shape(Files.tool)], ModelServer("", origin(own.url)))
+        mine = Settings(base_url=own.url, model="told", database=database)
+        async with AsyncClient(settings=mine) as client:
+            events = client.converse(run_id=run_id, toolbox=Files(), consent=consent)
+            async with events:
+                reading = asyncio.create_task(_until_action(events))
+                question = await asyncio.wait_for(questions.get(), 60)
+                reading.cancel()
+                await asyncio.wait([reading])
+
+        assert question.asked_by == ModelServer("", origin(stranger.url))
+        assert question.elsewhere.startswith("You have allowed read for ")
+        assert own.requests == []
+
+
+async def test_a_run_of_a_later_version_is_of_no_known_model_server(tmp_path: Path) -> None:
+    async with AsyncClient(settings=Settings(database=f"sqlite:///{tmp_path}/a.db")) as client:
+        thread = await client.create_thread()
+        run = await client.create_run(thread_id=thread.id, model="demo")
+        with closing(sqlite3.connect(tmp_path / "a.db")) as connection, connection:
+            connection.execute("UPDATE runs SET destination = '[\"demo\",2,3]'")
+
+        with pytest.raises(AntiphonError, match="later version"):
+            await client.line.model_server("demo", run.id)
+
+
+async def _left(client: AsyncClient, model: Model) -> str:
+    """Have the model call the tool, and leave the run there; returns its id."""
+    events = client.converse("Hello", toolbox=Files())
+    async with events:
+        reading = asyncio.create_task(_until_action(events))
+        reply = await model.asked()
+        await reply.call("files__read", {}, id="call_1")
+        await reply.end("tool_calls")
+        return await reading
+
+
+async def _until_action(events: AsyncEvents) -> str:
+    async for event in events:
+        if isinstance(event, ActionRequired):
+            return event.run_id
+    raise AssertionError("no call came")

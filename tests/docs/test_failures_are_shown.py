@@ -1,0 +1,129 @@
+"""Every program of the documentation says so, and ends with an error, where a run fails."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from blocks import ROOT, Block, Machine, every
+
+PROGRAMS = (
+    ("ask_async.py", "far:m"),
+    ("parallel_tools.py", "far:m"),
+    ("resume.py", "far:m"),
+    ("turn_protocol.py", "--model", "far:m"),
+    ("web_chat.py", "--model", "far:m"),
+)
+BLOCKS = [block for block in every("python", "run") if "converse(" in block.text]
+SHOWN = [block for block in BLOCKS if block.page.name == "README.md"]
+NOWHERE = "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[str]:
+    """The address of a provider that refuses every key."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "this key is unknown"}}')
+
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, format: str, *_: object) -> None:
+            """Not on the screen."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path)
+    yield machine
+    machine.stop()
+
+
+def before(provider: str) -> dict[str, str]:
+    return {"ANTIPHON_BASE_URL": provider, "ANTIPHON_MODEL": "far:m"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[0])
+def test_an_example_ends_with_the_error_of_its_run(
+    machine: Machine, provider: str, program: tuple[str, ...]
+) -> None:
+    name, *arguments = program
+    example = str(ROOT / "examples" / name)
+
+    done = machine.run(sys.executable, example, *arguments, environ=before(provider))
+
+    assert done.returncode == 1, done.stdout
+    assert "(provider_auth)" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[0])
+def test_an_example_says_that_its_server_is_away(
+    machine: Machine, program: tuple[str, ...]
+) -> None:
+    example = str(ROOT / "examples" / program[0])
+
+    done = machine.run(sys.executable, example, environ={"ANTIPHON_SERVER": NOWHERE[:-3]})
+
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("block", SHOWN, ids=str)
+@pytest.mark.parametrize("away", [False, True])
+def test_the_program_of_the_readme_says_what_is_wrong(
+    machine: Machine, provider: str, block: Block, away: bool
+) -> None:
+    environ = before(NOWHERE if away else provider)
+
+    done = machine.run(sys.executable, "-c", block.text, environ=environ)
+
+    assert done.returncode == 1
+    assert ("(provider_unavailable)" if away else "(provider_auth)") in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_no_program_of_a_page_is_silent_about_a_wrong_key(
+    machine: Machine, provider: str, block: Block
+) -> None:
+    text = block.text.replace('model="demo"', 'model="far:m"')
+
+    done = machine.run(sys.executable, "-c", text, environ=before(provider))
+
+    assert "provider_auth" in done.stdout
+    assert done.returncode or "except RunError" in block.text or "events.error" in block.text
+
+
+def test_plain_http_and_curl_say_it_too(machine: Machine, provider: str) -> None:
+    machine.environ |= before(provider)
+    machine.serve()
+    example = ROOT / "examples"
+
+    said = [machine.run(sys.executable, str(example / "hello.py"), machine.url, "far:m")]
+    if shutil.which("curl"):
+        script = str(example / "turn_protocol.sh")
+        said.append(machine.run("bash", script, machine.url))
+
+    for done in said:
+        assert done.returncode == 1, done.stdout
+        assert "this key is unknown" in done.stdout

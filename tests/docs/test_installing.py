@@ -1,0 +1,152 @@
+"""What the pages say of installing works: extras, wheels, services."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import site
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from blocks import PAGES, ROOT, blocks
+
+import antiphon
+from antiphon import cli
+
+INSTALL = ROOT / "docs/how-to/install.md"
+UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = set(PROJECT["optional-dependencies"])
+
+
+def test_the_table_has_every_extra() -> None:
+    rows = re.findall(r"(?m)^\| `(\w+)` \|", INSTALL.read_text("utf-8"))
+
+    assert sorted(rows) == sorted(EXTRAS)
+
+
+def commands() -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text("utf-8")
+        lines = [line for block in blocks(page) for line in block.text.splitlines()]
+        lines += re.findall(r"`([^`\n]*pip install[^`\n]*)`", text)
+        found += [(page.name, line) for line in lines if "pip install" in line]
+    return found
+
+
+def test_no_page_installs_from_an_index_that_has_no_antiphon() -> None:
+    assert commands()
+    for page, line in commands():
+        words = re.findall(r"\S*antiphon\S*", line.partition("pip install")[2].partition("#")[0])
+        for word in words:
+            path = word.strip("'\"")
+            local = re.match(r"(?:\./|/srv/|dist/)antiphon|antiphon/", path)
+            assert local, (page, line)
+            named = re.search(r"\[([a-z,]+)\]", path)
+            assert named is None or set(named[1].split(",")) <= EXTRAS, (page, line)
+
+
+def test_a_wheel_is_named_as_the_page_names_it() -> None:
+    for _, line in commands():
+        for version in re.findall(r"antiphon-([\d.]+)-py3", line):
+            assert version == antiphon.__version__
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_starts_a_command_that_exists(
+    unit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(unit)
+    (command,) = re.findall(r"/opt/antiphon/bin/antiphon (\w+)", parser["Service"]["ExecStart"])
+
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+
+    taken = capsys.readouterr().out
+    flags = re.findall(r"(?<= )--[a-z-]+", parser["Service"]["ExecStart"])
+    assert all(flag in taken for flag in flags)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
+    changed = unit.read_text("utf-8").replace("/opt/antiphon/bin/antiphon", sys.executable)
+    (tmp_path / unit.name).write_text(changed)
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert unit.name not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that `pip wheel` builds of this checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.soak
+def test_a_wheel_has_all_that_the_package_has_and_nothing_else(wheel: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "src/antiphon"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.startswith("antiphon/")}
+
+    assert wheel.name == f"antiphon-{antiphon.__version__}-py3-none-any.whl"
+    assert held == {name.removeprefix("src/") for name in tracked}
+
+
+@pytest.mark.soak
+def test_a_wheel_in_an_environment_of_its_own_answers(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "env"
+    venv.create(home, with_pip=True)
+    program = home / "bin"
+    subprocess.run(
+        [program / "python", "-m", "pip", "install", "--no-index", "--no-deps", str(wheel)],
+        check=True,
+        capture_output=True,
+    )
+    (packages,) = (home / "lib").glob("python*/site-packages")
+    # What it depends on is what the tests run with; the package itself is the wheel's.
+    (packages / "beside.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    environ = {
+        "PATH": f"{program}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "ANTIPHON_DEMO_PACE": "0",
+        "ANTIPHON_MODEL": "demo",
+    }
+
+    def run(*words: str) -> str:
+        return subprocess.run(
+            words, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True
+        ).stdout
+
+    where = run("python", "-c", "import antiphon; print(antiphon.__file__)").strip()
+    assert Path(where).is_relative_to(packages)
+    assert run("antiphon", "--version").strip() == f"antiphon {antiphon.__version__}"
+    assert "One voice" in run("antiphon", "ask", "-q", "Say 3 words")
+    (block,) = [each for each in blocks(ROOT / "README.md") if each.language == "python"]
+    assert "16:35" in run("python", "-c", block.text)

@@ -1,0 +1,128 @@
+"""Opaque details of reasoning are put together from their pieces, and nothing in them is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.chunks import CallPiece, DetailsPiece, Finish, TextPiece
+from antiphon.engine.reasoning_details import MAX_BYTES, DetailsBuilder
+from antiphon.engine.turn import Reply, Turn
+from antiphon.errors import Disconnected
+
+Detail = dict[str, Any]
+TEXT: Detail = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+SEALED: Detail = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "data": "Ej"}
+
+
+def built(*chunks: list[Detail]) -> tuple[Detail, ...]:
+    builder = DetailsBuilder()
+    for chunk in chunks:
+        builder.add(chunk)
+    return builder.entries({})
+
+
+def turn(*details: Detail, cut: bool = False, said_id: str = "c1") -> Reply:
+    turn = Turn(["f"], lambda: "call_1", taken=["used"])
+    turn.feed([DetailsPiece("here", details), TextPiece("hi")])
+    turn.feed([CallPiece(index=0, id=said_id, name="f", arguments="{}")])
+    if not cut:
+        turn.feed([Finish("tool_calls")])
+    return turn.close(Disconnected("cut") if cut else None)
+
+
+def test_pieces_continue_the_entry_of_their_type_and_index() -> None:
+    second = {**TEXT, "index": 1}
+    assert built(
+        [{**TEXT, "text": "a", "signature": ""}],
+        [{**second, "text": "x"}],
+        [{**TEXT, "text": "b", "signature": None}],
+        [{**TEXT, "text": "", "signature": "s"}],
+    ) == (
+        {**TEXT, "text": "ab", "signature": "s"},
+        {**second, "text": "x"},
+    )
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([[{**SEALED, "index": 0, "id": "c1"}], [{**SEALED, "index": 0, "id": "c2"}]]),
+        pytest.param([[SEALED], [SEALED]], id="sealed, without an index"),
+        pytest.param([[SEALED, SEALED]], id="in one chunk"),
+        pytest.param(
+            [[{**TEXT, "text": "a", "signature": "s"}], [{**TEXT, "text": "b"}]],
+            id="text behind a signature",
+        ),
+        pytest.param([[{"type": "reasoning.text", "index": 0, "text": "a"}], [SEALED]]),
+    ],
+)
+def test_what_is_not_one_entry_stays_apart(chunks: list[list[Detail]]) -> None:
+    assert built(*chunks) == tuple(piece for chunk in chunks for piece in chunk)
+
+
+def test_text_without_an_index_continues_the_last_of_its_type() -> None:
+    piece = {"type": "reasoning.text", "text": "a"}
+    assert built([piece], [piece]) == ({"type": "reasoning.text", "text": "aa"},)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {**SEALED, "data": "x" * MAX_BYTES},
+        {**TEXT, "text": "a", "more": "x" * MAX_BYTES},
+        {**TEXT, "text": "half a character: \ud83d"},
+        {**TEXT, "count": 2**70},
+        {"deep": [[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]},
+    ],
+    ids=["long", "long elsewhere", "surrogate", "integer", "deep"],
+)
+def test_of_details_that_cannot_be_kept_whole_none_are(detail: Detail) -> None:
+    assert built([{**TEXT, "text": "a"}], [detail], [{**TEXT, "text": "b"}]) == ()
+
+
+def test_many_small_pieces_fill_the_room_by_what_they_add() -> None:
+    assert built(*([{**TEXT, "text": "word "}] for _ in range(5_000)))[0]["text"] == "word " * 5_000
+    assert built(*([{**TEXT, "text": "x" * 1_000}] for _ in range(300))) == ()
+
+
+def test_a_whole_reply_has_its_details_and_a_cut_one_has_none() -> None:
+    whole, cut = turn(SEALED), turn(SEALED, cut=True)
+
+    assert whole.reasoning_details is not None
+    assert (whole.reasoning_details.origin, whole.reasoning_details.details) == ("here", (SEALED,))
+    assert (cut.text, cut.reasoning_details) == ("hi", None)
+
+
+def test_a_detail_names_its_call_by_the_id_under_which_it_goes_back() -> None:
+    reply = turn({**SEALED, "id": "used"}, said_id="used")
+
+    assert reply.calls[0].id == "call_1"
+    assert reply.reasoning_details is not None
+    assert reply.reasoning_details.details == ({**SEALED, "id": "call_1"},)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.fixed_dictionaries(
+                {"type": st.sampled_from(["reasoning.text", "reasoning.summary"])},
+                optional={
+                    "text": st.text("ab", max_size=3),
+                    "index": st.sampled_from([0, 1]),
+                    "id": st.sampled_from(["a", "b", None]),
+                },
+            ),
+            max_size=3,
+        )
+    )
+)
+def test_no_text_is_lost_or_said_twice(chunks: list[list[Detail]]) -> None:
+    pieces = [piece for chunk in chunks for piece in chunk]
+    for kind in ("reasoning.text", "reasoning.summary"):
+        came = [piece.get("text", "") for piece in pieces if piece["type"] == kind]
+        kept = [entry.get("text", "") for entry in built(*chunks) if entry["type"] == kind]
+        assert sorted("".join(came)) == sorted("".join(kept))

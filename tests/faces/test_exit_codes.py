@@ -1,0 +1,92 @@
+"""Every command ends with a code of the table, and the table has no other."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from inspect import cleandoc
+
+import pytest
+from conftest import SECONDS, Place
+
+from antiphon.commands import ask, exit_codes
+from antiphon.commands.exit_codes import MEANINGS
+
+AWAY = ("--server", "http://127.0.0.1:9")
+
+ENDS = [
+    (0, ("ask", "-q", "Hello")),
+    (0, ("chat", "-p", "Hello")),
+    (0, ("config",)),
+    (1, ("ask", "-q", "Hello", *AWAY)),
+    (1, ("threads", "show", "thread_none")),
+    (1, ("keys", "revoke", "key_none")),
+    (1, ("mcp", "test", "none")),
+    (2, ("ask",)),
+    (2, ("ask", "--file", "/nowhere", "Hello")),
+    (2, ("threads", "list", "--limit", "x")),
+    (2, ("nothing",)),
+    (3, ("ask", "-q", "--max-turns", "1", "--tools", "antiphon.tools.samples", "Flight times")),
+    (5, ("ask", "-q", "--model", "nope:x", "Hello")),
+    (5, ("serve", "--host", "0.0.0.0")),
+    (5, ("migrate", "--from", "sqlite:////nowhere.db", "--to", "sqlite:////nowhere2.db")),
+    (6, ("ask", "-q", "--require", "git", "Hello")),
+]
+
+
+@pytest.mark.parametrize(("code", "words"), ENDS, ids=str)
+def test_a_command_ends_with_the_code_of_the_table(
+    place: Place, code: int, words: tuple[str, ...]
+) -> None:
+    done = place.run(*words)
+
+    assert done.returncode == code, done.stderr
+    assert code in MEANINGS
+
+
+@pytest.mark.parametrize("command", [("ask", "Hello"), ("chat", "-p", "Hello"), ("mcp", "serve")])
+def test_a_tool_that_no_model_can_call_is_told_with_its_place(
+    place: Place, command: tuple[str, ...]
+) -> None:
+    file = place.root / "weather.py"
+    file.write_text("from antiphon import tool\n\n\n@tool\ndef weather(place: object): ...\n")
+
+    done = place.run(*command, "--tools", str(file))
+
+    assert done.returncode == 5
+    assert f"weather ({file}, line 4) cannot be a tool: The parameter `place`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_a_signal_ends_in_order_ends_with_0(
+    place: Place, command: str, number: signal.Signals
+) -> None:
+    with place.start(command, "--port", "0", stderr=subprocess.PIPE) as server:
+        assert server.stderr is not None
+        said = (line for line in server.stderr if b"listening on" in line or b"http://" in line)
+        assert next(said)
+        server.send_signal(number)
+        server.communicate(timeout=SECONDS)
+
+    assert server.returncode == 0
+
+
+def test_the_table_has_every_code_that_the_module_names() -> None:
+    named = {
+        value
+        for name, value in vars(exit_codes).items()
+        if name.isupper() and isinstance(value, int) and name != "BY_SIGNAL"
+    }
+
+    assert named <= set(MEANINGS)
+    assert {code for code in MEANINGS if code < exit_codes.BY_SIGNAL} == named
+
+
+def test_the_help_of_ask_names_the_codes_of_the_table() -> None:
+    told = cleandoc(ask.__doc__ or "").partition("Exit codes:")[2]
+    codes = {int(code) for code in re.findall(r"(?<!\d)(\d{1,3}) [a-z]", told)}
+
+    assert codes == {code for code, (of, _) in MEANINGS.items() if of == "all" or "`ask`" in of}

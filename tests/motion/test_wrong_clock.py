@@ -1,0 +1,152 @@
+"""A worker whose clock is an hour off, beside a healthy one on one SQLite file.
+
+Guarantees G8 and G30: what is beaten for is not taken away, and what is not, is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from antiphon.buses.local import LocalBus
+from antiphon.calls import NewMessage
+from antiphon.conversations import new_thread
+from antiphon.engine import moves
+from antiphon.leases import LeaseWatch
+from antiphon.people import Principal
+from antiphon.ports import About
+from antiphon.runs import Run, Status
+from antiphon.settings import Settings
+from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.worker import Worker
+
+HOUR = 3_600_000
+BEAT = 5
+LEASE_MS = 15_000
+
+
+class Machine:
+    """Time as it passes, and two processes that read it: the clock of the second is wrong."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000_000
+        self.wrong = 0
+        self._numbers = itertools.count(1)
+
+    def mint(self, prefix: str) -> str:
+        return f"{prefix}_{next(self._numbers):04}"
+
+    def elapsed(self) -> float:
+        return self.now / 1000
+
+    async def open(self, path: Path, stack: AsyncExitStack) -> None:
+        self.healthy = await SqliteStore.open(path, clock=lambda: self.now)
+        stack.push_async_callback(self.healthy.close)
+        store = await SqliteStore.open(path, clock=lambda: self.now + self.wrong)
+        stack.push_async_callback(store.close)
+        settings = Settings()
+        self.bystander = Worker(
+            store,
+            LocalBus(),
+            cast("Any", None),  # it drives nothing
+            settings,
+            self.mint,
+            "bystander",
+            watch=LeaseWatch(self.elapsed, settings.lease),
+        )
+
+    async def driven(self) -> Run:
+        """A run in the hands of the healthy worker."""
+        wish = moves.Wish(model="demo", expires_in=60)
+        await self.healthy.change(
+            About(owner="ann"),
+            lambda records: moves.create_run(
+                records,
+                wish,
+                self.mint,
+                by=Principal(owner="ann"),
+                message=NewMessage("Hello?"),
+                new_thread=new_thread(self.mint, records.now),
+                ask=True,
+            ),
+        )
+        claim = await self.healthy.claim(moves.claim("healthy", LEASE_MS))
+        assert claim is not None
+        return claim.run
+
+    async def pass_beat(self, *alive: Run) -> None:
+        """A beat's time passes; the healthy worker beats, and the other one sweeps."""
+        self.now += BEAT * 1000
+        await self.healthy.beat({run.id: 1 for run in alive}, LEASE_MS)
+        await self.bystander.sweep()
+
+    async def status(self, run: Run) -> Status:
+        return (await self.healthy.get(Run, None, run.id)).status
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    async with AsyncExitStack() as stack:
+        made = Machine()
+        await made.open(tmp_path / "a.db", stack)
+        yield made
+
+
+@pytest.mark.parametrize("wrong", [HOUR, 0, -HOUR])
+async def test_a_healthy_worker_keeps_its_run_whatever_another_ones_clock_says(
+    machine: Machine, wrong: int
+) -> None:
+    machine.wrong = wrong
+    run = await machine.driven()
+
+    for _ in range(10):
+        await machine.pass_beat(run)
+
+    assert await machine.status(run) is Status.IN_PROGRESS
+    assert (await machine.healthy.drive(run.id)).epoch == 1
+
+
+async def test_a_clock_that_is_set_while_a_run_is_driven_takes_it_from_nobody(
+    machine: Machine,
+) -> None:
+    run = await machine.driven()
+    await machine.pass_beat(run)
+
+    machine.wrong = HOUR
+    await machine.pass_beat(run)
+    await machine.pass_beat(run)
+
+    assert (await machine.healthy.drive(run.id)).epoch == 1
+
+
+@pytest.mark.parametrize("wrong", [HOUR, 0])
+async def test_a_run_whose_worker_is_gone_goes_on_within_its_lease_and_a_sweep(
+    machine: Machine, wrong: int
+) -> None:
+    machine.wrong = wrong
+    run = await machine.driven()
+    await machine.pass_beat(run)
+
+    for _ in range(LEASE_MS // 1000 // BEAT + 1):
+        await machine.pass_beat()
+
+    assert await machine.status(run) is Status.QUEUED
+    assert (await machine.healthy.drive(run.id)).epoch == 2
+
+
+def test_a_lease_beyond_those_that_are_looked_at_together_is_lost_in_the_end() -> None:
+    machine = Machine()
+    watch = LeaseWatch(machine.elapsed, LEASE_MS / 1000)
+    watch.observe([], ["run_1"])
+    assert not watch.is_lost("run_1", 1, machine.now)
+
+    lease_ends = machine.now
+    machine.now += LEASE_MS
+    watch.observe([], ["run_1"])
+
+    assert watch.is_lost("run_1", 1, lease_ends)

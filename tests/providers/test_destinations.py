@@ -1,0 +1,134 @@
+"""Which programs send the words of a run to the same place: what counts, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from antiphon.people import OwnKey
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.destinations import of_vendor
+from antiphon.runs import Destination
+from antiphon.settings import Settings
+
+FAR = {"base_url": "https://far.example/v1", "key_env": "FAR_KEY"}
+KEY = {"FAR_KEY": "sk-1", "OPENAI_API_KEY": "sk-1"}
+
+Program = tuple[Mapping[str, Any], Mapping[str, str]]
+
+
+def catalog(program: Program, **options: Any) -> Catalog:
+    settings, environ = program
+    return Catalog(Settings(**settings), environ, **options)
+
+
+async def destination(program: Program, model: str) -> Destination:
+    there = (await catalog(program).open(model)).destination
+    assert there is not None
+    assert Destination.read(there.text) == there
+    return there
+
+
+SAME: Mapping[str, tuple[str, Program, Program]] = {
+    "another key": ("openai:m", ({}, KEY), ({}, KEY | {"OPENAI_API_KEY": "sk-2"})),
+    "another default model": ("openai:m", ({"model": "openai:m"}, KEY), ({"model": "demo"}, KEY)),
+    "a slash at the end": (
+        "m",
+        ({"base_url": "http://far.example/v1"}, {}),
+        ({"base_url": "http://far.example/v1/"}, {}),
+    ),
+    "other deadlines": (
+        "far:m",
+        ({"providers": {"far": FAR}}, KEY),
+        ({"providers": {"far": FAR | {"chunk_timeout": 3.0}}}, KEY),
+    ),
+    "nothing leaves the machine": ("demo", ({}, {}), ({"base_url": "http://far.example"}, {})),
+}
+
+OTHER: Mapping[str, tuple[str, Program, Program]] = {
+    "a base URL": ("openai:m", ({}, KEY), ({"base_url": "http://far.example/v1"}, KEY)),
+    "another base URL": (
+        "m",
+        ({"base_url": "http://far.example/v1"}, {}),
+        ({"base_url": "http://far.example/v2"}, {}),
+    ),
+    "no base URL": ("m", ({"base_url": "http://far.example/v1"}, {}), ({}, KEY)),
+    "another server of the name": (
+        "far:m",
+        ({"providers": {"far": FAR}}, KEY),
+        ({"providers": {"far": FAR | {"base_url": "https://near.example/v1"}}}, KEY),
+    ),
+    "no server of the name": ("far:m", ({"providers": {"far": FAR}}, KEY), ({}, KEY)),
+    "no key": ("openai:m", ({}, KEY), ({}, {})),
+    "no key for a table": (
+        "far:m",
+        ({"providers": {"far": FAR}}, KEY),
+        ({"providers": {"far": FAR}}, {}),
+    ),
+    "an address in a variable": (
+        "far:m",
+        ({"providers": {"far": {"base_url": "https://{FAR_HOST}/v1"}}}, {"FAR_HOST": "a.example"}),
+        ({"providers": {"far": {"base_url": "https://{FAR_HOST}/v1"}}}, {"FAR_HOST": "b.example"}),
+    ),
+    "no variable with the address": (
+        "far:m",
+        ({"providers": {"far": {"base_url": "https://{FAR_HOST}/v1"}}}, {"FAR_HOST": "a.example"}),
+        ({"providers": {"far": {"base_url": "https://{FAR_HOST}/v1"}}}, {}),
+    ),
+    "a vendor at another address": (
+        "anthropic:m",
+        ({}, {"ANTHROPIC_API_KEY": "k"}),
+        ({}, {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "https://far.example"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAME.values(), ids=SAME)
+async def test_it_is_served_alike(case: tuple[str, Program, Program]) -> None:
+    model, began, comes = case
+
+    assert catalog(comes).serves(await destination(began, model))
+
+
+@pytest.mark.parametrize("case", OTHER.values(), ids=OTHER)
+async def test_it_is_not_served(case: tuple[str, Program, Program]) -> None:
+    model, began, comes = case
+    there = await destination(began, model)
+
+    assert not catalog(comes).serves(there)
+    assert catalog(began).serves(there)
+
+
+def test_a_region_is_another_place() -> None:
+    near, far = ({"AWS_REGION": region, "AWS_SECRET": "k"} for region in ("eu-1", "us-1"))
+
+    assert of_vendor("bedrock", near) != of_vendor("bedrock", far)
+    assert of_vendor("bedrock", near) == of_vendor("bedrock", near | {"AWS_SECRET": "another"})
+    assert of_vendor("gemini", near) == of_vendor("gemini", far)
+
+
+async def test_an_owners_key_is_served_where_it_can_be_opened_and_no_other_is_needed() -> None:
+    async def keys_of(owner: str, provider: str) -> OwnKey | None:
+        return OwnKey(key="sk-own") if owner == "ann" else None
+
+    def marks(*names: str) -> Catalog:
+        return catalog(({}, {}), keys_of=keys_of, marks=lambda: names)
+
+    there = (await marks("new", "old").open("openai:m", "ann")).destination
+    assert there is not None
+    assert there.seal == "new"
+    assert marks("newest", "new").serves(there)
+    assert not marks("another").serves(there)
+    assert not catalog(({}, KEY)).serves(there)
+
+
+async def test_a_mark_tells_neither_key_nor_path() -> None:
+    where = {"base_url": "https://gate.example:8443/token-canary/v1", "provider_key": "sk-canary"}
+
+    there = await destination((where, {}), "m")
+
+    assert there.address == "https://gate.example:8443"
+    assert there.name == "gate.example:8443"
+    assert "canary" not in there.text

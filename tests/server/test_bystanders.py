@@ -1,0 +1,360 @@
+"""What one party sends, however it is shaped: another caller is answered meanwhile.
+
+Each test plays a small case and a large one against a real server, and says how the cost may grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+
+import httpx2
+import pytest
+from services.postgres import Postgres
+
+from tests.server.bystander import ASK_SECONDS, Stage, settled, staged
+from tests.whole.harness.servers import started
+
+sys.path.append(str(Path(__file__).parents[1] / "providers"))
+
+from upstream import Scenario, Upstream
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
+
+Crowded = Callable[[int, int], Awaitable[tuple[Stage, str]]]
+
+TOOL = {"name": "f", "parameters": {"type": "object"}}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def stage(upstream: Upstream) -> AsyncIterator[Stage]:
+    """A server whose model says what a test has told the upstream to."""
+    async with staged(
+        ANTIPHON_BASE_URL=upstream.url,
+        ANTIPHON_MODEL="quirk:flood",
+        ANTIPHON_PROVIDER_KEY="none",
+    ) as stage:
+        yield stage
+
+
+def reply(deltas: Iterable[object], finish: str = "stop") -> bytes:
+    """A streamed reply of these deltas."""
+    frames = [{"choices": [{"delta": delta}]} for delta in deltas]
+    frames.append({"choices": [{"delta": {}, "finish_reason": finish}]})
+    return b"".join(b"data: %s\n\n" % json.dumps(frame).encode() for frame in frames)
+
+
+def call_piece(arguments: str, index: int = 0, **fields: object) -> object:
+    """A delta with a piece of a tool call's arguments."""
+    function = {"arguments": arguments, **fields}
+    return {"tool_calls": [{"index": index, "id": f"c{index}", "function": function}]}
+
+
+async def turn(
+    stage: Stage, upstream: Upstream, body: bytes, *, repeat: bool = False, **fields: object
+) -> str:
+    """The stream of a turn for which the upstream says this, again and again with `repeat`."""
+    upstream.scenarios["flood"] = Scenario(
+        body=body if repeat else body + b"data: [DONE]\n\n", repeat=repeat
+    )
+    asked = {"message": {"content": "Go on."}, "tools": [TOOL], "model": "quirk:flood"}
+    asked |= fields
+    async with client(stage) as asking:
+        answer = await asking.post("/v1/process", json=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+async def said(stage: Stage, stream: str) -> str:
+    """Reasoning and text of the reply that this stream cut short."""
+    path = f"/v1/messages?thread_id={the('thread_id', stream)}"
+    async with client(stage) as asking:
+        listed = await asking.get(path)
+    message = listed.json()["data"][-1]
+    assert message["status"] == "incomplete"
+    text = "".join(part["text"] for part in message["content"])
+    return (message.get("reasoning") or "") + text
+
+
+def the(name: str, stream: str) -> str:
+    """The first value under this name in a stream's events."""
+    found = re.search(f'"{name}":"([^"]+)"', stream)
+    assert found, stream[:1_000]
+    return found[1]
+
+
+def client(stage: Stage) -> httpx2.AsyncClient:
+    """A client of the server."""
+    return httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS, trust_env=False)
+
+
+async def test_fragments_of_a_call_cost_what_they_are(stage: Stage, upstream: Upstream) -> None:
+    def fragments(count: int) -> bytes:
+        pieces = [call_piece("abcdefgh") for _ in range(count)]
+        return reply([call_piece('{"a":"', name="f"), *pieces, call_piece('"}')], "tool_calls")
+
+    await stage.cost(turn(stage, upstream, fragments(100)))
+    small = await stage.cost(turn(stage, upstream, fragments(2_000)))
+    large = await stage.cost(turn(stage, upstream, fragments(20_000)))
+
+    large.refuse_growth(small, times=10)
+    large.refuse_hold()
+
+
+async def test_fragments_that_each_name_their_call_cost_what_they_are(
+    stage: Stage, upstream: Upstream
+) -> None:
+    def fragments(count: int) -> bytes:
+        function = {"name": "f", "arguments": "nullnull"}
+        return reply([{"tool_calls": [{"index": 0, "function": function}]}] * count, "tool_calls")
+
+    await stage.cost(turn(stage, upstream, fragments(100)))
+    small = await stage.cost(turn(stage, upstream, fragments(2_000)))
+    large = await stage.cost(turn(stage, upstream, fragments(20_000)))
+
+    large.refuse_growth(small, times=10)
+    large.refuse_hold()
+
+
+async def test_a_call_of_nothing_but_brackets_holds_nobody_up(
+    stage: Stage, upstream: Upstream
+) -> None:
+    def brackets(count: int) -> bytes:
+        return reply([call_piece('{"a":[' + "[]," * count, name="f")], "tool_calls")
+
+    await stage.cost(turn(stage, upstream, brackets(100)))
+    large = await stage.cost(turn(stage, upstream, brackets(100_000)))
+
+    large.refuse_hold()
+
+
+async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
+    stage: Stage, upstream: Upstream
+) -> None:
+    def calls(count: int) -> bytes:
+        return reply([call_piece("{}", index, name="f") for index in range(count)], "tool_calls")
+
+    whole = await turn(stage, upstream, calls(128))
+    refused = await turn(stage, upstream, calls(129))
+    (*_, asked) = upstream.requests
+    small = await stage.cost(turn(stage, upstream, calls(200)))
+    large = await stage.cost(turn(stage, upstream, calls(20_000)))
+
+    assert '"status":"action_required"' in whole
+    assert '"reason":"invalid_tool_call"' in refused
+    assert '"code":"invalid_tool_call"' in refused
+    assert "At most 128 can be made in one reply" in asked.body["messages"][-1]["content"]
+    large.refuse_growth(small, times=100)
+    large.refuse_hold()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[Crowded]:
+    """Hands out so many calls of a run that expires in so many seconds; gives the run's id."""
+    settings = {
+        "ANTIPHON_BASE_URL": upstream.url,
+        "ANTIPHON_PROVIDER_KEY": "none",
+        "ANTIPHON_MAX_CALLS": "20000",
+        "ANTIPHON_SWEEP": "0.1",
+    }
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        settings["ANTIPHON_DATABASE"] = await postgres.create()
+    async with staged(**settings) as stage:
+
+        async def handed_out(count: int, expires_in: int) -> tuple[Stage, str]:
+            calls = [call_piece("{}", index, name="f") for index in range(count)]
+            body = reply(calls, "tool_calls")
+            stream = await turn(stage, upstream, body, expires_in=expires_in)
+            assert '"status":"action_required"' in stream
+            return stage, the("run_id", stream)
+
+        yield handed_out
+
+
+DAY = 86_400
+MANY = [5_000, pytest.param(20_000, marks=pytest.mark.soak)]
+"""Calls that were handed out by one reply, before there was a limit."""
+
+
+@pytest.mark.parametrize("count", MANY)
+async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, count: int) -> None:
+    costs = []
+    for calls in (100, count // 10, count):
+        stage, run_id = await crowded(calls, DAY)
+        costs.append(await stage.cost(cancelled(stage, run_id)))
+    _, small, large = costs
+
+    assert await outputs(stage, run_id, "cancelled") == count
+    large.refuse_growth(small, times=10)
+    large.refuse_hold(0.5)
+
+
+@pytest.mark.parametrize("count", MANY)
+async def test_thousands_of_calls_that_nobody_answers_expire(crowded: Crowded, count: int) -> None:
+    stage, run_id = await crowded(count, 1)
+    cost = await stage.cost(settled(stage.url, f"/v1/runs/{run_id}", rests))
+
+    assert await outputs(stage, run_id, "expired") == count
+    cost.refuse_hold(0.5)
+
+
+@pytest.mark.parametrize("if_busy", ["interrupt", "rollback"])
+async def test_a_run_with_thousands_of_calls_makes_way(crowded: Crowded, if_busy: str) -> None:
+    stage, run_id = await crowded(5_000, DAY)
+    async with client(stage) as asking:
+        thread_id = (await asking.get(f"/v1/runs/{run_id}")).json()["thread_id"]
+        asked = {"thread_id": thread_id, "if_busy": if_busy, "model": "demo"}
+        once = {"idempotency-key": "1"}
+        begun = await asking.post("/v1/runs", json=asked, headers=once)
+        again = await asking.post("/v1/runs", json=asked, headers=once)
+        before = (await asking.get(f"/v1/runs/{run_id}")).json()
+
+    assert begun.status_code == 201
+    assert begun.json() == again.json()
+    assert begun.json()["id"] != run_id
+    assert before["status"] == "cancelled"
+
+
+async def cancelled(stage: Stage, run_id: str) -> None:
+    """Cancel the run."""
+    async with client(stage) as asking:
+        answer = await asking.post(f"/v1/runs/{run_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+
+
+def rests(run: Mapping[str, object]) -> bool:
+    """Whether the run waits for no output any more."""
+    return run["status"] == "queued"
+
+
+async def outputs(stage: Stage, run_id: str, status: str) -> int:
+    """How many actions of the run are in this status."""
+    found, after = 0, ""
+    async with client(stage) as asking:
+        while True:
+            path = f"/v1/actions?run_id={run_id}&status={status}&limit=100{after}"
+            page = (await asking.get(path)).json()
+            found += len(page["data"])
+            if not page["has_more"]:
+                return found
+            after = f"&after={page['next']}"
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
+    upstream: Upstream, field: str
+) -> None:
+    bounded = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
+    costs = []
+    for size in (100_000, 1_000_000):
+        async with staged(**bounded, ANTIPHON_MAX_REPLY=str(size)) as stage:
+            await turn(stage, upstream, reply([{"content": "Hi."}]))
+            endless = reply([{field: "abcdefgh" * 16}] * 500, "").rpartition(b"data:")[0]
+            flood = asyncio.ensure_future(turn(stage, upstream, endless, repeat=True))
+            costs.append(await stage.cost(flood))
+            assert '"reason":"length"' in flood.result()
+            assert len(await said(stage, flood.result())) == size
+
+    small, large = costs
+    large.refuse_growth(small, times=10)
+    large.refuse_hold()
+
+
+async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstream) -> None:
+    settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
+    async with staged(**settings, ANTIPHON_CHUNK_TIMEOUT="2") as stage:
+        cost = await stage.cost(turn(stage, upstream, b": there\n\n" * 50_000, repeat=True))
+
+    cost.refuse_hold()
+
+
+RAW = Path(__file__).parents[1] / "tools" / "mcp" / "servers" / "raw.py"
+
+
+@pytest.mark.parametrize("tool", ["all", "any", "expression", "loop", "enum"])
+async def test_a_schema_of_outputs_that_never_ends_holds_nobody_up(
+    upstream: Upstream, tmp_path: Path, tool: str
+) -> None:
+    config = tmp_path / "mcp.json"
+    raw = {"command": sys.executable, "args": ["-I", "-S", str(RAW), "costly"], "backend": True}
+    config.write_text(json.dumps({"mcpServers": {"raw": raw}}))
+    mcp = {"mcp_servers": [{"name": "raw", "require_approval": "never"}]}
+    settings = {
+        "ANTIPHON_BASE_URL": upstream.url,
+        "ANTIPHON_PROVIDER_KEY": "none",
+        "ANTIPHON_CONFIG": str(config),
+        "ANTIPHON_BACKEND_MCP": "configured",
+    }
+    calls = reply([call_piece("{}", name=f"raw__{tool}")], "tool_calls")
+    async with staged(**settings) as stage:
+        await stage.cost(turn(stage, upstream, calls, **mcp))
+        served = asyncio.ensure_future(turn(stage, upstream, calls, **mcp))
+        cost = await stage.cost(served)
+
+    assert '"output":"done"' in served.result()
+    assert '"status":"completed"' in served.result()
+    cost.refuse_hold(0.67)
+
+
+SPINNING = {
+    "FAILPOINTS": "turn.before_request:spin",
+    "ANTIPHON_MODEL": "demo",
+    "ANTIPHON_WATCHDOG_TIMEOUT": "0.5",
+    "ANTIPHON_SWEEP": "0.1",
+    "ANTIPHON_LEASE": "2",
+}
+
+
+async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> None:
+    async with staged("--workers", "2", **SPINNING) as stage:
+        before = set(stage.pids())
+        async with client(stage) as asking:
+            body = {"message": {"content": "Hello."}, "background": True, "max_attempts": 1}
+            run_id = (await asking.post("/v1/process", json=body)).json()["id"]
+        await settled(stage.url, f"/v1/runs/{run_id}", lost)
+        async with asyncio.timeout(ASK_SECONDS):
+            while len(stage.pids()) < 3 or set(stage.pids()) == before:
+                await asyncio.sleep(0.05)
+        said = "worker [12] computed without a pause for longer than watchdog_timeout and was ended"
+        assert any(re.match(f"{said}; it is started again", line) for line in stage.server.said)
+
+
+async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> None:
+    server = await started({"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/a.db", **SPINNING})
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as asking:
+        body = {"message": {"content": "Hello."}, "background": True}
+        assert (await asking.post("/v1/process", json=body)).status_code == 202
+    await server.end()
+
+    assert server.exit_code == -signal.SIGPROF
+    assert any("failpoints.py" in line for line in server.said)
+
+
+async def test_a_process_that_stands_still_is_left_alone() -> None:
+    async with staged(ANTIPHON_WATCHDOG_TIMEOUT="0.5", ANTIPHON_MODEL="demo") as stage:
+        stage.server.send(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5), client(stage) as asking:
+                await asking.get("/healthz")
+        stage.server.send(signal.SIGCONT)
+        async with client(stage) as asking:
+            answer = await asking.get("/healthz")
+
+    assert answer.status_code == 200
+
+
+def lost(run: Mapping[str, object]) -> bool:
+    """Whether the run was given up because its workers died."""
+    return (run["status"], run["reason"]) == ("incomplete", "worker_lost")

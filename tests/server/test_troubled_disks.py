@@ -1,0 +1,81 @@
+"""A disk that is full and a database file that is gone are noticed, and told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.server.bystander import ASK_SECONDS, Stage, staged
+
+if sys.platform != "linux":
+    pytest.skip("a process is limited by prlimit", allow_module_level=True)
+
+import resource
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(ANTIPHON_DATABASE=f"sqlite:///{tmp_path}/antiphon.db") as stage:
+        yield stage
+
+
+@pytest.fixture
+async def client(stage: Stage) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(
+        base_url=stage.url, timeout=ASK_SECONDS, trust_env=False
+    ) as client:
+        yield client
+
+
+async def told(stage: Stage, words: str) -> None:
+    """Wait until the server has said this."""
+    async with asyncio.timeout(ASK_SECONDS):
+        while not any(words in line for line in stage.server.said):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_server_whose_disk_is_full_is_not_ready(
+    stage: Stage, client: httpx2.AsyncClient
+) -> None:
+    ready = await client.get("/readyz")
+    limits = resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+    full = await client.get("/readyz")
+    resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE, limits)
+    again = await client.get("/readyz")
+
+    assert (ready.status_code, full.status_code, again.status_code) == (200, 503, 200)
+    assert full.json()["code"] == "unavailable"
+    assert "room" in full.json()["hint"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+async def test_a_database_file_that_is_gone_is_told_and_nothing_is_acknowledged(
+    stage: Stage, client: httpx2.AsyncClient, tmp_path: Path, how: str
+) -> None:
+    database, aside = tmp_path / "antiphon.db", tmp_path / "aside.db"
+    thread = (await client.post("/v1/threads", json={})).json()["id"]
+    os.rename(database, aside)
+    if how == "replaced":
+        database.write_bytes(aside.read_bytes())
+    await told(stage, f"was {how}")  # nobody has asked for anything
+    lost = [
+        await client.post("/v1/threads", json={}),
+        await client.get(f"/v1/threads/{thread}"),
+        await client.get("/readyz"),
+    ]
+    alive = await client.get("/healthz")
+    os.rename(aside, database)
+    found = await client.get(f"/v1/threads/{thread}")
+    kept = await client.post("/v1/threads", json={})
+
+    assert [answer.status_code for answer in lost] == [503] * 3
+    assert all(f"was {how}" in answer.json()["detail"] for answer in lost)
+    assert alive.status_code == 200
+    assert (found.status_code, kept.status_code) == (200, 201)

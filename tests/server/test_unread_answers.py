@@ -1,0 +1,215 @@
+"""Answers that nobody reads: they cost little, end, and others are answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from conftest import SETTINGS, served
+from msgspec.structs import replace
+
+from antiphon.errors import Overloaded
+from antiphon.unsent import PIECE, UnsentBytes
+from tests.exposition import value
+from tests.server.bystander import ASK_SECONDS, Stage, staged
+
+LARGE = 9_900_000
+linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
+
+
+class Deaf:
+    """A connection whose owner asks, and reads nothing; it has little room for what comes."""
+
+    def __init__(self, url: str, path: str, key: str | None = None) -> None:
+        where = urlsplit(url)
+        assert where.hostname is not None
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.connect((where.hostname, where.port))
+        authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+        request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{authorization}\r\n"
+        self._socket.sendall(request.encode())
+
+    async def begun(self) -> bytes:
+        """The first bytes of the answer, once there are any; the rest stays unread."""
+        self._socket.setblocking(False)
+        async with asyncio.timeout(ASK_SECONDS):
+            return await asyncio.get_running_loop().sock_recv(self._socket, 12)
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+async def deafs(stack: ExitStack, url: str, path: str, many: int) -> None:
+    """So many connections that ask and do not read, to each of which the answer has begun."""
+    readers = [Deaf(url, path) for _ in range(many)]
+    for reader in readers:
+        stack.callback(reader.close)
+    answers = await asyncio.gather(*(reader.begun() for reader in readers))
+    assert set(answers) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+
+
+async def open_files(client: httpx2.AsyncClient) -> float:
+    """How many files and connections the server has open."""
+    return value((await client.get("/metrics")).text, "process_open_fds")
+
+
+async def closed(client: httpx2.AsyncClient, before: float) -> None:
+    """Wait until no more is open than before, under a deadline."""
+    async with asyncio.timeout(ASK_SECONDS):
+        while await open_files(client) > before:
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with staged() as stage:
+        yield stage
+
+
+def asking(stage: Stage) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS, trust_env=False)
+
+
+@pytest.fixture
+async def client(stage: Stage) -> AsyncIterator[httpx2.AsyncClient]:
+    async with asking(stage) as client:
+        yield client
+
+
+async def upload(client: httpx2.AsyncClient, size: int) -> str:
+    """The path of a file of so many bytes."""
+    kept = await client.post("/v1/files", params={"name": "large.bin"}, content=bytes(size))
+    return f"/v1/files/{kept.json()['id']}/content"
+
+
+async def say(client: httpx2.AsyncClient, *texts: str) -> str:
+    """The path of a list of these messages."""
+    thread = (await client.post("/v1/threads", json={})).json()["id"]
+    for text in texts:
+        answer = await client.post("/v1/messages", json={"thread_id": thread, "content": text})
+        assert answer.status_code == 201
+    return f"/v1/messages?thread_id={thread}&limit=100"
+
+
+@linux
+async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_asked_for() -> None:
+    text = "x" * 1_900_000
+    async with staged(ANTIPHON_SEND_TIMEOUT="1") as stage, asking(stage) as client:
+        paths = [await upload(client, LARGE), await say(client, text)]
+        before = await open_files(client)
+        with ExitStack() as stack:
+            for path in paths:
+                await deafs(stack, stage.url, path, 4)
+            assert await open_files(client) > before
+            await closed(client, before)
+
+
+@linux
+async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
+    stage: Stage, client: httpx2.AsyncClient
+) -> None:
+    small, large = await upload(client, 300_000), await upload(client, LARGE)
+    with ExitStack() as stack:
+        few = await stage.cost(deafs(stack, stage.url, small, 60))
+        many = await stage.cost(deafs(stack, stage.url, large, 60))
+
+        answer = await client.get(small)
+
+    many.refuse_growth(few, times=1)
+    assert len(answer.content) == 300_000
+
+
+@linux
+async def test_a_page_costs_no_more_the_larger_its_things_are(
+    stage: Stage, client: httpx2.AsyncClient
+) -> None:
+    small = await say(client, *["x" * 20_000] * 100)
+    large = await say(client, *["x" * 1_500_000] * 30)
+    few = await stage.cost(client.get(small))
+    many = await stage.cost(client.get(large))
+
+    many.refuse_growth(few, times=1)
+    page = (await client.get(large)).json()
+    assert (len(page["data"]), page["has_more"]) == (1, True)
+
+
+@linux
+async def test_lists_that_nobody_reads_are_refused_before_they_fill_the_memory(
+    stage: Stage, client: httpx2.AsyncClient
+) -> None:
+    page = await say(client, *["x" * 1_900_000] * 2)
+    with ExitStack() as stack:
+        few = await stage.cost(deafs(stack, stage.url, page, 10))
+        many = await stage.cost(deafs(stack, stage.url, page, 150))
+
+    many.refuse_growth(few, times=15)
+
+
+async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -> None:
+    settings = replace(SETTINGS, max_unsent=6_000_000, max_body=10_000_000)
+    async with served(settings) as server:
+        greedy, other = await server.key("ann"), await server.key("bob")
+        ann, bob = await server.client(greedy), await server.client(other)
+        path = await say(ann, "x" * 1_900_000)
+        theirs = await say(bob, "x" * 1_900_000)
+        readers = [Deaf(server.url, path, greedy) for _ in range(3)]
+        answers = await asyncio.gather(*(reader.begun() for reader in readers))
+
+        refused = await ann.get(path)
+        answered = await bob.get(theirs)
+        small = await ann.get("/v1/threads")
+        for reader in readers:
+            reader.close()
+
+    assert sorted(answers) == [b"HTTP/1.1 200", b"HTTP/1.1 503", b"HTTP/1.1 503"]
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert answered.status_code == 200
+    assert small.status_code == 200
+
+
+async def test_what_was_refused_is_answered_once_the_others_have_been_read() -> None:
+    settings = replace(SETTINGS, max_unsent=6_000_000, max_body=10_000_000)
+    async with served(settings) as server:
+        client = await server.client(await server.key("ann"))
+        path = await say(client, "x" * 1_900_000)
+        answers = [await client.get(path) for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [200] * 6
+
+
+def test_of_what_may_wait_each_caller_gets_as_much_as_is_left_for_the_others() -> None:
+    account = UnsentBytes(100)
+    with ExitStack() as stack:
+        for who, sizes in (("ann", (25, 25)), ("bob", (20,))):
+            for size in sizes:
+                stack.enter_context(account.hold(who, size))
+        for who, size in (("ann", 1), ("bob", 11), ("cem", 31)):
+            with pytest.raises(Overloaded):
+                stack.enter_context(account.hold(who, size))
+        stack.enter_context(account.hold("cem", 30))
+    assert account.total == 0
+    with account.hold("ann", 1000):  # a single answer may be larger
+        pass
+
+
+async def test_a_file_comes_whole_whatever_its_length() -> None:
+    async with served(replace(SETTINGS, max_body=10_000_000)) as server:
+        client = await server.client()
+        for size in (0, 1, PIECE, PIECE + 1, 131_072, 131_073, 1_000_000):
+            content = bytes(range(256)) * (size // 256 + 1)
+            kept = await client.post("/v1/files", params={"name": "f"}, content=content[:size])
+            path = f"/v1/files/{kept.json()['id']}/content"
+            answer, head = await client.get(path), await client.head(path)
+
+            assert answer.content == content[:size]
+            assert answer.headers["content-length"] == str(size) == head.headers["content-length"]
+            assert head.content == b""

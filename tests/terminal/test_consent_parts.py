@@ -1,0 +1,160 @@
+"""The box of an approval: nothing can be allowed before all of the arguments were shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from antiphon.clean import clean
+from antiphon.messages import Hints, Tool, ToolCall, ToolSpec
+from antiphon.terminal import arguments, spans
+from antiphon.terminal.consent import Asking
+from antiphon.terminal.keyboard import Box, Field
+from antiphon.terminal.parts import Parts
+from antiphon.terminal.spans import Line, Span
+from antiphon.tools.questions import Answer, Question
+from tests.support.hostile_arguments import CASES, SMALL, Case
+
+SIZES = [(100, 40), (80, 24), (40, 12)]
+every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+class Person:
+    """A keyboard whose person pages until all was shown, and then presses `keys`, one a box."""
+
+    spoken = False
+    echoes = False
+
+    def __init__(self, keys: Sequence[str], size: tuple[int, int]) -> None:
+        self.keys = list(keys)
+        self.size = size
+        self.views: list[str] = []
+        self.offered: list[str] = []
+
+    async def choose(self, box: Box) -> str:
+        rows = box.rows(self.size[0])
+        assert all(spans.width(row) < self.size[0] for row in rows)
+        self.views.append("\n".join(spans.text(row) for row in rows))
+        offered = {choice.key for choice in box.choices}
+        self.offered.append("".join(sorted(offered)))
+        if "c" in offered or "y" in offered:
+            return self.keys.pop(0)
+        return "m"
+
+    async def write(self, field: Field) -> str | None:
+        raise AssertionError("nothing is written here")
+
+
+async def asked(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool: Any):
+    """The answer of a person who pages through the box and presses these keys, and the person."""
+    person = Person(keys, size)
+    surface: Any = SimpleNamespace(keyboard=person, size=lambda: size, in_turn=asyncio.Lock())
+    call = ToolCall(id="c", name="shell", arguments=case.arguments)
+    spec = ToolSpec("shell", description="It runs a command. " * 40)
+    question = Question(
+        run_id="r", call=call, tool=Tool(spec=spec, server="far", **tool), digest="d"
+    )
+    return await Asking(surface)(question), person
+
+
+@every_case
+@every_size
+async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
+    case: Case, size: tuple[int, int]
+) -> None:
+    answer, person = await asked(case, "y", size=size)
+    every = _flat("".join(person.views))
+
+    assert answer == Answer(allowed=True)
+    assert not any({"y", "s", "a"} & set(offered) for offered in person.offered[:-1])
+    assert case.hidden in every
+
+
+@every_case
+@every_size
+async def test_the_tool_and_every_argument_are_named_and_nothing_hides(
+    case: Case, size: tuple[int, int]
+) -> None:
+    _, person = await asked(case, "y", size=size)
+    first = person.views[0]
+
+    assert all("May the model call shell of far" in _flat(view) for view in person.views)
+    assert all(clean(view, "approval") == view for view in person.views)
+    assert all(len(view.split("\n")) <= 16 for view in person.views)
+    if len(case.names) <= 3 and size[0] >= 80:
+        assert all(arguments.short_name(name)[:40] in first for name in case.names)
+    every = _flat("".join(person.views))
+    assert all(arguments.short_name(name)[:20] in every for name in case.names)
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+async def test_the_name_of_a_tool_is_read_to_its_end_before_it_is_allowed(
+    size: tuple[int, int],
+) -> None:
+    name = "read_" + "x" * 240 + "_and_delete"
+    _, person = await asked(SMALL, "y", size=size, own_name=name)
+
+    assert name in _flat("".join(person.views))
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+async def test_a_value_that_is_cut_says_how_long_it_is(size: tuple[int, int]) -> None:
+    long = Case("", '{"first": "' + "x" * 5_000 + '", "last": true}', (), "")
+    _, person = await asked(long, "y", size=size)
+
+    assert "(5,000 characters)" in person.views[0]
+    assert '"last": true' in person.views[0]
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+async def test_what_has_room_can_be_allowed_at_once(size: tuple[int, int]) -> None:
+    answer, person = await asked(SMALL, "y", size=size)
+
+    assert answer.allowed
+    assert len(person.views) == 1
+
+
+def test_a_head_that_grows_midway_leaves_nothing_unshown() -> None:
+    surface: Any = SimpleNamespace(keyboard=Person((), (80, 24)), size=lambda: (80, 24))
+    lines: list[Line] = [(Span(f"line {number:03}"),) for number in range(60)]
+    head = lines[:1]
+    parts = Parts(surface, head=lambda: head, lines=lambda: lines)
+    views = [*parts.rows(80)]
+    parts.turn()
+    views += parts.rows(80)
+
+    head = lines[:7]
+    parts.resize()
+    for _ in lines:
+        views += parts.rows(80)
+        if parts.shown:
+            break
+        parts.turn()
+
+    assert parts.shown
+    assert {spans.text(line) for line in lines} <= {spans.text(row) for row in views}
+
+
+@pytest.mark.parametrize(("key", "keep"), [("s", "session"), ("a", "always")])
+async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, keep: Any) -> None:
+    answer, person = await asked(SMALL, key, "c", hints=Hints(destructive=True))
+
+    assert answer == Answer(allowed=True, keep=keep)
+    assert key not in person.offered[1]
+    assert "said to destroy or overwrite: shell" in _flat(person.views[1])
+
+
+async def test_whoever_does_not_confirm_is_asked_again() -> None:
+    answer, person = await asked(SMALL, "a", "n", "n")
+
+    assert answer == Answer()
+    assert len(person.views) == 3
+
+
+def _flat(view: str) -> str:
+    return view.replace("\n", "")

@@ -1,0 +1,42 @@
+"""Which MCP servers of the operator's a run needs where it is driven, told without secrets."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.runs import McpServer
+from antiphon.tools.mcp.config import ServerConfig
+from antiphon.tools.servers import NoServers, ServerPool
+
+FILES = ServerConfig(name="files", command="files-server", args=("/srv",), env={"TOKEN": "canary"})
+NOTES = ServerConfig(name="notes", transport="http", url="https://notes.example/mcp")
+NAMED = (McpServer("files"),)
+
+
+async def test_the_same_servers_serve_a_run_and_others_do_not() -> None:
+    origins = ServerPool("configured", [FILES, NOTES]).origins(NAMED)
+
+    assert ServerPool("configured", [NOTES, FILES]).has(origins)
+    assert ServerPool("urls", [replace(FILES, env={"TOKEN": "another"})]).has(origins)
+    assert not ServerPool("configured", [NOTES]).has(origins)
+    assert not ServerPool("configured", [replace(FILES, args=("/etc",))]).has(origins)
+    assert not NoServers().has(origins)
+    assert "canary" not in str(origins)
+
+
+@pytest.mark.parametrize("url", ["https://far.example/mcp", "https://far.example/token-canary"])
+async def test_a_server_that_the_run_names_by_its_address_needs_only_the_permission(
+    url: str,
+) -> None:
+    origins = ServerPool("urls").origins((McpServer("files", url=url),))
+
+    assert ServerPool("urls", [FILES]).has(origins)
+    assert not ServerPool("configured", [FILES]).has(origins)
+    assert "canary" not in str(origins)
+
+
+async def test_a_run_without_servers_is_served_anywhere() -> None:
+    origins = ServerPool("urls", [FILES]).origins(())
+
+    assert NoServers().has(origins)

@@ -32,6 +32,8 @@ MARGIN = 3.0
 """Factor that a linear cost may lie above its share: for caches and collections."""
 LEAST_CPU = 0.2
 """Seconds of the processor below which a cost says nothing of how it grows."""
+LEAST_HOLD = 0.5
+"""Seconds of the processor in one wait that a bystander without a turn may have caused itself."""
 LEAST_BYTES = 30_000_000
 """Bytes below which memory says nothing of it: an allocator takes and keeps it in such pieces."""
 ASK_SECONDS = 120.0
@@ -63,7 +65,7 @@ class Cost:
 
     def refuse_hold(self, share: float = 0.34) -> None:
         """Fail where one answer to the bystander waited for more than this share of all work."""
-        allowed = max(share * self.cpu, LEAST_CPU)
+        allowed = max(share * self.cpu, LEAST_HOLD)
         assert self.answers, f"nobody else was answered: {self}"
         assert self.held <= allowed, f"others waited: {self}"
 

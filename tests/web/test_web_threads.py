@@ -132,12 +132,20 @@ async def test_the_list_goes_on_to_the_oldest_thread_and_a_search_finds_it(
     assert (await listed(browser))[0] == "About the oldest bee of 1999"
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "after=yesterday", "q=%00"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", f"after={'x' * 201}", "q=%00"])
 async def test_a_list_that_cannot_be_is_refused(browser: Browser, query: str) -> None:
     answer = await browser.get(f"/api/threads?{query}")
 
     assert answer.status_code == 422
     assert answer.json["code"] == "invalid_request"
+
+
+async def test_a_list_after_a_thread_that_does_not_exist_says_so(browser: Browser) -> None:
+    answer = await browser.get("/api/threads?after=yesterday")
+
+    assert answer.status_code == 404
+    assert answer.json["code"] == "not_found"
+    assert "yesterday" in answer.text
 
 
 async def test_a_thread_is_running_while_another_of_its_family_is(

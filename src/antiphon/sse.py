@@ -76,9 +76,9 @@ class Decoder:
         return self._frames(blocks)
 
     @property
-    def pending(self) -> bool:
-        """Whether an event has begun that is not whole."""
-        return bool(self._tail)
+    def pending(self) -> int:
+        """Bytes of an event that has begun and is not whole."""
+        return len(self._tail)
 
     def close(self) -> list[Frame]:
         """The last event if its blank line never came; its data may be cut off."""

@@ -74,11 +74,10 @@ def test_text_without_an_index_continues_the_last_of_its_type() -> None:
     [
         {**SEALED, "data": "x" * MAX_BYTES},
         {**TEXT, "text": "a", "more": "x" * MAX_BYTES},
-        {**TEXT, "text": "half a character: \ud83d"},
         {**TEXT, "count": 2**70},
         {"deep": [[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]},
     ],
-    ids=["long", "long elsewhere", "surrogate", "integer", "deep"],
+    ids=["long", "long elsewhere", "integer", "deep"],
 )
 def test_of_details_that_cannot_be_kept_whole_none_are(detail: Detail) -> None:
     assert built([{**TEXT, "text": "a"}], [detail], [{**TEXT, "text": "b"}]) == ()
@@ -87,6 +86,35 @@ def test_of_details_that_cannot_be_kept_whole_none_are(detail: Detail) -> None:
 def test_many_small_pieces_fill_the_room_by_what_they_add() -> None:
     assert built(*([{**TEXT, "text": "word "}] for _ in range(5_000)))[0]["text"] == "word " * 5_000
     assert built(*([{**TEXT, "text": "x" * 1_000}] for _ in range(300))) == ()
+
+
+def test_half_a_character_and_a_nul_are_kept_as_what_every_store_takes() -> None:
+    assert built([{**TEXT, "text": "a\ud83d", "na\0me": ["\0"]}]) == (
+        {**TEXT, "text": "a\ufffd", "na\ufffdme": ["\ufffd"]},
+    )
+
+
+@pytest.mark.parametrize("piece", [{}, {**TEXT, "text": ""}], ids=["new", "continued"])
+def test_pieces_that_add_nothing_fill_the_room_too(piece: Detail) -> None:
+    builder = DetailsBuilder()
+    builder.add([{**TEXT, "text": "a"}])
+    builder.add([piece] * 20_000)
+    assert builder.entries({}) == ()
+
+
+def test_pieces_beyond_the_room_are_not_looked_at() -> None:
+    class Piece(dict[str, Any]):
+        looks = 0
+
+        def get(self, key: str, default: Any = None) -> Any:
+            Piece.looks += 1
+            return super().get(key, default)
+
+    builder = DetailsBuilder()
+    builder.add([{**TEXT, "text": "x" * MAX_BYTES}])
+    builder.add([Piece(TEXT) for _ in range(1_000)])
+
+    assert (Piece.looks, builder.entries({})) == (0, ())
 
 
 def test_a_whole_reply_has_its_details_and_a_cut_one_has_none() -> None:

@@ -32,7 +32,7 @@ from antiphon.errors import (
     named,
 )
 from antiphon.messages import ToolSpec
-from antiphon.providers.openai import OpenAI, payload
+from antiphon.providers.openai import OpenAI, feed_piece, payload
 from antiphon.providers.reply import PLAIN, Quirks, Reply
 from antiphon.runs import Sampling, Usage
 
@@ -471,6 +471,62 @@ def test_a_reply_has_a_longest_length():
 
     with pytest.raises(ProviderProtocol, match="longer"):
         reply.feed(b"data: {}\n\n" * 11)
+
+
+def delta(fields: str) -> str:
+    """An event's JSON with this delta."""
+    return '{"choices":[{"delta":{' + fields + "}}]}"
+
+
+MANY = {
+    "lists": delta('"reasoning_details":[{"x":[' + "[]," * 10**6 + "[]]}]"),
+    "calls": delta('"tool_calls":[' + "{}," * 10**6 + "{}]"),
+    "texts": delta('"content":["' + 'a","' * 10**6 + 'a"]'),
+}
+
+
+@pytest.mark.parametrize("values", MANY.values(), ids=MANY)
+@pytest.mark.parametrize(
+    "form", [b"data: %b\n\n", b"data: %b", b"%b"], ids=["event", "cut", "whole"]
+)
+def test_an_event_of_too_many_values_ends_the_reply_and_what_came_before_is_kept(
+    values: str, form: bytes
+):
+    said = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n' if b"data" in form else b""
+
+    chunks, code, words = read([said, form % values.encode()], Quirks())
+
+    assert (text_in(chunks), code) == ("hi" if said else "", "provider_protocol")
+    assert "values" in words
+
+
+def test_texts_of_any_signs_are_no_values():
+    text = '[{",\\' * 400_000
+    content = json.dumps({"choices": [{"delta": {"content": text}}]})
+
+    chunks, code, _ = read([f"data: {content}\n\ndata: [DONE]\n\n".encode()], Quirks())
+
+    assert (text_in(chunks), code) == (text, None)
+
+
+async def test_other_tasks_have_turns_while_a_large_event_is_read():
+    turns, loop = 0, asyncio.get_running_loop()
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(turn)
+
+    reply = Reply()
+    parts = [{"type": "text", "text": "a"}] * 20_000
+    event = json.dumps({"choices": [{"delta": {"content": parts}}]}).encode()
+    assert await feed_piece(reply, b"data: " + event + b"\n") is None
+    loop.call_soon(turn)
+
+    chunks = await feed_piece(reply, b"\n")
+
+    assert text_in(chunks or []) == "a" * 20_000
+    assert turns > 0
 
 
 @pytest.mark.timeout(20)

@@ -159,6 +159,39 @@ async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
     large.refuse_hold()
 
 
+async def test_one_event_with_very_many_details_holds_nobody_up_and_none_are_kept(
+    stage: Stage, upstream: Upstream
+) -> None:
+    def details(count: int) -> bytes:
+        detail = {"type": "reasoning.text", "text": "a"}
+        many = [{**detail, "index": index} for index in range(count)]
+        return reply([{"reasoning_details": many}, {"content": "Hi."}])
+
+    await stage.cost(turn(stage, upstream, details(100)))
+    served = asyncio.ensure_future(turn(stage, upstream, details(200_000)))
+    cost = await stage.cost(served)
+
+    assert '"status":"completed"' in served.result()
+    assert '"reasoning_details":null' in served.result()
+    cost.refuse_hold()
+
+
+async def test_one_event_with_very_many_calls_holds_nobody_up(
+    stage: Stage, upstream: Upstream
+) -> None:
+    def calls(count: int) -> bytes:
+        function = {"name": "f", "arguments": "{}"}
+        many = [{"index": n, "id": f"c{n}", "function": function} for n in range(count)]
+        return reply([{"tool_calls": many}], "tool_calls")
+
+    await stage.cost(turn(stage, upstream, calls(200)))
+    served = asyncio.ensure_future(turn(stage, upstream, calls(100_000)))
+    cost = await stage.cost(served)
+
+    assert '"code":"invalid_tool_call"' in served.result()
+    cost.refuse_hold()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[Crowded]:
     """Hands out so many calls of a run that expires in so many seconds; gives the run's id."""

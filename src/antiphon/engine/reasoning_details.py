@@ -7,16 +7,20 @@ for its server alone, so nothing in it is read but what tells where a piece belo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from antiphon.engine.kept import refuse_deep, refuse_unfit
+from antiphon.engine.kept import fit_value, refuse_deep, refuse_unfit
 from antiphon.errors import InvalidRequest, TooLarge
 
 MAX_BYTES = 256_000
 """Of one reply, as JSON. Of larger details none are kept: cut ones would be refused as forged."""
+
+LEAST_BYTES = 16
+"""Counted for a piece that adds less: many that say nothing take time, too."""
 
 MAX_DEPTH = 16
 
@@ -37,8 +41,9 @@ class DetailsBuilder:
         Entries of one chunk stay apart, so that a reply that came whole is kept as it came.
         """
         before = len(self._entries)
-        for piece in pieces:
-            if self._room < 0 or not _is_fit(piece):
+        for said in pieces:
+            piece = _fitted(said) if self._room >= 0 else None
+            if piece is None:
                 self._room = -1
                 return
             entry = self._continued(piece, before)
@@ -46,7 +51,7 @@ class DetailsBuilder:
                 entry = _Entry(len(self._entries))
                 self._entries.append(entry)
             self._latest[_place(piece)] = entry
-            self._room -= len(msgspec.json.encode(entry.add(piece)))
+            self._room -= max(LEAST_BYTES, len(msgspec.json.encode(entry.add(piece))))
 
     def entries(self, ids: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
         """Return the entries; none where they were too large.
@@ -109,14 +114,20 @@ def _place(piece: dict[str, Any]) -> object:
     return _text(piece.get("type")), index if isinstance(index, int) else None
 
 
-def _is_fit(piece: dict[str, Any]) -> bool:
-    """Return whether every store can keep the piece as it is."""
+def _fitted(piece: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the piece as every store can keep it; None where it is too large or too deep.
+
+    Its size is looked at first, for the rest takes its time.
+    """
     try:
+        if len(json.dumps(piece, ensure_ascii=False)) > MAX_BYTES:
+            return None
         refuse_deep(piece, MAX_DEPTH)
-        refuse_unfit(piece)
-    except (TooLarge, InvalidRequest):
-        return False
-    return True
+        fitted: dict[str, Any] = fit_value(piece)
+        refuse_unfit(fitted)
+    except (TooLarge, InvalidRequest, RecursionError):
+        return None
+    return fitted
 
 
 def _text(value: Any) -> str:

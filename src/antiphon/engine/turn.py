@@ -60,6 +60,7 @@ EVENT_BYTES = 64
 """Counted for each event beside its text: a reply in tiny pieces is large, too."""
 SWITCH_BYTES = 16_000
 """Counted where text follows reasoning or a call, and so on: each face shows it as a new part."""
+_DETAIL_BYTES = 200  # counted for each: to look through it takes as long as for so much text
 _EVENT_SHARE = 4  # times the bytes of a reply that its events may take with what is around them
 
 
@@ -297,10 +298,12 @@ def large(chunks: Sequence[Chunk]) -> bool:
 
 def _length(chunk: Chunk) -> int:
     match chunk:
-        case TextPiece(text) | ReasoningPiece(text):
+        case TextPiece(text) | ReasoningPiece(text) | RefusalPiece(text):
             return len(text)
         case CallPiece(arguments=arguments):
-            return len(arguments)
+            return EVENT_BYTES + len(arguments)
+        case DetailsPiece(details=details):
+            return _DETAIL_BYTES * len(details)
         case _:
             return 0
 

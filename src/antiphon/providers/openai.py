@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from antiphon.chunks import Chunk, Question
+from antiphon.engine.turn import LARGE
 from antiphon.errors import Disconnected, ProviderProtocol
 from antiphon.messages import ToolSpec
 from antiphon.providers.complaints import Redactor
@@ -62,14 +63,14 @@ class OpenAI:
         ) as pieces:
             try:
                 async for piece in pieces:
-                    chunks = reply.feed(piece) if piece else []
+                    chunks = await feed_piece(reply, piece) if piece else []
                     if chunks is not None:
                         yield chunks
                     reply.check()
                     if reply.finished:
                         break
                 else:
-                    yield reply.close()
+                    yield await _close(reply)
                     reply.check()
                     return
             except Disconnected:
@@ -115,6 +116,19 @@ def payload(question: Question, quirks: Quirks, origin: str | None = None) -> by
     return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
 
 
+async def feed_piece(reply: Reply, piece: bytes) -> list[Chunk] | None:
+    """Feed the reply; in a thread where a large event may end, so that others have their turns."""
+    if reply.pending + len(piece) > LARGE:
+        return await asyncio.to_thread(reply.feed, piece)
+    return reply.feed(piece)
+
+
+async def _close(reply: Reply) -> list[Chunk]:
+    if reply.pending > LARGE:
+        return await asyncio.to_thread(reply.close)
+    return reply.close()
+
+
 async def _tail(
     pieces: AsyncGenerator[bytes, None], reply: Reply
 ) -> AsyncGenerator[list[Chunk], None]:
@@ -129,9 +143,9 @@ async def _tail(
                 piece = await anext(pieces)
         except (StopAsyncIteration, TimeoutError, Disconnected):
             break
-        if not reply.done and (chunks := reply.feed(piece)):
+        if not reply.done and (chunks := await feed_piece(reply, piece)):
             yield chunks
-    yield reply.close()
+    yield await _close(reply)
     reply.check()
 
 

@@ -25,6 +25,7 @@ from antiphon.chunks import (
 from antiphon.engine.finish_reasons import cut_reason
 from antiphon.engine.json_object import MAX_DEPTH
 from antiphon.engine.kept import fit, fit_value, refuse_deep
+from antiphon.engine.turn import LARGE
 from antiphon.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.providers.complaints import Redactor, complaint
 from antiphon.providers.snapshots import Snapshots
@@ -33,6 +34,8 @@ from antiphon.providers.usage import counted
 from antiphon.sse import MAX_EVENT_BYTES, Decoder, Frame
 
 MAX_REPLY_BYTES = 256_000_000  # of the wire, inflated; 64,000 tokens are some 20 MB there
+MAX_EVENT_VALUES = 1_000_000
+"""Of one event. The JSON decoder holds the loop while it works: 0.1 s for so many."""
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +120,11 @@ class Reply:
         self._thought = _thought(quirks)
         self._leaked = LeakedCalls() if quirks.leaked_calls else None
         self._leaked_calls: list[CallPiece] = []
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for the end of their event, or of a body that is no stream."""
+        return self._decoder.pending + len(self._body)
 
     def feed(self, data: bytes) -> list[Chunk] | None:
         """The chunks that these bytes complete; None where they show no sign of life."""
@@ -212,6 +220,11 @@ class Reply:
         if len(self._body) > MAX_EVENT_BYTES:
             self._refuse("The answer is longer than any that is taken", bytes(self._body))
 
+    def _check_values(self, data: str) -> None:
+        if _has_too_many_values(data):
+            what = f"An event of the reply has more than {MAX_EVENT_VALUES} values"
+            self._refuse(what, data[:_SAMPLE_BYTES].encode("utf-8", "surrogateescape"))
+
     def _stream(self, data: bytes) -> list[Chunk] | None:
         if not self._begun:
             self._sample(data)
@@ -244,6 +257,7 @@ class Reply:
         return out
 
     def _take_frame(self, frame: Frame, out: list[Chunk]) -> None:
+        self._check_values(frame.data)
         try:
             payload = _decode(frame.data) if frame.event != "error" else self._odd(frame)
         except _UNREADABLE:
@@ -278,6 +292,7 @@ class Reply:
     def _whole(self, body: bytes) -> list[Chunk]:
         """A body that is one JSON value: a reply without a stream, or a complaint."""
         data = body.lstrip(_BLANK).decode("utf-8", "surrogateescape")
+        self._check_values(data)
         text = _repaired(data)
         try:
             value = _loads(text)
@@ -336,8 +351,7 @@ class Reply:
         if thought:
             self._piece(ReasoningPiece, self._news(ReasoningPiece, _words(thought), out), out)
         if delta.reasoning_details and self._quirks.reasoning_details:
-            details = [fit_value(detail) for detail in _objects(delta.reasoning_details)]
-            out.append(DetailsPiece(self._origin, tuple(details)))
+            out.append(DetailsPiece(self._origin, tuple(_objects(delta.reasoning_details))))
         content = delta.content
         if _is_json_answer(content):
             content = _json_answer(content)
@@ -530,11 +544,29 @@ def _no_constant(name: str) -> NoReturn:
 def _is_whole(frame: Frame) -> bool:
     if frame.event == "error" or frame.data.strip() == "[DONE]":
         return True
+    if _has_too_many_values(frame.data):
+        return True  # which is found again, and refused, when it is read
     try:
         _loads(_repaired(frame.data))
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _has_too_many_values(data: str) -> bool:
+    """Return whether this JSON holds more values than are decoded, without decoding it."""
+    if len(data) <= LARGE or _weight(data) <= MAX_EVENT_VALUES:
+        return False
+    bare = data.replace("\\\\", "").replace('\\"', "")
+    if bare.count('"') > MAX_EVENT_VALUES:
+        return True
+    # What stands within texts is no value.
+    return _weight("".join(bare.split('"')[::2])) > MAX_EVENT_VALUES
+
+
+def _weight(data: str) -> int:
+    """Return how many values begin in this JSON, a list as ten: the garbage collector counts it."""
+    return data.count(",") + data.count("{") + 10 * data.count("[")
 
 
 def _repaired(data: str) -> str:

@@ -190,11 +190,15 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         """Change the run that has been wanted longest, if one is queued and nobody holds it.
 
-        Only a run with one of these `Drive.destination` is looked at; None is any.
+        Only a run with one of these `Drive.destination` is looked at, None is any; and none of
+        those that were `declined`, which are ids.
         """
         ...
 

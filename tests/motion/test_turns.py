@@ -66,11 +66,14 @@ class Troubled(CachedStore):
         return await super().change(about, decide)
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         if trouble := self.trouble(About(owner=None, what="claim")):
             raise trouble
-        claim = await super().claim(decide, destinations)
+        claim = await super().claim(decide, destinations, declined)
         if claim is not None and self.slow_claims is not None:
             self.slow_claims.reached.set()
             await self.slow_claims.opened.wait()

@@ -709,6 +709,22 @@ async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
     assert [claim and claim.run.id for claim in rest] == ["run_1", "run_3", "run_5", None]
 
 
+@pytest.mark.parametrize("destinations", [None, ["", "here"]], ids=["any", "named"])
+async def test_a_claim_leaves_out_what_was_declined(
+    store: Store, clock: Clock, destinations: list[str] | None
+) -> None:
+    for number in range(1, 5):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True)
+        clock.now += 1
+
+    claims = [await store.claim(take(), destinations, ["run_1", "run_3"]) for _ in range(3)]
+    assert [claim and claim.run.id for claim in claims] == ["run_2", "run_4", None]
+    last = await store.claim(take(), destinations)
+    assert last is not None
+    assert last.run.id == "run_1"
+
+
 async def test_the_destinations_are_those_of_runs_that_wait_for_a_worker(
     store: Store, clock: Clock
 ) -> None:
@@ -755,11 +771,14 @@ async def test_a_claim_may_be_declined(store: Store) -> None:
     assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
 
 
-async def test_each_run_is_claimed_once_by_many_at_once(store: Store) -> None:
+@pytest.mark.parametrize("destinations", [None, ["", "here"]], ids=["any", "named"])
+async def test_each_run_is_claimed_once_by_many_at_once(
+    store: Store, destinations: list[str] | None
+) -> None:
     for number in range(8):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", wanted=True)
-    claims = await asyncio.gather(*(store.claim(take()) for _ in range(20)))
+    claims = await asyncio.gather(*(store.claim(take(), destinations) for _ in range(20)))
 
     claimed = sorted(claim.run.id for claim in claims if claim)
     assert claimed == [f"run_{number}" for number in range(8)]

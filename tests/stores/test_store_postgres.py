@@ -493,6 +493,7 @@ HOT = {
     for name in (
         *("read_change", "version", "context", "drive", "run_number", "log", "append", "beat"),
         *("due", "leased", "next_wanted", "claim_next_wanted", "active_run", "call_ids", "answer"),
+        *("next_wanted_of", "claim_next_wanted_of"),
         *("forget_events", "forget_answers", "days_to_keep", "drop_events", "seal", "find_key"),
         *("count", "live_runs", "spent", "acts", "acts_of", "owners", "sealed_key", "person"),
         *("person_by_name", "person_by_subject", "empty_answers", "erase_messages", "drop_actions"),
@@ -535,6 +536,51 @@ async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> No
             await connection.close()
 
     assert scans == {}
+
+
+FEW = 10
+"""Rows that a step may read to find one of three that wait, and what is beside it."""
+
+
+@pytest.mark.parametrize("name", ["next_wanted_of", "claim_next_wanted_of", "destinations"])
+async def test_runs_that_only_others_can_take_cost_nothing_however_many_wait(
+    address: str, name: str
+) -> None:
+    async with opened(address) as store:
+        for number, destination in enumerate(("here", "there", "here")):
+            await add_thread(store, number)
+            await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
+        connection = await Connections(address, 1).connect()
+        try:
+            await connection.execute(MANY_ELSEWHERE)
+            prepared = await connection.prepare(SQL[name].sql)
+            given = {"destinations": ["here", "there"], "declined": ["run_0"]}
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                await connection.execute(f"SET plan_cache_mode = {mode}")
+                (plan,) = await prepared.explain(*SQL[name].values(given), analyze=True)
+                assert most_rows(plan["Plan"]) <= FEW, plan
+            found = await prepared.fetch(*SQL[name].values(given))
+        finally:
+            await connection.close()
+
+    assert sorted(each for (each,) in found) in (["run_1"], ["elsewhere", "here", "there"])
+
+
+MANY_ELSEWHERE = """
+INSERT INTO drives (
+    run, last_event, epoch, id, thread_id, status, wanted, wanted_at, turn_began_after, kept_after,
+    fresh, destination
+)
+SELECT n, 0, 0, 'many_' || n, 'many_' || n, 'queued', TRUE, 0, 0, 0, FALSE, 'elsewhere'
+FROM generate_series(1, 20000) AS n;
+ANALYZE drives
+"""
+
+
+def most_rows(step: dict[str, Any]) -> int:
+    """Return the most rows that a step of this plan has read, also those it left out."""
+    read = step["Actual Rows"] + step.get("Rows Removed by Filter", 0)
+    return max([int(read * step["Actual Loops"]), *map(most_rows, step.get("Plans", []))])
 
 
 def whole_reads(step: dict[str, Any]) -> Iterator[str]:

@@ -380,6 +380,8 @@ HOT = (
     "call_ids",
     "active_run",
     "next_wanted",
+    "next_wanted_of",
+    "destinations",
     "due",
     "move_run",
     "beat",

@@ -116,9 +116,12 @@ class ClaimsCarelessly(SqliteStore):
     """Looks whether a run is free, and takes it: two steps."""
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
-        wanted = await self._read(reads.one, "next_wanted")
+        wanted = await self._read(reads.next_wanted, None, ())
         if wanted is None:
             return None
         about, now = About(owner=None, run_id=wanted[0]), system_clock()

@@ -150,7 +150,10 @@ class ClaimsCarelessly(Before):
     """Looks whether a run is free, and takes it: two steps. Of PostgreSQL's tables."""
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         connection = await asyncpg.connect(self._address)
         try:

@@ -91,11 +91,14 @@ class CachedStore:
         return await self._inner.answered(once)
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `Store.claim`."""
         decided = _Remembered(decide)
-        claim = await self._inner.claim(decided, destinations)
+        claim = await self._inner.claim(decided, destinations, declined)
         self._follow(decided.change)
         return claim
 

@@ -138,13 +138,17 @@ class MemoryStore:
         return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `Store.claim`."""
         waiting = [
             kept
             for kept in self._waiting()
-            if destinations is None or kept.drive.destination in destinations
+            if (destinations is None or kept.drive.destination in destinations)
+            and kept.run.id not in declined
         ]
         if not waiting:
             return None

@@ -46,6 +46,13 @@ class _Made(NamedTuple):
     decided: Change
 
 
+class _Among(NamedTuple):
+    """The runs among which one is claimed: the end of the statements' names, and their values."""
+
+    suffix: str
+    values: dict[str, list[str]]
+
+
 async def change(
     connection: Connection[Any], about: About, decide: Decide, now: int | None, attempt: Attempt
 ) -> Any:
@@ -63,12 +70,15 @@ async def claim(
     connection: Connection[Any],
     decide: Decide,
     destinations: Sequence[str] | None,
+    declined: Sequence[str],
     now: int | None,
     attempt: Attempt,
 ) -> Claim | None:
     """See `Store.claim`; who is forestalled takes what nobody else is about to take."""
-    among = None if destinations is None else list(destinations)
-    run_id = await value(connection, "next_wanted", destinations=among)
+    among = _Among("", {"declined": list(declined)})
+    if destinations is not None:
+        among = _Among("_of", {**among.values, "destinations": list(destinations)})
+    run_id = await value(connection, f"next_wanted{among.suffix}", **among.values)
     if run_id is None:
         return None
     wanted = partial(_if_wanted, decide)
@@ -86,7 +96,7 @@ async def _claimed(
     connection: Connection[Any],
     run_id: str,
     decide: Decide,
-    among: list[str] | None,
+    among: _Among,
     now: int | None,
     attempt: Attempt,
 ) -> Any:
@@ -111,12 +121,12 @@ def _if_wanted(decide: Decide, records: Records) -> Change | None:
 async def _claim_locked(
     connection: Connection[Any],
     decide: Decide,
-    among: list[str] | None,
+    among: _Among,
     now: int | None,
     attempt: Attempt,
 ) -> Any:
     async with connection.transaction():
-        run_id = await value(connection, "claim_next_wanted", destinations=among)
+        run_id = await value(connection, f"claim_next_wanted{among.suffix}", **among.values)
         if run_id is None:
             return None
         return await _try(connection, _claiming(run_id), decide, now, attempt)

@@ -145,10 +145,13 @@ class PostgresStore:
         return await self._read(reads.answered, once)
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `Store.claim`."""
-        return await self._change(claim, decide, destinations)
+        return await self._change(claim, decide, destinations, declined)
 
     async def destinations(self) -> Sequence[str]:
         """See `Store.destinations`."""

@@ -137,10 +137,22 @@ WHERE thread_id = :thread_id AND status IN ('queued', 'in_progress', 'action_req
 
 -- name: next_wanted
 SELECT id FROM drives
-WHERE
-    status = 'queued' AND wanted
-    AND (:destinations::text[] IS NULL OR destination = ANY (:destinations::text[]))
+WHERE status = 'queued' AND wanted AND id <> ALL (:declined::text[])
 ORDER BY wanted_at, run
+LIMIT 1
+
+-- name: next_wanted_of
+-- The first of each destination is looked up, and of these the one that was wanted first.
+SELECT first.id FROM unnest(:destinations::text[]) AS wished (destination)
+CROSS JOIN LATERAL (
+    SELECT id, wanted_at, run FROM drives
+    WHERE
+        status = 'queued' AND wanted AND drives.destination = wished.destination
+        AND id <> ALL (:declined::text[])
+    ORDER BY wanted_at, run
+    LIMIT 1
+) AS first
+ORDER BY first.wanted_at, first.run
 LIMIT 1
 
 -- name: claim_next_wanted
@@ -150,15 +162,49 @@ SELECT drives.id FROM drives
 JOIN LATERAL (
     SELECT 1 FROM threads WHERE threads.id = drives.thread_id FOR UPDATE SKIP LOCKED
 ) AS held ON TRUE
-WHERE
-    drives.status = 'queued' AND drives.wanted
-    AND (:destinations::text[] IS NULL OR drives.destination = ANY (:destinations::text[]))
+WHERE drives.status = 'queued' AND drives.wanted AND drives.id <> ALL (:declined::text[])
 ORDER BY drives.wanted_at, drives.run
 LIMIT 1
 FOR UPDATE OF drives SKIP LOCKED
 
+-- name: claim_next_wanted_of
+-- As claim_next_wanted. At most a hundred of each destination are looked at: more processes than that
+-- do not claim at one moment. They are locked one by one, until one is free.
+SELECT candidate.id FROM (
+    SELECT few.* FROM unnest(:destinations::text[]) AS wished (destination)
+    CROSS JOIN LATERAL (
+        SELECT id, thread_id, wanted_at, run FROM drives
+        WHERE
+            status = 'queued' AND wanted AND drives.destination = wished.destination
+            AND id <> ALL (:declined::text[])
+        ORDER BY wanted_at, run
+        LIMIT 100
+    ) AS few
+    ORDER BY few.wanted_at, few.run
+) AS candidate
+CROSS JOIN LATERAL (
+    SELECT 1 FROM threads WHERE threads.id = candidate.thread_id FOR UPDATE SKIP LOCKED
+) AS held
+CROSS JOIN LATERAL (
+    SELECT 1 FROM drives
+    WHERE drives.run = candidate.run AND drives.status = 'queued' AND drives.wanted
+    FOR UPDATE SKIP LOCKED
+) AS free
+LIMIT 1
+
 -- name: destinations
-SELECT DISTINCT destination FROM drives WHERE status = 'queued' AND wanted
+-- From one to the next in the index, however many runs wait for each.
+WITH RECURSIVE waiting (destination) AS (
+    SELECT min(destination) FROM drives WHERE status = 'queued' AND wanted
+    UNION ALL
+    SELECT (
+        SELECT min(destination) FROM drives
+        WHERE status = 'queued' AND wanted AND destination > waiting.destination
+    )
+    FROM waiting
+    WHERE waiting.destination IS NOT NULL
+)
+SELECT destination FROM waiting WHERE destination IS NOT NULL
 
 -- name: unclaimed
 SELECT id FROM drives

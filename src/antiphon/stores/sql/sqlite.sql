@@ -185,7 +185,10 @@ SELECT id FROM runs
 WHERE thread_id = ? AND status IN ('queued', 'in_progress', 'action_required')
 
 -- name: next_wanted
-SELECT id FROM runs WHERE status = 'queued' AND wanted ORDER BY wanted_at, seq LIMIT 1
+SELECT id FROM runs
+WHERE status = 'queued' AND wanted AND id NOT IN (SELECT value FROM json_each(?))
+ORDER BY wanted_at, seq
+LIMIT 1
 
 -- name: next_wanted_of
 -- The first of each destination is looked up, and of these the one that was wanted first.
@@ -193,11 +196,13 @@ SELECT id FROM runs
 WHERE seq IN (
     SELECT (
         SELECT seq FROM runs
-        WHERE status = 'queued' AND wanted AND destination = value
+        WHERE
+            status = 'queued' AND wanted AND destination = wished.value
+            AND id NOT IN (SELECT value FROM json_each(?2))
         ORDER BY wanted_at, seq
         LIMIT 1
     )
-    FROM json_each(?)
+    FROM json_each(?1) AS wished
 )
 ORDER BY wanted_at, seq
 LIMIT 1

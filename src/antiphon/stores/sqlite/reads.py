@@ -113,12 +113,12 @@ def active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
 
 
 def next_wanted(
-    connection: sqlite3.Connection, destinations: Sequence[str] | None
+    connection: sqlite3.Connection, destinations: Sequence[str] | None, declined: Sequence[str]
 ) -> tuple[str] | None:
-    """The id of the run that is to be claimed next, among those with one of these destinations."""
+    """Return the id of the run that `Store.claim` changes."""
     if destinations is None:
-        return one(connection, "next_wanted")
-    return one(connection, "next_wanted_of", _json(destinations))
+        return one(connection, "next_wanted", _json(declined))
+    return one(connection, "next_wanted_of", _json(destinations), _json(declined))
 
 
 def unclaimed(

@@ -148,16 +148,20 @@ class SqliteStore:
         return await self._read(reads.answered, once)
 
     async def claim(
-        self, decide: Decide, destinations: Sequence[str] | None = None
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `Store.claim`."""
         # A look costs a reader nothing; a transaction would cost every idle worker one. After a
         # change of our own there is something more often than not, and a first token waits for it.
         changed, self._changed = self._changed, False
-        if not changed and await self._read(reads.next_wanted, destinations) is None:
+        wanted = partial(reads.next_wanted, destinations=destinations, declined=declined)
+        if not changed and await self._read(wanted) is None:
             return None
         work = writes.claim
-        return await self._write("claim", work, decide, destinations, self._clock(), self._me)
+        return await self._write("claim", work, wanted, decide, self._clock(), self._me)
 
     async def destinations(self) -> Sequence[str]:
         """See `Store.destinations`."""

@@ -51,13 +51,13 @@ def change(
 
 def claim(
     connection: sqlite3.Connection,
+    next_wanted: Callable[[sqlite3.Connection], tuple[str] | None],
     decide: Decide,
-    destinations: Sequence[str] | None,
     now: int,
     writer: int,
 ) -> Claim | None:
-    """See `Store.claim`."""
-    wanted = reads.next_wanted(connection, destinations)
+    """See `Store.claim`; `next_wanted` reads the id of the run that is to be claimed."""
+    wanted = next_wanted(connection)
     if wanted is None:
         return None
     change(connection, About(owner=None, run_id=wanted[0]), decide, now, writer)

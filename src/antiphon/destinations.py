@@ -8,7 +8,6 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.errors import Unavailable
 from antiphon.ports import Claim, Opened
 from antiphon.runs import Destination, McpServer
 
@@ -63,13 +62,17 @@ class Destinations:
         return self._places.serves(wanted) and self._servers.has(wanted.servers)
 
 
-def confirm(claim: Claim, opened: Opened) -> None:
-    """Pass, if the provider is where the run's words go; the last look before they are sent.
+class WrongDestination(Exception):
+    """From here the words of the run would go elsewhere: it is for another program."""
 
-    Raises `Unavailable`: the run is not failed, and its lease runs out.
+
+def check_destination(claim: Claim, opened: Opened) -> None:
+    """Check that this provider is where the run's words go; the last look before they are sent.
+
+    Raises `WrongDestination`.
     """
     wanted = Destination.read(claim.drive.destination)
     if wanted is None:
         return
     if opened.destination is None or opened.destination.digest != wanted.digest:
-        raise Unavailable(f"It is for {wanted.name}, and would be sent elsewhere from here.")
+        raise WrongDestination(f"It is for {wanted.name}, and would be sent elsewhere from here.")

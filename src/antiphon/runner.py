@@ -20,7 +20,7 @@ from antiphon import errors
 from antiphon.attachments import attached
 from antiphon.calls import BackendServer
 from antiphon.chunks import Question
-from antiphon.destinations import confirm
+from antiphon.destinations import WrongDestination, check_destination
 from antiphon.engine import kept, moves
 from antiphon.engine.offers import Offer, changed, offer
 from antiphon.engine.records import Change, Driven, Records
@@ -134,6 +134,7 @@ class Runner:
 
         What is to be run here, before the model is asked or because it called for it, is run.
         Returns when the run rests, has ended, or is in other hands. Nothing is held afterwards.
+        Raises `WrongDestination` for a run that must not be driven from here.
         """
         with about(run_id=claim.run.id, thread_id=claim.run.thread_id):
             await self._driven(claim)
@@ -146,6 +147,8 @@ class Runner:
                 await self._drive(claim)
         except errors.Fenced:
             log.info("run %s is in other hands now", claim.run.id)
+        except WrongDestination:
+            raise
         except errors.TryAgain as fault:
             # The lease runs out, and whoever comes next finds the store again.
             log.warning("run %s: %s", claim.run.id, fault.message)
@@ -166,7 +169,7 @@ class Runner:
     async def _turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
         """One reply, asked for and kept; the run as it is then."""
         opened = await self._models.open(claim.run.model, claim.owner)
-        confirm(claim, opened)
+        check_destination(claim, opened)
         offered = offer(claim.run, toolbox.tools())
         asking = _Asking(
             claim.run,

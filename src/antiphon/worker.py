@@ -15,6 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from antiphon import errors
+from antiphon.destinations import WrongDestination
 from antiphon.engine import moves
 from antiphon.engine.destinations import note_waiting, serves_all
 from antiphon.failpoints import hit
@@ -80,6 +81,7 @@ class Worker:
         self._serves = serves
         self._watch = watch
         self._destinations: list[str] = []  # served from here, of runs that have waited
+        self._declined: list[str] = []  # runs that are not for this program, though it seemed so
         self._noted: set[str] = set()  # runs of which it was said what they wait for
         self._driven: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._stuck: dict[str, _Stuck] = {}
@@ -144,7 +146,7 @@ class Worker:
     async def _claim_next(self, bell: Bell) -> float:
         await self._room.wait()
         with self._metrics.stored("claim"):
-            claim = await self._store.claim(self._lease, self._destinations)
+            claim = await self._store.claim(self._lease, self._destinations, self._declined)
         if claim is not None:
             self._note(claim.run)
             if claim.run.attempt > 1:
@@ -157,8 +159,8 @@ class Worker:
     async def _learn_destinations(self) -> bool:
         """Return whether runs wait for a destination that is served from here and was not known.
 
-        Few are ever known, for a destination is a provider at an address; what is known is claimed
-        by an index, however many runs wait that only other programs can serve.
+        Few are ever known, for a destination is a provider at an address. The stores look up the
+        next run of each in an index, however many runs wait that only other programs can serve.
         """
         known = len(self._destinations)
         for destination in await self._store.destinations():
@@ -173,12 +175,34 @@ class Worker:
             self._metrics.observe(QUEUED, (run.started_at - run.created_at) / 1000)
 
     def _take(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._runner.drive(claim), name=f"run {claim.run.id}")
+        task = asyncio.create_task(self._drive(claim), name=f"run {claim.run.id}")
         self._driven[claim.run.id] = (claim, task)
         task.add_done_callback(partial(self._let_go, claim.run.id))
         self._bus.ring(claim.run.id)
         if len(self._driven) >= self._settings.max_runs:
             self._room.clear()
+
+    async def _drive(self, claim: Claim) -> None:
+        try:
+            await self._runner.drive(claim)
+        except WrongDestination as fault:
+            log.warning("run %s: %s", claim.run.id, fault)
+            await self._decline(claim)
+
+    async def _decline(self, claim: Claim) -> None:
+        """Release the run, and never claim it again: the settings of this program do not change."""
+        run_id, epoch = claim.run.id, claim.drive.epoch
+        self._declined.append(run_id)
+        try:
+            await self._store.change(
+                About(owner=None, run_id=run_id, what="decline"),
+                partial(moves.decline, epoch=epoch),
+            )
+        except (errors.NotFound, errors.TryAgain) as fault:
+            log.warning("run %s could not be released: %s", run_id, fault.message)
+            return
+        self._bus.ring(run_id)
+        self._bus.ring(QUEUE)
 
     def _let_go(self, run_id: str, task: asyncio.Task[None]) -> None:
         held = self._driven.get(run_id)

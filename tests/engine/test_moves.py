@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
+from msgspec.structs import replace
 from world import LEASE_MS, WEEK_MS, World, call
 
 from antiphon import calls, errors
@@ -349,6 +351,40 @@ def test_a_worker_that_stops_gives_its_run_back(world: World) -> None:
 
     assert moves.next_move(world.records()) == moves.AskModel()
     assert world.apply(lambda records: moves.give_back(records, epoch, world.mint)) is None
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_run_that_a_worker_declines_waits_as_it_did_before_its_claim(
+    world: World, attempts: int
+) -> None:
+    world.begin(max_attempts=attempts)
+    before = world.run
+    for _ in range(3):
+        world.claim()
+        epoch = world.drive.epoch
+        world.apply(partial(moves.decline, epoch=epoch))
+
+        assert moves.next_move(world.records()) == moves.AskModel()
+        assert world.apply(partial(moves.decline, epoch=epoch)) is None
+    waits = replace(world.run, started_at=None, waiting_for=None)
+
+    assert waits == before
+    assert world.run.waiting_for
+    world.claim()
+    assert (world.run.turn, world.run.attempt) == (1, 1)
+
+
+def test_a_later_attempt_that_is_declined_is_made_again(world: World) -> None:
+    world.begin()
+    world.claim()
+    lost = world.drive.epoch
+    world.apply(lambda records: moves.give_back(records, lost, world.mint))
+    world.claim()
+    declined = world.drive.epoch
+    world.apply(partial(moves.decline, epoch=declined))
+    world.claim()
+
+    assert (world.run.turn, world.run.attempt) == (1, 2)
 
 
 def test_asking_for_an_ended_run_is_refused(world: World) -> None:

@@ -678,6 +678,36 @@ async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None
         assert (await h.store.get(Run, None, answer.value.id)).error is None
 
 
+async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_its_attempts() -> (
+    None
+):
+    async with house("say Hello.", "say Hello.") as h:
+        h.destination = Destination("far", digest="of another address")
+        begun = calls.Process(message=calls.NewMessage("Hello?"), background=True, max_attempts=1)
+        answer = await h.desk.open(begun, BY)
+        assert isinstance(answer, Answer)
+        run_id = answer.value.id
+        h.destination = FAR
+        while (declined := await h.store.get(Run, None, run_id)).waiting_for is None:
+            await asyncio.sleep(0)
+        held = await h.store.drive(run_id)
+        later = await h.ask()
+
+        # Its own runs go on, though that one has waited longer, and it claims that one no more.
+        assert last(later).status == "completed"
+        assert await h.store.drive(run_id) == held
+        assert (declined.status, declined.attempt, declined.waiting_for) == ("queued", 0, "far")
+
+        h.destination = Destination("far", digest="of another address")
+        other = h.new_worker("other")
+        other.start()
+        try:
+            await h.read(calls.Follow(run_id))
+            assert (await h.store.get(Run, None, run_id)).status == "completed"
+        finally:
+            await other.stop(0)
+
+
 async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:
     h = House(Scripted("say Hello."))
     thread = (await h.desk.answer(calls.CreateThread(), BY)).value

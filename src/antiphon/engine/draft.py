@@ -227,7 +227,7 @@ class Draft:
         run = self.run
         if status not in MOVES[run.status]:
             raise errors.Internal(f"A run cannot go from {run.status.value} to {status.value}.")
-        self.run = replace(run, status=status, waiting_for=None, **fields)
+        self.run = replace(run, **{"status": status, "waiting_for": None, **fields})
         self.tell(status_event(self.run))
 
     def wait_for(self, provider: str) -> None:
@@ -430,6 +430,17 @@ class Draft:
         self.drive = replace(
             self.drive, epoch=self.drive.epoch + 1, wanted=True, worker=None, due_at=None
         )
+
+    def decline(self, provider: str) -> None:
+        """Undo a claim before anything was asked; the run waits for this provider."""
+        run = self.run
+        self.move(
+            Status.QUEUED,
+            attempt=run.attempt - 1,
+            turn=run.turn - (run.attempt == 1),  # the next claim begins the turn again
+            waiting_for=provider,
+        )
+        self.drive = replace(self.drive, epoch=self.drive.epoch + 1, worker=None, due_at=None)
 
     def roll_back(self, messages: int) -> None:
         """Leave only so many messages in the thread: as if those after them had never been."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from antiphon import calls, errors
 from antiphon.engine import approvals, quotas
-from antiphon.engine.destinations import adopt_destination, serves_all
+from antiphon.engine.destinations import adopt_destination, serves_all, waiting_for
 from antiphon.engine.draft import Draft, rest_until, status_event
 from antiphon.engine.records import Change, Driven, Records
 from antiphon.engine.turn import Reply
@@ -471,6 +471,19 @@ def give_back(records: Records, epoch: int, mint: Mint) -> Change | None:
     draft = Draft(records, mint)
     more = _lose_worker(draft, fence=False)  # or the rest could not be given back
     return replace(draft.change(draft.run), more=more)
+
+
+def decline(records: Records, epoch: int) -> Change | None:
+    """Release a run to other programs: its words would not go to its destination from here.
+
+    Nothing was asked yet, so the attempt does not count. None where the run is in other hands.
+    """
+    run, drive = _driven(records)
+    if run.status is not Status.IN_PROGRESS or drive.epoch != epoch:
+        return None
+    draft = Draft(records, _no_mint)
+    draft.decline(waiting_for(drive))
+    return draft.change(draft.run)
 
 
 def fork(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stories import CALLS, TYPICAL, begun, numbered, runs
 from world import call
 
-from antiphon.chunks import ReasoningPiece, TextPiece
+from antiphon.chunks import CallPiece, ReasoningPiece, TextPiece
 from antiphon.errors import Internal
 from antiphon.events import (
     Numbered,
@@ -123,6 +123,29 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
 
     whole = Page([MINE]).read(told(events, Reader(version=version, history=(MINE,))))
     assert essence(seen.messages) == essence(whole.messages)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_outputs_stay_behind_their_calls_for_a_client_that_comes_back_after_a_restart(
+    version: Version,
+) -> None:
+    world = begun()
+    world.speaks(CallPiece(index=0, id="c0", name="look", arguments='{"x'))
+    world.breaks()
+    world.reply(call(0), call(1), CALLS)
+    world.submit("c0", "42")
+    world.submit("c1", "43")
+    world.ask()
+    world.claim()
+    world.speaks(TextPiece("Both."))
+    events = numbered(world)
+    seen = Page([MINE]).read(told(events, Reader(version=version, history=(MINE,))))
+    history = tuple(dict(each) for each in seen.messages)
+
+    again = told(events, Reader(version=version, history=history, after=len(events)))
+
+    [snapshot] = only(Page().read(again).events, "MESSAGES_SNAPSHOT")
+    assert essence(snapshot["messages"]) == essence(history)
 
 
 @given(runs(), VERSION)

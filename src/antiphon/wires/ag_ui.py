@@ -447,7 +447,7 @@ class AgUi:
             return
         yield from self._calls.close(self._ours.run_id, TAKEN_BACK, self._id)
         yield from self._end_step()
-        self._messages.forget(self._id)
+        self._messages.forget(self._id, in_history=not self._behind)
         self._calls.forget(self._id)
         again = {"reason": event.reason, "attempt": event.attempt}
         yield ag.Custom(name="antiphon.turn_restarted", value=again)

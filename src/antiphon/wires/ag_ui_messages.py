@@ -87,17 +87,19 @@ class Messages:
         """They are these, whatever was told."""
         self._arguments(tool_call_id)[:] = [arguments]
 
-    def forget(self, reply: str) -> None:
-        """What was said in this reply is void.
+    def forget(self, reply: str, *, in_history: bool) -> None:
+        """Drop what was said in this reply, which is void; `in_history` drops it there as well.
 
-        A client keeps reasoning where a snapshot has none at all, so some that is void stays as a
-        message without words.
+        A history that is newer than the void reply has none of it: under the reply's id it has
+        what the model said when it began again. A client keeps reasoning where a snapshot has none
+        at all, so reasoning that is void stays as a message without words.
         """
         said = self._run.get(reply)
         calls = said.calls if said else {}
         void = {reply, *(each.id for each in self._run.values() if each.answers in calls)}
         self._run = {each.id: each for each in self._run.values() if each.id not in void}
-        self._history = [known for known in self._history if known.get("id") not in void]
+        if in_history:
+            self._history = [known for known in self._history if known.get("id") not in void]
         reasoned = self._run.get(reasoning_id(reply))
         if reasoned is not None:
             reasoned.said = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,17 +44,14 @@ LONG = ("whole", "terminal", "faces", "web")
 
 Installed = Callable[[Path], Path]
 
+# A shell lets what runs in the background ignore Ctrl+C, and so would every program of a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: what is left at the end can then be shared out evenly.
-
-    They drive terminals, browsers and servers, and get a second try where the machine was busy
-    elsewhere; the report names each that needed it.
-    """
+    """Start with the long ones: what is left at the end can then be shared out evenly."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)
-    for item in items:
-        if item.path.parent.name in LONG:
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,12 @@ class FaultProxy:
     """Before the service at `port` of loopback; `self.port` is where to go instead.
 
     `cuts` counts the connections that an order to cut has ended, `passed` the bytes that the newest
-    order has let pass so far.
+    order has let pass so far, `held` those that came since the newest stall and were held back.
     """
 
     def __init__(self, port: int) -> None:
         self.port = 0
-        self.cuts = self.passed = 0
+        self.cuts = self.passed = self.held = 0
         self._service = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault proxy", daemon=True)
@@ -89,6 +89,7 @@ class FaultProxy:
         """Nothing passes until `heal`: no byte, no end, no reset; who connects hears nothing."""
 
         def stall() -> None:
+            self.held = 0
             for way in ways:
                 self._open[way].clear()
 
@@ -159,6 +160,8 @@ class FaultProxy:
         while data := await reader.read(PIECE):
             if late := self._late[way]:
                 await asyncio.sleep(late)
+            if not self._open[way].is_set():
+                self.held += len(data)
             await self._open[way].wait()
             passing = self._passing(link, way, data)
             writer.write(data[:passing])

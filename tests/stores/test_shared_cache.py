@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from openers import Clock
 from redis.asyncio import Redis as Client
-from services.faults import FaultProxy
+from services.faults import BOTH, FaultProxy, Way
 from services.redis import Redis
 from test_store import a_message, add_thread, say
 
@@ -330,24 +330,27 @@ async def test_a_slow_redis_delays_nobody_long_and_is_then_left_in_peace(
     assert installation.database.versions == 1
 
 
+@pytest.mark.parametrize("way", BOTH)
 async def test_an_answer_that_comes_too_late_is_never_taken_for_another(
-    installation: Installation, proxy: FaultProxy
+    installation: Installation, proxy: FaultProxy, way: Way
 ) -> None:
     _, shelf = installation.process()
-    texts = [f"thread_{number}" for number in range(10)]
-    for text in texts:
+    for text in ("early", "late", "next"):
         await shelf.put(text, 1, text.encode())
     _, distant = installation.process(far(proxy))
-    proxy.slow(0.004)
-    given = 0
-    for number in range(60):
-        text = texts[number % len(texts)]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.002 * (number % 15)):
-                assert await distant.get(text, 1) == text.encode()
-                given += 1
+    assert await distant.get("early", 1) == b"early"  # there is a connection now
 
-    assert 0 < given < 60
+    proxy.stall([way])
+    late = asyncio.create_task(distant.get("late", 1))
+    async with asyncio.timeout(SOON):
+        while not proxy.held:
+            await asyncio.sleep(0.01)
+    late.cancel()
+    await asyncio.wait([late])
+    proxy.heal()
+
+    assert late.cancelled()
+    assert [await distant.get(text, 1) for text in ("next", "early")] == [b"next", b"early"]
 
 
 async def test_a_killed_redis_costs_nothing_and_is_used_again_once_it_is_back(

@@ -11,7 +11,8 @@ The points:
 
 - `X.before_commit`, `X.after_commit` around a store's transaction, where X is what it is about:
   `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, or the `About.what` of a
-  change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`, `decline`, ...;
+  change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
+  `decline`, ...;
 - in the worker and the runner: `lease.before_beat`, `turn.before_request`,
   `turn.after_first_byte`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
   `result.before_wake`, `takeover.after_commit`, `sweep.after_commit`, `drain.before_release`;

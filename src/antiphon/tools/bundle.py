@@ -16,6 +16,10 @@ from antiphon.ports import Tell, Toolbox, quiet
 class Arriving(Protocol):
     """A toolbox whose tools come some time after its start, as those of MCP servers do."""
 
+    def retry(self, name: str) -> None:
+        """Start failed servers again that may bring the tool of this name; bounded."""
+        ...
+
     def starting(self, name: str) -> tuple[str, ...]:
         """Return the servers that are starting and may bring the tool of this name."""
         ...
@@ -71,6 +75,11 @@ class ToolManager:
         self._taken.add(name)
         self._names[place, own_name] = name
         return name
+
+    def retry(self, name: str) -> None:
+        """See `Arriving.retry`."""
+        for each in self._arriving(name):
+            each.retry(name)
 
     def starting(self, name: str) -> tuple[str, ...]:
         """See `Arriving.starting`."""

@@ -174,6 +174,7 @@ class ToolProcessor:
         toolbox = self._toolbox
         if not isinstance(toolbox, Arriving):
             return
+        toolbox.retry(call.name)
         if servers := toolbox.starting(call.name):
             self._watch(ToolAwaited(call, servers))
             await toolbox.arrival(call.name, ARRIVAL_SECONDS)

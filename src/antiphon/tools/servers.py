@@ -263,12 +263,10 @@ class _Line:
         return len(self.key) > 1
 
     def take(self) -> None:
-        """One more holds it; a server that has failed is tried once more, and not waited for."""
+        """One more holds it; a server that has failed is tried again, and not waited for."""
         self.users += 1
         self.stay()
-        for state in self.servers.states():
-            if state.status == "failed":
-                self.servers.restart(state.server)
+        self.servers.retry_all()
 
     def stay(self) -> None:
         """It need not end by itself."""

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,18 +17,22 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
-from serving import Someone, call, raw
+from serving import SERVERS, Someone, call, raw
 
 from antiphon.errors import Unavailable
 from antiphon.messages import Progress, ToolCall, ToolResult
+from antiphon.tools.consent import Consent
 from antiphon.tools.gate import Gate
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.hosting import AddressAsked, Answer, Question
 from antiphon.tools.mcp.offers import State
+from antiphon.tools.mcp.server import RETRIES
 from antiphon.tools.mcp.stdio import stdio
 from antiphon.tools.mcp.toolbox import McpServers
 from antiphon.tools.mcp.watch import Watch
+from antiphon.tools.processor import ToolProcessor
 from antiphon.tools.reach import Exempt, Reach
+from antiphon.tools.rules import Rules
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -137,6 +141,39 @@ async def test_a_server_that_dies_again_and_again_rests_until_it_is_used():
 
     assert status == "failed"
     assert not result.is_error
+
+
+@pytest.mark.parametrize("wish", ["a tool that is not there", "a tool that was there"])
+async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
+    tmp_path: Path, wish: str
+):
+    now = 0.0
+    mode = "crash" if wish == "a tool that is not there" else "good"
+    script = f"import sys, runpy; sys.argv[1:] = [open({str(tmp_path / 'mode')!r}).read()]; "
+    script += f"runpy.run_path({str(SERVERS / 'raw.py')!r}, run_name='__main__')"
+    (tmp_path / "mode").write_text(mode)
+    config = ServerConfig(name="raw", command=sys.executable, args=("-I", "-S", "-c", script))
+    statuses: list[str] = []
+
+    async with running(
+        config,
+        delays=(),
+        clock=lambda: now,
+        changed=lambda state: statuses.append(state.status),
+    ) as servers:
+        if mode == "good":
+            (tmp_path / "mode").write_text("crash")
+            await servers.call(call("raw__die"))
+        processor = ToolProcessor(servers, consent=Consent(Rules(allow=("*",))))
+        failures = []
+        for passed in (0.0, 0.0, 0.0, RETRIES[1], 0.0):
+            now += passed
+            async with aclosing(processor.process_tool_calls("run_1", [call("raw__echo")])) as done:
+                async for _ in done:
+                    await servers.ready(50)
+            failures.append(statuses.count("failed"))
+
+    assert failures == [2, 2, 2, 3, 3]
 
 
 async def test_a_process_whose_child_holds_its_pipes_is_over_all_the_same(tmp_path: Path):

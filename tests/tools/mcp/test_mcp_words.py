@@ -324,6 +324,15 @@ def test_a_server_that_never_was_ready_waits_to_be_wanted():
     assert [patience.after(None) for _ in range(2)] == [None, None]
 
 
+def test_a_server_that_fails_again_and_again_is_tried_again_ever_later():
+    patience = Patience((1,), retries=(0, 5, 60))
+
+    lives = (5.0, None, None, None, 3_600.0, None, None)
+    pauses = [patience.after_failure() for lived in lives if patience.after(lived) is None]
+
+    assert pauses == [0, 5, 60, 0, 5]
+
+
 def test_a_restart_that_fails_counts_as_an_end():
     patience = Patience((1, 2))
 

@@ -32,16 +32,25 @@ if TYPE_CHECKING:
 
 DELAYS = (0.5, 2.0, 8.0)
 """Seconds before each restart of a server that died; after the last, it waits to be wanted."""
+RETRIES = (0.0, 5.0, 15.0, 60.0)
+"""Seconds after each failure in which calls do not start the server again; the last for all more.
+
+A model may call a tool that is not there in each of its turns, and each start is a process."""
 SOUND_SECONDS = 60.0
 """A server that lived so long is counted as sound: its next end is the first again."""
 
 
 class Patience:
-    """When a server that ended is started again: after each of some delays, then not by itself."""
+    """When a server that ended is started again: after each of some delays, then not by itself.
 
-    def __init__(self, delays: tuple[float, ...]) -> None:
+    After each failure of one that is sound no more, callers have to wait longer for another start.
+    """
+
+    def __init__(self, delays: tuple[float, ...], retries: tuple[float, ...] = RETRIES) -> None:
         self._delays = delays
+        self._retries = retries
         self._ends = 0
+        self._failures = 0
 
     def after(self, lived: float | None) -> float | None:
         """Seconds to wait now that it has ended, None to wait until it is wanted.
@@ -50,10 +59,15 @@ class Patience:
         is not tried again: what keeps it from starting seldom goes away by itself.
         """
         if lived is not None and lived > SOUND_SECONDS:
-            self._ends = 0
+            self._ends = self._failures = 0
         if lived is not None or self._ends:
             self._ends += 1
         return self._delays[self._ends - 1] if 0 < self._ends <= len(self._delays) else None
+
+    def after_failure(self) -> float:
+        """Count a failure; return the seconds in which no caller has the server started again."""
+        self._failures += 1
+        return self._retries[min(self._failures, len(self._retries)) - 1]
 
 
 class Server:
@@ -69,6 +83,7 @@ class Server:
         delays: tuple[float, ...] = DELAYS,
         reach: Reach | None = None,
         generations: Generations | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self.tools: tuple[Tool, ...] = ()
@@ -79,7 +94,9 @@ class Server:
         self._delays = delays
         self._reach = reach
         self._approach = Approach(config, generations)
+        self._clock = clock
         self._began = 0.0
+        self._retry_at = 0.0
         status: Status = "closed" if config.enabled else "disabled"
         self._state = State(server=config.name, status=status, transport=config.transport)
         self._connection: Connection | None = None
@@ -119,6 +136,11 @@ class Server:
             self._begin("restarting", self._state.why)
             self._wanted.set()
 
+    def retry(self) -> None:
+        """Try again, if it has failed, but not at once where it has failed more than once."""
+        if self._clock() >= self._retry_at:
+            self.restart()
+
     @property
     def is_starting(self) -> bool:
         """True while it is neither ready nor failed, but will be soon."""
@@ -130,12 +152,10 @@ class Server:
             await self._turned.wait()
 
     async def connection(self) -> Connection:
-        """The living session; a failed server is tried once more. Raises `Unavailable`."""
+        """The living session; a failed server is tried as by `retry`. Raises `Unavailable`."""
         while self._over():
             await self._turned.wait()
-        if self._state.status == "failed":
-            self._begin("restarting", self._state.why)
-            self._wanted.set()
+        self.retry()
         await self.settled()
         if self._connection is None:
             raise Unavailable(self._told())
@@ -162,15 +182,16 @@ class Server:
         patience = Patience(self._delays)
         await self._approach.recall()
         while not self._stopping.is_set():
-            began = self._began = time.monotonic()
+            began = self._began = self._clock()
             session, was_ready, why = await self._session_over()
             if self._stopping.is_set():
                 return
             died = _died_of_the_question(session)
             if not was_ready and await self._approach.failed(died_of_the_question=died):
                 continue
-            delay = patience.after(time.monotonic() - began if was_ready else None)
+            delay = patience.after(self._clock() - began if was_ready else None)
             if delay is None:
+                self._retry_at = self._clock() + patience.after_failure()
                 await self._until_wanted(why, session)
             else:
                 self._end("restarting", why, session)
@@ -223,7 +244,7 @@ class Server:
         self._approach.ready(
             modern=session.modern,
             version=session.version,
-            seconds=time.monotonic() - self._began,
+            seconds=self._clock() - self._began,
         )
 
     def _listed(self) -> None:

@@ -11,6 +11,7 @@ there just now.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from os import PathLike, fspath
@@ -70,6 +71,7 @@ class McpServers:
         delays: tuple[float, ...] = DELAYS,
         reach: Reach | None = None,
         generations: Generations | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._servers: dict[str, Server] = {}
         for config in configs:
@@ -88,6 +90,7 @@ class McpServers:
                 delays,
                 reach,
                 generations,
+                clock,
             )
 
     async def __aenter__(self) -> McpServers:
@@ -145,19 +148,33 @@ class McpServers:
 
     async def ready(self, seconds: float) -> tuple[State, ...]:
         """Wait for the slow ones, at most so long; returns those that are not ready, and why."""
-        enabled = [server for server in self._servers.values() if server.config.enabled]
+        enabled = self._enabled()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for server in enabled:
                     await server.settled()
         return tuple(server.state for server in enabled if server.state.status != "ready")
 
+    def retry(self, name: str) -> None:
+        """Start failed servers again by whose names the tool begins, where it is not there.
+
+        One that fails again and again is left alone for longer each time.
+        """
+        if name not in self._table():
+            for server in self._likely(name):
+                server.retry()
+
+    def retry_all(self) -> None:
+        """Start every failed server again, as `retry` does."""
+        for server in self._enabled():
+            server.retry()
+
     def starting(self, name: str) -> tuple[str, ...]:
         """Return the servers that are starting and may bring the tool of this name.
 
-        There are none where the tool is there. A server that has failed is started once more.
+        There are none where the tool is there.
         """
-        return tuple(each.config.name for each in self._unsettled(name, restart=True))
+        return tuple(each.config.name for each in self._unsettled(name))
 
     async def arrival(self, name: str, seconds: float) -> None:
         """Wait until there is a tool of this name, or no server is starting that may bring it.
@@ -180,22 +197,28 @@ class McpServers:
         likely = [each for each in states if name.startswith(server_part(each.server))]
         return " ".join(f"The MCP server {each.server} is {each.status}." for each in likely)
 
-    def _unsettled(self, name: str, *, restart: bool = False) -> list[Server]:
+    def _unsettled(self, name: str) -> list[Server]:
         """The servers that are starting and may bring the tool, which is not there yet."""
         if name in self._table():
             return []
-        enabled = [server for server in self._servers.values() if server.config.enabled]
-        likely = [each for each in enabled if name.startswith(server_part(each.config.name))]
-        for server in likely if restart else ():
-            server.restart()
-        return [each for each in likely or enabled if each.is_starting]
+        return [each for each in self._likely(name) or self._enabled() if each.is_starting]
+
+    def _likely(self, name: str) -> list[Server]:
+        """The servers by whose names this tool's name begins."""
+        return [each for each in self._enabled() if name.startswith(server_part(each.config.name))]
+
+    def _enabled(self) -> list[Server]:
+        return [server for server in self._servers.values() if server.config.enabled]
 
     def states(self) -> tuple[State, ...]:
         """How each server is just now, in the order of the configuration."""
         return tuple(server.state for server in self._servers.values())
 
     def restart(self, server: str) -> None:
-        """Have a server that failed tried again. Raises `NotFound`."""
+        """Have a server that failed tried again now, however often it has failed.
+
+        Raises `NotFound`.
+        """
         self._server(server).restart()
 
     async def resources(self, server: str) -> tuple[Resource, ...]:

@@ -101,6 +101,25 @@ async def test_it_is_not_served(case: tuple[str, Program, Program]) -> None:
     assert catalog(began).serves(there)
 
 
+@pytest.mark.parametrize(
+    ("program", "model"),
+    [
+        (({}, {}), "demo"),
+        (({"base_url": "http://far.example/v1"}, {}), "m"),
+        (({"base_url": "http://far.example/v1"}, {}), "unknown:m"),
+        (({"base_url": "http://far.example/v1"}, KEY), "openai:m"),
+        (({"providers": {"far": FAR}}, KEY), "far:m"),
+        (({}, {"ANTHROPIC_API_KEY": "k"}), "anthropic:m"),
+    ],
+)
+async def test_who_is_asked_for_a_model_is_where_the_words_of_its_runs_go(
+    program: Program, model: str
+) -> None:
+    there = await destination(program, model)
+
+    assert catalog(program).asks(model) == (there.provider, there.address)
+
+
 def test_a_region_is_another_place() -> None:
     near, far = ({"AWS_REGION": region, "AWS_SECRET": "k"} for region in ("eu-1", "us-1"))
 

@@ -5,14 +5,15 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from antiphon.errors import BadSettings
 from antiphon.messages import Hints
-from antiphon.tools.grants import GrantsFile
+from antiphon.tools.grants import SETTLED_SECONDS, GrantsFile
 from antiphon.tools.questions import Grant, ModelServer, Shape
 
 
@@ -68,6 +69,58 @@ def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
     GrantsFile(file).add([allowed("pull")])
 
     assert shapes([running.known("git", "pull")]) == [allowed("pull")]
+
+
+@pytest.fixture
+def opened() -> Iterator[list[str]]:
+    """The files that are opened, as Python's audit tells of them."""
+    paths: list[str] = []
+    listening = True
+
+    def hear(event: str, told: tuple[object, ...]) -> None:
+        if listening and event == "open":
+            paths.append(str(told[0]))
+
+    sys.addaudithook(hear)  # for good: hence the flag
+    yield paths
+    listening = False
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened: list[str]):
+    running = GrantsFile(file)
+    running.add([allowed()])
+    wait_until_settled(file)
+    running.known("git", "push")
+    opened.clear()
+
+    for _ in range(100):
+        assert running.known("git", "push") is not None
+        assert len(running.all()) == 1
+
+    assert str(file) not in opened
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_another_program_revokes_is_asked_about_at_once(file: Path, settled: bool):
+    running = GrantsFile(file)
+    running.add([allowed()])
+    if settled:
+        wait_until_settled(file)
+    assert running.known("git", "push") is not None
+
+    GrantsFile(file).revoke("git")
+    assert running.known("git", "push") is None
+
+    running.add([allowed()])
+    assert running.known("git", "push") is not None
+    file.unlink()
+    assert running.all() == []
+
+
+def wait_until_settled(file: Path) -> None:
+    """Wait until the next change of the file shows in its times."""
+    while time.time() - file.stat().st_ctime <= SETTLED_SECONDS:
+        pass
 
 
 def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):

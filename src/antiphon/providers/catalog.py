@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.addresses import leads_here, origin
+from antiphon.addresses import leads_here
 from antiphon.clean import clean
 from antiphon.errors import BadSettings, ProviderError
 from antiphon.people import OwnKey
@@ -174,15 +174,10 @@ class Catalog:
         library knows it. Raises `BadSettings` for an address that is not known.
         """
         provider, colon, _ = model.partition(":")
-        base_url = self._settings.base_url
-        if provider == "demo":
-            return provider, ""
-        terms = self._terms(provider) if colon else None
-        if base_url:
-            return provider if terms else "", origin(base_url)
-        if isinstance(terms, Server):
-            return provider, origin(self._address(provider, terms))
-        return provider, ""
+        if provider != "demo" and not (colon and self._terms(provider)):
+            provider = "" if self._settings.base_url else provider
+        there = self._destination(provider)
+        return (provider, there.address) if there else (provider, "")
 
     def keys(self) -> list[str]:
         """The variables that are set and hold a known provider's key; their names only."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,15 +18,24 @@ from antiphon.tools.questions import UNBOUND, Grant, ModelServer, Shape, granted
 
 NAME = "grants.json"
 LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
+SETTLED_SECONDS = 0.1  # until a file that changes again shows it, on systems with coarse clocks
 
 
 class _Content(msgspec.Struct):
     grants: list[Grant] = []
 
 
+class _Known(NamedTuple):
+    """The grants as they were read, and how the file looked then; None where it may yet change."""
+
+    looks: tuple[int, ...] | None
+    grants: Sequence[Grant]
+    by_tool: Mapping[tuple[str, str, ModelServer | None], Grant]
+
+
 class GrantsFile:
-    """Grants that outlast the program. Each question to it reads the file, so that programs that
-    run side by side agree.
+    """Grants that outlast the program. Each question to it looks at the file, and reads it where it
+    has changed, so that programs that run side by side agree and an event loop may ask.
 
     A file that cannot be read, or that somebody else may write, grants nothing and is not written
     to; `warn` is told why in a sentence, once.
@@ -36,21 +47,15 @@ class GrantsFile:
         self._file = Path(file)
         self._warn = warn
         self._warned: set[str] = set()
+        self._last = _NOTHING
 
     def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
         """The tool as it was allowed for calls of this model server, None where it was not."""
-        for each in self.all():
-            if (each.server, each.own_name, each.asked_by) == (server, own_name, by):
-                return each
-        return None
+        return self._current().by_tool.get((server, own_name, by))
 
     def all(self) -> list[Grant]:
         """Everything that is allowed, in the order in which it was."""
-        try:
-            return self._read()
-        except BadSettings as error:
-            self._complain(error.message)
-            return []
+        return list(self._current().grants)
 
     def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
         """Allow these from now on, for calls of this model server.
@@ -83,7 +88,7 @@ class GrantsFile:
         """The grants, written back as they are in the end; other programs wait meanwhile."""
         try:
             with private_file.alone(self._file):
-                grants = self._read()
+                grants = list(self._read().grants)
                 yield grants
                 private_file.write(self._file, msgspec.json.encode(_Content(grants)))
         except (OSError, UnicodeError) as error:
@@ -91,24 +96,57 @@ class GrantsFile:
                 f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"
             ) from error
 
-    def _read(self) -> list[Grant]:
+    def _current(self) -> _Known:
+        """What the file says; it is read where it looks otherwise than when it was read last."""
+        if self._last.looks is None or self._last.looks != _looks_of(self._file):
+            try:
+                self._last = self._read()
+            except BadSettings as error:
+                self._complain(error.message)
+                self._last = _NOTHING
+        return self._last
+
+    def _read(self) -> _Known:
         """Raises `BadSettings` where the file cannot be believed."""
         try:
             with self._file.open("rb") as opened:
-                _refuse_foreign(self._file, os.fstat(opened.fileno()))
-                return msgspec.json.decode(opened.read(LARGEST), type=_Content).grants
+                status = os.fstat(opened.fileno())
+                _refuse_foreign(self._file, status)
+                grants = msgspec.json.decode(opened.read(LARGEST), type=_Content).grants
         except FileNotFoundError:
-            return []
+            return _NOTHING
         except (OSError, msgspec.DecodeError, UnicodeError) as error:
             raise BadSettings(
                 f"{self._file} cannot be read, so nothing in it is allowed: {error}",
                 hint="Mend it or remove it.",
             ) from error
+        settled = time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS
+        by_tool = {(each.server, each.own_name, each.asked_by): each for each in reversed(grants)}
+        return _Known(_looks(status) if settled else None, grants, by_tool)
 
     def _complain(self, text: str) -> None:
         if self._warn is not None and text not in self._warned:
             self._warned.add(text)
             self._warn(text)
+
+
+_NOTHING = _Known(None, (), {})
+
+
+def _looks_of(file: Path) -> tuple[int, ...] | None:
+    """Return how the file looks now; None where that cannot be told."""
+    try:
+        return _looks(file.stat())
+    except OSError:
+        return None
+
+
+def _looks(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs between any two versions of a file."""
+    return (
+        *(status.st_dev, status.st_ino, status.st_size, status.st_uid, status.st_mode),
+        *(status.st_mtime_ns, status.st_ctime_ns),
+    )
 
 
 def _refuse_foreign(file: Path, status: os.stat_result) -> None:

@@ -16,7 +16,7 @@ from antiphon.folders import data_folder
 from antiphon.ports import LOCAL
 from antiphon.runs import Run
 from antiphon.settings import Settings
-from antiphon.tools.consent import Forgetful, Grants
+from antiphon.tools.consent import Forgetful
 from antiphon.tools.grants import NAME, GrantsFile
 from antiphon.web.relay import Relay, log
 from antiphon.web.tooling import Tooling
@@ -28,6 +28,8 @@ The seal proves that the web chat said so: who creates runs elsewhere has no too
 """
 MAX_SESSIONS = 10_000
 """Threads in which something was allowed until the server ends; the oldest are asked anew."""
+MAX_OWNERS = 100
+"""Owners whose grants are kept as they were read; of the others they are read with each run."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -41,6 +43,7 @@ class Relays:
         self._relays: dict[str, Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sessions: dict[str, Forgetful] = {}
+        self._grants: dict[str, GrantsFile] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,7 +66,7 @@ class Relays:
         """The relay of this run, begun now if need be; the task lives until the run ends."""
         relay = self._relays.get(run.id)
         if relay is None:
-            grants = self._session(run.thread_id), self._always(owner)
+            grants = self._session(run.thread_id), self._known_grants(owner)
             relay = self._relays[run.id] = Relay(client, run, self._tools, self._settings, grants)
             task = asyncio.create_task(self._keep(relay))
             self._tasks.add(task)
@@ -108,13 +111,20 @@ class Relays:
         elif len(self._sessions) > MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
 
-    def grants(self, owner: str) -> Grants:
-        """Return what this owner always allowed, to be read and revoked."""
-        return self._always(owner)
+    def grants(self, owner: str) -> GrantsFile:
+        """Return what this owner always allowed, to be read and revoked.
 
-    def _always(self, owner: str) -> Grants:
-        """What this person allowed for good; that of this machine's user holds in every face."""
+        That of this machine's user holds in every face.
+        """
         return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)
+
+    def _known_grants(self, owner: str) -> GrantsFile:
+        """The same, with what was read for an earlier run; for the loop's thread alone."""
+        grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
+        self._grants[owner] = grants  # as the one that was used last
+        if len(self._grants) > MAX_OWNERS:
+            del self._grants[next(iter(self._grants))]
+        return grants
 
 
 def grants_file(folder: Path, owner: str) -> Path:

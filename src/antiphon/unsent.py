@@ -60,7 +60,7 @@ class UnsentBytes:
 
 
 @contextmanager
-def held(scope: Mapping[str, Any], who: Hashable, size: int) -> Generator[None]:
+def hold_bytes(scope: Mapping[str, Any], who: Hashable, size: int) -> Generator[None]:
     """Count the bytes of an answer, where they are many and the server counts any."""
     account: UnsentBytes | None = scope.get("extensions", {}).get(UNSENT, {}).get("account")
     if account is None or size <= PIECE:

@@ -46,7 +46,7 @@ from antiphon.client.converse import (
     box,
     listenable,
     opening,
-    resumed,
+    seen_up_to,
     settled,
     unfit,
     work,
@@ -302,7 +302,7 @@ class AsyncClient:
         is told what happens to the calls here; `cancel_tool` of the events stops one of them.
         """
         tried = box(tools, toolbox)
-        seen = resumed(run_id, after)
+        seen = seen_up_to(run_id, after)
         asked = opening(text, tried.tools(), run_id, options)
         conversation = Conversation(asked, seen, resumed=after is not None)
         processor = ToolProcessor(
@@ -313,7 +313,7 @@ class AsyncClient:
             keep=self._keep,
             watch=watch,
             tracer=self.line.tracer,
-            asked_by=self._asked_by,
+            asked_by=self._find_model_server,
         )
         batches = self._carry_out(conversation, processor)
         if raise_on_failure:
@@ -357,7 +357,7 @@ class AsyncClient:
                 keep=self._keep,
                 watch=watch,
                 tracer=self.line.tracer,
-                asked_by=self._asked_by,
+                asked_by=self._find_model_server,
             )
         answered: list[Action] = []
         async with aclosing(
@@ -498,31 +498,31 @@ class AsyncClient:
             match conversation.due():
                 case Listen() as step:
                     try:
-                        async with aclosing(self._heard(step, conversation)) as batches:
+                        async with aclosing(self._stream_step(step, conversation)) as batches:
                             async for batch in batches:
                                 yield batch
                     except (OutputsMissing, RunEnded) as refusal:
-                        conversation.refused(refusal)
+                        conversation.take_refusal(refusal)
                     else:
-                        conversation.listened()
+                        conversation.end_stream()
                 case LookUp(call):
-                    conversation.looked_up([action async for action in self.every(call)])
+                    conversation.take_actions([action async for action in self.every(call)])
                 case Answer(run_id, actions):
                     await self._answer(run_id, actions, processor)
-                    conversation.answered()
+                    conversation.finish_answers()
                 case Settle(call):
-                    conversation.settled(await self.line.send(call))
+                    conversation.take_run(await self.line.send(call))
                 case Recall(call):
-                    conversation.recalled([message async for message in self.every(call)])
+                    conversation.take_messages([message async for message in self.every(call)])
                 case Done():
                     return
 
-    async def _heard(self, step: Listen, conversation: Conversation) -> AsyncBatches:
+    async def _stream_step(self, step: Listen, conversation: Conversation) -> AsyncBatches:
         """The step's events, and before them those that were missed."""
         async with aclosing(self.line.stream(step.call)) as batches:
             async for batch in batches:
-                if missed := conversation.missed(step, batch):
-                    async with aclosing(self._heard(missed, conversation)) as earlier:
+                if missed := conversation.find_missed(step, batch):
+                    async with aclosing(self._stream_step(missed, conversation)) as earlier:
                         async for each in earlier:
                             yield each
                 yield batch
@@ -571,7 +571,7 @@ class AsyncClient:
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
         return (await self.line.upload(name, media_type, content)).id
 
-    async def _asked_by(self, run_id: str) -> ModelServer | None:
+    async def _find_model_server(self, run_id: str) -> ModelServer | None:
         """The model server of this run; None where that cannot be learned."""
         try:
             return await self.line.model_server((await self.get_run(run_id)).model, run_id)

@@ -221,7 +221,7 @@ class Conversation:
     looked up, so that no tool is run whose output is there.
 
     Numbers have no gaps: a stream that begins later than the events seen so far end is preceded by
-    what is `missed`. With `resumed` that holds from the first event on.
+    what `find_missed` returns. With `resumed` that holds from the first event on.
     """
 
     def __init__(self, opening: Process, seen: Seen, *, resumed: bool = False) -> None:
@@ -234,7 +234,7 @@ class Conversation:
         """What to do now."""
         return self._due
 
-    def missed(self, step: Listen, batch: Sequence[Numbered]) -> Listen | None:
+    def find_missed(self, step: Listen, batch: Sequence[Numbered]) -> Listen | None:
         """Return how to read the events between those seen and this batch of the step's stream."""
         self._newest = batch[-1][0]
         before = batch[0][0] - 1
@@ -242,7 +242,7 @@ class Conversation:
             return None
         return self._up_to(before)
 
-    def listened(self) -> None:
+    def end_stream(self) -> None:
         """The stream has ended."""
         own = isinstance(self._due, Listen) and isinstance(self._due.call, Process)
         if own:
@@ -254,7 +254,7 @@ class Conversation:
         else:
             self._due = self._look_up()
 
-    def refused(self, refusal: AntiphonError) -> None:
+    def take_refusal(self, refusal: AntiphonError) -> None:
         """The stream was refused. Raises the refusal where it is not about how the run stands.
 
         The refusal says how far the run's events go: those that were not seen come first.
@@ -270,21 +270,21 @@ class Conversation:
         else:
             self._due = Settle(GetRun(self._run_id))
 
-    def looked_up(self, actions: Sequence[Action]) -> None:
+    def take_actions(self, actions: Sequence[Action]) -> None:
         """These actions wait; some of them perhaps for the other side."""
         waiting = tuple(pending(action) for action in actions if action.awaited)
         self._due = Answer(self._run_id, waiting) if waiting else self._next_turn()
 
-    def answered(self) -> None:
+    def finish_answers(self) -> None:
         """Each output was saved, or nobody waits for it any more."""
         self._due = self._next_turn()
 
-    def settled(self, run: Run) -> None:
+    def take_run(self, run: Run) -> None:
         """Take in how the run stands."""
         self._seen.settle(run)
         self._due = self._end() if run.status.ended else self._look_up()
 
-    def recalled(self, messages: Sequence[Message]) -> None:
+    def take_messages(self, messages: Sequence[Message]) -> None:
         """Take the last reply's text from the thread's messages."""
         self._seen.text = last_reply(messages, self._run_id)
         self._due = Done()
@@ -342,7 +342,7 @@ def opening(
     return Process(message=message, tools=specs or None, **options)
 
 
-def resumed(run_id: str | None, after: int | None) -> Seen:
+def seen_up_to(run_id: str | None, after: int | None) -> Seen:
     """Return what is known at the beginning. Raises `InvalidRequest` and `InvalidEventId`."""
     if after is not None:
         if run_id is None:

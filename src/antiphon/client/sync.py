@@ -39,7 +39,7 @@ from antiphon.client.converse import (
     box,
     listenable,
     opening,
-    resumed,
+    seen_up_to,
     settled,
     unfit,
     work,
@@ -296,7 +296,7 @@ class Client:
         is told what happens to the calls here; `cancel_tool` of the events stops one of them.
         """
         tried = box(tools, toolbox)
-        seen = resumed(run_id, after)
+        seen = seen_up_to(run_id, after)
         asked = opening(text, tried.tools(), run_id, options)
         conversation = Conversation(asked, seen, resumed=after is not None)
         processor = ToolProcessor(
@@ -307,7 +307,7 @@ class Client:
             keep=self._keep,
             watch=watch,
             tracer=self.line.tracer,
-            asked_by=self._asked_by,
+            asked_by=self._find_model_server,
         )
         batches = self._carry_out(conversation, processor)
         if raise_on_failure:
@@ -351,7 +351,7 @@ class Client:
                 keep=self._keep,
                 watch=watch,
                 tracer=self.line.tracer,
-                asked_by=self._asked_by,
+                asked_by=self._find_model_server,
             )
         answered: list[Action] = []
         results = self._results(run_id, map(pending, waiting.values()), processor)
@@ -486,29 +486,29 @@ class Client:
             match conversation.due():
                 case Listen() as step:
                     try:
-                        yield from self._heard(step, conversation)
+                        yield from self._stream_step(step, conversation)
                     except (OutputsMissing, RunEnded) as refusal:
-                        conversation.refused(refusal)
+                        conversation.take_refusal(refusal)
                     else:
-                        conversation.listened()
+                        conversation.end_stream()
                 case LookUp(call):
-                    conversation.looked_up(list(self.every(call)))
+                    conversation.take_actions(list(self.every(call)))
                 case Answer(run_id, actions):
                     self._answer(run_id, actions, processor)
-                    conversation.answered()
+                    conversation.finish_answers()
                 case Settle(call):
-                    conversation.settled(self.line.send(call))
+                    conversation.take_run(self.line.send(call))
                 case Recall(call):
-                    conversation.recalled(list(self.every(call)))
+                    conversation.take_messages(list(self.every(call)))
                 case Done():
                     return
 
-    def _heard(self, step: Listen, conversation: Conversation) -> Batches:
+    def _stream_step(self, step: Listen, conversation: Conversation) -> Batches:
         """The step's events, and before them those that were missed."""
         with closing(self.line.stream(step.call)) as batches:
             for batch in batches:
-                if missed := conversation.missed(step, batch):
-                    yield from self._heard(missed, conversation)
+                if missed := conversation.find_missed(step, batch):
+                    yield from self._stream_step(missed, conversation)
                 yield batch
                 if step.until is not None and batch[-1][0] >= step.until:
                     return
@@ -550,7 +550,7 @@ class Client:
         kept = await asyncio.to_thread(self.line.upload, name, media_type, content)
         return kept.id
 
-    async def _asked_by(self, run_id: str) -> ModelServer | None:
+    async def _find_model_server(self, run_id: str) -> ModelServer | None:
         """The model server of this run; None where that cannot be learned."""
 
         def look() -> ModelServer:

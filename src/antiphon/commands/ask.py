@@ -42,7 +42,7 @@ from antiphon.commands.answering import choice
 from antiphon.commands.consenting import Refusals, consent
 from antiphon.commands.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.commands.interrupt import interruptible
-from antiphon.commands.mcp_running import absent, come, running
+from antiphon.commands.mcp_running import come, report_missing, running
 from antiphon.commands.notes import note
 from antiphon.commands.paper import Page, Paper
 from antiphon.commands.piped import piped
@@ -163,7 +163,7 @@ async def _ask(
             await _introduce(client, message, question, settings)
         if servers is not None:
             await come(servers)
-        if absent(question.require, servers):
+        if report_missing(question.require, servers):
             return SERVER_MISSING
         if question.last:
             options["thread_id"] = await _last_thread(client)

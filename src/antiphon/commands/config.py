@@ -60,7 +60,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     else:
         print(table(("setting", "value", "from"), rows(loaded)))
     if loaded.folder_file is not None and loaded.counted:
-        note(f"antiphon: {trusting.counting(loaded.folder_file)}")
+        note(f"antiphon: {trusting.explain_counted(loaded.folder_file)}")
     return 0
 
 

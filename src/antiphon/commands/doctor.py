@@ -115,7 +115,7 @@ def _settings(loaded: Loaded) -> Iterator[Finding]:
     places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
     yield Finding("settings", "ok", ", ".join(places) or "all by default")
     if (file := loaded.folder_file) is not None:
-        why = trusting.counting(file) if loaded.counted else trusting.ignored(file)
+        why = trusting.explain_counted(file) if loaded.counted else trusting.explain_ignored(file)
         yield Finding("settings", "ok" if loaded.counted else "note", why)
     known = {setting.variable for setting in TABLE.values()}
     for name in sorted(os.environ):

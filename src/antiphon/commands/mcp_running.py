@@ -43,7 +43,7 @@ async def come(servers: McpServers, seconds: float = SECONDS) -> None:
             note(f"    {line}")
 
 
-def absent(required: Sequence[str], servers: McpServers | None) -> list[str]:
+def report_missing(required: Sequence[str], servers: McpServers | None) -> list[str]:
     """Those of the required servers that are not there; each is told once more."""
     states = servers.states() if servers is not None else ()
     there = {state.server for state in states if state.status == "ready"}

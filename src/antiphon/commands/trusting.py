@@ -40,11 +40,11 @@ class Seen(msgspec.Struct, frozen=True):
 
 def leave(file: FolderFile) -> bool:
     """Decide for a command that looks at things: go on without the file, and say so."""
-    note(f"antiphon: {ignored(file)}")
+    note(f"antiphon: {explain_ignored(file)}")
     return False
 
 
-def ignored(file: FolderFile) -> str:
+def explain_ignored(file: FolderFile) -> str:
     """Return why a file does not count, and what to type."""
     if file.fault is not None:
         return f"{file.path} is ignored: {file.fault.message}"
@@ -54,7 +54,7 @@ def ignored(file: FolderFile) -> str:
     )
 
 
-def counting(file: FolderFile) -> str:
+def explain_counted(file: FolderFile) -> str:
     """Return why a file counts."""
     if file.wants:
         return f"{file.path} counts: it is trusted as it stands"

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from antiphon import problems
 from antiphon.errors import AntiphonError
 from antiphon.server.access import Caller
-from antiphon.unsent import held, send_body
+from antiphon.unsent import hold_bytes, send_body
 
 Field = tuple[bytes, bytes]
 
@@ -41,12 +41,12 @@ class Exchange(msgspec.Struct, frozen=True):
         self, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
     ) -> None:
         """Answer with these bytes. Raises `Overloaded` where too much waits to be read."""
-        with self.held(len(body)):
+        with self.hold_bytes(len(body)):
             await reply(self.send, status, body, media_type, more)
 
-    def held(self, size: int) -> AbstractContextManager[None]:
+    def hold_bytes(self, size: int) -> AbstractContextManager[None]:
         """Count so many bytes as held for this caller. Entering it raises `Overloaded`."""
-        return held(self.scope, self.caller.who, size)
+        return hold_bytes(self.scope, self.caller.who, size)
 
 
 def field(name: bytes, value: str) -> Field:

@@ -66,7 +66,7 @@ async def _take(exchange: Exchange, piece: bytes, patience: float) -> bool:
     if not piece:
         return True
     try:
-        with exchange.held(len(piece)):
+        with exchange.hold_bytes(len(piece)):
             async with asyncio.timeout(patience):
                 await exchange.send(
                     {"type": "http.response.body", "body": piece, "more_body": True}

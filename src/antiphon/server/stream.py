@@ -127,7 +127,7 @@ class _Telling:
         left: asyncio.Task[None],
     ) -> None:
         self._scope = exchange.scope
-        self._held = exchange.held
+        self._held = exchange.hold_bytes
         self._send = exchange.send
         self._run_id = run_id
         self._handing: float | None = None

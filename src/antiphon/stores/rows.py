@@ -144,7 +144,7 @@ class Search:
         return self._how.key
 
 
-def bounded(
+def take_page(
     items: Iterable[T],
     limit: int,
     size: Callable[[T], int] = len,  # type: ignore[assignment]

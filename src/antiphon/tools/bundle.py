@@ -28,7 +28,7 @@ class Arriving(Protocol):
         """Wait until the tool is there or nothing is starting that may bring it; bounded."""
         ...
 
-    def absent(self, name: str) -> str:
+    def explain_absence(self, name: str) -> str:
         """Return which server may have had the tool and how it is, "" where none is known."""
         ...
 
@@ -89,9 +89,9 @@ class ToolManager:
         """See `Arriving.arrival`."""
         await asyncio.gather(*(each.arrival(name, seconds) for each in self._arriving(name)))
 
-    def absent(self, name: str) -> str:
-        """See `Arriving.absent`."""
-        return " ".join(filter(None, (each.absent(name) for each in self._arriving(name))))
+    def explain_absence(self, name: str) -> str:
+        """See `Arriving.explain_absence`."""
+        return " ".join(filter(None, (each.explain_absence(name) for each in self._arriving(name))))
 
     def _arriving(self, name: str) -> list[Arriving]:
         if any(tool.spec.name == name for tool in self.tools()):
@@ -100,7 +100,7 @@ class ToolManager:
 
     def _unknown(self, name: str) -> ToolResult:
         names = ", ".join(tool.spec.name for tool in self.tools()) or "none"
-        absent = self.absent(name)
+        absent = self.explain_absence(name)
         return ToolResult(
             f"There is no tool {name} now. {absent + ' ' if absent else ''}The tools are: {names}.",
             is_error=True,

@@ -30,7 +30,6 @@ from antiphon.tools.questions import (
     Question,
     Shape,
     digest,
-    granted,
     shape,
 )
 from antiphon.tools.rules import NO_RULES, Rules, Verdict, by_default
@@ -79,7 +78,7 @@ class Forgetful:
     def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
         """Allow these until the program ends, for calls of this model server."""
         for each in shapes:
-            self._grants[each.server, each.own_name, by] = granted(each, by)
+            self._grants[each.server, each.own_name, by] = Grant.of(each, by)
 
     def all(self) -> Sequence[Grant]:
         """Everything that is allowed, in the order in which it was."""

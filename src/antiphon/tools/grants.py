@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.errors import BadSettings
 from antiphon.tools import private_file
-from antiphon.tools.questions import UNBOUND, Grant, ModelServer, Shape, granted
+from antiphon.tools.questions import UNBOUND, Grant, ModelServer, Shape
 
 NAME = "grants.json"
 LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
@@ -69,7 +69,7 @@ class GrantsFile:
                 for each in grants
                 if (each.server, each.own_name) not in new or each.asked_by not in (by, None)
             ]
-            grants[:] = [*kept, *(granted(each, by) for each in shapes)]
+            grants[:] = [*kept, *(Grant.of(each, by) for each in shapes)]
 
     def revoke(self, server: str, own_name: str | None = None) -> int:
         """Ask again for this tool, or for every tool of the server; returns how many it was."""

@@ -72,6 +72,11 @@ class Grant(Shape, frozen=True, kw_only=True):
 
     asked_by: ModelServer | None = None
 
+    @classmethod
+    def of(cls, shape: Shape, by: ModelServer) -> Grant:
+        """Return the grant of this tool to that model server."""
+        return cls(**{name: getattr(shape, name) for name in Shape.__struct_fields__}, asked_by=by)
+
     @property
     def shape(self) -> Shape:
         """The tool alone."""
@@ -81,12 +86,6 @@ class Grant(Shape, frozen=True, kw_only=True):
     def fingerprint(self) -> str:
         """The digest of the tool alone."""
         return self.shape.fingerprint
-
-
-def granted(shape: Shape, by: ModelServer) -> Grant:
-    """Return the grant of this tool to that model server."""
-    fields = {name: getattr(shape, name) for name in Shape.__struct_fields__}
-    return Grant(**fields, asked_by=by)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):

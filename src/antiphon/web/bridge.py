@@ -21,7 +21,7 @@ from antiphon import problems
 from antiphon.errors import AntiphonError, Overloaded
 from antiphon.telemetry.asgi_spans import followed
 from antiphon.telemetry.traces import NO_TRACES, Tracer
-from antiphon.unsent import held, send_body
+from antiphon.unsent import hold_bytes, send_body
 from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
 from antiphon.web.checks import API
 from antiphon.web.environ import Answer, Scope, environ
@@ -109,7 +109,7 @@ class Bridge:
         await send(answer.start)
         # A reader who takes nothing, or is gone; or too much waits for readers.
         with suppress(TimeoutError, OSError, Overloaded):
-            await self._pump(room[0], receive, send, partial(held, scope, caller))
+            await self._pump(room[0], receive, send, partial(hold_bytes, scope, caller))
 
     def close(self) -> None:
         """Wait for the views that run."""
@@ -211,7 +211,7 @@ class _Line:
 
 async def _send_whole(scope: Scope, caller: str, answer: Answer, send: Send) -> None:
     try:
-        with held(scope, caller, len(answer.body)):
+        with hold_bytes(scope, caller, len(answer.body)):
             await send(answer.start)
             await send_body(send, answer.body)
     except Overloaded as problem:

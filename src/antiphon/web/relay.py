@@ -96,7 +96,7 @@ class Relay:
             keep=self._keep,
             watch=self._happened,
             tracer=client.line.tracer,
-            asked_by=self._asked_by,
+            asked_by=self._find_model_server,
         )
 
     # Told by readers.
@@ -284,7 +284,7 @@ class Relay:
                         return
                 yield chunks
 
-    async def _asked_by(self, run_id: str) -> ModelServer | None:
+    async def _find_model_server(self, run_id: str) -> ModelServer | None:
         """The model server of the run; None where that cannot be learned."""
         with suppress(AntiphonError):
             return await self._client.line.model_server(self._model, run_id)

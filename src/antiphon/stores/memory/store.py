@@ -57,7 +57,7 @@ from antiphon.stores.clock import Clock, system_clock
 from antiphon.stores.memory.families import Families
 from antiphon.stores.memory.owners import Acts, Keys, Projects, ProviderKeys
 from antiphon.stores.memory.people import People
-from antiphon.stores.rows import bounded
+from antiphon.stores.rows import take_page
 
 T = TypeVar("T")
 
@@ -443,7 +443,7 @@ class MemoryStore:
         if kind is Thread:
             found = self._threads_found(owner, **asked)
             listed = [thread for thread in listed if thread.id in found]
-        return Listing(*bounded(listed, limit, _size))
+        return Listing(*take_page(listed, limit, _size))
 
     def _threads_found(
         self, owner: str | None, query: str | None, family: str | None, branches: str | None
@@ -584,7 +584,7 @@ class MemoryStore:
                 raise rules.missing(Run, after)
             runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
-        return Listing(*bounded(live, limit, lambda each: _size(each[1])))
+        return Listing(*take_page(live, limit, lambda each: _size(each[1])))
 
     async def spent(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""

@@ -15,7 +15,7 @@ from antiphon.people import Account, Act, Person, Spent
 from antiphon.ports import Amend, Listing
 from antiphon.runs import DOLLAR_DIGITS, Run
 from antiphon.stores import rules
-from antiphon.stores.rows import bounded, decoder
+from antiphon.stores.rows import decoder, take_page
 from antiphon.stores.sqlite import acts, keys, reads
 from antiphon.stores.sqlite.reads import SQL
 
@@ -73,7 +73,7 @@ def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> 
         raise rules.missing(Run, after)
     values = {"limit": limit + 1, "after": after}
     with closing(connection.execute(SQL["live_runs"], values)) as found:
-        rows, more = bounded(found, limit, lambda row: len(row[1]))
+        rows, more = take_page(found, limit, lambda row: len(row[1]))
     return Listing([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
 
 

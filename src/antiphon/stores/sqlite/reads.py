@@ -23,7 +23,7 @@ from antiphon.ports import About, Context, Listing, Once, Page, Records
 from antiphon.runs import Action, Drive, Run, Thread
 from antiphon.stores import rows as shapes
 from antiphon.stores import rules, statements
-from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, bounded, decoder
+from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder, take_page
 
 T = TypeVar("T")
 
@@ -254,7 +254,7 @@ def listing(
         search.require_threads(where, CONTAINS, bound)
     values = search.values | {"limit": limit + 1}
     with closing(connection.execute(search.sql("doc"), values)) as rows:
-        docs, more = bounded((doc for (doc,) in rows), limit)
+        docs, more = take_page((doc for (doc,) in rows), limit)
     return Listing([decoder(kind)(doc) for doc in docs], more)
 
 

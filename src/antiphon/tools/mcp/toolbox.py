@@ -191,7 +191,7 @@ class McpServers:
                         for wait in waits:
                             wait.cancel()
 
-    def absent(self, name: str) -> str:
+    def explain_absence(self, name: str) -> str:
         """Return why there may be no tool of this name just now, in words for the model."""
         states = [each for each in self.states() if each.status not in {"ready", "disabled"}]
         likely = [each for each in states if name.startswith(server_part(each.server))]

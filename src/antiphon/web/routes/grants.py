@@ -54,7 +54,7 @@ class Revoked(msgspec.Struct, frozen=True):
 
 
 @routes.get("/api/grants")
-def listed() -> Response:
+def list_grants() -> Response:
     """List what this person always allowed."""
     servers: dict[tuple[str, str], list[str]] = {}
     newest: dict[tuple[str, str], str] = {}
@@ -66,7 +66,7 @@ def listed() -> Response:
 
 
 @routes.post("/api/grants/revoke")
-def revoked() -> Response:
+def revoke_grants() -> Response:
     """Ask the person again from now on, in runs under way too."""
     wanted = read(Revoking)
     grants = site().relays.grants(person().owner)

@@ -17,10 +17,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -172,12 +173,45 @@ class Stage:
         )
 
 
+class Deaf:
+    """A connection whose owner asks, and reads nothing; it has little room for what comes."""
+
+    def __init__(self, url: str, path: str, **headers: str) -> None:
+        where = urlsplit(url)
+        assert where.hostname is not None
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.connect((where.hostname, where.port))
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{fields}\r\n"
+        self._socket.sendall(request.encode())
+
+    async def begun(self) -> bytes:
+        """The first bytes of the answer, once there are any; the rest stays unread."""
+        self._socket.setblocking(False)
+        async with asyncio.timeout(ASK_SECONDS):
+            return await asyncio.get_running_loop().sock_recv(self._socket, 12)
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+async def deafs(stack: ExitStack, url: str, paths: Sequence[str], **headers: str) -> None:
+    """A connection for each path that asks and does not read, to which the answer has begun."""
+    readers = [Deaf(url, path, **headers) for path in paths]
+    for reader in readers:
+        stack.callback(reader.close)
+    answers = await asyncio.gather(*(reader.begun() for reader in readers))
+    assert set(answers) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+
+
 @asynccontextmanager
-async def staged(*flags: str, **settings: str) -> AsyncGenerator[Stage]:
+async def staged(*flags: str, command: str = "serve", **settings: str) -> AsyncGenerator[Stage]:
     """`antiphon serve` with these flags and variables, on a SQLite file of its own by default."""
     with TemporaryDirectory(prefix="bystander-") as folder:
         where = {"ANTIPHON_DATABASE": f"sqlite:///{folder}/antiphon.db", **settings}
-        server = await started(where, *flags)
+        server = await started(where, *flags, command=command)
         try:
             yield Stage(server)
         finally:

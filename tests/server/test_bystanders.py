@@ -6,18 +6,20 @@ Each test plays a small case and a large one against a real server, and says how
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
 from services.postgres import Postgres
 
-from tests.server.bystander import ASK_SECONDS, Stage, settled, staged
+from tests.server.bystander import ASK_SECONDS, Stage, deafs, settled, staged
 from tests.whole.harness.servers import started
 
 sys.path.append(str(Path(__file__).parents[1] / "providers"))
@@ -214,6 +216,31 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
             return stage, the("run_id", stream)
 
         yield handed_out
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/messages?thread_id={thread}&limit=100", "/v1/owners/local/export"]
+)
+async def test_heavy_reads_hold_up_nobody_who_reads_a_little(path: str) -> None:
+    async with staged() as stage, client(stage) as asking:
+        thread = (await asking.post("/v1/threads", json={})).json()["id"]
+        for number in range(10):
+            said = {"thread_id": thread, "content": f"{number} " * 90_000}
+            assert (await asking.post("/v1/messages", json=said)).status_code == 201
+        heavy = path.format(thread=thread)
+        with ExitStack() as stack:
+            await stage.cost(deafs(stack, stage.url, [heavy]), list_threads)
+            cost = await stage.cost(deafs(stack, stage.url, [heavy] * 500), list_threads)
+
+    cost.refuse_hold(0.1)
+
+
+def list_threads(connection: http.client.HTTPConnection) -> None:
+    """Ask for the newest thread: takes the server's loop and its store's readers."""
+    connection.request("GET", "/v1/threads?limit=1")
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.status == 200, body
 
 
 DAY = 86_400

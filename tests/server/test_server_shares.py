@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from msgspec.structs import replace
 
 from antiphon.administration.keys import make_key
 from antiphon.errors import Overloaded
+from antiphon.fair_queue import FairQueue
 from antiphon.runtime import stored
-from antiphon.server.shares import Places, Turns
+from antiphon.server.shares import AT_ONCE, OF_ONE, Places
 from antiphon.settings import Settings
 from tests.whole.harness.servers import started
 
@@ -117,10 +119,10 @@ def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
 
 
 async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
-    turns, done = Turns(at_once=2, of_one=2), list[str]()
+    queue, done = FairQueue(at_once=2, of_one=2), list[str]()
 
     async def work(who: str) -> None:
-        async with turns.turn(who):
+        async with queue.slot(who):
             await asyncio.sleep(0)
             done.append(who)
 
@@ -170,25 +172,68 @@ async def _slow(client: httpx2.AsyncClient) -> float:
     return sorted(took)[380]
 
 
+@pytest.mark.parametrize("caller", [None, "ann", ("key", "ann")])
+async def test_a_work_that_waits_is_begun_when_another_ends(caller: object) -> None:
+    queue, done = FairQueue(at_once=1, of_one=1, patience=None), list[int]()
+
+    async def work(number: int) -> None:
+        async with queue.slot(caller):
+            await asyncio.sleep(0)
+            done.append(number)
+
+    async with asyncio.timeout(DEADLINE):
+        await asyncio.gather(*map(work, range(5)))
+
+    assert done == [0, 1, 2, 3, 4]
+
+
+async def test_a_work_that_waits_too_long_is_refused_and_holds_nothing() -> None:
+    queue = FairQueue(at_once=1, of_one=1, patience=0.01)
+    async with queue.slot("ann"):
+        with pytest.raises(Overloaded) as refused:
+            await queue.enter("bob")
+    async with asyncio.timeout(DEADLINE), queue.slot("cem"):
+        pass
+
+    assert refused.value.details["retry_after"] == 1
+
+
+async def test_pieces_are_made_in_slots_that_are_free_while_they_are_used() -> None:
+    queue = FairQueue(at_once=1, of_one=1, patience=0.01)
+
+    async def numbers() -> AsyncGenerator[int]:
+        for number in range(3):
+            with pytest.raises(Overloaded):
+                await queue.enter("other")
+            yield number
+
+    pieces = list[int]()
+    async for piece in queue.make_pieces("ann", numbers()):
+        async with queue.slot("other"):
+            pieces.append(piece)
+
+    assert pieces == [0, 1, 2]
+
+
 async def test_works_that_take_long_hold_up_only_their_own() -> None:
-    turns, over = Turns(at_once=4, of_one=2), asyncio.Event()
+    queue, over = FairQueue(at_once=4, of_one=2), asyncio.Event()
 
     async def stuck() -> None:
-        async with turns.turn("stuck"):
+        async with queue.slot("stuck"):
             await over.wait()
 
     tasks = [asyncio.create_task(stuck()) for _ in range(10)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(DEADLINE), turns.turn("other"):
+    async with asyncio.timeout(DEADLINE), queue.slot("other"):
         over.set()
     await asyncio.gather(*tasks)
 
 
 async def test_one_caller_never_has_all_connections_to_the_database_at_work() -> None:
-    turns, over, at_work = Turns(), asyncio.Event(), list[str]()
+    queue, over, at_work = FairQueue(AT_ONCE, OF_ONE), asyncio.Event(), list[str]()
 
     async def work() -> None:
-        async with turns.turn("one"):
+        async with queue.slot("one"):
             at_work.append("one")
             await over.wait()
 
@@ -201,11 +246,11 @@ async def test_one_caller_never_has_all_connections_to_the_database_at_work() ->
     assert 0 < held <= SETTINGS.database_connections // 2
 
 
-async def test_a_turn_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
-    turns, over = Turns(at_once=1, of_one=1), asyncio.Event()
+async def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
+    queue, over = FairQueue(at_once=1, of_one=1), asyncio.Event()
 
     async def work(who: str) -> None:
-        async with turns.turn(who):
+        async with queue.slot(who):
             await over.wait()
 
     first = asyncio.create_task(work("a"))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -17,43 +15,10 @@ from msgspec.structs import replace
 from antiphon.errors import Overloaded
 from antiphon.unsent import PIECE, UnsentBytes
 from tests.exposition import value
-from tests.server.bystander import ASK_SECONDS, Stage, staged
+from tests.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, staged
 
 LARGE = 9_900_000
 linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
-
-
-class Deaf:
-    """A connection whose owner asks, and reads nothing; it has little room for what comes."""
-
-    def __init__(self, url: str, path: str, key: str | None = None) -> None:
-        where = urlsplit(url)
-        assert where.hostname is not None
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.connect((where.hostname, where.port))
-        authorization = f"Authorization: Bearer {key}\r\n" if key else ""
-        request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{authorization}\r\n"
-        self._socket.sendall(request.encode())
-
-    async def begun(self) -> bytes:
-        """The first bytes of the answer, once there are any; the rest stays unread."""
-        self._socket.setblocking(False)
-        async with asyncio.timeout(ASK_SECONDS):
-            return await asyncio.get_running_loop().sock_recv(self._socket, 12)
-
-    def close(self) -> None:
-        """Close it."""
-        self._socket.close()
-
-
-async def deafs(stack: ExitStack, url: str, path: str, many: int) -> None:
-    """So many connections that ask and do not read, to each of which the answer has begun."""
-    readers = [Deaf(url, path) for _ in range(many)]
-    for reader in readers:
-        stack.callback(reader.close)
-    answers = await asyncio.gather(*(reader.begun() for reader in readers))
-    assert set(answers) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
 
 
 async def open_files(client: httpx2.AsyncClient) -> float:
@@ -107,7 +72,7 @@ async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_aske
         before = await open_files(client)
         with ExitStack() as stack:
             for path in paths:
-                await deafs(stack, stage.url, path, 4)
+                await deafs(stack, stage.url, [path] * 4)
             assert await open_files(client) > before
             await closed(client, before)
 
@@ -118,8 +83,8 @@ async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
 ) -> None:
     small, large = await upload(client, 300_000), await upload(client, LARGE)
     with ExitStack() as stack:
-        few = await stage.cost(deafs(stack, stage.url, small, 60))
-        many = await stage.cost(deafs(stack, stage.url, large, 60))
+        few = await stage.cost(deafs(stack, stage.url, [small] * 60))
+        many = await stage.cost(deafs(stack, stage.url, [large] * 60))
 
         answer = await client.get(small)
 
@@ -147,8 +112,8 @@ async def test_lists_that_nobody_reads_are_refused_before_they_fill_the_memory(
 ) -> None:
     page = await say(client, *["x" * 1_900_000] * 2)
     with ExitStack() as stack:
-        few = await stage.cost(deafs(stack, stage.url, page, 10))
-        many = await stage.cost(deafs(stack, stage.url, page, 150))
+        few = await stage.cost(deafs(stack, stage.url, [page] * 10))
+        many = await stage.cost(deafs(stack, stage.url, [page] * 150))
 
     many.refuse_growth(few, times=15)
 
@@ -160,7 +125,7 @@ async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -
         ann, bob = await server.client(greedy), await server.client(other)
         path = await say(ann, "x" * 1_900_000)
         theirs = await say(bob, "x" * 1_900_000)
-        readers = [Deaf(server.url, path, greedy) for _ in range(3)]
+        readers = [Deaf(server.url, path, Authorization=f"Bearer {greedy}") for _ in range(3)]
         answers = await asyncio.gather(*(reader.begun() for reader in readers))
 
         refused = await ann.get(path)

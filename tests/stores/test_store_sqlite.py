@@ -86,6 +86,28 @@ async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
         assert await whole_log(store, "run_1", 2) == lines("last")
 
 
+async def test_what_was_to_be_read_before_the_close_is_read(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        read = asyncio.gather(*(store.get(Thread, "ann", "thread_1") for _ in range(50)))
+        await asyncio.sleep(0)
+
+    assert len(await read) == 50
+
+
+async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store, 1, "ann")
+        await add_thread(store, 2, "bob")
+        reads = [asyncio.create_task(store.list(Thread, "ann", limit=100)) for _ in range(100)]
+        await asyncio.sleep(0)
+        await store.get(Thread, "bob", "thread_2")
+        waiting = sum(not read.done() for read in reads)
+        await asyncio.gather(*reads)
+
+    assert waiting > 80
+
+
 async def test_a_closed_store_is_unavailable(path: Path) -> None:
     async with opened(path) as store:
         await add_thread(store)

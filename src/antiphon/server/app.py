@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
+    AsyncExitStack,
     asynccontextmanager,
     nullcontext,
 )
@@ -19,9 +20,20 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon import __version__, problems
-from antiphon.calls import CALLS, Call, Complete, CreateRun, ExportOwner, Follow, Process
+from antiphon.calls import (
+    CALLS,
+    Call,
+    Complete,
+    CreateRun,
+    ExportOwner,
+    Follow,
+    ListActions,
+    ListMessages,
+    Process,
+)
 from antiphon.desk import Answer, Desk
 from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
+from antiphon.fair_queue import FairQueue
 from antiphon.people import Principal
 from antiphon.runtime import Runtime, opened
 from antiphon.server import access, exports, files, openapi, reading, stream
@@ -31,7 +43,7 @@ from antiphon.server.exchange import Exchange, refuse
 from antiphon.server.presence import Gone, while_present
 from antiphon.server.quotas import Requests
 from antiphon.server.resource import Handler, Resource, pattern
-from antiphon.server.shares import Places, Turns
+from antiphon.server.shares import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE, Places
 from antiphon.settings import Settings
 from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
 from antiphon.telemetry.asgi_spans import followed
@@ -50,6 +62,8 @@ _SCOPES = {kind.route: kind.scope for kind in CALLS} | {"GET /metrics": "metrics
 _OURS = ("/v1", "/metrics")
 _COUNTED = "/v1"
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
+_HEAVY = (ListMessages, ListActions)
+"""Calls whose answer may be of megabytes, of which each takes a moment to be read and written."""
 
 
 def app(
@@ -78,7 +92,8 @@ class Application:
         self.draining = False
         self.closing = False
         self._places = Places(settings.max_requests)
-        self._turns = Turns()
+        self._calls = FairQueue(AT_ONCE, OF_ONE)
+        self._heavy = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
         self._inside: _Inside | None = None
         self._tracer = NO_TRACES
         self._settings = settings
@@ -196,8 +211,19 @@ class Application:
         """The place of a request is the caller's; without keys there is nobody to share with."""
         return nullcontext() if caller.token is None else self._places.held(caller.who)
 
-    def _turn(self, caller: Caller) -> AbstractAsyncContextManager[None]:
-        return nullcontext() if caller.token is None else self._turns.turn(caller.who)
+    @asynccontextmanager
+    async def _slot(self, caller: Caller, call: Call[Any]) -> AsyncGenerator[None]:
+        """Hold the slots that this call needs. Raises `Overloaded` where none comes free in time.
+
+        Heavy calls have slots of their own, so that light ones of the same caller do not wait for
+        them. Without keys light ones need none: there is nobody to share with.
+        """
+        async with AsyncExitStack() as slots:
+            if isinstance(call, _HEAVY):
+                await slots.enter_async_context(self._heavy.slot(caller.who))
+            if caller.token is not None:
+                await slots.enter_async_context(self._calls.slot(caller.who))
+            yield
 
     async def _somebody(self, scope: Scope) -> Caller:
         caller = await self._access.admit(scope)
@@ -259,8 +285,11 @@ class Application:
 
     async def _export(self, exchange: Exchange, call: ExportOwner) -> None:
         archive = await self._desk.export(call, exchange.caller.principal)
+        pieces = self._heavy.make_pieces(exchange.caller.who, archive.pieces)
         welcome = self._welcome(exchange.caller)
-        await exports.send(exchange, archive, str(call.file), welcome, self._pace)
+        await exports.send(
+            exchange, archive._replace(pieces=pieces), str(call.file), welcome, self._pace
+        )
 
     async def _done(self, exchange: Exchange, call: Call[Any], work: Coroutine[Any, Any, T]) -> T:
         """The work; where it waits for another run to end, only for as long as the caller may."""
@@ -277,10 +306,10 @@ class Application:
                 return await while_present(exchange.receive, work, welcome, recheck)
             case _:
                 try:
-                    async with self._turn(exchange.caller):
+                    async with self._slot(exchange.caller, call):
                         return await work
                 finally:
-                    work.close()  # if its turn never came
+                    work.close()  # if its slot never came
 
     def _welcome(self, caller: Caller) -> stream.Welcome:
         async def stands() -> bool:
@@ -292,7 +321,8 @@ class Application:
         await files.upload(exchange, self._desk, self._settings)
 
     async def _download(self, exchange: Exchange) -> None:
-        await files.download(exchange, self._desk, self._welcome(exchange.caller), self._pace)
+        welcome = self._welcome(exchange.caller)
+        await files.download(exchange, self._desk, self._heavy, welcome, self._pace)
 
     async def _healthz(self, exchange: Exchange) -> None:
         await exchange.say(200, {"status": "alive"})

@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from antiphon.desk import Desk
 from antiphon.engine import kept
 from antiphon.errors import InvalidRequest
+from antiphon.fair_queue import FairQueue
 from antiphon.problems import Malformed
 from antiphon.server import reading, stream
 from antiphon.server.exchange import Exchange, field
@@ -37,9 +38,16 @@ async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
 
 
 async def download(
-    exchange: Exchange, desk: Desk, welcome: stream.Welcome, pace: stream.Pace
+    exchange: Exchange,
+    desk: Desk,
+    queue: FairQueue,
+    welcome: stream.Welcome,
+    pace: stream.Pace,
 ) -> None:
-    """Send the bytes of a file, piece by piece, in a wrapping in which no browser runs them."""
+    """Send the bytes of a file in a wrapping in which no browser runs them.
+
+    Each piece is read in a slot of the queue.
+    """
     await reading.body(exchange.scope, exchange.receive, 0)
     file_id = reading.path(exchange.scope)["file_id"]
     about, pieces = await desk.open_file(exchange.caller.owner, file_id)
@@ -48,6 +56,7 @@ async def download(
         (b"content-length", b"%d" % about.size),
         field(b"content-disposition", disposition(about.name)),
     ]
+    pieces = queue.make_pieces(exchange.caller.who, pieces)
     await send_pieces(exchange, headers, pieces, welcome, pace)
 
 

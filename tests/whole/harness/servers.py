@@ -118,9 +118,12 @@ class Server:
             self._listening.exception()  # whoever asks is told; nobody has to
 
 
-async def started(settings: Mapping[str, str], *flags: str) -> Server:
-    """`antiphon serve --port 0`, listening; with these variables and no others of ours."""
-    server = await _born(settings, flags)
+async def started(settings: Mapping[str, str], *flags: str, command: str = "serve") -> Server:
+    """`antiphon serve --port 0`, listening; with these variables and no others of ours.
+
+    `command` may be another one that serves: `up`, `web`.
+    """
+    server = await _born(settings, flags, command)
     try:
         await server.listening()
     except Failed:
@@ -129,12 +132,14 @@ async def started(settings: Mapping[str, str], *flags: str) -> Server:
     return server
 
 
-async def _born(settings: Mapping[str, str], flags: Sequence[str]) -> Server:
+async def _born(
+    settings: Mapping[str, str], flags: Sequence[str], command: str = "serve"
+) -> Server:
     """The same, which will soon listen."""
     read, write = os.pipe()
     nowhere = os.open(os.devnull, os.O_RDWR)
     process = await nursery.born(
-        ("serve", "--port", "0", *flags),
+        (command, "--port", "0", *flags),
         Path.cwd(),
         environment(settings),
         (nowhere, nowhere, write),

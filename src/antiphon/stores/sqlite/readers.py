@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from antiphon.fair_queue import FairQueue
 from antiphon.stores.sqlite.disk import OpenedFile
 from antiphon.stores.sqlite.file import connected
 from antiphon.stores.sqlite.thread import closed, unavailable
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 CACHE_BYTES = 4_000_000  # in each thread: a long thread is read from memory; SQLite would keep half
 
+AHEAD = 2
+"""Reads for each thread that have left the queue: the next one is there while the loop is busy."""
 STEPS = 2_000
 """Instructions of SQLite's machine between two looks at the clock."""
 
@@ -31,26 +34,37 @@ class Readers:
         self._mine = _Mine()
         self._connections: list[sqlite3.Connection] = []
         self._threads = ThreadPoolExecutor(threads, name)
+        self._queue = FairQueue(AHEAD * threads, AHEAD * threads, patience=None)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], seconds: float | None = None) -> T:
-        """Read in a thread, for so many seconds at most.
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        seconds: float | None = None,
+        owner: str | None = None,
+    ) -> T:
+        """Read in a thread, for so many seconds at most. Owners take turns; None is one of them.
 
         What has such a bound is also broken off when its caller is cancelled, so that the thread is
         free again. Raises `Unavailable` where the database does not answer, `TimeoutError` after
         the seconds.
         """
         loop, left = asyncio.get_running_loop(), threading.Event()
+        await self._queue.enter(owner)
         try:
             reading = loop.run_in_executor(self._threads, self._run, work, seconds, left)
         except RuntimeError as fault:  # the pool takes nothing any more
+            self._queue.leave(owner)
             raise closed() from fault
+        # The thread is busy until the read is over, also where its caller was cancelled.
+        reading.add_done_callback(lambda _: self._queue.leave(owner))
         try:
-            return await reading
+            return await asyncio.shield(reading)
         finally:
             left.set()
 
     async def close(self) -> None:
         """Finish what was asked for."""
+        await self._queue.drain()
         await asyncio.to_thread(self._threads.shutdown)
         for connection in self._connections:
             connection.close()

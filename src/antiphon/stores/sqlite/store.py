@@ -227,7 +227,8 @@ class SqliteStore:
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
-        return await self._read(reads.get, kind, owner, id)
+        read = partial(reads.get, kind=kind, owner=owner, id=id)
+        return await self._readers.run(read, owner=owner)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
         """See `Store.call_ids`."""
@@ -246,7 +247,7 @@ class SqliteStore:
         start = list_start(after, where.get("order"))
         read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
         if not where.get("query"):
-            return await self._readers.run(read)
+            return await self._readers.run(read, owner=owner)
         async with self._searches.turn(owner):
             try:
                 return await self._searcher.run(read, self._searches.seconds)
@@ -257,7 +258,8 @@ class SqliteStore:
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
         """See `Store.content`."""
-        return await self._read(reads.content, owner, upload_id, start, size)
+        read = partial(reads.content, owner=owner, upload_id=upload_id, start=start, size=size)
+        return await self._readers.run(read, owner=owner)
 
     # Writing what is no run
 

@@ -1,8 +1,10 @@
-"""Which addresses mean this machine, and which mean one and the same machine to everybody."""
+"""Addresses of this machine, of machines near it and of the internet; why one cannot be reached."""
 
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
@@ -29,6 +31,23 @@ def origin(url: str) -> str:
     """Return the scheme, host and port of an address, without a user or a password in it."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
+def connection_reason(error: OSError) -> str:
+    """Return in plain words why there is no connection to an address."""
+    match error:
+        case socket.gaierror():
+            return "no address is found for this name"
+        case ConnectionRefusedError():
+            return "the connection was refused, so nothing may be listening there"
+        case ConnectionResetError():
+            return "it broke off the connection"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not valid: {error.verify_message or error}"
+        case ssl.SSLError():
+            return f"no encrypted connection could be made ({error.reason or error})"
+        case _:
+            return error.strerror or str(error) or type(error).__name__
 
 
 def public(address: Address) -> bool:

@@ -65,14 +65,17 @@ async def test_a_refused_connection_is_unavailable(unused_tcp_port: int):
     error = await refusal(f"http://127.0.0.1:{unused_tcp_port}/v1")
 
     assert isinstance(error, ProviderUnavailable)
-    assert f"127.0.0.1:{unused_tcp_port} did not answer" in error.message
+    assert error.message == (
+        f"127.0.0.1:{unused_tcp_port} did not answer: the connection was refused, so nothing may be"
+        " listening there"
+    )
 
 
 async def test_a_name_that_nobody_has_is_unavailable():
     error = await refusal("http://nobody.invalid/v1")
 
     assert isinstance(error, ProviderUnavailable)
-    assert "nobody.invalid" in error.message
+    assert error.message == ("nobody.invalid did not answer: no address is found for this name")
 
 
 async def test_a_server_without_the_encryption_it_should_have_is_unavailable(upstream: Upstream):
@@ -97,7 +100,7 @@ async def test_a_connection_that_is_never_made_is_given_up():
         )
 
     assert isinstance(error, ProviderUnavailable)
-    assert "imeout" in error.message
+    assert error.message.endswith("did not answer: no connection within 0.2 s")
 
 
 async def test_an_encryption_that_is_never_agreed_on_is_given_up():
@@ -142,7 +145,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path
         error = await refusal(f"https://127.0.0.1:{port}/v1")
 
     assert isinstance(error, ProviderUnavailable)
-    assert "certificate" in error.message
+    assert "did not answer: its certificate is not valid: self-signed" in error.message
     assert asked == []
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from antiphon import __version__, calls
-from antiphon.addresses import origin
+from antiphon.addresses import connection_reason, origin
 from antiphon.calls import Call, CreateRun, Follow, Process
 from antiphon.client.answers import decoded, problem, value
 from antiphon.client.line import AsyncBatches, AsyncPieces, Batches, Pieces
@@ -434,7 +434,21 @@ def _lost(error: httpx2.TransportError) -> AntiphonError:
     """What httpx2 says of a connection, in our words."""
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return BadSettings(f"The server cannot be asked: {error}")
-    said = str(error) or type(error).__name__
+    root = _root(error)
+    match error:
+        case httpx2.ConnectTimeout():
+            said = f"no connection within {CONNECT_SECONDS:g} s"
+        case httpx2.ConnectError() if isinstance(root, OSError):
+            said = connection_reason(root)
+        case _:
+            said = str(error) or type(error).__name__
     lost = ConnectionLost(f"The server does not answer: {said}", hint="Is it running?")
     lost.__cause__ = error
     return lost
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what an error came of at first: what the system says of a connection."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return _root(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

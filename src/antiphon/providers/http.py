@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from antiphon.addresses import leads_here
+from antiphon.addresses import connection_reason, leads_here
 from antiphon.errors import (
     Disconnected,
     ProviderAuth,
@@ -177,8 +177,26 @@ class Endpoint:
         return kind(message) if wait is None else kind(message, retry_after=wait)
 
     def _unreachable(self, error: Exception) -> ProviderUnavailable:
-        words = self._redact(str(error) or type(error).__name__)
+        words = self._redact(self._reason(error))
         return ProviderUnavailable(f"{self._host} did not answer: {words}")
+
+    def _reason(self, error: Exception) -> str:
+        """Say in plain words why no answer came; the library's own name its internals."""
+        match error:
+            case aiohttp.ClientProxyConnectionError():
+                return f"the proxy {error.host}:{error.port}: {connection_reason(error.os_error)}"
+            case aiohttp.ConnectionTimeoutError():
+                return f"no connection within {self._limits.connect_seconds:g} s"
+            case aiohttp.ServerDisconnectedError():
+                return "it closed the connection without an answer"
+            case (
+                aiohttp.ClientConnectorCertificateError(certificate_error=OSError() as wrong)
+                | aiohttp.ClientConnectorError(os_error=wrong)
+                | (OSError() as wrong)
+            ):
+                return connection_reason(wrong)
+            case _:
+                return str(error) or type(error).__name__
 
 
 async def _head(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -37,6 +37,7 @@ def address(base_url: str) -> str:
     """The base of addresses: a path is put behind it, and errors show it."""
     try:
         parts = urlsplit(base_url)
+        (parts.hostname or "").encode("idna")  # raises for a name that cannot be looked up
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         shown = parts._replace(
             netloc=parts.netloc.rpartition("@")[2], query="", fragment=""

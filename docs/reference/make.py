@@ -18,7 +18,7 @@ from enum import StrEnum
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -33,9 +33,11 @@ from antiphon.calls import (
     Listed,
     LiveRun,
     Model,
+    ModelList,
     NewKey,
     NewLimits,
     NewMessage,
+    ProviderProblem,
     UsageReport,
     path_fields,
 )
@@ -88,6 +90,8 @@ RECORDS: tuple[type[Any], ...] = (
     Listed,
     Deleted,
     Model,
+    ModelList,
+    ProviderProblem,
     NewMessage,
     Text,
     Image,
@@ -362,12 +366,11 @@ def _place(call: type[Call[Any]], name: str) -> str:
 
 
 def _fields(kind: type[Any], place: Callable[[str], str] | None = None) -> Iterator[str]:
-    hints = get_type_hints(kind, include_extras=True)
     rows = [
         (
             f"`{field.name}`",
             *((place(field.name),) if place else ()),
-            _kind(hints[field.name]),
+            _kind(field.type),
             _default(kind, field.name),
         )
         for field in msgspec.structs.fields(kind)

@@ -7,6 +7,7 @@ file. The calls of administration are in `administrative_calls`, and those about
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Generic, Literal
 
 import msgspec
@@ -96,6 +97,20 @@ class Model(msgspec.Struct, frozen=True):
     provider: str
     default: bool = False
     context_tokens: int | None = None
+
+
+class ProviderProblem(msgspec.Struct, frozen=True):
+    """A provider that could not be asked for its models; `code` and `message` are of its error."""
+
+    provider: str
+    code: str
+    message: str
+
+
+class ModelList(Listed[Model], frozen=True):
+    """The models of all providers that answered, and the others' `problems`."""
+
+    problems: Sequence[ProviderProblem] = ()
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -462,11 +477,11 @@ class GetFile(Call[Upload], frozen=True):
     file_id: Id
 
 
-class ListModels(Call[Listed[Model]], frozen=True):
+class ListModels(Call[ModelList], frozen=True):
     """The models that can be named here; with `model` that one, without asking any provider."""
 
     route: ClassVar[str] = "GET /v1/models"
-    answer: ClassVar[Any] = Listed[Model]
+    answer: ClassVar[Any] = ModelList
 
     model: Name | None = None
 

@@ -48,7 +48,7 @@ class Desk:
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[Opened]],
-        models: Callable[[str | None, str], Awaitable[Sequence[calls.Model]]],
+        models: Callable[[str | None, str], Awaitable[calls.ModelList]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         administration: Administration,
         destinations: Destinations,
@@ -180,8 +180,8 @@ class Desk:
 
     async def _list_models(
         self, call: calls.ListModels, by: Principal, _: Once | None
-    ) -> Listed[calls.Model]:
-        return Listed(tuple(await self._models(call.model, by.owner)), has_more=False)
+    ) -> calls.ModelList:
+        return await self._models(call.model, by.owner)
 
 
 def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:

@@ -20,6 +20,7 @@ from antiphon.administration.owners import Owners
 from antiphon.administration.provider_keys import ProviderKeys
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
+from antiphon.clean import clean
 from antiphon.desk import Desk
 from antiphon.destinations import Destinations
 from antiphon.ids import Prefix
@@ -141,24 +142,34 @@ class Runtime:
     async def _default_model(self) -> str:
         return (await self.choice()).model
 
-    async def _models(self, model: str | None, owner: str) -> Sequence[calls.Model]:
+    async def _models(self, model: str | None, owner: str) -> calls.ModelList:
         default = await self._default_model()
-        named = await self._named(default) if model is None else [await self._one(model, owner)]
+        if model is not None:
+            named = [(model, (await self.catalog.open(model, owner)).name)]
+            return calls.ModelList(await self._described(named, default), has_more=False)
+        listings = await self.catalog.listings()
+        named = [(each.prefix + name, each.provider) for each in listings for name in each.names]
+        named.append(("demo", "demo"))
+        if not any(name == default for name, _ in named):
+            named.insert(0, (default, default.partition(":")[0]))
+        problems = [
+            calls.ProviderProblem(each.provider, each.error.code, clean(each.error.message))
+            for each in listings
+            if each.error
+        ]
+        return calls.ModelList(
+            await self._described(named, default), has_more=False, problems=problems
+        )
+
+    async def _described(
+        self, named: Sequence[tuple[str, str]], default: str
+    ) -> Sequence[calls.Model]:
+        """Models by their names and providers, with the default among them marked."""
         windows = await self._windows.of([name for name, _ in named])
         return [
             calls.Model(name, who, default=name == default, context_tokens=self._told(window))
             for (name, who), window in zip(named, windows, strict=True)
         ]
-
-    async def _named(self, default: str) -> Sequence[tuple[str, str]]:
-        """All models with their providers, and the default among them."""
-        named = await self.catalog.models()
-        if any(name == default for name, _ in named):
-            return named
-        return [(default, default.partition(":")[0]), *named]
-
-    async def _one(self, model: str, owner: str) -> tuple[str, str]:
-        return model, (await self.catalog.open(model, owner)).name
 
     def _told(self, window: int | None) -> int | None:
         """How much a model is told that takes so much: what the settings allow, if that is less."""

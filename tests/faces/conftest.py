@@ -83,11 +83,15 @@ def place(tmp_path: Path) -> Place:
 
 
 class Upstream:
-    """Answers every request with the lines it is given; then it ends, or holds the line."""
+    """Answers every request with the lines it is given; then it ends, or holds the line.
+
+    `keys` has the key of each question for its models.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
         self.status = 200
         self.says: Sequence[str] = ()
         self.holds = False
@@ -108,6 +112,14 @@ def upstream() -> Iterator[Upstream]:
     said = Upstream()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said.keys.append(self.headers["authorization"])
+            body = b'{"data": [{"id": "big-model"}]}'
+            self.send_response(said.status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def do_POST(self) -> None:
             length = int(self.headers["content-length"])
             said.asked.append(json.loads(self.rfile.read(length)))

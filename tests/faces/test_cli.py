@@ -567,6 +567,44 @@ def test_the_default_model_is_marked(place: Place) -> None:
     assert [model["id"] for model in models if model.get("default")] == ["demo"]
 
 
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_provider_that_lists_no_models_is_named_with_the_reason(
+    place: Place, arguments: tuple[str, ...], unused_tcp_port: int
+) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}/v1"
+
+    told = place.run("models", "--base-url", url, "--model", "mine", *arguments)
+
+    assert told.returncode == 1
+    assert "mine" in told.stdout
+    assert "did not answer: the connection was refused" in told.stderr
+    assert "address is right" in told.stderr
+
+
+def test_a_provider_that_refuses_the_key_for_its_list_is_named_without_the_key(
+    place: Place, upstream: Upstream
+) -> None:
+    upstream.status = 401
+    environ = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "sk-secret"}
+
+    told = place.run("models", environ=environ)
+
+    assert told.returncode == 5
+    assert "answered 401" in told.stderr
+    assert "sk-secret" not in told.stdout + told.stderr
+
+
+def test_a_models_key_is_sent_with_the_question_what_the_base_url_lists(
+    place: Place, upstream: Upstream
+) -> None:
+    environ = {"OPENAI_API_KEY": "sk-secret", "ANTIPHON_BASE_URL": upstream.url}
+
+    told = place.run("models", "--model", "openai:big-model", environ=environ)
+
+    assert (told.returncode, upstream.keys) == (0, ["Bearer sk-secret"])
+    assert told.stdout.split() == ["model", "openai:big-model", "default", "demo"]
+
+
 # Settings and the state of things
 
 
@@ -688,6 +726,59 @@ def test_a_doctor_says_what_is_broken_and_what_to_do(
     broken = [each for each in json.loads(told.stdout) if each["state"] == "broken"]
     assert [each["about"] for each in broken] == [about]
     assert advice is None or advice in broken[0]["to_do"]
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_doctor_tries_the_address_that_the_settings_name(
+    place: Place, upstream: Upstream, table: bool
+) -> None:
+    environ = {} if table else {"ANTIPHON_BASE_URL": upstream.url}
+    if table:
+        own = place.root / "config/antiphon/antiphon.toml"
+        own.parent.mkdir(parents=True)
+        own.write_text(f'[providers.mine]\nbase_url = "{upstream.url}"\n')
+
+    told = place.run("doctor", environ=environ)
+    upstream.status = 404
+    unlisted = place.run("doctor", environ=environ)
+    upstream.status = 401
+    refused = place.run("doctor", environ={**environ, "ANTIPHON_PROVIDER_KEY": "sk-secret"})
+
+    assert told.returncode == 0
+    assert f"ok      provider  {upstream.url} lists 1 model\n" in told.stdout
+    assert unlisted.returncode == 0
+    assert f"note    provider  {upstream.url} does not list its models" in unlisted.stdout
+    assert refused.returncode == 1
+    assert f"broken  provider  {upstream.url} does not list its models" in refused.stdout
+    assert "Check the provider's key" in refused.stdout
+    assert "sk-secret" not in refused.stdout + refused.stderr
+    assert upstream.asked == []
+
+
+def test_a_doctor_says_why_an_address_does_not_answer(place: Place, unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}/v1"
+
+    told = place.run("doctor", "--base-url", url, "--json")
+
+    assert told.returncode == 1
+    (broken,) = [each for each in json.loads(told.stdout) if each["state"] == "broken"]
+    assert broken["about"] == "provider"
+    assert broken["found"].startswith(f"{url} does not list its models: ")
+    assert broken["found"].endswith("the connection was refused, so nothing may be listening there")
+    assert "address is right" in broken["to_do"]
+
+
+def test_a_doctor_asks_no_address_that_an_untrusted_file_names(
+    place: Place, upstream: Upstream
+) -> None:
+    (place.root / "antiphon.toml").write_text(f'base_url = "{upstream.url}"\n')
+
+    ignored = place.run("doctor")
+    asked = len(upstream.keys)
+    place.run("trust", "--yes")
+    place.run("doctor")
+
+    assert (ignored.returncode, asked, len(upstream.keys)) == (0, 0, 1)
 
 
 def test_a_doctor_only_notes_a_redis_that_is_away_and_logs_nothing(place: Place) -> None:

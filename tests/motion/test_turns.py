@@ -146,8 +146,8 @@ class House:
             raise errors.BadSettings("There is no such model.")
         return Opened(provider=self.model, model=model, destination=self.destination)
 
-    async def _models(self, *_: str | None) -> Sequence[calls.Model]:
-        return [calls.Model("scripted", "scripted", default=True)]
+    async def _models(self, *_: str | None) -> calls.ModelList:
+        return calls.ModelList([calls.Model("scripted", "scripted", default=True)], has_more=False)
 
     # What a client does.
 

@@ -7,7 +7,7 @@ from upstream import Upstream
 
 from antiphon.chunks import Question
 from antiphon.configuration import load
-from antiphon.errors import BadSettings, ProviderError
+from antiphon.errors import BadSettings, ProviderError, ProviderUnavailable
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.demo import Demo
 from antiphon.providers.servers import SERVERS
@@ -212,18 +212,29 @@ def test_a_table_that_cannot_be_used_is_named(table: dict[str, Any]):
         catalog(providers={"house": table})
 
 
-async def test_models_are_listed_from_every_server_that_answers(
+async def test_every_server_is_asked_for_its_models_and_one_that_is_away_is_named(
     upstream: Upstream, unused_tcp_port: int
 ):
-    providers = {"house": {"base_url": upstream.url}, **no_ollama(unused_tcp_port)}
-    found = catalog(providers=providers)
+    away = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    found = catalog(providers={"house": {"base_url": upstream.url}, "gone": {"base_url": away}})
 
-    models = await found.models()
+    listings = {each.provider: each for each in await found.listings()}
     await found.close()
 
-    assert ("house:quirk:ok", "house") in models
-    assert models[-1] == ("demo", "demo")
-    assert not any(model.startswith("ollama:") for model, _ in models)
+    assert "quirk:ok" in listings["house"].names
+    assert (listings["gone"].where, listings["gone"].names) == (away, ())
+    assert isinstance(listings["gone"].error, ProviderUnavailable)
+
+
+async def test_an_ollama_is_missed_only_where_it_was_named(unused_tcp_port: int):
+    unnamed, named = catalog(), catalog(providers=no_ollama(unused_tcp_port))
+
+    listings = [await found.listings() for found in (unnamed, named)]
+    for found in (unnamed, named):
+        await found.close()
+
+    missed = [[each.provider for each in listing if each.error] for listing in listings]
+    assert missed == [[], ["ollama"]]
 
 
 async def test_a_server_that_is_down_is_a_provider_error(unused_tcp_port: int):

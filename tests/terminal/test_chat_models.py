@@ -8,6 +8,7 @@ from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 
 SMALL = {"ANTIPHON_CONTEXT_TOKENS": "1000"}
+NOWHERE = {"ANTIPHON_BASE_URL": "http://127.0.0.1:9/v1", "ANTIPHON_MODEL": "told"}
 LOOK = '''\
 from antiphon import tool
 
@@ -90,6 +91,15 @@ async def test_models_are_listed_with_what_they_take(tmp_path: Path) -> None:
         chat.say("/models nothing-like-it")
         await chat.sees("No model has nothing-like-it in its name")
         assert not chat.foreign
+
+
+async def test_a_provider_that_is_away_is_named_where_models_are_listed(tmp_path: Path) -> None:
+    async with Chatting(home=tmp_path, environ=NOWHERE) as chat:
+        await chat.ready()
+        chat.say("/models")
+        await chat.sees("127.0.0.1:9 lists no models")
+        await chat.sees("refused, so nothing may be listening there")
+        await chat.sees("answers here")
 
 
 async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Say what is there, what is missing, and what to do about it.
 
 Nothing is made or changed; a database keeps its form. Keys are told by the names of their
-variables, never by their values. Exit code 1 if something is broken.
+variables, never by their values. Providers are asked for their list of models where the settings
+lead to them: the base URL, or tables with an address and the model that is used. Exit code 1 if
+something is broken.
 """
 
 from __future__ import annotations
@@ -25,13 +27,21 @@ import antiphon
 from antiphon.addresses import loopback
 from antiphon.clean import clean
 from antiphon.client.amounts import counted
+from antiphon.client.outcome import advice
 from antiphon.client.sync import Client
 from antiphon.commands import trusting
 from antiphon.commands.json_output import print_json
 from antiphon.commands.usage import CLIENT, RUNTIME
 from antiphon.configuration import Loaded
 from antiphon.doors import schema, wakes
-from antiphon.errors import AntiphonError, NotFound
+from antiphon.errors import (
+    AntiphonError,
+    BadSettings,
+    NotFound,
+    ProviderProtocol,
+    ProviderRateLimited,
+    ProviderRejected,
+)
 from antiphon.ports import Store
 from antiphon.runs import Destination
 from antiphon.runtime import cataloged, stored, unopened
@@ -46,6 +56,7 @@ MOST_WAITING = 1000  # runs that are looked at
 _NAMED = 3  # of them that are named
 _NO_WAKE_UPS = "Look whether it runs, and whether a pooler is in between; docs/how-to/redis.md."
 _SEALED_OTHERWISE = "Set secret_key, or old_secret_keys, to what they were sealed with."
+_NO_LIST = "If it gives no replies either: most base URLs end in /v1; its documentation says."
 _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
 
 
@@ -130,11 +141,33 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
         async with cataloged(settings) as catalog:
             held = ", ".join(catalog.keys())
             yield Finding("keys", "ok", held or "no provider's key is set")
-            choice = await catalog.choose()
-            await catalog.open(choice.model)
-            yield Finding("model", "ok", f"{choice.model}: {choice.why}")
+            try:
+                choice = await catalog.choose()
+                yield Finding("model", "ok", f"{choice.model}: {choice.why}")
+            except BadSettings as problem:
+                yield _broken("model", problem)
+                if settings.base_url:
+                    return  # what the base URL lists has been asked for
+            for listing in await catalog.configured():
+                yield _provider(listing.where, len(listing.names), listing.error)
     except AntiphonError as problem:
         yield _broken("model", problem)
+
+
+def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
+    """How a provider answers that the settings lead to: none is asked for a reply, which costs.
+
+    Some servers give replies and have no list, so a refusal of the list alone is only noted.
+    """
+    if error is None:
+        return Finding("provider", "ok", f"{where} lists {counted(listed, 'model')}")
+    refused = isinstance(error, ProviderRejected | ProviderProtocol | ProviderRateLimited)
+    return Finding(
+        "provider",
+        "note" if refused else "broken",
+        f"{where} does not list its models: {error.message}",
+        _NO_LIST if refused else error.details.get("hint") or advice(error.code),
+    )
 
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:

@@ -20,7 +20,8 @@ MEANINGS: Mapping[int, tuple[str, str]] = {
     FAILED: (
         "all",
         "failed: the provider, the runtime, the disk, or no such thing; `doctor`: something is "
-        "broken; `mcp test`, `mcp login`: a server is not ready",
+        "broken; `models`: a provider does not answer; `mcp test`, `mcp login`: a server is not "
+        "ready",
     ),
     WRONG_USAGE: ("all", "wrong usage, or a file that cannot be sent"),
     INCOMPLETE: (

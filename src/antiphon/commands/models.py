@@ -1,11 +1,17 @@
-"""List the models that can be named, here or on a server; the one used by default is marked."""
+"""List the models that can be named, here or on a server; the one used by default is marked.
+
+A provider that could not be asked is named on stderr with the reason, and the exit code is not 0.
+"""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from antiphon.client.outcome import advice
 from antiphon.client.sync import Client
+from antiphon.commands.exit_codes import DONE, of_fault
 from antiphon.commands.json_output import print_json
+from antiphon.commands.notes import note
 from antiphon.commands.tables import table
 from antiphon.commands.usage import CLIENT
 from antiphon.configuration import Loaded
@@ -19,12 +25,16 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: Loaded) -> int:
-    """Ask the runtime; providers that do not answer have nothing to list."""
+    """Print what the providers list, and what is wrong with those that could not be asked."""
     with Client(settings=loaded.settings) as client:
-        models = client.list_models().data
+        models = client.list_models()
     if asked.json:
-        print_json(models)
+        print_json(models.data)
     else:
-        rows = [(model.id, "default" if model.default else "") for model in models]
+        rows = [(model.id, "default" if model.default else "") for model in models.data]
         print(table(("model", ""), rows))
-    return 0
+    for problem in models.problems:
+        note(f"antiphon: {problem.provider} lists no models: {problem.message}")
+        if hint := advice(problem.code):
+            note(f"antiphon: {hint}")
+    return of_fault(models.problems[0].code) if models.problems else DONE

@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.addresses import leads_here
 from antiphon.clean import clean
-from antiphon.errors import BadSettings, ProviderError
+from antiphon.errors import AntiphonError, BadSettings, ProviderError, ProviderUnavailable
 from antiphon.people import OwnKey
 from antiphon.ports import Opened, Provider
 from antiphon.providers import destinations, entries, usable
@@ -55,6 +55,20 @@ class Choice(msgspec.Struct, frozen=True):
 
     model: str
     why: str
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a provider lists, or the error of one that could not be asked.
+
+    `where` is the address that is asked, or the provider's name where its library knows the
+    address. `prefix` stands before each of the names.
+    """
+
+    provider: str
+    where: str
+    prefix: str
+    names: Sequence[str] = ()
+    error: AntiphonError | None = None
 
 
 class Catalog:
@@ -185,12 +199,28 @@ class Catalog:
         named += [name for vendor in self._vendors.values() for name in vendor.keys]
         return [name for name in named if name and self._environ.get(name)]
 
-    async def models(self) -> list[tuple[str, str]]:
-        """Every model that can be named here, with its provider: what answers, and the demo."""
+    async def listings(self) -> Sequence[Listing]:
+        """Ask for their models all providers whose key is here, or the base URL in their place.
+
+        An Ollama that nobody has named and that does not answer is left out.
+        """
         base_url = self._settings.base_url
-        prefixes = [""] if base_url else [f"{name}:" for name in self._listing()]
-        lists = await asyncio.gather(*map(self._listed, prefixes))
-        return [*(found for one in lists for found in one), ("demo", "demo")]
+        asked = [self._at_base_url()] if base_url else self._listing()
+        found = await asyncio.gather(*map(self._listed, asked))
+        return [each for each in found if not (each.error and self._is_unbidden(each.provider))]
+
+    async def configured(self) -> Sequence[Listing]:
+        """Ask for their models the providers that the settings lead to, and no others.
+
+        That is the base URL, or else each table with an address and the model that is used.
+        """
+        if self._settings.base_url:
+            return [await self._listed(self._at_base_url())]
+        asked = [name for name, table in self._settings.providers.items() if "base_url" in table]
+        used = self._chosen.model.partition(":")[0] if self._chosen else ""
+        if used in self._servers and used not in asked:
+            asked.append(used)
+        return await asyncio.gather(*map(self._listed, asked))
 
     def check_own(self, provider: str, own: OwnKey) -> None:
         """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
@@ -440,16 +470,35 @@ class Catalog:
             return None
         return names[0] if names else None
 
-    async def _listed(self, prefix: str) -> Sequence[tuple[str, str]]:
-        """The models behind a prefix; none of a server that does not answer."""
+    def _at_base_url(self) -> str:
+        """Return the provider that the server at the base URL is asked as; "" where it is none.
+
+        A model that is named for a provider has that one's key sent there.
+        """
+        name, _, _ = (self._settings.model or "").partition(":")
+        return name if self._terms(name) else ""
+
+    def _is_unbidden(self, provider: str) -> bool:
+        model = self._settings.model or ""
+        named = model.startswith("ollama:") or "ollama" in self._settings.providers
+        return provider == "ollama" and not named
+
+    async def _listed(self, name: str) -> Listing:
+        """Ask one provider; "" is the server at the base URL."""
+        base_url = self._settings.base_url
+        provider = name or urlsplit(base_url or "").netloc
+        terms = self._servers.get(name)
+        where = base_url or (terms.base_url if terms else provider)
+        listing = Listing(provider, where, f"{name}:" if name else "")
         try:
-            provider = (await self.open(prefix)).provider
+            opened = (await self.open(f"{name}:" if name else "")).provider
             async with asyncio.timeout(LIST_SECONDS):
-                names = await provider.models()
-        except (ProviderError, BadSettings, TimeoutError):
-            return []
-        owner = prefix.removesuffix(":") or urlsplit(self._settings.base_url or "").netloc
-        return [(f"{prefix}{name}", owner) for name in names]
+                return msgspec.structs.replace(listing, names=await opened.models())
+        except (ProviderError, BadSettings) as error:
+            return msgspec.structs.replace(listing, error=error)
+        except TimeoutError:
+            late = ProviderUnavailable(f"{provider} did not answer within {LIST_SECONDS:g} s.")
+            return msgspec.structs.replace(listing, error=late)
 
     def _meant(self, provider: str, colon: str, name: str) -> str:
         """What a model that has no provider may have been meant for."""

@@ -56,8 +56,11 @@ async def _known(chat: Chat, words: str) -> str:
 
 async def _models(chat: Chat, words: str) -> None:
     wanted = words.casefold().split()
-    listed = await _listed(chat)
-    found = [each for each in listed if all(word in each.id.casefold() for word in wanted)]
+    listed = await chat.client.list_models()
+    chat.models = listed.data
+    for problem in listed.problems:
+        chat.surface.say(f"{problem.provider} lists no models: {problem.message}", "warning")
+    found = [each for each in listed.data if all(word in each.id.casefold() for word in wanted)]
     if not found:
         raise InvalidRequest(f"No model has {words} in its name", hint="/models lists all.")
     columns.show(chat, [_row(chat, each) for each in found[:LISTED]])

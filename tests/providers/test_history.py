@@ -421,8 +421,8 @@ def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: lis
 
 
 def test_what_is_in_order_is_not_changed():
-    history = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
-    assert strict.alternating(strict.one_system(strict.answered(history))) == history
+    chat = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
+    assert strict.alternating(strict.one_system(strict.answered(chat))) == chat
 
 
 # The judge, and the official types.

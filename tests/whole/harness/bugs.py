@@ -17,7 +17,8 @@ import asyncpg
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import cli, doors, events
+from antiphon import doors, events
+from antiphon.cli import main as run_command_line
 from antiphon.engine.records import Change, Records
 from antiphon.errors import AntiphonError
 from antiphon.ports import About, Claim, Decide, Kept, Store
@@ -242,4 +243,4 @@ def main(arguments: Sequence[str]) -> int:
         return bug(await sound(settings, *more), settings.database)
 
     doors.store = with_the_bug  # type: ignore[assignment]
-    return cli.main(list(arguments))
+    return run_command_line(list(arguments))

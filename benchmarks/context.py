@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antiphon.engine.window import window
-from antiphon.messages import Message, Text
+from antiphon.engine.context_window import window
 from antiphon.ports import About, Change
-from antiphon.runs import Thread
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.types.messages import Message, Text
+from antiphon.types.runs import Thread
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, inverse, row
 from benchmarks.resources import used

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import httpx2
 import openai
 
-from antiphon import events
 from antiphon.engine.turn import Turn
-from antiphon.providers.reply import Reply
+from antiphon.providers.stream_parser import Reply
+from antiphon.types import events
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 from benchmarks.resources import used

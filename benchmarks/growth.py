@@ -7,11 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from statistics import median
 
-from antiphon.engine import moves
-from antiphon.engine.draft import status_event
+from antiphon.engine import transitions
+from antiphon.engine.unit_of_work import status_event
 from antiphon.ports import About, Change, Driven
-from antiphon.runs import Drive, Run, Status, Thread
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.types.runs import Drive, Run, Status, Thread
 from benchmarks.bench import Bench
 from benchmarks.load import Record, Target, flood, stream
 from benchmarks.report import Figure, Row, row
@@ -123,7 +123,7 @@ async def _times(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figur
     """Microseconds on the clock, the median of many tries, in some rounds."""
     place = runs // 2
     run, thread = f"run_{place}", f"thread_{place}"
-    lease = moves.claim("benchmark", 1_000)
+    lease = transitions.claim("benchmark", 1_000)
     works: dict[str, Callable[[], Awaitable[object]]] = {
         "get a run": lambda: store.get(Run, "local", run),
         "list a thread's runs": lambda: store.list(Run, "local", limit=20, thread_id=thread),

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 
 from antiphon import AsyncClient, Client, TextDelta
-from antiphon.calls import NewMessage
+from antiphon.api.operations import NewMessage
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 from benchmarks.resources import used

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import time
 
-from antiphon.events import ReasoningDelta, TextDelta
-from antiphon.terminal.code import Highlighter
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.region import Region
-from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.markdown.highlighting import Highlighter
+from antiphon.terminal.painters import Region, Typed
 from antiphon.terminal.spans import Span
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
+from antiphon.types.events import ReasoningDelta, TextDelta
 from benchmarks.answers import BLOCKS, TOKEN, mixed, single
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row

@@ -23,11 +23,12 @@ from typing import Any
 
 import openai
 
-from antiphon import AsyncClient, events
-from antiphon.calls import NewMessage
-from antiphon.messages import ToolSpec
-from antiphon.runs import Deadlines
-from antiphon.settings import Settings
+from antiphon import AsyncClient
+from antiphon.api.operations import NewMessage
+from antiphon.settings.settings import Settings
+from antiphon.types import events
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Deadlines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "quirks.md"

@@ -17,9 +17,9 @@ from types import FrameType
 import httpx2
 from hello import main as converse
 
-from antiphon.configuration import load
-from antiphon.errors import BadSettings
-from antiphon.settings import Settings, database_file
+from antiphon.settings.loading import load
+from antiphon.settings.settings import Settings, database_file
+from antiphon.types.errors import BadSettings
 
 READY_SECONDS = 60.0  # the first start compiles everything, maybe on a busy machine
 CLOSE_SECONDS = 20.0

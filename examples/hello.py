@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx2
 
-from antiphon.clean import clean
-from antiphon.sse import Decoder
+from antiphon.types.terminal_safe import clean
+from antiphon.wires.sse import Decoder
 
 QUESTION = "When does the next LAX-JFK flight leave?"
 TOOL = {

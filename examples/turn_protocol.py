@@ -29,7 +29,7 @@ from antiphon import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.calls import ListMessages, NewMessage
+from antiphon.api.operations import ListMessages, NewMessage
 
 QUESTION = "When does the next flight from LAX to JFK leave?"
 TIMETABLE = {("LAX", "JFK"): {"departure_time": "16:35", "arrival_time": "00:55"}}

@@ -24,8 +24,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from antiphon import Action, AntiphonError, Client, Functions, RunError, Status, events
-from antiphon.sse import Decoder
+from antiphon import Action, AntiphonError, Client, Functions, RunError, Status
+from antiphon.types import events
+from antiphon.wires.sse import Decoder
 
 log = logging.getLogger("web_chat")
 

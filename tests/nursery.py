@@ -28,20 +28,20 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ANTIPHON = "antiphon.cli:main"
+ANTIPHON = "antiphon.cli.main:main"
 LOADED = (
     "antiphon.buses.postgres",
     "antiphon.buses.redis",
-    "antiphon.cli",
-    "antiphon.commands.chat",
-    "antiphon.commands.chatting",
-    "antiphon.commands.serve",
-    "antiphon.commands.up",
-    "antiphon.runtime",
+    "antiphon.cli.main",
+    "antiphon.cli.chat",
+    "antiphon.cli.chat_session",
+    "antiphon.cli.serve",
+    "antiphon.cli.up",
+    "antiphon.runtime.runtime",
     "antiphon.stores.cached.redis",
     "antiphon.stores.postgres.store",
-    "antiphon.terminal.opening",
-    "antiphon.tools.mcp.connection",
+    "antiphon.terminal.startup",
+    "antiphon.mcp.client.connection",
 )
 """What each fork has, beside what it is told to run."""
 SECONDS = 60

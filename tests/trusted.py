@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from antiphon.tools.mcp import places
-from antiphon.trust import digest
+from antiphon.mcp.config import discovery
+from antiphon.settings.trust import digest
 
 
 def trusted(file: Path, environ: Mapping[str, str]) -> Path:
     """Trust the settings file as it stands, for the user of this environment; returns it."""
-    places.approved(environ).trust(file, digest(file.read_bytes()))
+    discovery.approved(environ).trust(file, digest(file.read_bytes()))
     return file

@@ -23,8 +23,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from antiphon import errors, problems
-from antiphon.calls import (
+from antiphon.api import problems
+from antiphon.api.operations import (
     CALLS,
     BackendServer,
     Call,
@@ -41,11 +41,16 @@ from antiphon.calls import (
     UsageReport,
     path_fields,
 )
-from antiphon.client.sync import Client
-from antiphon.commands import names
-from antiphon.commands.exit_codes import MEANINGS
-from antiphon.events import Event, PendingAction
-from antiphon.messages import (
+from antiphon.cli import command_names
+from antiphon.cli.exit_codes import MEANINGS
+from antiphon.client.sync_client import Client
+from antiphon.providers.servers import SERVERS, Server
+from antiphon.providers.vendors import VENDORS
+from antiphon.settings.settings import TABLE, Settings
+from antiphon.types import errors
+from antiphon.types.accounts import Act, Holding, Key, Limits, Person, Project, ProviderKey, Spent
+from antiphon.types.events import Event, PendingAction
+from antiphon.types.messages import (
     File,
     Image,
     Message,
@@ -56,10 +61,7 @@ from antiphon.messages import (
     ToolSpec,
     Upload,
 )
-from antiphon.people import Act, Holding, Key, Limits, Person, Project, ProviderKey, Spent
-from antiphon.providers.servers import SERVERS, Server
-from antiphon.providers.vendors import VENDORS
-from antiphon.runs import (
+from antiphon.types.runs import (
     MOVES,
     Assistant,
     Deadlines,
@@ -71,8 +73,7 @@ from antiphon.runs import (
     Thread,
     Usage,
 )
-from antiphon.runs import Action as ActionRecord
-from antiphon.settings import TABLE, Settings
+from antiphon.types.runs import Action as ActionRecord
 
 DOCS = Path(__file__).resolve().parent.parent
 sys.path.append(str(DOCS.parent / "tests" / "providers"))
@@ -230,7 +231,7 @@ def vendors() -> Iterator[str]:
 
 def commands() -> Iterator[str]:
     """Every command: what it is for, its arguments, the settings that are its flags."""
-    for name in names.COMMANDS:
+    for name in command_names.COMMANDS:
         command: Any = import_module(f"antiphon.commands.{name.replace('-', '_')}")
         parser = ArgumentParser(add_help=False)
         command.arguments(parser, ArgumentParser(add_help=False))

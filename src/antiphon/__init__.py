@@ -11,81 +11,81 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from antiphon import calls as calls
-    from antiphon import errors as errors
-    from antiphon import events as events
-    from antiphon.client.aio import AsyncClient as AsyncClient
-    from antiphon.client.aio import AsyncEvents as AsyncEvents
-    from antiphon.client.aio import AsyncStream as AsyncStream
+    from antiphon.api import operations as operations
+    from antiphon.client.async_client import AsyncClient as AsyncClient
+    from antiphon.client.async_client import AsyncEvents as AsyncEvents
+    from antiphon.client.async_client import AsyncStream as AsyncStream
     from antiphon.client.compaction import Compaction as Compaction
-    from antiphon.client.servers import Servers as Servers
-    from antiphon.client.sync import Client as Client
-    from antiphon.client.sync import Events as Events
-    from antiphon.client.sync import Stream as Stream
-    from antiphon.errors import AntiphonError as AntiphonError
-    from antiphon.errors import RunCancelled as RunCancelled
-    from antiphon.errors import RunError as RunError
-    from antiphon.errors import RunExpired as RunExpired
-    from antiphon.errors import RunFailed as RunFailed
-    from antiphon.errors import RunIncomplete as RunIncomplete
-    from antiphon.events import ActionRequired as ActionRequired
-    from antiphon.events import Event as Event
-    from antiphon.events import MessageCompleted as MessageCompleted
-    from antiphon.events import PendingAction as PendingAction
-    from antiphon.events import ReasoningDelta as ReasoningDelta
-    from antiphon.events import RefusalDelta as RefusalDelta
-    from antiphon.events import RunStatus as RunStatus
-    from antiphon.events import TextDelta as TextDelta
-    from antiphon.events import ToolCallDelta as ToolCallDelta
-    from antiphon.events import ToolCallReady as ToolCallReady
-    from antiphon.events import ToolCallStarted as ToolCallStarted
-    from antiphon.events import ToolOutputAdded as ToolOutputAdded
-    from antiphon.events import TurnEnded as TurnEnded
-    from antiphon.events import TurnRestarted as TurnRestarted
-    from antiphon.events import UsageAdded as UsageAdded
-    from antiphon.messages import Blob as Blob
-    from antiphon.messages import File as File
-    from antiphon.messages import Image as Image
-    from antiphon.messages import Link as Link
-    from antiphon.messages import Message as Message
-    from antiphon.messages import Part as Part
-    from antiphon.messages import Progress as Progress
-    from antiphon.messages import Refusal as Refusal
-    from antiphon.messages import Text as Text
-    from antiphon.messages import Tool as Tool
-    from antiphon.messages import ToolCall as ToolCall
-    from antiphon.messages import ToolResult as ToolResult
-    from antiphon.messages import ToolSpec as ToolSpec
-    from antiphon.messages import Upload as Upload
+    from antiphon.client.sync_client import Client as Client
+    from antiphon.client.sync_client import Events as Events
+    from antiphon.client.sync_client import Stream as Stream
+    from antiphon.mcp.sync_servers import Servers as Servers
     from antiphon.ports import Tell as Tell
     from antiphon.ports import Toolbox as Toolbox
-    from antiphon.runs import Action as Action
-    from antiphon.runs import Assistant as Assistant
-    from antiphon.runs import Deadlines as Deadlines
-    from antiphon.runs import McpServer as McpServer
-    from antiphon.runs import Run as Run
-    from antiphon.runs import Sampling as Sampling
-    from antiphon.runs import Status as Status
-    from antiphon.runs import Thread as Thread
-    from antiphon.runs import Usage as Usage
-    from antiphon.settings import Settings as Settings
-    from antiphon.tools.bundle import ToolManager as ToolManager
+    from antiphon.settings.settings import Settings as Settings
     from antiphon.tools.consent import Consent as Consent
     from antiphon.tools.functions import Functions as Functions
     from antiphon.tools.functions import tool as tool
-    from antiphon.tools.processor import ToolProcessor as ToolProcessor
+    from antiphon.tools.permissions import Rules as Rules
     from antiphon.tools.questions import Answer as Answer
     from antiphon.tools.questions import Question as Question
-    from antiphon.tools.rules import Rules as Rules
+    from antiphon.tools.tool_manager import ToolManager as ToolManager
+    from antiphon.tools.tool_processor import ToolProcessor as ToolProcessor
+    from antiphon.types import errors as errors
+    from antiphon.types import events as events
+    from antiphon.types.errors import AntiphonError as AntiphonError
+    from antiphon.types.errors import RunCancelled as RunCancelled
+    from antiphon.types.errors import RunError as RunError
+    from antiphon.types.errors import RunExpired as RunExpired
+    from antiphon.types.errors import RunFailed as RunFailed
+    from antiphon.types.errors import RunIncomplete as RunIncomplete
+    from antiphon.types.events import ActionRequired as ActionRequired
+    from antiphon.types.events import Event as Event
+    from antiphon.types.events import MessageCompleted as MessageCompleted
+    from antiphon.types.events import PendingAction as PendingAction
+    from antiphon.types.events import ReasoningDelta as ReasoningDelta
+    from antiphon.types.events import RefusalDelta as RefusalDelta
+    from antiphon.types.events import RunStatus as RunStatus
+    from antiphon.types.events import TextDelta as TextDelta
+    from antiphon.types.events import ToolCallDelta as ToolCallDelta
+    from antiphon.types.events import ToolCallReady as ToolCallReady
+    from antiphon.types.events import ToolCallStarted as ToolCallStarted
+    from antiphon.types.events import ToolOutputAdded as ToolOutputAdded
+    from antiphon.types.events import TurnEnded as TurnEnded
+    from antiphon.types.events import TurnRestarted as TurnRestarted
+    from antiphon.types.events import UsageAdded as UsageAdded
+    from antiphon.types.messages import Blob as Blob
+    from antiphon.types.messages import File as File
+    from antiphon.types.messages import Image as Image
+    from antiphon.types.messages import Link as Link
+    from antiphon.types.messages import Message as Message
+    from antiphon.types.messages import Part as Part
+    from antiphon.types.messages import Progress as Progress
+    from antiphon.types.messages import Refusal as Refusal
+    from antiphon.types.messages import Text as Text
+    from antiphon.types.messages import Tool as Tool
+    from antiphon.types.messages import ToolCall as ToolCall
+    from antiphon.types.messages import ToolResult as ToolResult
+    from antiphon.types.messages import ToolSpec as ToolSpec
+    from antiphon.types.messages import Upload as Upload
+    from antiphon.types.runs import Action as Action
+    from antiphon.types.runs import Assistant as Assistant
+    from antiphon.types.runs import Deadlines as Deadlines
+    from antiphon.types.runs import McpServer as McpServer
+    from antiphon.types.runs import Run as Run
+    from antiphon.types.runs import Sampling as Sampling
+    from antiphon.types.runs import Status as Status
+    from antiphon.types.runs import Thread as Thread
+    from antiphon.types.runs import Usage as Usage
 
 __version__ = "0.1.0"
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "antiphon.client.aio": ("AsyncClient", "AsyncEvents", "AsyncStream"),
+    "antiphon.client.async_client": ("AsyncClient", "AsyncEvents", "AsyncStream"),
     "antiphon.client.compaction": ("Compaction",),
-    "antiphon.client.servers": ("Servers",),
-    "antiphon.client.sync": ("Client", "Events", "Stream"),
-    "antiphon.errors": (
+    "antiphon.mcp.sync_servers": ("Servers",),
+    "antiphon.client.sync_client": ("Client", "Events", "Stream"),
+    "antiphon.types.errors": (
         "AntiphonError",
         "RunCancelled",
         "RunError",
@@ -93,7 +93,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "RunFailed",
         "RunIncomplete",
     ),
-    "antiphon.events": (
+    "antiphon.types.events": (
         "ActionRequired",
         "Event",
         "MessageCompleted",
@@ -110,7 +110,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TurnRestarted",
         "UsageAdded",
     ),
-    "antiphon.messages": (
+    "antiphon.types.messages": (
         "Blob",
         "File",
         "Image",
@@ -127,7 +127,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Upload",
     ),
     "antiphon.ports": ("Tell", "Toolbox"),
-    "antiphon.runs": (
+    "antiphon.types.runs": (
         "Action",
         "Assistant",
         "Deadlines",
@@ -138,13 +138,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Thread",
         "Usage",
     ),
-    "antiphon.settings": ("Settings",),
-    "antiphon.tools.bundle": ("ToolManager",),
+    "antiphon.settings.settings": ("Settings",),
+    "antiphon.tools.tool_manager": ("ToolManager",),
     "antiphon.tools.consent": ("Consent",),
     "antiphon.tools.functions": ("Functions", "tool"),
-    "antiphon.tools.processor": ("ToolProcessor",),
+    "antiphon.tools.tool_processor": ("ToolProcessor",),
     "antiphon.tools.questions": ("Answer", "Question"),
-    "antiphon.tools.rules": ("Rules",),
+    "antiphon.tools.permissions": ("Rules",),
 }
 _MODULES = ("calls", "errors", "events")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -12,15 +12,13 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from antiphon.chunks import Chunk, Question
-from antiphon.engine.records import Change as Change
-from antiphon.engine.records import Driven as Driven
-from antiphon.engine.records import Records as Records
-from antiphon.engine.window import Context as Context
-from antiphon.engine.window import Landmark as Landmark
-from antiphon.messages import Progress, Tool, ToolCall, ToolResult, Upload
-from antiphon.people import LOCAL as LOCAL
-from antiphon.people import (
+from antiphon.engine.context_window import Context as Context
+from antiphon.engine.context_window import Landmark as Landmark
+from antiphon.engine.snapshot import Change as Change
+from antiphon.engine.snapshot import Driven as Driven
+from antiphon.engine.snapshot import Records as Records
+from antiphon.types.accounts import LOCAL as LOCAL
+from antiphon.types.accounts import (
     Account,
     Act,
     Counted,
@@ -30,8 +28,10 @@ from antiphon.people import (
     ProviderKey,
     Spent,
 )
-from antiphon.people import Key as Key
-from antiphon.runs import Assistant, Deadlines, Destination, Drive, Run
+from antiphon.types.accounts import Key as Key
+from antiphon.types.chunks import Chunk, Question
+from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, Upload
+from antiphon.types.runs import Assistant, Deadlines, Destination, Drive, Run
 
 T = TypeVar("T")
 

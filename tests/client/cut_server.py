@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from socket import SO_LINGER, SOL_SOCKET
 from typing import NamedTuple
 
-from antiphon import sse
-from antiphon.events import Event, encode
+from antiphon.types.events import Event, encode
+from antiphon.wires import sse
 
 RESET = struct.pack("ii", 1, 0)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from antiphon.calls import NewMessage
-from antiphon.client.aio import AsyncClient
-from antiphon.messages import ToolSpec
+from antiphon.api.operations import NewMessage
+from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.messages import ToolSpec
 
 SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
 ASK = NewMessage("When does the next LAX-JFK flight leave?")

@@ -10,15 +10,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from antiphon import errors
-from antiphon.administration.keys import make_key
-from antiphon.calls import GetThread
-from antiphon.client.aio import AsyncClient
-from antiphon.client.sync import Client
-from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.people import Principal
-from antiphon.runtime import opened
+from antiphon.api.operations import GetThread
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.sync_client import Client
+from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import opened
 from antiphon.server.serve import serving
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
 from tests.client.either_line import LINES, SETTINGS, waiting_run
 
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from antiphon import errors
-from antiphon.calls import ListKeys, ListLiveRuns, ListPeople
-from antiphon.client.aio import AsyncClient
+from antiphon.api.operations import ListKeys, ListLiveRuns, ListPeople
+from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import serving
+from antiphon.types import errors
 from tests.client.either_line import LINES, SETTINGS, waiting_run
 
 PASSWORD = "correct horse battery"

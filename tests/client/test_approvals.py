@@ -23,7 +23,7 @@ from antiphon import (
     TextDelta,
     ToolOutputAdded,
 )
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 
 pytest.importorskip("mcp")
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from antiphon import Answer, AsyncClient, Consent, Question, Tool, ToolCall
-from antiphon.addresses import origin
-from antiphon.client.aio import AsyncEvents
-from antiphon.errors import AntiphonError
-from antiphon.events import ActionRequired
-from antiphon.messages import ToolResult, ToolSpec
+from antiphon.client.async_client import AsyncEvents
 from antiphon.ports import Tell, quiet
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 from antiphon.tools.questions import ModelServer, shape
+from antiphon.types.addresses import origin
+from antiphon.types.errors import AntiphonError
+from antiphon.types.events import ActionRequired
+from antiphon.types.messages import ToolResult, ToolSpec
 from tests.terminal.model import Model
 
 

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
-from antiphon import calls
-from antiphon.calls import CALLS, Call
-from antiphon.client.aio import AsyncClient, AsyncEvents, AsyncStream
-from antiphon.client.sync import Client, Events, Stream
-from antiphon.runs import Run
+from antiphon.api import operations
+from antiphon.api.operations import CALLS, Call
+from antiphon.client.async_client import AsyncClient, AsyncEvents, AsyncStream
+from antiphon.client.sync_client import Client, Events, Stream
+from antiphon.types.runs import Run
 
-STREAMS = {calls.Process: "process", calls.Complete: "completions", calls.Follow: "events"}
+STREAMS = {
+    operations.Process: "process",
+    operations.Complete: "completions",
+    operations.Follow: "events",
+}
 
 
 def method_of(call: type[Call[Any]]) -> str:
@@ -55,7 +59,7 @@ def test_a_method_presents_itself_as_its_call_does():
     signature = inspect.signature(Client.create_run)
 
     assert Client.create_run.__name__ == "create_run"
-    assert inspect.getdoc(Client.create_run) == inspect.getdoc(calls.CreateRun)
+    assert inspect.getdoc(Client.create_run) == inspect.getdoc(operations.CreateRun)
     assert signature.return_annotation is Run
     assert signature.parameters["thread_id"].annotation is str
     assert signature.parameters["max_turns"].default == 50

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import errors
-from antiphon.calls import (
+from antiphon.api.operations import (
     Call,
     CreateAssistant,
     CreateMessage,
@@ -15,12 +14,13 @@ from antiphon.calls import (
     ListThreads,
     UpdateThread,
 )
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import AntiphonError
-from antiphon.messages import Text, ToolSpec
-from antiphon.runs import Sampling
+from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
+from antiphon.types.messages import Text, ToolSpec
+from antiphon.types.runs import Sampling
 
 SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from antiphon import errors
-from antiphon.calls import ListMessages
-from antiphon.client import branches
-from antiphon.client.aio import AsyncClient
-from antiphon.client.branches import Fork, branch_after, branch_before, listed
-from antiphon.messages import Message
-from antiphon.runs import Thread
-from antiphon.settings import Settings
+from antiphon.api.operations import ListMessages
+from antiphon.client import thread_list
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.thread_list import Fork, branch_after, branch_before, listed
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.messages import Message
+from antiphon.types.runs import Thread
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: st
 
 
 async def parts(client: AsyncClient, thread: Thread) -> list[Fork]:
-    return branches.forks(thread, await branches.family(client, thread))
+    return thread_list.forks(thread, await thread_list.family(client, thread))
 
 
 async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: AsyncClient) -> None:
@@ -60,7 +60,7 @@ async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: Asyn
 
     assert [each.text for each in await said_in(client, branch)] == ["one", "zwei"]
     assert [each.text for each in await said_in(client, thread)] == ["one", "two", "three"]
-    assert branch.parent_id == branches.replaced(branch) == thread.id
+    assert branch.parent_id == thread_list.replaced(branch) == thread.id
 
 
 async def test_a_branch_before_the_first_message_is_empty_and_named_anew(
@@ -96,7 +96,7 @@ async def test_a_branch_that_goes_on_elsewhere_replaces_nothing(client: AsyncCli
     a_moment_later()
     again = await branch_after(client, (await said_in(client, replacing))[0], replace=False)
 
-    assert branches.replaced(aside) is branches.replaced(again) is None
+    assert thread_list.replaced(aside) is thread_list.replaced(again) is None
     assert [each.id async for each in listed(client)] == [again.id, replacing.id, aside.id]
 
 
@@ -185,7 +185,7 @@ async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
 async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two")
     branch = await otherwise(client, thread, 2, "zwei")
-    circle = {branches.REPLACES: branch.id, branches.BEGINS: "2"}
+    circle = {thread_list.REPLACES: branch.id, thread_list.BEGINS: "2"}
     thread = await client.update_thread(thread.id, metadata=circle)
 
     assert await parts(client, thread) == await parts(client, branch) == []

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from antiphon import calls, errors
-from antiphon.client.aio import AsyncClient
-from antiphon.client.sync import Client
-from antiphon.events import Event, TextDelta, ToolOutputAdded, TurnEnded
-from antiphon.runs import Status
-from antiphon.settings import Settings
+from antiphon.api import operations
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.sync_client import Client
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Functions
+from antiphon.types import errors
+from antiphon.types.events import Event, TextDelta, ToolOutputAdded, TurnEnded
+from antiphon.types.runs import Status
 
 SETTINGS = Settings(model="demo", database="memory:", demo_pace=0)
 QUESTION = "When does the next LAX-JFK flight leave?"
@@ -89,7 +90,7 @@ def test_an_output_too_long_for_a_model_is_shortened_and_kept_whole_for_the_user
 
     events = client.converse(QUESTION, tools=[get_flight_times])
     ((output, _),) = outputs(list(events))
-    listing = calls.ListMessages(events.thread_id or "")
+    listing = operations.ListMessages(events.thread_id or "")
     (message,) = [each for each in client.every(listing) if each.role == "tool"]
 
     assert (output[:5], output[-4:]) == ("first", "last")
@@ -251,13 +252,13 @@ def test_a_stream_without_a_run_says_what_is_missing(client: Client):
 
 def test_a_run_in_the_background_is_not_streamed(client: Client):
     with pytest.raises(errors.InvalidRequest, match="background"):
-        client.process(message=calls.NewMessage("hi"), background=True)
+        client.process(message=operations.NewMessage("hi"), background=True)
 
 
 def test_every_page_of_a_list_is_read(client: Client):
     made = [client.create_thread(title=str(n)).id for n in range(5)]
 
-    assert [each.id for each in client.every(calls.ListThreads(limit=2))] == made[::-1]
+    assert [each.id for each in client.every(operations.ListThreads(limit=2))] == made[::-1]
 
 
 def test_a_file_comes_back_as_it_went(client: Client, tmp_path: Any):

@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from antiphon.calls import Follow, GetRun, ListActions, ListMessages, Process
-from antiphon.client.converse import (
+from antiphon.api.operations import Follow, GetRun, ListActions, ListMessages, Process
+from antiphon.client.conversation import (
     Answer,
     Conversation,
     Done,
@@ -19,7 +19,8 @@ from antiphon.client.converse import (
     opening,
 )
 from antiphon.client.sections import REASONS
-from antiphon.errors import (
+from antiphon.tools.functions import Functions
+from antiphon.types.errors import (
     InvalidEventId,
     NotFound,
     OutputsMissing,
@@ -31,7 +32,7 @@ from antiphon.errors import (
     RunFailed,
     RunIncomplete,
 )
-from antiphon.events import (
+from antiphon.types.events import (
     ActionRequired,
     Event,
     PendingAction,
@@ -40,9 +41,8 @@ from antiphon.events import (
     ToolOutputAdded,
     TurnEnded,
 )
-from antiphon.messages import Message, Text
-from antiphon.runs import Action, Fault, Reason, Run, Status
-from antiphon.tools.functions import Functions
+from antiphon.types.messages import Message, Text
+from antiphon.types.runs import Action, Fault, Reason, Run, Status
 
 RUN = "run_1"
 NEXT = Listen(Process(run_id=RUN, force_refresh=True))

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from antiphon.client.exports import FORMS, Form, exported, file_name, form_of
+from antiphon.client.export import FORMS, Form, exported, file_name, form_of
 from antiphon.client.sections import Answered, answered
-from antiphon.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
-from antiphon.runs import Run, Status, Thread
+from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
+from antiphon.types.runs import Run, Status, Thread
 
 AT = 1_763_730_732_000  # 2025-11-21T13:12:12Z
 HOSTILE = (

@@ -11,12 +11,13 @@ from cut_server import Cut, CutServer, Plain, Whole, frames, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon import calls, errors
-from antiphon.calls import Call, Complete, Follow, NewMessage, Process, SubmitToolOutput
-from antiphon.client.http import FIRST_PATIENCE, AsyncHttpLine, HttpLine
+from antiphon.api import operations
+from antiphon.api.operations import Call, Complete, Follow, NewMessage, Process, SubmitToolOutput
+from antiphon.client.http_transport import FIRST_PATIENCE, AsyncHttpLine, HttpLine
 from antiphon.client.recovery import Tries
-from antiphon.events import Event, Numbered, RunStatus, TextDelta, TurnEnded, UsageAdded
-from antiphon.runs import Action, Run, Status, Thread, Usage
+from antiphon.types import errors
+from antiphon.types.events import Event, Numbered, RunStatus, TextDelta, TurnEnded, UsageAdded
+from antiphon.types.runs import Action, Run, Status, Thread, Usage
 
 RUN = "run_1"
 
@@ -284,7 +285,7 @@ def test_a_problem_document_is_raised_as_its_error(server: CutServer, send: Send
     )
 
     with pytest.raises(errors.RunActive) as caught:
-        send(server.address, calls.CreateRun("thread_1"))
+        send(server.address, operations.CreateRun("thread_1"))
 
     assert str(caught.value) == "It is busy."
     assert caught.value.details == {"hint": "Wait.", "run_id": "run_2"}
@@ -308,7 +309,7 @@ def test_what_is_no_problem_document_is_an_error_all_the_same(
     server.plays([], [answer])
 
     with pytest.raises(kind):
-        send(server.address, calls.GetRun(RUN))
+        send(server.address, operations.GetRun(RUN))
     assert len(server.requests) == 1
 
 
@@ -319,7 +320,7 @@ THREAD = Plain(201, msgspec.json.encode(Thread(id="thread_1", created_at=1, upda
 def test_a_call_whose_answer_was_lost_is_repeated_under_the_same_key(server: CutServer, send: Send):
     server.plays([], [Cut(-1), Cut(-1, reset=True), Plain(502, b"bad gateway"), THREAD])
 
-    assert send(server.address, calls.CreateThread()).id == "thread_1"
+    assert send(server.address, operations.CreateThread()).id == "thread_1"
     assert len(server.requests) == 4
     assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
 
@@ -328,8 +329,8 @@ def test_a_call_whose_answer_was_lost_is_repeated_under_the_same_key(server: Cut
 def test_two_calls_have_two_keys(server: CutServer, send: Send):
     server.plays([], [THREAD, THREAD])
 
-    send(server.address, calls.CreateThread())
-    send(server.address, calls.CreateThread())
+    send(server.address, operations.CreateThread())
+    send(server.address, operations.CreateThread())
 
     assert len({request.headers["idempotency-key"] for request in server.requests}) == 2
 
@@ -352,7 +353,7 @@ def test_a_server_that_says_when_to_come_back_is_obeyed(
     server.plays([], [problem(status, code, "Retry-After: 1"), THREAD])
     begun = time.monotonic()
 
-    assert send(server.address, calls.CreateThread()).id == "thread_1"
+    assert send(server.address, operations.CreateThread()).id == "thread_1"
     assert time.monotonic() - begun >= 1
 
 
@@ -363,7 +364,7 @@ def test_a_server_that_was_there_once_is_waited_for_longer_than_a_wrong_address(
     seconds = int(FIRST_PATIENCE) + 1
     server.plays([], [problem(503, "overloaded", f"Retry-After: {seconds}"), THREAD])
 
-    assert send(server.address, calls.CreateThread()).id == "thread_1"
+    assert send(server.address, operations.CreateThread()).id == "thread_1"
 
 
 @both_send
@@ -371,7 +372,7 @@ def test_a_wait_beyond_all_patience_is_an_error_at_once(server: CutServer, send:
     server.plays([], [problem(503, "overloaded", "Retry-After: 3600")])
 
     with pytest.raises(errors.Overloaded) as caught:
-        send(server.address, calls.CreateThread())
+        send(server.address, operations.CreateThread())
     assert caught.value.details["retry_after"] == 3600
 
 
@@ -379,7 +380,7 @@ def test_a_wait_beyond_all_patience_is_an_error_at_once(server: CutServer, send:
 def test_the_key_and_the_call_are_sent_as_the_api_has_them(server: CutServer, send: Send):
     server.plays([], [Plain(200, b'{"data":[],"has_more":false}')])
 
-    send(server.address, calls.ListThreads(q="a b&c"))
+    send(server.address, operations.ListThreads(q="a b&c"))
     (request,) = server.requests
 
     assert request.headers["authorization"] == "Bearer the-key"

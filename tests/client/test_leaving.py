@@ -13,10 +13,10 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from antiphon.client.aio import AsyncClient
-from antiphon.client.sync import Client
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.sync_client import Client
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 
 SETTINGS = Settings(model="demo", database="memory:", port=0, demo_pace=0, grace=0.1)
 SECONDS = 20

@@ -22,9 +22,9 @@ from antiphon.client.mentions import (
     uploaded,
     written,
 )
-from antiphon.errors import AntiphonError, InvalidRequest, TooLarge
-from antiphon.messages import File, Image, Text
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
+from antiphon.types.messages import File, Image, Text
 
 SETTINGS = Settings(model="demo", database="memory:", demo_pace=0)
 PNG = b"\x89PNG\r\n\x1a\n\0\0"

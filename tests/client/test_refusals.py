@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import AntiphonError, InvalidRequest, UnsupportedByProvider
-from antiphon.messages import File, Image, Text, ToolSpec
-from antiphon.runs import Sampling
+from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import AntiphonError, InvalidRequest, UnsupportedByProvider
+from antiphon.types.messages import File, Image, Text, ToolSpec
+from antiphon.types.runs import Sampling
 
 PLAIN = {"base_url": "http://127.0.0.1:9/v1", "lacks": ["tools", "seed", "images", "files"]}
 SETTINGS = Settings(

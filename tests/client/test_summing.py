@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import errors
-from antiphon.calls import Model
+from antiphon.api.operations import Model
 from antiphon.client.compaction import Hearing, Summing, due, model_of
-from antiphon.events import MessageCompleted, TextDelta, TurnRestarted, UsageAdded
-from antiphon.messages import File, Image, Message, Progress, Role, Text, ToolCall, parts
 from antiphon.ports import quiet
-from antiphon.runs import Fault, Run, Status, Usage
+from antiphon.types import errors
+from antiphon.types.events import MessageCompleted, TextDelta, TurnRestarted, UsageAdded
+from antiphon.types.messages import File, Image, Message, Progress, Role, Text, ToolCall, parts
+from antiphon.types.runs import Fault, Run, Status, Usage
 
 
 def message(number: int, role: Role, text: str = "", **fields: Any) -> Message:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from antiphon.configuration import load
-from antiphon.settings import TABLE
-from antiphon.telemetry.measures import MEASURES
+from antiphon.settings.loading import load
+from antiphon.settings.settings import TABLE
+from antiphon.telemetry.metrics import MEASURES
 from antiphon.web.policy import policy
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

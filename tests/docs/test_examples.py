@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from blocks import PAGES, ROOT, Block, Machine, blocks, every, exchanges, like
 
-from antiphon import cli
-from antiphon.commands import names
-from antiphon.settings import TABLE
+from antiphon.cli import command_names, main
+from antiphon.settings.settings import TABLE
 
 EXAMPLES = sorted(
     path.name
@@ -144,7 +143,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 def flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
     with pytest.raises(SystemExit):
-        cli.main([*words, "--help"])
+        main.main([*words, "--help"])
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
 
 
@@ -158,7 +157,7 @@ def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture
         name = words[0]
         if name in ("COMMAND", "--version", "--help"):
             continue
-        assert name in names.COMMANDS, where
+        assert name in command_names.COMMANDS, where
         deep = name in DEEP and len(words) > 1
         command = tuple(words[: 2 if deep else 1])
         if command not in taken:

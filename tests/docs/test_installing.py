@@ -17,7 +17,7 @@ import pytest
 from blocks import PAGES, ROOT, blocks
 
 import antiphon
-from antiphon import cli
+from antiphon.cli import main
 
 INSTALL = ROOT / "docs/how-to/install.md"
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
@@ -69,7 +69,7 @@ def test_a_unit_starts_a_command_that_exists(
     (command,) = re.findall(r"/opt/antiphon/bin/antiphon (\w+)", parser["Service"]["ExecStart"])
 
     with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
 
     taken = capsys.readouterr().out
     flags = re.findall(r"(?<= )--[a-z-]+", parser["Service"]["ExecStart"])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from blocks import PAGES, ROOT
 
-from antiphon.configuration import load
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import Server
+from antiphon.settings.loading import load
 
 _TOML = re.compile(r"^ *```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engine.json_object import MAX_DEPTH, MAX_LENGTH, Shape, missing_closers, parse
+from antiphon.engine.partial_json import MAX_DEPTH, MAX_LENGTH, Shape, missing_closers, parse
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, width=32),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import calls
-from antiphon.engine import kept
-from antiphon.errors import InvalidRequest, TooLarge
+from antiphon.api import operations
+from antiphon.engine import sanitize
+from antiphon.types.errors import InvalidRequest, TooLarge
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 ANY_JSON = st.recursive(
@@ -21,27 +21,27 @@ ANY_JSON = st.recursive(
 
 @given(ANY_TEXT)
 def test_any_text_becomes_one_that_can_be_kept_and_stays_it(text: str):
-    fit = kept.fit(text)
+    fit = sanitize.fit(text)
 
-    kept.refuse_unfit(fit)
+    sanitize.refuse_unfit(fit)
     assert fit.encode().decode() == fit
-    assert kept.fit(fit) == fit
+    assert sanitize.fit(fit) == fit
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_text_that_can_be_kept_is_kept_as_it_is(text: str):
-    assert kept.fit(text) is text
+    assert sanitize.fit(text) is text
 
 
 def test_only_what_cannot_be_kept_is_replaced():
-    assert kept.fit("caf\udce9\0.txt") == "caf\ufffd\ufffd.txt"
-    assert kept.fit("\ud83d\ude80") == "🚀"
+    assert sanitize.fit("caf\udce9\0.txt") == "caf\ufffd\ufffd.txt"
+    assert sanitize.fit("\ud83d\ude80") == "🚀"
 
 
 @given(ANY_JSON)
 def test_what_is_not_refused_comes_back_from_json_as_it_was(value: Any):
     try:
-        kept.refuse_unfit(value)
+        sanitize.refuse_unfit(value)
     except InvalidRequest:
         return
 
@@ -63,7 +63,7 @@ def test_what_is_not_refused_comes_back_from_json_as_it_was(value: Any):
 )
 def test_the_place_is_told(value: Any, where: str):
     with pytest.raises(InvalidRequest) as refused:
-        kept.refuse_unfit(value)
+        sanitize.refuse_unfit(value)
 
     assert refused.value.details["where"] == where
 
@@ -74,10 +74,10 @@ def test_the_levels_that_are_counted_are_brackets_within_brackets(value: Any, mo
     levels = _levels(held)
 
     if levels <= most:
-        kept.refuse_deep(held, most)
+        sanitize.refuse_deep(held, most)
     else:
         with pytest.raises(TooLarge):
-            kept.refuse_deep(held, most)
+            sanitize.refuse_deep(held, most)
 
 
 def _levels(value: Any) -> int:
@@ -92,13 +92,13 @@ def _levels(value: Any) -> int:
 
 def test_a_call_names_the_field_as_it_is_sent():
     for call, where in [
-        (calls.GetThread("a\0"), "thread_id"),
-        (calls.ListThreads(q="\udc80"), "q"),
-        (calls.UpdateThread("a\0", title="t"), "thread_id"),
-        (calls.UpdateThread("a", title="\0"), "$.title"),
+        (operations.GetThread("a\0"), "thread_id"),
+        (operations.ListThreads(q="\udc80"), "q"),
+        (operations.UpdateThread("a\0", title="t"), "thread_id"),
+        (operations.UpdateThread("a", title="\0"), "$.title"),
     ]:
         with pytest.raises(InvalidRequest) as refused:
-            kept.fields(call)
+            sanitize.fields(call)
         assert refused.value.details["where"] == where
 
 
@@ -107,10 +107,10 @@ def test_a_call_names_the_field_as_it_is_sent():
     [
         ("text/plain", "text/plain"),
         ("Text/HTML; charset=utf-8", "text/html"),
-        ("text/plain\r\nSet-Cookie: a=b", kept.UNKNOWN_TYPE),
-        ("", kept.UNKNOWN_TYPE),
-        ("plain", kept.UNKNOWN_TYPE),
+        ("text/plain\r\nSet-Cookie: a=b", sanitize.UNKNOWN_TYPE),
+        ("", sanitize.UNKNOWN_TYPE),
+        ("plain", sanitize.UNKNOWN_TYPE),
     ],
 )
 def test_a_media_type_is_one_or_that_of_unknown_bytes(said: str, kept_as: str):
-    assert kept.media_type(said) == kept_as
+    assert sanitize.media_type(said) == kept_as

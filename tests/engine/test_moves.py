@@ -9,14 +9,15 @@ import pytest
 from msgspec.structs import replace
 from world import LEASE_MS, WEEK_MS, World, call
 
-from antiphon import calls, errors
-from antiphon.chunks import Finish, TextPiece
-from antiphon.engine import moves
-from antiphon.engine.draft import UNANSWERED
+from antiphon.api import operations
+from antiphon.engine import transitions
 from antiphon.engine.turn import Turn
-from antiphon.events import RunStatus, ToolOutputAdded, TurnEnded, TurnRestarted
-from antiphon.messages import ToolSpec
-from antiphon.runs import MOVES, Fault, Status, Thread
+from antiphon.engine.unit_of_work import UNANSWERED
+from antiphon.types import errors
+from antiphon.types.chunks import Finish, TextPiece
+from antiphon.types.events import RunStatus, ToolOutputAdded, TurnEnded, TurnRestarted
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import MOVES, Fault, Status, Thread
 
 CALLS = Finish("tool_calls")
 STOP = Finish("stop")
@@ -47,13 +48,15 @@ def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world:
 
 
 def test_a_run_waits_to_be_asked(world: World) -> None:
-    wish = moves.Wish(model="demo", expires_in=60)
-    world.apply(lambda records: moves.create_run(records, wish, world.mint, by=moves.LOCALLY))
+    wish = transitions.Wish(model="demo", expires_in=60)
+    world.apply(
+        lambda records: transitions.create_run(records, wish, world.mint, by=transitions.LOCALLY)
+    )
 
-    assert moves.next_move(world.records()) == moves.AwaitAsking()
-    assert world.apply(moves.claim("worker", LEASE_MS)) is None
+    assert transitions.next_move(world.records()) == transitions.AwaitAsking()
+    assert world.apply(transitions.claim("worker", LEASE_MS)) is None
     world.ask()
-    assert moves.next_move(world.records()) == moves.AskModel()
+    assert transitions.next_move(world.records()) == transitions.AskModel()
 
 
 def test_a_hand_off_keeps_a_place_for_each_output_in_call_order(world: World) -> None:
@@ -72,14 +75,14 @@ def test_the_next_turn_is_not_asked_for_by_the_last_output(world: World) -> None
     handed_out(world, 1)
     world.submit("c0")
 
-    assert moves.next_move(world.records()) == moves.AwaitAsking()
+    assert transitions.next_move(world.records()) == transitions.AwaitAsking()
 
 
 def test_a_background_run_goes_on_by_itself_after_the_last_output(world: World) -> None:
     handed_out(world, 1, background=True)
     world.submit("c0")
 
-    assert moves.next_move(world.records()) == moves.AskModel()
+    assert transitions.next_move(world.records()) == transitions.AskModel()
 
 
 def test_asking_before_the_outputs_are_there_names_what_is_missing(world: World) -> None:
@@ -163,9 +166,9 @@ def test_rollback_leaves_the_thread_as_if_the_run_had_never_been(world: World) -
 def test_a_message_on_a_busy_thread_is_refused(world: World) -> None:
     world.begin()
 
-    message = calls.CreateMessage("thread_1", "more")
+    message = operations.CreateMessage("thread_1", "more")
     with pytest.raises(errors.RunActive):
-        world.apply(lambda records: moves.add_message(records, message, world.mint))
+        world.apply(lambda records: transitions.add_message(records, message, world.mint))
 
 
 def test_the_first_user_message_names_the_thread(world: World) -> None:
@@ -207,7 +210,7 @@ def test_cancelling_a_turn_keeps_the_partial_text_and_fences_its_worker(world: W
     assert isinstance(world.events[-1], TurnEnded)
     reply = turn.close()
     with pytest.raises(errors.Fenced):
-        world.apply(lambda records: moves.finish(records, epoch, reply, world.mint, turn=1))
+        world.apply(lambda records: transitions.finish(records, epoch, reply, world.mint, turn=1))
 
 
 def test_cancelling_a_resting_run_ends_it_by_run_status_alone(world: World) -> None:
@@ -337,7 +340,7 @@ def test_a_failed_turn_says_why(world: World) -> None:
     world.begin()
     world.claim()
     fault = Fault("provider_auth", "no key")
-    world.apply(lambda records: moves.fail(records, world.drive.epoch, fault, world.mint))
+    world.apply(lambda records: transitions.fail(records, world.drive.epoch, fault, world.mint))
 
     assert world.run.status is Status.FAILED
     assert world.run.error == fault
@@ -347,10 +350,10 @@ def test_a_worker_that_stops_gives_its_run_back(world: World) -> None:
     world.begin()
     world.claim()
     epoch = world.drive.epoch
-    world.apply(lambda records: moves.give_back(records, epoch, world.mint))
+    world.apply(lambda records: transitions.give_back(records, epoch, world.mint))
 
-    assert moves.next_move(world.records()) == moves.AskModel()
-    assert world.apply(lambda records: moves.give_back(records, epoch, world.mint)) is None
+    assert transitions.next_move(world.records()) == transitions.AskModel()
+    assert world.apply(lambda records: transitions.give_back(records, epoch, world.mint)) is None
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -362,10 +365,10 @@ def test_a_run_that_a_worker_declines_waits_as_it_did_before_its_claim(
     for _ in range(3):
         world.claim()
         epoch = world.drive.epoch
-        world.apply(partial(moves.decline, epoch=epoch))
+        world.apply(partial(transitions.decline, epoch=epoch))
 
-        assert moves.next_move(world.records()) == moves.AskModel()
-        assert world.apply(partial(moves.decline, epoch=epoch)) is None
+        assert transitions.next_move(world.records()) == transitions.AskModel()
+        assert world.apply(partial(transitions.decline, epoch=epoch)) is None
     waits = replace(world.run, started_at=None, waiting_for=None)
 
     assert waits == before
@@ -378,10 +381,10 @@ def test_a_later_attempt_that_is_declined_is_made_again(world: World) -> None:
     world.begin()
     world.claim()
     lost = world.drive.epoch
-    world.apply(lambda records: moves.give_back(records, lost, world.mint))
+    world.apply(lambda records: transitions.give_back(records, lost, world.mint))
     world.claim()
     declined = world.drive.epoch
-    world.apply(partial(moves.decline, epoch=declined))
+    world.apply(partial(transitions.decline, epoch=declined))
     world.claim()
 
     assert (world.run.turn, world.run.attempt) == (1, 2)
@@ -407,7 +410,7 @@ def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> No
     world.submit("c1")
     messages = [world.messages[number] for number in sorted(world.messages)]
     new = Thread(id="thread_2", created_at=0, updated_at=0, parent_id="thread_1")
-    thread, copies = moves.fork(messages, new, world.mint, world.now)
+    thread, copies = transitions.fork(messages, new, world.mint, world.now)
 
     assert [m.role for m in copies] == ["user"]
     assert thread.messages == 1

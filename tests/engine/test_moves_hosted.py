@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import LEASE_MS, WEEK_MS, World, call
 
-from antiphon import errors
-from antiphon.chunks import Finish, TextPiece
-from antiphon.engine import moves
-from antiphon.engine.draft import CANCELLED, CUT_SHORT, UNANSWERED, UNAPPROVED
+from antiphon.engine import transitions
 from antiphon.engine.transcript import fold
 from antiphon.engine.turn import Turn
-from antiphon.events import (
+from antiphon.engine.unit_of_work import CANCELLED, CUT_SHORT, UNANSWERED, UNAPPROVED
+from antiphon.types import errors
+from antiphon.types.chunks import Finish, TextPiece
+from antiphon.types.events import (
     ActionRequired,
     MessageCompleted,
     RunStatus,
@@ -27,7 +27,7 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.runs import MOVES, Approval, Fault, Hosted, Status
+from antiphon.types.runs import MOVES, Approval, Fault, Hosted, Status
 
 CALLS = Finish("tool_calls")
 STOP = Finish("stop")
@@ -125,7 +125,7 @@ def test_results_of_a_worker_that_lost_the_run_are_refused(world: World) -> None
 
     with pytest.raises(errors.Fenced):
         world.apply(
-            lambda records: moves.save_result(records, epoch, "c0", "late", False, world.mint)
+            lambda records: transitions.save_result(records, epoch, "c0", "late", False, world.mint)
         )
 
 
@@ -135,7 +135,7 @@ def test_a_reply_that_was_kept_by_an_unclear_commit_is_not_kept_again(world: Wor
     epoch = world.drive.epoch
 
     with pytest.raises(errors.Fenced):
-        world.apply(lambda records: moves.finish(records, epoch, reply, world.mint, turn=1))
+        world.apply(lambda records: transitions.finish(records, epoch, reply, world.mint, turn=1))
 
 
 def test_a_mixed_reply_hands_out_what_is_the_clients_and_keeps_the_rest_for_later(
@@ -148,7 +148,7 @@ def test_a_mixed_reply_hands_out_what_is_the_clients_and_keeps_the_rest_for_late
         ("c0", "tool", None),
         ("c2", "approval", "far"),
     ]
-    assert moves.next_move(world.records()) == moves.AwaitOutputs(("c0", "c2"))
+    assert transitions.next_move(world.records()) == transitions.AwaitOutputs(("c0", "c2"))
 
 
 def test_when_the_client_has_done_its_part_the_worker_runs_its_own_before_the_model_is_asked(
@@ -158,9 +158,9 @@ def test_when_the_client_has_done_its_part_the_worker_runs_its_own_before_the_mo
     world.submit("c0", "seen")
     world.submit("c2", YES)
 
-    assert moves.next_move(world.records()) == moves.AwaitAsking()
+    assert transitions.next_move(world.records()) == transitions.AwaitAsking()
     world.ask()
-    assert moves.next_move(world.records()) == moves.RunTools(("c1", "c2"))
+    assert transitions.next_move(world.records()) == transitions.RunTools(("c1", "c2"))
     world.claim()
     assert (world.run.turn, world.run.attempt) == (2, 1)
     world.result("c2", "written")
@@ -174,7 +174,7 @@ def test_a_background_run_goes_on_by_itself_once_all_is_approved(world: World) -
     world.submit("c0", YES)
     world.submit("c1", YES)
 
-    assert moves.next_move(world.records()) == moves.RunTools(("c0", "c1"))
+    assert transitions.next_move(world.records()) == transitions.RunTools(("c0", "c1"))
 
 
 def test_a_refused_call_never_runs_and_the_model_is_told_why(world: World) -> None:
@@ -185,14 +185,14 @@ def test_a_refused_call_never_runs_and_the_model_is_told_why(world: World) -> No
     assert (action.status, action.approval, action.is_error) == ("failed", "refused", True)
     assert world.messages[3].text == "This call was refused and not carried out. Not on Fridays."
     world.ask()
-    assert moves.next_move(world.records()) == moves.AskModel()
+    assert transitions.next_move(world.records()) == transitions.AskModel()
 
 
 def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World) -> None:
     called(world, "look", "look", WRITE, WRITE)
     world.submit("c0", "seen")
     world.apply(
-        lambda records: moves.save_output(
+        lambda records: transitions.save_output(
             records, "c1", "A rule denies it.", True, world.mint, {"fault": "refused"}
         )
     )
@@ -267,7 +267,7 @@ def test_no_text_but_an_approval_approves(output: str) -> None:
     try:
         world.submit("c0", output)
     except errors.InvalidRequest:
-        assert moves.next_move(world.records()) == moves.AwaitOutputs(("c0",))
+        assert transitions.next_move(world.records()) == transitions.AwaitOutputs(("c0",))
     else:
         msgspec.json.decode(output, type=Approval)
 
@@ -298,7 +298,7 @@ def test_a_call_that_nobody_approves_expires_and_was_not_carried_out(world: Worl
     ]
     assert world.run.status is Status.QUEUED
     world.ask()
-    assert moves.next_move(world.records()) == moves.RunTools(("c1",))
+    assert transitions.next_move(world.records()) == transitions.RunTools(("c1",))
 
 
 def test_a_run_that_expires_with_its_calls_leaves_none_of_them_open(world: World) -> None:
@@ -328,7 +328,7 @@ def test_a_worker_lost_in_a_tool_leaves_the_saved_message_and_the_call_for_the_n
     world.wait(LEASE_MS)
 
     assert not any(isinstance(event, TurnRestarted) for event in world.events)
-    assert moves.next_move(world.records()) == moves.RunTools(("c1",))
+    assert transitions.next_move(world.records()) == transitions.RunTools(("c1",))
     world.claim()
     assert (world.run.turn, world.run.attempt) == (2, 2)
     world.result("c1", "second")
@@ -419,7 +419,7 @@ def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> No
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_turns")
     assert world.run.turn == 2
-    assert story(world)[-1] == ("tool", moves.NOT_STARTED.format(2))
+    assert story(world)[-1] == ("tool", transitions.NOT_STARTED.format(2))
 
 
 def test_a_reply_that_fails_after_the_tools_ran_leaves_a_legal_history(world: World) -> None:
@@ -435,7 +435,7 @@ def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -
     called(world, READ, READ)
     world.result("c1", "second")
     fault = Fault("internal", "broken")
-    world.apply(lambda records: moves.fail(records, world.drive.epoch, fault, world.mint))
+    world.apply(lambda records: transitions.fail(records, world.drive.epoch, fault, world.mint))
 
     assert world.run.status is Status.FAILED
     assert story(world)[2:] == [("tool", CUT_SHORT), ("tool", "second")]
@@ -444,9 +444,9 @@ def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -
 def test_a_worker_that_stops_in_a_tool_gives_the_run_back_with_the_call_open(world: World) -> None:
     called(world, READ)
     epoch = world.drive.epoch
-    world.apply(lambda records: moves.give_back(records, epoch, world.mint))
+    world.apply(lambda records: transitions.give_back(records, epoch, world.mint))
 
-    assert moves.next_move(world.records()) == moves.RunTools(("c0",))
+    assert transitions.next_move(world.records()) == transitions.RunTools(("c0",))
 
 
 def test_asking_while_the_worker_runs_tools_joins_the_stream_at_its_beginning(world: World) -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.chunks import CallPiece, DetailsPiece, Finish, TextPiece
 from antiphon.engine.reasoning_details import MAX_BYTES, DetailsBuilder
 from antiphon.engine.turn import Reply, Turn
-from antiphon.errors import Disconnected
+from antiphon.types.chunks import CallPiece, DetailsPiece, Finish, TextPiece
+from antiphon.types.errors import Disconnected
 
 Detail = dict[str, Any]
 TEXT: Detail = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}

@@ -1,5 +1,5 @@
 from antiphon.engine.transcript import Said, Transcript, fold
-from antiphon.events import (
+from antiphon.types.events import (
     Event,
     MessageCompleted,
     ReasoningDelta,
@@ -12,8 +12,8 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.messages import Message, Text, ToolCall
-from antiphon.runs import Status
+from antiphon.types.messages import Message, Text, ToolCall
+from antiphon.types.runs import Status
 
 
 def status(now: Status) -> RunStatus:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from antiphon import errors, events
-from antiphon.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
 from antiphon.engine.transcript import fold
 from antiphon.engine.turn import Reply, Turn
-from antiphon.events import (
+from antiphon.types import errors, events
+from antiphon.types.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.types.events import (
     Event,
     ReasoningDelta,
     TextDelta,
@@ -21,8 +21,8 @@ from antiphon.events import (
     ToolCallStarted,
     UsageAdded,
 )
-from antiphon.messages import ToolCall
-from antiphon.runs import Usage
+from antiphon.types.messages import ToolCall
+from antiphon.types.runs import Usage
 
 OFFERED = ("f", "g", "h")
 STOP, CALLS, DONE = Finish("stop"), Finish("tool_calls"), Finish(None)

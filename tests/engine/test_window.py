@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.window import TOLD, Context, Landmark, compacted, tokens, window
-from antiphon.messages import Message, Text, chat
+from antiphon.engine.context_window import TOLD, Context, Landmark, compacted, tokens, window
+from antiphon.types.messages import Message, Text, chat
 
 Said = tuple[str, int]
 """A role, and how many bytes were said."""

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from antiphon import calls, errors
-from antiphon.chunks import CallPiece, Chunk
-from antiphon.engine import moves
-from antiphon.engine.records import Change, Records
+from antiphon.api import operations
+from antiphon.engine import transitions
+from antiphon.engine.snapshot import Change, Records
 from antiphon.engine.turn import Turn
-from antiphon.events import Event, Numbered
-from antiphon.messages import Message
-from antiphon.runs import Action, Drive, Hosted, Run, Thread
+from antiphon.types import errors
+from antiphon.types.chunks import CallPiece, Chunk
+from antiphon.types.events import Event, Numbered
+from antiphon.types.messages import Message
+from antiphon.types.runs import Action, Drive, Hosted, Run, Thread
 
 LEASE_MS = 15_000
 WEEK_MS = 7 * 86_400_000
@@ -97,28 +98,30 @@ class World:
 
     # What clients and workers do.
 
-    def begin(self, text: str = "hello", if_busy: calls.IfBusy = "reject", **wish: object) -> None:
-        wished = moves.Wish(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
+    def begin(
+        self, text: str = "hello", if_busy: operations.IfBusy = "reject", **wish: object
+    ) -> None:
+        wished = transitions.Wish(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
         self.apply(
-            lambda records: moves.create_run(
+            lambda records: transitions.create_run(
                 records,
                 wished,
                 self.mint,
-                by=moves.LOCALLY,
+                by=transitions.LOCALLY,
                 if_busy=if_busy,
-                message=calls.NewMessage(text),
+                message=operations.NewMessage(text),
                 ask=True,
             ),
             self.thread_records(),
         )
 
-    def ask(self) -> moves.Asked:
-        asked = self.apply(moves.ask)
-        assert isinstance(asked, moves.Asked)
+    def ask(self) -> transitions.Asked:
+        asked = self.apply(transitions.ask)
+        assert isinstance(asked, transitions.Asked)
         return asked
 
     def claim(self) -> None:
-        self.apply(moves.claim("worker", LEASE_MS))
+        self.apply(transitions.claim("worker", LEASE_MS))
 
     def say(self, *events: Event) -> None:
         self.log[self.run.id] += events
@@ -126,14 +129,17 @@ class World:
         self.runs[self.run.id] = (self.run, drive)
 
     def reply(
-        self, *chunks: Chunk, finish: bool = True, hosted: Mapping[str, Hosted] = moves.NONE_HOSTED
+        self,
+        *chunks: Chunk,
+        finish: bool = True,
+        hosted: Mapping[str, Hosted] = transitions.NONE_HOSTED,
     ) -> None:
         turn = Turn(("look", *hosted), lambda: self.mint("call"))
         self.say(*turn.feed(chunks))
         reply = turn.close(None if finish else errors.Disconnected("cut"))
         epoch, number = self.drive.epoch, self.run.turn
         self.apply(
-            lambda records: moves.finish(
+            lambda records: transitions.finish(
                 records, epoch, reply, self.mint, turn=number, hosted=hosted
             )
         )
@@ -142,20 +148,22 @@ class World:
         """The worker has run the tool."""
         epoch = self.drive.epoch
         self.apply(
-            lambda records: moves.save_result(records, epoch, call_id, output, is_error, self.mint)
+            lambda records: transitions.save_result(
+                records, epoch, call_id, output, is_error, self.mint
+            )
         )
 
     def submit(self, call_id: str, output: str = "42", is_error: bool = False) -> object:
         return self.apply(
-            lambda records: moves.save_output(records, call_id, output, is_error, self.mint)
+            lambda records: transitions.save_output(records, call_id, output, is_error, self.mint)
         )
 
     def cancel(self) -> None:
-        self.apply(lambda records: moves.cancel(records, self.mint))
+        self.apply(lambda records: transitions.cancel(records, self.mint))
 
     def wait(self, ms: int) -> None:
         self.now += ms
-        self.apply(lambda records: moves.overdue(records, self.mint))
+        self.apply(lambda records: transitions.overdue(records, self.mint))
 
 
 def call(index: int, name: str = "look") -> CallPiece:

@@ -18,11 +18,11 @@ from typing import Any
 
 import msgspec
 
-from antiphon.client.aio import AsyncClient, AsyncStream
-from antiphon.client.sync import Client
-from antiphon.errors import AntiphonError
+from antiphon.client.async_client import AsyncClient, AsyncStream
+from antiphon.client.sync_client import Client
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import AntiphonError
 
 SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
 

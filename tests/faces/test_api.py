@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from four_ways import Ways, four_ways, in_all_ways
 
-from antiphon import calls, errors
-from antiphon.calls import NewMessage
-from antiphon.client.sync import Client
-from antiphon.errors import AntiphonError
-from antiphon.events import (
+from antiphon.api import operations
+from antiphon.api.operations import NewMessage
+from antiphon.client.sync_client import Client
+from antiphon.ports import Tell, quiet
+from antiphon.tools.functions import Functions
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
+from antiphon.types.events import (
     ActionRequired,
     Event,
     MessageCompleted,
@@ -24,10 +27,8 @@ from antiphon.events import (
     ToolOutputAdded,
     TurnEnded,
 )
-from antiphon.messages import Image, Text, Tool, ToolCall, ToolResult, ToolSpec
-from antiphon.ports import Tell, quiet
-from antiphon.runs import Deadlines, Sampling, Status
-from antiphon.tools.functions import Functions
+from antiphon.types.messages import Image, Text, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.types.runs import Deadlines, Sampling, Status
 
 QUESTION = "When does the next LAX-JFK flight leave?"
 
@@ -121,7 +122,7 @@ def test_messages_are_kept_in_order_and_read_in_pages(client: Any) -> object:
     rest = client.list_messages(thread.id, limit=2, after=first.next)
 
     assert [*first.data, *rest.data] == made
-    assert list(client.every(calls.ListMessages(thread.id, limit=1))) == made
+    assert list(client.every(operations.ListMessages(thread.id, limit=1))) == made
     return [made, first, rest, client.get_message(made[1].id)]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import Place
 
-from antiphon.messages import Hints, Tool, ToolSpec
 from antiphon.tools.functions import Functions
-from antiphon.tools.grants import GrantsFile
+from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import ModelServer, shape
+from antiphon.types.messages import Hints, Tool, ToolSpec
 
 FLIGHTS = '''
 from antiphon import Progress, Tell, tool

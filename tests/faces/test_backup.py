@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from conftest import Place
 
-from antiphon.calls import ListThreads
-from antiphon.client.sync import Client
-from antiphon.settings import Settings
+from antiphon.api.operations import ListThreads
+from antiphon.client.sync_client import Client
+from antiphon.settings.settings import Settings
 
 
 def settings(file: Path) -> Settings:

@@ -20,7 +20,7 @@ from conftest import SECONDS, Place, Upstream
 from services.postgres import Postgres
 
 from antiphon import Client, Settings, __version__
-from antiphon.commands.names import COMMANDS
+from antiphon.cli.command_names import COMMANDS
 
 FLIGHTS = '''
 from antiphon import tool

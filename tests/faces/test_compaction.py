@@ -11,14 +11,14 @@ from conftest import Upstream
 from four_ways import SETTINGS, Ways, four_ways, in_all_ways
 from msgspec.structs import replace
 
-from antiphon import errors
-from antiphon.calls import NewMessage
-from antiphon.client.aio import AsyncClient
-from antiphon.client.sync import Client
-from antiphon.errors import AntiphonError
-from antiphon.messages import Progress
+from antiphon.api.operations import NewMessage
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.sync_client import Client
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
+from antiphon.types.messages import Progress
 
 LONG = "As we said before: " + 4_000 * "long "
 

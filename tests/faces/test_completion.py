@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import SECONDS, Place
 
-from antiphon.commands.names import COMMANDS
+from antiphon.cli.command_names import COMMANDS
 
 # What zsh's own functions are asked to offer; a zsh that completes needs a terminal.
 ZSH = """

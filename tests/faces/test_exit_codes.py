@@ -10,8 +10,8 @@ from inspect import cleandoc
 import pytest
 from conftest import SECONDS, Place
 
-from antiphon.commands import ask, exit_codes
-from antiphon.commands.exit_codes import MEANINGS
+from antiphon.cli import ask, exit_codes
+from antiphon.cli.exit_codes import MEANINGS
 
 AWAY = ("--server", "http://127.0.0.1:9")
 

@@ -10,9 +10,9 @@ import pytest
 from conftest import Place, Upstream
 
 from antiphon import Tool
-from antiphon.messages import ToolSpec
-from antiphon.tools.grants import GrantsFile
+from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import shape
+from antiphon.types.messages import ToolSpec
 
 HOSTILE = "a\u009b31m\u202e\u2066\x7f\x1b]0;x\x07\ufeff\U000e0041 \U0001f469\u200d\U0001f4bb z"
 ACTING = re.compile(

@@ -11,7 +11,8 @@ from conftest import SECONDS, Place
 
 PROGRAM = """
 import json, os, sys
-from antiphon import Client, events
+from antiphon import Client
+from antiphon.types import events
 log, stop, *left = sys.argv[1:]
 
 def get_flight_times(departure: str, arrival: str) -> dict[str, str]:

@@ -244,7 +244,7 @@ def test_ask_says_which_server_did_not_come_and_why_and_answers(place: Place) ->
 
 def test_ask_without_servers_loads_nothing_of_mcp(place: Place) -> None:
     code = (
-        "import sys; from antiphon.cli import main; main(['ask', 'hello']);"
+        "import sys; from antiphon.cli.main import main; main(['ask', 'hello']);"
         "sys.exit('mcp' in sys.modules)"
     )
     done = subprocess.run(

@@ -16,15 +16,16 @@ import pytest
 from conftest import Place
 from msgspec.structs import replace
 
-from antiphon import calls, errors
-from antiphon.answers import Answer
-from antiphon.client.aio import AsyncClient
-from antiphon.engine import moves
-from antiphon.events import RunStatus
-from antiphon.people import Principal
-from antiphon.runs import Run
-from antiphon.runtime import opened
-from antiphon.settings import Settings
+from antiphon.api import operations
+from antiphon.client.async_client import AsyncClient
+from antiphon.engine import transitions
+from antiphon.runtime.responses import Answer
+from antiphon.runtime.runtime import opened
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
+from antiphon.types.events import RunStatus
+from antiphon.types.runs import Run
 from tests.providers.upstream import Upstream
 
 CANARY = "the canary of the first program"
@@ -41,13 +42,13 @@ class Programs:
     async def abandoned(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
         """A run of the first program, which died with it: in its worker's hands, or before."""
         async with opened(settings or self.first, drives=False) as runtime:
-            message = calls.NewMessage(CANARY)
-            call = calls.Process(message=message, background=True)
+            message = operations.NewMessage(CANARY)
+            call = operations.Process(message=message, background=True)
             answer = await runtime.desk.open(call, Principal())
             assert isinstance(answer, Answer)
             run: Run = answer.value
             if begun:
-                taken = await runtime.store.claim(moves.claim("gone", 1))
+                taken = await runtime.store.claim(transitions.claim("gone", 1))
                 assert taken is not None
                 assert taken.run.id == run.id
         return run

@@ -10,7 +10,9 @@ import pytest
 from conftest import Upstream
 from four_ways import Ways, four_ways, in_all_ways
 
-from antiphon.errors import (
+from antiphon.settings.settings import Settings
+from antiphon.tools.functions import Functions
+from antiphon.types.errors import (
     CallerError,
     InvalidEventId,
     InvalidRequest,
@@ -19,10 +21,8 @@ from antiphon.errors import (
     RunFailed,
     RunIncomplete,
 )
-from antiphon.events import Event, ToolOutputAdded, TurnEnded
-from antiphon.runs import Status
-from antiphon.settings import Settings
-from antiphon.tools.functions import Functions
+from antiphon.types.events import Event, ToolOutputAdded, TurnEnded
+from antiphon.types.runs import Status
 
 QUESTION = "Flight times from LAX to JFK. Ask twice, in parallel."
 

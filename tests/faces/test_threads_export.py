@@ -9,8 +9,8 @@ import stat
 import pytest
 from conftest import Place, Upstream
 
-from antiphon.client.sync import Client
-from antiphon.settings import Settings
+from antiphon.client.sync_client import Client
+from antiphon.settings.settings import Settings
 
 SHOUT = '''
 from antiphon import tool

@@ -12,12 +12,12 @@ import pytest
 from four_ways import Ways, four_ways, in_all_ways
 
 from antiphon import Answer, Consent, Progress, Question, Rules, Status, Tell, Tool, ToolCall
-from antiphon.calls import NewMessage
-from antiphon.events import ActionRequired, Event, ToolOutputAdded
-from antiphon.messages import Blob, ToolResult, ToolSpec
+from antiphon.api.operations import NewMessage
 from antiphon.ports import quiet
-from antiphon.tools.grants import GrantsFile
-from antiphon.tools.happenings import Happening, ToolBegan, ToolEnded, ToolProgressed
+from antiphon.tools.permissions import GrantsFile
+from antiphon.tools.tool_events import Happening, ToolBegan, ToolEnded, ToolProgressed
+from antiphon.types.events import ActionRequired, Event, ToolOutputAdded
+from antiphon.types.messages import Blob, ToolResult, ToolSpec
 
 QUESTION = "When does the next LAX-JFK flight leave?"
 ECHO = "Call the tool s__echo"

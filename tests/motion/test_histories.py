@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from test_turns import BY, TOOLS, House
 
-from antiphon import calls, errors
-from antiphon.chunks import Chunk, Question
-from antiphon.messages import File, Image, Part, Text
-from antiphon.providers import strict
-from antiphon.providers.openai import payload
-from antiphon.providers.reply import PLAIN
+from antiphon.api import operations
+from antiphon.providers import history
+from antiphon.providers.chat_completions import payload
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.providers.servers import SERVERS
-from antiphon.settings import Settings
+from antiphon.providers.stream_parser import PLAIN
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.chunks import Chunk, Question
+from antiphon.types.messages import File, Image, Part, Text
 
 # The judge lives beside the tests of the provider that it was written for.
 sys.path.append(str(Path(__file__).parents[1] / "providers"))
@@ -75,18 +76,18 @@ class Threads(RuleBasedStateMachine):
             self.model = Mouth()
             self.house = House(self.model, Settings(context_tokens=context_tokens))
             self.house.worker.start()
-            self.threads = [(await self.answer(calls.CreateThread())).id]
+            self.threads = [(await self.answer(operations.CreateThread())).id]
 
         self.loop.run_until_complete(open_house())
 
     @rule(at=PLACES, content=CONTENT, role=st.sampled_from(["user", "system"]))
     def say(self, at: int, content: Any, role: Any) -> None:
-        self.do(lambda: self.answer(calls.CreateMessage(self.thread(at), content, role)))
+        self.do(lambda: self.answer(operations.CreateMessage(self.thread(at), content, role)))
 
     @rule(
         at=PLACES,
         script=st.sampled_from(SCRIPTS),
-        message=st.none() | st.builds(calls.NewMessage, CONTENT),
+        message=st.none() | st.builds(operations.NewMessage, CONTENT),
         if_busy=st.sampled_from(["reject", "interrupt", "rollback"]),
         fields=st.fixed_dictionaries(
             {"tools": st.just(TOOLS)},
@@ -99,33 +100,37 @@ class Threads(RuleBasedStateMachine):
     )
     def ask(self, at: int, script: str, message: Any, if_busy: Any, fields: dict[str, Any]) -> None:
         self.model.script = script
-        call = calls.Process(thread_id=self.thread(at), message=message, if_busy=if_busy, **fields)
+        call = operations.Process(
+            thread_id=self.thread(at), message=message, if_busy=if_busy, **fields
+        )
         self.do(lambda: self.house.read(call))
 
     @rule(at=PLACES, script=st.sampled_from(SCRIPTS))
     def go_on(self, at: int, script: str) -> None:
         self.model.script = script
-        self.do(lambda: self.with_run(at, lambda run: self.house.read(calls.Process(run_id=run))))
+        self.do(
+            lambda: self.with_run(at, lambda run: self.house.read(operations.Process(run_id=run)))
+        )
 
     @rule(at=PLACES, places=st.lists(PLACES, max_size=3), output=TEXTS)
     def submit(self, at: int, places: list[int], output: str) -> None:
         async def some(run_id: str) -> None:
-            actions = (await self.answer(calls.ListActions(run_id=run_id))).data
+            actions = (await self.answer(operations.ListActions(run_id=run_id))).data
             for place in places if actions else ():
                 call_id = actions[place % len(actions)].tool_call_id
-                await self.answer(calls.SubmitToolOutput(run_id, call_id, output))
+                await self.answer(operations.SubmitToolOutput(run_id, call_id, output))
 
         self.do(lambda: self.with_run(at, some))
 
     @rule(at=PLACES, script=st.sampled_from(CALLING), then=st.sampled_from(SCRIPTS), output=TEXTS)
     def hand_off(self, at: int, script: str, then: str, output: str) -> None:
-        self.ask(at, script, calls.NewMessage("Look!"), "interrupt", {"tools": TOOLS})
+        self.ask(at, script, operations.NewMessage("Look!"), "interrupt", {"tools": TOOLS})
         self.submit(at, [2, 0, 1], output)
         self.go_on(at, then)
 
     @rule(at=PLACES)
     def cancel(self, at: int) -> None:
-        self.do(lambda: self.with_run(at, lambda run: self.answer(calls.CancelRun(run))))
+        self.do(lambda: self.with_run(at, lambda run: self.answer(operations.CancelRun(run))))
 
     @rule()
     def expire(self) -> None:
@@ -138,7 +143,7 @@ class Threads(RuleBasedStateMachine):
     def stall(self, at: int, script: str, cancel: bool) -> None:
         """The worker is lost, or the run is cancelled, while the model speaks."""
         self.model.script = f"{script}\nwait never"
-        call = calls.Process(thread_id=self.thread(at), tools=TOOLS, if_busy="interrupt")
+        call = operations.Process(thread_id=self.thread(at), tools=TOOLS, if_busy="interrupt")
         self.do(lambda: self.broken_off(call, cancel=cancel))
 
     @precondition(lambda self: len(self.threads) < 4)
@@ -147,7 +152,9 @@ class Threads(RuleBasedStateMachine):
         async def fork() -> None:
             messages = await self.house.messages(self.thread(at))
             upto = messages[place % len(messages)].id if messages else None
-            self.threads.append((await self.answer(calls.ForkThread(self.thread(at), upto))).id)
+            self.threads.append(
+                (await self.answer(operations.ForkThread(self.thread(at), upto))).id
+            )
 
         self.do(fork)
 
@@ -156,7 +163,7 @@ class Threads(RuleBasedStateMachine):
         for question in getattr(self, "model", Mouth()).questions[getattr(self, "judged", 0) :]:
             for quirks in PROFILES:
                 assert faults(payload(question, quirks), quirks) == [], (quirks, question.messages)
-            assert strict.answered(question.decoded()) == question.decoded(), "kept as it is sent"
+            assert history.answered(question.decoded()) == question.decoded(), "kept as it is sent"
             self.judged += 1
 
     def teardown(self) -> None:
@@ -184,20 +191,20 @@ class Threads(RuleBasedStateMachine):
 
     async def with_run(self, at: int, deed: Callable[[str], Awaitable[object]]) -> None:
         """To the newest run of the thread, if it has one."""
-        runs = (await self.answer(calls.ListRuns(thread_id=self.thread(at)))).data
+        runs = (await self.answer(operations.ListRuns(thread_id=self.thread(at)))).data
         if runs:
             await deed(runs[0].id)
 
-    async def broken_off(self, call: calls.Process, *, cancel: bool) -> None:
+    async def broken_off(self, call: operations.Process, *, cancel: bool) -> None:
         gate = self.model.gates["never"] = Gate()
         reading = asyncio.create_task(self.house.read(call))
         reached = asyncio.create_task(gate.reached.wait())
         await asyncio.wait([reading, reached], return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
         if not reading.done():
-            runs = (await self.answer(calls.ListRuns(thread_id=call.thread_id))).data
+            runs = (await self.answer(operations.ListRuns(thread_id=call.thread_id))).data
             if cancel:
-                await self.answer(calls.CancelRun(runs[0].id))
+                await self.answer(operations.CancelRun(runs[0].id))
             else:
                 await self.lose(runs[0].id)
         await reading

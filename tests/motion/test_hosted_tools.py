@@ -12,10 +12,14 @@ import pytest
 from msgspec.structs import replace
 from test_turns import BY, OWNER, House, house, last, one, started
 
-from antiphon import calls, errors
-from antiphon.engine.draft import CANCELLED
+from antiphon.api import operations
 from antiphon.engine.transcript import Transcript
-from antiphon.events import (
+from antiphon.engine.unit_of_work import CANCELLED
+from antiphon.ports import About, Tell, Toolbox, quiet
+from antiphon.providers.scripted import Gate
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.events import (
     ActionRequired,
     MessageCompleted,
     Numbered,
@@ -25,11 +29,8 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.messages import Blob, Message, Tool, ToolCall, ToolResult, ToolSpec, Upload
-from antiphon.ports import About, Tell, Toolbox, quiet
-from antiphon.providers.scripted import Gate
-from antiphon.runs import Action, McpServer, Sampling
-from antiphon.settings import Settings
+from antiphon.types.messages import Blob, Message, Tool, ToolCall, ToolResult, ToolSpec, Upload
+from antiphon.types.runs import Action, McpServer, Sampling
 
 YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not now."}'
 FREE = McpServer("far", require_approval="never")
@@ -62,8 +63,8 @@ class Far:
         finally:
             self.holders -= 1
 
-    def states(self) -> Sequence[calls.BackendServer]:
-        return [calls.BackendServer("far", "ready")]
+    def states(self) -> Sequence[operations.BackendServer]:
+        return [operations.BackendServer("far", "ready")]
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
         return [server.name for server in servers]
@@ -102,13 +103,13 @@ async def outputs(h: House, thread_id: str) -> list[str]:
 
 
 async def answer(h: House, run_id: str, tool_call_id: str, output: str) -> Action:
-    call = calls.SubmitToolOutput(run_id, tool_call_id, output)
+    call = operations.SubmitToolOutput(run_id, tool_call_id, output)
     action: Action = (await h.desk.answer(call, BY)).value
     return action
 
 
 async def replayed(h: House, run_id: str) -> list[Numbered]:
-    return await h.read(calls.Follow(run_id))
+    return await h.read(operations.Follow(run_id))
 
 
 def folded(told: Sequence[Numbered]) -> list[Message]:
@@ -179,7 +180,7 @@ async def test_each_call_has_an_id_that_no_other_run_has() -> None:
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
         told = await h.ask(mcp_servers=(FREE,))
 
-        listed = await h.desk.answer(calls.ListActions(started(told).run_id), BY)
+        listed = await h.desk.answer(operations.ListActions(started(told).run_id), BY)
         assert [call.id for call in far.calls] == [action.id for action in listed.value.data]
 
 
@@ -191,7 +192,7 @@ async def test_a_mixed_reply_rests_for_the_client_and_then_runs_the_workers_own(
         assert [action.name for action in one(told, ActionRequired).actions] == ["look"]
         assert not far.calls
         await h.submit(told, "seen")
-        again = await h.read(calls.Process(run_id=started(told).run_id))
+        again = await h.read(operations.Process(run_id=started(told).run_id))
 
         assert last(again).status == "completed"
         assert await outputs(h, started(told).thread_id) == ["seen", 'far__read of {"x":1}']
@@ -207,11 +208,11 @@ async def test_a_call_runs_only_when_it_was_approved() -> None:
         assert last(told).status == "action_required"
         run_id = started(told).run_id
         with pytest.raises(errors.OutputsMissing):
-            await h.read(calls.Process(run_id=run_id))
+            await h.read(operations.Process(run_id=run_id))
         approved = await answer(h, run_id, asked.tool_call_id, YES)
         assert (approved.approval, approved.status, approved.output) == ("given", "pending", None)
         assert not far.calls
-        again = await h.read(calls.Process(run_id=run_id))
+        again = await h.read(operations.Process(run_id=run_id))
 
         assert one(again, ToolOutputAdded).output == 'far__write of {"x":1}'
         assert last(again).status == "completed"
@@ -227,7 +228,7 @@ async def test_a_tool_that_became_another_since_its_call_was_approved_is_not_run
         run_id = started(told).run_id
         await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
         far.description = "Writes to somebody else."
-        again = await h.read(calls.Process(run_id=run_id))
+        again = await h.read(operations.Process(run_id=run_id))
 
         assert last(again).status == "completed"
         refused, read = await outputs(h, started(told).thread_id)
@@ -242,7 +243,7 @@ async def test_a_refused_call_never_reaches_its_server() -> None:
         told = await h.ask(mcp_servers=(ASKING,))
         run_id = started(told).run_id
         await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, NO)
-        again = await h.read(calls.Process(run_id=run_id))
+        again = await h.read(operations.Process(run_id=run_id))
 
         assert last(again).status == "completed"
         assert await outputs(h, started(told).thread_id) == [
@@ -260,7 +261,9 @@ async def test_two_clients_may_say_the_same_and_the_call_runs_once() -> None:
         assert both[0] == both[1]
         with pytest.raises(errors.OutputConflict):
             await answer(h, run_id, call_id, NO)
-        streams = await asyncio.gather(*(h.read(calls.Process(run_id=run_id)) for _ in range(2)))
+        streams = await asyncio.gather(
+            *(h.read(operations.Process(run_id=run_id)) for _ in range(2))
+        )
 
         assert streams[0] == streams[1]
         assert len(far.calls) == 1
@@ -271,7 +274,9 @@ async def test_an_approval_is_no_message() -> None:
     async with house('call far__write {"x":1}', servers=Far()) as h:
         told = await h.ask(mcp_servers=(ASKING,))
         call_id = one(told, ActionRequired).actions[0].tool_call_id
-        call = calls.CreateMessage(started(told).thread_id, YES, role="tool", tool_call_id=call_id)
+        call = operations.CreateMessage(
+            started(told).thread_id, YES, role="tool", tool_call_id=call_id
+        )
 
         with pytest.raises(errors.InvalidRequest, match="approved"):
             await h.desk.answer(call, BY)
@@ -333,7 +338,7 @@ async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
         broken, late = await outputs(h, started(told).thread_id)
         assert "out of paper" in broken
         assert "0.05 s" in late
-        actions = (await h.desk.answer(calls.ListActions(started(told).run_id), BY)).value.data
+        actions = (await h.desk.answer(operations.ListActions(started(told).run_id), BY)).value.data
         assert [action.status for action in actions] == ["failed", "failed"]
         assert far.cancelled == 1
 
@@ -357,8 +362,8 @@ async def test_a_cancel_reaches_the_tool() -> None:
     async with house('call far__wait {"gate":"never"}', servers=far) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
-        await h.desk.answer(calls.CancelRun(run.id), BY)
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        await h.desk.answer(operations.CancelRun(run.id), BY)
         told = await reading
         while h.worker.driving:
             await asyncio.sleep(0)
@@ -366,7 +371,7 @@ async def test_a_cancel_reaches_the_tool() -> None:
         assert last(told).status == "cancelled"
         assert far.cancelled == 1
         assert await outputs(h, run.thread_id) == [CANCELLED]
-        actions = (await h.desk.answer(calls.ListActions(run.id), BY)).value.data
+        actions = (await h.desk.answer(operations.ListActions(run.id), BY)).value.data
         assert [action.status for action in actions] == ["cancelled"]
 
 
@@ -376,7 +381,7 @@ async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() 
     async with house(script, "say Found.", servers=far) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
         (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
         held.cancel()
         await asyncio.wait([held])
@@ -458,12 +463,12 @@ async def test_an_output_waits_for_a_store_that_is_away() -> None:
 async def test_a_background_run_goes_all_its_way_after_the_approval() -> None:
     far = Far()
     async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
-        process = calls.Process(
-            message=calls.NewMessage("Write!"), mcp_servers=(ASKING,), background=True
+        process = operations.Process(
+            message=operations.NewMessage("Write!"), mcp_servers=(ASKING,), background=True
         )
         run = (await h.desk.open(process, BY)).value  # type: ignore[union-attr]
         told: list[Numbered] = []
-        async for numbered in h.listen(calls.Follow(run.id)):
+        async for numbered in h.listen(operations.Follow(run.id)):
             told.append(numbered)
             if isinstance(numbered[1], ActionRequired):
                 await answer(h, run.id, numbered[1].actions[0].tool_call_id, YES)
@@ -476,13 +481,13 @@ async def test_a_background_run_goes_all_its_way_after_the_approval() -> None:
 async def test_an_assistant_names_servers_for_its_runs() -> None:
     far = Far()
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
-        create = calls.CreateAssistant(mcp_servers=(FREE,))
+        create = operations.CreateAssistant(mcp_servers=(FREE,))
         assistant = (await h.desk.answer(create, BY)).value
         told = await h.ask(assistant_id=assistant.id)
 
         assert len(far.calls) == 1
         assert (await h.run(started(told).run_id)).mcp_servers == (FREE,)
-        change = calls.UpdateAssistant(assistant.id, mcp_servers=())
+        change = operations.UpdateAssistant(assistant.id, mcp_servers=())
         assert (await h.desk.answer(change, BY)).value == replace(
             assistant, mcp_servers=(), updated_at=assistant.updated_at
         )
@@ -491,24 +496,24 @@ async def test_an_assistant_names_servers_for_its_runs() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        calls.CreateAssistant(mcp_servers=(FREE,)),
-        calls.CreateRun("thread", mcp_servers=(FREE,)),
-        calls.Process(message=calls.NewMessage("Hi"), mcp_servers=(FREE,)),
+        operations.CreateAssistant(mcp_servers=(FREE,)),
+        operations.CreateRun("thread", mcp_servers=(FREE,)),
+        operations.Process(message=operations.NewMessage("Hi"), mcp_servers=(FREE,)),
     ],
 )
 async def test_no_server_may_be_named_where_the_operator_allows_none(
-    call: calls.Call[object],
+    call: operations.Call[object],
 ) -> None:
     async with house() as h:
-        ask = h.desk.open if isinstance(call, calls.Process) else h.desk.answer
+        ask = h.desk.open if isinstance(call, operations.Process) else h.desk.answer
         with pytest.raises(errors.Forbidden, match="MCP servers"):
             await ask(call, BY)  # type: ignore[arg-type]
-        assert not (await h.desk.answer(calls.ListThreads(), BY)).value.data
+        assert not (await h.desk.answer(operations.ListThreads(), BY)).value.data
 
 
 async def test_an_assistant_of_better_times_begins_no_run_once_servers_are_off() -> None:
     async with house(servers=Far()) as allowed, house() as h:
-        create = calls.CreateAssistant(mcp_servers=(FREE,))
+        create = operations.CreateAssistant(mcp_servers=(FREE,))
         assistant = (await allowed.desk.answer(create, BY)).value
         await h.store.put(OWNER, assistant)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from antiphon.buses.local import LocalBus
-from antiphon.errors import Unavailable
-from antiphon.listening import MISSES, Listening
 from antiphon.ports import Page
+from antiphon.runtime.event_reader import MISSES, Listening
 from antiphon.stores.memory.store import MemoryStore
+from antiphon.types.errors import Unavailable
 
 END = b'{"type":"turn.ended"}'
 

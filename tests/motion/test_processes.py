@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon import processes
+from antiphon.runtime import liveness
 
 NAMED = "from antiphon import processes; print(processes.name('a'), flush=True); input()"
 
@@ -29,8 +29,8 @@ def other() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_who_lives_is_not_dead(other: tuple[subprocess.Popen[str], str]) -> None:
-    assert not processes.dead(processes.name("a"))
-    assert not processes.dead(other[1])
+    assert not liveness.dead(liveness.name("a"))
+    assert not liveness.dead(other[1])
 
 
 def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> None:
@@ -38,15 +38,15 @@ def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> Non
     process.kill()
     process.wait()
 
-    assert processes.dead(name)
+    assert liveness.dead(name)
 
 
 def test_a_process_that_only_has_the_number_of_a_dead_one_is_another() -> None:
-    pid, began, machine, serial = processes.name("a").split("-")
+    pid, began, machine, serial = liveness.name("a").split("-")
 
-    assert processes.dead(f"{pid}-{int(began) - 1}-{machine}-{serial}")
+    assert liveness.dead(f"{pid}-{int(began) - 1}-{machine}-{serial}")
 
 
 @pytest.mark.parametrize("name", ["", "first", "999999-5-anotherhost-a", "999999-0-0-a", "1-2"])
 def test_of_whom_nothing_certain_is_known_is_not_dead(name: str) -> None:
-    assert not processes.dead(name)
+    assert not liveness.dead(name)

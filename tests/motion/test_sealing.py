@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.administration.sealing import Seal, new_key, seal
-from antiphon.errors import BadSettings
-from antiphon.settings import Settings
+from antiphon.runtime.admin.encryption import Seal, new_key, seal
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import BadSettings
 
 SECRET = b"sk-canary-7"
 ABOUT = ("ada", "openai")

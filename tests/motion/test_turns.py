@@ -12,18 +12,29 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon import calls, errors, events
-from antiphon.administration.desk import Administration
-from antiphon.administration.erasing import Eraser
-from antiphon.administration.exporting import Exporter
-from antiphon.administration.owners import Owners
-from antiphon.administration.provider_keys import ProviderKeys, Seal
+from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.desk import Answer, Desk
-from antiphon.destinations import Destinations
 from antiphon.engine.destinations import serves_all
 from antiphon.engine.transcript import fold
-from antiphon.events import (
+from antiphon.mcp.hosted import NoServers
+from antiphon.ports import About, Change, Claim, Decide, Driven, Opened, Records, Store
+from antiphon.providers.scripted import Gate, Scripted
+from antiphon.runtime.admin.deletion import Eraser
+from antiphon.runtime.admin.dispatch import Administration
+from antiphon.runtime.admin.export import Exporter
+from antiphon.runtime.admin.owners import Owners
+from antiphon.runtime.admin.provider_keys import ProviderKeys, Seal
+from antiphon.runtime.destinations import Destinations
+from antiphon.runtime.event_reader import Listening
+from antiphon.runtime.services.dispatch import Answer, Desk
+from antiphon.runtime.turn_runner import Runner, Servers
+from antiphon.runtime.worker import Worker
+from antiphon.settings.settings import Settings
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors, events
+from antiphon.types.accounts import Principal
+from antiphon.types.events import (
     ActionRequired,
     Event,
     MessageCompleted,
@@ -32,18 +43,8 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.listening import Listening
-from antiphon.messages import File, Image, Message, Text, ToolSpec
-from antiphon.people import Principal
-from antiphon.ports import About, Change, Claim, Decide, Driven, Opened, Records, Store
-from antiphon.providers.scripted import Gate, Scripted
-from antiphon.runner import Runner, Servers
-from antiphon.runs import Action, Deadlines, Destination, Run
-from antiphon.settings import Settings
-from antiphon.stores.cached.store import CachedStore
-from antiphon.stores.memory.store import MemoryStore
-from antiphon.tools.servers import NoServers
-from antiphon.worker import Worker
+from antiphon.types.messages import File, Image, Message, Text, ToolSpec
+from antiphon.types.runs import Action, Deadlines, Destination, Run
 
 E = TypeVar("E", bound=Event)
 
@@ -146,19 +147,25 @@ class House:
             raise errors.BadSettings("There is no such model.")
         return Opened(provider=self.model, model=model, destination=self.destination)
 
-    async def _models(self, *_: str | None) -> calls.ModelList:
-        return calls.ModelList([calls.Model("scripted", "scripted", default=True)], has_more=False)
+    async def _models(self, *_: str | None) -> operations.ModelList:
+        return operations.ModelList(
+            [operations.Model("scripted", "scripted", default=True)], has_more=False
+        )
 
     # What a client does.
 
     async def ask(self, text: str = "Hello?", **fields: object) -> list[Numbered]:
-        return await self.read(calls.Process(message=calls.NewMessage(text), **fields))
+        return await self.read(operations.Process(message=operations.NewMessage(text), **fields))
 
-    async def read(self, call: calls.Process | calls.Complete | calls.Follow) -> list[Numbered]:
+    async def read(
+        self, call: operations.Process | operations.Complete | operations.Follow
+    ) -> list[Numbered]:
         return [numbered async for numbered in self.listen(call)]
 
     async def listen(
-        self, call: calls.Process | calls.Complete | calls.Follow, key: str | None = None
+        self,
+        call: operations.Process | operations.Complete | operations.Follow,
+        key: str | None = None,
     ) -> AsyncIterator[Numbered]:
         listening = await self.desk.open(call, BY, key)
         assert isinstance(listening, Listening)
@@ -167,7 +174,7 @@ class House:
                 yield number, events.decode(line)
 
     async def run(self, run_id: str) -> Run:
-        run: Run = (await self.desk.answer(calls.GetRun(run_id), BY)).value
+        run: Run = (await self.desk.answer(operations.GetRun(run_id), BY)).value
         return run
 
     async def submit(self, told: Sequence[Numbered], output: str = "42") -> list[Action]:
@@ -175,14 +182,14 @@ class House:
         return [
             (
                 await self.desk.answer(
-                    calls.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), BY
+                    operations.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), BY
                 )
             ).value
             for action in manifest.actions
         ]
 
     async def messages(self, thread_id: str) -> Sequence[Message]:
-        listed = await self.desk.answer(calls.ListMessages(thread_id, limit=100), BY)
+        listed = await self.desk.answer(operations.ListMessages(thread_id, limit=100), BY)
         found: Sequence[Message] = listed.value.data
         return found
 
@@ -239,7 +246,7 @@ async def test_a_hand_off_and_the_next_turn() -> None:
         assert last(told).status == "action_required"
         (saved,) = await h.submit(told)
         assert (saved.status, saved.output) == ("completed", "42")
-        again = await h.read(calls.Process(run_id=started(told).run_id))
+        again = await h.read(operations.Process(run_id=started(told).run_id))
 
         assert last(again).status == "completed"
         assert again[0][0] == told[-1][0] + 1
@@ -262,12 +269,12 @@ async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
         first, second = one(told, ActionRequired).actions
         for action in (second, first):
             await h.desk.answer(
-                calls.SubmitToolOutput(
+                operations.SubmitToolOutput(
                     started(told).run_id, action.tool_call_id, f"of {action.name}"
                 ),
                 BY,
             )
-        await h.read(calls.Process(run_id=started(told).run_id))
+        await h.read(operations.Process(run_id=started(told).run_id))
 
         outputs = [m["content"] for m in h.model.questions[1].decoded() if m["role"] == "tool"]
         assert outputs == ["of look", "of add"]
@@ -277,7 +284,9 @@ async def test_a_tool_message_is_a_tool_output() -> None:
     async with house('call look {"q":"x"}') as h:
         told = await h.ask(tools=TOOLS)
         call_id = one(told, ActionRequired).actions[0].tool_call_id
-        call = calls.CreateMessage(started(told).thread_id, "42", role="tool", tool_call_id=call_id)
+        call = operations.CreateMessage(
+            started(told).thread_id, "42", role="tool", tool_call_id=call_id
+        )
         message = (await h.desk.answer(call, BY)).value
 
         assert (message.role, message.text, message.number) == ("tool", "42", 3)
@@ -289,7 +298,7 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
     async with house('call look {"q":1}\ncall look {"q":2}') as h:
         told = await h.ask(tools=TOOLS)
         first, second = [
-            calls.CreateMessage(
+            operations.CreateMessage(
                 started(told).thread_id,
                 "42",
                 role="tool",
@@ -301,7 +310,7 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
         message = (await h.desk.answer(first, BY, "k")).value
         with pytest.raises(errors.IdempotencyConflict):
             await h.desk.answer(second, BY, "k")
-        await h.desk.answer(calls.CancelRun(started(told).run_id), BY)
+        await h.desk.answer(operations.CancelRun(started(told).run_id), BY)
         again = await h.desk.answer(first, BY, "k")
 
         assert again.replayed
@@ -311,11 +320,11 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
 
 async def test_a_kept_answer_outlives_what_it_was_made_from() -> None:
     async with house("say Hi.") as h:
-        assistant = (await h.desk.answer(calls.CreateAssistant(), BY)).value
-        thread = (await h.desk.answer(calls.CreateThread(), BY)).value
-        call = calls.CreateRun(thread.id, assistant_id=assistant.id)
+        assistant = (await h.desk.answer(operations.CreateAssistant(), BY)).value
+        thread = (await h.desk.answer(operations.CreateThread(), BY)).value
+        call = operations.CreateRun(thread.id, assistant_id=assistant.id)
         run = (await h.desk.answer(call, BY, "k")).value
-        await h.desk.answer(calls.DeleteAssistant(assistant.id), BY)
+        await h.desk.answer(operations.DeleteAssistant(assistant.id), BY)
         again = await h.desk.answer(call, BY, "k")
 
         assert msgspec.json.decode(again.value, type=Run) == run
@@ -380,14 +389,14 @@ async def test_a_cancel_closes_the_model_and_keeps_what_was_said() -> None:
     async with house("say I was about\nwait never") as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["never"].reached.wait()
-        runs = (await h.desk.answer(calls.ListRuns(), BY)).value.data
-        answer = await h.desk.answer(calls.CancelRun(runs[0].id), BY)
+        runs = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        answer = await h.desk.answer(operations.CancelRun(runs[0].id), BY)
         told = await reading
 
         assert answer.status == 202
         assert last(told).status == "cancelled"
         assert one(told, MessageCompleted).message.text == "I was about"
-        again = await h.desk.answer(calls.CancelRun(runs[0].id), BY)
+        again = await h.desk.answer(operations.CancelRun(runs[0].id), BY)
         assert again.status == 200
 
 
@@ -432,12 +441,12 @@ async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -
 
 async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
     async with house("say Hi.") as h:
-        thread = (await h.desk.answer(calls.CreateThread(), BY)).value
-        await h.desk.answer(calls.CreateMessage(thread.id, "Hello?"), BY)
-        run = (await h.desk.answer(calls.CreateRun(thread.id), BY)).value
+        thread = (await h.desk.answer(operations.CreateThread(), BY)).value
+        await h.desk.answer(operations.CreateMessage(thread.id, "Hello?"), BY)
+        run = (await h.desk.answer(operations.CreateRun(thread.id), BY)).value
         await h.worker.sweep()
         assert (await h.run(run.id)).status == "queued"
-        told = await h.read(calls.Complete(run.id))
+        told = await h.read(operations.Complete(run.id))
 
         assert last(told).status == "completed"
         assert len(h.model.questions) == 1
@@ -447,8 +456,8 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
     async with house("say One\nwait gate\nsay two.") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
-        second = asyncio.create_task(h.read(calls.Process(run_id=run.id)))
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        second = asyncio.create_task(h.read(operations.Process(run_id=run.id)))
         h.model.gates["gate"].opened.set()
 
         assert await first == await second
@@ -458,9 +467,9 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
 async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         told = await h.ask(tools=TOOLS)
-        following = asyncio.create_task(h.read(calls.Follow(started(told).run_id)))
+        following = asyncio.create_task(h.read(operations.Follow(started(told).run_id)))
         await h.submit(told)
-        again = await h.read(calls.Process(run_id=started(told).run_id))
+        again = await h.read(operations.Process(run_id=started(told).run_id))
         followed = await following
 
         assert followed[: len(told)] == told
@@ -472,7 +481,7 @@ async def test_an_event_from_the_future_is_refused() -> None:
         told = await h.ask()
 
         with pytest.raises(errors.InvalidEventId):
-            await h.read(calls.Follow(started(told).run_id, after=len(told) + 1))
+            await h.read(operations.Follow(started(told).run_id, after=len(told) + 1))
 
 
 async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None:
@@ -481,13 +490,13 @@ async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None
         await h.store.forget(h.now + 1, 0)
 
         with pytest.raises(errors.EventExpired):
-            await h.read(calls.Follow(started(told).run_id))
+            await h.read(operations.Follow(started(told).run_id))
         assert len(await h.messages(started(told).thread_id)) == 2
 
 
 async def test_the_same_process_call_under_one_key_is_one_run() -> None:
     async with house("say Hi.", "say Twice!") as h:
-        call = calls.Process(message=calls.NewMessage("Hello?"))
+        call = operations.Process(message=operations.NewMessage("Hello?"))
         first = [numbered async for numbered in h.listen(call, key="k")]
         second = [numbered async for numbered in h.listen(call, key="k")]
 
@@ -499,7 +508,7 @@ async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         run_id = started(told := await h.ask(tools=TOOLS)).run_id
         await h.submit(told)
-        call = calls.Complete(run_id)
+        call = operations.Complete(run_id)
         first = [numbered async for numbered in h.listen(call, key="k")]
         second = [numbered async for numbered in h.listen(call, key="k")]
 
@@ -511,10 +520,10 @@ async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its
 
 async def test_a_background_run_needs_no_reader() -> None:
     async with house("say Hi.") as h:
-        call = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         answer = await h.desk.open(call, BY)
         assert isinstance(answer, Answer)
-        told = await h.read(calls.Follow(answer.value.id))
+        told = await h.read(operations.Follow(answer.value.id))
 
         assert last(told).status == "completed"
 
@@ -523,7 +532,7 @@ async def test_a_busy_thread_can_be_waited_for() -> None:
     async with house("say One\nwait gate", "say Two") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
         second = asyncio.create_task(h.ask("And?", thread_id=run.thread_id, if_busy="wait"))
         h.model.gates["gate"].opened.set()
         await first
@@ -537,7 +546,7 @@ async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         told = await h.ask(tools=TOOLS)
         await h.submit(told)
-        await h.read(calls.Process(run_id=started(told).run_id))
+        await h.read(operations.Process(run_id=started(told).run_id))
 
         contents = [m.get("content") for m in h.model.questions[1].decoded()]
         assert contents[-1] == "42"
@@ -547,7 +556,7 @@ async def test_readers_of_an_interrupted_run_hear_of_its_end_at_once() -> None:
     async with house("say One\nwait never", "say Two") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
         await h.ask("And?", thread_id=run.thread_id, if_busy="interrupt")
 
         assert last(await first).status == "cancelled"
@@ -599,7 +608,7 @@ async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
         stopping = asyncio.create_task(h.worker.stop(0))
         gate.opened.set()
         await stopping
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
 
         assert run.status == "queued"
         reading.cancel()
@@ -619,7 +628,7 @@ async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
         with pytest.raises(errors.BadSettings):
             await h.ask(model="unknown")
 
-        assert not (await h.desk.answer(calls.ListThreads(), BY)).value.data
+        assert not (await h.desk.answer(operations.ListThreads(), BY)).value.data
 
 
 async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
@@ -637,7 +646,7 @@ FAR = Destination("far", digest="of its address")
 async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_on() -> None:
     h = House(Scripted("say Hello."))
     h.destination = FAR
-    begun = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+    begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
     answer = await h.desk.open(begun, BY)
     assert isinstance(answer, Answer)
     bystander = h.new_worker("bystander", serves=lambda text: text != FAR.text)
@@ -655,7 +664,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
         assert not h.model.questions
 
         h.worker.start()
-        await h.read(calls.Follow(waiting.id))
+        await h.read(operations.Follow(waiting.id))
         ended = await h.store.get(Run, None, waiting.id)
         assert (ended.status, ended.waiting_for) == ("completed", None)
     finally:
@@ -666,7 +675,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
 async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None:
     async with house("say Hello.") as h:
         h.destination = FAR
-        begun = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         h.destination, there = Destination("far", digest="of another address"), h.destination
         answer = await h.desk.open(begun, BY)
         assert isinstance(answer, Answer)
@@ -683,7 +692,9 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
 ):
     async with house("say Hello.", "say Hello.") as h:
         h.destination = Destination("far", digest="of another address")
-        begun = calls.Process(message=calls.NewMessage("Hello?"), background=True, max_attempts=1)
+        begun = operations.Process(
+            message=operations.NewMessage("Hello?"), background=True, max_attempts=1
+        )
         answer = await h.desk.open(begun, BY)
         assert isinstance(answer, Answer)
         run_id = answer.value.id
@@ -702,7 +713,7 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
         other = h.new_worker("other")
         other.start()
         try:
-            await h.read(calls.Follow(run_id))
+            await h.read(operations.Follow(run_id))
             assert (await h.store.get(Run, None, run_id)).status == "completed"
         finally:
             await other.stop(0)
@@ -710,9 +721,9 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
 
 async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:
     h = House(Scripted("say Hello."))
-    thread = (await h.desk.answer(calls.CreateThread(), BY)).value
-    run = (await h.desk.answer(calls.CreateRun(thread.id), BY)).value
-    await h.desk.open(calls.Complete(run.id), BY, "one key")
+    thread = (await h.desk.answer(operations.CreateThread(), BY)).value
+    run = (await h.desk.answer(operations.CreateRun(thread.id), BY)).value
+    await h.desk.open(operations.Complete(run.id), BY, "one key")
 
     def forget(records: Records) -> Change:
         assert records.run is not None
@@ -723,8 +734,8 @@ async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() ->
     h.worker.start()
     try:
         async with asyncio.timeout(20):
-            told = [each async for each in h.listen(calls.Complete(run.id), "one key")]
-            again = [each async for each in h.listen(calls.Complete(run.id), "one key")]
+            told = [each async for each in h.listen(operations.Complete(run.id), "one key")]
+            again = [each async for each in h.listen(operations.Complete(run.id), "one key")]
         assert last(told).status == "completed"
         assert again == told
         assert len(h.model.questions) == 1
@@ -737,10 +748,10 @@ async def test_another_owners_thread_is_not_found() -> None:
         told = await h.ask()
 
         for call in (
-            calls.GetRun(started(told).run_id),
-            calls.GetThread(started(told).thread_id),
-            calls.CancelRun(started(told).run_id),
-            calls.ListMessages(started(told).thread_id),
+            operations.GetRun(started(told).run_id),
+            operations.GetThread(started(told).thread_id),
+            operations.CancelRun(started(told).run_id),
+            operations.ListMessages(started(told).thread_id),
         ):
             with pytest.raises(errors.NotFound):
                 await h.desk.answer(call, Principal(owner="somebody else"))
@@ -764,7 +775,7 @@ async def test_an_upload_is_put_before_the_model(media_type: str, given: object)
     async with house("say I see.") as h:
         upload = (await h.desk.upload(OWNER, "it.bin", media_type, b"hi")).value
         content = (Text("What is this? antiphon:no"), File(upload.id))
-        await h.read(calls.Process(message=calls.NewMessage(content)))
+        await h.read(operations.Process(message=operations.NewMessage(content)))
 
         (asked,) = h.model.questions[0].decoded()
         assert asked["content"][1] == given
@@ -774,7 +785,7 @@ async def test_an_image_may_be_an_upload_too() -> None:
     async with house("say I see.") as h:
         upload = (await h.desk.upload(OWNER, "it.gif", "image/gif", b"hi")).value
         content = (Image(file_id=upload.id),)
-        await h.read(calls.Process(message=calls.NewMessage(content)))
+        await h.read(operations.Process(message=operations.NewMessage(content)))
 
         (asked,) = h.model.questions[0].decoded()
         assert asked["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
@@ -784,7 +795,7 @@ async def test_usage_adds_up_over_the_turns() -> None:
     async with house('call look {"q":"x"}\nusage 10 5', "say It is 42.\nusage 20 7") as h:
         told = await h.ask(tools=TOOLS)
         await h.submit(told)
-        await h.read(calls.Process(run_id=started(told).run_id))
+        await h.read(operations.Process(run_id=started(told).run_id))
         run = await h.run(started(told).run_id)
 
         assert (run.usage.input_tokens, run.usage.output_tokens) == (30, 12)
@@ -792,7 +803,7 @@ async def test_usage_adds_up_over_the_turns() -> None:
 
 async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
     async with house("say Hi.") as h:
-        made = calls.CreateAssistant(
+        made = operations.CreateAssistant(
             name="Guide", model="scripted", instructions="Be brief.", tools=TOOLS
         )
         assistant = (await h.desk.answer(made, BY)).value
@@ -807,7 +818,7 @@ async def test_a_long_log_is_read_the_same_from_every_place() -> None:
         told = await h.ask()
 
         for after in range(len(told)):
-            rest = await h.read(calls.Follow(started(told).run_id, after=after))
+            rest = await h.read(operations.Follow(started(told).run_id, after=after))
             assert rest == told[after:]
 
 
@@ -824,7 +835,7 @@ async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_tol
     async with house("say Hi.\nwait gate\nsay there.", settings=settings) as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(calls.ListRuns(), BY)).value.data
+        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
         first = (await h.store.drive(run.id)).due_at
         assert first is not None
         h.now += 100

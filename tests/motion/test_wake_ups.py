@@ -15,15 +15,16 @@ import pytest
 from services.postgres import Postgres
 from services.redis import Redis
 
-from antiphon import calls, events
-from antiphon.commands import doctor
-from antiphon.configuration import Loaded
-from antiphon.errors import BadSettings, Unavailable
-from antiphon.listening import Listening
-from antiphon.people import Principal
-from antiphon.runs import Run
-from antiphon.runtime import Runtime, opened
-from antiphon.settings import Settings
+from antiphon.api import operations
+from antiphon.cli import doctor
+from antiphon.runtime.event_reader import Listening
+from antiphon.runtime.runtime import Runtime, opened
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types import events
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import BadSettings, Unavailable
+from antiphon.types.runs import Run
 
 SOON = 60.0
 BY = Principal()
@@ -57,7 +58,7 @@ async def processes(postgres: Postgres) -> AsyncIterator[Processes]:
 
 async def begin(runtime: Runtime, text: str) -> str:
     """A run in the background."""
-    call = calls.Process(message=calls.NewMessage(text), background=True)
+    call = operations.Process(message=operations.NewMessage(text), background=True)
     answer = await runtime.desk.open(call, BY)
     assert not isinstance(answer, Listening)
     run = answer.value
@@ -70,7 +71,7 @@ async def pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
     async with asyncio.timeout(SOON):
         while True:
             with suppress(Unavailable):  # the line is long: a client comes again
-                listening = await runtime.desk.open(calls.Follow(run_id), BY)
+                listening = await runtime.desk.open(operations.Follow(run_id), BY)
                 break
         assert isinstance(listening, Listening)
         return [list(lines) async for _, lines in listening.pages()]
@@ -136,7 +137,7 @@ async def test_a_reader_begins_anywhere_and_sees_what_follows(
     whole = lines(await pages(other, run_id))
 
     for after in range(0, len(whole), 7):
-        listening = await other.desk.open(calls.Follow(run_id, after=after), BY)
+        listening = await other.desk.open(operations.Follow(run_id, after=after), BY)
         assert isinstance(listening, Listening)
         assert [line async for _, page in listening.pages() for line in page] == whole[after:]
 
@@ -147,7 +148,7 @@ async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
     pair = await processes.pair(**carried)
     run_id = await begin(pair[0], "Tell me a long story of 60 words.")
     _, other = await driver_first(pair, run_id)
-    listening = await other.desk.open(calls.Follow(run_id), BY)
+    listening = await other.desk.open(operations.Follow(run_id), BY)
     assert isinstance(listening, Listening)
     slow = listening.pages()
     seen = [await anext(slow)]
@@ -172,7 +173,7 @@ async def test_a_cancel_stops_a_silent_model_soon_also_where_no_wake_up_comes(
 async def stopped_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
     run_id = await begin(pair[0], "Hello?")
     driver, other = await driver_first(pair, run_id)
-    await other.desk.answer(calls.CancelRun(run_id), BY)
+    await other.desk.answer(operations.CancelRun(run_id), BY)
     async with asyncio.timeout(20):  # the silence of a model is endured for longer
         with driver.bus.watch("a look") as bell:
             while driver.worker.drives(run_id):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from antiphon.runner import in_thread
+from antiphon.runtime.turn_runner import in_thread
 
 
 async def test_what_a_reply_said_is_kept_though_the_deadline_falls_while_it_is_read() -> None:

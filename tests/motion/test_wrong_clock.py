@@ -13,17 +13,17 @@ from typing import Any, cast
 
 import pytest
 
+from antiphon.api.operations import NewMessage
 from antiphon.buses.local import LocalBus
-from antiphon.calls import NewMessage
-from antiphon.conversations import new_thread
-from antiphon.engine import moves
-from antiphon.leases import LeaseWatch
-from antiphon.people import Principal
+from antiphon.engine import transitions
 from antiphon.ports import About
-from antiphon.runs import Run, Status
-from antiphon.settings import Settings
+from antiphon.runtime.liveness import LeaseWatch
+from antiphon.runtime.services.threads import new_thread
+from antiphon.runtime.worker import Worker
+from antiphon.settings.settings import Settings
 from antiphon.stores.sqlite.store import SqliteStore
-from antiphon.worker import Worker
+from antiphon.types.accounts import Principal
+from antiphon.types.runs import Run, Status
 
 HOUR = 3_600_000
 BEAT = 5
@@ -62,10 +62,10 @@ class Machine:
 
     async def driven(self) -> Run:
         """A run in the hands of the healthy worker."""
-        wish = moves.Wish(model="demo", expires_in=60)
+        wish = transitions.Wish(model="demo", expires_in=60)
         await self.healthy.change(
             About(owner="ann"),
-            lambda records: moves.create_run(
+            lambda records: transitions.create_run(
                 records,
                 wish,
                 self.mint,
@@ -75,7 +75,7 @@ class Machine:
                 ask=True,
             ),
         )
-        claim = await self.healthy.claim(moves.claim("healthy", LEASE_MS))
+        claim = await self.healthy.claim(transitions.claim("healthy", LEASE_MS))
         assert claim is not None
         return claim.run
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.chunks import (
+from antiphon.client.async_client import AsyncClient
+from antiphon.providers.vendors import VENDORS
+from antiphon.settings.settings import Settings
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -17,8 +20,7 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import (
+from antiphon.types.errors import (
     Cut,
     Disconnected,
     ProviderError,
@@ -26,11 +28,9 @@ from antiphon.errors import (
     ProviderRejected,
     named,
 )
-from antiphon.events import ReasoningDelta, TextDelta
-from antiphon.messages import Message, ToolCall, ToolSpec, chat
-from antiphon.providers.vendors import VENDORS
-from antiphon.runs import Sampling, Status, Usage
-from antiphon.settings import Settings
+from antiphon.types.events import ReasoningDelta, TextDelta
+from antiphon.types.messages import Message, ToolCall, ToolSpec, chat
+from antiphon.types.runs import Sampling, Status, Usage
 
 pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
 
@@ -41,8 +41,8 @@ from any_llm.types.completion import ChatCompletionChunk, CompletionUsage, Promp
 from bedrock_upstream import BedrockUpstream
 from gemini_upstream import GeminiUpstream
 
-from antiphon.providers import anyllm
-from antiphon.providers.anyllm import AnyVendor, Reply, request
+from antiphon.providers import any_llm
+from antiphon.providers.any_llm import AnyVendor, Reply, request
 
 KEY = "sk-vendor-0123456789"
 HELLO = b'{"role":"user","content":"Hello"}'
@@ -429,7 +429,7 @@ async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyVendor):
     assert "No such field." in str(error)
 
 
-@pytest.mark.parametrize("read", [anyllm._here, anyllm._aside])
+@pytest.mark.parametrize("read", [any_llm._here, any_llm._aside])
 async def test_a_flood_waits_for_whoever_takes_it(read: Any) -> None:
     told = 0
 

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from upstream import Upstream
 
-from antiphon.chunks import Question
-from antiphon.configuration import load
-from antiphon.errors import BadSettings, ProviderError, ProviderUnavailable
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.demo import Demo
 from antiphon.providers.servers import SERVERS
-from antiphon.runs import Sampling
-from antiphon.settings import Settings
+from antiphon.settings.loading import load
+from antiphon.settings.settings import Settings
+from antiphon.types.chunks import Question
+from antiphon.types.errors import BadSettings, ProviderError, ProviderUnavailable
+from antiphon.types.runs import Sampling
 from tests.trusted import trusted
 
 SAID = b'{"role":"user","content":"hello"}'

@@ -5,11 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.chunks import CallPiece, Finish, Question, ReasoningPiece, TextPiece, UsageReport
-from antiphon.messages import ToolSpec
 from antiphon.providers.demo import Demo, reply
-from antiphon.providers.filling import Filler
-from antiphon.runs import Sampling
+from antiphon.providers.demo_arguments import Filler
+from antiphon.types.chunks import (
+    CallPiece,
+    Finish,
+    Question,
+    ReasoningPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Sampling
 
 
 def tool(name: str, required: tuple[str, ...] = (), **properties: Any) -> ToolSpec:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from antiphon.people import OwnKey
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.destinations import of_vendor
-from antiphon.runs import Destination
-from antiphon.settings import Settings
+from antiphon.providers.endpoints import of_vendor
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import OwnKey
+from antiphon.types.runs import Destination
 
 FAR = {"base_url": "https://far.example/v1", "key_env": "FAR_KEY"}
 KEY = {"FAR_KEY": "sk-1", "OPENAI_API_KEY": "sk-1"}

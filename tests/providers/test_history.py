@@ -8,9 +8,15 @@ from judge import faults
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
-from antiphon.attachments import attached
-from antiphon.chunks import Question
-from antiphon.messages import (
+from antiphon.providers import history
+from antiphon.providers.chat_completions import payload
+from antiphon.providers.history import accepted
+from antiphon.providers.servers import SERVERS
+from antiphon.providers.stream_parser import PLAIN, Quirks
+from antiphon.runtime.attachments import attached
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.types.chunks import Question
+from antiphon.types.messages import (
     Image,
     Message,
     ReasoningDetails,
@@ -20,12 +26,6 @@ from antiphon.messages import (
     ToolCall,
     chat,
 )
-from antiphon.providers import strict
-from antiphon.providers.history import accepted
-from antiphon.providers.openai import payload
-from antiphon.providers.reply import PLAIN, Quirks
-from antiphon.providers.servers import SERVERS
-from antiphon.stores.memory.store import MemoryStore
 
 PROFILES = {"plain": PLAIN, **{name: server.quirks for name, server in SERVERS.items()}}
 NINE = Quirks(call_ids="nine")
@@ -391,7 +391,7 @@ ANY = st.lists(
 
 def texts(messages: list[Any], role: str) -> str:
     """All that a role says, less what was put in, without the gaps between."""
-    ours = {strict.UNKEPT, strict.NO_ANSWER, strict.BEGIN, strict.GO_ON, "(empty)"}
+    ours = {history.UNKEPT, history.NO_ANSWER, history.BEGIN, history.GO_ON, "(empty)"}
     heard = [one.get("content", "") for one in messages if one["role"] == role]
     return "".join(text for text in heard if text not in ours).replace("\n\n", "")
 
@@ -399,18 +399,20 @@ def texts(messages: list[Any], role: str) -> str:
 @given(ANY)
 def test_any_messages_become_a_history_that_a_strict_server_takes(messages: list[bytes]):
     plain = [json.loads(message) for message in messages]
-    mended = strict.alternating(strict.one_system(strict.answered(strict.apart(plain))))
+    mended = history.alternating(history.one_system(history.answered(history.apart(plain))))
 
     body = json.dumps({"messages": mended}).encode()
     assert faults(body, ALTERNATE) == []
-    assert strict.alternating(strict.one_system(strict.answered(strict.apart(mended)))) == mended
+    assert (
+        history.alternating(history.one_system(history.answered(history.apart(mended)))) == mended
+    )
 
 
 @given(ANY)
 def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: list[bytes]):
     plain = [json.loads(message) for message in messages]
-    answered = strict.answered(plain)
-    mended = strict.alternating(strict.one_system(answered))
+    answered = history.answered(plain)
+    mended = history.alternating(history.one_system(answered))
 
     for role in ("system", "user", "assistant"):
         assert texts(mended, role) == texts(answered, role)
@@ -422,7 +424,7 @@ def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: lis
 
 def test_what_is_in_order_is_not_changed():
     chat = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
-    assert strict.alternating(strict.one_system(strict.answered(chat))) == chat
+    assert history.alternating(history.one_system(history.answered(chat))) == chat
 
 
 # The judge, and the official types.

@@ -12,7 +12,9 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsStr
 from pydantic import TypeAdapter
 from upstream import AFTER_TOOLS, SCENARIOS, Upstream
 
-from antiphon.chunks import (
+from antiphon.providers.chat_completions import OpenAI, feed_piece, payload
+from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -21,7 +23,7 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.errors import (
+from antiphon.types.errors import (
     AntiphonError,
     Disconnected,
     ProviderAuth,
@@ -31,10 +33,8 @@ from antiphon.errors import (
     ProviderUnavailable,
     named,
 )
-from antiphon.messages import ToolSpec
-from antiphon.providers.openai import OpenAI, feed_piece, payload
-from antiphon.providers.reply import PLAIN, Quirks, Reply
-from antiphon.runs import Sampling, Usage
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Sampling, Usage
 
 KEY = "sk-canary-0123456789"
 SAID = b'{"role":"user","content":"hello"}'

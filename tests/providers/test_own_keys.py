@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from upstream import Upstream
 
-from antiphon.chunks import Question
-from antiphon.configuration import load
-from antiphon.errors import BadSettings, InvalidRequest
-from antiphon.people import OwnKey
 from antiphon.ports import Opened
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.lent import Lending
-from antiphon.settings import Settings
+from antiphon.providers.owner_providers import Lending
+from antiphon.settings.loading import load
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import OwnKey
+from antiphon.types.chunks import Question
+from antiphon.types.errors import BadSettings, InvalidRequest
 from tests.trusted import trusted
 
 SAID = b'{"role":"user","content":"hello"}'

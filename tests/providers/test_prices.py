@@ -8,15 +8,14 @@ import threading
 import genai_prices
 import pytest
 
-from antiphon.errors import BadSettings
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.offers import Offer
+from antiphon.providers.model_info import Offer, PriceList, Prices
 from antiphon.providers.price_list import SELLERS, cost
-from antiphon.providers.prices import PriceList, Prices
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.vendors import VENDORS
-from antiphon.runs import Usage
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import BadSettings
+from antiphon.types.runs import Usage
 
 USED = Usage(input_tokens=1_000, cached_tokens=400, output_tokens=200, reasoning_tokens=50)
 ENVIRON = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}

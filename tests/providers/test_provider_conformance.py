@@ -10,14 +10,14 @@ from anthropic_upstream import AnthropicUpstream
 from gemini_upstream import GeminiUpstream
 from upstream import SCENARIOS, Upstream
 
-from antiphon.chunks import Chunk, Finish, Question, TextPiece
-from antiphon.errors import Cut, ProviderError
 from antiphon.ports import Provider
+from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.demo import Demo
-from antiphon.providers.openai import OpenAI
 from antiphon.providers.replay import Replay
 from antiphon.providers.scripted import Scripted
 from antiphon.providers.vendors import VENDORS, installed, opened
+from antiphon.types.chunks import Chunk, Finish, Question, TextPiece
+from antiphon.types.errors import Cut, ProviderError
 
 HELLO = b'{"role":"user","content":"Hello"}'
 

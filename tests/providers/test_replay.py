@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.chunks import (
+from antiphon.providers.replay import Replay, every, framed, recordings_in
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -13,8 +14,7 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.errors import ProviderRejected
-from antiphon.providers.replay import Replay, every, framed, recordings_in
+from antiphon.types.errors import ProviderRejected
 
 OURS = recordings_in(Path(__file__).parents[1] / "recordings")
 FOLDER = os.environ.get("ANTIPHON_RECORDINGS")

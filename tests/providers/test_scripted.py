@@ -3,7 +3,8 @@ from contextlib import aclosing
 
 import pytest
 
-from antiphon.chunks import (
+from antiphon.providers.scripted import Scripted
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -12,9 +13,8 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.errors import Disconnected, ProviderRateLimited
-from antiphon.providers.scripted import Scripted
-from antiphon.runs import Usage
+from antiphon.types.errors import Disconnected, ProviderRateLimited
+from antiphon.types.runs import Usage
 
 QUESTION = Question(model="scripted", messages=b'{"role":"user","content":"hi"}')
 

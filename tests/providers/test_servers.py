@@ -9,15 +9,15 @@ import msgspec
 import pytest
 from upstream import Upstream
 
-from antiphon.chunks import Question
-from antiphon.engine.checks import refuse_unsupported
-from antiphon.errors import ProviderProtocol, UnsupportedByProvider
-from antiphon.messages import ToolSpec
+from antiphon.engine.validation import refuse_unsupported
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.openai import OpenAI
+from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.servers import SERVERS, Lack, Server
-from antiphon.runs import Sampling
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.chunks import Question
+from antiphon.types.errors import ProviderProtocol, UnsupportedByProvider
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Sampling
 
 SAID = b'{"role":"user","content":"hello"}'
 TOOLS = (ToolSpec("f", "does f", {"type": "object"}),)

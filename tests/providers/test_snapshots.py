@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from antiphon.providers.snapshots import GROWTHS, LONGEST_TOKEN, Snapshots
+from antiphon.providers.inline_tags import GROWTHS, LONGEST_TOKEN, Snapshots
 
 TEXTS = st.text("ha \n", min_size=1, max_size=6)
 RESTATING = st.lists(TEXTS | st.sampled_from(["ha", "haha", "hahaha", "hahahaha"]))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.chunks import CallPiece
-from antiphon.providers.tags import LeakedCalls
+from antiphon.providers.inline_tags import LeakedCalls
+from antiphon.types.chunks import CallPiece
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
 F = CallPiece(leaked=True, index=0, name="f", arguments='{"x":1}')

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from antiphon.providers.tide import FEW, Tide
+from antiphon.providers.http import FEW, Tide
 
 PATIENCE = 10.0
 

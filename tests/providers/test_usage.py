@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.chunks import UsageReport
-from antiphon.providers.reply import Reply
+from antiphon.providers.stream_parser import Reply
 from antiphon.providers.usage import MAX_COUNT, counted
-from antiphon.runs import Usage
+from antiphon.types.chunks import UsageReport
+from antiphon.types.runs import Usage
 
 
 def report(**frame: Any) -> Usage:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from anthropic_upstream import SCENARIOS, AnthropicUpstream
 
-from antiphon.errors import BadSettings, install_hint
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.vendors import VENDORS, installed
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import BadSettings, install_hint
 
 EXTRA = pytest.mark.skipif(not installed(), reason="antiphon[vendors] is not installed")
 KEYS = {"ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"}
@@ -123,7 +123,7 @@ async def test_a_table_changes_a_vendors_terms():
 LOADS = """
 import asyncio, time
 from antiphon.providers.catalog import Catalog
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 
 async def beat(gaps):
     while True:
@@ -178,10 +178,10 @@ async def test_a_vendor_that_can_list_its_models_is_asked(monkeypatch: pytest.Mo
 def test_another_model_does_not_load_the_extra():
     code = (
         "import asyncio, sys; from antiphon.providers.catalog import Catalog;"
-        "from antiphon.settings import Settings;"
+        "from antiphon.settings.settings import Settings;"
         "found = Catalog(Settings(), {'OPENAI_API_KEY': 'k'});"
         "asyncio.run(found.open('openai:gpt-5')); print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
 
-    assert not {"any_llm", "antiphon.providers.anyllm"} & set(loaded.decode().split())
+    assert not {"any_llm", "antiphon.providers.any_llm"} & set(loaded.decode().split())

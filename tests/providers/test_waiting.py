@@ -17,14 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upstream import OK, TEXT, Scenario, Upstream
 
-from antiphon.chunks import Chunk, Question, TextPiece
-from antiphon.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.complaints import Redactor
+from antiphon.providers.chat_completions import OpenAI
+from antiphon.providers.failures import Redactor, retry_after
 from antiphon.providers.http import Endpoint, Limits
-from antiphon.providers.openai import OpenAI
-from antiphon.providers.retries import retry_after
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.chunks import Chunk, Question, TextPiece
+from antiphon.types.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
 
 SAID = b'{"role":"user","content":"hello"}'
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()

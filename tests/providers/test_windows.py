@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.calls import Model
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import BadSettings
+from antiphon.api.operations import Model
+from antiphon.client.async_client import AsyncClient
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.offers import Offer
+from antiphon.providers.model_info import ModelWindows, Offer, WindowList
 from antiphon.providers.price_list import context_tokens
-from antiphon.providers.windows import ModelWindows, WindowList
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import BadSettings
 
 ADDRESS = "http://127.0.0.1:1/v1"
 

@@ -15,13 +15,13 @@ import pytest
 import uvicorn
 from services.postgres import Postgres
 
-from antiphon.administration.keys import make_key
-from antiphon.runtime import Runtime, opened
+from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.runtime import Runtime, opened
 from antiphon.server.app import Opener
 from antiphon.server.connection import Connection
 from antiphon.server.serve import serving
-from antiphon.server.stream import Pace
-from antiphon.settings import Settings
+from antiphon.server.streaming import Pace
+from antiphon.settings.settings import Settings
 
 DEADLINE = 20.0
 SETTINGS = Settings(

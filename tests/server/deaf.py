@@ -17,10 +17,10 @@ from conftest import Served, served
 from antiphon.buses.local import LocalBus
 from antiphon.ports import Store
 from antiphon.providers.catalog import Catalog
-from antiphon.runtime import Runtime
-from antiphon.settings import Settings
+from antiphon.runtime.runtime import Runtime
+from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
-from antiphon.stores.clock import system_clock
+from antiphon.stores.invariants import system_clock
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from antiphon.calls import CALLS
+from antiphon.api.operations import CALLS
 
 Json = dict[str, Any]
 

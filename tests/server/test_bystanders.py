@@ -399,7 +399,7 @@ async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> Non
     await server.end()
 
     assert server.exit_code == -signal.SIGPROF
-    assert any("failpoints.py" in line for line in server.said)
+    assert any("telemetry/failpoints.py" in line for line in server.said)
 
 
 async def test_a_process_that_stands_still_is_left_alone() -> None:

@@ -21,14 +21,14 @@ from deaf import deaf
 from msgspec.structs import replace
 from services.postgres import Postgres
 
-from antiphon import events
 from antiphon.buses.local import LocalBus
-from antiphon.errors import Unavailable
 from antiphon.ports import About, Decide
 from antiphon.providers.catalog import Catalog
-from antiphon.runtime import Runtime
-from antiphon.settings import Settings
+from antiphon.runtime.runtime import Runtime
+from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import events
+from antiphon.types.errors import Unavailable
 from tests.providers.upstream import Upstream
 
 TEN_MINUTES = 600_000

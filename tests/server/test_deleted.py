@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from redis.asyncio import Redis as RedisClient
 from services.redis import Redis
 
-from antiphon.doors import laid_open
-from antiphon.inventory import TABLES
+from antiphon.runtime.wiring import laid_open
+from antiphon.stores.dump import TABLES
 
 CANARY = "canary-9b1f"
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]

@@ -19,11 +19,11 @@ from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
 from services.postgres import Postgres
 
-from antiphon.doors import laid_open
-from antiphon.errors import BadSettings, Conflict
-from antiphon.inventory import TABLES, Inventory, Row, Table
-from antiphon.moving import Plan, Step, move, planned
-from antiphon.runtime import stored
+from antiphon.runtime.runtime import stored
+from antiphon.runtime.wiring import laid_open
+from antiphon.stores.copy import Plan, Step, move, planned
+from antiphon.stores.dump import TABLES, Inventory, Row, Table
+from antiphon.types.errors import BadSettings, Conflict
 from tests.providers.upstream import Upstream
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]

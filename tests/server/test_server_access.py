@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from antiphon.administration.keys import make_key
-from antiphon.calls import CALLS, path_fields
-from antiphon.errors import AntiphonError, BadSettings, InvalidRequest
-from antiphon.server.access import check_bind, check_origin
+from antiphon.api.operations import CALLS, path_fields
+from antiphon.runtime.admin.keys import make_key
+from antiphon.server.auth import check_bind, check_origin
 from antiphon.server.serve import serving
+from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
 
 BEARER = "authorization"
 

@@ -16,9 +16,9 @@ from conftest import DEADLINE, SETTINGS, Served
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.errors import InvalidRequest, TooLarge
-from antiphon.problems import TooSlow
-from antiphon.server.reading import MAX_ITEMS, body, json_object
+from antiphon.api.problems import TooSlow
+from antiphon.server.request_parsing import MAX_ITEMS, body, json_object
+from antiphon.types.errors import InvalidRequest, TooLarge
 
 JSON = {"content-type": "application/json"}
 SCOPE = {"headers": [(b"content-type", b"application/json")]}

@@ -17,9 +17,9 @@ import pytest
 from conftest import DEADLINE, eventually
 from services.postgres import Postgres
 
-from antiphon.calls import NewMessage
-from antiphon.client.aio import AsyncClient
-from antiphon.events import Event, Numbered, TextDelta, TurnEnded, TurnRestarted
+from antiphon.api.operations import NewMessage
+from antiphon.client.async_client import AsyncClient
+from antiphon.types.events import Event, Numbered, TextDelta, TurnEnded, TurnRestarted
 from tests.services.balancer import Balancer, balanced
 from tests.whole.harness.servers import Server, started
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import schemathesis
 
-from antiphon.calls import CALLS
-from antiphon.events import TYPES
+from antiphon.api.operations import CALLS
 from antiphon.server import openapi
+from antiphon.types.events import TYPES
 
 
 @pytest.fixture(scope="module")

@@ -20,18 +20,18 @@ import pytest
 from conftest import SETTINGS, Served, eventually, served
 from msgspec.structs import replace
 
-from antiphon import calls
-from antiphon.administration.erasing import Eraser
-from antiphon.administration.exporting import Exporter
-from antiphon.administration.owners import Owners
-from antiphon.administration.provider_keys import ProviderKeys, Seal
-from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.errors import BadSettings
-from antiphon.people import Principal
-from antiphon.runtime import mint
-from antiphon.server.access import MEMORY_SECONDS
-from antiphon.server.stream import Pace
-from antiphon.settings import Settings
+from antiphon.api import operations
+from antiphon.runtime.admin.deletion import Eraser
+from antiphon.runtime.admin.export import Exporter
+from antiphon.runtime.admin.owners import Owners
+from antiphon.runtime.admin.provider_keys import ProviderKeys, Seal
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import mint
+from antiphon.server.auth import MEMORY_SECONDS
+from antiphon.server.streaming import Pace
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import BadSettings
 
 CANARY = "canary-4711"
 ASK = f"When does the next LAX-JFK flight leave? {CANARY}"
@@ -227,7 +227,7 @@ async def test_however_much_an_owner_has_little_of_it_is_held_at_once(tmp_path: 
             await desk.upload("ann", f"{number}.bin", "image/png", bytes(1_000_000))
         tracemalloc.start()
         try:
-            archive = await desk.export(calls.ExportOwner("ann"), Principal())
+            archive = await desk.export(operations.ExportOwner("ann"), Principal())
             sent = 0
             async with aclosing(archive.pieces) as pieces:
                 async for piece in pieces:
@@ -244,7 +244,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
     ann = await server.client(await server.key("ann"))
     for _ in range(30):
         await ann.post("/v1/threads", json={"title": "x"})
-    archive = await server.runtime.desk.export(calls.ExportOwner("ann"), Principal())
+    archive = await server.runtime.desk.export(operations.ExportOwner("ann"), Principal())
     threads = (await ann.get("/v1/threads", params={"limit": 100})).json()["data"]
 
     whole = bytearray()
@@ -365,9 +365,11 @@ async def test_an_erasure_that_is_long_says_how_far_it_is_and_goes_on_when_asked
     hours = itertools.count(0.0, 3600.0)
     owners = owners_of(server, lambda: next(hours))
 
-    said = [await owners.answers[calls.EraseOwner](calls.EraseOwner("ann"), Principal())]
+    said = [await owners.answers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())]
     while not said[-1].done:
-        said.append(await owners.answers[calls.EraseOwner](calls.EraseOwner("ann"), Principal()))
+        said.append(
+            await owners.answers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())
+        )
 
     assert len(said) > 5
     assert all(each.erased > 0 for each in said[:-1])

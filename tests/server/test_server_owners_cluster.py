@@ -7,7 +7,7 @@ from conftest import SETTINGS, served
 from msgspec.structs import replace
 from redis.asyncio import Redis as RedisClient
 
-from antiphon.administration.sealing import new_key
+from antiphon.runtime.admin.encryption import new_key
 from tests.server.test_server_owners import CANARY, erase, exported, fill, lines
 from tests.services.postgres import Postgres
 from tests.services.redis import Redis

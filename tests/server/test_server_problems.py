@@ -15,13 +15,14 @@ import pytest
 from conftest import SETTINGS, asgi, served
 from starlette.types import Receive, Scope, Send
 
-from antiphon import errors, problems
-from antiphon.errors import AntiphonError
-from antiphon.runtime import Runtime, opened
+from antiphon.api import problems
+from antiphon.runtime.runtime import Runtime, opened
 from antiphon.server.app import Opener, app
-from antiphon.server.exchange import field
+from antiphon.server.request_context import field
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
 
 SECRET = "sk-canary-1f2e3d"
 

@@ -17,15 +17,16 @@ import pytest
 from conftest import DEADLINE, SETTINGS, asgi, eventually
 from msgspec.structs import replace
 
-from antiphon import events, sse
-from antiphon.errors import BadSettings
 from antiphon.server.connection import Connection
 from antiphon.server.serve import serving
+from antiphon.types import events
+from antiphon.types.errors import BadSettings
+from antiphon.wires import sse
 
 SERVE = """
 import sys, msgspec
 from antiphon.server.serve import serve
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 serve(msgspec.json.decode(sys.argv[1], type=Settings))
 """
 SLOW = replace(SETTINGS, demo_pace=15, grace=10.0)

@@ -14,8 +14,8 @@ import pytest
 from conftest import SETTINGS, Served, eventually, served
 from msgspec.structs import replace
 
-from antiphon.administration.sealing import new_key
-from antiphon.settings import Settings
+from antiphon.runtime.admin.encryption import new_key
+from antiphon.settings.settings import Settings
 from tests.providers.upstream import Upstream
 
 CANARY = "sk-canary-0123456789-abcdefghij"

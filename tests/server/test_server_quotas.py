@@ -14,9 +14,9 @@ import pytest
 from conftest import SETTINGS, Served, eventually, served
 from msgspec.structs import replace
 
-from antiphon import calls
-from antiphon.people import DAY_MS, MINUTE_MS, Limits, Principal
-from antiphon.runtime import Runtime
+from antiphon.api import operations
+from antiphon.runtime.runtime import Runtime
+from antiphon.types.accounts import DAY_MS, MINUTE_MS, Limits, Principal
 
 RACERS = 32
 
@@ -34,9 +34,9 @@ async def limited(server: Served, **limits: int) -> httpx2.AsyncClient:
     return await server.client((await made(server.runtime, limits=Limits(**limits))).token)
 
 
-async def made(runtime: Runtime, **fields: Any) -> calls.NewKey:
-    call = calls.CreateKey("a test", "ann", **fields)
-    key: calls.NewKey = (await runtime.desk.answer(call, Principal())).value
+async def made(runtime: Runtime, **fields: Any) -> operations.NewKey:
+    call = operations.CreateKey("a test", "ann", **fields)
+    key: operations.NewKey = (await runtime.desk.answer(call, Principal())).value
     return key
 
 
@@ -98,7 +98,7 @@ async def test_a_limit_that_is_raised_holds_within_seconds(server: Served) -> No
     key = await made(server.runtime, limits=Limits(requests_per_minute=1))
     client = await server.client(key.token)
     await client.get("/v1/threads")
-    change = calls.UpdateKey(key.key.id, limits=calls.NewLimits(requests_per_minute=None))
+    change = operations.UpdateKey(key.key.id, limits=operations.NewLimits(requests_per_minute=None))
     await server.runtime.desk.answer(change, Principal())
 
     async def unlimited() -> bool:

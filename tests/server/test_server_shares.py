@@ -14,12 +14,12 @@ import pytest
 from conftest import DEADLINE, SETTINGS, served
 from msgspec.structs import replace
 
-from antiphon.administration.keys import make_key
-from antiphon.errors import Overloaded
-from antiphon.fair_queue import FairQueue
-from antiphon.runtime import stored
-from antiphon.server.shares import AT_ONCE, OF_ONE, Places
-from antiphon.settings import Settings
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.runtime import stored
+from antiphon.server.limits import AT_ONCE, OF_ONE, Places
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import Overloaded
 from tests.whole.harness.servers import started
 
 FLOOD = """

@@ -17,13 +17,14 @@ import pytest
 from conftest import DEADLINE, SETTINGS, Served, asgi, eventually, served
 from msgspec.structs import replace
 
-from antiphon import events, sse
-from antiphon.errors import Unavailable
-from antiphon.people import Principal
-from antiphon.server.access import Caller
-from antiphon.server.exchange import Exchange
-from antiphon.server.stream import Pace, Welcome, tell
+from antiphon.server.auth import Caller
+from antiphon.server.request_context import Exchange
+from antiphon.server.streaming import Pace, Welcome, tell
 from antiphon.telemetry.metrics import Metrics
+from antiphon.types import events
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import Unavailable
+from antiphon.wires import sse
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 FLIGHT = {"role": "user", "content": "When does the next LAX-JFK flight leave?"}

@@ -14,10 +14,10 @@ import httpx2
 import pytest
 from conftest import DEADLINE, eventually
 
-from antiphon.calls import NewMessage
-from antiphon.cli import main
-from antiphon.client.aio import AsyncClient
-from antiphon.commands.exit_codes import MISCONFIGURED
+from antiphon.api.operations import NewMessage
+from antiphon.cli.exit_codes import MISCONFIGURED
+from antiphon.cli.main import main
+from antiphon.client.async_client import AsyncClient
 from tests.whole.harness.servers import Failed, Server, started
 
 QUESTION = NewMessage("When does the next LAX-JFK flight leave?")

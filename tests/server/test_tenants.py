@@ -24,9 +24,9 @@ from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
 from operations import Json, Way, nobodys, unplaced, ways
 
-from antiphon.doors import laid_open
-from antiphon.inventory import TABLES, Inventory, Row, Table
+from antiphon.runtime.wiring import laid_open
 from antiphon.server import openapi
+from antiphon.stores.dump import TABLES, Inventory, Row, Table
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 ASK = "When does the next LAX-JFK flight leave?"

@@ -12,8 +12,8 @@ import pytest
 from conftest import SETTINGS, served
 from msgspec.structs import replace
 
-from antiphon.errors import Overloaded
-from antiphon.unsent import PIECE, UnsentBytes
+from antiphon.limits.send_budget import PIECE, UnsentBytes
+from antiphon.types.errors import Overloaded
 from tests.exposition import value
 from tests.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, staged
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from antiphon.stores.gather import Appended, Appends, Settle
+from antiphon.stores.append_batcher import Appended, Appends, Settle
 
 SOON = 5.0
 

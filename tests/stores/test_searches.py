@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from services.postgres import Postgres
 
-from antiphon.errors import Overloaded
 from antiphon.ports import About, Change, Store
-from antiphon.runs import Thread
 from antiphon.stores.postgres.store import PostgresStore
-from antiphon.stores.searches import Searches
+from antiphon.stores.search_queue import Searches
 from antiphon.stores.sqlite.disk import OpenedFile
-from antiphon.stores.sqlite.readers import Readers
+from antiphon.stores.sqlite.reader_pool import Readers
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.types.errors import Overloaded
+from antiphon.types.runs import Thread
 
 DEADLINE = 60.0
 

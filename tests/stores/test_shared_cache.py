@@ -20,13 +20,13 @@ from services.faults import BOTH, FaultProxy, Way
 from services.redis import Redis
 from test_store import a_message, add_thread, say
 
-from antiphon import errors
 from antiphon.ports import About, Context
-from antiphon.runs import Thread
 from antiphon.stores.cached.redis import KEPT_SECONDS, RedisShelf
 from antiphon.stores.cached.shared import DEADLINE, MOST_BYTES, SharedContexts
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors
+from antiphon.types.runs import Thread
 
 SOON = 30.0
 SECRET = b"s" * 32

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from test_store import a_message, add_run, add_thread, append, say, take
 
-from antiphon.messages import Upload
 from antiphon.ports import About, Claim
-from antiphon.runs import Thread
-from antiphon.stores.sqlite.blanks import BITE_BYTES
+from antiphon.stores.sqlite.file import BITE_BYTES
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Thread
 
 CANARY = "canary-4711-" * 40
 

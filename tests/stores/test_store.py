@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from openers import Clock, Opener, opened
 
-from antiphon import errors, events
-from antiphon.engine import moves
-from antiphon.engine.records import Change, Driven, Records
-from antiphon.engine.window import tokens
-from antiphon.events import RunStatus, TextDelta, ToolOutputAdded
-from antiphon.messages import Message, Text, ToolCall, Upload, chat
-from antiphon.people import Account, Person, Spent
+from antiphon.engine import transitions
+from antiphon.engine.context_window import tokens
+from antiphon.engine.snapshot import Change, Driven, Records
 from antiphon.ports import About, Amend, Claim, Key, Leased, Once, Store
-from antiphon.runs import (
+from antiphon.stores.rows import LIST_BYTES
+from antiphon.types import errors, events
+from antiphon.types.accounts import Account, Person, Spent
+from antiphon.types.events import RunStatus, TextDelta, ToolOutputAdded
+from antiphon.types.messages import Message, Text, ToolCall, Upload, chat
+from antiphon.types.runs import (
     MOVES,
     Action,
     Assistant,
@@ -38,7 +39,6 @@ from antiphon.runs import (
     Thread,
     Usage,
 )
-from antiphon.stores.rows import LIST_BYTES
 
 # Small moves of our own; the real ones are the engine's.
 
@@ -1000,7 +1000,7 @@ async def test_a_turn_that_is_cancelled_keeps_its_text_however_often_it_was_appe
         await append(store, claim, 3 + number, text)
     await store.change(
         About(owner="ann", run_id="run_1", turn_log=True),
-        lambda records: moves.cancel(records, lambda prefix: f"{prefix}_new"),
+        lambda records: transitions.cancel(records, lambda prefix: f"{prefix}_new"),
     )
 
     (message,) = (await store.list(Message, "ann", limit=9, thread_id="thread_1")).data

@@ -18,12 +18,12 @@ from test_store import (
     whole_log,
 )
 
-from antiphon import errors
 from antiphon.ports import About, Context, Page
-from antiphon.runs import Status, Thread
+from antiphon.stores.cached.log_tails import ENDED_BYTES, TAIL_BYTES
 from antiphon.stores.cached.store import CachedStore
-from antiphon.stores.cached.tails import ENDED_BYTES, TAIL_BYTES
 from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors
+from antiphon.types.runs import Status, Thread
 
 
 class CountedStore(MemoryStore):

@@ -27,10 +27,10 @@ from test_store import (
     take,
 )
 
-from antiphon import errors
-from antiphon.engine.records import Change, Driven, Records
-from antiphon.messages import Message, Upload
-from antiphon.people import (
+from antiphon.engine.snapshot import Change, Driven, Records
+from antiphon.ports import About, Key, Listing, Once, Store
+from antiphon.types import errors
+from antiphon.types.accounts import (
     DAY_MS,
     MINUTE_MS,
     Account,
@@ -42,8 +42,8 @@ from antiphon.people import (
     Project,
     ProviderKey,
 )
-from antiphon.ports import About, Key, Listing, Once, Store
-from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread, Usage
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action, Assistant, Drive, Run, Status, Thread, Usage
 
 REQUESTS = Counter("key_1", "requests")
 

@@ -32,16 +32,15 @@ from test_store import (
     whole_log,
 )
 
-from antiphon import errors
-from antiphon.engine.records import Change, Records
-from antiphon.messages import Message
+from antiphon.engine.snapshot import Change, Records
 from antiphon.ports import About, Claim, Store
-from antiphon.runs import Run, Status, Thread
-from antiphon.stores.postgres.connections import Connections
-from antiphon.stores.postgres.schema import DAY_MS, DAYS_AHEAD, KNOWN, prepare
-from antiphon.stores.postgres.statements import SQL, numbered, writing
+from antiphon.stores.postgres.connections import SQL, Connections, numbered, writing
+from antiphon.stores.postgres.migrations import DAY_MS, DAYS_AHEAD, KNOWN, prepare
 from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
 from antiphon.stores.statements import Migration
+from antiphon.types import errors
+from antiphon.types.messages import Message
+from antiphon.types.runs import Run, Status, Thread
 
 SOON = 20.0
 NOTICED = 2.5

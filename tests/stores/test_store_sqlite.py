@@ -37,12 +37,13 @@ from test_store import (
     whole_log,
 )
 
-from antiphon import errors, failpoints
-from antiphon.messages import Message
 from antiphon.ports import About, Store
-from antiphon.runs import Run, Status, Thread, Usage
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.telemetry import failpoints
+from antiphon.types import errors
+from antiphon.types.messages import Message
+from antiphon.types.runs import Run, Status, Thread, Usage
 
 SOON = 10.0
 
@@ -462,7 +463,7 @@ async def crash(path: Path, spec: str) -> int:
         import asyncio, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_store import *
-        from antiphon import failpoints
+        from antiphon.telemetry import failpoints
         from antiphon.stores.sqlite.store import SqliteStore
 
         async def main():

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from openers import Clock, Opener, opened
 
-from antiphon import errors
 from antiphon.engine.thread_order import REPLACES, position_of
-from antiphon.messages import Message, Text
 from antiphon.ports import About, Change, Records, Store
-from antiphon.runs import Thread
+from antiphon.types import errors
+from antiphon.types.messages import Message, Text
+from antiphon.types.runs import Thread
 
 
 async def add(

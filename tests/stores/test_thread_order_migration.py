@@ -16,11 +16,11 @@ import pytest
 from services.postgres import Postgres
 
 from antiphon.ports import Store
-from antiphon.runs import Thread
 from antiphon.stores import statements
-from antiphon.stores.postgres.schema import KNOWN, prepare
+from antiphon.stores.postgres.migrations import KNOWN, prepare
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.types.runs import Thread
 
 NAME = "thread_order"
 MANY = 100_000

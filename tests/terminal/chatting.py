@@ -211,7 +211,7 @@ _FOLDERS = ("DATA", "CONFIG", "STATE", "CACHE")
 _OWN_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from antiphon.cli import main
+from antiphon.cli.main import main
 sys.argv[0] = "antiphon"
 sys.exit(main())
 """

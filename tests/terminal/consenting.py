@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from antiphon.terminal.keyboard import PAUSE
+from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model, Reply
 

@@ -8,13 +8,12 @@ import sys
 import termios
 import tty
 
-from antiphon.events import RunStatus, TextDelta
-from antiphon.runs import Status
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.region import Region
-from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.painters import Region, Typed
 from antiphon.terminal.spans import Span
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
+from antiphon.types.events import RunStatus, TextDelta
+from antiphon.types.runs import Status
 
 SENTENCES = 60
 STEP = 10

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.clean import clean
-from antiphon.errors import InvalidRequest
 from antiphon.terminal import arguments, spans
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import clean
 
 ODD = st.text(alphabet=st.characters(codec="utf-8"))
 VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -12,10 +12,19 @@ from hypothesis import assume, given
 from markdown_documents import cut_documents, short_documents
 from markdown_it import MarkdownIt
 
-from antiphon.terminal.blocks import DEEPEST, Blocks
-from antiphon.terminal.leaves import MEASURED_ROWS
-from antiphon.terminal.pieces import Code, Empty, Heading, Item, Paragraph, Piece, Rule, Table
-from antiphon.terminal.sentences import HARD, SOFT, settled
+from antiphon.terminal.markdown.blocks import DEEPEST, Blocks
+from antiphon.terminal.markdown.leaf_blocks import MEASURED_ROWS
+from antiphon.terminal.markdown.nodes import (
+    Code,
+    Empty,
+    Heading,
+    Item,
+    Paragraph,
+    Piece,
+    Rule,
+    Table,
+)
+from antiphon.terminal.markdown.source import HARD, SOFT, settled
 
 
 def read(pieces: Iterable[str]) -> list[Piece]:

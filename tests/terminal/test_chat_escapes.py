@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from antiphon.terminal.keyboard import PAUSE
+from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.escapes import PAYLOADS
 from tests.terminal.model import Model, Reply

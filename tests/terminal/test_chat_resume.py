@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from antiphon.terminal.keyboard import PAUSE
+from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 from tests.whole.harness.servers import Server, started

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from antiphon.terminal.keyboard import PAUSE
+from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.mcp_servers import WHOLE, Gate, config, locked, raw
 from tests.terminal.model import Model

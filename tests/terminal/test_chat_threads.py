@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.client.aio import AsyncClient
-from antiphon.settings import Settings
-from antiphon.terminal.keyboard import PAUSE
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
+from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from antiphon.clean import clean
-from antiphon.messages import Hints, Tool, ToolCall, ToolSpec
 from antiphon.terminal import arguments, spans
 from antiphon.terminal.consent import Asking
-from antiphon.terminal.keyboard import Box, Field
-from antiphon.terminal.parts import Parts
+from antiphon.terminal.input.keyboard import Box, Field
+from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.questions import Answer, Question
+from antiphon.types.messages import Hints, Tool, ToolCall, ToolSpec
+from antiphon.types.terminal_safe import clean
 from tests.support.hostile_arguments import CASES, SMALL, Case
 
 SIZES = [(100, 40), (80, 24), (40, 12)]
@@ -38,7 +38,7 @@ class Person:
 
     async def choose(self, box: Box) -> str:
         rows = box.rows(self.size[0])
-        assert all(spans.width(row) < self.size[0] for row in rows)
+        assert all(spans.line_width(row) < self.size[0] for row in rows)
         self.views.append("\n".join(spans.text(row) for row in rows))
         offered = {choice.key for choice in box.choices}
         self.offered.append("".join(sorted(offered)))

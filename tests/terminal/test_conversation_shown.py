@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self
 
-from antiphon.client.aio import AsyncClient
-from antiphon.runs import Status
-from antiphon.settings import Settings
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
-from antiphon.terminal.conversation import ConversationProcessor
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.keyboard import Box, Field
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.surface import Surface
+from antiphon.terminal.conversation_processor import ConversationProcessor
+from antiphon.terminal.input.keyboard import Box, Field
+from antiphon.terminal.painters import Frame, Typed
 from antiphon.terminal.themes import THEMES, Ink
+from antiphon.terminal.ui_manager import Surface
 from antiphon.tools.consent import Consent
+from antiphon.types.runs import Status
 
 SETTINGS = Settings(database="memory:", model="demo", demo_pace=0)
 

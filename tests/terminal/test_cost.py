@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from antiphon.events import ReasoningDelta, TextDelta
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.region import Region
-from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.painters import Region, Typed
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
+from antiphon.types.events import ReasoningDelta, TextDelta
 from benchmarks.answers import BLOCKS, mixed, single
 
 STEP = 20

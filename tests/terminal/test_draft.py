@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.terminal import spans
-from antiphon.terminal.draft import typed
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.region import Region
+from antiphon.terminal.input.editor import typed
+from antiphon.terminal.painters import Frame, Region
 from antiphon.terminal.themes import THEMES, Ink
 
 drafts = st.text(alphabet="ab \n東é🙂", max_size=60)
@@ -24,7 +23,7 @@ def test_all_of_a_draft_is_there_and_fits(text: str, at: int, columns: int):
 
     said = "".join(spans.text(row)[2:] for row in shown.rows)
     assert said == text.replace("\n", "")
-    assert all(spans.width(row) < columns for row in shown.rows)
+    assert all(spans.line_width(row) < columns for row in shown.rows)
 
 
 @given(drafts, st.integers(0, 60), st.integers(5, 40), st.integers(1, 8))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.terminal.hypertext import rendered
+from antiphon.terminal.markdown.html import rendered
 
 PLAIN = [
     "h1",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.terminal.key_guard import KeyGuard
-from antiphon.terminal.keyboard import DELIBERATE, PAUSE
+from antiphon.terminal.input.keyboard import DELIBERATE, PAUSE, KeyGuard
 
 
 class Clock:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.terminal import spans
-from antiphon.terminal.display import CompactStreamingDisplay
-from antiphon.terminal.kinds import bare
+from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
+from antiphon.terminal.markdown.content_type import bare
 from antiphon.terminal.themes import THEMES
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_documents import cut_documents
 
-from antiphon.clean import clean
-from antiphon.terminal import cells, spans
-from antiphon.terminal.display import CompactStreamingDisplay
+from antiphon.terminal import spans
+from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.themes import BARE, THEMES, Ink, themed
+from antiphon.types.terminal_safe import clean
 
 THEME = THEMES["none"]
 
@@ -123,7 +123,7 @@ def test_letters_that_need_no_blanks_are_wrapped_by_their_width():
     [("abc", 3), ("東京", 4), ("e\u0301", 1), ("👩\u200d🚀", 4), ("❤\ufe0f", 2), ("שלום", 4)],
 )
 def test_a_text_never_takes_more_cells_than_reckoned(text: str, width: int):
-    assert cells.width(text) == width
+    assert spans.width(text) == width
 
 
 def test_a_table_has_columns_as_wide_as_its_cells():
@@ -139,7 +139,7 @@ def test_a_cell_that_is_too_wide_is_broken_inside_its_column():
     shown = texts("| a | b |\n|---|---|\n| 1 | one two three four five |\n", 20)
 
     assert shown[0] == "a │ b"
-    assert all(cells.width(line) <= 20 for line in shown)
+    assert all(spans.width(line) <= 20 for line in shown)
     assert shown[2:] == ["1 │ one two three", "  │ four five"]
 
 
@@ -234,9 +234,9 @@ def test_folded_rows_hold_all_of_a_line_and_fit(text: str, columns: int):
     rows = spans.folded([Span(text)], columns)
 
     assert "".join(map(spans.text, rows)) == text
-    assert all(spans.width(row) <= max(2, columns) for row in rows)
+    assert all(spans.line_width(row) <= max(2, columns) for row in rows)
 
 
 @given(drawn, st.integers(1, 12))
 def test_clipped_lines_fit(text: str, columns: int):
-    assert spans.width(spans.clipped([Span(text)], columns, "…")) <= columns
+    assert spans.line_width(spans.clipped([Span(text)], columns, "…")) <= columns

@@ -7,15 +7,14 @@ from itertools import count
 
 import pytest
 
-from antiphon.events import RunStatus, TextDelta
-from antiphon.runs import Status
 from antiphon.terminal import spans
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.live import ChatDisplayManager
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.chat_display_manager import ChatDisplayManager
+from antiphon.terminal.painters import Frame, Typed
 from antiphon.terminal.spans import Span
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES
+from antiphon.types.events import RunStatus, TextDelta
+from antiphon.types.runs import Status
 
 DEADLINE = 60.0
 

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.terminal.calm import Calm
-from antiphon.terminal.frames import Frame, Phase
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.region import Region
+from antiphon.terminal.painters import Calm, Frame, Phase, Region, Typed
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import THEMES, Ink, themed
 from tests.terminal.chatting import Chatting
@@ -182,15 +179,15 @@ def test_in_calm_only_what_has_happened_is_drawn() -> None:
 def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
     probe = """if True:
         import sys
-        from antiphon.commands import chat, usage
-        from antiphon.settings import Settings
-        from antiphon.terminal import opening
+        from antiphon.cli import chat, flags
+        from antiphon.settings.settings import Settings
+        from antiphon.terminal import startup
 
         async def painted(surface):
             heavy = {"markdown_it", "pygments", "aiohttp", "mcp", "httpx2", "antiphon.client"}
             surface.say(f"loaded: {sorted(heavy & sys.modules.keys())}")
 
-        opening.opened(painted, Settings())
+        startup.opened(painted, Settings())
     """
     printed = subprocess.check_output(
         [sys.executable, "-c", probe], stdin=subprocess.DEVNULL, text=True
@@ -212,7 +209,7 @@ async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
         await (await model.asked()).answer("Well then.")
         await chat.sees("Well then.")
 
-        assert ("antiphon.runner: a broken tool call" in chat.text) == bool(flags)
+        assert ("antiphon.runtime.turn_runner: a broken tool call" in chat.text) == bool(flags)
 
 
 # What the commands tell.

@@ -9,13 +9,11 @@ import pytest
 from emulator import ALLOWED, Emulator
 from escapes import PAYLOADS
 
-from antiphon.messages import File, Message, Refusal, Text, ToolCall
-from antiphon.runs import Fault, Run, Status, Usage
-from antiphon.terminal import past, spans
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.region import Region
+from antiphon.terminal import spans, transcript_view
+from antiphon.terminal.painters import Frame, Region, Typed
 from antiphon.terminal.themes import THEMES, Ink
+from antiphon.types.messages import File, Message, Refusal, Text, ToolCall
+from antiphon.types.runs import Fault, Run, Status, Usage
 
 THEME = THEMES["none"]
 CALL = ToolCall("c1", "get_weather", '{"city": "Rome"}')
@@ -60,7 +58,7 @@ def run(status: Status = Status.COMPLETED, **fields: Any) -> Run:
 
 
 def rows(thread: Thread, *runs: Run, columns: int = 80, rows: int = 24) -> list[str]:
-    shown = past.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
+    shown = transcript_view.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
     return [spans.text(line) for line in shown.lines]
 
 
@@ -163,7 +161,7 @@ def test_as_many_exchanges_are_shown_as_fit_two_screens_and_the_rest_is_counted(
     for number in range(20):
         thread.say("user", f"Question {number}")
         thread.say("assistant", f"Answer {number}")
-    shown = past.recent(thread.messages, (), THEME, columns=80, rows=10)
+    shown = transcript_view.recent(thread.messages, (), THEME, columns=80, rows=10)
 
     assert len(shown.lines) == 20
     assert shown.earlier == 30
@@ -189,7 +187,7 @@ def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
     thread.say("assistant", payload, reasoning=payload, tool_calls=(call,))
     thread.say("tool", payload, tool_call_id="c1")
     thread.say("system", payload)
-    shown = past.recent(thread.messages, (), THEME, columns=80, rows=24)
+    shown = transcript_view.recent(thread.messages, (), THEME, columns=80, rows=24)
     terminal = Emulator(80, 24)
     region = Region(terminal, Ink(THEME))
     region.paint(Frame(finished=tuple(shown.lines)), Typed(), 80, 0.0)

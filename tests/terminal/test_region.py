@@ -10,15 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_documents import cut_documents
 
-from antiphon.events import RunStatus, TextDelta
-from antiphon.runs import Status
-from antiphon.terminal.display import CompactStreamingDisplay
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.region import Region
-from antiphon.terminal.screen import StreamingResponseHandler
+from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
+from antiphon.terminal.painters import Frame, Region, Typed
 from antiphon.terminal.spans import Span
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
+from antiphon.types.events import RunStatus, TextDelta
+from antiphon.types.runs import Status
 
 DARK = THEMES["dark"]
 PROMPT = Typed(rows=((Span("> draft"),),), cursor=(0, 7))

@@ -8,7 +8,21 @@ import pytest
 from emulator import ALLOWED, Emulator
 from escapes import PAYLOADS
 
-from antiphon.events import (
+from antiphon.terminal import spans
+from antiphon.terminal.painters import Frame, Region, Typed
+from antiphon.terminal.streaming_context import StreamingContext
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
+from antiphon.terminal.themes import BARE, THEMES, Ink, Theme
+from antiphon.tools.questions import Question
+from antiphon.tools.tool_events import (
+    ConsentAsked,
+    ConsentRefused,
+    Happening,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+)
+from antiphon.types.events import (
     Event,
     MessageCompleted,
     ReasoningDelta,
@@ -22,24 +36,17 @@ from antiphon.events import (
     TurnRestarted,
     UsageAdded,
 )
-from antiphon.messages import Message, Progress, Refusal, Text, Tool, ToolCall, ToolResult, ToolSpec
-from antiphon.runs import Fault, Reason, Status, Usage
-from antiphon.terminal import spans
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.plain import StreamingContext
-from antiphon.terminal.region import Region
-from antiphon.terminal.screen import StreamingResponseHandler
-from antiphon.terminal.themes import BARE, THEMES, Ink, Theme
-from antiphon.tools.happenings import (
-    ConsentAsked,
-    ConsentRefused,
-    Happening,
-    ToolBegan,
-    ToolEnded,
-    ToolProgressed,
+from antiphon.types.messages import (
+    Message,
+    Progress,
+    Refusal,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
 )
-from antiphon.tools.questions import Question
+from antiphon.types.runs import Fault, Reason, Status, Usage
 
 CALL = ToolCall("c1", "get_weather", '{"city": "Rome"}')
 
@@ -136,7 +143,7 @@ def test_the_region_fits_into_any_terminal(columns: int, rows: int):
     region = watched.frame(columns, rows).region
 
     assert len(region) <= max(1, rows - 4)
-    assert all(spans.width(row) < max(2, columns) for row in region)
+    assert all(spans.line_width(row) < max(2, columns) for row in region)
 
 
 def test_reasoning_is_a_few_rows_while_it_comes_and_one_line_then():

@@ -20,11 +20,10 @@ from typing import Self
 import pytest
 
 from antiphon.terminal import spans
-from antiphon.terminal.frames import Frame
-from antiphon.terminal.keyboard import Box, Choice, Field
-from antiphon.terminal.painters import Typed
-from antiphon.terminal.plain import StreamingContext
-from antiphon.terminal.spoken import Spoken
+from antiphon.terminal.input.keyboard import Box, Choice, Field
+from antiphon.terminal.input.line_mode import Spoken
+from antiphon.terminal.painters import Frame, Typed
+from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink
 from tests.terminal.chatting import Chatting
 from tests.terminal.consenting import deliberate, paused

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.client.amounts import short
+from antiphon.client.formatting import short
 from antiphon.terminal import spans, status
 from antiphon.terminal.status import Facts
 from tests.terminal.chatting import Chatting
@@ -67,7 +67,7 @@ def test_nothing_in_it_acts_or_breaks_the_row() -> None:
 def test_a_title_of_wide_letters_is_cut_in_cells() -> None:
     (_, _, title, *_) = status.row(Facts(model="m", title="字" * 40), 200, "…")
 
-    assert spans.width([title]) <= status.TITLE + 1
+    assert spans.line_width([title]) <= status.TITLE + 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.terminal.slash.table import TABLE
+from antiphon.terminal.commands.table import TABLE
 from tests.terminal.chatting import Chatting
 from tests.terminal.model import Model
 

@@ -25,4 +25,4 @@ def test_all_but_blanks_at_ends_of_rows_stays(texts: list[str], columns: int) ->
     found = rows(columns, *texts)
 
     assert "".join(found).replace(" ", "") == "".join(texts).replace(" ", "")
-    assert all(spans.width([Span(row)]) <= columns or " " not in row.strip() for row in found)
+    assert all(spans.line_width([Span(row)]) <= columns or " " not in row.strip() for row in found)

@@ -20,12 +20,19 @@ from typing import Any
 import httpx2
 from msgspec.structs import replace
 
-from antiphon.messages import Tool, ToolCall
-from antiphon.tools.mcp.config import OAuth, ServerConfig
-from antiphon.tools.mcp.hosting import Answer, FormAsked, Nobody, Question, Sample, SampleAsked
-from antiphon.tools.mcp.logins import KeptLogins
-from antiphon.tools.mcp.oauth import authorization
-from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.mcp.client.authorization import KeptLogins
+from antiphon.mcp.client.client_features import (
+    Answer,
+    FormAsked,
+    Nobody,
+    Question,
+    Sample,
+    SampleAsked,
+)
+from antiphon.mcp.client.oauth import authorization
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import OAuth, ServerConfig
+from antiphon.types.messages import Tool, ToolCall
 
 READY_SECONDS = 50.0
 """The suite gives 60; its scenarios run all at once."""

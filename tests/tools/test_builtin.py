@@ -15,13 +15,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from antiphon import AsyncClient
-from antiphon.errors import BadSettings, InvalidRequest, NotFound
-from antiphon.events import Event, ToolOutputAdded
-from antiphon.messages import ToolCall, ToolResult
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.tools.allowed_folders import Folders
 from antiphon.tools.builtin import MAX_ENTRIES, MAX_FILE_BYTES, Ask, builtins
-from antiphon.tools.folders import Folders
 from antiphon.tools.functions import Functions, load
+from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
+from antiphon.types.events import Event, ToolOutputAdded
+from antiphon.types.messages import ToolCall, ToolResult
 
 MODULE = "antiphon.tools.builtin"
 

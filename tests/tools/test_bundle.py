@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from antiphon.messages import Progress, Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Tell, quiet
-from antiphon.tools.bundle import ToolManager
+from antiphon.tools.tool_manager import ToolManager
+from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, ToolSpec
 
 
 class Box:

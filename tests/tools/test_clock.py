@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from antiphon.messages import Progress, ToolCall, ToolResult
 from antiphon.ports import Tell
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 from antiphon.tools.builtin import builtins
-from antiphon.tools.clock import Clock, Hush, unhurried, within
+from antiphon.tools.deadlines import Clock, Hush, unhurried, within
 from antiphon.tools.functions import Functions, tool
 from antiphon.tools.gate import Gate
+from antiphon.types.messages import Progress, ToolCall, ToolResult
 
 SECONDS = 0.15
 THOUGHT = 0.4

@@ -11,11 +11,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon.errors import BadSettings
-from antiphon.messages import Hints, Tool, ToolCall, ToolSpec
 from antiphon.tools.consent import Consent, Forgetful, Permitted, Refused
-from antiphon.tools.grants import GrantsFile
-from antiphon.tools.happenings import ConsentAsked, ConsentRefused, Happening
+from antiphon.tools.permissions import GrantsFile, Rules, Verdict
 from antiphon.tools.questions import (
     UNBOUND,
     Answer,
@@ -27,7 +24,9 @@ from antiphon.tools.questions import (
     digest,
     shape,
 )
-from antiphon.tools.rules import Rules, Verdict
+from antiphon.tools.tool_events import ConsentAsked, ConsentRefused, Happening
+from antiphon.types.errors import BadSettings
+from antiphon.types.messages import Hints, Tool, ToolCall, ToolSpec
 
 YES, NO = Answer(allowed=True), Answer()
 SESSION = Answer(allowed=True, keep="session")

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import pytest
 
-from antiphon.errors import AntiphonError, BadSettings
-from antiphon.messages import ToolCall, ToolResult
-from antiphon.tools.docstrings import described
+from antiphon.tools.function_schema import described
 from antiphon.tools.functions import Functions, Handler, load, tool
+from antiphon.types.errors import AntiphonError, BadSettings
+from antiphon.types.messages import ToolCall, ToolResult
 
 
 class Place(msgspec.Struct):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.errors import BadSettings
-from antiphon.messages import Hints
-from antiphon.tools.grants import SETTLED_SECONDS, GrantsFile
+from antiphon.tools.permissions import SETTLED_SECONDS, GrantsFile
 from antiphon.tools.questions import Grant, ModelServer, Shape
+from antiphon.types.errors import BadSettings
+from antiphon.types.messages import Hints
 
 
 def allowed(own_name: str = "push", server: str = "git", description: str = "") -> Shape:
@@ -226,8 +226,8 @@ ADDING = """
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from antiphon.messages import Hints
-from antiphon.tools.grants import GrantsFile
+from antiphon.types.messages import Hints
+from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import Grant, ModelServer, Shape
 
 grants = GrantsFile(Path(sys.argv[1]))

@@ -6,11 +6,11 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from antiphon.errors import InvalidRequest, NotFound
-from antiphon.messages import Tool, ToolCall, ToolSpec
 from antiphon.tools.consent import Consent, Permitted, Refused
 from antiphon.tools.open_questions import OpenQuestion, OpenQuestions
 from antiphon.tools.questions import Answer
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.messages import Tool, ToolCall, ToolSpec
 
 PUSH = Tool(spec=ToolSpec("git__push"), server="git", own_name="push")
 CALL = ToolCall("c1", "git__push", "{}")

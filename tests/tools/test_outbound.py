@@ -13,10 +13,18 @@ from far_server import FarServer, far_server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.addresses import public
-from antiphon.errors import BadSettings, Unavailable
-from antiphon.tools.outbound import Fetched, Outbound, fetch
-from antiphon.tools.reach import INTERNET, Exempt, OutOfReach, Reach, Resolve, exempt, resolved
+from antiphon.tools.egress_policy import (
+    INTERNET,
+    Exempt,
+    OutOfReach,
+    Reach,
+    Resolve,
+    exempt,
+    resolved,
+)
+from antiphon.tools.guarded_http import Fetched, Outbound, fetch
+from antiphon.types.addresses import public
+from antiphon.types.errors import BadSettings, Unavailable
 
 
 class Names:

@@ -10,8 +10,23 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.errors import TooLarge
-from antiphon.messages import (
+from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Functions
+from antiphon.tools.gate import Gate
+from antiphon.tools.permissions import Rules
+from antiphon.tools.questions import Answer, Question
+from antiphon.tools.tool_events import (
+    ConsentAsked,
+    ConsentRefused,
+    Happening,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+)
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import TooLarge
+from antiphon.types.messages import (
     Blob,
     Hints,
     Progress,
@@ -21,21 +36,6 @@ from antiphon.messages import (
     ToolResult,
     ToolSpec,
 )
-from antiphon.ports import Tell, Toolbox, quiet
-from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Functions
-from antiphon.tools.gate import Gate
-from antiphon.tools.happenings import (
-    ConsentAsked,
-    ConsentRefused,
-    Happening,
-    ToolBegan,
-    ToolEnded,
-    ToolProgressed,
-)
-from antiphon.tools.processor import ToolProcessor
-from antiphon.tools.questions import Answer, Question
-from antiphon.tools.rules import Rules
 
 RUN = "run_1"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.tools.readable import readable
+from antiphon.tools.html_to_text import readable
 
 PAGE = """<!DOCTYPE html><html><head><title> A
  page </title><style>p { color: red }</style>

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from antiphon.runs import McpServer
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.servers import NoServers, ServerPool
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.hosted import NoServers, ServerPool
+from antiphon.types.runs import McpServer
 
 FILES = ServerConfig(name="files", command="files-server", args=("/srv",), env={"TOKEN": "canary"})
 NOTES = ServerConfig(name="notes", transport="http", url="https://notes.example/mcp")

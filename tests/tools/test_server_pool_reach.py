@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from far_server import far_server
 
-from antiphon.runs import McpServer
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.toolbox import McpServers
-from antiphon.tools.reach import INTERNET, Reach, exempt
-from antiphon.tools.servers import ServerPool
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.hosted import ServerPool
+from antiphon.tools.egress_policy import INTERNET, Reach, exempt
+from antiphon.types.runs import McpServer
 
 pytest.importorskip("mcp")
 

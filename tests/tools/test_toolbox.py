@@ -11,12 +11,12 @@ import pytest
 import uvicorn
 from msgspec.structs import replace
 
-from antiphon.messages import Tool, ToolCall, ToolResult
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.tools.functions import Functions
 from antiphon.tools.gate import Gate
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.types.messages import Tool, ToolCall, ToolResult
 
 
 class Bench:

@@ -16,17 +16,17 @@ from typing import Any
 import httpx2
 import msgspec
 
-from antiphon.client.aio import AsyncClient
-from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.runtime import Runtime
+from antiphon.client.async_client import AsyncClient
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import Ending, serving
-from antiphon.settings import Settings
-from antiphon.sse import Decoder
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web import site as sites
 from antiphon.web.app import LARGEST, application
 from antiphon.web.bridge import USUAL, Bridge, Pace
 from antiphon.web.site import Site
+from antiphon.wires.sse import Decoder
 from tests.terminal.model import Model
 
 SECONDS = 30

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.calls import NewMessage
+from antiphon.api.operations import NewMessage
 from tests.client.either_line import waiting_run
 from tests.web.every_route import routes
 from tests.web.named import called, id_of, many_may_come

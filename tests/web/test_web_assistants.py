@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from werkzeug.test import TestResponse
 
-from antiphon.messages import Tool, ToolSpec
-from antiphon.web.cards import Card, offered
-from antiphon.web.tooling import Tooling
+from antiphon.types.messages import Tool, ToolSpec
+from antiphon.web.assistants import Card, offered
+from antiphon.web.toolset import Tooling
 from tests.web.named import called, many_may_come
 from tests.web.visiting import Browser, Chat, opened
 

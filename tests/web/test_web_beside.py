@@ -10,11 +10,11 @@ import httpx2
 import msgspec
 import pytest
 
-from antiphon.client.aio import AsyncClient
-from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.errors import BadSettings
-from antiphon.runtime import Runtime
+from antiphon.client.async_client import AsyncClient
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import Ending, serving
+from antiphon.types.errors import BadSettings
 from antiphon.web.asgi import chat
 from antiphon.web.bridge import Bridge
 from tests.web.visiting import FORGETFUL, PASSWORD

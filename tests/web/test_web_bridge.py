@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from antiphon.errors import ConnectionLost
-from antiphon.unsent import PIECE, UNSENT, UnsentBytes
-from antiphon.web.bodies import AT_ONCE
-from antiphon.web.bridge import THREADS, Bridge, Pace
+from antiphon.limits.send_budget import PIECE, UNSENT, UnsentBytes
+from antiphon.types.errors import ConnectionLost
+from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, Pace
 from antiphon.web.event_stream import EventStream, FileStream
 from antiphon.wires.framing import HEARTBEAT
 

@@ -10,11 +10,11 @@ import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import expect
 
-from antiphon.folders import data_folder
-from antiphon.messages import Hints
 from antiphon.ports import LOCAL
-from antiphon.tools.grants import GrantsFile
+from antiphon.settings.paths import data_folder
+from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import Shape
+from antiphon.types.messages import Hints
 from antiphon.web.relays import grants_file
 from tests.web.chats import chatting
 from tests.web.visiting import HERE, Browser, Chat, opened

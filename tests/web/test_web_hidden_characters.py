@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import antiphon.web
-from antiphon.clean import Place, clean
+from antiphon.types.terminal_safe import Place, clean
 from tests.words.unicode_data import default_ignorable
 
 HIDDEN = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden.mjs"

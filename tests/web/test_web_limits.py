@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.errors import Overloaded
-from antiphon.problems import TooMany
-from antiphon.settings import Settings
+from antiphon.api.problems import TooMany
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import Overloaded
 from antiphon.web.limits import (
     GUESSES_OF_A_NAME,
     GUESSES_OF_AN_ADDRESS,

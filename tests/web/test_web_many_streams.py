@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from antiphon.calls import ListMessages
+from antiphon.api.operations import ListMessages
 from antiphon.web.bridge import Pace
 from tests.web.chats import Installation
 from tests.web.served import SECONDS, Served, Stream, chatting

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
-from antiphon.clean import clean
+from antiphon.types.terminal_safe import clean
 from tests.support.hostile_arguments import CASES, Case
 from tests.terminal.consenting import TOOLS, ran
 from tests.terminal.mcp_servers import config, raw

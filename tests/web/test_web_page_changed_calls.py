@@ -9,8 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from antiphon import AsyncClient
-from antiphon.client.exports import FORMS
-from antiphon.client.thread_export import told
+from antiphon.client.export import FORMS, told
 from tests.terminal.consenting import TOOLS, ran
 from tests.web.chats import Chat, chatting
 

@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 from playwright.async_api import expect
 
-from antiphon import errors
-from antiphon.runs import Reason
+from antiphon.types import errors
+from antiphon.types.runs import Reason
 from tests.web.chats import Chat
 
 I18N = Path(__file__).parents[2] / "src/antiphon/web/static/chat/i18n"

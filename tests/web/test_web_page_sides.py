@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Locator, expect
 
-from antiphon.client.aio import AsyncClient
+from antiphon.client.async_client import AsyncClient
 from tests.web.chats import SECONDS, Chat
 
 PHONE = {"width": 390, "height": 844}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.errors import BadSettings
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import BadSettings
 from antiphon.web.policy import host_name, policy
 
 OIDC = {"login": "oidc", "oidc_issuer": "https://id.example.org", "oidc_client_id": "antiphon"}

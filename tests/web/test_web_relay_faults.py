@@ -9,16 +9,16 @@ from urllib.parse import quote
 
 import pytest
 
-from antiphon.calls import Call, CreateRun
-from antiphon.client.line import AsyncBatches
-from antiphon.errors import Unavailable
-from antiphon.messages import Progress
+from antiphon.api.operations import Call, CreateRun
+from antiphon.client.transport import AsyncBatches
 from antiphon.ports import Tell
 from antiphon.tools.functions import Functions
+from antiphon.types.errors import Unavailable
+from antiphon.types.messages import Progress
 from antiphon.web import relay as relays
-from antiphon.web.posting import created
 from antiphon.web.relays import grants_file
 from antiphon.web.session import LOCAL
+from antiphon.web.submission import created
 from tests.terminal.model import Model
 from tests.web.served import SECONDS, Served, Stream, chatting
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 from tests.terminal.model import Model
 from tests.web.served import Served, Stream, up
 

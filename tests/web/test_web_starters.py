@@ -10,9 +10,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from antiphon import Client, TextDelta
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import load
-from antiphon.web.tooling import ALWAYS
+from antiphon.web.toolset import ALWAYS
 from tests.web.chats import chatting
 
 LANGUAGES = Path(str(files("antiphon.web"))) / "static" / "chat" / "i18n"

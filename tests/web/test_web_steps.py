@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.settings import Settings
-from antiphon.sse import Decoder
+from antiphon.settings.settings import Settings
+from antiphon.wires.sse import Decoder
 from tests.web.visiting import Chat, opened
 
 sys.path += [str(Path(__file__).parents[1] / place) for place in ("whole", "providers")]

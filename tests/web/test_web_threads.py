@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from antiphon import tool
-from antiphon.client.aio import AsyncClient
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import KEEP
-from antiphon.messages import File, Text
+from antiphon.types.messages import File, Text
 from tests.web.named import called, id_of, many_may_come
 from tests.web.visiting import Browser, Chat, opened
 from tests.wires.ui_judge import Judge

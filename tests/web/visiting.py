@@ -19,10 +19,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from antiphon.client.aio import AsyncClient
-from antiphon.people import Person
-from antiphon.settings import Settings
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
+from antiphon.types.accounts import Person
 from antiphon.web import site as sites
 from antiphon.web.app import application
 from antiphon.web.site import Site

@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from antiphon import calls, errors
+from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.embedded import AsyncEmbeddedLine
-from antiphon.engine import moves
+from antiphon.engine import transitions
 from antiphon.ports import Claim, Store
 from antiphon.providers.catalog import Catalog
-from antiphon.runs import Run
-from antiphon.runtime import Runtime, stored
-from antiphon.settings import Settings
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import Runtime, stored
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.runs import Run
 
 CLAIMANTS = 32
 STORES = 2
@@ -71,15 +72,15 @@ async def test_of_those_who_begin_a_run_in_one_thread_at_once_one_does(
     lines: Sequence[Line], rounds: int
 ) -> None:
     for _ in range(rounds):
-        thread = await lines[0].send(calls.CreateThread())
+        thread = await lines[0].send(operations.CreateThread())
 
-        told = await sent(lines, calls.CreateRun(thread.id))
+        told = await sent(lines, operations.CreateRun(thread.id))
 
         (begun,) = [each for each in told if isinstance(each, Run)]
         refused = [each for each in told if isinstance(each, errors.RunActive)]
         assert len(refused) == CLAIMANTS - 1, told
         assert {each.details["run_id"] for each in refused} == {begun.id}
-        kept = await lines[1].send(calls.ListRuns(thread_id=thread.id))
+        kept = await lines[1].send(operations.ListRuns(thread_id=thread.id))
         assert [run.id for run in kept.data] == [begun.id]
 
 
@@ -88,12 +89,12 @@ async def test_of_those_who_send_the_same_under_one_key_at_once_each_is_told_the
     lines: Sequence[Line], rounds: int
 ) -> None:
     for number in range(rounds):
-        call = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
 
         told = await sent(lines, call, f"key-{number}")
 
         assert len({each.id for each in told}) == 1
-        kept = await lines[1].send(calls.ListMessages(told[0].thread_id))
+        kept = await lines[1].send(operations.ListMessages(told[0].thread_id))
         assert len(kept.data) == 1
 
 
@@ -102,12 +103,12 @@ async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
     stores: Sequence[Store], lines: Sequence[Line], rounds: int
 ) -> None:
     for _ in range(rounds):
-        asked = calls.Process(message=calls.NewMessage("Hello?"), background=True)
+        asked = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         run = await lines[0].send(asked)
 
         told = await asyncio.gather(
             *(
-                stores[number % len(stores)].claim(moves.claim(f"worker {number}", LEASE_MS))
+                stores[number % len(stores)].claim(transitions.claim(f"worker {number}", LEASE_MS))
                 for number in range(CLAIMANTS)
             )
         )

@@ -27,12 +27,13 @@ from hypothesis.stateful import (
 )
 from services.postgres import Postgres
 
-from antiphon import calls, errors
-from antiphon.engine.draft import CANCELLED, CUT_SHORT, UNANSWERED
-from antiphon.messages import ToolSpec
+from antiphon.api import operations
+from antiphon.engine.unit_of_work import CANCELLED, CUT_SHORT, UNANSWERED
 from antiphon.ports import Store
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.types import errors
+from antiphon.types.messages import ToolSpec
 
 WEEK = 7 * 86_400
 TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
@@ -134,7 +135,7 @@ class TwoWorkers(RuleBasedStateMachine):
     @precondition(lambda self: len(self.threads) < 4)
     @rule(where=WHERE, whose=WHERE)
     def create_thread(self, where: int, whose: int) -> None:
-        thread = self.tell(where, self.owners[whose], calls.CreateThread(), None, keyed=True)
+        thread = self.tell(where, self.owners[whose], operations.CreateThread(), None, keyed=True)
         self.threads.append(Thread(thread.id, self.owners[whose]))
 
     @precondition(lambda self: len(self.threads) > 1)
@@ -142,11 +143,11 @@ class TwoWorkers(RuleBasedStateMachine):
     def delete_thread(self, where: int, at: int, theirs: bool) -> None:
         thread = self.threads[at % len(self.threads)]
         refused = None if theirs else "not_found"
-        self.tell(where, self.asker(thread, theirs), calls.DeleteThread(thread.id), refused)
+        self.tell(where, self.asker(thread, theirs), operations.DeleteThread(thread.id), refused)
         if theirs:
             self.threads.remove(thread)
             for run in thread.runs:
-                self.tell(1 - where, thread.owner, calls.GetRun(run.id), "not_found")
+                self.tell(1 - where, thread.owner, operations.GetRun(run.id), "not_found")
             self.answers = [each for each in self.answers if thread.id not in repr(each)]
 
     @rule(where=WHERE, at=PLACES, theirs=THEIRS, role=st.sampled_from(["user", "system"]))
@@ -155,7 +156,7 @@ class TwoWorkers(RuleBasedStateMachine):
         refused = None if theirs else "not_found"
         if theirs and thread.active:
             refused = "run_active"
-        call = calls.CreateMessage(thread.id, "Well?", role)
+        call = operations.CreateMessage(thread.id, "Well?", role)
         self.tell(where, self.asker(thread, theirs), call, refused, keyed=True)
         if refused is None:
             thread.said.append((role, "Well?"))
@@ -168,7 +169,7 @@ class TwoWorkers(RuleBasedStateMachine):
         refused = None if theirs else "not_found"
         if theirs and thread.active:
             refused = "run_active"
-        call = calls.CreateRun(thread_id=thread.id, tools=TOOLS, on_expiry=on_expiry)
+        call = operations.CreateRun(thread_id=thread.id, tools=TOOLS, on_expiry=on_expiry)
         run = self.tell(where, self.asker(thread, theirs), call, refused, keyed=True)
         if refused is None:
             thread.runs.append(Run(run.id, thread, on_expiry, self.pair.now + WEEK * 1000))
@@ -185,7 +186,7 @@ class TwoWorkers(RuleBasedStateMachine):
             refused = "run_ended"
         self.pair.mouth.script = said[0]
         owner = self.asker(run.thread, theirs)
-        told = self.hear(where, owner, calls.Complete(run.id), refused)
+        told = self.hear(where, owner, operations.Complete(run.id), refused)
         if refused is None:
             self.turned(run, said, told)
 
@@ -221,7 +222,7 @@ class TwoWorkers(RuleBasedStateMachine):
         if (run := self.run(at)) is None:
             return
         owner = self.asker(run.thread, theirs)
-        self.tell(where, owner, calls.CancelRun(run.id), None if theirs else "not_found")
+        self.tell(where, owner, operations.CancelRun(run.id), None if theirs else "not_found")
         if theirs and run.status not in ENDS:
             _end(run, "cancelled")
 
@@ -240,7 +241,7 @@ class TwoWorkers(RuleBasedStateMachine):
         ):
             late = call.status != "completed" and run.status in ENDS
             refused = "run_ended" if late else "output_conflict"
-        asked = calls.SubmitToolOutput(run.id, call.id, output)
+        asked = operations.SubmitToolOutput(run.id, call.id, output)
         self.tell(where, self.asker(run.thread, theirs), asked, refused)
         if refused is None and call.status == "pending":
             call.status, call.output = "completed", output
@@ -250,15 +251,15 @@ class TwoWorkers(RuleBasedStateMachine):
     @rule(where=WHERE, at=PLACES)
     def submit_to_no_call(self, where: int, at: int) -> None:
         if run := self.run(at):
-            asked = calls.SubmitToolOutput(run.id, "call_none", "42")
+            asked = operations.SubmitToolOutput(run.id, "call_none", "42")
             self.tell(where, run.thread.owner, asked, "unknown_tool_call")
 
     @rule(where=WHERE, whose=WHERE)
     def ask_for_what_never_was(self, where: int, whose: int) -> None:
         owner = self.owners[whose]
-        self.tell(where, owner, calls.GetRun(f"run_{UNKNOWN}"), "not_found")
-        self.tell(where, owner, calls.CancelRun(f"run_{UNKNOWN}"), "not_found")
-        self.tell(where, owner, calls.CreateRun(thread_id=f"thread_{UNKNOWN}"), "not_found")
+        self.tell(where, owner, operations.GetRun(f"run_{UNKNOWN}"), "not_found")
+        self.tell(where, owner, operations.CancelRun(f"run_{UNKNOWN}"), "not_found")
+        self.tell(where, owner, operations.CreateRun(thread_id=f"thread_{UNKNOWN}"), "not_found")
 
     # Again, and later
 
@@ -297,11 +298,11 @@ class TwoWorkers(RuleBasedStateMachine):
                 self.compare(where, thread)
 
     def compare(self, where: int, thread: Thread) -> None:
-        listed = self.send(where, thread.owner, calls.ListMessages(thread.id, limit=100))
+        listed = self.send(where, thread.owner, operations.ListMessages(thread.id, limit=100))
         assert [(each.role, each.text) for each in listed.data] == thread.history
         for run in thread.runs:
-            assert self.send(where, thread.owner, calls.GetRun(run.id)).status == run.status
-            actions = self.send(where, thread.owner, calls.ListActions(run_id=run.id)).data
+            assert self.send(where, thread.owner, operations.GetRun(run.id)).status == run.status
+            actions = self.send(where, thread.owner, operations.ListActions(run_id=run.id)).data
             kept = [(each.tool_call_id, each.status, each.output) for each in actions]
             assert kept == [(each.id, each.status, each.output) for each in run.calls]
             log = self.perform(self.pair.log(where, run.id))
@@ -313,7 +314,7 @@ class TwoWorkers(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for thread in getattr(self, "threads", ()):
-            self.send(0, thread.owner, calls.DeleteThread(thread.id))
+            self.send(0, thread.owner, operations.DeleteThread(thread.id))
 
     # How it is done
 

@@ -23,15 +23,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replies import BODIES
 
-from antiphon import Client, events
-from antiphon.calls import NewMessage
-from antiphon.chunks import Chunk
+from antiphon import Client
+from antiphon.api.operations import NewMessage
 from antiphon.engine.turn import Turn
-from antiphon.errors import ProviderError
-from antiphon.messages import Message, ToolSpec
-from antiphon.providers.reply import Quirks, Reply
-from antiphon.runs import Reason, Status
-from antiphon.settings import Settings
+from antiphon.providers.stream_parser import Quirks, Reply
+from antiphon.settings.settings import Settings
+from antiphon.types import events
+from antiphon.types.chunks import Chunk
+from antiphon.types.errors import ProviderError
+from antiphon.types.messages import Message, ToolSpec
+from antiphon.types.runs import Reason, Status
 
 IDLE = 0.2
 SOON = 10.0  # seconds for a run, asked three times if need be, on a machine that does other things

@@ -24,10 +24,10 @@ from judge import faults
 from upstream import CALLS, STOP, Request, Scenario, Upstream, call_piece, chunk, said, sse
 
 from antiphon import AsyncClient, Status, ToolSpec
-from antiphon.calls import ListActions, ListMessages
-from antiphon.events import ToolOutputAdded
-from antiphon.messages import Text
-from antiphon.providers.reply import Quirks
+from antiphon.api.operations import ListActions, ListMessages
+from antiphon.providers.stream_parser import Quirks
+from antiphon.types.events import ToolOutputAdded
+from antiphon.types.messages import Text
 
 TURNS = CALLS_OF_A_TURN = 10
 TOOL = ToolSpec("f", "", {"type": "object", "properties": {"x": {"type": "integer"}}})

@@ -161,5 +161,5 @@ async def test_without_telemetry_nothing_of_it_is_loaded(tmp_path: Path) -> None
     async with serving(tmp_path, "serve", environ=env) as server:
         pass
 
-    assert any("antiphon.telemetry.traces" in line for line in server.said)
+    assert any("antiphon.telemetry.tracing" in line for line in server.said)
     assert not [line for line in server.said if "opentelemetry" in line]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from upstream import HI, OK, TEXT, Scenario, Upstream, said, sse
 
-from antiphon.client.aio import AsyncClient
-from antiphon.events import TurnEnded
+from antiphon.client.async_client import AsyncClient
 from antiphon.providers.catalog import Catalog
-from antiphon.runs import Deadlines, Run
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.events import TurnEnded
+from antiphon.types.runs import Deadlines, Run
 
 SECONDS = 20.0  # far above what any of these takes, far below what it would without its limit
 LONG, SHORT = 600.0, 0.1

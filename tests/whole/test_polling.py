@@ -12,7 +12,7 @@ from harness.flows import proxy
 from upstream import CALLS, ONE, X1, Scenario, Upstream, called, sse
 
 from antiphon import AsyncClient, Client, ToolSpec
-from antiphon.runs import Action
+from antiphon.types.runs import Action
 
 SILENCE = 3.0  # seconds in which nothing happens; polling would show, however patient
 AT_ONCE = 0.5  # far above what it takes, far below any interval of polling

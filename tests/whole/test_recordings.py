@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from harness.servers import environment
 
-from antiphon import Client, events
-from antiphon.calls import NewMessage
-from antiphon.messages import ToolSpec
+from antiphon import Client
+from antiphon.api.operations import NewMessage
+from antiphon.types import events
+from antiphon.types.messages import ToolSpec
 
 OURS = Path(__file__).parents[1] / "recordings"
 MORE = os.environ.get("ANTIPHON_RECORDINGS")

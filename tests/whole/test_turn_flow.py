@@ -15,9 +15,9 @@ from harness.plain import Told
 
 from antiphon.buses.local import LocalBus
 from antiphon.providers.catalog import Catalog
-from antiphon.runtime import Runtime
+from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import serving
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
 

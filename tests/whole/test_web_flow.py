@@ -20,7 +20,7 @@ from harness.plain import ask
 from upstream import CALLS, Scenario, called, sse
 
 from antiphon import Client
-from antiphon.sse import Decoder
+from antiphon.wires.sse import Decoder
 
 ARGUMENTS = '{"departure":"LAX","arrival":"JFK"}'
 EXAMPLE = Path(__file__).parents[2] / "examples" / "web_chat.py"

@@ -9,9 +9,9 @@ import pytest
 from upstream import CALLS, ONE, STOP, X1, Scenario, Upstream, called, said, sse
 
 from antiphon import AsyncClient, tool
-from antiphon.events import UsageAdded
-from antiphon.runs import Usage
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.events import UsageAdded
+from antiphon.types.runs import Usage
 
 PRICES = {"quirk:*": {"input": 2.0, "cached": 0.5, "output": 10.0}}
 FIRST = {

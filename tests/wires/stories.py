@@ -8,8 +8,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from antiphon import errors
-from antiphon.chunks import (
+from antiphon.engine import transitions
+from antiphon.engine.turn import Turn
+from antiphon.types import errors
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -18,10 +20,8 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.engine import moves
-from antiphon.engine.turn import Turn
-from antiphon.events import Numbered, TurnRestarted
-from antiphon.runs import Fault, Hosted, Status, Usage
+from antiphon.types.events import Numbered, TurnRestarted
+from antiphon.types.runs import Fault, Hosted, Status, Usage
 
 # The world lives beside the tests of the moves that it was made for.
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
@@ -66,19 +66,24 @@ class Story(World):
         self._begins()
 
     def reply(
-        self, *chunks: Chunk, finish: bool = True, hosted: Mapping[str, Hosted] = moves.NONE_HOSTED
+        self,
+        *chunks: Chunk,
+        finish: bool = True,
+        hosted: Mapping[str, Hosted] = transitions.NONE_HOSTED,
     ) -> None:
         self.speaks(*chunks)
         reply = self._turn.close(None if finish else errors.Disconnected("cut"))
         epoch, turn = self.drive.epoch, self.run.turn
         self.apply(
-            lambda records: moves.finish(records, epoch, reply, self.mint, turn=turn, hosted=hosted)
+            lambda records: transitions.finish(
+                records, epoch, reply, self.mint, turn=turn, hosted=hosted
+            )
         )
         self._begins()
 
     def fails(self, fault: Fault) -> None:
         epoch = self.drive.epoch
-        self.apply(lambda records: moves.fail(records, epoch, fault, self.mint))
+        self.apply(lambda records: transitions.fail(records, epoch, fault, self.mint))
 
 
 def numbered(world: World) -> list[Numbered]:

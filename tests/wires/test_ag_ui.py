@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from stories import CALLS, TYPICAL, begun, numbered, runs
 from world import call
 
-from antiphon.chunks import CallPiece, ReasoningPiece, TextPiece
-from antiphon.errors import Internal
-from antiphon.events import (
+from antiphon.types.chunks import CallPiece, ReasoningPiece, TextPiece
+from antiphon.types.errors import Internal
+from antiphon.types.events import (
     Numbered,
     RunStatus,
     TextDelta,
@@ -26,12 +26,11 @@ from antiphon.events import (
     ToolCallStarted,
     ToolOutputAdded,
 )
-from antiphon.runs import Fault, Status
-from antiphon.wires.ag_ui import AgUi, Reader
-from antiphon.wires.ag_ui_events import Version
-from antiphon.wires.ag_ui_messages import as_messages
-from antiphon.wires.framing import cursor
-from antiphon.wires.standing import standing
+from antiphon.types.runs import Fault, Status
+from antiphon.wires.ag_ui.encoder import AgUi, Reader
+from antiphon.wires.ag_ui.events import Version
+from antiphon.wires.ag_ui.messages import as_messages
+from antiphon.wires.framing import cursor, standing
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS: tuple[Version, ...] = ("0", "1")

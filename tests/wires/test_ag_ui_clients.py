@@ -19,14 +19,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stories import TYPICAL, numbered, runs
 
-from antiphon.calls import NewMessage
-from antiphon.events import ActionRequired, Numbered
-from antiphon.wires.ag_ui import AgUi, Reader
-from antiphon.wires.ag_ui_events import Version
-from antiphon.wires.ag_ui_input import Output
-from antiphon.wires.ag_ui_input import read as understood
-from antiphon.wires.framing import HEARTBEAT
-from antiphon.wires.standing import standing
+from antiphon.api.operations import NewMessage
+from antiphon.types.events import ActionRequired, Numbered
+from antiphon.wires.ag_ui.encoder import AgUi, Reader
+from antiphon.wires.ag_ui.events import Version
+from antiphon.wires.ag_ui.run_input import Output
+from antiphon.wires.ag_ui.run_input import read as understood
+from antiphon.wires.framing import HEARTBEAT, standing
 
 HERE = Path(__file__).parent
 CLIENTS: dict[str, Version] = {"agui0": "0", "agui1": "1"}

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.calls import NewMessage
-from antiphon.errors import InvalidRequest
-from antiphon.messages import ToolSpec
-from antiphon.runs import Approval
-from antiphon.wires.ag_ui_input import DROPPED, Asked, Output, read
+from antiphon.api.operations import NewMessage
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Approval
+from antiphon.wires.ag_ui.run_input import DROPPED, Asked, Output, read
 
 USER = {"id": "u1", "role": "user", "content": "How late is it?"}
 CALL = {

@@ -15,10 +15,9 @@ from test_ui_clients import CLIENTS, HERE, essence, judged
 from test_ui_message_stream import told
 from world import call
 
-from antiphon.chunks import TextPiece
-from antiphon.events import ActionRequired
-from antiphon.wires.framing import Cursor
-from antiphon.wires.standing import standing
+from antiphon.types.chunks import TextPiece
+from antiphon.types.events import ActionRequired
+from antiphon.wires.framing import Cursor, standing
 
 Told = dict[str, Any]
 Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]

@@ -21,12 +21,11 @@ from test_ui_message_stream import told
 from ui_judge import GRAMMAR, Judge, less_void
 from world import call
 
-from antiphon.chunks import CallPiece
-from antiphon.events import Numbered
-from antiphon.wires.framing import HEARTBEAT, cursor
-from antiphon.wires.standing import standing
-from antiphon.wires.ui_message_stream import UIMessageStream
-from antiphon.wires.ui_parts import Sdk
+from antiphon.types.chunks import CallPiece
+from antiphon.types.events import Numbered
+from antiphon.wires.ai_sdk.message_stream import UIMessageStream
+from antiphon.wires.ai_sdk.parts import Sdk
+from antiphon.wires.framing import HEARTBEAT, cursor, standing
 
 HERE = Path(__file__).parent
 CLIENTS: dict[str, Sdk] = {"ai5.0": 5, "ai5": 5, "ai6": 6, "ai7": 7}

@@ -7,8 +7,8 @@ from test_ui_message_stream import SDKS, text, told
 from ui_judge import Judge
 
 from antiphon import Client, tool
-from antiphon.settings import Settings
-from antiphon.wires.ui_parts import Sdk
+from antiphon.settings.settings import Settings
+from antiphon.wires.ai_sdk.parts import Sdk
 
 
 @tool

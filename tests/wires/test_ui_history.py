@@ -14,11 +14,10 @@ from stories import TYPICAL, Story, begun, numbered, stories
 from test_ui_message_stream import told as streamed
 from ui_judge import Judge, Parts
 
-from antiphon.chunks import Finish, TextPiece
-from antiphon.messages import File, Image, Message, Text, ToolCall, Upload
-from antiphon.runs import Run, Status
-from antiphon.wires.ui_entries import arranged
-from antiphon.wires.ui_history import file_ids, told
+from antiphon.types.chunks import Finish, TextPiece
+from antiphon.types.messages import File, Image, Message, Text, ToolCall, Upload
+from antiphon.types.runs import Run, Status
+from antiphon.wires.ai_sdk.history import arranged, file_ids, told
 
 STOP = Finish("stop")
 

@@ -15,14 +15,13 @@ from stories import CALLS, HOSTED, READ, STOP, TYPICAL, begun, numbered, runs
 from ui_judge import Judge, Parts
 from world import call
 
-from antiphon.chunks import CallPiece, TextPiece
-from antiphon.errors import Internal, InvalidEventId
-from antiphon.events import MessageCompleted, Numbered, RunStatus, TextDelta
-from antiphon.runs import Fault, Status
-from antiphon.wires.framing import HEARTBEAT, Cursor, cursor
-from antiphon.wires.standing import standing
-from antiphon.wires.ui_message_stream import DONE, UIMessageStream
-from antiphon.wires.ui_parts import Sdk
+from antiphon.types.chunks import CallPiece, TextPiece
+from antiphon.types.errors import Internal, InvalidEventId
+from antiphon.types.events import MessageCompleted, Numbered, RunStatus, TextDelta
+from antiphon.types.runs import Fault, Status
+from antiphon.wires.ai_sdk.message_stream import DONE, UIMessageStream
+from antiphon.wires.ai_sdk.parts import Sdk
+from antiphon.wires.framing import HEARTBEAT, Cursor, cursor, standing
 
 GOLDEN = Path(__file__).parent / "golden"
 SDKS: tuple[Sdk, ...] = (5, 6, 7)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from antiphon.sse import Decoder
+from antiphon.wires.sse import Decoder
 
 Parts = list[dict[str, Any]]
 

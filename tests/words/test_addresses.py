@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.addresses import public, written
+from antiphon.types.addresses import public, written
 
 NEAR = [
     "0.0.0.0",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from antiphon.clean import LONGEST_SEQUENCE, Cleaner, Place, clean
+from antiphon.types.terminal_safe import LONGEST_SEQUENCE, Cleaner, Place, clean
 from tests.words.unicode_data import default_ignorable
 
 DRAWN: tuple[Place, ...] = ("notice", "prose", "code", "approval")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon import errors
-from antiphon.failpoints import arm, hit
+from antiphon.telemetry.failpoints import arm, hit
+from antiphon.types import errors
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.configuration import Loaded, gather, load
-from antiphon.errors import BadSettings
-from antiphon.settings import TABLE
-from antiphon.tools.mcp import places
-from antiphon.trust import LARGEST, FolderFile, trusted_files
+from antiphon.mcp.config import discovery
+from antiphon.settings.loading import Loaded, gather, load
+from antiphon.settings.settings import TABLE
+from antiphon.settings.trust import LARGEST, FolderFile, trusted_files
+from antiphon.types.errors import BadSettings
 from tests.trusted import trusted
 
 LOOKS = {"theme", "color", "ascii", "screen_reader", "plain", "keys", "refresh"}
@@ -122,14 +122,14 @@ def test_servers_behind_a_link_to_a_trusted_file_are_not_started(
 ) -> None:
     file = folder.root / ".mcp.json"
     file.write_text(json.dumps({"mcpServers": {"run": {"command": "./run.sh"}}}))
-    places.approved(folder.environ).approve(file, places.foreign_tables(file))
+    discovery.approved(folder.environ).approve(file, discovery.foreign_tables(file))
     other = tmp_path / "other"
     other.mkdir()
     (other / ".mcp.json").symlink_to(file)
 
     settings = load({}, folder.environ, other)
-    assert places.find(settings, folder.environ, folder.root).servers
-    assert not places.find(settings, folder.environ, other).servers
+    assert discovery.find(settings, folder.environ, folder.root).servers
+    assert not discovery.find(settings, folder.environ, other).servers
 
 
 def test_what_was_shown_is_what_counts_whatever_the_file_becomes_meanwhile(folder: Folder) -> None:

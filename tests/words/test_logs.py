@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from antiphon.errors import NotFound
 from antiphon.telemetry.logs import JsonLines, Lines, Said, TextLines, about
+from antiphon.types.errors import NotFound
 
 CANARY = "canary-7f3a"
 Written = Callable[[], list[str]]

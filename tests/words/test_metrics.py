@@ -6,19 +6,21 @@ import msgspec
 import pytest
 from exposition import families, value
 
-from antiphon.telemetry.measures import (
+from antiphon.telemetry.metrics import (
     EVENTS,
     FIRST_TOKEN,
     INFO,
     LAG,
     MEASURES,
+    MOST_SERIES,
     REQUESTS,
     STORE_FAULTS,
     STORED,
     STREAMS,
     TURNS,
+    Metrics,
+    Snapshot,
 )
-from antiphon.telemetry.metrics import MOST_SERIES, Metrics, Snapshot
 from antiphon.telemetry.resources import told_of
 
 

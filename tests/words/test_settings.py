@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from antiphon.commands.usage import WEB
-from antiphon.configuration import Loaded, gather, load
-from antiphon.errors import BadSettings
-from antiphon.folders import data_folder
-from antiphon.settings import MASK, TABLE, Setting, Settings, database_file, shown
-from antiphon.trust import FolderFile
+from antiphon.cli.flags import WEB
+from antiphon.settings.loading import Loaded, gather, load
+from antiphon.settings.paths import data_folder
+from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, shown
+from antiphon.settings.trust import FolderFile
+from antiphon.types.errors import BadSettings
 
 EXAMPLES: Mapping[str, tuple[str, object]] = {
     "model": ("demo", "demo"),

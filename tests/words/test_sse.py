@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import events, sse
-from antiphon.errors import TooLarge
-from antiphon.sse import Decoder, Frame
+from antiphon.types import events
+from antiphon.types.errors import TooLarge
+from antiphon.wires import sse
+from antiphon.wires.sse import Decoder, Frame
 
 ODD_STREAM = (
     "\ufeffdata: first\n\n"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon import calls, errors, events, ids
-from antiphon.messages import File, Image, Message, Part, Role, Text, ToolCall, chat, parts
-from antiphon.runs import MOVES, Status, Usage
+from antiphon.api import operations
+from antiphon.types import errors, events, ids
+from antiphon.types.messages import File, Image, Message, Part, Role, Text, ToolCall, chat, parts
+from antiphon.types.runs import MOVES, Status, Usage
 
 # Ids.
 
@@ -299,8 +300,8 @@ def test_a_message_is_told_as_chat_completions_takes_it(said: Message, told: dic
 
 
 def read_back(
-    kind: type[calls.Call[Any]], path: str, query: dict[str, str], body: bytes | None
-) -> calls.Call[Any]:
+    kind: type[operations.Call[Any]], path: str, query: dict[str, str], body: bytes | None
+) -> operations.Call[Any]:
     """A server in a few lines: the fields of a call out of path, query and body."""
     template = kind.route.split(" ")[1]
     pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
@@ -313,29 +314,31 @@ def read_back(
     return msgspec.convert(fields, kind, strict=body is not None)
 
 
-@pytest.mark.parametrize("kind", calls.CALLS, ids=lambda kind: kind.__name__)
-def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[calls.Call[Any]]):
+@pytest.mark.parametrize("kind", operations.CALLS, ids=lambda kind: kind.__name__)
+def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[operations.Call[Any]]):
     assert inspect.getdoc(kind)
     assert re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /v1(/\{?\w+\}?)+", kind.route)
-    assert set(calls.path_fields(kind)) <= set(kind.__struct_fields__)
-    assert [other for other in calls.CALLS if other.route == kind.route] == [kind]
+    assert set(operations.path_fields(kind)) <= set(kind.__struct_fields__)
+    assert [other for other in operations.CALLS if other.route == kind.route] == [kind]
 
 
 def test_the_table_of_calls_is_complete():
-    assert set(calls.CALLS) == {
+    assert set(operations.CALLS) == {
         kind
-        for kind in vars(calls).values()
-        if inspect.isclass(kind) and issubclass(kind, calls.Call) and "route" in vars(kind)
+        for kind in vars(operations).values()
+        if inspect.isclass(kind) and issubclass(kind, operations.Call) and "route" in vars(kind)
     }
 
 
-@pytest.mark.parametrize("kind", calls.CALLS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", operations.CALLS, ids=lambda kind: kind.__name__)
 @given(st.data())
 @settings(max_examples=30, deadline=None)
-def test_a_call_that_was_written_can_be_read_back(kind: type[calls.Call[Any]], data: st.DataObject):
-    held = {name: data.draw(safe_text.filter(bool)) for name in calls.path_fields(kind)}
+def test_a_call_that_was_written_can_be_read_back(
+    kind: type[operations.Call[Any]], data: st.DataObject
+):
+    held = {name: data.draw(safe_text.filter(bool)) for name in operations.path_fields(kind)}
     call = msgspec.structs.replace(data.draw(values(kind)), **held)
-    method, path, query, body = calls.write(call)
+    method, path, query, body = operations.write(call)
 
     assert kind.route.startswith(method + " ")
     assert path.isascii()
@@ -345,7 +348,7 @@ def test_a_call_that_was_written_can_be_read_back(kind: type[calls.Call[Any]], d
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "a b?c#d%", "é\n"])
 def test_an_id_cannot_leave_its_place_in_the_path(name: str):
-    _, path, _, _ = calls.write(calls.GetThread(thread_id=name))
+    _, path, _, _ = operations.write(operations.GetThread(thread_id=name))
     last = path.removeprefix("/v1/threads/")
     assert re.fullmatch(r"[A-Za-z0-9_~.%-]+", last)
     assert last.strip(".")
@@ -357,7 +360,7 @@ def test_a_slip_in_what_a_run_asks_is_not_passed_over(asked: dict[str, Any]):
     body = msgspec.json.encode({"thread_id": "t", **asked})
 
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
-        msgspec.json.decode(body, type=calls.CreateRun)
+        msgspec.json.decode(body, type=operations.CreateRun)
 
 
 def test_the_traceback_of_an_error_that_nobody_caught_says_what_to_do():

@@ -1,0 +1,1 @@
+"""Buses: they wake readers of a topic, in this process or in all."""

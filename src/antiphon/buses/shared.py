@@ -26,8 +26,8 @@ from typing import Protocol
 import msgspec
 
 from antiphon.buses.local import LocalBell, LocalBus
-from antiphon.clean import one_line
 from antiphon.ports import QUEUE
+from antiphon.types.terminal_safe import one_line
 
 log = logging.getLogger(__name__)
 

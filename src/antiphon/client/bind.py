@@ -1,6 +1,6 @@
 """A call becomes a method, its signature kept: now, later, or as a stream of events.
 
-Each call of the API is stated once, in `antiphon.calls`, and bound once in each client:
+Each call of the API is stated once, in `antiphon.api.operations`, and bound once in each client:
 
     class Client:      create_run = now(calls.CreateRun)      # (thread_id: str, ...) -> Run
     class AsyncClient: create_run = later(calls.CreateRun)    # the same, to be awaited
@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
 
-from antiphon.calls import Call
-from antiphon.client.line import AsyncLine, Line
+from antiphon.api.operations import Call
+from antiphon.client.transport import AsyncLine, Line
 
 P = ParamSpec("P")
 A = TypeVar("A")

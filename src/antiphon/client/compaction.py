@@ -9,22 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from antiphon import errors
-from antiphon.calls import CreateMessage, Model, NewMessage, Process
-from antiphon.engine.window import tokens
-from antiphon.events import Event, MessageCompleted, TextDelta, TurnRestarted, UsageAdded
-from antiphon.messages import (
-    File,
-    Image,
-    Message,
-    MessagePart,
-    Progress,
-    Refusal,
-    Text,
-    chat,
-)
+from antiphon.api.operations import CreateMessage, Model, NewMessage, Process
+from antiphon.engine.context_window import tokens
 from antiphon.ports import Tell
-from antiphon.runs import Fault, Reason, Run, Status, Usage
+from antiphon.types import errors
+from antiphon.types.events import Event, MessageCompleted, TextDelta, TurnRestarted, UsageAdded
+from antiphon.types.messages import File, Image, Message, MessagePart, Progress, Refusal, Text, chat
+from antiphon.types.runs import Fault, Reason, Run, Status, Usage
 
 KEEP = 2
 """Exchanges at the end that stay whole: what "that" and "the second one" still point to."""

@@ -11,8 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from html import escape
 
-from antiphon.clean import clean, one_line
-from antiphon.client.moments import moment
+from antiphon.client.formatting import moment
 from antiphon.client.sections import (
     Attached,
     Called,
@@ -25,8 +24,9 @@ from antiphon.client.sections import (
     Words,
     laid_out,
 )
-from antiphon.messages import Message
-from antiphon.runs import Thread
+from antiphon.types.messages import Message
+from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import clean, one_line
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --page: #fff; --faint: #656d76; --line: #d8dee4;

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 
-from antiphon.clean import clean, one_line
-from antiphon.client.moments import moment
+from antiphon.client.formatting import moment
 from antiphon.client.sections import (
     Attached,
     Called,
@@ -23,8 +22,9 @@ from antiphon.client.sections import (
     Words,
     laid_out,
 )
-from antiphon.messages import Message
-from antiphon.runs import Thread
+from antiphon.types.messages import Message
+from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import clean, one_line
 
 
 class Markdown:

@@ -17,9 +17,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from antiphon.clean import one_line
-from antiphon.errors import InvalidRequest, TooLarge
-from antiphon.messages import File, Image, Part, Text, Upload
+from antiphon.types.errors import InvalidRequest, TooLarge
+from antiphon.types.messages import File, Image, Part, Text, Upload
+from antiphon.types.terminal_safe import one_line
 
 MAX_TEXT_BYTES = 1_000_000  # a quarter of a million tokens: more than most models take
 MAX_UPLOAD_BYTES = 9_900_000  # a server takes 10 MB with the form around it

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antiphon.clean import clean
 from antiphon.client.sections import REASONS
-from antiphon.errors import RunCancelled, RunError, RunExpired, RunFailed, RunIncomplete
-from antiphon.messages import Message
-from antiphon.runs import Fault, Reason, Status
+from antiphon.types.errors import RunCancelled, RunError, RunExpired, RunFailed, RunIncomplete
+from antiphon.types.messages import Message
+from antiphon.types.runs import Fault, Reason, Status
+from antiphon.types.terminal_safe import clean
 
 _AUTH = "Check the provider's key and address; `antiphon doctor` names the keys that are set."
 _HINTS = {

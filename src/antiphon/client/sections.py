@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.messages import File, Image, Message, changed_arguments
-from antiphon.runs import Reason, Run, Status
+from antiphon.types.messages import File, Image, Message, changed_arguments
+from antiphon.types.runs import Reason, Run, Status
 
 Speaker = Literal["user", "assistant", "system", "tool", "summary"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from antiphon.clean import INVISIBLE
-from antiphon.engine import kept
-from antiphon.errors import Conflict, InvalidRequest, SignInRefused
-from antiphon.people import Account, Person
+from antiphon.engine import sanitize
+from antiphon.types.accounts import Account, Person
+from antiphon.types.errors import Conflict, InvalidRequest, SignInRefused
+from antiphon.types.terminal_safe import INVISIBLE
 
 MAX_NAME = 128
 MIN_PASSWORD = 8
@@ -41,7 +41,7 @@ def fit_name(name: str) -> str:
 
 def fit_password(password: str) -> str:
     """The password, if it is one; of what was sent nothing is repeated. Raises `InvalidRequest`."""
-    kept.refuse_unfit(password, "password")
+    sanitize.refuse_unfit(password, "password")
     if len(password) < MIN_PASSWORD:
         raise InvalidRequest(
             "The password is too short.",

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine.draft import Draft
-from antiphon.engine.records import Change, Records
-from antiphon.errors import NotFound, ProviderMismatch
-from antiphon.ids import Mint
-from antiphon.runs import Destination, Drive, Run, Status
+from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.unit_of_work import Draft
+from antiphon.types.errors import NotFound, ProviderMismatch
+from antiphon.types.ids import Mint
+from antiphon.types.runs import Destination, Drive, Run, Status
 
 UNMARKED = "a program that asks for it"
 """What a run waits for that an earlier version made: it does not say where its words go."""

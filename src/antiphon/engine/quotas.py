@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from antiphon.engine.records import Records
-from antiphon.errors import QuotaExceeded
-from antiphon.people import PERIODS, Limits
+from antiphon.engine.snapshot import Records
+from antiphon.types.accounts import PERIODS, Limits
+from antiphon.types.errors import QuotaExceeded
 
 RUNS_AGAIN = 5  # seconds; when a run of the key ends nobody knows
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engine.kept import fit_value, refuse_deep, refuse_unfit
-from antiphon.errors import InvalidRequest, TooLarge
+from antiphon.engine.sanitize import fit_value, refuse_deep, refuse_unfit
+from antiphon.types.errors import InvalidRequest, TooLarge
 
 MAX_BYTES = 256_000
 """Of one reply, as JSON. Of larger details none are kept: cut ones would be refused as forged."""

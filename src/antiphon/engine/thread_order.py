@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from antiphon.errors import NotFound
-from antiphon.runs import Thread
+from antiphon.types.errors import NotFound
+from antiphon.types.runs import Thread
 
 REPLACES = "replaces"
 """The key, in the metadata of a branch, of the thread in whose place it stands."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from antiphon.events import (
+from antiphon.types.events import (
     Event,
     MessageCompleted,
     Numbered,
@@ -23,8 +23,8 @@ from antiphon.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.messages import Message, ToolCall
-from antiphon.runs import Status
+from antiphon.types.messages import Message, ToolCall
+from antiphon.types.runs import Status
 
 
 class Said(msgspec.Struct, frozen=True):

@@ -16,7 +16,9 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from antiphon.chunks import (
+from antiphon.engine import partial_json
+from antiphon.engine.reasoning_details import DetailsBuilder
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     DetailsPiece,
@@ -25,12 +27,10 @@ from antiphon.chunks import (
     RefusalPiece,
     TextPiece,
     UsageReport,
+    cut_reason,
 )
-from antiphon.engine import json_object
-from antiphon.engine.finish_reasons import cut_reason
-from antiphon.engine.reasoning_details import DetailsBuilder
-from antiphon.errors import Cut, Internal, ProviderError, ProviderProtocol
-from antiphon.events import (
+from antiphon.types.errors import Cut, Internal, ProviderError, ProviderProtocol
+from antiphon.types.events import (
     Event,
     ReasoningDelta,
     RefusalDelta,
@@ -40,8 +40,8 @@ from antiphon.events import (
     ToolCallStarted,
     UsageAdded,
 )
-from antiphon.messages import ReasoningDetails, ToolCall
-from antiphon.runs import Fault, Reason, Usage
+from antiphon.types.messages import ReasoningDetails, ToolCall
+from antiphon.types.runs import Fault, Reason, Usage
 
 Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_call"]
 
@@ -346,7 +346,7 @@ class _Call:
         self.id: str | None = None
         self.name = name
         self.extra: dict[str, Any] = {}
-        self.shape = json_object.Shape()
+        self.shape = partial_json.Shape()
         self.torn = False
         self.named_again = False
         self._pieces: list[str] = []
@@ -404,9 +404,9 @@ class _Call:
         text = self._text
         if text.strip() in ("", "null"):
             return self._whole(self.id, self.name, "{}", added="{}")
-        closers = json_object.missing_closers(text)
+        closers = partial_json.missing_closers(text)
         try:
-            json_object.parse(text + closers)
+            partial_json.parse(text + closers)
         except ValueError as error:
             return self._broken(f"The arguments of {self.name!r} are not a JSON object: {error}.")
         if self.torn:
@@ -577,7 +577,7 @@ class _Calls:
 def _meaning(name: str | None, arguments: str) -> str | None:
     """The call in one spelling; None for one that cannot be read."""
     try:
-        said = json_object.parse(arguments.strip() or "{}")
+        said = partial_json.parse(arguments.strip() or "{}")
     except ValueError:
         return None
     return json.dumps([name, said], sort_keys=True) if name else None

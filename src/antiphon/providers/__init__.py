@@ -1,0 +1,1 @@
+"""Providers of models: one streamed reply each, as chunks."""

@@ -12,22 +12,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.addresses import leads_here
-from antiphon.clean import clean
-from antiphon.errors import AntiphonError, BadSettings, ProviderError, ProviderUnavailable
-from antiphon.people import OwnKey
 from antiphon.ports import Opened, Provider
-from antiphon.providers import destinations, entries, usable
+from antiphon.providers import endpoints
+from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.demo import WINDOW, Demo
 from antiphon.providers.http import Limits
-from antiphon.providers.lent import Lending
-from antiphon.providers.offers import Offer
-from antiphon.providers.openai import OpenAI
-from antiphon.providers.reply import Quirks
+from antiphon.providers.model_info import Offer
+from antiphon.providers.owner_providers import Lending
 from antiphon.providers.servers import UNDECLARED, Server, Terms
+from antiphon.providers.stream_parser import Quirks
 from antiphon.providers.vendors import Vendor, chosen, installed, listing, opened
-from antiphon.runs import Deadlines, Destination
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import OwnKey
+from antiphon.types.addresses import leads_here
+from antiphon.types.errors import AntiphonError, BadSettings, ProviderError, ProviderUnavailable
+from antiphon.types.runs import Deadlines, Destination
+from antiphon.types.terminal_safe import clean
 
 GROUP = (
     "antiphon.providers"  # entry points: a callable that takes the environment, gives a Provider
@@ -89,8 +89,8 @@ class Catalog:
         self._keys_of = keys_of
         self._marks = marks
         self._lending = Lending()
-        self._servers = entries.servers(settings.providers)
-        self._vendors = entries.vendors(settings.providers)
+        self._servers = endpoints.servers(settings.providers)
+        self._vendors = endpoints.vendors(settings.providers)
         self._chosen: Choice | None = None
         self._open: dict[str, Provider] = {}
         self._loading = asyncio.Lock()
@@ -225,7 +225,7 @@ class Catalog:
     def check_own(self, provider: str, own: OwnKey) -> None:
         """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
         takers = {**self._vendors_with_keys(), **self._servers}
-        usable.check_own(provider, takers.get(provider), own, list(takers))
+        endpoints.check_own(provider, takers.get(provider), own, list(takers))
 
     async def close(self) -> None:
         """Close the providers that were opened."""
@@ -278,18 +278,18 @@ class Catalog:
         if provider == "demo":
             return Destination("demo")
         if provider == "":
-            return destinations.at_address("", base_url) if base_url else None
+            return endpoints.at_address("", base_url) if base_url else None
         terms = self._terms(provider)
         if base_url:
-            return destinations.at_address(provider, base_url) if terms else None
+            return endpoints.at_address(provider, base_url) if terms else None
         match terms:
             case Server():
-                return destinations.at_address(provider, self._address(provider, terms))
+                return endpoints.at_address(provider, self._address(provider, terms))
             case Vendor():
-                return destinations.of_vendor(provider, self._environ)
+                return endpoints.of_vendor(provider, self._environ)
             case None:
                 plugin = _plugins().get(provider)
-                return destinations.of_plugin(provider, plugin.value) if plugin else None
+                return endpoints.of_plugin(provider, plugin.value) if plugin else None
 
     def _can_ask(self, provider: str) -> bool:
         """Return whether what is needed to ask it is here, such as its key."""
@@ -352,8 +352,8 @@ class Catalog:
 
     def _made(self, server: Server, base_url: str, key: str | None) -> Provider:
         return OpenAI(
-            usable.address(base_url),
-            usable.key(key),
+            endpoints.address(base_url),
+            endpoints.key(key),
             key_header=server.key_header,
             quirks=self._quirks(server.quirks),
             models=server.models,
@@ -395,7 +395,7 @@ class Catalog:
         base_url = self._settings.base_url
         key = self._environ.get(vendor.variable(self._environ) or "")
         if base_url is None:
-            return usable.key(key), None
+            return endpoints.key(key), None
         if self._settings.foreign_base_url:
             # The vendors' libraries find credentials by themselves, and would send them there.
             raise BadSettings(
@@ -403,12 +403,12 @@ class Catalog:
                 expected="--base-url, ANTIPHON_BASE_URL, or your own antiphon.toml",
                 received=base_url,
             )
-        return usable.key(self._settings.provider_key or key), usable.address(base_url)
+        return endpoints.key(self._settings.provider_key or key), endpoints.address(base_url)
 
     def _plain(self, base_url: str) -> Provider:
         return OpenAI(
-            usable.address(base_url),
-            usable.key(self._settings.provider_key),
+            endpoints.address(base_url),
+            endpoints.key(self._settings.provider_key),
             quirks=self._quirks(UNDECLARED),
         )
 

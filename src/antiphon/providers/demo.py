@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.chunks import (
+from antiphon.providers.demo_arguments import Filler
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -23,9 +24,8 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.messages import ToolSpec
-from antiphon.providers.filling import Filler
-from antiphon.runs import Usage
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Usage
 
 WINDOW = 32_768
 """The tokens that it says it takes. It takes more; but who tries a chat shall see it fill up."""

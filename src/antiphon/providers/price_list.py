@@ -8,8 +8,8 @@ from __future__ import annotations
 from genai_prices import Usage as Tokens
 from genai_prices.data_snapshot import get_snapshot
 
-from antiphon.providers.offers import Offer
-from antiphon.runs import DOLLAR_DIGITS, Usage
+from antiphon.providers.model_info import Offer
+from antiphon.types.runs import DOLLAR_DIGITS, Usage
 
 SELLERS = {
     "anthropic": "anthropic",

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from itertools import pairwise
 from pathlib import Path
 
-from antiphon.chunks import Chunk, Question
-from antiphon.errors import ProviderRejected
-from antiphon.providers.reply import PLAIN, Quirks, Reply
+from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
+from antiphon.types.chunks import Chunk, Question
+from antiphon.types.errors import ProviderRejected
 
 SUFFIX = ".chunks.txt"
 Cuts = Callable[[bytes], Iterable[int]]

@@ -24,8 +24,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
-from antiphon import errors
-from antiphon.chunks import (
+from antiphon.types import errors
+from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
@@ -35,7 +35,7 @@ from antiphon.chunks import (
     TextPiece,
     UsageReport,
 )
-from antiphon.runs import Usage
+from antiphon.types.runs import Usage
 
 
 class Gate:

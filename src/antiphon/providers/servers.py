@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from antiphon.providers.offers import Price, Windows
-from antiphon.providers.reply import Quirks
-from antiphon.providers.retries import RETRIES
-from antiphon.settings import Seconds
+from antiphon.providers.failures import RETRIES
+from antiphon.providers.model_info import Price, Windows
+from antiphon.providers.stream_parser import Quirks
+from antiphon.settings.settings import Seconds
 
 Lack = Literal[
     "tools",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard, cast
 
-from antiphon.runs import Usage
+from antiphon.types.runs import Usage
 
 MAX_COUNT = 10**12
 """No reply has more tokens, nor costs more dollars: the sums of a run stay exact everywhere."""

@@ -7,10 +7,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
 
-from antiphon.errors import BadSettings, install_hint
 from antiphon.ports import Provider
-from antiphon.providers.reply import PLAIN, Quirks
 from antiphon.providers.servers import Lack, Terms
+from antiphon.providers.stream_parser import PLAIN, Quirks
+from antiphon.types.errors import BadSettings, install_hint
 
 EXTRA = "vendors"
 
@@ -151,6 +151,6 @@ def opened(name: str, vendor: Vendor, key: str | None, base_url: str | None = No
             expected="no base_url",
             received=base_url,
         )
-    module = import_module("antiphon.providers.anyllm")
+    module = import_module("antiphon.providers.any_llm")
     provider: Provider = module.AnyVendor(name, vendor, key, base_url=base_url)
     return provider

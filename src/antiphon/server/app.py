@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -19,8 +20,9 @@ from msgspec.structs import replace
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon import __version__, problems
-from antiphon.calls import (
+from antiphon import __version__
+from antiphon.api import problems
+from antiphon.api.operations import (
     CALLS,
     Call,
     Complete,
@@ -31,25 +33,84 @@ from antiphon.calls import (
     ListMessages,
     Process,
 )
-from antiphon.desk import Answer, Desk
-from antiphon.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
-from antiphon.fair_queue import FairQueue
-from antiphon.people import Principal
-from antiphon.runtime import Runtime, opened
-from antiphon.server import access, exports, files, openapi, reading, stream
-from antiphon.server.access import Access, Caller
+from antiphon.api.problems import MethodNotAllowed
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.runtime.runtime import Runtime, opened
+from antiphon.runtime.services.dispatch import Answer, Desk
+from antiphon.server import auth, files, openapi, request_parsing, streaming
+from antiphon.server.auth import Access, Caller
 from antiphon.server.connection import CROWDED
-from antiphon.server.exchange import Exchange, refuse
-from antiphon.server.presence import Gone, while_present
+from antiphon.server.limits import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE, Places
 from antiphon.server.quotas import Requests
-from antiphon.server.resource import Handler, Resource, pattern
-from antiphon.server.shares import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE, Places
-from antiphon.settings import Settings
+from antiphon.server.request_context import Exchange, Gone, refuse, while_present
+from antiphon.settings.settings import Settings
+from antiphon.telemetry.asgi_spans import ROUTE, followed
 from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
-from antiphon.telemetry.asgi_spans import followed
-from antiphon.telemetry.measures import INFO, PROBLEMS, REQUESTS
-from antiphon.telemetry.metrics import Metrics, Snapshot
-from antiphon.telemetry.traces import NO_TRACES
+from antiphon.telemetry.logs import about
+from antiphon.telemetry.metrics import INFO, PROBLEMS, REQUESTS, Metrics, Snapshot
+from antiphon.telemetry.tracing import NO_TRACES
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
+
+# One address of the server: who may ask there, and what each method does.
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Resource:
+    """One address: who may ask, and what each method does."""
+
+    def __init__(
+        self,
+        path: str,
+        does: Mapping[str, Handler],
+        admit: Callable[[Scope], Awaitable[Caller]],
+        held: Callable[[Caller], AbstractContextManager[None]],
+    ) -> None:
+        self._path = path
+        self._does = does
+        self._admit = admit
+        self._held = held
+        self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, behind the router."""
+        scope[ROUTE] = self._path
+        method = scope["method"]
+        if method == "OPTIONS":
+            allow = [(b"allow", self._allow.encode())]
+            await send({"type": "http.response.start", "status": 204, "headers": allow})
+            await send({"type": "http.response.body"})
+            return
+        caller = await self._admit(scope)
+        handler = self._does.get(method)
+        if method == "HEAD" and "HEAD" in self._allow:
+            handler = self._does["GET"]
+        if handler is None:
+            raise MethodNotAllowed(
+                f"{method[:32]} is not done here.",
+                expected=self._allow,
+                received=method[:32],
+                allow=self._allow,
+            )
+        named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
+        with self._held(caller), about(key_id=caller.principal.key_id, **named):
+            await handler(Exchange(scope, receive, send, caller, time.monotonic()))
+
+
+def pattern(path: str) -> str:
+    """The path as the router knows it: an owner may have slashes in it."""
+    return path.replace("{owner}", "{owner:path}")
+
+
+def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
+    """Methods that follow from others: HEAD from GET, but where an answer has no end."""
+    return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
+
+
+_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams or kind.file)
+
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 T = TypeVar("T")
@@ -70,7 +131,7 @@ def app(
     settings: Settings,
     opener: Opener = opened,
     elsewhere: ASGIApp | None = None,
-    pace: stream.Pace = stream.Pace(),  # noqa: B008 - a frozen value
+    pace: streaming.Pace = streaming.Pace(),  # noqa: B008 - a frozen value
 ) -> Application:
     """The server over a runtime, which is opened and closed with the application.
 
@@ -84,7 +145,7 @@ class Application:
     """Lets requests in, hands each to its route, and turns every error into a problem document."""
 
     def __init__(
-        self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: stream.Pace
+        self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: streaming.Pace
     ) -> None:
         self.metrics = Metrics()
         self.elsewhere: Callable[[], Snapshot] = _nothing_counted
@@ -200,7 +261,7 @@ class Application:
             )
         if self._alone or public or scope["path"].startswith(_OURS):
             locked = self._access.was_locked if public else await self._access.locked()
-            access.check_origin(scope, locked=locked)
+            auth.check_origin(scope, locked=locked)
         await self._router(scope, receive, send)
 
     def _resource(self, path: str, does: Mapping[str, Handler]) -> Resource:
@@ -229,10 +290,10 @@ class Application:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         asked = _SCOPES.get(f"{method} {scope[_ROUTE]}")
-        access.check_scope(caller, access.needed_scope(method, asked))
+        auth.check_scope(caller, auth.needed_scope(method, asked))
         if scope[_ROUTE].startswith(_COUNTED):
             await self._opened.requests.admit(caller.principal)
-        caller = access.acting(caller, scope)
+        caller = auth.acting(caller, scope)
         trace = self._tracer.current()
         if trace is None:
             return caller
@@ -258,8 +319,10 @@ class Application:
 
     def _handler(self, kind: type[Call[Any]]) -> Handler:
         async def handle(exchange: Exchange) -> None:
-            call = await reading.call(kind, exchange.scope, exchange.receive, self._settings)
-            key = reading.idempotency_key(exchange.scope) if kind.creates else None
+            call = await request_parsing.call(
+                kind, exchange.scope, exchange.receive, self._settings
+            )
+            key = request_parsing.idempotency_key(exchange.scope) if kind.creates else None
             match call:
                 case Process() | Complete() | Follow():
                     await self._stream(exchange, call, key)
@@ -281,13 +344,15 @@ class Application:
         if isinstance(told, Answer):
             await _answer(exchange, told)
             return
-        await stream.tell(exchange, told, self._welcome(exchange.caller), self.metrics, self._pace)
+        await streaming.tell(
+            exchange, told, self._welcome(exchange.caller), self.metrics, self._pace
+        )
 
     async def _export(self, exchange: Exchange, call: ExportOwner) -> None:
         archive = await self._desk.export(call, exchange.caller.principal)
         pieces = self._heavy.make_pieces(exchange.caller.who, archive.pieces)
         welcome = self._welcome(exchange.caller)
-        await exports.send(
+        await files.send(
             exchange, archive._replace(pieces=pieces), str(call.file), welcome, self._pace
         )
 
@@ -311,11 +376,11 @@ class Application:
                 finally:
                     work.close()  # if its slot never came
 
-    def _welcome(self, caller: Caller) -> stream.Welcome:
+    def _welcome(self, caller: Caller) -> streaming.Welcome:
         async def stands() -> bool:
             return not self.closing and await self._access.stands(caller)
 
-        return stream.Welcome(lambda: self.closing, stands)
+        return streaming.Welcome(lambda: self.closing, stands)
 
     async def _upload(self, exchange: Exchange) -> None:
         await files.upload(exchange, self._desk, self._settings)

@@ -17,11 +17,11 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from antiphon import problems
-from antiphon.errors import AntiphonError
-from antiphon.problems import HeadTooLarge, Malformed, TooSlow
-from antiphon.server.stream import CUT
-from antiphon.unsent import UNSENT, UnsentBytes
+from antiphon.api import problems
+from antiphon.api.problems import HeadTooLarge, Malformed, TooSlow
+from antiphon.limits.send_budget import UNSENT, UnsentBytes
+from antiphon.server.streaming import CUT
+from antiphon.types.errors import AntiphonError
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times what browsers send
 LOOKS = 4  # at a reader who takes nothing, until its time is over

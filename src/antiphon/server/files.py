@@ -2,36 +2,113 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from antiphon.desk import Desk
-from antiphon.engine import kept
-from antiphon.errors import InvalidRequest
-from antiphon.fair_queue import FairQueue
-from antiphon.problems import Malformed
-from antiphon.server import reading, stream
-from antiphon.server.exchange import Exchange, field
-from antiphon.server.pieces import send_pieces
-from antiphon.settings import Settings
+from antiphon.api.problems import Malformed
+from antiphon.engine import sanitize
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.runtime.admin.export import Archive
+from antiphon.runtime.services.dispatch import Desk
+from antiphon.server import request_parsing, streaming
+from antiphon.server.request_context import Exchange, Field, departure, field
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import InvalidRequest
+
+# An answer that is sent piece by piece, as fast as its reader takes it.
+
+
+async def send_pieces(
+    exchange: Exchange,
+    headers: Iterable[Field],
+    pieces: AsyncGenerator[bytes, None],
+    welcome: streaming.Welcome,
+    pace: streaming.Pace,
+) -> None:
+    """Send 200 with these headers and the pieces.
+
+    A reader who has left, takes nothing or is not welcome any more is cut off: half a file has no
+    end. What fails before the first piece is there is raised; what fails later cuts the answer off.
+    """
+    async with departure(exchange.receive) as left, aclosing(pieces):
+        first = await anext(pieces, b"")
+        await exchange.send(
+            {"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]}
+        )
+        if exchange.scope["method"] == "HEAD":
+            await exchange.send({"type": "http.response.body", "body": b""})
+            return
+        whole = await _send(exchange, first, pieces, left, welcome, pace)
+        if whole:
+            await exchange.send({"type": "http.response.body", "body": b""})
+            return
+    streaming.cutter(exchange.scope)()
+
+
+async def _send(
+    exchange: Exchange,
+    first: bytes,
+    pieces: AsyncGenerator[bytes, None],
+    left: asyncio.Task[None],
+    welcome: streaming.Welcome,
+    pace: streaming.Pace,
+) -> bool:
+    """Send all pieces; returns whether the reader took them."""
+    if not await _take(exchange, first, pace.patience):
+        return False
+    checked = time.monotonic()
+    async for piece in pieces:
+        if time.monotonic() - checked >= pace.recheck:
+            checked = time.monotonic()
+            if not await welcome.stands():
+                return False
+        if left.done() or not await _take(exchange, piece, pace.patience):
+            return False
+    return True
+
+
+async def _take(exchange: Exchange, piece: bytes, patience: float) -> bool:
+    """Hand the piece over; returns whether the reader took what came before it in time."""
+    if not piece:
+        return True
+    try:
+        with exchange.hold_bytes(len(piece)):
+            async with asyncio.timeout(patience):
+                await exchange.send(
+                    {"type": "http.response.body", "body": piece, "more_body": True}
+                )
+    except TimeoutError:
+        return False
+    return True
+
+
+HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+]
+
 
 _FORM = "multipart/form-data"
 
 
 async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
     """Keep the one file of a form, or a body that is the file, named by `?name=`."""
-    key = reading.idempotency_key(exchange.scope)
-    content = await reading.body(exchange.scope, exchange.receive, settings.max_body)
+    key = request_parsing.idempotency_key(exchange.scope)
+    content = await request_parsing.body(exchange.scope, exchange.receive, settings.max_body)
     media_type = Headers(scope=exchange.scope).get("content-type", "")
     if media_type.lower().startswith(_FORM):
         name, media_type, content = await _from_form(exchange, content)
     else:
         name = _asked_name(exchange)
-    named, typed = kept.file_name(name), kept.media_type(media_type)
+    named, typed = sanitize.file_name(name), sanitize.media_type(media_type)
     answer = await desk.upload(exchange.caller.owner, named, typed, content, key)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await exchange.say(answer.status, answer.value, replayed)
@@ -41,18 +118,18 @@ async def download(
     exchange: Exchange,
     desk: Desk,
     queue: FairQueue,
-    welcome: stream.Welcome,
-    pace: stream.Pace,
+    welcome: streaming.Welcome,
+    pace: streaming.Pace,
 ) -> None:
     """Send the bytes of a file in a wrapping in which no browser runs them.
 
     Each piece is read in a slot of the queue.
     """
-    await reading.body(exchange.scope, exchange.receive, 0)
-    file_id = reading.path(exchange.scope)["file_id"]
+    await request_parsing.body(exchange.scope, exchange.receive, 0)
+    file_id = request_parsing.path(exchange.scope)["file_id"]
     about, pieces = await desk.open_file(exchange.caller.owner, file_id)
     headers = [
-        field(b"content-type", kept.media_type(about.media_type)),
+        field(b"content-type", sanitize.media_type(about.media_type)),
         (b"content-length", b"%d" % about.size),
         field(b"content-disposition", disposition(about.name)),
     ]
@@ -92,7 +169,7 @@ async def _from_form(exchange: Exchange, body: bytes) -> tuple[str, str, bytes]:
 
 
 def _asked_name(exchange: Exchange) -> str:
-    asked = reading.query(exchange.scope)
+    asked = request_parsing.query(exchange.scope)
     if asked.keys() != {"name"}:
         raise InvalidRequest(
             "A body that is a file needs a name.",
@@ -100,3 +177,21 @@ def _asked_name(exchange: Exchange) -> str:
             received=", ".join(asked)[:64] or "no query",
         )
     return asked["name"]
+
+
+# A file that is made while it is sent: everything of an owner.
+
+
+async def send(
+    exchange: Exchange,
+    archive: Archive,
+    media_type: str,
+    welcome: streaming.Welcome,
+    pace: streaming.Pace,
+) -> None:
+    """Send it piece by piece, as fast as the reader takes it."""
+    headers = [
+        (b"content-type", media_type.encode()),
+        field(b"content-disposition", disposition(archive.name)),
+    ]
+    await send_pieces(exchange, headers, archive.pieces, welcome, pace)

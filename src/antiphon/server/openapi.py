@@ -10,12 +10,13 @@ from typing import Any, cast
 import msgspec
 
 import antiphon
-from antiphon import errors, problems
-from antiphon.calls import CALLS, Call, Follow, Process, path_fields
-from antiphon.engine import kept
-from antiphon.errors import AntiphonError
-from antiphon.events import Event
-from antiphon.messages import Upload
+from antiphon.api import problems
+from antiphon.api.operations import CALLS, Call, Follow, Process, path_fields
+from antiphon.engine import sanitize
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
+from antiphon.types.events import Event
+from antiphon.types.messages import Upload
 
 Json = dict[str, Any]
 
@@ -209,7 +210,7 @@ def _add_files(paths: Json) -> None:
         "parameters": [
             _parameter(
                 "name",
-                {"type": "string", "minLength": 1, "maxLength": kept.MAX_NAME},
+                {"type": "string", "minLength": 1, "maxLength": sanitize.MAX_NAME},
                 "query",
                 needed=False,
             ),

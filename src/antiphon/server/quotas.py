@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from antiphon.engine import quotas
-from antiphon.people import Counter, Principal
 from antiphon.ports import Store
+from antiphon.types.accounts import Counter, Principal
 
 MAX_REMEMBERED = 10_000
 

@@ -17,17 +17,17 @@ import uvicorn
 from starlette.types import ASGIApp
 
 import antiphon
-from antiphon.failpoints import hit
-from antiphon.runtime import Runtime, opened
-from antiphon.server.access import check_bind
+from antiphon.runtime.runtime import Runtime, opened
 from antiphon.server.app import Application, Opener, app
-from antiphon.server.board import Board
+from antiphon.server.auth import check_bind
 from antiphon.server.connection import within
+from antiphon.server.shared_metrics import Board
 from antiphon.server.sockets import address, bound, room
-from antiphon.server.stream import Pace
+from antiphon.server.streaming import Pace
 from antiphon.server.watchdog import watched_loop
-from antiphon.settings import TABLE, Settings, shown
+from antiphon.settings.settings import TABLE, Settings, shown
 from antiphon.telemetry import logs
+from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import Snapshot
 
 BACKLOG = 2048

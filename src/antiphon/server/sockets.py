@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from importlib import import_module
 
-from antiphon.errors import BadSettings
+from antiphon.types.errors import BadSettings
 
 UNSENT_IN_SYSTEM = 131_072
 """Bytes of an answer that the system keeps beyond what the reader's window takes. Left to itself it

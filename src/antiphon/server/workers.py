@@ -21,13 +21,13 @@ from typing import Any, NoReturn, TextIO, cast
 
 import msgspec
 
-from antiphon import errors
-from antiphon.errors import AntiphonError, BadSettings, TryAgain
-from antiphon.server.board import Board
 from antiphon.server.serve import LAST_WORDS, Share, serve_share
+from antiphon.server.shared_metrics import Board
 from antiphon.server.sockets import address, bound
 from antiphon.server.watchdog import SIGNAL
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError, BadSettings, TryAgain
 
 HOPELESS = 5  # deaths one after the other before a process was ready
 PAUSES = (0.0, 0.1, 0.5, 1.0, 3.0, 5.0)

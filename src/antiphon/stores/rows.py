@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.thread_order import Position
-from antiphon.engine.window import SUMMARY
-from antiphon.messages import Message, Upload
 from antiphon.ports import Context, Landmark, Page
-from antiphon.runs import Action, Assistant, Drive, Run, Thread
-from antiphon.stores import rules
+from antiphon.stores import invariants
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action, Assistant, Drive, Run, Thread
 
 T = TypeVar("T")
 
@@ -207,7 +207,7 @@ def page(
 
     Raises `EventExpired`.
     """
-    rules.check_kept(run_id, after, kept_after)
+    invariants.check_kept(run_id, after, kept_after)
     lines = joined.split(b"\n")[after + 1 - first :] if joined and first is not None else []
     more = bool(lines) and after + len(lines) < last_event
     return Page(after + 1, lines, ended and not more, more)

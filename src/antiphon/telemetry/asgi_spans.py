@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from antiphon.telemetry.traces import Span, Tracer, place, route, spanning
+from antiphon.telemetry.tracing import Span, Tracer, place, route, spanning
 
 ROUTE = "antiphon.route"
 """Where in a scope the template of the path stands, for applications that know it."""

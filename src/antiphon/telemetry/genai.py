@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from antiphon.chunks import Question
 from antiphon.engine.turn import Reply
-from antiphon.messages import ToolCall, ToolResult
-from antiphon.runs import Run, Sampling
-from antiphon.telemetry.traces import Fact, Facts
+from antiphon.telemetry.tracing import Fact, Facts
+from antiphon.types.chunks import Question
+from antiphon.types.messages import ToolCall, ToolResult
+from antiphon.types.runs import Run, Sampling
 
 _PROVIDERS = {
     "azure": "azure.ai.openai",

@@ -21,8 +21,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.clean import one_line
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.terminal_safe import one_line
 
 MOST_FRAMES = 20  # of an exception, the innermost
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from antiphon.telemetry.logs import about
-from antiphon.telemetry.traces import NOTHING, Fact, Facts, Kind, Span, headers
+from antiphon.telemetry.tracing import NOTHING, Fact, Facts, Kind, Span, headers
 
 LAST_WORDS = 2.0  # seconds for what was not sent yet, when a program ends
 LONGEST = 32_000  # characters of one attribute: content may be long

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from antiphon.telemetry.measures import CPU, FILES, MEMORY
-from antiphon.telemetry.metrics import Metrics
+from antiphon.telemetry.metrics import CPU, FILES, MEMORY, Metrics
 
 _SELF = Path("/proc/self")
 

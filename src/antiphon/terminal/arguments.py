@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from antiphon.clean import clean
-from antiphon.errors import InvalidRequest
+from antiphon.mcp.metadata import is_list
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, Span
-from antiphon.tools.mcp.metadata import is_list
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import clean
 
 MOST_BLANKS = 20
 """In a row; of more, the person is told how many there are."""
@@ -122,7 +122,7 @@ def _in_short(given: Argument, columns: int, most: int) -> list[Line]:
     if len(given.name) > LONGEST_NAME:
         rows = [spans.clipped([Span(f'"{short_name(given.name)}": ')], columns), *rows]
     if most == 1:
-        return [(*spans.clipped(rows[0], columns - spans.width([cut])), cut)]
+        return [(*spans.clipped(rows[0], columns - spans.line_width([cut])), cut)]
     return [*rows[: most - 1], (cut._replace(text=cut.text.strip()),)]
 
 

@@ -9,30 +9,59 @@ from typing import Any
 
 import msgspec
 
-from antiphon.calls import Content, ListThreads, Model
-from antiphon.client import branches
-from antiphon.client.aio import AsyncClient
-from antiphon.client.converse import Options
+from antiphon.api.operations import Content, ListThreads, Model
+from antiphon.client import thread_list
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.conversation import Options
 from antiphon.client.mentions import Attached
-from antiphon.errors import AntiphonError
-from antiphon.runs import Reason, Status, Thread, Usage
-from antiphon.settings import Settings
-from antiphon.terminal import compacting, completing, contents, past, status, threads, window
-from antiphon.terminal.conversation import ConversationProcessor, Reply
-from antiphon.terminal.limits import ReplyLimit
-from antiphon.terminal.slash import answers, table
-from antiphon.terminal.slash.command import Command, Group
-from antiphon.terminal.slash.table import Typed
+from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.settings.settings import Settings
+from antiphon.terminal import attachments, compaction, status, thread_choice, transcript_view
+from antiphon.terminal.commands import answers, table
+from antiphon.terminal.commands.command import Command, Group
+from antiphon.terminal.commands.table import Typed
+from antiphon.terminal.conversation_processor import ConversationProcessor, Reply
+from antiphon.terminal.input import completion
 from antiphon.terminal.spans import Line
-from antiphon.terminal.status import Facts
-from antiphon.terminal.surface import Surface
-from antiphon.terminal.tasks import Tasks
-from antiphon.terminal.window import Window
+from antiphon.terminal.status import Facts, ReplyLimit, Window
+from antiphon.terminal.ui_manager import Surface
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
-from antiphon.tools.mcp.offers import State
-from antiphon.tools.mcp.toolbox import McpServers
 from antiphon.tools.questions import ModelServer
+from antiphon.types.errors import AntiphonError
+from antiphon.types.runs import Reason, Status, Thread, Usage
+
+# What a chat has under way: what the person waits for, and what goes on behind that.
+
+
+class Tasks:
+    """Things that are done while keys are read, so that they can be stopped."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def seen_through(self, doing: Coroutine[Any, Any, None]) -> bool:
+        """Do it to its end; whether it came to that, or was stopped. Raises what it raised."""
+        task = self.behind(doing)
+        await asyncio.wait({task})
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    def behind(self, doing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do it while other things go on."""
+        task = asyncio.create_task(doing)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    def stop(self) -> None:
+        """Stop everything that is under way."""
+        for task in tuple(self._under_way):
+            task.cancel()
+
 
 ABSENT = ("starting", "restarting", "failed", "closed")
 """How servers are whose tools cannot be used just now, and might be expected to."""
@@ -142,7 +171,7 @@ class Chat:
 
         Raises `NotFound` where the thread that was asked for is not there.
         """
-        completing.assist(self)
+        completion.assist(self)
         self.surface.changed()
         self._tasks.behind(self._see_model())
         try:
@@ -167,7 +196,7 @@ class Chat:
 
         `draft` goes back to the line where the message was refused.
         """
-        await compacting.when_due(self)
+        await compaction.when_due(self)
         await self._servers_there()
         reply = await self.processor.process_conversation(
             await self._thread(),
@@ -199,7 +228,7 @@ class Chat:
         facts = Facts(
             model=self._answering,
             title=self.title,
-            told=compacting.told(self),
+            told=compaction.told(self),
             window=self.window.tokens,
             cost=self.used.cost,
             servers=[(each.server, each.status) for each in self.states() if each.status in ABSENT],
@@ -211,11 +240,11 @@ class Chat:
     # What is said.
 
     async def _go_on(self, words: str) -> None:
-        first = branches.latest_threads(limit=1)
-        if words == threads.LAST and not (await self.client.line.send(first)).data:
+        first = thread_list.latest_threads(limit=1)
+        if words == thread_choice.LAST and not (await self.client.line.send(first)).data:
             self.surface.say("There is no thread yet: this is the first.", "faint")
             return
-        await threads.go_to(self, await threads.find(self, words))
+        await thread_choice.go_to(self, await thread_choice.find(self, words))
 
     async def _take(self, text: str) -> None:
         match table.read(text):
@@ -233,12 +262,12 @@ class Chat:
 
     async def _say(self, text: str) -> None:
         try:
-            message = await contents.prepared(self, text)
+            message = await attachments.prepared(self, text)
             if not self.surface.keyboard.echoes:
-                self.surface.show(past.user_line(text, self.surface.theme))
+                self.surface.show(transcript_view.user_line(text, self.surface.theme))
             if message.files:
-                self.surface.say(contents.named(message.files), "faint")
-            reply = await self.send(await contents.content(self, message), draft=text)
+                self.surface.say(attachments.named(message.files), "faint")
+            reply = await self.send(await attachments.content(self, message), draft=text)
         except (AntiphonError, asyncio.CancelledError):
             self.surface.keyboard.refill(text)  # nothing of it was sent
             raise
@@ -247,7 +276,9 @@ class Chat:
 
     async def _carry_out(self, read: Typed) -> None:
         if not self.surface.keyboard.echoes:
-            said = past.user_line(f"/{read.name} {read.words}".rstrip(), self.surface.theme)
+            said = transcript_view.user_line(
+                f"/{read.name} {read.words}".rstrip(), self.surface.theme
+            )
             self.surface.show(line for line in said if line)
         command = self._named(read.name)
         if command is None:
@@ -330,14 +361,14 @@ class Chat:
             thread = await self.client.get_thread(self.thread_id)
             if thread.id == self.thread_id:
                 self.title = thread.title
-                self.window = await window.of(self)
+                self.window = await status.of(self)
                 self.surface.changed()
 
     async def _see_model(self) -> None:
         """Who will answer, before anybody has; what is wrong with them the first message says."""
         with suppress(AntiphonError):
             self.usual_model = await self._usual_model()
-            self.window = await window.of(self)
+            self.window = await status.of(self)
             self.surface.changed()
 
     async def _servers_there(self) -> None:

@@ -8,18 +8,94 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
-from antiphon.clean import clean
-from antiphon.errors import InvalidRequest
-from antiphon.messages import Tool
-from antiphon.terminal import arguments, changes, pager, spans
-from antiphon.terminal.keyboard import Box, Choice, Field
-from antiphon.terminal.parts import Parts
+from antiphon.mcp.metadata import is_object
+from antiphon.terminal import arguments, paging, spans
+from antiphon.terminal.input.keyboard import Box, Choice, Field
+from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.surface import Surface
+from antiphon.terminal.ui_manager import Surface
 from antiphon.tools import schemas
-from antiphon.tools.questions import Answer, Question, shape
+from antiphon.tools.questions import Answer, Question, Shape, shape
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import Hints, Tool
+from antiphon.types.terminal_safe import clean, one_line
+
+# What has become different about a tool since a person allowed it, in a few lines.
+
+
+LONGEST = 160
+"""Characters that are shown of a description."""
+
+
+def told(before: Shape, now: Shape) -> Iterator[Line]:
+    """A line for each thing that changed, what was first."""
+    if before.origin != now.origin:
+        yield _line("it is another program", before.origin, now.origin)
+    if before.description != now.description:
+        was, become = _around(before.description, now.description)
+        yield _line("description", was, become)
+    for name in sorted(_parameters(before).keys() | _parameters(now).keys()):
+        yield from _parameter(name, _parameters(before).get(name), _parameters(now).get(name))
+    if _rest(before) != _rest(now):
+        yield _line("parameters", "", "what is needed of them, or how they fit together")
+    for name in Hints.__struct_fields__:
+        was, become = getattr(before.hints, name), getattr(now.hints, name)
+        if was != become:
+            yield _line(f"it says: {name.replace('_', ' ')}", _claim(was), _claim(become))
+
+
+def _parameter(name: str, was: object, become: object) -> Iterator[Line]:
+    if was is None:
+        yield _line(f"parameter {name}", "not there", "new")
+    elif become is None:
+        yield _line(f"parameter {name}", "there", "gone")
+    elif was != become:
+        yield _line(f"parameter {name}", "", "another one")
+
+
+def _line(what: str, was: str, become: str) -> Line:
+    said = [Span(f"  {_short(what)}: ", "faint")]
+    if was:
+        said += [Span(_short(was)), Span(" -> ", "faint")]
+    return (*said, Span(_short(become), "strong"))
+
+
+def _short(text: str) -> str:
+    line = one_line(text, "approval")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def _around(was: str, become: str) -> tuple[str, str]:
+    """Both from a little before the place on where they begin to differ."""
+    same = next(
+        (at for at, (one, other) in enumerate(zip(was, become, strict=False)) if one != other),
+        min(len(was), len(become)),
+    )
+    begin = max(0, same - LONGEST // 4)
+    mark = "..." if begin else ""
+    return f"{mark}{was[begin:]}" or "(none)", f"{mark}{become[begin:]}" or "(none)"
+
+
+def _claim(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
+
+
+def _parameters(shape: Shape) -> dict[str, Any]:
+    found = shape.parameters.get("properties")
+    return found if is_object(found) else {}
+
+
+def _rest(shape: Shape) -> dict[str, object]:
+    return {name: value for name, value in shape.parameters.items() if name != "properties"}
+
 
 SMALL = 16
 """Rows of a terminal in which the arguments have all the room."""
@@ -150,7 +226,7 @@ class _Asked:
             *([] if not self._others else [(), *self._named()]),
         ]
         whole = "\n".join(spans.text(line) for line in lines)
-        await pager.opened(self._surface, _name(tool), whole)
+        await paging.opened(self._surface, _name(tool), whole)
         self._parts.open()
 
     async def _confirm(self, until: str) -> bool:
@@ -204,7 +280,7 @@ class _Asked:
         if question.before is not None:
             said = "You have allowed it before, but it has changed:"
             yield (Span(said, "warning"),)
-            yield from islice(changes.told(question.before, shape(tool)), MOST_CHANGES)
+            yield from islice(told(question.before, shape(tool)), MOST_CHANGES)
 
     def _lines(self) -> list[Line]:
         if self._listened:

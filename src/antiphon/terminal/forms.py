@@ -10,16 +10,17 @@ from typing import Any
 
 import msgspec
 
-from antiphon.clean import clean
-from antiphon.errors import InvalidRequest
-from antiphon.terminal import arguments, keyboard
-from antiphon.terminal.keyboard import Box, Choice, Rows, in_rows
-from antiphon.terminal.parts import Parts
+from antiphon.mcp.client.client_features import Answer, FormAsked
+from antiphon.mcp.client.forms import Field, Form
+from antiphon.mcp.metadata import is_list
+from antiphon.terminal import arguments
+from antiphon.terminal.input import keyboard
+from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.surface import Surface
-from antiphon.tools.mcp.forms import Field, Form
-from antiphon.tools.mcp.hosting import Answer, FormAsked
-from antiphon.tools.mcp.metadata import is_list
+from antiphon.terminal.ui_manager import Surface
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import clean
 
 BY_KEY = 9
 """Options of a choice that have a key each; where there are more, numbers are typed."""

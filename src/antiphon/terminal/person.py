@@ -6,15 +6,13 @@ and nothing is sent before the person has seen what.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import webbrowser
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
-from antiphon.clean import one_line
-from antiphon.terminal.chatter import Chatter
-from antiphon.terminal.forms import Filling
-from antiphon.terminal.pages import sent
-from antiphon.terminal.sampling import agreed
-from antiphon.terminal.surface import Surface
-from antiphon.tools.mcp.hosting import (
+from antiphon.mcp.client.client_features import (
     AddressAsked,
     Answer,
     FormAsked,
@@ -22,7 +20,146 @@ from antiphon.tools.mcp.hosting import (
     Question,
     Sample,
     SampleAsked,
+    openable,
 )
+from antiphon.terminal.forms import Filling
+from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.sampling import agreed
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.ui_manager import Surface
+from antiphon.types.terminal_safe import clean, one_line
+
+# A server sends the person to a page: they see the whole address before anything opens it.
+
+
+async def sent(surface: Surface, asked: AddressAsked) -> Answer:
+    """Whether the person goes to the page, which they may have opened."""
+    surface.say(f"{asked.server} sends you to a page: {asked.message}")
+    surface.show([_address(asked.url)])
+    may_open = openable(asked.url)
+    choices = [
+        Choice("n", "no"),
+        *([Choice("o", "open it in the browser")] if may_open else []),
+        Choice("y", "I open it myself"),
+    ]
+    key = await surface.keyboard.choose(
+        Box(rows=_page_rows(asked), choices=tuple(choices), default="n")
+    )
+    if key == "n":
+        return Answer("decline")
+    if key == "o" and not await asyncio.to_thread(_browsed, asked.url):
+        surface.say("No browser could be opened here: open the page yourself.", "warning")
+    return Answer("accept")
+
+
+def _address(url: str) -> Line:
+    """The whole address, its host standing out: what stands before an @ is none."""
+    host = urlsplit(url).hostname or ""
+    shown = clean(url, "approval")
+    at = shown.lower().find(host, shown.rfind("@", 0, _path_at(shown)) + 1) if host else -1
+    if at < 0:
+        return (Span(shown),)
+    end = at + len(host)
+    return (Span(shown[:at]), Span(shown[at:end], "strong"), Span(shown[end:]))
+
+
+def _path_at(url: str) -> int:
+    """Where the part behind the host begins."""
+    begins = url.find("//") + 2
+    ends = [at for mark in "/?#" if (at := url.find(mark, begins)) >= 0]
+    return min(ends, default=len(url))
+
+
+def _page_rows(asked: AddressAsked) -> Rows:
+    parts = urlsplit(asked.url)
+    lines: list[Line] = [
+        (
+            Span(clean(asked.server), "strong"),
+            Span(" sends you to a page of "),
+            Span(clean(parts.hostname or asked.url, "approval"), "strong"),
+            Span(". The whole address stands above."),
+        )
+    ]
+    if parts.username is not None:
+        said = "What stands before the @ is a name, and not where the page is."
+        lines.append((Span(said, "warning"),))
+    return in_rows(lines)
+
+
+def _browsed(url: str) -> bool:
+    """Whether a browser has taken it; one that would take the terminal is not asked."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    chosen = "BROWSER" in os.environ
+    in_terminal = not chosen and type(browser) is webbrowser.GenericBrowser
+    return not in_terminal and browser.open(url)
+
+
+# What servers say unasked, in a measure: one that floods does not wash the conversation away.
+
+
+BURST = 20
+"""Lines of one server that are shown one after the other."""
+SECONDS_PER_LINE = 3.0
+"""Of silence, for which it may say one more, until it has a whole burst again."""
+FIRST_TOLD, LAST_TOLD = 2.0, 60.0
+"""Seconds until it is said how many lines were left out: twice as many each time, up to these."""
+
+
+class Chatter:
+    """The lines of several servers, each in its own measure. `show` prints one."""
+
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._show = show
+        self._clock = clock
+        self._measures: dict[str, _Measure] = {}
+
+    def heard(self, server: str, line: str) -> None:
+        """Show the line, or count it; how many were left out is said a while later."""
+        measure = self._measures.setdefault(server, _Measure(self._clock()))
+        if measure.takes_one(self._clock()):
+            self._show(line)
+            return
+        if not measure.left_out:
+            loop = asyncio.get_running_loop()
+            loop.call_later(measure.patience, self._tell, server, measure)
+        measure.left_out += 1
+
+    def _tell(self, server: str, measure: _Measure) -> None:
+        lines = "1 line was" if measure.left_out == 1 else f"{measure.left_out:,} lines were"
+        self._show(f"{server} says a lot: {lines} left out.")
+        measure.told()
+
+
+class _Measure:
+    """What one server may still say. `patience`: until it is told what was left out."""
+
+    def __init__(self, now: float) -> None:
+        self.left_out = 0
+        self.patience = FIRST_TOLD
+        self._may = float(BURST)
+        self._heard = now
+
+    def takes_one(self, now: float) -> bool:
+        """Whether one more line is shown; once one was left out, none is until that is told."""
+        silence, self._heard = now - self._heard, now
+        if self.left_out:
+            return False
+        self._may = min(BURST, self._may + silence / SECONDS_PER_LINE)
+        if self._may < 1:
+            return False
+        if self._may == BURST:
+            self.patience = FIRST_TOLD
+        self._may -= 1
+        return True
+
+    def told(self) -> None:
+        """Begin to count anew."""
+        self.left_out = 0
+        self.patience = min(2 * self.patience, LAST_TOLD)
+
 
 Sampler = Callable[[SampleAsked], Awaitable[Sample | None]]
 """Has the chat's model answer what a server wants to know; the person has agreed to it."""

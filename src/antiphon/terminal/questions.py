@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from antiphon.clean import clean
 from antiphon.terminal import arguments
-from antiphon.terminal.keyboard import NEXT_PART, Box, Choice, Field, Rows, in_rows
-from antiphon.terminal.parts import Parts
+from antiphon.terminal.input.keyboard import NEXT_PART, Box, Choice, Field, Rows, in_rows
+from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.surface import Surface
+from antiphon.terminal.ui_manager import Surface
+from antiphon.types.terminal_safe import clean
 
 _HEAD: Line = (Span("The model asks you:", "faint"),)
 BY_KEY = 9

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.clean import clean
-from antiphon.client.converse import Options
-from antiphon.events import MessageCompleted
-from antiphon.messages import Blob, Given, Link, Text
-from antiphon.runs import Sampling, Status
-from antiphon.terminal import arguments, pager
-from antiphon.terminal.keyboard import Box, Choice, in_rows
-from antiphon.terminal.parts import Parts
+from antiphon.client.conversation import Options
+from antiphon.mcp.client.client_features import Sample, SampleAsked, SampleMessage
+from antiphon.terminal import arguments, paging
+from antiphon.terminal.input.keyboard import Box, Choice, in_rows
+from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.surface import Surface
-from antiphon.tools.mcp.hosting import Sample, SampleAsked, SampleMessage
+from antiphon.terminal.ui_manager import Surface
+from antiphon.types.events import MessageCompleted
+from antiphon.types.messages import Blob, Given, Link, Text
+from antiphon.types.runs import Sampling, Status
+from antiphon.types.terminal_safe import clean
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
@@ -39,7 +39,7 @@ async def agreed(surface: Surface, wanted: SampleAsked) -> str:
         key = await surface.keyboard.choose(Box(rows=parts.rows, choices=choices, default="n"))
         match key:
             case "v":
-                await pager.opened(surface, f"{wanted.server} asks the model", whole)
+                await paging.opened(surface, f"{wanted.server} asks the model", whole)
                 parts.open()
             case "m":
                 parts.turn()

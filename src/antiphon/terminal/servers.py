@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.client.amounts import counted
-from antiphon.errors import AntiphonError
-from antiphon.messages import Tool
-from antiphon.terminal.slash import prompts
-from antiphon.tools.mcp.offers import Prompt, State
-from antiphon.tools.mcp.places import Problem
+from antiphon.client.formatting import counted
+from antiphon.mcp.client.server_listing import Prompt, State
+from antiphon.mcp.config.discovery import Problem
+from antiphon.terminal.commands import prompts
+from antiphon.types.errors import AntiphonError
+from antiphon.types.messages import Tool
 
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from antiphon.terminal import cells
+from wcwidth import wcwidth
+
+# How many cells of a terminal a text takes: one table for wrapping, painting and erasing.
+
+
+_WIDE_SELECTOR = "\ufe0f"
+TAB = 8
+
+
+def width(text: str) -> int:
+    """The cells of a text without tabs and line ends."""
+    return len(text) if text.isascii() else sum(map(_cell, text))
+
+
+def head(text: str, cells: int) -> str:
+    """As much of the beginning as these cells hold; what takes no cell stays with its letter."""
+    if text.isascii():
+        return text[: max(0, cells)]
+    for end, letter in enumerate(text):
+        cells -= _cell(letter)
+        if cells < 0:
+            return text[:end]
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _cell(letter: str) -> int:
+    # A selector makes a narrow character wide, where the terminal knows it.
+    return 1 if letter == _WIDE_SELECTOR else max(0, wcwidth(letter))
 
 
 class Span(NamedTuple):
@@ -27,9 +57,9 @@ def text(line: Iterable[Span]) -> str:
     return "".join(span.text for span in line)
 
 
-def width(line: Iterable[Span]) -> int:
+def line_width(line: Iterable[Span]) -> int:
     """The cells that it takes."""
-    return sum(cells.width(span.text) for span in line)
+    return sum(width(span.text) for span in line)
 
 
 def stripped(line: Sequence[Span]) -> Line:
@@ -45,14 +75,14 @@ def stripped(line: Sequence[Span]) -> Line:
 def clipped(line: Iterable[Span], columns: int, end: str = "") -> Line:
     """Its beginning, and `end` where something is missing, in so many cells."""
     line = _untabbed(line)
-    if width(line) <= columns:
+    if line_width(line) <= columns:
         return line
-    left = columns - cells.width(end)
+    left = columns - width(end)
     kept: list[Span] = []
     for span in line:
-        part = cells.head(span.text, left)
+        part = head(span.text, left)
         kept.append(span._replace(text=part))
-        left -= cells.width(part)
+        left -= width(part)
         if part != span.text:
             break
     return (*kept, Span(end))
@@ -65,12 +95,12 @@ def folded(line: Iterable[Span], columns: int) -> list[Line]:
     for span in _untabbed(line):
         rest = span.text
         while rest:
-            part = cells.head(rest, left)
+            part = head(rest, left)
             if not part and left == columns:
                 part = rest[:1]  # wider than a row: it must go somewhere
             if part:
                 rows[-1].append(span._replace(text=part))
-                left -= cells.width(part)
+                left -= width(part)
                 rest = rest[len(part) :]
             if rest:
                 rows.append([])
@@ -102,7 +132,7 @@ def wrapped(line: Iterable[Span], columns: int) -> list[Line]:
 def _row_end(whole: str, at: int, columns: int) -> int:
     # A slice, so that a long text is not looked through once for each row; no letter is without
     # width so often that it matters.
-    part = cells.head(whole[at : at + 8 * columns], columns)
+    part = head(whole[at : at + 8 * columns], columns)
     end = at + max(1, len(part))
     if end >= len(whole) or whole[end] == " ":
         return end
@@ -131,10 +161,107 @@ def _untabbed(line: Iterable[Span]) -> Line:
         parts: list[str] = []
         for number, part in enumerate(span.text.split("\t")):
             if number:
-                blanks = cells.TAB - column % cells.TAB
+                blanks = TAB - column % TAB
                 parts.append(" " * blanks)
                 column += blanks
             parts.append(part)
-            column += cells.width(part)
+            column += width(part)
         found.append(span._replace(text="".join(parts)))
+    return tuple(found)
+
+
+# Words into lines, as they come: a line is given out when the word after it needs the next one.
+
+
+_WIDE = (
+    "\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60"
+)
+"""Scripts without blanks, whose letters may each begin a line."""
+_CLINGING = "\u3001\u3002\uff0c\uff0e\uff1a\uff1b\uff01\uff1f\u300d\u300f\uff09\u3011\u30fc"
+_PART = re.compile(rf"\n|[ \t]+|[{_WIDE}][{_CLINGING}]*|[^\s{_WIDE}]+|[^\S \t\n]+")
+_ALONE = re.compile(rf"[{_WIDE}]")
+
+
+class Wrapper:
+    """Sets one paragraph. A word that is too long is left to the terminal, or broken if asked."""
+
+    def __init__(self, *, breaking: bool = False) -> None:
+        self._breaking = breaking
+        self._line: tuple[Span, ...] = ()
+        self._used = 0  # cells of the line
+        self._blank: Span | None = None  # between the line and the word
+        self._word: tuple[Span, ...] = ()
+        self._columns = 0
+
+    def feed(self, words: Iterable[Span], columns: int) -> list[Line]:
+        """The lines that are full now, of so many cells."""
+        lines: list[Line] = []
+        if columns != self._columns:
+            # What waited was set for another width.
+            words = (*self._line, *([self._blank] if self._blank else ()), *self._word, *words)
+            self._line, self._used, self._blank, self._word = (), 0, None, ()
+            self._columns = columns
+        for span in words:
+            for part in self._parts(span):
+                if part == "\n":
+                    self._place(lines)
+                    if self._line:
+                        self._break(lines)
+                elif part[0] in " \t":
+                    self._place(lines)
+                    self._blank = span._replace(text=" ") if self._used else None
+                elif _ALONE.match(part):
+                    self._place(lines)
+                    self._word = (span._replace(text=part),)
+                    self._place(lines)
+                else:
+                    self._word = (*self._word, span._replace(text=part))
+        return lines
+
+    def close(self) -> list[Line]:
+        """The rest; the paragraph has ended."""
+        lines: list[Line] = []
+        self._place(lines)
+        if self._line:
+            self._break(lines)
+        return lines
+
+    def _parts(self, span: Span) -> list[str]:
+        """What may stand in lines of their own; a command in a sentence is one, blanks and all."""
+        whole = "code" in span.style and not self._breaking
+        return [span.text] if whole else _PART.findall(span.text)
+
+    def _place(self, lines: list[Line]) -> None:
+        """Put the word on the line, or on the next."""
+        word, self._word = self._word, ()
+        if not word:
+            return
+        size = line_width(word)
+        gap = 1 if self._blank else 0
+        if self._used and self._used + gap + size > self._columns:
+            self._break(lines)
+        if self._blank:
+            self._line += (self._blank,)
+            self._used += 1
+            self._blank = None
+        if self._breaking and size > self._columns:
+            *full, word = folded(word, max(1, self._columns))
+            lines += full
+            size = line_width(word)
+        self._line += word
+        self._used += size
+
+    def _break(self, lines: list[Line]) -> None:
+        lines.append(_joined(self._line))
+        self._line, self._used, self._blank = (), 0, None
+
+
+def _joined(line: Iterable[Span]) -> Line:
+    """Neighbours of one style as one span, which writes fewer escapes."""
+    found: list[Span] = []
+    for span in line:
+        if found and found[-1][1:] == span[1:]:
+            found[-1] = span._replace(text=found[-1].text + span.text)
+        else:
+            found.append(span)
     return tuple(found)

@@ -6,14 +6,21 @@ On a narrow terminal what matters least is left out. Nothing is told by colour a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from antiphon.clean import one_line
-from antiphon.client.amounts import dollars, short
 from antiphon.client.compaction import SHARE
-from antiphon.terminal import cells
+from antiphon.client.formatting import dollars, short
+from antiphon.settings.settings import Settings
+from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, Span
+from antiphon.types.errors import NotFound
+from antiphon.types.runs import DAY, Deadlines
+from antiphon.types.terminal_safe import one_line
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
 
 TITLE = 30
 """Cells that a thread's title takes, at most."""
@@ -79,8 +86,79 @@ def _share(facts: Facts) -> _Part:
 
 def _titled(title: str, more: str) -> str:
     whole = one_line(title)
-    return whole if cells.width(whole) <= TITLE else cells.head(whole, TITLE) + more
+    return whole if spans.width(whole) <= TITLE else spans.head(whole, TITLE) + more
 
 
 def _width(parts: Sequence[_Part]) -> int:
-    return sum(cells.width(part.text) for part in parts) + len(BETWEEN) * (len(parts) - 1)
+    return sum(spans.width(part.text) for part in parts) + len(BETWEEN) * (len(parts) - 1)
+
+
+# How much of a conversation the model takes that answers here.
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The model that answers, by the runtime's name for it, and the tokens that it takes.
+
+    `tokens` is None where nobody knows.
+    """
+
+    model: str = ""
+    tokens: int | None = None
+
+
+async def of(chat: Chat) -> Window:
+    """As things are: of the model that was chosen, that answered here last, or of the usual one."""
+    model = chat.model or await _answering(chat)
+    if not model:
+        return Window()
+    return await of_model(chat, model)
+
+
+async def of_model(chat: Chat, model: str) -> Window:
+    """As its provider, or a list, has it. Raises `NotFound`, or what the runtime says of it."""
+    for known in (await chat.client.list_models(model=model)).data:
+        return Window(known.id, known.context_tokens)
+    raise NotFound(f"There is no model {model}", hint="/models lists them.")
+
+
+async def _answering(chat: Chat) -> str:
+    if chat.thread_id is None:
+        return chat.usual_model
+    newest = (await chat.client.list_runs(chat.thread_id, limit=1)).data
+    return newest[0].model if newest else chat.usual_model
+
+
+# How long a reply may take, as far as a chat knows and can say.
+
+
+MORE = 300.0
+"""Seconds that are added at once."""
+
+
+class ReplyLimit:
+    """The seconds of one reply: as the settings have it, or as the person wants it here."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._wanted: float | None = None
+
+    def raise_it(self, model: str) -> float:
+        """Give the next replies more time; the seconds that each may take."""
+        now = self.seconds(model) or self._settings.turn_timeout
+        self._wanted = min(now + MORE, DAY)
+        return self._wanted
+
+    def deadlines(self) -> Deadlines:
+        """What a run is to be told."""
+        return Deadlines(turn=self._wanted)
+
+    def seconds(self, model: str) -> float | None:
+        """How long a reply of this model may take; None where a server knows and this chat does
+        not.
+        """
+        if self._wanted is not None:
+            return self._wanted
+        if self._settings.server:
+            return None
+        own: Any = self._settings.providers.get(model.partition(":")[0], {}).get("turn_timeout")
+        return float(own) if own else self._settings.turn_timeout

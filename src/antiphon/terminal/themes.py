@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from antiphon.clean import clean
 from antiphon.terminal.spans import Span
+from antiphon.types.terminal_safe import clean
 
 
 class Glyphs(msgspec.Struct, frozen=True, kw_only=True):

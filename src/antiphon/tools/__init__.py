@@ -1,0 +1,1 @@
+"""Tools of a program: their schemas, their consent, their calls."""

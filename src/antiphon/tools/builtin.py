@@ -17,16 +17,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from antiphon.errors import InvalidRequest
-from antiphon.messages import ToolResult
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.tools.allowed_folders import Folders
 from antiphon.tools.arithmetic import calculated
-from antiphon.tools.clock import unhurried
-from antiphon.tools.folders import Folders
+from antiphon.tools.deadlines import unhurried
+from antiphon.tools.egress_policy import INTERNET, Reach, exempt
 from antiphon.tools.functions import Function, tool, toolset
-from antiphon.tools.outbound import Fetched, Outbound, fetch
-from antiphon.tools.reach import INTERNET, Reach, exempt
-from antiphon.tools.readable import readable
+from antiphon.tools.guarded_http import Fetched, Outbound, fetch
+from antiphon.tools.html_to_text import readable
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import ToolResult
 
 Ask = Callable[[str, Sequence[str]], Awaitable[str | None]]
 """Puts a question to the user, with choices or none; None where there was no answer."""

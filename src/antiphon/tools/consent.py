@@ -17,9 +17,8 @@ from typing import Literal, Protocol, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.errors import BadSettings
-from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
-from antiphon.tools.happenings import ConsentAsked, ConsentRefused, Watch, unwatched
+from antiphon.tools.blocking import in_thread
+from antiphon.tools.permissions import NO_RULES, Rules, Verdict, by_default
 from antiphon.tools.questions import (
     UNBOUND,
     Answer,
@@ -32,8 +31,11 @@ from antiphon.tools.questions import (
     digest,
     shape,
 )
-from antiphon.tools.rules import NO_RULES, Rules, Verdict, by_default
-from antiphon.tools.threads import in_thread
+from antiphon.tools.tool_events import ConsentAsked, ConsentRefused, Watch, unwatched
+from antiphon.types.errors import BadSettings
+from antiphon.types.events import PendingAction
+from antiphon.types.messages import Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.types.runs import Approval
 
 Tools = Callable[[], Sequence[Tool]]
 """The tools that are there just now."""
@@ -350,3 +352,30 @@ def _words(word: str) -> str:
 
 def _unsaid(text: str) -> None:
     """Warned, says nothing."""
+
+
+# What is submitted of a call that the other side would run: a yes, or the reason for a no.
+
+
+def foreign(action: PendingAction) -> Tool:
+    """The tool that this call is of, as far as it is known here."""
+    server = action.server or ""
+    return Tool(
+        spec=ToolSpec(action.name),
+        server=server,
+        own_name=action.name.removeprefix(f"{server}__"),
+        origin=action.tool_digest or action.action_id,
+    )
+
+
+def said(decided: Permitted | Refused) -> ToolResult:
+    """The decision, as the output that such a call waits for."""
+    match decided:
+        case Refused(result):
+            approval = Approval(approve=False, reason=result.output)
+        case Permitted(call, edited=True):
+            wish = f"The user wants it called with other arguments: {call.arguments}"
+            approval = Approval(approve=False, reason=wish)
+        case Permitted():
+            approval = Approval(approve=True)
+    return ToolResult(msgspec.json.encode(approval).decode(), is_error=not approval.approve)

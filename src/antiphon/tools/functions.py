@@ -28,15 +28,12 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from antiphon.errors import AntiphonError, BadSettings
-from antiphon.messages import Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.ports import Tell, quiet
-from antiphon.settings import Settings
-from antiphon.tools.cancelling import cancelled
-from antiphon.tools.docstrings import described
-from antiphon.tools.parameters import Parameters, Unfit, decoded
-from antiphon.tools.telling import Telling
-from antiphon.tools.threads import in_thread
+from antiphon.settings.settings import Settings
+from antiphon.tools.blocking import Telling, cancelled, in_thread
+from antiphon.tools.function_schema import Parameters, Unfit, decoded, described
+from antiphon.types.errors import AntiphonError, BadSettings
+from antiphon.types.messages import Tool, ToolCall, ToolResult, ToolSpec
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from antiphon.engine.kept import fit
-from antiphon.messages import Progress, Tool, ToolCall, ToolResult
+from antiphon.engine.sanitize import fit
 from antiphon.ports import Tell, Toolbox, quiet
-from antiphon.tools.clock import Clock, within
+from antiphon.tools.deadlines import Clock, within
+from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult
 
 AT_ONCE = 4
 SECONDS = 120.0
@@ -87,3 +87,27 @@ def _result(working: asyncio.Task[ToolResult]) -> ToolResult:
 def _broken(error: BaseException) -> ToolResult:
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return ToolResult(fit(said), is_error=True, fault="failed")
+
+
+# How much of a tool's result a model reads; what is left out is said, and kept for the person.
+
+
+CHARACTERS = 60_000  # some 15,000 tokens
+TAIL = 4  # one part in so many of what is kept is the end, where results tend to be summed up
+
+
+def shortened(output: str, most: int, where: str) -> str:
+    """The output's head and tail with a notice between them; the output itself where it fits.
+
+    `where` says what became of the whole.
+    """
+    if len(output) <= most:
+        return output
+    tail = most // TAIL
+    head = most - tail
+    left_out = len(output) - most
+    notice = (
+        f"\n\n[{left_out:,} of {len(output):,} characters are left out here, as this output is"
+        f" too long. {where}]\n\n"
+    )
+    return output[:head] + notice + output[len(output) - tail :]

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import msgspec
 
-from antiphon.errors import InvalidRequest, NotFound
 from antiphon.tools.questions import Answer, Question
+from antiphon.types.errors import InvalidRequest, NotFound
 
 
 class OpenQuestion(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.messages import Hints, Tool, ToolCall
+from antiphon.types.messages import Hints, Tool, ToolCall
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from datetime import date
 
-from antiphon.errors import InvalidRequest
 from antiphon.tools.functions import tool
+from antiphon.types.errors import InvalidRequest
 
 FLIGHTS = {
     ("LAX", "JFK"): ("AA 10", "16:35", "00:55"),

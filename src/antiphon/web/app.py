@@ -7,11 +7,12 @@ from secrets import token_hex
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from antiphon import errors, problems
-from antiphon.errors import AntiphonError
+from antiphon.api import problems
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
-from antiphon.web.answers import problem
-from antiphon.web.here import KEY
+from antiphon.web.context import KEY
+from antiphon.web.http import problem
 from antiphon.web.routes import (
     admin,
     admin_owners,

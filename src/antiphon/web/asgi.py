@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from antiphon.client.aio import AsyncClient
-from antiphon.settings import Settings
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web.app import LARGEST, application
-from antiphon.web.bridge import Bridge, Pace, peer
-from antiphon.web.environ import Scope
+from antiphon.web.bridge import Bridge, Pace, Scope, peer
 from antiphon.web.site import opened
 
 

@@ -8,24 +8,162 @@ whole, or one that is a stream of events.
 from __future__ import annotations
 
 import asyncio
+import io
+import sys
 import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from antiphon import problems
-from antiphon.errors import AntiphonError, Overloaded
+from antiphon.api import problems
+from antiphon.api.problems import TooSlow
+from antiphon.limits.send_budget import hold_bytes, send_body
 from antiphon.telemetry.asgi_spans import followed
-from antiphon.telemetry.traces import NO_TRACES, Tracer
-from antiphon.unsent import hold_bytes, send_body
-from antiphon.web.bodies import PAUSE, Bodies, Left, Receive
+from antiphon.telemetry.tracing import NO_TRACES, Tracer
+from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.checks import API
-from antiphon.web.environ import Answer, Scope, environ
 from antiphon.web.event_stream import ROOM, SILENCE, EventStream
+
+# The bodies of requests on their way in: each within its size and time, all within some room.
+
+
+Receive = Callable[[], Any]
+
+AT_ONCE = 8
+"""Bodies of the largest size that are held at once."""
+PAUSE = 30.0
+"""Seconds for which a body may stand still."""
+
+
+class Left(Exception):
+    """Who asked has gone."""
+
+
+class Bodies:
+    """Reads bodies of at most `largest` bytes, which may stand still for `pause` seconds."""
+
+    def __init__(self, largest: int, pause: float = PAUSE) -> None:
+        self._largest = largest
+        self._pause = pause
+        self._room = largest * AT_ONCE
+
+    @asynccontextmanager
+    async def read(self, receive: Receive) -> AsyncGenerator[bytes]:
+        """The body, which has its room for as long as this is entered.
+
+        Raises `TooLarge`, `TooSlow`, `Overloaded`, and `Left`.
+        """
+        pieces: list[bytes] = []
+        size, more = 0, True
+        try:
+            while more:
+                piece, more = await _piece(receive, self._pause)
+                size += len(piece)
+                self._room -= len(piece)
+                self._check(size)
+                pieces.append(piece)
+            yield b"".join(pieces)
+        finally:
+            self._room += size
+
+    def _check(self, size: int) -> None:
+        if size > self._largest:
+            raise TooLarge("The body is too large.", expected=f"at most {self._largest} bytes")
+        if self._room < 0:
+            raise Overloaded("Too much is being sent at once.", hint="Try again in a moment.")
+
+
+async def _piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
+    try:
+        async with asyncio.timeout(pause):
+            message = await receive()
+    except TimeoutError as error:
+        raise TooSlow(
+            f"Nothing more of the body came for {pause:g} seconds.", expected="the whole body"
+        ) from error
+    if message["type"] == "http.disconnect":
+        raise Left
+    return message.get("body", b""), message.get("more_body", False)
+
+
+# A request of ASGI as WSGI has it, and an answer of WSGI as ASGI sends it (PEP 3333).
+
+
+Scope = MutableMapping[str, Any]
+
+
+def environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """The request in WSGI's words; `body` is the whole of it."""
+    host, port = scope.get("server") or ("localhost", 0)
+    client = scope.get("client") or ("", 0)
+    return {
+        **_headers(scope),
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
+        "RAW_URI": quote(scope["path"]),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "REMOTE_ADDR": client[0],
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+
+
+class Answer:
+    """What the application answers: the beginning by WSGI's call, the body whole."""
+
+    def __init__(self) -> None:
+        self.start: dict[str, Any] = {}
+        self.body = b""
+
+    def begin(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], None]:
+        """WSGI's `start_response`."""
+        self.start = {
+            "type": "http.response.start",
+            "status": int(status[:3]),
+            "headers": [
+                (name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers
+            ],
+        }
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        self.body += data
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        match name:
+            case "content-length" | "transfer-encoding":
+                continue  # the body is whole by now
+            case "content-type":
+                found["CONTENT_TYPE"] = value
+            case _ if "_" in name:
+                continue  # it would be taken for the one with hyphens
+            case _:
+                key = "HTTP_" + name.upper().replace("-", "_")
+                joined = "; " if name == "cookie" else ","
+                found[key] = found[key] + joined + value if key in found else value
+    return found
+
 
 Send = Callable[[MutableMapping[str, Any]], Any]
 Hold = Callable[[int], AbstractContextManager[None]]

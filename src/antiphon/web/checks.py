@@ -10,9 +10,9 @@ import hmac
 
 import msgspec
 
-from antiphon.addresses import loopback
-from antiphon.errors import Forbidden
-from antiphon.problems import Misdirected, UnsupportedMedia
+from antiphon.api.problems import Misdirected, UnsupportedMedia
+from antiphon.types.addresses import loopback
+from antiphon.types.errors import Forbidden
 from antiphon.web.policy import Policy
 
 CSRF_HEADER = "X-Antiphon-CSRF"

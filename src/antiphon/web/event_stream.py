@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from flask import Response
 
+from antiphon.types.errors import TryAgain
+from antiphon.web.context import site
+from antiphon.web.limits import Ticket
+from antiphon.web.run_stream import Frames
+from antiphon.web.session import LOCAL, Person, person
+from antiphon.web.site import Site
+from antiphon.wires.ai_sdk.message_stream import HEADERS
 from antiphon.wires.framing import HEARTBEAT
 
 ROOM = "antiphon.async_body"
@@ -94,3 +103,53 @@ async def _closed(told: AsyncGenerator[bytes, None], step: Future[bytes] | None)
             await asyncio.sleep(0)
         else:
             return
+
+
+# A stream's place: taken before anything is done for it, given back when it ends.
+
+
+LOOK_AGAIN = 2.0  # seconds for which a reader is believed to be still logged in
+
+
+def may_write(site: Site, someone: Person) -> None:
+    """Count one message of theirs. Raises `TooMany`. Who is alone here is not counted."""
+    if someone != LOCAL:
+        site.limits.messages.take(someone.id)
+
+
+def take_place(site: Site, someone: Person) -> Ticket:
+    """A place for one more stream. Raises `Overloaded`."""
+    return site.limits.streams.admit(someone.id)
+
+
+async def seated(site: Site, someone: Person, frames: Frames, place: Ticket) -> Frames:
+    """The frames, for as long as their reader is let in."""
+    looked = time.monotonic()
+    try:
+        async for frame in frames:
+            if time.monotonic() - looked > LOOK_AGAIN:
+                if not await site.people.stands(someone):
+                    return
+                looked = time.monotonic()
+            yield frame
+    except TryAgain:
+        return  # the backend cannot be asked just now: the reader comes back
+    finally:
+        place.release()
+        await frames.aclose()
+
+
+# A stream as the answer to a request, if there is a place for one more.
+
+
+def streamed(
+    begin: Callable[[], Coroutine[Any, Any, Frames]], headers: Mapping[str, str] = HEADERS
+) -> Response:
+    """The frames as a response. Raises `Overloaded`, and then nothing was begun."""
+    here, someone = site(), person()
+    place = take_place(here, someone)
+    with ExitStack() as unless_begun:
+        unless_begun.callback(place.release)
+        frames = here.run(begin())
+        unless_begun.pop_all()
+    return EventStream(lambda: seated(here, someone, frames, place), here.loop, headers)

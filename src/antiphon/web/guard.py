@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from flask import Flask, Request, Response, g, request
 
+from antiphon.api.problems import SignedOut
 from antiphon.engine.accounts import MAX_NAME
-from antiphon.errors import Forbidden, SignInRefused
-from antiphon.problems import SignedOut
+from antiphon.types.errors import Forbidden, SignInRefused
 from antiphon.web import checks, origin, session
 from antiphon.web.checks import Facts
-from antiphon.web.here import site
+from antiphon.web.context import site
 from antiphon.web.policy import Policy
 from antiphon.web.session import LOCAL, Person
 

@@ -8,17 +8,16 @@ from contextlib import suppress
 
 import msgspec
 
-from antiphon.calls import ListActions, ListMessages, ListRuns
-from antiphon.client import branches
-from antiphon.client.aio import AsyncClient
-from antiphon.client.branches import Fork
-from antiphon.errors import NotFound
-from antiphon.messages import Message, Upload
-from antiphon.runs import Action, Run
+from antiphon.api.operations import ListActions, ListMessages, ListRuns
+from antiphon.client import thread_list
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.thread_list import Fork
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action, Run
 from antiphon.web.relays import VIA
-from antiphon.web.thread_list import Row, row
-from antiphon.wires.ui_entries import Entry, arranged
-from antiphon.wires.ui_history import UIMessage, file_ids, told
+from antiphon.web.thread_rows import Row, row
+from antiphon.wires.ai_sdk.history import Entry, UIMessage, arranged, file_ids, told
 
 PAGE = 100
 TRIES = 3
@@ -56,7 +55,7 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
     """
     thread = await client.get_thread(thread_id)
     said = await _said(client, thread_id, before, limit)
-    relatives = await branches.family(client, thread)
+    relatives = await thread_list.family(client, thread)
     entries = arranged(said.messages, said.runs)
     last = said.runs[0] if said.runs else None
     active = None if last is None or last.status.ended else last
@@ -65,7 +64,7 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
         messages=await _told(client, [each for each in entries if each.number in said.piece]),
         has_earlier=said.piece.start > 1,
         active_run=_active(active) if active else None,
-        branches=branches.forks(thread, relatives),
+        branches=thread_list.forks(thread, relatives),
         system=last.instructions if last and last.assistant_id is None else None,
         model=last.model if last else None,
         assistant_id=last.assistant_id if last else None,

@@ -13,10 +13,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
 
+from antiphon.api.problems import TooMany
 from antiphon.engine.accounts import folded
-from antiphon.errors import Overloaded
-from antiphon.problems import TooMany
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import Overloaded
 
 Clock = Callable[[], float]
 

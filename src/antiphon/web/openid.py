@@ -22,8 +22,8 @@ from authlib.integrations.flask_client import (  # type: ignore[import-untyped]
 from flask import request, session
 from joserfc.errors import JoseError
 
-from antiphon.addresses import leads_here
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.addresses import leads_here
 
 Why = Literal["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted"]
 

@@ -6,30 +6,69 @@ answers only where that very question stands open here.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from antiphon import calls
-from antiphon.client import branches
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import Forbidden, NotFound, OutputConflict
-from antiphon.messages import Message, Refusal
-from antiphon.runs import Run, Thread
+from antiphon.api import operations
+from antiphon.api.operations import CreateThread, ListThreads
+from antiphon.client import thread_list
+from antiphon.client.async_client import AsyncClient
 from antiphon.tools.questions import Answer, Question
-from antiphon.web import named_threads
-from antiphon.web.following import Frames
-from antiphon.web.named_threads import NAME, digest
-from antiphon.web.posting import attached, created
+from antiphon.types.errors import Forbidden, NotFound, OutputConflict
+from antiphon.types.messages import Message, Refusal
+from antiphon.types.runs import Run, Thread
 from antiphon.web.relay import Relay
+from antiphon.web.run_stream import Frames
 from antiphon.web.session import Person
 from antiphon.web.site import Site
-from antiphon.wires import ag_ui_input, ui_input
-from antiphon.wires.ag_ui import AgUi, Reader
+from antiphon.web.submission import attached, created
+from antiphon.wires.ag_ui import run_input
+from antiphon.wires.ag_ui.encoder import AgUi, Reader
+from antiphon.wires.ai_sdk import chat_request
+from antiphon.wires.ai_sdk.message_stream import UIMessageStream
+from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
-from antiphon.wires.ui_message_stream import UIMessageStream
-from antiphon.wires.ui_parts import Sdk
+
+# Threads by the names that other clients give them: each keeps its own, and sends no other.
+
+
+OURS = "thread_"
+NAME = "client_name"
+"""The key, in a thread's metadata, of the name that a client gave it."""
+PAGE = 100
+LOOKED_AT = 1000
+"""Threads that are looked at, the newest first."""
+
+
+async def found(client: AsyncClient, name: str) -> Thread | None:
+    """The newest thread of this name. One of ours is named by its id. Raises `NotFound`."""
+    if name.startswith(OURS):
+        return await client.get_thread(name)
+    looked_at = 0
+    async for thread in client.every(ListThreads(limit=PAGE)):
+        if thread.metadata.get(NAME) == name:
+            return thread
+        looked_at += 1
+        if looked_at == LOOKED_AT:
+            break
+    return None
+
+
+async def made(client: AsyncClient, name: str) -> Thread:
+    """The thread of this name, made now if there is none: once, however often it is asked for."""
+    thread = await found(client, name)
+    if thread is not None:
+        return thread
+    return await client.line.send(CreateThread(metadata={NAME: name}), digest("thread", name))
+
+
+def digest(*words: str) -> str:
+    """An idempotency key of what a client calls something, whatever letters it uses."""
+    return hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()
+
 
 Body = Mapping[str, Any]
 
@@ -39,7 +78,7 @@ async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
 
     Where a person is asked, its message is finished: their answer comes by another request.
     """
-    asked, client = ui_input.read(body), site.client_of(someone)
+    asked, client = chat_request.read(body), site.client_of(someone)
     match asked.kind:
         case "answers":
             run = await _active(client, await _known(client, asked.chat_id))
@@ -51,7 +90,7 @@ async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
             wire = UIMessageStream(sdk, cursor)
             return attached(site, someone, run, wire, cursor.number, _asks)
         case "message":
-            thread = await named_threads.made(client, asked.chat_id)
+            thread = await made(client, asked.chat_id)
             key = digest(asked.chat_id, asked.message_id) if asked.message_id else None
             run = await _begun(site, someone, thread, asked.content, key)
         case "regenerate":
@@ -65,7 +104,7 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
 
     Its own tools are not taken: those of the app run here.
     """
-    asked, client = ag_ui_input.read(body), site.client_of(someone)
+    asked, client = run_input.read(body), site.client_of(someone)
     after = 0
     if asked.message is None:
         run = await _active(client, await _known(client, asked.thread_id))
@@ -73,7 +112,7 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
         after = relay.last
         await _approve(client, relay, asked)
     else:
-        thread = await named_threads.made(client, asked.thread_id)
+        thread = await made(client, asked.thread_id)
         key = digest(asked.thread_id, asked.message_id or asked.run_id)
         run = await _begun(site, someone, thread, asked.message.content, key)
     reader = Reader(
@@ -92,13 +131,13 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
 
 
 async def _begun(
-    site: Site, someone: Person, thread: Thread, content: calls.Content, key: str | None
+    site: Site, someone: Person, thread: Thread, content: operations.Content, key: str | None
 ) -> Run:
     """The run that answers; what was posted before is not said again."""
-    message = calls.CreateMessage(thread.id, content)
+    message = operations.CreateMessage(thread.id, content)
     client = site.client_of(someone)
     await client.line.send(message, f"{key}.message" if key else None)
-    run = calls.CreateRun(thread_id=thread.id, tools=site.tools.specs())
+    run = operations.CreateRun(thread_id=thread.id, tools=site.tools.specs())
     return await created(site, someone, run, f"{key}.run" if key else None)
 
 
@@ -106,7 +145,7 @@ async def _again(site: Site, someone: Person, thread: Thread, message_id: str | 
     """Another answer to what was asked before this message, in a branch of the same name."""
     client = site.client_of(someone)
     question = await _question(client, thread, message_id)
-    branch = await branches.branch_before(client, question)
+    branch = await thread_list.branch_before(client, question)
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)
@@ -117,7 +156,7 @@ async def _again(site: Site, someone: Person, thread: Thread, message_id: str | 
 async def _question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
     """The user's message that this one, or the last run, answers. Raises `NotFound`."""
     asked: Message | None = None
-    async for message in client.every(calls.ListMessages(thread.id, limit=100)):
+    async for message in client.every(operations.ListMessages(thread.id, limit=100)):
         if message_id is not None and message_id in (message.run_id, message.id):
             asked = message if message.role == "user" else asked
             break
@@ -129,7 +168,7 @@ async def _question(client: AsyncClient, thread: Thread, message_id: str | None)
 
 
 async def _known(client: AsyncClient, name: str) -> Thread:
-    thread = await named_threads.found(client, name)
+    thread = await found(client, name)
     if thread is None:
         raise NotFound("There is no chat of this name.")
     return thread
@@ -156,7 +195,7 @@ def _carried_on(site: Site, run: Run) -> Relay:
     return relay
 
 
-def _fits(relay: Relay, said: ui_input.Said) -> bool:
+def _fits(relay: Relay, said: chat_request.Said) -> bool:
     """Whether it answers a question that stands open. Raises `Forbidden` for what was never asked,
     and `OutputConflict` for an answer to another call.
     """
@@ -177,7 +216,7 @@ def _fits(relay: Relay, said: ui_input.Said) -> bool:
     return True
 
 
-def _answer(relay: Relay, said: ui_input.Said) -> None:
+def _answer(relay: Relay, said: chat_request.Said) -> None:
     answer = Answer(allowed=said.approved, word=said.reason)
     relay.answer(said.tool_call_id, relay.questions[said.tool_call_id].digest, answer)
 
@@ -189,7 +228,7 @@ def _seen(question: Question) -> Any:
         return question.call.arguments
 
 
-async def _approve(client: AsyncClient, relay: Relay, asked: ag_ui_input.Asked) -> None:
+async def _approve(client: AsyncClient, relay: Relay, asked: run_input.Asked) -> None:
     """Answers by the ids of actions, all or none. Raises `NotFound` for one of another run."""
     said: dict[str, Answer] = {}
     for action_id, approval in asked.approvals.items():

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import NotFound
-from antiphon.people import Person as Record
+from antiphon.client.async_client import AsyncClient
+from antiphon.types.accounts import Person as Record
+from antiphon.types.errors import NotFound
 from antiphon.web.session import LOCAL, Person
 
 MEMORY_SECONDS = 2.0  # what is revoked must end within 5

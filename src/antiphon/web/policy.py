@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.addresses import Address, leads_here, loopback
-from antiphon.errors import BadSettings
-from antiphon.settings import Settings
+from antiphon.settings.settings import Settings
+from antiphon.types.addresses import Address, leads_here, loopback
+from antiphon.types.errors import BadSettings
 
 Login = Literal["none", "password", "oidc", "proxy"]
 Network = IPv4Network | IPv6Network

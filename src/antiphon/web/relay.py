@@ -15,17 +15,15 @@ from typing import Any
 
 import msgspec
 
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
-from antiphon.events import Numbered, RunStatus, TurnEnded
-from antiphon.messages import ToolResult
-from antiphon.runs import Action, Fault, Run, Status
-from antiphon.settings import Settings
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
 from antiphon.telemetry.logs import about
-from antiphon.telemetry.traces import spanning
+from antiphon.telemetry.tracing import spanning
 from antiphon.tools.consent import Consent, Forgetful, Grants
-from antiphon.tools.happenings import (
+from antiphon.tools.permissions import Rules
+from antiphon.tools.questions import Answer, ModelServer, Question
+from antiphon.tools.tool_events import (
     ConsentAsked,
     Happening,
     ToolAwaited,
@@ -33,11 +31,13 @@ from antiphon.tools.happenings import (
     ToolEnded,
     ToolProgressed,
 )
-from antiphon.tools.processor import ToolProcessor
-from antiphon.tools.questions import Answer, ModelServer, Question
-from antiphon.tools.rules import Rules
-from antiphon.web.asking import Asking
-from antiphon.web.tooling import Tooling
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
+from antiphon.types.events import Numbered, RunStatus, TurnEnded
+from antiphon.types.messages import ToolResult
+from antiphon.types.runs import Action, Fault, Run, Status
+from antiphon.web.approvals import Asking
+from antiphon.web.toolset import Tooling
 
 log = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from antiphon.client.aio import AsyncClient
-from antiphon.folders import data_folder
+from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
-from antiphon.runs import Run
-from antiphon.settings import Settings
+from antiphon.settings.paths import data_folder
+from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Forgetful
-from antiphon.tools.grants import NAME, GrantsFile
+from antiphon.tools.permissions import NAME, GrantsFile
+from antiphon.types.runs import Run
 from antiphon.web.relay import Relay, log
-from antiphon.web.tooling import Tooling
+from antiphon.web.toolset import Tooling
 
 VIA, WEB = "via", "web"
 SEAL = "via_seal"

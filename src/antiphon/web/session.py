@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import re
 import secrets
 import time
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from flask import Flask, g, request, session
+from flask import Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 
-from antiphon.people import Role
+from antiphon.api.problems import SignedOut
+from antiphon.engine.accounts import folded
 from antiphon.ports import LOCAL as OWNER_OF_ALL
-from antiphon.problems import SignedOut
+from antiphon.types.accounts import Role
 from antiphon.web.origin import over_https
 from antiphon.web.policy import Login, Policy
 
@@ -137,3 +141,45 @@ def end() -> None:
     """Let the browser forget it."""
     session.clear()
     g.person = None
+
+
+# Browsers in which a person logged in before: known by a cookie that outlives the login.
+
+
+KNOWN_COOKIE = "antiphon_known"
+SECONDS = 365 * 86_400
+_SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
+
+
+def remember(response: Response, request: Request, site: Site, name: str) -> Response:
+    """Have the browser say from now on that the person of this name logged in there."""
+    nonce = secrets.token_urlsafe(16)
+    secure = over_https(request, site.policy)
+    response.set_cookie(
+        _cookie(secure=secure),
+        f"{nonce}.{_seal(site, nonce, name)}",
+        max_age=SECONDS,
+        path="/",
+        secure=secure,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def known(request: Request, site: Site, name: str) -> str | None:
+    """Return the browser's own word, if the person of this name logged in there; else None."""
+    given = request.cookies.get(_cookie(secure=over_https(request, site.policy)), "")
+    found = _SHAPE.fullmatch(given)
+    if found is None or not hmac.compare_digest(found[2], _seal(site, found[1], name)):
+        return None
+    return found[1]
+
+
+def _cookie(*, secure: bool) -> str:
+    return f"__Host-{KNOWN_COOKIE}" if secure else KNOWN_COOKIE
+
+
+def _seal(site: Site, nonce: str, name: str) -> str:
+    about = f"known browser\n{nonce}\n{folded(' '.join(name.split()))}"
+    return hmac.new(site.secret, about.encode("utf-8", "surrogatepass"), sha256).hexdigest()

@@ -9,26 +9,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from antiphon.calls import ListLiveRuns
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import AntiphonError, TryAgain
+from antiphon.api.operations import ListLiveRuns
+from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
-from antiphon.settings import Settings
+from antiphon.settings import private_files
+from antiphon.settings.paths import state_folder
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
+from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.web.limits import limits
 from antiphon.web.openid import provider
 from antiphon.web.people import People
 from antiphon.web.policy import policy
 from antiphon.web.relays import Relays
-from antiphon.web.secret import kept_secret
-from antiphon.web.tooling import Tooling, tooling
+from antiphon.web.toolset import Tooling, tooling
 
 if TYPE_CHECKING:
     from antiphon.web.session import Person
+
+# The secret that signs what browsers keep for us, made once for an installation.
+
+
+NAME = "web-secret"
+
+
+def kept_secret(environ: Mapping[str, str]) -> bytes:
+    """The same bytes for every process of this user. Raises `BadSettings` without a place."""
+    return private_files.kept_secret(
+        state_folder(environ) / NAME,
+        "secret of the web chat",
+        "Remove the file: a new one is made, and everybody logs in again.",
+    )
+
 
 T = TypeVar("T")
 PATIENCE = 2.0  # seconds until a backend that was not there is asked again

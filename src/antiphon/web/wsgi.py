@@ -17,10 +17,10 @@ from pathlib import Path
 
 from flask import Flask
 
-from antiphon.client.aio import AsyncClient
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.portal import Portal
-from antiphon.configuration import load
-from antiphon.settings import Settings
+from antiphon.settings.loading import load
+from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web import app
 from antiphon.web.site import Site, opened

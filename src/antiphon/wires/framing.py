@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import msgspec
 
-from antiphon.clean import clean
-from antiphon.errors import InvalidEventId
+from antiphon.types.errors import InvalidEventId
+from antiphon.types.events import (
+    Numbered,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    TurnRestarted,
+)
+from antiphon.types.terminal_safe import clean
 
 HEADERS: Mapping[str, str] = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -90,3 +100,32 @@ def _mended(value: object) -> object:
             return [_mended(each) for each in cast("list[object]", value)]
         case _:
             return value
+
+
+# Why a call that was told was never carried out, in the words of every wire.
+
+
+NOT_WHOLE = "The reply was cut before this call was whole; it was not carried out."
+NOT_ANSWERED = "The run ended before this call had an output; it was not carried out."
+TAKEN_BACK = "The turn began again; this call was not carried out."
+
+
+# A run's events less what a restart has made void, for who has seen none of it.
+
+
+_SAID = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
+
+
+def standing(events: Iterable[Numbered], after: int = 0) -> list[Numbered]:
+    """The events without what was said in vain, unless a reader who goes on saw a part of it.
+
+    That is one whose last event `after` lies between the beginning of what is void and the restart,
+    which it may have a part of: what it knows has to be taken back.
+    """
+    kept: list[Numbered] = []
+    for number, event in events:
+        if isinstance(event, TurnRestarted) and not event.after < after <= number:
+            void = event.after
+            kept = [said for said in kept if said[0] <= void or not isinstance(said[1], _SAID)]
+        kept.append((number, event))
+    return kept

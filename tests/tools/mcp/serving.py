@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from antiphon.messages import ToolCall
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.hosting import Answer, Logged, Question, Sample, SampleAsked
+from antiphon.mcp.client.client_features import Answer, Logged, Question, Sample, SampleAsked
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.types.messages import ToolCall
 
 SERVERS = Path(__file__).parent / "servers"
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.configuration import gather
-from antiphon.errors import BadSettings, InvalidRequest, NotFound
-from antiphon.tools.mcp import places
-from antiphon.tools.mcp.config import OAuth, ServerConfig
-from antiphon.tools.mcp.own_file import OwnFile
-from antiphon.tools.mcp.references import Missing, Reference, filled, references
-from antiphon.tools.mcp.written import legal, tables_of, written
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.discovery import OwnFile
+from antiphon.mcp.config.interpolation import Missing, Reference, filled, references
+from antiphon.mcp.config.parser import legal, tables_of, written
+from antiphon.mcp.config.server_config import OAuth, ServerConfig
+from antiphon.settings.loading import gather
+from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from tests.trusted import trusted
 
 # As programs write them
@@ -258,9 +258,9 @@ class Home:
         file.write_text(json.dumps({"mcpServers": servers}))
         return file
 
-    def find(self, config: str | None = None) -> places.Found:
+    def find(self, config: str | None = None) -> discovery.Found:
         settings = gather({"config": config}, self.environ, self.cwd).settings
-        return places.find(settings, self.environ, self.cwd)
+        return discovery.find(settings, self.environ, self.cwd)
 
     def names(self, config: str | None = None) -> list[str]:
         return [each.config.name for each in self.find(config).servers]
@@ -308,8 +308,8 @@ def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     assert found.servers == ()
     assert {each.file.name: each.servers for each in found.unapproved} == {".mcp.json": ("evil",)}
 
-    approvals = places.approved(home.environ)
-    approvals.approve(file, places.foreign_tables(file))
+    approvals = discovery.approved(home.environ)
+    approvals.approve(file, discovery.foreign_tables(file))
     assert home.names() == ["evil"]
     settings = home.cwd / "antiphon.toml"
     settings.write_text('[servers.too]\ncommand = "rm"\nbackend = true\n')
@@ -332,7 +332,7 @@ def test_a_projects_broken_file_keeps_nobody_from_their_own_servers(home: Home, 
 
 def test_an_approval_is_of_that_content_in_that_place(home: Home, tmp_path: Path) -> None:
     file = home.write(home.cwd / ".mcp.json", a={"command": "x"})
-    places.approved(home.environ).approve(file, places.foreign_tables(file))
+    discovery.approved(home.environ).approve(file, discovery.foreign_tables(file))
 
     file.write_text(json.dumps({"mcpServers": {"a": {"command": "x"}}}, indent=8))
     assert home.names() == ["a"]
@@ -351,7 +351,7 @@ def test_a_projects_server_takes_the_place_of_ones_own(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "mine"}, b={"command": "mine"})
     (home.own / "antiphon.toml").write_text("[servers.a]\ntrusted = true\n")
     file = home.write(home.cwd / ".mcp.json", a={"command": "theirs"})
-    places.approved(home.environ).approve(file, places.foreign_tables(file))
+    discovery.approved(home.environ).approve(file, discovery.foreign_tables(file))
 
     a, b = (each.config for each in home.find().servers)
     assert (a.command, a.trusted, b.command) == ("theirs", False, "mine")
@@ -365,7 +365,7 @@ def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
         off={"command": "${NOPE}", "disabled": True},
     )
 
-    usable = places.usable(home.find().servers, {"B": "b"}, keyring=lambda: None)
+    usable = discovery.usable(home.find().servers, {"B": "b"}, keyring=lambda: None)
     assert [config.name for config in usable.configs] == ["b", "off"]
     assert usable.configs[0].command == "b"
     assert [(each.server, each.why) for each in usable.problems] == [

@@ -10,11 +10,16 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from serving import raw
 
-from antiphon.tools.mcp.approach import DEAR_SECONDS, Approach
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.generations import MOST, Generations, generations
-from antiphon.tools.mcp.offers import State
-from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.mcp.client.protocol_versions import (
+    DEAR_SECONDS,
+    MOST,
+    Approach,
+    Generations,
+    generations,
+)
+from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
 
 
 @pytest.fixture

@@ -19,15 +19,15 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, PasswordDeleteError
 from locked import Locked, locked
 
-from antiphon.errors import BadSettings, Unavailable
-from antiphon.tools.mcp.callback import Callback
-from antiphon.tools.mcp.config import OAuth, ServerConfig
-from antiphon.tools.mcp.errands import Errands
-from antiphon.tools.mcp.keyrings import system_keyring
-from antiphon.tools.mcp.logins import KeptLogins, Login
-from antiphon.tools.mcp.oauth import authorization
-from antiphon.tools.mcp.toolbox import McpServers
-from antiphon.tools.reach import INTERNET, OutOfReach
+from antiphon.mcp.client.authorization import KeptLogins, Login
+from antiphon.mcp.client.oauth import authorization
+from antiphon.mcp.client.oauth_callback import Callback
+from antiphon.mcp.client.oauth_http import Errands
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.keyrings import system_keyring
+from antiphon.mcp.config.server_config import OAuth, ServerConfig
+from antiphon.tools.egress_policy import INTERNET, OutOfReach
+from antiphon.types.errors import BadSettings, Unavailable
 
 
 @pytest.fixture

@@ -19,20 +19,20 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from serving import SERVERS, Someone, call, raw
 
-from antiphon.errors import Unavailable
-from antiphon.messages import Progress, ToolCall, ToolResult
+from antiphon.mcp.client.client_features import AddressAsked, Answer, Question
+from antiphon.mcp.client.server import RETRIES
+from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.stdio import stdio
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.tools.consent import Consent
+from antiphon.tools.egress_policy import Exempt, Reach
 from antiphon.tools.gate import Gate
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.hosting import AddressAsked, Answer, Question
-from antiphon.tools.mcp.offers import State
-from antiphon.tools.mcp.server import RETRIES
-from antiphon.tools.mcp.stdio import stdio
-from antiphon.tools.mcp.toolbox import McpServers
-from antiphon.tools.mcp.watch import Watch
-from antiphon.tools.processor import ToolProcessor
-from antiphon.tools.reach import Exempt, Reach
-from antiphon.tools.rules import Rules
+from antiphon.tools.permissions import Rules
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import Unavailable
+from antiphon.types.messages import Progress, ToolCall, ToolResult
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 

@@ -17,11 +17,11 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 from serving import SERVERS, Someone, call, raw, whole
 
 from antiphon import Client, Consent, Rules, Servers, Settings
-from antiphon.errors import BadSettings, NotFound, Unavailable
-from antiphon.events import ToolOutputAdded
-from antiphon.messages import Progress, Text, ToolResult
+from antiphon.mcp.client.client_features import Answer, Question
 from antiphon.tools.gate import Gate
-from antiphon.tools.mcp.hosting import Answer, Question
+from antiphon.types.errors import BadSettings, NotFound, Unavailable
+from antiphon.types.events import ToolOutputAdded
+from antiphon.types.messages import Progress, Text, ToolResult
 
 EMBEDDED = Settings(model="demo", database="memory:", demo_pace=0)
 ALL = Rules(allow=("*",))
@@ -164,7 +164,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
 LEFT_OPEN = f"""
 import sys
 from antiphon import Servers
-from antiphon.tools.mcp.config import ServerConfig
+from antiphon.mcp.config.server_config import ServerConfig
 
 args = ("-I", "-S", {str(SERVERS / "raw.py")!r})
 servers = Servers([ServerConfig(name="raw", command=sys.executable, args=args)]).__enter__()

@@ -16,14 +16,14 @@ from mcp import Client
 from mcp_types import ElicitResult
 from serving import Someone, call, listening, whole
 
-from antiphon.errors import NotFound, Unavailable
-from antiphon.messages import Blob, Hints, Link, Progress, Text, ToolResult
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.hosting import AddressAsked, Answer, FormAsked, Question
-from antiphon.tools.mcp.http import http
-from antiphon.tools.mcp.offers import Prompt, PromptArgument, State
-from antiphon.tools.mcp.toolbox import McpServers
-from antiphon.tools.mcp.watch import Watch
+from antiphon.mcp.client.client_features import AddressAsked, Answer, FormAsked, Question
+from antiphon.mcp.client.http import http
+from antiphon.mcp.client.server_listing import Prompt, PromptArgument, State
+from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.types.errors import NotFound, Unavailable
+from antiphon.types.messages import Blob, Hints, Link, Progress, Text, ToolResult
 
 WAYS = {
     "http, old": ("http", "legacy"),

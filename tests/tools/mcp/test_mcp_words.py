@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.errors import InvalidRequest
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.forms import Field, Option, form
-from antiphon.tools.mcp.lines import Lines, answered
-from antiphon.tools.mcp.metadata import mend_tools, take_output_schemas, told, told_line
-from antiphon.tools.mcp.names import LONGEST, named
-from antiphon.tools.mcp.server import Patience
+from antiphon.mcp.client.forms import Field, Option, form
+from antiphon.mcp.client.ndjson import Lines, answered
+from antiphon.mcp.client.server import Patience
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.metadata import LONGEST, mend_tools, named, take_output_schemas, told, told_line
+from antiphon.types.errors import InvalidRequest
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAME = st.text(max_size=80) | st.text("ab_-", max_size=12)

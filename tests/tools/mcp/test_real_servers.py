@@ -23,11 +23,11 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from serving import Someone, call
 
-from antiphon.errors import NotFound
-from antiphon.messages import Blob, Link, Progress, Text
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.mcp.hosting import AddressAsked, Answer, FormAsked
-from antiphon.tools.mcp.toolbox import McpServers
+from antiphon.mcp.client.client_features import AddressAsked, Answer, FormAsked
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Blob, Link, Progress, Text
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE.parents[2] / "requirements"

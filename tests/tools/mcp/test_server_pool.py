@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 import pytest
 from serving import listening, raw, whole
 
-from antiphon.errors import Forbidden, InvalidRequest
-from antiphon.messages import ToolCall
+from antiphon.mcp.hosted import Allowed, NoServers, ServerPool
 from antiphon.ports import Toolbox
-from antiphon.runs import McpServer
-from antiphon.tools.reach import Reach, exempt
-from antiphon.tools.servers import Allowed, NoServers, ServerPool
+from antiphon.tools.egress_policy import Reach, exempt
+from antiphon.types.errors import Forbidden, InvalidRequest
+from antiphon.types.messages import ToolCall
+from antiphon.types.runs import McpServer
 
 pytest.importorskip("mcp")
 

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from serving import raw
 
-from antiphon.calls import BackendServer
-from antiphon.runs import McpServer
-from antiphon.tools.mcp.config import ServerConfig
-from antiphon.tools.servers import NoServers, ServerPool
+from antiphon.api.operations import BackendServer
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.hosted import NoServers, ServerPool
+from antiphon.types.runs import McpServer
 
 pytest.importorskip("mcp")
 

@@ -19,19 +19,21 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import configuration, events, failpoints
 from antiphon.buses.local import LocalBus
-from antiphon.engine.records import Change, Records
+from antiphon.engine.snapshot import Change, Records
 from antiphon.ports import About, Claim, Decide, Kept
 from antiphon.providers.catalog import Catalog
-from antiphon.runtime import Runtime
+from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import serving
-from antiphon.settings import Settings, database_file
+from antiphon.settings import loading
+from antiphon.settings.settings import Settings, database_file
 from antiphon.stores.cached.store import CachedStore
-from antiphon.stores.clock import system_clock
+from antiphon.stores.invariants import system_clock
 from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.store import SqliteStore
-from antiphon.stores.sqlite.thread import Operation, Settle, Writer, transaction
+from antiphon.stores.sqlite.writer_thread import Operation, Settle, Writer, transaction
+from antiphon.telemetry import failpoints
+from antiphon.types import events
 
 WINDOW_SECONDS = 0.02
 
@@ -181,7 +183,7 @@ BUGS: dict[str, tuple[type[SqliteStore], type[CachedStore]]] = {
 def main(_: Sequence[str]) -> int:
     """Serve until SIGTERM, with the bug."""
     failpoints.arm(os.environ.get("FAILPOINTS", ""))
-    asyncio.run(_serve(configuration.load({"port": "0"}, os.environ, Path.cwd())))
+    asyncio.run(_serve(loading.load({"port": "0"}, os.environ, Path.cwd())))
     return 0
 
 

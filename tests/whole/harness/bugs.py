@@ -17,12 +17,13 @@ import asyncpg
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import doors, events
-from antiphon.cli import main as run_command_line
-from antiphon.engine.records import Change, Records
-from antiphon.errors import AntiphonError
+from antiphon.cli.main import main as run_command_line
+from antiphon.engine.snapshot import Change, Records
 from antiphon.ports import About, Claim, Decide, Kept, Store
-from antiphon.settings import Settings
+from antiphon.runtime import wiring
+from antiphon.settings.settings import Settings
+from antiphon.types import events
+from antiphon.types.errors import AntiphonError
 
 WINDOW_SECONDS = 0.03
 ACKNOWLEDGED = ("message", "output", "thread")
@@ -236,11 +237,11 @@ BUGS: Mapping[str, Callable[[Store, str], Before]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """The command line, in a process whose store has the bug."""
-    sound = doors.store
+    sound = wiring.store
     bug = BUGS[os.environ["BUG"]]
 
     async def with_the_bug(settings: Settings, *more: Any) -> Any:
         return bug(await sound(settings, *more), settings.database)
 
-    doors.store = with_the_bug  # type: ignore[assignment]
+    wiring.store = with_the_bug  # type: ignore[assignment]
     return run_command_line(list(arguments))

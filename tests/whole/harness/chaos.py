@@ -41,7 +41,7 @@ class Plan:
     servers: int = 2
     people: int = 6
     settings: Mapping[str, str] = field(default_factory=lambda: SHORT)
-    entry: str = "antiphon.cli:main"
+    entry: str = "antiphon.cli.main:main"
     signal: signal.Signals = signal.SIGKILL
     failpoints: Sequence[str] = ()
     settle_seconds: float = 25.0

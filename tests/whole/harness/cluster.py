@@ -54,7 +54,7 @@ class Plan:
 
     seed: int
     troubles: Sequence[Trouble]
-    entry: str = "antiphon.cli:main"
+    entry: str = "antiphon.cli.main:main"
     settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
     surroundings: Sequence[Mapping[str, str]] = ({}, {}, {})
     people: int = 5

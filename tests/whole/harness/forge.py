@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 EVERYTHING = (
-    "antiphon.commands.serve",
+    "antiphon.cli.serve",
     "antiphon.buses.postgres",
     "antiphon.buses.redis",
     "antiphon.stores.postgres.store",

@@ -11,16 +11,17 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from antiphon import calls, events
+from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.chunks import Chunk, Question
-from antiphon.embedded import AsyncEmbeddedLine
 from antiphon.ports import Opened, Store
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.scripted import Gate, Scripted
-from antiphon.runtime import Runtime
-from antiphon.settings import Settings
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import Runtime
+from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
+from antiphon.types import events
+from antiphon.types.chunks import Chunk, Question
 
 LEASE_SECONDS = 86_400
 MODEL = "scripted:one"
@@ -144,6 +145,6 @@ def stranger() -> str:
     return f"owner-{os.urandom(6).hex()}"
 
 
-def begins(thread_id: str, **fields: Any) -> calls.Process:
+def begins(thread_id: str, **fields: Any) -> operations.Process:
     """A message and a run for it."""
-    return calls.Process(thread_id=thread_id, message=calls.NewMessage("Well?"), **fields)
+    return operations.Process(thread_id=thread_id, message=operations.NewMessage("Well?"), **fields)

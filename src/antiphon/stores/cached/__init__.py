@@ -1,0 +1,1 @@
+"""A cache of contexts and log tails in front of a store."""

@@ -18,8 +18,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from antiphon.clean import one_line
 from antiphon.ports import Context
+from antiphon.types.terminal_safe import one_line
 
 V = TypeVar("V")
 

@@ -17,19 +17,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from antiphon import events
-from antiphon.errors import Fenced, NotFound, TryAgain
-from antiphon.messages import Upload
-from antiphon.people import (
-    Account,
-    Act,
-    Counted,
-    Counter,
-    Person,
-    Project,
-    ProviderKey,
-    Spent,
-)
 from antiphon.ports import (
     About,
     Amend,
@@ -49,10 +36,22 @@ from antiphon.ports import (
     Records,
     Store,
 )
-from antiphon.runs import Assistant, Drive, Thread
-from antiphon.stores.cached.recent import Recent
+from antiphon.stores.cached.log_tails import Recent, Tails
 from antiphon.stores.cached.shared import SharedContexts
-from antiphon.stores.cached.tails import Tails
+from antiphon.types import events
+from antiphon.types.accounts import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.types.errors import Fenced, NotFound, TryAgain
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Assistant, Drive, Thread
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The reference implementation of a store, which forgets everything at its end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from antiphon.engine.thread_order import REPLACES, position_of
-from antiphon.runs import Thread
+from antiphon.types.runs import Thread
 
 
 class Families:

@@ -15,23 +15,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import events
+from antiphon.engine.context_window import SUMMARY
+from antiphon.engine.context_window import tokens as tokens_in
 from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
-from antiphon.engine.window import SUMMARY
-from antiphon.engine.window import tokens as tokens_in
-from antiphon.events import Numbered
-from antiphon.messages import Message, Upload, chat
-from antiphon.people import (
-    Account,
-    Act,
-    Counted,
-    Counter,
-    Holding,
-    Person,
-    Project,
-    ProviderKey,
-    Spent,
-)
 from antiphon.ports import (
     About,
     Amend,
@@ -51,13 +37,26 @@ from antiphon.ports import (
     Page,
     Records,
 )
-from antiphon.runs import Action, Assistant, Drive, Run, Status, Thread
-from antiphon.stores import rules
-from antiphon.stores.clock import Clock, system_clock
+from antiphon.stores import invariants
+from antiphon.stores.invariants import Clock, system_clock
+from antiphon.stores.memory.admin import Acts, Keys, People, Projects, ProviderKeys
 from antiphon.stores.memory.families import Families
-from antiphon.stores.memory.owners import Acts, Keys, Projects, ProviderKeys
-from antiphon.stores.memory.people import People
 from antiphon.stores.rows import take_page
+from antiphon.types import events
+from antiphon.types.accounts import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Holding,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.types.events import Numbered
+from antiphon.types.messages import Message, Upload, chat
+from antiphon.types.runs import Action, Assistant, Drive, Run, Status, Thread
 
 T = TypeVar("T")
 
@@ -129,13 +128,13 @@ class MemoryStore:
         answer = msgspec.json.encode(change.answer) if once else b""
         self._write(about, change)
         if once:
-            self._remember(once, answer, rules.subject(records, change))
+            self._remember(once, answer, invariants.subject(records, change))
         return change.answer
 
     async def answered(self, once: Once) -> msgspec.Raw | None:
         """See `Store.answered`."""
         kept = self._answers.get((once.owner, once.route, once.key))
-        return rules.kept_answer(once, kept.digest, kept.answer) if kept else None
+        return invariants.kept_answer(once, kept.digest, kept.answer) if kept else None
 
     async def claim(
         self,
@@ -206,7 +205,7 @@ class MemoryStore:
             run.lines.extend(lines)
             run.drive = replace(run.drive, last_event=first - 1 + len(lines))
         else:
-            refused = rules.not_held(run_id, epoch, first)
+            refused = invariants.not_held(run_id, epoch, first)
         asyncio.get_running_loop().call_soon(kept, refused)
 
     async def due(self, limit: int) -> Sequence[str]:
@@ -285,27 +284,27 @@ class MemoryStore:
     def _judge(self, about: About, change: Change) -> None:
         """Raise whatever stands against the change, before any of it is written."""
         thread = self._threads.get(change.thread.id) if change.thread else None
-        rules.judge_thread(thread.thread if thread else None, change)
+        invariants.judge_thread(thread.thread if thread else None, change)
         if change.thread and not thread:
-            rules.owner_of(about, change)
+            invariants.owner_of(about, change)
         if thread:
             _judge_places(thread.messages, change)
         ended = {driven.run.id for driven in change.driven if driven.run.status.ended}
         for driven in change.driven:
             kept = self._runs.get(driven.run.id)
-            rules.judge_move((kept.run, kept.drive) if kept else None, driven)
+            invariants.judge_move((kept.run, kept.drive) if kept else None, driven)
             if not kept:
-                rules.owner_of(about, change)
+                invariants.owner_of(about, change)
                 active = self._active(driven.run.thread_id)
                 if active and active.run.id not in ended:
-                    raise rules.already_active(active.run.thread_id, active.run.id)
+                    raise invariants.already_active(active.run.thread_id, active.run.id)
 
     def _write(self, about: About, change: Change) -> None:
         if change.thread is not None:
             kept = self._threads.get(change.thread.id)
             before = kept.thread if kept else None
             if kept is None:
-                kept = _Thread(rules.owner_of(about, change), change.thread)
+                kept = _Thread(invariants.owner_of(about, change), change.thread)
                 self._threads[change.thread.id] = kept
             kept.thread = change.thread
             self._join_family(kept.owner, before, change.thread)
@@ -324,21 +323,21 @@ class MemoryStore:
 
     def _write_run(self, about: About, change: Change, driven: Driven) -> None:
         kept = self._runs.get(driven.run.id)
-        grown = rules.grown(kept.run if kept else None, driven.run)
+        grown = invariants.grown(kept.run if kept else None, driven.run)
         self._keys.count_tokens(driven.drive.key_id, grown, self._clock())
         if kept is None:
-            kept = _Run(rules.owner_of(about, change), driven.run, Drive(), self._clock())
+            kept = _Run(invariants.owner_of(about, change), driven.run, Drive(), self._clock())
             self._runs[driven.run.id] = kept
         if driven.drive.wanted and not kept.drive.wanted:
             kept.wanted_at = self._clock()
         kept.run, kept.drive = driven.run, driven.drive
         if driven.run.status.ended:
-            self._spend(rules.spent(kept.owner, driven.run, self._clock()))
+            self._spend(invariants.spent(kept.owner, driven.run, self._clock()))
         kept.lines.extend(events.encode(event) for event in driven.events)
 
     def _spend(self, spent: Spent) -> None:
         about = (spent.day, spent.owner, spent.model)
-        self._spent[about] = rules.summed(self._spent.get(about), spent)
+        self._spent[about] = invariants.summed(self._spent.get(about), spent)
 
     def _remember(self, once: Once, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _Answer(
@@ -351,8 +350,8 @@ class MemoryStore:
         """See `Store.log`; always to the end."""
         kept = self._runs.get(run_id)
         if kept is None:
-            raise rules.missing(Run, run_id)
-        rules.check_kept(run_id, after, kept.drive.kept_after)
+            raise invariants.missing(Run, run_id)
+        invariants.check_kept(run_id, after, kept.drive.kept_after)
         lines = kept.lines[after - kept.drive.kept_after :]
         return Page(after + 1, lines, kept.run.status.ended)
 
@@ -360,13 +359,13 @@ class MemoryStore:
         """See `Store.context`; there is no cache to go round."""
         kept = self._threads.get(thread_id)
         if kept is None:
-            raise rules.missing(Thread, thread_id)
+            raise invariants.missing(Thread, thread_id)
         pieces: list[bytes] = []
         landmarks: list[Landmark] = []
         offset = tokens = 0
         for message in kept.messages:
             piece = chat(message)
-            if (role := rules.role(message)) in rules.LANDMARKS:
+            if (role := invariants.role(message)) in invariants.LANDMARKS:
                 landmarks.append(Landmark(message.number, role, offset, len(piece), tokens))
             pieces.append(piece)
             offset += len(piece) + len(b",")
@@ -384,14 +383,14 @@ class MemoryStore:
         """See `Store.version`."""
         kept = self._threads.get(thread_id)
         if kept is None:
-            raise rules.missing(Thread, thread_id)
+            raise invariants.missing(Thread, thread_id)
         return kept.thread.version
 
     async def drive(self, run_id: str) -> Drive:
         """See `Store.drive`."""
         kept = self._runs.get(run_id)
         if kept is None:
-            raise rules.missing(Run, run_id)
+            raise invariants.missing(Run, run_id)
         return kept.drive
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
@@ -399,7 +398,7 @@ class MemoryStore:
         for whose, record in self._all(kind):
             if record.id == id and owner in (None, whose):
                 return cast("T", record)
-        raise rules.missing(kind, id)
+        raise invariants.missing(kind, id)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
         """See `Store.call_ids`."""
@@ -436,7 +435,7 @@ class MemoryStore:
         elif start is not None:
             places = [place for place, record in enumerate(listed) if record.id == start]
             if not places:
-                raise rules.missing(kind, start)
+                raise invariants.missing(kind, start)
             listed = listed[places[0] + 1 :]
         if status is not None:
             listed = [record for record in listed if record.status == status]
@@ -478,7 +477,7 @@ class MemoryStore:
 
     def _found(self, query: str, thread: Thread) -> bool:
         texts = (thread.title, *(m.full_text for m in self._threads[thread.id].messages))
-        return any(rules.holds(rules.searchable(text), query) for text in texts)
+        return any(invariants.holds(invariants.searchable(text), query) for text in texts)
 
     # Writing what is no run
 
@@ -494,7 +493,7 @@ class MemoryStore:
             return kept
         there = self._records[type(record)]
         if record.id in there:
-            raise rules.taken(type(record), record.id)
+            raise invariants.taken(type(record), record.id)
         there[record.id] = _Kept(owner, record, content or b"")
         if once:
             self._remember(once, msgspec.json.encode(record), record.id)
@@ -514,7 +513,7 @@ class MemoryStore:
         """See `Store.content`."""
         kept = self._records[Upload].get(upload_id)
         if kept is None or owner not in (None, kept.owner):
-            raise rules.missing(Upload, upload_id)
+            raise invariants.missing(Upload, upload_id)
         return kept.content[start : None if size is None else start + size]
 
     async def remove(self, kind: type[Any], owner: str, id: str) -> None:
@@ -581,7 +580,7 @@ class MemoryStore:
         runs = list(reversed(self._runs.values()))
         if after is not None:
             if after not in self._runs:
-                raise rules.missing(Run, after)
+                raise invariants.missing(Run, after)
             runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
         return Listing(*take_page(live, limit, lambda each: _size(each[1])))
@@ -597,7 +596,7 @@ class MemoryStore:
         """See `Store.keep_key`."""
         known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
         people = [account.person for account in known if account]
-        rules.refuse_disabled(self._projects.get(key.owner), *people)
+        invariants.refuse_disabled(self._projects.get(key.owner), *people)
         self._keys.keep(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
@@ -614,7 +613,7 @@ class MemoryStore:
 
     async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
-        return self._keys.change(key_id, rules.revoked(self._clock()), act)
+        return self._keys.change(key_id, invariants.revoked(self._clock()), act)
 
     async def count(self, counter: Counter, amount: int) -> Counted:
         """See `Store.count`."""
@@ -722,7 +721,7 @@ def _judge_places(there: Sequence[Message], change: Change) -> None:
     }
     for message in change.messages:
         if message.number in taken:
-            raise rules.place_taken(message)
+            raise invariants.place_taken(message)
         taken.add(message.number)
 
 

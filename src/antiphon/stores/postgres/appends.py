@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 from asyncpg.connection import Connection
 
-from antiphon.errors import AntiphonError
-from antiphon.failpoints import hit
 from antiphon.ports import Kept
-from antiphon.stores.gather import Appended, Appends, Settle
+from antiphon.stores.append_batcher import Appended, Appends, Settle
 from antiphon.stores.postgres.connections import PATIENCE, Connections, value
+from antiphon.telemetry.failpoints import hit
+from antiphon.types.errors import AntiphonError
 
 
 class Appending:

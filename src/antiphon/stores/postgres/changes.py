@@ -10,16 +10,267 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
 from asyncpg.connection import Connection
+from msgspec.structs import asdict
 
-from antiphon.failpoints import hit
-from antiphon.ports import About, Change, Claim, Decide, Records
-from antiphon.runs import Status
-from antiphon.stores import rules
-from antiphon.stores.postgres import reads, writes
-from antiphon.stores.postgres.connections import value
+from antiphon.engine.context_window import tokens
+from antiphon.ports import About, Change, Claim, Decide, Driven, Records
+from antiphon.stores import invariants
+from antiphon.stores.postgres import reads
+from antiphon.stores.postgres.connections import execute, value, writing
+from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import Read
-from antiphon.stores.postgres.schema import DAY_MS, make_parts
+from antiphon.telemetry.failpoints import hit
+from antiphon.types import events
+from antiphon.types.errors import Internal
+from antiphon.types.messages import Message, chat
+from antiphon.types.runs import Status, Thread
+
+# The one statement that writes a change, put together from what the change consists of.
+
+
+SEGMENT = 64  # messages whose chat is joined for good
+SPENT_PARTS = 16  # rows among which an owner's spending of a day is spread
+
+_encode = msgspec.json.encode
+
+
+async def write(connection: Connection[Any], about: About, read: Read, decided: Change) -> bool:
+    """Write all of the change; False where what it was decided from is so no more.
+
+    Raises what speaks against the change.
+    """
+    draft = _Draft(about, read, decided)
+    statement = writing(tuple(draft.seen), tuple(draft.pieces))
+    values = statement.values(draft.values)
+    return bool(await connection.fetchval(statement.sql, *values))
+
+
+async def seal(connection: Connection[Any], read: Read, decided: Change) -> None:
+    """Join the chat of many messages for good, where the change completed so many."""
+    before, after = read.records.thread, decided.thread
+    if after is None or not decided.messages or after.messages < 2 * SEGMENT:
+        return
+    had = before.messages if before and before.id == after.id else 0
+    if had // SEGMENT == after.messages // SEGMENT and decided.keep_messages is None:
+        return
+    values = {"thread_id": after.id, "length": SEGMENT, "messages": after.messages}
+    changes = read.changes + 1 if had or (before and before.id == after.id) else 0
+    await execute(connection, "seal", changes=changes, **values)
+
+
+class _Draft:
+    """The pieces of the statement, in the order in which they may refer to one another."""
+
+    def __init__(self, about: About, read: Read, decided: Change) -> None:
+        self.pieces: list[str] = []
+        self.seen: list[str] = []
+        self.values: dict[str, Any] = {"read_at": read.records.now}
+        self._about = about
+        self._read = read
+        self._decided = decided
+        self._hold()
+        self._say()
+        for driven in decided.driven:
+            self._drive(driven)
+        self._act()
+        self._remember()
+        self.pieces.sort(key=_ORDER.index)
+
+    def _add(self, *pieces: str, **values: Any) -> None:
+        self.pieces += pieces
+        self.values |= values
+
+    def _hold(self) -> None:
+        """What was read must still be so; the thread, if it is written, is written with that."""
+        seen, thread = self._read.records.thread, self._decided.thread
+        known = seen is not None and thread is not None and thread.id == seen.id
+        invariants.judge_thread(seen if known else None, self._decided)
+        if seen is not None:
+            self.seen.append("threads")
+            self._add("saved" if known else "held", thread_id=seen.id, changes=self._read.changes)
+        if self._read.begun is not None:
+            self.seen.append("keys")
+            self._add("key_held", key_id=self._about.key_id, begun=self._read.begun)
+        self._hold_run()
+        if thread is not None:
+            self._save_thread(thread, known=known)
+
+    def _hold_run(self) -> None:
+        kept = self._read.kept
+        if kept is None:
+            return
+        self.seen.append("drives")
+        self._add(
+            run_id=kept.run.id,
+            last_event_before=kept.drive.last_event,
+            due_at_before=kept.drive.due_at,
+        )
+
+    def _save_thread(self, thread: Thread, *, known: bool) -> None:
+        self.values |= {
+            "version": thread.version,
+            "parent_id": thread.parent_id,
+            "words": invariants.searchable(thread.title).encode(),
+            "thread": _encode(thread),
+        }
+        if not known:
+            owner = invariants.owner_of(self._about, self._decided)
+            self._add("thread_added", new_thread_id=thread.id, new_owner=owner)
+
+    def _say(self) -> None:
+        """Cut, then add messages; what was joined of a place that is touched is joined anew."""
+        thread, messages = self._decided.thread, self._decided.messages
+        if thread is None:
+            return
+        keep = self._decided.keep_messages
+        touched = [message.number for message in messages]
+        if keep is not None:
+            self._add("cut", keep_messages=keep)
+            touched.append(keep + 1)
+        before = self._read.records.thread
+        if touched and before is not None and min(touched) <= before.messages:
+            self._add("unsealed", touched=min(touched))
+        if messages:
+            self._add("said", **_columns(_MESSAGE, map(_message_row, messages)))
+        self.values["messages_of"] = thread.id
+
+    def _drive(self, driven: Driven) -> None:
+        kept = self._read.kept
+        known = kept is not None and kept.run.id == driven.run.id
+        invariants.judge_move((kept.run, kept.drive) if kept and known else None, driven)
+        if known:
+            self._move(driven)
+        elif "begun" not in self.pieces:
+            self._begin(driven)
+        else:
+            raise Internal("A change begins one run at most.")
+        self._count(driven, invariants.grown(kept.run if kept and known else None, driven.run))
+        if driven.run.status.ended:
+            self._spend(driven)
+
+    def _move(self, driven: Driven) -> None:
+        kept, now = self._read.kept, self._read.records.now
+        waited = kept.wanted_at if kept and kept.drive.wanted else now
+        self._add("moved", **_drive_values(driven, waited))
+        if kept and kept.run != driven.run:
+            self._add("run_saved", run=_encode(driven.run))
+        if driven.events:
+            self._add("told", **_told(driven))
+
+    def _begin(self, driven: Driven) -> None:
+        run = driven.run
+        values = _drive_values(driven, self._read.records.now) | {
+            "run_id": run.id,
+            "owner": invariants.owner_of(self._about, self._decided),
+            "run_of": run.thread_id,
+            "run": _encode(run),
+            **_told(driven),
+        }
+        self._add("begun", "begun_drive", **{f"new_{name}": each for name, each in values.items()})
+        if driven.events:
+            self._add("begun_told")
+
+    def _count(self, driven: Driven, grown: int) -> None:
+        """What it has used since, with its key, if that has a limit."""
+        if grown and driven.drive.key_id is not None:
+            self._add("counted", counted_key=driven.drive.key_id, grown=grown)
+
+    def _spend(self, driven: Driven) -> None:
+        kept = self._read.kept
+        known = kept is not None and kept.run.id == driven.run.id
+        owner = kept.owner if kept and known else invariants.owner_of(self._about, self._decided)
+        spent = asdict(invariants.spent(owner, driven.run, self._read.records.now))
+        part = hash(driven.run.id) % SPENT_PARTS
+        values = {f"spent_{name}": each for name, each in spent.items()}
+        self._add("spent", spent_part=part, **values)
+
+    def _act(self) -> None:
+        if self._decided.actions:
+            rows = (
+                (each.id, each.run_id, each.turn, each.tool_call_id, each.status, _encode(each))
+                for each in self._decided.actions
+            )
+            self._add("acted", **_columns(_ACTION, rows))
+
+    def _remember(self) -> None:
+        """The answer for whoever asks again, and the act for whoever asks who it was."""
+        once, act = self._about.once, self._decided.act
+        if act is not None:
+            self._add("noted", act_id=act.id, act_owner=act.owner, act=_encode(act))
+        if once is not None and not self._decided.more:
+            self._add(
+                "answered",
+                once_owner=once.owner,
+                once_route=once.route,
+                once_key=once.key,
+                digest=once.digest,
+                answer=_encode(self._decided.answer),
+                subject=invariants.subject(self._read.records, self._decided),
+            )
+
+
+_ORDER = (
+    *("held", "saved", "key_held"),
+    *("thread_added", "cut", "unsealed", "said"),
+    *("moved", "run_saved", "told", "begun", "begun_drive", "begun_told"),
+    *("acted", "answered", "counted", "spent", "noted"),
+)
+"""All pieces, each behind those that it reads."""
+
+_MESSAGE = (
+    *("message_ids", "numbers", "roles", "sizes", "tokens"),
+    *("chats", "message_words", "messages"),
+)
+_ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")
+
+
+def _columns(names: Sequence[str], rows: Any) -> dict[str, list[Any]]:
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _message_row(message: Message) -> tuple[Any, ...]:
+    said = chat(message)
+    return (
+        message.id,
+        message.number,
+        invariants.role(message),
+        len(said),
+        tokens(len(said)),
+        said,
+        invariants.searchable(message.full_text).encode(),
+        _encode(message),
+    )
+
+
+def _drive_values(driven: Driven, waited: int) -> dict[str, Any]:
+    drive = asdict(driven.drive)
+    return drive | {
+        "drive_key_id": drive.pop("key_id"),
+        "status": driven.run.status.value,
+        "wanted_at": waited,
+        "ended_at": driven.run.ended_at,
+    }
+
+
+def _told(driven: Driven) -> dict[str, Any]:
+    return {
+        "first": driven.drive.last_event - len(driven.events) + 1,
+        "lines": b"\n".join(map(events.encode, driven.events)),
+    }
+
+
+def refused(constraint: str | None, decided: Change) -> Exception:
+    """The error for a place or a name that something else has."""
+    match constraint:
+        case "messages_number" if decided.messages:
+            return invariants.place_taken(decided.messages[0])
+        case "threads_id" if decided.thread is not None:
+            return invariants.taken(Thread, decided.thread.id)
+        case _:
+            return Internal(f"The database refused the change: {constraint}.")
+
 
 FREE_TRIES = 4  # before the rows are locked first: whoever is always overtaken gets through
 LONGEST_PAUSE = 0.005  # seconds, so that those who met do not meet again
@@ -62,7 +313,7 @@ async def change(
         return made
     hit(f"{about.what}.after_commit")
     with suppress(asyncpg.PostgresError):  # the next that completes a segment does it
-        await writes.seal(connection, made.read, made.decided)
+        await seal(connection, made.read, made.decided)
     return made.decided.answer
 
 
@@ -179,7 +430,7 @@ async def _try(
     hit(f"{about.what}.before_commit")
     attempt.begun = True
     try:
-        written = await writes.write(connection, about, read, decided)
+        written = await write(connection, about, read, decided)
     except asyncpg.UniqueViolationError as fault:
         raise await _refused(connection, fault, decided) from fault
     if not written:
@@ -196,11 +447,11 @@ async def _refused(
         case "active_run" if not connection.is_in_transaction():
             thread_id = decided.driven[-1].run.thread_id
             active = await value(connection, "active_run", thread_id=thread_id)
-            return rules.already_active(thread_id, active) if active else _Overtaken()
+            return invariants.already_active(thread_id, active) if active else _Overtaken()
         case "once_key" | "active_run":
             return _Overtaken()
         case name:
-            return writes.refused(name, decided)
+            return refused(name, decided)
 
 
 _FORESTALLED = (_Overtaken, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)

@@ -9,17 +9,16 @@ import msgspec
 from asyncpg.connection import Connection
 from msgspec.structs import replace
 
-from antiphon import events
 from antiphon.engine.thread_order import Position
-from antiphon.events import Numbered
-from antiphon.messages import Upload
 from antiphon.ports import About, Context, Listing, Once, Page, Records
-from antiphon.runs import Drive, Run, Thread
+from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
-from antiphon.stores import rules, searches
-from antiphon.stores.postgres.connections import row, value
-from antiphon.stores.postgres.statements import SQL, numbered
+from antiphon.stores.postgres.connections import SQL, numbered, row, value
 from antiphon.stores.rows import LIST_BYTES, PAGE_BYTES, RunRow, Search, decoder
+from antiphon.types import events
+from antiphon.types.events import Numbered
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Drive, Run, Thread
 
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ async def change(connection: Connection[Any], about: About, now: int | None) -> 
     read_at, digest, answer, begun, running, used, owner, thread, changes, *of_run = found
     records = Records(now=read_at, running=running or 0, tokens=used or 0)
     if once and digest is not None:
-        return Read(records, answer=rules.kept_answer(once, digest, answer))
+        return Read(records, answer=invariants.kept_answer(once, digest, answer))
     if owner is None:
         return Read(records, begun=begun)
     records = replace(records, thread=decoder(Thread)(thread))
@@ -115,7 +114,7 @@ async def drive(connection: Connection[Any], run_id: str) -> Drive:
     """See `Store.drive`."""
     found = await row(connection, SQL["drive"], run_id=run_id)
     if found is None:
-        raise rules.missing(Run, run_id)
+        raise invariants.missing(Run, run_id)
     return _drive(tuple(found))
 
 
@@ -123,7 +122,7 @@ async def run_number(connection: Connection[Any], run_id: str) -> int:
     """How the log knows the run; stays so for its life."""
     number = await value(connection, "run_number", run_id=run_id)
     if number is None:
-        raise rules.missing(Run, run_id)
+        raise invariants.missing(Run, run_id)
     return int(number)
 
 
@@ -132,7 +131,7 @@ async def log(connection: Connection[Any], run_id: str, number: int, after: int)
     values = {"run_id": run_id, "run": number, "after": after, "cap": PAGE_BYTES}
     found = await row(connection, SQL["log"], **values)
     if found is None:
-        raise rules.missing(Run, run_id)
+        raise invariants.missing(Run, run_id)
     return shapes.page(run_id, after, *found)
 
 
@@ -145,14 +144,14 @@ async def answered(connection: Connection[Any], once: Once) -> msgspec.Raw | Non
     """See `Store.answered`."""
     values = {"once_owner": once.owner, "once_route": once.route, "once_key": once.key}
     found = await row(connection, SQL["answer"], **values)
-    return rules.kept_answer(once, *found) if found else None
+    return invariants.kept_answer(once, *found) if found else None
 
 
 async def context(connection: Connection[Any], thread_id: str) -> Context:
     """See `Store.context`."""
     found = await row(connection, SQL["context"], thread_id=thread_id)
     if found is None:
-        raise rules.missing(Thread, thread_id)
+        raise invariants.missing(Thread, thread_id)
     version, messages, tokens, sealed, tail, sealed_marks, marks = found
     chats, landmarks = filter(None, (sealed, tail)), filter(None, (sealed_marks, marks))
     return shapes.context(version, messages, tokens, [*chats], [*landmarks])
@@ -162,7 +161,7 @@ async def version(connection: Connection[Any], thread_id: str) -> int:
     """See `Store.version`."""
     found = await value(connection, "version", thread_id=thread_id)
     if found is None:
-        raise rules.missing(Thread, thread_id)
+        raise invariants.missing(Thread, thread_id)
     return int(found)
 
 
@@ -172,7 +171,7 @@ async def get(connection: Connection[Any], kind: type[T], owner: str | None, id:
     search.require("id = :id", id=id)
     docs = await _select(connection, search, "doc")
     if not docs:
-        raise rules.missing(kind, id)
+        raise invariants.missing(kind, id)
     return decoder(kind)(docs[0])
 
 
@@ -194,11 +193,11 @@ async def listing(
         place.require("id = :after", after=after)
         found = await _select(connection, place, place.place)
         if not found:
-            raise rules.missing(kind, after)
+            raise invariants.missing(kind, after)
         search.require_beyond(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    words = rules.words(where.get("query") or "")
+    words = invariants.words(where.get("query") or "")
     bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
     if kind is Thread:
         search.require_threads(where, CONTAINS, bound)
@@ -207,7 +206,7 @@ async def listing(
     try:
         docs = await connection.fetch(statement.sql, *values, timeout=seconds)
     except TimeoutError as late:
-        raise searches.too_slow(seconds or 0.0) from late
+        raise search_queue.too_slow(seconds or 0.0) from late
     data = [decoder(kind)(doc) for doc, _ in docs[:limit]]
     return Listing(data, bool(docs) and docs[0][1] > len(data))
 
@@ -225,5 +224,5 @@ async def content(
     values = {"id": upload_id, "start": start, "size": MOST_BYTES if size is None else size}
     found = await row(connection, SQL["content"], **values)
     if found is None or owner not in (None, found[0]):
-        raise rules.missing(Upload, upload_id)
+        raise invariants.missing(Upload, upload_id)
     return found[1] or b""

@@ -9,14 +9,14 @@ import asyncpg
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.messages import Upload
 from antiphon.ports import Once
-from antiphon.runs import Assistant, Thread
-from antiphon.stores import rules
+from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, value
-from antiphon.stores.postgres.schema import RUN_BITS
+from antiphon.stores.postgres.migrations import RUN_BITS
 from antiphon.stores.rows import decoder
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Assistant, Thread
 
 BITE = 500  # runs or answers forgotten in one transaction, so that others get their turn
 
@@ -42,7 +42,7 @@ async def put(
     except asyncpg.UniqueViolationError as fault:
         if once and fault.constraint_name == "once_key":
             return await reads.answered(connection, once)
-        raise rules.taken(type(record), record.id) from fault
+        raise invariants.taken(type(record), record.id) from fault
     return record
 
 
@@ -79,7 +79,7 @@ async def update_assistant(
     async with connection.transaction():
         doc = await value(connection, "assistant_for_update", id=id, owner=owner)
         if doc is None:
-            raise rules.missing(Assistant, id)
+            raise invariants.missing(Assistant, id)
         changed = change(decoder(Assistant)(doc))
         await execute(connection, "save_assistant", id=id, doc=_encode(changed))
     return changed
@@ -89,7 +89,7 @@ async def remove(connection: Connection[Any], kind: type[Any], owner: str, id: s
     """See `Store.remove`."""
     async with connection.transaction():
         if not await value(connection, _REMOVALS[kind], id=id, owner=owner):
-            raise rules.missing(kind, id)
+            raise invariants.missing(kind, id)
         if kind is Thread:
             await remove_what_is_in(connection, id)
         await execute(connection, "empty_answers", id=id)

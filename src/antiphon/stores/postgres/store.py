@@ -18,19 +18,6 @@ import msgspec
 from asyncpg.connection import Connection
 
 from antiphon.engine.thread_order import list_start
-from antiphon.errors import InvalidRequest, NotFound
-from antiphon.failpoints import hit
-from antiphon.messages import Upload
-from antiphon.people import (
-    Account,
-    Act,
-    Counted,
-    Counter,
-    Person,
-    Project,
-    ProviderKey,
-    Spent,
-)
 from antiphon.ports import (
     About,
     Amend,
@@ -46,10 +33,9 @@ from antiphon.ports import (
     Once,
     Page,
 )
-from antiphon.runs import Assistant, Drive
-from antiphon.stores import searches
-from antiphon.stores.clock import Clock
-from antiphon.stores.postgres import acts, keys, owners, people, reads, records
+from antiphon.stores import search_queue
+from antiphon.stores.invariants import Clock
+from antiphon.stores.postgres import admin, reads, records
 from antiphon.stores.postgres.appends import Appending
 from antiphon.stores.postgres.changes import Attempt, change, claim
 from antiphon.stores.postgres.connections import (
@@ -59,15 +45,23 @@ from antiphon.stores.postgres.connections import (
     rows,
     value,
 )
-from antiphon.stores.postgres.schema import (
-    DAY_MS,
-    drop_parts,
-    make_parts,
-    prepare,
-    schema,
-)
-from antiphon.stores.searches import Searches
+from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
+from antiphon.stores.search_queue import Searches
 from antiphon.stores.statements import Schema
+from antiphon.telemetry.failpoints import hit
+from antiphon.types.accounts import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Assistant, Drive
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -99,7 +93,7 @@ class PostgresStore:
         clock: Clock | None = None,
         connections: int = CONNECTIONS,
         everything: bool = False,
-        search_seconds: float = searches.SECONDS,
+        search_seconds: float = search_queue.SECONDS,
     ) -> PostgresStore:
         """Reach the database, made and brought to this version's form where needed.
 
@@ -303,112 +297,112 @@ class PostgresStore:
 
     async def add_person(self, account: Account, act: Act | None = None) -> None:
         """See `Store.add_person`."""
-        await self._write("person", people.add, account, act)
+        await self._write("person", admin.add, account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
         """See `Store.find_person`."""
-        return await self._find(people.find, id=id, name=name, subject=subject)
+        return await self._find(admin.find_person, id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
         """See `Store.people`."""
-        return await self._read(people.everybody)
+        return await self._read(admin.everybody)
 
     async def change_person(
         self, person_id: str, amend: Amend, act: Act | None = None
     ) -> Account | None:
         """See `Store.change_person`; `amend` runs on the loop."""
-        return await self._write("person", people.change, person_id, amend, act, self._now())
+        return await self._write("person", admin.change_person, person_id, amend, act, self._now())
 
     async def live_runs(self, limit: int, after: str | None = None) -> Listing:
         """See `Store.live_runs`."""
-        return await self._read(people.live_runs, limit, after)
+        return await self._read(admin.live_runs, limit, after)
 
     async def spent(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
-        return await self._read(people.spent, since, limit)
+        return await self._read(admin.spent, since, limit)
 
     # Keys, owners and the audit log
 
     async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
-        await self._write("key", keys.keep, key, digest, act)
+        await self._write("key", admin.keep, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
-        return await self._find(keys.find, prefix)
+        return await self._find(admin.find_key, prefix)
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
-        return await self._read(keys.every)
+        return await self._read(admin.every)
 
     async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
         """See `Store.change_key`; `amend` runs on the loop."""
-        return await self._write("key", keys.change, key_id, amend, act)
+        return await self._write("key", admin.change_key, key_id, amend, act)
 
     async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
-        return await self._write("key", keys.revoke, key_id, act, self._now())
+        return await self._write("key", admin.revoke, key_id, act, self._now())
 
     async def count(self, counter: Counter, amount: int) -> Counted:
         """See `Store.count`."""
-        return await self._write("count", keys.count, counter, amount, self._now())
+        return await self._write("count", admin.count, counter, amount, self._now())
 
     async def add_project(self, project: Project, act: Act) -> None:
         """See `Store.add_project`."""
-        await self._write("project", owners.add_project, project, act)
+        await self._write("project", admin.add_project, project, act)
 
     async def projects(self) -> Sequence[Project]:
         """See `Store.projects`."""
-        return await self._read(owners.projects)
+        return await self._read(admin.projects)
 
     async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
         """See `Store.change_project`; `amend` runs on the loop."""
-        return await self._write("project", owners.change_project, id, amend, act, self._now())
+        return await self._write("project", admin.change_project, id, amend, act, self._now())
 
     async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
         """See `Store.keep_provider_key`."""
-        await self._write("provider_key", owners.keep_provider_key, key, sealed, act)
+        await self._write("provider_key", admin.keep_provider_key, key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
-        return await self._read(owners.provider_keys, owner)
+        return await self._read(admin.provider_keys, owner)
 
     async def sealed_key(self, owner: str, provider: str) -> bytes | None:
         """See `Store.sealed_key`."""
-        return await self._find(owners.sealed_key, owner, provider)
+        return await self._find(admin.sealed_key, owner, provider)
 
     async def reseal_provider_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
         """See `Store.reseal_provider_key`."""
-        work = owners.reseal_provider_key
+        work = admin.reseal_provider_key
         return await self._write("provider_key", work, owner, provider, before, sealed, act)
 
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
-        await self._write("provider_key", owners.drop_provider_key, owner, provider, act)
+        await self._write("provider_key", admin.drop_provider_key, owner, provider, act)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> Listing:
         """See `Store.owners`."""
-        count = partial(owners.owners, limit=limit, after=after, only=owner)
+        count = partial(admin.owners, limit=limit, after=after, only=owner)
         return await self._reading(count, UPKEEP_SECONDS)
 
     async def erase(self, owner: str, limit: int) -> int:
         """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
         seconds = UPKEEP_SECONDS
-        return await self._write("erase", owners.erase, owner, limit, self._now(), seconds=seconds)
+        return await self._write("erase", admin.erase, owner, limit, self._now(), seconds=seconds)
 
     async def note(self, act: Act) -> None:
         """See `Store.note`."""
-        await self._write("note", acts.note, act)
+        await self._write("note", admin.note, act)
 
     async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
         """See `Store.acts`."""
-        return await self._read(acts.page, limit, after, owner)
+        return await self._read(admin.page, limit, after, owner)
 
     # The installation
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.errors import BadSettings
 from antiphon.stores.sqlite.file import connected, schema
 from antiphon.stores.sqlite.reads import SQL
+from antiphon.types.errors import BadSettings
 
 PAGES = 4096
 """Pages that are copied between two looks at whether somebody interrupts: 16 MB."""

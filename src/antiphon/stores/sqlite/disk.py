@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from antiphon.errors import Unavailable
+from antiphon.types.errors import Unavailable
 
 LEAST_FREE = 16_000_000
 """Bytes that have to be free: so much the write-ahead log may grow."""

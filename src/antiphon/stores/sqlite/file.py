@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Generator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from antiphon.errors import BadSettings
-from antiphon.inventory import half_moved
 from antiphon.stores import statements
+from antiphon.stores.dump import half_moved
 from antiphon.stores.sqlite.reads import SQL
-from antiphon.stores.sqlite.thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
+from antiphon.stores.sqlite.writer_thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
 from antiphon.stores.statements import Schema
+from antiphon.types.errors import BadSettings
 
 OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
 
@@ -147,3 +148,35 @@ def _unusable(path: Path, fault: Exception) -> BadSettings:
         expected="a file that can be written, and is new or a database of Antiphon",
         hint=_ANOTHER,
     )
+
+
+# What is gone from a SQLite file is gone from its bytes too.
+
+
+BITE_BYTES = 8_000_000
+
+
+def cover(connection: sqlite3.Connection) -> bool:
+    """Lay zeros on some of the free pages; whether there were any."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    if not free:
+        return False
+    connection.execute(SQL["cover"], (min(free * size, BITE_BYTES),))
+    return True
+
+
+def uncover(connection: sqlite3.Connection) -> bool:
+    """Give some of the covered pages back, all of their bytes zero; whether there were any."""
+    with _thorough(connection):
+        return connection.execute(SQL["uncover"]).rowcount > 0
+
+
+@contextmanager
+def _thorough(connection: sqlite3.Connection) -> Generator[None]:
+    """Meanwhile what is deleted is written over, whatever that costs."""
+    connection.execute("PRAGMA secure_delete = TRUE")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA secure_delete = FAST")

@@ -14,16 +14,16 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon import events
 from antiphon.engine.thread_order import Position
-from antiphon.events import Numbered
-from antiphon.messages import Upload
-from antiphon.people import Counter, period
 from antiphon.ports import About, Context, Listing, Once, Page, Records
-from antiphon.runs import Action, Drive, Run, Thread
+from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
-from antiphon.stores import rules, statements
 from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder, take_page
+from antiphon.types import events
+from antiphon.types.accounts import Counter, period
+from antiphon.types.events import Numbered
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Action, Drive, Run, Thread
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ def drive(connection: sqlite3.Connection, run_id: str) -> Drive:
     """See `Store.drive`."""
     kept = run(connection, run_id)
     if kept is None:
-        raise rules.missing(Run, run_id)
+        raise invariants.missing(Run, run_id)
     return kept.drive
 
 
@@ -152,7 +152,7 @@ def log(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
     values = {"run_id": run_id, "after": after, "cap": PAGE_BYTES}
     row = connection.execute(SQL["log"], values).fetchone()
     if row is None:
-        raise rules.missing(Run, run_id)
+        raise invariants.missing(Run, run_id)
     ended, kept_after, last_event, first, joined = row
     return shapes.page(run_id, after, bool(ended), kept_after, last_event, first, joined)
 
@@ -178,14 +178,14 @@ def call_ids(connection: sqlite3.Connection, run_id: str) -> frozenset[str]:
 def answered(connection: sqlite3.Connection, once: Once) -> msgspec.Raw | None:
     """See `Store.answered`."""
     row = one(connection, "answer", once.owner, once.route, once.key)
-    return rules.kept_answer(once, *row) if row else None
+    return invariants.kept_answer(once, *row) if row else None
 
 
 def version(connection: sqlite3.Connection, thread_id: str) -> int:
     """See `Store.version`."""
     row = one(connection, "version", thread_id)
     if row is None:
-        raise rules.missing(Thread, thread_id)
+        raise invariants.missing(Thread, thread_id)
     return int(row[0])
 
 
@@ -193,7 +193,7 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
     """See `Store.context`."""
     row = connection.execute(SQL["context"], {"thread_id": thread_id}).fetchone()
     if row is None:
-        raise rules.missing(Thread, thread_id)
+        raise invariants.missing(Thread, thread_id)
     number, messages, tokens, chat, sealed_landmarks, landmarks = row
     marks = filter(None, (sealed_landmarks, landmarks))
     return shapes.context(number, messages, tokens, [chat or b""], [*marks])
@@ -223,7 +223,7 @@ def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: st
     search.require("id = :id", id=id)
     docs = _select(connection, search, "doc")
     if not docs:
-        raise rules.missing(kind, id)
+        raise invariants.missing(kind, id)
     return decoder(kind)(docs[0])
 
 
@@ -244,11 +244,11 @@ def listing(
         place.require("id = :after", after=after)
         found = _select(connection, place, place.place)
         if not found:
-            raise rules.missing(kind, after)
+            raise invariants.missing(kind, after)
         search.require_beyond(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    words = rules.words(where.get("query") or "")
+    words = invariants.words(where.get("query") or "")
     bound = {f"word{place}": word for place, word in enumerate(words)}
     if kind is Thread:
         search.require_threads(where, CONTAINS, bound)
@@ -275,7 +275,7 @@ def content(
     try:
         row = one(connection, "content", upload_id)
         if row is None or owner not in (None, row[0]):
-            raise rules.missing(Upload, upload_id)
+            raise invariants.missing(Upload, upload_id)
         with connection.blobopen("contents", "content", row[1], readonly=True) as blob:
             blob.seek(min(start, len(blob)))
             return blob.read(-1 if size is None else size)

@@ -19,17 +19,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import msgspec
 
 from antiphon.engine.thread_order import list_start
-from antiphon.messages import Upload
-from antiphon.people import (
-    Account,
-    Act,
-    Counted,
-    Counter,
-    Person,
-    Project,
-    ProviderKey,
-    Spent,
-)
 from antiphon.ports import (
     About,
     Amend,
@@ -45,17 +34,28 @@ from antiphon.ports import (
     Once,
     Page,
 )
-from antiphon.runs import Assistant, Drive
-from antiphon.stores import rules, searches
-from antiphon.stores.clock import Clock, system_clock
-from antiphon.stores.gather import Appended, Appends, Settle
-from antiphon.stores.searches import Searches
-from antiphon.stores.sqlite import acts, blanks, keys, owners, people, reads, writes
+from antiphon.stores import invariants, search_queue
+from antiphon.stores.append_batcher import Appended, Appends, Settle
+from antiphon.stores.invariants import Clock, system_clock
+from antiphon.stores.search_queue import Searches
+from antiphon.stores.sqlite import admin, file, reads, writes
 from antiphon.stores.sqlite.disk import OpenedFile, check_room
 from antiphon.stores.sqlite.file import prepared, schema
-from antiphon.stores.sqlite.readers import Readers
-from antiphon.stores.sqlite.thread import Operation, Writer
+from antiphon.stores.sqlite.reader_pool import Readers
+from antiphon.stores.sqlite.writer_thread import Operation, Writer
 from antiphon.stores.statements import Schema
+from antiphon.types.accounts import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Assistant, Drive
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -91,7 +91,7 @@ class SqliteStore:
         )
         self._readers = Readers(file, READERS, "antiphon sqlite reader")
         # A search reads everything an owner has; nothing that is quick shall wait behind it.
-        self._searcher = Readers(file, searches.AT_ONCE, "antiphon sqlite search")
+        self._searcher = Readers(file, search_queue.AT_ONCE, "antiphon sqlite search")
         self._searches = Searches(seconds=search_seconds)
         self._appends = Appends(self._append)
         self._changed = False  # since the last claim
@@ -107,7 +107,7 @@ class SqliteStore:
         on_foreign: Heard | None = None,
         listening: Callable[[], bool] = lambda: True,
         fresh_rows: int = FRESH_ROWS,
-        search_seconds: float = searches.SECONDS,
+        search_seconds: float = search_queue.SECONDS,
     ) -> SqliteStore:
         """Open the file, made and brought to this version's schema where needed.
 
@@ -252,7 +252,7 @@ class SqliteStore:
             try:
                 return await self._searcher.run(read, self._searches.seconds)
             except TimeoutError as late:
-                raise searches.too_slow(self._searches.seconds) from late
+                raise search_queue.too_slow(self._searches.seconds) from late
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
@@ -287,119 +287,121 @@ class SqliteStore:
 
     async def add_person(self, account: Account, act: Act | None = None) -> None:
         """See `Store.add_person`."""
-        await self._write("person", people.add, account, act)
+        await self._write("person", admin.add, account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
         """See `Store.find_person`."""
-        return await self._read(people.find, id=id, name=name, subject=subject)
+        return await self._read(admin.find_person, id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
         """See `Store.people`."""
-        return await self._read(people.everybody)
+        return await self._read(admin.everybody)
 
     async def change_person(
         self, person_id: str, amend: Amend, act: Act | None = None
     ) -> Account | None:
         """See `Store.change_person`; `amend` runs in the writer's thread."""
-        return await self._write("person", people.change, person_id, amend, act, self._clock())
+        return await self._write(
+            "person", admin.change_person, person_id, amend, act, self._clock()
+        )
 
     async def live_runs(self, limit: int, after: str | None = None) -> Listing:
         """See `Store.live_runs`."""
-        return await self._read(people.live_runs, limit, after)
+        return await self._read(admin.live_runs, limit, after)
 
     async def spent(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
-        return await self._read(people.spent, since, limit)
+        return await self._read(admin.spent, since, limit)
 
     # Keys, projects, and what was done about them
 
     async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """See `Store.keep_key`."""
-        await self._write("key", keys.keep, key, digest, act)
+        await self._write("key", admin.keep, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
-        return await self._read(keys.find, prefix)
+        return await self._read(admin.find_key, prefix)
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
-        return await self._read(keys.every)
+        return await self._read(admin.every)
 
     async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
         """See `Store.change_key`; `amend` runs in the writer's thread."""
-        return await self._write("key", keys.change, key_id, amend, act)
+        return await self._write("key", admin.change_key, key_id, amend, act)
 
     async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
-        return await self._write("key", keys.change, key_id, rules.revoked(self._clock()), act)
+        return await self._write(
+            "key", admin.change_key, key_id, invariants.revoked(self._clock()), act
+        )
 
     async def count(self, counter: Counter, amount: int) -> Counted:
         """See `Store.count`."""
-        return await self._write("count", keys.count, counter, amount, self._clock())
+        return await self._write("count", admin.count, counter, amount, self._clock())
 
     async def add_project(self, project: Project, act: Act) -> None:
         """See `Store.add_project`."""
-        await self._write("project", owners.add_project, project, act)
+        await self._write("project", admin.add_project, project, act)
 
     async def projects(self) -> Sequence[Project]:
         """See `Store.projects`."""
-        return await self._read(owners.projects)
+        return await self._read(admin.projects)
 
     async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
         """See `Store.change_project`; `amend` runs in the writer's thread."""
-        return await self._write("project", owners.change_project, id, amend, act, self._clock())
+        return await self._write("project", admin.change_project, id, amend, act, self._clock())
 
     async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
         """See `Store.keep_provider_key`."""
-        await self._write("key", owners.keep_provider_key, key, sealed, act)
+        await self._write("key", admin.keep_provider_key, key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
-        return await self._read(owners.provider_keys, owner)
+        return await self._read(admin.provider_keys, owner)
 
     async def sealed_key(self, owner: str, provider: str) -> bytes | None:
         """See `Store.sealed_key`."""
-        return await self._read(owners.sealed_key, owner, provider)
+        return await self._read(admin.sealed_key, owner, provider)
 
     async def reseal_provider_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
         """See `Store.reseal_provider_key`."""
-        work = owners.reseal_provider_key
+        work = admin.reseal_provider_key
         return await self._write("key", work, owner, provider, before, sealed, act)
 
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """See `Store.drop_provider_key`."""
-        await self._write("key", owners.drop_provider_key, owner, provider, act)
+        await self._write("key", admin.drop_provider_key, owner, provider, act)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> Listing:
         """See `Store.owners`; counting waits for searches alone."""
-        return await self._searcher.run(
-            partial(owners.owners, limit=limit, after=after, only=owner)
-        )
+        return await self._searcher.run(partial(admin.owners, limit=limit, after=after, only=owner))
 
     async def erase(self, owner: str, limit: int) -> int:
         """See `Store.erase`; at its end the file's bytes tell nothing either."""
         erased = await self._write("erase", writes.erase, owner, limit, self._clock())
         if not erased:
-            while await self._write("blank", blanks.cover):
+            while await self._write("blank", file.cover):
                 pass
-            while await self._write("blank", blanks.uncover):
+            while await self._write("blank", file.uncover):
                 pass
             await self._writer.empty_log()
         return erased
 
     async def note(self, act: Act) -> None:
         """See `Store.note`."""
-        await self._write("act", acts.note, act)
+        await self._write("act", admin.note, act)
 
     async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
         """See `Store.acts`."""
-        return await self._read(acts.page, limit, after, owner)
+        return await self._read(admin.page, limit, after, owner)
 
     # The installation
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from antiphon import events
-from antiphon.engine.window import tokens
-from antiphon.errors import Fenced, Internal
-from antiphon.messages import Message, Upload, chat
+from antiphon.engine.context_window import tokens
 from antiphon.ports import About, Change, Claim, Decide, Driven, Once
-from antiphon.runs import Action, Assistant, Status, Thread
-from antiphon.stores import rules
-from antiphon.stores.gather import Appended
-from antiphon.stores.sqlite import acts, keys, owners, people, reads
+from antiphon.stores import invariants
+from antiphon.stores.append_batcher import Appended
+from antiphon.stores.sqlite import admin, reads
 from antiphon.stores.sqlite.reads import SQL
+from antiphon.types import events
+from antiphon.types.errors import Fenced, Internal
+from antiphon.types.messages import Message, Upload, chat
+from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
 SEGMENT = 64  # messages whose chat is joined for good
@@ -42,9 +42,9 @@ def change(
         _write_run(connection, about, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
-    acts.note(connection, decided.act)
+    admin.note(connection, decided.act)
     if about.once and not decided.more:
-        answer, subject = _encode(decided.answer), rules.subject(records, decided)
+        answer, subject = _encode(decided.answer), invariants.subject(records, decided)
         _keep_answer(connection, about.once, answer, subject, now)
     return decided.answer
 
@@ -151,7 +151,7 @@ def update_assistant(
 def remove(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
     """See `Store.remove`."""
     if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
-        raise rules.missing(kind, id)
+        raise invariants.missing(kind, id)
     connection.execute(SQL["empty_answers"], (id,))
 
 
@@ -167,7 +167,7 @@ def forget(connection: sqlite3.Connection, events_before: int, keys_before: int)
 def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
     """See `Store.erase`."""
     fold(connection)  # so that there is one table to erase events from
-    return owners.erase(connection, owner, limit, now)
+    return admin.erase(connection, owner, limit, now)
 
 
 def meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
@@ -192,10 +192,10 @@ def _keep_answer(
 def _write_thread(connection: sqlite3.Connection, about: About, decided: Change) -> None:
     thread = decided.thread
     kept = reads.thread(connection, thread.id) if thread else None
-    rules.judge_thread(kept[1] if kept else None, decided)
+    invariants.judge_thread(kept[1] if kept else None, decided)
     if thread is None:
         return
-    _save_thread(connection, kept[0] if kept else rules.owner_of(about, decided), thread)
+    _save_thread(connection, kept[0] if kept else invariants.owner_of(about, decided), thread)
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
@@ -213,7 +213,13 @@ def _seal(connection: sqlite3.Connection, added: Sequence[Message], thread: Thre
 
 
 def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> None:
-    values = (thread.id, owner, thread.version, rules.searchable(thread.title), _encode(thread))
+    values = (
+        thread.id,
+        owner,
+        thread.version,
+        invariants.searchable(thread.title),
+        _encode(thread),
+    )
     connection.execute(SQL["save_thread"], values)
 
 
@@ -223,11 +229,11 @@ def _message_row(message: Message) -> tuple[Any, ...]:
         message.id,
         message.thread_id,
         message.number,
-        rules.role(message),
+        invariants.role(message),
         len(said),
         tokens(len(said)),
         said,
-        rules.searchable(message.full_text),
+        invariants.searchable(message.full_text),
         _encode(message),
     )
 
@@ -242,7 +248,7 @@ def _write_run(
 ) -> None:
     """The run as it shall be, unless its status or epoch has changed since it was read."""
     kept = reads.run(connection, driven.run.id)
-    rules.judge_move((kept.run, kept.drive) if kept else None, driven)
+    invariants.judge_move((kept.run, kept.drive) if kept else None, driven)
     run, drive = driven.run, driven.drive
     waited = kept.wanted_at if kept and kept.drive.wanted else now
     values = {
@@ -255,16 +261,16 @@ def _write_run(
         "doc": _encode(run),
     }
     if kept is None:
-        _add_run(connection, values | {"owner": rules.owner_of(about, decided)})
+        _add_run(connection, values | {"owner": invariants.owner_of(about, decided)})
     else:
         before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
-    grown = rules.grown(kept.run if kept else None, run)
-    keys.count_tokens(connection, drive.key_id, grown, now)
+    grown = invariants.grown(kept.run if kept else None, run)
+    admin.count_tokens(connection, drive.key_id, grown, now)
     if run.status.ended:
-        owner = kept.owner if kept else rules.owner_of(about, decided)
-        people.spend(connection, rules.spent(owner, run, now))
+        owner = kept.owner if kept else invariants.owner_of(about, decided)
+        admin.spend(connection, invariants.spent(owner, run, now))
     if driven.events:
         first = drive.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))
@@ -278,7 +284,7 @@ def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
         active = reads.active_run(connection, values["thread_id"])
         if active is None:
             raise Internal(f"Run {values['id']} cannot be added: {fault}.") from fault
-        raise rules.already_active(values["thread_id"], active) from fault
+        raise invariants.already_active(values["thread_id"], active) from fault
 
 
 def _write_action(connection: sqlite3.Connection, action: Action) -> None:
@@ -297,7 +303,7 @@ def _add_record(connection: sqlite3.Connection, owner: str, record: Assistant | 
     try:
         connection.execute(SQL[_ADDITIONS[type(record)]], (record.id, owner, _encode(record)))
     except sqlite3.IntegrityError as fault:
-        raise rules.taken(type(record), record.id) from fault
+        raise invariants.taken(type(record), record.id) from fault
 
 
 _ADDITIONS: Mapping[type[Any], str] = {Assistant: "add_assistant", Upload: "add_upload"}

@@ -8,14 +8,12 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import UNSET, Meta, UnsetType
 
-from antiphon import calls
-from antiphon.calls import GetUsage, ListKeys, ListPeople
-from antiphon.people import Discreet, Limits, Role
-from antiphon.web import overview
-from antiphon.web.administrators import refuse_others
-from antiphon.web.answers import answer
-from antiphon.web.here import governing, site
-from antiphon.web.reading import query, read
+from antiphon.api import operations
+from antiphon.api.operations import GetUsage, ListKeys, ListPeople
+from antiphon.types.accounts import Discreet, Limits, Role
+from antiphon.web import admin_views
+from antiphon.web.context import governing, refuse_others, site
+from antiphon.web.http import answer, query, read
 from antiphon.web.session import person
 
 routes = Blueprint("admin", __name__, url_prefix="/api/admin")
@@ -24,42 +22,42 @@ routes = Blueprint("admin", __name__, url_prefix="/api/admin")
 class NewPerson(Discreet, frozen=True):
     """Somebody who shall be able to log in."""
 
-    name: calls.PersonName
+    name: operations.PersonName
     role: Role = "user"
-    password: calls.Password | None = None
+    password: operations.Password | None = None
 
 
 class ChangedPerson(Discreet, frozen=True):
     """What is given changes; `sign_out` ends all logins of the person."""
 
-    name: calls.PersonName | UnsetType = UNSET
+    name: operations.PersonName | UnsetType = UNSET
     role: Role | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
-    password: calls.Password | UnsetType = UNSET
+    password: operations.Password | UnsetType = UNSET
     sign_out: bool = False
 
 
 class KeyWanted(msgspec.Struct, frozen=True):
     """What the key is for, whose threads it opens, and what it may do."""
 
-    name: calls.Name
-    owner: calls.Id
-    scopes: Annotated[tuple[calls.KeyScope, ...], Meta(max_length=4)] = ("read", "write")
+    name: operations.Name
+    owner: operations.Id
+    scopes: Annotated[tuple[operations.KeyScope, ...], Meta(max_length=4)] = ("read", "write")
     limits: Limits = Limits()
-    expires_in: calls.KeySeconds | None = None
+    expires_in: operations.KeySeconds | None = None
 
 
 class ChangedKey(msgspec.Struct, frozen=True):
     """What is given changes; null takes a limit away."""
 
-    name: calls.Name | UnsetType = UNSET
-    limits: calls.NewLimits = calls.NewLimits()
+    name: operations.Name | UnsetType = UNSET
+    limits: operations.NewLimits = operations.NewLimits()
 
 
 class Stopping(msgspec.Struct, frozen=True):
     """Whose run it is."""
 
-    owner: calls.Id
+    owner: operations.Id
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -161,7 +159,7 @@ def key_revoked(key_id: str) -> Response:
 @routes.get("/runs")
 def runs() -> Response:
     """What runs just now, whoever asked for it."""
-    return answer({"data": site().run(overview.live_runs(site().client))})
+    return answer({"data": site().run(admin_views.live_runs(site().client))})
 
 
 @routes.post("/runs/<run_id>/stop")
@@ -175,7 +173,7 @@ def run_stopped(run_id: str) -> Response:
 @routes.get("/usage")
 def usage() -> Response:
     """What was used and what it cost, by day, model and person."""
-    return answer(site().run(overview.usage(site().client, GetUsage(query(Span).days))))
+    return answer(site().run(admin_views.usage(site().client, GetUsage(query(Span).days))))
 
 
 # What there is.
@@ -184,7 +182,7 @@ def usage() -> Response:
 @routes.get("/servers")
 def servers() -> Response:
     """The MCP servers of the web chat, and those that the backend runs itself."""
-    return answer({"data": site().run(overview.servers(site()))})
+    return answer({"data": site().run(admin_views.servers(site()))})
 
 
 @routes.get("/models")
@@ -196,4 +194,4 @@ def models() -> Response:
 @routes.get("/assistants")
 def assistants() -> Response:
     """Every assistant that somebody shares by a link."""
-    return answer({"data": site().run(overview.shared_assistants(site()))})
+    return answer({"data": site().run(admin_views.shared_assistants(site()))})

@@ -10,17 +10,14 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
 
-from antiphon import calls
-from antiphon.calls import ListProjects
-from antiphon.errors import NotFound
-from antiphon.people import Discreet
-from antiphon.web import overview
-from antiphon.web.administrators import refuse_others
-from antiphon.web.answers import answer
-from antiphon.web.downloads import SANDBOX
+from antiphon.api import operations
+from antiphon.api.operations import ListProjects
+from antiphon.types.accounts import Discreet
+from antiphon.types.errors import NotFound
+from antiphon.web import admin_views
+from antiphon.web.context import governing, refuse_others, site
 from antiphon.web.event_stream import FileStream
-from antiphon.web.here import governing, site
-from antiphon.web.reading import query, read
+from antiphon.web.http import SANDBOX, answer, query, read
 
 routes = Blueprint("admin_owners", __name__, url_prefix="/api/admin")
 routes.before_request(refuse_others)
@@ -31,13 +28,13 @@ ZIP = "application/zip"
 class NewProject(msgspec.Struct, frozen=True):
     """What it shall be called."""
 
-    name: calls.PersonName
+    name: operations.PersonName
 
 
 class ChangedProject(msgspec.Struct, frozen=True):
     """What is given changes."""
 
-    name: calls.PersonName | UnsetType = UNSET
+    name: operations.PersonName | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
 
 
@@ -46,15 +43,15 @@ class OwnKey(Discreet, frozen=True):
 
     secrets: ClassVar[tuple[str, ...]] = ("key",)
 
-    key: calls.ProviderSecret
-    base_url: calls.BaseUrl | None = None
+    key: operations.ProviderSecret
+    base_url: operations.BaseUrl | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
     """Behind which act, and about whom."""
 
-    after: calls.Id | None = None
-    owner: calls.Id | None = None
+    after: operations.Id | None = None
+    owner: operations.Id | None = None
 
 
 # Projects.
@@ -96,7 +93,7 @@ def project_removed(project_id: str) -> Response:
 @routes.get("/owners")
 def owners() -> Response:
     """Everybody who has something, and how much."""
-    return answer({"data": site().run(overview.owners(site().client))})
+    return answer({"data": site().run(admin_views.owners(site().client))})
 
 
 @routes.get("/owners/<path:owner>/export")
@@ -127,7 +124,7 @@ def owner_erased(owner: str) -> Response:
 @routes.get("/provider_keys")
 def provider_keys() -> Response:
     """Who has which, by how they end."""
-    return answer({"data": site().run(overview.provider_keys(site().client))})
+    return answer({"data": site().run(admin_views.provider_keys(site().client))})
 
 
 @routes.put("/provider_keys/<provider>/<path:owner>")
@@ -151,7 +148,7 @@ def provider_key_removed(provider: str, owner: str) -> Response:
 def acts() -> Response:
     """What administrators did, the newest first."""
     asked = query(Place)
-    return answer(site().run(overview.acts(site().client, asked.after, asked.owner)))
+    return answer(site().run(admin_views.acts(site().client, asked.after, asked.owner)))
 
 
 def _file_name(owner: str) -> str:

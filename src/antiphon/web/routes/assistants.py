@@ -5,16 +5,15 @@ from __future__ import annotations
 import msgspec
 from flask import Blueprint, Response, request
 
-from antiphon import calls
-from antiphon.calls import ListAssistants
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import NotFound
-from antiphon.runs import Assistant
-from antiphon.web import origin, sharing
-from antiphon.web.answers import answer
-from antiphon.web.cards import Card, Wanted, card, changing, making
-from antiphon.web.here import client, site
-from antiphon.web.reading import query, read
+from antiphon.api import operations
+from antiphon.api.operations import ListAssistants
+from antiphon.client.async_client import AsyncClient
+from antiphon.types.errors import NotFound
+from antiphon.types.runs import Assistant
+from antiphon.web import assistants, origin
+from antiphon.web.assistants import Card, Wanted, card, changing, making
+from antiphon.web.context import client, site
+from antiphon.web.http import answer, query, read
 from antiphon.web.session import LOCAL, person
 
 routes = Blueprint("assistants", __name__)
@@ -23,8 +22,8 @@ routes = Blueprint("assistants", __name__)
 class Listing(msgspec.Struct, frozen=True):
     """Which assistants."""
 
-    after: calls.Id | None = None
-    limit: calls.Limit = 100
+    after: operations.Id | None = None
+    limit: operations.Limit = 100
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -48,7 +47,7 @@ def listed() -> Response:
     """The person's assistants, the newest first."""
     asked = query(Listing)
     page = site().run(client().line.send(ListAssistants(asked.limit, asked.after)))
-    return answer(calls.Listed([_card(each) for each in page.data], page.has_more, page.next))
+    return answer(operations.Listed([_card(each) for each in page.data], page.has_more, page.next))
 
 
 @routes.post("/api/assistants")
@@ -85,7 +84,7 @@ def deleted(assistant_id: str) -> Response:
 @routes.post("/api/assistants/<assistant_id>/share")
 def shared(assistant_id: str) -> Response:
     """Its link, the same until it is taken back."""
-    assistant = site().run(sharing.share(client(), assistant_id))
+    assistant = site().run(assistants.share(client(), assistant_id))
     token = _token(assistant) or ""
     address = origin.own_address(request, site().policy)
     return answer(Link(token, f"{address}/a/{token}"))
@@ -94,7 +93,7 @@ def shared(assistant_id: str) -> Response:
 @routes.delete("/api/assistants/<assistant_id>/share")
 def unshared(assistant_id: str) -> Response:
     """Its link leads nowhere any more."""
-    return answer(_card(site().run(sharing.unshare(client(), assistant_id))))
+    return answer(_card(site().run(assistants.unshare(client(), assistant_id))))
 
 
 @routes.get("/api/shared/<token>")
@@ -111,7 +110,7 @@ def copied(token: str) -> Response:
     """The person's own copy, the same each time; who shared it gets their own assistant."""
     owner, assistant = _behind(token)
     if owner != person().owner:
-        assistant = site().run(sharing.copied(client(), assistant))
+        assistant = site().run(assistants.copied(client(), assistant))
     return answer(_card(assistant))
 
 
@@ -120,11 +119,11 @@ def _card(assistant: Assistant) -> Card:
 
 
 def _token(assistant: Assistant) -> str | None:
-    return sharing.token(site().secret, person().owner, assistant)
+    return assistants.token(site().secret, person().owner, assistant)
 
 
 def _behind(token: str) -> tuple[str, Assistant]:
-    return site().run(sharing.behind(site().client, site().secret, token))
+    return site().run(assistants.behind(site().client, site().secret, token))
 
 
 async def _name_of(owner: str) -> str:

@@ -8,14 +8,12 @@ from typing import Literal
 import msgspec
 from flask import Blueprint, Response, request
 
-from antiphon.client.aio import AsyncClient
-from antiphon.engine import kept
-from antiphon.errors import InvalidRequest, TooLarge
-from antiphon.messages import Upload
-from antiphon.web.answers import answer
-from antiphon.web.downloads import BYTES, download, picture, shown
-from antiphon.web.here import client, site
-from antiphon.web.reading import query
+from antiphon.client.async_client import AsyncClient
+from antiphon.engine import sanitize
+from antiphon.types.errors import InvalidRequest, TooLarge
+from antiphon.types.messages import Upload
+from antiphon.web.context import client, site
+from antiphon.web.http import BYTES, answer, download, picture, query, shown
 
 routes = Blueprint("files", __name__)
 
@@ -62,19 +60,19 @@ def file(file_id: str) -> Response:
 
 def plain_name(given: str) -> str:
     """The last step of what may be a path, without what is not seen or turns text round."""
-    last = re.split(r"[/\\]", kept.fit(given))[-1]
+    last = re.split(r"[/\\]", sanitize.fit(given))[-1]
     name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
     return _short(name) or NAMELESS
 
 
 def _short(name: str) -> str:
     """As many characters as a name may have; its ending is kept, for it says what it is."""
-    if len(name) <= kept.MAX_NAME:
+    if len(name) <= sanitize.MAX_NAME:
         return name
     stem, _, ending = name.rpartition(".")
     if not stem or len(ending) > 16:
-        return name[: kept.MAX_NAME]
-    return f"{stem[: kept.MAX_NAME - len(ending) - 1]}.{ending}"
+        return name[: sanitize.MAX_NAME]
+    return f"{stem[: sanitize.MAX_NAME - len(ending) - 1]}.{ending}"
 
 
 def _sent(most: int) -> tuple[str, str, bytes]:
@@ -97,4 +95,4 @@ def _media_type(said: str, content: bytes) -> str:
     kind = picture(content)
     if kind is not None:
         return kind
-    return BYTES if said in SHOWN else kept.media_type(said)
+    return BYTES if said in SHOWN else sanitize.media_type(said)

@@ -9,10 +9,9 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import Meta
 
-from antiphon.clean import clean
-from antiphon.web.answers import answer
-from antiphon.web.here import site
-from antiphon.web.reading import read
+from antiphon.types.terminal_safe import clean
+from antiphon.web.context import site
+from antiphon.web.http import answer, read
 from antiphon.web.session import person
 
 routes = Blueprint("grants", __name__)

@@ -10,13 +10,12 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta
 
-from antiphon.errors import NotFound, SignInRefused
-from antiphon.problems import SignedOut
-from antiphon.web import browsers, origin, session
-from antiphon.web.answers import answer
-from antiphon.web.here import site
+from antiphon.api.problems import SignedOut
+from antiphon.types.errors import NotFound, SignInRefused
+from antiphon.web import origin, session
+from antiphon.web.context import site
+from antiphon.web.http import answer, read
 from antiphon.web.policy import Login
-from antiphon.web.reading import read
 from antiphon.web.session import Person
 
 routes = Blueprint("login", __name__)
@@ -58,7 +57,7 @@ def log_in() -> Response:
             person = site().run(site().people.log_in(given.name, given.password))
     except SignInRefused as refused:
         raise SignedOut("The name or the password is wrong.") from refused
-    return browsers.remember(_let_in(person), request, site(), given.name)
+    return session.remember(_let_in(person), request, site(), given.name)
 
 
 @routes.post("/api/password")
@@ -108,7 +107,7 @@ def _only_with(*logins: Login) -> None:
 def _one_guess(name: str) -> Generator[None]:
     """A password is tried: counted before, and let off where it was right."""
     limits, address = site().limits, origin.who_asks(request, site().policy)
-    browser = browsers.known(request, site(), name)
+    browser = session.known(request, site(), name)
     limits.guesses.take(name, address, browser)
     with limits.logins:
         yield

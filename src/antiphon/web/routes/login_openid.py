@@ -8,9 +8,9 @@ from flask import Blueprint, redirect, request
 from flask import session as cookie
 from werkzeug.wrappers import Response
 
-from antiphon.errors import NotFound, Overloaded, SignInRefused
+from antiphon.types.errors import NotFound, Overloaded, SignInRefused
 from antiphon.web import origin, session
-from antiphon.web.here import site
+from antiphon.web.context import site
 from antiphon.web.openid import Identity, LoginFailed, Provider
 from antiphon.web.session import Person
 

@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from flask import Blueprint, Response
 
 from antiphon import __version__
-from antiphon.messages import Tool
-from antiphon.settings import Settings
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
-from antiphon.tools.rules import Rules
+from antiphon.tools.permissions import Rules
+from antiphon.types.messages import Tool
 from antiphon.web import session
-from antiphon.web.answers import answer
-from antiphon.web.chosen_model import chosen
-from antiphon.web.here import site
-from antiphon.web.tooling import Tooling
+from antiphon.web.context import site
+from antiphon.web.http import answer
+from antiphon.web.toolset import Tooling
+
+# Which model answers where none is named, and why.
+
+
+class Choice(Protocol):
+    """A model as `provider:name`, and the reason in words."""
+
+    @property
+    def model(self) -> str:
+        """The model."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """The reason."""
+        ...
+
+
+class _Choosing(Protocol):
+    async def choice(self) -> Choice: ...
+
+
+@runtime_checkable
+class _Embedded(Protocol):
+    """A line into this process, known by its shape: the web chat knows no runtime."""
+
+    async def runtime(self) -> _Choosing:
+        """What answers there."""
+        ...
+
+
+async def chosen(client: AsyncClient) -> tuple[str | None, str]:
+    """The model, None where it is not known, and why it is that one."""
+    if isinstance(client.line, _Embedded):
+        choice = await (await client.line.runtime()).choice()
+        return choice.model, choice.why
+    listed = (await client.list_models()).data
+    usual = next((model.id for model in listed if model.default), None)
+    return usual, "the server's choice"
+
 
 routes = Blueprint("me", __name__)
 

@@ -13,23 +13,22 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta
 
-from antiphon.client.aio import AsyncClient
-from antiphon.errors import InvalidRequest, NotFound
-from antiphon.runs import Run
+from antiphon.client.async_client import AsyncClient
 from antiphon.tools.questions import Answer
-from antiphon.web import admission, named_threads
-from antiphon.web.answers import answer
-from antiphon.web.following import Frames
-from antiphon.web.here import client, site
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.runs import Run
+from antiphon.web import event_stream, other_clients
+from antiphon.web.context import client, site
+from antiphon.web.event_stream import streamed
+from antiphon.web.http import answer, convert, read, read_bytes
 from antiphon.web.other_clients import ag_ui, use_chat
-from antiphon.web.posting import NewMessage, come_so_far, posted, resumed
-from antiphon.web.reading import convert, read, read_bytes
 from antiphon.web.relay import Relay
+from antiphon.web.run_stream import Frames
 from antiphon.web.session import person
-from antiphon.web.streams import streamed
+from antiphon.web.submission import NewMessage, come_so_far, posted, resumed
 from antiphon.wires import framing
+from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
-from antiphon.wires.ui_parts import Sdk
 
 routes = Blueprint("messages", __name__)
 
@@ -49,7 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def process() -> Response:
     """Save the message, start its run, and answer with the stream at once."""
     body, sdk = read(dict[str, Any]), _sdk()
-    admission.may_write(site(), person())
+    event_stream.may_write(site(), person())
     if "messages" in body:
         return streamed(lambda: use_chat(site(), person(), body, sdk))
     message = convert(body, NewMessage)
@@ -60,7 +59,7 @@ def process() -> Response:
 def ag_ui_run() -> Response:
     """The same for clients that speak AG-UI."""
     body = read(dict[str, Any])
-    admission.may_write(site(), person())
+    event_stream.may_write(site(), person())
     return streamed(lambda: ag_ui(site(), person(), body), framing.HEADERS)
 
 
@@ -122,7 +121,7 @@ def approve(run_id: str, call_id: str) -> Response:
 
 
 async def _newest_run(client: AsyncClient, name: str) -> Run | None:
-    thread = await named_threads.found(client, name)
+    thread = await other_clients.found(client, name)
     runs = (await client.list_runs(thread.id, limit=1)).data if thread else ()
     return runs[0] if runs else None
 

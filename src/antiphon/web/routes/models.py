@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from antiphon.web.answers import answer
-from antiphon.web.here import client, site
+from antiphon.web.context import client, site
+from antiphon.web.http import answer
 
 routes = Blueprint("models", __name__)
 

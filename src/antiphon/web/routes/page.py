@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, request
 
-from antiphon.web.answers import answer
+from antiphon.web.http import answer
 
 routes = Blueprint("page", __name__)
 

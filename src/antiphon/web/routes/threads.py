@@ -8,18 +8,15 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import Meta
 
-from antiphon import calls
-from antiphon.client import branches
-from antiphon.client.aio import AsyncClient
-from antiphon.client.exports import Form, file_name
-from antiphon.client.thread_export import told
-from antiphon.errors import NotFound
-from antiphon.web import history, thread_list
-from antiphon.web.answers import answer
-from antiphon.web.downloads import download
-from antiphon.web.here import client, site
-from antiphon.web.reading import query, read
-from antiphon.web.thread_list import Row, row
+from antiphon.api import operations
+from antiphon.client import thread_list
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.export import Form, file_name, told
+from antiphon.types.errors import NotFound
+from antiphon.web import history, thread_rows
+from antiphon.web.context import client, site
+from antiphon.web.http import answer, download, query, read
+from antiphon.web.thread_rows import Row, row
 
 routes = Blueprint("threads", __name__)
 
@@ -33,9 +30,9 @@ TYPES: dict[Form, str] = {
 class Listing(msgspec.Struct, frozen=True):
     """Which threads."""
 
-    q: calls.Name = ""
+    q: operations.Name = ""
     after: Annotated[str, Meta(max_length=200)] | None = None
-    limit: calls.Limit = 30
+    limit: operations.Limit = 30
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -48,13 +45,13 @@ class Piece(msgspec.Struct, frozen=True):
 class Title(msgspec.Struct, frozen=True):
     """What a thread is called from now on."""
 
-    title: calls.Title
+    title: operations.Title
 
 
 class Branching(msgspec.Struct, frozen=True):
     """The message that the branch does not have any more."""
 
-    message_id: calls.Id
+    message_id: operations.Id
 
 
 class Exporting(msgspec.Struct, frozen=True):
@@ -68,7 +65,7 @@ def listed() -> Response:
     """A page of the person's threads, the last changed first."""
     asked = query(Listing)
     here = site()
-    rows = thread_list.rows(client(), here.relays, asked.q, asked.after, asked.limit)
+    rows = thread_rows.rows(client(), here.relays, asked.q, asked.after, asked.limit)
     return answer(here.run(rows))
 
 
@@ -96,11 +93,11 @@ def deleted(thread_id: str) -> Response:
 
     async def delete(client: AsyncClient) -> None:
         thread = await client.get_thread(thread_id)
-        for each in await branches.family(client, thread):
+        for each in await thread_list.family(client, thread):
             await client.delete_thread(each.id)
 
     site().run(delete(client()))
-    return answer(calls.Deleted(thread_id))
+    return answer(operations.Deleted(thread_id))
 
 
 @routes.get("/api/threads/<thread_id>/messages")
@@ -119,7 +116,7 @@ def branched(thread_id: str) -> Response:
         message = await client.get_message(wanted.message_id)
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
-        return row(await branches.branch_before(client, message), running=False)
+        return row(await thread_list.branch_before(client, message), running=False)
 
     return answer(site().run(branch(client())), 201)
 

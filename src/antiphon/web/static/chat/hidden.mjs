@@ -2,7 +2,7 @@
  * What an eye would not see in a text: controls, turns of direction, joiners, tags, many blanks.
  *
  * Foreign text is cut into pieces. What is seen stays as it is; what hides becomes a piece of its own
- * that says what stands there. The same table as in `clean.py`: a test compares them.
+ * that says what stands there. The same table as in `types/terminal_safe.py`: a test compares them.
  *
  * @typedef {{kind: "text", text: string}} Seen
  * @typedef {{kind: "hidden", text: string, count: number}} Hidden  a sign, or the name of a character

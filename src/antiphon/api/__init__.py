@@ -1,0 +1,1 @@
+"""Every operation of the HTTP API as a type, stated once."""

@@ -1,0 +1,131 @@
+"""What every call of the API is, and how it travels as HTTP.
+
+A call's fields travel in the path where the route names them, in the query of a GET, and in the
+JSON body of everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.types.errors import InvalidRequest
+
+A_co = TypeVar("A_co", covariant=True)
+
+Name = Annotated[str, Meta(max_length=256)]
+Id = Annotated[str, Meta(max_length=128)]
+Limit = Annotated[int, Meta(ge=1, le=100)]
+
+
+class Listed(msgspec.Struct, Generic[A_co], frozen=True):
+    """A page of a list; ask again with `after=next` while `has_more`."""
+
+    data: Sequence[A_co]
+    has_more: bool
+    next: str | None = None
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """What was deleted is gone."""
+
+    id: str
+    deleted: bool = True
+
+
+class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
+    """A request. `answer` is the type that comes back; for a stream, events do.
+
+    `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured. `scope`
+    is what a key must be for; without it `read` for a GET, and `write` for everything else. Where
+    the answer is a file, `file` is its media type.
+    """
+
+    route: ClassVar[str]
+    answer: ClassVar[Any]
+    http_status: ClassVar[int] = 200
+    creates: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
+    file: ClassVar[str | None] = None
+    scope: ClassVar[str | None] = None
+
+
+def fields(call: Call[Any]) -> dict[str, Any]:
+    """What a call says, by name."""
+    return {name: getattr(call, name) for name in call.__struct_fields__}
+
+
+def given(call: Call[Any], *, but: str) -> dict[str, Any]:
+    """The fields that were given, without this one."""
+    return {
+        name: value
+        for name, value in fields(call).items()
+        if name != but and value is not msgspec.UNSET
+    }
+
+
+def path_fields(call: type[Call[Any]]) -> tuple[str, ...]:
+    """The fields that the route holds, in order."""
+    return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))
+
+
+def write(call: Call[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
+    """A call as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
+    method, template = call.route.split(" ")
+    fields = msgspec.to_builtins(call)
+    held = {name: fields.pop(name) for name in path_fields(type(call))}
+    path = "/".join(
+        _quoted(str(held[piece[1:-1]])) if piece.startswith("{") else piece
+        for piece in template.split("/")
+    )
+    if method in ("GET", "DELETE"):
+        query = {name: str(value) for name, value in fields.items() if value is not None}
+        return method, path, query, None
+    return method, path, {}, msgspec.json.encode(fields)
+
+
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _quoted(segment: str) -> str:
+    """A path segment, percent-encoded; dots alone would climb, so they are encoded too."""
+    if segment.strip(".") == "":
+        return segment.replace(".", "%2E")
+    return "".join(
+        letter if letter in _UNRESERVED else "".join(f"%{byte:02X}" for byte in letter.encode())
+        for letter in segment
+    )
+
+
+def invalid(error: msgspec.ValidationError) -> InvalidRequest:
+    """What msgspec says of a call, in our members: what was wanted, what came, where."""
+    said, _, where = str(error).partition(" - at ")
+    expected, received = _sides(said)
+    return InvalidRequest(
+        f"{said} - at {where}." if where else f"{said}.",
+        expected=expected,
+        received=received,
+        **({"where": where.strip("`")} if where else {}),
+    )
+
+
+_SAID = (
+    (re.compile(r"Expected (.+), got (.+)", re.DOTALL), r"\1", r"\2"),
+    (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
+    (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
+    (re.compile(r"Object contains unknown field (.+)", re.DOTALL), "known fields", r"\1"),
+    (re.compile(r"Invalid (?:enum )?value (.+)", re.DOTALL), "one of the documented values", r"\1"),
+)
+
+
+def _sides(said: str) -> tuple[str | None, str | None]:
+    """What was wanted and what came, as far as the sentence tells."""
+    for sentence, expected, received in _SAID:
+        if found := sentence.fullmatch(said):
+            came = found.expand(received) if received else None
+            return found.expand(expected).replace("`", ""), came and came.replace("`", "")
+    return None, None

@@ -1,0 +1,518 @@
+"""Every call of the API as a value: what it asks, its route, what it answers.
+
+The server's routes, the OpenAPI document, the SDK's methods and their signatures all come from this
+file. The calls of administration are in `administrative_calls`, and those about owners are in
+`owner_calls`; all are named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Generic, Literal
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.api.admin_operations import ADMINISTRATIVE, OF_OWNERS
+from antiphon.api.admin_operations import LONGEST_KEY as LONGEST_KEY
+from antiphon.api.admin_operations import BackendServer as BackendServer
+from antiphon.api.admin_operations import BaseUrl as BaseUrl
+from antiphon.api.admin_operations import CreateKey as CreateKey
+from antiphon.api.admin_operations import CreatePerson as CreatePerson
+from antiphon.api.admin_operations import CreateProject as CreateProject
+from antiphon.api.admin_operations import DeletePerson as DeletePerson
+from antiphon.api.admin_operations import DeleteProject as DeleteProject
+from antiphon.api.admin_operations import DeleteProviderKey as DeleteProviderKey
+from antiphon.api.admin_operations import EraseOwner as EraseOwner
+from antiphon.api.admin_operations import Erasure as Erasure
+from antiphon.api.admin_operations import ExportOwner as ExportOwner
+from antiphon.api.admin_operations import GetPerson as GetPerson
+from antiphon.api.admin_operations import GetProject as GetProject
+from antiphon.api.admin_operations import GetUsage as GetUsage
+from antiphon.api.admin_operations import KeyScope as KeyScope
+from antiphon.api.admin_operations import KeySeconds as KeySeconds
+from antiphon.api.admin_operations import ListActs as ListActs
+from antiphon.api.admin_operations import ListAllProviderKeys as ListAllProviderKeys
+from antiphon.api.admin_operations import ListKeys as ListKeys
+from antiphon.api.admin_operations import ListLiveRuns as ListLiveRuns
+from antiphon.api.admin_operations import ListOwners as ListOwners
+from antiphon.api.admin_operations import ListPeople as ListPeople
+from antiphon.api.admin_operations import ListProjects as ListProjects
+from antiphon.api.admin_operations import ListProviderKeys as ListProviderKeys
+from antiphon.api.admin_operations import ListServers as ListServers
+from antiphon.api.admin_operations import LiveRun as LiveRun
+from antiphon.api.admin_operations import NewKey as NewKey
+from antiphon.api.admin_operations import NewLimits as NewLimits
+from antiphon.api.admin_operations import Password as Password
+from antiphon.api.admin_operations import PersonName as PersonName
+from antiphon.api.admin_operations import ProviderName as ProviderName
+from antiphon.api.admin_operations import ProviderSecret as ProviderSecret
+from antiphon.api.admin_operations import RevokeKey as RevokeKey
+from antiphon.api.admin_operations import SetOwnersProviderKey as SetOwnersProviderKey
+from antiphon.api.admin_operations import SetProviderKey as SetProviderKey
+from antiphon.api.admin_operations import SignIn as SignIn
+from antiphon.api.admin_operations import UpdateKey as UpdateKey
+from antiphon.api.admin_operations import UpdatePerson as UpdatePerson
+from antiphon.api.admin_operations import UpdateProject as UpdateProject
+from antiphon.api.admin_operations import UsageReport as UsageReport
+from antiphon.api.operation import A_co
+from antiphon.api.operation import Call as Call
+from antiphon.api.operation import Deleted as Deleted
+from antiphon.api.operation import Id as Id
+from antiphon.api.operation import Limit as Limit
+from antiphon.api.operation import Listed as Listed
+from antiphon.api.operation import Name as Name
+from antiphon.api.operation import fields as fields
+from antiphon.api.operation import given as given
+from antiphon.api.operation import invalid as invalid
+from antiphon.api.operation import path_fields as path_fields
+from antiphon.api.operation import write as write
+from antiphon.types.messages import Message, Part, ToolSpec, Upload
+from antiphon.types.runs import DAY, Action, Assistant, Deadlines, McpServer, Run, Sampling, Thread
+
+Title = Annotated[str, Meta(max_length=512)]
+Long = Annotated[str, Meta(max_length=1_000_000)]
+Content = (
+    Annotated[str, Meta(max_length=4_000_000)] | Annotated[tuple[Part, ...], Meta(max_length=256)]
+)
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16),
+]
+Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
+Servers = Annotated[tuple[McpServer, ...], Meta(max_length=32)]
+Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
+IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model that can be named: `id` is `provider:name`.
+
+    `context_tokens` is how much of a conversation it is told at most, where that is known: what the
+    model takes, or less where the settings say so.
+    """
+
+    id: str
+    provider: str
+    default: bool = False
+    context_tokens: int | None = None
+
+
+class ProviderProblem(msgspec.Struct, frozen=True):
+    """A provider that could not be asked for its models; `code` and `message` are of its error."""
+
+    provider: str
+    code: str
+    message: str
+
+
+class ModelList(Listed[Model], frozen=True):
+    """The models of all providers that answered, and the others' `problems`."""
+
+    problems: Sequence[ProviderProblem] = ()
+
+
+class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message as `/process` takes it."""
+
+    content: Content
+    role: Literal["user", "system"] = "user"
+
+
+class CreateAssistant(Call[Assistant], frozen=True):
+    """Define who answers."""
+
+    route: ClassVar[str] = "POST /v1/assistants"
+    answer: ClassVar[Any] = Assistant
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    name: Name = ""
+    model: Name | None = None
+    instructions: Long | None = None
+    tools: Tools = ()
+    mcp_servers: Servers = ()
+    sampling: Sampling = Sampling()
+    metadata: Metadata = {}
+
+
+class ListAssistants(Call[Listed[Assistant]], frozen=True):
+    """Assistants, newest first."""
+
+    route: ClassVar[str] = "GET /v1/assistants"
+    answer: ClassVar[Any] = Listed[Assistant]
+
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetAssistant(Call[Assistant], frozen=True):
+    """One assistant."""
+
+    route: ClassVar[str] = "GET /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+
+
+class UpdateAssistant(Call[Assistant], frozen=True):
+    """Change what is given; the rest stays."""
+
+    route: ClassVar[str] = "PATCH /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    model: Name | msgspec.UnsetType | None = msgspec.UNSET
+    instructions: Long | msgspec.UnsetType | None = msgspec.UNSET
+    tools: Tools | msgspec.UnsetType = msgspec.UNSET
+    mcp_servers: Servers | msgspec.UnsetType = msgspec.UNSET
+    sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteAssistant(Call[Deleted], frozen=True):
+    """Delete an assistant; its runs stay."""
+
+    route: ClassVar[str] = "DELETE /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Deleted
+
+    assistant_id: Id
+
+
+class CreateThread(Call[Thread], frozen=True):
+    """Begin an empty conversation."""
+
+    route: ClassVar[str] = "POST /v1/threads"
+    answer: ClassVar[Any] = Thread
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    title: Title = ""
+    metadata: Metadata = {}
+
+
+class ListThreads(Call[Listed[Thread]], frozen=True):
+    """Threads, newest first; `q` searches titles and messages.
+
+    `q` finds the threads whose title, or one of whose messages, holds all of its words, and its
+    phrases in quotation marks as they stand. With `parent_id` those alone that were forked from
+    that thread. The default `order` is `created`; `activity` lists the thread that was changed
+    last first, and a thread that is continued moves to the front. Pass `next` of a page as `after`
+    with the same `order`.
+
+    Threads that replaced each other, as an edited message makes them, are a family: their metadata
+    name under `replaces` the thread whose place they take. The default `branches` is `all`;
+    `latest` lists of each family the last changed thread alone, and leaves out threads without
+    messages. `family` is the id of a thread, for all threads of its family.
+    """
+
+    route: ClassVar[str] = "GET /v1/threads"
+    answer: ClassVar[Any] = Listed[Thread]
+
+    limit: Limit = 20
+    after: Annotated[str, Meta(max_length=160)] | None = None
+    q: Name | None = None
+    parent_id: Id | None = None
+    order: Literal["created", "activity"] | None = None
+    branches: Literal["all", "latest"] | None = None
+    family: Id | None = None
+
+
+class GetThread(Call[Thread], frozen=True):
+    """One thread."""
+
+    route: ClassVar[str] = "GET /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Thread
+
+    thread_id: Id
+
+
+class UpdateThread(Call[Thread], frozen=True):
+    """Change what is given; the rest stays."""
+
+    route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Thread
+
+    thread_id: Id
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteThread(Call[Deleted], frozen=True):
+    """Delete a thread with its messages, runs, actions and events."""
+
+    route: ClassVar[str] = "DELETE /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Deleted
+
+    thread_id: Id
+
+
+class ForkThread(Call[Thread], frozen=True):
+    """A new thread that begins with this one's messages up to `message_id`, or with all of them.
+
+    With `before` that message is the first that is left out. A tool call whose output would be left
+    behind is left behind with it.
+    """
+
+    route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
+    answer: ClassVar[Any] = Thread
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    message_id: Id | None = None
+    title: Title | None = None
+    before: bool = False
+
+
+class CreateMessage(Call[Message], frozen=True):
+    """Append a user or system message; with role `tool`, save a tool output.
+
+    A tool output needs `tool_call_id`, and `run_id` unless it is the thread's active run. A system
+    message with `compacts` is a summary: from now on models are told it in place of the messages up
+    to that number, which stay in the thread. 0 takes back every summary before it.
+    """
+
+    route: ClassVar[str] = "POST /v1/messages"
+    answer: ClassVar[Any] = Message
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    content: Content
+    role: Literal["user", "system", "tool"] = "user"
+    tool_call_id: Id | None = None
+    run_id: Id | None = None
+    is_error: bool = False
+    metadata: Metadata = {}
+    compacts: Annotated[int, Meta(ge=0)] | None = None
+
+
+class ListMessages(Call[Listed[Message]], frozen=True):
+    """A thread's messages, in order."""
+
+    route: ClassVar[str] = "GET /v1/messages"
+    answer: ClassVar[Any] = Listed[Message]
+
+    thread_id: Id
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetMessage(Call[Message], frozen=True):
+    """One message."""
+
+    route: ClassVar[str] = "GET /v1/messages/{message_id}"
+    answer: ClassVar[Any] = Message
+
+    message_id: Id
+
+
+class RunCall(Call[A_co], Generic[A_co], frozen=True, kw_only=True):
+    """What both ways to start a run may say of it; what is not given follows the assistant.
+
+    `mcp_servers` are servers whose tools this side runs, where its operator allows that. `if_busy`
+    says what becomes of an active run in the thread.
+    """
+
+    assistant_id: Id | None = None
+    model: Name | None = None
+    instructions: Long | None = None
+    tools: Tools | None = None
+    mcp_servers: Servers | None = None
+    sampling: Sampling | None = None
+    deadlines: Deadlines = Deadlines()
+    background: bool = False
+    max_turns: Annotated[int, Meta(ge=1, le=1000)] = 50
+    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
+    on_expiry: Literal["continue", "expire"] = "continue"
+    expires_in: Seconds = 7 * DAY
+    if_busy: IfBusy = "reject"
+    metadata: Metadata = {}
+
+
+class CreateRun(RunCall[Run], frozen=True):
+    """Start a run; `tools` are those that the caller will execute itself.
+
+    The run waits in `queued` until its first turn is asked for by `/process` or `/completions`, or
+    at once with `background`.
+    """
+
+    route: ClassVar[str] = "POST /v1/runs"
+    answer: ClassVar[Any] = Run
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+
+
+class ListRuns(Call[Listed[Run]], frozen=True):
+    """Runs, newest first; with `thread_id`, that thread's."""
+
+    route: ClassVar[str] = "GET /v1/runs"
+    answer: ClassVar[Any] = Listed[Run]
+
+    thread_id: Id | None = None
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetRun(Call[Run], frozen=True):
+    """One run."""
+
+    route: ClassVar[str] = "GET /v1/runs/{run_id}"
+    answer: ClassVar[Any] = Run
+
+    run_id: Id
+
+
+class CancelRun(Call[Run], frozen=True):
+    """Stop a run. 202 with the cancelled run; 200 and unchanged if it had ended."""
+
+    route: ClassVar[str] = "POST /v1/runs/{run_id}/cancel"
+    answer: ClassVar[Any] = Run
+    http_status: ClassVar[int] = 202
+
+    run_id: Id
+
+
+class SubmitToolOutput(Call[Action], frozen=True):
+    """Save the output of one tool call, once. The same body again gives the same answer.
+
+    Of an action of kind `approval` the output is `{"approve": true}`, or
+    `{"approve": false, "reason": "..."}`.
+    `metadata` goes to the tool message, such as the ids of `files` that a person may look at.
+    """
+
+    route: ClassVar[str] = "POST /v1/submit_tool_output"
+    answer: ClassVar[Any] = Action
+
+    run_id: Id
+    tool_call_id: Id
+    output: Annotated[str, Meta(max_length=4_000_000)]
+    is_error: bool = False
+    metadata: Metadata = {}
+
+
+class ListActions(Call[Listed[Action]], frozen=True):
+    """The hand-off records of a run, in call order."""
+
+    route: ClassVar[str] = "GET /v1/actions"
+    answer: ClassVar[Any] = Listed[Action]
+
+    run_id: Id
+    status: Literal["pending", "completed", "failed", "expired", "cancelled"] | None = None
+    limit: Limit = 100
+    after: Id | None = None
+
+
+class GetAction(Call[Action], frozen=True):
+    """One hand-off record."""
+
+    route: ClassVar[str] = "GET /v1/actions/{action_id}"
+    answer: ClassVar[Any] = Action
+
+    action_id: Id
+
+
+class Complete(Call[None], frozen=True):
+    """Run the next turn of this run and stream it."""
+
+    route: ClassVar[str] = "POST /v1/completions"
+    answer: ClassVar[Any] = None
+    creates: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
+
+    run_id: Id
+    force_refresh: bool = False
+
+
+class Process(RunCall[None], frozen=True, kw_only=True):
+    """Make what is missing (thread, message, run), then stream the turn.
+
+    With `run_id` it is that run's next turn, or the turn in progress. With `background` the answer
+    is the run, at once.
+    """
+
+    route: ClassVar[str] = "POST /v1/process"
+    answer: ClassVar[Any] = Run
+    creates: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
+
+    thread_id: Id | None = None
+    message: NewMessage | None = None
+    run_id: Id | None = None
+    force_refresh: bool = False
+
+
+class Follow(Call[None], frozen=True):
+    """Replay a run's events above `after`, then follow them until the run has ended."""
+
+    route: ClassVar[str] = "GET /v1/runs/{run_id}/events"
+    answer: ClassVar[Any] = None
+    streams: ClassVar[bool] = True
+
+    run_id: Id
+    after: Annotated[int, Meta(ge=0)] = 0
+
+
+class ListFiles(Call[Listed[Upload]], frozen=True):
+    """Uploaded files, newest first."""
+
+    route: ClassVar[str] = "GET /v1/files"
+    answer: ClassVar[Any] = Listed[Upload]
+
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetFile(Call[Upload], frozen=True):
+    """What is known of one file; its bytes are at `/v1/files/{file_id}/content`."""
+
+    route: ClassVar[str] = "GET /v1/files/{file_id}"
+    answer: ClassVar[Any] = Upload
+
+    file_id: Id
+
+
+class ListModels(Call[ModelList], frozen=True):
+    """The models that can be named here; with `model` that one, without asking any provider."""
+
+    route: ClassVar[str] = "GET /v1/models"
+    answer: ClassVar[Any] = ModelList
+
+    model: Name | None = None
+
+
+CALLS: tuple[type[Call[Any]], ...] = (
+    CreateAssistant,
+    ListAssistants,
+    GetAssistant,
+    UpdateAssistant,
+    DeleteAssistant,
+    CreateThread,
+    ListThreads,
+    GetThread,
+    UpdateThread,
+    DeleteThread,
+    ForkThread,
+    CreateMessage,
+    ListMessages,
+    GetMessage,
+    CreateRun,
+    ListRuns,
+    GetRun,
+    CancelRun,
+    SubmitToolOutput,
+    ListActions,
+    GetAction,
+    Complete,
+    Process,
+    Follow,
+    ListFiles,
+    GetFile,
+    ListModels,
+    *ADMINISTRATIVE,
+    *OF_OWNERS,
+)

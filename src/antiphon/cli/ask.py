@@ -1,0 +1,290 @@
+"""Ask once: the answer goes to stdout and nothing else does.
+
+What is piped in is added to the text, or is the text where there is none. A stdin that stays open
+and silent is left alone; `-` waits for it. A file is sent with the text by `@path` in it or by
+--file; `\\@` is an at sign. Tools, the choice of the model and problems are told on stderr. MCP
+servers that are written down (`antiphon mcp list`), or those of --config and no others, start while
+the model is chosen, and are waited for up to 30 s.
+
+Nobody is asked whether a tool may run: functions may, and the tools of servers where --allow or a
+setting says so, or where you said "always" before. --yes allows all that is not denied.
+
+A pipe gets the answer byte for byte as it comes. On a terminal it is set, and nothing in it acts on
+the terminal.
+
+Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long, expired),
+4 answered, but a tool was refused because nobody could be asked, 5 a setting cannot be used, or a
+key is missing or refused, 6 a server of --require is not there, 129 the terminal was closed,
+130 interrupted, 143 terminated, 141 the reader of stdout has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.cli.ask_tools import Refusals, come, consent, report_missing, running
+from antiphon.cli.default_model import choice
+from antiphon.cli.exit_codes import DONE, REFUSED, SERVER_MISSING
+from antiphon.cli.flags import CLIENT, RUNTIME
+from antiphon.cli.interrupt import interruptible
+from antiphon.cli.json_answer import Lines, Whole
+from antiphon.cli.output import Page, Paper, note
+from antiphon.cli.question import Question, answer_arguments, read, tool_arguments
+from antiphon.cli.resolve_thread import last_answered
+from antiphon.cli.stdin import piped
+from antiphon.cli.text_answer import Answer, Speech, Thoughts
+from antiphon.client.async_client import AsyncClient, AsyncEvents
+from antiphon.client.conversation import Options
+from antiphon.client.mentions import Prepared, attached, is_picture_or_pdf, prepare, uploaded
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.tools.functions import Function, load
+from antiphon.tools.tool_events import Happening
+from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.runs import Sampling
+
+FLAGS = (
+    *RUNTIME,
+    *CLIENT,
+    "config",
+    "tool_timeout",
+    "max_tools",
+    "allow",
+    "ask",
+    "deny",
+    "roots",
+    "private_hosts",
+    "theme",
+    "color",
+    "ascii",
+    "links",
+    "screen_reader",
+)
+CANCEL_SECONDS = 5.0
+OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
+"""What the extra `terminal` brings of that which sets text."""
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """The text, and how it is to be answered."""
+    parser.add_argument(
+        "text", nargs="*", help="what to ask; `-` waits for stdin, `@path` sends a file along"
+    )
+    parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
+    parser.add_argument("--thread", metavar="ID", help="go on with this thread")
+    parser.add_argument(
+        "--last", action="store_true", help="go on with the thread that was last answered in"
+    )
+    tool_arguments(parser)
+    answer_arguments(parser)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Ask, and write the answer as it comes."""
+    return once(read(asked, asked.text, last=asked.last), loaded.settings)
+
+
+def once(question: Question, settings: Settings) -> int:
+    """Ask this, and write the answer as it comes; returns the exit code."""
+    _refuse_contradictions(question)
+    speech = _speech(question, settings)
+    with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
+        tools = [function for spec in question.tools for function in load(spec, settings)]
+        options = _options(question, settings)
+        message = _message(question)
+        return interruptible(lambda: _ask(message, tools, options, speech, question, settings))
+
+
+def _refuse_contradictions(question: Question) -> None:
+    both = (
+        ("--last", question.last, "--thread", bool(question.thread)),
+        ("--no-tools", question.no_tools, "--tools", bool(question.tools)),
+        ("--no-tools", question.no_tools, "--require", bool(question.require)),
+    )
+    for one, has_one, other, has_other in both:
+        if has_one and has_other:
+            raise InvalidRequest(f"{one} and {other} exclude each other", hint="leave one out.")
+
+
+def _speech(question: Question, settings: Settings) -> Speech:
+    speech: Speech
+    match question.output:
+        case "lines":
+            speech = Lines(Paper(sys.stdout))
+        case "json":
+            speech = Whole(Paper(sys.stdout))
+        case "text":
+            speech = Answer(_page(question, settings), quiet=question.quiet)
+    return Thoughts(speech) if question.thinking else speech
+
+
+def _page(question: Question, settings: Settings) -> Page:
+    """Set on a terminal that can show it, if what sets is installed; else as it comes."""
+    if question.raw_output or not sys.stdout.isatty() or not os.environ.get("TERM"):
+        return Paper(sys.stdout, raw=question.raw_output)
+    try:
+        typeset = import_module("antiphon.cli.markdown_answer")
+    except ModuleNotFoundError as missing:
+        if missing.name not in OF_TERMINAL:
+            raise
+        return Paper(sys.stdout)
+    page: Page = typeset.Typeset(sys.stdout, settings, os.environ)
+    return page
+
+
+async def _ask(
+    message: Prepared,
+    tools: Sequence[Function],
+    options: Options,
+    speech: Speech,
+    question: Question,
+    settings: Settings,
+) -> int:
+    # A reader who is slow must not hold up the runtime in this process.
+    pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
+    starting = nullcontext() if question.no_tools else running(settings)
+    async with starting as servers, AsyncClient(settings=settings) as client:
+        if not question.quiet:
+            await _introduce(client, message, question, settings)
+        if servers is not None:
+            await come(servers)
+        if report_missing(question.require, servers):
+            return SERVER_MISSING
+        if question.last:
+            options["thread_id"] = await _last_thread(client)
+        refusals = Refusals(settings)
+
+        def watch(happening: Happening) -> None:
+            refusals.note(happening)
+            pen.submit(speech.happened, happening)
+
+        events = client.converse(
+            await uploaded(client, message),
+            tools=tools,
+            toolbox=servers,
+            consent=consent(settings, yes=question.yes),
+            watch=watch,
+            max_tools=settings.max_tools,
+            tool_timeout=settings.tool_timeout,
+            raise_on_failure=False,
+            **options,
+        )
+        await _speak(speech, events, pen, client)
+    return REFUSED if speech.code == DONE and refusals.any else speech.code
+
+
+async def _speak(speech: Speech, events: AsyncEvents, pen: Executor, client: AsyncClient) -> None:
+    """Tell every event; what cuts that short ends the run too."""
+    written = partial(asyncio.get_running_loop().run_in_executor, pen)
+    try:
+        async for event in events:
+            await written(speech.tell, events.last_event, event)
+        await written(speech.close)
+    except BaseException as end:
+        # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
+        await _cancel(client, events.run_id)
+        if not isinstance(end, OSError):  # what could not be written will not be now
+            speech.close(end)
+        raise
+
+
+async def _introduce(
+    client: AsyncClient, message: Prepared, question: Question, settings: Settings
+) -> None:
+    """Say who answers, and whatever else is not as always."""
+    note(await _who_answers(client, settings))
+    for file in message.files:
+        note(f"antiphon: {file.name} is sent along ({len(file.content):,} bytes)")
+    if question.yes:
+        note("antiphon: --yes: every tool may run that is not denied")
+    if question.raw_output and sys.__stdout__ is not None and sys.__stdout__.isatty():
+        note("antiphon: --raw-output: what the model writes may act on this terminal")
+
+
+async def _last_thread(client: AsyncClient) -> str:
+    thread_id = last_answered((await client.list_runs(limit=1)).data)
+    if thread_id is None:
+        raise InvalidRequest(
+            "there is no thread to go on with", hint="without --last one is begun."
+        )
+    return thread_id
+
+
+async def _who_answers(client: AsyncClient, settings: Settings) -> str:
+    if chosen := await choice(client):
+        model, why = chosen
+        return f"antiphon: {model} answers: {why}"
+    return f"antiphon: {settings.server} answers"
+
+
+async def _cancel(client: AsyncClient, run_id: str | None) -> None:
+    if run_id is None:
+        return
+    try:
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await client.cancel_run(run_id)
+    except (AntiphonError, TimeoutError) as error:
+        note(f"antiphon: the run {run_id} could not be cancelled: {error}")
+
+
+def _message(question: Question) -> Prepared:
+    """The words, the files and what is piped in; files are named by the words alone."""
+    said = " ".join(word for word in question.words if word != "-")
+    prepared = prepare(said, question.files)
+    added = piped(sys.stdin, awaited=not said or "-" in question.words)
+    if is_picture_or_pdf(added):
+        prepared = replace(prepared, files=(*prepared.files, attached("stdin", added)))
+    elif b"\0" in added:
+        raise InvalidRequest(
+            "what is piped in is no text", expected="text, png, jpeg, gif, webp or pdf"
+        )
+    else:
+        parts = (prepared.text, added.decode("utf-8", "replace"))
+        prepared = replace(prepared, text="\n\n".join(part for part in parts if part.strip()))
+    if not prepared.text:
+        raise InvalidRequest(
+            "nothing was asked",
+            expected="a text, as an argument or on stdin",
+            hint='for instance: antiphon ask "Why is the sky blue?"',
+        )
+    return prepared
+
+
+def _options(question: Question, settings: Settings) -> Options:
+    options = Options()
+    if question.thread:
+        options["thread_id"] = question.thread
+    if question.system:
+        options["instructions"] = question.system
+    if question.max_turns:
+        options["max_turns"] = question.max_turns
+    if settings.model:
+        options["model"] = settings.model
+    if question.output_schema:
+        options["sampling"] = _sampling(question.output_schema)
+    return options
+
+
+def _sampling(schema_file: str) -> Sampling:
+    try:
+        schema = msgspec.json.decode(Path(schema_file).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidRequest(
+            f"--output-schema {schema_file} cannot be used: {error}",
+            expected="a file with a JSON Schema",
+        ) from error
+    asked_for = {"name": "answer", "schema": schema}
+    return Sampling(response_format={"type": "json_schema", "json_schema": asked_for})

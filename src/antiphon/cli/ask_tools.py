@@ -1,0 +1,103 @@
+"""Consent where nobody can be asked: what the rules and a person's earlier word allow, runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+
+from antiphon.cli.mcp_discovery import found
+from antiphon.cli.output import note
+from antiphon.mcp.client.authorization import authorizing
+from antiphon.mcp.client.protocol_versions import generations
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config import discovery
+from antiphon.settings.paths import data_folder
+from antiphon.settings.settings import Settings
+from antiphon.tools.consent import Consent
+from antiphon.tools.permissions import NAME, GrantsFile, Rules
+from antiphon.tools.tool_events import ConsentRefused, Happening
+
+
+def consent(settings: Settings, *, yes: bool) -> Consent:
+    """By the settings, and by what was allowed for good; `yes` allows all that is not denied."""
+    rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+    return Consent(
+        Rules(allow=("*",), deny=settings.deny) if yes else rules,
+        grants=GrantsFile(data_folder(os.environ) / NAME, _warn),
+        warn=_warn,
+    )
+
+
+class Refusals:
+    """Says which calls were refused, and what would allow them; `any` where consent was wanting."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.any = False
+        self._asked = [each.replace(":", "__", 1) for each in settings.ask]
+
+    def note(self, happening: Happening) -> None:
+        """What happens to a tool."""
+        match happening:
+            case ConsentRefused(call=call, by="nobody"):
+                self.any = True
+                why = f"nobody could be asked; {self._way_out(call.name)}"
+            case ConsentRefused(call=call):
+                why = "the settings deny it"
+            case _:
+                return
+        note(f"antiphon: {call.name} was refused: {why}")
+
+    def _way_out(self, name: str) -> str:
+        if any(fnmatchcase(name, pattern) for pattern in self._asked):
+            return "the setting `ask` names it, which only --yes overrules"
+        return f"--allow {name} allows it"
+
+
+def _warn(text: str) -> None:
+    note(f"antiphon: {text}")
+
+
+# The MCP servers of a command that lets a model call their tools.
+
+
+SECONDS = 30.0
+"""For all servers, side by side: a first start may have to fetch its program."""
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncGenerator[McpServers | None]:
+    """The servers that are written down, which start meanwhile; None where there are none."""
+    usable = discovery.usable(found(settings).servers, os.environ)
+    for problem in usable.problems:
+        note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
+    if not any(config.enabled for config in usable.configs):
+        yield None
+        return
+    auth = authorizing(settings, os.environ)
+    async with McpServers(
+        usable.configs, auth=auth, generations=generations(os.environ)
+    ) as servers:
+        yield servers
+
+
+async def come(servers: McpServers, seconds: float = SECONDS) -> None:
+    """Wait for the servers, and say which did not come, and why."""
+    for state in await servers.ready(seconds):
+        why = state.why or f"it did not answer within {seconds:g} s"
+        note(f"antiphon: the MCP server {state.server} is not there: {why}")
+        for line in state.stderr[-5:]:
+            note(f"    {line}")
+
+
+def report_missing(required: Sequence[str], servers: McpServers | None) -> list[str]:
+    """Those of the required servers that are not there; each is told once more."""
+    states = servers.states() if servers is not None else ()
+    there = {state.server for state in states if state.status == "ready"}
+    missing = [name for name in required if name not in there]
+    known = {state.server for state in states}
+    for name in missing:
+        why = "which is not there" if name in known else "and no such server is switched on"
+        note(f"antiphon: nothing was asked, for --require names {name}, {why}")
+    return missing

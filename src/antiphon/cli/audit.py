@@ -1,0 +1,71 @@
+"""What administrators have done on this database, newest first: who, what, to what, and when.
+
+Who worked on this machine is `local`, with the name of their account on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncGenerator
+
+from antiphon.cli.output import moment, print_json, table
+from antiphon.ports import Store
+from antiphon.runtime.runtime import stored
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Act
+
+FLAGS = ("database",)
+NONE = "Nothing is written down."
+
+_PAGE = 100
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """About whom, and how much of it."""
+    parser.add_argument("--owner", help="only what was done to what is this owner's")
+    parser.add_argument(
+        "--limit", type=int, default=_PAGE, metavar="N", help="at most so many; by default 100"
+    )
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each, all of them")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Read the database of the settings."""
+    asyncio.run(_print(asked, loaded.settings))
+    return 0
+
+
+async def _print(asked: Namespace, settings: Settings) -> None:
+    async with stored(settings) as store:
+        if asked.json:
+            async for act in _all(store, asked.owner):
+                print_json(act)
+            return
+        rows: list[tuple[str, ...]] = []
+        async for act in _all(store, asked.owner):
+            if len(rows) >= asked.limit:
+                break
+            rows.append(_row(act))
+    if rows:
+        print(table(("when", "who", "what", "to", "owner", "details"), rows))
+    else:
+        print(NONE, file=sys.stderr)
+
+
+async def _all(store: Store, owner: str | None) -> AsyncGenerator[Act]:
+    after: str | None = None
+    while True:
+        page = await store.acts(_PAGE, after, owner)
+        for act in page.data:
+            yield act
+        if not page.has_more:
+            return
+        after = page.data[-1].id
+
+
+def _row(act: Act) -> tuple[str, ...]:
+    details = " ".join(f"{name}={value}" for name, value in act.details.items())
+    return (moment(act.at), act.actor, act.what, act.target, act.owner or "", details)

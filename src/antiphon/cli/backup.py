@@ -1,0 +1,36 @@
+"""Copy the SQLite database to a new file, and check the copy; servers may go on meanwhile.
+
+The copy is the database as it was at one instant: copying the file itself leaves out what is only
+in the log beside it. It is one file that only you can read, and is never written over another.
+`antiphon restore` makes a database of it. PostgreSQL has pg_dump.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from antiphon.cli.output import note
+from antiphon.runtime.wiring import back_up
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import database_file
+from antiphon.types.terminal_safe import one_line
+
+FLAGS = ("database",)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Take the name of the file."""
+    parser.add_argument("file", metavar="FILE", help="where the copy goes; not there yet")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Copy, check, and say what the copy holds."""
+    settings = loaded.settings
+    copy = back_up(settings.database, Path(asked.file).absolute())
+    size = f"{copy.size / 1e6:,.1f} MB"
+    note(f"{one_line(str(copy.path))} has {copy.threads:,} threads, {size}; its check was good.")
+    if copy.sealed and settings.secret_key is None:
+        secret = f"{database_file(settings)}.key"
+        note(f"{copy.sealed} keys at providers are sealed by {one_line(secret)}: keep that, too.")
+    return 0

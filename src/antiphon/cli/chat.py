@@ -1,0 +1,90 @@
+"""The terminal chat: your words, a model's answers as they come, and tools that run here.
+
+Every conversation is a thread of the runtime, in this process or with --server elsewhere; --resume
+goes on with the last one. MCP servers that are written down (`antiphon mcp list`) start behind the
+prompt. /help lists the commands and keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from antiphon.cli.flags import CLIENT, LOOKS, RUNTIME
+from antiphon.cli.question import ANSWER, answer_arguments, read, tool_arguments
+from antiphon.settings.loading import Loaded, refuse
+from antiphon.settings.trust import FolderFile
+from antiphon.types.errors import BadSettings, InvalidRequest, install_hint
+
+if TYPE_CHECKING:
+    from antiphon.terminal.ui_manager import Surface
+
+FLAGS = (
+    *RUNTIME,
+    *CLIENT,
+    "config",
+    "tool_timeout",
+    "max_tools",
+    "allow",
+    "ask",
+    "deny",
+    "roots",
+    "private_hosts",
+    *LOOKS,
+)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Which thread, and what the model is told."""
+    parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
+    parser.add_argument("--thread", metavar="ID", help="go on with this thread")
+    parser.add_argument("-r", "--resume", action="store_true", help="go on with the last thread")
+    tool_arguments(parser)
+    once = parser.add_argument_group("one question", "asked without a chat, as `antiphon ask` does")
+    once.add_argument(
+        "-p", "--prompt", metavar="TEXT", help="ask this, write the answer to stdout, and end"
+    )
+    answer_arguments(once)
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Ask the person, before anything of the file is used; with -p there is none to be asked."""
+    if asked.prompt is not None:
+        return refuse(file)
+    counts: bool = import_module("antiphon.cli.trust").ask(file)
+    return counts
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Chat until the person leaves."""
+    if asked.no_tools and asked.tools:
+        raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
+    if asked.prompt is not None:
+        return _once(asked, loaded)
+    for name, flag in ANSWER.items():
+        if getattr(asked, name):
+            raise InvalidRequest(f"{flag} goes with -p, for one question", hint="-p TEXT asks it.")
+    try:
+        opening = import_module("antiphon.terminal.startup")
+    except ModuleNotFoundError as missing:
+        raise BadSettings(
+            f"the terminal chat needs {missing.name}, which is not installed",
+            expected="the extra `terminal`",
+            hint=install_hint("terminal"),
+        ) from missing
+
+    async def chat(surface: Surface) -> None:
+        """Load what is slow to load while the person reads and types, then chat."""
+        behind = await asyncio.to_thread(import_module, "antiphon.cli.chat_session")
+        await behind.chat(surface, asked, loaded)
+
+    code: int = opening.opened(chat, loaded.settings)
+    return code
+
+
+def _once(asked: Namespace, loaded: Loaded) -> int:
+    asking = import_module("antiphon.cli.ask")
+    code: int = asking.once(read(asked, [asked.prompt], last=asked.resume), loaded.settings)
+    return code

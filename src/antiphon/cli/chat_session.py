@@ -1,0 +1,120 @@
+"""Behind the prompt of the terminal chat: the runtime, the servers, the chat itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import Namespace
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+
+from antiphon.cli import config, doctor
+from antiphon.cli.default_model import choice
+from antiphon.cli.mcp_discovery import looked_for, unstarted
+from antiphon.client.async_client import AsyncClient
+from antiphon.mcp.client.authorization import authorizing
+from antiphon.mcp.client.protocol_versions import generations
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.discovery import Usable
+from antiphon.settings.loading import Loaded
+from antiphon.settings.paths import data_folder
+from antiphon.settings.settings import Settings
+from antiphon.terminal.chat import Chat, Start
+from antiphon.terminal.consent import Asking
+from antiphon.terminal.person import Person
+from antiphon.terminal.questions import Questions
+from antiphon.terminal.sampling import sampled
+from antiphon.terminal.servers import Attendance
+from antiphon.terminal.thread_choice import LAST
+from antiphon.terminal.ui_manager import Surface
+from antiphon.tools import builtin
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Function, load
+from antiphon.tools.permissions import NAME, GrantsFile, Rules
+
+# The MCP servers of a chat: they start behind its prompt, and end with it.
+
+
+@asynccontextmanager
+async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
+    """The servers that are written down are the chat's as long as this is entered.
+
+    Raises `BadSettings` for a file that cannot be read.
+    """
+    usable = await _usable(chat, settings)
+    attendance = Attendance(chat, usable.problems)
+    if not any(config.enabled for config in usable.configs):
+        yield
+        return
+    servers = McpServers(
+        usable.configs,
+        Person(chat.surface, partial(sampled, chat), verbose=settings.verbose),
+        auth=authorizing(settings, os.environ),
+        changed=attendance.changed,
+        generations=generations(os.environ),
+    )
+    chat.servers = chat.processor.toolbox = servers
+    async with servers:
+        yield
+
+
+async def _usable(chat: Chat, settings: Settings) -> Usable:
+    """What can be started; files and keyrings may be slow, so they are read in a thread."""
+    found = await asyncio.to_thread(looked_for, settings)
+    for each in unstarted(found):
+        chat.surface.say(each, "warning")
+    return await asyncio.to_thread(discovery.usable, found.servers, os.environ)
+
+
+async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
+    """Chat at this surface until the person leaves it."""
+    settings = loaded.settings
+    start = Start(
+        model=settings.model,
+        system=asked.system,
+        resume=asked.thread or (LAST if asked.resume else None),
+        max_turns=asked.max_turns,
+        functions=tuple(_functions(surface, asked.tools, settings)),
+        reports={
+            "settings": lambda: asyncio.to_thread(config.rows, loaded),
+            "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
+        },
+    )
+    async with AsyncClient(settings=settings) as client:
+        consent = _consent(surface, settings, asked.yes)
+        chat = Chat(surface, client, settings, consent, start, lambda: _usual(client))
+        async with nullcontext() if asked.no_tools else attended(chat, settings):
+            await chat.run()
+
+
+async def _usual(client: AsyncClient) -> str:
+    chosen = await choice(client)
+    return chosen[0] if chosen else ""
+
+
+def _functions(surface: Surface, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
+    """What --tools names; in a chat there is somebody to be asked."""
+    ask_user = builtin.Asking(Questions(surface)).ask_user
+    for spec in specs:
+        for function in load(spec, settings):
+            yield ask_user if function == builtin.ask_user else function
+        if spec == builtin.__name__:
+            yield ask_user
+
+
+def _consent(surface: Surface, settings: Settings, yes: bool) -> Consent:
+    def warn(text: str) -> None:
+        surface.say(text, "warning")
+
+    rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+    asking = Asking(surface)
+    consent = Consent(
+        Rules(allow=("*",), deny=settings.deny) if yes else rules,
+        grants=GrantsFile(data_folder(os.environ) / NAME, warn),
+        asker=asking,
+        warn=warn,
+    )
+    asking.place = lambda: consent.place
+    return consent

@@ -1,0 +1,322 @@
+"""Print a script by which a shell completes commands, flags and files.
+
+bash: `eval "$(antiphon completion bash)"` in ~/.bashrc. zsh: the same with zsh, behind compinit, in
+~/.zshrc. fish: `antiphon completion fish > ~/.config/fish/completions/antiphon.fish`.
+
+The script calls nothing when it completes. Print it anew after an upgrade.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import PARSER, SUPPRESS, Action, ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from textwrap import indent
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.cli.command_names import ABOUT, COMMANDS
+from antiphon.cli.flags import parser_of
+from antiphon.settings.loading import Loaded
+from antiphon.settings.trust import FolderFile
+
+# Completion in the languages of three shells: static tables, for a shell waits for no Python.
+
+
+Values = tuple[str, ...] | Literal["files", "any"]
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """A flag by all its names; `values` are those to choose from, `files` or `any`, or none."""
+
+    names: tuple[str, ...]
+    meaning: str
+    values: Values | None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A command or an action, by the words that lead to it."""
+
+    words: tuple[str, ...]
+    meaning: str
+    flags: tuple[Flag, ...]
+    below: tuple[Place, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The words as they are typed."""
+        return " ".join(self.words)
+
+
+def bash(program: Place) -> str:
+    """Also for the bash 3.2 of macOS: where nothing is offered, bash offers files."""
+    choices = "\n".join(
+        f"{cases}) _antiphon_offer {_quoted(_choices(values))}; return ;;"
+        for values, cases in _valued(program)
+    )
+    places = "\n".join(
+        f"{_quoted(place.path)})\n"
+        f"    flags={_quoted(' '.join(name for flag in place.flags for name in flag.names))}\n"
+        f"    below={_quoted(' '.join(each.words[-1] for each in place.below))} ;;"
+        for place in _all(program)
+    )
+    return _filled(_BASH, steps=_steps(program, "|"), choices=choices, places=places)
+
+
+def zsh(program: Place) -> str:
+    """For `eval` behind compinit, and as a file `_antiphon` in a folder of `fpath`."""
+    choices = "\n".join(
+        f"({cases}) {_zsh_values(values)}; return ;;" for values, cases in _valued(program)
+    )
+    places = "\n".join(
+        f"({_quoted(place.path)})\n"
+        f"    flags=({' '.join(_described(flag.names, flag.meaning) for flag in place.flags)})\n"
+        "    below=({}) ;;".format(
+            " ".join(_described(each.words[-1:], each.meaning) for each in place.below)
+        )
+        for place in _all(program)
+    )
+    return _filled(_ZSH, steps=_steps(program, "|"), choices=choices, places=places)
+
+
+def fish(program: Place) -> str:
+    """For a file in fish's own folder of completions."""
+    lines = "\n".join(line for place in _all(program) for line in _fish_lines(place))
+    return _filled(_FISH, steps=_steps(program, " ", _fish_quoted), lines=lines)
+
+
+SCRIPTS: Mapping[str, Callable[[Place], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+
+_BASH = """\
+# Completion of antiphon for bash.
+_antiphon_offer() {
+    COMPREPLY=($(compgen -W "$1" -- "$word"))
+}
+
+_antiphon() {
+    local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"
+    local place=antiphon flags= below= i
+    COMPREPLY=()
+    if [[ $word == = ]]; then
+        word=
+    elif [[ $before == = ]]; then
+        before="${COMP_WORDS[COMP_CWORD-2]}"
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case "$place ${COMP_WORDS[i]}" in
+            {steps}) place="$place ${COMP_WORDS[i]}" ;;
+        esac
+    done
+    case "$place $before" in
+        {choices}
+    esac
+    case "$place" in
+        {places}
+    esac
+    if [[ $word == -* ]]; then
+        _antiphon_offer "$flags"
+    elif [[ -n $below ]]; then
+        _antiphon_offer "$below"
+    fi
+}
+complete -o default -F _antiphon antiphon
+"""
+
+_ZSH = """\
+#compdef antiphon
+_antiphon() {
+    local place=antiphon i
+    local -a flags below
+    for ((i = 2; i < CURRENT; i++)); do
+        case "$place $words[i]" in
+            ({steps}) place="$place $words[i]" ;;
+        esac
+    done
+    case "$place $words[CURRENT-1]" in
+        {choices}
+    esac
+    case "$place" in
+        {places}
+    esac
+    if [[ $PREFIX == -* ]]; then
+        _describe -o flag flags
+    elif (( $#below )); then
+        _describe command below
+    else
+        [[ $PREFIX == @* ]] && compset -P @
+        _files
+    fi
+}
+if [[ $funcstack[1] == _antiphon ]]; then
+    _antiphon "$@"
+else
+    compdef _antiphon antiphon
+fi
+"""
+
+_FISH = """\
+# Completion of antiphon for fish.
+function __antiphon_at --description 'Whether the words lead to this place'
+    set -l place antiphon
+    for word in (commandline -opc)[2..-1]
+        switch "$place $word"
+            case {steps}
+                set place "$place $word"
+        end
+    end
+    test "$place" = "$argv"
+end
+
+{lines}
+"""
+
+
+def _filled(script: str, **parts: str) -> str:
+    """The script with its parts in their places, each as far to the right as its place is."""
+    for name, part in parts.items():
+        before, _, after = script.partition(f"{{{name}}}")
+        margin = before.rpartition("\n")[2]
+        own = indent(part, margin).removeprefix(margin) if margin.isspace() else part
+        script = before + own + after
+    return script
+
+
+def _all(place: Place) -> Iterator[Place]:
+    yield place
+    for each in place.below:
+        yield from _all(each)
+
+
+def _valued(program: Place) -> Iterator[tuple[Values, str]]:
+    """What may follow, and all the flags that it follows where they take a value."""
+    cases: dict[Values, list[str]] = {}
+    for place in _all(program):
+        for flag in place.flags:
+            if flag.values is not None:
+                cases.setdefault(flag.values, []).extend(
+                    _quoted(f"{place.path} {name}") for name in flag.names
+                )
+    for values, alike in cases.items():
+        yield values, "|".join(alike)
+
+
+def _choices(values: Values) -> str:
+    return " ".join(values) if isinstance(values, tuple) else ""
+
+
+def _steps(program: Place, between: str, quoted: Callable[[str], str] | None = None) -> str:
+    paths = [place.path for place in _all(program)][1:]
+    return between.join(map(quoted or _quoted, paths))
+
+
+def _zsh_values(values: Values) -> str:
+    match values:
+        case tuple():
+            return f"compadd -- {' '.join(map(_quoted, values))}"
+        case "files":
+            return "_files"
+        case "any":
+            return "_message value"
+
+
+def _described(names: Iterable[str], meaning: str) -> str:
+    """Names with one meaning, as `_describe` takes them: a colon parts the two."""
+    return " ".join(_quoted(f"{name}:{meaning}") for name in names)
+
+
+def _fish_lines(place: Place) -> Iterator[str]:
+    at = f"complete -c antiphon -n {_fish_quoted(f'__antiphon_at {place.path}')}"
+    for each in place.below:
+        yield f"{at} -f -a {each.words[-1]} -d {_fish_quoted(each.meaning)}"
+    for flag in place.flags:
+        names = " ".join(
+            f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in flag.names
+        )
+        yield f"{at} {names} {_fish_values(flag)}-d {_fish_quoted(flag.meaning)}"
+
+
+def _fish_values(flag: Flag) -> str:
+    match flag.values:
+        case None:
+            return ""
+        case tuple(values):
+            return f"-x -a {_fish_quoted(' '.join(values))} "
+        case "files":
+            return "-r -F "
+        case "any":
+            return "-x "
+
+
+def _quoted(text: str) -> str:
+    """As one word, as it is, for bash and zsh."""
+    return "'{}'".format(text.replace("'", "'\\''"))
+
+
+def _fish_quoted(text: str) -> str:
+    return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
+
+
+FLAGS = ()
+OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "ROOTS", "MODULE[:FUNCTION]"})
+"""What stands for a value that is a file or a folder."""
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Which shell."""
+    parser.add_argument("shell", choices=tuple(SCRIPTS), help="whose script is printed")
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Never, and without a word: no setting matters to it, and shells call it when they start."""
+    return False
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Print it."""
+    print(SCRIPTS[asked.shell](_program()), end="")
+    return 0
+
+
+def _program() -> Place:
+    """The program itself; without a command it is the chat."""
+    below = tuple(
+        _place(("antiphon", name), meaning, parser_of(name)) for name, meaning in COMMANDS.items()
+    )
+    chat = next(each for each in below if each.words[-1] == "chat")
+    about = (Flag((name,), "", None) for name in ABOUT)
+    known = {name for flag in chat.flags for name in flag.names}
+    flags = (*chat.flags, *(flag for flag in about if not known.intersection(flag.names)))
+    return Place(("antiphon",), "", flags, below)
+
+
+def _place(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> Place:
+    return Place(words, _said(meaning), tuple(_flags(parser)), tuple(_below(words, parser)))
+
+
+def _flags(parser: ArgumentParser) -> Iterator[Flag]:
+    for action in parser._actions:  # argparse tells nobody else what a parser takes
+        if action.option_strings and action.help is not SUPPRESS:
+            yield Flag(tuple(action.option_strings), _said(action.help or ""), _values(action))
+
+
+def _values(action: Action) -> Values | None:
+    if action.nargs == 0:
+        return None
+    if action.choices is not None:
+        return tuple(map(str, action.choices))
+    return "files" if action.metavar in OF_FILES else "any"
+
+
+def _below(words: tuple[str, ...], parser: ArgumentParser) -> Iterator[Place]:
+    for action in parser._actions:
+        if action.nargs == PARSER:
+            actions: Any = action
+            meanings = {each.dest: each.help or "" for each in actions._choices_actions}
+            for name, below in actions.choices.items():
+                yield _place((*words, name), meanings.get(name, ""), below)
+
+
+def _said(meaning: str) -> str:
+    """On one line, without what is true on one machine alone."""
+    return " ".join(re.sub(r" \(default: .*\)", "", meaning).replace("%%", "%").split())

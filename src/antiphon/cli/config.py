@@ -1,0 +1,110 @@
+"""Show the settings in force, and where each comes from. Secrets are masked.
+
+With --grants, the tools that were allowed for good when a model wanted to use them; --revoke has
+one of them asked about again.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.cli import trust
+from antiphon.cli.output import note, print_json, table
+from antiphon.settings.loading import Loaded
+from antiphon.settings.paths import data_folder
+from antiphon.settings.settings import MASK, TABLE, shown
+from antiphon.settings.trust import FolderFile
+from antiphon.tools.permissions import NAME, GrantsFile
+from antiphon.tools.questions import Grant
+from antiphon.types.errors import InvalidRequest
+
+FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Whether a program reads it."""
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--grants", action="store_true", help="the tools that are allowed for good")
+    parser.add_argument(
+        "--revoke",
+        metavar="SERVER[:TOOL]",
+        help="ask again for this tool, or all of the server's; `:NAME` is a function",
+    )
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it, and say so: this command is how a person learns what counts."""
+    return trust.leave(file)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Print one row for each setting, or for each grant."""
+    grants = GrantsFile(data_folder(os.environ) / NAME, lambda text: note(f"antiphon: {text}"))
+    if asked.revoke is not None:
+        return _revoke(grants, asked.revoke)
+    if asked.grants:
+        return _show_grants(grants, as_json=asked.json)
+    if asked.json:
+        both = {
+            name: {"value": value, "from": loaded.origins[name]}
+            for name, value in _values(loaded).items()
+        }
+        print_json(both)
+    else:
+        print(table(("setting", "value", "from"), rows(loaded)))
+    if loaded.folder_file is not None and loaded.counted:
+        note(f"antiphon: {trust.explain_counted(loaded.folder_file)}")
+    return 0
+
+
+def rows(loaded: Loaded) -> Sequence[tuple[str, str, str]]:
+    """Each setting with its value and where that comes from."""
+    return [(name, _text(value), loaded.origins[name]) for name, value in _values(loaded).items()]
+
+
+def _values(loaded: Loaded) -> Mapping[str, Any]:
+    values = {name: shown(row, getattr(loaded.settings, name)) for name, row in TABLE.items()}
+    values["providers"] = {
+        name: {key: MASK if "key" in key else value for key, value in entry.items()}
+        for name, entry in loaded.settings.providers.items()
+    }
+    return values
+
+
+def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:
+    allowed = grants.all()
+    if as_json:
+        print_json({"grants": allowed})
+    else:
+        rows = [
+            (each.server or "-", each.own_name, each.origin or "-", _asked_by(each))
+            for each in allowed
+        ]
+        print(table(("server", "tool", "what the server is", "where this asks"), rows))
+    return 0
+
+
+def _asked_by(grant: Grant) -> str:
+    return "none: it is asked about again" if grant.asked_by is None else str(grant.asked_by)
+
+
+def _revoke(grants: GrantsFile, which: str) -> int:
+    server, colon, tool = which.partition(":")
+    revoked = grants.revoke(server, tool if colon else None)
+    if not revoked:
+        raise InvalidRequest(
+            f"{which} was not allowed", hint="`antiphon config --grants` lists what is."
+        )
+    print(f"revoked {revoked}")
+    return 0
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,351 @@
+"""Say what is there, what is missing, and what to do about it.
+
+Nothing is made or changed; a database keeps its form. Keys are told by the names of their
+variables, never by their values. Providers are asked for their list of models where the settings
+lead to them: the base URL, or tables with an address and the model that is used. Exit code 1 if
+something is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import os
+import platform
+import socket
+import urllib.request
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+import antiphon
+from antiphon.cli import trust
+from antiphon.cli.flags import CLIENT, RUNTIME
+from antiphon.cli.output import print_json
+from antiphon.client.formatting import counted
+from antiphon.client.outcome import advice
+from antiphon.client.sync_client import Client
+from antiphon.mcp.config import discovery
+from antiphon.ports import Store
+from antiphon.runtime.runtime import cataloged, stored, unopened
+from antiphon.runtime.wiring import schema, wakes
+from antiphon.runtime.worker import UNCLAIMED_SECONDS
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import TABLE, Settings, database_file, shown
+from antiphon.settings.trust import FolderFile
+from antiphon.types.addresses import loopback
+from antiphon.types.errors import (
+    AntiphonError,
+    BadSettings,
+    NotFound,
+    ProviderProtocol,
+    ProviderRateLimited,
+    ProviderRejected,
+)
+from antiphon.types.runs import Destination
+from antiphon.types.terminal_safe import clean
+
+FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
+HEALTH_SECONDS = 2.0
+MOST_WAITING = 1000  # runs that are looked at
+_NAMED = 3  # of them that are named
+_NO_WAKE_UPS = "Look whether it runs, and whether a pooler is in between; docs/how-to/redis.md."
+_SEALED_OTHERWISE = "Set secret_key, or old_secret_keys, to what they were sealed with."
+_NO_LIST = "If it gives no replies either: most base URLs end in /v1; its documentation says."
+_ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. What is not `ok` says what to do."""
+
+    about: str
+    state: Literal["ok", "note", "broken"]
+    found: str
+    to_do: str | None = None
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Whether a program reads it."""
+    parser.add_argument("--json", action="store_true", help="as one JSON list")
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it: a finding says so."""
+    return False
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Look, tell, judge."""
+    # The rows say what a log would, which without a handler goes to stderr.
+    logging.getLogger("antiphon").addHandler(logging.NullHandler())
+    findings = asyncio.run(_all(loaded))
+    if asked.json:
+        print_json(findings)
+    else:
+        print(clean("\n".join(line for finding in findings for line in _told(finding))))
+    return 1 if any(finding.state == "broken" for finding in findings) else 0
+
+
+def rows(loaded: Loaded) -> Sequence[tuple[str, str, str, str]]:
+    """State, what about, what was found and what to do; for a thread that has no loop."""
+    findings = asyncio.run(_all(loaded))
+    return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
+
+
+def _told(finding: Finding) -> Iterator[str]:
+    yield f"{finding.state:<8}{finding.about:<10}{finding.found}"
+    if finding.to_do:
+        yield f"{'':<18}{finding.to_do}"
+
+
+async def _all(loaded: Loaded) -> list[Finding]:
+    settings = loaded.settings
+    return [
+        _program(),
+        *_settings(loaded),
+        *[finding async for finding in _models(settings)],
+        *[finding async for finding in _database(settings)],
+        *[finding async for finding in _wake_ups(settings)],
+        _port(settings),
+        *_servers(settings),
+        *([await asyncio.to_thread(_server, settings)] if settings.server else []),
+    ]
+
+
+def _program() -> Finding:
+    found = f"{antiphon.__version__}, Python {platform.python_version()}, {platform.platform()}"
+    return Finding("antiphon", "ok", found)
+
+
+def _settings(loaded: Loaded) -> Iterator[Finding]:
+    places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
+    yield Finding("settings", "ok", ", ".join(places) or "all by default")
+    if (file := loaded.folder_file) is not None:
+        why = trust.explain_counted(file) if loaded.counted else trust.explain_ignored(file)
+        yield Finding("settings", "ok" if loaded.counted else "note", why)
+    known = {setting.variable for setting in TABLE.values()}
+    for name in sorted(os.environ):
+        if name.startswith("ANTIPHON_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            to_do = f"Did you mean {near[0]}?" if near else "`antiphon config` shows all settings."
+            yield Finding("settings", "note", f"{name} is set and means nothing", to_do)
+
+
+async def _models(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        async with cataloged(settings) as catalog:
+            held = ", ".join(catalog.keys())
+            yield Finding("keys", "ok", held or "no provider's key is set")
+            try:
+                choice = await catalog.choose()
+                yield Finding("model", "ok", f"{choice.model}: {choice.why}")
+            except BadSettings as problem:
+                yield _broken("model", problem)
+                if settings.base_url:
+                    return  # what the base URL lists has been asked for
+            for listing in await catalog.configured():
+                yield _provider(listing.where, len(listing.names), listing.error)
+    except AntiphonError as problem:
+        yield _broken("model", problem)
+
+
+def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
+    """How a provider answers that the settings lead to: none is asked for a reply, which costs.
+
+    Some servers give replies and have no list, so a refusal of the list alone is only noted.
+    """
+    if error is None:
+        return Finding("provider", "ok", f"{where} lists {counted(listed, 'model')}")
+    refused = isinstance(error, ProviderRejected | ProviderProtocol | ProviderRateLimited)
+    return Finding(
+        "provider",
+        "note" if refused else "broken",
+        f"{where} does not list its models: {error.message}",
+        _NO_LIST if refused else error.details.get("hint") or advice(error.code),
+    )
+
+
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    file = database_file(settings)
+    where = str(file or shown(TABLE["database"], settings.database))
+    if file is not None and not file.exists():
+        yield _place_of(file)
+        yield _access(0, settings)
+        return
+    try:
+        form = await schema(settings)
+        if form is not None and form.found != form.known:
+            yield _of_another_form(where, form.found, form.known)
+            return
+        async with stored(settings) as store:
+            keys = [key for key in await store.keys() if key.revoked_at is None]
+            sealed = await _sealed(settings, store)
+            waiting = await _waiting(store)
+        formed = f"{where}: answers, has this version's form" if form else where
+        yield _written(file) if file else Finding("database", "ok", formed)
+        yield _access(len(keys), settings)
+        for finding in (*sealed, *waiting):
+            yield finding
+    except AntiphonError as problem:
+        yield _broken("database", problem)
+
+
+async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
+    by = shown(TABLE["redis"], settings.redis) or "PostgreSQL"
+    try:
+        match await wakes(settings):
+            case True:
+                yield Finding("wake-ups", "ok", f"come through {by}")
+            case False:
+                found = f"do not come through {by}: streams come in lumps, each second"
+                yield Finding("wake-ups", "note", found, _NO_WAKE_UPS)
+            case None:
+                pass
+    except AntiphonError as problem:
+        yield _broken("wake-ups", problem)
+
+
+async def _sealed(settings: Settings, store: Store) -> Sequence[Finding]:
+    """Whether owners' keys can be opened; one kept in a file beside the database is not looked for.
+
+    To look for it would make it.
+    """
+    count = len(await store.provider_keys(None))
+    if settings.secret_key is None and (count == 0 or database_file(settings)):
+        return []
+    try:
+        lost = await unopened(settings, store)
+    except AntiphonError as problem:
+        return [_broken("secrets", problem)]
+    if lost:
+        found = f"{lost} of {count} keys of owners at providers cannot be opened"
+        return [Finding("secrets", "broken", found, _SEALED_OTHERWISE)]
+    return [Finding("secrets", "ok", "secret_key opens what it has to")]
+
+
+async def _waiting(store: Store) -> Sequence[Finding]:
+    """Runs that no worker has taken: each kind by the provider that it waits for."""
+    before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
+    found: dict[str, list[str]] = {}
+    for run_id in await store.unclaimed([], before, MOST_WAITING):
+        with suppress(NotFound):
+            found.setdefault(_place_of_words((await store.drive(run_id)).destination), []).append(
+                run_id
+            )
+    return [
+        Finding(
+            "runs",
+            "note",
+            f"{counted(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
+            f" {', '.join(runs[:_NAMED])}{' ...' if len(runs) > _NAMED else ''}",
+            "They go on when a program runs that asks there. `antiphon threads show` shows one.",
+        )
+        for place, runs in found.items()
+    ]
+
+
+def _place_of_words(text: str) -> str:
+    try:
+        destination = Destination.read(text)
+    except msgspec.DecodeError:
+        return "a later version of Antiphon"
+    if destination is None:
+        return "a program that asks for them (an earlier version began them)"
+    where = f" at {destination.address}" if destination.address and destination.provider else ""
+    return f"{destination.name}{where}"
+
+
+def _written(file: Path) -> Finding:
+    if not os.access(file, os.W_OK):
+        return Finding("database", "broken", f"{file} cannot be written", _ANOTHER_PLACE)
+    size = f"{file.stat().st_size / 1e6:.1f} MB"
+    return Finding("database", "ok", f"{file}: can be written, has this version's form, {size}")
+
+
+def _of_another_form(where: str, found: int, known: int) -> Finding:
+    said = f"{where} has form {found}; this version's is {known}"
+    if found > known:
+        return Finding("database", "broken", said, "Upgrade Antiphon, or use another database.")
+    return Finding("database", "note", said, "The next start brings it up, or `antiphon migrate`.")
+
+
+def _place_of(file: Path) -> Finding:
+    folder = next(parent for parent in file.parents if parent.exists())
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return Finding("database", "ok", f"{file}: made when it is first needed")
+    return Finding("database", "broken", f"{file}: {folder} cannot be written", _ANOTHER_PLACE)
+
+
+def _access(keys: int, settings: Settings) -> Finding:
+    if keys:
+        return Finding("access", "ok", f"by {keys} key{'s' if keys > 1 else ''}")
+    if loopback(settings.host):
+        return Finding("access", "ok", "no keys, so a server answers this machine only")
+    found = f"no keys, so a server will not listen on {settings.host}"
+    return Finding("access", "broken", found, "`antiphon keys create` makes a key.")
+
+
+def _port(settings: Settings) -> Finding:
+    where = f"{settings.port} of {settings.host}"
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        if _answers(settings):
+            return Finding("port", "ok", f"{where}: a server is running there")
+        found = f"{where} cannot be listened on: {error.strerror or error}"
+        return Finding("port", "note", found, "`antiphon serve --port 0` takes any that is free.")
+    return Finding("port", "ok", f"{where} is free")
+
+
+def _answers(settings: Settings) -> bool:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        with urllib.request.urlopen(
+            f"http://{host}:{settings.port}/healthz", timeout=HEALTH_SECONDS
+        ) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+def _server(settings: Settings) -> Finding:
+    try:
+        with Client(settings=settings) as client:
+            client.list_models()
+    except AntiphonError as problem:
+        return _broken("server", problem)
+    return Finding("server", "ok", f"{shown(TABLE['server'], settings.server)} answers")
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """The MCP servers that are written down; none is started."""
+    try:
+        known = discovery.find(settings, os.environ, Path.cwd())
+    except AntiphonError as problem:
+        yield _broken("mcp", problem)
+        return
+    usable = discovery.usable(known.servers, os.environ)
+    names = ", ".join(config.name for config in usable.configs if config.enabled)
+    yield Finding("mcp", "ok", f"servers: {names}" if names else "no server is written down")
+    for unusable in usable.problems:
+        yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
+    for each in known.unapproved:
+        found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
+        to_do = None if each.problem else f"`antiphon trust {each.file.name}` shows it and asks."
+        yield Finding("mcp", "note", found, to_do)
+
+
+def _broken(about: str, problem: AntiphonError) -> Finding:
+    details = problem.details
+    to_do = details.get("hint") or (
+        f"Wanted: {details['expected']}" if "expected" in details else None
+    )
+    return Finding(about, "broken", problem.message, to_do)

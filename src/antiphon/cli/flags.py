@@ -1,0 +1,223 @@
+"""How a command is used: the arguments it takes, and which settings are flags of it."""
+
+from __future__ import annotations
+
+import os
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from inspect import cleandoc
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, NoReturn, Protocol, cast
+
+from antiphon.settings.loading import Loaded, gather, refuse
+from antiphon.settings.settings import TABLE, Setting, Settings
+from antiphon.settings.trust import FolderFile
+from antiphon.types.errors import InvalidRequest
+
+RUNTIME = (
+    "model",
+    "base_url",
+    "database",
+    "database_connections",
+    "redis",
+    "chunk_timeout",
+    "first_chunk_timeout",
+    "turn_timeout",
+    "max_calls",
+    "max_reply",
+    "context_tokens",
+    "stream",
+)
+"""The settings of a runtime, wherever it runs."""
+
+CLIENT = ("server", "api_key")
+"""The settings of a client that may be told to use a server instead."""
+
+WEB = (
+    "login",
+    "hosts",
+    "public_url",
+    "oidc_issuer",
+    "oidc_client_id",
+    "oidc_admins",
+    "proxy_user_header",
+    "trusted_proxies",
+    "web_streams",
+    "web_rate",
+    "web_title",
+)
+"""The settings of the web chat: who may use it, under which names, and how much."""
+
+LOOKS = (
+    "theme",
+    "color",
+    "ascii",
+    "screen_reader",
+    "plain",
+    "keys",
+    "links",
+    "refresh",
+    "verbose",
+)
+"""How the terminal chat looks, and whose keys edit its line."""
+
+
+class Command(Protocol):
+    """Interface of every command's module, whose docstring is its help.
+
+    A module may also have a function `decide(asked, file)`: whether a settings file of the working
+    folder that is not trusted counts. Without one such a file ends the command.
+    """
+
+    __doc__: str | None
+    FLAGS: Sequence[str]  # the settings that it takes as flags, those of one action apart
+
+    def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
+        """Add what is its own; `flags` is the parent that the parser of an action needs.
+
+        An action that takes further settings names them in its parser's default `flags`.
+        """
+        ...
+
+    def run(self, asked: Namespace, loaded: Loaded) -> int:
+        """Do it; returns the exit code."""
+        ...
+
+
+class WholeWords(HelpFormatter):
+    """Sets help so that an address or a path stays in one piece, as long as it may be."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+class Parser(ArgumentParser):
+    """Says in one line what is wrong, as all commands do, and where help is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=WholeWords, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InvalidRequest`."""
+        raise InvalidRequest(message, hint=f"`{self.prog} --help` says what there is.")
+
+
+def carry_out(name: str, arguments: Sequence[str]) -> int:
+    """Load the command and do what it is asked. Raises `AntiphonError`, where misused too."""
+    command = _loaded(name)
+    parser = parser_of(name)
+    asked, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        action = f" {asked.action}" if "action" in asked else ""
+        raise InvalidRequest(
+            f"there is no argument {unknown[0]}",
+            hint=f"`antiphon {name}{action} --help` says which there are.",
+        )
+    taken = (*command.FLAGS, *getattr(asked, "flags", ()))
+    given = {name: _joined(getattr(asked, name, None)) for name in taken}
+    config_file = Path(asked.config_file) if "config_file" in asked else None
+    return command.run(
+        asked,
+        gather(
+            given,
+            os.environ,
+            Path.cwd(),
+            config_file=config_file,
+            decide=partial(getattr(command, "decide", _refuse), asked),
+        ),
+    )
+
+
+def _refuse(asked: Namespace, file: FolderFile) -> bool:
+    """Decide for a command that says nothing of its own: a file without trust ends it."""
+    return refuse(file)
+
+
+def parser_of(name: str) -> Parser:
+    """What the command takes."""
+    command = _loaded(name)
+    flags = setting_flags(command.FLAGS)
+    parser = Parser(
+        prog=f"antiphon {name}",
+        description=cleandoc(command.__doc__ or ""),
+        parents=[flags],
+        allow_abbrev=False,
+    )
+    command.arguments(parser, flags)
+    return parser
+
+
+def _loaded(name: str) -> Command:
+    return cast("Command", import_module(f"antiphon.commands.{name.replace('-', '_')}"))
+
+
+def _joined(given: str | bool | list[str] | None) -> str | None:
+    """What was given by one flag or several, as a text: commas part those of a list everywhere."""
+    match given:
+        case list():
+            return ",".join(given)
+        case bool():
+            return str(given).lower()
+        case _:
+            return given
+
+
+def setting_flags(names: Sequence[str]) -> ArgumentParser:
+    """A parser of settings alone. What is not given leaves no trace, so that an action's parser
+    does not undo what its command's parser has read.
+    """
+    parser = ArgumentParser(add_help=False, argument_default=SUPPRESS)
+    if names:
+        group = parser.add_argument_group(
+            "settings", "also in antiphon.toml and in the environment as ANTIPHON_..."
+        )
+        for name in names:
+            setting = TABLE[name]
+            group.add_argument(setting.flag, help=_help(setting), **_taken(setting))
+        group.add_argument(
+            "--config-file",
+            metavar="FILE",
+            help="a settings file of yours to read in place of the working folder's antiphon.toml",
+        )
+    return parser
+
+
+def take_silently(parser: ArgumentParser, names: Sequence[str]) -> None:
+    """Let these settings be given, though they mean nothing here and help has no word of them.
+
+    A command line that had them goes on to work, and a wrong value is refused as everywhere.
+    """
+    for name in names:
+        setting = TABLE[name]
+        parser.add_argument(setting.flag, help=SUPPRESS, **_taken(setting))
+    parser.set_defaults(flags=names)
+
+
+def _taken(setting: Setting) -> dict[str, Any]:
+    """What stands behind the flag, in argparse's words; nothing behind one that is on or off."""
+    if setting.switch:
+        return {"action": BooleanOptionalAction, "default": SUPPRESS}
+    named = {"metavar": _metavar(setting)}
+    return {**named, "action": "append"} if setting.several else named
+
+
+def _metavar(setting: Setting) -> str:
+    if setting.name in {"allow", "ask", "deny"}:
+        return "GLOB"
+    if "seconds" in setting.wanted:
+        return "SECONDS"
+    if "number" in setting.wanted:
+        return "N"
+    return setting.name.rpartition("_")[2].upper()
+
+
+def _help(setting: Setting) -> str:
+    """What the setting means, and what it is if nothing is said."""
+    default = getattr(Settings(), setting.name)
+    if default in (None, ()) or setting.secret or setting.switch:
+        return setting.meaning
+    told = f"{default:.12g}" if isinstance(default, float) else str(default)
+    return f"{setting.meaning} (default: {told.replace('%', '%%')})"

@@ -1,0 +1,199 @@
+"""An answer as JSON, for programs: a line for every event, or one object when all is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from antiphon.cli.exit_codes import FAILED
+from antiphon.cli.output import Page
+from antiphon.cli.text_answer import code
+from antiphon.tools.tool_events import ConsentAsked, Happening, ToolEnded
+from antiphon.types import events
+from antiphon.types.errors import AntiphonError
+from antiphon.types.events import (
+    Event,
+    MessageCompleted,
+    RefusalDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallReady,
+    ToolOutputAdded,
+    TurnRestarted,
+    UsageAdded,
+)
+from antiphon.types.runs import Fault, Reason, Usage
+from antiphon.types.terminal_safe import json_text
+
+
+class Lines:
+    """Writes every event as one line of JSON that begins with its number.
+
+    The last line has the final status: `turn.ended`, or `local.ended` where the end came from here.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.code = FAILED
+        self._page = page
+        self._ended = False
+
+    def tell(self, number: int, event: Event) -> None:
+        """The next event."""
+        self._page.write(f'{{"id":{number},{json_text(events.encode(event))[1:]}\n')
+        if isinstance(event, RunStatus) and event.status.ended:
+            self._ended = True
+            self.code = code(event)
+
+    def happened(self, happening: Happening) -> None:
+        """What happens to a tool here; its output comes as an event."""
+        match happening:
+            case ToolEnded(tool_call_id=call_id, result=result, seconds=seconds):
+                told = {
+                    "type": "local.tool_ended",
+                    "tool_call_id": call_id,
+                    "seconds": round(seconds, 3),
+                    "is_error": result.is_error,
+                    "fault": result.fault,
+                }
+                self._write(told)
+            case ConsentAsked():
+                pass  # nobody is asked where lines are written
+            case _:
+                self._write(happening)
+
+    def close(self, end: BaseException | None = None) -> None:
+        """No more will come."""
+        if end is not None and not self._ended:
+            status, fault = _cut_short(end)
+            self._write({"type": "local.ended", "status": status, "error": fault})
+
+    def _write(self, told: Mapping[str, object] | Happening) -> None:
+        self._page.write(f"{json_text(msgspec.json.encode(told))}\n")
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call and its output, None where it has none; `arguments` are JSON as it came."""
+
+    id: str
+    name: str
+    arguments: str
+    output: str | None = None
+    is_error: bool = False
+
+
+class Told(msgspec.Struct, kw_only=True):
+    """A run and its answer, as one object of JSON.
+
+    `cost` is in US dollars, None if unknown; `refusal` is why the model would not answer.
+    """
+
+    text: str = ""
+    refusal: str | None = None
+    status: str = "failed"
+    reason: Reason | None = None
+    error: Fault | None = None
+    usage: dict[str, int] = {}
+    cost: float | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+    tool_calls: list[Called] = []
+
+
+class Whole:
+    """Writes one object of JSON when all is over."""
+
+    def __init__(self, page: Page) -> None:
+        self.code = FAILED
+        self._page = page
+        self._told = Told()
+        self._ended = False
+        self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._refused: list[str] = []
+        self._fresh: list[str] = []
+        self._calls: dict[str, Called] = {}
+        self._open: list[str] = []
+        self._used = Usage()
+
+    def tell(self, number: int, event: Event) -> None:
+        """The next event."""
+        match event:
+            case TextDelta(text=text):
+                self._fresh.append(text)
+            case RefusalDelta(text=text):
+                self._refused.append(text)
+            case MessageCompleted():
+                self._end_text()
+                self._open = []
+            case ToolCallReady(tool_call_id=call, name=name, arguments=arguments):
+                self._calls[call] = Called(id=call, name=name, arguments=arguments)
+                self._open.append(call)
+            case ToolOutputAdded(tool_call_id=call, output=output, is_error=is_error):
+                if known := self._calls.get(call):
+                    self._calls[call] = msgspec.structs.replace(
+                        known, output=output, is_error=is_error
+                    )
+            case TurnRestarted():
+                self._take_back()
+            case UsageAdded(usage=usage):
+                self._used += usage
+            case RunStatus():
+                self._move(event)
+            case _:
+                pass
+
+    def happened(self, happening: Happening) -> None:
+        """What happens to a tool here: its output comes as an event."""
+
+    def close(self, end: BaseException | None = None) -> None:
+        """No more will come: write what there is."""
+        if end is not None and not self._ended:
+            self._told.status, self._told.error = _cut_short(end)
+        self._end_text()
+        used = self._used
+        self._told.text = "\n\n".join(self._texts)
+        self._told.refusal = "\n\n".join(self._refusals) or None
+        self._told.tool_calls = list(self._calls.values())
+        self._told.cost = used.cost
+        self._told.usage = {
+            "input_tokens": used.input_tokens,
+            "output_tokens": used.output_tokens,
+            "cached_tokens": used.cached_tokens,
+            "reasoning_tokens": used.reasoning_tokens,
+        }
+        self._page.write(f"{json_text(msgspec.json.encode(self._told))}\n")
+
+    def _end_text(self) -> None:
+        if text := "".join(self._fresh):
+            self._texts.append(text)
+        if refusal := "".join(self._refused):
+            self._refusals.append(refusal)
+        self._fresh, self._refused = [], []
+
+    def _take_back(self) -> None:
+        """What was written of a reply that begins again is void."""
+        self._fresh, self._refused = [], []
+        for call in self._open:
+            del self._calls[call]
+        self._open = []
+
+    def _move(self, run: RunStatus) -> None:
+        told = self._told
+        told.run_id, told.thread_id = run.run_id, run.thread_id
+        told.status, told.reason, told.error = run.status, run.reason, run.error
+        if run.status.ended:
+            self._ended = True
+            self.code = code(run)
+
+
+def _cut_short(end: BaseException) -> tuple[str, Fault | None]:
+    """The status of an answer that this ended, and why."""
+    match end:
+        case AntiphonError():
+            return "failed", Fault(end.code, end.message)
+        case asyncio.CancelledError() | KeyboardInterrupt():
+            return "cancelled", None
+        case _:
+            return "failed", None

@@ -1,0 +1,165 @@
+"""Make, list, limit or revoke the keys of a server that runs on this database.
+
+The first key locks the server: from then on nothing under /v1 is answered without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+import msgspec
+
+from antiphon.api import operations
+from antiphon.cli.output import moment, note, print_json, table
+from antiphon.ports import Store
+from antiphon.runtime.admin.keys import SCOPES, Keys
+from antiphon.runtime.runtime import mint, stored
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import LOCAL, Key, Limits, Principal
+from antiphon.types.runs import DAY
+
+FLAGS = ("database",)
+NONE = "There is no key: only this machine is answered. `antiphon keys create NAME` makes one."
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
+_LIMITS = {
+    "requests_per_minute": ("how many requests a minute", "a minute"),
+    "runs_at_once": ("how many runs at once", "runs"),
+    "tokens_per_day": ("how many tokens a day (UTC), read and written", "tokens a day"),
+}
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and what it is about."""
+    said = "create|list|limit|revoke"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+    create = actions.add_parser("create", parents=[flags], help="make a key and print it once")
+    create.add_argument("name", help="what it is for, in your own words")
+    create.add_argument(
+        "--owner", default=LOCAL, help="whose threads it opens; by default those of this machine"
+    )
+    create.add_argument(
+        "--scope", action="append", choices=SCOPES, help="what it may do; by default read and write"
+    )
+    create.add_argument(
+        "--expires-in", type=_seconds, metavar="TIME", help="for how long it is good, such as 90d"
+    )
+    _limit_arguments(create, "; by default as many as it likes")
+    listing = actions.add_parser("list", parents=[flags], help="all keys, without their secrets")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    limit = actions.add_parser(
+        "limit", parents=[flags], help="change how much a key may; what is not named stays"
+    )
+    _id_argument(limit)
+    _limit_arguments(limit, ", or `none`")
+    withdraw = actions.add_parser("revoke", parents=[flags], help="close what a key opened")
+    _id_argument(withdraw)
+
+
+def _id_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("id", help="as `antiphon keys list` shows it")
+
+
+def _limit_arguments(parser: ArgumentParser, more: str) -> None:
+    for name, (meaning, _) in _LIMITS.items():
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(
+            flag, type=_bound, default=msgspec.UNSET, metavar="N", help=meaning + more
+        )
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it on the database of the settings."""
+    asyncio.run(_act(asked, loaded.settings))
+    return 0
+
+
+async def _act(asked: Namespace, settings: Settings) -> None:
+    async with stored(settings) as store:
+        keys = Keys(store, mint)
+        match asked.action:
+            case "create":
+                await _create(keys, asked)
+            case "list":
+                await _list(store, as_json=asked.json)
+            case "limit":
+                limits = operations.NewLimits(**_limits(asked))
+                key = await keys.change(operations.UpdateKey(asked.id, limits=limits), Principal())
+                note(f"{key.id} ({key.name}) may: {_told(key.limits) or 'whatever it likes'}.")
+            case _:
+                key = await keys.revoke(asked.id, Principal())
+                note(f"{key.id} ({key.name}) opens nothing any more.")
+
+
+async def _create(keys: Keys, asked: Namespace) -> None:
+    given = {name: each for name, each in _limits(asked).items() if each is not msgspec.UNSET}
+    call = operations.CreateKey(
+        asked.name,
+        asked.owner,
+        tuple(asked.scope or ("read", "write")),
+        limits=Limits(**given),
+        expires_in=asked.expires_in,
+    )
+    key, token = await keys.create(call, Principal())
+    print(token)
+    until = f" Good until {moment(key.expires_at)}." if key.expires_at else ""
+    note(
+        f"{key.id} for owner {key.owner}: {', '.join(key.scopes)}.{until} Keep the key: it is not"
+        " shown again."
+    )
+
+
+async def _list(store: Store, *, as_json: bool) -> None:
+    keys = await store.keys()
+    if as_json:
+        print_json(keys)
+        return
+    if not keys:
+        note(NONE)
+        return
+    head = ("id", "name", "owner", "scopes", "limits", "created", "expires", "revoked")
+    print(table(head, map(_row, keys)))
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    return (
+        key.id,
+        key.name,
+        key.owner,
+        ",".join(key.scopes),
+        _told(key.limits),
+        moment(key.created_at),
+        moment(key.expires_at),
+        moment(key.revoked_at),
+    )
+
+
+def _limits(asked: Namespace) -> dict[str, int | msgspec.UnsetType | None]:
+    return {name: getattr(asked, name) for name in _LIMITS}
+
+
+def _told(limits: Limits) -> str:
+    """The limits that there are, in a few words."""
+    bounds = {unit: getattr(limits, name) for name, (_, unit) in _LIMITS.items()}
+    return ", ".join(f"{bound} {unit}" for unit, bound in bounds.items() if bound is not None)
+
+
+def _bound(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,14}", text):
+        raise ArgumentTypeError(f"wanted a number from 1 on, or none; got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhdw])", text)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 1 <= seconds <= operations.LONGEST_KEY:
+        raise ArgumentTypeError(
+            f"wanted a number and s, m, h, d or w, ten years at most; got {text!r}"
+        )
+    return seconds

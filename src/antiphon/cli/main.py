@@ -1,0 +1,115 @@
+"""The command line: finds the command that was asked for, and loads no other."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from textwrap import dedent
+
+import antiphon
+from antiphon.cli.command_names import ABOUT, COMMANDS
+from antiphon.cli.exit_codes import BY_SIGNAL, FAILED, of_problem
+from antiphon.telemetry import failpoints
+from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.terminal_safe import clean
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    _lead_closed_streams_nowhere()
+    try:
+        failpoints.arm(os.environ.get("FAILPOINTS", ""))
+        code = _carry_out(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except AntiphonError as problem:
+        _say(_told(problem))
+        return of_problem(problem)
+    except KeyboardInterrupt:
+        return BY_SIGNAL + signal.SIGINT
+    except BrokenPipeError:
+        _drop_output()  # the reader has seen enough
+        return BY_SIGNAL + 13  # SIGPIPE, which Windows does not name
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # A full disk behind stdout, for one; what commands themselves open, they answer for.
+        _drop_output()
+        _say(clean(str(error)))
+        return FAILED
+    return code
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
+    name, rest = _command(arguments)
+    match name:
+        case "-h" | "--help":
+            print(_help())
+            return 0
+        case "--version":
+            print(f"antiphon {antiphon.__version__}")
+            return 0
+        case _ if name in COMMANDS:
+            code: int = import_module("antiphon.cli.flags").carry_out(name, rest)
+            return code
+        case _:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            raise InvalidRequest(
+                f"there is no command `{name}`",
+                hint=f"did you mean `{near[0]}`?" if near else "`antiphon --help` lists them.",
+            )
+
+
+def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command and what is said to it; the chat where only flags are named, or nothing."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in ABOUT):
+        return arguments[0], arguments[1:]
+    return "chat", arguments
+
+
+def _lead_closed_streams_nowhere() -> None:
+    """A database would else get the number of a stream that is closed, and be printed into."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8", closefd=False))
+
+
+def _drop_output() -> None:
+    """What stdout still holds, Python would try to write once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody can be told
+        print(f"antiphon: {text}", file=sys.stderr, flush=True)
+
+
+def _help() -> str:
+    listed = "\n".join(f"  {name:<15}{meaning}" for name, meaning in COMMANDS.items())
+    return dedent("""\
+        usage: antiphon COMMAND ...
+
+        A self-hosted assistant runtime in which tools run where your code lives.
+
+        {listed}
+
+        `antiphon COMMAND --help` says more. `antiphon --version` prints the version.""").format(
+        listed=listed
+    )
+
+
+def _told(problem: AntiphonError) -> str:
+    """What was wanted, what came, what to do; foreign words in it cannot act on the terminal."""
+    return clean("; ".join(_parts(problem)))
+
+
+def _parts(problem: AntiphonError) -> Iterable[str]:
+    yield problem.message.rstrip(".")
+    for name, word in (("expected", "wanted "), ("received", "got "), ("hint", "")):
+        if text := problem.details.get(name):
+            yield f"{word}{text}"

@@ -1,0 +1,145 @@
+"""MCP servers as tools of yours, and Antiphon as an MCP server.
+
+A server is a program or an address that `add` writes down; `list` and `test` show what there is and
+how it is, `login` shows a page to log in at. A folder's own files start servers once they are
+trusted: `antiphon trust`.
+
+`antiphon mcp serve` offers threads and assistants as tools to other programs: by default to the one
+that starts it, over stdin and stdout, with --http to all on this machine.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any
+
+from antiphon.cli import mcp_servers, trust
+from antiphon.cli.flags import CLIENT, RUNTIME, setting_flags
+from antiphon.cli.interrupt import interruptible
+from antiphon.client.async_client import AsyncClient
+from antiphon.ports import LOCAL
+from antiphon.runtime.runtime import stored
+from antiphon.server.auth import Access, check_scope
+from antiphon.server.quotas import Requests
+from antiphon.settings.loading import Loaded, refuse
+from antiphon.settings.settings import Settings
+from antiphon.settings.trust import FolderFile
+from antiphon.tools.functions import Function, load
+from antiphon.types.errors import BadSettings, Forbidden, Unauthorized, install_hint
+
+FLAGS = mcp_servers.FLAGS
+OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_tools", "roots")
+
+Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+"""Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and what it is about."""
+    actions: Any = parser.add_subparsers(
+        dest="action",
+        required=True,
+        metavar="|".join((*mcp_servers.ACTIONS, "serve")),
+        parser_class=mcp_servers.SplitParser,
+    )
+    mcp_servers.arguments(actions, flags)
+    serve = actions.add_parser(
+        "serve",
+        parents=[setting_flags((*FLAGS, *OF_SERVE))],
+        help="offer threads and assistants to other programs",
+    )
+    serve.set_defaults(flags=OF_SERVE)
+    serve.add_argument(
+        "--http", action="store_true", help="over HTTP on this machine, at --port and /mcp"
+    )
+    serve.add_argument(
+        "--assistants", action="store_true", help="every assistant is a tool of its own too"
+    )
+    serve.add_argument(
+        "--tools",
+        action="append",
+        default=[],
+        metavar="MODULE[:FUNCTION]",
+        help="a Python function that the model may call, as for `antiphon ask`; can be repeated",
+    )
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it: nothing that is looked at or written down here is the file's."""
+    return refuse(file) if asked.action == "serve" else trust.leave(file)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it until the other side has seen enough."""
+    match asked.action:
+        case "serve":
+            return _serve(asked, loaded.settings)
+        case _:
+            return mcp_servers.run(asked, loaded)
+
+
+def _serve(asked: Namespace, settings: Settings) -> int:
+    serving = _loaded("antiphon.mcp.server.process")
+    with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
+        functions = [function for spec in asked.tools for function in load(spec, settings)]
+    return interruptible(lambda: _served(serving, asked, settings, functions))
+
+
+async def _served(
+    serving: Any, asked: Namespace, settings: Settings, functions: Sequence[Function]
+) -> int:
+    async with AsyncClient(settings=settings) as client:
+        options = {"each_assistant": asked.assistants}
+        if asked.http:
+            async with _door(settings) as admit:
+                await serving.serve_http(client, settings, functions, admit, **options)
+        else:
+            await serving.serve_stdio(client, settings, functions, **options)
+    return 0
+
+
+@asynccontextmanager
+async def _door(settings: Settings) -> AsyncGenerator[Admit]:
+    """Who is let in over HTTP: whoever has a key of this database, once there is one.
+
+    In front of a server it is whoever has the key that this process has for that server.
+    """
+    if settings.server is not None:
+        yield _with_key(settings.api_key)
+        return
+    async with stored(settings) as store:
+        access = Access(store, was_locked=bool(await store.keys()))
+        requests = Requests(store)
+
+        async def admit(scope: MutableMapping[str, Any]) -> None:
+            caller = await access.admit(scope)
+            check_scope(caller, "write")
+            await requests.admit(caller.principal)
+            if caller.owner != LOCAL:
+                raise Forbidden("The key is another owner's, whose threads are not offered here.")
+
+        yield admit
+
+
+def _with_key(key: str | None) -> Admit:
+    async def admit(scope: MutableMapping[str, Any]) -> None:
+        given: bytes = dict(scope["headers"]).get(b"authorization", b"")
+        if key is not None and not hmac.compare_digest(given, f"Bearer {key}".encode()):
+            raise Unauthorized("This server asks for the key of the server behind it.")
+
+    return admit
+
+
+def _loaded(name: str) -> Any:
+    """A module of the extra `mcp`. Raises `BadSettings` where that is not installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        raise BadSettings("MCP is not installed.", hint=install_hint("mcp")) from missing

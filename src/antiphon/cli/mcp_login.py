@@ -1,0 +1,107 @@
+"""Log in at an MCP server from a terminal: a page to go to, and the way back from there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import webbrowser
+from argparse import Namespace
+from threading import Thread
+
+from msgspec.structs import replace
+
+from antiphon.cli.exit_codes import FAILED
+from antiphon.cli.interrupt import interruptible
+from antiphon.cli.mcp_discovery import found
+from antiphon.cli.output import note
+from antiphon.mcp.client.authorization import PERSON_SECONDS, authorizing, kept_logins
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import InvalidRequest
+
+
+def log_in(asked: Namespace, settings: Settings) -> int:
+    """Log in at a server; returns the exit code."""
+    config = _over_http(asked.name, settings)
+    person = AtTerminal(opens=not asked.no_browser)
+    return interruptible(lambda: _logged_in(config, settings, person))
+
+
+async def _logged_in(config: ServerConfig, settings: Settings, person: AtTerminal) -> int:
+    patient = replace(config, enabled=True, connect_timeout=PERSON_SECONDS + 30)
+    auth = authorizing(settings, os.environ, person)
+    async with McpServers([patient], auth=auth, delays=()) as running:
+        await running.ready(PERSON_SECONDS + 60)
+        (state,) = running.states()
+    if state.why:
+        note(f"antiphon: {config.name} is not logged in: {state.why}")
+        return FAILED
+    done = "you are logged in" if person.asked else "no login was needed"
+    note(f"antiphon: {config.name} answers; {done}.")
+    return 0
+
+
+def log_out(asked: Namespace, settings: Settings) -> int:
+    """Forget a login, here; returns the exit code."""
+    name: str = asked.name
+    config = _over_http(name, settings)
+    known = kept_logins(os.environ).forget(config.url)
+    note(f"antiphon: the login at {name} is forgotten." if known else f"antiphon: {name} has none.")
+    return 0
+
+
+def _over_http(name: str, settings: Settings) -> ServerConfig:
+    server = found(settings).named(name)
+    if server.config.transport == "stdio":
+        raise InvalidRequest(f"the server {name} is a program, at which nobody logs in")
+    usable = discovery.usable([server], os.environ)
+    for problem in usable.problems:
+        raise InvalidRequest(f"the server {name} cannot be used: {problem.why}")
+    return usable.configs[0]
+
+
+class AtTerminal:
+    """Somebody at a terminal, who may have no browser here.
+
+    The page was vetted; it is printed always, and opened where there is a screen to open it on.
+    Python hands it to the browser as an argument or by the system's own call, never to a shell.
+    """
+
+    def __init__(self, *, opens: bool) -> None:
+        self.asked = False
+        self._opens = opens
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+
+    async def go(self, url: str) -> None:
+        """Show the page, and open it."""
+        self.asked = True
+        note(f"antiphon: log in at this page:\n\n{url}\n")
+        if sys.stdin is not None and sys.stdin.isatty():
+            note("antiphon: if your browser is elsewhere, paste the address that it ends at here.")
+            loop = asyncio.get_running_loop()
+            # A daemon, for a read of a terminal cannot be ended.
+            Thread(target=_read, args=(loop, self._lines), daemon=True).start()
+        if self._opens and _has_screen():
+            await asyncio.to_thread(webbrowser.open, url)
+
+    async def pasted(self) -> str:
+        """The next line that is typed."""
+        return await self._lines.get()
+
+
+def _has_screen() -> bool:
+    """Whether a browser can show itself; one in the terminal would be in the way."""
+    if sys.platform in {"win32", "darwin"}:
+        return "SSH_CONNECTION" not in os.environ
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+
+
+def _read(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
+    for line in sys.stdin:
+        try:
+            loop.call_soon_threadsafe(lines.put_nowait, line.strip())
+        except RuntimeError:  # the login is over
+            return

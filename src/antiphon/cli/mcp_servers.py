@@ -1,0 +1,249 @@
+"""The MCP servers that are written down: add and remove, look at, try, log in and out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon.cli.flags import Parser
+from antiphon.cli.interrupt import interruptible
+from antiphon.cli.mcp_discovery import found
+from antiphon.cli.mcp_login import log_in, log_out
+from antiphon.cli.mcp_test import Tried, attempt, trial
+from antiphon.cli.output import note, print_json, table
+from antiphon.cli.trust import look_and_trust
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.parser import Written, legal, written
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import InvalidRequest
+
+FLAGS = ("config", "private_hosts")
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A server as it is written down; what `target` refers to is left open, and is no secret."""
+
+    name: str
+    transport: str
+    target: str
+    origin: str
+    enabled: bool
+    problem: str = ""
+    ignored: tuple[str, ...] = ()
+    state: Tried | None = None
+
+
+class SplitParser(Parser):
+    """What stands behind `--` is a server's command, whatever it looks like."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        """Read what stands before."""
+        given = list(sys.argv[1:] if args is None else args)
+        namespace = namespace or Namespace()
+        at = given.index("--") if "--" in given else len(given)
+        if at < len(given):
+            namespace.behind = given[at + 1 :]
+        return super().parse_known_args(given[:at], namespace)
+
+
+def arguments(actions: Any, flags: ArgumentParser) -> None:
+    """Add the actions."""
+    add = actions.add_parser(
+        "add",
+        parents=[flags],
+        help="write a server down in your own mcp.json",
+        usage="antiphon mcp add [options] NAME (-- COMMAND ARGS... | --url URL)",
+        description="Write a server down in your own mcp.json, or in the file of --config.",
+        epilog="Secrets are better referred to than written: ${VAR}, ${keyring:service/name}.",
+    )
+    add.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+    add.add_argument("command", nargs="*", metavar="COMMAND", help="a program and its arguments")
+    add.add_argument("--url", help="the address of a server over HTTP")
+    add.add_argument("--sse", action="store_true", help="it speaks the older HTTP with SSE")
+    add.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE", help="to send with requests"
+    )
+    add.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a variable for the program; without a value it is the one of that name here, then",
+    )
+    add.add_argument("--replace", action="store_true", help="in place of one of that name")
+    listing = actions.add_parser("list", parents=[flags], help="servers, and where each comes from")
+    listing.add_argument("--test", action="store_true", help="start each, and say how it is")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    remove = actions.add_parser("remove", parents=[flags], help="strike a server out")
+    remove.add_argument("name", metavar="NAME")
+    test = actions.add_parser(
+        "test", parents=[flags], help="start a server, or all, and say what it offers or why not"
+    )
+    test.add_argument("name", nargs="?", metavar="NAME")
+    test.add_argument("--json", action="store_true", help="as one JSON list")
+    login = actions.add_parser("login", parents=[flags], help="log in at a server, in a browser")
+    login.add_argument("name", metavar="NAME")
+    login.add_argument("--no-browser", action="store_true", help="only print where to go")
+    logout = actions.add_parser("logout", parents=[flags], help="forget a login")
+    logout.add_argument("name", metavar="NAME")
+    trust = actions.add_parser("trust", parents=[flags], help="as `antiphon trust FILE`")
+    trust.add_argument("file", metavar="FILE")
+    trust.add_argument("--yes", action="store_true", help="without asking")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do one of the actions; returns the exit code."""
+    return ACTIONS[asked.action](asked, loaded.settings)
+
+
+def _add(asked: Namespace, settings: Settings) -> int:
+    name: str = asked.name
+    if legal([name])[name] != name:
+        raise InvalidRequest(
+            "a server cannot have this name",
+            expected="letters, digits, - and _",
+            received=name,
+            hint=f"for instance {legal([name])[name]}",
+        )
+    entry = _entry(asked)
+    (made,) = written({name: entry}, "the command line")
+    if made.problem:
+        raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
+    own = discovery.own(settings, os.environ)
+    replaced = own.add(name, entry, replace=asked.replace)
+    note(
+        f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
+        f" antiphon mcp test {name} tries it."
+    )
+    return 0
+
+
+def _entry(asked: Namespace) -> dict[str, Any]:
+    """The server as the JSON of everybody has it."""
+    command = [*asked.command, *getattr(asked, "behind", ())]
+    if bool(command) == bool(asked.url):
+        raise InvalidRequest(
+            "a server is a program or an address",
+            expected="-- COMMAND ARGS..., or --url URL",
+            hint="antiphon mcp add time -- uvx mcp-server-time",
+        )
+    if asked.url:
+        _refuse_no_address(asked.url)
+        entry: dict[str, Any] = {"type": "sse" if asked.sse else "http", "url": asked.url}
+        if asked.header:
+            entry["headers"] = dict(_pair(each, ":") for each in asked.header)
+        return entry
+    entry = {"command": command[0], "args": command[1:]}
+    if asked.env:
+        entry["env"] = dict(_variable(each) for each in asked.env)
+    return entry
+
+
+def _refuse_no_address(url: str) -> None:
+    if not url.startswith(("http://", "https://", "${")):
+        raise InvalidRequest(
+            "this is no address of a server",
+            expected="http:// or https://, and a host",
+            received=url,
+        )
+
+
+def _pair(text: str, between: str) -> tuple[str, str]:
+    name, found, value = text.partition(between)
+    if not (found and name.strip()):
+        raise InvalidRequest("this is no pair", expected=f"NAME{between}VALUE", received=name)
+    return name.strip(), value.strip()
+
+
+def _variable(text: str) -> tuple[str, str]:
+    return _pair(text, "=") if "=" in text else (text, f"${{{text}}}")
+
+
+def _remove(asked: Namespace, settings: Settings) -> int:
+    name: str = asked.name
+    own = discovery.own(settings, os.environ)
+    if own.remove(name):
+        note(f"antiphon: {name} is removed from {own.file}.")
+        return 0
+    written_in = found(settings).named(name).origin
+    raise InvalidRequest(
+        f"the server {name} is not in {own.file}", hint=f"it is in {written_in}: change it there."
+    )
+
+
+def _trust(asked: Namespace, settings: Settings) -> int:
+    return look_and_trust([Path(asked.file)], yes=asked.yes)
+
+
+def _list(asked: Namespace, settings: Settings) -> int:
+    servers = found(settings).servers
+    results: list[Tried] = []
+    code = interruptible(lambda: attempt(servers, settings, results)) if asked.test else 0
+    tried = {each.server: each for each in results}
+    listed = [_listed(each, tried.get(each.config.name)) for each in servers]
+    if asked.json:
+        print_json(listed)
+    elif listed:
+        print(table(("name", "transport", "command or url", "from", "state"), map(_row, listed)))
+    else:
+        note("No MCP server is written down; `antiphon mcp add --help` says how.")
+    return code
+
+
+def _listed(server: Written, tried: Tried | None) -> Listed:
+    config = server.config
+    return Listed(
+        name=config.name,
+        transport=config.transport,
+        target=_target(config),
+        origin=server.origin,
+        enabled=config.enabled,
+        problem=server.problem,
+        ignored=server.ignored,
+        state=tried,
+    )
+
+
+def _row(each: Listed) -> tuple[str, ...]:
+    if each.state is not None:
+        state = ": ".join(part for part in (each.state.status, each.state.why) if part)
+    elif not each.enabled:
+        state = "disabled"
+    else:
+        state = each.problem
+    if each.ignored:
+        state = f"{state} (means nothing here: {', '.join(each.ignored)})".strip()
+    return each.name, each.transport, each.target, each.origin, state
+
+
+def _target(config: ServerConfig) -> str:
+    """What is started or asked, without a password that stands in an address."""
+    if config.transport != "stdio":
+        return _PASSWORD.sub(r"\1****@", config.url)
+    return shlex.join((config.command, *config.args))
+
+
+_PASSWORD = re.compile(r"(://)[^/@\s]+@")
+
+
+ACTIONS: Mapping[str, Callable[[Namespace, Settings], int]] = {
+    "add": _add,
+    "list": _list,
+    "remove": _remove,
+    "test": trial,
+    "login": log_in,
+    "logout": log_out,
+    "trust": _trust,
+}

@@ -1,0 +1,164 @@
+"""Start MCP servers to see whether they can be, what they offer, and why not.
+
+Servers are told what the terminal chat tells them, so that they offer the same tools: some have
+more for a client that can put questions to a person or to a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.cli.exit_codes import FAILED
+from antiphon.cli.interrupt import interruptible
+from antiphon.cli.mcp_discovery import found
+from antiphon.cli.output import note, print_json
+from antiphon.mcp.client.authorization import authorizing
+from antiphon.mcp.client.client_features import Nobody
+from antiphon.mcp.client.protocol_versions import generations
+from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.parser import Written
+from antiphon.mcp.metadata import told_line
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import AntiphonError
+from antiphon.types.terminal_safe import clean
+
+QUIET_SECONDS = 0.3
+"""Without news from any server, after which its list of tools is taken to be whole."""
+SETTLE_SECONDS = 3.0
+"""The longest wait for that."""
+
+
+class Declining(Nobody):
+    """A host that can do what the terminal chat can, and declines whatever is asked."""
+
+    asks = True
+    samples = True
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a server that was started to see whether it can be."""
+
+    server: str
+    status: str
+    seconds: float
+    why: str = ""
+    stderr: tuple[str, ...] = ()
+    protocol: str = ""
+    title: str = ""
+    version: str = ""
+    tools: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def trial(asked: Namespace, settings: Settings) -> int:
+    """Start a server, or all, and print what became of them; returns the exit code."""
+    known = found(settings)
+    servers = [known.named(asked.name)] if asked.name else list(known.servers)
+    if not servers:
+        note("antiphon: no MCP server is written down; antiphon mcp add --help says how.")
+    results: list[Tried] = []
+    code = interruptible(lambda: attempt(servers, settings, results))
+    if asked.json:
+        print_json(results)
+    elif results:
+        print(clean("\n".join(line for each in results for line in _told(each))))
+    return code
+
+
+def _told(tried: Tried) -> Iterator[str]:
+    yield f"{tried.server}: {tried.status}{': ' if tried.why else ''}{tried.why}"
+    if tried.status == "ready":
+        who = " ".join(part for part in (tried.title, tried.version) if part)
+        yield f"  {who or 'a server without a name'}, protocol {tried.protocol}"
+        yield f"  ready after {tried.seconds:.2f} s"
+    for what in ("tools", "resources", "prompts"):
+        names: tuple[str, ...] = getattr(tried, what)
+        if tried.status == "ready":
+            yield f"  {what}: {', '.join(names) or 'none'}" + (f" ({len(names)})" if names else "")
+    yield from (f"  it {oddity}" for oddity in tried.notes)
+    if tried.stderr:
+        yield "  its stderr:"
+        yield from (f"    {line}" for line in tried.stderr)
+
+
+async def attempt(servers: Sequence[Written], settings: Settings, results: list[Tried]) -> int:
+    """Start the servers, and put down what became of each; returns the exit code."""
+    usable = discovery.usable(servers, os.environ)
+    results += [
+        Tried(server=problem.server, status="failed", seconds=0, why=problem.why)
+        for problem in usable.problems
+    ]
+    began = time.monotonic()
+    ready_after: dict[str, float] = {}
+    news = asyncio.Event()
+
+    def changed(state: State) -> None:
+        news.set()
+        ready_after.setdefault(state.server, 0)
+        if state.status == "ready" and not ready_after[state.server]:
+            ready_after[state.server] = time.monotonic() - began
+
+    auth = authorizing(settings, os.environ)
+    known = generations(os.environ)
+    async with McpServers(
+        usable.configs, Declining(), auth=auth, changed=changed, delays=(), generations=known
+    ) as running:
+        await running.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
+        await _quiet(news)
+        for state in running.states():
+            results.append(await _tried(running, state, ready_after.get(state.server, 0)))
+    order = [each.config.name for each in servers]
+    results.sort(key=lambda tried: order.index(tried.server))
+    return 0 if all(each.status in {"ready", "disabled"} for each in results) else FAILED
+
+
+async def _quiet(news: asyncio.Event) -> None:
+    """Wait until servers have told of the tools that they add once they know their client."""
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while True:
+                news.clear()
+                try:
+                    await asyncio.wait_for(news.wait(), QUIET_SECONDS)
+                except TimeoutError:
+                    return
+    except TimeoutError:
+        return  # it tells without end; what it has offered so far is shown
+
+
+async def _tried(running: McpServers, state: State, seconds: float) -> Tried:
+    ready = state.status == "ready"
+    return Tried(
+        server=state.server,
+        status=state.status,
+        seconds=round(seconds, 3),
+        why=state.why,
+        stderr=state.stderr,
+        protocol=state.protocol,
+        title=state.title,
+        version=state.version,
+        tools=tuple(tool.own_name for tool in running.tools() if tool.server == state.server),
+        resources=await _names(running.resources, state.server) if ready else (),
+        prompts=await _names(running.prompts, state.server) if ready else (),
+        notes=(*state.notes, *(f"leaves out {each.tool}: {each.why}" for each in state.left_out)),
+    )
+
+
+async def _names(
+    listing: Callable[[str], Awaitable[Sequence[Any]]], server: str
+) -> tuple[str, ...]:
+    try:
+        return tuple(told_line(each.name) for each in await listing(server))
+    except AntiphonError:  # it offers none, or does not say which
+        return ()

@@ -1,0 +1,161 @@
+"""Bring the database to this version's form, or move it: from SQLite to PostgreSQL, or back.
+
+`antiphon serve` and the other commands that use the database do the first when they start, but for
+`doctor` and for what takes long: this is for doing it before, and alone.
+
+With --from and --to everything is moved into a database that is empty: conversations, files,
+people, keys, usage, the audit log. Stop what serves the old one first. A move that was broken off
+goes on where it was when it is asked for again. At the end all rows of both are compared. The old
+database stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TextIO
+
+from antiphon.cli.output import note
+from antiphon.runtime.runtime import stored
+from antiphon.runtime.wiring import laid_open
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import TABLE, Settings, shown
+from antiphon.stores.copy import Plan, Step, move, planned
+from antiphon.types.errors import BadSettings, InvalidRequest
+from antiphon.types.terminal_safe import one_line
+
+# How far something long is: a bar that moves on a terminal, a line now and then elsewhere.
+
+
+BAR = 24
+BAR_SECONDS = 0.1
+LINE_SECONDS = 5.0
+
+
+class Advance:
+    """Tells steps on a stream; leave it to end the line of the bar."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._bar = out.isatty()
+        self._told_at = 0.0
+        self._told = ""
+
+    def __enter__(self) -> Advance:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar and self._told:
+            print(file=self._out)
+
+    def tell(self, step: Step) -> None:
+        """Not each, but whoever looks knows how far it is."""
+        now = time.monotonic()
+        last = step.done >= step.of
+        if not last and now - self._told_at < (BAR_SECONDS if self._bar else LINE_SECONDS):
+            return
+        self._told_at = now
+        share = step.done / step.of if step.of else 1.0
+        line = f"{step.doing} {share:4.0%}  {step.done:,} of {step.of:,} rows  {step.table}"
+        if line == self._told:
+            return
+        self._told = line
+        if self._bar:
+            self._draw(share, line)
+        else:
+            print(line, file=self._out, flush=True)
+
+    def _draw(self, share: float, line: str) -> None:
+        full = round(share * BAR)
+        whole = f"[{'#' * full}{'.' * (BAR - full)}] {line}"
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r{whole[:columns]:{columns}}", end="", file=self._out, flush=True)
+
+
+FLAGS = ("database",)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Two databases, where one is to be moved."""
+    parser.add_argument(
+        "--from", dest="source", metavar="DATABASE", help="move this database; it is only read"
+    )
+    parser.add_argument(
+        "--to", dest="target", metavar="DATABASE", help="into this one, which has nothing yet"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only say what would be moved, and whether it can be"
+    )
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Open, check that a write would be kept, close; or move."""
+    match asked.source, asked.target:
+        case None, None if not asked.check:
+            asyncio.run(_migrate(loaded.settings))
+            note(f"{_shown(loaded.settings.database)} has this version's form.")
+        case str(source), str(target):
+            asyncio.run(_move(source, target, check=asked.check))
+        case _:
+            raise InvalidRequest(
+                "A move needs both databases.", expected="--from DATABASE --to DATABASE"
+            )
+    return 0
+
+
+async def _migrate(settings: Settings) -> None:
+    async with stored(settings, everything=True) as store:
+        await store.check()
+
+
+async def _move(source: str, target: str, *, check: bool) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(laid_open(source))
+        if here is None:
+            raise BadSettings(
+                "There is nothing to move.",
+                expected="--from with a database that is there",
+                received=_shown(source),
+            )
+        there = await stack.enter_async_context(laid_open(target, new=not check))
+        if there is None:
+            _tell_plan(Plan(await here.counts(), 0), source, target)
+        elif check:
+            _tell_plan(await planned(here, there), source, target)
+        else:
+            with Advance(sys.stderr) as advance:
+                plan = await move(here, there, advance.tell)
+            note(f"{plan.rows:,} rows are in {_shown(target)}, and equal to those they came from.")
+            note(_next(plan, target))
+
+
+def _tell_plan(plan: Plan, source: str, target: str) -> None:
+    for name, count in plan.counts.items():
+        if count:
+            print(f"{name:14} {count:,}")
+    begun = f", of which {plan.done:,} are there" if plan.done else ""
+    note(f"{plan.rows:,} rows can be moved from {_shown(source)} to {_shown(target)}{begun}.")
+
+
+def _next(plan: Plan, target: str) -> str:
+    said = f"Name it from now on: --database {_shown(target)}, or ANTIPHON_DATABASE."
+    if plan.counts["provider_keys"]:
+        said += (
+            " Keys at providers stay sealed by the same secret: see secret_key in the page about"
+            " moving."
+        )
+    return said
+
+
+def _shown(database: str) -> str:
+    return one_line(shown(TABLE["database"], database))

@@ -1,0 +1,38 @@
+"""List the models that can be named, here or on a server; the one used by default is marked.
+
+A provider that could not be asked is named on stderr with the reason, and the exit code is not 0.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from antiphon.cli.exit_codes import DONE, of_fault
+from antiphon.cli.flags import CLIENT
+from antiphon.cli.output import note, print_json, table
+from antiphon.client.outcome import advice
+from antiphon.client.sync_client import Client
+from antiphon.settings.loading import Loaded
+
+FLAGS = ("model", "base_url", *CLIENT)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Whether a program reads it."""
+    parser.add_argument("--json", action="store_true", help="as one JSON list")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Print what the providers list, and what is wrong with those that could not be asked."""
+    with Client(settings=loaded.settings) as client:
+        models = client.list_models()
+    if asked.json:
+        print_json(models.data)
+    else:
+        rows = [(model.id, "default" if model.default else "") for model in models.data]
+        print(table(("model", ""), rows))
+    for problem in models.problems:
+        note(f"antiphon: {problem.provider} lists no models: {problem.message}")
+        if hint := advice(problem.code):
+            note(f"antiphon: {hint}")
+    return of_fault(models.problems[0].code) if models.problems else DONE

@@ -1,0 +1,146 @@
+"""List the owners of what is kept on this database, and export or erase all of one.
+
+An owner is whose a thread is: `local`, a person's or a project's id, or what a key says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import aclosing
+from pathlib import Path
+
+from antiphon.api import operations
+from antiphon.cli.output import note, print_json, table
+from antiphon.runtime.admin.owners import Owners
+from antiphon.runtime.runtime import governed
+from antiphon.settings.loading import Loaded
+from antiphon.settings.private_files import new_file
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Holding, Principal
+from antiphon.types.errors import InvalidRequest, NotFound
+
+FLAGS = ("database", "redis")
+NONE = "Nobody has anything yet."
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and which owner."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|export|erase")
+    listing = actions.add_parser("list", parents=[flags], help="everybody who has something")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    show = actions.add_parser("show", parents=[flags], help="how much one has")
+    _owner_argument(show)
+    show.add_argument("--json", action="store_true", help="as one JSON object")
+    export = actions.add_parser("export", parents=[flags], help="write all of one into a zip")
+    _owner_argument(export)
+    export.add_argument("-o", "--output", help="the file; by default named for owner and day")
+    export.add_argument("--force", action="store_true", help="put it in the place of another file")
+    erase = actions.add_parser("erase", parents=[flags], help="delete all of one, for good")
+    _owner_argument(erase)
+    erase.add_argument("--yes", action="store_true", help="do not ask to have the owner typed")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it on the database of the settings."""
+    asyncio.run(_act(asked, loaded.settings))
+    return 0
+
+
+def _owner_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("owner", help="as `antiphon owners list` shows it")
+
+
+async def _act(asked: Namespace, settings: Settings) -> None:
+    async with governed(settings) as owners:
+        match asked.action:
+            case "list":
+                await _list(owners, as_json=asked.json)
+            case "show":
+                await _show(owners, asked)
+            case "export":
+                await _export(owners, asked)
+            case _:
+                await _erase(owners, asked)
+
+
+async def _list(owners: Owners, *, as_json: bool) -> None:
+    held: list[Holding] = []
+    more, after = True, None
+    while more:
+        page = await owners.answer(operations.ListOwners(after=after), Principal())
+        held += page.data
+        more, after = page.has_more, page.next
+    if as_json:
+        print_json(held)
+    elif held:
+        print(table(("owner", *_KINDS), map(_row, held)))
+    else:
+        note(NONE)
+
+
+async def _show(owners: Owners, asked: Namespace) -> None:
+    held = await _holding(owners, asked.owner)
+    if held is None:
+        raise _unknown(asked.owner)
+    if asked.json:
+        print_json(held)
+    else:
+        print(table(("owner", *_KINDS), [_row(held)]))
+
+
+async def _export(owners: Owners, asked: Namespace) -> None:
+    archive = await owners.export(operations.ExportOwner(asked.owner), Principal())
+    place = Path(asked.output or archive.name)
+    written = 0
+    async with aclosing(archive.pieces) as pieces:
+        with new_file(place, over=asked.force, hint="--force puts this in its place.") as file:
+            async for piece in pieces:
+                written += file.buffer.write(piece)
+    note(f"All of {asked.owner} is in {place}: {written:,} bytes.")
+
+
+async def _erase(owners: Owners, asked: Namespace) -> None:
+    held = await _holding(owners, asked.owner)
+    if not asked.yes:
+        _confirm(asked.owner, held or Holding(owner=asked.owner))
+    erased, done = 0, False
+    while not done:
+        said = await owners.answer(operations.EraseOwner(asked.owner), Principal())
+        erased, done = erased + said.erased, said.done
+        if not done:
+            note(f"{erased:,} things of {asked.owner} are gone, and there are more.")
+    note(f"All of {asked.owner} is gone: {erased:,} things.")
+
+
+def _confirm(owner: str, held: Holding) -> None:
+    """Raises `InvalidRequest` unless a person types the owner."""
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            "Nobody is here to say that all of this shall go.",
+            expected="a terminal, or --yes",
+        )
+    counts = ", ".join(f"{kind} {getattr(held, kind):,}" for kind in _KINDS)
+    note(f"This deletes all of {owner}, for good: {counts}.")
+    note("What must be kept, `antiphon owners export` writes into a file first.")
+    if input("Type the owner to go on: ") != owner:
+        raise InvalidRequest("That is not the owner: nothing was deleted.")
+
+
+async def _holding(owners: Owners, owner: str) -> Holding | None:
+    found = await owners.answer(operations.ListOwners(owner=owner), Principal())
+    return found.data[0] if found.data else None
+
+
+def _row(held: Holding) -> tuple[str, ...]:
+    return (held.owner, *(f"{getattr(held, kind):,}" for kind in _KINDS))
+
+
+def _unknown(owner: str) -> NotFound:
+    return NotFound(
+        f"There is nothing of the owner {owner!r}.", hint="`antiphon owners list` shows them."
+    )
+
+
+_KINDS = ("threads", "runs", "files", "assistants")

@@ -1,0 +1,153 @@
+"""Make, list or remove the people who may log in to the web chat, on this database.
+
+Whoever logs in sees their own threads and nobody else's. The first admin is made here; from then on
+admins can do all of it in the web chat, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import cast, get_args
+
+from antiphon.api import operations
+from antiphon.cli.output import moment, note, print_json, table
+from antiphon.cli.stdin import first_line, typed
+from antiphon.engine.accounts import fit_password
+from antiphon.ports import Store
+from antiphon.runtime.admin.accounts import Accounts
+from antiphon.runtime.runtime import mint, stored
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Person, Principal, Role
+from antiphon.types.errors import InvalidRequest
+
+FLAGS = ("database",)
+NONE = "There is nobody. `antiphon people add NAME --role admin` makes the first."
+ROLES = get_args(Role)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and whom it is about."""
+    said = "add|list|password|role|remove"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+    add = actions.add_parser("add", parents=[flags], help="let somebody log in")
+    add.add_argument("name", help="what they are called, and log in as")
+    add.add_argument("--role", choices=ROLES, default="user", help="admins run the installation")
+    _password_argument(add)
+    listing = actions.add_parser("list", parents=[flags], help="everybody")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    password = actions.add_parser(
+        "password", parents=[flags], help="give a new password, which ends every login"
+    )
+    _who_argument(password)
+    _password_argument(password)
+    role = actions.add_parser("role", parents=[flags], help="make an admin, or an ordinary user")
+    _who_argument(role)
+    role.add_argument("role", choices=ROLES, help="what they are from now on")
+    remove = actions.add_parser("remove", parents=[flags], help="let them in no more")
+    _who_argument(remove)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it on the database of the settings."""
+    asyncio.run(_act(asked, loaded.settings))
+    return 0
+
+
+def _who_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("name", help="what they are called, or their id")
+
+
+def _password_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read the password from stdin, for scripts; without it you are asked",
+    )
+
+
+async def _act(asked: Namespace, settings: Settings) -> None:
+    async with stored(settings) as store:
+        accounts = Accounts(store, mint)
+        match asked.action:
+            case "add":
+                await _add(accounts, asked)
+            case "list":
+                await _list(store, as_json=asked.json)
+            case "password":
+                await _password(accounts, asked)
+            case "role":
+                await _role(accounts, asked)
+            case _:
+                await _remove(accounts, asked)
+
+
+async def _add(accounts: Accounts, asked: Namespace) -> None:
+    call = operations.CreatePerson(asked.name, asked.role, _read_password(asked))
+    person = await accounts.create(call, Principal())
+    note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
+
+
+async def _list(store: Store, *, as_json: bool) -> None:
+    people = await store.people()
+    if as_json:
+        print_json(people)
+        return
+    if not people:
+        note(NONE)
+        return
+    head = ("id", "name", "role", "state", "made", "logged in")
+    print(table(head, map(_row, people)))
+
+
+async def _password(accounts: Accounts, asked: Namespace) -> None:
+    person = await accounts.named(asked.name)
+    call = operations.UpdatePerson(person.id, password=_read_password(asked))
+    await accounts.update(call, Principal())
+    note(f"{person.name} has a new password, and is logged out everywhere.")
+
+
+async def _role(accounts: Accounts, asked: Namespace) -> None:
+    person = await accounts.named(asked.name)
+    role = cast("Role", asked.role)
+    changed = await accounts.update(operations.UpdatePerson(person.id, role=role), Principal())
+    note(f"{changed.name} is {_a(changed.role)}.")
+
+
+async def _remove(accounts: Accounts, asked: Namespace) -> None:
+    person = await accounts.named(asked.name)
+    await accounts.delete(person.id, Principal())
+    note(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
+
+
+def _row(person: Person) -> tuple[str, ...]:
+    return (
+        person.id,
+        person.name,
+        person.role,
+        "disabled" if person.disabled else "active",
+        moment(person.created_at),
+        moment(person.signed_in_at),
+    )
+
+
+def _read_password(asked: Namespace) -> str:
+    """The password: the first line of stdin where that was said, else what a person types twice."""
+    if asked.password_stdin:
+        return fit_password(first_line("password"))
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            "Nobody is here to type a password.",
+            expected="a terminal, or --password-stdin",
+            hint="printf '%s' \"$PASSWORD\" | antiphon people add NAME --password-stdin",
+        )
+    password = fit_password(typed("Password: ", "password"))
+    if typed("Once more: ", "password") != password:
+        raise InvalidRequest("The two passwords are not the same.", hint="Try again.")
+    return password
+
+
+def _a(role: Role) -> str:
+    return "an admin" if role == "admin" else "a user"

@@ -1,0 +1,100 @@
+"""Make, list, rename, disable or delete projects: owners whose things several keys share.
+
+`antiphon keys create NAME --owner proj_...` makes a key for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, Namespace
+
+from antiphon.api import operations
+from antiphon.cli.output import moment, note, print_json, table
+from antiphon.ports import Store
+from antiphon.runtime.admin.projects import Projects
+from antiphon.runtime.runtime import mint, stored
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Principal, Project
+
+FLAGS = ("database",)
+NONE = "There is no project. `antiphon projects create NAME` makes one."
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and which project it is about."""
+    said = "create|list|rename|disable|enable|delete"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+    create = actions.add_parser("create", parents=[flags], help="make a project")
+    create.add_argument("name", help="what it is called")
+    listing = actions.add_parser("list", parents=[flags], help="all projects")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    rename = actions.add_parser("rename", parents=[flags], help="call it otherwise")
+    _which_argument(rename)
+    rename.add_argument("to", metavar="NEW", help="what it is called from now on")
+    disable = actions.add_parser("disable", parents=[flags], help="revoke its keys, for good")
+    _which_argument(disable)
+    enable = actions.add_parser("enable", parents=[flags], help="let it have new keys")
+    _which_argument(enable)
+    delete = actions.add_parser(
+        "delete", parents=[flags], help="remove it and revoke its keys; its things stay"
+    )
+    _which_argument(delete)
+
+
+def _which_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("name", help="what it is called, or its id")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it on the database of the settings."""
+    asyncio.run(_act(asked, loaded.settings))
+    return 0
+
+
+async def _act(asked: Namespace, settings: Settings) -> None:
+    async with stored(settings) as store:
+        projects = Projects(store, mint)
+        match asked.action:
+            case "create":
+                made = await projects.create(operations.CreateProject(asked.name), Principal())
+                print(made.id)
+                note(f"{made.name} is a project. `antiphon keys create NAME --owner {made.id}`")
+            case "list":
+                await _list(store, as_json=asked.json)
+            case "delete":
+                project = await projects.named(asked.name)
+                await projects.delete(project.id, Principal())
+                note(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
+            case _:
+                await _change(projects, asked)
+
+
+async def _change(projects: Projects, asked: Namespace) -> None:
+    project = await projects.named(asked.name)
+    match asked.action:
+        case "rename":
+            call = operations.UpdateProject(project.id, name=asked.to)
+        case action:
+            call = operations.UpdateProject(project.id, disabled=action == "disable")
+    changed = await projects.update(call, Principal())
+    note(f"{changed.name} ({changed.id}) is {_state(changed)}.")
+
+
+async def _list(store: Store, *, as_json: bool) -> None:
+    projects = await store.projects()
+    if as_json:
+        print_json(projects)
+        return
+    if not projects:
+        note(NONE)
+        return
+    print(table(("id", "name", "state", "made"), map(_row, projects)))
+
+
+def _row(project: Project) -> tuple[str, ...]:
+    return (project.id, project.name, _state(project), moment(project.created_at))
+
+
+def _state(project: Project) -> str:
+    return "disabled" if project.disabled else "active"

@@ -1,0 +1,105 @@
+"""Keys that owners have of their own at the providers of models, on this database.
+
+An owner's runs ask a provider with the owner's key, and nobody else's do. Keys are kept encrypted,
+with the setting secret_key or with a file beside an SQLite database, and are never shown again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import ArgumentParser, Namespace
+
+from antiphon.api import operations
+from antiphon.cli.output import moment, note, print_json, table
+from antiphon.cli.stdin import first_line, typed
+from antiphon.client.formatting import counted
+from antiphon.runtime.admin.owners import Owners
+from antiphon.runtime.runtime import governed
+from antiphon.runtime.wiring import new_secret_key
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import LOCAL, Principal
+
+FLAGS = ("database", "redis")
+NONE = "No owner has a key of their own. `antiphon provider-keys set PROVIDER --owner OWNER`"
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and whose key for which provider."""
+    said = "set|list|remove|secret|seal-anew"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+    put = actions.add_parser(
+        "set", parents=[flags], help="keep a key, which is typed, or read from stdin"
+    )
+    _which_arguments(put)
+    put.add_argument("--base-url", dest="address", help="ask another server with it, there")
+    listing = actions.add_parser("list", parents=[flags], help="who has keys, and how these end")
+    listing.add_argument("--owner", help="this one's alone")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    remove = actions.add_parser("remove", parents=[flags], help="forget a key")
+    _which_arguments(remove)
+    actions.add_parser("secret", help="print a new value for the setting secret_key")
+    actions.add_parser(
+        "seal-anew",
+        parents=[flags],
+        help="encrypt with secret_key what one of old_secret_keys has encrypted",
+    )
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it on the database of the settings."""
+    if asked.action == "secret":
+        print(new_secret_key())
+    else:
+        asyncio.run(_act(asked, loaded.settings))
+    return 0
+
+
+def _which_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("provider", help="such as openai, as in the names of its models")
+    parser.add_argument("--owner", default=LOCAL, help="whose; by default that of this machine")
+
+
+async def _act(asked: Namespace, settings: Settings) -> None:
+    key = _read_key(asked.provider) if asked.action == "set" else ""
+    async with governed(settings) as owners:
+        match asked.action:
+            case "set":
+                put = operations.SetOwnersProviderKey(
+                    asked.owner, asked.provider, key, asked.address
+                )
+                kept = await owners.answer(put, Principal())
+                which = f"the key that ends {kept.hint}" if kept.hint else "this key"
+                note(f"Runs of {kept.owner} ask {kept.provider} with {which}")
+            case "list":
+                await _list(owners, asked)
+            case "remove":
+                gone = operations.DeleteProviderKey(asked.provider)
+                await owners.answer(gone, Principal(owner=asked.owner))
+                note(f"{asked.owner} has no key for {asked.provider} any more.")
+            case _:
+                renewed = await owners.seal_anew(Principal())
+                note(f"Encrypted anew: {counted(renewed, 'key')}. The others were already.")
+
+
+async def _list(owners: Owners, asked: Namespace) -> None:
+    listed = (await owners.answer(operations.ListAllProviderKeys(), Principal())).data
+    keys = [key for key in listed if asked.owner in (None, key.owner)]
+    if asked.json:
+        print_json(keys)
+    elif keys:
+        head = ("owner", "provider", "ends", "asked at", "since")
+        rows = [
+            (key.owner, key.provider, key.hint, key.base_url or "", moment(key.created_at))
+            for key in keys
+        ]
+        print(table(head, rows))
+    else:
+        note(NONE)
+
+
+def _read_key(provider: str) -> str:
+    if sys.stdin.isatty():
+        return typed(f"Key for {provider}: ", "key")
+    return first_line("key")

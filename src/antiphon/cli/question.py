@@ -1,0 +1,142 @@
+"""What is asked once, by `antiphon ask` or `antiphon chat -p`, and the flags that say it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from antiphon.types.errors import InvalidRequest
+
+
+class Flags(Protocol):
+    """A parser, or a group of one."""
+
+    def add_argument(self, *names: str, **options: Any) -> Any:
+        """Take one more."""
+        ...
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked, and how it is to be answered: what the flags say. `words` are joined."""
+
+    words: Sequence[str] = ()
+    files: Sequence[str] = ()
+    system: str | None = None
+    thread: str | None = None
+    last: bool = False
+    tools: Sequence[str] = ()
+    no_tools: bool = False
+    max_turns: int | None = None
+    require: Sequence[str] = ()
+    yes: bool = False
+    output_schema: str | None = None
+    output: Literal["text", "json", "lines"] = "text"
+    thinking: bool = False
+    raw_output: bool = False
+    quiet: bool = False
+
+
+ANSWER = {
+    "file": "--file",
+    "output_schema": "--output-schema",
+    "json": "--json",
+    "output": "--output",
+    "thinking": "--thinking",
+    "raw_output": "--raw-output",
+    "quiet": "--quiet",
+    "require": "--require",
+}
+"""What only a question that is asked once may say."""
+
+
+def answer_arguments(parser: Flags) -> None:
+    """How the answer is to be, and what goes along with the question."""
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="send this file along: text, a picture or a PDF; can be repeated",
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="SERVER",
+        help="ask nothing unless this MCP server is there; can be repeated",
+    )
+    parser.add_argument(
+        "--output-schema", metavar="FILE", help="a JSON Schema that the answer is to follow"
+    )
+    parser.add_argument("--json", action="store_true", help="every event as one line of JSON")
+    parser.add_argument(
+        "--output",
+        choices=("text", "json"),
+        help="the text as it comes (default), or one JSON object at the end",
+    )
+    parser.add_argument("--thinking", action="store_true", help="the model's reasoning, on stderr")
+    parser.add_argument(
+        "--raw-output",
+        action="store_true",
+        help="on a terminal too the answer's bytes as they are: they may act on it",
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="nothing on stderr but what went wrong"
+    )
+
+
+def tool_arguments(parser: Flags) -> None:
+    """Which tools there are, and what they may."""
+    parser.add_argument(
+        "--tools",
+        action="append",
+        default=[],
+        metavar="MODULE[:FUNCTION]",
+        help="a Python function that the model may call, or all that @tool marks in a module;"
+        " a path to a .py file does too; can be repeated",
+    )
+    parser.add_argument(
+        "--no-tools", action="store_true", help="no tool, and no MCP server is started"
+    )
+    parser.add_argument(
+        "--max-turns", type=_turns, metavar="N", help="replies that tools may lead to, at most"
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="every tool may run that is not denied"
+    )
+
+
+def read(asked: Namespace, words: Sequence[str], *, last: bool) -> Question:
+    """The question that these flags are about."""
+    if asked.json and asked.output == "json":
+        raise InvalidRequest(
+            "--json and --output json exclude each other",
+            hint="--json writes a line for every event, --output json one object at the end.",
+        )
+    return Question(
+        words=words,
+        files=asked.file,
+        system=asked.system,
+        thread=asked.thread,
+        last=last,
+        tools=asked.tools,
+        no_tools=asked.no_tools,
+        max_turns=asked.max_turns,
+        require=asked.require,
+        yes=asked.yes,
+        output_schema=asked.output_schema,
+        output="lines" if asked.json else asked.output or "text",
+        thinking=asked.thinking,
+        raw_output=asked.raw_output,
+        quiet=asked.quiet,
+    )
+
+
+def _turns(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise ArgumentTypeError(f"wanted a number from 1 to 1000, got {text}")
+    return int(text)

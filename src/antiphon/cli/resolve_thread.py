@@ -1,0 +1,53 @@
+"""Which thread is meant: by its id, by what its id begins with, or `last`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antiphon.api.operations import ListThreads
+from antiphon.client.sync_client import Client
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.runs import Run, Thread
+
+LAST = "last"
+PREFIX = "thread_"
+PAGE = 100
+
+
+def last_answered(newest: Sequence[Run]) -> str | None:
+    """The id of the thread that was last answered in, from the newest run; None where none was."""
+    return newest[0].thread_id if newest else None
+
+
+def which_thread(client: Client, said: str) -> Thread:
+    """The one that is meant. Raises `NotFound` for none, `InvalidRequest` for several."""
+    if said == LAST:
+        return client.get_thread(_last(client))
+    try:
+        return client.get_thread(said)
+    except NotFound:
+        found = _begun(client, said)
+        if found is None:
+            raise
+        return found
+
+
+def _last(client: Client) -> str:
+    thread_id = last_answered(client.list_runs(limit=1).data)
+    if thread_id is None:
+        raise NotFound("nothing was answered here yet", hint="`antiphon ask` begins a thread.")
+    return thread_id
+
+
+def _begun(client: Client, said: str) -> Thread | None:
+    wanted = PREFIX + said.removeprefix(PREFIX)
+    found = None
+    for thread in client.every(ListThreads(limit=PAGE)):
+        if wanted == PREFIX or not thread.id.startswith(wanted):
+            continue
+        if found is not None:
+            raise InvalidRequest(
+                f"more than one thread begins with {said}", expected="more letters of the id"
+            )
+        found = thread
+    return found

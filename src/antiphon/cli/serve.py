@@ -1,0 +1,33 @@
+"""Serve the backend until Ctrl+C or SIGTERM.
+
+Without a key it answers this machine only; `antiphon keys create` makes the first one. With
+--workers it is so many processes on one port and one database.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from antiphon.cli.flags import CLIENT, LOOKS, WEB, take_silently
+from antiphon.server.serve import serve
+from antiphon.server.workers import serve_together
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import TABLE
+
+OF_CLIENTS = (*CLIENT, *WEB, "roots")
+FLAGS = tuple(
+    name for name, row in TABLE.items() if row.on_the_line and name not in (*OF_CLIENTS, *LOOKS)
+)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Settings are all there is."""
+    take_silently(parser, LOOKS)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Returns once runs and streams have ended."""
+    if loaded.settings.workers > 1:
+        return serve_together(loaded.settings)
+    serve(loaded.settings)
+    return 0

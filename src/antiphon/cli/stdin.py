@@ -1,0 +1,57 @@
+"""What is piped in, without ever waiting for a pipe that only happens to be open."""
+
+from __future__ import annotations
+
+import getpass
+import select
+import sys
+from typing import TextIO
+
+from antiphon.types.errors import InvalidRequest
+
+PATIENCE = 1.0  # seconds; an inherited pipe that nobody writes to looks like a slow writer's
+
+
+def piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
+    """All of stdin; empty where it is closed, empty or a terminal.
+
+    Unless it is `awaited`, a stdin that stays open and silent is left alone, and stderr says so.
+    Once the first byte has come it is read to its end.
+    """
+    if stdin is None or stdin.closed or stdin.isatty():
+        return b""
+    if not awaited and not _speaks(stdin):
+        print(
+            f"antiphon: stdin is open but said nothing for {PATIENCE:g} s, so it is not read;"
+            " a further argument `-` waits for it",
+            file=sys.stderr,
+        )
+        return b""
+    return stdin.buffer.read()
+
+
+def _speaks(stdin: TextIO) -> bool:
+    try:
+        readable, _, _ = select.select([stdin], [], [], PATIENCE)
+    except OSError:  # Windows can ask this of sockets only
+        return False
+    return bool(readable)
+
+
+# A secret is typed without being seen, or comes by stdin; never by the command line.
+
+
+def typed(prompt: str, name: str) -> str:
+    """What a person types at this prompt. Raises `InvalidRequest` where nobody does."""
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise InvalidRequest(f"No {name} was typed.", hint="Try again.") from None
+
+
+def first_line(name: str) -> str:
+    """The first line of stdin. Raises `InvalidRequest` where it is no text."""
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"The {name} is no text.", expected="text in UTF-8") from None

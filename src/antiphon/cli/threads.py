@@ -1,0 +1,264 @@
+"""List, show, export, rename, fork or delete conversations, here or on a server."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+from antiphon.api.operations import ListMessages, ListRuns, ListThreads
+from antiphon.cli.flags import CLIENT
+from antiphon.cli.output import moment, print_json, table
+from antiphon.cli.resolve_thread import which_thread
+from antiphon.client.export import FORMS, Form, exported, form_of
+from antiphon.client.formatting import counted
+from antiphon.client.sections import (
+    Answered,
+    Attached,
+    Called,
+    Gave,
+    Note,
+    Piece,
+    Reader,
+    Section,
+    Thoughts,
+    Words,
+    answered,
+    file_ids,
+)
+from antiphon.client.sync_client import Client
+from antiphon.settings.loading import Loaded
+from antiphon.settings.private_files import new_file
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Message
+from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import clean
+
+# A thread read to be written down: its messages page by page, and what else is told of them.
+
+
+PAGE = 100
+SETS_MARKDOWN = "markdown_it"
+
+
+class Noted:
+    """Messages of a thread as they come; who answered and what files are called is noted."""
+
+    def __init__(self, client: Client, thread_id: str) -> None:
+        self._client = client
+        self._thread_id = thread_id
+        self.names: dict[str, str] = {}
+        self.runs: dict[str, Answered] = {}
+        self.reader = Reader(self.names, self.runs)
+
+    def messages(self) -> Iterator[Message]:
+        """All of them, in order; what is to be known of each is there when it comes."""
+        for run in self._client.every(ListRuns(self._thread_id, limit=PAGE)):
+            self.runs[run.id] = answered(run)
+        for message in self._client.every(ListMessages(self._thread_id, limit=PAGE)):
+            for file_id in file_ids(message):
+                self._note_name(file_id)
+            yield message
+
+    def _note_name(self, file_id: str) -> None:
+        if file_id in self.names:
+            return
+        try:
+            self.names[file_id] = self._client.get_file(file_id).name
+        except NotFound:  # it was deleted since
+            self.names[file_id] = file_id
+
+
+def exported_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
+    """The thread in this form, piece by piece."""
+    if form == "json":  # as the messages are: there is nothing to be known beside
+        return exported(thread, client.every(ListMessages(thread.id, limit=PAGE)), form)
+    noted = Noted(client, thread.id)
+    render = _render() if form == "html" else None
+    return exported(
+        thread, noted.messages(), form, names=noted.names, runs=noted.runs, render=render
+    )
+
+
+def _render() -> Callable[[str], str] | None:
+    """What makes HTML of Markdown; None without the extra `terminal`, which brings it."""
+    try:
+        hypertext = import_module("antiphon.terminal.markdown.html")
+    except ModuleNotFoundError as missing:
+        if missing.name != SETS_MARKDOWN:
+            raise
+        return None
+    render: Callable[[str], str] = hypertext.rendered
+    return render
+
+
+FLAGS = ("database", "redis", *CLIENT)
+MOST = 1_000_000  # conversations of one list
+SHORT = 300
+"""Letters of reasoning and of a tool's output that are shown: `export` has them whole."""
+MEANT = "its id, what the id begins with, or `last`"
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """One action, and what it is about."""
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="list|show|export|rename|fork|delete"
+    )
+    listing = actions.add_parser(
+        "list", parents=[flags], help="conversations, the last changed first"
+    )
+    listing.add_argument("--search", metavar="WORDS", help="only those that hold these words")
+    listing.add_argument(
+        "--limit", type=_limit, default=20, metavar="N", help="how many, 20 by default"
+    )
+    listing.add_argument(
+        "--all", action="store_true", help="also empty ones, and those that branches stand for"
+    )
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    show = actions.add_parser("show", parents=[flags], help="what was said, to be read")
+    show.add_argument("id", help=MEANT)
+    _export_arguments(
+        actions.add_parser("export", parents=[flags], help="all of it, to be kept or read")
+    )
+    rename = actions.add_parser("rename", parents=[flags], help="give it another title")
+    rename.add_argument("id", help=MEANT)
+    rename.add_argument("title")
+    fork = actions.add_parser("fork", parents=[flags], help="a new one that begins as this one did")
+    fork.add_argument("id", help=MEANT)
+    fork.add_argument("--message", metavar="ID", help="the last that is taken along; else all are")
+    fork.add_argument("--title", help="of the new one; else the same")
+    delete = actions.add_parser(
+        "delete", parents=[flags], help="for good, with all that belongs to it"
+    )
+    delete.add_argument("id", nargs="+", help="the whole id")
+
+
+def _export_arguments(export: ArgumentParser) -> None:
+    export.add_argument("id", help=MEANT)
+    export.add_argument(
+        "--format",
+        choices=FORMS,
+        help="json has everything, md and html are to be read; as FILE is called, else json",
+    )
+    export.add_argument(
+        "-o", "--output", metavar="FILE", help="where it goes, for your eyes only; else stdout"
+    )
+    export.add_argument("--force", action="store_true", help="in place of a FILE that is there")
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Do it through a client, as any program would."""
+    with Client(settings=loaded.settings) as client:
+        match asked.action:
+            case "list":
+                _list(client, asked)
+            case "show":
+                _show(client, asked.id)
+            case "export":
+                _export(client, asked)
+            case "rename":
+                thread = which_thread(client, asked.id)
+                client.update_thread(thread.id, title=asked.title)
+                print(f"{clean(thread.id)} is renamed.", file=sys.stderr)
+            case "fork":
+                source = which_thread(client, asked.id)
+                print(client.fork_thread(source.id, message_id=asked.message, title=asked.title).id)
+            case _:
+                for thread_id in asked.id:
+                    client.delete_thread(thread_id)
+                    print(f"{thread_id} is deleted.", file=sys.stderr)
+    return 0
+
+
+def _list(client: Client, asked: Namespace) -> None:
+    listing = ListThreads(
+        limit=min(asked.limit, PAGE),
+        q=asked.search,
+        order="activity",
+        branches="all" if asked.all else "latest",
+    )
+    threads = list(islice(client.every(listing), asked.limit))
+    if asked.json:
+        print_json(threads)
+        return
+    if not threads:
+        print("There are no such conversations.", file=sys.stderr)
+        return
+    rows = [
+        (thread.id, moment(thread.updated_at), str(thread.messages), thread.title)
+        for thread in threads
+    ]
+    print(table(("id", "changed", "messages", "title"), rows))
+
+
+def _show(client: Client, said: str) -> None:
+    thread = which_thread(client, said)
+    noted = Noted(client, thread.id)
+    for message in noted.messages():
+        section = noted.reader.section(message)
+        if section is not None:
+            print(clean("\n".join(_told(section))), end="\n\n")
+    _show_waiting(client, thread.id)
+
+
+def _show_waiting(client: Client, thread_id: str) -> None:
+    """Say of the thread's newest run what it waits for, where it cannot go on from here."""
+    for run in client.list_runs(thread_id=thread_id, limit=1).data:
+        if run.waiting_for is not None:
+            print(
+                clean(
+                    f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
+                    f"program asks {run.model} there with the settings that it was begun with."
+                ),
+                file=sys.stderr,
+            )
+
+
+def _told(section: Section) -> Iterator[str]:
+    model = f" ({section.model})" if section.model else ""
+    yield f"{section.speaker}{model}, {moment(section.at)}"
+    yield from map(_piece, section.pieces)
+
+
+def _piece(piece: Piece) -> str:
+    match piece:
+        case Words(text):
+            return text
+        case Thoughts(text):
+            return f"(thought: {_short(text)})"
+        case Called(name, arguments):
+            return f"calls {name}({arguments})"
+        case Gave(name, output, fault):
+            became = f"gave no result ({fault})" if fault else "gave"
+            return f"{name} {became}: {_short(output)}"
+        case Attached(names):
+            return f"(with {', '.join(names)})"
+        case Note(text):
+            return f"({text})"
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= SHORT else f"{words[:SHORT]}…"
+
+
+def _export(client: Client, asked: Namespace) -> None:
+    thread = which_thread(client, asked.id)
+    if asked.output in (None, "-"):
+        sys.stdout.writelines(exported_thread(client, thread, asked.format or "json"))
+        return
+    file = Path(asked.output)
+    form = asked.format or form_of(file.name) or "json"
+    with new_file(file, over=asked.force, hint="--force puts this in its place.") as written:
+        written.writelines(exported_thread(client, thread, form))
+    count = counted(thread.messages, "message")
+    print(clean(f"{count} of {thread.id} written to {file}"), file=sys.stderr)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise ArgumentTypeError(f"wanted a whole number from 1 to {MOST}, got {text!r}")
+    return int(text)

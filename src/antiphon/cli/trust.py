@@ -1,0 +1,266 @@
+"""Show a file that a folder brings, and have it count from now on.
+
+An antiphon.toml or a .mcp.json in the working folder may come from anybody: it says where words go
+and what is started, so it counts only once you have seen and trusted it, and no longer than it
+stays as it was. Without PATH it is those of the working folder; a chat asks by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.cli.exit_codes import DONE, FAILED
+from antiphon.cli.output import note, print_json, table
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.interpolation import references
+from antiphon.settings.loading import Loaded, refuse
+from antiphon.settings.trust import FolderFile, digest, place, read_regular
+from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
+from antiphon.types.terminal_safe import clean
+
+# Show a person what a folder's file says, and have them trust it or not.
+
+
+try:
+    import termios
+except ImportError:  # Windows, where what was typed before the question cannot be dropped
+    termios = None  # type: ignore[assignment]
+
+GUTTER = "  | "
+"""In front of every row of a file, so that none can pass for a word of ours."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A file as it is shown: its text, a summary, and the digest that trust is bound to."""
+
+    path: Path
+    text: str
+    summary: str
+    digest: str
+
+
+def leave(file: FolderFile) -> bool:
+    """Decide for a command that looks at things: go on without the file, and say so."""
+    note(f"antiphon: {explain_ignored(file)}")
+    return False
+
+
+def explain_ignored(file: FolderFile) -> str:
+    """Return why a file does not count, and what to type."""
+    if file.fault is not None:
+        return f"{file.path} is ignored: {file.fault.message}"
+    return (
+        f"{file.path} is ignored, for it is not trusted, or has changed since"
+        f" ({', '.join(file.wants)}): antiphon trust {file.path}"
+    )
+
+
+def explain_counted(file: FolderFile) -> str:
+    """Return why a file counts."""
+    if file.wants:
+        return f"{file.path} counts: it is trusted as it stands"
+    return f"{file.path} counts: it sets nothing that needs trust"
+
+
+def ask(file: FolderFile) -> bool:
+    """Decide for a chat: show the file, ask, and remember a yes. Without a terminal, raise."""
+    if not somebody_there():
+        return refuse(file)
+    if file.fault is not None:
+        raise file.fault
+    seen = _settings(file.path, file.content, file.wants)
+    show(seen)
+    note(
+        "antiphon: The folder brings these settings. Trusted, they say where your words go and what"
+        " is used, until the file changes."
+    )
+    if not confirm("antiphon: Type yes to trust this file; anything else goes on without it:"):
+        note(f"antiphon: {file.path} does not count in this chat.")
+        return False
+    discovery.approved(os.environ).trust(seen.path, seen.digest)
+    return True
+
+
+def somebody_there() -> bool:
+    """Return whether a question can be asked on this terminal."""
+    streams = (sys.stdin, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal; only the whole word yes is one, and none that was typed before."""
+    if termios is not None:
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    note(question)
+    return sys.stdin.readline().strip().lower() == "yes"
+
+
+def look(file: Path) -> Seen:
+    """Read a file that a folder brings, once. Raises `BadSettings` for one that cannot be used."""
+    if file.name == discovery.PROJECTS:
+        return _servers(file)
+    if file.name != discovery.TOML:
+        raise InvalidRequest(
+            "Only files that are found in a working folder need trust.",
+            expected=f"a folder, or its {discovery.TOML} or {discovery.PROJECTS}",
+            received=str(file),
+            hint="A file that you name, by --config-file or --config, counts as it is.",
+        )
+    try:
+        content = read_regular(file)
+        return _settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
+    except OSError as error:
+        raise BadSettings(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadSettings(f"{file} cannot be read: {error}") from error
+
+
+def show(seen: Seen) -> None:
+    """Print all of it to stderr, with nothing hidden, and what it comes to below."""
+    note(f"antiphon: {seen.path}:")
+    for row in _rows(clean(seen.text, "approval")):
+        note(GUTTER + row)
+    note(f"antiphon: {seen.summary}")
+
+
+def _settings(path: Path, content: bytes, names: tuple[str, ...]) -> Seen:
+    text = content.decode("utf-8", "backslashreplace")
+    return Seen(path, text, f"It sets: {_listed(names)}", digest(content))
+
+
+def _servers(path: Path) -> Seen:
+    tables: dict[str, dict[str, Any]] = discovery.foreign_tables(path)
+    # All of it: a variable, or a folder, may matter as much as the program.
+    text = msgspec.json.format(msgspec.json.encode(tables), indent=2).decode()
+    summary = f"It starts or asks the MCP servers: {_listed(tuple(tables))}"
+    if wanted := sorted({reference.name for reference in references(tables)}):
+        summary += f"; they are given {_listed(tuple(wanted))}, as it is here"
+    return Seen(path, text, summary, discovery.digest(tables))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(clean(name, "approval") for name in names) or "nothing"
+
+
+def _rows(text: str) -> Iterator[str]:
+    """The rows of a text, none of them wider than the terminal: the gutter is before each."""
+    columns = max(20, get_terminal_size().columns - len(GUTTER) - 1)
+    for line in text.replace("\t", "    ").split("\n"):
+        width = columns if line.isascii() else columns // 2
+        yield from (line[at : at + width] for at in range(0, max(1, len(line)), width))
+
+
+FLAGS = ()
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A file that was trusted once, and whether it still counts."""
+
+    file: str
+    state: Literal["trusted", "changed", "gone"]
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Take the file, or what else is to be done."""
+    parser.add_argument("path", nargs="?", metavar="PATH", help="the file, or its folder")
+    parser.add_argument("--yes", action="store_true", help="trust what is shown without asking")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--list", action="store_true", help="what is trusted, and whether it counts")
+    other.add_argument("--revoke", action="store_true", help="trust the file no more")
+    parser.add_argument("--json", action="store_true", help="with --list: as one JSON list")
+
+
+def decide(asked: Namespace, file: FolderFile) -> bool:
+    """Go on without it: this command is how a file comes to count."""
+    return False
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Show and ask, list, or take back; returns the exit code."""
+    if asked.list:
+        return _list(as_json=asked.json)
+    given = Path(asked.path or ".")
+    return _revoke(given) if asked.revoke else look_and_trust(_files(given), yes=asked.yes)
+
+
+def look_and_trust(files: Sequence[Path], *, yes: bool) -> int:
+    """Show each file and ask about it; what was shown is what is trusted."""
+    record = discovery.approved(os.environ)
+    code = DONE
+    for file in files:
+        seen = look(file)
+        show(seen)
+        if record.covers(seen.path, seen.digest):
+            note("antiphon: It is trusted as it stands.")
+        elif yes or _confirm(file):
+            record.trust(seen.path, seen.digest)
+            note(f"antiphon: {file} counts from now on, as long as it says the same.")
+        else:
+            note("antiphon: It is not trusted.")
+            code = FAILED
+    return code
+
+
+def _confirm(file: Path) -> bool:
+    if not somebody_there():
+        raise InvalidRequest(
+            "nobody can be asked whether this file is trusted",
+            hint=f"look at it, then: antiphon trust {file} --yes",
+        )
+    return confirm("antiphon: Type yes to trust this file:")
+
+
+def _files(given: Path) -> Sequence[Path]:
+    if not given.is_dir():
+        return [given]
+    names = (discovery.TOML, discovery.PROJECTS)
+    if found := [given / name for name in names if os.path.lexists(given / name)]:
+        return found
+    raise InvalidRequest(
+        "there is nothing to trust here", expected=" or ".join(names), received=str(given)
+    )
+
+
+def _revoke(given: Path) -> int:
+    record = discovery.approved(os.environ)
+    names = [given / name for name in (discovery.TOML, discovery.PROJECTS)]
+    revoked = record.revoke({place(file) for file in (given, *names)})
+    if not revoked:
+        raise InvalidRequest(
+            "this was not trusted",
+            received=str(given),
+            hint="`antiphon trust --list` lists what is.",
+        )
+    for each in revoked:
+        note(f"antiphon: {each} counts no more.")
+    return DONE
+
+
+def _list(*, as_json: bool) -> int:
+    known = discovery.approved(os.environ).all()
+    listed = [Listed(file, _state(Path(file), digest)) for file, digest in sorted(known.items())]
+    if as_json:
+        print_json(listed)
+    elif listed:
+        print(table(("file", "state"), [(each.file, each.state) for each in listed]))
+    else:
+        note("No file of a folder is trusted; `antiphon trust --help` says how.")
+    return DONE
+
+
+def _state(file: Path, digest: str) -> Literal["trusted", "changed", "gone"]:
+    if not os.path.lexists(file):
+        return "gone"
+    try:
+        return "trusted" if look(file).digest == digest else "changed"
+    except AntiphonError:
+        return "changed"

@@ -1,0 +1,59 @@
+"""Serve the backend under /v1 and the web chat at / on one port, until Ctrl+C or SIGTERM.
+
+Open the address that is printed. Without a login everybody at this machine is one person, whom the
+terminal chat knows too. --tools brings functions of yours, MCP servers are those that are written
+down (`antiphon mcp list`), or those of --config and no others.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from antiphon.cli.flags import CLIENT, LOOKS
+from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
+from antiphon.client.async_client import AsyncClient
+from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.runtime import Runtime
+from antiphon.server.serve import Ending, serve
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import TABLE
+from antiphon.types.errors import BadSettings
+
+if TYPE_CHECKING:
+    from antiphon.web.bridge import Bridge
+
+FLAGS = tuple(
+    name for name, row in TABLE.items() if row.on_the_line and name not in (*CLIENT, *LOOKS)
+)
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Which tools the app has."""
+    tool_arguments(parser)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Returns once runs and streams have ended."""
+    settings = loaded.settings
+    if settings.workers > 1:
+        raise BadSettings(
+            "The web chat is one process, in which the tools of its people run.",
+            expected="--workers 1",
+            received=f"--workers {settings.workers}",
+            hint="Several processes serve the backend by `antiphon serve --workers"
+            f" {settings.workers}`; put `antiphon web --server URL` in front of them.",
+        )
+
+    chat = web_chat()
+
+    @asynccontextmanager
+    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
+        async with chat(settings, client, closing, **chosen_tools(asked)) as bridge:
+            yield bridge
+
+    serve(settings, beside)
+    return 0

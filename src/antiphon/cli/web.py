@@ -1,0 +1,92 @@
+"""Serve the web chat alone, in front of the backend at --server, until Ctrl+C or SIGTERM.
+
+The key of --api-key needs the scope `admin`, for the web chat acts for each of its people. Any WSGI
+server runs it too: gunicorn --threads 600 'antiphon.web.wsgi:application()'.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from antiphon.cli.flags import CLIENT, RUNTIME, take_silently
+from antiphon.cli.output import note
+from antiphon.cli.up import FLAGS as OF_UP
+from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
+from antiphon.client.async_client import AsyncClient
+from antiphon.server.serve import Ending, host
+from antiphon.settings.loading import Loaded
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, TryAgain, Unauthorized
+
+if TYPE_CHECKING:
+    from antiphon.web.bridge import Bridge
+
+OF_BACKEND = (
+    "busy_timeout",
+    "backend_mcp",
+    "max_runs",
+    "workers",
+    "lease",
+    "beat",
+    "sweep",
+    "trace_providers",
+    "event_retention",
+    "demo_pace",
+)
+FLAGS = (*CLIENT, *(name for name in OF_UP if name not in (*RUNTIME, *OF_BACKEND)))
+
+
+def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
+    """Which tools the app has."""
+    tool_arguments(parser)
+    take_silently(parser, OF_BACKEND)
+
+
+def run(asked: Namespace, loaded: Loaded) -> int:
+    """Returns once streams have ended."""
+    settings = loaded.settings
+    if settings.server is None:
+        raise InvalidRequest(
+            "which backend?",
+            expected="--server URL",
+            hint="`antiphon up` serves both on one port.",
+        )
+
+    chat = web_chat()
+
+    @asynccontextmanager
+    async def alone(closing: Ending) -> AsyncGenerator[Bridge]:
+        async with (
+            AsyncClient(settings=settings) as client,
+            _answered(client, settings),
+            chat(settings, client, closing, **chosen_tools(asked)) as bridge,
+        ):
+            yield bridge
+
+    host(settings, alone)
+    return 0
+
+
+@asynccontextmanager
+async def _answered(client: AsyncClient, settings: Settings) -> AsyncGenerator[None]:
+    """Ask the backend whether the web chat may speak for its people, before any of them comes.
+
+    Raises `BadSettings` where the key is not enough. A backend that is not there yet may come.
+    """
+    try:
+        if settings.login == "none":
+            await client.list_threads(limit=1)
+        else:
+            await client.list_people()
+    except (Unauthorized, Forbidden) as refusal:
+        raise BadSettings(
+            f"The backend at {settings.server} refuses the web chat: {refusal}",
+            expected="--api-key with a key of that backend, of the scope `admin` if people log in",
+            hint="`antiphon keys create web --scope admin` makes one there.",
+        ) from refusal
+    except TryAgain as silence:
+        note(f"antiphon: {silence} The web chat starts all the same, and waits for it.")
+    yield

@@ -1,0 +1,58 @@
+"""The web chat, loaded when it is wanted: what it needs is an extra."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from antiphon.types.errors import BadSettings, install_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from antiphon.web.bridge import Bridge
+
+    Chat = Callable[..., AbstractAsyncContextManager[Bridge]]
+
+
+def web_chat() -> Chat:
+    """`antiphon.web.asgi.chat`. Raises `BadSettings` where the extra is not installed."""
+    try:
+        return cast("Chat", import_module("antiphon.web.asgi").chat)
+    except ModuleNotFoundError as missing:
+        raise BadSettings(
+            f"the web chat needs {missing.name}, which is not installed",
+            expected="the extra `web`",
+            hint=install_hint("web"),
+        ) from missing
+
+
+# The tools of the web chat, as flags.
+
+
+class Tools(TypedDict):
+    """What `antiphon.web` is to load: functions by their names, and MCP servers or none."""
+
+    tools: Sequence[str]
+    servers: bool
+
+
+def tool_arguments(parser: ArgumentParser) -> None:
+    """Which tools there are."""
+    parser.add_argument(
+        "--tools",
+        action="append",
+        default=[],
+        metavar="MODULE[:FUNCTION]",
+        help="a Python function that models may call, or all that @tool marks in a module; a path"
+        " to a .py file does too; can be repeated; without it there are samples to try",
+    )
+    parser.add_argument("--no-servers", action="store_true", help="start no MCP server")
+
+
+def chosen_tools(asked: Namespace) -> Tools:
+    """What was asked for."""
+    return Tools(tools=asked.tools, servers=not asked.no_servers)

@@ -1,0 +1,413 @@
+"""What is due next, from the events seen: stream a turn, run its tools, submit, stream the next.
+
+The decision exists once. The loops that carry it out, in `sync` and `aio`, know only the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from antiphon.api.operations import (
+    Call,
+    Content,
+    Follow,
+    GetRun,
+    IfBusy,
+    ListActions,
+    ListMessages,
+    NewMessage,
+    Process,
+)
+from antiphon.client.outcome import last_reply, run_error
+from antiphon.ports import Toolbox
+from antiphon.telemetry import genai
+from antiphon.telemetry.tracing import Facts
+from antiphon.tools.consent import foreign
+from antiphon.tools.functions import Function, Functions
+from antiphon.tools.tool_manager import ToolManager
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import (
+    AntiphonError,
+    InvalidEventId,
+    InvalidRequest,
+    OutputsMissing,
+    RunEnded,
+)
+from antiphon.types.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    PendingAction,
+    RunStatus,
+    ToolOutputAdded,
+    pending,
+)
+from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
+from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Reason, Run, Sampling, Status
+
+
+class Seen:
+    """What the events of one run have told so far.
+
+    `waiting` are the calls without an output, by tool call id, as the last manifest has them.
+    `text` is that of the last reply, None where its beginning was not seen. `after` is the number
+    of the event behind which the reader goes on, None where it begins wherever the run is.
+    """
+
+    def __init__(self, run_id: str | None = None, after: int | None = None) -> None:
+        self.run_id = run_id
+        self.thread_id: str | None = None
+        self.last_event = after or 0
+        self.text: str | None = None
+        self.status: Status | None = None
+        self.reason: Reason | None = None
+        self.error: Fault | None = None
+        self.waiting: dict[str, PendingAction] = {}
+
+    def new(self, batch: Iterable[Numbered]) -> list[Numbered]:
+        """Those that were not seen yet; they are now."""
+        new = [each for each in batch if each[0] > self.last_event]
+        for number, event in new:
+            self.note(number, event)
+        return new
+
+    def note(self, number: int, event: Event) -> None:
+        """Take in the next event."""
+        self.last_event = number
+        match event:
+            case RunStatus():
+                self.run_id, self.thread_id = event.run_id, event.thread_id
+                self.status, self.reason, self.error = event.status, event.reason, event.error
+                if event.status is not Status.ACTION_REQUIRED:
+                    self.waiting.clear()  # what was approved has no output that would tell
+                if event.status is Status.IN_PROGRESS:
+                    self.text = ""
+            case MessageCompleted(message=message) if message.role == "assistant":
+                self.text = message.text
+            case ActionRequired():
+                self.waiting = {action.tool_call_id: action for action in event.actions}
+            case ToolOutputAdded():
+                self.waiting.pop(event.tool_call_id, None)
+            case _:
+                pass
+
+    def settle(self, run: Run) -> None:
+        """Take in how the run itself stands."""
+        self.run_id, self.thread_id = run.id, run.thread_id
+        self.status, self.reason, self.error = run.status, run.reason, run.error
+
+    def raise_for_status(self) -> None:
+        """Raise the `RunError` of a run that has ended without completing."""
+        if self.status is None:
+            return
+        ids = self.run_id or "", self.thread_id or ""
+        if error := run_error(*ids, self.status, self.reason, self.error, self.text or ""):
+            raise error
+
+
+class Told:
+    """What the events of one run, as far as they were read, tell about it."""
+
+    def __init__(self, seen: Seen, processor: ToolProcessor | None = None) -> None:
+        self._seen = seen
+        self._processor = processor
+
+    @property
+    def run_id(self) -> str | None:
+        """The run, from its first event on."""
+        return self._seen.run_id
+
+    @property
+    def thread_id(self) -> str | None:
+        """The run's thread, from the first `run.status` on."""
+        return self._seen.thread_id
+
+    @property
+    def last_event(self) -> int:
+        """The number of the event that was read last: where `events(run_id, after=...)` goes on."""
+        return self._seen.last_event
+
+    @property
+    def status(self) -> Status | None:
+        """Where the run is."""
+        return self._seen.status
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the run is `incomplete`."""
+        return self._seen.reason
+
+    @property
+    def error(self) -> Fault | None:
+        """Why the run `failed`."""
+        return self._seen.error
+
+    def raise_for_status(self) -> None:
+        """Raise the `RunError` of a run that has ended without completing; else do nothing."""
+        self._seen.raise_for_status()
+
+    def cancel_tool(self, tool_call_id: str) -> bool:
+        """Stop one of the tools that run here, from any thread; the model is told, the run goes on.
+
+        False where it does not run.
+        """
+        return self._processor is not None and self._processor.cancel(tool_call_id)
+
+
+class Options(TypedDict, total=False):
+    """What `converse` hands on to the run that it starts; see `antiphon.api.operations.Process`."""
+
+    thread_id: str
+    assistant_id: str
+    model: str
+    instructions: str
+    mcp_servers: tuple[McpServer, ...]
+    sampling: Sampling
+    deadlines: Deadlines
+    max_turns: int
+    max_attempts: int
+    on_expiry: Literal["continue", "expire"]
+    expires_in: int
+    if_busy: IfBusy
+    metadata: dict[str, str]
+    force_refresh: bool
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """Stream this call's events, up to number `until` or to the end of the stream."""
+
+    call: Process | Follow
+    until: int | None = None
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """Ask which calls wait for an output."""
+
+    call: ListActions
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Run these tools, ask about those that run elsewhere, and submit each output when ready."""
+
+    run_id: str
+    actions: tuple[PendingAction, ...]
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Ask the run itself how it ended."""
+
+    call: GetRun
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Read the last reply among the thread's messages: its events came before."""
+
+    call: ListMessages
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The run has ended."""
+
+
+Step = Listen | LookUp | Answer | Settle | Recall | Done
+PAGE = 100
+"""Messages that are read at once to find the last reply."""
+
+
+class Conversation:
+    """One run from its first turn, or from wherever it is, to its end.
+
+    Carry out what is `due()`, then say how it went; the events are noted in `seen` as they come.
+    A manifest is believed only as the end of a turn that this conversation asked for. After
+    anything else (another client went on with the run, its calls expired) the run's actions are
+    looked up, so that no tool is run whose output is there.
+
+    Numbers have no gaps: a stream that begins later than the events seen so far end is preceded by
+    what `find_missed` returns. With `resumed` that holds from the first event on.
+    """
+
+    def __init__(self, opening: Process, seen: Seen, *, resumed: bool = False) -> None:
+        self._seen = seen
+        self._resumed = resumed
+        self._newest: int | None = None
+        self._due: Step = Listen(opening)
+
+    def due(self) -> Step:
+        """What to do now."""
+        return self._due
+
+    def find_missed(self, step: Listen, batch: Sequence[Numbered]) -> Listen | None:
+        """Return how to read the events between those seen and this batch of the step's stream."""
+        self._newest = batch[-1][0]
+        before = batch[0][0] - 1
+        if isinstance(step.call, Follow) or not self._in_order or before <= self._seen.last_event:
+            return None
+        return self._up_to(before)
+
+    def end_stream(self) -> None:
+        """The stream has ended."""
+        own = isinstance(self._due, Listen) and isinstance(self._due.call, Process)
+        if own:
+            self._refuse_future(self._newest)
+        if self._seen.status is not None and self._seen.status.ended:
+            self._due = self._end()
+        elif own and self._seen.waiting:
+            self._due = Answer(self._run_id, tuple(self._seen.waiting.values()))
+        else:
+            self._due = self._look_up()
+
+    def take_refusal(self, refusal: AntiphonError) -> None:
+        """The stream was refused. Raises the refusal where it is not about how the run stands.
+
+        The refusal says how far the run's events go: those that were not seen come first.
+        """
+        if not isinstance(refusal, OutputsMissing | RunEnded):
+            raise refusal
+        newest = refusal.details.get("last_event", self._seen.last_event)
+        self._refuse_future(newest)
+        if self._in_order and newest > self._seen.last_event:
+            self._due = self._up_to(newest)
+        elif isinstance(refusal, OutputsMissing):
+            self._due = self._look_up()
+        else:
+            self._due = Settle(GetRun(self._run_id))
+
+    def take_actions(self, actions: Sequence[Action]) -> None:
+        """These actions wait; some of them perhaps for the other side."""
+        waiting = tuple(pending(action) for action in actions if action.awaited)
+        self._due = Answer(self._run_id, waiting) if waiting else self._next_turn()
+
+    def finish_answers(self) -> None:
+        """Each output was saved, or nobody waits for it any more."""
+        self._due = self._next_turn()
+
+    def take_run(self, run: Run) -> None:
+        """Take in how the run stands."""
+        self._seen.settle(run)
+        self._due = self._end() if run.status.ended else self._look_up()
+
+    def take_messages(self, messages: Sequence[Message]) -> None:
+        """Take the last reply's text from the thread's messages."""
+        self._seen.text = last_reply(messages, self._run_id)
+        self._due = Done()
+
+    @property
+    def facts(self) -> Facts:
+        """What a trace says of it."""
+        return genai.conversation(self._seen.run_id, self._seen.thread_id)
+
+    @property
+    def _run_id(self) -> str:
+        if self._seen.run_id is None:
+            raise InvalidRequest("The stream ended before it said which run it is of.")
+        return self._seen.run_id
+
+    @property
+    def _in_order(self) -> bool:
+        """True where it is known which event comes next."""
+        return self._resumed or self._seen.last_event > 0
+
+    def _refuse_future(self, newest: int | None) -> None:
+        if newest is not None and self._seen.last_event > newest:
+            raise InvalidEventId(
+                f"Run {self._run_id} has no event {self._seen.last_event}.",
+                expected=f"0 to {newest}",
+                received=str(self._seen.last_event),
+                hint="after=0 is the start.",
+            )
+
+    def _up_to(self, number: int) -> Listen:
+        return Listen(Follow(self._run_id, after=self._seen.last_event), until=number)
+
+    def _look_up(self) -> LookUp:
+        return LookUp(ListActions(self._run_id, status="pending"))
+
+    def _next_turn(self) -> Listen:
+        return Listen(Process(run_id=self._run_id, force_refresh=True))
+
+    def _end(self) -> Recall | Done:
+        """The last step: an incomplete answer is read where its events were not."""
+        seen = self._seen
+        if seen.status is Status.INCOMPLETE and seen.text is None and seen.thread_id is not None:
+            return Recall(ListMessages(seen.thread_id, limit=PAGE))
+        return Done()
+
+
+def opening(
+    text: Content | None, tools: Sequence[Tool], run_id: str | None, options: Options
+) -> Process:
+    """The first call of a conversation: a new run, or the next turn of one that is there."""
+    message = None if text is None else NewMessage(text)
+    if run_id is not None:
+        return Process(run_id=run_id, message=message, **options)
+    specs = tuple(tool.spec for tool in tools)
+    return Process(message=message, tools=specs or None, **options)
+
+
+def seen_up_to(run_id: str | None, after: int | None) -> Seen:
+    """Return what is known at the beginning. Raises `InvalidRequest` and `InvalidEventId`."""
+    if after is not None:
+        if run_id is None:
+            raise InvalidRequest("Of which run are those events?", expected="run_id with after")
+        listenable(Follow(run_id, after=after))
+    return Seen(run_id, after)
+
+
+def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
+    """All that the caller gave to run tools with, as one."""
+    functions = Functions(tools)
+    return functions if toolbox is None else ToolManager(functions, toolbox)
+
+
+def work(
+    actions: Iterable[PendingAction],
+) -> tuple[Sequence[ToolCall], Sequence[tuple[ToolCall, Tool]]]:
+    """What these actions ask of us: calls to run, and calls to approve with their tools."""
+    waiting = list(actions)
+    return (
+        [tool_call(action) for action in waiting if action.kind == "tool"],
+        [(tool_call(action), foreign(action)) for action in waiting if action.kind == "approval"],
+    )
+
+
+def tool_call(action: PendingAction) -> ToolCall:
+    """The call that this action waits for."""
+    arguments = msgspec.json.encode(action.arguments).decode()
+    return ToolCall(action.tool_call_id, action.name, arguments)
+
+
+def unfit(refusal: AntiphonError) -> ToolResult:
+    """What to submit where the output itself was refused: the run must not wait for ever."""
+    return ToolResult(f"The tool's output cannot be saved: {refusal.message}", is_error=True)
+
+
+def settled(status: Status) -> bool:
+    """Whether a run in this status waits for outputs or for nothing any more."""
+    return status is Status.ACTION_REQUIRED or status.ended
+
+
+def listenable(call: Call[Any]) -> Call[Any]:
+    """The call, if it streams.
+
+    Raises `InvalidRequest` for a `/process` in the background, `InvalidEventId` for what no event
+    is numbered.
+    """
+    match call:
+        case Process(background=True):
+            raise InvalidRequest(
+                "A run in the background is not streamed.",
+                expected="background=False",
+                hint="create_run(background=True) starts one; events(run_id) follows it.",
+            )
+        case Follow(after=int(after)) if after < 0:
+            raise InvalidEventId(
+                "Events are numbered from 1.",
+                expected="the number of the last event that was read, 0 for the start",
+                received=str(after),
+            )
+        case _:
+            return call

@@ -1,0 +1,182 @@
+"""A thread as a file: Markdown or a web page to be read, JSON with everything in it.
+
+Nothing of a thread is held but the message that is being told, so it may be of any length:
+
+    with open("talk.md", "w") as file:
+        for piece in exported(thread, client.every(ListMessages(thread.id)), "md"):
+            file.write(piece)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Literal, Protocol, get_args
+
+import msgspec
+
+from antiphon.api.operations import ListMessages, ListRuns
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.export_html import Html
+from antiphon.client.export_markdown import Markdown
+from antiphon.client.sections import Answered, Reader, answered, file_ids
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Message
+from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import json_text
+
+Form = Literal["md", "json", "html"]
+FORMS: tuple[Form, ...] = get_args(Form)
+SUFFIXES: Mapping[str, Form] = {
+    ".md": "md",
+    ".markdown": "md",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+}
+NAME_LETTERS = 60
+"""Of a file's name, without its suffix: a title may be as long as it likes."""
+
+
+class Export(Protocol):
+    """A file in the making: its beginning, its messages in their order, its end."""
+
+    def begin(self) -> str:
+        """What stands before the first message."""
+        ...
+
+    def message(self, message: Message) -> str:
+        """The next message; nothing for one that is not told."""
+        ...
+
+    def end(self) -> str:
+        """What stands behind the last message."""
+        ...
+
+
+def export(
+    thread: Thread,
+    form: Form,
+    *,
+    names: Mapping[str, str] | None = None,
+    runs: Mapping[str, Answered] | None = None,
+    render: Callable[[str], str] | None = None,
+) -> Export:
+    """A file to be fed message by message, however they come.
+
+    `names` are file names by id, `runs` what `answered` tells of runs, by id: both may be filled
+    while messages come. `render` makes HTML of a model's Markdown, and answers for it being safe;
+    without it Markdown stands in a page as it was written.
+    """
+    reader = Reader({} if names is None else names, {} if runs is None else runs)
+    match form:
+        case "md":
+            return Markdown(thread, reader)
+        case "html":
+            return Html(thread, reader, render)
+        case "json":
+            return Json(thread)
+
+
+def exported(
+    thread: Thread,
+    messages: Iterable[Message],
+    form: Form,
+    *,
+    names: Mapping[str, str] | None = None,
+    runs: Mapping[str, Answered] | None = None,
+    render: Callable[[str], str] | None = None,
+) -> Iterator[str]:
+    """The file, piece by piece, as the messages come; see `export`."""
+    file = export(thread, form, names=names, runs=runs, render=render)
+    yield file.begin()
+    for message in messages:
+        if piece := file.message(message):
+            yield piece
+    yield file.end()
+
+
+def form_of(file_name: str) -> Form | None:
+    """The form that a file's name asks for; None where it does not say."""
+    return SUFFIXES.get(PurePath(file_name).suffix.lower())
+
+
+def file_name(thread: Thread, form: Form) -> str:
+    """What to call the file of this thread: letters, digits and hyphens of its title.
+
+    It begins with a letter or a digit, so that it is no hidden file, no path and no flag.
+    """
+    words = re.findall(r"[^\W_]+", thread.title)
+    name = ""
+    for word in words:
+        longer = f"{name}-{word}" if name else word[:NAME_LETTERS]
+        if len(longer) > NAME_LETTERS:
+            break
+        name = longer
+    return f"{name or thread.id}.{form}"
+
+
+class Json:
+    """`{"thread": ..., "messages": [...]}`, as the API gives both.
+
+    What would act on a terminal, or turn text around, is escaped: JSON means the same by it.
+    """
+
+    def __init__(self, thread: Thread) -> None:
+        self._thread = thread
+        self._between = ""
+
+    def begin(self) -> str:
+        """The thread."""
+        return f'{{"thread":{_json(self._thread)},"messages":['
+
+    def message(self, message: Message) -> str:
+        """The next message."""
+        piece = f"{self._between}{_json(message)}"
+        self._between = ",\n"
+        return piece
+
+    def end(self) -> str:
+        """The end of the list."""
+        return "]}\n"
+
+
+def _json(value: Thread | Message) -> str:
+    return json_text(msgspec.json.encode(value))
+
+
+# A thread read to be written down, on a loop: message by message, with what else is told of it.
+
+
+PAGE = 100
+
+
+async def told(
+    client: AsyncClient,
+    thread: Thread,
+    form: Form,
+    *,
+    render: Callable[[str], str] | None = None,
+) -> AsyncIterator[str]:
+    """The thread in this form, piece by piece; see `export` for `render`."""
+    listed = client.every(ListRuns(thread.id, limit=PAGE))
+    runs = {run.id: answered(run) async for run in listed}
+    names: dict[str, str] = {}
+    file = export(thread, form, names=names, runs=runs, render=render)
+    yield file.begin()
+    async for message in client.every(ListMessages(thread.id, limit=PAGE)):
+        await _note_names(client, message, names)
+        # A long answer takes a while to be set, and the loop has other things to do meanwhile.
+        yield await asyncio.to_thread(file.message, message)
+    yield file.end()
+
+
+async def _note_names(client: AsyncClient, message: Message, names: dict[str, str]) -> None:
+    for file_id in file_ids(message):
+        if file_id not in names:
+            try:
+                names[file_id] = (await client.get_file(file_id)).name
+            except NotFound:  # it was deleted since
+                names[file_id] = file_id

@@ -1,0 +1,456 @@
+"""The line over HTTP: deadlines, tries, and streams that go on where they broke off.
+
+Streams are read raw and cut into events by our own decoder: the line iterators of HTTP clients
+cost more per event than everything else together, and split at characters that JSON may hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from copy import copy
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+
+from antiphon import __version__
+from antiphon.api import operations
+from antiphon.api.operations import Call, CreateRun, Follow, Process
+from antiphon.client.recovery import Reading, Tries, decoded, problem, value
+from antiphon.client.transport import AsyncBatches, AsyncPieces, Batches, Pieces
+from antiphon.engine import sanitize
+from antiphon.telemetry import tracing
+from antiphon.telemetry.tracing import NO_TRACES, Span, Tracer
+from antiphon.tools.questions import ModelServer
+from antiphon.types.addresses import connection_reason, origin
+from antiphon.types.errors import AntiphonError, BadSettings, ConnectionLost
+from antiphon.types.messages import Upload
+
+A = TypeVar("A")
+
+PATIENCE = 60.0  # seconds to go on trying: longer than a server takes to start again
+FIRST_PATIENCE = 3.0  # until it has answered once, a wrong address is likelier than a restart
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+BUSY_SECONDS = 3600.0  # a call that waits for another run to end is silent until then
+SILENCE_SECONDS = 30.0  # on a stream: three of the server's signs of life were missed
+
+OWNER = "antiphon-owner"
+ACTOR = "antiphon-actor"
+_EVENT_STREAM = "text/event-stream"
+
+
+class HttpLine:
+    """Calls to the server at this address; threads may share it."""
+
+    def __init__(
+        self,
+        server: str,
+        api_key: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        tracer: Tracer = NO_TRACES,
+    ) -> None:
+        self.tracer = tracer
+        self.parent: str | None = None
+        self._patience = _Patience(patience)
+        self._headers: dict[str, str] = {}
+        self._lent = False
+        self._http = httpx2.Client(**_options(server, api_key))
+
+    def send(self, call: Call[A], key: str | None = None) -> A:
+        """Make the call until it is answered."""
+        return value(call, self._answer(_asked(call, key or _new_key())))
+
+    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+        """The call's events; a connection that is lost is replaced."""
+        reading, tries, key = Reading(call), self._patience.tries(), key or _new_key()
+        while True:
+            failure: AntiphonError = _ended_early()
+            try:
+                with self._listening(_asked(reading.ask(), key)) as response:
+                    _check_stream(response)
+                    for data in response.iter_raw():
+                        if batch := reading.feed(data):
+                            tries.begin_anew()
+                            yield batch
+                        if reading.over:
+                            return
+                    reading.closed()
+            except httpx2.TransportError as error:
+                failure = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            if not reading.over and (doubt := reading.doubt()):
+                reading.settle(self.send(doubt))
+                failure = _ended_early()
+            if reading.over:
+                return
+            time.sleep(self._patience.pause(tries, failure, reading.pause))
+
+    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+        """Keep a file."""
+        asked = _uploading(name, media_type, content, key or _new_key())
+        upload: Upload = decoded(self._answer(asked), Upload)
+        return upload
+
+    def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        return self._answer(_downloading(file_id))
+
+    def export(self, owner: str) -> Pieces:
+        """Everything of an owner as a zip, piece by piece."""
+        asked = _asked(operations.ExportOwner(owner), _new_key())
+        try:
+            with self._listening(asked) as response:
+                yield from response.iter_bytes()
+        except httpx2.TransportError as error:
+            raise _lost(error) from error
+
+    def acting_for(self, owner: str) -> HttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = {**self._headers, OWNER: sanitize.owner(owner)}, True
+        return acting
+
+    def acting_as(self, actor: str) -> HttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = {**self._headers, ACTOR: sanitize.owner(actor)}, True
+        return acting
+
+    def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """The provider as the server at this address calls it: whom that asks is not told."""
+        return _model_server(model, str(self._http.base_url))
+
+    def below(self, place: str | None) -> HttpLine:
+        """A line over the same connections, whose calls belong there in a trace."""
+        line = copy(self)
+        line.parent, line._lent = place, True
+        return line
+
+    def close(self) -> None:
+        """Close the connections."""
+        if not self._lent:
+            self._http.close()
+            self.tracer.close()
+
+    def _answer(self, asked: dict[str, Any]) -> bytes:
+        tries = self._patience.tries()
+        while True:
+            try:
+                with self._listening(asked) as response:
+                    return response.read()
+            except httpx2.TransportError as error:
+                failure: AntiphonError = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            time.sleep(self._patience.pause(tries, failure))
+
+    @contextmanager
+    def _listening(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
+        """The answer while it comes, if it is a good one."""
+        with (
+            _requesting(self.tracer, self.parent, asked) as span,
+            self._http.stream(
+                **_as(self._headers | tracing.headers(span.place), asked)
+            ) as response,
+        ):
+            self._patience.answered = True
+            span.note({"http.response.status_code": response.status_code})
+            if response.is_error:
+                raise problem(response.status_code, response.headers, response.read())
+            yield response
+
+
+class AsyncHttpLine:
+    """As `HttpLine`, for one loop."""
+
+    def __init__(
+        self,
+        server: str,
+        api_key: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        tracer: Tracer = NO_TRACES,
+    ) -> None:
+        self.tracer = tracer
+        self.parent: str | None = None
+        self._patience = _Patience(patience)
+        self._headers: dict[str, str] = {}
+        self._lent = False
+        self._http = httpx2.AsyncClient(**_options(server, api_key))
+
+    async def send(self, call: Call[A], key: str | None = None) -> A:
+        """Make the call until it is answered."""
+        return value(call, await self._answer(_asked(call, key or _new_key())))
+
+    async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+        """The call's events; a connection that is lost is replaced."""
+        reading, tries, key = Reading(call), self._patience.tries(), key or _new_key()
+        while True:
+            failure: AntiphonError = _ended_early()
+            try:
+                async with self._listening(_asked(reading.ask(), key)) as response:
+                    _check_stream(response)
+                    async with aclosing(response.aiter_raw()) as pieces:
+                        async for data in pieces:
+                            if batch := reading.feed(data):
+                                tries.begin_anew()
+                                yield batch
+                            if reading.over:
+                                return
+                    reading.closed()
+            except httpx2.TransportError as error:
+                failure = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            if not reading.over and (doubt := reading.doubt()):
+                reading.settle(await self.send(doubt))
+                failure = _ended_early()
+            if reading.over:
+                return
+            await asyncio.sleep(self._patience.pause(tries, failure, reading.pause))
+
+    async def upload(
+        self, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Upload:
+        """Keep a file."""
+        asked = _uploading(name, media_type, content, key or _new_key())
+        upload: Upload = decoded(await self._answer(asked), Upload)
+        return upload
+
+    async def download(self, file_id: str) -> bytes:
+        """The bytes of a file."""
+        return await self._answer(_downloading(file_id))
+
+    async def export(self, owner: str) -> AsyncPieces:
+        """Everything of an owner as a zip, piece by piece."""
+        asked = _asked(operations.ExportOwner(owner), _new_key())
+        try:
+            async with self._listening(asked) as response, aclosing(response.aiter_bytes()) as came:
+                async for piece in came:
+                    yield piece
+        except httpx2.TransportError as error:
+            raise _lost(error) from error
+
+    def acting_for(self, owner: str) -> AsyncHttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = {**self._headers, OWNER: sanitize.owner(owner)}, True
+        return acting
+
+    def acting_as(self, actor: str) -> AsyncHttpLine:
+        """A line over the same connections, which closing it leaves open."""
+        acting = copy(self)
+        acting._headers, acting._lent = {**self._headers, ACTOR: sanitize.owner(actor)}, True
+        return acting
+
+    async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """The provider as the server at this address calls it: whom that asks is not told."""
+        return _model_server(model, str(self._http.base_url))
+
+    def below(self, place: str | None) -> AsyncHttpLine:
+        """A line over the same connections, whose calls belong there in a trace."""
+        line = copy(self)
+        line.parent, line._lent = place, True
+        return line
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if not self._lent:
+            await self._http.aclose()
+            if self.tracer is not NO_TRACES:
+                await asyncio.to_thread(self.tracer.close)
+
+    async def _answer(self, asked: dict[str, Any]) -> bytes:
+        tries = self._patience.tries()
+        while True:
+            try:
+                async with self._listening(asked) as response:
+                    return await response.aread()
+            except httpx2.TransportError as error:
+                failure: AntiphonError = _lost(error)
+            except AntiphonError as error:
+                failure = error
+            await asyncio.sleep(self._patience.pause(tries, failure))
+
+    @asynccontextmanager
+    async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
+        """The answer while it comes, if it is a good one."""
+        with _requesting(self.tracer, self.parent, asked) as span:
+            given = _as(self._headers | tracing.headers(span.place), asked)
+            async with self._http.stream(**given) as response:
+                self._patience.answered = True
+                span.note({"http.response.status_code": response.status_code})
+                if response.is_error:
+                    raise problem(response.status_code, response.headers, await response.aread())
+                yield response
+
+
+class _Patience:
+    """How long a server is waited for: longer once it has answered, whichever line it answered."""
+
+    def __init__(self, seconds: float) -> None:
+        self.answered = False
+        self._seconds = seconds
+
+    def tries(self) -> Tries:
+        """Those of one call."""
+        return Tries(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
+
+    def pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
+        """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
+        if self.answered:
+            tries.patience = self._seconds
+        return tries.pause(failure, time.monotonic(), asked)
+
+
+@contextmanager
+def _requesting(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Generator[Span]:
+    """The span of one try. It is nobody's context: what listens may be a caller's generator."""
+    method, path = asked["method"], asked["url"]
+    facts = {"http.request.method": method, "url.path": path}
+    name = f"{method} {tracing.route(path)}"
+    with tracing.beside(tracer, name, "client", parent=parent, facts=facts) as span:
+        yield span
+
+
+def _as(headers: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
+    return {**asked, "headers": {**asked.get("headers", {}), **headers}}
+
+
+def _model_server(model: str, server: str) -> ModelServer:
+    provider, colon, _ = model.partition(":")
+    return ModelServer(provider if colon else "", origin(server))
+
+
+def _options(server: str, api_key: str | None) -> dict[str, Any]:
+    """How both clients of httpx2 are made. Raises `BadSettings`."""
+    if not _is_address(server):
+        raise BadSettings(
+            "The server's address cannot be used.",
+            expected="an address such as http://127.0.0.1:8000",
+            received=server,
+        )
+    headers = {"user-agent": f"antiphon/{__version__} python/{platform.python_version()}"}
+    if api_key is not None:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise BadSettings("The API key holds characters that no key has.")
+        headers["authorization"] = f"Bearer {api_key}"
+    return {
+        "base_url": server,
+        "headers": headers,
+        # Every stream holds a connection, and a client may hold as many as it likes.
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+    }
+
+
+def _asked(call: Call[Any], key: str) -> dict[str, Any]:
+    """The request that this call is, as httpx2 takes it. Raises `InvalidRequest`."""
+    sanitize.fields(call)  # what no server takes may not even be sayable as JSON
+    method, path, query, body = operations.write(call)
+    headers: dict[str, str] = {}
+    if body is not None:
+        headers["content-type"] = "application/json"
+    if call.creates:
+        headers["idempotency-key"] = key
+    if call.streams:
+        # Raw reads know no compression, which would delay events besides.
+        headers |= {"accept": _EVENT_STREAM, "accept-encoding": "identity"}
+    if isinstance(call, Follow):
+        headers["last-event-id"] = query.pop("after")
+    return {
+        "method": method,
+        "url": path,
+        "params": query or None,
+        "content": body,
+        "headers": headers,
+        "timeout": _timeout(call),
+    }
+
+
+def _uploading(name: str, media_type: str, content: bytes, key: str) -> dict[str, Any]:
+    return {
+        "method": "POST",
+        "url": "/v1/files",
+        "params": {"name": sanitize.file_name(name)},
+        "content": content,
+        "headers": {"content-type": sanitize.media_type(media_type), "idempotency-key": key},
+        "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+    }
+
+
+def _downloading(file_id: str) -> dict[str, Any]:
+    about = _asked(operations.GetFile(file_id), "")
+    return {
+        "method": "GET",
+        "url": f"{about['url']}/content",
+        "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+    }
+
+
+def _timeout(call: Call[Any]) -> httpx2.Timeout:
+    match call:
+        case CreateRun(if_busy="wait") | Process(if_busy="wait"):
+            return httpx2.Timeout(BUSY_SECONDS, connect=CONNECT_SECONDS)
+        case _ if call.streams:
+            return httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        case _:
+            return httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        return False
+
+
+def _check_stream(response: httpx2.Response) -> None:
+    media_type = response.headers.get("content-type", "")
+    if not media_type.startswith(_EVENT_STREAM):
+        raise BadSettings(
+            "The server answered with something that is no stream of events.",
+            expected=_EVENT_STREAM,
+            received=media_type or "no Content-Type",
+            hint="Is the address that of an Antiphon server?",
+        )
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
+
+
+def _ended_early() -> ConnectionLost:
+    return ConnectionLost("The server closed the stream before its end, and each one after it.")
+
+
+def _lost(error: httpx2.TransportError) -> AntiphonError:
+    """What httpx2 says of a connection, in our words."""
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        return BadSettings(f"The server cannot be asked: {error}")
+    root = _root(error)
+    match error:
+        case httpx2.ConnectTimeout():
+            said = f"no connection within {CONNECT_SECONDS:g} s"
+        case httpx2.ConnectError() if isinstance(root, OSError):
+            said = connection_reason(root)
+        case _:
+            said = str(error) or type(error).__name__
+    lost = ConnectionLost(f"The server does not answer: {said}", hint="Is it running?")
+    lost.__cause__ = error
+    return lost
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what an error came of at first: what the system says of a connection."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return _root(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

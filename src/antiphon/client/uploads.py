@@ -1,0 +1,35 @@
+"""A file to upload: where its bytes, its name and its media type come from."""
+
+from __future__ import annotations
+
+import mimetypes
+from os import PathLike
+from pathlib import Path
+
+import msgspec
+
+from antiphon.types.errors import InvalidRequest
+
+Source = str | PathLike[str] | bytes
+"""A path, or the bytes themselves."""
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """What is uploaded."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+def read(source: Source, name: str | None, media_type: str | None) -> Attachment:
+    """The file; a path gives its own name, a name its media type. Raises `InvalidRequest`."""
+    if isinstance(source, bytes):
+        content = source
+    else:
+        content = Path(source).read_bytes()
+        name = name or Path(source).name
+    if not name:
+        raise InvalidRequest("Bytes alone have no name.", expected="name", received="none")
+    guessed, _ = mimetypes.guess_type(name)
+    return Attachment(name, media_type or guessed or "application/octet-stream", content)

@@ -1,0 +1,247 @@
+"""What a call may not ask, though its types allow it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from antiphon.api import operations
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import Records
+from antiphon.types import errors
+from antiphon.types.messages import File, Image, Part, Text, ToolSpec, parts
+from antiphon.types.runs import CHOICES, Sampling
+
+_IMAGE_SCHEMES = ("https://", "data:image/")
+
+
+def refuse_nothing(call: operations.Process) -> None:
+    """Without a message and a thread there is nothing to answer."""
+    if call.message is None and call.thread_id is None:
+        raise errors.InvalidRequest(
+            "There is nothing to answer.",
+            expected="message, thread_id or run_id",
+            received="none of them",
+            hint='Send {"message": {"role": "user", "content": "..."}}.',
+        )
+
+
+def refuse_beginnings(call: operations.Process) -> None:
+    """With `run_id` the run is there: what would begin another one contradicts it."""
+    alone = operations.Process(
+        run_id=call.run_id, force_refresh=call.force_refresh, background=call.background
+    )
+    given = [name for name in call.__struct_fields__ if getattr(call, name) != getattr(alone, name)]
+    if given:
+        raise errors.InvalidRequest(
+            "A run that exists takes no new " + ", ".join(given) + ".",
+            expected="run_id alone, or a new run without run_id",
+            received="run_id with " + ", ".join(given),
+            hint="Leave run_id out to start a run in the thread.",
+        )
+
+
+def refuse_before_nothing(call: operations.ForkThread) -> None:
+    """What a new thread ends before is a message."""
+    if call.message_id is None:
+        raise errors.InvalidRequest(
+            "A branch that ends before a message needs to know which.",
+            expected="message_id",
+            received="before without message_id",
+        )
+
+
+def refuse_twins(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
+    """Two tools of one name cannot be told apart when one of them is called."""
+    names = Counter(tool.name for tool in tools) if tools else Counter[str]()
+    twins = [name for name, times in names.items() if times > 1]
+    if twins:
+        raise errors.InvalidRequest(
+            "Several tools have one name.",
+            expected="a name of its own for each tool",
+            received=", ".join(twins),
+        )
+
+
+def refuse_formless(sampling: Sampling) -> None:
+    """A tool choice and a response format have shapes that their types do not tell."""
+    match sampling.response_format:
+        case None | {"type": "text" | "json_object"}:
+            pass
+        case {"type": "json_schema", "json_schema": {"name": str(name), "schema": dict()}} if name:
+            pass
+        case {"type": "json_schema"}:
+            raise errors.InvalidRequest(
+                "A response_format of type json_schema needs a name and a schema.",
+                expected='{"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}',
+                where="$.sampling.response_format",
+            )
+        case _:
+            raise errors.InvalidRequest(
+                "There is no such response_format.",
+                expected='an object with the "type" "text", "json_object" or "json_schema"',
+                where="$.sampling.response_format",
+            )
+    if isinstance(sampling.tool_choice, dict) and sampling.chosen_tool is None:
+        raise errors.InvalidRequest(
+            "This tool_choice has an unknown shape.",
+            expected='{"type": "function", "function": {"name": ...}}',
+            where="$.sampling.tool_choice",
+        )
+
+
+def refuse_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
+    """A tool that must be called is one of those that are offered."""
+    names = [tool.name for tool in tools]
+    chosen = sampling.chosen_tool
+    forced = "required" if chosen is None else chosen
+    if (chosen is not None and chosen not in names) or (
+        sampling.tool_choice == "required" and not names
+    ):
+        raise errors.InvalidRequest(
+            "The model cannot be made to call a tool that is not offered to it.",
+            expected=", ".join([*CHOICES[: 3 if names else 2], *names]),
+            received=forced,
+            where="$.sampling.tool_choice",
+        )
+
+
+def refuse_unsupported(
+    provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[object]
+) -> None:
+    """What a provider has not got is said now, and never left out in silence."""
+    if missing := [asked for asked in _asked(sampling, tools) if asked in lacks]:
+        raise unsupported(provider, missing)
+
+
+def unsupported(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
+    """The refusal of what this provider has not got."""
+    named = ", ".join(missing)
+    return errors.UnsupportedByProvider(
+        f"The provider {provider} has not got {named}.",
+        expected=f"a run without {named}, or another provider's model",
+        received=named,
+        hint=f"If it has by now, say so by `lacks` of [providers.{provider}] in antiphon.toml.",
+        provider=provider,
+        settings=list(missing),
+    )
+
+
+def _asked(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
+    """The settings that a run asks for, and the values that not every provider has.
+
+    What every provider does anyway asks for nothing, nor does what is said of tools without any.
+    """
+    if tools:
+        yield "tools"
+    for name in sampling.__struct_fields__:
+        match name, getattr(sampling, name):
+            case (_, None) | ("tool_choice", "auto") | ("response_format", {"type": "text"}):
+                pass
+            case ("tool_choice" | "parallel_tool_calls", _) if not tools:
+                pass
+            case "tool_choice", value:
+                yield name
+                yield f"{name}.{value if sampling.chosen_tool is None else 'function'}"
+            case "response_format", value:
+                yield name
+                yield f"{name}.{value['type']}"
+            case _:
+                yield name
+
+
+def refuse_other_thread(records: Records, call: operations.CreateMessage) -> None:
+    """An output belongs to the thread that it is said to belong to."""
+    if records.thread is None or records.thread.id != call.thread_id:
+        raise errors.NotFound("There is no such thread, or the run is another thread's.")
+    if records.run is None:
+        raise errors.UnknownToolCall(
+            "The thread has no active run that waits for an output.",
+            expected="run_id, where the run is not active any more",
+        )
+
+
+def refuse_approval(records: Records, tool_call_id: str) -> None:
+    """To approve a call says nothing in the thread, so it makes no message."""
+    for action in records.actions:
+        if action.tool_call_id == tool_call_id and action.approval is not None:
+            raise errors.InvalidRequest(
+                "This call waits to be approved, which no message does.",
+                expected="POST /v1/submit_tool_output",
+                received="a message with role tool",
+            )
+
+
+def refuse_output_fields(call: operations.CreateMessage) -> None:
+    """A user or system message answers no tool call."""
+    given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
+    if given or call.is_error:
+        raise errors.InvalidRequest(
+            f"A {call.role} message answers no tool call.",
+            expected="role tool with tool_call_id",
+            received=f"role {call.role} with {', '.join(given) or 'is_error'}",
+        )
+
+
+def refuse_unfit_summary(call: operations.CreateMessage, compacts: int, context: Context) -> None:
+    """A summary is the system's, is text, and ends where no call is parted from its outputs."""
+    if call.role != "system":
+        raise errors.InvalidRequest(
+            "A summary is a system message.",
+            expected="role system with compacts",
+            received=f"role {call.role} with compacts",
+        )
+    content = parts(call.content)
+    said = "".join(part.text for part in content if isinstance(part, Text))
+    if not all(isinstance(part, Text) for part in content) or (compacts and not said.strip()):
+        raise errors.InvalidRequest(
+            "A summary is text, which a model is told in place of messages.",
+            expected="content that is text and not blank, or compacts 0",
+            where="$.content",
+        )
+    begins = {mark.number for mark in context.landmarks}
+    if compacts not in (0, context.messages) and compacts + 1 not in begins:
+        raise errors.InvalidRequest(
+            f"The thread cannot be parted after message {compacts}.",
+            expected="the number of a message before a user message, or of the last message; "
+            "0 to compact nothing",
+            received=str(compacts),
+            where="$.compacts",
+        )
+
+
+def tool_output(call: operations.CreateMessage) -> tuple[str, str]:
+    """The tool call that this message answers, and the output as the text that it is."""
+    if call.tool_call_id is None:
+        raise errors.InvalidRequest(
+            "A message with role tool answers a tool call, and this one names none.",
+            expected="tool_call_id",
+            received="none",
+            hint="GET /v1/actions?run_id= lists the calls that wait.",
+        )
+    content = parts(call.content)
+    if not all(isinstance(part, Text) for part in content):
+        raise errors.InvalidRequest(
+            "A tool output is text.", expected="a string or text parts", received="another part"
+        )
+    return call.tool_call_id, "".join(part.text for part in content if isinstance(part, Text))
+
+
+def attachments(content: str | tuple[Part, ...]) -> Iterator[str]:
+    """The ids of the uploads in this content. Raises `InvalidRequest` for an image from nowhere."""
+    for part in () if isinstance(content, str) else content:
+        match part:
+            case Image(url=None, file_id=str(file_id)) | File(file_id):
+                yield file_id
+            case Image(url=str(url), file_id=None) if url.startswith(_IMAGE_SCHEMES):
+                pass
+            case Image():
+                raise errors.InvalidRequest(
+                    "An image needs an address that a model can be given, or a file.",
+                    expected="url with https: or data:image/, or file_id, one of them",
+                )
+            case Text():
+                pass

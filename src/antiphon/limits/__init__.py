@@ -1,0 +1,1 @@
+"""Limits that callers share: turns at bounded work, bytes held for slow readers."""

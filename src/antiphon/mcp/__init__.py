@@ -1,0 +1,1 @@
+"""MCP: servers as tools of a program, and Antiphon as a server."""

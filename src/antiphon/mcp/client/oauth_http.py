@@ -1,0 +1,101 @@
+"""The requests of a login: to addresses that a server names, hence no further than they may go.
+
+An authorization server is found by asking the MCP server, which is a stranger. So what it names is
+reached by https, and inside a private network only where the MCP server itself is in one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_network
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from antiphon.tools.egress_policy import Exempt, Reach
+from antiphon.tools.guarded_http import Outbound
+from antiphon.types.addresses import loopback, public, written
+from antiphon.types.errors import Unavailable
+
+SECONDS = 30.0
+LARGEST = 1 << 20
+MAX_REDIRECTS = 5
+EVERYWHERE = Reach((Exempt(ip_network("0.0.0.0/0")), Exempt(ip_network("::/0"))))
+
+
+class Errands:
+    """An async context manager for the login at the server of this URL."""
+
+    def __init__(self, url: str, reach: Reach) -> None:
+        self._server = httpx2.URL(url)
+        self._client = Outbound(_as_near(self._server.host, reach))
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """The answer, read; redirects are followed within the origin.
+
+        Raises `Unavailable` and `OutOfReach` where nothing is sent, and httpx2's errors.
+        """
+        async with asyncio.timeout(SECONDS):
+            for _ in range(MAX_REDIRECTS):
+                self._check(request.url)
+                answer = await self._answered(request)
+                onward = answer.next_request
+                if onward is None or onward.method != request.method:
+                    return answer
+                if onward.url.origin != request.url.origin:
+                    return answer
+                request = onward
+        raise Unavailable(f"{request.url.host} redirects its login more than {MAX_REDIRECTS} times")
+
+    def _check(self, url: httpx2.URL) -> None:
+        if url.scheme == "https" or loopback(url.host) or url.origin == self._server.origin:
+            return
+        raise Unavailable(f"its login would go to {url.host} without encryption")
+
+    async def _answered(self, request: httpx2.Request) -> httpx2.Response:
+        # Built anew, for the client's own headers: no compression, above all.
+        asked = self._client.build_request(
+            request.method, request.url, headers=request.headers, content=request.content
+        )
+        streamed = await self._client.send(asked, stream=True, follow_redirects=False)
+        try:
+            content = bytearray()
+            async for piece in streamed.aiter_raw():
+                content += piece
+                if len(content) > LARGEST:
+                    raise Unavailable(f"{request.url.host} answers its login with too much")
+        finally:
+            await streamed.aclose()
+        answer = httpx2.Response(
+            streamed.status_code, headers=streamed.headers, content=bytes(content), request=request
+        )
+        answer.next_request = streamed.next_request
+        return answer
+
+
+def _as_near(host: str, reach: Reach) -> Reach:
+    """How far errands go for a server of this host: one's own may send one anywhere near."""
+    if loopback(host) or _private(host):
+        return EVERYWHERE
+    return Reach((*reach.private, Exempt(host)), reach.ports)
+
+
+def _private(host: str) -> bool:
+    try:
+        address = written(host)
+    except ValueError:
+        return False
+    return address is not None and not public(address)

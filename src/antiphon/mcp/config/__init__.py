@@ -1,0 +1,1 @@
+"""MCP servers as files configure them: found, read, and trusted."""

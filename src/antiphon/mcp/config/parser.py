@@ -1,0 +1,228 @@
+"""MCP servers as files write them: the `mcpServers` JSON of many programs, and tables of ours.
+
+Pure: bytes and tables in, servers out, with what each refers to still open. One server that cannot
+be read costs no other; a key that means nothing here is kept by its name, so that it can be told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from antiphon.mcp.config.server_config import LogLevel, Mode, OAuth, ServerConfig, Transport
+from antiphon.mcp.metadata import is_list, is_object
+from antiphon.types.errors import BadSettings
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """A server as it is written in `origin`; `problem` says why it cannot be used, if it cannot.
+
+    `ignored` are keys that mean nothing here.
+    """
+
+    config: ServerConfig
+    origin: str
+    ignored: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def tables_of(content: bytes, origin: str) -> dict[str, dict[str, Any]]:
+    """The servers of a JSON file, by name. Comments and trailing commas, as VS Code has, are left
+    out; a `timeout` from 1000 up is taken for milliseconds, which most programs write.
+
+    Raises `BadSettings`.
+    """
+    try:
+        whole = msgspec.json.decode(_plain(content.removeprefix(b"\xef\xbb\xbf")))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadSettings(f"{origin} is not JSON: {error}", expected=_EXPECTED) from error
+    for path in _PLACES:
+        found: Any = whole
+        for key in path:
+            found = found.get(key) if is_object(found) else None
+        if is_object(found):
+            return {name: _in_seconds(each) for name, each in found.items()}
+    if whole == {}:
+        return {}
+    raise BadSettings(f"{origin} names no MCP servers.", expected=_EXPECTED)
+
+
+def written(tables: Mapping[str, Mapping[str, Any]], origin: str) -> tuple[Written, ...]:
+    """The servers of these tables, under legal names."""
+    names = legal(tables)
+    return tuple(_written(names[name], each, origin) for name, each in tables.items())
+
+
+def legal(names: Iterable[str]) -> dict[str, str]:
+    """For each name one that is made of `[A-Za-z0-9_-]`; no two are the same."""
+    every = list(dict.fromkeys(names))
+    plain = {name: _ILLEGAL.sub("_", name).strip("_")[:_LONGEST] or "server" for name in every}
+    taken = list(plain.values())
+    return {
+        name: made if made == name or taken.count(made) == 1 else f"{made}-{_digest(name)}"
+        for name, made in plain.items()
+    }
+
+
+_EXPECTED = '{"mcpServers": {"NAME": {"command": ..., "args": [...]}}}'
+_PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("mcp", "mcpServers"))
+"""Claude, Cursor, mcp-cli and most; VS Code's mcp.json; VS Code's settings."""
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST = 48
+# Strings, which stay; comments; commas that only comments part from a closing bracket.
+_JSONC = re.compile(
+    rb"""("(?:\\.|[^"\\])*+")|//[^\n]*+|/\*.*?\*/|,(?=(?:\s|//[^\n]*+|/\*.*?\*/)*+[}\]])""",
+    re.DOTALL,
+)
+
+Read = Callable[[Any], Any]
+
+
+def _plain(content: bytes) -> bytes:
+    return _JSONC.sub(lambda found: found[1] or b" ", content)
+
+
+def _in_seconds(table: Any) -> dict[str, Any]:
+    if not is_object(table):
+        return {}
+    timeout = table.get("timeout")
+    if isinstance(timeout, int | float) and timeout >= 1_000:
+        return table | {"timeout": timeout / 1_000}
+    return table
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
+
+
+def _of(kind: Any) -> Read:
+    return lambda value: msgspec.convert(value, kind)
+
+
+def _text(value: Any) -> str:
+    """What an argument or a variable is written as: numbers and truths are read as their text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    raise msgspec.ValidationError("a text was wanted")
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not is_list(value):
+        raise msgspec.ValidationError("a list of texts was wanted")
+    return tuple(_text(each) for each in value)
+
+
+def _named_texts(value: Any) -> dict[str, str]:
+    if not is_object(value):
+        raise msgspec.ValidationError("texts by name were wanted")
+    return {name: _text(each) for name, each in value.items() if each is not None}
+
+
+def _transport(value: Any) -> Transport:
+    made = _TRANSPORTS.get(_text(value).lower().replace("_", "-"))
+    if made is None:
+        raise msgspec.ValidationError(f"one of {', '.join(_TRANSPORTS)} was wanted")
+    return made
+
+
+def _seconds(value: Any) -> float:
+    seconds: float = msgspec.convert(value, float)
+    if not 0 < seconds <= 86_400:
+        raise msgspec.ValidationError("a number above 0 was wanted")
+    return seconds
+
+
+def _oauth(value: Any) -> OAuth:
+    """Under the names that Claude Code and Cursor have, or ours."""
+    if not is_object(value):
+        raise msgspec.ValidationError("a table was wanted")
+    plain = {_SNAKE.sub("_", name).lower(): each for name, each in value.items()}
+    plain = {_OAUTH_NAMES.get(name, name): each for name, each in plain.items()}
+    if isinstance(plain.get("scope"), list):
+        plain["scope"] = " ".join(_texts(plain["scope"]))
+    unknown = set(plain) - set(OAuth.__struct_fields__)
+    if unknown:
+        raise msgspec.ValidationError(f"`{min(unknown)}` is not one of its keys")
+    return msgspec.convert(plain, OAuth)
+
+
+_SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_OAUTH_NAMES = {"scopes": "scope", "callback_port": "redirect_port"}
+_TRANSPORTS: dict[str, Transport] = {
+    "stdio": "stdio",
+    "local": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamablehttp": "http",
+    "remote": "http",
+    "sse": "sse",
+}
+
+# Every key that is read: the field that it fills, and how.
+_KEYS: dict[str, tuple[str, Read]] = {
+    "command": ("command", _of(str)),
+    "args": ("args", _texts),
+    "env": ("env", _named_texts),
+    "cwd": ("cwd", _of(str)),
+    "url": ("url", _of(str)),
+    "serverUrl": ("url", _of(str)),  # Windsurf
+    "httpUrl": ("url", _of(str)),  # Gemini CLI
+    "type": ("transport", _transport),
+    "transport": ("transport", _transport),
+    "headers": ("headers", _named_texts),
+    "timeout": ("timeout", _seconds),
+    "connect_timeout": ("connect_timeout", _seconds),
+    "enabled": ("enabled", _of(bool)),
+    "tools": ("tools", _texts),
+    "includeTools": ("tools", _texts),  # Gemini CLI
+    "exclude": ("exclude", _texts),
+    "excludeTools": ("exclude", _texts),
+    "disabledTools": ("exclude", _texts),  # Windsurf, Roo Code
+    "mode": ("mode", _of(Mode)),
+    "trusted": ("trusted", _of(bool)),
+    "roots": ("roots", _texts),
+    "log_level": ("log_level", _of(LogLevel)),
+    "oauth": ("oauth", _oauth),
+    "auth": ("oauth", _oauth),  # Cursor
+    "backend": ("backend", _of(bool)),
+}
+
+
+def _written(name: str, table: Mapping[str, Any], origin: str) -> Written:
+    fields: dict[str, Any] = {}
+    ignored: list[str] = []
+    problem = ""
+    for key, value in table.items():
+        if key == "disabled" and isinstance(value, bool):
+            fields["enabled"] = not value
+        elif key in _KEYS:
+            field, read = _KEYS[key]
+            try:
+                fields[field] = read(value)
+            except msgspec.ValidationError as error:
+                problem = problem or f"its `{key}` cannot be used: {error}"
+        else:
+            ignored.append(key)
+    fields.setdefault("transport", "http" if "url" in fields else "stdio")
+    config = ServerConfig(name=name, **fields)
+    return Written(
+        config=config,
+        origin=origin,
+        ignored=tuple(ignored),
+        problem=problem or _incomplete(config),
+    )
+
+
+def _incomplete(config: ServerConfig) -> str:
+    wanted, other = ("command", "url") if config.transport == "stdio" else ("url", "command")
+    if not getattr(config, wanted):
+        return f"it has no `{wanted}`, which {config.transport} needs"
+    if getattr(config, other):
+        return f"it has a `{wanted}` and a `{other}`, of which only one can be meant"
+    return ""

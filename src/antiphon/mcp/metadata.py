@@ -1,0 +1,235 @@
+"""What servers say of themselves and their tools, made fit to be read: none of it is trusted.
+
+Lists of tools are mended as they come in, one tool at a time: what is only odd is put right, what
+cannot be used is left out with a reason, and one bad tool costs no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeGuard
+
+import msgspec
+
+from antiphon.types.terminal_safe import clean
+
+LONGEST_DESCRIPTION = 4_096
+LONGEST_WORD = 256
+LARGEST_SCHEMA = 65_536  # bytes of JSON: more would cost a model more than the tool is worth
+DEEPEST_SCHEMA = 32
+MOST_TOOLS = 1_000
+
+
+def told(text: object, longest: int = LONGEST_DESCRIPTION) -> str:
+    """Foreign text as one may show it: what acts, reorders or hides is seen, and it has an end."""
+    if not isinstance(text, str):
+        return ""
+    shown = clean(text[: longest + 1].translate(_UNSEEN)).strip()
+    return f"{shown[:longest]} ... (cut)" if len(shown) > longest else shown
+
+
+def told_line(text: object, longest: int = LONGEST_WORD) -> str:
+    """The same, in one line."""
+    return " ".join(told(text, longest).split())
+
+
+def mend_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[str, str]]:
+    """Put right the answer to a request for tools, in place; which were left out, and why.
+
+    `modern` servers' outputs may be of any type, as of 2026-07-28.
+    """
+    listed = result["tools"]
+    if not is_list(listed):
+        result["tools"] = []
+        return [("all tools", "the list of tools is no list")]
+    kept: list[Any] = []
+    left: list[tuple[str, str]] = []
+    for tool in listed[:MOST_TOOLS]:
+        why = _mend(tool, modern=modern)
+        if why is None:
+            kept.append(tool)
+        else:
+            left.append((_name(tool), why))
+    if len(listed) > MOST_TOOLS:
+        left.append((f"{len(listed) - MOST_TOOLS} tools", f"more than {MOST_TOOLS} were offered"))
+    result["tools"] = kept
+    return left
+
+
+def take_output_schemas(result: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Take the schemas of outputs out of a mended list of tools; give them by the tools' names.
+
+    The SDK would validate each output on the event loop, for as long as the schema makes it last.
+    """
+    return {tool["name"]: tool.pop("outputSchema", None) for tool in result["tools"]}
+
+
+def cut_lists(result: dict[str, Any], most: int) -> None:
+    """Leave at most so many items in each list of a result; of a call's content it is said."""
+    for name, value in result.items():
+        if is_list(value) and len(value) > most:
+            left_out = len(value) - most
+            del value[most:]
+            if name == "content":
+                value.append({"type": "text", "text": f"[{left_out} more parts were left out.]"})
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether a JSON value is a list."""
+    return isinstance(value, list)
+
+
+# Zero-width characters that no script needs: they only hide. Joiners are left to scripts and emoji.
+_UNSEEN = {
+    code: f"<U+{code:04X}>" for code in (0xAD, 0x180E, 0x200B, *range(0x2060, 0x2065), 0x3164)
+}
+_HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
+
+
+def _name(tool: Any) -> str:
+    name = tool.get("name") if is_object(tool) else None
+    return told_line(name, 80) or "a tool without a name"
+
+
+def _mend(tool: Any, *, modern: bool) -> str | None:
+    """Put right what is only odd; why the tool cannot be used, if it cannot."""
+    if not is_object(tool):
+        return "it is no object"
+    why = (
+        _unusable_name(tool.get("name"))
+        or _unusable_schema(tool.get("inputSchema"))
+        or _unusable_execution(tool.get("execution"))
+    )
+    if why is not None:
+        return why
+    tool["inputSchema"] = _of_type_object(tool.get("inputSchema"))
+    _mend_output(tool, modern=modern)
+    for word in ("title", "description"):
+        if not isinstance(tool.get(word), str):
+            tool.pop(word, None)
+    _mend_hints(tool)
+    for part in ("icons", "_meta", "execution"):  # nothing of ours reads them
+        tool.pop(part, None)
+    return None
+
+
+def _unusable_name(name: object) -> str | None:
+    if not isinstance(name, str) or not name.strip():
+        return "it has no name"
+    if len(name) > LONGEST_WORD:
+        return f"its name has more than {LONGEST_WORD} characters"
+    if clean(name, "approval") != name or re.search(r"[\n\t]", name):
+        return "its name has characters that act on a screen or hide"
+    return None
+
+
+def _unusable_schema(schema: object) -> str | None:
+    if schema is None:
+        return None
+    if not is_object(schema):
+        return "its parameters are no JSON Schema"
+    return _too_much(schema)
+
+
+def _unusable_execution(execution: object) -> str | None:
+    """MCP's tasks, an experiment of 2025-11-25, are not ours: most tools do without."""
+    if is_object(execution) and execution.get("taskSupport") == "required":
+        return "it can be run as a task only"
+    return None
+
+
+def _too_much(schema: dict[str, Any]) -> str | None:
+    if max(depth for depth, _ in _walk(schema)) > DEEPEST_SCHEMA:
+        return f"its schema is nested more than {DEEPEST_SCHEMA} deep"
+    if len(msgspec.json.encode(schema)) > LARGEST_SCHEMA:
+        return f"its schema has more than {LARGEST_SCHEMA // 1024} kB"
+    return None
+
+
+def _of_type_object(schema: dict[str, Any] | None) -> dict[str, Any]:
+    """The schema, of type object whatever it said: arguments are an object on the wire."""
+    mended: dict[str, Any] = {**(schema or {}), "type": "object"}
+    if not is_object(mended.get("properties", {})):
+        mended["properties"] = {}
+    required = mended.get("required", [])
+    if not is_list(required) or not all(isinstance(name, str) for name in required):
+        mended.pop("required")
+    return mended
+
+
+def _mend_output(tool: dict[str, Any], *, modern: bool) -> None:
+    """Drop a schema of outputs that nothing can be judged by."""
+    schema = tool.get("outputSchema")
+    if not is_object(schema) or not (modern or schema.get("type") == "object") or _too_much(schema):
+        tool.pop("outputSchema", None)
+
+
+def _mend_hints(tool: dict[str, Any]) -> None:
+    hints = tool.get("annotations")
+    if not is_object(hints):
+        tool.pop("annotations", None)
+        return
+    mended = {hint: hints[hint] for hint in _HINTS if isinstance(hints.get(hint), bool)}
+    if isinstance(hints.get("title"), str):
+        mended["title"] = hints["title"]
+    tool["annotations"] = mended
+
+
+def _walk(value: Any) -> Iterator[tuple[int, Any]]:
+    """The value and all in it, with their depths; not deeper than is of use, without recursion."""
+    waiting = [(1, value)]
+    while waiting:
+        depth, each = waiting.pop()
+        yield depth, each
+        if depth > DEEPEST_SCHEMA:
+            continue
+        inside: Iterable[Any] = each.values() if is_object(each) else each if is_list(each) else ()
+        waiting.extend((depth + 1, one) for one in inside)
+
+
+# The names of servers' tools towards a model: legal for every provider, told apart, stable.
+
+
+LONGEST = 64  # OpenAI's and Anthropic's limit
+
+
+def named(server: str, tool: str) -> str:
+    """The model's name for a server's tool.
+
+    Two tools have different names, but for a clash of 40 bits of hash, which the table that maps
+    names back must refuse.
+    """
+    plain = f"{server}__{tool}"
+    if _SERVER.fullmatch(server) and _TOOL.fullmatch(tool) and len(plain) <= LONGEST:
+        return plain
+    digest = hashlib.sha256(f"{len(server)}:{server}{tool}".encode(errors="surrogatepass"))
+    room = LONGEST - len("__") - len("_") - _DIGITS
+    front = _legal(server, "server")[: room // 2]
+    back = _legal(tool, "tool")[: room - len(front)]
+    return f"{front}__{back}_{digest.hexdigest()[:_DIGITS]}"
+
+
+def server_part(server: str) -> str:
+    """Return what the model's names of a server's tools begin with; others' may begin so too."""
+    if _SERVER.fullmatch(server):
+        room = LONGEST - len("__") - len("_") - _DIGITS
+        return server if len(server) > room // 2 else f"{server}__"
+    return ""
+
+
+_DIGITS = 10
+# The first `__` of a plain name ends the server's part, so no server may hold or touch one; and no
+# plain name may end as a hashed one does.
+_SERVER = re.compile(r"(?!.*__)[A-Za-z0-9][A-Za-z0-9_-]*(?<!_)")
+_TOOL = re.compile(rf"(?!.*_[0-9a-f]{{{_DIGITS}}}\Z)[A-Za-z0-9_-]+")
+
+
+def _legal(name: str, otherwise: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_-") or otherwise

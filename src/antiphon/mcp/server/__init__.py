@@ -1,0 +1,1 @@
+"""Antiphon as an MCP server."""

@@ -1,0 +1,198 @@
+"""What another program may ask of Antiphon: each tool as a value, and what it answers.
+
+The docstring of a tool is what a model is told of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import Hints
+
+Text = Annotated[str, Meta(min_length=1, max_length=4_000_000)]
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Count = Annotated[int, Meta(ge=1, le=100)]
+
+READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
+SPEAKS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the assistant said. `thread_id` goes on with the conversation in a further call.
+
+    `status` is `completed`, or `incomplete` where the answer was cut, for the `reason`.
+    """
+
+    text: str
+    thread_id: str
+    run_id: str
+    status: str
+    reason: str | None = None
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """An assistant, without its instructions."""
+
+    id: str
+    name: str
+    model: str | None
+    tools: tuple[str, ...]
+
+
+class Assistants(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of assistants; `next` asks for the one behind it."""
+
+    assistants: tuple[About, ...]
+    next: str | None
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """A thread in a list; `updated_at` in milliseconds since 1970."""
+
+    id: str
+    title: str
+    messages: int
+    updated_at: int
+
+
+class Threads(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of threads; `next` asks for the one behind it."""
+
+    threads: tuple[Conversation, ...]
+    next: str | None
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """One message; `calls` are the names of the tools that it asks for."""
+
+    id: str
+    role: str
+    text: str
+    calls: tuple[str, ...]
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a thread's messages; `next` asks for the one behind it."""
+
+    id: str
+    title: str
+    messages: tuple[Said, ...]
+    next: str | None
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of one tool."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    hints: ClassVar[Hints] = READS
+    answer: ClassVar[type[Any]]
+
+
+class AskAssistant(Wish, frozen=True, kw_only=True):
+    """Put a text to this assistant, and get its answer.
+
+    It knows nothing of your conversation but what the text says. The answer may take minutes. To
+    go on with a conversation give its thread_id.
+    """
+
+    name = "ask"
+    title = "Ask this assistant"
+    hints = SPEAKS
+    answer = Answer
+
+    text: Annotated[Text, Meta(description="What to say to the assistant.")]
+    thread_id: Annotated[
+        Id | None, Meta(description="The conversation to go on with; a new one without it.")
+    ] = None
+
+
+class Ask(AskAssistant, frozen=True, kw_only=True):
+    """Put a text to a model or an assistant of Antiphon, and get its answer.
+
+    It knows nothing of your conversation but what the text says. The answer may take minutes. To
+    go on with a conversation give its thread_id.
+    """
+
+    title = "Ask an assistant"
+
+    assistant_id: Annotated[
+        Id | None, Meta(description="Who is to answer, as list_assistants has it.")
+    ] = None
+    model: Annotated[
+        Annotated[str, Meta(max_length=256)] | None,
+        Meta(description="Another model than the usual one, as provider:name."),
+    ] = None
+
+
+class ListAssistants(Wish, frozen=True, kw_only=True):
+    """List the assistants that can be asked, newest first."""
+
+    name = "list_assistants"
+    title = "List assistants"
+    answer = Assistants
+
+    limit: Annotated[Count, Meta(description="How many at most.")] = 20
+    after: Annotated[Id | None, Meta(description="The `next` of the page before.")] = None
+
+
+class ListThreads(Wish, frozen=True, kw_only=True):
+    """List conversations, the last changed first, or those that hold some words."""
+
+    name = "list_threads"
+    title = "List conversations"
+    answer = Threads
+
+    query: Annotated[
+        Annotated[str, Meta(max_length=256)] | None,
+        Meta(description='Words that the title or a message holds; "a phrase" as it stands.'),
+    ] = None
+    limit: Annotated[Count, Meta(description="How many at most.")] = 20
+    after: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=160)] | None,
+        Meta(description="The `next` of the page before."),
+    ] = None
+
+
+class ReadThread(Wish, frozen=True, kw_only=True):
+    """Read the messages of a conversation, oldest first."""
+
+    name = "read_thread"
+    title = "Read a conversation"
+    answer = Transcript
+
+    thread_id: Annotated[Id, Meta(description="As list_threads has it.")]
+    limit: Annotated[Count, Meta(description="How many messages at most.")] = 50
+    after: Annotated[Id | None, Meta(description="The `next` of the page before.")] = None
+
+
+WISHES: dict[str, type[Wish]] = {
+    wish.name: wish for wish in (Ask, ListAssistants, ListThreads, ReadThread)
+}
+"""Every tool by its name; an assistant that is a tool of its own takes an `AskAssistant`."""
+
+
+def schema(kind: type[Any]) -> dict[str, Any]:
+    """The JSON Schema of type object that these values follow."""
+    (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    own: dict[str, Any] = parts.pop(root["$ref"].removeprefix("#/$defs/"))
+    for shown in ("title", "description"):
+        own.pop(shown, None)
+    own.setdefault("required", [])
+    return {**own, **({"$defs": parts} if parts else {})}
+
+
+def wished(kind: type[Wish], arguments: dict[str, Any]) -> Wish:
+    """The arguments as the tool takes them. Raises `InvalidRequest`, which a model can follow."""
+    try:
+        return msgspec.convert(arguments, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            f"The arguments do not fit: {error}.",
+            expected=", ".join(kind.__struct_fields__),
+            received=", ".join(arguments),
+        ) from error

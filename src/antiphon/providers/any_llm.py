@@ -1,0 +1,411 @@
+"""The long tail of vendors, through Mozilla's any-llm: our question asked, its answer in our words.
+
+What a vendor wants back with the next request, and only it can read, travels with the tool call
+that it was said with: Gemini's signature of a call as it came, and for Anthropic the signed
+thoughts before a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, cast
+
+import msgspec
+from any_llm import AnyLLM
+from any_llm.exceptions import (
+    AnyLLMError,
+    AuthenticationError,
+    ContentFilterError,
+    ContextLengthExceededError,
+    InsufficientFundsError,
+    InvalidRequestError,
+    MissingApiKeyError,
+    ModelNotFoundError,
+    RateLimitError,
+    UnsupportedParameterError,
+)
+from any_llm.types.completion import ChatCompletionChunk, ChoiceDelta
+from any_llm.utils.aio import aclose_quietly
+
+from antiphon.engine.sanitize import fit, fit_value
+from antiphon.providers.chat_completions import payload
+from antiphon.providers.failures import Redactor, complaint, retried, retry_after
+from antiphon.providers.usage import counted
+from antiphon.providers.vendors import Vendor
+from antiphon.types.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    Question,
+    ReasoningPiece,
+    RefusalPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.types.errors import (
+    AntiphonError,
+    BadSettings,
+    Disconnected,
+    ProviderAuth,
+    ProviderError,
+    ProviderProtocol,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+
+Chunks = AsyncIterable[ChatCompletionChunk]
+Ask = Callable[[], Awaitable[Chunks]]
+Said = dict[str, Any]
+
+LEAVE_SECONDS = 5.0  # a library that does not heed a cancellation is left to itself
+MOST_UNREAD = 256  # chunks of a reply that wait for a store or a reader
+UNREAD_SECONDS = 0.005  # between two looks whether they are fewer
+
+
+class AnyVendor:
+    """One vendor, by any-llm's name for it."""
+
+    def __init__(
+        self,
+        name: str,
+        vendor: Vendor,
+        key: str | None = None,
+        *,
+        base_url: str | None = None,
+        backoff_seconds: float = 0.5,
+    ) -> None:
+        self._name = name
+        self._vendor = vendor
+        self._redact = Redactor(key)
+        self._backoff_seconds = backoff_seconds
+        self._library = self._opened(key, base_url)
+
+    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+        """The reply, as it comes."""
+        alive: Sequence[Chunk] = ()
+        pages = retried(
+            lambda: self._once(question),
+            alive,
+            backoff_seconds=self._backoff_seconds,
+            retries=self._vendor.retries,
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                yield page
+
+    async def models(self) -> Sequence[str]:
+        """The names the vendor lists; empty where it lists none."""
+        if not self._library.SUPPORTS_LIST_MODELS:
+            return []
+        try:
+            return [model.id for model in await self._library.alist_models()]
+        except Exception as error:  # the libraries of many vendors: whatever one raises
+            raise self._named(error, begun=False) from error
+
+    async def close(self) -> None:
+        """Close the vendor's connections."""
+        client = getattr(self._library, "client", None)
+        await aclose_quietly(getattr(client, "aio", client))
+
+    async def _once(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+        asked = request(question, self._vendor)
+        reply = Reply()
+        begun = False
+        try:
+            async with aclosing(self._said(asked)) as said:
+                async for chunk in said:
+                    begun = True
+                    yield reply.feed(chunk)
+        except Exception as error:  # the libraries of many vendors: whatever one raises
+            raise self._named(error, begun) from error
+
+    def _said(self, asked: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk, None]:
+        def ask() -> Awaitable[Chunks]:
+            return cast("Awaitable[Chunks]", self._library.acompletion(**asked))
+
+        return _aside(ask) if self._vendor.blocks else _here(ask)
+
+    def _opened(self, key: str | None, base_url: str | None) -> AnyLLM:
+        try:
+            kind = AnyLLM.get_provider_class(self._name)
+            # Retries are ours: they are told of, and end with the first chunk.
+            retries = {} if kind.MAX_RETRIES_SUPPORT == "unsupported" else {"max_retries": 0}
+            return kind(key, base_url, unified_exceptions=True, **retries)
+        except MissingApiKeyError as error:
+            raise BadSettings(
+                f"The provider {self._name} needs credentials.",
+                expected=error.env_var_name,
+                received="nothing",
+            ) from error
+        except ImportError as error:
+            raise BadSettings(
+                f"The provider {self._name} needs a library that is not installed.",
+                hint=f"pip install 'any-llm-sdk[{self._name}]'",
+            ) from error
+        except Exception as error:  # the libraries of many vendors: whatever one raises
+            raise BadSettings(
+                f"The provider {self._name} cannot be opened: {self._redact(str(error))}"
+            ) from error
+
+    def _named(self, error: Exception, begun: bool) -> AntiphonError:
+        """The error by our names; any-llm has sorted it, by status or else by its words."""
+        cause = getattr(error, "original_exception", None) or error
+        words = self._redact(_words(error, cause))
+        status = _status(error, cause)
+        if isinstance(cause, _FAULTS):
+            return ProviderProtocol(f"The answer of {self._name} cannot be read: {words}")
+        if status is None and not isinstance(error, _REFUSALS):
+            if begun:
+                return Disconnected(f"{self._name} broke off its reply.")
+            return ProviderUnavailable(f"{self._name} did not answer: {words}")
+        if begun:
+            return ProviderError(words)
+        message = f"{self._name} answered {status}: {words}" if status else words
+        kind = _kind(error, status)
+        wait = retry_after(getattr(error, "retry_after", None), time.time())
+        return kind(message) if wait is None else kind(message, retry_after=wait)
+
+
+def request(question: Question, vendor: Vendor) -> dict[str, Any]:
+    """The arguments of any-llm's `acompletion`: those of chat completions, with the vendor's."""
+    asked: dict[str, Any] = msgspec.json.decode(payload(question, vendor.quirks))
+    if vendor.max_tokens:
+        asked.setdefault("max_tokens", vendor.max_tokens)
+    match vendor.tongue:
+        case "anthropic":
+            asked["messages"] = [_in_blocks(message) for message in asked["messages"]]
+        case "gemini":
+            if "tools" in asked:
+                asked["tools"] = [_declared([tool["function"] for tool in asked["tools"]])]
+        case "chat":
+            pass
+    return asked
+
+
+class Reply:
+    """Reads one reply: any-llm's chunks in, ours out."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._thought = ""
+        self._signed: list[Said] = []
+
+    def feed(self, chunk: ChatCompletionChunk) -> list[Chunk]:
+        """What the chunk says; nothing is a sign of life too."""
+        out: list[Chunk] = []
+        for choice in chunk.choices:
+            self._say(choice.delta, out)
+            if choice.finish_reason and choice.finish_reason != self._reason:
+                self._reason = choice.finish_reason
+                out.append(Finish(fit(choice.finish_reason)))
+        if chunk.usage:
+            out.append(UsageReport(counted(chunk.usage.model_dump())))
+        return out
+
+    def _say(self, delta: ChoiceDelta, out: list[Chunk]) -> None:
+        if delta.reasoning and delta.reasoning.content:
+            self._thought += delta.reasoning.content
+            out.append(ReasoningPiece(fit(delta.reasoning.content)))
+        signature = _anthropic(delta.extra_content).get("signature")
+        if signature:
+            self._signed.append({"thinking": self._thought, "signature": signature})
+            self._thought = ""
+        if delta.refusal:
+            out.append(RefusalPiece(fit(delta.refusal)))
+        if delta.content:
+            out.append(TextPiece(fit(delta.content)))
+        calls = delta.tool_calls or []
+        for position, call in enumerate(calls):
+            function = call.function
+            out.append(
+                CallPiece(
+                    index=call.index,
+                    position=position if len(calls) > 1 else None,
+                    id=fit(call.id) if call.id else None,
+                    name=fit(function.name) if function and function.name else None,
+                    arguments=fit(function.arguments or "") if function else "",
+                    extra=self._extra(call.extra_content),
+                )
+            )
+
+    def _extra(self, given: Said | None) -> dict[str, Any] | None:
+        """What must go back with the call: what came with it, and the thoughts before it."""
+        extra = dict(given or {})
+        if self._signed:
+            extra["anthropic"] = {"thinking": self._signed}
+            self._signed = []
+        return {"extra_content": fit_value(extra)} if extra else None
+
+
+async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
+    """The chunks; whoever leaves closes the connection.
+
+    They are read by a task. To close what a library gave is not enough: google-genai then leaves
+    the connection to the garbage collector; but whatever is cancelled while it reads lets go of it.
+    """
+    heard: asyncio.Queue[ChatCompletionChunk | None] = asyncio.Queue()
+    reading = asyncio.ensure_future(_read(ask, heard.put_nowait, heard.qsize))
+    reading.add_done_callback(lambda _: heard.put_nowait(None))
+    try:
+        while (chunk := await heard.get()) is not None:
+            yield chunk
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading], timeout=LEAVE_SECONDS)
+        error = reading.exception() if reading.done() and not reading.cancelled() else None
+    if error is not None:
+        raise error
+
+
+async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
+    """The chunks of a library that blocks its loop: it gets a thread and a loop of its own.
+
+    Nothing can interrupt such a library: when nobody listens any more, it ends at its next chunk.
+    """
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Queue[ChatCompletionChunk | Exception | None] = asyncio.Queue()
+    left = threading.Event()
+    told = taken = 0  # also of those that are still on their way into the queue
+
+    def tell(what: ChatCompletionChunk | Exception | None) -> None:
+        if left.is_set():
+            raise BrokenPipeError("Nobody listens any more.")
+        nonlocal told
+        told += 1
+        loop.call_soon_threadsafe(heard.put_nowait, what)
+
+    def run() -> None:
+        end = None
+        try:
+            asyncio.run(_read(ask, tell, lambda: 0 if left.is_set() else told - taken))
+        except Exception as error:  # noqa: BLE001 - raised where it was asked
+            end = error
+        with suppress(BrokenPipeError, RuntimeError):  # who asked has left, or the loop is closed
+            tell(end)
+
+    threading.Thread(target=run, name="antiphon-vendor", daemon=True).start()
+    try:
+        while (what := await heard.get()) is not None:
+            taken += 1
+            if isinstance(what, Exception):
+                raise what
+            yield what
+    finally:
+        left.set()
+
+
+async def _read(
+    ask: Ask, tell: Callable[[ChatCompletionChunk], None], unread: Callable[[], int]
+) -> None:
+    """Read the reply, not much faster than its chunks are taken."""
+    said = await ask()
+    try:
+        async for chunk in said:
+            tell(chunk)
+            while unread() > MOST_UNREAD:  # noqa: ASYNC110 - an event of another loop cannot be awaited
+                await asyncio.sleep(UNREAD_SECONDS)
+    finally:
+        await aclose_quietly(said)
+
+
+def _in_blocks(message: Said) -> Said:
+    """An assistant's message with calls as Anthropic's own blocks, each thought before its call.
+
+    any-llm's own translation knows one thought per message; blocks it hands on as they are.
+    """
+    if message["role"] == "tool":
+        return {**message, "tool_call_id": _id(message["tool_call_id"])}
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    thoughts = [_thoughts(call) for call in calls]
+    text = message.get("content")
+    blocks = [*thoughts[0], *([{"type": "text", "text": text}] if text else [])]
+    for call, before in zip(calls, [[], *thoughts[1:]], strict=True):
+        function = call["function"]
+        used = msgspec.json.decode(function["arguments"])
+        blocks += before
+        blocks.append(
+            {"type": "tool_use", "id": _id(call["id"]), "name": function["name"], "input": used}
+        )
+    return {"role": "assistant", "content": blocks}
+
+
+def _id(given: str) -> str:
+    """A call's id as Anthropic takes it, whoever gave it."""
+    if _PLAIN_ID.fullmatch(given):
+        return given
+    return "call_" + hashlib.sha256(given.encode()).hexdigest()[:32]
+
+
+def _thoughts(call: Said) -> list[Said]:
+    kept: list[Said] | None = _anthropic(call.get("extra_content")).get("thinking")
+    return [{"type": "thinking", **thought} for thought in kept or ()]
+
+
+def _anthropic(extra: Any) -> dict[str, Any]:
+    return _fields(_fields(extra).get("anthropic"))
+
+
+def _declared(functions: list[Said]) -> Said:
+    """Tools in Gemini's own words: any-llm's translation would lose what is nested in a schema."""
+    return {
+        "function_declarations": [
+            {
+                "name": function["name"],
+                "description": function["description"],
+                "parameters_json_schema": function["parameters"],
+            }
+            for function in functions
+        ]
+    }
+
+
+def _words(error: Exception, cause: Exception) -> str:
+    """What was said for a person: in the vendor's answer, else by its library."""
+    given = (getattr(cause, name, None) for name in ("body", "message"))
+    found = (complaint(said) for said in given)
+    return next((words for words in found if words), None) or str(error) or type(cause).__name__
+
+
+def _status(error: Exception, cause: Exception) -> int | None:
+    """The HTTP status; google-genai has it under another name."""
+    status = getattr(error, "status_code", None) or getattr(cause, "code", None)
+    return status if isinstance(status, int) else None
+
+
+def _kind(error: Exception, status: int | None) -> type[ProviderError]:
+    if isinstance(error, AuthenticationError):
+        return ProviderAuth
+    if isinstance(error, RateLimitError):
+        return ProviderRateLimited
+    if status is not None and status >= 500:
+        return ProviderUnavailable
+    return ProviderRejected
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+")
+# What a library raises that could not read an answer.
+_FAULTS = (ValueError, TypeError, LookupError, AttributeError)
+# What any-llm recognises without a status; its other classes then mean that nobody answered.
+_REFUSALS: tuple[type[AnyLLMError], ...] = (
+    AuthenticationError,
+    ContentFilterError,
+    ContextLengthExceededError,
+    InsufficientFundsError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    RateLimitError,
+    UnsupportedParameterError,
+)

@@ -1,0 +1,224 @@
+"""Every server that speaks OpenAI's chat completions: the hot path."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from antiphon.engine.turn import LARGE
+from antiphon.providers.failures import Redactor
+from antiphon.providers.history import accepted
+from antiphon.providers.http import USUAL, Endpoint, Limits
+from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
+from antiphon.telemetry.tracing import headers
+from antiphon.types.chunks import Chunk, Question
+from antiphon.types.errors import Disconnected, ProviderProtocol
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Sampling
+
+TAIL_SECONDS = 2.0  # for usage and late pieces, which some servers send after the finish reason
+LINGER_SECONDS = 0.02  # for the end of the answer after [DONE], so that the connection is kept
+
+
+class OpenAI:
+    """One server, by its base URL, with or without a key.
+
+    `models` is the path of its list of models, or the names themselves where it has no list.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None = None,
+        *,
+        key_header: str | None = None,
+        quirks: Quirks = PLAIN,
+        models: str | Sequence[str] = "models",
+        limits: Limits = USUAL,
+        backoff_seconds: float = 0.5,
+    ) -> None:
+        self._quirks = quirks
+        self._origin = _origin(base_url)
+        self._models = models
+        self._redact = Redactor(key)
+        self._endpoint = Endpoint(
+            base_url,
+            _auth(key, key_header),
+            self._redact,
+            limits=limits,
+            backoff_seconds=backoff_seconds,
+        )
+
+    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+        """The reply, as it comes."""
+        reply = Reply(self._quirks, self._redact, origin=self._origin)
+        body = payload(question, self._quirks, self._origin)
+        async with aclosing(
+            self._endpoint.post("chat/completions", body, headers(question.trace))
+        ) as pieces:
+            try:
+                async for piece in pieces:
+                    chunks = await feed_piece(reply, piece) if piece else []
+                    if chunks is not None:
+                        yield chunks
+                    reply.check()
+                    if reply.finished:
+                        break
+                else:
+                    yield await _close(reply)
+                    reply.check()
+                    return
+            except Disconnected:
+                yield reply.last_words()
+                raise
+            async with aclosing(_tail(pieces, reply)) as late:
+                async for chunks in late:
+                    yield chunks
+
+    async def models(self) -> Sequence[str]:
+        """The names the server lists, but for those that it says are not for chats."""
+        if not isinstance(self._models, str):
+            return self._models
+        body = await self._endpoint.get(self._models)
+        try:
+            listed = msgspec.json.decode(body, type=_Models | list[_Model])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ProviderProtocol(
+                f"The list of models cannot be read: {self._redact.sample(body)}."
+            ) from error
+        models = listed.data if isinstance(listed, _Models) else listed
+        return [model.id for model in models if model.chats]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._endpoint.close()
+
+
+def payload(question: Question, quirks: Quirks, origin: str | None = None) -> bytes:
+    """The request. The conversation goes in as bytes, in what differs as this server takes it.
+
+    Of the opaque details of earlier reasoning those go back that came from `origin`.
+    """
+    streams = quirks.stream is True or (quirks.stream == "without_tools" and not question.tools)
+    fields: dict[str, Any] = {"model": question.model, "stream": streams}
+    if streams and quirks.stream_options:
+        fields["stream_options"] = {"include_usage": True}
+    if question.tools:
+        fields["tools"] = [_tool(spec) for spec in question.tools]
+    fields.update(_sampling(question.sampling, question.tools, quirks))
+    messages = accepted(question.messages, question.instructions, quirks, origin)
+    # A long thread is copied once.
+    return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
+
+
+async def feed_piece(reply: Reply, piece: bytes) -> list[Chunk] | None:
+    """Feed the reply; in a thread where a large event may end, so that others have their turns."""
+    if reply.pending + len(piece) > LARGE:
+        return await asyncio.to_thread(reply.feed, piece)
+    return reply.feed(piece)
+
+
+async def _close(reply: Reply) -> list[Chunk]:
+    if reply.pending > LARGE:
+        return await asyncio.to_thread(reply.close)
+    return reply.close()
+
+
+async def _tail(
+    pieces: AsyncGenerator[bytes, None], reply: Reply
+) -> AsyncGenerator[list[Chunk], None]:
+    """What follows the terminal marker, for a little while: the reply is whole without it."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + TAIL_SECONDS
+    while True:
+        if reply.done:
+            until = min(until, clock() + LINGER_SECONDS)
+        try:
+            async with asyncio.timeout_at(until):
+                piece = await anext(pieces)
+        except (StopAsyncIteration, TimeoutError, Disconnected):
+            break
+        if not reply.done and (chunks := await feed_piece(reply, piece)):
+            yield chunks
+    yield await _close(reply)
+    reply.check()
+
+
+def _origin(base_url: str) -> str:
+    """Tell one server from another without its address, which users of this one may not know."""
+    return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
+
+
+def _auth(key: str | None, header: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    return {header: key} if header else {"Authorization": f"Bearer {key}"}
+
+
+def _tool(spec: ToolSpec) -> dict[str, Any]:
+    return {"type": "function", "function": msgspec.to_builtins(spec)}
+
+
+def _sampling(sampling: Sampling, tools: Sequence[ToolSpec], quirks: Quirks) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(sampling)
+    renamed = {"max_output_tokens": quirks.max_tokens, "seed": quirks.seed}
+    for ours, theirs in renamed.items():
+        if ours in fields:
+            fields[theirs] = fields.pop(ours)
+    if not tools:
+        # Servers refuse a choice among no tools.
+        fields.pop("tool_choice", None)
+        fields.pop("parallel_tool_calls", None)
+    elif (name := sampling.chosen_tool) is not None:
+        fields["tool_choice"] = {"type": "function", "function": {"name": name}}
+    return fields
+
+
+class _Model(msgspec.Struct):
+    """A model in a list, with the ways in which lists tell what it is for."""
+
+    id: str
+    type: Any = None
+    supports_chat: Any = None
+    capabilities: Any = None
+    architecture: Any = None
+
+    @property
+    def chats(self) -> bool:
+        """Whether it may be asked; what a list leaves open may be."""
+        match self:
+            case _Model(type=str(kind)) if kind in _NO_CHAT:
+                return False
+            case _Model(supports_chat=False) | _Model(capabilities={"completion_chat": False}):
+                return False
+            case _Model(architecture={"output_modalities": [*given]}):
+                return "text" in given
+            case _:
+                return True
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_NO_CHAT = frozenset(
+    (
+        "audio",
+        "code",
+        "embedding",
+        "image",
+        "language",
+        "moderation",
+        "rerank",
+        "transcribe",
+        "video",
+    )
+)
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,188 @@
+"""Fills a tool's parameters from the words of a question, as a model would, without one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, TypeGuard
+
+import msgspec
+
+from antiphon.types.messages import ToolSpec
+
+MAX_ARGUMENTS = 10_000  # letters in one call, or values: a schema may ask for itself, many times
+
+
+class Filler:
+    """Deals out what a question holds: quotations, codes such as LAX, names, numbers, dates.
+
+    Each is dealt once and in order, and again from the first when all are out; so two calls of one
+    tool get different arguments where the question has enough of them.
+    """
+
+    def __init__(self, question: str) -> None:
+        self._question = question
+        self._lower = question.lower()
+        self._found: dict[str, list[str]] = {
+            kind: pattern.findall(question) for kind, pattern in _KINDS.items()
+        }
+        self._dealt: Counter[str] = Counter()
+        self._left = 0
+
+    def arguments(self, spec: ToolSpec) -> dict[str, Any]:
+        """An object that fits the tool's schema, with its required properties alone.
+
+        A schema that is none, or asks for more than `MAX_ARGUMENTS`, gets what can be given.
+        """
+        self._left = MAX_ARGUMENTS
+        filled = self._value(spec.parameters, "", spec.parameters, 0)
+        return filled if _is_object(filled) else {}
+
+    def _value(self, schema: Any, name: str, root: dict[str, Any], depth: int) -> Any:
+        self._left -= 1 + len(name)
+        if not _is_object(schema) or depth > _MAX_DEPTH or self._left < 0:
+            return None
+        for _ in range(_MAX_STEPS):
+            given = next((schema[key] for key in ("const", "default") if key in schema), None)
+            if given is not None:
+                return self._whole(given)
+            inner = _behind(schema, root)
+            if inner is None:
+                break
+            schema = inner
+        if choices := _list(schema.get("enum")):
+            return self._whole(self._one_of(choices[:_MAX_CHOICES]))
+        match _type(schema):
+            case "object":
+                properties = _object(schema.get("properties"))
+                return {
+                    wanted: self._value(properties.get(wanted, {}), wanted, root, depth + 1)
+                    for wanted in _list(schema.get("required"))
+                    if isinstance(wanted, str)
+                }
+            case "array":
+                count = _number(schema.get("minItems"), 1)
+                items = schema.get("items", {})
+                return [
+                    self._value(items, name, root, depth + 1)
+                    for _ in range(int(min(max(1, count), _MAX_ITEMS)))
+                ]
+            case kind:
+                return self._plain(kind, schema, name)
+
+    def _whole(self, given: Any) -> Any:
+        """A value that the schema spells out, if it is not too much by now."""
+        self._left -= len(_encode(given))
+        return given if self._left >= 0 else None
+
+    def _plain(self, kind: str, schema: dict[str, Any], name: str) -> Any:
+        match kind:
+            case "integer" | "number":
+                return self._number(schema, kind)
+            case "boolean":
+                return True
+            case "null":
+                return None
+            case _:
+                text = self._string(schema, name)
+                self._left -= len(text)
+                return text
+
+    def _one_of(self, choices: list[Any]) -> Any:
+        return next((choice for choice in choices if self._says(choice)), choices[0])
+
+    def _says(self, value: Any) -> bool:
+        """Whether the question holds these letters or this number."""
+        if isinstance(value, str):
+            return len(value) <= _MAX_LETTERS and value.lower() in self._lower
+        return isinstance(value, int | float) and str(value).lower() in self._lower
+
+    def _number(self, schema: dict[str, Any], kind: str) -> float:
+        found = self._next("number")
+        number = float(found) if found else _number(schema.get("minimum"), 1.0)
+        number = max(number, _number(schema.get("minimum"), number))
+        number = float(min(number, _number(schema.get("maximum"), number)))
+        return int(number) if kind == "integer" or number.is_integer() else number
+
+    def _string(self, schema: dict[str, Any], name: str) -> str:
+        match schema.get("format"):
+            case "date":
+                return self._next("date") or "2030-01-01"
+            case "date-time":
+                return f"{self._next('date') or '2030-01-01'}T12:00:00Z"
+            case _:
+                found = self._next("quotation")
+                if found is None and name not in _WHOLE:
+                    first, second = ("name", "code") if name in _PLACES else ("code", "name")
+                    found = self._next(first) or self._next(second)
+                most = min(max(0, _number(schema.get("maxLength"), _MAX_LETTERS)), _MAX_LETTERS)
+                return (found or self._question)[: int(most)]
+
+    def _next(self, kind: str) -> str | None:
+        found = self._found[kind]
+        if not found:
+            return None
+        self._dealt[kind] += 1
+        return found[(self._dealt[kind] - 1) % len(found)]
+
+
+def _behind(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema behind a local reference, or the first that is not null of several."""
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        target: Any = root
+        for step in reference.removeprefix("#").split("/", _MAX_STEPS)[1:]:
+            target = target.get(step) if _is_object(target) else None
+        return _object(target)
+    for several in ("anyOf", "oneOf", "allOf"):
+        for choice in _list(schema.get(several))[:_MAX_CHOICES]:
+            if _is_object(choice) and choice.get("type") != "null":
+                return choice
+    return None
+
+
+def _type(schema: dict[str, Any]) -> str:
+    kind: Any = schema.get("type", "object" if "properties" in schema else "string")
+    kinds = [kind, *_list(kind)[:_MAX_CHOICES]]
+    named = next((one for one in kinds if isinstance(one, str) and one != "null"), None)
+    return named or ("null" if "null" in kinds else "string")
+
+
+def _number(value: Any, otherwise: float) -> float:
+    """A number of the schema, if it is one that JSON and floats agree about."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and abs(value) <= _MAX_NUMBER else otherwise
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if _is_object(value) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if _is_list(value) else []
+
+
+_encode = msgspec.json.Encoder().encode
+_KINDS = {
+    "quotation": re.compile(r'["“”]([^"“”]+)["“”]'),
+    "code": re.compile(r"\b[A-Z]{3}\b"),
+    "name": re.compile(r"(?<=\w[ ,-])(?![A-Z]{3}\b)[A-Z][\w'-]+(?: [A-Z][\w'-]+)*"),
+    "number": re.compile(r"(?<![\w.-])-?\d{1,15}(?:\.\d{1,15})?(?![\w-])"),
+    "date": re.compile(r"\b\d{4}-\d{2}-\d{2}\b"),
+}
+_WHOLE = frozenset({"expression", "input", "message", "prompt", "query", "question", "text"})
+_PLACES = frozenset({"city", "country", "location", "place", "region", "town"})
+_MAX_DEPTH = 8  # a schema may refer to itself
+_MAX_ITEMS = 8
+_MAX_STEPS = 8  # from a schema to the one that it refers to
+_MAX_CHOICES = 100
+_MAX_LETTERS = 1_000
+_MAX_NUMBER = 2**53

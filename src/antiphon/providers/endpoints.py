@@ -1,0 +1,220 @@
+"""The `[providers.NAME]` tables of the settings: joined to what is known, or refused by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, TypeVar, cast, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from antiphon.providers.model_info import Price
+from antiphon.providers.servers import SERVERS, Lack, Server, Terms
+from antiphon.providers.stream_parser import Quirks
+from antiphon.providers.vendors import VENDORS, Vendor
+from antiphon.types.accounts import OwnKey
+from antiphon.types.addresses import origin
+from antiphon.types.errors import BadSettings, InvalidRequest
+from antiphon.types.runs import Destination
+
+Table = Mapping[str, Any]
+T = TypeVar("T", bound=Terms)
+
+
+def servers(tables: Mapping[str, Table]) -> dict[str, Server]:
+    """Every server, yours first: a table that names a known one changes what it gives."""
+    own = {
+        name: _server(name, table) for name, table in tables.items() if not _of_vendor(name, table)
+    }
+    return own | {name: server for name, server in SERVERS.items() if name not in own}
+
+
+def vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
+    """Every vendor. A table without an address changes its terms; with one it is a server's."""
+    changed = {
+        name: msgspec.structs.replace(VENDORS[name], **_given(name, table, Terms))
+        for name, table in tables.items()
+        if _of_vendor(name, table)
+    }
+    return VENDORS | changed
+
+
+def _of_vendor(name: str, table: Table) -> bool:
+    return name in VENDORS and "base_url" not in table
+
+
+def _server(name: str, table: Table) -> Server:
+    if name == "demo" or ":" in name or not name:
+        raise BadSettings(
+            f"[providers.{name}] can never be asked.",
+            expected="a name that is not demo, without a colon",
+            received=name,
+        )
+    known = SERVERS.get(name)
+    if known is None and "base_url" not in table:
+        _refuse_strangers(f"[providers.{name}]", table, Server.__struct_fields__)
+        raise BadSettings(
+            f"[providers.{name}] has no address, and is none of the known providers.",
+            expected='base_url = "https://..."',
+            hint=_near(name, [*SERVERS, *VENDORS]),
+        )
+    base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
+    return _converted(name, _joined(base, table), Server)
+
+
+def _given(name: str, table: Table, kind: type[Terms]) -> dict[str, Any]:
+    """What the table says, in its right types."""
+    terms = _converted(name, table, kind)
+    return {field: getattr(terms, field) for field in table}
+
+
+def _joined(base: Table, table: Table) -> dict[str, Any]:
+    """The table upon the known entry; its quirks, too, change only what they name."""
+    joined = {**base, **table}
+    if isinstance(quirks := table.get("quirks"), dict):
+        joined["quirks"] = {**base.get("quirks", {}), **quirks}
+    return joined
+
+
+def _converted(name: str, table: Table, kind: type[T]) -> T:
+    where = f"[providers.{name}]"
+    _refuse_strangers(where, table, kind.__struct_fields__)
+    if isinstance(quirks := table.get("quirks"), dict):
+        named = map(str, cast("Table", quirks))
+        _refuse_strangers(f"`quirks` of {where}", named, Quirks.__struct_fields__)
+    if isinstance(lacks := table.get("lacks"), list):
+        named = map(str, cast("list[object]", lacks))
+        _refuse_strangers(f"`lacks` of {where}", named, get_args(Lack))
+    if isinstance(prices := table.get("prices"), dict):
+        for price in cast("dict[str, object]", prices).values():
+            named = map(str, cast("Table", price) if isinstance(price, dict) else ())
+            _refuse_strangers(f"`prices` of {where}", named, Price.__struct_fields__)
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"{where} cannot be used: {error}.") from error
+
+
+def _refuse_strangers(where: str, given: Iterable[str], known: Collection[str]) -> None:
+    """A name that is not known was meant to say something: it is not passed over."""
+    for name in given:
+        if name not in known:
+            raise BadSettings(
+                f"{where} cannot be used: it knows no `{name}`.",
+                expected=", ".join(known),
+                received=name,
+                hint=_near(name, known),
+            )
+
+
+def _near(name: str, known: Collection[str]) -> str | None:
+    near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+# With what a provider can be asked: an address, a key.
+
+
+def check_own(provider: str, terms: Terms | None, own: OwnKey, takers: Sequence[str]) -> None:
+    """Raise `InvalidRequest` for an owner's key that nobody could be asked with.
+
+    `takers` are the providers that take one.
+    """
+    if terms is None:
+        raise InvalidRequest(
+            f"Owners have no keys of their own for the provider {provider!r}.",
+            expected="one of " + ", ".join(sorted(takers)),
+            received=provider,
+        )
+    if isinstance(terms, Vendor) and own.base_url and not terms.movable:
+        raise InvalidRequest(f"The provider {provider} is asked at its own address only.")
+    try:
+        text = key(own.key)
+        address(own.base_url or "https://localhost")
+    except BadSettings as wrong:
+        raise InvalidRequest(wrong.message, **wrong.details) from wrong
+    if text is None:
+        raise InvalidRequest("The key is empty.", expected="the provider's key")
+
+
+def address(base_url: str) -> str:
+    """The base of addresses: a path is put behind it, and errors show it."""
+    try:
+        parts = urlsplit(base_url)
+        (parts.hostname or "").encode("idna")  # raises for a name that cannot be looked up
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        shown = parts._replace(
+            netloc=parts.netloc.rpartition("@")[2], query="", fragment=""
+        ).geturl()
+    except ValueError as error:
+        raise _unusable(base_url.rpartition("@")[2]) from error
+    if not usable or parts.username is not None or set("?#{}") & set(base_url):
+        raise _unusable(shown)
+    return base_url
+
+
+def _unusable(shown: str) -> BadSettings:
+    return BadSettings(
+        "The base URL cannot be used.",
+        expected="http:// or https://, a host, and no user, password, query or braces in it",
+        received=shown,
+    )
+
+
+def key(given: str | None) -> str | None:
+    """The key as it may stand in a header; a newline at its end is what files leave there."""
+    text = (given or "").strip()
+    if not (text.isascii() and text.isprintable()):
+        raise BadSettings(
+            "The provider's key cannot be sent.", expected="printable ASCII", received="other"
+        )
+    return text or None
+
+
+# Destinations of words that are sent to providers: equal where they go to the same place.
+
+
+DIGEST_BYTES = 16
+
+_FAMILIES = {
+    "bedrock": ("AWS", "BEDROCK"),
+    "vertexai": ("GOOGLE", "VERTEX", "CLOUD_ML"),
+    "vertexaianthropic": ("GOOGLE", "VERTEX", "CLOUD_ML", "ANTHROPIC"),
+    "gemini": ("GEMINI", "GOOGLE"),
+    "azureanthropic": ("AZURE", "ANTHROPIC"),
+}
+"""With what the variables begin by which a vendor's library finds its server; else its name."""
+
+_PLACE = re.compile(
+    r"_(BASE_URL|API_BASE|ENDPOINT|ENDPOINT_URL.*|HOST|URL|REGION|LOCATION|PROJECT)$"
+)
+"""How the variables end that name a server, a region or a project, and never a key."""
+
+
+def at_address(provider: str, base_url: str) -> Destination:
+    """Return where words go that are sent to the server at this address."""
+    return Destination(provider, origin(base_url), _digest(base_url.rstrip("/")))
+
+
+def of_vendor(provider: str, environ: Mapping[str, str]) -> Destination:
+    """Return where a vendor's library sends words, which looks into the environment."""
+    families = _FAMILIES.get(provider, (provider.upper(),))
+    places = sorted(
+        f"{name}={value}"
+        for name, value in environ.items()
+        if name.startswith(families) and _PLACE.search(name)
+    )
+    return Destination(provider, "", _digest(provider, *places))
+
+
+def of_plugin(provider: str, loaded_from: str) -> Destination:
+    """Return where a plugin sends words: wherever its code does."""
+    return Destination(provider, "", _digest(provider, loaded_from))
+
+
+def _digest(*said: str) -> str:
+    text = msgspec.json.encode(said)
+    return blake2b(text, digest_size=DIGEST_BYTES, person=b"destination").hexdigest()

@@ -1,0 +1,1 @@
+"""The operations of administration, carried out and audited."""

@@ -1,0 +1,256 @@
+"""Lets people in, and keeps who may be: what may become of them is decided in `engine/accounts`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+from importlib import import_module
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.api.operations import Deleted
+from antiphon.engine import accounts, sanitize
+from antiphon.ports import Store
+from antiphon.runtime.admin import audit
+from antiphon.types.accounts import Account, Act, Deed, Person, Principal, Role
+from antiphon.types.errors import (
+    BadSettings,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    SignInRefused,
+    install_hint,
+)
+from antiphon.types.ids import Mint
+
+# Passwords as hashes that are slow to guess (argon2id): made and tried in threads, few at once.
+
+
+AT_ONCE = 2
+"""Each takes 64 MiB of memory and some tens of milliseconds of a core: a flood of logins waits."""
+
+
+class Tried(NamedTuple):
+    """Whether a password fits, and whether its hash is weaker than one would be made now."""
+
+    fits: bool
+    outdated: bool = False
+
+
+class Passwords:
+    """Hashes and tries passwords; argon2 is loaded when it is first needed."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._argon2: Any = None
+        self._hasher: Any = None
+        self._nobodys = ""
+
+    async def hashed(self, password: str) -> str:
+        """The password as it is kept. Raises `BadSettings` where argon2 is not installed."""
+        async with self._turns:
+            return await asyncio.to_thread(self._hash, password)
+
+    async def tried(self, password: str, kept: str | None) -> Tried:
+        """Whether it is the password that was kept; where none is, it takes as long to say no."""
+        async with self._turns:
+            return await asyncio.to_thread(self._try, password, kept)
+
+    def _hash(self, password: str) -> str:
+        made: str = self._loaded().hash(password)
+        return made
+
+    def _try(self, password: str, kept: str | None) -> Tried:
+        hasher = self._loaded()
+        nobodys = self._nobodys or hasher.hash(secrets.token_hex(16))
+        self._nobodys = nobodys
+        try:
+            hasher.verify(kept or nobodys, password)
+        except self._argon2.exceptions.VerificationError:
+            return Tried(fits=False)
+        return Tried(kept is not None, hasher.check_needs_rehash(kept or nobodys))
+
+    def _loaded(self) -> Any:
+        if self._hasher is None:
+            try:
+                self._argon2 = import_module("argon2")
+            except ModuleNotFoundError as missing:
+                raise BadSettings(
+                    "Passwords need argon2, which is not installed.",
+                    expected="the extra `web`",
+                    hint=install_hint("web"),
+                ) from missing
+            self._hasher = self._argon2.PasswordHasher()
+        return self._hasher
+
+
+_PLAIN = ("role", "disabled")
+_FIELDS = ("name", *_PLAIN, "password")
+_NAME_ROOM = 8  # characters that a number behind a name may take
+
+
+class Accounts:
+    """The people of an installation. `mint` makes their ids."""
+
+    def __init__(self, store: Store, mint: Mint) -> None:
+        self._store = store
+        self._mint = mint
+        self._passwords = Passwords()
+
+    async def create(self, call: operations.CreatePerson, by: Principal) -> Person:
+        """Raises `Conflict` for a name or a subject that somebody has."""
+        name = accounts.fit_name(call.name)
+        hashed = None
+        if call.password is not None:
+            hashed = await self._passwords.hashed(accounts.fit_password(call.password))
+        return await self._add(name, call.role, call.subject or None, hashed, by)
+
+    async def named(self, asked: str) -> Person:
+        """Who has this id, or is called this. Raises `NotFound`."""
+        sanitize.refuse_unfit(asked, "name")
+        account = await self._store.find_person(id=asked)
+        account = account or await self._store.find_person(name=asked)
+        if account is None:
+            raise NotFound(
+                f"There is nobody called {asked!r}.", hint="`antiphon people list` shows everybody."
+            )
+        return account.person
+
+    async def get(self, person_id: str) -> Person:
+        """Raises `NotFound`."""
+        account = await self._store.find_person(id=person_id)
+        if account is None:
+            raise _unknown(person_id)
+        return account.person
+
+    async def update(self, call: operations.UpdatePerson, by: Principal) -> Person:
+        """Raises `NotFound`, and `Conflict` for a taken name and for the last admin."""
+        changes: dict[str, Any] = {
+            name: value for name in _PLAIN if (value := getattr(call, name)) is not msgspec.UNSET
+        }
+        if isinstance(call.name, str):
+            changes["name"] = accounts.fit_name(call.name)
+        hashed = None
+        if isinstance(call.password, str):
+            password = accounts.fit_password(call.password)
+            await self.get(call.person_id)
+            hashed = await self._passwords.hashed(password)
+
+        now = await self._store.now() if call.end_session else 0
+
+        def amend(account: Account, others: bool) -> Account:
+            if call.end_session:
+                account = accounts.end_session(account, call.end_session, now)
+            return accounts.amended(account, changes, hashed, sign_out=call.sign_out, others=others)
+
+        act = None
+        if changed_fields := _changed(call):
+            act = await self._act("person.changed", call.person_id, by, changed=changed_fields)
+        changed = await self._store.change_person(call.person_id, amend, act)
+        if changed is None:
+            raise _unknown(call.person_id)
+        return changed.person
+
+    async def delete(self, person_id: str, by: Principal) -> Deleted:
+        """Their threads stay. Raises `NotFound`, and `Conflict` for the last admin."""
+
+        def amend(account: Account, others: bool) -> None:
+            accounts.refuse_leaderless(account.person, None, others=others)
+
+        act = await self._act("person.removed", person_id, by)
+        await self._store.change_person(person_id, amend, act)
+        return Deleted(person_id)
+
+    async def sign_in(self, call: operations.SignIn, by: Principal) -> Person:
+        """Who this is. Raises `SignInRefused`."""
+        match call:
+            case operations.SignIn(subject=str(subject), password=None) if subject:
+                account, hashed = await self._by_subject(call, by), None
+            case operations.SignIn(name=str(name), password=str(password), subject=None):
+                account, hashed = await self._by_password(name, password)
+            case _:
+                raise InvalidRequest(
+                    "It is not said who wants to log in.",
+                    expected="name and password, or subject",
+                    received="another combination",
+                )
+        return await self._welcome(account, hashed)
+
+    async def _by_password(self, name: str, password: str) -> tuple[Account, str | None]:
+        """The account, and the hash that shall replace the one that is there."""
+        account = await self._store.find_person(name=name)
+        tried = await self._passwords.tried(password, account.password if account else None)
+        if account is None or not tried.fits:
+            raise accounts.refused()
+        return account, await self._passwords.hashed(password) if tried.outdated else None
+
+    async def _by_subject(self, call: operations.SignIn, by: Principal) -> Account:
+        known = await self._store.find_person(subject=call.subject)
+        if known is None and call.create:
+            known = await self._first_seen(call, by)
+        if known is None:
+            raise SignInRefused(
+                "Nobody is known by this login.", hint="An admin can make an account for it."
+            )
+        return known
+
+    async def _first_seen(self, call: operations.SignIn, by: Principal) -> Account | None:
+        """Somebody new, under their name or that name with a number."""
+        wanted = accounts.fit_name(call.name or "somebody")
+        for number in count(1):
+            name = wanted if number == 1 else f"{wanted[: accounts.MAX_NAME - _NAME_ROOM]} {number}"
+            if await self._store.find_person(name=name) is not None:
+                continue
+            with suppress(Conflict):  # somebody was quicker, perhaps the same person elsewhere
+                await self._add(name, call.role, call.subject, None, by)
+            if (known := await self._store.find_person(subject=call.subject)) is not None:
+                return known
+        return None
+
+    async def _welcome(self, account: Account, hashed: str | None) -> Person:
+        now = await self._store.now()
+
+        def amend(current: Account, others: bool) -> Account:
+            welcome = accounts.signed_in(current, account.person.generation, now)
+            return replace(welcome, password=hashed) if hashed else welcome
+
+        try:
+            known = await self._store.change_person(account.person.id, amend)
+        except NotFound as gone:
+            raise accounts.refused() from gone
+        if known is None:
+            raise accounts.refused()
+        return known.person
+
+    async def _add(
+        self, name: str, role: Role, subject: str | None, hashed: str | None, by: Principal
+    ) -> Person:
+        person = Person(
+            id=self._mint("person"),
+            name=name,
+            role=role,
+            subject=subject,
+            created_at=await self._store.now(),
+        )
+        act = await self._act("person.created", person.id, by, role=role)
+        await self._store.add_person(Account(person, hashed), act)
+        return person
+
+    async def _act(self, what: Deed, person_id: str, by: Principal, **details: str) -> Act:
+        return await audit.act(self._store, self._mint, by, what, person_id, person_id, **details)
+
+
+def _changed(call: operations.UpdatePerson) -> str:
+    """Which fields were given, for the audit log; of what is secret no more than that."""
+    given = [name for name in _FIELDS if getattr(call, name) is not msgspec.UNSET]
+    words = [f"{name}={getattr(call, name)}".lower() if name in _PLAIN else name for name in given]
+    return " ".join([*words, *(["sign_out"] if call.sign_out else [])])
+
+
+def _unknown(person_id: str) -> NotFound:
+    return NotFound(f"There is no person {person_id!r}.")

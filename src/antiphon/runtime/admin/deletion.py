@@ -1,0 +1,120 @@
+"""Erases an owner: all that is theirs, in bites, so that nobody else has to wait.
+
+What is gone is gone: an erasure that was cut off is finished by asking for it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from functools import partial
+
+from antiphon.engine import accounts, transitions
+from antiphon.ports import LEASES, About, Bus, Store
+from antiphon.runtime.admin import audit
+from antiphon.runtime.notify import change_in_parts
+from antiphon.types.accounts import Account, Principal
+from antiphon.types.errors import Conflict, NotFound
+from antiphon.types.ids import Mint
+
+BITE = 500  # things that are deleted in one transaction
+PAGE = 100
+SETTLE_SECONDS = 3.0  # until keys that were revoked and runs that were cancelled are so everywhere
+
+
+class Eraser:
+    """Erases owners; `settle` says for how many seconds what was just ended may still do things."""
+
+    def __init__(
+        self, store: Store, bus: Bus, mint: Mint, *, settle: float = SETTLE_SECONDS
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._mint = mint
+        self._settle = settle
+
+    async def erase(self, owner: str, by: Principal) -> AsyncGenerator[int, None]:
+        """How many things are gone so far, after each bite; ends when nothing is left.
+
+        A person goes with what they own, and so does a project. Raises `Conflict` for the last
+        admin, and for the owner of the key that asks.
+        """
+        await self._refuse_own(owner, by)
+        erased = 0
+        for again in (False, True):
+            ended = await self._end(owner, by)
+            if not again:
+                await self._store.note(
+                    await audit.act(self._store, self._mint, by, "owner.erased", owner, owner)
+                )
+            while bite := await self._store.erase(owner, BITE):
+                erased += bite
+                yield erased
+            if again or not ended:
+                return
+            # Whoever was let in just before may have begun something since.
+            await asyncio.sleep(self._settle)
+
+    async def _end(self, owner: str, by: Principal) -> bool:
+        """Let nothing of the owner's go on; whether there was anything that might have."""
+        removed = await self._remove_person(owner, by)
+        removed = await self._remove_project(owner, by) or removed
+        revoked = await self._revoke_keys(owner, by)
+        return await self._stop_runs(owner) or removed or revoked
+
+    async def _refuse_own(self, owner: str, by: Principal) -> None:
+        own = [key for key in await self._store.keys() if key.id == by.key_id]
+        if own and own[0].owner == owner:
+            raise Conflict(
+                "The key that asks is one of this owner's, and would end with them.",
+                expected="an admin key of somebody else's",
+            )
+
+    async def _remove_person(self, owner: str, by: Principal) -> bool:
+        def amend(account: Account, others: bool) -> None:
+            accounts.refuse_leaderless(account.person, None, others=others)
+
+        act = await audit.act(self._store, self._mint, by, "person.removed", owner, owner)
+        try:
+            await self._store.change_person(owner, amend, act)
+        except NotFound:  # most owners are no people
+            return False
+        return True
+
+    async def _remove_project(self, owner: str, by: Principal) -> bool:
+        act = await audit.act(self._store, self._mint, by, "project.removed", owner, owner)
+        try:
+            await self._store.change_project(owner, lambda _: None, act)
+        except NotFound:
+            return False
+        return True
+
+    async def _revoke_keys(self, owner: str, by: Principal) -> bool:
+        standing = [
+            key for key in await self._store.keys() if key.owner == owner and key.revoked_at is None
+        ]
+        for key in standing:
+            act = await audit.act(self._store, self._mint, by, "key.revoked", key.id, owner)
+            await self._store.revoke_key(key.id, act)
+        return bool(standing)
+
+    async def _stop_runs(self, owner: str) -> bool:
+        """Cancel all that have not ended; whether there were any."""
+        stopped, after = False, None
+        while True:
+            page = await self._store.live_runs(PAGE, after)
+            for whose, run in page.data:
+                if whose == owner:
+                    stopped = True
+                    await self._stop(owner, run.id)
+            if not page.has_more:
+                return stopped
+            after = page.data[-1][1].id
+
+    async def _stop(self, owner: str, run_id: str) -> None:
+        about = About(owner=owner, run_id=run_id, turn_log=True, what="cancel")
+        with suppress(NotFound):  # deleted meanwhile
+            await change_in_parts(self._store, about, partial(transitions.cancel, mint=self._mint))
+        self._bus.ring(run_id)
+        self._bus.ring(LEASES)

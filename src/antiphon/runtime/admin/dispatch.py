@@ -1,0 +1,146 @@
+"""Answers the calls of administration: people, projects, keys, what runs and what it cost.
+
+They are nobody's in particular, so no owner is looked at; whether the caller may ask is seen to
+where they came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from antiphon.api import operations
+from antiphon.api.operations import BackendServer, Call, Listed, LiveRun, NewKey, UsageReport
+from antiphon.ports import Store
+from antiphon.runtime.admin.accounts import Accounts
+from antiphon.runtime.admin.export import Archive
+from antiphon.runtime.admin.keys import Keys
+from antiphon.runtime.admin.owners import Owners
+from antiphon.runtime.admin.projects import Projects
+from antiphon.runtime.responses import listed
+from antiphon.types import errors
+from antiphon.types.accounts import Act, Key, Person, Principal, Project, day
+from antiphon.types.ids import Mint
+from antiphon.types.runs import DAY
+
+T = TypeVar("T", Person, Key, Project)
+
+MOST_ROWS = 10_000  # of one report: a month of hundreds of people
+
+_DAY_MS = DAY * 1000
+
+
+class Administration:
+    """Answers for the installation; `servers` says which MCP servers it has, and how they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        mint: Mint,
+        servers: Callable[[], Sequence[BackendServer]],
+        owners: Owners,
+    ) -> None:
+        accounts = Accounts(store, mint)
+        self._store = store
+        self._accounts = accounts
+        self._keys = Keys(store, mint)
+        self._projects = Projects(store, mint)
+        self._servers = servers
+        self._owners = owners
+        self._answers: Mapping[type[Call[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
+            operations.CreatePerson: accounts.create,
+            operations.ListPeople: self._list_people,
+            operations.GetPerson: self._get_person,
+            operations.UpdatePerson: accounts.update,
+            operations.DeletePerson: self._delete_person,
+            operations.SignIn: accounts.sign_in,
+            operations.CreateKey: self._create_key,
+            operations.ListKeys: self._list_keys,
+            operations.UpdateKey: self._keys.change,
+            operations.RevokeKey: self._revoke_key,
+            operations.CreateProject: self._projects.create,
+            operations.ListProjects: self._list_projects,
+            operations.GetProject: self._get_project,
+            operations.UpdateProject: self._projects.update,
+            operations.DeleteProject: self._delete_project,
+            operations.ListActs: self._list_acts,
+            operations.ListLiveRuns: self._list_live_runs,
+            operations.GetUsage: self._get_usage,
+            operations.ListServers: self._list_servers,
+            **owners.answers,
+        }
+
+    def answers(self, call: Call[Any]) -> bool:
+        """Whether this call is one of administration."""
+        return type(call) in self._answers
+
+    async def answer(self, call: Call[Any], by: Principal) -> Any:
+        """Do what it asks."""
+        return await self._answers[type(call)](call, by)
+
+    async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
+        """Everything of an owner as a file. Raises `NotFound`."""
+        return await self._owners.export(call, by)
+
+    async def _list_people(self, call: operations.ListPeople, _: Principal) -> Listed[Person]:
+        return _page(await self._store.people(), call.limit, call.after)
+
+    async def _get_person(self, call: operations.GetPerson, _: Principal) -> Person:
+        return await self._accounts.get(call.person_id)
+
+    async def _delete_person(
+        self, call: operations.DeletePerson, by: Principal
+    ) -> operations.Deleted:
+        return await self._accounts.delete(call.person_id, by)
+
+    async def _create_key(self, call: operations.CreateKey, by: Principal) -> NewKey:
+        return NewKey(*await self._keys.create(call, by))
+
+    async def _list_keys(self, call: operations.ListKeys, _: Principal) -> Listed[Key]:
+        return _page(await self._store.keys(), call.limit, call.after)
+
+    async def _revoke_key(self, call: operations.RevokeKey, by: Principal) -> Key:
+        return await self._keys.revoke(call.key_id, by)
+
+    async def _list_projects(self, call: operations.ListProjects, _: Principal) -> Listed[Project]:
+        return _page(await self._store.projects(), call.limit, call.after)
+
+    async def _get_project(self, call: operations.GetProject, _: Principal) -> Project:
+        return await self._projects.get(call.project_id)
+
+    async def _delete_project(
+        self, call: operations.DeleteProject, by: Principal
+    ) -> operations.Deleted:
+        return await self._projects.delete(call.project_id, by)
+
+    async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[Act]:
+        return listed(await self._store.acts(call.limit, call.after, call.owner))
+
+    async def _list_live_runs(self, call: operations.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
+        page = await self._store.live_runs(call.limit, call.after)
+        live = [LiveRun(run, owner) for owner, run in page.data]
+        last = live[-1].run.id if live and page.has_more else None
+        return Listed(live, has_more=page.has_more, next=last)
+
+    async def _get_usage(self, call: operations.GetUsage, _: Principal) -> UsageReport:
+        since = day(await self._store.now() - (call.days - 1) * _DAY_MS)
+        rows = await self._store.spent(since, MOST_ROWS + 1)
+        return UsageReport(since, rows[:MOST_ROWS], cut=len(rows) > MOST_ROWS)
+
+    async def _list_servers(
+        self, _call: operations.ListServers, _: Principal
+    ) -> Listed[BackendServer]:
+        return Listed(tuple(self._servers()), has_more=False)
+
+
+def _page(everything: Sequence[T], limit: int, after: str | None) -> Listed[T]:
+    """A page of a list that is short enough to be read whole. Raises `NotFound`."""
+    begin = 0
+    if after is not None:
+        places = [place for place, each in enumerate(everything, 1) if each.id == after]
+        if not places:
+            raise errors.NotFound(f"There is nothing with the id {after!r} in this list.")
+        begin = places[0]
+    data = everything[begin : begin + limit]
+    more = begin + limit < len(everything)
+    return Listed(data, has_more=more, next=data[-1].id if more else None)

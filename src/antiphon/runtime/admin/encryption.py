@@ -1,0 +1,133 @@
+"""Seals what only this installation may read, such as keys that owners have at providers.
+
+What is sealed (AES-256-GCM) is bound to what it is about: moved to another owner or another
+provider, it cannot be opened. The key is the setting `secret_key`; where none is set, an SQLite
+database has one in a file beside it, so that a copy of the database alone tells nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from antiphon.settings.private_files import BYTES, kept_secret
+from antiphon.settings.settings import Settings, database_file
+from antiphon.types.errors import BadSettings
+
+SUFFIX = ".key"  # of the file beside an SQLite database
+
+# What is sealed: the form, the key's mark, the nonce, the sealed bytes with their tag.
+_FORM = b"\x01"
+_MARK_BYTES = 8
+_NONCE_BYTES = 12
+_HEAD = len(_FORM) + _MARK_BYTES
+
+
+class Seal:
+    """Seals with the first of these keys, and opens what any of them has sealed."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._mark = _mark(keys[0])
+        self._ciphers = {_mark(key): AESGCM(key) for key in keys}
+
+    def sealed(self, plain: bytes, about: Sequence[str]) -> bytes:
+        """The bytes as they may be kept, bound to what they are about."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        head = _FORM + self._mark
+        cipher = self._ciphers[self._mark]
+        return head + nonce + cipher.encrypt(nonce, plain, _bound(head, about))
+
+    def opened(self, sealed: bytes, about: Sequence[str]) -> bytes:
+        """What was sealed about this. Raises `BadSettings` where it cannot be opened."""
+        head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
+        cipher = self._ciphers.get(head[len(_FORM) :])
+        if cipher is None or head[: len(_FORM)] != _FORM:
+            raise BadSettings(
+                "It was sealed with a key that is not here.",
+                expected="the secret_key of that time, as secret_key or in old_secret_keys",
+                received="another one",
+            )
+        try:
+            return cipher.decrypt(nonce, sealed[_HEAD + _NONCE_BYTES :], _bound(head, about))
+        except (InvalidTag, ValueError) as error:
+            raise BadSettings(
+                "What was sealed has been changed, or was sealed about something else.",
+                hint="Give the key once more.",
+            ) from error
+
+    @property
+    def marks(self) -> Sequence[str]:
+        """By what the keys are known, the one that seals first; they tell nothing of the keys."""
+        return [mark.hex() for mark in self._ciphers]
+
+    def current(self, sealed: bytes) -> bool:
+        """Whether it was sealed with the key that seals now."""
+        return sealed[:_HEAD] == _FORM + self._mark
+
+
+def seal(settings: Settings) -> Seal:
+    """The seal of an installation. Raises `BadSettings` where it has no key that can be used."""
+    old = [_key(text, "old_secret_keys") for text in settings.old_secret_keys]
+    return Seal([_own_key(settings), *old])
+
+
+def new_key() -> str:
+    """A new value for `secret_key`."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode()
+
+
+def _own_key(settings: Settings) -> bytes:
+    if settings.secret_key is not None:
+        return _key(settings.secret_key, "secret_key")
+    if settings.database == "memory:":
+        return secrets.token_bytes(BYTES)  # forgotten with what it seals
+    database = database_file(settings)
+    if database is None:
+        raise BadSettings(
+            "Keys at providers are kept sealed, and there is no key to seal them with.",
+            expected="the setting secret_key, the same for every process",
+            received="nothing",
+            hint="`antiphon provider-keys secret` prints a new one.",
+        )
+    return kept_secret(
+        database.with_name(database.name + SUFFIX),
+        "key that seals",
+        "Restore it from a backup; without it all keys at providers must be given once more.",
+    )
+
+
+def _key(text: str, setting: str) -> bytes:
+    """The bytes of a key, in either alphabet of base64, with or without padding."""
+    plain = text.strip().rstrip("=").translate(_TO_URLSAFE)
+    try:
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != BYTES:
+        raise BadSettings(
+            f"`{setting}` cannot be used.",
+            expected=f"{BYTES} bytes in base64",
+            received="something else",
+            hint="`antiphon provider-keys secret` prints a new one.",
+        )
+    return key
+
+
+def _mark(key: bytes) -> bytes:
+    """By what a key is known beside what it has sealed; it tells nothing of the key."""
+    return blake2b(b"antiphon seal", key=key, digest_size=_MARK_BYTES).digest()
+
+
+def _bound(head: bytes, about: Sequence[str]) -> bytes:
+    """What is sealed with the rest, unmistakably: each text after its length."""
+    texts = (text.encode() for text in about)
+    return head + b"".join(len(text).to_bytes(4) + text for text in texts)
+
+
+_TO_URLSAFE = str.maketrans("+/", "-_")

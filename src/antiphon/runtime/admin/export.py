@@ -1,0 +1,291 @@
+"""Everything of an owner in one file: a zip of JSON lines and of the files they uploaded.
+
+It is read page by page and sent on at once, so that an owner may have any amount of it. It is no
+picture of one moment: what is written meanwhile may be in it or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
+from typing import IO, Any, NamedTuple, TypeVar
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import msgspec
+
+from antiphon.ports import Listing, Store
+from antiphon.runtime.admin import audit
+from antiphon.types.accounts import Key, Principal, ProviderKey
+from antiphon.types.errors import Conflict, EventExpired, NotFound
+from antiphon.types.ids import Mint
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action, Assistant, Run, Thread
+
+# A zip archive that is sent while it is made: nothing is held but what was not fetched yet.
+
+
+class ZipStream:
+    """Takes entries one after the other; `taken` gives the bytes that are ready.
+
+    Every entry bears the time `made`, and is for its owner's eyes where it is unpacked.
+    """
+
+    def __init__(self, made: datetime) -> None:
+        self._made = made.timetuple()[:6]
+        self._ready = _Ready()
+        self._zip = ZipFile(self._ready, "w", ZIP_DEFLATED)
+
+    @contextmanager
+    def entry(self, name: str) -> Generator[IO[bytes]]:
+        """A file to be written into the archive, of any length."""
+        about = ZipInfo(name, self._made)
+        about.compress_type = ZIP_DEFLATED
+        about.external_attr = 0o600 << 16
+        with self._zip.open(about, "w", force_zip64=True) as entry:
+            yield entry
+
+    def taken(self) -> bytes:
+        """The bytes that were not taken yet."""
+        return self._ready.taken()
+
+    def end(self) -> bytes:
+        """The last bytes: the list of all entries."""
+        self._zip.close()
+        return self._ready.taken()
+
+
+class _Ready:
+    """A file that can only be written to, and is emptied now and then."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        ready = b"".join(self._pieces)
+        self._pieces.clear()
+        return ready
+
+
+T = TypeVar("T")
+
+FORM = 1  # of the archive; it grows when a reader of an older one would be misled
+PAGE_BYTES = 1_000_000  # about as much of a list is held at once
+FIRST_PAGE = 10  # things, before it is known how large they are
+MOST_AT_ONCE = 200
+REMEMBERED = 1_000  # ids of what was seen, for what may be deleted meanwhile
+NAME_LETTERS = 100
+
+_encode = msgspec.json.Encoder().encode
+_UNSAFE = re.compile(r"[^\w .()+-]")
+
+
+class Archive(NamedTuple):
+    """A file by this name, which is made while it is read."""
+
+    name: str
+    pieces: AsyncGenerator[bytes, None]
+
+
+class Exporter:
+    """Makes the archives of owners, and notes who asked for which."""
+
+    def __init__(self, store: Store, mint: Mint) -> None:
+        self._store = store
+        self._mint = mint
+
+    async def begin(self, owner: str, by: Principal) -> Archive:
+        """Their archive. Raises `NotFound` where there is nothing of this owner's."""
+        if not (await self._store.owners(1, owner=owner)).data:
+            raise NotFound(f"There is nothing of the owner {owner!r}.")
+        act = await audit.act(self._store, self._mint, by, "owner.exported", owner, owner)
+        await self._store.note(act)
+        return Archive(file_name(owner, act.at), _Export(self._store, owner, act.at).pieces())
+
+
+def file_name(owner: str, now: int) -> str:
+    """What the archive is called: `antiphon-local-2026-11-21.zip`."""
+    day = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
+    return f"antiphon-{re.sub(r'[^A-Za-z0-9_-]', '_', owner)}-{day}.zip"
+
+
+class _Export:
+    """One archive in the making."""
+
+    def __init__(self, store: Store, owner: str, now: int) -> None:
+        self._store = store
+        self._owner = owner
+        self._now = now
+        self._zip = ZipStream(datetime.fromtimestamp(now / 1000, UTC))
+        self._counts: Counter[str] = Counter()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The bytes of the archive, as they come."""
+        for name, things in (
+            ("assistants", self._every(Assistant)),
+            ("threads", self._every(Thread)),
+            ("messages", self._messages()),
+            ("actions", self._actions()),
+            ("keys", self._keys()),
+            ("provider_keys", self._provider_keys()),
+            ("files", self._uploads()),
+        ):
+            async for piece in self._entry(f"{name}.jsonl", self._lines(name, things)):
+                yield piece
+        async for piece in self._entry("runs.jsonl", self._runs()):
+            yield piece
+        async for piece in self._contents():
+            yield piece
+        async for piece in self._entry("manifest.json", self._manifest()):
+            yield piece
+        yield self._zip.end()
+
+    async def _entry(
+        self, name: str, parts: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """What is ready of the archive while a file is written into it."""
+        with self._zip.entry(name) as entry:
+            async with aclosing(parts):
+                async for part in parts:
+                    await asyncio.to_thread(entry.write, part)  # for it is compressed there
+                    if ready := self._zip.taken():
+                        yield ready
+
+    async def _lines(
+        self, name: str, things: AsyncGenerator[Any, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Things as JSON lines, some at a time."""
+        lines = bytearray()
+        async with aclosing(things):
+            async for thing in things:
+                lines += _encode(thing) + b"\n"
+                self._counts[name] += 1
+                if len(lines) >= PAGE_BYTES:
+                    yield bytes(lines)
+                    lines.clear()
+        yield bytes(lines)
+
+    async def _contents(self) -> AsyncGenerator[bytes, None]:
+        """The files themselves."""
+        async for upload in self._every(Upload):
+            try:
+                content = await self._store.content(self._owner, upload.id)
+            except NotFound:  # deleted meanwhile
+                continue
+            async for piece in self._entry(_place(upload), _whole(content)):
+                yield piece
+
+    def _manifest(self) -> AsyncGenerator[bytes, None]:
+        """What the archive is, and how much is in it; it comes last, so that it is whole."""
+        told = {
+            "form": FORM,
+            "owner": self._owner,
+            "made_at": self._now,
+            "counts": self._counts,
+        }
+        return _whole(msgspec.json.format(_encode(told), indent=2) + b"\n")
+
+    # What there is.
+
+    async def _messages(self) -> AsyncGenerator[Message, None]:
+        async for thread in self._every(Thread):
+            async for message in self._every(Message, thread_id=thread.id):
+                yield message
+
+    async def _actions(self) -> AsyncGenerator[Action, None]:
+        async for run in self._every(Run):
+            async for action in self._every(Action, run_id=run.id):
+                yield action
+
+    async def _keys(self) -> AsyncGenerator[Key, None]:
+        """What is known of the keys; their secrets nobody has."""
+        for key in await self._store.keys():
+            if key.owner == self._owner:
+                yield key
+
+    async def _provider_keys(self) -> AsyncGenerator[ProviderKey, None]:
+        for key in await self._store.provider_keys(self._owner):
+            yield key
+
+    async def _uploads(self) -> AsyncGenerator[dict[str, Any], None]:
+        """What is known of each file, and its place in the archive."""
+        async for upload in self._every(Upload):
+            yield {**msgspec.to_builtins(upload), "place": _place(upload)}
+
+    async def _runs(self) -> AsyncGenerator[bytes, None]:
+        """A line for each run, with its events as far as they are kept."""
+        async for run in self._every(Run):
+            after = await self._kept_after(run.id)
+            yield b'{"run":%b,"events_after":%d,"events":[' % (_encode(run), after)
+            between = b""
+            async for lines in self._log(run.id, after):
+                yield between + b",".join(lines)
+                between = b","
+            yield b"]}\n"
+            self._counts["runs"] += 1
+
+    async def _kept_after(self, run_id: str) -> int:
+        try:
+            return (await self._store.drive(run_id)).kept_after
+        except NotFound:  # deleted meanwhile
+            return 0
+
+    async def _log(self, run_id: str, after: int) -> AsyncGenerator[Sequence[bytes], None]:
+        """The events above this number that there are now."""
+        more = True
+        while more:
+            try:
+                page = await self._store.log(run_id, after)
+            except (NotFound, EventExpired):  # deleted or forgotten meanwhile
+                return
+            if page.lines:
+                yield page.lines
+            after += len(page.lines)
+            more = page.more
+
+    async def _every(self, kind: type[T], **where: str) -> AsyncGenerator[T, None]:
+        """All of a kind, in pages of about `PAGE_BYTES`."""
+        limit, seen = FIRST_PAGE, deque[str](maxlen=REMEMBERED)
+        more = True
+        while more:
+            page = await self._page(kind, limit, seen, where)
+            for thing in page.data:
+                yield thing
+            seen.extend(thing.id for thing in page.data)
+            size = sum(len(_encode(thing)) for thing in page.data)
+            limit = max(1, min(MOST_AT_ONCE, limit * PAGE_BYTES // max(size, 1)))
+            more = page.has_more
+
+    async def _page(
+        self, kind: type[Any], limit: int, seen: Sequence[str], where: Mapping[str, str]
+    ) -> Listing:
+        """What follows what was seen last; where that was deleted, what followed it."""
+        for after in (*reversed(seen), None)[: len(seen) or 1]:
+            try:
+                return await self._store.list(kind, self._owner, limit=limit, after=after, **where)
+            except NotFound:
+                continue
+        raise Conflict("What is to be exported is being deleted.", hint="Begin anew.")
+
+
+async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+def _place(upload: Upload) -> str:
+    """Where a file is in the archive: a path that is harmless wherever it is unpacked."""
+    name = _UNSAFE.sub("_", upload.name)[-NAME_LETTERS:].strip(". ")
+    return f"files/{upload.id}-{name or 'file'}"

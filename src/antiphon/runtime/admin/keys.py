@@ -1,0 +1,131 @@
+"""How API keys are made and told from others, and what may become of them."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from antiphon.api import operations
+from antiphon.engine import sanitize
+from antiphon.ports import Store
+from antiphon.runtime.admin import audit
+from antiphon.types import ids
+from antiphon.types.accounts import Deed, Key, Limits, Principal
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.ids import Mint
+
+SCOPES = ("read", "write", "metrics", "admin")
+SECRET_BYTES = 32  # 256 bits to be believed by
+
+_MARK = "ak_"
+_PREFIX_BYTES = 9  # 72 bits to be found by
+PREFIX_LENGTH = len(_MARK) + 12
+SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+class Keys:
+    """The keys of an installation. `mint` makes the ids of acts."""
+
+    def __init__(self, store: Store, mint: Mint) -> None:
+        self._store = store
+        self._mint = mint
+
+    async def create(self, call: operations.CreateKey, by: Principal) -> tuple[Key, str]:
+        """A new key and its text, which is told now and never again: the store keeps a hash.
+
+        Raises `InvalidRequest`, and `Conflict` for a project that is disabled.
+        """
+        owner = sanitize.owner(call.owner)
+        now = await self._store.now()
+        key, token = new_key(now, owner, call.name, call.scopes)
+        key = replace(
+            key,
+            limits=call.limits,
+            person_id=call.person_id,
+            expires_at=None if call.expires_in is None else now + call.expires_in * 1000,
+        )
+        details = {"scopes": " ".join(key.scopes), **_words(call.limits)}
+        act = await audit.act(self._store, self._mint, by, "key.created", key.id, owner, **details)
+        await self._store.keep_key(key, digest(token, await self._store.secret()), act)
+        return key, token
+
+    async def change(self, call: operations.UpdateKey, by: Principal) -> Key:
+        """Raises `NotFound`."""
+        limits = _given(call.limits)
+        named = {} if call.name is msgspec.UNSET else {"name": call.name}
+
+        def amend(key: Key) -> Key:
+            return replace(key, limits=replace(key.limits, **limits), **named)
+
+        key = await self._found(call.key_id)
+        what: Deed = "limits.changed" if limits else "key.changed"
+        details = _words(amend(key).limits) if limits else {"changed": "name"}
+        act = await audit.act(self._store, self._mint, by, what, key.id, key.owner, **details)
+        return await self._store.change_key(key.id, amend, act)
+
+    async def revoke(self, key_id: str, by: Principal) -> Key:
+        """From now on the key opens nothing. Raises `NotFound`."""
+        key = await self._found(key_id)
+        act = await audit.act(self._store, self._mint, by, "key.revoked", key.id, key.owner)
+        return await self._store.revoke_key(key.id, act)
+
+    async def _found(self, key_id: str) -> Key:
+        for key in await self._store.keys():
+            if key.id == key_id:
+                return key
+        raise NotFound(f"There is no key {key_id!r}.")
+
+
+async def make_key(
+    store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
+) -> tuple[Key, str]:
+    """A key that no audit log tells of: for what sets up an installation of its own."""
+    key, token = new_key(await store.now(), owner, name, scopes)
+    await store.keep_key(key, digest(token, await store.secret()))
+    return key, token
+
+
+def new_key(now: int, owner: str, name: str, scopes: Sequence[str]) -> tuple[Key, str]:
+    """A key and its text. Raises `InvalidRequest` for scopes that there are not."""
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise InvalidRequest(
+            "A key needs scopes that exist.",
+            expected=f"some of {', '.join(SCOPES)}",
+            received=", ".join(scopes) or "none",
+        )
+    prefix = _MARK + _text(secrets.token_bytes(_PREFIX_BYTES))
+    key = Key(
+        id=ids.make("key", now, secrets.token_bytes(ids.RANDOM_BYTES)),
+        owner=owner,
+        name=name,
+        prefix=prefix,
+        scopes=tuple(scope for scope in SCOPES if scope in scopes),
+        created_at=now,
+    )
+    return key, prefix + _text(secrets.token_bytes(SECRET_BYTES))
+
+
+def digest(token: str, installation: bytes) -> bytes:
+    """The hash by which a key is known in this installation."""
+    return blake2b(token.encode(), key=installation, digest_size=SECRET_BYTES).digest()
+
+
+def _given(limits: operations.NewLimits) -> dict[str, Any]:
+    """The limits that shall be other ones."""
+    return {name: value for name, value in asdict(limits).items() if value is not msgspec.UNSET}
+
+
+def _words(limits: Limits) -> dict[str, str]:
+    """The limits that there are, for the audit log."""
+    return {name: str(value) for name, value in asdict(limits).items() if value is not None}
+
+
+def _text(random: bytes) -> str:
+    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()

@@ -1,0 +1,104 @@
+"""Answers the calls about owners: what they have, their keys at providers, an end to all of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from antiphon.api import operations
+from antiphon.api.operations import Call, Deleted, Erasure, Listed
+from antiphon.engine import sanitize
+from antiphon.ports import Store
+from antiphon.runtime.admin.deletion import Eraser
+from antiphon.runtime.admin.export import Archive, Exporter
+from antiphon.runtime.admin.provider_keys import ProviderKeys
+from antiphon.types.accounts import Holding, OwnKey, Principal, ProviderKey
+
+A = TypeVar("A")
+
+ERASE_SECONDS = 10.0  # of one call, before it says how far it is
+
+Check = Callable[[str, OwnKey], None]
+"""Raises `InvalidRequest` for a key that no provider of this name could be asked with."""
+
+
+class Owners:
+    """Answers for all owners, and each one about their own keys at providers."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: ProviderKeys,
+        check: Check,
+        eraser: Eraser,
+        exporter: Exporter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._check = check
+        self._eraser = eraser
+        self._exporter = exporter
+        self._clock = clock
+        self.answers: Mapping[type[Call[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
+            operations.SetProviderKey: self._set_own_key,
+            operations.ListProviderKeys: self._list_own_keys,
+            operations.DeleteProviderKey: self._delete_own_key,
+            operations.SetOwnersProviderKey: self._set_key,
+            operations.ListAllProviderKeys: self._list_keys,
+            operations.ListOwners: self._list_owners,
+            operations.EraseOwner: self._erase,
+        }
+
+    async def answer(self, call: Call[A], by: Principal) -> A:
+        """Do what it asks."""
+        told: A = await self.answers[type(call)](call, by)
+        return told
+
+    async def seal_anew(self, by: Principal) -> int:
+        """Seal with today's key what an older one has sealed; says how many keys those were."""
+        return await self._keys.seal_anew(by)
+
+    async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
+        """Everything of an owner as a file. Raises `NotFound`."""
+        return await self._exporter.begin(sanitize.owner(call.owner), by)
+
+    async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
+        return await self._set(by.owner, call.provider, OwnKey(key=call.key), by)
+
+    async def _set_key(self, call: operations.SetOwnersProviderKey, by: Principal) -> ProviderKey:
+        own = OwnKey(key=call.key, base_url=call.base_url)
+        return await self._set(sanitize.owner(call.owner), call.provider, own, by)
+
+    async def _set(self, owner: str, provider: str, own: OwnKey, by: Principal) -> ProviderKey:
+        self._check(provider, own)
+        return await self._keys.keep(owner, provider, own, by)
+
+    async def _list_own_keys(
+        self, _: operations.ListProviderKeys, by: Principal
+    ) -> Listed[ProviderKey]:
+        return Listed(await self._keys.listed(by.owner), has_more=False)
+
+    async def _list_keys(
+        self, _call: operations.ListAllProviderKeys, _: Principal
+    ) -> Listed[ProviderKey]:
+        return Listed(await self._keys.listed(None), has_more=False)
+
+    async def _delete_own_key(self, call: operations.DeleteProviderKey, by: Principal) -> Deleted:
+        await self._keys.remove(by.owner, call.provider, by)
+        return Deleted(call.provider)
+
+    async def _list_owners(self, call: operations.ListOwners, _: Principal) -> Listed[Holding]:
+        page = await self._store.owners(call.limit, call.after, call.owner)
+        last = page.data[-1].owner if page.data and page.has_more else None
+        return Listed(tuple(page.data), has_more=page.has_more, next=last)
+
+    async def _erase(self, call: operations.EraseOwner, by: Principal) -> Erasure:
+        owner, ends, erased = sanitize.owner(call.owner), self._clock() + ERASE_SECONDS, 0
+        async with aclosing(self._eraser.erase(owner, by)) as bites:
+            async for erased in bites:
+                if self._clock() >= ends:
+                    return Erasure(owner, erased, done=False)
+        return Erasure(owner, erased, done=True)

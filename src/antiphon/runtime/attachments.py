@@ -1,0 +1,106 @@
+"""What a model is given in place of an attachment's address: the bytes themselves.
+
+A thread's stored form names uploads as `antiphon:FILE_ID` (see `messages.chat`), so that a long
+thread is not copied with every picture in it. Only a conversation that holds such an address is
+looked into; all others pass as the bytes they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from antiphon.api.operations import Content
+from antiphon.engine import validation
+from antiphon.ports import Store
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import ADDRESS, Upload
+
+_MARK = f':"{ADDRESS}'.encode()  # as a value; keys of ours begin alike, and text has no bare quote
+_GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
+_SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
+
+
+async def check_attachments(store: Store, content: Content, owner: str) -> None:
+    """Return if each file that is attached is the owner's. Raises `NotFound`."""
+    for file_id in validation.attachments(content):
+        await store.get(Upload, owner, file_id)
+
+
+async def attached(chat: bytes, store: Store, owner: str) -> bytes:
+    """The conversation (chat-completions objects joined by commas) with its uploads put in.
+
+    Only the owner's are; decoding and encoding are done in a thread, for a picture is large.
+    """
+    if _MARK not in chat:
+        return chat
+    messages = await asyncio.to_thread(_decode, chat)
+    found: dict[str, tuple[Upload, bytes]] = {}
+    for file_id in {named for part in _parts(messages) if (named := _names(part))}:
+        with suppress(NotFound):
+            upload = await store.get(Upload, owner, file_id)
+            found[file_id] = upload, await store.content(owner, file_id)
+    return await asyncio.to_thread(_filled, messages, found)
+
+
+def _decode(chat: bytes) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = msgspec.json.decode(b"[" + chat + b"]")
+    return messages
+
+
+def _parts(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for message in messages:
+        if isinstance(message.get("content"), list):
+            yield from message["content"]
+
+
+def _filled(messages: Sequence[dict[str, Any]], found: Mapping[str, tuple[Upload, bytes]]) -> bytes:
+    for part in _parts(messages):
+        if file_id := _names(part):
+            shown = _shown(part, *found[file_id]) if file_id in found else _GONE
+            part.clear()
+            part.update(shown)
+    return msgspec.json.encode(messages)[1:-1]
+
+
+def _names(part: Mapping[str, Any]) -> str | None:
+    """The id of the upload that the part stands for."""
+    match part:
+        case {"type": "image_url", "image_url": {"url": str(address)}}:
+            pass
+        case {"type": "file", "file": {"file_id": str(address)}}:
+            pass
+        case _:
+            return None
+    return address.removeprefix(ADDRESS) if address.startswith(ADDRESS) else None
+
+
+def _shown(part: Mapping[str, Any], upload: Upload, content: bytes) -> dict[str, Any]:
+    show = _image if part["type"] == "image_url" else _file
+    return show(upload, content)
+
+
+def _image(upload: Upload, content: bytes) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": _data(upload, content)}}
+
+
+def _file(upload: Upload, content: bytes) -> dict[str, Any]:
+    """A picture as a picture, text as text, which every model can read, and the rest as a file."""
+    if upload.media_type.startswith("image/"):
+        return _image(upload, content)
+    if upload.media_type.startswith(_SHOWN_AS_TEXT):
+        return _text(f"File {upload.name}:\n\n{content.decode('utf-8', 'replace')}")
+    return {"type": "file", "file": {"filename": upload.name, "file_data": _data(upload, content)}}
+
+
+def _data(upload: Upload, content: bytes) -> str:
+    return f"data:{upload.media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}

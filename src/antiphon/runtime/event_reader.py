@@ -1,0 +1,81 @@
+"""Reads a run's log aloud: every reader's loop, whatever face it listens through.
+
+Subscribe first, then read, then wait: what is added in between rings the bell, and a ring that is
+lost costs at most the reader's patience.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from antiphon.ports import Bus, Page, Store
+from antiphon.telemetry.failpoints import hit
+from antiphon.types.errors import TryAgain
+
+PATIENCE = 1.0  # seconds a reader waits for a ring before it looks for itself
+MISSES = 4  # looks in a row at a database that is away: a restart of some seconds is only a pause
+
+_TURN_ENDED = b'{"type":"turn.ended"'
+
+
+class Listening:
+    """One reader of a run's log: where it starts, and whether it ends with the turn."""
+
+    def __init__(self, store: Store, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
+        self.run_id = run_id
+        self.after = after
+        self._store = store
+        self._bus = bus
+        self._whole = whole
+        self._missed = 0
+
+    async def pages(self) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
+        """Encoded events in order, each once, with the first one's number; empty when all is quiet.
+
+        An empty page comes after each second without news, so that the reader can say that it is
+        alive. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
+        reader is never dropped: it reads the log. Raises `NotFound` when the thread is deleted, and
+        `TryAgain` when the database is away for longer than a moment.
+        """
+        after = self.after
+        with self._bus.watch(self.run_id) as bell:
+            hit("replay.after_subscribe")
+            while True:
+                page = await self._page(after)
+                if page is None:
+                    await bell.wait(PATIENCE)
+                    yield after + 1, ()
+                    continue
+                lines = page.lines if self._whole else _up_to_turn_end(page.lines)
+                if lines:
+                    yield page.first, lines
+                    after = page.first + len(lines) - 1
+                    hit("replay.middle")
+                    if not self._whole and lines[-1].startswith(_TURN_ENDED):
+                        return
+                if page.ended:
+                    return
+                if page.more:
+                    continue
+                hit("replay.before_live")
+                if not await bell.wait(PATIENCE):
+                    yield after + 1, ()
+
+    async def _page(self, after: int) -> Page | None:
+        """What the log has; None where the database did not answer just now."""
+        try:
+            page = await self._store.log(self.run_id, after)
+        except TryAgain:
+            self._missed += 1
+            if self._missed > MISSES:
+                raise
+            return None
+        self._missed = 0
+        return page
+
+
+def _up_to_turn_end(lines: Sequence[bytes]) -> Sequence[bytes]:
+    for place, line in enumerate(lines, 1):
+        if line.startswith(_TURN_ENDED):
+            return lines[:place]
+    return lines

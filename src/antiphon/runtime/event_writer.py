@@ -1,0 +1,97 @@
+"""The events of one driven turn on their way into the log: numbered, kept, then rung out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic
+
+from antiphon.ports import Bus, Claim, Store
+from antiphon.telemetry.failpoints import hit
+from antiphon.telemetry.metrics import STORED, Metrics
+from antiphon.types import events
+from antiphon.types.events import Event, TurnRestarted
+
+BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
+
+
+class Journal:
+    """Of one reply after another; `tell_first` is called once, when the next events are kept."""
+
+    def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
+        self.last = claim.drive.last_event
+        self.tell_first: Callable[[], None] | None = None
+        self._store = store
+        self._bus = bus
+        self._run_id = claim.run.id
+        self._epoch = claim.drive.epoch
+        self._attempt = claim.run.attempt
+        self._unkept = 0  # appends on their way
+        self._size = 0
+        self._idle: asyncio.Future[None] | None = None
+        self._fault: Exception | None = None
+        self._urgent = True  # the first event of a reply does not wait for company
+        self._metrics = metrics
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much is not yet kept that more should wait."""
+        return self._size > BEHIND_BYTES
+
+    def put(self, told: Sequence[Event]) -> None:
+        """Take events in order; returns at once. Raises what befell an earlier append."""
+        if self._fault is not None:
+            raise self._fault
+        if not told:
+            return
+        lines = [events.encode(event) for event in told]
+        size = sum(map(len, lines))
+        first = self.last + 1
+        self.last += len(lines)
+        self._size += size
+        self._unkept += 1
+        tell, self.tell_first = self.tell_first, None
+        kept = partial(self._kept, size, self.last, monotonic(), tell)
+        self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
+        self._urgent = False
+
+    def restart(self, reason: str, after: int, message: str) -> None:
+        """Say that what came after event `after` is void, and why."""
+        restarted = TurnRestarted(
+            reason=reason, after=after, attempt=self._attempt, message=message
+        )
+        self.put([restarted])
+
+    async def kept(self) -> None:
+        """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
+        if self._unkept:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+        if self._fault is not None:
+            raise self._fault
+
+    def _kept(
+        self,
+        size: int,
+        last: int,
+        began: float,
+        tell: Callable[[], None] | None,
+        fault: Exception | None,
+    ) -> None:
+        self._unkept -= 1
+        self._size -= size
+        if fault is None:
+            self._metrics.kept(self._run_id, last)
+            self._metrics.observe(STORED, monotonic() - began, "append")
+            if tell is not None:
+                tell()
+            self._bus.ring(self._run_id)
+            hit("append.after_wake")
+        elif self._fault is None:
+            self._fault = fault  # what follows it is refused, for it would leave a gap
+        if self._idle is not None and not self._unkept:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None

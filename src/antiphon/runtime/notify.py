@@ -1,0 +1,76 @@
+"""Changes, and rings for everybody whom they concern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from antiphon.engine.snapshot import Change, Records
+from antiphon.ports import LEASES, QUEUE, About, Bus, Store
+from antiphon.telemetry.metrics import TOOLS, Metrics
+from antiphon.types.runs import Action
+
+Decide = Callable[[Records], Change | None]
+
+
+async def change_in_parts(store: Store, about: About, decide: Decide) -> Any:
+    """Change the store until nothing is left of the change; return the answer of its last part.
+
+    Each part is a transaction of its own, so that others are written in between. What has ended in
+    the middle is continued by deciding again.
+    """
+    while True:
+        written, answer = await _change_once(store, about, decide)
+        if written is None or not written.more:
+            return answer
+
+
+async def _change_once(store: Store, about: About, decide: Decide) -> tuple[Change | None, Any]:
+    """Return what was written, None for nothing, and its answer."""
+    written: Change | None = None
+
+    def remembered(records: Records) -> Change | None:
+        nonlocal written
+        written = decide(records)
+        return written
+
+    answer = await store.change(about, remembered)
+    return written, answer
+
+
+class Changes:
+    """Makes changes that somebody may wait for."""
+
+    def __init__(self, store: Store, bus: Bus, metrics: Metrics) -> None:
+        self._store = store
+        self._bus = bus
+        self._metrics = metrics
+
+    async def change(self, about: About, decide: Decide) -> Any:
+        """Make the change, and ring for everybody whom it concerns; return its answer.
+
+        One that is made in parts is made to its end, with other changes in between.
+        """
+        while True:
+            with self._metrics.stored(about.what):
+                written, answer = await _change_once(self._store, about, decide)
+            if written is not None:
+                self._ring(written)
+            if written is None or not written.more:
+                return answer
+
+    def _ring(self, written: Change) -> None:
+        self._note_outputs(written.actions)
+        for driven in written.driven:
+            self._bus.ring(driven.run.id)
+            if driven.drive.wanted:
+                self._bus.ring(QUEUE)
+            if driven.run.status.ended:
+                self._bus.ring(LEASES)
+
+    def _note_outputs(self, actions: Sequence[Action]) -> None:
+        """How long clients took for what they were asked; nobody is waited for but them."""
+        for action in actions:
+            if action.runs_on == "client" and action.ended_at is not None:
+                seconds = (action.ended_at - action.created_at) / 1000
+                self._metrics.observe(TOOLS, seconds, "client", action.status)

@@ -1,0 +1,92 @@
+"""Watches replies of models: how long each took, what it used, and its span in the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from time import monotonic
+
+from antiphon.engine.turn import Reply
+from antiphon.telemetry import genai
+from antiphon.telemetry.metrics import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKENS, Metrics
+from antiphon.telemetry.tracing import Span, Tracer, spanning
+from antiphon.types.chunks import Question
+
+FEWEST = 10  # output tokens of which a speed can be told
+
+
+class Replies:
+    """All replies of one process."""
+
+    def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
+        self._metrics = metrics
+        self._tracer = tracer
+
+    @contextmanager
+    def watched(
+        self, question: Question, provider: str, thread_id: str, *, stream: bool
+    ) -> Generator[Watched]:
+        """The reply to this question, for as long as the block waits for it."""
+        facts = genai.question(question, provider, thread_id, stream=stream)
+        name = genai.span("chat", question.model)
+        with spanning(self._tracer, name, "client", facts=facts) as span:
+            if self._tracer.content:
+                span.note(genai.question_words(question))
+            watched = Watched(self._metrics, span, provider, content=self._tracer.content)
+            try:
+                yield watched
+            finally:
+                watched.over()
+
+
+class Watched:
+    """One reply on its way."""
+
+    def __init__(self, metrics: Metrics, span: Span, provider: str, *, content: bool) -> None:
+        self.place = span.place
+        self._metrics = metrics
+        self._span = span
+        self._provider = provider
+        self._content = content
+        self._began = monotonic()
+        self._first_chunk: float | None = None
+
+    def begun(self) -> None:
+        """Its first chunk came."""
+        self._first_chunk = self._since()
+
+    def shown(self) -> None:
+        """Its first event is kept, so that readers see it."""
+        self._metrics.observe(FIRST_TOKEN, self._since(), self._provider)
+
+    def ended(self, reply: Reply) -> None:
+        """It is whole, cut or an error."""
+        self._span.note(genai.reply(reply, self._first_chunk))
+        if self._content:
+            self._span.note(genai.reply_words(reply))
+        if code := reply.fault.code if reply.fault else reply.reason:
+            self._span.failed(code)
+            self._metrics.add(FAULTS, self._provider, code)
+        self._count(reply)
+
+    def over(self) -> None:
+        """Nobody waits for it any more, whatever became of it."""
+        self._metrics.observe(REPLIES, self._since(), self._provider)
+
+    def _count(self, reply: Reply) -> None:
+        if (used := reply.usage) is None:
+            return
+        kinds = {
+            "input": used.input_tokens,
+            "output": used.output_tokens,
+            "cached": used.cached_tokens,
+            "reasoning": used.reasoning_tokens,
+        }
+        for kind, count in kinds.items():
+            self._metrics.add(TOKENS, self._provider, kind, by=count)
+        writing = self._since() - (self._first_chunk or 0.0)
+        if used.output_tokens >= FEWEST and writing > 0:
+            self._metrics.observe(SPEED, used.output_tokens / writing, self._provider)
+
+    def _since(self) -> float:
+        return monotonic() - self._began

@@ -1,0 +1,44 @@
+"""What calls are answered, and lists page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from antiphon.api.operations import Listed
+from antiphon.ports import Listing, Store
+
+Respond = Callable[..., Awaitable[Any]]
+"""Answers a call of a principal, under what makes it be done once, if anything does."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a call is answered: `value` is of the call's `answer` type.
+
+    Where the call was answered before under the same idempotency key, `value` is that answer's JSON
+    as `msgspec.Raw`.
+    """
+
+    value: Any
+    status: int
+    replayed: bool = False
+
+
+def listed(page: Listing) -> Listed[Any]:
+    """A page as callers get it, with the id of the last to ask on from."""
+    last = page.data[-1].id if page.data and page.has_more else None
+    return Listed(tuple(page.data), has_more=page.has_more, next=last)
+
+
+async def page_of(
+    store: Store,
+    kind: type[Any],
+    owner: str,
+    limit: int,
+    after: str | None,
+    **where: str | None,
+) -> Listed[Any]:
+    """A page of an owner's things of a kind, as `Store.list` finds them."""
+    return listed(await store.list(kind, owner, limit=limit, after=after, **where))

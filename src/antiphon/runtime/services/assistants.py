@@ -1,0 +1,84 @@
+"""Answers the calls about assistants."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.api.operations import Call, Deleted, Listed, fields, given
+from antiphon.engine import validation
+from antiphon.ports import Once, Opened, Store
+from antiphon.runtime.responses import Respond, page_of
+from antiphon.types.accounts import Principal
+from antiphon.types.ids import Mint
+from antiphon.types.runs import Assistant, McpServer, Sampling
+
+
+class Assistants:
+    """Keeps who answers."""
+
+    def __init__(
+        self,
+        store: Store,
+        mint: Mint,
+        open_model: Callable[[str, str], Awaitable[Opened]],
+        refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._mint = mint
+        self._open_model = open_model
+        self._refuse_servers = refuse_servers
+        self.answers: Mapping[type[Call[Any]], Respond] = {
+            operations.CreateAssistant: self._create_assistant,
+            operations.ListAssistants: self._list_assistants,
+            operations.GetAssistant: self._get_assistant,
+            operations.UpdateAssistant: self._update_assistant,
+            operations.DeleteAssistant: self._delete_assistant,
+        }
+
+    async def _create_assistant(
+        self, call: operations.CreateAssistant, by: Principal, once: Once | None
+    ) -> object:
+        validation.refuse_twins(call.tools)
+        validation.refuse_formless(call.sampling)
+        if call.model is not None:
+            await self._open_model(call.model, by.owner)
+        await self._refuse_servers(call.mcp_servers)
+        now = await self._store.now()
+        assistant = Assistant(id=self._mint("asst"), created_at=now, updated_at=now, **fields(call))
+        return await self._store.put(by.owner, assistant, once)
+
+    async def _list_assistants(
+        self, call: operations.ListAssistants, by: Principal, _: Once | None
+    ) -> Listed[Assistant]:
+        return await page_of(self._store, Assistant, by.owner, call.limit, call.after)
+
+    async def _get_assistant(
+        self, call: operations.GetAssistant, by: Principal, _: Once | None
+    ) -> Assistant:
+        return await self._store.get(Assistant, by.owner, call.assistant_id)
+
+    async def _update_assistant(
+        self, call: operations.UpdateAssistant, by: Principal, _: Once | None
+    ) -> object:
+        validation.refuse_twins(call.tools)
+        if isinstance(call.sampling, Sampling):
+            validation.refuse_formless(call.sampling)
+        if isinstance(call.model, str):
+            await self._open_model(call.model, by.owner)
+        if call.mcp_servers is not msgspec.UNSET:
+            await self._refuse_servers(call.mcp_servers)
+        changes = given(call, but="assistant_id") | {"updated_at": await self._store.now()}
+        return await self._store.update_assistant(
+            by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
+        )
+
+    async def _delete_assistant(
+        self, call: operations.DeleteAssistant, by: Principal, _: Once | None
+    ) -> Deleted:
+        await self._store.remove(Assistant, by.owner, call.assistant_id)
+        return Deleted(call.assistant_id)

@@ -1,0 +1,191 @@
+"""Answers every call, each by those whose it is.
+
+Every face comes here, the HTTP server and the embedded client alike, so that a call means the same
+whichever way it came. What may happen is decided in `engine/moves`, inside the store's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from antiphon.api import operations
+from antiphon.api.operations import Call, Listed
+from antiphon.engine import validation
+from antiphon.engine.transitions import Asked
+from antiphon.ports import Bus, Once, Opened, Store
+from antiphon.runtime.admin.dispatch import Administration
+from antiphon.runtime.admin.export import Archive
+from antiphon.runtime.destinations import Destinations
+from antiphon.runtime.event_reader import Listening
+from antiphon.runtime.notify import Changes
+from antiphon.runtime.responses import Answer as Answer
+from antiphon.runtime.responses import Respond, page_of
+from antiphon.runtime.services.assistants import Assistants
+from antiphon.runtime.services.run_spec import Wishes
+from antiphon.runtime.services.runs import Running
+from antiphon.runtime.services.threads import Conversations
+from antiphon.telemetry.metrics import Metrics
+from antiphon.types.accounts import Principal
+from antiphon.types.ids import Mint
+from antiphon.types.messages import Upload
+from antiphon.types.runs import McpServer
+
+READ_BYTES = 131_072
+"""Bytes of a file that are read at once: so much of it lies in memory while it is downloaded."""
+
+
+class Desk:
+    """Answers calls of a principal; every record it touches is checked to be that owner's."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        mint: Mint,
+        default_model: Callable[[], Awaitable[str]],
+        open_model: Callable[[str, str], Awaitable[Opened]],
+        models: Callable[[str | None, str], Awaitable[operations.ModelList]],
+        refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+        administration: Administration,
+        destinations: Destinations,
+        metrics: Metrics | None = None,
+        busy_seconds: float = 300.0,
+    ) -> None:
+        changes = Changes(store, bus, metrics or Metrics())
+        wishes = Wishes(store, default_model, open_model, refuse_servers, destinations)
+        self._store = store
+        self._bus = bus
+        self._mint = mint
+        self._models = models
+        self._administration = administration
+        self._running = Running(store, bus, changes, mint, wishes, busy_seconds)
+        self._answers: Mapping[type[Call[Any]], Respond] = {
+            **Assistants(store, mint, open_model, refuse_servers).answers,
+            **Conversations(store, bus, changes, mint).answers,
+            **self._running.answers,
+            operations.ListFiles: self._list_files,
+            operations.GetFile: self._get_file,
+            operations.ListModels: self._list_models,
+        }
+
+    async def answer(self, call: Call[Any], by: Principal, key: str | None = None) -> Answer:
+        """Do what the call asks. `key` is its idempotency key, for calls that create.
+
+        Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
+        """
+        if self._administration.answers(call):
+            return Answer(await self._administration.answer(call, by), call.http_status)
+        once = _once(call, by.owner, key)
+        # What was answered once is answered so again, whatever has become of the things it names.
+        value = await self._answered(once)
+        if value is None:
+            value = await self._answers[type(call)](call, by, once)
+        if isinstance(value, Answer):
+            return value
+        return Answer(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
+
+    async def open(
+        self,
+        call: operations.Process | operations.Complete | operations.Follow,
+        by: Principal,
+        key: str | None = None,
+    ) -> Listening | Answer:
+        """Do all of a streaming call that can go wrong, and return the reader of its events.
+
+        A `/process` in the background is answered with its run instead.
+        """
+        if isinstance(call, operations.Follow):
+            return await self._running.follow(call.run_id, call.after, by.owner)
+        once = _once(call, by.owner, key)
+        told = await self._answered(once) or await self._asked_for(call, by, once)
+        if isinstance(told, Asked):
+            asked = told
+        else:
+            asked = await self._running.ask_again(msgspec.json.decode(told, type=Asked), by)
+        if isinstance(call, operations.Process) and call.background:
+            return Answer(asked.run, 202, replayed=told is not asked)
+        return Listening(self._store, self._bus, asked.run.id, asked.after, whole=False)
+
+    async def _asked_for(
+        self, call: operations.Process | operations.Complete, by: Principal, once: Once | None
+    ) -> Asked | msgspec.Raw:
+        """The turn that the call asks for; as `Raw` where its twin was quicker."""
+        match call:
+            case operations.Complete(run_id, fresh):
+                return await self._running.ask(run_id, by, once, fresh=fresh)
+            case operations.Process(run_id=str(run_id), force_refresh=fresh):
+                validation.refuse_beginnings(call)
+                return await self._running.ask(run_id, by, once, fresh=fresh)
+            case operations.Process():
+                return await self._running.begin(call, by, once)
+
+    async def _answered(self, once: Once | None) -> msgspec.Raw | None:
+        return await self._store.answered(once) if once else None
+
+    async def upload(
+        self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Answer:
+        """Keep a file. `name` is only ever shown, never used as a path."""
+        once = None
+        if key is not None:
+            digest = blake2b(msgspec.json.encode([name, media_type]), digest_size=32)
+            digest.update(content)
+            once = Once(owner, "POST /v1/files", key, digest.digest())
+        upload = Upload(
+            id=self._mint("file"),
+            name=name,
+            media_type=media_type,
+            size=len(content),
+            created_at=await self._store.now(),
+        )
+        value = await self._store.put(owner, upload, once, content)
+        return Answer(value, 201, replayed=isinstance(value, msgspec.Raw))
+
+    async def download(self, owner: str, upload_id: str) -> tuple[Upload, bytes]:
+        """A file and its bytes. Raises `NotFound`."""
+        upload = await self._store.get(Upload, owner, upload_id)
+        return upload, await self._store.content(owner, upload_id)
+
+    async def open_file(
+        self, owner: str, upload_id: str
+    ) -> tuple[Upload, AsyncGenerator[bytes, None]]:
+        """Return a file and its pieces, of which each is read when it is asked for.
+
+        Raises `NotFound`, and so do the pieces of a file that is deleted meanwhile.
+        """
+        upload = await self._store.get(Upload, owner, upload_id)
+        return upload, self._pieces(owner, upload)
+
+    async def _pieces(self, owner: str, upload: Upload) -> AsyncGenerator[bytes, None]:
+        for start in range(0, upload.size, READ_BYTES):
+            yield await self._store.content(owner, upload.id, start, READ_BYTES)
+
+    async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
+        """Everything of an owner as a file. Raises `NotFound`."""
+        return await self._administration.export(call, by)
+
+    # Files and models.
+
+    async def _list_files(
+        self, call: operations.ListFiles, by: Principal, _: Once | None
+    ) -> Listed[Upload]:
+        return await page_of(self._store, Upload, by.owner, call.limit, call.after)
+
+    async def _get_file(self, call: operations.GetFile, by: Principal, _: Once | None) -> Upload:
+        return await self._store.get(Upload, by.owner, call.file_id)
+
+    async def _list_models(
+        self, call: operations.ListModels, by: Principal, _: Once | None
+    ) -> operations.ModelList:
+        return await self._models(call.model, by.owner)
+
+
+def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
+    if key is None or not call.creates:
+        return None
+    digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
+    return Once(owner, call.route, key, digest)

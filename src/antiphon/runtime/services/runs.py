@@ -1,0 +1,264 @@
+"""Answers the calls about runs and their tool calls, and begins turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.api.operations import Call, Listed
+from antiphon.engine import transitions, validation
+from antiphon.engine.destinations import Unmarked, is_waiting, waiting_for
+from antiphon.engine.snapshot import Change, Records, events_expired
+from antiphon.engine.transitions import Asked
+from antiphon.ports import About, Bus, Once, Store
+from antiphon.runtime.attachments import check_attachments
+from antiphon.runtime.event_reader import PATIENCE, Listening
+from antiphon.runtime.notify import Changes
+from antiphon.runtime.responses import Answer, Respond, page_of
+from antiphon.runtime.services.run_spec import Wishes
+from antiphon.runtime.services.threads import new_thread
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
+from antiphon.types.ids import Mint
+from antiphon.types.runs import Action, Run, Status, Thread
+
+
+class Running:
+    """Begins runs, asks for their turns, and takes what was done for them."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        changes: Changes,
+        mint: Mint,
+        wishes: Wishes,
+        busy_seconds: float,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._changes = changes
+        self._mint = mint
+        self._wishes = wishes
+        self._busy_seconds = busy_seconds
+        self.answers: Mapping[type[Call[Any]], Respond] = {
+            operations.CreateRun: self._create_run,
+            operations.ListRuns: self._list_runs,
+            operations.GetRun: self._get_run,
+            operations.CancelRun: self._cancel_run,
+            operations.SubmitToolOutput: self._submit_tool_output,
+            operations.ListActions: self._list_actions,
+            operations.GetAction: self._get_action,
+        }
+
+    async def begin(
+        self, call: operations.Process, by: Principal, once: Once | None
+    ) -> Asked | msgspec.Raw:
+        """Thread, message and run, as far as they are missing, in one transaction."""
+        validation.refuse_nothing(call)
+        if call.message is not None:
+            await check_attachments(self._store, call.message.content, by.owner)
+        wish = await self._wishes.wish(call, by.owner)
+
+        def decide(records: Records) -> Change:
+            return transitions.create_run(
+                records,
+                wish,
+                self._mint,
+                by=by,
+                if_busy=call.if_busy,
+                message=call.message,
+                new_thread=new_thread(self._mint, records.now) if call.thread_id is None else None,
+                ask=True,
+                fresh=call.force_refresh,
+            )
+
+        begun: Asked | msgspec.Raw = await self._change_when_free(call, by, once, decide)
+        return begun
+
+    async def ask(
+        self, run_id: str, by: Principal, once: Once | None, *, fresh: bool
+    ) -> Asked | msgspec.Raw:
+        """The run's next turn; as `Raw` where its twin was quicker."""
+        about = About(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
+        decide = partial(transitions.ask, by=by, fresh=fresh, serves=self._wishes.serves)
+        asked: Asked | msgspec.Raw
+        try:
+            asked = await self._changes.change(about, decide)
+        except Unmarked:  # an earlier version made it; who asks for it says where it goes
+            run = await self._store.get(Run, by.owner, run_id)
+            adopt = await self._wishes.destination(run, by.owner)
+            asked = await self._changes.change(about, partial(decide, adopt=adopt))
+        return asked
+
+    async def ask_again(self, asked: Asked, by: Principal) -> Asked:
+        """Return an answer that was kept under an idempotency key, and see that it still holds.
+
+        A turn that was asked for, and that nobody wants any more though it never took place, is
+        asked for anew: who repeats a request is not left to wait for nothing.
+        """
+        drive = await self._store.drive(asked.run.id)
+        if drive.wanted or drive.turn_began_after != asked.after:
+            return asked
+        run = await self._store.get(Run, by.owner, asked.run.id)
+        if run.status is Status.QUEUED:
+            with suppress(errors.RunEnded):
+                await self.ask(run.id, by, None, fresh=drive.fresh)
+        return asked
+
+    async def follow(self, run_id: str, after: int, owner: str) -> Listening:
+        """The reader of all of a run's events above `after`. Raises `CallerError`."""
+        await self._store.get(Run, owner, run_id)
+        drive = await self._store.drive(run_id)
+        if after > drive.last_event:
+            raise errors.InvalidEventId(
+                f"Run {run_id} has no event {after}.",
+                expected=f"0 to {drive.last_event}",
+                received=str(after),
+                hint="0 is the start.",
+                last_event=drive.last_event,
+            )
+        if after < drive.kept_after:
+            raise events_expired(run_id, drive.kept_after, after)
+        return Listening(self._store, self._bus, run_id, after, whole=True)
+
+    async def _create_run(
+        self, call: operations.CreateRun, by: Principal, once: Once | None
+    ) -> object:
+        wish = await self._wishes.wish(call, by.owner)
+
+        def decide(records: Records) -> Change:
+            change = transitions.create_run(records, wish, self._mint, by=by, if_busy=call.if_busy)
+            return change if change.more else replace(change, answer=change.answer.run)
+
+        return await self._change_when_free(call, by, once, decide)
+
+    async def _list_runs(
+        self, call: operations.ListRuns, by: Principal, _: Once | None
+    ) -> Listed[Run]:
+        if call.thread_id is not None:
+            await self._store.get(Thread, by.owner, call.thread_id)
+        listed: Listed[Run] = await page_of(
+            self._store, Run, by.owner, call.limit, call.after, thread_id=call.thread_id
+        )
+        return replace(listed, data=tuple([await self._as_it_stands(run) for run in listed.data]))
+
+    async def _get_run(self, call: operations.GetRun, by: Principal, _: Once | None) -> Run:
+        return await self._as_it_stands(await self._store.get(Run, by.owner, call.run_id))
+
+    async def _as_it_stands(self, run: Run) -> Run:
+        """Return the run, and what it waits for where it cannot be driven from here."""
+        if run.status is not Status.QUEUED or run.waiting_for is not None:
+            return run
+        try:
+            drive = await self._store.drive(run.id)
+        except errors.NotFound:  # it was deleted in between
+            return run
+        if not is_waiting(run, drive) or self._wishes.serves(drive.destination):
+            return run
+        return replace(run, waiting_for=waiting_for(drive))
+
+    async def _cancel_run(
+        self, call: operations.CancelRun, by: Principal, _: Once | None
+    ) -> Answer:
+        had_ended = False
+
+        def decide(records: Records) -> Change:
+            nonlocal had_ended
+            had_ended = records.run is not None and records.run.status.ended
+            return transitions.cancel(records, self._mint, by)
+
+        about = About(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
+        run = await self._changes.change(about, decide)
+        return Answer(run, 200 if had_ended else 202)
+
+    async def _submit_tool_output(
+        self, call: operations.SubmitToolOutput, by: Principal, _: Once | None
+    ) -> Action:
+        about = About(
+            owner=by.owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
+        )
+        action: Action = await self._changes.change(
+            about,
+            lambda records: transitions.save_output(
+                records, call.tool_call_id, call.output, call.is_error, self._mint, call.metadata
+            ),
+        )
+        return action
+
+    async def _list_actions(
+        self, call: operations.ListActions, by: Principal, _: Once | None
+    ) -> Listed[Action]:
+        await self._store.get(Run, by.owner, call.run_id)
+        return await page_of(
+            self._store,
+            Action,
+            by.owner,
+            call.limit,
+            call.after,
+            run_id=call.run_id,
+            status=call.status,
+        )
+
+    async def _get_action(
+        self, call: operations.GetAction, by: Principal, _: Once | None
+    ) -> Action:
+        return await self._store.get(Action, by.owner, call.action_id)
+
+    async def _change_when_free(
+        self,
+        call: operations.CreateRun | operations.Process,
+        by: Principal,
+        once: Once | None,
+        decide: Callable[[Records], Change],
+    ) -> Any:
+        """The new run; where the thread is busy and the caller has time, after that run's end."""
+        about = About(
+            owner=by.owner,
+            thread_id=call.thread_id,
+            once=once,
+            turn_log=call.if_busy in ("interrupt", "rollback"),
+            key_id=_counted(by),
+            what="run",
+        )
+        until = asyncio.get_running_loop().time() + self._busy_seconds
+        while True:
+            try:
+                return await self._changes.change(about, decide)
+            except errors.RunActive as busy:
+                if call.if_busy != "wait":
+                    raise
+                try:
+                    async with asyncio.timeout_at(until):
+                        await self._ended(str(busy.details["run_id"]))
+                except TimeoutError:
+                    raise self._waited_in_vain(busy) from None
+
+    def _waited_in_vain(self, busy: errors.RunActive) -> errors.RunActive:
+        return errors.RunActive(
+            f"{busy.message} It was waited for {self._busy_seconds:g} seconds.",
+            **busy.details | {"hint": "Finish or cancel that run, or ask again to wait on."},
+        )
+
+    async def _ended(self, run_id: str) -> None:
+        with self._bus.watch(run_id) as bell:
+            while True:
+                try:
+                    run = await self._store.get(Run, None, run_id)
+                except errors.NotFound:
+                    return
+                if run.status.ended:
+                    return
+                await bell.wait(PATIENCE)
+
+
+def _counted(by: Principal) -> str | None:
+    """The key whose runs are counted; one without limits costs nothing."""
+    return by.key_id if by.limits.bind_runs else None

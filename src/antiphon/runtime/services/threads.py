@@ -1,0 +1,212 @@
+"""Answers the calls about threads and what is said in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.api.operations import Call, Deleted, Listed, given
+from antiphon.engine import transitions, validation
+from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.thread_order import position_of
+from antiphon.engine.unit_of_work import output_message_id
+from antiphon.ports import LEASES, About, Bus, Once, Store
+from antiphon.runtime.attachments import check_attachments
+from antiphon.runtime.notify import Changes
+from antiphon.runtime.responses import Respond, listed, page_of
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
+from antiphon.types.ids import Mint
+from antiphon.types.messages import Message
+from antiphon.types.runs import Action, Thread
+
+FORK_PAGE = 1000
+
+
+class Conversations:
+    """Keeps threads and their messages."""
+
+    def __init__(self, store: Store, bus: Bus, changes: Changes, mint: Mint) -> None:
+        self._store = store
+        self._bus = bus
+        self._changes = changes
+        self._mint = mint
+        self.answers: Mapping[type[Call[Any]], Respond] = {
+            operations.CreateThread: self._create_thread,
+            operations.ListThreads: self._list_threads,
+            operations.GetThread: self._get_thread,
+            operations.UpdateThread: self._update_thread,
+            operations.DeleteThread: self._delete_thread,
+            operations.ForkThread: self._fork_thread,
+            operations.CreateMessage: self._create_message,
+            operations.ListMessages: self._list_messages,
+            operations.GetMessage: self._get_message,
+        }
+
+    async def _create_thread(
+        self, call: operations.CreateThread, by: Principal, once: Once | None
+    ) -> object:
+        def decide(records: Records) -> Change:
+            thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
+            return Change(answer=thread, owner=by.owner, thread=thread)
+
+        return await self._store.change(About(owner=by.owner, once=once, what="thread"), decide)
+
+    async def _list_threads(
+        self, call: operations.ListThreads, by: Principal, _: Once | None
+    ) -> Listed[Thread]:
+        page = await self._store.list(
+            Thread,
+            by.owner,
+            limit=call.limit,
+            after=call.after,
+            query=call.q,
+            parent_id=call.parent_id,
+            order=call.order or "created",
+            branches=call.branches or "all",
+            family=call.family,
+        )
+        if call.order == "activity" and page.has_more:
+            cursor = position_of(page.data[-1]).cursor()
+            return Listed(tuple(page.data), has_more=True, next=cursor)
+        return listed(page)
+
+    async def _get_thread(
+        self, call: operations.GetThread, by: Principal, _: Once | None
+    ) -> Thread:
+        return await self._store.get(Thread, by.owner, call.thread_id)
+
+    async def _update_thread(
+        self, call: operations.UpdateThread, by: Principal, _: Once | None
+    ) -> object:
+        def decide(records: Records) -> Change:
+            if records.thread is None:
+                raise errors.NotFound("There is no such thread.")
+            changes = given(call, but="thread_id")
+            changed = replace(records.thread, updated_at=records.now, **changes)
+            return Change(answer=changed, thread=changed)
+
+        about = About(owner=by.owner, thread_id=call.thread_id, what="thread")
+        return await self._store.change(about, decide)
+
+    async def _delete_thread(
+        self, call: operations.DeleteThread, by: Principal, _: Once | None
+    ) -> Deleted:
+        await self._store.remove(Thread, by.owner, call.thread_id)
+        self._bus.ring(LEASES)
+        return Deleted(call.thread_id)
+
+    async def _fork_thread(
+        self, call: operations.ForkThread, by: Principal, once: Once | None
+    ) -> object:
+        source = await self._store.get(Thread, by.owner, call.thread_id)
+        if call.before:
+            validation.refuse_before_nothing(call)
+        upto = await self._messages_up_to(by.owner, call.thread_id, call.message_id)
+        messages = upto[:-1] if call.before else upto
+
+        now = await self._store.now()
+        new = new_thread(
+            self._mint,
+            now,
+            title=source.title if call.title is None else call.title,
+            metadata=source.metadata,
+            parent_id=source.id,
+        )
+        # Made here: what a transaction of the store takes long for, all others wait for.
+        thread, copies = transitions.fork(messages, new, self._mint, now)
+        change = Change(answer=thread, owner=by.owner, thread=thread, messages=copies)
+        return await self._store.change(
+            About(owner=by.owner, once=once, what="thread"), lambda _: change
+        )
+
+    async def _messages_up_to(
+        self, owner: str, thread_id: str, message_id: str | None
+    ) -> list[Message]:
+        messages: list[Message] = []
+        after = None
+        while True:
+            page = await self._store.list(
+                Message, owner, limit=FORK_PAGE, after=after, thread_id=thread_id
+            )
+            for message in page.data:
+                messages.append(message)
+                if message.id == message_id:
+                    return messages
+            if not page.has_more:
+                break
+            after = messages[-1].id
+        if message_id is not None:
+            raise errors.NotFound(f"Thread {thread_id} has no message {message_id}.")
+        return messages
+
+    async def _create_message(
+        self, call: operations.CreateMessage, by: Principal, once: Once | None
+    ) -> object:
+        await self._check_summary(call, by.owner)
+        if call.role == "tool":
+            return await self._save_output_message(call, by, once)
+        validation.refuse_output_fields(call)
+        await check_attachments(self._store, call.content, by.owner)
+        about = About(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
+        return await self._store.change(
+            about, lambda records: transitions.add_message(records, call, self._mint)
+        )
+
+    async def _check_summary(self, call: operations.CreateMessage, owner: str) -> None:
+        if call.compacts is None:
+            return
+        await self._store.get(Thread, owner, call.thread_id)
+        context = await self._store.context(call.thread_id)
+        validation.refuse_unfit_summary(call, call.compacts, context)
+
+    async def _save_output_message(
+        self, call: operations.CreateMessage, by: Principal, once: Once | None
+    ) -> object:
+        """A tool message is a tool output: saved once per call, whichever way it came."""
+        tool_call_id, output = validation.tool_output(call)
+        about = About(
+            owner=by.owner,
+            thread_id=None if call.run_id else call.thread_id,
+            run_id=call.run_id,
+            tool_call_id=tool_call_id,
+            once=once,
+            what="output",
+        )
+        saved: Action | None = None
+
+        def decide(records: Records) -> Change | None:
+            nonlocal saved
+            validation.refuse_other_thread(records, call)
+            validation.refuse_approval(records, tool_call_id)
+            change = transitions.save_output(
+                records, tool_call_id, output, call.is_error, self._mint, call.metadata
+            )
+            saved = change.answer
+            return replace(change, answer=change.messages[0]) if change.messages else None
+
+        told = await self._changes.change(about, decide)
+        if told is None and saved is not None:  # it was saved before
+            return await self._store.get(Message, by.owner, output_message_id(saved))
+        return told
+
+    async def _list_messages(
+        self, call: operations.ListMessages, by: Principal, _: Once | None
+    ) -> Listed[Message]:
+        await self._store.get(Thread, by.owner, call.thread_id)
+        return await page_of(
+            self._store, Message, by.owner, call.limit, call.after, thread_id=call.thread_id
+        )
+
+    async def _get_message(
+        self, call: operations.GetMessage, by: Principal, _: Once | None
+    ) -> Message:
+        return await self._store.get(Message, by.owner, call.message_id)
+
+
+def new_thread(mint: Mint, now: int, **fields: Any) -> Thread:
+    """A thread that nothing was said in."""
+    return Thread(id=mint("thread"), created_at=now, updated_at=now, **fields)

@@ -1,0 +1,304 @@
+"""Chooses what stands behind each door, as the settings name it, and opens it.
+
+What needs a library of an extra is loaded when it is named, and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+from antiphon.buses.local import LocalBus
+from antiphon.buses.shared import Carrier, SharedBus
+from antiphon.mcp.client.authorization import authorizing
+from antiphon.mcp.hosted import NoServers, ServerPool
+from antiphon.ports import Store
+from antiphon.providers.model_info import PriceList, WindowList
+from antiphon.runtime.admin.provider_keys import Seal
+from antiphon.settings.settings import MASK, TABLE, Settings
+from antiphon.stores.cached.shared import SharedContexts
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.dump import Inventory
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.stores.sqlite import backup
+from antiphon.stores.sqlite.dump import SqliteInventory
+from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.stores.statements import Schema
+from antiphon.tools.egress_policy import Reach, exempt
+from antiphon.types import errors
+
+log = logging.getLogger(__name__)
+
+WAKES_SECONDS = 3  # that are given to wake-ups to come through
+
+
+async def store(
+    settings: Settings,
+    foreign: Callable[[Sequence[str]], None] | None = None,
+    listening: Callable[[], bool] = lambda: False,
+    *,
+    everything: bool = False,
+) -> Store:
+    """The store that is named; `everything` brings the database to its form whatever it takes.
+
+    `foreign` is told of runs that another process has written events of, as soon as it may where
+    `listening` says that somebody waits for them. Raises `BadSettings` and `Unavailable`.
+    """
+    scheme, colon, rest = settings.database.partition(":")
+    match scheme:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return await SqliteStore.open(_path(rest), on_foreign=foreign, listening=listening)
+        case "postgresql" | "postgres":
+            return cast(
+                "Store",
+                await _postgres().open(
+                    settings.database,
+                    connections=settings.database_connections,
+                    everything=everything,
+                ),
+            )
+        case _:
+            raise errors.BadSettings(
+                "The setting database is no address of a database.",
+                expected="sqlite:///path, postgresql://host/name or memory:",
+                # What stands behind the colon may be a password.
+                received=f"{scheme}:..." if colon else scheme,
+                hint="Set --database or ANTIPHON_DATABASE.",
+            )
+
+
+async def shared(
+    settings: Settings, inner: Store, local: LocalBus, stack: AsyncExitStack
+) -> tuple[CachedStore, LocalBus | SharedBus]:
+    """The store and the bus as all processes share them, closed with the stack."""
+    stack.push_async_callback(inner.close)
+    redis = _redis(settings.redis, await inner.secret()) if settings.redis else None
+    if redis is not None:
+        stack.push_async_callback(redis.contexts.close)
+    bus = _bus(settings, local, redis)
+    stack.push_async_callback(bus.close)
+    return CachedStore(inner, redis.contexts if redis else None), bus
+
+
+def servers(settings: Settings) -> NoServers | ServerPool:
+    """The MCP servers that runs may name; files are read, and perhaps the system's keyring."""
+    if settings.backend_mcp == "off":
+        return NoServers()
+    places = import_module("antiphon.mcp.config.discovery")
+    found = places.usable(places.find(settings, os.environ, Path.cwd()).servers, os.environ)
+    for problem in found.problems:
+        log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
+    configs = [config for config in found.configs if config.enabled and config.backend]
+    return ServerPool(
+        settings.backend_mcp,
+        configs,
+        Reach(exempt(settings.private_hosts)),
+        auth=authorizing(settings, os.environ),
+        unusable={problem.server: problem.why for problem in found.problems},
+    )
+
+
+def price_list() -> PriceList | None:
+    """What models cost; None where the list is not installed."""
+    return listing.cost if (listing := _listing()) else None
+
+
+def window_list() -> WindowList | None:
+    """How much models take; None where the list is not installed."""
+    return listing.context_tokens if (listing := _listing()) else None
+
+
+def seal(settings: Settings) -> Seal:
+    """What seals keys at providers. Raises `BadSettings` without the extra, or without a key."""
+    return cast(
+        "Seal",
+        _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").seal(settings),
+    )
+
+
+def new_secret_key() -> str:
+    """A new value for the setting `secret_key`. Raises `BadSettings` without the extra."""
+    key: str = _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").new_key()
+    return key
+
+
+async def schema(settings: Settings) -> Schema | None:
+    """The form of the database, which is only read; None where there is none to read.
+
+    Raises `BadSettings` for what is no database that we can use, and `Unavailable`.
+    """
+    scheme, _, rest = settings.database.partition(":")
+    match scheme:
+        case "sqlite":
+            return await asyncio.to_thread(SqliteStore.schema, _path(rest))
+        case "postgresql" | "postgres":
+            return cast("Schema", await _postgres().schema(settings.database))
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def laid_open(database: str, *, new: bool = False) -> AsyncGenerator[Inventory | None]:
+    """All rows of a database, for who moves it; None where there is none.
+
+    One that may be `new` is made, or brought to this version's form. Raises `BadSettings`.
+    """
+    inventory = await _inventory(database, new=new)
+    try:
+        yield inventory
+    finally:
+        if inventory is not None:
+            await inventory.close()
+
+
+def back_up(database: str, target: Path) -> backup.Copy:
+    """Copy a SQLite database that may be in use to a new file, and check the copy; blocks.
+
+    Raises `BadSettings`.
+    """
+    return backup.back_up(_file(database), target)
+
+
+def restore(source: Path, database: str) -> backup.Copy:
+    """Make a SQLite database of a backup, where there is none yet; blocks. Raises `BadSettings`."""
+    return backup.restore(source, _file(database))
+
+
+async def wakes(settings: Settings) -> bool | None:
+    """Whether wake-ups between processes come through just now; None where none are carried.
+
+    Raises `BadSettings`.
+    """
+    async with AsyncExitStack() as stack:
+        redis = _redis(settings.redis, os.urandom(32)) if settings.redis else None
+        if redis is not None:
+            stack.push_async_callback(redis.contexts.close)
+        bus = _bus(settings, LocalBus(), redis)
+        stack.push_async_callback(bus.close)
+        if not isinstance(bus, SharedBus):
+            return None
+        with bus.watch("ourselves") as bell:
+            for _ in range(WAKES_SECONDS):  # a bell that nobody could ring rings within one
+                if bus.up or await bell.wait(1):
+                    break
+        return bus.up
+
+
+async def _inventory(database: str, *, new: bool) -> Inventory | None:
+    scheme, _, rest = database.partition(":")
+    match scheme:
+        case "sqlite":
+            if not new and not (await asyncio.to_thread(SqliteStore.schema, _path(rest))).found:
+                return None
+            return await SqliteInventory.open(_path(rest), new=new)
+        case "postgresql" | "postgres":
+            if not new and not cast("Schema", await _postgres().schema(database)).found:
+                return None
+            name = "antiphon.stores.postgres.dump"
+            inventory = _of_extra(name, "asyncpg", "postgres").PostgresInventory
+            return cast("Inventory", await inventory.open(database, new=new))
+        case _:
+            raise errors.BadSettings(
+                "This is no database that can be moved.",
+                expected="sqlite:///path or postgresql://host/name",
+                received=scheme + ":",
+                hint="What memory: held is gone with its process.",
+            )
+
+
+def _postgres() -> Any:
+    """The store's class. Raises `BadSettings` without the extra."""
+    return _of_extra("antiphon.stores.postgres.store", "asyncpg", "postgres").PostgresStore
+
+
+class _Redis(NamedTuple):
+    """What processes have from one."""
+
+    contexts: SharedContexts
+    carrier: Carrier
+
+
+def _redis(address: str, secret: bytes) -> _Redis:
+    """Named after the installation that has this secret; it is not asked for anything yet."""
+    carriers = _of_extra("antiphon.buses.redis", "redis", "redis")
+    shelves = _of_extra("antiphon.stores.cached.redis", "redis", "redis")
+    name = blake2b(secret, digest_size=8, person=b"name in redis").hexdigest()
+    try:
+        carrier = carriers.RedisCarrier(address, f"antiphon:{name}")
+        shelf = shelves.RedisShelf(address, name)
+    except ValueError:  # which may tell of a part of the password
+        raise errors.BadSettings(
+            "The address of Redis cannot be understood.",
+            expected=TABLE["redis"].wanted,
+            received=MASK,
+            hint="A password in it is percent-encoded: %2F for a slash, %40 for an at sign.",
+        ) from None
+    return _Redis(SharedContexts(shelf, secret), carrier)
+
+
+def _bus(settings: Settings, local: LocalBus, redis: _Redis | None) -> LocalBus | SharedBus:
+    """Redis carries wake-ups where there is one, else PostgreSQL where that is the database."""
+    if redis is not None:
+        return SharedBus(redis.carrier, local)
+    if not settings.database.startswith(("postgresql:", "postgres:")):
+        return local
+    connections = _of_extra("antiphon.stores.postgres.connections", "asyncpg", "postgres")
+    carriers = _of_extra("antiphon.buses.postgres", "asyncpg", "postgres")
+    address, _ = connections.understood(settings.database)
+    return SharedBus(carriers.PostgresCarrier(address), local)
+
+
+class _Listing(Protocol):
+    """The module that has the list."""
+
+    cost: PriceList
+    context_tokens: WindowList
+
+
+def _listing() -> _Listing | None:
+    """The list of the extra `prices`; None where it is not installed."""
+    try:
+        return cast("_Listing", import_module("antiphon.providers.price_list"))
+    except ModuleNotFoundError as missing:
+        if missing.name != "genai_prices":
+            raise
+        return None
+
+
+def _of_extra(module: str, library: str, extra: str) -> Any:
+    """A module that needs a library which is not always there. Raises `BadSettings`."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name != library:
+            raise
+        raise errors.BadSettings(
+            f"{library} is not installed.", hint=errors.install_hint(extra)
+        ) from missing
+
+
+def _file(database: str) -> Path:
+    """The file of a SQLite database. Raises `BadSettings` for a database of another kind."""
+    scheme, _, rest = database.partition(":")
+    if scheme != "sqlite":
+        raise errors.BadSettings(
+            "Only the file of a SQLite database is copied like that.",
+            expected="sqlite:///path",
+            received=f"{scheme}:",
+            hint="PostgreSQL has pg_dump and pg_restore.",
+        )
+    return _path(rest)
+
+
+def _path(rest: str) -> Path:
+    """The file in `sqlite:///relative` or `sqlite:////absolute`, as SQLAlchemy writes them."""
+    return Path(rest.removeprefix("///")).expanduser()

@@ -1,0 +1,381 @@
+"""Claims queued runs under a lease, hands each to the runner, and looks after what time does.
+
+Every process has one. The store is the queue: a wake-up only makes it quick. Its loops
+stand beside one another: claim, beat, sweep, forget; nothing that befalls one of them ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import NamedTuple
+
+from antiphon.engine import transitions
+from antiphon.engine.destinations import note_waiting, serves_all
+from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Change, Claim, Records, Store
+from antiphon.runtime.destinations import WrongDestination
+from antiphon.runtime.liveness import LeaseWatch
+from antiphon.runtime.notify import change_in_parts
+from antiphon.runtime.turn_runner import Runner
+from antiphon.settings.settings import Settings
+from antiphon.telemetry.failpoints import hit
+from antiphon.telemetry.metrics import QUEUED, TAKEOVERS, Metrics
+from antiphon.types import errors
+from antiphon.types.ids import Mint
+from antiphon.types.runs import Run, Status
+
+log = logging.getLogger(__name__)
+
+FORGET_SECONDS = 600.0
+CLAIM_PATIENCE = 1.0  # seconds until the queue is looked at though nobody rang
+LEASES_PATIENCE = 60.0  # the beat looks at the leases oftener than this anyway
+STOP_PATIENCE = 6.0  # a claim may wait for a busy database as long as any write
+PAUSE = 1.0  # seconds after a failure, so that a store that is away is not hammered
+SWEPT_AT_ONCE = 1000
+STUCK_SECONDS = 3600.0  # the longest pause of an overdue run that cannot be moved on
+UNCLAIMED_SECONDS = 10.0  # until a run says what it waits for; a claim takes one at most
+KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are promised
+
+
+class _Stuck(NamedTuple):
+    """An overdue run that could not be moved on: the pause it has, and its end; both in seconds."""
+
+    pause: float
+    until: float
+
+
+class Worker:
+    """Drives the runs of one process; `name` is written beside its leases.
+
+    `dead` tells of another's name whether it is certain that it will never drive anything again,
+    `serves` of a run's destination whether its words go there from here too: nothing else is
+    claimed. With `watch` a lease is not lost before that says so too.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        runner: Runner,
+        settings: Settings,
+        mint: Mint,
+        name: str,
+        dead: Callable[[str], bool] = lambda name: False,
+        metrics: Metrics | None = None,
+        serves: Callable[[str], bool] = serves_all,
+        watch: LeaseWatch | None = None,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._runner = runner
+        self._settings = settings
+        self._mint = mint
+        self._name = name
+        self._dead = dead
+        self._metrics = metrics or Metrics()
+        self._serves = serves
+        self._watch = watch
+        self._destinations: list[str] = []  # served from here, of runs that have waited
+        self._declined: list[str] = []  # runs that are not for this program, though it seemed so
+        self._noted: set[str] = set()  # runs of which it was said what they wait for
+        self._driven: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
+        self._stuck: dict[str, _Stuck] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
+        self._started = self._stopping = False
+        self._lease = transitions.claim(name, int(settings.lease * 1000))
+
+    @property
+    def driving(self) -> int:
+        """How many runs it drives just now."""
+        return len(self._driven)
+
+    def drives(self, run_id: str) -> bool:
+        """Whether this worker holds the run."""
+        return run_id in self._driven
+
+    def start(self) -> None:
+        """Begin: sweep once at once, for what died with an earlier process, then claim.
+
+        A second time nothing happens, and after `stop` neither.
+        """
+        if self._started or self._stopping:
+            return
+        self._started = True
+        self._claiming = asyncio.create_task(self._claim(), name="antiphon claim")
+        self._loops = [
+            asyncio.create_task(self._watch_leases(), name="antiphon leases"),
+            asyncio.create_task(_steadily(self._beat), name="antiphon beat"),
+            asyncio.create_task(_steadily(self._sweep), name="antiphon sweep"),
+            asyncio.create_task(_steadily(self._forget), name="antiphon forget"),
+        ]
+
+    async def stop(self, grace: float) -> None:
+        """Claim no more, let runs finish for `grace` seconds, then give the rest back."""
+        await self._stop_claiming()
+        if self._driven:
+            await asyncio.wait([task for _, task in self._driven.values()], timeout=grace or 0.001)
+        left = list(self._driven.values())
+        await _end([task for _, task in left])
+        for claim, _ in left:
+            hit("drain.before_release")
+            await self._give_back(claim.run.id, claim.drive.epoch)
+        await _end(self._loops)
+        self._loops = []
+
+    async def _stop_claiming(self) -> None:
+        """A claim on its way is waited for: broken off, its run would lie until its lease ends."""
+        self._stopping = True
+        self._room.set()
+        self._bus.ring(QUEUE)
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming], timeout=STOP_PATIENCE)
+            await _end([self._claiming])
+
+    async def _claim(self) -> None:
+        with self._bus.watch(QUEUE) as bell:
+            await _steadily(partial(self._claim_next, bell), until=lambda: self._stopping)
+
+    async def _claim_next(self, bell: Bell) -> float:
+        await self._room.wait()
+        with self._metrics.stored("claim"):
+            claim = await self._store.claim(self._lease, self._destinations, self._declined)
+        if claim is not None:
+            self._note(claim.run)
+            if claim.run.attempt > 1:
+                hit("takeover.after_commit")
+            self._take(claim)
+        elif not self._stopping and not await self._learn_destinations():
+            await bell.wait(CLAIM_PATIENCE)
+        return 0
+
+    async def _learn_destinations(self) -> bool:
+        """Return whether runs wait for a destination that is served from here and was not known.
+
+        Few are ever known, for a destination is a provider at an address. The stores look up the
+        next run of each in an index, however many runs wait that only other programs can serve.
+        """
+        known = len(self._destinations)
+        for destination in await self._store.destinations():
+            if destination not in self._destinations and self._serves(destination):
+                self._destinations.append(destination)
+        return len(self._destinations) > known
+
+    def _note(self, run: Run) -> None:
+        if run.attempt > 1:
+            self._metrics.add(TAKEOVERS)
+        elif run.turn == 1 and run.started_at is not None:
+            self._metrics.observe(QUEUED, (run.started_at - run.created_at) / 1000)
+
+    def _take(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._drive(claim), name=f"run {claim.run.id}")
+        self._driven[claim.run.id] = (claim, task)
+        task.add_done_callback(partial(self._let_go, claim.run.id))
+        self._bus.ring(claim.run.id)
+        if len(self._driven) >= self._settings.max_runs:
+            self._room.clear()
+
+    async def _drive(self, claim: Claim) -> None:
+        try:
+            await self._runner.drive(claim)
+        except WrongDestination as fault:
+            log.warning("run %s: %s", claim.run.id, fault)
+            await self._decline(claim)
+
+    async def _decline(self, claim: Claim) -> None:
+        """Release the run, and never claim it again: the settings of this program do not change."""
+        run_id, epoch = claim.run.id, claim.drive.epoch
+        self._declined.append(run_id)
+        try:
+            await self._store.change(
+                About(owner=None, run_id=run_id, what="decline"),
+                partial(transitions.decline, epoch=epoch),
+            )
+        except (errors.NotFound, errors.TryAgain) as fault:
+            log.warning("run %s could not be released: %s", run_id, fault.message)
+            return
+        self._bus.ring(run_id)
+        self._bus.ring(QUEUE)
+
+    def _let_go(self, run_id: str, task: asyncio.Task[None]) -> None:
+        held = self._driven.get(run_id)
+        if held is not None and held[1] is task:
+            del self._driven[run_id]
+        self._room.set()
+
+    async def _beat(self) -> float:
+        hit("lease.before_beat")
+        await self._check_leases()
+        # Three to a lease at least: with fewer a worker in good health would lose its runs.
+        return min(self._settings.beat, self._settings.lease / 3)
+
+    async def _watch_leases(self) -> None:
+        with self._bus.watch(LEASES) as bell:
+            await _steadily(partial(self._check_when_rung, bell))
+
+    async def _check_when_rung(self, bell: Bell) -> float:
+        await bell.wait(LEASES_PATIENCE)  # less where no ring would come, hence whatever it says
+        await self._check_leases()
+        return 0
+
+    async def _check_leases(self) -> None:
+        """Prolong what is still ours; stop what is not, which closes its connection upstream."""
+        held = {run_id: claim.drive.epoch for run_id, (claim, _) in self._driven.items()}
+        if not held:
+            return
+        with self._metrics.stored("beat"):
+            lost = await self._store.beat(held, int(self._settings.lease * 1000))
+        for run_id in lost:
+            claim, task = self._driven.get(run_id, (None, None))
+            if claim is not None and task is not None and claim.drive.epoch == held[run_id]:
+                task.cancel()
+
+    async def sweep(self) -> None:
+        """Look at every run whose time has run out; one that cannot be mended stops no other.
+
+        It is looked at ever less often. Where nothing can be written for two runs in a row, the
+        store is away: raises `TryAgain`.
+        """
+        due = await self._store.due(SWEPT_AT_ONCE)
+        if self._watch is not None:
+            self._watch.observe(await self._store.leased(SWEPT_AT_ONCE), due)
+        self._stuck = {run_id: self._stuck[run_id] for run_id in due if run_id in self._stuck}
+        away = False
+        for run_id in due:
+            if run_id in self._stuck and self._stuck[run_id].until > monotonic():
+                continue
+            try:
+                await self._look_at(run_id)
+            except errors.NotFound:
+                pass  # it was deleted in between
+            except errors.TryAgain as fault:
+                if away:
+                    raise
+                away = True
+                log.warning("run %s is overdue and waits: %s", run_id, fault.message)
+                self._set_aside(run_id)
+                continue
+            except Exception:  # whatever is wrong with this one, the others' time has run out too
+                log.exception("run %s is overdue and cannot be moved on", run_id)
+                self._set_aside(run_id)
+            away = False
+        await self._note_waiting()
+
+    def _set_aside(self, run_id: str) -> None:
+        """Look at the run again after a pause that doubles each time."""
+        known = self._stuck.get(run_id)
+        pause = min(2 * known.pause if known else self._settings.sweep, STUCK_SECONDS)
+        self._stuck[run_id] = _Stuck(pause, monotonic() + pause)
+
+    async def _sweep(self) -> float:
+        await self.sweep()
+        await self._inherit()
+        return self._settings.sweep
+
+    async def _note_waiting(self) -> None:
+        """Let runs say what they wait for that only other programs serve, and that none claims."""
+        before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
+        waiting = await self._store.unclaimed(self._destinations, before, SWEPT_AT_ONCE)
+        self._noted.intersection_update(waiting)
+        for run_id in [each for each in waiting if each not in self._noted]:
+            with suppress(errors.NotFound):
+                await self._note_if_foreign(run_id)
+            self._noted.add(run_id)
+
+    async def _note_if_foreign(self, run_id: str) -> None:
+        drive = await self._store.drive(run_id)
+        if self._serves(drive.destination):
+            return
+        await self._store.change(
+            About(owner=None, run_id=run_id, what="wait"),
+            lambda records: note_waiting(records, self._mint),
+        )
+        self._bus.ring(run_id)
+
+    async def _look_at(self, run_id: str) -> None:
+        moved = False  # what is moved on in parts changes with each of them
+
+        def overdue(records: Records) -> Change | None:
+            nonlocal moved
+            if not moved and self._holds(records):
+                return None
+            moved = True
+            return transitions.overdue(records, self._mint)
+
+        await change_in_parts(
+            self._store,
+            About(owner=None, run_id=run_id, turn_log=True, what="expire"),
+            overdue,
+        )
+        hit("sweep.after_commit")
+        self._bus.ring(run_id)
+        self._bus.ring(QUEUE)
+
+    def _holds(self, records: Records) -> bool:
+        """Return whether a healthy worker may hold the run, whatever the store's clock says."""
+        run, drive = records.run, records.drive
+        if self._watch is None or run is None or drive is None or drive.due_at is None:
+            return False
+        in_hands = run.status is Status.IN_PROGRESS
+        return in_hands and not self._watch.is_lost(run.id, drive.epoch, drive.due_at)
+
+    async def _inherit(self) -> None:
+        """Nobody waits for the lease of a worker that is certainly dead."""
+        leased = await self._store.leased(SWEPT_AT_ONCE)
+        others = {each.worker for each in leased} - {self._name}
+        dead = {worker for worker in others if self._dead(worker)}
+        for each in leased:
+            if each.worker in dead:
+                await self._give_back(each.run_id, each.epoch)
+
+    async def _give_back(self, run_id: str, epoch: int) -> None:
+        try:
+            await change_in_parts(
+                self._store,
+                About(owner=None, run_id=run_id, turn_log=True, what="give_back"),
+                lambda records: transitions.give_back(records, epoch, self._mint),
+            )
+        except (errors.NotFound, errors.TryAgain) as fault:
+            log.warning("run %s could not be given back: %s", run_id, fault.message)
+            return
+        self._bus.ring(run_id)
+        self._bus.ring(QUEUE)
+
+    async def _forget(self) -> float:
+        now = await self._store.now()
+        await self._store.forget(
+            now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
+        )
+        return FORGET_SECONDS
+
+
+async def _steadily(
+    work: Callable[[], Awaitable[float]], until: Callable[[], bool] = lambda: False
+) -> None:
+    """Do the work again and again, resting as many seconds as it says.
+
+    Nothing that the work raises ends it: a worker whose loop has died would brick every thread.
+    """
+    while not until():
+        try:
+            rest = await work()
+        except errors.TryAgain as fault:
+            log.warning("%s", fault.message)
+            rest = PAUSE
+        except Exception:
+            log.exception("a worker's loop stumbled")
+            rest = PAUSE
+        await asyncio.sleep(rest)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

@@ -1,0 +1,243 @@
+"""Keys, and what they open.
+
+Until the first key is made the server answers loopback alone, as the one owner `local`; from then
+on nothing under `/v1` is answered without a key. A revoked key is a key: revoking the last one
+locks the door, it does not remove it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+
+import msgspec
+from msgspec.structs import replace
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from antiphon.engine import sanitize
+from antiphon.ports import Store
+from antiphon.runtime.admin.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
+from antiphon.types.accounts import Key, Principal
+from antiphon.types.addresses import loopback
+from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
+
+OWNER_HEADER = "antiphon-owner"
+ACTOR_HEADER = "antiphon-actor"
+MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
+MAX_REMEMBERED = 10_000
+
+_NEEDED = {"GET": "read"}
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks. `token`, None where no key was needed, is looked at again while a stream lasts."""
+
+    principal: Principal
+    scopes: frozenset[str]
+    token: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose things they see."""
+        return self.principal.owner
+
+    @property
+    def who(self) -> tuple[str | None, str]:
+        """Whom the server shares itself out to: a key, or each owner for whom it acts."""
+        return self.token, self.owner
+
+
+class Access:
+    """Lets callers in by their key, and forgets within seconds what it knows of one.
+
+    `was_locked` is what `locked` said last, for who must not wait for the store.
+    """
+
+    def __init__(self, store: Store, *, was_locked: bool) -> None:
+        self.was_locked = was_locked
+        self._store = store
+        self._secret: bytes | None = None
+        self._known: dict[str, tuple[float, Key, bytes]] = {}
+        self._open_until = 0.0
+
+    async def admit(self, scope: Scope) -> Caller:
+        """The caller of this request. Raises `Unauthorized`."""
+        token = _bearer(scope)
+        if await self.locked(fresh=token is not None):
+            return await self._holder(token)
+        return _on_loopback(scope)
+
+    async def stands(self, caller: Caller) -> bool:
+        """Whether a caller who was let in would still be."""
+        if caller.token is None:
+            return not await self.locked()
+        try:
+            await self._holder(caller.token)
+        except Unauthorized:
+            return False
+        return True
+
+    async def locked(self, *, fresh: bool = False) -> bool:
+        """Whether a key is needed. `fresh` asks the store although it said no just now."""
+        if not self.was_locked and (fresh or time.monotonic() >= self._open_until):
+            self.was_locked = bool(await self._store.keys())
+            self._open_until = time.monotonic() + MEMORY_SECONDS
+        return self.was_locked
+
+    async def _holder(self, token: str | None) -> Caller:
+        if token is None:
+            raise Unauthorized("This server asks for a key.", expected="Authorization: Bearer KEY")
+        if SHAPE.fullmatch(token):
+            key, kept_digest = await self._find(token[:PREFIX_LENGTH])
+            given = digest(token, await self._installation())
+            if (
+                hmac.compare_digest(given, kept_digest)
+                and key is not None
+                and key.revoked_at is None
+            ):
+                return Caller(_principal(key), frozenset(key.scopes), token)
+        raise Unauthorized(
+            "The key is unknown, revoked or expired.",
+            expected="a key that `antiphon keys create` gave out",
+        )
+
+    async def _find(self, prefix: str) -> tuple[Key | None, bytes]:
+        """The key that begins so; for none a digest that nothing has: both shall cost the same."""
+        now = time.monotonic()
+        remembered = self._known.get(prefix)
+        if remembered and now < remembered[0]:
+            return remembered[1], remembered[2]
+        self._known.pop(prefix, None)
+        found = await self._store.find_key(prefix)
+        if found is None:
+            return None, bytes(SECRET_BYTES)
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        key, seconds = await self._aged(found[0])
+        self._known[prefix] = (now + seconds, key, found[1])
+        return key, found[1]
+
+    async def _aged(self, key: Key) -> tuple[Key, float]:
+        """The key as it stands at this time, and for how many seconds that can be believed."""
+        if key.expires_at is None:
+            return key, MEMORY_SECONDS
+        left = (key.expires_at - await self._store.now()) / 1000
+        if left <= 0:
+            return replace(key, revoked_at=key.expires_at), MEMORY_SECONDS
+        return key, min(left, MEMORY_SECONDS)
+
+    async def _installation(self) -> bytes:
+        if self._secret is None:
+            self._secret = await self._store.secret()
+        return self._secret
+
+
+def acting(caller: Caller, scope: Scope) -> Caller:
+    """The caller as the owner of `Antiphon-Owner`, on behalf of whom `Antiphon-Actor` names.
+
+    Both are for administrators. Raises `Forbidden` and `InvalidRequest`.
+    """
+    owner, actor = _named(scope, OWNER_HEADER), _named(scope, ACTOR_HEADER)
+    if owner is None and actor is None:
+        return caller
+    check_scope(caller, "admin")
+    return replace(caller, principal=caller.principal.acting(owner=owner, actor=actor))
+
+
+def needed_scope(method: str, asked: str | None = None) -> str:
+    """What a key must be for: what the call itself asks, else `read` to GET and `write` to do."""
+    return asked or _NEEDED.get(method, "write")
+
+
+def check_scope(caller: Caller, needed: str) -> None:
+    """Whether the key has this scope, or `admin`, which is all of them. Raises `Forbidden`."""
+    if not caller.scopes & {needed, "admin"}:
+        raise Forbidden(
+            "The key does not open this.",
+            expected=f"a key with scope {needed}",
+            received=", ".join(sorted(caller.scopes)),
+        )
+
+
+def check_origin(scope: Scope, *, locked: bool) -> None:
+    """Refuse what a web page elsewhere makes a browser send. Raises `Forbidden`.
+
+    Without keys a Host that is no loopback name is refused too: that is what DNS rebinding sends.
+    """
+    headers = Headers(scope=scope)
+    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    if not locked and (len(hosts) != 1 or not loopback(_name(hosts[0]))):
+        raise Forbidden(
+            "Without keys this server answers loopback names only.",
+            expected="Host: localhost or a loopback address",
+            hint="`antiphon keys create` makes a key, and then any name will do.",
+        )
+    host = hosts[0].lower() if hosts else ""
+    for origin in origins:
+        if not host or origin.lower() not in (f"http://{host}", f"https://{host}"):
+            raise Forbidden(
+                "The request comes from a page of another origin.",
+                expected="no Origin, or this server's own",
+                hint="Let your own server stand between the page and this one.",
+            )
+
+
+def check_bind(host: str, has_keys: bool) -> None:
+    """Refuse to be reachable by others before there is a key. Raises `BadSettings`."""
+    if not has_keys and not loopback(host):
+        raise BadSettings(
+            "Without a key this server listens on loopback only.",
+            expected="--host 127.0.0.1, or a key",
+            received=f"--host {host}",
+            hint="`antiphon keys create` makes a key.",
+        )
+
+
+def _named(scope: Scope, header: str) -> str | None:
+    given = Headers(scope=scope).getlist(header)
+    if len(given) > 1:
+        raise InvalidRequest(
+            f"The header {header.title()} is given more than once.",
+            expected="one of it",
+            received=str(len(given)),
+        )
+    return sanitize.owner(given[0]) if given else None
+
+
+def _principal(key: Key) -> Principal:
+    return Principal(
+        owner=key.owner, key_id=key.id, actor=key.person_id or key.id, limits=key.limits
+    )
+
+
+def _bearer(scope: Scope) -> str | None:
+    given = Headers(scope=scope).getlist("authorization")
+    if not given:
+        return None
+    scheme, _, token = given[0].partition(" ")
+    if len(given) > 1 or scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized(
+            "The Authorization header cannot be used.", expected="Authorization: Bearer KEY"
+        )
+    return token.strip()
+
+
+def _on_loopback(scope: Scope) -> Caller:
+    client = scope.get("client")
+    if client and not loopback(client[0]):
+        raise Unauthorized(
+            "Without keys this server answers its own machine only.",
+            hint="`antiphon keys create` makes a key.",
+        )
+    return Caller(Principal(), frozenset(SCOPES))
+
+
+def _name(host: str) -> str:
+    """The host in a Host header, without its port and the brackets of an IPv6 address."""
+    if host.startswith("["):
+        inside, end, rest = host[1:].partition("]")
+        return inside if end and re.fullmatch(r"(:[0-9]{1,5})?", rest, re.ASCII) else ""
+    name, _, port = host.partition(":")
+    return name if re.fullmatch(r"[0-9]{0,5}", port, re.ASCII) else ""

@@ -1,0 +1,129 @@
+"""One request and its answer on their way: what came, who asks, and how to answer.
+
+Header fields that go out cannot be broken out of, and every error is a problem document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api import problems
+from antiphon.limits.send_budget import hold_bytes, send_body
+from antiphon.server.auth import Caller
+from antiphon.types.errors import AntiphonError
+
+Field = tuple[bytes, bytes]
+
+_encode = msgspec.json.Encoder().encode
+_ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_CONTROLS = bytes([*range(0x20), 0x7F])
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request that was let in; `began` is by the monotonic clock."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    caller: Caller
+    began: float
+
+    async def say(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:
+        """Answer with a value as JSON; `msgspec.Raw` goes out as it is. Raises `Overloaded`."""
+        await self.reply(status, _encode(value), b"application/json", more)
+
+    async def reply(
+        self, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
+    ) -> None:
+        """Answer with these bytes. Raises `Overloaded` where too much waits to be read."""
+        with self.hold_bytes(len(body)):
+            await reply(self.send, status, body, media_type, more)
+
+    def hold_bytes(self, size: int) -> AbstractContextManager[None]:
+        """Count so many bytes as held for this caller. Entering it raises `Overloaded`."""
+        return hold_bytes(self.scope, self.caller.who, size)
+
+
+def field(name: bytes, value: str) -> Field:
+    """A header field whose value came from outside: nothing in it can end the line."""
+    return name, value.encode("latin-1", "replace").translate(None, _CONTROLS)
+
+
+async def reply(
+    send: Send, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
+) -> None:
+    """A whole answer at once."""
+    fields = [
+        (b"content-type", media_type),
+        (b"content-length", b"%d" % len(body)),
+        *_ALWAYS,
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send_body(send, body)
+
+
+async def refuse(send: Send, error: AntiphonError) -> None:
+    """An error as a problem document."""
+    status, _ = problems.placed(error)
+    body = problems.document(error)
+    await reply(send, status, body, problems.MEDIA_TYPE, problems.headers(error))
+
+
+# Whether the caller is still there.
+
+
+T = TypeVar("T")
+
+
+class Gone(Exception):
+    """The caller has left before there was an answer."""
+
+
+@asynccontextmanager
+async def departure(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
+    """A task that is done when the caller has left; the request's body must have been read."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield watching
+    finally:
+        watching.cancel()
+
+
+async def while_present(
+    receive: Receive,
+    work: Coroutine[Any, Any, T],
+    welcome: Callable[[], Awaitable[None]],
+    recheck: float,
+) -> T:
+    """The result of work that is done for this caller alone: it is cancelled when they leave.
+
+    `welcome` is asked every `recheck` seconds and raises when they may not wait any longer: what
+    it raises is what they are told. Raises `Gone`.
+    """
+    async with departure(receive) as left:
+        working = asyncio.create_task(work)
+        try:
+            while not working.done():
+                await asyncio.wait(
+                    {left, working}, timeout=recheck, return_when=asyncio.FIRST_COMPLETED
+                )
+                if left.done() and not working.done():
+                    raise Gone
+                if not working.done():
+                    await welcome()
+            return await working
+        finally:
+            working.cancel()
+            await asyncio.wait({working})

@@ -1,0 +1,135 @@
+"""A secret that is made once and kept in a file: the same for every process that reads it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from antiphon.types.errors import BadSettings, InvalidRequest
+
+BYTES = 32
+
+
+def kept_secret(file: Path, name: str, lost: str) -> bytes:
+    """The secret in the file, which is made now where there is none; nobody else may read it.
+
+    Errors call it by its `name`, and say in `lost` what is to be done without it. Of several
+    processes that start together one makes the file; all read what it holds. Raises `BadSettings`.
+    """
+    made = file.with_name(f".{file.name}-{secrets.token_hex(8)}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not file.exists():
+            _make(made)
+            with suppress(FileExistsError):  # another process was first
+                os.link(made, file)
+        secret = file.read_bytes()
+    except OSError as error:
+        raise BadSettings(
+            f"The {name} cannot be kept: {error.strerror or error}.",
+            expected=f"a file at {file} that this user can read and write",
+        ) from error
+    finally:
+        made.unlink(missing_ok=True)
+    if len(secret) != BYTES:
+        raise BadSettings(
+            f"What is in {file} is no {name}.",
+            expected=f"{BYTES} bytes",
+            received=f"{len(secret)} bytes",
+            hint=lost,
+        )
+    return secret
+
+
+def _make(file: Path) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as written:
+        written.write(secrets.token_bytes(BYTES))
+        written.flush()
+        os.fsync(descriptor)  # or a crash may leave an empty file under the name
+
+
+# A small file of the user's own: for nobody else's eyes, and written whole or not at all.
+
+
+try:
+    import fcntl
+except ImportError:  # Windows, where of two programs that change a file at once one may lose
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def alone(file: Path) -> Generator[None]:
+    """Hold the file, which need not be there yet: other programs that change it wait meanwhile."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write(file: Path, content: bytes) -> None:
+    """All of it or nothing, for the owner's eyes only. A link is followed, not replaced."""
+    place = file.resolve()
+    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=place.name)  # made 0600
+    try:
+        with os.fdopen(descriptor, "wb") as written:
+            written.write(content)
+            written.flush()
+            os.fsync(descriptor)  # or a crash may leave an empty file under the name
+        os.replace(name, place)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+# A file that is made for its owner's eyes, and takes no other's place unless it is told to.
+
+
+@contextmanager
+def new_file(
+    place: Path, *, over: bool = False, hint: str = "Name another file."
+) -> Generator[TextIO]:
+    """Write a file that stays only if nothing is raised meanwhile.
+
+    With `over` it takes the place of a file that is there, at its end and at once; a link is
+    followed. Raises `InvalidRequest` where there is one already, or none can be made.
+    """
+    try:
+        target = place.resolve() if over else place
+        descriptor, name = _besides(target) if over else _in_place(target)
+    except FileExistsError as error:
+        raise InvalidRequest(
+            f"{place} is there already", expected="a name that is free", hint=hint
+        ) from error
+    except OSError as error:
+        raise InvalidRequest(f"{place} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        if over:
+            os.replace(name, target)
+    except BaseException:  # whatever it is: half a file does not stay
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _in_place(target: Path) -> tuple[int, str]:
+    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), str(target)
+
+
+def _besides(target: Path) -> tuple[int, str]:
+    """Next to it, until it is whole. Raises `FileExistsError` for what is no file, as a device."""
+    if target.exists() and not target.is_file():
+        raise FileExistsError(target)
+    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made 0600

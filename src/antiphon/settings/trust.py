@@ -1,0 +1,113 @@
+"""Files that a folder brings, and the record of those that a person has seen and trusts.
+
+A folder may come from anybody. A file found in it counts only while its content, at that place, is
+the content that was shown: the bytes that are compared are the bytes that are used.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from antiphon.settings.paths import data_folder
+from antiphon.types.errors import BadSettings
+
+NAME = "mcp-approved.json"
+"""The record, in the user's data folder; it began with files of MCP servers alone."""
+LARGEST = 1024 * 1024
+"""Bytes of a file that a folder brings, and of the record."""
+
+
+class FolderFile(msgspec.Struct, frozen=True):
+    """A settings file of the working folder as it was read, once.
+
+    `wants` are the settings in it that count only where the file is trusted, by name. With a
+    `fault` it cannot be used at all, trusted or not.
+    """
+
+    path: Path
+    content: bytes
+    wants: tuple[str, ...] = ()
+    fault: BadSettings | None = None
+
+    @property
+    def text(self) -> str:
+        """The content as text, for a person; raw, so it is to be cleaned before it is printed."""
+        return self.content.decode("utf-8", "backslashreplace")
+
+
+class TrustedFiles:
+    """Digests of trusted content by place. A record that others can write trusts nothing."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def covers(self, file: Path, digest: str) -> bool:
+        """Return whether content of this digest is trusted at this place."""
+        return self.all().get(place(file)) == digest
+
+    def all(self) -> dict[str, str]:
+        """Return every digest by place; nothing where the record cannot be read or believed."""
+        try:
+            with self.file.open("rb") as opened:
+                if _writable_by_others(os.fstat(opened.fileno())):
+                    return {}
+                return msgspec.json.decode(opened.read(LARGEST), type=dict[str, str])
+        except (OSError, msgspec.DecodeError, UnicodeError):
+            return {}
+
+
+def trusted_files(environ: Mapping[str, str]) -> TrustedFiles:
+    """Return the record of this user."""
+    return TrustedFiles(data_folder(environ) / NAME)
+
+
+def place(file: Path) -> str:
+    """Return under which name a file is trusted: its real folder, and its own name in it.
+
+    A link is not followed: the paths that a file names are relative to the folder that it is found
+    in, so a link to a trusted file of another folder is another file.
+    """
+    return str(file.parent.resolve() / file.name)
+
+
+def digest(content: bytes) -> str:
+    """Return the digest of a file's bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_regular(file: Path, largest: int = LARGEST) -> bytes:
+    """Return the bytes of a regular file, in one reading. Raises `OSError` for anything else.
+
+    Neither a pipe nor an endless file of a folder can hold up the program.
+    """
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        content = opened.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"it is larger than {largest} bytes")
+    return content
+
+
+def untrusted(file: FolderFile) -> BadSettings:
+    """Return the refusal for where nobody can be asked."""
+    return BadSettings(
+        f"{file.path} is not trusted, or has changed since, and sets {', '.join(file.wants)}.",
+        expected="a file that you have seen and trust, for a folder may come from anybody",
+        hint=f"`antiphon trust {file.path}` shows it and asks;"
+        " --config-file FILE reads a file of yours in its place.",
+    )
+
+
+def _writable_by_others(status: os.stat_result) -> bool:
+    if not hasattr(os, "geteuid"):
+        return False
+    return status.st_uid != os.geteuid() or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))

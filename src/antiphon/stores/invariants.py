@@ -1,0 +1,282 @@
+"""What every store holds a change to before it writes it, and what all stores do alike."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.engine.context_window import SUMMARY
+from antiphon.engine.snapshot import events_expired
+from antiphon.ports import About, AmendKey, Change, Driven, Once, Records
+from antiphon.types.accounts import Person, Project, Spent, day
+from antiphon.types.errors import (
+    Conflict,
+    Fenced,
+    IdempotencyConflict,
+    Internal,
+    NotFound,
+    RunActive,
+)
+from antiphon.types.messages import Message
+from antiphon.types.runs import DOLLAR_DIGITS, MOVES, Drive, Run, Status, Thread, Usage
+
+
+def judge_move(before: tuple[Run, Drive] | None, after: Driven) -> None:
+    """Pass, if the run may become so.
+
+    Raises `Fenced` for a writer that was overtaken: the run has ended or has a higher epoch. Raises
+    `Internal` for a move that is not in the table, or events that would leave a gap.
+    """
+    run, drive = after.run, after.drive
+    last = 0
+    if before is None:
+        if run.status is not Status.QUEUED:
+            raise Internal(f"A new run is queued, but {run.id} would begin as {run.status}.")
+    else:
+        was, driven = before
+        last = driven.last_event
+        if was.status.ended or drive.epoch < driven.epoch:
+            raise Fenced(
+                f"Run {run.id} is {was.status} in epoch {driven.epoch}; "
+                f"it cannot become {run.status} in epoch {drive.epoch}."
+            )
+        if run.status is not was.status and run.status not in MOVES[was.status]:
+            raise Internal(f"Run {run.id} cannot go from {was.status} to {run.status}.")
+    if drive.last_event != last + len(after.events):
+        raise Internal(
+            f"Run {run.id} had {last} events and gets {len(after.events)}, "
+            f"but would count {drive.last_event}."
+        )
+
+
+def judge_thread(before: Thread | None, change: Change) -> None:
+    """Pass, if the change raises the thread's version when it touches messages, and counts them.
+
+    Cached contexts are trusted by version, so a thread that changed without a new one would be
+    remembered wrongly. The count may run ahead of the messages: places are kept for tool outputs.
+    Raises `Internal`.
+    """
+    touched = bool(change.messages) or change.keep_messages is not None
+    thread = change.thread
+    if thread is None:
+        if touched:
+            raise Internal("A change of messages must hold the thread as it shall be.")
+        return
+    if before and touched and thread.version <= before.version:
+        raise Internal(f"Thread {thread.id} changed, but its version stayed {before.version}.")
+    if before and change.keep_messages is None and thread.messages < before.messages:
+        raise Internal(f"Thread {thread.id} would lose count of its messages.")
+    for message in change.messages:
+        if message.thread_id != thread.id or not 1 <= message.number <= thread.messages:
+            raise Internal(
+                f"Message {message.number} of {message.thread_id} is none of {thread.id}."
+            )
+
+
+def owner_of(about: About, change: Change) -> str:
+    """Whose the new things of a change are."""
+    owner = change.owner if change.owner is not None else about.owner
+    if owner is None:
+        raise Internal("A new thread or run needs an owner.")
+    return owner
+
+
+def subject(records: Records, change: Change) -> str | None:
+    """The thread that the kept answer of a change tells about: the answer is forgotten with it."""
+    if change.thread is not None:
+        return change.thread.id
+    if change.driven:
+        return change.driven[0].run.thread_id
+    return records.thread.id if records.thread else None
+
+
+def already_active(thread_id: str, run_id: str) -> RunActive:
+    """The error for a second active run in a thread."""
+    return RunActive(
+        f"Thread {thread_id} is busy with run {run_id}.",
+        expected="a thread without an active run",
+        received=f"{run_id}, which has not ended",
+        hint="Finish or cancel that run first.",
+        run_id=run_id,
+    )
+
+
+def not_held(run_id: str, epoch: int, first: int) -> Fenced:
+    """The error for an append by a worker that was overtaken, or that has lost count."""
+    return Fenced(f"Run {run_id} takes no event {first} from a driver of epoch {epoch}.")
+
+
+def check_kept(run_id: str, after: int, kept_after: int) -> None:
+    """Raises `EventExpired` where events above `after` are past retention."""
+    if after < kept_after:
+        raise events_expired(run_id, kept_after, after)
+
+
+def kept_answer(once: Once, digest: bytes, answer: bytes | None) -> msgspec.Raw:
+    """The answer given under this key before.
+
+    Raises `IdempotencyConflict` if the body was another one, `NotFound` if what the answer told
+    about has been deleted since.
+    """
+    if digest != once.digest:
+        raise IdempotencyConflict(
+            f"The idempotency key {once.key!r} was used before, with another body.",
+            expected="the body that came first under this key",
+            received="a different body",
+            hint="Use a new key for a new request.",
+        )
+    if answer is None:
+        raise NotFound(
+            f"What was made under the idempotency key {once.key!r} has been deleted.",
+            hint="Use a new key to make it anew.",
+        )
+    return msgspec.Raw(answer)
+
+
+def name_taken(person: Person) -> Conflict:
+    """The error for a name, or a subject, that two would have."""
+    return Conflict(
+        f"Somebody is called {person.name} already, or logs in as the same person.",
+        expected="a name and a subject that nobody has",
+        hint="Choose another name.",
+    )
+
+
+def project_taken(project: Project) -> Conflict:
+    """The error for a name that two projects would have."""
+    return Conflict(
+        f"A project is called {project.name} already.",
+        expected="a name that no project has",
+        hint="Choose another name.",
+    )
+
+
+def refuse_disabled(*holders: Project | Person | None) -> None:
+    """Pass, if keys may be made for all of these; most owners are neither project nor person."""
+    for holder in holders:
+        if holder is not None and holder.disabled:
+            raise Conflict(
+                f"{holder.name} ({holder.id}) is disabled.",
+                expected="a project or a person that is not",
+                hint="Enable them first.",
+            )
+
+
+def no_provider_key(owner: str, provider: str) -> NotFound:
+    """The error for a key that an owner does not have."""
+    return NotFound(f"{owner} has no key of their own for {provider}.")
+
+
+def revoked(now: int) -> AmendKey:
+    """Makes of a key one that opens nothing; a second time changes nothing."""
+    return lambda key: key if key.revoked_at is not None else replace(key, revoked_at=now)
+
+
+def erased(now: int) -> AmendKey:
+    """Makes of a key one that opens nothing and tells nothing."""
+    return lambda key: replace(revoked(now)(key), name="", person_id=None)
+
+
+def grown(before: Run | None, after: Run) -> int:
+    """The tokens that a run has used since it was kept last."""
+    used = before.usage if before else Usage()
+    return _tokens(after.usage) - _tokens(used)
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens
+
+
+def spent(owner: str, run: Run, now: int) -> Spent:
+    """What a run that has ended adds to its day."""
+    usage = run.usage
+    priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
+    return Spent(
+        day=day(run.ended_at or now),
+        owner=owner,
+        model=run.model,
+        runs=1,
+        unpriced=0 if priced else 1,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cost=usage.cost or 0.0,
+    )
+
+
+def summed(one: Spent | None, other: Spent) -> Spent:
+    """Both together; they are of the same day, owner and model."""
+    if one is None:
+        return other
+    counted = {name: getattr(one, name) + getattr(other, name) for name in COUNTED}
+    return replace(other, **counted | {"cost": round(counted["cost"], DOLLAR_DIGITS)})
+
+
+COUNTED = tuple(name for name in Spent.__struct_fields__ if name not in ("day", "owner", "model"))
+
+
+def missing(kind: type[Any], id: str) -> NotFound:
+    """The error for a thing that is not there, or is another owner's."""
+    return NotFound(f"There is no {kind.__name__.lower()} {id!r}.")
+
+
+def taken(kind: type[Any], id: str) -> Internal:
+    """The error for a second thing under one id."""
+    return Internal(f"There is a {kind.__name__.lower()} {id!r} already.")
+
+
+def place_taken(message: Message) -> Internal:
+    """The error for a second message under one number."""
+    return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
+
+
+LANDMARKS = ("user", "system", SUMMARY)
+"""The roles that a `Context` has landmarks of."""
+
+
+def role(message: Message) -> str:
+    """The message's role; a summary is apart, so that it is found among the landmarks."""
+    return message.role if message.compacts is None else SUMMARY
+
+
+def searchable(text: str) -> str:
+    """Text as the search compares it: without case."""
+    return text.casefold()
+
+
+def words(query: str) -> Sequence[str]:
+    """Return what a text must hold to be found: words, and phrases in quotation marks.
+
+    A dozen are enough to tell; further ones are left out.
+    """
+    found = _WORDS.findall(searchable(query))
+    return [" ".join(phrase.split()) or word for phrase, word in found if phrase.strip() or word][
+        :MAX_WORDS
+    ]
+
+
+MAX_WORDS = 12
+_WORDS = re.compile(r"""(?<!\S)["“”„«»]([^"“”„«»]+)["“”„«»](?!\S)|(\S+)""")
+
+
+def holds(text: str, query: str) -> bool:
+    """Whether a searchable text holds all the words of a query."""
+    return all(word in text for word in words(query))
+
+
+# The clock of stores whose database has none of its own.
+
+
+Clock = Callable[[], int]
+"""Milliseconds since 1970."""
+
+
+def system_clock() -> int:
+    """The clock of this machine."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,263 @@
+"""The keys, projects and acts of the store that forgets, and what its keys have used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from antiphon.engine.accounts import folded
+from antiphon.ports import Amend, AmendKey, AmendProject, Key, Listing
+from antiphon.stores import invariants
+from antiphon.types.accounts import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Person,
+    Project,
+    ProviderKey,
+    period,
+)
+
+
+class Acts:
+    """What administrators did, oldest first."""
+
+    def __init__(self) -> None:
+        self._acts: list[Act] = []
+
+    def note(self, act: Act | None) -> None:
+        """See `Store.note`."""
+        if act is not None:
+            self._acts.append(act)
+
+    def page(self, limit: int, after: str | None, owner: str | None) -> Listing:
+        """See `Store.acts`."""
+        acts = list(reversed(self._acts))
+        if after is not None:
+            places = [place for place, act in enumerate(acts, 1) if act.id == after]
+            if not places:
+                raise invariants.missing(Act, after)
+            acts = acts[places[0] :]
+        acts = [act for act in acts if owner in (None, act.owner)]
+        return Listing(acts[:limit], len(acts) > limit)
+
+
+class Keys:
+    """Keys with their hashes, oldest first, and what was counted of each."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+        self._keys: dict[str, tuple[Key, bytes]] = {}
+        self._used: dict[Counter, tuple[int, int]] = {}
+
+    def keep(self, key: Key, digest: bytes, act: Act | None) -> None:
+        """See `Store.keep_key`."""
+        self._keys[key.id] = (key, digest)
+        self._acts.note(act)
+
+    def find(self, prefix: str) -> tuple[Key, bytes] | None:
+        """See `Store.find_key`."""
+        return next((kept for kept in self._keys.values() if kept[0].prefix == prefix), None)
+
+    def all(self) -> Sequence[Key]:
+        """See `Store.keys`."""
+        return [key for key, _ in self._keys.values()]
+
+    def change(self, key_id: str, amend: AmendKey, act: Act | None) -> Key:
+        """See `Store.change_key`."""
+        if key_id not in self._keys:
+            raise invariants.missing(Key, key_id)
+        key, digest = self._keys[key_id]
+        changed = amend(key)
+        if changed != key:
+            self._keys[key_id] = (changed, digest)
+            self._acts.note(act)
+        return changed
+
+    def revoke_of(self, owner: str, now: int) -> None:
+        """Revoke all that open what is this owner's, or that this person has."""
+        for key in self._of(owner):
+            self.change(key.id, invariants.revoked(now), None)
+
+    def erase_of(self, owner: str, now: int) -> int:
+        """Revoke them, and forget their names and what they used; how many had any of it."""
+        theirs = self._of(owner)
+        blank = [self.change(key.id, invariants.erased(now), None) for key in theirs]
+        ids = {key.id for key in theirs if key.owner == owner}
+        used = [counter for counter in self._used if counter.key_id in ids]
+        for counter in used:
+            del self._used[counter]
+        return sum(was != key for was, key in zip(theirs, blank, strict=True)) + len(used)
+
+    def _of(self, owner: str) -> Sequence[Key]:
+        return [key for key in self.all() if owner in (key.owner, key.person_id)]
+
+    def count(self, counter: Counter, amount: int, now: int) -> Counted:
+        """See `Store.count`."""
+        then, total = self._used.get(counter, (0, 0))
+        current = period(counter, now)
+        total = amount if current > then else total + amount
+        self._used[counter] = (max(current, then), total)
+        return Counted(total, now)
+
+    def count_tokens(self, key_id: str | None, amount: int, now: int) -> None:
+        """Count what a run has used, if its key has a limit of that."""
+        kept = self._keys.get(key_id or "")
+        if amount and kept and kept[0].limits.tokens_per_day is not None:
+            self.count(Counter(kept[0].id, "tokens"), amount, now)
+
+    def used(self, counter: Counter, now: int) -> int:
+        """What was counted in the period that is now."""
+        then, total = self._used.get(counter, (0, 0))
+        return total if then >= period(counter, now) else 0
+
+
+class Projects:
+    """Projects by id, oldest first."""
+
+    def __init__(self, acts: Acts, keys: Keys) -> None:
+        self._acts = acts
+        self._keys = keys
+        self._projects: dict[str, Project] = {}
+
+    def add(self, project: Project, act: Act) -> None:
+        """See `Store.add_project`."""
+        self._refuse_twin(project)
+        self._projects[project.id] = project
+        self._acts.note(act)
+
+    def get(self, id: str) -> Project | None:
+        """The project, if there is one."""
+        return self._projects.get(id)
+
+    def all(self) -> Sequence[Project]:
+        """See `Store.projects`."""
+        return list(self._projects.values())
+
+    def change(self, id: str, amend: AmendProject, act: Act, now: int) -> Project | None:
+        """See `Store.change_project`."""
+        if id not in self._projects:
+            raise invariants.missing(Project, id)
+        project = self._projects[id]
+        changed = amend(project)
+        if changed == project:
+            return changed
+        if changed is None:
+            del self._projects[id]
+        else:
+            self._refuse_twin(changed)
+            self._projects[id] = changed
+        if changed is None or changed.disabled:
+            self._keys.revoke_of(id, now)
+        self._acts.note(act)
+        return changed
+
+    def _refuse_twin(self, project: Project) -> None:
+        for other in self._projects.values():
+            if other.id != project.id and folded(other.name) == folded(project.name):
+                raise invariants.project_taken(project)
+
+
+class ProviderKeys:
+    """Sealed keys for providers, by owner and provider."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+        self._keys: dict[tuple[str, str], tuple[ProviderKey, bytes]] = {}
+
+    def keep(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.keep_provider_key`."""
+        self._keys[key.owner, key.provider] = (key, sealed)
+        self._acts.note(act)
+
+    def of(self, owner: str | None) -> Sequence[ProviderKey]:
+        """See `Store.provider_keys`."""
+        kept = [self._keys[whose][0] for whose in sorted(self._keys)]
+        return [key for key in kept if owner in (None, key.owner)]
+
+    def sealed(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.sealed_key`."""
+        kept = self._keys.get((owner, provider))
+        return kept[1] if kept else None
+
+    def reseal(self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act) -> bool:
+        """See `Store.reseal_provider_key`."""
+        kept = self._keys.get((owner, provider))
+        if kept is None or kept[1] != before:
+            return False
+        self.keep(kept[0], sealed, act)
+        return True
+
+    def drop(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.drop_provider_key`."""
+        if self._keys.pop((owner, provider), None) is None:
+            raise invariants.no_provider_key(owner, provider)
+        self._acts.note(act)
+
+    def erase_of(self, owner: str) -> int:
+        """Forget all of an owner; how many there were."""
+        theirs = self.of(owner)
+        for key in theirs:
+            del self._keys[owner, key.provider]
+        return len(theirs)
+
+
+# The people of the store that forgets: found by id, by name whatever its case, or by subject.
+
+
+class People:
+    """Accounts by the id of their person, oldest first."""
+
+    def __init__(self, acts: Acts, keys: Keys) -> None:
+        self._acts = acts
+        self._keys = keys
+        self._accounts: dict[str, Account] = {}
+
+    def add(self, account: Account, act: Act | None) -> None:
+        """See `Store.add_person`."""
+        if account.person.id in self._accounts:
+            raise invariants.taken(Person, account.person.id)
+        self._refuse_twin(account.person)
+        self._accounts[account.person.id] = account
+        self._acts.note(act)
+
+    def find(
+        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
+    ) -> Account | None:
+        """See `Store.find_person`."""
+        if id is not None:
+            return self._accounts.get(id)
+        if name is not None:
+            return self._first(lambda person: folded(person.name) == folded(name))
+        return self._first(lambda person: subject is not None and person.subject == subject)
+
+    def everybody(self) -> Sequence[Person]:
+        """See `Store.people`."""
+        return [account.person for account in self._accounts.values()]
+
+    def change(self, person_id: str, amend: Amend, act: Act | None, now: int) -> Account | None:
+        """See `Store.change_person`."""
+        account = self._accounts.get(person_id)
+        if account is None:
+            raise invariants.missing(Person, person_id)
+        others = self._first(lambda person: person.governs and person.id != person_id)
+        changed = amend(account, others is not None)
+        if changed == account:
+            return changed
+        if changed is None:
+            del self._accounts[person_id]
+        else:
+            self._refuse_twin(changed.person)
+            self._accounts[person_id] = changed
+        if changed is None or changed.person.disabled:
+            self._keys.revoke_of(person_id, now)
+        self._acts.note(act)
+        return changed
+
+    def _first(self, fits: Callable[[Person], bool]) -> Account | None:
+        return next((each for each in self._accounts.values() if fits(each.person)), None)
+
+    def _refuse_twin(self, person: Person) -> None:
+        for named in (self.find(name=person.name), self.find(subject=person.subject)):
+            if named is not None and named.person.id != person.id:
+                raise invariants.name_taken(person)

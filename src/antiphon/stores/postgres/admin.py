@@ -1,0 +1,398 @@
+"""Projects, owners and their keys for providers in PostgreSQL, as functions of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+from asyncpg.connection import Connection
+
+from antiphon.engine.accounts import folded
+from antiphon.ports import Amend, AmendKey, AmendProject, Key, Listing
+from antiphon.stores import invariants
+from antiphon.stores.postgres.connections import SQL, execute, row, rows, value
+from antiphon.stores.postgres.records import remove_what_is_in
+from antiphon.stores.rows import LIST_BYTES, decoder
+from antiphon.types.accounts import (
+    PERIODS,
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Holding,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+)
+from antiphon.types.runs import DOLLAR_DIGITS, Run
+
+# The audit log in PostgreSQL, as functions of a connection.
+
+
+async def note(connection: Connection[Any], act: Act | None) -> None:
+    """See `Store.note`; part of the transaction that does what the act tells of."""
+    if act is not None:
+        doc = msgspec.json.encode(act)
+        await execute(connection, "add_act", id=act.id, owner=act.owner, doc=doc)
+
+
+async def page(
+    connection: Connection[Any], limit: int, after: str | None, owner: str | None
+) -> Listing:
+    """See `Store.acts`."""
+    place = _NEWEST
+    if after is not None:
+        place = await value(connection, "place_of_act", id=after)
+        if place is None:
+            raise invariants.missing(Act, after)
+    if owner is None:
+        found = await rows(connection, "acts", place=place, limit=limit + 1)
+    else:
+        found = await rows(connection, "acts_of", place=place, limit=limit + 1, owner=owner)
+    return Listing([_ACT.decode(doc) for (doc,) in found[:limit]], len(found) > limit)
+
+
+_ACT = msgspec.json.Decoder(Act)
+_NEWEST = 2**63 - 1
+
+
+# Keys in PostgreSQL and what each has used, as functions of a connection.
+
+
+async def keep(connection: Connection[Any], key: Key, digest: bytes, act: Act | None) -> None:
+    """See `Store.keep_key`."""
+    async with connection.transaction():
+        project = await value(connection, "project_for_update", id=key.owner)
+        people = await rows(connection, "people_for_share", ids=[key.owner, key.person_id])
+        invariants.refuse_disabled(
+            None if project is None else _PROJECT.decode(project),
+            *(_PERSON.decode(doc) for (doc,) in people),
+        )
+        await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_columns(key))
+        await note(connection, act)
+
+
+async def find_key(connection: Connection[Any], prefix: str) -> tuple[Key, bytes] | None:
+    """See `Store.find_key`."""
+    found = await row(connection, SQL["find_key"], prefix=prefix)
+    return (_KEY.decode(found[0]), found[1]) if found else None
+
+
+async def every(connection: Connection[Any]) -> Sequence[Key]:
+    """See `Store.keys`."""
+    return [_KEY.decode(doc) for (doc,) in await rows(connection, "keys")]
+
+
+async def change_key(
+    connection: Connection[Any], key_id: str, amend: AmendKey, act: Act | None
+) -> Key:
+    """See `Store.change_key`."""
+    async with connection.transaction():
+        doc = await value(connection, "key_for_update", id=key_id)
+        if doc is None:
+            raise invariants.missing(Key, key_id)
+        key = _KEY.decode(doc)
+        changed = amend(key)
+        if changed != key:
+            await execute(connection, "save_key", **_columns(changed))
+            await note(connection, act)
+    return changed
+
+
+async def revoke(connection: Connection[Any], key_id: str, act: Act | None, now: int | None) -> Key:
+    """See `Store.revoke_key`."""
+    amend = invariants.revoked(await value(connection, "now", now=now))
+    return await change_key(connection, key_id, amend, act)
+
+
+async def revoke_those_of(connection: Connection[Any], owner: str, now: int | None) -> None:
+    """From now on no key opens what is this owner's; within a transaction."""
+    await change_of(connection, owner, invariants.revoked(await value(connection, "now", now=now)))
+
+
+async def change_of(connection: Connection[Any], owner: str, amend: AmendKey) -> int:
+    """Change all that open what is this owner's; how many became different."""
+    theirs = [
+        _KEY.decode(doc) for (doc,) in await rows(connection, "keys_of_for_update", owner=owner)
+    ]
+    changed = [new for key in theirs if (new := amend(key)) != key]
+    for key in changed:
+        await execute(connection, "save_key", **_columns(key))
+    return len(changed)
+
+
+async def count(
+    connection: Connection[Any], counter: Counter, amount: int, now: int | None
+) -> Counted:
+    """See `Store.count`."""
+    total, counted_at = await row(
+        connection,
+        SQL["count"],
+        key_id=counter.key_id,
+        what=counter.what,
+        period_ms=PERIODS[counter.what],
+        amount=amount,
+        now=now,
+    )
+    return Counted(total, counted_at)
+
+
+def _columns(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "owner": key.owner,
+        "counts_tokens": key.limits.tokens_per_day is not None,
+        "doc": msgspec.json.encode(key),
+    }
+
+
+_KEY = msgspec.json.Decoder(Key)
+_PERSON = msgspec.json.Decoder(Person)
+_PROJECT = msgspec.json.Decoder(Project)
+
+
+RUNS_ERASED = 200  # in one bite, with all their events
+
+
+async def add_project(connection: Connection[Any], project: Project, act: Act) -> None:
+    """See `Store.add_project`."""
+    async with connection.transaction():
+        await _write_project(connection, "add_project", project)
+        await note(connection, act)
+
+
+async def projects(connection: Connection[Any]) -> Sequence[Project]:
+    """See `Store.projects`."""
+    return [_PROJECT.decode(doc) for (doc,) in await rows(connection, "projects")]
+
+
+async def change_project(
+    connection: Connection[Any], id: str, amend: AmendProject, act: Act, now: int | None
+) -> Project | None:
+    """See `Store.change_project`."""
+    async with connection.transaction():
+        doc = await value(connection, "project_for_update", id=id)
+        if doc is None:
+            raise invariants.missing(Project, id)
+        project = _PROJECT.decode(doc)
+        changed = amend(project)
+        if changed == project:
+            return changed
+        if changed is None:
+            await execute(connection, "remove_project", id=id)
+        else:
+            await _write_project(connection, "save_project", changed)
+        if changed is None or changed.disabled:
+            await revoke_those_of(connection, id, now)
+        await note(connection, act)
+    return changed
+
+
+async def keep_provider_key(
+    connection: Connection[Any], key: ProviderKey, sealed: bytes, act: Act
+) -> None:
+    """See `Store.keep_provider_key`."""
+    values = {"owner": key.owner, "provider": key.provider, "doc": msgspec.json.encode(key)}
+    async with connection.transaction():
+        await execute(connection, "keep_provider_key", sealed=sealed, **values)
+        await note(connection, act)
+
+
+async def provider_keys(connection: Connection[Any], owner: str | None) -> Sequence[ProviderKey]:
+    """See `Store.provider_keys`."""
+    found = await rows(connection, "provider_keys", owner=owner)
+    return [_PROVIDER_KEY.decode(doc) for (doc,) in found]
+
+
+async def sealed_key(connection: Connection[Any], owner: str, provider: str) -> bytes | None:
+    """See `Store.sealed_key`."""
+    sealed: bytes | None = await value(connection, "sealed_key", owner=owner, provider=provider)
+    return sealed
+
+
+async def reseal_provider_key(
+    connection: Connection[Any],
+    owner: str,
+    provider: str,
+    before: bytes,
+    sealed: bytes,
+    act: Act,
+) -> bool:
+    """See `Store.reseal_provider_key`."""
+    values = {"owner": owner, "provider": provider, "before": before, "sealed": sealed}
+    async with connection.transaction():
+        if not await value(connection, "reseal_provider_key", **values):
+            return False
+        await note(connection, act)
+    return True
+
+
+async def drop_provider_key(
+    connection: Connection[Any], owner: str, provider: str, act: Act
+) -> None:
+    """See `Store.drop_provider_key`."""
+    async with connection.transaction():
+        if not await value(connection, "drop_provider_key", owner=owner, provider=provider):
+            raise invariants.no_provider_key(owner, provider)
+        await note(connection, act)
+
+
+async def owners(
+    connection: Connection[Any], limit: int, after: str | None, only: str | None
+) -> Listing:
+    """See `Store.owners`."""
+    values = {"after": after or "", "from": only or "", "only": only, "limit": limit + 1}
+    found = [
+        Holding(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
+        for owner, threads, runs, files, assistants in await rows(connection, "owners", **values)
+    ]
+    return Listing(found[:limit], len(found) > limit)
+
+
+async def erase(connection: Connection[Any], owner: str, limit: int, now: int | None) -> int:
+    """A bite of `Store.erase`: of the first kind that there is anything of."""
+    async with connection.transaction():
+        if erased := await _erase_runs(connection, owner, min(limit, RUNS_ERASED)):
+            return erased
+        if erased := await _erase_threads(connection, owner, limit):
+            return erased
+        for name in _ERASURES:
+            if erased := await value(connection, name, owner=owner, limit=limit):
+                return int(erased)
+        erased = await value(connection, "erase_counters", owner=owner)
+        blank = invariants.erased(await value(connection, "now", now=now))
+        return int(erased) + await change_of(connection, owner, blank)
+
+
+async def _erase_runs(connection: Connection[Any], owner: str, limit: int) -> int:
+    """Runs with all that is theirs; how they are driven first, so that no event is added behind."""
+    numbers = await value(connection, "runs_to_erase", owner=owner, limit=limit)
+    if numbers:
+        for name in ("drop_drives", "drop_events", "drop_actions", "drop_runs"):
+            await execute(connection, name, runs=numbers)
+    return len(numbers)
+
+
+async def _erase_threads(connection: Connection[Any], owner: str, limit: int) -> int:
+    """Messages of some threads, and these threads once they have none."""
+    threads = await value(connection, "threads_to_erase", owner=owner)
+    if not threads:
+        return 0
+    if erased := await value(connection, "erase_messages", threads=threads, limit=limit):
+        return int(erased)
+    for thread_id in threads[:limit]:
+        await value(connection, "remove_thread", id=thread_id, owner=owner)
+        await remove_what_is_in(connection, thread_id)
+    return len(threads[:limit])
+
+
+async def _write_project(connection: Connection[Any], name: str, project: Project) -> None:
+    doc = msgspec.json.encode(project)
+    try:
+        await execute(connection, name, id=project.id, folded=folded(project.name), doc=doc)
+    except asyncpg.UniqueViolationError as fault:
+        raise invariants.project_taken(project) from fault
+
+
+_ERASURES = (
+    *("erase_uploads", "erase_assistants", "erase_answers"),
+    *("erase_spent", "erase_provider_keys"),
+)
+
+_PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
+
+
+# People, runs of everybody and what they spent in PostgreSQL, as functions of a connection.
+
+
+async def add(connection: Connection[Any], account: Account, act: Act | None) -> None:
+    """See `Store.add_person`."""
+    async with connection.transaction():
+        await _write_person(connection, "add_person", account)
+        await note(connection, act)
+
+
+async def find_person(
+    connection: Connection[Any],
+    *,
+    id: str | None = None,
+    name: str | None = None,
+    subject: str | None = None,
+) -> Account | None:
+    """See `Store.find_person`."""
+    if id is not None:
+        return _account(await row(connection, SQL["person"], id=id))
+    if name is not None:
+        return _account(await row(connection, SQL["person_by_name"], folded=folded(name)))
+    return _account(await row(connection, SQL["person_by_subject"], subject=subject))
+
+
+async def everybody(connection: Connection[Any]) -> Sequence[Person]:
+    """See `Store.people`."""
+    return [_PERSON.decode(doc) for (doc,) in await rows(connection, "people")]
+
+
+async def change_person(
+    connection: Connection[Any], person_id: str, amend: Amend, act: Act | None, now: int | None
+) -> Account | None:
+    """See `Store.change_person`."""
+    async with connection.transaction():
+        await execute(connection, "lock_people")
+        account = await find_person(connection, id=person_id)
+        if account is None:
+            raise invariants.missing(Person, person_id)
+        changed = amend(account, await value(connection, "others_govern", id=person_id))
+        if changed == account:
+            return changed
+        if changed is None:
+            await execute(connection, "remove_person", id=person_id)
+        else:
+            await _write_person(connection, "save_person", changed)
+        if changed is None or changed.person.disabled:
+            await revoke_those_of(connection, person_id, now)
+        await note(connection, act)
+    return changed
+
+
+async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> Listing:
+    """See `Store.live_runs`."""
+    if after is not None and await value(connection, "run_number", run_id=after) is None:
+        raise invariants.missing(Run, after)
+    found = await rows(connection, "live_runs", limit=limit + 1, after=after, cap=LIST_BYTES)
+    live = [(owner, decoder(Run)(doc)) for owner, doc, _ in found[:limit]]
+    return Listing(live, bool(found) and found[0][2] > len(live))
+
+
+async def spent(connection: Connection[Any], since: str, limit: int) -> Sequence[Spent]:
+    """See `Store.spent`."""
+    names = Spent.__struct_fields__
+    found = await rows(connection, "spent", since=since, limit=limit)
+    return [_rounded(dict(zip(names, each, strict=True))) for each in found]
+
+
+def _rounded(fields: dict[str, Any]) -> Spent:
+    return Spent(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
+
+
+async def _write_person(connection: Connection[Any], name: str, account: Account) -> None:
+    person = account.person
+    try:
+        await execute(
+            connection,
+            name,
+            id=person.id,
+            folded=folded(person.name),
+            subject=person.subject,
+            governs=person.governs,
+            password=account.password,
+            doc=msgspec.json.encode(person),
+        )
+    except asyncpg.UniqueViolationError as fault:
+        raise invariants.name_taken(person) from fault
+
+
+def _account(found: Any) -> Account | None:
+    return Account(_PERSON.decode(found[0]), found[1]) if found else None

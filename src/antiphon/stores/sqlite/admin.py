@@ -1,0 +1,378 @@
+"""Projects, owners and their keys for providers in SQLite, as functions of a connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
+
+from antiphon.engine.accounts import folded
+from antiphon.ports import Amend, AmendKey, AmendProject, Key, Listing
+from antiphon.stores import invariants
+from antiphon.stores.rows import decoder, take_page
+from antiphon.stores.sqlite import reads
+from antiphon.stores.sqlite.reads import SQL
+from antiphon.types.accounts import (
+    Account,
+    Act,
+    Counted,
+    Counter,
+    Holding,
+    Person,
+    Project,
+    ProviderKey,
+    Spent,
+    period,
+)
+from antiphon.types.runs import DOLLAR_DIGITS, Run
+
+# The audit log in SQLite, as functions of a connection.
+
+
+def note(connection: sqlite3.Connection, act: Act | None) -> None:
+    """See `Store.note`; part of the transaction that does what the act tells of."""
+    if act is not None:
+        connection.execute(SQL["add_act"], (act.id, act.owner, msgspec.json.encode(act)))
+
+
+def page(
+    connection: sqlite3.Connection, limit: int, after: str | None, owner: str | None
+) -> Listing:
+    """See `Store.acts`."""
+    place = _NEWEST
+    if after is not None:
+        row = reads.one(connection, "place_of_act", after)
+        if row is None:
+            raise invariants.missing(Act, after)
+        place = row[0]
+    values = {"place": place, "limit": limit + 1, "owner": owner}
+    rows = connection.execute(SQL["acts_of" if owner else "acts"], values).fetchall()
+    return Listing([_ACT.decode(doc) for (doc,) in rows[:limit]], len(rows) > limit)
+
+
+_ACT = msgspec.json.Decoder(Act)
+_NEWEST = 2**63 - 1
+
+
+# Keys in SQLite and what each has used, as functions of a connection.
+
+
+def keep(connection: sqlite3.Connection, key: Key, digest: bytes, act: Act | None) -> None:
+    """See `Store.keep_key`."""
+    project = reads.one(connection, "project", key.owner)
+    people = (reads.one(connection, "person", whose) for whose in (key.owner, key.person_id))
+    invariants.refuse_disabled(
+        _PROJECT.decode(project[0]) if project else None,
+        *(_PERSON.decode(row[0]) for row in people if row),
+    )
+    doc = msgspec.json.encode(key)
+    connection.execute(SQL["add_key"], (key.id, key.prefix, digest, doc))
+    note(connection, act)
+
+
+def find_key(connection: sqlite3.Connection, prefix: str) -> tuple[Key, bytes] | None:
+    """See `Store.find_key`."""
+    row = reads.one(connection, "find_key", prefix)
+    return (_KEY.decode(row[0]), row[1]) if row else None
+
+
+def every(connection: sqlite3.Connection) -> Sequence[Key]:
+    """See `Store.keys`."""
+    return [_KEY.decode(doc) for (doc,) in reads.every(connection, "keys")]
+
+
+def change_key(
+    connection: sqlite3.Connection, key_id: str, amend: AmendKey, act: Act | None
+) -> Key:
+    """See `Store.change_key`."""
+    row = reads.one(connection, "key", key_id)
+    if row is None:
+        raise invariants.missing(Key, key_id)
+    key = _KEY.decode(row[0])
+    changed = amend(key)
+    if changed != key:
+        _save(connection, changed)
+        note(connection, act)
+    return changed
+
+
+def change_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) -> int:
+    """Change all that open what is this owner's or that this person has; how many became others."""
+    theirs = [_KEY.decode(doc) for (doc,) in reads.every(connection, "keys_of", owner)]
+    changed = [new for key in theirs if (new := amend(key)) != key]
+    for key in changed:
+        _save(connection, key)
+    return len(changed)
+
+
+def count(connection: sqlite3.Connection, counter: Counter, amount: int, now: int) -> Counted:
+    """See `Store.count`."""
+    values = {
+        "key_id": counter.key_id,
+        "what": counter.what,
+        "period": period(counter, now),
+        "amount": amount,
+    }
+    (total,) = connection.execute(SQL["count"], values).fetchone()
+    return Counted(total, now)
+
+
+def count_tokens(connection: sqlite3.Connection, key_id: str | None, amount: int, now: int) -> None:
+    """Count what a run has used, if its key has a limit of that."""
+    if not amount or key_id is None:
+        return
+    (limited,) = connection.execute(SQL["has_tokens_limit"], (key_id,)).fetchone()
+    if limited:
+        count(connection, Counter(key_id, "tokens"), amount, now)
+
+
+def _save(connection: sqlite3.Connection, key: Key) -> None:
+    connection.execute(SQL["save_key"], (msgspec.json.encode(key), key.id))
+
+
+_KEY = msgspec.json.Decoder(Key)
+_PERSON = msgspec.json.Decoder(Person)
+_PROJECT = msgspec.json.Decoder(Project)
+
+
+def add_project(connection: sqlite3.Connection, project: Project, act: Act) -> None:
+    """See `Store.add_project`."""
+    _write_project(connection, "add_project", project)
+    note(connection, act)
+
+
+def projects(connection: sqlite3.Connection) -> Sequence[Project]:
+    """See `Store.projects`."""
+    return [_PROJECT.decode(doc) for (doc,) in reads.every(connection, "projects")]
+
+
+def change_project(
+    connection: sqlite3.Connection, id: str, amend: AmendProject, act: Act, now: int
+) -> Project | None:
+    """See `Store.change_project`."""
+    row = reads.one(connection, "project", id)
+    if row is None:
+        raise invariants.missing(Project, id)
+    project = _PROJECT.decode(row[0])
+    changed = amend(project)
+    if changed == project:
+        return changed
+    if changed is None:
+        connection.execute(SQL["remove_project"], (id,))
+    else:
+        _write_project(connection, "save_project", changed)
+    if changed is None or changed.disabled:
+        change_of(connection, id, invariants.revoked(now))
+    note(connection, act)
+    return changed
+
+
+def keep_provider_key(
+    connection: sqlite3.Connection, key: ProviderKey, sealed: bytes, act: Act
+) -> None:
+    """See `Store.keep_provider_key`."""
+    values = (key.owner, key.provider, sealed, msgspec.json.encode(key))
+    connection.execute(SQL["keep_provider_key"], values)
+    note(connection, act)
+
+
+def provider_keys(connection: sqlite3.Connection, owner: str | None) -> Sequence[ProviderKey]:
+    """See `Store.provider_keys`."""
+    if owner is None:
+        rows = reads.every(connection, "provider_keys")
+    else:
+        rows = reads.every(connection, "provider_keys_of", owner)
+    return [_PROVIDER_KEY.decode(doc) for (doc,) in rows]
+
+
+def sealed_key(connection: sqlite3.Connection, owner: str, provider: str) -> bytes | None:
+    """See `Store.sealed_key`."""
+    row = reads.one(connection, "sealed_key", owner, provider)
+    return bytes(row[0]) if row else None
+
+
+def reseal_provider_key(
+    connection: sqlite3.Connection,
+    owner: str,
+    provider: str,
+    before: bytes,
+    sealed: bytes,
+    act: Act,
+) -> bool:
+    """See `Store.reseal_provider_key`."""
+    values = (sealed, owner, provider, before)
+    if connection.execute(SQL["reseal_provider_key"], values).rowcount == 0:
+        return False
+    note(connection, act)
+    return True
+
+
+def drop_provider_key(connection: sqlite3.Connection, owner: str, provider: str, act: Act) -> None:
+    """See `Store.drop_provider_key`."""
+    if connection.execute(SQL["drop_provider_key"], (owner, provider)).rowcount == 0:
+        raise invariants.no_provider_key(owner, provider)
+    note(connection, act)
+
+
+def owners(
+    connection: sqlite3.Connection, limit: int, after: str | None, only: str | None
+) -> Listing:
+    """See `Store.owners`."""
+    holdings: list[Holding] = []
+    owner = _next(connection, after or "", only)
+    while owner is not None and len(holdings) < limit:
+        holdings.append(_holding(connection, owner))
+        owner = _next(connection, owner, only)
+    return Listing(holdings, owner is not None)
+
+
+def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
+    """A bite of `Store.erase`: of the first kind that there is anything of."""
+    values = {"owner": owner, "limit": limit}
+    for statement in _ERASURES:
+        if erased := connection.execute(SQL[statement], values).rowcount:
+            return erased
+    erased = connection.execute(SQL["erase_counters"], (owner,)).rowcount
+    return erased + change_of(connection, owner, invariants.erased(now))
+
+
+def _next(connection: sqlite3.Connection, after: str, only: str | None) -> str | None:
+    values = {"after": after, "from": only or "", "only": only}
+    row: tuple[str | None] = connection.execute(SQL["next_owner"], values).fetchone()
+    return row[0]
+
+
+def _holding(connection: sqlite3.Connection, owner: str) -> Holding:
+    row = connection.execute(SQL["holding"], {"owner": owner}).fetchone()
+    threads, runs, files, assistants = row
+    return Holding(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
+
+
+def _write_project(connection: sqlite3.Connection, statement: str, project: Project) -> None:
+    values = {
+        "id": project.id,
+        "folded": folded(project.name),
+        "doc": msgspec.json.encode(project),
+    }
+    try:
+        connection.execute(SQL[statement], values)
+    except sqlite3.IntegrityError as fault:
+        raise invariants.project_taken(project) from fault
+
+
+_ERASURES = (
+    "erase_events",
+    "erase_actions",
+    "erase_runs",
+    "erase_segments",
+    "erase_messages",
+    "erase_threads",
+    "erase_uploads",
+    "erase_assistants",
+    "erase_answers",
+    "erase_spent",
+    "erase_provider_keys",
+)
+"""What is of many rows goes before what it belongs to, so that no bite is large."""
+
+_PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
+
+
+# People, runs of everybody and what they spent in SQLite, as functions of a connection.
+
+
+def add(connection: sqlite3.Connection, account: Account, act: Act | None) -> None:
+    """See `Store.add_person`."""
+    _write_person(connection, "add_person", account)
+    note(connection, act)
+
+
+def find_person(
+    connection: sqlite3.Connection,
+    *,
+    id: str | None = None,
+    name: str | None = None,
+    subject: str | None = None,
+) -> Account | None:
+    """See `Store.find_person`."""
+    if id is not None:
+        return _account(reads.one(connection, "person", id))
+    if name is not None:
+        return _account(reads.one(connection, "person_by_name", folded(name)))
+    return _account(reads.one(connection, "person_by_subject", subject))
+
+
+def everybody(connection: sqlite3.Connection) -> Sequence[Person]:
+    """See `Store.people`."""
+    return [_PERSON.decode(doc) for (doc,) in reads.every(connection, "people")]
+
+
+def change_person(
+    connection: sqlite3.Connection, person_id: str, amend: Amend, act: Act | None, now: int
+) -> Account | None:
+    """See `Store.change_person`."""
+    account = find_person(connection, id=person_id)
+    if account is None:
+        raise invariants.missing(Person, person_id)
+    (others,) = connection.execute(SQL["others_govern"], (person_id,)).fetchone()
+    changed = amend(account, bool(others))
+    if changed == account:
+        return changed
+    if changed is None:
+        connection.execute(SQL["remove_person"], (person_id,))
+    else:
+        _write_person(connection, "save_person", changed)
+    if changed is None or changed.person.disabled:
+        change_of(connection, person_id, invariants.revoked(now))
+    note(connection, act)
+    return changed
+
+
+def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> Listing:
+    """See `Store.live_runs`."""
+    if after is not None and reads.run(connection, after) is None:
+        raise invariants.missing(Run, after)
+    values = {"limit": limit + 1, "after": after}
+    with closing(connection.execute(SQL["live_runs"], values)) as found:
+        rows, more = take_page(found, limit, lambda row: len(row[1]))
+    return Listing([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
+
+
+def spend(connection: sqlite3.Connection, spent: Spent) -> None:
+    """Add what a run that has ended used to its day."""
+    connection.execute(SQL["add_spent"], asdict(spent))
+
+
+def spent(connection: sqlite3.Connection, since: str, limit: int) -> Sequence[Spent]:
+    """See `Store.spent`."""
+    rows = reads.every(connection, "spent", since, limit)
+    names = Spent.__struct_fields__
+    return [_rounded(dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _rounded(fields: Mapping[str, Any]) -> Spent:
+    return Spent(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
+
+
+def _write_person(connection: sqlite3.Connection, statement: str, account: Account) -> None:
+    person = account.person
+    values = {
+        "id": person.id,
+        "folded": folded(person.name),
+        "subject": person.subject,
+        "governs": person.governs,
+        "password": account.password,
+        "doc": msgspec.json.encode(person),
+    }
+    try:
+        connection.execute(SQL[statement], values)
+    except sqlite3.IntegrityError as fault:
+        raise invariants.name_taken(person) from fault
+
+
+def _account(row: tuple[Any, ...] | None) -> Account | None:
+    return Account(_PERSON.decode(row[0]), row[1]) if row else None

@@ -1,0 +1,359 @@
+"""The one thread of a process that writes to SQLite: what waits is committed together.
+
+A commit costs far more than what is in it, and the loop must not wait for either. So every
+operation goes into a queue; the thread takes all that is there, runs each in a savepoint of one
+transaction, commits once, and tells the loop once. Nobody hears of an operation before it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon.stores.sqlite.disk import OpenedFile
+from antiphon.telemetry.failpoints import hit
+from antiphon.types.errors import AntiphonError, Internal, Unavailable
+
+BUSY_SECONDS = 1.5  # how long another process may hold the file before callers are told
+PATIENCE_SECONDS = 5.0  # the same for what nobody waits for, and at the start
+LISTEN_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
+IDLE_SECONDS = 0.25  # the same while nobody does
+EMPTY_SECONDS = 0.5  # how long a reader is waited for, so that the log can be emptied
+REST_SECONDS = 1.0  # without a write, before the log is moved into the database
+CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved even under load
+
+LOOK_SECONDS = 1.0  # between looks whether the file is still there
+
+_log = logging.getLogger("antiphon.stores.sqlite")
+_HURRIED = frozenset(
+    (
+        *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
+        *("act", "check", "count", "key", "person", "project"),
+    )
+)
+"""Operations whose callers are told that they should come again, sooner than they would wait."""
+
+Settle = Callable[[Any, Exception | None], None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What to do in the transaction, and whom to tell, on the loop, what came of it.
+
+    `what` names its failpoints. A `relaxed` operation acknowledges nothing to anybody outside: it
+    may be lost with the machine, though not with the process.
+    """
+
+    what: str
+    work: Callable[[sqlite3.Connection], Any]
+    settle: Settle
+    relaxed: bool = False
+
+
+class Writer:
+    """Runs operations in the order they were given, group by group.
+
+    `tidy` is called in a transaction of its own when nobody has written for a while, and at the
+    end; `heard` every now and then when another process has written; `listening` says how eagerly
+    to look. All are called in the thread.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        tidy: Callable[[sqlite3.Connection], None],
+        heard: Callable[[sqlite3.Connection], None] | None,
+        listening: Callable[[], bool],
+        file: OpenedFile,
+    ) -> None:
+        self._connection = connection
+        self._file = file
+        self._looked_at = time.monotonic()
+        self._lost = False  # the file, at the last look
+        self._loop = asyncio.get_running_loop()
+        self._tidy = tidy
+        self._heard = heard
+        self._listening = listening
+        self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
+        self._closed = False
+        self._relaxed = False
+        self._unsaved = True  # a process that was killed may have left something to tidy
+        self._overfull = False  # the log holds what shall be gone
+        self._wrote_at = time.monotonic()
+        self._version = self._data_version()
+        self._listened_at = 0.0
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        self._thread.start()
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation. Raises `Unavailable` after `close`."""
+        if self._closed:
+            raise closed()
+        self._waiting.put(operation)
+
+    async def run(
+        self, what: str, work: Callable[[sqlite3.Connection], Any], *, relaxed: bool = False
+    ) -> Any:
+        """Queue an operation and wait until it is kept; raises what it raised."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any, fault: Exception | None) -> None:
+            if done.cancelled():
+                return
+            if fault is not None:
+                done.set_exception(fault)
+            else:
+                done.set_result(result)
+
+        self.submit(Operation(what, work, settle, relaxed))
+        return await done
+
+    async def empty_log(self) -> None:
+        """Move the log into the database and cut it off, so that nothing old stays in it.
+
+        Where a reader is in the way it is tried again later.
+        """
+        self._overfull = True
+        for _ in range(2):  # the thread takes up the second when it is through with the first
+            await self.run("log", _nothing)
+
+    async def close(self) -> None:
+        """Finish what is queued, move the log into the database, end the thread."""
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._connection.close()
+
+    # In the thread
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            gathered, open_ = self._gather()
+            if gathered:
+                self._write(gathered)
+                self._empty()
+            elif time.monotonic() - self._wrote_at >= REST_SECONDS:
+                self._rest()
+            if open_:
+                self._listen()
+                self._look_at_file()
+        self._rest()
+
+    def _gather(self) -> tuple[list[Operation], bool]:
+        """All that waits, after a rest until something does; False at the end."""
+        gathered: list[Operation] = []
+        try:
+            operation = self._waiting.get(timeout=self._patience())
+            while operation is not None:
+                gathered.append(operation)
+                operation = self._waiting.get_nowait()
+        except queue.Empty:
+            return gathered, True
+        return gathered, False
+
+    def _patience(self) -> float | None:
+        if self._heard is not None:
+            return LISTEN_SECONDS if self._listening() else IDLE_SECONDS
+        return IDLE_SECONDS if self._unsaved else None
+
+    def _write(self, gathered: Sequence[Operation]) -> None:
+        operations = self._begin(gathered)
+        try:
+            outcomes = self._transact(operations) if operations else []
+        except (sqlite3.Error, AntiphonError) as fault:
+            outcomes = _failed(operations, fault)
+        self._tell(outcomes)
+
+    def _begin(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Begin a transaction; gives what is to be done in it, without those who were told to go.
+
+        While another process holds the file, who comes meanwhile is told too.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while operations:
+            try:
+                self._relax(all(operation.relaxed for operation in operations))
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as fault:
+                patient = _busy(fault) and time.monotonic() < deadline
+                waiting = [*operations, *self._queued()]
+                operations = [each for each in waiting if patient and each.what not in _HURRIED]
+                told = [each for each in waiting if not patient or each.what in _HURRIED]
+                self._tell(_failed(told, fault))
+            else:
+                break
+        return operations
+
+    def _queued(self) -> list[Operation]:
+        """What came meanwhile."""
+        queued: list[Operation] = []
+        with suppress(queue.Empty):
+            while (operation := self._waiting.get_nowait()) is not None:
+                queued.append(operation)
+            self._waiting.put(None)
+        return queued
+
+    def _tell(self, outcomes: list[tuple[Settle, Any, Exception | None]]) -> None:
+        with suppress(RuntimeError):  # the loop was closed without us: nobody is left to be told
+            self._loop.call_soon_threadsafe(_settle, outcomes)
+
+    def _transact(
+        self, operations: Sequence[Operation]
+    ) -> list[tuple[Settle, Any, Exception | None]]:
+        with transaction(self._connection):
+            self._file.check()
+            outcomes = [self._attempt(operation) for operation in operations]
+            for operation in operations:
+                hit(f"{operation.what}.before_commit")
+        self._unsaved = True
+        self._wrote_at = time.monotonic()
+        for operation in operations:
+            hit(f"{operation.what}.after_commit")
+        return outcomes
+
+    def _attempt(self, operation: Operation) -> tuple[Settle, Any, Exception | None]:
+        """One operation, undone alone if it raises; a fault of the database undoes all."""
+        connection = self._connection
+        connection.execute("SAVEPOINT attempt")
+        try:
+            result = operation.work(connection)
+        except sqlite3.IntegrityError as fault:
+            refused = Internal(f"The database refused the change: {fault}.")
+            refused.__cause__ = fault
+            return self._undo(operation, refused)
+        except sqlite3.Error:
+            raise
+        except Exception as fault:  # noqa: BLE001 - a wall: `decide` is the caller's, and so is its error
+            return self._undo(operation, fault)
+        connection.execute("RELEASE attempt")
+        return operation.settle, result, None
+
+    def _undo(self, operation: Operation, fault: Exception) -> tuple[Settle, Any, Exception | None]:
+        self._connection.execute("ROLLBACK TO attempt")
+        self._connection.execute("RELEASE attempt")
+        return operation.settle, None, fault
+
+    def _relax(self, relaxed: bool) -> None:
+        """Wait for the disk, or do not, at the coming commits."""
+        if relaxed != self._relaxed:
+            level = "NORMAL" if relaxed else "FULL"
+            self._connection.execute(f"PRAGMA synchronous = {level}")
+            self._relaxed = relaxed
+
+    def _rest(self) -> None:
+        """Tidy, and move the log into the database, while nobody waits; readers go on."""
+        if self._unsaved:
+            self._unsaved = False
+            with suppress(sqlite3.Error):  # it is tried again after the next write
+                with transaction(self._connection):
+                    self._tidy(self._connection)
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _empty(self) -> None:
+        if not self._overfull:
+            return
+        with suppress(sqlite3.Error):
+            self._connection.execute(f"PRAGMA busy_timeout = {EMPTY_SECONDS * 1000:.0f}")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._overfull = bool(busy)
+        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+    def _listen(self) -> None:
+        """Notice what another process wrote, at most every `LISTEN_SECONDS`."""
+        now = time.monotonic()
+        if self._heard is None or now - self._listened_at < LISTEN_SECONDS:
+            return
+        self._listened_at = now
+        with suppress(sqlite3.Error):  # a wake-up may be lost
+            version = self._data_version()
+            if version != self._version:
+                self._version = version
+                self._heard(self._connection)
+
+    def _look_at_file(self) -> None:
+        """Log that the file was deleted or replaced, though nobody writes or reads."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            self._file.check()
+        except Unavailable as fault:
+            if not self._lost:
+                _log.error("%s %s", fault.message, fault.details["hint"])
+            self._lost = True
+        else:
+            self._lost = False
+
+    def _data_version(self) -> int:
+        """A number that is another one after another connection has committed."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """A write transaction: commits at the end, undoes everything if something is raised.
+
+    One that has begun already is gone on with.
+    """
+    if not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Write nothing."""
+
+
+def _busy(fault: sqlite3.Error) -> bool:
+    """Whether another process holds the file."""
+    code: int = getattr(fault, "sqlite_errorcode", 0)  # faults of Python's own module have none
+    return code & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _failed(
+    operations: Sequence[Operation], fault: Exception
+) -> list[tuple[Settle, Any, Exception | None]]:
+    unclear = unavailable(fault)
+    return [(each.settle, None, unclear) for each in operations]
+
+
+def unavailable(fault: Exception) -> Exception:
+    """A database's fault as what the caller can do about it: try again."""
+    if isinstance(fault, AntiphonError):
+        return fault
+    translated = Unavailable(
+        f"The database does not answer: {fault}.",
+        hint="If this lasts, look whether its disk is full and who else uses the file.",
+    )
+    translated.__cause__ = fault
+    return translated
+
+
+def closed() -> Unavailable:
+    """The error for whoever comes after the close."""
+    return Unavailable("The store is closed.")
+
+
+def _settle(outcomes: Sequence[tuple[Settle, Any, Exception | None]]) -> None:
+    for settle, result, fault in outcomes:
+        settle(result, fault)

@@ -1,0 +1,90 @@
+"""Named places where a test may make this process die, stumble or freeze, always the same way.
+
+`arm("append.after_commit:kill@3,claim.before_commit:pause")` does each deed at that pass, the first
+where no number is given. Deeds: `kill` (SIGKILL to ourselves), `raise` (`Unavailable`), `pause`
+(`PAUSE_SECONDS`, blocking whoever passes: the place is frozen as by SIGSTOP), `spin` (compute
+without end, holding the interpreter's lock). Until something is
+armed a point costs one look into an empty dictionary. The command line arms what the environment
+variable `FAILPOINTS` says; nothing here reads it.
+
+The points:
+
+- `X.before_commit`, `X.after_commit` around a store's transaction, where X is what it is about:
+  `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, or the `About.what` of a
+  change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
+  `decline`, ...;
+- in the worker and the runner: `lease.before_beat`, `turn.before_request`,
+  `turn.after_first_byte`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
+  `result.before_wake`, `takeover.after_commit`, `sweep.after_commit`, `drain.before_release`;
+- in a process that is one of several: `serve.before_open`;
+- in a reader: `replay.after_subscribe`, `replay.middle`, `replay.before_live`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from antiphon.types.errors import BadSettings, Unavailable
+
+PAUSE_SECONDS = 30.0  # two leases
+
+Deed = Literal["kill", "raise", "pause", "spin"]
+
+
+@dataclass
+class _Point:
+    deed: Deed
+    passes_left: int
+
+
+_armed: dict[str, _Point] = {}
+
+
+def arm(spec: str) -> None:
+    """Arm `name:deed` or `name:deed@pass`, separated by commas; "" disarms all.
+
+    Raises `BadSettings` for what is no such thing.
+    """
+    points = dict(_point(one.strip()) for one in spec.split(",") if one.strip())
+    _armed.clear()
+    _armed.update(points)
+
+
+def hit(name: str) -> None:
+    """This place is passed: do the deed if one is due. Safe from any thread."""
+    point = _armed.get(name)
+    if point is not None:
+        _pass(name, point)
+
+
+def _point(spec: str) -> tuple[str, _Point]:
+    name, _, rest = spec.partition(":")
+    deed, _, number = rest.partition("@")
+    for known in get_args(Deed):
+        if deed == known and (number or "1").isdecimal():
+            return name, _Point(known, int(number or "1"))
+    raise BadSettings(
+        "a failpoint cannot be read",
+        expected="name:deed or name:deed@pass, deed one of " + ", ".join(get_args(Deed)),
+        received=spec,
+    )
+
+
+def _pass(name: str, point: _Point) -> None:
+    point.passes_left -= 1
+    if point.passes_left != 0:
+        return
+    match point.deed:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "raise":
+            raise Unavailable(f"failpoint {name}")
+        case "pause":
+            time.sleep(PAUSE_SECONDS)
+        case "spin":
+            re.match("(a+)+$", "a" * 64 + "!")

@@ -1,0 +1,99 @@
+"""How the chat looks, and the settings it was begun with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from antiphon.settings.paths import config_folder
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.spans import Span
+from antiphon.terminal.themes import BARE, THEMES, themed
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import clean
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+_MEANINGS = {
+    "auto": "what the terminal says of its background, else colours that are read on any",
+    "dark": "for a dark background",
+    "light": "for a light background",
+    "contrast": "bold and underlined, colour for errors only",
+    "none": "without colours",
+}
+
+
+async def _theme(chat: Chat, words: str) -> None:
+    surface = chat.surface
+    if not words:
+        width = max(map(len, THEMES)) + 2
+        surface.show((Span(f"  {name:<{width}}", "mark"), Span(_MEANINGS[name])) for name in THEMES)
+        surface.say(f"Now: {surface.theme.name}. /theme NAME changes it.", "faint")
+        return
+    if words not in THEMES:
+        raise InvalidRequest(f"There is no theme {words}", expected=", ".join(THEMES))
+    if surface.theme.name == BARE.name:
+        surface.say("Nothing has a style here, so a theme would change nothing.", "faint")
+        return
+    surface.dress(surface.theme.in_colors_of(themed(words, os.environ, color="always")))
+    file = config_folder(os.environ) / "antiphon.toml"
+    surface.say(f'The theme is {words}. For good: theme = "{words}" in {file}', "faint")
+
+
+async def _themes(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for name in THEMES:
+        if name.startswith(begun):
+            yield name, _MEANINGS[name]
+
+
+async def _settings(chat: Chat, words: str) -> None:
+    wanted = words.replace("-", "_").casefold()
+    rows = await chat.reports["settings"]()
+    found = [row for row in rows if wanted in row[0]]
+    if not found:
+        raise InvalidRequest(f"No setting has {words} in its name", hint="/settings shows all.")
+    width = max(len(name) for name, *_ in rows) + 2
+    chat.surface.show(
+        (
+            Span(f"{name:<{width}}", "mark"),
+            Span(clean(value)),
+            Span(f"  ({clean(origin)})", "faint"),
+        )
+        for name, value, origin in found
+    )
+
+
+async def _doctor(chat: Chat, words: str) -> None:
+    for state, about, found, to_do in await chat.reports["doctor"]():
+        style = {"ok": "ok", "broken": "error"}.get(state, "warning")
+        head = (Span(f"{state:<8}", style), Span(f"{about:<10}", "strong"))
+        chat.surface.show([(*head, Span(clean(found)))])
+        if to_do:
+            chat.surface.show([(Span(f"{'':<18}"), Span(clean(to_do)))])
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="theme",
+        arguments="[NAME]",
+        meaning="other colours, or a list of what there is",
+        carry_out=_theme,
+        at_once=True,
+        proposals=_themes,
+    ),
+    Command(
+        name="settings",
+        arguments="[WORD]",
+        meaning="the settings in force, and where each comes from",
+        carry_out=_settings,
+        at_once=True,
+    ),
+    Command(
+        name="doctor",
+        meaning="what is there, what is missing, and what to do about it",
+        carry_out=_doctor,
+        at_once=True,
+    ),
+)

@@ -1,0 +1,170 @@
+"""What may run without a question: rules, and what was allowed; seen, taken back, given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.tools import offered
+from antiphon.terminal.spans import Line, Span
+from antiphon.tools.blocking import in_thread
+from antiphon.tools.consent import Consent
+from antiphon.tools.questions import Grant, Shape, shape
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.messages import Tool
+from antiphon.types.terminal_safe import clean
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+REVOKE = "revoke"
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """A tool that a person allowed, and for how long."""
+
+    shape: Grant
+    until: Literal["this session", "always"]
+
+    @property
+    def name(self) -> str:
+        """The name with its server, as rules have it."""
+        own_name = self.shape.own_name
+        return f"{self.shape.server}:{own_name}" if self.shape.server else own_name
+
+
+async def _approve(chat: Chat, words: str) -> None:
+    first, _, rest = words.partition(" ")
+    if not words:
+        await _list(chat)
+    elif first == REVOKE:
+        await _revoke(chat, rest.strip())
+    else:
+        await _allow(chat, words)
+
+
+async def _list(chat: Chat) -> None:
+    granted = await _granted(chat.consent)
+    chat.surface.show(_rules(chat.consent))
+    if not granted:
+        chat.surface.say(
+            "Nothing was allowed for longer than one call: each is asked about.", "faint"
+        )
+        return
+    current = {_place(shape(tool)): shape(tool) for tool in offered(chat)}
+    chat.surface.show(
+        _row(number, each, current.get(_place(each.shape)))
+        for number, each in enumerate(granted, 1)
+    )
+    chat.surface.say("/approve revoke NUMBER asks again; so does a name, or * for all.", "faint")
+
+
+async def _revoke(chat: Chat, words: str) -> None:
+    """One of those that are listed, or all that have this name."""
+    if not words:
+        raise InvalidRequest("Which one is to be asked about again?", hint="/approve lists them.")
+    granted = await _granted(chat.consent)
+    found = list(_meant(granted, words))
+    if not found:
+        raise NotFound(
+            f"Nothing that you allowed is number {words}, or called so.", hint="/approve lists it."
+        )
+    for each in found:
+        where = chat.consent.session if each.until == "this session" else chat.consent.grants
+        await in_thread(where.revoke, each.shape.server, each.shape.own_name)
+        chat.surface.say(f"{each.name} asks again: it was allowed {each.until}.", "faint")
+
+
+async def _allow(chat: Chat, words: str) -> None:
+    tools = [tool for tool in offered(chat) if _is(tool, words)]
+    if not tools:
+        raise NotFound(f"No tool here is called {words}.", hint="/tools lists them.")
+    for tool in tools:
+        if chat.consent.rules.verdict(tool) == "deny":
+            raise InvalidRequest(f"The settings deny {tool.spec.name}: that stands above all else.")
+    by = await chat.asked_by()
+    if by is None:
+        raise InvalidRequest("Which model answers is not known yet.", hint="/model NAME says it.")
+    chat.consent.session.add([shape(tool) for tool in tools], by)
+    names = ", ".join(tool.spec.name for tool in tools)
+    chat.surface.say(f"Runs without a question this session, where {by} asks: {names}")
+
+
+async def _granted(consent: Consent) -> Sequence[Granted]:
+    """What was allowed, by server and tool; the grants are read from a file."""
+    kept = await in_thread(consent.grants.all)
+    session = consent.session.all()
+    return [
+        *(Granted(each, "always") for each in sorted(kept, key=_place)),
+        *(Granted(each, "this session") for each in sorted(session, key=_place)),
+    ]
+
+
+def _meant(granted: Sequence[Granted], words: str) -> Iterator[Granted]:
+    if words.isdecimal() and 0 < int(words) <= len(granted):
+        yield granted[int(words) - 1]
+        return
+    for each in granted:
+        names = (each.name, each.shape.own_name, each.shape.server)
+        if any(name and fnmatchcase(name, words) for name in names):
+            yield each
+
+
+def _is(tool: Tool, words: str) -> bool:
+    names = [tool.spec.name, tool.own_name, f"{tool.server}:{tool.own_name}"]
+    return any(name and fnmatchcase(name, words) for name in names)
+
+
+def _place(shape: Shape) -> tuple[str, str]:
+    return shape.server, shape.own_name
+
+
+def _rules(consent: Consent) -> Iterator[Line]:
+    for verdict, patterns in (
+        ("denied", consent.rules.deny),
+        ("asks", consent.rules.ask),
+        ("runs", consent.rules.allow),
+    ):
+        if patterns:
+            said = clean(", ".join(patterns))
+            yield (Span(f"{verdict} by the settings: ", "faint"), Span(said))
+
+
+def _row(number: int, granted: Granted, now: Shape | None) -> Line:
+    name = clean(granted.name, "approval").replace("\n", " ")
+    note, by = Span(""), granted.shape.asked_by
+    if now is not None and now.fingerprint != granted.shape.fingerprint:
+        note = Span("  asks again: it has changed", "warning")
+    elif by is None:
+        note = Span("  asks again: allowed for no model server of its own", "warning")
+    until = granted.until if by is None else f"{granted.until}, where {clean(str(by))} asks"
+    return (Span(f"{number:>3} ", "mark"), Span(name), Span(f"  {until}", "faint"), note)
+
+
+async def _proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    if begun.startswith(f"{REVOKE} "):
+        for each in await _granted(chat.consent):
+            if f"{REVOKE} {each.name}".startswith(begun):
+                yield f"{REVOKE} {each.name}", each.until
+        return
+    if REVOKE.startswith(begun):
+        yield REVOKE, "ask again"
+    for tool in offered(chat):
+        if tool.spec.name.startswith(begun):
+            yield tool.spec.name, "runs without a question this session"
+
+
+COMMANDS = (
+    Command(
+        name="approve",
+        arguments="[TOOL | revoke NUMBER]",
+        meaning="what may run without a question; allow a tool this session, or take it back",
+        carry_out=_approve,
+        at_once=True,
+        proposals=_proposals,
+    ),
+)

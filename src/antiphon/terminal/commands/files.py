@@ -1,0 +1,90 @@
+"""What goes along with a message."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from antiphon.client import mentions
+from antiphon.client.mentions import Attached
+from antiphon.terminal import attachments
+from antiphon.terminal.commands.command import Command, parted
+from antiphon.terminal.input import path_completion
+from antiphon.types.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+CLEAR = "clear"
+
+
+async def _attach(chat: Chat, words: str) -> None:
+    if words == CLEAR:
+        chat.attached.clear()
+        chat.surface.say("Nothing goes along with the next message.", "faint")
+        return
+    found = [each for name in _names(words) for each in await _read(chat, name)]
+    _take(chat, found)
+
+
+async def _image(chat: Chat, words: str) -> None:
+    names = _names(words)
+    if not names:
+        raise InvalidRequest("A picture is missing", expected="/image PATH")
+    found = [each for name in names for each in await _read(chat, name)]
+    for each in found:
+        if each.kind != "image":
+            raise InvalidRequest(
+                f"{each.name} is no picture",
+                expected="png, jpeg, gif or webp",
+                hint="/attach takes text and PDFs too.",
+            )
+    _take(chat, found)
+
+
+def _take(chat: Chat, found: Sequence[Attached]) -> None:
+    known = {(each.name, each.content) for each in chat.attached}
+    chat.attached += [each for each in found if (each.name, each.content) not in known]
+    if not chat.attached:
+        chat.surface.say("Nothing goes along yet: /attach PATH, or @PATH in a message.", "faint")
+        return
+    said = attachments.named(chat.attached).removeprefix("with ")
+    chat.surface.say(f"Goes along with the next message: {said}. /attach clear drops it.", "faint")
+
+
+def _names(words: str) -> list[str]:
+    """Paths as a shell takes them, with or without the at sign that a message has."""
+    return [name.removeprefix("@") for name in parted(words, '"two words"')]
+
+
+async def _read(chat: Chat, name: str) -> Sequence[Attached]:
+    servers = {state.server for state in chat.states()}
+    if (found := mentions.resource(name)) and found.server in servers:
+        return await attachments.resource(chat, found.server, found.uri)
+    return (await asyncio.to_thread(mentions.read, name),)
+
+
+async def _files(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    before, blank, last = begun.rpartition(" ")
+    for each in await asyncio.to_thread(path_completion.beginning, last.removeprefix("@")):
+        yield before + blank + (shlex.quote(each.path) if not each.folder else each.path), each.what
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="attach",
+        arguments="[PATH...|clear]",
+        meaning="send files along with the next message; without a path, what goes along",
+        carry_out=_attach,
+        proposals=_files,
+    ),
+    Command(
+        name="image",
+        arguments="PATH",
+        meaning="send a picture along with the next message",
+        carry_out=_image,
+        proposals=_files,
+    ),
+)

@@ -1,0 +1,116 @@
+"""Help, and the way out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.spans import Line, Span
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import clean
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+_WIDEST = 26
+"""Columns of a command with its arguments; a longer one has a row to itself."""
+_NARROWEST = 24
+"""Columns that what it means needs beside it."""
+
+_Rows = Iterable[tuple[str, str]]
+
+_KEYS = (
+    ("Enter", "send; while an answer comes, the message waits its turn"),
+    ("Ctrl+J", "a new line; so do Alt+Enter, Shift+Enter, and a backslash before Enter"),
+    ("Tab", "complete a command, a file behind @, a name"),
+    ("Up, Down", "earlier messages; in an empty line first the one that waits"),
+    ("Ctrl+R", "search in earlier messages"),
+    ("Ctrl+C", "stop what runs; else clear the line; twice in an empty one leaves"),
+    ("Esc", "stop what runs"),
+    ("Ctrl+O", "see the last reasoning or result whole"),
+    ("Ctrl+T", "give the reply more time"),
+    ("Ctrl+G", "write the message in your $EDITOR"),
+    ("Ctrl+Z", "put the chat aside; fg comes back"),
+    ("Ctrl+D", "leave"),
+)
+_LINES = (
+    ("Enter", "send the line"),
+    ("\\ at the end", "go on in the next line"),
+    ("Ctrl+C", "stop what runs, or answer No; twice at the prompt leaves"),
+    ("Ctrl+D", "leave"),
+)
+"""Where lines are read, the terminal has the other keys."""
+
+
+async def _help(chat: Chat, words: str) -> None:
+    if words:
+        _explain(chat, words.removeprefix("/"))
+        return
+    spoken = chat.surface.keyboard.spoken
+    shown: list[Line] = []
+    for group in chat.command_groups:
+        if group.commands:
+            rows = [(command.usage, command.meaning) for command in group.commands]
+            shown += _section(chat, group.title, rows)
+    shown += _section(chat, "Keys", _LINES if spoken else _KEYS)
+    chat.surface.show([*shown, (), (Span("/help COMMAND says more of one.", "faint"),)])
+
+
+def _explain(chat: Chat, name: str) -> None:
+    for group in chat.command_groups:
+        for command in group.commands:
+            if command.name == name:
+                chat.surface.show(_section(chat, group.title, [(command.usage, command.meaning)]))
+                when = "at once" if command.at_once else "when what runs has ended"
+                chat.surface.say(f"It is carried out {when}.", "faint")
+                return
+    raise InvalidRequest(f"There is no command /{name}", hint="/help lists them.")
+
+
+def _section(chat: Chat, title: str, rows: _Rows) -> Iterator[Line]:
+    yield ()
+    yield (Span(title, "heading"),)
+    if chat.surface.keyboard.spoken:
+        yield from ((Span(f"{clean(name)}: {clean(meaning)}"),) for name, meaning in rows)
+        return
+    columns, _ = chat.surface.size()
+    for name, meaning in rows:
+        yield from _beside(clean(name), clean(meaning), columns - 1)
+
+
+def _beside(name: str, meaning: str, columns: int) -> Iterator[Line]:
+    """The name, and its meaning beside it, or below where there is no room."""
+    room = columns - _WIDEST - 4
+    indent = " " * (_WIDEST + 4 if room >= _NARROWEST else 4)
+    first, *more = textwrap.wrap(meaning, max(8, columns - len(indent))) or [""]
+    if room >= _NARROWEST and len(name) <= _WIDEST:
+        yield (Span(f"  {name:<{_WIDEST}}  ", "mark"), Span(first))
+    else:
+        yield (Span(f"  {name}", "mark"),)
+        yield (Span(f"{indent}{first}"),)
+    yield from ((Span(f"{indent}{each}"),) for each in more)
+
+
+async def _names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for command in chat.commands:
+        if command.name.startswith(begun.removeprefix("/")):
+            yield command.name, command.meaning
+
+
+async def _quit(chat: Chat, words: str) -> None:
+    chat.surface.leave()
+
+
+COMMANDS = (
+    Command(
+        name="help",
+        arguments="[COMMAND]",
+        meaning="this list, and the keys",
+        carry_out=_help,
+        at_once=True,
+        proposals=_names,
+    ),
+    Command(name="quit", meaning="leave; the thread is kept", carry_out=_quit, at_once=True),
+)

@@ -1,0 +1,185 @@
+"""Prompts that servers have ready: each is a command, `/server.prompt name=value`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from antiphon.mcp.client.server_listing import FilledPrompt, Prompt, PromptArgument
+from antiphon.terminal import attachments, transcript_view
+from antiphon.terminal.commands.command import Command, parted
+from antiphon.terminal.input.keyboard import Field
+from antiphon.terminal.spans import Line, Span
+from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.messages import Text
+from antiphon.types.terminal_safe import clean, one_line
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+SEEN = 12
+"""Lines of a filled-in prompt that are shown; the thread keeps all."""
+COMPLETION_SECONDS = 2.0
+"""For a server to complete an argument: what comes later is of no use to who types."""
+LISTED = 100
+"""Prompts of one server that are commands."""
+
+
+def commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]:
+    """A command for each prompt of the server; of two with one name the first is meant."""
+    seen: set[str] = set()
+    for prompt in prompts:
+        name = command_name(server, prompt)
+        if name not in seen and len(seen) < LISTED:
+            seen.add(name)
+            yield _command(name, server, prompt)
+
+
+def command_name(server: str, prompt: Prompt) -> str:
+    """What is typed for the prompt, without the slash: its own name, made of what words are."""
+    return f"{server}.{re.sub(r'[^A-Za-z0-9_.-]+', '_', prompt.name).strip('_') or 'prompt'}"
+
+
+def _command(name: str, server: str, prompt: Prompt) -> Command:
+    async def carry_out(chat: Chat, words: str) -> None:
+        given = _given(prompt, words)
+        values = await _asked_for(chat, server, prompt, given)
+        if values is None:
+            chat.surface.say("Nothing was sent.", "faint")
+            return
+        filled = await attachments.running(chat).get_prompt(server, prompt.name, values)
+        await _send(chat, filled)
+
+    async def proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+        async for each in _proposed(chat, server, prompt, begun):
+            yield each
+
+    meaning = one_line(prompt.title or prompt.description or f"a prompt of {server}")
+    return Command(
+        name=name,
+        arguments=_usage(prompt.arguments),
+        meaning=meaning[:80],
+        carry_out=carry_out,
+        proposals=proposals,
+    )
+
+
+def _usage(arguments: Iterable[PromptArgument]) -> str:
+    words = [clean(f"{each.name}=...") for each in arguments]
+    required = [each.required for each in arguments]
+    return " ".join(
+        word if needed else f"[{word}]" for word, needed in zip(words, required, strict=True)
+    )
+
+
+# Arguments.
+
+
+def _given(prompt: Prompt, words: str) -> dict[str, str]:
+    """The arguments as they were typed. Raises `InvalidRequest` for what is none."""
+    names = [argument.name for argument in prompt.arguments]
+    parts = parted(words, 'name="two words"')
+    if len(names) == 1 and words and not any(part.startswith(f"{names[0]}=") for part in parts):
+        return {names[0]: words}
+    given: dict[str, str] = {}
+    for part in parts:
+        name, sign, value = part.partition("=")
+        if not sign or name not in names:
+            wanted = ", ".join(f"{clean(each)}=..." for each in names)
+            raise InvalidRequest(
+                "The prompt has no such argument",
+                expected=wanted or "nothing behind its name",
+                received=part,
+            )
+        given[name] = value
+    return given
+
+
+async def _asked_for(
+    chat: Chat, server: str, prompt: Prompt, given: Mapping[str, str]
+) -> dict[str, str] | None:
+    """The arguments with those that are missing; None where the person would not give one."""
+    values = dict(given)
+    for argument in prompt.arguments:
+        if argument.required and not values.get(argument.name):
+            value = await chat.surface.keyboard.write(_field(server, argument))
+            if value is None:
+                return None
+            values[argument.name] = value
+    return values
+
+
+def _field(server: str, argument: PromptArgument) -> Field:
+    said = argument.description or "its prompt wants this"
+    row: Line = (Span(f"{server}: {one_line(said)}", "faint"),)
+
+    def wrong(text: str) -> str | None:
+        return None if text.strip() else "It cannot be empty; Esc sends nothing."
+
+    return Field(label=f"{clean(argument.name)}:", rows=lambda columns: (row,), wrong=wrong)
+
+
+async def _proposed(
+    chat: Chat, server: str, prompt: Prompt, begun: str
+) -> AsyncIterator[tuple[str, str]]:
+    """Arguments that are missing, or values that the server knows for the one that is written."""
+    *typed, last = begun.split(" ")
+    before = begun.removesuffix(last)
+    known = dict(part.split("=", 1) for part in typed if "=" in part)
+    name, sign, value = last.partition("=")
+    if not sign:
+        for argument in prompt.arguments:
+            if argument.name not in known and argument.name.startswith(last):
+                yield f"{before}{argument.name}=", one_line(argument.description)
+        return
+    with suppress(AntiphonError, TimeoutError):
+        async with asyncio.timeout(COMPLETION_SECONDS):
+            found = await attachments.running(chat).complete(
+                server, name, value, prompt=prompt.name, known=known
+            )
+        for each in found.values:
+            yield f"{before}{name}={shlex.quote(each)}", each
+
+
+# Sending.
+
+
+async def _send(chat: Chat, filled: FilledPrompt) -> None:
+    content = await attachments.of_prompt(chat, filled)
+    said = "".join(part.text for part in content if isinstance(part, Text))
+    lines = transcript_view.user_line(said, chat.surface.theme)
+    left = len(lines) - SEEN
+    if left > 1:
+        lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
+    chat.surface.show(lines)
+    await chat.send(content)
+
+
+# Listing.
+
+
+async def _prompts(chat: Chat, words: str) -> None:
+    known = [each for name, each in chat.extra_commands.items() if name.startswith(words)]
+    if not known:
+        said = f"{words} has no prompts here." if words else "No server here has prompts."
+        chat.surface.say(said, "faint")
+        return
+    chat.surface.show_rows(
+        (Span(f"  {clean(each.usage)}  ", "mark"), Span(each.meaning, "faint")) for each in known
+    )
+    chat.surface.say("What is required and missing is asked for.", "faint")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="prompts",
+        arguments="[SERVER]",
+        meaning="messages that servers have ready, each a command of its own",
+        carry_out=_prompts,
+        at_once=True,
+    ),
+)

@@ -1,0 +1,131 @@
+"""What servers give to read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from antiphon.mcp.client.server_listing import Resource, ResourceTemplate
+from antiphon.terminal import attachments
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.spans import Span
+from antiphon.types.errors import AntiphonError
+from antiphon.types.terminal_safe import clean, one_line
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+SEEN = 40
+"""Lines of a resource that are shown."""
+LISTED = 100
+"""Resources of one server that are listed."""
+LISTING_SECONDS = 10.0
+"""For a server to list its resources."""
+COMPLETION_SECONDS = 2.0
+"""For a server to complete an address: what comes later is of no use to who types."""
+
+
+async def _resources(chat: Chat, words: str) -> None:
+    server, _, uri = words.partition(" ")
+    if uri:
+        await _show_resource(chat, server, uri.strip())
+        return
+    names = [server] if server else with_resources(chat)
+    if not names:
+        chat.surface.say("No server that is there has resources.", "faint")
+        return
+    for name in names:
+        await _show_resources(chat, name)
+    chat.surface.say("/resources SERVER URI shows one; @SERVER:URI in a message sends it.", "faint")
+
+
+def with_resources(chat: Chat) -> Sequence[str]:
+    """The servers that are there and have resources."""
+    states = chat.states()
+    return [
+        each.server
+        for each in states
+        if each.status == "ready" and "resources" in each.capabilities
+    ]
+
+
+async def _show_resources(chat: Chat, server: str) -> None:
+    servers = attachments.running(chat)
+    try:
+        async with asyncio.timeout(LISTING_SECONDS):
+            listed = await servers.resources(server)
+            templates = await servers.resource_templates(server)
+    except TimeoutError:
+        said = f"{server} did not list its resources within {LISTING_SECONDS:g} s."
+        chat.surface.say(said, "warning")
+        return
+    except AntiphonError as problem:
+        chat.surface.say(f"{server}: {problem.told}", "warning")
+        return
+    chat.surface.show([(Span(clean(f"{server}: {len(listed)} to read"), "strong"),)])
+    shown: list[Resource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
+    chat.surface.show_rows(
+        (Span(f"  {clean(_address(each))}  ", "mark"), Span(_title(each), "faint"))
+        for each in shown
+    )
+    if len(listed) > LISTED:
+        chat.surface.say(f"  and {len(listed) - LISTED} more", "faint")
+
+
+def _address(each: Resource | ResourceTemplate) -> str:
+    return each.uri if isinstance(each, Resource) else each.uri_template
+
+
+def _title(each: Resource | ResourceTemplate) -> str:
+    size = f" ({each.size:,} bytes)" if isinstance(each, Resource) and each.size else ""
+    return one_line(each.title or each.description or each.name) + size
+
+
+async def _show_resource(chat: Chat, server: str, uri: str) -> None:
+    for each in await attachments.resource(chat, server, uri):
+        chat.surface.say(f"{each.name}, {each.media_type}, {len(each.content):,} bytes", "strong")
+        if each.kind != "text":
+            continue
+        lines = each.content.decode().split("\n")
+        chat.surface.say("\n".join(lines[:SEEN]), place="code")
+        if len(lines) > SEEN:
+            chat.surface.say(f"({len(lines) - SEEN} more lines)", "faint")
+    chat.surface.say(f"@{server}:{uri} in a message sends it along.", "faint")
+
+
+async def _resource_words(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    server, blank, uri = begun.partition(" ")
+    if not blank:
+        for name in with_resources(chat):
+            if name.startswith(begun):
+                yield name, "its resources"
+        return
+    async for address, meaning in addresses(chat, server, uri):
+        yield f"{server} {address}", meaning
+
+
+async def addresses(chat: Chat, server: str, begun: str) -> AsyncIterator[tuple[str, str]]:
+    """Resources of the server whose address begins so; none where it does not tell in time."""
+    if chat.servers is None or server not in with_resources(chat):
+        return
+    try:
+        async with asyncio.timeout(COMPLETION_SECONDS):
+            listed = await chat.servers.resources(server)
+    except (AntiphonError, TimeoutError):
+        return
+    for each in listed:
+        if each.uri.startswith(begun):
+            yield each.uri, _title(each)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="resources",
+        arguments="[SERVER [URI]]",
+        meaning="what servers give to read; @SERVER:URI in a message sends it along",
+        carry_out=_resources,
+        at_once=True,
+        proposals=_resource_words,
+    ),
+)

@@ -1,0 +1,141 @@
+"""MCP servers: how each is, what it offers, why one is not there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from antiphon.client.formatting import counted
+from antiphon.mcp.client.server_listing import State
+from antiphon.terminal.commands import prompts, resources
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.tools import cost
+from antiphon.terminal.spans import Line, Span
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.messages import Tool
+from antiphon.types.terminal_safe import clean
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+RESTART = "restart"
+
+
+async def _servers(chat: Chat, words: str) -> None:
+    first, _, rest = words.partition(" ")
+    states = chat.states()
+    if first == RESTART and rest:
+        _restart(chat, rest.strip())
+    elif words:
+        _show_server(chat, _state(states, words))
+    elif states:
+        _show_states(chat, states)
+    else:
+        chat.surface.say(
+            "No MCP server is written down here; `antiphon mcp add --help` says how.", "faint"
+        )
+
+
+def _state(states: Iterable[State], name: str) -> State:
+    for state in states:
+        if state.server == name:
+            return state
+    names = ", ".join(state.server for state in states)
+    raise NotFound(f"There is no MCP server {name}", expected=f"one of: {names}" if names else None)
+
+
+def _restart(chat: Chat, name: str) -> None:
+    state = _state(chat.states(), name)
+    if chat.servers is None or state in chat.unusable:
+        raise InvalidRequest(f"{name} cannot be started: {state.why}")
+    if state.status != "failed":
+        chat.surface.say(f"{name} is {state.status}: only what has failed is tried again.", "faint")
+        return
+    chat.servers.restart(name)
+
+
+def _show_states(chat: Chat, states: Sequence[State]) -> None:
+    width = max(len(state.server) for state in states)
+    chat.surface.show_rows(_row(chat, state, width) for state in states)
+    chat.surface.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
+
+
+def _row(chat: Chat, state: State, width: int) -> Line:
+    return (
+        Span(f"  {clean(state.server):<{width}}  ", "mark"),
+        Span(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
+        Span(_in_short(chat, state)),
+    )
+
+
+def _in_short(chat: Chat, state: State) -> str:
+    if state.status != "ready":
+        return clean(state.why)
+    tools = _of(chat, state.server)
+    return clean(f"{counted(len(tools), 'tool')}, {cost(tools)}, protocol {state.protocol}")
+
+
+def _show_server(chat: Chat, state: State) -> None:
+    chat.surface.show([(Span(clean(state.server), "strong"), Span(f" {state.status}"))])
+    for name, said in _facts(chat, state):
+        first, *more = said.split("\n")
+        chat.surface.say(f"  {name + ':':<13} {first}")
+        for line in more:
+            chat.surface.say(f"  {'':<13} {line}")
+
+
+def _facts(chat: Chat, state: State) -> Iterator[tuple[str, str]]:
+    if state.why:
+        yield "why", state.why
+    if state.http_status == 401:
+        yield "login", f"antiphon mcp login {state.server}"
+    if state.protocol:
+        version = f"{state.title} {state.version}".strip()
+        yield "program", f"{version}, protocol {state.protocol}, over {state.transport}"
+        tools = _of(chat, state.server)
+        yield "tools", f"{counted(len(tools), 'tool')}, {cost(tools)}"
+        offers = [each for each in state.capabilities if "." not in each and each != "tools"]
+        yield "offers too", ", ".join(offers) or "nothing"
+    if state.restarts:
+        yield "restarts", str(state.restarts)
+    if state.left_out:
+        yield "left out", "\n".join(f"{each.tool}: {each.why}" for each in state.left_out)
+    if state.notes:
+        yield "notes", "\n".join(state.notes)
+    if state.instructions:
+        yield "it says", state.instructions
+    if state.stderr:
+        yield "stderr", "\n".join(state.stderr)
+
+
+def _of(chat: Chat, server: str) -> Sequence[Tool]:
+    tools = chat.servers.tools() if chat.servers is not None else ()
+    return [tool for tool in tools if tool.server == server]
+
+
+async def _server_names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    first, blank, rest = begun.partition(" ")
+    if first == RESTART and blank:
+        for state in chat.states():
+            if state.server.startswith(rest):
+                yield f"{RESTART} {state.server}", state.status
+        return
+    for state in chat.states():
+        if state.server.startswith(begun):
+            yield state.server, state.status
+    if RESTART.startswith(begun):
+        yield RESTART, "try one again that has failed"
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="servers",
+        arguments="[[restart] NAME]",
+        meaning="MCP servers: how they are, what they offer, why one is not there",
+        carry_out=_servers,
+        at_once=True,
+        proposals=_server_names,
+    ),
+    *resources.COMMANDS,
+    *prompts.COMMANDS,
+)

@@ -1,0 +1,64 @@
+"""The slash commands, all of them, and how a line is told to be one."""
+
+from __future__ import annotations
+
+import difflib
+
+import msgspec
+
+from antiphon.terminal.commands import (
+    answers,
+    appearance,
+    approvals,
+    files,
+    general,
+    models,
+    servers,
+    threads,
+    tools,
+    usage,
+)
+from antiphon.terminal.commands.command import Command, Group
+from antiphon.types.errors import InvalidRequest
+
+GROUPS: tuple[Group, ...] = (
+    Group("Threads", threads.COMMANDS),
+    Group("Answers", answers.COMMANDS),
+    Group("Models", (*models.COMMANDS, *usage.COMMANDS)),
+    Group("Tools and servers", (*tools.COMMANDS, *approvals.COMMANDS, *servers.COMMANDS)),
+    Group("Files", files.COMMANDS),
+    Group("Looks and settings", appearance.COMMANDS),
+    Group("Help, and the way out", general.COMMANDS),
+)
+TABLE: tuple[Command, ...] = tuple(command for group in GROUPS for command in group.commands)
+COMMANDS = {command.name: command for command in TABLE}
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """A command as it was typed: its name without the slash, and what stands behind it."""
+
+    name: str
+    words: str
+
+
+def read(text: str) -> Typed | str:
+    """The command, or the message.
+
+    `/word` is a command, known or not, so that a slip is never sent. A path is a message, for a
+    second slash is in it; `//` begins a message that begins with a slash.
+    """
+    if text.startswith("//"):
+        return text[1:]
+    first, _, rest = text.partition("\n") if "\n" in text.split(" ", 1)[0] else text.partition(" ")
+    if not first.startswith("/") or "/" in first[1:] or not first[1:]:
+        return text
+    return Typed(first[1:], rest.strip())
+
+
+def unknown(name: str, others: list[str]) -> InvalidRequest:
+    """What to say of a name that is no command's."""
+    near = difflib.get_close_matches(name, [*COMMANDS, *others], n=1)
+    return InvalidRequest(
+        f"There is no command /{name}",
+        hint=f"did you mean /{near[0]}?" if near else "/help lists them; // sends a slash.",
+    )

@@ -1,0 +1,374 @@
+"""Threads: which conversation this is, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from antiphon.client import thread_list
+from antiphon.client.export import FORMS, Form, file_name, form_of, told
+from antiphon.client.formatting import counted
+from antiphon.settings.private_files import new_file
+from antiphon.terminal import thread_choice
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.input import path_completion
+from antiphon.terminal.input.keyboard import Box, Choice
+from antiphon.terminal.markdown import html
+from antiphon.terminal.spans import Line, Span
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import Message, Text
+from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import one_line
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+# The thread as a file of one's own.
+
+
+QUOTES = ('"', "'")
+
+
+async def _export(chat: Chat, words: str) -> None:
+    form, name = _asked(words)
+    if chat.thread_id is None:
+        raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
+    thread = await chat.client.get_thread(chat.thread_id)
+    place = await asyncio.to_thread(_place, name, file_name(thread, form))
+    if name and not place.suffix:
+        # Such as `/export pdf`, which asks for a form that there is not.
+        raise InvalidRequest(
+            f"{name} is neither a form nor a file's whole name",
+            expected="md, json or html, a folder, or a name with an ending, such as notes.md",
+        )
+    with new_file(place) as file:
+        async for piece in told(chat.client, thread, form, render=html.rendered):
+            file.write(piece)
+    count = counted(thread.messages, "message is", "messages are")
+    chat.surface.say(f"{count} in {place.absolute()}", "faint")
+
+
+async def _save(chat: Chat, words: str) -> None:
+    if not words:
+        raise InvalidRequest("A file is missing", expected="/save FILE")
+    await _export(chat, words)
+
+
+def _asked(words: str) -> tuple[Form, str]:
+    """The form, and the file's name or nothing; the name tells the form where nothing else does."""
+    first, _, rest = words.partition(" ")
+    for form in FORMS:
+        if first == form:
+            return form, _unquoted(rest.strip())
+    return form_of(_unquoted(words)) or "md", _unquoted(words)
+
+
+def _unquoted(name: str) -> str:
+    quoted = len(name) > 1 and name[0] in QUOTES and name[0] == name[-1]
+    return name[1:-1] if quoted else name
+
+
+def _place(name: str, title: str) -> Path:
+    """The file that is meant; in a folder one that is called by the title, and by a free number."""
+    try:
+        place = Path(name).expanduser()
+    except RuntimeError as error:  # ~somebody, whom this machine does not know
+        raise InvalidRequest(f"{name} cannot be written: {error}") from error
+    if not place.is_dir():
+        return place
+    return next(each for each in _numbered(place / title) if not os.path.lexists(each))
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """This name, and then the same with numbers."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_stem(f"{path.stem}-{number}")
+
+
+async def _files(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    form, blank, name = begun.rpartition(" ")
+    if not blank:
+        for each in FORMS:
+            if each.startswith(begun):
+                yield each, "form"
+    for place in await asyncio.to_thread(path_completion.beginning, name):
+        if place.folder:
+            yield form + blank + place.path, place.what
+
+
+EXPORT_COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="export",
+        arguments="[md|json|html] [FILE]",
+        meaning="write this thread to a file: to be read, or with everything as JSON",
+        carry_out=_export,
+        proposals=_files,
+    ),
+    Command(
+        name="save",
+        arguments="FILE",
+        meaning="the same; the file's name says how: .md, .json or .html",
+        carry_out=_save,
+        proposals=_files,
+    ),
+)
+
+
+LISTED = 20
+ALL = "all"
+MORE = "more"
+NOTHING_SAID = "You have said nothing here yet"
+GO_ON = "Go on exactly where you stopped."
+"""What is said after an answer that was cut: many models refuse to go on with their own words."""
+
+
+async def _threads(chat: Chat, words: str) -> None:
+    going_on = words == MORE
+    if not going_on:
+        hidden = words == ALL or words.startswith(f"{ALL} ")
+        words = words.removeprefix(ALL).strip() if hidden else words
+        chat.listed, chat.listing = (
+            (),
+            thread_list.latest_threads(words, hidden=hidden, limit=LISTED),
+        )
+    if chat.listing is None:
+        chat.surface.say("There are no more. /threads lists them from the beginning.", "faint")
+        return
+    page = await chat.client.line.send(chat.listing)
+    found = [thread for thread in page.data if thread.messages]
+    if not found and not going_on:
+        said = f"No thread has {words!r} in it." if words else "There is no thread yet."
+        chat.surface.say(said, "faint")
+    rows = [_row(number, each, chat) for number, each in enumerate(found, len(chat.listed) + 1)]
+    chat.surface.show_rows(iter(rows))
+    chat.listed = (*chat.listed, *(thread.id for thread in found))
+    chat.listing = replace(chat.listing, after=page.next) if page.has_more else None
+    if rows:
+        more = f" /threads {MORE} shows further ones." if page.has_more else ""
+        chat.surface.say(f"/resume NUMBER goes on with one.{more}", "faint")
+
+
+def _row(number: int, thread: Thread, chat: Chat) -> Line:
+    branch = thread.parent_id and thread_list.replaced(thread) != thread.parent_id
+    notes = [note for note, so in (("branch", branch), ("here", thread.id == chat.thread_id)) if so]
+    return (
+        Span(f"{number:>3}  ", "mark"),
+        Span(f"{_moment(thread.updated_at)}  {_count(thread):>12}  ", "faint"),
+        Span(_title(thread)),
+        Span(f"  ({', '.join(notes)})" if notes else "", "faint"),
+    )
+
+
+def _count(thread: Thread) -> str:
+    return counted(thread.messages, "message")
+
+
+def _moment(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _title(thread: Thread) -> str:
+    return one_line(thread.title) or thread.id
+
+
+async def _resume(chat: Chat, words: str) -> None:
+    await thread_choice.go_to(chat, await thread_choice.find(chat, words or thread_choice.LAST))
+
+
+async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    wanted = begun.casefold()
+    recent = await chat.client.line.send(thread_list.latest_threads(limit=LISTED))
+    for thread in recent.data:
+        if thread.id.startswith(begun) or wanted in thread.title.casefold():
+            yield thread.id, _title(thread)
+
+
+async def _new(chat: Chat, words: str) -> None:
+    chat.be_in(None, words)
+    chat.surface.say("A new thread begins with your next message.", "faint")
+
+
+async def _clear(chat: Chat, words: str) -> None:
+    await _new(chat, "")
+
+
+async def _rename(chat: Chat, words: str) -> None:
+    if not words:
+        raise InvalidRequest("A title is missing", expected="/rename TITLE")
+    if chat.thread_id is not None:
+        await chat.client.update_thread(chat.thread_id, title=words)
+    chat.title = words
+    chat.surface.say(f"This thread is called: {words}", "faint")
+
+
+async def _delete(chat: Chat, words: str) -> None:
+    thread = await thread_choice.find(chat, words) if words else await _here(chat)
+    rows: list[Line] = [
+        (Span(f"Delete “{_title(thread)}” with its {_count(thread)}?", "strong"),),
+        (Span("It cannot be brought back.", "faint"),),
+    ]
+    choices = (Choice("n", "no"), Choice("y", "yes, delete it"))
+    box = Box(rows=lambda columns: rows, choices=choices, default="n")
+    if await chat.surface.keyboard.choose(box) != "y":
+        chat.surface.say("Nothing was deleted.", "faint")
+        return
+    await chat.client.delete_thread(thread.id)
+    if thread.id == chat.thread_id:
+        chat.be_in(None)
+    chat.surface.say(f"{thread.id} is deleted.", "faint")
+
+
+async def _here(chat: Chat) -> Thread:
+    if chat.thread_id is None:
+        raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
+    return await chat.client.get_thread(chat.thread_id)
+
+
+# Branches.
+
+
+async def _fork(chat: Chat, words: str) -> None:
+    here = await _here(chat)
+    said = await thread_choice.messages(chat)
+    branch = await _branch(chat, here, said, words)
+    chat.be_in(branch)
+    chat.surface.say(
+        f"This is a branch now, with {_count(branch)}. /resume {here.id} goes back.",
+        "faint",
+    )
+
+
+async def _branch(chat: Chat, here: Thread, said: Sequence[Message], words: str) -> Thread:
+    if words:
+        return await thread_list.branch_before(chat.client, _spoken(said, words), replace=False)
+    if said:
+        return await thread_list.branch_after(chat.client, said[-1], replace=False)
+    return await chat.client.fork_thread(here.id)
+
+
+def _spoken(said: Sequence[Message], words: str) -> Message:
+    """The person's own message of this number, counted from the last."""
+    own = [message for message in said if message.role == "user"]
+    if not own:
+        raise InvalidRequest(NOTHING_SAID)
+    if not words.isdecimal() or not 0 < int(words) <= len(own):
+        raise InvalidRequest(
+            "There is no such message of yours",
+            expected=f"a number from 1, your last message, to {len(own)}",
+            received=words,
+        )
+    return own[-int(words)]
+
+
+async def _take_back(chat: Chat, words: str) -> None:
+    said = await thread_choice.messages(chat)
+    message = _last_spoken(said)
+    before = message.thread_id
+    branch = await thread_list.branch_before(chat.client, message)
+    chat.be_in(branch)
+    chat.surface.keyboard.refill(message.text)
+    lost = any(not isinstance(part, Text) for part in message.content)
+    chat.surface.say(
+        f"Taken back: {_count(branch)} left, and your words are in the line again."
+        f"{' What was attached has to be attached again.' if lost else ''}"
+        f" /resume {before} has all as it was.",
+        "faint",
+    )
+
+
+def _last_spoken(said: Sequence[Message]) -> Message:
+    for message in reversed(said):
+        if message.role == "user":
+            return message
+    raise InvalidRequest(NOTHING_SAID)
+
+
+async def _retry(chat: Chat, words: str) -> None:
+    said = await thread_choice.messages(chat)
+    message = _last_spoken(said)
+    if message is not said[-1]:
+        chat.be_in(await thread_list.branch_after(chat.client, message))
+    chat.surface.say("Another answer:", "faint")
+    await chat.send(None)
+
+
+async def _continue(chat: Chat, words: str) -> None:
+    thread = await _here(chat)
+    left = thread_choice.open_run((await chat.client.list_runs(thread.id, limit=1)).data)
+    if left is not None:
+        await thread_choice.take_up(chat, left)
+        return
+    said = [message for message in await thread_choice.messages(chat) if message.role != "system"]
+    match said[-1:]:
+        case [Message(role="assistant", status="incomplete")]:
+            await chat.send(GO_ON)
+        case [Message(role="assistant")] | []:
+            raise InvalidRequest(
+                "The last answer is whole", hint="Say what comes next, or /retry for another."
+            )
+        case _:
+            await chat.send(None)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="threads",
+        arguments="[WORDS]",
+        meaning="list threads, or those with these words; `all` shows replaced ones too",
+        carry_out=_threads,
+    ),
+    Command(
+        name="resume",
+        arguments="[NUMBER|ID|WORDS]",
+        meaning="go on with another thread: the last one, or that one",
+        carry_out=_resume,
+        proposals=_proposed,
+    ),
+    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=_new),
+    Command(
+        name="clear",
+        meaning="forget what was said: a new thread begins; the screen and the old thread stay",
+        carry_out=_clear,
+    ),
+    Command(
+        name="rename", arguments="TITLE", meaning="give this thread a title", carry_out=_rename
+    ),
+    Command(
+        name="fork",
+        arguments="[N]",
+        meaning="go on in a branch: from here, or from before your Nth last message",
+        carry_out=_fork,
+    ),
+    Command(
+        name="undo",
+        meaning="take back your last message and its answer; a branch replaces this thread",
+        carry_out=_take_back,
+    ),
+    Command(
+        name="edit",
+        meaning="change your last message and say it again, in the same way",
+        carry_out=_take_back,
+    ),
+    Command(
+        name="retry",
+        meaning="another answer to your last message, in the same way",
+        carry_out=_retry,
+    ),
+    Command(name="continue", meaning="go on with an answer that was cut off", carry_out=_continue),
+    Command(
+        name="delete",
+        arguments="[NUMBER|ID|WORDS]",
+        meaning="delete this thread, or that one, after a question",
+        carry_out=_delete,
+        proposals=_proposed,
+    ),
+    *EXPORT_COMMANDS,
+)

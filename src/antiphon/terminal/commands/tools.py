@@ -1,0 +1,151 @@
+"""The tools that a model may call here; and the calls that run, which can be stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from antiphon.client.conversation import box
+from antiphon.client.formatting import counted
+from antiphon.engine import context_window
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.spans import Span
+from antiphon.tools.questions import ModelServer
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import Tool
+from antiphon.types.terminal_safe import clean
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+NONE = "There are no tools here; --tools FILE and `antiphon mcp add` bring some."
+_CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
+
+
+def offered(chat: Chat) -> Sequence[Tool]:
+    """All tools that a model is told of just now."""
+    return box(chat.functions, chat.servers).tools()
+
+
+async def _tools(chat: Chat, words: str) -> None:
+    tools, by = offered(chat), await chat.asked_by()
+    for tool in tools:
+        if words and words in (tool.spec.name, tool.own_name):
+            _show_tool(chat, tool, by)
+            return
+    wanted = words.casefold()
+    found = [tool for tool in tools if wanted in f"{tool.spec.name} {_about(tool)}".casefold()]
+    if not found:
+        said = f"No tool has {words!r} in it." if words else NONE
+        chat.surface.say(said, "faint")
+        return
+    for server, group in groupby(found, key=lambda tool: tool.server):
+        _show_group(chat, server, list(group), by)
+    chat.surface.say("/tools NAME shows what one takes.", "faint")
+
+
+def _show_group(
+    chat: Chat, server: str | None, tools: Sequence[Tool], by: ModelServer | None
+) -> None:
+    title = f"{server or 'Python functions'}: {counted(len(tools), 'tool')}, {cost(tools)}"
+    width = min(40, max(len(tool.spec.name) for tool in tools))
+    chat.surface.show([(Span(clean(title), "strong"),)])
+    chat.surface.show_rows(
+        (
+            Span(f"  {clean(tool.spec.name):<{width}}  ", "mark"),
+            Span(f"{_CONSENT[chat.consent.verdict(tool, by)]:<10}  ", "faint"),
+            Span(_about(tool)),
+        )
+        for tool in tools
+    )
+
+
+def _about(tool: Tool) -> str:
+    """The first line of what it says of itself, or its title."""
+    words = tool.spec.description.strip() or tool.hints.title or ""
+    return clean(words.split("\n", 1)[0])
+
+
+def _show_tool(chat: Chat, tool: Tool, by: ModelServer | None) -> None:
+    surface = chat.surface
+    surface.show([(Span(clean(tool.spec.name), "strong"),)])
+    if tool.server:
+        surface.say(f"{tool.own_name} of {tool.server}, in its own words:", "faint")
+    surface.say(tool.spec.description or "(no description)")
+    surface.say(f"A call of it {_consent_in_words(chat, tool, by)}{_claims(tool)}.", "faint")
+    surface.say(json.dumps(tool.spec.parameters, indent=2, ensure_ascii=False), place="code")
+
+
+def _consent_in_words(chat: Chat, tool: Tool, by: ModelServer | None) -> str:
+    match chat.consent.verdict(tool, by):
+        case "allow":
+            return "runs without a question"
+        case "ask":
+            return "is asked about first"
+        case "deny":
+            return "is denied by the settings"
+
+
+def _claims(tool: Tool) -> str:
+    hints = tool.hints
+    claims = (
+        (hints.read_only, "only reads"),
+        (hints.destructive, "may destroy"),
+        (hints.open_world, "reaches beyond this machine"),
+    )
+    said = ", ".join(words for so, words in claims if so)
+    return f"; its server claims that it {said}" if said else ""
+
+
+async def _tool_names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for tool in offered(chat):
+        if tool.spec.name.startswith(begun):
+            yield tool.spec.name, _about(tool)
+
+
+def cost(tools: Iterable[Tool]) -> str:
+    """What it takes of a model's window to be told of these, each time."""
+    tokens = sum(context_window.tokens(len(msgspec.json.encode(tool.spec))) for tool in tools)
+    return f"about {tokens:,} tokens"
+
+
+# What runs.
+
+
+async def _stop(chat: Chat, words: str) -> None:
+    if not words:
+        if chat.surface.display.is_streaming:
+            chat.processor.interrupt()
+        else:
+            chat.surface.say("Nothing runs.", "faint")
+        return
+    if not words.isdecimal() or not chat.processor.cancel_tool(int(words)):
+        raise InvalidRequest(
+            "No such call runs",
+            expected="the number of a tool call as it is shown, from 1",
+            received=words,
+            hint="/stop without a number stops everything.",
+        )
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="tools",
+        arguments="[NAME|WORDS]",
+        meaning="what a model may call here, what each takes, and whether you are asked",
+        carry_out=_tools,
+        at_once=True,
+        proposals=_tool_names,
+    ),
+    Command(
+        name="stop",
+        arguments="[N]",
+        meaning="stop the answer, or only the Nth tool call that runs",
+        carry_out=_stop,
+        at_once=True,
+    ),
+)

@@ -1,0 +1,104 @@
+"""The text of one reply as lines, whatever kind of text it is: what both painters print.
+
+Nothing is set twice: what `feed` and `close` give is final, what `pending` gives is drawn anew.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from antiphon.terminal.markdown.blocks import Blocks
+from antiphon.terminal.markdown.content_type import Kind, Verbatim, bare
+from antiphon.terminal.markdown.layout import Typesetter
+from antiphon.terminal.markdown.nodes import Paragraph, Piece
+from antiphon.terminal.spans import Line
+from antiphon.terminal.themes import Theme
+from antiphon.types.terminal_safe import Cleaner
+
+
+class CompactStreamingDisplay:
+    """Detects the kind of a reply and sets it, piece by piece."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._cleaner = Cleaner("source")
+        self._typesetter = Typesetter(theme)
+        self._undecided: str | None = ""
+        self._verbatim: Verbatim | None = None
+        self._blocks = Blocks()
+        self._structured = False
+        self._ended = False
+
+    @property
+    def kind(self) -> Kind:
+        """What is being written, as far as it has come."""
+        if self._verbatim:
+            return self._verbatim.kind
+        match self._blocks.leaf:
+            case "table":
+                return "table"
+            case "" | "paragraph":
+                return "markdown" if self._structured else "text"
+            case _:
+                return "code"
+
+    @property
+    def writing(self) -> str:
+        """The same in a word for a person: a language, where there is one."""
+        leaf = self._blocks.leaf
+        return leaf[:20] if self.kind == "code" else str(self.kind)
+
+    def feed(self, text: str, columns: int) -> list[Line]:
+        """The lines that the next characters finish."""
+        return self._typesetter.lines(self._pieces(self._cleaner.feed(text)), columns)
+
+    def pending(self, columns: int) -> list[Line]:
+        """The lines of what is still open, as if nothing came any more; nothing is changed."""
+        return self._typesetter.pending(self._open_pieces(), columns)
+
+    def close(self, columns: int) -> list[Line]:
+        """The rest, once; no more will come."""
+        if self._ended:
+            return []
+        self._ended = True
+        pieces = self._pieces(self._cleaner.close())
+        if self._undecided is not None:
+            pieces += self._decided(self._undecided, ended=True)
+        return self._typesetter.lines([*pieces, *self._last_pieces()], columns)
+
+    def _pieces(self, text: str) -> list[Piece]:
+        if self._undecided is None:
+            return self._known(text)
+        return self._decided(self._undecided + text, ended=False)
+
+    def _decided(self, text: str, *, ended: bool) -> list[Piece]:
+        kind = bare(text, ended=ended)
+        self._undecided = text if kind is None else None
+        if kind is None:
+            return []
+        if kind != "markdown":
+            self._verbatim, text = Verbatim(kind), text.lstrip()
+        return self._known(text)
+
+    def _known(self, text: str) -> list[Piece]:
+        pieces: list[Piece] = []
+        if self._verbatim:
+            code, text = self._verbatim.feed(text)
+            pieces += code
+            if self._verbatim.ended:
+                self._verbatim, self._blocks = None, Blocks(follows=True)
+        if text:
+            pieces += self._blocks.feed(text)
+        self._structured = self._structured or any(
+            not isinstance(piece, Paragraph) or bool(piece.where) for piece in pieces
+        )
+        return pieces
+
+    def _open_pieces(self) -> list[Piece]:
+        if self._undecided is not None:
+            trial = copy.copy(self)
+            trial._blocks = Blocks()  # nothing was read yet
+            return [*trial._decided(self._undecided, ended=True), *trial._last_pieces()]
+        return list(self._verbatim.pending()) if self._verbatim else self._blocks.pending()
+
+    def _last_pieces(self) -> list[Piece]:
+        return list(self._verbatim.pending()) if self._verbatim else self._blocks.close()

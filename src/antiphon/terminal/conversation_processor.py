@@ -1,0 +1,240 @@
+"""A message to the end of its run: the reply streams, its tools run, the next reply streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from secrets import token_hex
+from typing import Unpack
+
+import msgspec
+
+from antiphon.api.operations import Content
+from antiphon.client.async_client import AsyncClient, AsyncEvents
+from antiphon.client.conversation import Options
+from antiphon.ports import Toolbox
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
+from antiphon.terminal.ui_manager import Surface
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Function
+from antiphon.tools.tool_events import Happening
+from antiphon.types.errors import AntiphonError, RunActive
+from antiphon.types.runs import Reason, Status, Usage
+
+GRACE = 0.08
+"""Seconds that a run may take to end by itself once it was stopped; then it is left to end."""
+DRAIN = 0.005
+"""Seconds of events that are taken in one go: then keys have their turn."""
+UNSHOWN = "This reply cannot be shown and was stopped; what came is kept, and /raw prints it."
+"""Said of a fault of ours, which must not take the chat along."""
+SENT = "sent"
+"""The key, in a run's metadata, of the mark by which a chat knows what it has sent."""
+LATER = 10.0
+"""Seconds after which a run that was stopped, and does not end, is given up on."""
+
+BUSY = (
+    "Another chat has an answer under way in this thread; nothing was sent."
+    " /continue follows it, and stops it with Ctrl+C."
+)
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a run. Without a `run_id` it was refused: nothing of it is kept.
+
+    `used` is what all its turns used, `last` the last of them alone: its input is how much of the
+    model's window is taken.
+    """
+
+    run_id: str | None = None
+    status: Status | None = None
+    reason: Reason | None = None
+    used: Usage = Usage()
+    last: Usage = Usage()
+    chunks: int = 0
+
+
+class ConversationProcessor:
+    """Streams runs to the surface, one after the other."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        surface: Surface,
+        *,
+        functions: Iterable[Function] = (),
+        consent: Consent,
+        max_tools: int,
+        tool_timeout: float,
+    ) -> None:
+        self.toolbox: Toolbox | None = None
+        self._client = client
+        self._surface = surface
+        self._functions = tuple(functions)
+        self._consent = consent
+        self._max_tools = max_tools
+        self._tool_timeout = tool_timeout
+        self._interrupted = asyncio.Event()
+        self._events: AsyncEvents | None = None
+        self._handler: StreamingResponseHandler | None = None
+        self._sent = ""
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def interrupt(self) -> None:
+        """Stop the run that is streamed, its tools too; any number of times."""
+        self._interrupted.set()
+
+    def cancel_tool(self, number: int) -> bool:
+        """Stop one of the calls that run, counted from 1 as they are shown; the run goes on."""
+        if self._events is None or self._handler is None:
+            return False
+        calls = self._handler.open_calls
+        return 1 <= number <= len(calls) and self._events.cancel_tool(calls[number - 1])
+
+    async def process_conversation(
+        self,
+        thread: str,
+        content: Content | None,
+        *,
+        run_id: str | None = None,
+        reply_seconds: float | None = None,
+        **options: Unpack[Options],
+    ) -> Reply:
+        """Send the message, or take up the run that is there, and see it to its end.
+
+        `reply_seconds` is how long each reply of it may take, where that is known.
+        Without content and run it is the thread as it stands that is answered.
+        """
+        await self._ended_before()
+        self._interrupted.clear()
+        surface = self._surface
+        handler = StreamingResponseHandler(
+            surface.theme, began=surface.clock(), reply_seconds=reply_seconds
+        )
+        if run_id is None:
+            self._sent = token_hex(8)
+            options["thread_id"] = thread
+            options["metadata"] = {**options.get("metadata", {}), SENT: self._sent}
+        events = self._client.converse(
+            content,
+            tools=self._functions,
+            toolbox=self.toolbox,
+            run_id=run_id,
+            consent=self._consent,
+            watch=lambda happening: self._happened(handler, happening),
+            max_tools=self._max_tools,
+            tool_timeout=self._tool_timeout,
+            raise_on_failure=False,
+            **options,
+        )
+        self._events, self._handler = events, handler
+        surface.display.start_streaming(handler)
+        try:
+            with surface.working():
+                await self._stream(thread, events, handler)
+        except RunActive:
+            handler.abandon(BUSY, surface.clock())
+        except AntiphonError as problem:
+            handler.abandon(problem.told, surface.clock())
+        except OSError as error:
+            handler.abandon(f"the line broke: {error}", surface.clock())
+        except Exception as error:  # noqa: BLE001 - a wall to what sets a stranger's text
+            surface.display.drop_streaming()
+            self._let_end(asyncio.create_task(self._cancel(thread, events)))
+            surface.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
+        finally:
+            await surface.display.finish_streaming()
+            self._events = self._handler = None
+        return Reply(
+            run_id=events.run_id,
+            status=events.status,
+            reason=events.reason,
+            used=handler.usage,
+            last=handler.last_usage,
+            chunks=handler.chunk_count,
+        )
+
+    async def _stream(
+        self, thread_id: str, events: AsyncEvents, handler: StreamingResponseHandler
+    ) -> None:
+        reading = asyncio.create_task(self._stream_response(events, handler))
+        interrupted = asyncio.create_task(self._interrupted.wait())
+        try:
+            await asyncio.wait({reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await self._stop(thread_id, reading, events, handler)
+        finally:
+            interrupted.cancel()
+            if not reading.done():
+                self._let_end(reading)
+        if reading.done() and not reading.cancelled():
+            reading.result()
+
+    async def _stream_response(
+        self, events: AsyncEvents, handler: StreamingResponseHandler
+    ) -> None:
+        surface = self._surface
+        async with events:
+            rested = surface.clock()
+            async for event in events:
+                now = surface.clock()
+                handler.tell(event, now)
+                surface.display.update_streaming()
+                if now - rested > DRAIN:
+                    await asyncio.sleep(0)
+                    rested = surface.clock()
+
+    def _happened(self, handler: StreamingResponseHandler, happening: Happening) -> None:
+        handler.happened(happening, self._surface.clock())
+        self._surface.display.update_streaming()
+
+    # Stopping.
+
+    async def _stop(
+        self,
+        thread_id: str,
+        reading: asyncio.Task[None],
+        events: AsyncEvents,
+        handler: StreamingResponseHandler,
+    ) -> None:
+        """End it in no time: whoever is slow to hear of it ends behind the prompt."""
+        handler.interrupt(self._surface.clock())
+        self._surface.changed()
+        cancelling = asyncio.create_task(self._cancel(thread_id, events))
+        self._let_end(cancelling)
+        if handler.tools_run:
+            reading.cancel()  # and with it the tools
+        await asyncio.wait({reading}, timeout=GRACE)
+        if not reading.done():
+            reading.cancel()
+        if not handler.response_complete:
+            handler.abandon("[stopped]", self._surface.clock())
+
+    async def _cancel(self, thread_id: str, events: AsyncEvents) -> None:
+        """Tell the runtime; where the run's name never came, it is the one that bears our mark."""
+        run_id = events.run_id
+        if run_id is None:
+            newest = (await self._client.list_runs(thread_id, limit=1)).data
+            ours = (run.id for run in newest if run.metadata.get(SENT) == self._sent)
+            run_id = next(ours, None)
+        if run_id is not None:
+            await self._client.cancel_run(run_id)
+
+    def _let_end(self, task: asyncio.Task[None]) -> None:
+        self._ending.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._surface.say(f"The run could not be stopped: {error}", "warning")
+
+    async def _ended_before(self) -> None:
+        """A run that was stopped has ended before the next begins: a thread has one at a time."""
+        if self._ending:
+            await asyncio.wait(set(self._ending), timeout=LATER)
+
+    async def close(self) -> None:
+        """Wait for what was stopped."""
+        with suppress(asyncio.CancelledError):
+            await self._ended_before()

@@ -1,0 +1,1 @@
+"""What the person types: keys, lines, completion, history."""

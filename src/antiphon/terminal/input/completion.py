@@ -1,0 +1,136 @@
+"""Completes what is typed: commands and their arguments, `@path`, `@server:uri`.
+
+What completes comes from file names and servers too: whatever has a control character in it is
+left out, and a server that is slow is not waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+from antiphon.client import mentions
+from antiphon.terminal.commands import resources, table
+from antiphon.terminal.commands.table import Typed
+from antiphon.terminal.input import path_completion
+from antiphon.terminal.input.editor import Editor
+from antiphon.terminal.input.path_completion import Place
+from antiphon.types.errors import AntiphonError
+from antiphon.types.terminal_safe import one_line
+
+if TYPE_CHECKING:
+    from antiphon.terminal.chat import Chat
+
+MOST = 200
+"""Proposals for one thing."""
+_MENTION = re.compile(mentions.BEGINS + r"""@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$""")
+_COMMAND = re.compile(r"/[^\s/]*")
+
+Proposed = tuple[str, str, str]
+"""What it is completed to, what is seen of that, what it means."""
+
+
+def assist(chat: Chat) -> None:
+    """Have the line that is edited complete, and remember, what this chat knows."""
+    keyboard = chat.surface.keyboard
+    if isinstance(keyboard, Editor):
+        keyboard.completer = Completing(chat)
+        keyboard.memorable = lambda text: memorable(chat, text)
+
+
+def memorable(chat: Chat, text: str) -> bool:
+    """Whether it may enter the history: a slip that is no command's name may be anything."""
+    read = table.read(text)
+    return not isinstance(read, Typed) or any(read.name == each.name for each in chat.commands)
+
+
+class Completing(Completer):
+    """Completes for one chat; always asynchronously, so that no key waits."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        """Nothing: prompt_toolkit asks in the other way."""
+        return ()
+
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion]:
+        """What may stand at the cursor in place of what was begun there."""
+        begun, proposals = self._asked(document.text_before_cursor)
+        count = 0
+        try:
+            async with aclosing(proposals):
+                async for text, seen, meaning in proposals:
+                    if text.isprintable() and text != begun and count < MOST:
+                        count += 1
+                        yield Completion(
+                            text,
+                            start_position=-len(begun),
+                            display=one_line(seen),
+                            display_meta=one_line(meaning),
+                        )
+        except AntiphonError:  # who could tell is not there just now
+            return
+
+    def _asked(self, text: str) -> tuple[str, AsyncGenerator[Proposed]]:
+        """What was begun, and what may stand in its place."""
+        if _COMMAND.fullmatch(text):
+            return text, self._commands(text[1:])
+        if isinstance(read := table.read(text), Typed) and "\n" not in text:
+            begun = text[len(read.name) + 1 :].lstrip()
+            return begun, self._arguments(read.name, begun)
+        if found := _MENTION.search(text):
+            return found[0], self._mentions(found["bare"], found["quoted"])
+        return "", _nothing()
+
+    async def _commands(self, begun: str) -> AsyncGenerator[Proposed]:
+        for command in self._chat.commands:
+            if command.name.startswith(begun):
+                end = " " if command.arguments else ""
+                yield f"/{command.name}{end}", command.usage, command.meaning
+
+    async def _arguments(self, name: str, begun: str) -> AsyncGenerator[Proposed]:
+        for command in self._chat.commands:
+            if command.name == name:
+                async for text, meaning in command.proposals(self._chat, begun):
+                    yield text, text, meaning
+
+    async def _mentions(self, bare: str | None, quoted: str | None) -> AsyncGenerator[Proposed]:
+        if bare is not None:
+            async for each in self._resources(bare):
+                yield each
+        for place in await asyncio.to_thread(path_completion.beginning, bare or quoted or ""):
+            yield _mention(place, quoted=quoted is not None), place.path, place.what
+
+    async def _resources(self, begun: str) -> AsyncIterator[Proposed]:
+        server, colon, uri = begun.partition(":")
+        if colon:
+            async for address, meaning in resources.addresses(self._chat, server, uri):
+                yield f"@{server}:{address}", address, meaning
+            return
+        for name in resources.with_resources(self._chat):
+            if name.startswith(begun):
+                yield f"@{name}:", f"{name}:", "resources of this server"
+
+
+async def _nothing() -> AsyncGenerator[Proposed]:
+    return
+    yield  # so that it is a generator
+
+
+def _mention(place: Place, *, quoted: bool) -> str:
+    """As it is written in a message; a folder's quotes stay open, for its files follow."""
+    written = mentions.written(place.path)
+    if quoted and not written.startswith('@"'):
+        written = f'@"{place.path}"'
+    return written.removesuffix('"') if place.folder else written

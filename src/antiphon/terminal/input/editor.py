@@ -1,0 +1,357 @@
+"""The line that is edited: prompt_toolkit reads the keys, and our own painter draws what they do.
+
+So one hand writes all there is to write: prompt_toolkit's renderer gets an output that goes
+nowhere. What it knows about keys, editing, vi, emacs, searching and completing is used as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+from prompt_toolkit.application import Application
+from prompt_toolkit.buffer import Buffer, CompletionState
+from prompt_toolkit.completion import Completer, DynamicCompleter
+from prompt_toolkit.data_structures import Point
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_text
+from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.layout import (
+    BufferControl,
+    HSplit,
+    Layout,
+    SearchBufferControl,
+    UIContent,
+    Window,
+)
+from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.search import SearchState
+
+from antiphon.terminal import spans
+from antiphon.terminal.input.keyboard import Box, Field, KeyGuard, Listener, seen_through
+from antiphon.terminal.input.keys import Editing, bindings
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.spans import Line, Span
+from antiphon.types.terminal_safe import clean
+
+# What a person types, as rows of the region: folded by cells, the cursor where it stands.
+
+
+MOST_ROWS = 8
+"""Rows of a long draft that are seen at once, the cursor's among them."""
+
+NEAR = 10_000
+"""Characters before and behind the cursor that are looked at: more than there are rows for."""
+
+
+def typed(text: str, at: int, columns: int, *, mark: str = "> ", most: int = MOST_ROWS) -> Typed:
+    """The rows of this text in so many columns, the cursor before its character number `at`.
+
+    Its lines stand behind the `mark` and blanks as wide. What would act on the terminal is shown.
+    """
+    text, at = _near(text, at)
+    margin = spans.width(mark)
+    room = max(1, columns - 1 - margin)  # the last column stays free
+    before, after = clean(text[:at]), clean(text[at:])
+    shown = _rows(before + after, room)
+    reached = _rows(before, room)
+    row, column = len(reached) - 1, spans.line_width(reached[-1])
+    if column >= room:
+        row, column = row + 1, 0
+        if row == len(shown) or after.startswith("\n"):
+            shown.insert(row, ())
+    first = min(max(0, row - most + 1), max(0, len(shown) - most))
+    marked = [
+        (Span(" " * margin if number else mark, "mark"), *line) for number, line in enumerate(shown)
+    ]
+    return Typed(rows=tuple(marked[first : first + most]), cursor=(row - first, margin + column))
+
+
+def _near(text: str, at: int) -> tuple[str, int]:
+    """The part of a pasted book that may be seen, and where the cursor is in it."""
+    first = max(0, at // NEAR - 1) * NEAR  # in steps, for its rows should stay as they are broken
+    return text[first : first + 3 * NEAR], at - first
+
+
+def _rows(text: str, room: int) -> list[Line]:
+    return [row for line in text.split("\n") for row in spans.folded([Span(line)], room)]
+
+
+PROPOSALS = 6
+"""Rows of completions that are seen at once."""
+BOX_SHARE = 16
+"""Rows of a question that are seen; what is longer is opened in the pager."""
+UNTIL_A_LONE_ESCAPE = 0.05
+"""Seconds after which an escape character is the key and not the beginning of another's sequence"""
+UNTIL_NO_MORE = 0.25
+"""Seconds after which a key is not the first of several, such as Esc and Enter for Alt+Enter."""
+
+
+class Editor:
+    """The keyboard of a terminal that takes single keys.
+
+    `changed` is called when there is something else to see. `aside` makes room on the terminal for
+    another program. `clock` gives seconds that only grow. `memorable` says what enters the history:
+    no command does before it is known which there are.
+    """
+
+    spoken = False
+    echoes = False
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        source: Input,
+        changed: Callable[[], None],
+        aside: Callable[[], AbstractContextManager[None]],
+        clock: Callable[[], float],
+        vi: bool = False,
+        history: History | None = None,
+        completer: Completer | None = None,
+    ) -> None:
+        self.completer = completer
+        self.memorable: Callable[[str], bool] = _is_no_command
+        self._source = source
+        self._changed = changed
+        self._aside = aside
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._one_borrower = asyncio.Lock()
+        self._box: Box | None = None
+        self._guard = KeyGuard(clock)
+        self._field: Field | None = None
+        self._wrong = ""
+        self._answer: asyncio.Future[str | None] | None = None
+        drafting = Condition(lambda: self._box is None and self._field is None)
+        self._draft = _Readable(
+            multiline=True,
+            history=history or InMemoryHistory(),
+            completer=DynamicCompleter(lambda: self.completer),
+            complete_while_typing=drafting,
+        )
+        self._draft.on_text_changed += self._note_typing
+        self._asked = _Readable(multiline=True)
+        self._search = Buffer(multiline=False)
+        editing = self._editing = Editing(
+            listener=listener,
+            draft=self._draft,
+            asked=self._asked,
+            box=lambda: self._box,
+            field=lambda: self._field,
+            answer=self._give,
+            guard=self._guard,
+            clock=clock,
+            aside=self._put_aside,
+            memorable=self._remembers,
+        )
+        searching = SearchBufferControl(self._search, ignore_case=True)
+        self._drafting = _Unseen(self._draft, search_buffer_control=searching)
+        self._draft_window = Window(self._drafting)
+        self._asked_window = Window(_Unseen(self._asked))
+        self._application: Application[None] = Application(
+            Layout(HSplit([self._draft_window, self._asked_window, Window(searching)])),
+            key_bindings=bindings(editing),
+            editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
+            input=source,
+            output=DummyOutput(),
+            after_render=lambda application: changed(),
+        )
+        self._application.ttimeoutlen = UNTIL_A_LONE_ESCAPE
+        self._application.timeoutlen = UNTIL_NO_MORE
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        run = self._application.run_async(set_exception_handler=False, handle_sigint=True)
+        self._running = asyncio.create_task(run)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._application.is_running:
+            self._application.exit()
+        if self._running:
+            with suppress(EOFError):  # the terminal has gone
+                await self._running
+
+    def refill(self, text: str) -> None:
+        """Have the person go on from this text; what they had typed stays behind it."""
+        typed_before = self._draft.text
+        whole = f"{text}\n{typed_before}" if typed_before.strip() else text
+        self._draft.document = Document(whole, len(text))
+        self._changed()
+
+    async def choose(self, box: Box) -> str:
+        """The key of the answer. Cancelling takes the question away."""
+        async with self._one_at_a_time:
+            self._box = box
+            self._guard.open()
+            try:
+                return await self._answered() or box.default
+            finally:
+                self._box = None
+                self._editing.withdraw()
+                self._changed()
+
+    async def write(self, field: Field) -> str | None:
+        """The text, None where the person would not give one."""
+        async with self._one_at_a_time:
+            self._field = field
+            self._asked.document = Document(field.text, len(field.text))
+            self._application.layout.focus(self._asked_window)
+            try:
+                while (text := await self._answered()) is not None:
+                    self._wrong = field.wrong(text) or ""
+                    if not self._wrong:
+                        break
+                return text
+            finally:
+                self._field, self._wrong = None, ""
+                self._asked.reset()
+                self._application.layout.focus(self._draft_window)
+                self._changed()
+
+    async def lend(self, arguments: Sequence[str]) -> int:
+        """Have another program use the terminal until it ends; its exit code."""
+        async with self._lent():
+            return await seen_through(arguments)
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncGenerator[None]:
+        async with self._one_borrower:
+            with self._put_aside(), self._source.detach(), self._source.cooked_mode():
+                yield
+
+    @contextmanager
+    def _put_aside(self) -> Generator[None]:
+        """Room for another program; a question that was put meanwhile is seen only after it."""
+        with self._aside():
+            yield
+        self._guard.open()
+
+    async def _answered(self) -> str | None:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._changed()
+        return await self._answer
+
+    def _note_typing(self, draft: Buffer) -> None:
+        self._guard.type(left=bool(draft.text))
+
+    def _remembers(self, text: str) -> bool:
+        return self.memorable(text)
+
+    def _give(self, answer: str | None) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_result(answer)
+
+    # What there is to see.
+
+    def typed(self, columns: int) -> Typed:
+        """The rows of the question, or of the line with what completes it."""
+        if self._box:
+            return self._seen_box(self._box, columns)
+        if self._field:
+            return self._seen_field(self._field, columns)
+        if self._application.layout.is_searching:
+            return self._seen_search(columns)
+        line = typed(self._draft.text, self._draft.cursor_position, columns)
+        proposals = self._proposals(self._draft.complete_state, columns)
+        return Typed(rows=(*line.rows, *proposals), cursor=line.cursor)
+
+    def _seen_box(self, box: Box, columns: int) -> Typed:
+        rows = list(box.rows(columns))
+        if len(rows) > BOX_SHARE:
+            left = len(rows) - BOX_SHARE + 1
+            rows[BOX_SHARE - 1 :] = [(Span(f"({left} more lines)", "faint"),)]
+        return Typed(rows=(*rows, *_choices(box, columns - 1), *self._kept_line(columns)))
+
+    def _kept_line(self, columns: int) -> Iterator[Line]:
+        """The end of what is in the line meanwhile, so that who types sees where it goes."""
+        if self._draft.text:
+            yield typed(self._draft.text, len(self._draft.text), columns).rows[-1]
+
+    def _seen_field(self, field: Field, columns: int) -> Typed:
+        above = (*field.rows(columns), *self._said_wrong(columns))
+        text = self._asked.text
+        shown = "*" * len(text) if field.hidden else text
+        line = typed(shown, self._asked.cursor_position, columns, mark=f"{clean(field.label)} ")
+        row, column = line.cursor or (0, 0)
+        below = self._kept_line(columns) if self._guard.typing else ()
+        return Typed(rows=(*above, *line.rows, *below), cursor=(len(above) + row, column))
+
+    def _said_wrong(self, columns: int) -> Iterator[Line]:
+        if self._wrong:
+            yield spans.clipped([Span(clean(self._wrong), "warning")], columns - 1)
+
+    def _seen_search(self, columns: int) -> Typed:
+        state = self._drafting.search_state
+        wanted = SearchState(self._search.text, state.direction, state.ignore_case)
+        found = self._draft.document_for_search(wanted)
+        line = typed(found.text, found.cursor_position, columns)
+        asked = typed(self._search.text, self._search.cursor_position, columns, mark="search: ")
+        row, column = asked.cursor or (0, 0)
+        return Typed(rows=(*line.rows, *asked.rows), cursor=(len(line.rows) + row, column))
+
+    def _proposals(self, state: CompletionState | None, columns: int) -> Iterator[Line]:
+        if state is None or not state.completions:
+            return
+        chosen = state.complete_index
+        first = max(0, min((chosen or 0) - PROPOSALS // 2, len(state.completions) - PROPOSALS))
+        shown = state.completions[first : first + PROPOSALS]
+        for number, each in enumerate(shown, first):
+            style = "chosen" if number == chosen else ""
+            meaning = fragment_list_to_text(to_formatted_text(each.display_meta))
+            name = clean(fragment_list_to_text(to_formatted_text(each.display)))
+            line = [Span(f"  {name}", style), Span(f"  {clean(meaning)}", "faint")]
+            yield spans.clipped(line, columns - 1)
+
+
+class _Unseen(BufferControl):
+    """A buffer with its keys, of which nothing is drawn there: a long paste would take a minute."""
+
+    def create_content(self, width: int, height: int, preview_search: bool = False) -> UIContent:
+        """One empty row; earlier messages are read now, as always at the first drawing."""
+        self.buffer.load_history_if_not_yet_loaded()
+        return UIContent(line_count=1, cursor_position=Point(0, 0))
+
+
+class _Readable(Buffer):
+    """A text that can be kept and sent, whatever bytes a terminal gives."""
+
+    def insert_text(
+        self,
+        data: str,
+        overwrite: bool = False,
+        move_cursor: bool = True,
+        fire_event: bool = True,
+    ) -> None:
+        """As any buffer; prompt_toolkit keeps bytes that are no UTF-8 as halves of letters."""
+        whole = data.encode(errors="surrogateescape").decode(errors="replace")
+        super().insert_text(whole, overwrite, move_cursor, fire_event)
+
+
+def _is_no_command(text: str) -> bool:
+    return not text.startswith("/")
+
+
+def _choices(box: Box, columns: int) -> Iterator[Line]:
+    """The answers, each whole on one row where it has room there."""
+    row: list[Span] = []
+    for choice in box.choices:
+        style = "strong" if choice.key == box.default else ""
+        each = [Span(f" {choice.key} ", "mark"), Span(f"{choice.meaning} ", style)]
+        if row and spans.line_width([*row, *each]) > columns:
+            yield from spans.folded(row, columns)
+            row = []
+        row += each
+    yield from spans.folded(row, columns)

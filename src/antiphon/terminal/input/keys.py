@@ -1,0 +1,370 @@
+"""What each key does in the line that is edited, and in a question; the rest is prompt_toolkit's.
+
+Enter sends; Ctrl+J, Alt+Enter, Shift+Enter and a backslash before Enter make a new line. Ctrl+C
+stops what runs, else clears the line, else leaves at the second press. Esc stops too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from prompt_toolkit.application.current import get_app
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.clipboard import ClipboardData
+from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.input import ansi_escape_sequences
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.vi_state import InputMode
+from prompt_toolkit.keys import Keys
+
+from antiphon.terminal.input.keyboard import (
+    AGAIN_LEAVES,
+    DELIBERATE,
+    NEXT_PART,
+    STOP_FIRST,
+    TWICE,
+    TYPED_ON,
+    Box,
+    Field,
+    KeyGuard,
+    Listener,
+)
+
+SAME_PRESS = 0.5
+"""Seconds for which a further Ctrl+C is the one that stopped something."""
+
+_MOUSE = (Keys.Vt100MouseEvent, Keys.WindowsMouseEvent, Keys.ScrollUp, Keys.ScrollDown)
+
+for _sequence in ("\x1b[27;2;13~", "\x1b[13;2u"):
+    # Shift+Enter, as xterm and as kitty write it: prompt_toolkit takes one for Enter, and does not
+    # know the other.
+    ansi_escape_sequences.ANSI_SEQUENCES[_sequence] = Keys.ControlJ
+
+
+class Editing:
+    """What the keys work on: the draft, a text that is asked for, a question, and who listens."""
+
+    def __init__(
+        self,
+        *,
+        listener: Listener,
+        draft: Buffer,
+        asked: Buffer,
+        box: Callable[[], Box | None],
+        field: Callable[[], Field | None],
+        answer: Callable[[str | None], None],
+        guard: KeyGuard,
+        clock: Callable[[], float],
+        aside: Callable[[], AbstractContextManager[None]],
+        memorable: Callable[[str], bool],
+    ) -> None:
+        self.listener = listener
+        self.draft = draft
+        self.asked = asked
+        self.box = box
+        self.field = field
+        self.answer = answer
+        self.guard = guard
+        self.aside = aside
+        self._memorable = memorable
+        self._clock = clock
+        self._pressed = -TWICE
+        self._stopped = -SAME_PRESS
+        self._pressed_key = ""
+        self._settling: asyncio.TimerHandle | None = None
+
+    def press(self, key: str) -> None:
+        """Take this key as the answer, unless another one follows it at once."""
+        self._pressed_key = key
+        loop = asyncio.get_running_loop()
+        self._settling = loop.call_later(DELIBERATE, self._settle)
+
+    def withdraw(self) -> str:
+        """Return the key that was about to answer, which it does not any more; "" for none."""
+        if self._settling:
+            self._settling.cancel()
+        key, self._pressed_key, self._settling = self._pressed_key, "", None
+        return key
+
+    def type_on(self, text: str) -> None:
+        """Put text that was typed while a question is open into the line."""
+        self.draft.insert_text(text)
+        self.listener.hint(TYPED_ON)
+
+    def _settle(self) -> None:
+        if key := self.withdraw():
+            self.answer(key)
+
+    def send(self) -> None:
+        """The draft is a message, unless there is nothing in it."""
+        text = self.draft.text
+        if not text.strip():
+            return
+        if self._memorable(text):
+            self.draft.append_to_history()
+        self._empty()
+        self.listener.said(text)
+
+    def stop(self) -> None:
+        """Ctrl+C: stop what runs, else clear the line, else leave at the second press."""
+        now = self._clock()
+        if self.listener.busy:
+            self._stopped = now
+            self.listener.stop()
+        elif now - self._stopped <= SAME_PRESS:
+            self._stopped = now  # it was meant for what has just been stopped, like the next one
+        elif self.draft.text:
+            self.clear()
+        elif now - self._pressed <= TWICE:
+            self.listener.leave()
+        else:
+            self._pressed = now
+            self.listener.hint(AGAIN_LEAVES)
+
+    def clear(self) -> None:
+        """Empty the line; Ctrl+Y brings back what stood there."""
+        get_app().clipboard.set_data(ClipboardData(self.draft.text))
+        self._empty()
+        self.listener.hint("Ctrl+Y brings the line back.")
+
+    def _empty(self) -> None:
+        self.draft.reset()
+        self.guard.type(left=False)  # a buffer that is reset tells nobody
+
+    def end(self) -> None:
+        """Ctrl+D: leave from an empty line, else delete the letter under the cursor."""
+        if self.draft.text:
+            self.draft.delete()
+        elif self.listener.busy:
+            self.listener.hint(STOP_FIRST)
+        else:
+            self.listener.leave()
+
+
+def bindings(editing: Editing) -> KeyBindings:
+    """The table of keys."""
+    keys = KeyBindings()
+    _answering(keys, editing)
+    _asked_for(keys, editing)
+    _drafting(keys, editing)
+    _unheard(keys)
+    return keys
+
+
+def _answering(keys: KeyBindings, editing: Editing) -> None:
+    """A question is open: each key is an answer, or none."""
+    boxed = Condition(lambda: editing.box() is not None)
+
+    def _among_choices(key: str) -> bool:
+        box = editing.box()
+        return box is not None and any(choice.key == key for choice in box.choices)
+
+    @keys.add(Keys.Any, filter=boxed, eager=True)
+    def _letter(event: KeyPressEvent) -> None:
+        key = event.data
+        if not key.isprintable():
+            return
+        before = editing.withdraw()
+        if not before and editing.guard.deliberate and _among_choices(key):
+            editing.press(key)
+        else:
+            editing.type_on(before + key)
+
+    @keys.add(Keys.BracketedPaste, filter=boxed, eager=True)
+    def _paste(event: KeyPressEvent) -> None:
+        editing.type_on(editing.withdraw() + event.data)
+
+    @keys.add("backspace", filter=boxed, eager=True)
+    def _rub_out(event: KeyPressEvent) -> None:
+        if not editing.withdraw():
+            editing.draft.delete_before_cursor()
+
+    @keys.add("pagedown", filter=boxed, eager=True)
+    @keys.add("down", filter=boxed, eager=True)
+    def _next_part(event: KeyPressEvent) -> None:
+        if editing.guard.readable and _among_choices(NEXT_PART):
+            editing.withdraw()
+            editing.answer(NEXT_PART)
+
+    @keys.add("enter", filter=boxed, eager=True)
+    @keys.add("c-d", filter=boxed, eager=True)
+    def _default(event: KeyPressEvent) -> None:
+        box = editing.box()
+        if before := editing.withdraw():
+            editing.type_on(before)  # a line, and not a key
+        elif editing.guard.typed_on:
+            editing.listener.hint(TYPED_ON)
+        elif box is not None and editing.guard.deliberate:
+            editing.answer(box.default)
+
+    @keys.add("escape", filter=boxed, eager=True)
+    @keys.add("c-c", filter=boxed, eager=True)
+    @keys.add("<sigint>", filter=boxed, eager=True)
+    def _no(event: KeyPressEvent) -> None:
+        editing.withdraw()
+        if (box := editing.box()) is not None:
+            editing.answer(box.default)
+
+
+def _asked_for(keys: KeyBindings, editing: Editing) -> None:
+    """A text is asked for: Enter gives it, Esc and Ctrl+C do not.
+
+    Where it is asked for amid typing, what is typed on goes to the line.
+    """
+    asked = Condition(lambda: editing.box() is None and editing.field() is not None)
+    amid = asked & Condition(lambda: editing.guard.typing)
+
+    @keys.add(Keys.Any, filter=amid, eager=True)
+    @keys.add(Keys.BracketedPaste, filter=amid, eager=True)
+    def _type_on(event: KeyPressEvent) -> None:
+        if event.data.isprintable() or event.key_sequence[0].key == Keys.BracketedPaste:
+            editing.type_on(event.data)
+
+    @keys.add("enter", filter=asked, eager=True)
+    def _give(event: KeyPressEvent) -> None:
+        if editing.guard.typing:
+            editing.listener.hint(TYPED_ON)
+        elif not _continued(editing.asked):
+            editing.answer(editing.asked.text)
+
+    @keys.add("escape", filter=asked)
+    @keys.add("c-c", filter=asked, eager=True)
+    @keys.add("c-d", filter=asked, eager=True)
+    @keys.add("<sigint>", filter=asked, eager=True)
+    def _give_up(event: KeyPressEvent) -> None:
+        editing.answer(None)
+
+
+def _drafting(keys: KeyBindings, editing: Editing) -> None:
+    """A message is written."""
+    drafting = Condition(lambda: editing.box() is None and editing.field() is None) & ~is_searching
+    completing = Condition(lambda: editing.draft.complete_state is not None)
+    idle_line = Condition(lambda: not editing.draft.text)
+    stopping = Condition(lambda: editing.listener.busy and not _vi_typing())
+
+    @keys.add("enter", filter=drafting, eager=True)
+    def _send(event: KeyPressEvent) -> None:
+        state = editing.draft.complete_state
+        if state is not None and state.current_completion is not None:
+            editing.draft.complete_state = None  # what was chosen stands; the next Enter sends
+        elif not _continued(editing.draft):
+            editing.send()
+
+    @keys.add("tab", filter=drafting)
+    async def _complete(event: KeyPressEvent) -> None:
+        await _completed(editing.draft)
+
+    @keys.add("c-j", eager=True, filter=~is_searching)
+    @keys.add("escape", "enter", filter=~is_searching)
+    def _new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c", filter=drafting, eager=True)
+    @keys.add("<sigint>", filter=drafting, eager=True)
+    def _stop(event: KeyPressEvent) -> None:
+        editing.stop()
+
+    @keys.add("escape", filter=drafting & completing)
+    def _dismiss(event: KeyPressEvent) -> None:
+        editing.draft.cancel_completion()
+
+    @keys.add("escape", filter=drafting & stopping & ~completing)
+    def _escape(event: KeyPressEvent) -> None:
+        editing.listener.stop()
+
+    @keys.add("c-d", filter=drafting, eager=True)
+    def _leave(event: KeyPressEvent) -> None:
+        editing.end()
+
+    @keys.add("up", filter=drafting & idle_line & ~completing)
+    def _recall(event: KeyPressEvent) -> None:
+        if (text := editing.listener.recall()) is None:
+            event.current_buffer.auto_up()
+        else:
+            editing.draft.text = text
+            editing.draft.cursor_position = len(text)
+
+    @keys.add("c-o", filter=drafting, eager=True)
+    def _unfold(event: KeyPressEvent) -> None:
+        editing.listener.unfold()
+
+    @keys.add("c-t", filter=drafting, eager=True)
+    def _more_time(event: KeyPressEvent) -> None:
+        editing.listener.more_time()
+
+    @keys.add("c-g", filter=drafting, eager=True)
+    async def _write_elsewhere(event: KeyPressEvent) -> None:
+        with editing.aside():
+            await editing.draft.open_in_editor()
+
+    @keys.add("c-z", filter=~is_searching, eager=True)
+    def _suspend(event: KeyPressEvent) -> None:
+        if hasattr(signal, "SIGTSTP"):
+            _sleep(event, editing)
+
+
+def _unheard(keys: KeyBindings) -> None:
+    """What would do harm unseen: the mouse, for nothing here is its; a mark, for no selection is
+    painted, and while there is one prompt_toolkit drops the letters that are typed.
+    """
+
+    def _nothing(event: KeyPressEvent) -> None:
+        return
+
+    for key in (*_MOUSE, Keys.ControlAt):
+        keys.add(key)(_nothing)
+
+
+async def _completed(buffer: Buffer) -> None:
+    """Tab: what can only be meant is written, of several what they begin with, else the next.
+
+    All are looked for anew: those that are seen may still be coming, and prompt_toolkit drops a Tab
+    that is pressed meanwhile.
+    """
+    state, document = buffer.complete_state, buffer.document
+    if state is not None and state.complete_index is not None:
+        buffer.complete_next()
+        return
+    asked = CompleteEvent(completion_requested=True)
+    looked_for = buffer.completer.get_completions_async(document, asked)
+    found = [each async for each in looked_for]
+    if buffer.document != document:
+        return  # typed on meanwhile
+    begun = get_common_complete_suffix(document, found)
+    if len(found) == 1:
+        buffer.apply_completion(found[0])
+    elif begun:
+        buffer.insert_text(begun)
+    elif found and buffer.complete_state is not None:
+        buffer.complete_next()
+    elif found:
+        buffer.start_completion(select_first=True)
+
+
+def _sleep(event: KeyPressEvent, editing: Editing) -> None:
+    source = event.app.input
+    with editing.aside(), source.detach(), source.cooked_mode():
+        os.kill(0, signal.SIGTSTP)
+
+
+def _continued(buffer: Buffer) -> bool:
+    """Whether a backslash before the cursor has turned Enter into a new line."""
+    if not buffer.document.current_line_before_cursor.endswith("\\"):
+        return False
+    buffer.delete_before_cursor()
+    buffer.insert_text("\n")
+    return True
+
+
+def _vi_typing() -> bool:
+    """Whether Esc would end vi's insert mode."""
+    app = get_app()
+    return (
+        app.editing_mode is EditingMode.VI and app.vi_state.input_mode is not InputMode.NAVIGATION
+    )

@@ -1,0 +1,384 @@
+"""The keyboard of whole lines: for a screen reader, a dumb terminal, or a pipe.
+
+The terminal itself edits the line, or nobody does. A backslash at its end goes on in the next one.
+Questions are answered by a number and Enter, in a line that comes alone. Ctrl+C stops what runs,
+and leaves at the second press where nothing does; Ctrl+D leaves. Where the lines come from a pipe,
+the chat ends with them, once all that was said has been answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from types import TracebackType
+from typing import Self, TextIO
+
+from antiphon.terminal import spans
+from antiphon.terminal.input.keyboard import (
+    AGAIN_LEAVES,
+    DELIBERATE,
+    STOP_FIRST,
+    TWICE,
+    Box,
+    Choice,
+    Field,
+    Listener,
+    seen_through,
+)
+from antiphon.terminal.painters import Typed
+from antiphon.terminal.spans import Line, Span
+from antiphon.types.terminal_safe import clean
+
+if sys.platform != "win32":
+    import termios
+
+_READ = 65_536
+LONGEST_ANSWER = 3
+"""Characters of what may have been meant for a question; anything longer is kept, to be sent."""
+
+Say = Callable[[Iterable[Line]], None]
+
+
+class Spoken:
+    """Reads lines from `source`, a terminal as it is or a pipe.
+
+    `show` prints lines. `echoed` is told when the terminal itself has shown what was typed: True
+    where that ended the line. `changed` asks for a prompt. `aside` makes room on the terminal for
+    another program. `echoes`: what is printed stands beside what the terminal shows of the typing.
+    `clock` gives seconds that only grow.
+    """
+
+    spoken = True
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        source: TextIO,
+        show: Say,
+        echoed: Callable[[bool], None],
+        changed: Callable[[], None],
+        aside: Callable[[], AbstractContextManager[None]],
+        columns: Callable[[], int],
+        echoes: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._listener = listener
+        self._source = source
+        self._show = show
+        self._echoed = echoed
+        self._changed = changed
+        self._aside = aside
+        self._clock = clock
+        self._columns = columns
+        self._person = source.isatty()
+        self.echoes = self._person and echoes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = ""
+        self._lines: list[str] = []
+        self._kept = ""
+        self._pressed = -TWICE
+        self._ended = False
+        self._label = ""
+        self._half = False
+        self._answer: asyncio.Future[str | None] | None = None
+        self._followed: asyncio.Future[None] | None = None
+        self._behind: list[str] = []
+        self._hurried = False
+        self._line_at = -DELIBERATE
+        self._asked_at = 0.0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        self._listen()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended = True
+        self._deaf()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    def typed(self, columns: int) -> Typed:
+        """The prompt, where a line is waited for; what is typed, the terminal shows."""
+        if not self.echoes or self._ended:
+            return Typed()
+        if self._answer:
+            label = self._label
+        elif not self._listener.attentive:
+            return Typed()
+        else:
+            label = "Next line: " if self._lines else "You: "
+        return Typed(rows=((Span(label, "mark"),),), cursor=(0, spans.line_width([Span(label)])))
+
+    def refill(self, text: str) -> None:
+        """Keep this text: Enter alone sends it, anything else is sent in its place."""
+        self._kept = text
+        if self._person:
+            self._say(f"Enter alone sends this: {text}")
+
+    async def choose(self, box: Box) -> str:
+        """The key of the answer. Cancelling takes the question away."""
+        async with self._one_at_a_time:
+            numbered = _numbered(box)
+            self._begin_question()
+            self._show(box.rows(self._columns()))
+            for number, choice in enumerate(numbered):
+                self._say(f"{number}. {choice.meaning}")
+            if self._ended:
+                self._say("Nobody can answer any more.")
+            while (text := await self._given(_ASKED.format(len(numbered) - 1))) is not None:
+                key = _chosen(text.strip(), numbered)
+                if key is not None and not await self._stands_alone(text):
+                    self._keep_paste(text)
+                    continue
+                if key is not None:
+                    return key
+                self._keep_words(text)
+                self._say(f"{text.strip()} is none of the answers.")
+            return box.default
+
+    async def write(self, field: Field) -> str | None:
+        """The text, None where the person would not give one."""
+        async with self._one_at_a_time:
+            self._begin_question()
+            self._show(field.rows(self._columns()))
+            if field.text:
+                self._say(f"Enter alone takes this: {field.text}")
+            with self._hidden() if field.hidden else nullcontext():
+                while (text := await self._given(f"{clean(field.label)}: ")) is not None:
+                    text = text or field.text
+                    if not (wrong := field.wrong(text)):
+                        return text
+                    self._say(wrong)
+            return None
+
+    async def lend(self, arguments: Sequence[str]) -> int:
+        """Have another program use the terminal until it ends; its exit code."""
+        with self._aside():
+            self._deaf()
+            try:
+                return await seen_through(arguments)
+            finally:
+                self._listen()
+                self._asked_at = self._clock()  # what was asked meanwhile is read only now
+
+    # Lines.
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_reader(self._source.fileno(), self._read)
+        except PermissionError:  # a file, of which nobody tells that there is more: there is
+            loop.call_soon(self._read_all)
+
+    def _deaf(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._source.fileno())
+
+    def _read_all(self) -> None:
+        while not self._ended:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._source.fileno(), _READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, self._person = b"", False  # the terminal has gone
+        *lines, self._begun = (self._begun + self._decoder.decode(data)).split("\n")
+        for line in lines:
+            if self.echoes:
+                self._echoed(True)
+            self._line(line.removesuffix("\r"))
+        if not data:
+            self._end()
+
+    def _line(self, line: str) -> None:
+        if line.endswith("\\"):
+            self._lines.append(line[:-1])
+            self._changed()
+            return
+        text, self._lines = "\n".join([*self._lines, line]), []
+        before, self._line_at = self._line_at, self._clock()
+        self._hurried = self._line_at - before < DELIBERATE
+        if self._followed is not None:
+            self._behind.append(text)
+            if not self._followed.done():
+                self._followed.set_result(None)
+            return
+        if self._answer and self._half:
+            # The end of a line that was begun before the question was there.
+            self._half = False
+            self._keep_words(text, on=True)
+            self._changed()
+            return
+        if self._answer and self._clock() - self._asked_at >= DELIBERATE:
+            self._give(text)
+            return
+        if not text.strip():
+            text, self._kept = self._kept, ""
+        if text.strip():
+            self._kept = ""
+            self._listener.said(text)
+        self._changed()
+
+    def _end(self) -> None:
+        """Nothing more comes, or the person pressed Ctrl+D."""
+        begun, self._begun = self._begun, ""
+        if unsent := bool(begun or self._lines):
+            self._line(begun)
+        if not self._person:
+            self._ended = True
+            self._deaf()
+            self._give(None)
+            self._listener.end()
+        elif self._answer:
+            self._give(None)
+        elif self._listener.busy:
+            self._listener.hint(STOP_FIRST)
+        elif not unsent:
+            self._echoed(False)
+            self._listener.leave()
+
+    def _interrupted(self) -> None:
+        """Ctrl+C: take back the question, or stop what runs, or leave at the second press."""
+        if self.echoes:
+            self._echoed(False)
+        self._begun, self._lines = "", []
+        now = self._clock()
+        if self._answer:
+            self._give(None)
+        elif self._listener.busy:
+            self._listener.stop()
+        elif now - self._pressed <= TWICE:
+            self._listener.leave()
+        else:
+            self._pressed = now
+            self._listener.hint(AGAIN_LEAVES)
+
+    # Answers.
+
+    def _begin_question(self) -> None:
+        """Nothing that was typed before now answers: whole lines are messages, half a line is kept
+        for later, and so is its end.
+        """
+        self._asked_at = self._clock()
+        if not self._person:
+            return
+        *lines, half = (self._begun + _take_half_line(self._source)).split("\n")
+        self._begun = ""
+        for line in lines:
+            self._line(line.removesuffix("\r"))
+        self._half = bool(half)
+        if half:
+            self._echoed(False)
+            self._keep_words(half)
+
+    def _keep_words(self, text: str, *, on: bool = False) -> None:
+        """Keep words that answer nothing, to be sent later; `on`: the last word goes on in them."""
+        if not on and len(text.strip()) <= LONGEST_ANSWER:
+            return
+        between = "" if on or not self._kept else "\n"
+        self.refill(f"{self._kept}{between}{text}")
+
+    async def _stands_alone(self, text: str) -> bool:
+        """Return whether no other line came with this one: a line of a paste answers nothing."""
+        if not self._person or not text.strip():
+            return True
+        if self._hurried:
+            return False
+        self._followed = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait([self._followed], timeout=DELIBERATE)
+            return not self._followed.done() and not self._ended
+        finally:
+            self._followed = None
+
+    def _keep_paste(self, text: str) -> None:
+        """Keep the lines of a paste, to be sent later."""
+        lines, self._behind = [text, *self._behind], []
+        self.refill("\n".join([self._kept, *lines] if self._kept else lines))
+        self._say("A line answers alone, and is none of several.")
+
+    async def _given(self, label: str) -> str | None:
+        if self._ended:
+            return None
+        self._label = label
+        if not self.echoes:
+            self._say(label.strip())
+        self._answer = asyncio.get_running_loop().create_future()
+        self._changed()
+        try:
+            return await self._answer
+        finally:
+            self._answer = None
+
+    def _give(self, answer: str | None) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_result(answer)
+
+    def _say(self, text: str) -> None:
+        self._show([(Span(line),) for line in clean(text).split("\n")])
+
+    @contextmanager
+    def _hidden(self) -> Generator[None]:
+        """The terminal does not show what is typed, but that the line has ended."""
+        if not self._person:
+            yield
+            return
+        before = termios.tcgetattr(self._source)
+        hidden = termios.tcgetattr(self._source)
+        hidden[3] = hidden[3] & ~termios.ECHO | termios.ECHONL
+        termios.tcsetattr(self._source, termios.TCSADRAIN, hidden)
+        try:
+            yield
+        finally:
+            with suppress(termios.error):  # the terminal has gone
+                termios.tcsetattr(self._source, termios.TCSADRAIN, before)
+
+
+def _take_half_line(source: TextIO) -> str:
+    """Take out of the terminal what it holds of a line that has not ended."""
+    if sys.platform == "win32":
+        return ""
+    try:
+        before = termios.tcgetattr(source)
+        at_once = termios.tcgetattr(source)
+        at_once[3] &= ~termios.ICANON
+        at_once[6][termios.VMIN] = at_once[6][termios.VTIME] = 0
+        termios.tcsetattr(source, termios.TCSANOW, at_once)
+        try:
+            return os.read(source.fileno(), _READ).decode(errors="replace")
+        finally:
+            termios.tcsetattr(source, termios.TCSANOW, before)
+    except (OSError, termios.error):  # the terminal has gone, or there is nothing
+        return ""
+
+
+_ASKED = "Number from 0 to {}, or Enter for 0: "
+
+
+def _numbered(box: Box) -> list[Choice]:
+    """The default first, for it is what Enter alone gives."""
+    return sorted(box.choices, key=lambda choice: choice.key != box.default)
+
+
+def _chosen(text: str, numbered: Sequence[Choice]) -> str | None:
+    """The key that a number or a key means; nothing means the default."""
+    if text.isdecimal():
+        return numbered[int(text)].key if int(text) < len(numbered) else None
+    if not text:
+        return numbered[0].key
+    return text if text in {choice.key for choice in numbered} else None

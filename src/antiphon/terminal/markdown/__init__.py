@@ -1,0 +1,1 @@
+"""Markdown as styled lines, while it is still coming."""

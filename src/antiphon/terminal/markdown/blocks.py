@@ -1,0 +1,383 @@
+"""Markdown in pieces, as it comes: what can no longer change, and what the rest would be.
+
+This is the first half of CommonMark's own algorithm, with tables: each line is looked at once, when
+it is whole, against the blocks that are open. So the cost of a token does not know how long the
+answer is, nor how deep a list or quote it stands in. Inline marks are read later, where a piece is
+set in lines.
+
+Where a whole document would be needed to be exact, a rule that needs only what came before is
+taken: items stand apart where an empty line stands between them, a table's columns are measured on
+its first rows, and a paragraph beyond `sentences.SOFT` is no heading any more.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from itertools import takewhile
+
+import msgspec
+from markdown_it.common.html_blocks import block_names
+
+from antiphon.terminal.markdown import source
+from antiphon.terminal.markdown.leaf_blocks import (
+    Fence,
+    Html,
+    Indented,
+    Leaf,
+    OpenParagraph,
+    OpenTable,
+    Verbatim,
+)
+from antiphon.terminal.markdown.nodes import (
+    Container,
+    Empty,
+    Heading,
+    Item,
+    Piece,
+    Quote,
+    Rule,
+    Where,
+)
+from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
+
+# HTML between paragraphs: how its first line begins, and what its last line has.
+
+
+def begun(text: str, *, interrupts: bool) -> tuple[bool, re.Pattern[str] | None]:
+    """Whether HTML begins with this line, and what ends it; None for an empty line.
+
+    A tag of any name begins HTML only where it `interrupts` nothing.
+    """
+    if not text.startswith("<"):
+        return False, None
+    for start, end in _HTML:
+        if start.match(text):
+            return True, end
+    return not interrupts and bool(_HTML_TAG.fullmatch(text)), None
+
+
+_TAG = r"(?:\s|/?>|$)"
+_HTML: tuple[tuple[re.Pattern[str], re.Pattern[str] | None], ...] = (
+    (
+        re.compile(r"<(?:script|pre|style|textarea)(?=\s|>|$)", re.IGNORECASE),
+        re.compile(r"</(?:script|pre|style|textarea)>", re.IGNORECASE),
+    ),
+    (re.compile(r"<!--"), re.compile(r"-->")),
+    (re.compile(r"<\?"), re.compile(r"\?>")),
+    (re.compile(r"<![A-Za-z]"), re.compile(r">")),
+    (re.compile(r"<!\[CDATA\["), re.compile(r"\]\]>")),
+    (re.compile(rf"</?(?:{'|'.join(block_names)}){_TAG}", re.IGNORECASE), None),
+)
+_ATTRIBUTE = r"""\s+[a-zA-Z_:][a-zA-Z0-9:._-]*(?:\s*=\s*(?:[^"'=<>`\s]+|'[^']*'|"[^"]*"))?"""
+_HTML_TAG = re.compile(
+    rf"(?:<[A-Za-z][A-Za-z0-9-]*(?:{_ATTRIBUTE})*\s*/?>|</[A-Za-z][A-Za-z0-9-]*\s*>)\s*"
+)
+
+
+DEEPEST = 32
+"""Containers in one another, at most; what would be one more is text."""
+_DRAWN = 4_000
+"""Characters of the end of a line that is still coming, which are all that can be seen of it."""
+
+
+class Blocks:
+    """Reads Markdown; however it is cut, the pieces are the same.
+
+    Where it `follows` something, its first piece stands apart from that.
+    """
+
+    def __init__(self, *, follows: bool = False) -> None:
+        self._open: Where = ()
+        self._leaf: Leaf | None = None
+        self._unfinished = ""  # a line whose end is to come
+        self._running = False  # whether the paragraph's last line is still coming
+        self._last: Where | None = () if follows else None  # where the last leaf stood
+        self._blank = False  # whether an empty line came since
+        self._sibling: tuple[int, Item] | None = None  # who closed last, at what depth
+        self._serial = 0
+        self._out: list[Piece] = []
+
+    @property
+    def leaf(self) -> str:
+        """What is being written: `paragraph`, `table`, the language of a fence or nothing."""
+        return self._leaf.name if self._leaf else ""
+
+    def feed(self, text: str) -> list[Piece]:
+        """The pieces that the next characters finished."""
+        *whole, rest = (self._unfinished + text).split("\n")
+        for line in whole:
+            self._take(line, ended=True)
+        self._unfinished = ""
+        if rest:
+            self._take(rest, ended=False)
+        return self._taken()
+
+    def close(self) -> list[Piece]:
+        """The rest, as it is; no more will come."""
+        if self._unfinished:
+            self._line(SourceLine(self._unfinished))
+            self._unfinished = ""
+        self._leave(0)
+        return self._taken()
+
+    def pending(self) -> list[Piece]:
+        """What `close` would give now, but for the middle of a line of thousands of characters.
+
+        Nothing is changed.
+        """
+        trial = copy.copy(self)
+        trial._out = []
+        if len(self._unfinished) > source.SOFT + _DRAWN:
+            line = self._unfinished
+            trial._unfinished = line[: source.SOFT] + line[-_DRAWN:]
+        return trial.close()
+
+    def _taken(self) -> list[Piece]:
+        out, self._out = self._out, []
+        return out
+
+    def _take(self, text: str, *, ended: bool) -> None:
+        """A line or the beginning of one. A long one of prose is read before its end has come."""
+        if self._running:
+            self._append(text)
+        elif len(text) > source.SOFT and self._starts_prose(text[: source.SOFT]):
+            self._append(text[source.SOFT :])
+        elif ended:
+            self._line(SourceLine(text))
+            return
+        else:
+            self._unfinished = text
+            return
+        self._running = not ended
+
+    def _starts_prose(self, beginning: str) -> bool:
+        """Take the beginning of a line in, if whatever follows on the line is a paragraph's."""
+        trial = copy.copy(self)
+        trial._out = list(self._out)
+        trial._line(SourceLine(beginning))
+        leaf = trial._leaf
+        if not isinstance(leaf, OpenParagraph):
+            return False
+        last = leaf.lines[-1]
+        if last.startswith("<") or not (last and beginning.endswith(last)):
+            return False
+        self.__dict__.update(trial.__dict__)
+        return True
+
+    def _append(self, text: str) -> None:
+        if isinstance(self._leaf, OpenParagraph):
+            self._cut(self._leaf.with_more(text), confirmed=True)
+
+    def _cut(self, leaf: OpenParagraph, *, confirmed: bool) -> None:
+        pieces, self._leaf = leaf.cut(confirmed=confirmed)
+        self._out += pieces
+
+    # Lines, as the specification's appendix has it: first who goes on, then who begins.
+
+    def _line(self, line: SourceLine) -> None:
+        depth = self._going_on(line)
+        leaf = self._leaf
+        if depth == len(self._open) and isinstance(leaf, Verbatim) and leaf.goes_on(line):
+            self._verbatim(leaf, line)
+        elif line.blank:
+            self._leave(depth)
+            self._blank = True
+        else:
+            self._nested(line, depth)
+
+    def _nested(self, line: SourceLine, depth: int) -> None:
+        """Open the containers that begin on this line, then the leaf; what is left is text."""
+        while not line.blank and not self._leaf_start(line, depth):
+            if line.indent >= CODE_INDENT or not self._container_start(line, depth):
+                self._text(line, depth)
+                return
+            depth = len(self._open)
+
+    def _going_on(self, line: SourceLine) -> int:
+        """How many of the open containers the line continues; their marks are taken off it."""
+        for depth, container in enumerate(self._open):
+            match container:
+                case Quote():
+                    if not line.quote():
+                        return depth
+                case Item():
+                    if line.blank:
+                        if not self._has_content(depth):
+                            return depth
+                    elif line.indent >= container.indent:
+                        line.drop(container.indent)
+                    else:
+                        return depth
+        return len(self._open)
+
+    def _has_content(self, depth: int) -> bool:
+        """Whether something stands in the container at this depth."""
+        inside = self._open[: depth + 1]
+        return len(self._open) > depth + 1 or (
+            self._last is not None and self._last[: depth + 1] == inside
+        )
+
+    def _leaf_start(self, line: SourceLine, depth: int) -> bool:
+        """Start a block that the line itself is, or that tells by its first line what it is."""
+        text, above = line.bare, self._leaf
+        if isinstance(above, OpenParagraph):
+            if line.indent >= CODE_INDENT:
+                return False
+            if depth == len(self._open) and self._remade(above, line):
+                return True
+        if line.indent >= CODE_INDENT:
+            self._start(Indented(), depth, line)
+        elif heading := _HEADING.fullmatch(text):
+            level, said = len(heading[1]), _CLOSING.sub("", heading[2] or "")
+            where, gap = self._place(depth)
+            self._out.append(Heading(where=where, gap=gap, level=level, text=said.strip(" \t")))
+        elif fence := _FENCE.fullmatch(text):
+            mark, info = fence[1] or fence[3], fence[2] or fence[4] or ""
+            self._start(Fence(mark=mark, info=info.strip(), indent=line.indent), depth)
+        elif _RULE.fullmatch(text):
+            where, gap = self._place(depth)
+            self._out.append(Rule(where=where, gap=gap))
+        else:
+            interrupts = isinstance(above, OpenParagraph | OpenTable)
+            found, end = begun(text, interrupts=interrupts)
+            if found:
+                self._start(Html(end=end), depth, line)
+            return found
+        return True
+
+    def _remade(self, leaf: OpenParagraph, line: SourceLine) -> bool:
+        """Whether the line makes a table or a heading of the paragraph above it."""
+        if made := leaf.tabulated(line):
+            self._leaf, table = made
+            where, gap = leaf.where, leaf.gap
+            if self._leaf:
+                self._blank = False
+                where, gap = self._place(len(self._open))
+            self._leaf = msgspec.structs.replace(table, where=where, gap=gap)
+        elif heading := leaf.underlined(line.bare):
+            self._out.append(heading)
+            self._leaf = None
+        else:
+            return False
+        self._blank = False
+        return True
+
+    def _container_start(self, line: SourceLine, depth: int) -> bool:
+        if depth == DEEPEST:
+            return False
+        if line.quote():
+            self._leave(depth)
+            self._sibling = None
+            self._serial += 1
+            self._open += (Quote(self._serial),)
+            return True
+        text, left = line.bare, line.indent
+        mark = _MARKER.match(text)
+        if not mark or (
+            isinstance(self._leaf, OpenParagraph)
+            and depth == len(self._open)
+            and (not text[mark.end() :].strip(" \t") or mark[1] not in (None, "1"))
+        ):
+            return False
+        self._leave(depth)
+        line.drop(left)
+        line.skip(mark.end())
+        # Five blanks or more are one, and code that is indented by the others.
+        room = line.indent if not line.blank and line.indent <= CODE_INDENT else 1
+        line.drop(room)
+        number = int(mark[1]) if mark[1] else None
+        self._push(mark[2] or mark[0], number, left + mark.end() + room)
+        return True
+
+    def _push(self, mark: str, number: int | None, indent: int) -> None:
+        depth = len(self._open)
+        self._serial += 1
+        series = self._serial
+        match self._sibling:
+            case (at, Item(mark=before) as sibling) if at == depth and before == mark:
+                series = sibling.series
+                number = None if sibling.number is None else sibling.number + 1
+            case _:
+                pass
+        self._sibling = None
+        self._open += (Item(self._serial, series, mark, number, indent),)
+
+    # Leaves.
+
+    def _place(self, depth: int) -> tuple[Where, bool]:
+        """Where a leaf begins now, and whether an empty line stands before it."""
+        self._leave(depth)
+        where, last, blank = self._open, self._last, self._blank
+        self._last, self._blank, self._sibling = where, False, None
+        if last is None:
+            return where, False
+        shared = sum(1 for _ in takewhile(_same, zip(where, last, strict=False)))
+        in_item = shared > 0 and isinstance(where[shared - 1], Item)
+        of_one_list = _siblings(where[shared : shared + 1], last[shared : shared + 1])
+        return where, blank or not (in_item or of_one_list)
+
+    def _start(self, leaf: Leaf, depth: int, line: SourceLine | None = None) -> None:
+        where, gap = self._place(depth)
+        self._leaf = leaf = msgspec.structs.replace(leaf, where=where, gap=gap)
+        if line and isinstance(leaf, Verbatim):
+            self._verbatim(leaf, line)
+
+    def _verbatim(self, leaf: Verbatim, line: SourceLine) -> None:
+        pieces, self._leaf = leaf.with_line(line)
+        self._out += pieces
+
+    def _text(self, line: SourceLine, depth: int) -> None:
+        lazy = depth < len(self._open)
+        match self._leaf:
+            case OpenParagraph() as leaf:
+                head = not lazy and line.indent < CODE_INDENT
+                self._cut(leaf.with_line(line.bare, head=head), confirmed=False)
+            case OpenTable() as leaf if not lazy:
+                pieces, self._leaf = leaf.with_row(line.bare)
+                self._out += pieces
+            case _:
+                self._start(OpenParagraph(lines=(line.bare,)), depth)
+
+    # Ends.
+
+    def _leave(self, depth: int) -> None:
+        """Close the leaf, and the containers from this depth on."""
+        self._end_leaf()
+        if depth == len(self._open):
+            return
+        if not self._has_content(len(self._open) - 1):
+            self._empty()
+        outermost = self._open[depth]
+        self._sibling = (depth, outermost) if isinstance(outermost, Item) else None
+        self._open = self._open[:depth]
+
+    def _empty(self) -> None:
+        blank = self._blank
+        where, gap = self._place(len(self._open))
+        self._out.append(Empty(where=where, gap=gap))
+        self._blank = blank
+
+    def _end_leaf(self) -> None:
+        leaf, self._leaf = self._leaf, None
+        if leaf:
+            self._out += leaf.ending()
+
+
+_HEADING = re.compile(r"(#{1,6})(?:[ \t]+(.*))?")
+_CLOSING = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
+_FENCE = re.compile(r"(`{3,})([^`]*)|(~{3,})(.*)")
+_RULE = re.compile(r"(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}")
+_MARKER = re.compile(r"(?:(\d{1,9})([.)])|[-+*])(?=[ \t]|$)")
+
+
+def _same(pair: tuple[Container, Container]) -> bool:
+    return pair[0] == pair[1]
+
+
+def _siblings(one: Where, other: Where) -> bool:
+    match one, other:
+        case (Item(series=mine),), (Item(series=theirs),):
+            return mine == theirs
+        case _:
+            return False

@@ -1,0 +1,115 @@
+"""What an answer is, as far as it has come: Markdown, or JSON, SQL or HTML without a fence.
+
+It is decided once, before the first line is printed. In doubt it is Markdown, plain text included.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from antiphon.terminal.markdown.nodes import Code
+
+Kind = Literal["text", "markdown", "code", "table", "json", "sql", "html"]
+Bare = Literal["json", "sql", "html"]
+
+_LONGEST_DOUBT = 600
+
+
+def bare(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None:
+    """What the answer is, from its beginning; None while too little is known, unless it `ended`."""
+    start = text.lstrip()
+    if not (start or ended):
+        return None
+    for kind, certain, possible in _KINDS:
+        if certain.match(start):
+            return kind
+        if not ended and len(start) < _LONGEST_DOUBT and possible.fullmatch(start):
+            return None
+    return "markdown"
+
+
+class Verbatim:
+    """Code without a fence: its lines as pieces, until it says itself that it has ended."""
+
+    def __init__(self, kind: Bare) -> None:
+        self.kind: Bare = kind
+        self.ended = False
+        self._unfinished = ""
+        self._begins = True
+        self._depth = 0
+        self._in_string = False
+        self._statement_over = False
+
+    def feed(self, text: str) -> tuple[list[Code], str]:
+        """The pieces that are finished, and what follows once it has ended."""
+        *lines, rest = (self._unfinished + text).split("\n")
+        pieces: list[Code] = []
+        for number, line in enumerate(lines, 1):
+            pieces.append(self._piece(line))
+            self._begins = False
+            if self._over(line):
+                self.ended, self._unfinished = True, ""
+                return pieces, "\n".join([*lines[number:], rest])
+        self._unfinished = rest
+        return pieces, ""
+
+    def pending(self) -> list[Code]:
+        """The line that is still coming."""
+        return [self._piece(self._unfinished)] if self._unfinished else []
+
+    def _piece(self, line: str) -> Code:
+        return Code(language=self.kind, text=line, begins=self._begins)
+
+    def _over(self, line: str) -> bool:
+        match self.kind:
+            case "json":
+                return self._balanced(line)
+            case "html":
+                return "</html>" in line.lower()
+            case "sql":
+                over = self._statement_over and not line.strip()
+                self._statement_over = line.rstrip().endswith(";")
+                return over
+
+    def _balanced(self, line: str) -> bool:
+        for mark in _JSON_MARKS.findall(line):
+            if mark == '"':
+                self._in_string = not self._in_string
+            elif not self._in_string and mark[0] != "\\":
+                self._depth += 1 if mark in "{[" else -1
+        return self._depth <= 0 and not self._in_string and bool(line.strip())
+
+
+_JSON_MARKS = re.compile(r'\\.|["{}\[\]]')
+_VERBS = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|WITH|MERGE"
+_STARTS = ("<!doctype", "<html", "<?xml", "<svg")
+
+
+def _beginnings(words: tuple[str, ...]) -> str:
+    return "|".join(re.escape(word[:size]) for word in words for size in range(1, len(word) + 1))
+
+
+_KINDS: tuple[tuple[Bare, re.Pattern[str], re.Pattern[str]], ...] = (
+    (
+        "json",
+        re.compile(
+            r'\{\s*["}]|\[\s*(?:\{\s*["}]|\[\s*["{\[\d-]|"|-?\d[\d.eE+-]*\s*,'
+            r"|(?:true|false|null)\s*,)"
+        ),
+        re.compile(r"\{\s*|\[\s*(?:\{\s*|\[\s*|-?\d[\d.eE+-]*\s*|-|[a-z]{1,5}\s*)?"),
+    ),
+    (
+        "html",
+        re.compile("|".join(rf"{re.escape(start)}[\s>]" for start in _STARTS), re.IGNORECASE),
+        re.compile(_beginnings(_STARTS), re.IGNORECASE),
+    ),
+    (
+        "sql",
+        re.compile(rf"(?:{_VERBS})\s(?:[^\n]*\n){{0,2}}[^\n]*\b(?:FROM|INTO|SET|TABLE)\s"),
+        re.compile(
+            rf"{_beginnings(tuple(_VERBS.split('|')))}|(?:{_VERBS})\s(?:[^\n]*\n){{0,2}}[^\n]*"
+        ),
+    ),
+)
+"""Of each: what makes it certain, and what leaves it possible."""

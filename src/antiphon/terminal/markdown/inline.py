@@ -1,0 +1,108 @@
+"""Marks inside running text: emphasis, code, links, as spans. Hard breaks are line feeds.
+
+Links say where they lead: the host stands behind the words, for words can lie. Definitions of
+references are remembered over a whole answer; one that comes after its use leaves the text as it
+was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from antiphon.terminal.spans import Span
+from antiphon.types.terminal_safe import clean
+
+_READER = MarkdownIt("commonmark").enable("strikethrough")
+_DEFINITIONS = MarkdownIt("zero").enable("reference")
+_ROLES = {"strong": "strong", "em": "emphasis", "s": "strike"}
+
+
+class Inline:
+    """Reads running text; `marks` leaves the marks in it."""
+
+    def __init__(self, *, marks: bool = False) -> None:
+        self._marks = marks
+        self._known: dict[str, Any] = {}  # markdown-it's own: where it notes references
+
+    def copy(self) -> Inline:
+        """One that knows as much, and learns by itself."""
+        twin = Inline(marks=self._marks)
+        twin._known = {"references": dict(self._known.get("references", {}))}
+        return twin
+
+    def defined(self, text: str) -> str:
+        """The text of a paragraph without the definitions it begins with, which are noted."""
+        if not text.startswith("["):
+            return text
+        tokens = _DEFINITIONS.parse(text, self._known)
+        return next((token.content for token in tokens if token.type == "inline"), "")
+
+    def spans(self, text: str) -> list[Span]:
+        """Its spans, in order."""
+        if text.isalnum():
+            return [Span(text)]
+        (token,) = _READER.parseInline(text, self._known)
+        return [
+            span._replace(text=clean(span.text, "code" if "code" in span.style else "prose"))
+            for span in self._spans(token.children or ())
+        ]
+
+    def _spans(self, tokens: Iterable[Token]) -> Iterator[Span]:
+        roles: list[str] = []
+        link, shown = "", ""
+        for token in tokens:
+            match token.type:
+                case "text" | "html_inline":
+                    shown += token.content
+                    yield Span(token.content, " ".join(roles), link)
+                case "code_inline":
+                    shown += token.content
+                    yield Span(self._code(token), " ".join([*roles, "code"]), link)
+                case "softbreak":
+                    yield Span(" ", " ".join(roles), link)
+                case "hardbreak":
+                    yield Span("\n")
+                case "image":
+                    source = str(token.attrs.get("src", ""))
+                    alt = "".join(child.content for child in token.children or ())
+                    yield Span(f"[image: {alt or source}]", "link", source)
+                    yield from _lead(source, alt)
+                case "link_open":
+                    link, shown = str(token.attrs.get("href", "")), ""
+                    roles.append("link")
+                case "link_close":
+                    roles.remove("link")
+                    yield from _lead(link, shown)
+                    link = ""
+                case _:
+                    name = token.type.rpartition("_")[0]
+                    if self._marks:
+                        yield Span(token.markup)
+                    if token.nesting > 0:
+                        roles.append(_ROLES.get(name, name))
+                    elif token.nesting < 0:
+                        roles.remove(_ROLES.get(name, name))
+
+    def _code(self, token: Token) -> str:
+        return f"{token.markup}{token.content}{token.markup}" if self._marks else token.content
+
+
+def _lead(address: str, shown: str) -> Iterator[Span]:
+    """Where a link leads, unless its words say so themselves."""
+    host = _host(address)
+    if host and shown not in (address, host, address.removeprefix("mailto:")):
+        yield Span(f" ({host})", "host")
+
+
+def _host(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # not an address that anybody could follow
+        return address
+    # What stands before an @ is no host, however much it looks like one.
+    return (parts.netloc.rpartition("@")[2] or parts.path) if parts.scheme != "data" else "data"

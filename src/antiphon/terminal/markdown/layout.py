@@ -1,0 +1,286 @@
+"""Pieces of Markdown set as lines for so many columns: what is printed once, and what is pending.
+
+Prose is wrapped at words, code never: the terminal wraps it, so that what is selected is what was
+written. For the same reason code in a list stands at the margin, not below its bullet.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+
+from antiphon.terminal import spans
+from antiphon.terminal.markdown.highlighting import Highlighter
+from antiphon.terminal.markdown.inline import Inline
+from antiphon.terminal.markdown.nodes import (
+    Align,
+    Code,
+    Empty,
+    Heading,
+    Item,
+    Paragraph,
+    Piece,
+    Quote,
+    Rule,
+    Table,
+    Where,
+)
+from antiphon.terminal.spans import Line, Span, Wrapper
+from antiphon.terminal.themes import Glyphs, Theme
+from antiphon.types.terminal_safe import clean
+
+# A table in lines: columns as wide as what was seen of them, or rows as names and values.
+
+
+NARROWEST_COLUMN = 6
+"""Cells that each column must get at least, or there are no columns."""
+
+Cell = Sequence[Span]
+
+
+class Grid:
+    """One table, in so many columns of the terminal."""
+
+    def __init__(
+        self,
+        header: Sequence[Cell],
+        aligns: Sequence[Align],
+        rows: Sequence[Sequence[Cell]],
+        room: int,
+        glyphs: Glyphs,
+    ) -> None:
+        self._header = header
+        self._aligns = aligns
+        self._glyphs = glyphs
+        self._room = room
+        natural = [
+            max(1, *(spans.line_width(cell) for cell in column))
+            for column in zip(header, *rows, strict=True)
+        ]
+        self._widths = _fitted(natural, room - len(glyphs.column) * (len(natural) - 1))
+        self._records = 0
+
+    def head(self) -> list[Line]:
+        """The header and the rule below it."""
+        if not self._widths:
+            return []
+        bold = [
+            [span._replace(style=f"header {span.style}".strip()) for span in cell]
+            for cell in self._header
+        ]
+        rule = self._glyphs.crossing.join(self._glyphs.rule * width for width in self._widths)
+        return [*self._lines(bold), (Span(rule, "rule"),)]
+
+    def row(self, cells: Sequence[Cell]) -> list[Line]:
+        """The lines of one row."""
+        return list(self._lines(cells)) if self._widths else list(self._record(cells))
+
+    def _lines(self, cells: Sequence[Cell]) -> Iterator[Line]:
+        columns = [_set(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
+        for parts in zip_longest(*columns, fillvalue=()):
+            line: list[Span] = []
+            for part, width, align in zip(parts, self._widths, self._aligns, strict=True):
+                if line:
+                    line.append(Span(self._glyphs.column, "rule"))
+                line += _aligned(part, width - spans.line_width(part), align)
+            yield tuple(line)
+
+    def _record(self, cells: Sequence[Cell]) -> Iterator[Line]:
+        if self._records:
+            yield ()
+        self._records += 1
+        for name, cell in zip(self._header, cells, strict=True):
+            label = [span._replace(style="header") for span in name]
+            yield from _set([*label, Span(": "), *cell], self._room)
+
+
+def _fitted(natural: Sequence[int], room: int) -> list[int]:
+    """Widths that fit; the widest give way first. None where a column would get too little."""
+    if sum(natural) <= room:
+        return list(natural)
+    if room < NARROWEST_COLUMN * len(natural):
+        return []
+    widths = dict[int, int]()
+    left = room
+    for place, (at, width) in enumerate(sorted(enumerate(natural), key=lambda pair: pair[1])):
+        widths[at] = min(width, left // (len(natural) - place))
+        left -= widths[at]
+    return [widths[at] for at in range(len(natural))]
+
+
+def _set(cell: Cell, width: int) -> list[Line]:
+    wrapper = Wrapper(breaking=True)
+    return wrapper.feed(cell, width) + wrapper.close()
+
+
+def _aligned(part: Line, blanks: int, align: Align) -> Iterator[Span]:
+    before = {"right": blanks, "center": blanks // 2}.get(align, 0)
+    if before > 0:
+        yield Span(" " * before)
+    yield from part
+    if blanks > before:
+        yield Span(" " * (blanks - before))
+
+
+PROSE = 100
+"""Columns of running text at most: longer lines are hard to read."""
+NARROWEST = 16
+"""Columns that text in containers gets, however deep it stands."""
+_RULE = 40
+
+
+class Typesetter:
+    """Sets the pieces of one answer, in order."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._inline = Inline(marks=theme.marks)
+        self._anything = False
+        self._marked = 0  # the serial of the last item whose mark was shown
+        self._task: bool | None = None
+        self._wrapper = Wrapper()
+        self._highlighter = Highlighter("")
+        self._grid: Grid | None = None
+
+    def lines(self, pieces: Iterable[Piece], columns: int) -> list[Line]:
+        """The lines that these pieces finish."""
+        return [line for piece in pieces for line in self._piece(piece, max(1, columns))]
+
+    def pending(self, pieces: Iterable[Piece], columns: int) -> list[Line]:
+        """The lines that these would finish; nothing is changed."""
+        twin = copy.copy(self)
+        twin._wrapper = copy.copy(self._wrapper)
+        twin._highlighter = self._highlighter.copy()
+        twin._inline = self._inline.copy()
+        return twin.lines(pieces, columns)
+
+    def _piece(self, piece: Piece, columns: int) -> Iterator[Line]:
+        match piece:
+            case Paragraph():
+                yield from self._paragraph(piece, columns)
+            case Code():
+                yield from self._gap(piece)
+                yield from self._code(piece)
+            case Heading():
+                yield from self._gap(piece)
+                yield from self._heading(piece, columns)
+            case Table():
+                yield from self._gap(piece)
+                yield from self._table(piece, columns)
+            case Rule():
+                yield from self._gap(piece)
+                room = min(_RULE, self._room(piece.where, columns))
+                yield from self._placed(
+                    piece.where, [(Span(self._theme.glyphs.rule * room, "rule"),)]
+                )
+            case Empty():
+                yield from self._gap(piece)
+                yield from self._placed(piece.where, [()])
+
+    def _gap(self, piece: Piece) -> Iterator[Line]:
+        """An empty line before the piece, in the containers that go on through it."""
+        if piece.begins:
+            if piece.gap and self._anything:
+                shared = [at for at in piece.where if at.serial <= self._marked]
+                yield spans.stripped(list(self._prefix(tuple(shared))))
+            self._anything = True
+
+    def _paragraph(self, piece: Paragraph, columns: int) -> Iterator[Line]:
+        text = piece.text
+        if piece.begins:
+            text = self._inline.defined(text) if piece.ends else text
+            if not text:
+                return
+            yield from self._gap(piece)
+            self._wrapper = Wrapper()
+            text = self._ticked(piece.where, text)
+        room = self._room(piece.where, min(PROSE, columns))
+        lines = self._wrapper.feed(self._inline.spans(text), room)
+        if piece.ends:
+            lines += self._wrapper.close()
+        yield from self._placed(piece.where, lines)
+
+    def _ticked(self, where: Where, text: str) -> str:
+        """The text without the box of a task, which the item's mark will show."""
+        box = _TASK.match(text) if where and where[-1].serial > self._marked else None
+        if not box or not isinstance(where[-1], Item):
+            return text
+        self._task = box[1] != " "
+        return text[box.end() :]
+
+    def _heading(self, piece: Heading, columns: int) -> Iterator[Line]:
+        style = f"heading {piece.level}" if piece.level == 1 else "heading"
+        words = self._inline.spans(piece.text)
+        if self._theme.marks:
+            words = [Span("#" * piece.level + " "), *words]
+        wrapper = Wrapper()
+        styled = (
+            span if span.style == "host" else span._replace(style=f"{style} {span.style}".strip())
+            for span in words
+        )
+        room = self._room(piece.where, columns)
+        yield from self._placed(piece.where, wrapper.feed(styled, room) + wrapper.close())
+
+    def _code(self, piece: Code) -> Iterator[Line]:
+        if piece.begins:
+            self._highlighter = Highlighter(piece.language)
+            if any(isinstance(at, Item) and at.serial > self._marked for at in piece.where):
+                yield from self._placed(piece.where, [()])
+        quotes = tuple(at for at in piece.where if isinstance(at, Quote))
+        if piece.text is not None:
+            texts = clean(piece.text, "code").split("\n")
+            yield from self._placed(quotes, [tuple(self._highlighter.line(text)) for text in texts])
+
+    def _table(self, piece: Table, columns: int) -> Iterator[Line]:
+        rows = [tuple(map(self._inline.spans, row)) for row in piece.rows]
+        if piece.begins or not self._grid:
+            header = tuple(map(self._inline.spans, piece.header))
+            room = self._room(piece.where, columns)
+            self._grid = Grid(header, piece.aligns, rows, room, self._theme.glyphs)
+            yield from self._placed(piece.where, self._grid.head())
+        for row in rows:
+            yield from self._placed(piece.where, self._grid.row(row))
+
+    def _room(self, where: Where, columns: int) -> int:
+        """The columns that are left for text inside these containers."""
+        taken = sum(spans.line_width(self._mark(where, depth)) for depth in range(len(where)))
+        return max(NARROWEST, columns - taken) if where else columns
+
+    def _placed(self, where: Where, lines: Sequence[Line]) -> Iterator[Line]:
+        """The lines behind the marks of their containers."""
+        for line in lines:
+            yield spans.stripped([*self._prefix(where), *line])
+
+    def _prefix(self, where: Where) -> Iterator[Span]:
+        """The marks that are not shown yet, and blanks where they were."""
+        for depth, at in enumerate(where):
+            mark = self._mark(where, depth)
+            if isinstance(at, Item) and at.serial <= self._marked:
+                mark = (Span(" " * spans.line_width(mark)),)
+            elif isinstance(at, Item) and at is where[-1] and self._task is not None:
+                box = Span(f"{self._box} ", "mark")
+                mark = (box,) if at.number is None else (*mark, box)
+                self._task = None
+            yield from mark
+        if where:
+            self._marked = max(self._marked, where[-1].serial)
+
+    @property
+    def _box(self) -> str:
+        return self._theme.glyphs.done if self._task else self._theme.glyphs.task
+
+    def _mark(self, where: Where, depth: int) -> Line:
+        glyphs = self._theme.glyphs
+        match where[depth]:
+            case Quote():
+                return (Span(f"{glyphs.quote} ", "quote"),)
+            case Item(number=None):
+                lists = sum(isinstance(at, Item) for at in where[:depth])
+                return (Span(f"{glyphs.bullets[lists % len(glyphs.bullets)]} ", "mark"),)
+            case Item(number=number, mark=mark):
+                return (Span(f"{number}{mark} ", "mark"),)
+
+
+_TASK = re.compile(r"\[([ xX])\][ \t]+")

@@ -1,0 +1,231 @@
+"""A tool call as a row: its name, its arguments as they grow, how long it runs, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from antiphon.client.formatting import counted
+from antiphon.terminal import spans
+from antiphon.terminal.spans import Line, Span, Wrapper
+from antiphon.terminal.themes import Glyphs
+from antiphon.types.events import ToolOutputAdded
+from antiphon.types.messages import Progress, ToolResult
+from antiphon.types.terminal_safe import clean
+
+_ARGUMENTS = 60
+"""Characters of the arguments that a row shows; as many more come into account."""
+_RESULT = 200
+
+State = Literal["written", "ready", "asking", "running", "ok", "failed"]
+_FAULTS = {
+    "unknown_tool": "unknown tool",
+    "invalid_arguments": "invalid arguments",
+    "timed_out": "timed out",
+}
+
+
+class CallRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. `arguments` is their beginning; `word` tells how it ended, `result` what it gave.
+
+    Everything in it was cleaned.
+    """
+
+    name: str
+    since: float
+    arguments: str = ""
+    state: State = "written"
+    progress: str = ""
+    word: str = ""
+    result: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ("ok", "failed")
+
+    def with_more(self, arguments: str) -> CallRow:
+        """The model wrote more of its arguments."""
+        if len(self.arguments) > 2 * _ARGUMENTS:
+            return self
+        more = _one_line(arguments[: 4 * _ARGUMENTS])
+        return msgspec.structs.replace(self, arguments=self.arguments + more)
+
+    def ready(self, arguments: str) -> CallRow:
+        """Its arguments are whole."""
+        if self.settled:
+            return self
+        shown = _one_line(arguments[: 4 * _ARGUMENTS])
+        return msgspec.structs.replace(self, arguments=shown, state="ready")
+
+    def awaiting(self, servers: Sequence[str]) -> CallRow:
+        """It waits for its tool, which one of these servers brings."""
+        names = ", ".join(_one_line(server) for server in servers)
+        return msgspec.structs.replace(self, word=f"waits for the MCP server {names} to start")
+
+    def moved(self, state: State, now: float) -> CallRow:
+        """It waits for a person, or runs."""
+        if self.settled:
+            return self
+        return msgspec.structs.replace(self, state=state, since=now, word="")
+
+    def progressed(self, progress: Progress) -> CallRow:
+        """It told how far it is."""
+        share = ""
+        if progress.total:
+            share = f"{min(100, max(0, round(100 * progress.done / progress.total)))}%"
+        message = _one_line(progress.message[:_RESULT])
+        return msgspec.structs.replace(self, progress=f"{share} {message}".strip())
+
+    def refused(self, by: str) -> CallRow:
+        """It may not run."""
+        word = {"rule": "refused by a rule", "person": "refused"}.get(by, "refused: nobody to ask")
+        return msgspec.structs.replace(self, state="failed", word=word)
+
+    def ended(self, result: ToolResult, seconds: float) -> CallRow:
+        """It has its result."""
+        if self.settled:
+            return self
+        fault = _FAULTS.get(result.fault, result.fault) if result.fault else "failed"
+        return msgspec.structs.replace(
+            self,
+            state="failed" if result.is_error else "ok",
+            word=f"{fault if result.is_error else 'ok'} {seconds:.1f} s",
+            result=_short(result.output),
+        )
+
+    def given(self, event: ToolOutputAdded) -> CallRow:
+        """Its output was saved, wherever it ran."""
+        if self.settled:
+            return self
+        state: State = "failed" if event.is_error else "ok"
+        row = self if event.arguments is None else self.ready(event.arguments)
+        word = "cancelled" if event.cancelled else state
+        return msgspec.structs.replace(row, state=state, word=word, result=_short(event.output))
+
+    def line(self, now: float, glyphs: Glyphs) -> Line:
+        """Its row."""
+        arguments = spans.clipped([Span(self.arguments)], _ARGUMENTS, glyphs.more)
+        head = (
+            Span(f"{self._sign(now, glyphs)} ", self._style),
+            Span(self.name, "name"),
+            Span("("),
+            *arguments,
+            Span(") "),
+        )
+        match self.state:
+            case "asking":
+                return (*head, Span("waits for you", "warning"))
+            case "running":
+                seconds = Span(f"{now - self.since:.0f} s", "faint")
+                return (*head, seconds, Span(f" {self.progress}", "faint"))
+            case "ok" | "failed":
+                return (*head, Span(self.word, self._style))
+            case _:
+                return (*head, Span(self.word, "faint")) if self.word else head
+
+    def lines(self, glyphs: Glyphs, columns: int) -> list[Line]:
+        """What is printed of it once it has settled, or will not any more."""
+        if not self.settled:
+            word = "cancelled" if self.state == "running" else "not run"
+            gone = msgspec.structs.replace(self, state="failed", word=word)
+            return [spans.clipped(gone.line(0, glyphs), columns, glyphs.more)]
+        shown = [self.line(0, glyphs)]
+        if self.result:
+            shown.append((Span("  "), Span(self.result, "faint")))
+        return [spans.stripped(spans.clipped(line, columns, glyphs.more)) for line in shown]
+
+    @property
+    def _style(self) -> str:
+        return {"ok": "ok", "failed": "error", "asking": "warning"}.get(self.state, "faint")
+
+    def _sign(self, now: float, glyphs: Glyphs) -> str:
+        match self.state:
+            case "ok":
+                return glyphs.ok
+            case "failed":
+                return glyphs.failed
+            case "asking":
+                return "?"
+            case _:
+                return glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
+
+
+CallChange = Callable[[CallRow], CallRow]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text, "approval").replace("\n", " ").split("\t"))
+
+
+def _short(text: str) -> str:
+    """The first line that says something, and how much is left."""
+    lines = [line for line in text[: 8 * _RESULT].splitlines() if line.strip()]
+    if not lines:
+        return "(nothing)"
+    more = text.count("\n", 0, len(text.rstrip()))
+    return clean(lines[0][:_RESULT].strip(), "code") + (f"  (+{more} lines)" if more else "")
+
+
+# What a model thinks, folded to a few rows while it comes and to one line when it has ended.
+
+
+PREVIEW = 3
+"""Rows of it that are seen while it comes."""
+_CHARACTERS_PER_TOKEN = 4
+
+
+class Reasoning:
+    """The reasoning of one reply; only its end is looked at when it is drawn."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._since = 0.0
+
+    @property
+    def text(self) -> str:
+        """All of it, as it came."""
+        return "".join(self._pieces)
+
+    def feed(self, text: str, now: float) -> None:
+        """It goes on."""
+        if not self._pieces:
+            self._since = now
+        self._pieces.append(text)
+        self._size += len(text)
+
+    def lines(self, columns: int, now: float, glyphs: Glyphs) -> list[Line]:
+        """Its rows while it comes."""
+        if not self._pieces:
+            return []
+        end = clean(self._end(2 * PREVIEW * columns), "prose").replace("\n", " ")
+        wrapper = Wrapper(breaking=True)
+        preview = wrapper.feed([Span(end, "faint")], max(1, columns - 2)) + wrapper.close()
+        shown = [(Span("  "), *line) for line in preview[-PREVIEW:]]
+        sign = glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
+        told = self._told(f"{sign} thinking {now - self._since:.0f} s")
+        return [spans.clipped(told, columns, glyphs.more), *shown]
+
+    def settled(self, now: float) -> Line | None:
+        """What remains of it on the screen; seconds are told where at least one went by."""
+        if not self._pieces:
+            return None
+        took = now - self._since
+        seconds = f" for {took:.0f} s" if took >= 1 else ""
+        return self._told(f"thought{seconds}")
+
+    def _told(self, words: str) -> Line:
+        tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
+        return (Span(f"{words}, {counted(tokens, 'token')}", "faint"),)
+
+    def _end(self, size: int) -> str:
+        found: list[str] = []
+        for piece in reversed(self._pieces):
+            found.append(piece)
+            size -= len(piece)
+            if size <= 0:
+                break
+        return "".join(reversed(found))

@@ -1,0 +1,256 @@
+"""Opens the terminal for a chat: the prompt is painted before anything that is slow is loaded.
+
+Where there is a terminal to draw on, there is a region and a line that is edited; else lines come
+in and go out. What the program prints meanwhile is shown above, and a signal to end is heeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import io
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any, TextIO
+
+from prompt_toolkit.input import create_input
+
+from antiphon.settings.paths import state_folder
+from antiphon.settings.settings import Settings
+from antiphon.terminal.input import history_file
+from antiphon.terminal.input.editor import Editor
+from antiphon.terminal.input.history_file import Recalled
+from antiphon.terminal.input.line_mode import Spoken
+from antiphon.terminal.painters import Calm, Region, UntilGone
+from antiphon.terminal.streaming_context import StreamingContext
+from antiphon.terminal.themes import BARE, Ink, Theme, themed
+from antiphon.terminal.ui_manager import Surface
+
+# What a program prints while the chat has the terminal: shown as lines above, not across it.
+
+
+@contextmanager
+def overheard(say: Callable[[str], None]) -> Generator[None]:
+    """Have each line that is printed to stdout and stderr said on this loop instead."""
+    out, err = (_Overheard(asyncio.get_running_loop(), say) for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            yield
+        finally:
+            for each in (out, err):
+                each.rest()
+
+
+class _Overheard(io.TextIOBase):
+    """A text file of nothing but lines that are passed on."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, say: Callable[[str], None]) -> None:
+        self._loop = loop
+        self._say = say
+        self._begun = ""
+        self._one_at_a_time = threading.Lock()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        with self._one_at_a_time:
+            whole, feed, self._begun = (self._begun + text).rpartition("\n")
+        if feed:
+            with suppress(RuntimeError):  # the chat is over
+                self._loop.call_soon_threadsafe(self._pass_on, whole)
+        return len(text)
+
+    def rest(self) -> None:
+        """Pass on what has no end of a line."""
+        begun, self._begun = self._begun, ""
+        if begun:
+            self._pass_on(begun)
+
+    def _pass_on(self, text: str) -> None:
+        with suppress(OSError):  # where nobody reads, a report of that would be the next such line
+            self._say(text)
+
+
+BY_SIGNAL = 128
+"""The exit code of what a signal has ended is its number above this."""
+FEWEST_COLUMNS, FEWEST_ROWS = 30, 8
+"""Of a terminal that is drawn on."""
+END_SECONDS = 3.0
+"""Until what does not end by itself, after a signal to end, is cut."""
+WELCOME = (
+    "Enter sends a message, a backslash at the end of a line goes on in the next one,"
+    " /help lists the commands, Ctrl+D leaves."
+)
+
+Chatting = Callable[[Surface], Coroutine[Any, Any, None]]
+"""What goes on once the prompt is there; it ends when the person leaves."""
+
+
+def opened(chatting: Chatting, settings: Settings) -> int:
+    """Paint the prompt and chat; returns the exit code."""
+    return asyncio.run(_opened(chatting, settings))
+
+
+async def _opened(chatting: Chatting, settings: Settings) -> int:
+    _lenient(sys.stdout)
+    make = _lines if _in_lines(settings, os.environ) else _drawn
+    surface, painter = make(settings)
+    painter.on_gone = surface.leave
+    ending = _Ending(surface)
+    try:
+        with ending.heeded():
+            if surface.keyboard.echoes:
+                print(WELCOME)
+            async with surface:
+                with overheard(surface.say), _logged(verbose=settings.verbose):
+                    await chatting(surface)
+    except asyncio.CancelledError:
+        if not ending.code:
+            raise
+    if painter.why and not ending.code:
+        raise painter.why
+    _let_go()
+    return ending.code
+
+
+def _lenient(out: TextIO) -> None:
+    """Have a terminal that is not set to UTF-8 show what it has no letter for as a `?`."""
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")
+
+
+def _let_go() -> None:
+    """Have nothing tried again at exit that could not be written: that would be another code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether the chat is had line by line, for nothing can be drawn, or should be."""
+    columns, rows = _size()
+    return (
+        settings.plain
+        or settings.screen_reader
+        or environ.get("TERM") in ("dumb", "unknown")
+        or not (sys.stdin.isatty() and sys.stdout.isatty())
+        or columns < FEWEST_COLUMNS
+        or rows < FEWEST_ROWS
+    )
+
+
+def _drawn(settings: Settings) -> tuple[Surface, UntilGone]:
+    theme = themed(settings.theme, os.environ, color=settings.color)
+    bare = settings.ascii or not _in_utf_8()
+    ink = Ink(theme.in_ascii() if bare else theme, links=settings.links)
+    region = Region(sys.stdout, ink)
+    painter = UntilGone(Calm(region) if settings.refresh == "calm" else region)
+    source = create_input(sys.stdin)
+
+    def editor(surface: Surface) -> Editor:
+        return Editor(
+            surface,
+            source=source,
+            changed=surface.changed,
+            aside=surface.display.aside,
+            clock=time.monotonic,
+            vi=settings.keys == "vi",
+            history=Recalled(state_folder(os.environ) / history_file.NAME),
+        )
+
+    return Surface(painter, ink, editor, size=_size, clock=time.monotonic), painter
+
+
+def _in_utf_8() -> bool:
+    return codecs.lookup(sys.stdout.encoding).name == "utf-8"
+
+
+def _lines(settings: Settings) -> tuple[Surface, UntilGone]:
+    seen = sys.stdin.isatty() and sys.stdout.isatty()
+    ink = Ink(_in_words(settings, os.environ))
+    lines = StreamingContext(sys.stdout, ink, spoken=seen)
+    painter = UntilGone(lines)
+
+    def spoken(surface: Surface) -> Spoken:
+        return Spoken(
+            surface,
+            source=sys.stdin,
+            show=surface.show,
+            echoed=lines.echoed,
+            changed=surface.changed,
+            aside=surface.display.aside,
+            columns=lambda: _size()[0],
+            echoes=seen,
+            clock=time.monotonic,
+        )
+
+    return Surface(painter, ink, spoken, size=_size, clock=time.monotonic), painter
+
+
+def _in_words(settings: Settings, environ: Mapping[str, str]) -> Theme:
+    """What lines look like: without any style where they are listened to, or go into a pipe."""
+    styled = sys.stdout.isatty() and not settings.screen_reader
+    if styled or settings.color == "always":
+        return themed(settings.theme, environ, color=settings.color).in_words()
+    return BARE.in_words()
+
+
+def _size() -> tuple[int, int]:
+    """Columns and rows. COLUMNS and LINES count only where no terminal tells: they never change."""
+    try:
+        columns, rows = os.get_terminal_size(1)
+    except OSError:
+        columns, rows = 0, 0
+    named = shutil.get_terminal_size()
+    return columns or named.columns, rows or named.lines
+
+
+class _Ending:
+    """What a signal to end does: the chat ends as if the person had left, or is cut."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.code = 0
+        self._surface = surface
+
+    @contextmanager
+    def heeded(self) -> Generator[None]:
+        """Signals end the chat as long as this is entered."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def end(number: signal.Signals) -> None:
+            self.code = BY_SIGNAL + number
+            self._surface.leave()
+            if task:
+                loop.call_later(END_SECONDS, task.cancel)
+
+        if sys.platform != "win32":
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, end, number)
+        yield
+
+
+@contextmanager
+def _logged(*, verbose: bool) -> Generator[None]:
+    """What Antiphon logs is printed; without `verbose` only that something is wrong."""
+    logger = logging.getLogger("antiphon")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else before)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -1,0 +1,98 @@
+"""Paints by appending lines and nothing else: for a pipe, a dumb terminal, a screen reader.
+
+No cursor is moved, nothing is drawn twice, no style is written unless the ink has one.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, TextIO
+
+from antiphon.terminal.painters import Frame, Phase, Typed
+from antiphon.terminal.themes import Ink
+
+PATIENCE = 20.0
+"""Seconds of silence after which a listener is told that it still goes on."""
+
+_SAID: dict[Phase, str] = {
+    "waiting": "Waiting.",
+    "thinking": "The model thinks.",
+    "calling": "The model calls a tool.",
+    "running": "A tool runs.",
+    "asking": "Waiting for you.",
+    "stopping": "Stopping.",
+}
+
+
+class StreamingContext:
+    """The fallback display, open as long as it is entered.
+
+    `spoken` says each change of state once in words, for whoever listens and does not look. Of what
+    is typed it shows the row with the cursor, as the prompt: once, and again below what was printed
+    since. The terminal shows the rest, and `echoed` is how the painter knows.
+    """
+
+    def __init__(self, out: TextIO, ink: Ink, *, spoken: bool = False) -> None:
+        self._out = out
+        self._ink = ink
+        self._spoken = spoken
+        self._phase: Phase = "idle"
+        self._last = 0.0
+        self._prompt = ""
+        self._mid_line = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+        """Append what is finished, and the prompt; the region is not for this painter."""
+        lines = [self._ink.written(line) for line in frame.finished]
+        if self._spoken and (word := self._word(frame.phase, now, bool(lines))):
+            lines.append(word)
+        if lines:
+            self._last = now
+            self._end_line()
+            self._out.write("".join(f"{line}\n" for line in lines))
+        self._ask(self._ink.written(typed.rows[typed.cursor[0]]) if typed.cursor else "")
+        self._out.flush()
+
+    def echoed(self, ended: bool) -> None:
+        """The terminal has shown what was typed, and with it ended the line, or not."""
+        self._mid_line = not ended
+        self._prompt = ""
+
+    def keep(self, encoded: str) -> bool:
+        """Nothing but lines is written here."""
+        return False
+
+    def close(self) -> None:
+        """The last line has ended."""
+        self._end_line()
+        self._out.flush()
+
+    def _ask(self, prompt: str) -> None:
+        if prompt != self._prompt:
+            self._end_line()
+            self._out.write(prompt)
+            self._prompt, self._mid_line = prompt, bool(prompt)
+
+    def _end_line(self) -> None:
+        if self._mid_line:
+            self._out.write("\n")
+        self._mid_line, self._prompt = False, ""
+
+    def _word(self, phase: Phase, now: float, busy: bool) -> str:
+        if phase != self._phase:
+            self._phase, self._last = phase, now
+            return _SAID.get(phase, "")
+        if busy or phase == "idle" or now - self._last < PATIENCE:
+            return ""
+        return f"Still {phase}, {now - self._last:.0f} s."

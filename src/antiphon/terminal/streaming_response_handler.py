@@ -1,0 +1,397 @@
+"""What a person sees of a run: its events folded to frames, drawn by whichever painter there is.
+
+A frame is finished lines, which are printed once and never touched again, and a region below them
+that is drawn anew. It is a function of what was told, the terminal's size and the time; no clock
+is read here, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from antiphon.client.formatting import dollars
+from antiphon.terminal import spans
+from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
+from antiphon.terminal.painters import Frame, Phase
+from antiphon.terminal.rows import CallChange, CallRow, Reasoning
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.themes import Theme
+from antiphon.tools.tool_events import (
+    ConsentAsked,
+    ConsentRefused,
+    Happening,
+    ToolAwaited,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+)
+from antiphon.types.events import (
+    Event,
+    MessageCompleted,
+    ReasoningDelta,
+    RefusalDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnRestarted,
+    UsageAdded,
+)
+from antiphon.types.messages import ToolCall
+from antiphon.types.runs import Status, Usage
+from antiphon.types.terminal_safe import clean
+
+OPEN_ROWS = 12
+"""Rows of text that is still open, at most."""
+COUNTED_DOWN = 30.0
+"""Seconds before the end of the time that a reply has, which are counted down."""
+SPARE_ROWS = 4
+"""Rows of the terminal that the region leaves to what was said before."""
+
+
+class StreamingResponseHandler:
+    """Folds the events of a run, and what happens to its tools, into frames."""
+
+    def __init__(
+        self, theme: Theme, *, began: float = 0.0, reply_seconds: float | None = None
+    ) -> None:
+        self.interrupted_at: float | None = None
+        self.response_complete = False
+        self.chunk_count = 0
+        self.usage = Usage()
+        self.last_usage = Usage()
+        self._theme = theme
+        self._began = began
+        self._reply_seconds = reply_seconds
+        self._reply_began: float | None = None
+        self._columns = 79
+        self._phase: Phase = "connecting"
+        self._display = CompactStreamingDisplay(theme)
+        self._text: list[str] = []
+        self._fresh: list[str] = []
+        self._reasoning = Reasoning()
+        self._calls: dict[str, CallRow] = {}
+        self._finished: list[Line] = []
+        self._anything = False
+        self._gap = False
+        self._refused = False
+
+    @property
+    def current_response(self) -> str:
+        """The text of this reply so far, as it came."""
+        return "".join(self._text)
+
+    @property
+    def reasoning_content(self) -> str:
+        """The reasoning of this reply so far, as it came."""
+        return self._reasoning.text
+
+    @property
+    def accumulated_tool_calls(self) -> tuple[CallRow, ...]:
+        """The calls that are not settled, or not yet printed, in the order of the reply."""
+        return tuple(self._calls.values())
+
+    @property
+    def open_calls(self) -> tuple[str, ...]:
+        """The ids of the calls that have not settled, in the order of the reply."""
+        return tuple(call for call, row in self._calls.items() if not row.settled)
+
+    @property
+    def tools_run(self) -> bool:
+        """Whether calls were handed out, and their results are not all there."""
+        return any(row.state in ("asking", "running") for row in self._calls.values())
+
+    @property
+    def phase(self) -> Phase:
+        """What goes on now."""
+        if self.response_complete:
+            return "idle"
+        if self.interrupted_at is not None:
+            return "stopping"
+        if any(row.state == "asking" for row in self._calls.values()):
+            return "asking"
+        if any(row.state == "running" for row in self._calls.values()):
+            return "running"
+        return self._phase
+
+    def interrupt(self, now: float) -> None:
+        """A person asked for the end; it comes as an event."""
+        self.interrupted_at = now
+
+    def tell(self, event: Event, now: float) -> None:
+        """The next event of the run."""
+        match event:
+            case TextDelta() | RefusalDelta():
+                self.chunk_count += 1
+                self._answer(event, now)
+            case ReasoningDelta(text=text):
+                self.chunk_count += 1
+                self._phase = "thinking"
+                self._reasoning.feed(text, now)
+            case ToolCallStarted(tool_call_id=call, name=name):
+                self._end_text(now)
+                self._phase = "calling"
+                self._calls[call] = CallRow(name=clean(name, "approval"), since=now)
+            case ToolCallDelta(tool_call_id=call, arguments=arguments):
+                self.chunk_count += 1
+                self._change(call, lambda row: row.with_more(arguments))
+            case ToolCallReady(tool_call_id=call, name=name, arguments=arguments):
+                self._end_text(now)
+                row = self._calls.get(call) or CallRow(name=clean(name, "approval"), since=now)
+                self._calls[call] = row.ready(arguments)
+            case ToolOutputAdded(tool_call_id=call):
+                self._change(call, lambda row: row.given(event))
+                self._phase = "waiting"
+            case MessageCompleted(message=message):
+                self._reply_began = None
+                self._end_text(now)
+                self._refused = False
+                if message.role == "assistant" and not (message.content or message.tool_calls):
+                    self._note("(empty answer)", "faint")
+            case TurnRestarted(reason=reason):
+                self._restart(reason, now)
+            case UsageAdded(usage=usage):
+                self.usage += usage
+                self.last_usage = usage
+            case RunStatus():
+                self._move(event, now)
+            case _:
+                pass
+
+    def happened(self, happening: Happening, now: float) -> None:
+        """What became of a call where its tool runs."""
+        match happening:
+            case ToolAwaited(call=call, servers=servers):
+                self._know(call, now)
+                self._change(call.id, lambda row: row.awaiting(servers))
+            case ConsentAsked(question=question):
+                self._know(question.call, now)
+                self._change(question.call.id, lambda row: row.moved("asking", now))
+            case ConsentRefused(call=refused, by=by):
+                self._phase = "waiting"
+                self._know(refused, now)
+                self._change(refused.id, lambda row: row.refused(by))
+            case ToolBegan(call=began):
+                self._know(began, now)
+                self._change(began.id, lambda row: row.ready(began.arguments).moved("running", now))
+            case ToolProgressed(tool_call_id=call, progress=progress):
+                self._change(call, lambda row: row.progressed(progress))
+            case ToolEnded(tool_call_id=call, result=result, seconds=seconds):
+                self._phase = "waiting"
+                self._change(call, lambda row: row.ended(result, seconds))
+
+    def abandon(self, word: str, now: float) -> None:
+        """Nobody listens any more: print what is open, and say that it was left."""
+        self._finish(now)
+        self._note(word, "warning")
+
+    def frame(self, columns: int, rows: int, now: float) -> Frame:
+        """What is new and what is open, for a terminal of this size at this time.
+
+        What is finished is given once.
+        """
+        # The last column stays free: some terminals wrap in it.
+        self._columns = max(1, columns - 1)
+        self._set_text()
+        finished, self._finished = tuple(self._finished), []
+        return Frame(
+            finished=finished,
+            region=self._region(rows, now),
+            phase=self.phase,
+            kind=self._display.kind,
+        )
+
+    # What is said.
+
+    def _say(self, text: str, now: float) -> None:
+        if self._phase != "writing":
+            self._end_reasoning(now)
+            self._phase = "writing"
+            self._gap = self._anything
+            self._part()
+            if self._theme.roles:
+                self._finished.append((Span("Assistant:", "name"),))
+        self._anything = True
+        self._text.append(text)
+        self._fresh.append(text)
+
+    def _answer(self, event: TextDelta | RefusalDelta, now: float) -> None:
+        """Set what is said; why the model will not answer stands under a line that says so."""
+        if isinstance(event, RefusalDelta) and not self._refused:
+            self._end_text(now)
+            self._part()
+            self._refused = True
+            self._note("the model refuses to answer:", "warning")
+        self._say(event.text, now)
+
+    def _set_text(self) -> None:
+        if self._fresh:
+            fresh, self._fresh = "".join(self._fresh), []
+            self._finished += self._display.feed(fresh, self._columns)
+
+    def _end_text(self, now: float) -> None:
+        self._end_reasoning(now)
+        if self._text:
+            self._set_text()
+            self._finished += self._display.close(self._columns)
+            self._display = CompactStreamingDisplay(self._theme)
+            self._text = []
+            self._gap = True
+        self._settle()
+        if self._phase in ("writing", "thinking"):
+            self._phase = "waiting"
+
+    def _end_reasoning(self, now: float) -> None:
+        if line := self._reasoning.settled(now):
+            self._part()
+            self._finished.append(line)
+            self._anything = True
+        self._reasoning = Reasoning()
+
+    def _part(self) -> None:
+        """A blank line between a text and what follows it."""
+        if self._gap:
+            self._finished.append(())
+            self._gap = False
+
+    # Calls.
+
+    def _know(self, call: ToolCall, now: float) -> None:
+        """A call of a turn that was told to others: its run was taken up."""
+        if call.id not in self._calls and not self.response_complete:
+            row = CallRow(name=clean(call.name, "approval"), since=now)
+            self._calls[call.id] = row.ready(call.arguments)
+
+    def _change(self, call: str, change: CallChange) -> None:
+        if call in self._calls:
+            self._calls[call] = change(self._calls[call])
+            self._settle()
+
+    def _settle(self) -> None:
+        """Print the rows that have settled, in the order of the calls, but not amid a text."""
+        if self._text:
+            return
+        for call, row in tuple(self._calls.items()):
+            if not row.settled:
+                break
+            self._print(row, call)
+
+    def _end_calls(self) -> None:
+        """Print all of them, whatever became of them."""
+        for call, row in tuple(self._calls.items()):
+            self._print(row, call)
+
+    def _print(self, row: CallRow, call: str) -> None:
+        self._part()
+        self._finished += row.lines(self._theme.glyphs, self._columns)
+        self._anything = True
+        del self._calls[call]
+
+    # Turns and ends.
+
+    def _restart(self, reason: str, now: float) -> None:
+        # Void for the model; a person may still want to read it.
+        self._end_text(now)
+        self._refused = False
+        self._end_calls()
+        self._phase = "waiting"
+        self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")
+
+    def _move(self, event: RunStatus, now: float) -> None:
+        if event.status is Status.IN_PROGRESS:
+            self._reply_began = now
+            self._phase = "waiting" if self._phase == "connecting" else self._phase
+        if not event.status.ended:
+            return
+        self._finish(now)
+        match event.status:
+            case Status.CANCELLED:
+                self._note("[stopped]", "warning")
+            case Status.FAILED if event.error:
+                self._note(f"failed: {event.error.message} ({event.error.code})", "error")
+            case Status.COMPLETED:
+                pass
+            case status:
+                reason = f" ({event.reason})" if event.reason else ""
+                self._note(f"the answer is {status}{reason}", "warning")
+        self._finished.append((Span(footer(self.usage, now - self._began), "faint"),))
+
+    def _finish(self, now: float) -> None:
+        self._end_text(now)
+        self._end_calls()
+        self.response_complete = True
+
+    def _note(self, text: str, style: str) -> None:
+        for line in clean(text).split("\n"):
+            self._finished += spans.wrapped([Span(line, style)], self._columns)
+        self._anything = True
+
+    # The region.
+
+    def _region(self, rows: int, now: float) -> tuple[Line, ...]:
+        if self.response_complete:
+            return ()
+        room = self._columns
+        work = [
+            *self._reasoning.lines(room, now, self._theme.glyphs),
+            *self._rows(room, now),
+        ]
+        gap: list[Line] = [()] if self._text or (self._gap and work) else []
+        below = [*gap, *work]
+        if self.phase != "thinking" or self._left(now):  # it has a row that says so
+            below += [()] if work else []
+            below.append(spans.clipped(self._status(now), room, self._theme.glyphs.more))
+        below = below[-max(1, rows - SPARE_ROWS) :]
+        left = min(OPEN_ROWS, rows - SPARE_ROWS - len(below))
+        open_text = self._open_rows(room, left) if self._text and left > 0 else []
+        return (*open_text, *below)
+
+    def _open_rows(self, room: int, most: int) -> list[Line]:
+        """The end of what is still open: lines that are too long are folded as they would be."""
+        pending = self._display.pending(self._columns)
+        return [row for line in pending[-most:] for row in spans.folded(line, room)][-most:]
+
+    def _rows(self, room: int, now: float) -> Iterator[Line]:
+        glyphs = self._theme.glyphs
+        for row in self._calls.values():
+            if row.settled:  # it waits for those before it
+                yield from row.lines(glyphs, room)
+            else:
+                yield spans.clipped(row.line(now, glyphs), room, glyphs.more)
+
+    def _status(self, now: float) -> Line:
+        spinner = self._theme.glyphs.spinner
+        sign = spinner[int(now * 10) % len(spinner)]
+        said = {
+            "writing": f"writing {self._display.writing}",
+            "running": f"running {_counted(self._calls.values())}",
+            "asking": "waiting for you",
+        }.get(self.phase, self.phase)
+        line = (Span(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
+        if left := self._left(now):
+            return (*line, Span(f"  cut off in {left:.0f} s", "warning"))
+        return line
+
+    def _left(self, now: float) -> float:
+        """The seconds after which the reply is cut, where they are few; else 0."""
+        if self._reply_seconds is None or self._reply_began is None:
+            return 0.0
+        left = self._reply_began + self._reply_seconds - now
+        return left if 0 < left <= COUNTED_DOWN else 0.0
+
+
+def footer(usage: Usage, seconds: float) -> str:
+    """How long it took and what it used, in short."""
+    parts = [f"{seconds:.1f} s"]
+    if usage.input_tokens or usage.output_tokens:
+        parts += [f"{usage.input_tokens:,} in", f"{usage.output_tokens:,} out"]
+    if cost := dollars(usage.cost):
+        parts.append(cost)
+    return ", ".join(parts)
+
+
+def _counted(rows: Iterable[CallRow]) -> str:
+    running = [row.name for row in rows if row.state == "running"]
+    return running[0] if len(running) == 1 else f"{len(running)} tools"

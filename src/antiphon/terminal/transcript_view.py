@@ -1,0 +1,175 @@
+"""What was said before, in the lines in which it was drawn while it was said.
+
+The messages of a thread are told to the same handler that draws a run, so that a thread looks the
+same whenever it is opened. How long a model thought is not kept, so it is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import msgspec
+
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
+from antiphon.terminal.themes import Theme
+from antiphon.types.events import (
+    MessageCompleted,
+    ReasoningDelta,
+    RefusalDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallReady,
+    ToolOutputAdded,
+    UsageAdded,
+)
+from antiphon.types.messages import File, Image, Message, Refusal, Text, changed_arguments
+from antiphon.types.runs import Run
+from antiphon.types.terminal_safe import clean, one_line
+
+SCREENS = 2
+"""Screens of what was said before that are shown where a thread is gone on with."""
+
+Exchange = Sequence[Message]
+"""What a person said, and all that came of it."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """The end of a thread as lines, and how many messages there are before it."""
+
+    lines: Sequence[Line]
+    earlier: int
+
+
+def user_line(text: str, theme: Theme) -> list[Line]:
+    """What a person said, as it stands above its answer."""
+    mark = "You: " if theme.roles else "> "
+    first, *more = clean(text).split("\n")
+    said: list[Line] = [(Span(mark, "mark"), Span(first))]
+    said += ((Span(" " * len(mark)), Span(line)) for line in more)
+    return said if theme.roles else [(), *said, ()]
+
+
+def recent(
+    messages: Sequence[Message], runs: Iterable[Run], theme: Theme, *, columns: int, rows: int
+) -> Past:
+    """As many of the last exchanges as fit a screen or two of this size, but one at least.
+
+    `runs` are the thread's; what became of one that is missing is not told.
+    """
+    known = sorted(runs, key=lambda run: (run.created_at, run.id))
+    room = max(1, SCREENS * rows)
+    lines: list[Line] = []
+    earlier = len(messages)
+    for exchange in reversed(_exchanges(messages)):
+        more = _drawn(exchange, known, theme, columns)
+        if lines and len(more) + len(lines) > room:
+            break
+        lines, earlier = [*more, *lines], earlier - len(exchange)
+    if len(lines) > room:
+        left = (Span(f"({len(lines) - room} more lines of this answer)", "faint"),)
+        lines = [left, *lines[-room:]]
+    return Past(lines, earlier)
+
+
+def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
+    """The messages, parted before each that a person said."""
+    found: list[list[Message]] = []
+    for message in messages:
+        if message.role == "user" or not found:
+            found.append([])
+        found[-1].append(message)
+    return found
+
+
+def _drawn(exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int) -> list[Line]:
+    """One exchange. A tool call that still waits is left out: whoever takes its run up shows it."""
+    lines: list[Line] = []
+    ran = {run.id: run for run in runs}
+    for run_id, messages in groupby(exchange, key=_source):
+        match run_id:
+            case "user" | "system" as role:
+                lines += [line for each in messages for line in _said(role, each, theme)]
+            case _:
+                lines += _answered(list(messages), ran.pop(run_id, None), theme, columns)
+    numbers = range(exchange[0].number - 1, exchange[-1].number)
+    for run in ran.values():
+        if run.messages_before in numbers and run.status.ended:
+            lines += _answered((), run, theme, columns)  # it ended before anything was said
+    return lines
+
+
+def _source(message: Message) -> str:
+    """Whose words it is among: a person's, or a run's; copies in a branch have none by name."""
+    return message.role if message.role in ("user", "system") else message.run_id or "a run"
+
+
+def _said(role: str, message: Message, theme: Theme) -> list[Line]:
+    if role == "user":
+        return user_line(" ".join(filter(None, (*_attached(message), message.text))), theme)
+    if message.compacts is not None:
+        return [(Span("(here a summary stands in for what was said before)", "faint"),)]
+    return [(Span(f"(system: {one_line(message.text)})", "faint"),)]
+
+
+def _attached(message: Message) -> Iterator[str]:
+    for part in message.content:
+        match part:
+            case Image():
+                yield "[picture]"
+            case File():
+                yield "[file]"
+            case Text() | Refusal():
+                pass
+
+
+def _answered(
+    messages: Sequence[Message], run: Run | None, theme: Theme, columns: int
+) -> list[Line]:
+    began = (run.started_at or run.created_at) / 1000 if run else 0.0
+    handler = StreamingResponseHandler(theme, began=began)
+    handler.frame(columns, SCREENS, began)  # so that it knows how wide the terminal is
+    for message in messages:
+        _tell(handler, message, began)
+    if run and run.status.ended:
+        _end(handler, run)
+    elif not run and messages and messages[-1].status == "incomplete":
+        handler.abandon("[stopped]", began)
+    return list(handler.frame(columns, SCREENS, began).finished)
+
+
+def _tell(handler: StreamingResponseHandler, message: Message, now: float) -> None:
+    if message.role == "tool":
+        call, output = message.tool_call_id or "", message.text
+        told = ToolOutputAdded(
+            tool_call_id=call,
+            output=output,
+            is_error=message.is_error,
+            cancelled=message.metadata.get("fault") == "cancelled",
+            arguments=changed_arguments(message.metadata),
+        )
+        handler.tell(told, now)
+        return
+    if message.reasoning:
+        handler.tell(ReasoningDelta(text=message.reasoning), now)
+    if message.text:
+        handler.tell(TextDelta(text=message.text), now)
+    if message.refusal:
+        handler.tell(RefusalDelta(text=message.refusal), now)
+    for each in message.tool_calls:
+        ready = ToolCallReady(tool_call_id=each.id, name=each.name, arguments=each.arguments)
+        handler.tell(ready, now)
+    handler.tell(MessageCompleted(message=message), now)
+
+
+def _end(handler: StreamingResponseHandler, run: Run) -> None:
+    handler.tell(UsageAdded(usage=run.usage), 0.0)
+    ended = RunStatus(
+        run_id=run.id,
+        thread_id=run.thread_id,
+        status=run.status,
+        reason=run.reason,
+        error=run.error,
+    )
+    handler.tell(ended, (run.ended_at or run.created_at) / 1000)

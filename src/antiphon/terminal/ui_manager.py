@@ -1,0 +1,234 @@
+"""The terminal as the chat has it: a keyboard below, what was said above, and what waits between.
+
+It is there before the chat is: what is typed while the rest is loaded waits its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from antiphon.terminal import spans
+from antiphon.terminal.chat_display_manager import ChatDisplayManager
+from antiphon.terminal.input.keyboard import Keyboard, Listener
+from antiphon.terminal.painters import Painter, Typed
+from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.themes import Ink, Theme
+from antiphon.types.terminal_safe import Place, clean
+
+SHOWN_QUEUE = 3
+"""Messages that wait, and are seen."""
+HINT_SECONDS = 4.0
+
+Hands = Callable[["Surface"], Keyboard]
+"""Makes the keyboard that tells this surface what is typed."""
+
+
+class Surface(Listener):
+    """Tells the chat what the person does, and shows what the chat says.
+
+    `next_said` gives what was sent, in order. `at_once` is asked first, while something runs,
+    whether it takes a text itself: commands that need not wait do. Whoever puts several questions
+    that belong together holds `in_turn` meanwhile.
+    """
+
+    def __init__(
+        self,
+        painter: Painter,
+        ink: Ink,
+        hands: Hands,
+        *,
+        size: Callable[[], tuple[int, int]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.clock = clock
+        self.size = size
+        self.left = False
+        self.in_turn = asyncio.Lock()
+        self.status: Callable[[], Line] = lambda: (Span("starting", "faint"),)
+        self.at_once: Callable[[str], bool] = lambda text: False
+        self.on_stop: Callable[[], None] = lambda: None
+        self.on_unfold: Callable[[], None] = lambda: None
+        self.on_more_time: Callable[[], None] = lambda: None
+        self._painter = painter
+        self._ink = ink
+        self._attends = True
+        self._no_more = False
+        self._queue: deque[str] = deque()
+        self._arrived = asyncio.Event()
+        self._working = 0
+        self._hint: tuple[str, float] = ("", 0.0)
+        self.display = ChatDisplayManager(painter, size=size, clock=clock, typed=self._typed)
+        self.keyboard = hands(self)
+
+    async def __aenter__(self) -> Self:
+        await self.keyboard.__aenter__()
+        self.display.paint()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.keyboard.__aexit__(kind, error, trace)
+        self.display.close()
+
+    @property
+    def theme(self) -> Theme:
+        """How everything looks."""
+        return self._ink.theme
+
+    def dress(self, theme: Theme) -> None:
+        """Have everything look like this from now on; what was printed stays as it is."""
+        self._ink.change(theme)
+        self.changed()
+
+    async def next_said(self) -> str | None:
+        """What was sent next, once it is; None when the person leaves."""
+        self._attends = True
+        while not self.left:
+            if self._queue:
+                self._attends = False
+                text = self._queue.popleft()
+                self.changed()
+                return text
+            if self._no_more:
+                break
+            self._arrived.clear()
+            self.changed()
+            await self._arrived.wait()
+        return None
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """Something runs that the person may stop."""
+        if not self._working:
+            self.display.begin_anew()
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self.changed()
+
+    def say(self, text: str, style: str = "", place: Place = "notice") -> None:
+        """Print this text of ours, or of others, above; nothing in it can act on the terminal."""
+        self.show([(Span(line, style),) for line in clean(text, place).split("\n")])
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print these lines above, wrapped to the terminal."""
+        if self.keyboard.spoken:
+            self.display.paint(*lines)  # lines come and go there, whatever their length
+            return
+        columns, _ = self.size()
+        room = max(1, columns - 1)
+        self.display.paint(*(row for line in lines for row in spans.wrapped(line, room)))
+
+    def show_rows(self, lines: Iterable[Line]) -> None:
+        """Print these lines above, each cut to one row; where lines are read aloud, all of it."""
+        if self.keyboard.spoken:
+            self.show(lines)
+            return
+        columns, _ = self.size()
+        room = max(1, columns - 1)
+        self.display.paint(*(spans.clipped(line, room, self.theme.glyphs.more) for line in lines))
+
+    def keep(self, encoded: str) -> bool:
+        """Have the terminal put this base64 into its clipboard; whether it may be asked to."""
+        return self._painter.keep(encoded)
+
+    def changed(self) -> None:
+        """There is something else to see."""
+        self.display.paint()
+
+    # What the person does.
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs that can be stopped."""
+        return self._working > 0 and not self.display.is_over
+
+    @property
+    def attentive(self) -> bool:
+        """Whether what is said next is taken up at once."""
+        return self._attends and not self._queue
+
+    def said(self, text: str) -> None:
+        """A message or a command was sent; it waits its turn where something runs."""
+        if self.busy and self.at_once(text):
+            return
+        self._queue.append(text)
+        self._arrived.set()
+        if self.busy and self.keyboard.spoken:
+            self.say("It is sent when this has ended.", "faint")
+        self.changed()
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        self.on_stop()
+
+    def leave(self) -> None:
+        """End the chat."""
+        self.left = True
+        self._arrived.set()
+        self.on_stop()
+
+    def end(self) -> None:
+        """End the chat once all that was said has been answered."""
+        self._no_more = True
+        self._arrived.set()
+
+    def unfold(self) -> None:
+        """Show the last thing that was shown in short."""
+        self.on_unfold()
+
+    def more_time(self) -> None:
+        """Let the reply take longer."""
+        self.on_more_time()
+
+    def recall(self) -> str | None:
+        """Take back the message that was queued last, to edit it."""
+        return self._queue.pop() if self._queue else None
+
+    def hint(self, text: str) -> None:
+        """Say this beside the line for a moment; nothing takes it away."""
+        if self.keyboard.spoken:
+            self.say(text)
+            return
+        self._hint = (text, self.clock())
+        self.changed()
+        asyncio.get_running_loop().call_later(HINT_SECONDS, self.changed)
+
+    # What is seen below what was said.
+
+    def _typed(self, columns: int) -> Typed:
+        room = max(1, columns - 1)
+        above = [spans.clipped(line, room, self.theme.glyphs.more) for line in self._waiting()]
+        typed = self.keyboard.typed(columns)
+        below = spans.clipped(self._below(), room, self.theme.glyphs.more)
+        row, column = typed.cursor or (0, 0)
+        cursor = (len(above) + row, column) if typed.cursor else None
+        return Typed(rows=(*above, *typed.rows, below), cursor=cursor)
+
+    def _waiting(self) -> Generator[Line]:
+        for text in list(self._queue)[:SHOWN_QUEUE]:
+            yield (Span(f"next: {clean(' '.join(text.split()))}", "faint"),)
+        if (more := len(self._queue) - SHOWN_QUEUE) > 0:
+            yield (Span(f"and {more} more", "faint"),)
+
+    def _below(self) -> Line:
+        text, since = self._hint
+        if text and self.clock() - since < HINT_SECONDS:
+            return (Span(clean(text), "faint"),)
+        return self.status()

@@ -1,0 +1,168 @@
+"""Folders that may be read from, and nothing outside them, whatever a path says.
+
+A path is walked from the folder down, one part after the other, each opened in the one before it
+and never through a link. Nobody can put a link in between what was looked at and what is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from antiphon.types.errors import InvalidRequest, NotFound, Unavailable
+
+MAX_PARTS = 64
+_CHUNK = 65_536
+_OF_THE_SYSTEM = ("/proc", "/sys", "/dev")
+"""No folders of files: what is read there is made as it is read, or does something."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing in a folder; `size` in bytes, of files alone."""
+
+    name: str
+    kind: str
+    size: int | None = None
+
+
+class Folders:
+    """These folders. With one of them a path begins in it, with several at a folder's name."""
+
+    def __init__(self, roots: Sequence[str | Path]) -> None:
+        self._roots = dict(_named([Path(root).expanduser().resolve() for root in roots]))
+
+    @property
+    def names(self) -> list[str]:
+        """What the folders are called."""
+        return list(self._roots)
+
+    def entries(self, path: str) -> list[Entry]:
+        """What is in the folder at this path, by name. Raises `NotFound` and `InvalidRequest`."""
+        if not _parts(path) and len(self._roots) > 1:
+            return [Entry(name, "folder") for name in self._roots]
+        with self._opened(path, os.O_DIRECTORY) as folder:
+            return sorted(_entries(folder), key=lambda entry: entry.name)
+
+    def read(self, path: str, max_bytes: int) -> tuple[bytes, int]:
+        """The first bytes of the file at this path, and how many it has.
+
+        Raises `NotFound`, and `InvalidRequest` for what is no file.
+        """
+        with self._opened(path) as file:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise InvalidRequest(f"{path} is a {_kind(found.st_mode)}, not a file.")
+            return _first(file, max_bytes), found.st_size
+
+    @contextmanager
+    def _opened(self, path: str, flags: int = 0) -> Generator[int]:
+        root, parts = self._placed(path)
+        try:
+            descriptor = _walked(root, parts, flags)
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no {path}.") from error
+        except NotADirectoryError as error:
+            raise InvalidRequest(f"{path} is not in a folder, or no folder itself.") from error
+        except OSError as error:
+            raise InvalidRequest(
+                f"{path} cannot be opened: {error.strerror}.",
+            ) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _placed(self, path: str) -> tuple[Path, list[str]]:
+        parts = _parts(path)
+        if len(self._roots) == 1:
+            (root,) = self._roots.values()
+        elif parts and parts[0] in self._roots:
+            root, parts = self._roots[parts[0]], parts[1:]
+        else:
+            raise NotFound(f"A path begins with one of: {', '.join(self._roots) or 'nothing'}.")
+        place = str(root.joinpath(*parts))
+        if any(place == each or place.startswith(each + "/") for each in _OF_THE_SYSTEM):
+            raise InvalidRequest(f"{path} belongs to the system.")
+        return root, parts
+
+
+def _named(roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Each folder under its own name, with a number behind it where another has that name."""
+    taken: set[str] = set()
+    for root in dict.fromkeys(roots):
+        name = own = root.name or "root"
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{own}-{count}"
+        taken.add(name)
+        yield name, root
+
+
+def _parts(path: str) -> list[str]:
+    """The names that the path goes through. Raises `InvalidRequest` where it leads elsewhere."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if PurePosixPath(path).is_absolute() or ".." in parts:
+        raise InvalidRequest(
+            f"{path!r} leads out of the folders.",
+            expected="a path inside, without a slash at its start and without ..",
+        )
+    if "\0" in path or len(parts) > MAX_PARTS:
+        raise InvalidRequest("That is no path.")
+    return parts
+
+
+def _walked(root: Path, parts: Sequence[str], flags: int) -> int:
+    """A descriptor of what is there. What would wait, as a pipe without a writer does, does not."""
+    if os.open not in os.supports_dir_fd:
+        raise Unavailable("This system has no way to read below a folder and surely nowhere else.")
+    careful = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    descriptor = os.open(root, careful | os.O_DIRECTORY)
+    for at, part in enumerate(parts, 1):
+        above = descriptor
+        try:
+            mode = os.stat(part, dir_fd=above, follow_symlinks=False).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a device may do something
+                raise InvalidRequest(f"{part} is a {_kind(mode)}, which is not opened.")
+            last = flags if at == len(parts) else os.O_DIRECTORY
+            descriptor = os.open(part, careful | last, dir_fd=above)
+        finally:
+            os.close(above)
+    return descriptor
+
+
+def _entries(folder: int) -> Iterator[Entry]:
+    with os.scandir(folder) as found:
+        for each in found:
+            try:
+                about = each.stat(follow_symlinks=False)
+            except FileNotFoundError:  # gone meanwhile
+                continue
+            file = stat.S_ISREG(about.st_mode)
+            name = os.fsencode(each.name).decode("utf-8", "replace")
+            yield Entry(name, _kind(about.st_mode), about.st_size if file else None)
+
+
+def _kind(mode: int) -> str:
+    return next((name for test, name in _KINDS if test(mode)), "device")
+
+
+_KINDS = (
+    (stat.S_ISREG, "file"),
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISLNK, "link"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+)
+
+
+def _first(file: int, max_bytes: int) -> bytes:
+    said = bytearray()
+    while len(said) < max_bytes and (piece := os.read(file, min(_CHUNK, max_bytes - len(said)))):
+        said += piece
+    return bytes(said)

@@ -1,0 +1,284 @@
+"""An HTTP client that goes only where it may, whoever wrote the address.
+
+A name is looked up once, each of its addresses is vetted, and the connection goes to one of these:
+a name that means something else a moment later changes nothing. Certificates and the Host header
+are still those of the name. Every redirect is a request like the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpcore2
+import httpx2
+import msgspec
+
+from antiphon.tools.egress_policy import INTERNET, OutOfReach, Reach, Resolve, resolved
+from antiphon.types.errors import Unavailable
+
+MAX_REDIRECTS = 5
+MAX_ADDRESSES = 4  # of one name, tried in turn
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 30.0
+SECONDS = 60.0  # for one fetch, redirects and all
+_ORIGINS_OWN = frozenset({"accept", "accept-language", "connection", "user-agent"})
+"""The headers that say nothing of who asks, hence go along to another origin."""
+
+
+class Outbound(httpx2.AsyncClient):
+    """An `AsyncClient` for addresses that strangers wrote; whatever takes one may use it.
+
+    At most five redirects are followed, never from https to http; to another origin go neither
+    credentials nor a body. No proxy or password of the environment is used. An answer is asked for
+    as it is, uncompressed, so that its size is what arrives. Raises `OutOfReach` besides httpx2's.
+    """
+
+    def __init__(
+        self,
+        reach: Reach = INTERNET,
+        *,
+        resolve: Resolve = resolved,
+        headers: dict[str, str] | None = None,
+        auth: httpx2.Auth | None = None,
+        timeout: httpx2.Timeout | None = None,
+    ) -> None:
+        super().__init__(
+            transport=_Transport(reach, resolve),
+            headers={
+                "accept-encoding": "identity",
+                "user-agent": "antiphon",
+                **(headers or {}),
+            },
+            auth=auth,
+            timeout=timeout or httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            follow_redirects=True,
+            trust_env=False,
+        )
+
+    async def send(
+        self,
+        request: httpx2.Request,
+        *,
+        stream: bool = False,
+        auth: Any = httpx2.USE_CLIENT_DEFAULT,
+        follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
+    ) -> httpx2.Response:
+        """Send the request, and go on where the answer points."""
+        follow = follow_redirects if isinstance(follow_redirects, bool) else self.follow_redirects
+        past: list[httpx2.Response] = []
+        while True:
+            response = await super().send(request, stream=True, auth=auth, follow_redirects=False)
+            response.history = [*past, *response.history]
+            if not follow or response.next_request is None:
+                break
+            await response.aclose()
+            past.append(response)
+            request, auth = _onward(response, response.next_request, len(past)), None
+        if not stream:
+            await response.aread()
+        return response
+
+
+def transport(reach: Reach = INTERNET, *, resolve: Resolve = resolved) -> httpx2.AsyncBaseTransport:
+    """What carries requests only where they may go, for clients that have ways of their own."""
+    return _Transport(reach, resolve)
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """What was found at an address; `cut` where there was more than was wanted."""
+
+    url: str
+    status: int
+    media_type: str
+    charset: str | None
+    content: bytes
+    cut: bool
+
+
+async def fetch(
+    client: httpx2.AsyncClient, url: str, *, max_bytes: int, seconds: float = SECONDS
+) -> Fetched:
+    """GET what is at this address, its first bytes at least.
+
+    Raises `OutOfReach`, and `Unavailable` where nothing answers, or not in time.
+    """
+    try:
+        async with asyncio.timeout(seconds), client.stream("GET", url) as response:
+            content, cut = await _first(response, max_bytes)
+    except TimeoutError as error:
+        raise Unavailable(f"{url} was not read within {seconds:g} s.") from error
+    except httpx2.InvalidURL as error:
+        raise OutOfReach(f"{url!r} is no address: {error}.") from error
+    except httpx2.HTTPError as error:
+        said = str(error) or type(error).__name__
+        raise Unavailable(f"{url} cannot be read: {said}.") from error
+    return Fetched(
+        url=str(response.url),
+        status=response.status_code,
+        media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
+        charset=response.charset_encoding,
+        content=content,
+        cut=cut,
+    )
+
+
+async def _first(response: httpx2.Response, max_bytes: int) -> tuple[bytes, bool]:
+    said = bytearray()
+    async for piece in response.aiter_raw():
+        said += piece
+        if len(said) > max_bytes:
+            return bytes(said[:max_bytes]), True
+    return bytes(said), False
+
+
+def _onward(answer: httpx2.Response, following: httpx2.Request, redirects: int) -> httpx2.Request:
+    """The request that a redirect asks for, without what is not for its origin."""
+    before, after = answer.request.url, following.url
+    if redirects > MAX_REDIRECTS:
+        raise OutOfReach(f"{before.host} redirects more than {MAX_REDIRECTS} times.")
+    if before.scheme == "https" and after.scheme != "https":
+        raise OutOfReach(f"{before.host} redirects from https to {after.scheme}.")
+    if after.origin == before.origin:
+        return following
+    if following.method not in ("GET", "HEAD"):
+        raise OutOfReach(
+            f"{before.host} redirects a {following.method} to {after.host}, another origin.",
+            hint="If that is right, name the new address.",
+        )
+    for name in set(following.headers) - _ORIGINS_OWN - {"host", "accept-encoding"}:
+        del following.headers[name]
+    return following
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    """httpx2's own transport has no place for a network backend; this is it with one."""
+
+    def __init__(self, reach: Reach, resolve: Resolve) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=httpx2.create_ssl_context(),
+            network_backend=_Vetted(reach, resolve),
+            max_connections=100,
+            max_keepalive_connections=20,
+            keepalive_expiry=5.0,
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        _check(request.url)
+        asked = httpcore2.Request(
+            method=request.method,
+            url=httpcore2.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=cast("AsyncIterator[bytes]", request.stream),
+            extensions=request.extensions,
+        )
+        with _translated():
+            answer = await self._pool.handle_async_request(asked)
+        response = httpx2.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        )
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise httpx2.DecodingError(
+                "the answer is compressed, which was not asked for", request=request
+            )
+        return response
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx2.AsyncByteStream):
+    def __init__(self, answer: httpcore2.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        with _translated():
+            async for piece in self._answer.aiter_stream():
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+class _Vetted(httpcore2.AsyncNetworkBackend):
+    """Opens connections, and is the one place where names become addresses."""
+
+    def __init__(self, reach: Reach, resolve: Resolve) -> None:
+        self._reach = reach
+        self._resolve = resolve
+        self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2 calls it so
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        seconds = timeout or CONNECT_SECONDS
+        addresses = await self._look_up(host, port, seconds)
+        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
+        for address in addresses[:MAX_ADDRESSES]:
+            try:
+                return await self._network.connect_tcp(
+                    str(address), port, seconds / len(addresses), local_address, socket_options
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def _look_up(self, host: str, port: int, seconds: float) -> list[Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._reach.vetted(host, port, self._resolve)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout(f"{host} was not found in time") from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore2.ConnectError(f"{host} cannot be found: {error}") from error
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _check(url: httpx2.URL) -> None:
+    if url.scheme not in ("http", "https"):
+        raise OutOfReach(
+            "Requests go by http and https only.", expected="https://...", received=url.scheme
+        )
+    if url.userinfo:
+        raise OutOfReach("An address may not hold a user or a password.")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise OutOfReach(f"There is no port {url.port}.", expected="1 to 65535")
+    if not url.host:
+        raise OutOfReach("The address names no host.", expected="https://host/...")
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """What httpcore2 raises, as what httpx2 raises in its place: the names are the same."""
+    try:
+        yield
+    except _FAILURES as error:
+        kind = getattr(httpx2, type(error).__name__, httpx2.TransportError)
+        raise kind(str(error)) from error
+
+
+_FAILURES = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)

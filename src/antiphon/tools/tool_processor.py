@@ -1,0 +1,263 @@
+"""The calls of a turn, from the manifest to their outputs.
+
+Consent comes first and holds nothing while a person thinks; then a slot, a deadline, the tool. What
+becomes of a call is always a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from antiphon.engine import sanitize
+from antiphon.ports import Toolbox
+from antiphon.telemetry import genai
+from antiphon.telemetry.tracing import NO_TRACES, Tracer, spanning
+from antiphon.tools import schemas
+from antiphon.tools.blocking import cancelled
+from antiphon.tools.consent import Consent, Permitted, Refused, Tools, named, said
+from antiphon.tools.gate import AT_ONCE, CHARACTERS, SECONDS, Gate, shortened
+from antiphon.tools.questions import AskedBy, ModelServer
+from antiphon.tools.tool_events import (
+    ToolAwaited,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+    Watch,
+    unwatched,
+)
+from antiphon.tools.tool_manager import Arriving
+from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolResult
+
+ARRIVAL_SECONDS = 30.0
+"""How long a call waits for its MCP server, which is starting, before it fails."""
+
+Keep = Callable[[str, str, bytes], Awaitable[str]]
+"""Keeps a file for the person: its name, media type and bytes; returns its id."""
+
+
+class ToolProcessor:
+    """Runs calls side by side, at most `at_once` of them, each for at most `seconds`.
+
+    Outputs longer than `most` characters are shortened for the model; what the tool gave besides,
+    and the whole of a long output, is given to `keep`. `watch` is told what happens meanwhile.
+    `asked_by` tells which model server a run's calls come from, which consent is bound to.
+    """
+
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        *,
+        consent: Consent | None = None,
+        at_once: int = AT_ONCE,
+        seconds: float = SECONDS,
+        most: int = CHARACTERS,
+        keep: Keep | None = None,
+        watch: Watch = unwatched,
+        tracer: Tracer = NO_TRACES,
+        asked_by: AskedBy | None = None,
+    ) -> None:
+        self._toolbox = toolbox
+        self._asked_by = asked_by
+        self._servers: dict[str, ModelServer] = {}
+        self._looking_up = asyncio.Lock()
+        self._consent = consent or Consent()
+        self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
+        self._most = most
+        self._keep = keep
+        self._watch = watch
+        self._tracer = tracer
+        self._working: dict[str, asyncio.Task[ToolResult]] = {}
+        self._began: dict[str, float] = {}
+
+    async def process_tool_calls(
+        self,
+        run_id: str,
+        calls: Iterable[ToolCall],
+        approvals: Iterable[tuple[ToolCall, Tool]] = (),
+        trace: str | None = None,
+    ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
+        """Each call with its result, as they are ready; closing it cancels what still runs.
+
+        `approvals` are calls that run elsewhere, of tools that are not ours: their result is what
+        consent says of them. `trace` is what the calls belong to, where that is not current.
+        """
+        tasks = [
+            *(asyncio.create_task(self._run_single_call(run_id, call, trace)) for call in calls),
+            *(asyncio.create_task(self._approve(run_id, *each)) for each in approvals),
+        ]
+        try:
+            for ready in asyncio.as_completed(tasks):
+                yield await ready
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def cancel(self, tool_call_id: str) -> bool:
+        """Stop one call, on any thread; False where it does not run. Its result soon says so.
+
+        A call that waits for its consent or for a slot runs in this sense.
+        """
+        working = self._working.get(tool_call_id)
+        if working is None or working.done():
+            return False
+        with suppress(RuntimeError):  # its loop has ended, and the call with it
+            working.get_loop().call_soon_threadsafe(working.cancel)
+        return True
+
+    async def _run_single_call(
+        self, run_id: str, call: ToolCall, trace: str | None
+    ) -> tuple[ToolCall, ToolResult]:
+        working = asyncio.create_task(self._result(run_id, call, trace))
+        self._working[call.id] = working
+        try:
+            result = await working
+        except asyncio.CancelledError:
+            if cancelled():
+                raise
+            result = ToolResult(
+                "The user stopped this call; it may or may not have been carried out.",
+                is_error=True,
+                fault="cancelled",
+            )
+        finally:
+            self._working.pop(call.id, None)
+            seconds = self._ran(call.id)
+        self._watch(ToolEnded(call.id, result, seconds))
+        return call, await self._limited(call, result)
+
+    async def _approve(
+        self, run_id: str, call: ToolCall, tool: Tool
+    ) -> tuple[ToolCall, ToolResult]:
+        return call, said(await self._permit(run_id, call, lambda: (tool,)))
+
+    async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Permitted | Refused:
+        asked_by = None if self._asked_by is None else self._server_of
+        return await self._consent.permit(run_id, call, tools, self._watch, asked_by)
+
+    async def _server_of(self, run_id: str) -> ModelServer | None:
+        """Return the model server of the run, which is looked up once.
+
+        Calls of one reply wait for the look-up in their order, and are asked about in it.
+        """
+        async with self._looking_up:
+            known = self._servers.get(run_id)
+            if known is None and self._asked_by is not None:
+                known = await self._asked_by(run_id)
+                if known is not None:
+                    self._servers = {run_id: known}
+        return known
+
+    async def _result(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
+        """A tool that has become another while the call waited for its slot is judged anew."""
+        tools = self._toolbox.tools
+        await self._arrival(call)
+        if (wrong := self._wrong(call)) is not None:
+            return wrong
+        while True:
+            decided = await self._permit(run_id, call, tools)
+            if isinstance(decided, Refused):
+                return decided.result
+            async with self._gate.slot():
+                if decided.holds(tools()):
+                    return await self._followed(run_id, decided, trace)
+
+    async def _arrival(self, call: ToolCall) -> None:
+        """Wait for the tool of a call where its server is starting, as after a restart."""
+        toolbox = self._toolbox
+        if not isinstance(toolbox, Arriving):
+            return
+        toolbox.retry(call.name)
+        if servers := toolbox.starting(call.name):
+            self._watch(ToolAwaited(call, servers))
+            await toolbox.arrival(call.name, ARRIVAL_SECONDS)
+
+    def _wrong(self, call: ToolCall) -> ToolResult | None:
+        """What is wrong with the arguments before anybody is asked; functions judge their own."""
+        tool = named(call.name, self._toolbox.tools())
+        if tool.server is None:
+            return None
+        wrong = schemas.fault(call.arguments, tool.spec.parameters)
+        if wrong is None:
+            return None
+        return ToolResult(wrong, is_error=True, fault="invalid_arguments")
+
+    async def _followed(self, run_id: str, permitted: Permitted, trace: str | None) -> ToolResult:
+        """The tool's span around its run."""
+        call, tracer = permitted.call, self._tracer
+        name, facts = genai.span("execute_tool", call.name), genai.tool(call, run_id)
+        with spanning(tracer, name, parent=trace, facts=facts) as span:
+            result = await self._run(permitted)
+            if result.is_error:
+                span.failed(result.fault or "failed")
+            if tracer.content:
+                span.note(genai.tool_words(call, result))
+            return result
+
+    async def _run(self, permitted: Permitted) -> ToolResult:
+        call = permitted.call
+
+        def tell(progress: Progress) -> None:
+            if call.id in self._working:  # a tool that was left behind may still tell
+                self._watch(ToolProgressed(call.id, progress))
+
+        self._watch(ToolBegan(call))
+        self._began[call.id] = _now()
+        result = await self._gate.run(call, tell)
+        if permitted.edited:
+            said = f"[The user changed the arguments to {call.arguments}]\n"
+            return replace(result, output=said + result.output, arguments=call.arguments)
+        return result
+
+    def _ran(self, tool_call_id: str) -> float:
+        began = self._began.pop(tool_call_id, None)
+        return 0.0 if began is None else _now() - began
+
+    async def _limited(self, call: ToolCall, result: ToolResult) -> ToolResult:
+        """The result as it is submitted: what the model reads, and the ids of what was kept."""
+        blobs = [each for each in result.content if isinstance(each, Blob)]
+        room = MOST_FILES - 1 - len(result.files)  # one is left for the output itself
+        kept_blobs = blobs[: max(0, room)]
+        files = [
+            await self._kept(each.name or f"{call.name}-{count}", each.media_type, each.data)
+            for count, each in enumerate(kept_blobs, 1)
+        ]
+        output = sanitize.fit(result.output)
+        if len(output) > self._most:
+            whole = await self._kept(f"{call.name}.txt", "text/plain", output.encode())
+            files.append(whole)
+            where = "The user has the whole." if whole else "The rest could not be kept."
+            output = shortened(output, self._most, where)
+        if left_out := len(blobs) - len(kept_blobs):
+            output += f"\n[{left_out} more files were left out: they were too many.]"
+        return replace(result, output=output, files=_present([*result.files, *files]))
+
+    async def _kept(self, name: str, media_type: str, content: bytes) -> str | None:
+        """The id of the file, None where it could not be kept: the result matters more."""
+        if self._keep is None:
+            return None
+        try:
+            return await self._keep(_file_name(name), sanitize.media_type(media_type), content)
+        except AntiphonError:
+            return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _file_name(said: str) -> str:
+    """The name, if it is one: a server says what it likes."""
+    try:
+        return sanitize.file_name(said)
+    except InvalidRequest:
+        return "tool-output"
+
+
+def _present(files: Sequence[str | None]) -> tuple[str, ...]:
+    return tuple(each for each in files if each is not None)

@@ -1,0 +1,1 @@
+"""Data that crosses every border: no I/O, no clock."""

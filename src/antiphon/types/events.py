@@ -1,0 +1,200 @@
+"""What happens in a run: the one vocabulary that crosses every border, and its JSON.
+
+Events of a run are numbered 1, 2, 3 ... over all its turns. The number travels beside the event
+(the SSE `id`), the type inside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.types.messages import Message
+from antiphon.types.runs import Action, Fault, Reason, Status, Usage
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    @property
+    def type(self) -> str:
+        """The event's name on every wire, such as `text.delta`."""
+        return str(self.__struct_config__.tag)
+
+
+class RunStatus(_Event, frozen=True, tag="run.status"):
+    """The run has moved. The first event of every run, so that a caller learns both ids.
+
+    A queued run that no worker has taken says in `waiting_for` which provider one must ask.
+    """
+
+    run_id: str
+    thread_id: str
+    status: Status
+    reason: Reason | None = None
+    error: Fault | None = None
+    waiting_for: str | None = None
+
+
+class TextDelta(_Event, frozen=True, tag="text.delta"):
+    """The next characters of the answer."""
+
+    text: str
+
+
+class ReasoningDelta(_Event, frozen=True, tag="reasoning.delta"):
+    """The next characters of the reasoning."""
+
+    text: str
+
+
+class RefusalDelta(_Event, frozen=True, tag="refusal.delta"):
+    """The next characters of why the model will not answer."""
+
+    text: str
+
+
+class ToolCallStarted(_Event, frozen=True, tag="tool_call.started"):
+    """The model began a tool call."""
+
+    tool_call_id: str
+    name: str
+
+
+class ToolCallDelta(_Event, frozen=True, tag="tool_call.delta"):
+    """The next characters of a call's arguments, as JSON text."""
+
+    tool_call_id: str
+    arguments: str
+
+
+class ToolCallReady(_Event, frozen=True, tag="tool_call.ready"):
+    """The call is whole. `repaired` where missing closers were added to its arguments."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    repaired: bool = False
+
+
+class MessageCompleted(_Event, frozen=True, tag="message.completed"):
+    """The message as it was saved."""
+
+    message: Message
+
+
+class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the manifest; `arguments` is an object, `expires_at` milliseconds since 1970.
+
+    Of kind `approval` the call is one of `server`'s, which this side runs once the client has
+    submitted `{"approve": true}` as its output; `{"approve": false, "reason": "..."}` refuses it.
+    `tool_digest` tells that tool from every other, whatever its name.
+    """
+
+    action_id: str
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    expires_at: int
+    kind: Literal["tool", "approval"] = "tool"
+    server: str | None = None
+    tool_digest: str | None = None
+
+
+def pending(action: Action) -> PendingAction:
+    """The action as a manifest has it."""
+    return PendingAction(
+        action_id=action.id,
+        tool_call_id=action.tool_call_id,
+        name=action.name,
+        arguments=action.arguments,
+        expires_at=action.expires_at,
+        kind="approval" if action.approval == "required" else "tool",
+        server=action.server,
+        tool_digest=action.tool_digest,
+    )
+
+
+class ActionRequired(_Event, frozen=True, tag="action.required"):
+    """The manifest: every action of this turn that waits for the client.
+
+    They are durable before this is seen.
+    """
+
+    run_id: str
+    actions: tuple[PendingAction, ...]
+
+
+class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
+    """An output was saved. `refused` where it is one because the call was not allowed to run.
+
+    `cancelled` where the call was stopped. `arguments` is the JSON with which the tool ran, where
+    a person changed what the model had written.
+    """
+
+    tool_call_id: str
+    output: str
+    is_error: bool = False
+    refused: bool = False
+    cancelled: bool = False
+    arguments: str | None = None
+
+
+class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):
+    """The turn begins again: what came after event `after` is void and comes anew."""
+
+    reason: str
+    after: int
+    attempt: int
+    message: str | None = None
+
+
+class UsageAdded(_Event, frozen=True, tag="usage"):
+    """What this turn used; cost in US dollars where the price is known."""
+
+    usage: Usage
+
+
+class TurnEnded(_Event, frozen=True, tag="turn.ended"):
+    """The last event of a turn's connection."""
+
+    run_id: str
+    status: Status
+    reason: Reason | None = None
+
+
+Event = (
+    RunStatus
+    | TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallReady
+    | MessageCompleted
+    | ActionRequired
+    | ToolOutputAdded
+    | TurnRestarted
+    | UsageAdded
+    | TurnEnded
+)
+Numbered = tuple[int, Event]
+
+TYPES: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in Event.__args__)
+"""The closed set of event names."""
+
+_TYPE_AT: int = len(b'{"type":"')
+
+encode = msgspec.json.Encoder().encode
+"""An event as one line of JSON; the type comes first."""
+
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def decode(data: bytes | str) -> Event:
+    """The event in this JSON. Raises `msgspec.ValidationError` where it is none of ours."""
+    return _decoder.decode(data)
+
+
+def type_of(data: bytes) -> bytes:
+    """The type of an encoded event, without decoding it: framing needs no more."""
+    return data[_TYPE_AT : data.index(b'"', _TYPE_AT)]

@@ -1,0 +1,79 @@
+"""Persons in a browser are asked whether a call may run; the answer comes by another request."""
+
+from __future__ import annotations
+
+import asyncio
+
+from antiphon.tools.questions import Answer, Question
+from antiphon.types.errors import NotFound, OutputConflict
+from antiphon.types.terminal_safe import clean
+from antiphon.wires.ai_sdk import parts as ui
+
+
+class Asking:
+    """The questions of one run that wait for a person. Nothing but an answer opens the way."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, Question] = {}
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
+
+    async def __call__(self, question: Question) -> Answer:
+        """What the person says; cancelling takes the question away."""
+        self.announce(question)
+        try:
+            return await self._answers[question.call.id]
+        finally:
+            self.open.pop(question.call.id, None)
+            self._answers.pop(question.call.id, None)
+
+    def announce(self, question: Question) -> None:
+        """The question stands from now on."""
+        if question.call.id not in self._answers:
+            self._answers[question.call.id] = asyncio.get_running_loop().create_future()
+        self.open[question.call.id] = question
+
+    def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
+        """The person's answer to the question that they saw, which `digest` names.
+
+        Raises `NotFound` where nothing is asked of the call, `OutputConflict` where it is another
+        question by now, or was answered already.
+        """
+        question, waiting = self.open.get(tool_call_id), self._answers.get(tool_call_id)
+        if question is None or waiting is None:
+            raise NotFound(
+                "Nothing is asked about this call now.",
+                hint="It was answered, perhaps in another tab, or its run has ended.",
+            )
+        if waiting.done():
+            raise OutputConflict("This call was answered already.")
+        if digest != question.digest:
+            raise OutputConflict(
+                "The answer is to another question: the call or its tool has changed.",
+                expected="the args_hash of the question as it stands now",
+                hint="Read it again, and answer that.",
+            )
+        waiting.set_result(answer)
+
+
+# What a person in a browser is told of a call that may run only if they agree.
+
+
+MOST_OTHERS = 50
+"""Tools of the same server that are named; an answer for the server is for all of them."""
+
+
+def about(question: Question) -> ui.About:
+    """What the person should know before they answer."""
+    tool = question.tool
+    return ui.About(
+        args_hash=question.digest,
+        arguments=question.call.arguments,
+        description=clean(tool.spec.description),
+        server=clean(tool.server or ""),
+        others=tuple(clean(each.own_name) for each in question.others[:MOST_OTHERS]),
+        changed=question.before is not None,
+        elsewhere=bool(question.elsewhere),
+        asked_by=clean(str(question.asked_by)) if question.asked_by else "",
+        destructive=tool.hints.destructive is True,
+        read_only=tool.hints.read_only is True,
+    )

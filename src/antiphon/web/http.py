@@ -1,0 +1,128 @@
+"""What views return: our structs as JSON, and problems as problem documents."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Response, request, send_file
+
+from antiphon.api import problems
+from antiphon.api.operations import invalid
+from antiphon.engine import sanitize
+from antiphon.types.errors import AntiphonError, InvalidRequest
+
+NO_STORE = {"cache-control": "no-store"}
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """The value as JSON, which nobody on the way keeps."""
+    body = msgspec.json.encode(value)
+    return Response(body, status, NO_STORE, content_type="application/json")
+
+
+def problem(error: AntiphonError) -> Response:
+    """The error as a problem document."""
+    status, _ = problems.placed(error)
+    headers = {
+        name.decode(): value.decode("latin-1")
+        for name, value in problems.headers(error)
+        if name != b"www-authenticate"  # a browser would ask for a password of its own
+    }
+    kind = problems.MEDIA_TYPE.decode()
+    return Response(problems.document(error), status, NO_STORE | headers, content_type=kind)
+
+
+# A request's body as a struct of ours, within its limits.
+
+
+T = TypeVar("T")
+
+DEEPEST = 64
+
+
+def read(kind: type[T]) -> T:
+    """The JSON body; the guard has seen that it is one by its type. Other keys are passed over.
+
+    Raises `InvalidRequest`.
+    """
+    return read_bytes(request.get_data(cache=False), kind)
+
+
+def query(kind: type[T]) -> T:
+    """The query as this struct; other keys are passed over. Raises `InvalidRequest`."""
+    try:
+        asked = request.args.to_dict()
+        sanitize.refuse_unfit(asked, "query")
+        return msgspec.convert(asked, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+
+
+def read_bytes(body: bytes, kind: type[T]) -> T:
+    """A JSON text as this struct. Raises `InvalidRequest`."""
+    try:
+        value: Any = msgspec.json.decode(body)
+        sanitize.refuse_deep(value, DEEPEST)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidRequest("The body is no JSON that can be read.") from error
+    return convert(value, kind)
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """What was read as this struct. Raises `InvalidRequest`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+
+
+# Foreign bytes to a browser: as a file to be saved, or as a picture if they are one.
+
+
+BYTES = "application/octet-stream"
+SANDBOX = "default-src 'none'; sandbox"
+
+
+def download(name: str, content: bytes, media_type: str = BYTES) -> Response:
+    """A file by that name, which no browser shows or runs (RFC 6266 for its name)."""
+    return _sent(name, content, media_type, inline=False)
+
+
+def shown(name: str, content: bytes) -> Response:
+    """The picture that these bytes are; what is none is a download."""
+    kind = picture(content)
+    return _sent(name, content, kind or BYTES, inline=kind is not None)
+
+
+def picture(content: bytes) -> str | None:
+    """The media type of a picture that browsers show and nothing in it can act; else None.
+
+    By its first bytes: what a file is called, and said to be, is anybody's word.
+    """
+    match content[:12]:
+        case head if head.startswith(b"\x89PNG\r\n\x1a\n"):
+            return "image/png"
+        case head if head.startswith(b"\xff\xd8\xff"):
+            return "image/jpeg"
+        case head if head.startswith((b"GIF87a", b"GIF89a")):
+            return "image/gif"
+        case head if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
+            return "image/webp"
+        case _:
+            return None
+
+
+def _sent(name: str, content: bytes, media_type: str, *, inline: bool) -> Response:
+    response = send_file(
+        BytesIO(content),
+        media_type,
+        as_attachment=not inline,
+        download_name=name,
+        conditional=False,
+        etag=False,
+    )
+    response.headers["Content-Security-Policy"] = SANDBOX
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

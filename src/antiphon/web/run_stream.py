@@ -1,0 +1,181 @@
+"""A reader of a run, as frames of a wire: of a relay here, else of the log.
+
+What a reader is sent depends on the events alone, so that a replay builds the same message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from typing import Literal, Protocol
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.tools.tool_events import (
+    ConsentAsked,
+    Happening,
+    ToolAwaited,
+    ToolBegan,
+    ToolEnded,
+    ToolProgressed,
+)
+from antiphon.types.errors import AntiphonError, TryAgain
+from antiphon.types.events import Event, Numbered, ReasoningDelta, RefusalDelta, TextDelta
+from antiphon.types.runs import Fault
+from antiphon.types.terminal_safe import clean
+from antiphon.web.approvals import about
+from antiphon.web.relay import Relay
+from antiphon.wires.ai_sdk.parts import About
+from antiphon.wires.framing import standing
+
+Frames = AsyncGenerator[bytes, None]
+
+GATHERED = 0.05
+"""Seconds for which words are gathered: a write costs more than what is in it."""
+PIECE = 256
+"""Events that are told at once to who comes late: the outputs of a long run fill no memory."""
+
+
+class Wire(Protocol):
+    """An encoder of `antiphon.wires`: a run for one reader."""
+
+    def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
+        """The frames that tell these events."""
+        ...
+
+    def close(self) -> Sequence[bytes]:
+        """The end of the stream."""
+        ...
+
+    def fail(self, fault: Fault) -> Sequence[bytes]:
+        """The stream cannot go on."""
+        ...
+
+    def tool_status(
+        self,
+        tool_call_id: str,
+        state: Literal["waiting", "running", "ended"],
+        elapsed: float = 0,
+        servers: Sequence[str] = (),
+        arguments: str | None = None,
+    ) -> Sequence[bytes]:
+        """Tell what a tool does now; `servers` are those that it waits for.
+
+        `arguments` are those with which it runs, which a person may have changed.
+        """
+        ...
+
+    def progress(
+        self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
+    ) -> Sequence[bytes]:
+        """How far it is."""
+        ...
+
+    def approval_asked(
+        self, tool_call_id: str, approval_id: str, about: About | None = None
+    ) -> Sequence[bytes]:
+        """A person is asked about a call."""
+        ...
+
+    def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
+        """They said yes."""
+        ...
+
+
+def never() -> bool:
+    """The stream of a page of ours lasts as long as its run."""
+    return False
+
+
+async def followed(
+    relay: Relay, wire: Wire, after: int = 0, rests: Callable[[], bool] = never
+) -> Frames:
+    """A run that is carried on here, to its end or until it `rests`; the reader has all `after`."""
+    events = happenings = 0
+    progress: dict[str, ToolProgressed] = {}
+    first = True
+    with relay.bell() as bell:
+        known, events = standing(relay.events, after), len(relay.events)
+        for start in range(0, len(known), PIECE):
+            if frames := wire.feed_all(known[start : start + PIECE]):
+                yield b"".join(frames)
+        while True:
+            bell.clear()
+            over = relay.over
+            begins = not events
+            new, events = relay.events[events:], len(relay.events)
+            told, happenings = relay.happenings[happenings:], len(relay.happenings)
+            frames = wire.feed_all(standing(new, after) if begins else new)
+            frames += _now(wire, relay) if first else _happened(wire, told)
+            told_before, progress = progress, relay.progress
+            further = [how for call, how in progress.items() if how is not told_before.get(call)]
+            frames += [] if first else _happened(wire, further)
+            first = first and not events
+            if over or rests():
+                yield b"".join([*frames, *_end(wire, relay.fault if over else None)])
+                return
+            if frames:
+                yield b"".join(frames)
+            if further or any(_is_word(event) for _, event in new):
+                await asyncio.sleep(GATHERED)
+            await bell.wait()
+
+
+async def read(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
+    """A run that is carried on elsewhere, or has ended, to its end."""
+    fault: Fault | None = None
+    try:
+        async with client.events(run_id) as events:
+            async for batch in events.batches():
+                if frames := wire.feed_all(batch):
+                    yield b"".join(frames)
+    except TryAgain:
+        pass  # the reader comes back
+    except AntiphonError as problem:
+        fault = Fault(problem.code, problem.message)
+    yield b"".join(_end(wire, fault))
+
+
+def _end(wire: Wire, fault: Fault | None) -> Iterator[bytes]:
+    if fault is not None:
+        yield from wire.fail(fault)
+    yield from wire.close()
+
+
+def _is_word(event: Event) -> bool:
+    return isinstance(event, TextDelta | ReasoningDelta | RefusalDelta)
+
+
+def _now(wire: Wire, relay: Relay) -> list[bytes]:
+    """What somebody who comes now must know of the tools here."""
+    frames: list[bytes] = []
+    for question in relay.questions.values():
+        frames += wire.approval_asked(question.call.id, question.digest, about(question))
+    frames += _happened(wire, relay.awaiting.values())
+    for call_id, working in relay.working.items():
+        elapsed = time.monotonic() - working.since
+        frames += wire.tool_status(call_id, "running", elapsed, arguments=working.arguments)
+        if working.last is not None:
+            frames += _told(wire, working.last)
+    return frames
+
+
+def _happened(wire: Wire, happenings: Iterable[Happening]) -> list[bytes]:
+    return [frame for happening in happenings for frame in _told(wire, happening)]
+
+
+def _told(wire: Wire, happening: Happening) -> Sequence[bytes]:
+    match happening:
+        case ToolAwaited(call=call, servers=servers):
+            return wire.tool_status(call.id, "waiting", servers=[clean(each) for each in servers])
+        case ConsentAsked(question=question):
+            return wire.approval_asked(question.call.id, question.digest, about(question))
+        case ToolBegan(call=call):
+            status = wire.tool_status(call.id, "running", arguments=call.arguments)
+            return [*wire.approval_given(call.id), *status]
+        case ToolProgressed(tool_call_id=call_id, progress=how):
+            return wire.progress(call_id, how.done, how.total, how.message)
+        case ToolEnded(tool_call_id=call_id, seconds=seconds):
+            return wire.tool_status(call_id, "ended", seconds)
+        case _:
+            return []

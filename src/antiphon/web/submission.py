@@ -1,0 +1,157 @@
+"""A person's message becomes a run: what the view of the flow does before it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.client.async_client import AsyncClient
+from antiphon.types.errors import IdempotencyConflict, InvalidEventId
+from antiphon.types.messages import File, Part, Text, ToolSpec
+from antiphon.types.runs import Run
+from antiphon.web.assistants import card, offered
+from antiphon.web.relay import Relay
+from antiphon.web.run_stream import Frames, Wire, followed, never, read
+from antiphon.web.session import Person
+from antiphon.web.site import Site
+from antiphon.wires.ai_sdk.message_stream import UIMessageStream
+from antiphon.wires.ai_sdk.parts import Sdk
+from antiphon.wires.framing import Cursor
+
+MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$(?!\n)")]
+"""A name that the browser gives a message: sent again, it is the same message."""
+ASKED_AS = "asked_as"
+"""A run's metadata says by which key it was asked for."""
+AT_ONCE = 5.0
+"""Seconds within which an event that is there has come."""
+ToolName = Annotated[str, Meta(max_length=128)]
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says, and where. Without a thread there is a new one.
+
+    `tools` are the names of those that the run may use, None for the assistant's, or all.
+    """
+
+    content: operations.Content
+    thread_id: operations.Id | None = None
+    assistant_id: operations.Id | None = None
+    model: operations.Name | None = None
+    system: operations.Long | None = None
+    message_id: MessageId | None = None
+    attachments: Annotated[tuple[operations.Id, ...], Meta(max_length=32)] = ()
+    tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
+
+
+async def posted(site: Site, someone: Person, message: NewMessage, sdk: Sdk) -> Frames:
+    """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
+    run = await begun(site, someone, message)
+    return attached(site, someone, run, UIMessageStream(sdk))
+
+
+async def begun(site: Site, someone: Person, message: NewMessage) -> Run:
+    """The run that answers the message: create_message, create_run."""
+    client = site.client_of(someone)
+    tools = await _offered(site, client, message)
+    thread_id = (
+        message.thread_id
+        or (await client.line.send(operations.CreateThread(), _key(message, "thread"))).id
+    )
+    said = operations.CreateMessage(thread_id, _content(message))
+    await client.line.send(said, _key(message, "message"))
+    run = operations.CreateRun(
+        thread_id=thread_id,
+        assistant_id=message.assistant_id,
+        model=message.model,
+        instructions=message.system,
+        tools=tools,
+    )
+    return await created(site, someone, run, _key(message, "run"))
+
+
+async def created(site: Site, someone: Person, run: operations.CreateRun, key: str | None) -> Run:
+    """This run, which is the web chat's to carry on; the one that was created under the key before.
+
+    It is the same one whatever tools there are by now: a server may have come up since.
+    """
+    client, ours = site.client_of(someone), site.relays.mark(run.thread_id)
+    named = {**ours, **({ASKED_AS: key} if key else {})}
+    try:
+        return await client.line.send(replace(run, metadata=named), key)
+    except IdempotencyConflict:
+        async for earlier in client.every(operations.ListRuns(run.thread_id, limit=100)):
+            if earlier.metadata.get(ASKED_AS) == key:
+                return earlier
+        raise
+
+
+async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tuple[ToolSpec, ...]:
+    """The tools that were named, else those of the assistant, else all that there are soon."""
+    await site.tools.started(message.tools)
+    if message.tools is not None or message.assistant_id is None:
+        return site.tools.specs(message.tools)
+    return offered(site.tools, card(await client.get_assistant(message.assistant_id)))
+
+
+async def come_so_far(site: Site, someone: Person, cursor: Cursor) -> None:
+    """Raises `InvalidEventId` for a cursor that its run has not come to: nothing follows that."""
+    relay = site.relays.find(cursor.run_id)
+    if cursor.number == 0 or (relay is not None and cursor.number <= relay.last):
+        return
+    client = site.client_of(someone)
+    async with client.events(cursor.run_id, after=cursor.number - 1) as events:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AT_ONCE):
+                if await anext(events.batches(), None) is not None:
+                    return
+    raise InvalidEventId(
+        "The run has no such event.",
+        expected="the id of a frame of this run",
+        received=str(cursor.number),
+        hint="Leave it out to be sent the whole message.",
+    )
+
+
+def resumed(site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:
+    """The frames that tell this run from the cursor on."""
+    return attached(site, someone, run, UIMessageStream(sdk, after), after.number if after else 0)
+
+
+def attached(
+    site: Site,
+    someone: Person,
+    run: Run,
+    wire: Wire,
+    after: int = 0,
+    rests: Callable[[Relay], bool] | None = None,
+) -> Frames:
+    """A run on this wire; it is taken up if nobody carries it on.
+
+    The stream ends with the run, or when it `rests`. Called on the loop.
+    """
+    client = site.client_of(someone)
+    relay = site.relays.taken_up(client, run, someone.owner)
+    if relay is None:
+        return read(client, run.id, wire)
+    return followed(relay, wire, after, (lambda: rests(relay)) if rests else never)
+
+
+def _content(message: NewMessage) -> operations.Content:
+    if not message.attachments:
+        return message.content
+    said: tuple[Part, ...] = (
+        (Text(message.content),) if isinstance(message.content, str) else message.content
+    )
+    return (*said, *(File(file_id=each) for each in message.attachments))
+
+
+def _key(message: NewMessage, what: str) -> str | None:
+    """Each of the calls that a message is made by is done once, however often it is sent."""
+    return f"{message.message_id}.{what}" if message.message_id else None

@@ -1,0 +1,1 @@
+"""The AG-UI protocol, for CopilotKit and `@ag-ui/client`."""

@@ -1,0 +1,477 @@
+"""A run in the AG-UI protocol: the wire of CopilotKit and of whoever uses `@ag-ui/client`.
+
+    stream = AgUi(Reader(version="1", run_id=asked.run_id, history=asked.history))
+    for number, event in events:
+        for frame in stream.feed(number, event):
+            send(frame)
+
+A run of ours is one or more of theirs: what the client has to do, run a tool or ask a person, ends
+one, and the next begins when ours goes on. Each reply of the model is a step and one message, its
+id made of the run's and the place of the reply, so that every replay has the same.
+
+Their clients cannot go on in the middle of a stream. One that comes back is told the messages as
+they stand, what is open, and what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from antiphon.types.errors import Internal
+from antiphon.types.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    ReasoningDelta,
+    RefusalDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnEnded,
+    TurnRestarted,
+    UsageAdded,
+)
+from antiphon.types.runs import Fault, Status, Usage
+from antiphon.types.terminal_safe import clean
+from antiphon.wires.ag_ui import events as ag
+from antiphon.wires.ag_ui.messages import Calls, Messages, reasoning_id, reply_id
+from antiphon.wires.ai_sdk.parts import About
+from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, frame
+
+EXPIRED = Fault("expired", "The run waited too long for what its tool calls give.")
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told a run, and what it has already.
+
+    `thread_id` is its name of the thread, where that is not ours; `run_id` that of the first run it
+    is told. It has all that event `after` and those before it say, `history` as its messages, and
+    the outputs of the calls that it has `answered` itself. `here` are the tools that are run on
+    this side, of which a client is told and for which it need do nothing.
+    """
+
+    version: ag.Version = "0"
+    thread_id: str | None = None
+    run_id: str | None = None
+    after: int = 0
+    history: tuple[ag.Json, ...] = ()
+    answered: frozenset[str] = frozenset()
+    here: frozenset[str] = frozenset()
+
+
+class AgUi:
+    """Encodes one run for one reader; fed the run's events from the first one on, in order.
+
+    An event that was fed before changes nothing.
+    """
+
+    def __init__(self, reader: Reader | None = None) -> None:
+        self._reader = reader or Reader()
+        self._run: RunStatus | None = None
+        self._theirs: str | None = None  # the id of the run that is under way
+        self._first: str | None = None  # the first that the reader is told
+        self._last = 0
+        self._behind = self._reader.after > 0
+        self._turn = 1
+        self._reply = 1
+        self._in_step = False
+        self._wordless = True  # of this reply
+        self._refused = False
+        self._speaking: Literal["text", "reasoning"] | None = None
+        self._usage = Usage()
+        self._used = Usage()  # in their run
+        self._late: list[ToolOutputAdded] = []
+        self._calls = Calls(self._reader.version, self._reader.here)
+        self._messages = Messages(self._reader.history)
+
+    def feed(self, number: int, event: Event) -> Sequence[bytes]:
+        """The frames that tell this event."""
+        return self.feed_all([(number, event)])
+
+    def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
+        """The frames that tell these events, pieces that follow each other told as one."""
+        told: list[tuple[int, ag.Event]] = []
+        for number, event in events:
+            if number <= self._last:
+                continue
+            if number > self._reader.after:
+                told += self._caught_up()
+            self._last = number
+            new = [(number, each) for each in self._heard(event)]
+            if number > self._reader.after:
+                told += new
+            elif number == self._reader.after:
+                told += self._caught_up()
+        return self._frames(_joined([each for each in told if not self._knows(each[1])]))
+
+    @property
+    def resting(self) -> bool:
+        """Whether the client's run is at its end, whatever becomes of ours."""
+        return self._run is not None and self._theirs is None
+
+    def close(self) -> Sequence[bytes]:
+        """Nothing: a run that is not at its end has none on the wire, and the client comes back."""
+        return []
+
+    # What is not in the log. These frames have no id: a replay does without them.
+
+    def tool_status(
+        self,
+        tool_call_id: str,
+        state: Literal["waiting", "running", "ended"],
+        elapsed: float = 0,
+        servers: Sequence[str] = (),
+        arguments: str | None = None,
+    ) -> Sequence[bytes]:
+        """Tell what a tool does now; `elapsed` in seconds, `servers` are those that it waits for.
+
+        Arguments cannot be told twice: the result names those that a person changed.
+        """
+        awaited = {"servers": list(servers)} if servers else {}
+        return self._aside("tool_status", tool_call_id, state=state, elapsed=elapsed, **awaited)
+
+    def progress(
+        self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
+    ) -> Sequence[bytes]:
+        """How far a running tool says it is."""
+        said = {"done": done, "total": total, "message": clean(message)}
+        return self._aside("tool_progress", tool_call_id, **said)
+
+    def approval_asked(
+        self, tool_call_id: str, approval_id: str, about: About | None = None
+    ) -> Sequence[bytes]:
+        """A person is asked here about a call whose tool this side runs; the run goes on."""
+        known: dict[str, Any] = {} if about is None else msgspec.to_builtins(about)
+        said = {**known, "approvalId": approval_id, "state": "requested"}
+        return self._aside("approval", tool_call_id, **said)
+
+    def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
+        """The person said yes. A no is told by the call's output."""
+        return self._aside("approval", tool_call_id, state="approved")
+
+    def fail(self, fault: Fault) -> Sequence[bytes]:
+        """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
+        self._theirs = None
+        return [frame(ag.RunError(message=clean(fault.message), code=fault.code))]
+
+    def _aside(self, name: str, tool_call_id: str, **said: Any) -> Sequence[bytes]:
+        call = self._calls.get(tool_call_id)
+        if call is None or self._theirs is None or self._behind:
+            return []
+        named = {"toolCallId": tool_call_id, "toolName": call.name}
+        return [frame(ag.Custom(name=f"antiphon.{name}", value={**named, **said}))]
+
+    # Frames.
+
+    def _heard(self, event: Event) -> Iterator[ag.Event]:
+        for each in self._told(event):
+            self._messages.hear(each)
+            yield each
+
+    def _knows(self, event: ag.Event) -> bool:
+        return isinstance(event, ag.ToolCallResult) and event.tool_call_id in self._reader.answered
+
+    def _frames(self, told: Sequence[tuple[int, ag.Event]]) -> list[bytes]:
+        """Each event's last frame has its id: who has that one has the event."""
+        run_id = self._run.run_id if self._run else ""
+        last = {number: place for place, (number, _) in enumerate(told)}
+        return [
+            frame(event, f"{run_id}:{number}" if last[number] == place else "")
+            for place, (number, event) in enumerate(told)
+        ]
+
+    def _caught_up(self) -> Iterator[tuple[int, ag.Event]]:
+        """What a reader needs that comes back to a run that is under way."""
+        if not self._behind:
+            return
+        self._behind = False
+        if self._theirs is not None:
+            for event in self._again(self._theirs):
+                yield self._last, event
+
+    def _again(self, theirs: str) -> Iterator[ag.Event]:
+        yield self._started(theirs)
+        yield ag.MessagesSnapshot(messages=self._messages.all())
+        if self._in_step:
+            yield ag.StepStarted(step_name=self._step)
+        match self._speaking:
+            case "text":
+                yield ag.TextMessageStart(message_id=self._id)
+            case "reasoning":
+                yield ag.ReasoningStart(message_id=reasoning_id(self._id))
+                yield ag.ReasoningMessageStart(message_id=reasoning_id(self._id))
+            case None:
+                pass
+        for call in self._calls.open:
+            yield ag.ToolCallStart(
+                tool_call_id=call.id, tool_call_name=call.name, parent_message_id=call.reply
+            )
+
+    # What each event is told as.
+
+    def _told(self, event: Event) -> Iterator[ag.Event]:
+        match event:
+            case RunStatus():
+                yield from self._moved(event)
+            case TextDelta(text=text):
+                yield from self._said("text", text)
+            case RefusalDelta(text=text):
+                yield from self._refuse(text)
+            case ReasoningDelta(text=text):
+                yield from self._said("reasoning", text)
+            case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
+                yield from self._begin_step()
+                yield from self._hush()
+                yield from self._called(event)
+            case ActionRequired(actions=actions):
+                for action in actions:
+                    self._calls.required(action)
+            case ToolOutputAdded():
+                yield from self._answered(event)
+            case MessageCompleted(message=message):
+                whole = {call.id for call in message.tool_calls}
+                yield from self._calls.close(self._ours.run_id, NOT_WHOLE, self._id, but=whole)
+                yield from self._end_step()
+                self._reply += 1
+            case TurnRestarted():
+                yield from self._restarted(event)
+            case UsageAdded(usage=usage):
+                self._usage += usage
+                self._used += usage
+            case TurnEnded():
+                yield from self._handed_off(event)
+
+    @property
+    def _ours(self) -> RunStatus:
+        if self._run is None:
+            raise Internal("A run is told from its first event on, which is its status.")
+        return self._run
+
+    # Runs.
+
+    def _moved(self, event: RunStatus) -> Iterator[ag.Event]:
+        self._run = event
+        if event.status is Status.QUEUED:
+            self._calls.went_on()
+        yield from self._begin(event)
+        if event.status.ended:
+            yield from self._end(event)
+
+    def _begin(self, event: RunStatus) -> Iterator[ag.Event]:
+        if self._theirs is not None:
+            return
+        self._theirs = f"{event.run_id}:turn-{self._turn}"
+        self._used = Usage()
+        yield self._started(self._theirs)
+        late, self._late = self._late, []
+        for output in late:
+            yield from self._answered(output)
+
+    def _started(self, theirs: str) -> ag.RunStarted:
+        if self._first is None and not self._behind:
+            self._first = theirs
+        declared = ag.PROTOCOL if self._reader.version != "0" else UNSET
+        return ag.RunStarted(
+            thread_id=self._thread, run_id=self._named(theirs), protocol_version=declared
+        )
+
+    @property
+    def _thread(self) -> str:
+        return self._reader.thread_id or self._ours.thread_id
+
+    def _named(self, theirs: str) -> str:
+        """The id of their run, which the reader has named where it asked for it."""
+        asked = self._reader.run_id if theirs == self._first else None
+        return asked or theirs
+
+    def _handed_off(self, event: TurnEnded) -> Iterator[ag.Event]:
+        self._turn += 1
+        if self._theirs is None or event.status is not Status.ACTION_REQUIRED:
+            return
+        interrupts, pending = self._calls.interrupts, self._calls.pending
+        if interrupts:
+            yield from self._finish(ag.Interrupted(interrupts=interrupts))
+        elif pending:
+            yield from self._finish(self._success(pending))
+
+    def _success(self, pending: tuple[str, ...] = ()) -> ag.Success:
+        """Clients of version 0 die of the calls, and find them in the stream."""
+        return ag.Success(pending if pending and self._reader.version != "0" else UNSET)
+
+    def _end(self, event: RunStatus) -> Iterator[ag.Event]:
+        yield from self._calls.close(event.run_id, NOT_ANSWERED)
+        yield from self._end_step()
+        match event.status:
+            case Status.FAILED:
+                yield from self._failed(event.error or Fault("internal", "The run failed."))
+            case Status.EXPIRED:
+                yield from self._failed(event.error or EXPIRED)
+            case Status.CANCELLED if self._reader.version != "0":
+                yield from self._finish(ag.Cancelled())
+            case Status.CANCELLED:
+                yield from self._finish(UNSET)
+            case _:
+                yield from self._finish(self._success())
+
+    def _finish(
+        self, outcome: ag.Success | ag.Cancelled | ag.Interrupted | msgspec.UnsetType
+    ) -> Iterator[ag.Event]:
+        theirs, self._theirs = self._theirs, None
+        if theirs is not None:
+            yield self._account()
+            yield ag.RunFinished(
+                thread_id=self._thread,
+                run_id=self._named(theirs),
+                outcome=outcome,
+                usage=self._tokens(),
+            )
+
+    def _failed(self, fault: Fault) -> Iterator[ag.Event]:
+        self._theirs = None
+        yield self._account()
+        yield ag.RunError(message=clean(fault.message), code=fault.code, usage=self._tokens())
+
+    def _tokens(self) -> tuple[ag.Tokens, ...] | msgspec.UnsetType:
+        used = self._used
+        if used == Usage():
+            return UNSET
+        tokens = ag.Tokens(
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            total_tokens=used.input_tokens + used.output_tokens,
+            reasoning_tokens=used.reasoning_tokens,
+            cached_input_tokens=used.cached_tokens,
+        )
+        return (tokens,)
+
+    def _account(self) -> ag.Custom:
+        """How our run stands: the protocol has no word for what it cost, nor for why it is cut."""
+        run = self._ours
+        value = {"runId": run.run_id, "threadId": run.thread_id, "status": run.status.value}
+        why = {"reason": run.reason} if run.reason else {}
+        return ag.Custom(name="antiphon.run", value={**value, **why, "cost": self._usage.cost})
+
+    # Replies.
+
+    @property
+    def _id(self) -> str:
+        return reply_id(self._ours.run_id, self._reply)
+
+    @property
+    def _step(self) -> str:
+        return f"reply-{self._reply}"
+
+    def _begin_step(self) -> Iterator[ag.Event]:
+        if not self._in_step:
+            self._in_step, self._wordless, self._refused = True, True, False
+            yield ag.StepStarted(step_name=self._step)
+
+    def _end_step(self) -> Iterator[ag.Event]:
+        yield from self._hush()
+        if self._in_step:
+            self._in_step = False
+            yield ag.StepFinished(step_name=self._step)
+
+    def _said(self, kind: Literal["text", "reasoning"], text: str) -> Iterator[ag.Event]:
+        if not text:
+            return
+        yield from self._begin_step()
+        self._wordless = self._wordless and kind != "text"
+        thought = reasoning_id(self._id)
+        if self._speaking != kind:
+            yield from self._hush()
+            self._speaking = kind
+            if kind == "text":
+                yield ag.TextMessageStart(message_id=self._id)
+            else:
+                yield ag.ReasoningStart(message_id=thought)
+                yield ag.ReasoningMessageStart(message_id=thought)
+        if kind == "text":
+            yield ag.TextMessageContent(message_id=self._id, delta=text)
+        else:
+            yield ag.ReasoningMessageContent(message_id=thought, delta=text)
+
+    def _refuse(self, text: str) -> Iterator[ag.Event]:
+        """A refusal is text of the message: the protocol has no word of its own for it."""
+        if text and not self._refused:
+            yield from self._begin_step()
+            self._refused = True
+            yield ag.Custom(name="antiphon.refusal", value={"messageId": self._id})
+            text = text if self._wordless else f"\n\n{text}"
+        yield from self._said("text", text)
+
+    def _hush(self) -> Iterator[ag.Event]:
+        match self._speaking:
+            case "text":
+                yield ag.TextMessageEnd(message_id=self._id)
+            case "reasoning":
+                yield ag.ReasoningMessageEnd(message_id=reasoning_id(self._id))
+                yield ag.ReasoningEnd(message_id=reasoning_id(self._id))
+            case None:
+                pass
+        self._speaking = None
+
+    def _called(self, event: ToolCallStarted | ToolCallDelta | ToolCallReady) -> Iterator[ag.Event]:
+        match event:
+            case ToolCallStarted(tool_call_id=id, name=name):
+                yield from self._calls.began(id, name, self._id)
+            case ToolCallDelta(tool_call_id=id, arguments=arguments):
+                yield from self._calls.more(id, arguments)
+            case ToolCallReady(tool_call_id=id, name=name, arguments=arguments):
+                if self._calls.get(id) is None:
+                    yield from self._calls.began(id, name, self._id)
+                yield from self._calls.ready(id, arguments, self._messages.arguments(id))
+                if self._messages.arguments(id) != arguments:
+                    self._messages.correct(id, arguments)
+                    yield ag.MessagesSnapshot(messages=self._messages.all())
+
+    def _answered(self, event: ToolOutputAdded) -> Iterator[ag.Event]:
+        if self._theirs is None:
+            self._late.append(event)  # a client is told nothing between its runs
+            return
+        yield from self._calls.answer(self._ours.run_id, event.tool_call_id, event.output)
+
+    def _restarted(self, event: TurnRestarted) -> Iterator[ag.Event]:
+        if not self._in_step:
+            return
+        yield from self._calls.close(self._ours.run_id, TAKEN_BACK, self._id)
+        yield from self._end_step()
+        self._messages.forget(self._id, in_history=not self._behind)
+        self._calls.forget(self._id)
+        again = {"reason": event.reason, "attempt": event.attempt}
+        yield ag.Custom(name="antiphon.turn_restarted", value=again)
+        yield ag.MessagesSnapshot(messages=self._messages.all())
+
+
+def _joined(told: Sequence[tuple[int, ag.Event]]) -> list[tuple[int, ag.Event]]:
+    """Pieces that follow each other as one, numbered as the last of them."""
+    joined: list[tuple[int, ag.Event]] = []
+    for number, event in told:
+        match joined[-1][1] if joined else None, event:
+            case (
+                (
+                    ag.TextMessageContent(message_id=of) as before,
+                    ag.TextMessageContent(message_id=same) as more,
+                )
+                | (
+                    ag.ReasoningMessageContent(message_id=of) as before,
+                    ag.ReasoningMessageContent(message_id=same) as more,
+                )
+                | (
+                    ag.ToolCallArgs(tool_call_id=of) as before,
+                    ag.ToolCallArgs(tool_call_id=same) as more,
+                )
+            ) if of == same:
+                joined[-1] = (number, replace(more, delta=before.delta + more.delta))
+            case _:
+                joined.append((number, event))
+    return joined

@@ -1,0 +1,316 @@
+"""Messages as an AG-UI client has them: those of a thread, and those that a run is adding."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from msgspec import UNSET
+
+from antiphon.types.events import PendingAction
+from antiphon.types.messages import Message, ToolCall
+from antiphon.types.terminal_safe import clean
+from antiphon.wires.ag_ui import events as ag
+from antiphon.wires.ag_ui.events import Json
+
+
+def reply_id(run_id: str, reply: int) -> str:
+    """The message that a run's reply is, counted from 1: known before the reply is stored."""
+    return f"{run_id}:{reply}"
+
+
+def reasoning_id(reply: str) -> str:
+    """The message that the reasoning of a reply is."""
+    return f"{reply}:reasoning"
+
+
+def output_id(run_id: str, tool_call_id: str) -> str:
+    """The message that the output of a call is."""
+    return f"{run_id}:{tool_call_id}"
+
+
+def as_messages(thread: Iterable[Message]) -> list[Json]:
+    """A thread's messages with the ids that their runs' streams give them.
+
+    Only texts: an upload is not shown. Summaries are for models, and left out.
+    """
+    replies: Counter[str] = Counter()
+    told: list[Json] = []
+    for message in thread:
+        match message.role:
+            case "assistant" if message.run_id:
+                replies[message.run_id] += 1
+                told += _reply(reply_id(message.run_id, replies[message.run_id]), message)
+            case "assistant":
+                told += _reply(message.id, message)
+            case "tool":
+                told.append(_output(message))
+            case _ if message.compacts is None:
+                told.append({"id": message.id, "role": message.role, "content": message.text})
+            case _:
+                pass
+    return told
+
+
+class Messages:
+    """What a client has after `history` and the events that it was told.
+
+    An output that it has itself given a call stays as it is there.
+    """
+
+    def __init__(self, history: Sequence[Json]) -> None:
+        self._history = history
+        self._run: dict[str, _Message] = {}
+
+    def hear(self, event: ag.Event) -> None:
+        """What this event makes of them."""
+        match event:
+            case ag.TextMessageStart(message_id=id, role=role):
+                self._get(id, role)
+            case ag.ReasoningMessageStart(message_id=id, role=role):
+                self._get(id, role)
+            case ag.TextMessageContent(message_id=id, delta=delta):
+                self._run[id].said.append(delta)
+            case ag.ReasoningMessageContent(message_id=id, delta=delta):
+                self._run[id].said.append(delta)
+            case ag.ToolCallStart(tool_call_id=call, tool_call_name=name, parent_message_id=id):
+                self._get(id, "assistant").calls[call] = (name, [])
+            case ag.ToolCallArgs(tool_call_id=call, delta=delta):
+                self._arguments(call).append(delta)
+            case ag.ToolCallResult(message_id=id, tool_call_id=call, content=content):
+                output = self._get(id, "tool")
+                output.answers, output.said = call, [content]
+            case _:
+                pass
+
+    def arguments(self, tool_call_id: str) -> str:
+        """A call's arguments as they were told."""
+        return "".join(self._arguments(tool_call_id))
+
+    def correct(self, tool_call_id: str, arguments: str) -> None:
+        """They are these, whatever was told."""
+        self._arguments(tool_call_id)[:] = [arguments]
+
+    def forget(self, reply: str, *, in_history: bool) -> None:
+        """Drop what was said in this reply, which is void; `in_history` drops it there as well.
+
+        A history that is newer than the void reply has none of it: under the reply's id it has
+        what the model said when it began again. A client keeps reasoning where a snapshot has none
+        at all, so reasoning that is void stays as a message without words.
+        """
+        said = self._run.get(reply)
+        calls = said.calls if said else {}
+        void = {reply, *(each.id for each in self._run.values() if each.answers in calls)}
+        self._run = {each.id: each for each in self._run.values() if each.id not in void}
+        if in_history:
+            self._history = [known for known in self._history if known.get("id") not in void]
+        reasoned = self._run.get(reasoning_id(reply))
+        if reasoned is not None:
+            reasoned.said = []
+
+    def all(self) -> tuple[Json, ...]:
+        """The messages as a snapshot has them: in the client's order, what is new at the end.
+
+        What it has of a reply may be half of it.
+        """
+        ours = {message.id: message.as_json() for message in self._run.values()}
+        answered = {known.get("toolCallId") for known in self._history} - {None}
+        kept = [ours.pop(str(known.get("id")), known) for known in self._history]
+        new = [each for each in ours.values() if each.get("toolCallId") not in answered]
+        return (*kept, *new)
+
+    def _arguments(self, tool_call_id: str) -> list[str]:
+        [pieces] = [
+            message.calls[tool_call_id][1]
+            for message in self._run.values()
+            if tool_call_id in message.calls
+        ]
+        return pieces
+
+    def _get(self, id: str, role: str) -> _Message:
+        return self._run.setdefault(id, _Message(id, role))
+
+
+class _Message:
+    """A message while it grows; `answers` is the call whose output it is."""
+
+    __slots__ = ("answers", "calls", "id", "role", "said")
+
+    def __init__(self, id: str, role: str) -> None:
+        self.id = id
+        self.role = role
+        self.said: list[str] = []
+        self.calls: dict[str, tuple[str, list[str]]] = {}
+        self.answers: str | None = None
+
+    def as_json(self) -> Json:
+        message: Json = {"id": self.id, "role": self.role, "content": "".join(self.said)}
+        if self.calls:
+            message["toolCalls"] = [
+                _call(call, name, "".join(said)) for call, (name, said) in self.calls.items()
+            ]
+        if self.answers is not None:
+            message["toolCallId"] = self.answers
+        return message
+
+
+def _reply(id: str, message: Message) -> list[Json]:
+    reply: Json = {"id": id, "role": "assistant", "content": message.full_text}
+    if message.tool_calls:
+        reply["toolCalls"] = [_stored(call) for call in message.tool_calls]
+    if not message.reasoning:
+        return [reply]
+    thought = {"id": reasoning_id(id), "role": "reasoning", "content": message.reasoning}
+    return [thought, reply]
+
+
+def _output(message: Message) -> Json:
+    call = message.tool_call_id or ""
+    named = output_id(message.run_id, call) if message.run_id else message.id
+    return {"id": named, "role": "tool", "toolCallId": call, "content": message.text}
+
+
+def _stored(call: ToolCall) -> Json:
+    return _call(call.id, call.name, call.arguments)
+
+
+def _call(id: str, name: str, arguments: str) -> Json:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+# Tool calls, their outputs, and the approvals that some of them need, as AG-UI tells them.
+
+
+APPROVAL: ag.Json = {
+    "type": "object",
+    "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
+    "required": ["approved"],
+}
+"""What answers an interrupt; a reason is told to the model."""
+
+
+class Call:
+    """A tool call as far as it was told; `reply` is the message that it is in.
+
+    `asked` is what a person was asked of it and has not answered; `handed_out` says that somebody
+    other than the worker has to run it.
+    """
+
+    __slots__ = ("answered", "asked", "handed_out", "id", "name", "open", "reply")
+
+    def __init__(self, id: str, name: str, reply: str) -> None:
+        self.id = id
+        self.name = name
+        self.reply = reply
+        self.open = True
+        self.asked: PendingAction | None = None
+        self.handed_out = False
+        self.answered = False
+
+
+class Calls:
+    """The calls of a run; `here` are the tools that this side runs where the worker does not."""
+
+    def __init__(self, version: ag.Version, here: Collection[str]) -> None:
+        self._version = version
+        self._here = here
+        self._calls: dict[str, Call] = {}
+
+    def get(self, tool_call_id: str) -> Call | None:
+        """The call, if it was told."""
+        return self._calls.get(tool_call_id)
+
+    @property
+    def interrupts(self) -> tuple[ag.Interrupt, ...]:
+        """What a person is asked."""
+        waiting = [call for call in self._calls.values() if not call.answered]
+        return tuple(self._interrupt(call.asked) for call in waiting if call.asked)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The calls that the client has to carry out."""
+        return tuple(
+            call.id
+            for call in self._calls.values()
+            if call.handed_out and not call.answered and call.name not in self._here
+        )
+
+    @property
+    def open(self) -> list[Call]:
+        """Those whose arguments are not at their end."""
+        return [call for call in self._calls.values() if call.open]
+
+    # What is told of each.
+
+    def began(self, id: str, name: str, reply: str) -> Iterator[ag.Event]:
+        """The model began a call."""
+        self._calls[id] = Call(id, name, reply)
+        yield ag.ToolCallStart(tool_call_id=id, tool_call_name=name, parent_message_id=reply)
+
+    def more(self, id: str, arguments: str) -> Iterator[ag.Event]:
+        """The next characters of a call's arguments."""
+        call = self._calls.get(id)
+        if call is not None and call.open and arguments:
+            yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
+
+    def ready(self, id: str, arguments: str, said: str) -> Iterator[ag.Event]:
+        """The call is whole; what was not `said` of its arguments is said now."""
+        if arguments.startswith(said):
+            yield from self.more(id, arguments[len(said) :])
+        yield from self.end(self._calls[id])
+
+    def end(self, call: Call) -> Iterator[ag.Event]:
+        """No more is said of its arguments."""
+        if call.open:
+            call.open = False
+            yield ag.ToolCallEnd(tool_call_id=call.id)
+
+    def required(self, action: PendingAction) -> None:
+        """The client has to run the call, or to ask a person about it."""
+        call = self._calls.get(action.tool_call_id)
+        if call is None:
+            return
+        call.handed_out = action.kind == "tool"
+        call.asked = action if action.kind == "approval" else None
+
+    def went_on(self) -> None:
+        """Every question has its answer."""
+        for call in self._calls.values():
+            call.asked = None
+
+    def answer(self, run_id: str, id: str, output: str) -> Iterator[ag.Event]:
+        """The call has an output; of a call that was not told there is none to tell."""
+        call = self._calls.get(id)
+        if call is None or call.answered:
+            return
+        yield from self.end(call)
+        call.answered = True
+        yield ag.ToolCallResult(message_id=output_id(run_id, id), tool_call_id=id, content=output)
+
+    def close(
+        self, run_id: str, why: str, reply: str | None = None, but: Collection[str] = ()
+    ) -> Iterator[ag.Event]:
+        """No other call, of this reply or any, is left as if it were still to be run."""
+        for call in list(self._calls.values()):
+            if call.id not in but and reply in (None, call.reply):
+                yield from self.answer(run_id, call.id, why)
+
+    def forget(self, reply: str) -> None:
+        """The calls of this reply were never made."""
+        kept = [call for call in self._calls.values() if call.reply != reply]
+        self._calls = {call.id: call for call in kept}
+
+    def _interrupt(self, asked: PendingAction) -> ag.Interrupt:
+        """Clients of version 0 never ask for anything again once a question of theirs expires."""
+        of = {"server": asked.server} if asked.server else {}
+        expires_at = datetime.fromtimestamp(asked.expires_at / 1000, UTC).isoformat()
+        return ag.Interrupt(
+            id=asked.action_id,
+            reason="tool_call",
+            message=f"May {clean(' of '.join([asked.name, *of.values()]))} be called?",
+            tool_call_id=asked.tool_call_id,
+            response_schema=APPROVAL,
+            metadata={"toolName": asked.name, **of},
+            expires_at=UNSET if self._version == "0" else expires_at,
+        )

@@ -1,0 +1,211 @@
+"""What an AG-UI client asks for, its `RunAgentInput`, as what our calls need.
+
+A client sends the whole conversation each time. Of that only what is new is believed: its last
+message, the outputs of its own tools, and its answers to questions. The rest is kept to be told
+back to it. `state`, `context` and `forwardedProps` are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.api.operations import Id, NewMessage, invalid
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Approval
+from antiphon.types.terminal_safe import clean
+from antiphon.wires.ag_ui.events import Json, Version
+
+DROPPED = "The question was closed without an answer."
+
+_T = TypeVar("_T")
+_Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_REPLIES = frozenset({"assistant", "tool"})
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What a tool of the client's gave."""
+
+    tool_call_id: str
+    output: str
+    is_error: bool = False
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, as far as it is believed; both ids are the client's own names.
+
+    `message_id` is the client's name of the new message: the same again is the same message.
+    `outputs` are those of all its messages since, some perhaps told to it by us. `approvals` are
+    by the ids of the actions. `tools` are the client's to carry out. `history` is its messages.
+    """
+
+    thread_id: str
+    run_id: str
+    version: Version
+    message: NewMessage | None = None
+    message_id: str | None = None
+    outputs: tuple[Output, ...] = ()
+    approvals: Mapping[str, Approval] = {}
+    tools: tuple[ToolSpec, ...] = ()
+    history: tuple[Json, ...] = ()
+
+
+def read(body: Mapping[str, Any]) -> Asked:
+    """The request in a JSON body. Raises `InvalidRequest` where it is none, or asks for nothing."""
+    sent = _converted(body, _Input)
+    heads = _converted(body, _Heads).messages
+    spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
+    since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
+    new = spoke if spoke >= 0 and not since else None
+    asked = Asked(
+        thread_id=sent.thread_id,
+        run_id=sent.run_id,
+        version="1" if sent.protocol_version else "0",
+        message=None if new is None else _message(sent.messages[new]),
+        message_id=None if new is None else heads[new].id,
+        outputs=tuple(_output(sent.messages[at]) for at in since if heads[at].role == "tool"),
+        approvals=_approvals(sent.resume or ()),
+        tools=tuple(_tool(tool) for tool in sent.tools or ()),
+        history=sent.messages,
+    )
+    if asked.message is None and not asked.outputs and not asked.approvals:
+        raise InvalidRequest(
+            "There is nothing to do: no new message, no output of a tool, no answer.",
+            expected="a user message at the end of `messages`, a tool message, or `resume`",
+            received=f"{len(heads)} messages, and nothing new",
+        )
+    return asked
+
+
+# How it is written.
+
+
+class _Camel(msgspec.Struct, frozen=True, rename="camel"):
+    pass
+
+
+class _Tool(_Camel, frozen=True):
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+
+
+class _Resume(_Camel, frozen=True):
+    interrupt_id: Id
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+
+
+class _Input(_Camel, frozen=True):
+    thread_id: _Name
+    run_id: _Name
+    messages: Annotated[tuple[Json, ...], Meta(max_length=10_000)]
+    protocol_version: Annotated[str, Meta(max_length=16)] | None = None
+    tools: Annotated[tuple[_Tool, ...], Meta(max_length=512)] | None = None
+    resume: Annotated[tuple[_Resume, ...], Meta(max_length=512)] | None = None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    id: _Name
+    role: Literal["user", "assistant", "tool", "system", "developer", "reasoning", "activity"]
+
+
+class _Heads(msgspec.Struct, frozen=True):
+    messages: tuple[_Head, ...]
+
+
+class _Output(_Camel, frozen=True):
+    tool_call_id: _Name
+    content: str | list[Json]
+    error: str | None = None
+
+
+class _Said(msgspec.Struct, frozen=True):
+    content: str | list[Json]
+
+
+# What is made of it.
+
+
+def _message(sent: Json) -> NewMessage:
+    text = _text(_converted(sent, _Said).content)
+    if not text:
+        raise InvalidRequest("The new message is empty.", expected="a text", received="none")
+    return _converted({"content": text}, NewMessage)
+
+
+def _text(content: str | list[Json]) -> str:
+    return content if isinstance(content, str) else "".join(map(_part, content))
+
+
+def _part(part: Json) -> str:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return text
+        case _:
+            raise InvalidRequest(
+                "A message has a part that cannot be sent here.",
+                expected='parts such as {"type": "text", "text": "..."}',
+                received=f"type {clean(str(part.get('type'))[:40])}",
+                hint="Upload a file first, and name it in a message of the API.",
+            )
+
+
+def _output(sent: Json) -> Output:
+    output = _converted(sent, _Output)
+    said = _text(output.content)
+    return Output(output.tool_call_id, said or output.error or "", is_error=bool(output.error))
+
+
+def _tool(tool: _Tool) -> ToolSpec:
+    said = {"name": tool.name, "description": tool.description}
+    takes = {"parameters": tool.parameters} if tool.parameters else {}
+    return _converted({**said, **takes}, ToolSpec)
+
+
+def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:
+    answers = {entry.interrupt_id: _approval(entry) for entry in resume}
+    if len(answers) < len(resume):
+        raise InvalidRequest(
+            "`resume` answers one question twice.",
+            expected="one answer to each",
+            received=f"{len(resume)} answers to {len(answers)} questions",
+        )
+    return answers
+
+
+def _approval(entry: _Resume) -> Approval:
+    """Nothing but a plain yes is one."""
+    match entry:
+        case _Resume(status="cancelled"):
+            return Approval(approve=False, reason=DROPPED)
+        case _Resume(payload={"approved": bool(approved), **more}):
+            reason = more.get("reason") or ""
+            return _converted({"approve": approved, "reason": reason}, Approval)
+        case _:
+            raise InvalidRequest(
+                f"This is no answer to question {clean(entry.interrupt_id)}.",
+                expected='{"approved": true} or {"approved": false, "reason": "..."} as payload',
+                received=_kind(entry.payload),
+            )
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "no payload"
+        case dict():
+            return "an object without `approved`"
+        case _:
+            return type(value).__name__
+
+
+def _converted(value: object, kind: type[_T]) -> _T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error

@@ -1,0 +1,144 @@
+"""What `useChat` of the AI SDK sends, as what our calls need.
+
+A client sends the whole conversation each time. Of that only what is new is believed: the last
+message of the user, or the answers to questions that stand in the last message. Nothing that a
+client says of earlier messages is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.api.operations import invalid
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import File, Part, Text
+from antiphon.types.terminal_safe import clean
+
+FILES = "/api/files/"
+"""Where our own files are: no other address of one is believed."""
+
+_T = TypeVar("_T")
+_Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Json = dict[str, Any]
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a person said of the call `tool_call_id`, whose arguments they saw as `input`."""
+
+    tool_call_id: str
+    approved: bool
+    reason: str = ""
+    input: Any = None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, as far as it is believed; `chat_id` is the client's own name of the thread.
+
+    Either `content`, which the client calls `message_id`; or `answers` to what was asked of calls;
+    or `regenerate`, the message that shall be made anew, None for the last one.
+    """
+
+    chat_id: str
+    kind: Literal["message", "answers", "regenerate"]
+    content: tuple[Part, ...] = ()
+    message_id: str | None = None
+    answers: tuple[Said, ...] = ()
+    regenerate: str | None = None
+
+
+def read(body: Mapping[str, Any]) -> Asked:
+    """The request in a JSON body. Raises `InvalidRequest` where it is none, or says nothing new."""
+    sent = _converted(body, _Input)
+    if sent.trigger == "regenerate-message":
+        return Asked(chat_id=sent.id, kind="regenerate", regenerate=sent.message_id)
+    last = sent.messages[-1] if sent.messages else None
+    match last:
+        case _Message(role="user", parts=parts):
+            content = tuple(part for sent_part in parts for part in _content(sent_part))
+            return Asked(
+                chat_id=sent.id, kind="message", content=_some(content), message_id=last.id
+            )
+        case _Message(role="assistant", parts=parts) if answers := tuple(_answers(parts)):
+            return Asked(chat_id=sent.id, kind="answers", answers=answers)
+        case _:
+            raise InvalidRequest(
+                "There is nothing new in these messages.",
+                expected="a user message at their end, or one whose approvals are answered",
+                received=f"{len(sent.messages)} messages",
+            )
+
+
+# How it is written.
+
+
+class _Message(msgspec.Struct, frozen=True):
+    role: Literal["system", "user", "assistant"]
+    parts: Annotated[tuple[_Json, ...], Meta(max_length=10_000)]
+    id: Annotated[str, Meta(max_length=128)] = ""
+
+
+class _Input(msgspec.Struct, frozen=True, rename="camel"):
+    id: _Name
+    messages: Annotated[tuple[_Message, ...], Meta(max_length=10_000)]
+    trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
+    message_id: Annotated[str, Meta(max_length=128)] | None = None
+
+
+# What is made of it.
+
+
+def _content(part: _Json) -> Sequence[Part]:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return (Text(text),)
+        case {"type": "file", "url": str(url)} if url.startswith(FILES):
+            return (File(file_id=url.removeprefix(FILES).partition("?")[0]),)
+        case {"type": "file"}:
+            raise InvalidRequest(
+                "A file comes with an address that is not ours.",
+                expected=f"{FILES}ID of a file that was uploaded before",
+                hint="POST it to /api/files first.",
+            )
+        case {"type": str(kind)} if kind.startswith("data-"):
+            return ()
+        case _:
+            raise InvalidRequest(
+                "The message has a part that cannot be sent here.",
+                expected="parts of type text or file",
+                received=f"type {clean(str(part.get('type'))[:40])}",
+            )
+
+
+def _some(content: tuple[Part, ...]) -> tuple[Part, ...]:
+    if not content:
+        raise InvalidRequest("The new message is empty.", expected="a text", received="none")
+    return content
+
+
+def _answers(parts: Sequence[_Json]) -> Sequence[Said]:
+    """The last of each call: whoever answers in two tabs has said the later."""
+    found: dict[str, Said] = {}
+    for part in parts:
+        match part:
+            case {
+                "state": "approval-responded",
+                "toolCallId": str(call_id),
+                "approval": {"approved": bool(approved), **more},
+            }:
+                reason = more.get("reason")
+                said = reason if isinstance(reason, str) else ""
+                found[call_id] = Said(call_id, approved, said[:10_000], part.get("input"))
+            case _:
+                pass
+    return tuple(found.values())
+
+
+def _converted(value: object, kind: type[_T]) -> _T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error

@@ -1,0 +1,458 @@
+"""A stored thread as messages of the AI SDK: what a client made of the streams, without them.
+
+    for entry in ui_entries.arranged(messages, runs):
+        show(told(entry, actions=..., files=...))
+
+A run that has ended is one message, its id the run's, with the parts that folding its stream as
+version 5 gives. What the store does not keep is not told: how reasoning and text took turns within
+a reply, and calls that were cut before they were whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from antiphon.types.messages import (
+    File,
+    Image,
+    Message,
+    Refusal,
+    Text,
+    ToolCall,
+    Upload,
+    changed_arguments,
+)
+from antiphon.types.runs import Action, Fault, Run, Status
+from antiphon.types.terminal_safe import clean
+from antiphon.wires.ai_sdk import parts as ui
+from antiphon.wires.ai_sdk.tool_parts import given
+from antiphon.wires.framing import NOT_ANSWERED
+
+# Which messages and runs of a stored thread make one message of a page, and in what order.
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes one message of a page: one that was said, or all of a run's.
+
+    `number` is that of its first message in the thread, or of the one that its run answered where
+    the run said nothing. A copy in a branch has no `run`.
+    """
+
+    number: int
+    messages: tuple[Message, ...] = ()
+    run: Run | None = None
+
+
+def arranged(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
+    """The messages of a thread, in order, as entries; those of a run under way are left out.
+
+    `runs` are the thread's, in any order. A run that ended before it said anything has its place
+    behind what it was asked, unless the next one was put in its place.
+    """
+    said = list(messages)
+    known = {run.id: run for run in runs}
+    entries = [entry for group in _groups(said) if (entry := _entry(group, known)) is not None]
+    spoke = {message.run_id for message in said}
+    entries += _silent(said, [run for run in known.values() if run.id not in spoke], known)
+    return sorted(entries, key=_place)
+
+
+def _groups(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
+    for by_run, group in groupby(messages, key=_source):
+        if by_run is None:
+            yield from ((message,) for message in group)
+        else:
+            yield tuple(group)
+
+
+def _source(message: Message) -> str | None:
+    """Whose words it is among: a run's, "" for copies of one; a person's stand alone."""
+    return None if message.role in ("user", "system") else message.run_id or ""
+
+
+def _entry(group: tuple[Message, ...], runs: Mapping[str, Run]) -> Entry | None:
+    first = group[0]
+    run = None if _source(first) is None else runs.get(first.run_id or "")
+    if run is not None and not run.status.ended:
+        return None
+    return Entry(number=first.number, messages=group, run=run)
+
+
+def _silent(said: Sequence[Message], runs: Sequence[Run], known: Mapping[str, Run]) -> list[Entry]:
+    by_number = {message.number: message for message in said}
+    entries: list[Entry] = []
+    for run in runs:
+        asked = by_number.get(run.messages_before + 1)
+        came_along = asked is not None and asked.created_at <= run.created_at
+        if run.status.ended and not _taken_back(run, known.values()):
+            entries.append(Entry(number=run.messages_before + came_along, run=run))
+    return entries
+
+
+def _taken_back(run: Run, others: Iterable[Run]) -> bool:
+    """Whether another run began where this one had: then its message was taken out with it."""
+    return run.status is Status.CANCELLED and any(
+        other.messages_before == run.messages_before and _began(other) > _began(run)
+        for other in others
+    )
+
+
+def _began(run: Run) -> tuple[int, str]:
+    return run.created_at, run.id
+
+
+def _place(entry: Entry) -> tuple[int, bool, int]:
+    """A run that said nothing stands behind the message whose number it has."""
+    silent = not entry.messages
+    return entry.number, silent, entry.run.created_at if entry.run and silent else 0
+
+
+UNKNOWN_TYPE = "application/octet-stream"
+SOME_PICTURE = "image/*"
+"""The media type of a picture that is elsewhere."""
+
+
+class StepStart(msgspec.Struct, frozen=True, tag_field="type", tag="step-start"):
+    """A reply of the model begins."""
+
+
+class _Camel(msgspec.Struct, frozen=True, rename="camel", tag_field="type", kw_only=True):
+    """Names as JavaScript writes them."""
+
+
+class SaidText(_Camel, frozen=True, tag="text"):
+    """What was said; `state` where a model did."""
+
+    text: str
+    state: Literal["done"] | UnsetType = UNSET
+    provider_metadata: ui.OfText | UnsetType = UNSET
+
+
+class SaidReasoning(_Camel, frozen=True, tag="reasoning"):
+    """What a model thought."""
+
+    text: str
+    state: Literal["done"] = "done"
+
+
+class Attached(_Camel, frozen=True, tag="file"):
+    """A file or a picture that went along."""
+
+    url: str
+    media_type: str
+    filename: str | UnsetType = UNSET
+
+
+class Called(_Camel, frozen=True, tag="dynamic-tool"):
+    """A tool call, and what became of it: an output, or why there is none."""
+
+    tool_name: str
+    tool_call_id: str
+    state: Literal["output-available", "output-error"]
+    input: Any
+    output: str | UnsetType = UNSET
+    error_text: str | UnsetType = UNSET
+
+
+class Compacted(msgspec.Struct, frozen=True, kw_only=True):
+    """What models are told in place of the messages up to number `compacts`; 0 takes it back."""
+
+    compacts: int
+    text: str
+
+
+class DataCompaction(_Camel, frozen=True, tag="data-compaction"):
+    """A line between what models are told a summary of and what they are told whole."""
+
+    id: str
+    data: Compacted
+
+
+class Kept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a call gave beside the words that its model read."""
+
+    tool_call_id: str
+    files: Sequence[Attached]
+
+
+class DataFiles(_Camel, frozen=True, tag="data-files"):
+    """The files of a call; no stream tells of them."""
+
+    id: str
+    data: Kept
+
+
+Part = (
+    StepStart
+    | SaidText
+    | SaidReasoning
+    | Attached
+    | Called
+    | DataCompaction
+    | DataFiles
+    | ui.DataApproval
+    | ui.DataStatus
+)
+
+
+class Spoken(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """About a message that no run of this thread made; `status` of an answer that was copied."""
+
+    number: int
+    created_at: int
+    thread_id: str
+    status: str | UnsetType = UNSET
+
+
+class Answered(ui.Account, frozen=True, kw_only=True):
+    """About a run: what the end of its stream tells, where it stands and when it began."""
+
+    number: int
+    created_at: int
+
+
+class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as the client of the AI SDK holds it."""
+
+    id: str
+    role: Literal["system", "user", "assistant"]
+    parts: Sequence[Part]
+    metadata: Spoken | Answered
+
+
+def told(
+    entry: Entry,
+    *,
+    actions: Iterable[Action] = (),
+    files: Mapping[str, Upload],
+) -> UIMessage:
+    """The entry as a page gets it.
+
+    `actions` are those of its run, which only one with `mcp_servers` needs: they tell who approved
+    what. `files` are the uploads that its messages name, by id, as far as they are still there.
+    """
+    match entry:
+        case Entry(run=Run() as run):
+            parts: list[Part] = [*_replies(entry.messages, run, actions, files), _ended(run)]
+            return UIMessage(
+                id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
+            )
+        case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
+            parts = list(_words(message, files))
+            return UIMessage(id=message.id, role=role, parts=parts, metadata=_spoken(message))
+        case _:
+            copied, last = entry.messages[0], entry.messages[-1]
+            parts = list(_replies(entry.messages, None, (), files))
+            about = msgspec.structs.replace(_spoken(copied), status=last.status)
+            return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
+
+
+def file_ids(entries: Iterable[Entry]) -> set[str]:
+    """The uploads that these name."""
+    said = [message for entry in entries for message in entry.messages]
+    attached = {
+        part.file_id
+        for message in said
+        for part in message.content
+        if isinstance(part, Image | File) and part.file_id
+    }
+    return attached.union(*(message.kept for message in said))
+
+
+def _spoken(message: Message) -> Spoken:
+    return Spoken(number=message.number, created_at=message.created_at, thread_id=message.thread_id)
+
+
+def _account(run: Run, number: int) -> Answered:
+    return Answered(
+        run_id=run.id,
+        thread_id=run.thread_id,
+        status=run.status.value,
+        reason=run.reason or UNSET,
+        error=_problem(run),
+        usage=ui.Tokens(
+            input_tokens=run.usage.input_tokens,
+            output_tokens=run.usage.output_tokens,
+            cached_tokens=run.usage.cached_tokens,
+            reasoning_tokens=run.usage.reasoning_tokens,
+        ),
+        cost=run.usage.cost,
+        number=number,
+        created_at=run.created_at,
+    )
+
+
+def _problem(run: Run) -> ui.Problem | UnsetType:
+    if run.status is not Status.FAILED:
+        return UNSET
+    fault = run.error or Fault("internal", "The run failed.")
+    return ui.Problem(code=fault.code, message=clean(fault.message))
+
+
+def _ended(run: Run) -> ui.DataStatus:
+    done = ui.Done(run_id=run.id, run_status=run.status.value)
+    return ui.DataStatus(id=run.id, data=done)
+
+
+# What a person or the program said.
+
+
+def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[Part]:
+    if message.compacts is not None:
+        compacted = Compacted(compacts=message.compacts, text=message.text)
+        yield DataCompaction(id=message.id, data=compacted)
+        return
+    for part in message.content:
+        match part:
+            case Text(text=text):
+                yield SaidText(text=text)
+            case Image(url=str(url)):
+                yield Attached(url=url, media_type=_pictured(url))
+            case Image(file_id=file_id) | File(file_id=file_id):
+                yield _uploaded(file_id or "", files)
+            case Refusal():
+                pass  # what a person sends has none
+
+
+def _pictured(url: str) -> str:
+    """The media type of a picture at an address, which a `data:` one begins with."""
+    if not url.startswith("data:image/"):
+        return SOME_PICTURE
+    return url.removeprefix("data:").partition(",")[0].partition(";")[0]
+
+
+def _uploaded(file_id: str, files: Mapping[str, Upload]) -> Attached:
+    upload = files.get(file_id)
+    return Attached(
+        url=f"/api/files/{file_id}",
+        media_type=upload.media_type if upload else UNKNOWN_TYPE,
+        filename=upload.name if upload else file_id,
+    )
+
+
+# What a model said, and what became of its calls.
+
+
+def _replies(
+    messages: Sequence[Message],
+    run: Run | None,
+    actions: Iterable[Action],
+    files: Mapping[str, Upload],
+) -> Iterator[Part]:
+    outputs = {message.tool_call_id: message for message in messages if message.role == "tool"}
+    if run is not None and run.reason == "max_turns":
+        # The calls of the last turn were never handed out, and no event told of their outputs.
+        unheard = [message.tool_calls for message in messages if message.tool_calls][-1:]
+        outputs = _without(outputs, unheard[0] if unheard else ())
+    asked = {action.tool_call_id: action for action in actions if action.approval is not None}
+    for message in messages:
+        if message.role == "assistant":
+            yield from _reply(message)
+            yield from (_called(call, outputs.get(call.id)) for call in message.tool_calls)
+            yield from _kept(message.tool_calls, outputs, files)
+            yield from _approvals(message.tool_calls, asked, outputs)
+            yield from _completes(message.tool_calls, outputs)
+
+
+def _without(
+    outputs: Mapping[str | None, Message], calls: Sequence[ToolCall]
+) -> dict[str | None, Message]:
+    gone = {call.id for call in calls}
+    return {call_id: output for call_id, output in outputs.items() if call_id not in gone}
+
+
+def _reply(message: Message) -> Iterator[Part]:
+    if message.reasoning or message.content or message.tool_calls:
+        yield StepStart()
+    if message.reasoning:
+        yield SaidReasoning(text=message.reasoning)
+    if message.text:
+        yield SaidText(text=message.text, state="done")
+    if message.refusal:
+        yield SaidText(text=message.refusal, state="done", provider_metadata=ui.REFUSAL)
+
+
+def _called(call: ToolCall, output: Message | None) -> Called:
+    failed = output is None or output.is_error
+    text = output.text if output else NOT_ANSWERED
+    return Called(
+        tool_name=call.name,
+        tool_call_id=call.id,
+        state="output-error" if failed else "output-available",
+        input=given((output and changed_arguments(output.metadata)) or call.arguments),
+        output=UNSET if failed else text,
+        error_text=text if failed else UNSET,
+    )
+
+
+def _kept(
+    calls: Iterable[ToolCall], outputs: Mapping[str | None, Message], files: Mapping[str, Upload]
+) -> Iterator[DataFiles]:
+    """What calls gave beside their words, as far as it is still there."""
+    for call in calls:
+        output = outputs.get(call.id)
+        there = [each for each in output.kept if each in files] if output else []
+        if there:
+            attached = [_uploaded(each, files) for each in there]
+            yield DataFiles(id=call.id, data=Kept(tool_call_id=call.id, files=attached))
+
+
+def _approvals(
+    calls: Iterable[ToolCall],
+    asked: Mapping[str, Action],
+    outputs: Mapping[str | None, Message],
+) -> Iterator[ui.DataApproval]:
+    """What persons said of calls; of those that run at the client's side a no alone is kept."""
+    for call in calls:
+        output = outputs.get(call.id)
+        if call.id in asked:
+            yield _approval(call, asked[call.id])
+        elif output is not None and (state := _ENDS.get(output.metadata.get("fault", ""))):
+            ended = ui.Asked(
+                approval_id=call.id,
+                tool_call_id=call.id,
+                tool_name=call.name,
+                input=given(call.arguments),
+                state=state,
+            )
+            yield ui.DataApproval(id=call.id, data=ended)
+
+
+_ENDS: Mapping[str, Literal["refused", "cancelled"]] = {
+    "refused": "refused",
+    "cancelled": "cancelled",
+}
+"""Faults of calls that a person ended."""
+
+
+def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
+    state: Literal["approved", "refused", "unanswered", "cancelled"] = "unanswered"
+    if action.status == "cancelled":
+        state = "cancelled"
+    elif action.approval != "required":
+        state = "approved" if action.approval == "given" else "refused"
+    asked = ui.Asked(
+        approval_id=action.id,
+        tool_call_id=call.id,
+        tool_name=call.name,
+        input=given(call.arguments),
+        server=action.server or UNSET,
+        expires_at=action.expires_at,
+        state=state,
+    )
+    return ui.DataApproval(id=call.id, data=asked)
+
+
+def _completes(
+    calls: Sequence[ToolCall], outputs: Mapping[str | None, Message]
+) -> Iterator[ui.DataStatus]:
+    """That each output was saved, in the order in which they were."""
+    there = [(outputs[call.id].created_at, call) for call in calls if call.id in outputs]
+    for _, call in sorted(there, key=lambda saved: saved[0]):
+        complete = ui.Complete(tool_call_id=call.id, tool_name=call.name)
+        yield ui.DataStatus(id=call.id, data=complete)

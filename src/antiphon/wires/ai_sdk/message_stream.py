@@ -1,0 +1,392 @@
+"""A run as the AI SDK's UI Message Stream (v1): the wire of `useChat` and of our own page.
+
+    stream = UIMessageStream(sdk=6)
+    for number, event in events:
+        for frame in stream.feed(number, event):
+            send(frame)
+    for frame in stream.close():
+        send(frame)
+
+The whole run is one message of the client's, its id the run's; each reply of the model is a step of
+it. A frame's `id:` is `<run>:<number>` of the event that it tells, or `<run>:<number>.<place>`
+where that makes several frames. Who comes back with the last one that it got is sent what follows:
+the events are read from the first one on, and the frames up to there left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Literal, cast
+
+import msgspec
+
+from antiphon.types.errors import Internal
+from antiphon.types.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    ReasoningDelta,
+    RefusalDelta,
+    RunStatus,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnEnded,
+    TurnRestarted,
+    UsageAdded,
+)
+from antiphon.types.messages import Message
+from antiphon.types.runs import Fault, Reason, Status, Usage
+from antiphon.types.terminal_safe import clean
+from antiphon.wires import framing
+from antiphon.wires.ai_sdk import parts as ui
+from antiphon.wires.ai_sdk.tool_parts import Calls
+from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, Cursor, frame
+
+HEADERS: Mapping[str, str] = {**framing.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
+"""What an answer on this wire says of itself."""
+
+DONE = b"data: [DONE]\n\n"
+
+
+class UIMessageStream:
+    """Encodes one run for one reader; fed the run's events from the first one on, in order.
+
+    `sdk` is the version of the client: it is told nothing that came later. `after` is what the
+    reader has already. An event that was fed before changes nothing.
+    """
+
+    def __init__(self, sdk: ui.Sdk = 5, after: Cursor | None = None) -> None:
+        self._sdk = sdk
+        self._after = (after.number, after.place or _LAST) if after else (0, 0)
+        self._run: RunStatus | None = None
+        self._last = 0
+        self._usage = Usage()
+        self._ended = False
+        self._replies = 0
+        self._in_step = False
+        self._speaking: _Speech | None = None
+        self._spoken = 0
+        self._calls = Calls(sdk)
+
+    def feed(self, number: int, event: Event) -> Sequence[bytes]:
+        """The frames that tell this event."""
+        return self.feed_all([(number, event)])
+
+    def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
+        """The frames that tell these events, pieces that follow each other told as one.
+
+        Each piece is a frame to be written and read: who collects for a twentieth of a second sends
+        much less.
+        """
+        new = [each for each in events if each[0] > self._last]
+        frames: list[bytes] = []
+        for _, group in groupby(new, self._joins):
+            together = list(group)
+            first, self._last = together[0][0], together[-1][0]
+            parts = list(self._parts(_joined([event for _, event in together])))
+            frames += self._numbered(parts, first, self._last)
+        return frames
+
+    def close(self) -> Sequence[bytes]:
+        """The end of the stream, which is not always that of the run.
+
+        Where the run waits for nothing but approvals the message is finished, so that the client
+        lets a person answer. A stream that stops elsewhere has no `finish`: the client comes back.
+        """
+        if self._ended or not self._calls.wait_for_a_person:
+            return [DONE]
+        return [*map(frame, self._finish("tool-calls")), DONE]
+
+    # What is not in the log. These frames have no id: a replay does without them.
+
+    def tool_status(
+        self,
+        tool_call_id: str,
+        state: Literal["waiting", "running", "ended"],
+        elapsed: float = 0,
+        servers: Sequence[str] = (),
+        arguments: str | None = None,
+    ) -> Sequence[bytes]:
+        """Tell what a tool does now; `elapsed` in seconds, `servers` are those that it waits for.
+
+        `arguments` are those with which it runs, which a person may have changed.
+        """
+        call = self._calls.get(tool_call_id)
+        if call is None or self._ended:
+            return []
+        now = ui.Running(
+            tool_call_id=tool_call_id,
+            tool_name=call.name,
+            state=state,
+            elapsed=elapsed,
+            servers=tuple(servers) or msgspec.UNSET,
+        )
+        changed = self._calls.run_with(call, arguments) if arguments is not None else ()
+        return [*map(frame, changed), frame(ui.DataToolStatus(data=now))]
+
+    def progress(
+        self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
+    ) -> Sequence[bytes]:
+        """How far a running tool says it is."""
+        call = self._calls.get(tool_call_id)
+        if call is None or not call.running:
+            return []
+        said = {"done": done, "total": total, "message": clean(message)}
+        part = ui.ToolOutputAvailable(
+            tool_call_id=tool_call_id, output={"progress": said}, preliminary=True
+        )
+        return [frame(part)]
+
+    def approval_asked(
+        self, tool_call_id: str, approval_id: str, about: ui.About | None = None
+    ) -> Sequence[bytes]:
+        """A person is asked here about a call, whichever side runs its tool."""
+        call = self._calls.get(tool_call_id)
+        return list(map(frame, self._calls.ask_here(call, approval_id, about))) if call else []
+
+    def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
+        """The person said yes. A no is told by the call's output."""
+        call = self._calls.get(tool_call_id)
+        return list(map(frame, self._calls.approve(call))) if call else []
+
+    def fail(self, fault: Fault) -> Sequence[bytes]:
+        """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
+        if self._ended:
+            return []
+        self._ended = True
+        if self._run is None:
+            return [frame(ui.Error(error_text=clean(fault.message)))]
+        return [*map(frame, self._end_step()), *map(frame, self._failed(fault))]
+
+    # Frames.
+
+    def _joins(self, numbered: Numbered) -> object:
+        """What an event has in common with those that it may be told with."""
+        number, event = numbered
+        if number <= self._after[0]:
+            return number  # the reader may have a part of what they would be together
+        match event:
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
+                return type(event)
+            case ToolCallDelta(tool_call_id=tool_call_id):
+                return tool_call_id
+            case _:
+                return number
+
+    def _numbered(self, parts: Sequence[ui.Part], first: int, last: int) -> Iterator[bytes]:
+        """The parts as frames, those that the reader has left out.
+
+        What opens is numbered as if the first event stood alone, so that every cut of the same
+        events has the same ids.
+        """
+        for place, part in enumerate(parts, 1):
+            whole = place == len(parts) and (place == 1 or first != last)
+            at = (last, _LAST) if whole else (first, place)
+            if at > self._after:
+                yield frame(part, f"{self._named.run_id}:{last if whole else f'{first}.{place}'}")
+
+    @property
+    def _named(self) -> RunStatus:
+        if self._run is None:
+            raise Internal("A run is told from its first event on, which is its status.")
+        return self._run
+
+    # What each event is told as.
+
+    def _parts(self, event: Event) -> Iterator[ui.Part]:
+        if self._ended:
+            return
+        match event:
+            case RunStatus():
+                yield from self._moved(event)
+            case TextDelta(text=text):
+                yield from self._said(_TEXT, text)
+            case ReasoningDelta(text=text):
+                yield from self._said(_REASONING, text)
+            case RefusalDelta(text=text):
+                yield from self._said(_REFUSAL, text)
+            case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
+                yield from self._begin_step()
+                yield from self._hush()
+                yield from self._calls.told(event, self._replies)
+            case ActionRequired() | ToolOutputAdded():
+                yield from self._calls.told(event, self._replies)
+            case MessageCompleted(message=message):
+                yield from self._completed(message)
+            case TurnRestarted():
+                yield from self._restarted(event)
+            case UsageAdded(usage=usage):
+                self._usage += usage
+            case TurnEnded():
+                yield from self._end_step()
+
+    def _moved(self, event: RunStatus) -> Iterator[ui.Part]:
+        before, self._run = self._run, event
+        if before is None:
+            named = ui.Named(run_id=event.run_id, thread_id=event.thread_id)
+            yield ui.Start(message_id=event.run_id, message_metadata=named)
+        if event.status is Status.QUEUED:
+            # The client has done its part, so what it was asked of is approved.
+            yield from self._calls.approve_all()
+        if event.status.ended:
+            yield from self._end(event)
+            self._ended = True
+
+    def _end(self, event: RunStatus) -> Iterator[ui.Part]:
+        yield from self._calls.close(NOT_ANSWERED)
+        yield from self._end_step()
+        yield ui.DataStatus(
+            id=event.run_id, data=ui.Done(run_id=event.run_id, run_status=event.status.value)
+        )
+        match event.status:
+            case Status.FAILED:
+                yield from self._failed(event.error or Fault("internal", "The run failed."))
+            case Status.CANCELLED:
+                yield ui.Abort()
+                yield from self._finish("other")
+            case Status.INCOMPLETE:
+                yield from self._finish(_CUT_SHORT.get(event.reason, "other"))
+            case Status.COMPLETED:
+                yield from self._finish("stop")
+            case _:
+                yield from self._finish("other")
+
+    def _failed(self, fault: Fault) -> Iterator[ui.Part]:
+        problem = ui.Problem(code=fault.code, message=clean(fault.message))
+        account = self._account(problem)
+        # Many clients read no further than the error, so all that they should know comes before it.
+        yield ui.Metadata(message_metadata=account)
+        yield ui.Error(error_text=problem.message)
+        yield from self._finish("error", problem)
+
+    def _finish(
+        self, reason: ui.FinishReason, problem: ui.Problem | None = None
+    ) -> Iterator[ui.Part]:
+        yield ui.Finish(
+            finish_reason=msgspec.UNSET if self._sdk == 5 else reason,
+            message_metadata=self._account(problem),
+        )
+
+    def _account(self, problem: ui.Problem | None) -> ui.Account:
+        run, usage = self._named, self._usage
+        return ui.Account(
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            status=run.status.value,
+            reason=run.reason or msgspec.UNSET,
+            error=problem or msgspec.UNSET,
+            usage=ui.Tokens(
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+            ),
+            cost=usage.cost,
+        )
+
+    # Steps, and what is said in them.
+
+    def _begin_step(self) -> Iterator[ui.Part]:
+        if not self._in_step:
+            self._in_step, self._spoken = True, 0
+            yield ui.StartStep()
+
+    def _end_step(self) -> Iterator[ui.Part]:
+        yield from self._hush()
+        if self._in_step:
+            self._in_step = False
+            yield ui.FinishStep()
+
+    def _said(self, kind: _Kind, text: str) -> Iterator[ui.Part]:
+        if not text:
+            return
+        yield from self._begin_step()
+        if self._speaking is None or self._speaking.kind is not kind:
+            yield from self._hush()
+            self._spoken += 1
+            self._speaking = _Speech(kind, f"{kind.name}-{self._replies + 1}-{self._spoken}")
+            yield kind.begin(self._speaking.id)
+        yield kind.delta(id=self._speaking.id, delta=text)
+
+    def _hush(self) -> Iterator[ui.Part]:
+        if self._speaking is not None:
+            yield self._speaking.kind.end(id=self._speaking.id)
+            self._speaking = None
+
+    def _restarted(self, event: TurnRestarted) -> Iterator[ui.Part]:
+        earlier = self._calls.before(self._replies)
+        if self._sdk >= ui.ResetStep.since:
+            # In a step from here on, whether or not the void was told: so ids stay the same.
+            yield ui.ResetStep() if self._in_step else ui.StartStep()
+            self._in_step, self._spoken, self._speaking = True, 0, None
+        elif self._in_step:
+            yield from self._hush()
+            yield from self._calls.close(TAKEN_BACK, but=earlier)
+            again = ui.Restarted(reason=event.reason, attempt=event.attempt)
+            yield ui.DataTurnRestarted(data=again)
+            yield from self._end_step()
+        self._calls.forget(but=earlier)
+
+    def _completed(self, message: Message) -> Iterator[ui.Part]:
+        whole = {call.id for call in message.tool_calls}
+        yield from self._calls.close(NOT_WHOLE, but=whole | self._calls.before(self._replies))
+        yield from self._end_step()
+        self._replies += 1
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    """What can be said: the parts that begin, continue and end it."""
+
+    name: str
+    start: type[ui.TextStart | ui.ReasoningStart]
+    delta: type[ui.TextDelta | ui.ReasoningDelta]
+    end: type[ui.TextEnd | ui.ReasoningEnd]
+
+    def begin(self, id: str) -> ui.TextStart | ui.ReasoningStart:
+        """The part that begins it. The protocol knows a refusal as a text that is marked."""
+        return self.start(id=id)
+
+
+class _Refusal(_Kind, frozen=True):
+    def begin(self, id: str) -> ui.TextStart:
+        return ui.TextStart(id=id, provider_metadata=ui.REFUSAL)
+
+
+_TEXT = _Kind("text", ui.TextStart, ui.TextDelta, ui.TextEnd)
+_REFUSAL = _Refusal("refusal", ui.TextStart, ui.TextDelta, ui.TextEnd)
+_REASONING = _Kind("reasoning", ui.ReasoningStart, ui.ReasoningDelta, ui.ReasoningEnd)
+
+
+class _Speech(msgspec.Struct, frozen=True):
+    """What is being said, under the id that its pieces have in common."""
+
+    kind: _Kind
+    id: str
+
+
+_LAST = 1 << 30  # above the place of every frame
+_CUT_SHORT: Mapping[Reason | None, ui.FinishReason] = {
+    "length": "length",
+    "content_filter": "content-filter",
+}
+
+
+def _joined(events: Sequence[Event]) -> Event:
+    """One event that says what these pieces say."""
+    first = events[0]
+    if len(events) == 1:
+        return first
+    match first:
+        case TextDelta() | ReasoningDelta() | RefusalDelta():
+            pieces = cast("Sequence[TextDelta | ReasoningDelta | RefusalDelta]", events)
+            return type(first)(text="".join([piece.text for piece in pieces]))
+        case ToolCallDelta(tool_call_id=tool_call_id):
+            arguments = "".join([piece.arguments for piece in cast("list[ToolCallDelta]", events)])
+            return ToolCallDelta(tool_call_id=tool_call_id, arguments=arguments)
+        case _:
+            raise Internal(f"Events of type {first.type} are told one by one.")

@@ -1,0 +1,225 @@
+"""Tool calls, and the approvals that some of them need, as parts of a UI Message Stream."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Literal, cast
+
+import msgspec
+
+from antiphon.types.events import (
+    ActionRequired,
+    PendingAction,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+)
+from antiphon.wires.ai_sdk import parts as ui
+
+CallEvent = ToolCallStarted | ToolCallDelta | ToolCallReady | ActionRequired | ToolOutputAdded
+
+
+class Call:
+    """A tool call as far as it was told; `reply` counts the replies that were whole before it.
+
+    `asked` is what a person was asked of it and has not answered; `handed_out` says that the client
+    has to run it.
+    """
+
+    __slots__ = ("answered", "asked", "handed_out", "id", "input", "name", "reply")
+
+    def __init__(self, id: str, name: str, reply: int) -> None:
+        self.id = id
+        self.name = name
+        self.reply = reply
+        self.input: Any = None
+        self.asked: ui.Asked | None = None
+        self.handed_out = False
+        self.answered = False
+
+    @property
+    def running(self) -> bool:
+        """Whether its tool may be at work."""
+        return self.input is not None and self.asked is None and not self.answered
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What every part of a whole call says of it."""
+        return {"tool_call_id": self.id, "tool_name": self.name, "input": self.input}
+
+
+class Calls:
+    """The calls of a run, and what a client of this version is told of them.
+
+    A client dies of news of a call that it does not know, so there are none of such a call.
+    """
+
+    def __init__(self, sdk: ui.Sdk) -> None:
+        self._sdk = sdk
+        self._calls: dict[str, Call] = {}
+
+    def get(self, tool_call_id: str) -> Call | None:
+        """The call, if it was told."""
+        return self._calls.get(tool_call_id)
+
+    @property
+    def wait_for_a_person(self) -> bool:
+        """Whether a person is asked, and nobody runs a tool meanwhile."""
+        waiting = [call for call in self._calls.values() if not call.answered]
+        asked = any(call.asked for call in waiting)
+        return asked and not any(call.handed_out and not call.asked for call in waiting)
+
+    def told(self, event: CallEvent, reply: int) -> Iterator[ui.Part]:
+        """What this event of a call of this reply is told as."""
+        match event:
+            case ToolCallStarted(tool_call_id=tool_call_id, name=name):
+                yield from self._began(tool_call_id, name, reply)
+            case ToolCallDelta(tool_call_id=tool_call_id, arguments=arguments):
+                if tool_call_id in self._calls:
+                    yield ui.ToolInputDelta(tool_call_id=tool_call_id, input_text_delta=arguments)
+            case ToolCallReady(tool_call_id=tool_call_id, name=name, arguments=arguments):
+                if tool_call_id not in self._calls:
+                    yield from self._began(tool_call_id, name, reply)
+                call = self._calls[tool_call_id]
+                call.input = given(arguments)
+                yield ui.ToolInputAvailable(**call.named)
+            case ActionRequired(actions=actions):
+                for action in actions:
+                    yield from self._required(action)
+            case ToolOutputAdded():
+                yield from self._answered(event)
+
+    def close(self, why: str, but: Collection[str] = ()) -> Iterator[ui.Part]:
+        """No other call is left as if it were still to be run."""
+        for call in self._calls.values():
+            if not call.answered and call.id not in but:
+                call.answered = True
+                yield ui.ToolOutputError(tool_call_id=call.id, error_text=why)
+
+    def before(self, reply: int) -> set[str]:
+        """Those of earlier replies."""
+        return {call.id for call in self._calls.values() if call.reply < reply}
+
+    def forget(self, but: Collection[str]) -> None:
+        """The others were never made."""
+        self._calls = {each: call for each, call in self._calls.items() if each in but}
+
+    # Approvals.
+
+    def ask(self, call: Call, asked: ui.Asked) -> Iterator[ui.Part]:
+        """A person has to say whether the call may run."""
+        call.asked = asked
+        if self._sdk >= ui.ToolApprovalRequest.since:
+            yield ui.ToolApprovalRequest(approval_id=asked.approval_id, tool_call_id=call.id)
+        else:
+            yield ui.DataApproval(id=call.id, data=asked)
+
+    def ask_here(self, call: Call, approval_id: str, about: ui.About | None) -> Iterator[ui.Part]:
+        """A person has to say it where the client's side is; of a call that was asked about already
+        they are told what is known besides.
+        """
+        known = {} if about is None else msgspec.structs.asdict(about)
+        if call.running:
+            yield from self.ask(call, ui.Asked(approval_id=approval_id, **call.named, **known))
+        elif call.asked is not None and about is not None:
+            call.asked = msgspec.structs.replace(call.asked, **known)
+            if self._sdk < ui.ToolApprovalRequest.since:
+                yield ui.DataApproval(id=call.id, data=call.asked)
+
+    def approve(self, call: Call) -> Iterator[ui.Part]:
+        """It may, if that was asked."""
+        yield from self._settle(call, "approved")
+
+    def approve_all(self) -> Iterator[ui.Part]:
+        """Every call of which it was asked may."""
+        for call in self._calls.values():
+            yield from self.approve(call)
+
+    def run_with(self, call: Call, arguments: str) -> Iterator[ui.Part]:
+        """The arguments with which it runs, where a person changed them."""
+        if (changed := given(arguments)) != call.input:
+            call.input = changed
+            yield ui.ToolInputAvailable(**call.named)
+
+    def _settle(
+        self, call: Call, state: Literal["approved", "refused", "unanswered", "cancelled"]
+    ) -> Iterator[ui.Part]:
+        if call.asked is None:
+            return
+        asked, call.asked = call.asked, None
+        if self._sdk < ui.ToolApprovalRequest.since:
+            yield ui.DataApproval(id=call.id, data=msgspec.structs.replace(asked, state=state))
+        elif self._sdk >= ui.ToolApprovalResponse.since and state in ("approved", "refused"):
+            yield ui.ToolApprovalResponse(
+                approval_id=asked.approval_id, approved=state == "approved"
+            )
+
+    # What happens to a call.
+
+    def _began(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.Part]:
+        self._calls[tool_call_id] = Call(tool_call_id, name, reply)
+        yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name)
+
+    def _required(self, action: PendingAction) -> Iterator[ui.Part]:
+        call = self._calls.get(action.tool_call_id)
+        if call is None:
+            return
+        if action.kind == "tool":
+            call.handed_out = True
+            return
+        asked = ui.Asked(
+            approval_id=action.action_id,
+            server=action.server or msgspec.UNSET,
+            expires_at=action.expires_at,
+            **call.named,
+        )
+        yield from self.ask(call, asked)
+
+    def _answered(self, event: ToolOutputAdded) -> Iterator[ui.Part]:
+        call = self._calls.get(event.tool_call_id)
+        if call is None or call.answered:
+            return
+        if (event.refused or event.cancelled) and self._sdk < ui.ToolApprovalRequest.since:
+            # Where the client's side asked, the log does not tell that it did.
+            call.asked = call.asked or ui.Asked(approval_id=call.id, **call.named)
+        denied = call.asked is not None and event.refused
+        if event.arguments is not None:
+            yield from self.run_with(call, event.arguments)
+        ended: Literal["refused", "cancelled", "unanswered"] = "refused" if denied else "unanswered"
+        yield from self._settle(call, "cancelled" if event.cancelled else ended)
+        if denied and self._sdk >= ui.ToolOutputDenied.since:
+            yield ui.ToolOutputDenied(tool_call_id=call.id)
+        elif event.is_error:
+            yield ui.ToolOutputError(tool_call_id=call.id, error_text=event.output)
+        else:
+            yield ui.ToolOutputAvailable(tool_call_id=call.id, output=event.output)
+        call.answered = True
+        complete = ui.Complete(tool_call_id=call.id, tool_name=call.name)
+        yield ui.DataStatus(id=call.id, data=complete)
+
+
+def given(arguments: str) -> Any:
+    """The arguments as the client gets them: as text where its reader would refuse the object."""
+    try:
+        value = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, UnicodeError):
+        return arguments
+    return arguments if _poisoned(value) else value
+
+
+def _poisoned(value: object) -> bool:
+    """Whether a key of it would change what objects are in JavaScript: the client dies of one."""
+    match value:
+        case dict():
+            fields = cast("dict[str, object]", value)
+            maker = fields.get("constructor")
+            return (
+                "__proto__" in fields
+                or (isinstance(maker, dict) and "prototype" in maker)
+                or any(map(_poisoned, fields.values()))
+            )
+        case list():
+            return any(map(_poisoned, cast("list[object]", value)))
+        case _:
+            return False

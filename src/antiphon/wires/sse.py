@@ -1,0 +1,180 @@
+"""Server-sent events from and to bytes, fed in any pieces.
+
+By https://html.spec.whatwg.org/multipage/server-sent-events.html: lines end at LF, CR or CRLF and
+nowhere else. `iter_lines()` of the usual clients also splits at U+2028, which may stand in JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from antiphon.types.errors import TooLarge
+from antiphon.types.events import TYPES
+
+MAX_EVENT_BYTES = 16_000_000  # far above any honest event, far below what hurts
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One event. `id` is the one in force, as the standard has it.
+
+    An `event` or `id` of "" is None.
+    """
+
+    id: str | None
+    event: str | None
+    data: str
+
+
+class Decoder:
+    """Cuts a stream into frames; how the stream was cut before makes no difference.
+
+    `comments` counts comment lines, which are signs of life and nothing else; `retry` is how many
+    milliseconds the sender asked for between two connections, None if it did not. Invalid UTF-8
+    becomes U+FFFD, or lone surrogates for who must tell it from a U+FFFD that was sent. With
+    `error_field`, a field `error`, which the standard does not know, is an event of that name and
+    its value the data: older servers of llama.cpp report a failure so (ggml-org/llama.cpp#16109).
+    """
+
+    def __init__(
+        self,
+        max_bytes: int = MAX_EVENT_BYTES,
+        invalid: Literal["replace", "surrogateescape"] = "replace",
+        *,
+        error_field: bool = False,
+    ) -> None:
+        self.comments = 0
+        self.retry: int | None = None
+        self._max_bytes = max_bytes
+        self._invalid = invalid
+        self._error_field = error_field
+        self._id: str | None = None
+        self._begun = False
+        self._after_cr = False
+        self._tail = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The events that these bytes complete. Raises `TooLarge` for one above the cap."""
+        if not self._begun:
+            data = self._without_bom(data)
+        if self._after_cr or b"\r" in data:
+            data = self._with_lf(data)
+        if self._tail:
+            seam = len(self._tail) - 1
+            self._tail += data
+            if self._tail.find(b"\n\n", seam) < 0:
+                self._trim(b"\n" in data)
+                return []
+            data = bytes(self._tail)
+        *blocks, rest = data.split(b"\n\n")
+        self._tail = bytearray(rest)
+        if rest:
+            self._trim(b"\n" in rest)
+        if len(data) > self._max_bytes and blocks:
+            self._check(max(map(len, blocks)))
+        return self._frames(blocks)
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that has begun and is not whole."""
+        return len(self._tail)
+
+    def close(self) -> list[Frame]:
+        """The last event if its blank line never came; its data may be cut off."""
+        block = bytes(self._tail)
+        self._tail = bytearray()
+        return self._frames([block])
+
+    def _frames(self, blocks: list[bytes]) -> list[Frame]:
+        frames: list[Frame] = []
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                text = block[6:].decode("utf-8", self._invalid)
+                frames.append(Frame(self._id, None, text))
+            elif frame := self._frame(block):
+                frames.append(frame)
+        return frames
+
+    def _frame(self, block: bytes) -> Frame | None:
+        event: str | None = None
+        data: list[bytes] = []
+        for line in block.split(b"\n"):
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            match name:
+                case b"data":
+                    data.append(value)
+                case b"event":
+                    event = value.decode("utf-8", "replace") or None
+                case b"id" if b"\0" not in value:
+                    self._id = value.decode("utf-8", "replace") or None
+                case b"error" if self._error_field:
+                    event = "error"
+                    data.append(value)
+                case b"retry" if value.isdigit() and len(value) <= _RETRY_DIGITS:
+                    self.retry = int(value)
+                case b"" if line:
+                    self.comments += 1
+                case _:
+                    pass
+        if not data:
+            return None
+        text = b"\n".join(data).decode("utf-8", self._invalid)
+        return Frame(self._id, event, text)
+
+    def _without_bom(self, data: bytes) -> bytes:
+        """The stream without the byte order mark it may begin with, itself perhaps in pieces."""
+        data = bytes(self._tail) + data
+        self._tail = bytearray()
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._tail += data
+            return b""
+        self._begun = True
+        return data.removeprefix(_BOM)
+
+    def _with_lf(self, data: bytes) -> bytes:
+        """The same lines, ended by LF alone; the LF of a CRLF may come with the next piece."""
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if data.endswith(b"\r"):
+            self._after_cr = True
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _trim(self, has_lines: bool) -> None:
+        """Count and drop what needs no blank line: comments and blank lines between events."""
+        tail = self._tail
+        while has_lines and tail.startswith((b":", b"\n")):
+            end = tail.find(b"\n")
+            if end < 0:
+                break
+            self.comments += end > 0
+            del tail[: end + 1]
+        self._check(len(tail))
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise TooLarge(
+                "An event of the stream is too long.",
+                expected=f"at most {self._max_bytes} bytes",
+                received=f"{size} bytes",
+            )
+
+
+def frame(number: int, type: bytes, line: bytes) -> bytes:
+    """One of our events as bytes; `line` is its JSON. Only our names and a single line get in."""
+    if type not in _NAMES or b"\n" in line or b"\r" in line:
+        raise ValueError(f"not an event on one line: {type!r}, {line[:80]!r}")
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, type, line)
+
+
+def comment(text: str) -> bytes:
+    """A comment, which every reader skips: a sign of life."""
+    return b": %b\n\n" % text.translate(_BLANKED).encode("utf-8", "replace")
+
+
+_BOM = b"\xef\xbb\xbf"
+_RETRY_DIGITS = 9  # eleven days in milliseconds
+_NAMES = frozenset(name.encode() for name in TYPES)
+_BLANKED = {0: " ", 10: " ", 13: " "}

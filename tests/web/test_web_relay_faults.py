@@ -16,8 +16,8 @@ from antiphon.tools.functions import Functions
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress
 from antiphon.web import relay as relays
+from antiphon.web.people import LOCAL
 from antiphon.web.relays import grants_file
-from antiphon.web.session import LOCAL
 from antiphon.web.submission import created
 from tests.terminal.model import Model
 from tests.web.served import SECONDS, Served, Stream, chatting

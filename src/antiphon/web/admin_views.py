@@ -21,7 +21,7 @@ from antiphon.api.operations import (
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.accounts import Act, Holding, ProviderKey, Spent
 from antiphon.web import assistants
-from antiphon.web.session import LOCAL
+from antiphon.web.people import LOCAL
 
 if TYPE_CHECKING:
     from antiphon.web.site import Site

@@ -19,8 +19,9 @@ from flask import Response
 from antiphon.types.errors import TryAgain
 from antiphon.web.context import site
 from antiphon.web.limits import Ticket
+from antiphon.web.people import LOCAL, Person
 from antiphon.web.run_stream import Frames
-from antiphon.web.session import LOCAL, Person, person
+from antiphon.web.session import person
 from antiphon.web.site import Site
 from antiphon.wires.ai_sdk.message_stream import HEADERS
 from antiphon.wires.framing import HEARTBEAT

@@ -12,8 +12,8 @@ from antiphon.types.errors import Forbidden, SignInRefused
 from antiphon.web import checks, origin, session
 from antiphon.web.checks import Facts
 from antiphon.web.context import site
+from antiphon.web.people import LOCAL, Person
 from antiphon.web.policy import Policy
-from antiphon.web.session import LOCAL, Person
 
 ME = "/api/me"
 

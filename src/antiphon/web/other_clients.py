@@ -20,9 +20,9 @@ from antiphon.tools.questions import Answer, Question
 from antiphon.types.errors import Forbidden, NotFound, OutputConflict
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
+from antiphon.web.people import Person
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames
-from antiphon.web.session import Person
 from antiphon.web.site import Site
 from antiphon.web.submission import attached, created
 from antiphon.wires.ag_ui import run_input

@@ -6,12 +6,38 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from antiphon.client.async_client import AsyncClient
+from antiphon.ports import LOCAL as OWNER_OF_ALL
 from antiphon.types.accounts import Person as Record
+from antiphon.types.accounts import Role
 from antiphon.types.errors import NotFound
-from antiphon.web.session import LOCAL, Person
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Person who asks. `generation` grows when their logins end; `session` names this login."""
+
+    id: str
+    name: str
+    role: Role = "user"
+    generation: int = 0
+    session: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose threads they see."""
+        return self.id
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may see to people, keys and what runs."""
+        return self.role == "admin"
+
+
+LOCAL = Person(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
+"""Who asks where nobody logs in: what is theirs is the terminal's, too."""
 
 MEMORY_SECONDS = 2.0  # what is revoked must end within 5
 MAX_REMEMBERED = 10_000

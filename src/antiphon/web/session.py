@@ -17,9 +17,8 @@ from flask.sessions import SecureCookieSessionInterface
 
 from antiphon.api.problems import SignedOut
 from antiphon.engine.accounts import folded
-from antiphon.ports import LOCAL as OWNER_OF_ALL
-from antiphon.types.accounts import Role
 from antiphon.web.origin import over_https
+from antiphon.web.people import Person
 from antiphon.web.policy import Login, Policy
 
 if TYPE_CHECKING:
@@ -28,30 +27,6 @@ if TYPE_CHECKING:
 COOKIE = "antiphon_session"
 LIFETIME = timedelta(days=30)
 TOKEN_BYTES = 32
-
-
-class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Person who asks. `generation` grows when their logins end; `session` names this login."""
-
-    id: str
-    name: str
-    role: Role = "user"
-    generation: int = 0
-    session: str = ""
-
-    @property
-    def owner(self) -> str:
-        """Whose threads they see."""
-        return self.id
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether they may see to people, keys and what runs."""
-        return self.role == "admin"
-
-
-LOCAL = Person(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
-"""Who asks where nobody logs in: what is theirs is the terminal's, too."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from antiphon.web.relays import Relays
 from antiphon.web.toolset import Tooling, tooling
 
 if TYPE_CHECKING:
-    from antiphon.web.session import Person
+    from antiphon.web.people import Person
 
 # The secret that signs what browsers keep for us, made once for an installation.
 

@@ -17,9 +17,9 @@ from antiphon.types.errors import IdempotencyConflict, InvalidEventId
 from antiphon.types.messages import File, Part, Text, ToolSpec
 from antiphon.types.runs import Run
 from antiphon.web.assistants import card, offered
+from antiphon.web.people import Person
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames, Wire, followed, never, read
-from antiphon.web.session import Person
 from antiphon.web.site import Site
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk

@@ -14,7 +14,8 @@ from antiphon.web import assistants, origin
 from antiphon.web.assistants import Card, Wanted, card, changing, making
 from antiphon.web.context import client, site
 from antiphon.web.http import answer, query, read
-from antiphon.web.session import LOCAL, person
+from antiphon.web.people import LOCAL
+from antiphon.web.session import person
 
 routes = Blueprint("assistants", __name__)
 

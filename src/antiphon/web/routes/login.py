@@ -15,8 +15,8 @@ from antiphon.types.errors import NotFound, SignInRefused
 from antiphon.web import origin, session
 from antiphon.web.context import site
 from antiphon.web.http import answer, read
+from antiphon.web.people import Person
 from antiphon.web.policy import Login
-from antiphon.web.session import Person
 
 routes = Blueprint("login", __name__)
 

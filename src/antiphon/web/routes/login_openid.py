@@ -12,7 +12,7 @@ from antiphon.types.errors import NotFound, Overloaded, SignInRefused
 from antiphon.web import origin, session
 from antiphon.web.context import site
 from antiphon.web.openid import Identity, LoginFailed, Provider
-from antiphon.web.session import Person
+from antiphon.web.people import Person
 
 routes = Blueprint("login_openid", __name__)
 

@@ -232,7 +232,7 @@ def vendors() -> Iterator[str]:
 def commands() -> Iterator[str]:
     """Every command: what it is for, its arguments, the settings that are its flags."""
     for name in command_names.COMMANDS:
-        command: Any = import_module(f"antiphon.commands.{name.replace('-', '_')}")
+        command: Any = import_module(f"antiphon.cli.{name.replace('-', '_')}")
         parser = ArgumentParser(add_help=False)
         command.arguments(parser, ArgumentParser(add_help=False))
         yield f"## `antiphon {name}`\n"

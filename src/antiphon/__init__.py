@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from antiphon import deprecated
+
 if TYPE_CHECKING:
     from antiphon.api import operations as operations
     from antiphon.client.async_client import AsyncClient as AsyncClient
@@ -146,17 +148,26 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.tools.questions": ("Answer", "Question"),
     "antiphon.tools.permissions": ("Rules",),
 }
-_MODULES = ("calls", "errors", "events")
+_MODULES = {
+    "errors": "antiphon.types.errors",
+    "events": "antiphon.types.events",
+    "operations": "antiphon.api.operations",
+}
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [*_MODULES, *_HOME]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+deprecated.install()
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"antiphon.{name}")
+        value = importlib.import_module(_MODULES[name])
+    elif f"antiphon.{name}" in deprecated.MODULES:
+        return importlib.import_module(f"antiphon.{name}")
     else:
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
     globals()[name] = value

@@ -1,6 +1,7 @@
 """What `import antiphon` brings, and what it costs."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import antiphon
+from antiphon import deprecated
 
 
 @pytest.mark.parametrize("name", antiphon.__all__)
@@ -23,6 +25,35 @@ def test_type_checkers_are_told_of_the_same_names():
     ]
 
     assert sorted(names) == sorted(antiphon.__all__)
+
+
+@pytest.mark.parametrize(("old", "new"), deprecated.MODULES.items())
+def test_an_old_name_of_a_module_is_the_same_module_and_warns(old: str, new: str):
+    sys.modules.pop(old, None)
+
+    with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
+        found = importlib.import_module(old)
+
+    assert found is importlib.import_module(new)
+    assert found.__spec__ is not None
+    assert found.__spec__.name == new
+
+
+def test_an_old_name_in_the_package_is_the_same_module_and_warns(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    sys.modules.pop("antiphon.calls", None)
+    monkeypatch.delattr(antiphon, "calls", raising=False)
+
+    with pytest.warns(DeprecationWarning, match=r"called antiphon\.api\.operations now"):
+        assert antiphon.calls is antiphon.operations
+
+
+def test_settings_are_still_found_where_they_were():
+    with pytest.warns(DeprecationWarning, match=r"antiphon\.settings\.settings\.Settings now"):
+        from antiphon.settings import Settings
+
+    assert Settings is antiphon.Settings
 
 
 def test_an_unknown_name_is_an_attribute_error():

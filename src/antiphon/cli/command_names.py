@@ -25,7 +25,7 @@ COMMANDS = {
     "restore": "make a database of a backup",
     "completion": "a script by which a shell completes commands and flags",
 }
-"""Each is a module of its name in `antiphon.commands`, with `_` for a dash."""
+"""Each is a module of its name in `antiphon.cli`, with `_` for a dash."""
 
 ABOUT = ("-h", "--help", "--version")
 """What is said to the program itself, and to no command."""

@@ -151,7 +151,7 @@ def parser_of(name: str) -> Parser:
 
 
 def _loaded(name: str) -> Command:
-    return cast("Command", import_module(f"antiphon.commands.{name.replace('-', '_')}"))
+    return cast("Command", import_module(f"antiphon.cli.{name.replace('-', '_')}"))
 
 
 def _joined(given: str | bool | list[str] | None) -> str | None:

@@ -19,7 +19,7 @@ Send = Callable[[Any], Any]
 PIECE = 65_536
 """Bytes handed to a connection at once; answers that are no larger are not counted."""
 
-UNSENT = "antiphon.limits.send_budget"
+UNSENT = "antiphon.send_budget"
 """The ASGI extension that holds the `UnsentBytes` of the process, as `account`."""
 
 

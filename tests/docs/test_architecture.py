@@ -1,0 +1,44 @@
+"""The page about the architecture shows the floors that the import contracts hold."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/explanation/architecture.md").read_text("utf-8")
+
+
+def floors() -> list[set[str]]:
+    """The folders and modules of the package by floor, from the top, as the contract has them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (found,) = (each for each in contracts["contracts"] if each["id"] == "floors")
+    return [set(layer.split(" | ")) for layer in found["layers"] if layer != "__main__"]
+
+
+def test_the_table_lists_every_floor_from_the_top():
+    listed = re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \|", PAGE, re.MULTILINE)
+
+    rest = [name for name, _ in listed]
+    for floor in floors():
+        assert set(rest[: len(floor)]) == floor
+        rest = rest[len(floor) :]
+    assert not rest
+    for name, link in listed:
+        assert (ROOT / "docs/explanation" / link).exists(), name
+
+
+def test_the_picture_draws_every_folder_and_no_arrow_upwards():
+    (picture,) = re.findall(r"```mermaid\n(.*?)```", PAGE, re.DOTALL)
+    groups = {
+        name: set(re.findall(r"^\s+(\w+)$", body, re.MULTILINE)) - {"end"}
+        for name, body in re.findall(r"subgraph (\w+)\[[^\]]*\]\n(.*?)\n\s+end", picture, re.DOTALL)
+    }
+    arrows = re.findall(r"(\w+) --> (\w+)", picture)
+    heights = {name: -floor for floor, names in enumerate(floors()) for name in names}
+
+    drawn = {one for pair in arrows for one in pair} - set(groups) | set().union(*groups.values())
+    assert drawn == set(heights) - {"deprecated"}
+    for above, below in arrows:
+        lowest = min(heights[name] for name in groups.get(above, {above}))
+        highest = max(heights[name] for name in groups.get(below, {below}))
+        assert lowest > highest, f"{above} --> {below}"

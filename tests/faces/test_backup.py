@@ -131,6 +131,8 @@ def test_what_is_no_sound_database_is_neither_copied_nor_restored(
     told["backup of memory"] = place.run("backup", str(copy), "--database", "memory:")
 
     assert {name: done.returncode for name, done in told.items()} == dict.fromkeys(told, 5)
+    assert f"{text} is no backup" in told["text.db"].stderr
+    assert "--database" not in told["text.db"].stderr
     assert "Upgrade Antiphon" in told["newer.db"].stderr
     assert "There is no backup to restore" in told["nowhere.db"].stderr
     assert "Traceback" not in "".join(done.stderr for done in told.values())
@@ -159,3 +161,39 @@ def test_what_else_has_to_be_kept_is_told(place: Place, filled: Path) -> None:
 
     assert (done.returncode, f"{filled}.key" in done.stderr) == (0, True)
     assert Path(f"{filled}.key").exists()
+
+
+LINKLESS = """\
+import errno, os
+
+
+def link(*_, **__):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+os.link = link
+"""
+"""What Python sees of a file system without hard links, such as FAT."""
+
+
+def test_a_file_system_without_hard_links_will_do(place: Place, filled: Path) -> None:
+    (place.root / "hiding").mkdir()
+    (place.root / "hiding/sitecustomize.py").write_text(LINKLESS)
+    linkless = {"PYTHONPATH": str(place.root / "hiding")}
+    copy, there = place.root / "copy.db", place.root / "there.db"
+
+    sealed = place.run(
+        "provider-keys", "set", "openai", *on(filled), stdin="sk-1234567890\n", environ=linkless
+    )
+    done = place.run("backup", str(copy), *on(filled), environ=linkless)
+    before = copy.read_bytes()
+    again = place.run("backup", str(copy), *on(filled), environ=linkless)
+    restored = place.run("restore", str(copy), *on(there), environ=linkless)
+
+    assert (sealed.returncode, done.returncode, restored.returncode) == (0, 0, 0), sealed.stderr
+    assert Path(f"{filled}.key").stat().st_size == 32
+    assert again.returncode == 5
+    assert "already; wanted a file that is not there yet" in again.stderr
+    assert copy.read_bytes() == before
+    assert len(titles(there)) == 12
+    assert not [path.name for path in place.root.iterdir() if path.name.startswith(".")]

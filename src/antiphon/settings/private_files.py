@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TextIO
 from antiphon.types.errors import BadSettings, InvalidRequest
 
 BYTES = 32
+CLAIM_SECONDS = 1.0  # where there are no hard links, a file is empty for a moment
 
 
 def kept_secret(file: Path, name: str, lost: str) -> bytes:
@@ -27,8 +29,8 @@ def kept_secret(file: Path, name: str, lost: str) -> bytes:
         if not file.exists():
             _make(made)
             with suppress(FileExistsError):  # another process was first
-                os.link(made, file)
-        secret = file.read_bytes()
+                put_in_place(made, file)
+        secret = _read(file)
     except OSError as error:
         raise BadSettings(
             f"The {name} cannot be kept: {error.strerror or error}.",
@@ -43,6 +45,32 @@ def kept_secret(file: Path, name: str, lost: str) -> bytes:
             received=f"{len(secret)} bytes",
             hint=lost,
         )
+    return secret
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Give a finished file its name. Raises `FileExistsError` where something has that name.
+
+    A hard link does so in one step. A file system without hard links, such as FAT, takes two: an
+    empty file claims the name, and is replaced; no other file ever is.
+    """
+    try:
+        os.link(made, target)
+    except FileExistsError:
+        raise
+    except OSError:  # which one differs: EPERM, EOPNOTSUPP, ENOSYS, EINVAL
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            os.replace(made, target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _read(file: Path) -> bytes:
+    deadline = time.monotonic() + CLAIM_SECONDS
+    while not (secret := file.read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.01)
     return secret
 
 

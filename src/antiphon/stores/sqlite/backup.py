@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from antiphon.settings.private_files import put_in_place
 from antiphon.stores.sqlite.file import connected, schema
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.errors import BadSettings
@@ -55,7 +56,13 @@ def restore(backup: Path, database: Path) -> Copy:
             expected="a file of `antiphon backup`",
             received=str(backup),
         )
-    form = schema(backup)
+    try:
+        form = schema(backup)
+    except BadSettings as fault:
+        raise BadSettings(
+            f"{backup} is no backup: {fault.__cause__ or fault.message}.",
+            expected="a file of `antiphon backup`",
+        ) from fault
     if not form.found or form.found > form.known:
         raise BadSettings(
             "This is no backup that this version can restore.",
@@ -79,13 +86,13 @@ def _make_copy(source: Path, target: Path) -> Copy:
         with closing(connected(made)) as copy:
             _copy(source, copy)
             threads, sealed = _check(copy, source)
-        _link(made, target)
+        _name_durably(made, target)
         return Copy(target, target.stat().st_size, threads, sealed)
     except FileExistsError:
         raise _already_there(target) from None
     except (OSError, sqlite3.Error) as fault:
         raise BadSettings(
-            f"The copy cannot be made: {fault}.",
+            f"{source} cannot be copied: {fault}.",
             expected=f"a folder with room at {target.parent}, and a database that can be read",
         ) from fault
     finally:
@@ -141,11 +148,11 @@ def _count(copy: sqlite3.Connection, statement: str) -> int:
     return int(count)
 
 
-def _link(made: Path, target: Path) -> None:
+def _name_durably(made: Path, target: Path) -> None:
     """Give the finished copy its name, unless something has it; durable when this returns."""
     with made.open("rb") as written:
         os.fsync(written.fileno())
-    os.link(made, target)
+    put_in_place(made, target)
     with suppress(OSError):  # Windows opens no folder
         folder = os.open(target.parent, os.O_RDONLY)
         try:

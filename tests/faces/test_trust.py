@@ -105,6 +105,38 @@ def test_what_is_trusted_is_listed_and_taken_back(place: Place, hostile: Path) -
     assert place.run("trust", "--revoke").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('modle = "mine"\n', "there is no setting `modle`; got modle; did you mean `model`?"),
+        ("max_tools = 0\n", "`max_tools` from "),
+        ('redis = "redis://127.0.0.1"\n', "may not name `redis`"),
+        ("[", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_not_trusted(place: Place, content: str, said: str) -> None:
+    file = place.root / "antiphon.toml"
+    file.write_text(content)
+
+    done = place.run("trust", "--yes")
+
+    assert (done.returncode, done.stdout) == (5, "")
+    assert said in done.stderr
+    assert file.name in done.stderr
+    assert json.loads(place.run("trust", "--list", "--json").stdout) == []
+
+
+def test_a_file_of_ones_own_needs_no_trust(place: Place) -> None:
+    own = place.root / "config/antiphon/antiphon.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('redis = "redis://127.0.0.1"\n')
+
+    done = place.run("trust", str(own), "--yes")
+
+    assert done.returncode == 2
+    assert "is your own" in done.stderr
+
+
 def test_a_folder_with_nothing_to_trust_is_wrong_usage(place: Place) -> None:
     assert place.run("trust").returncode == 2
     (place.root / "other.toml").write_text("")

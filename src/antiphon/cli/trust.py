@@ -22,9 +22,9 @@ from antiphon.cli.exit_codes import DONE, FAILED
 from antiphon.cli.output import note, print_json, table
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.interpolation import references
-from antiphon.settings.loading import Loaded, refuse
-from antiphon.settings.trust import FolderFile, digest, place, read_regular
-from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
+from antiphon.settings.loading import Loaded, look_at, refuse
+from antiphon.settings.trust import FolderFile, digest, place
+from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.terminal_safe import clean
 
 # Show a person what a folder's file says, and have them trust it or not.
@@ -105,7 +105,10 @@ def confirm(question: str) -> bool:
 
 
 def look(file: Path) -> Seen:
-    """Read a file that a folder brings, once. Raises `BadSettings` for one that cannot be used."""
+    """Read a file that a folder brings, once.
+
+    Raises `BadSettings` for one that cannot be used: trust in it would help nobody.
+    """
     if file.name == discovery.PROJECTS:
         return _servers(file)
     if file.name != discovery.TOML:
@@ -115,13 +118,8 @@ def look(file: Path) -> Seen:
             received=str(file),
             hint="A file that you name, by --config-file or --config, counts as it is.",
         )
-    try:
-        content = read_regular(file)
-        return _settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
-    except OSError as error:
-        raise BadSettings(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadSettings(f"{file} cannot be read: {error}") from error
+    content = look_at(file, os.environ).content
+    return _settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
 
 
 def show(seen: Seen) -> None:

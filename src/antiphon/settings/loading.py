@@ -7,6 +7,8 @@ before a person has seen and trusted it. Even then it may not name what opens th
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ from antiphon.settings.settings import (
     without_password,
 )
 from antiphon.settings.trust import FolderFile, digest, read_regular, trusted_files, untrusted
-from antiphon.types.errors import BadSettings
+from antiphon.types.errors import BadSettings, InvalidRequest
 
 PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
 """The one variable that a file in the working folder may have sent to the addresses it names."""
@@ -103,7 +105,7 @@ def gather(
     foreign: list[str] = []
     own = _own_file(environ)
     own_folder = _is_own(cwd / _FILE, own)
-    found = None if config_file or own_folder else _folder_file(cwd / _FILE, own)
+    found = None if config_file or own_folder else _folder_file(cwd / _FILE, own, environ)
     file, theirs = found or (None, ())
     counted = file is not None and _counts(file, environ, decide)
     theirs = theirs if counted else ()
@@ -124,6 +126,23 @@ def gather(
     if "database" not in values:
         values["database"] = own_database(environ)
     return Loaded(Settings(**values), origins, file, counted=counted)
+
+
+def look_at(file: Path, environ: Mapping[str, str]) -> FolderFile:
+    """Read a settings file that a folder brings, whether it is trusted or not.
+
+    Raises `BadSettings` for one that cannot be used, and `InvalidRequest` for the user's own.
+    """
+    own = _own_file(environ)
+    if _is_own(file, own):
+        raise InvalidRequest(f"{file} is your own, and counts without being trusted")
+    found = _folder_file(file, own, environ)
+    if found is None:
+        raise BadSettings(f"{file} cannot be read: {os.strerror(errno.ENOENT)}")
+    folder_file, _ = found
+    if folder_file.fault is not None:
+        raise folder_file.fault
+    return folder_file
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -149,7 +168,9 @@ def _is_own(file: Path, own: Path) -> bool:
     return file == own or file.parent.resolve() == own.parent.resolve()
 
 
-def _folder_file(file: Path, own: Path) -> tuple[FolderFile, Sequence[_Given]] | None:
+def _folder_file(
+    file: Path, own: Path, environ: Mapping[str, str]
+) -> tuple[FolderFile, Sequence[_Given]] | None:
     """The file of the working folder, read once, and what it sets; None where there is none."""
     content = b""
     try:
@@ -157,6 +178,8 @@ def _folder_file(file: Path, own: Path) -> tuple[FolderFile, Sequence[_Given]] |
         given = _parsed(file, content)
         wants = tuple(each.name for each in given if each.name not in UNTRUSTED)
         harmless = [_HARMLESS.get(each.name, _as_it_is)(each, own) for each in given]
+        for each in harmless:
+            _read(each, environ, None)
         return FolderFile(file, content, wants), harmless
     except (FileNotFoundError, NotADirectoryError):
         return None

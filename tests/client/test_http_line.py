@@ -447,3 +447,13 @@ def test_success_restores_patience():
 def test_what_another_try_would_not_mend_is_raised():
     with pytest.raises(errors.NotFound):
         Tries(patience=60).pause(errors.NotFound("no"), now=0)
+
+
+@pytest.mark.parametrize("line", [HttpLine, AsyncHttpLine])
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/behind/a/proxy/v1"])
+def test_an_address_with_the_path_of_the_api_is_told_without_it(line: Any, path: str) -> None:
+    with pytest.raises(errors.BadSettings, match="/v1") as refused:
+        line(f"http://127.0.0.1:8000{path}")
+
+    without = f"http://127.0.0.1:8000{path.removesuffix('/').removesuffix('/v1')}"
+    assert refused.value.details["hint"] == f"Leave it out: {without}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -269,3 +270,22 @@ def test_an_event_that_never_was_is_no_place_to_go_on(client: Any) -> object:
     assert all(isinstance(error, InvalidEventId) for error in (*future, past))
     assert isinstance(whose, InvalidRequest)
     return [*future, past, whose]
+
+
+@in_all_ways
+def test_a_place_to_go_on_that_is_no_whole_number_is_named(client: Any) -> object:
+    events = client.converse("Hello")
+    list(events)
+    told: list[InvalidEventId] = []
+
+    for after in ("3", 1.5, True):
+        for follow in (
+            partial(client.converse, run_id=events.run_id, after=after),
+            partial(client.events, events.run_id, after=after),
+        ):
+            with pytest.raises(InvalidEventId) as raised:
+                list(follow())
+            told.append(raised.value)
+            assert raised.value.details["received"] == repr(after)
+
+    return told

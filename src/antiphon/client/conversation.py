@@ -403,11 +403,11 @@ def listenable(call: Call[Any]) -> Call[Any]:
                 expected="background=False",
                 hint="create_run(background=True) starts one; events(run_id) follows it.",
             )
-        case Follow(after=int(after)) if after < 0:
+        case Follow(after=after) if type(after) is not int or after < 0:
             raise InvalidEventId(
                 "Events are numbered from 1.",
                 expected="the number of the last event that was read, 0 for the start",
-                received=str(after),
+                received=repr(after),
             )
         case _:
             return call

@@ -338,6 +338,13 @@ def _options(server: str, api_key: str | None) -> dict[str, Any]:
             expected="an address such as http://127.0.0.1:8000",
             received=server,
         )
+    if (without := server.rstrip("/").removesuffix("/v1")) != server.rstrip("/"):
+        raise BadSettings(
+            "The server's address ends in /v1, which every call adds by itself.",
+            expected="the address that `antiphon serve` prints, and what a proxy puts before /v1",
+            received=server,
+            hint=f"Leave it out: {without}",
+        )
     headers = {"user-agent": f"antiphon/{__version__} python/{platform.python_version()}"}
     if api_key is not None:
         if not (api_key.isascii() and api_key.isprintable()):

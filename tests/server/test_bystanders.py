@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import re
 import signal
 import sys
@@ -389,6 +390,40 @@ async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> Non
                 await asyncio.sleep(0.05)
         said = "worker [12] computed without a pause for longer than watchdog_timeout and was ended"
         assert any(re.match(f"{said}; it is started again", line) for line in stage.server.said)
+
+
+async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() -> None:
+    waiting = {**SPINNING, "FAILPOINTS": "turn.before_request:pause"}
+    async with staged("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
+        before = set(stage.pids())
+        async with client(stage) as asking:
+            body = {"message": {"content": "Hello."}, "background": True, "max_attempts": 1}
+            run_id = (await asking.post("/v1/process", json=body)).json()["id"]
+        await settled(stage.url, f"/v1/runs/{run_id}", lost)
+        said = "worker [12] had no turn of its event loop for longer than stall_timeout"
+        async with asyncio.timeout(ASK_SECONDS):
+            while len(stage.pids()) < 3 or set(stage.pids()) == before:
+                await asyncio.sleep(0.05)
+            for wanted in (f"{said} and was ended; ", ".*failpoints[.]py"):
+                while not any(re.match(wanted, line) for line in stage.server.said):
+                    await asyncio.sleep(0.05)
+
+
+async def test_a_process_that_is_stopped_from_outside_is_not_replaced() -> None:
+    waiting = {"FAILPOINTS": "turn.before_request:pause", "ANTIPHON_MODEL": "demo"}
+    async with staged("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
+        _, stopped, other = stage.pids()
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            async with client(stage) as asking:
+                body = {"message": {"content": "Hello."}, "background": True, "max_attempts": 1}
+                assert (await asking.post("/v1/process", json=body)).status_code == 202
+            async with asyncio.timeout(ASK_SECONDS):
+                while other in stage.pids():
+                    await asyncio.sleep(0.05)
+            assert stopped in stage.pids()
+        finally:
+            os.kill(stopped, signal.SIGCONT)
 
 
 async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "max_tools": ("9", 9),
     "max_calls": ("64", 64),
     "watchdog_timeout": ("10", 10.0),
+    "stall_timeout": ("90", 90.0),
     "max_reply": ("1000000", 1_000_000),
     "allow": ("git__status, time__*", ("git__status", "time__*")),
     "ask": ("git__push", ("git__push",)),

@@ -29,6 +29,7 @@ OF_BACKEND = (
     "backend_mcp",
     "max_runs",
     "workers",
+    "stall_timeout",
     "lease",
     "beat",
     "sweep",

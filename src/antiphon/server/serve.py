@@ -24,7 +24,7 @@ from antiphon.server.connection import within
 from antiphon.server.shared_metrics import Board
 from antiphon.server.sockets import address, bound, room
 from antiphon.server.streaming import Pace
-from antiphon.server.watchdog import watched_loop
+from antiphon.server.watchdog import count_turns, watched_loop
 from antiphon.settings.settings import TABLE, Settings, shown
 from antiphon.telemetry import logs
 from antiphon.telemetry.failpoints import hit
@@ -143,11 +143,14 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         hit("serve.before_open")
         _spare_the_collector()
         pinning = asyncio.create_task(_pin_up(server.runtime, share))
+        count = partial(share.board.count_turn, share.place)
+        turning = asyncio.create_task(count_turns(count, settings.stall_timeout))
         try:
             with watched_loop(settings.watchdog_timeout):
                 await server.serve(sockets=[share.listener])
         finally:
             pinning.cancel()
+            turning.cancel()
             share.board.pin(share.place, server.runtime.metrics.snapshot())
 
 

@@ -1,5 +1,7 @@
 """The numbers of several processes, on a board that all of them see: each has a place there.
 
+Beside them each process counts the turns of its event loop, for whoever looks after it.
+
 It is memory that forks share. Who asks for numbers waits for nobody, and what a process has counted
 stays when it has died.
 """
@@ -19,6 +21,7 @@ GLANCES = 10  # at a place that is written just then
 
 _NOTHING = Snapshot({})
 _HEAD = Struct("<II")  # how many bytes, and their sum
+_TURNS = Struct("<Q")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Snapshot).decode
 
@@ -29,6 +32,16 @@ class Board:
     def __init__(self, places: int) -> None:
         self._gone = places
         self._memory = mmap.mmap(-1, (places + 1) * BYTES)
+        self._turns = mmap.mmap(-1, places * _TURNS.size)
+
+    def count_turn(self, place: int) -> None:
+        """Count another turn of a process's event loop; only its owner does."""
+        _TURNS.pack_into(self._turns, place * _TURNS.size, self.turns(place) + 1)
+
+    def turns(self, place: int) -> int:
+        """Return how many turns all processes of this place have counted."""
+        (turns,) = _TURNS.unpack_from(self._turns, place * _TURNS.size)
+        return int(turns)
 
     def pin(self, place: int, numbers: Snapshot) -> None:
         """Show these numbers in the place of those that were there; only its owner does."""

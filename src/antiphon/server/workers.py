@@ -24,7 +24,7 @@ import msgspec
 from antiphon.server.serve import LAST_WORDS, Share, serve_share
 from antiphon.server.shared_metrics import Board
 from antiphon.server.sockets import address, bound
-from antiphon.server.watchdog import SIGNAL
+from antiphon.server.watchdog import SIGNAL, StallWatch, is_stopped
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError, BadSettings, TryAgain
@@ -35,6 +35,7 @@ PAUSES = (0.0, 0.1, 0.5, 1.0, 3.0, 5.0)
 HEALTHY = 10.0  # seconds: who lived so long starts again without a pause
 SPARE = 5.0  # seconds beyond those that an end may take until it is ended
 
+_STALLED = "had no turn of its event loop for longer than stall_timeout and was ended"
 _STOP = (signal.SIGINT, signal.SIGTERM)
 _HEEDED = (*_STOP, signal.SIGCHLD)
 
@@ -110,6 +111,7 @@ class _Child:
     began: float
     said: bytes = b""
     told: _Told | None = None
+    stalled_at: float | None = None
 
     def read(self) -> bool:
         """Take in what it says; whether it has become ready by that."""
@@ -125,6 +127,11 @@ class _Child:
     def ready(self) -> bool:
         """Whether it ever served."""
         return self.told is not None and not self.told.code
+
+    @property
+    def serves(self) -> bool:
+        """Return whether it has begun to serve and its loop was not found to stand still."""
+        return self.ready and self.stalled_at is None
 
 
 @dataclass
@@ -146,6 +153,7 @@ class _Supervisor:
         self._listener = listener
         self._bell = bell
         self._board = Board(settings.workers)
+        self._watch = StallWatch(settings.stall_timeout, time.monotonic)
         self._places = [_Place(number + 1) for number in range(settings.workers)]
         self._lifeline, self._held = os.pipe()
         self._served = False
@@ -159,6 +167,7 @@ class _Supervisor:
         try:
             while self._ended_by is None or self._living():
                 self._tend()
+                self._end_stalled()
                 self._wait()
                 self._bury()
         finally:
@@ -183,6 +192,24 @@ class _Supervisor:
             self._killed, self._code = True, self._code or 1
             self._signal(signal.SIGKILL)
 
+    def _end_stalled(self) -> None:
+        """End the processes whose loops have no turns any more; others take on what they held."""
+        if self._ended_by is not None or self._watch.pause != 0:
+            return
+        now = time.monotonic()
+        for child in self._living():
+            if child.stalled_at is not None and now - child.stalled_at > SPARE:
+                os.kill(child.pid, signal.SIGKILL)
+        serving = {
+            place.number: place.child
+            for place in self._places
+            if place.child is not None and place.child.serves and not is_stopped(place.child.pid)
+        }
+        turns = {number: self._board.turns(number - 1) for number in serving}
+        for number in self._watch.find_stalled(turns):
+            serving[number].stalled_at = now
+            os.kill(serving[number].pid, SIGNAL or signal.SIGKILL)
+
     def _wait(self) -> None:
         """Until there is something to do."""
         bell = self._bell.fileno()
@@ -190,6 +217,8 @@ class _Supervisor:
         due = [place.due for place in self._places if place.child is None]
         if self._ended_by is not None:
             due = [] if self._killed else [self._ended_by]
+        elif (pause := self._watch.pause) is not None:
+            due.append(time.monotonic() + pause)
         patience = max(0.0, min(due) - time.monotonic()) if due else None
         ready, _, _ = select.select([bell, *lines], [], [], patience)
         for line in ready:
@@ -247,18 +276,19 @@ class _Supervisor:
             if code not in (0, -signal.SIGTERM) and not fault and not self._killed:
                 _say(f"worker {place.number} {_how(code)}")
             return
+        how = _STALLED if child.stalled_at is not None else _how(code)
         lived = time.monotonic() - child.began
         place.deaths = 0 if child.ready and lived >= HEALTHY else place.deaths + 1
         place.unready = 0 if child.ready else place.unready + 1
         if self._hopeless(place, fault):
             self._fault, self._code = fault, _exit_code(code)
             if fault is None:
-                _say(f"worker {place.number} {_how(code)} before it served, {HOPELESS} times")
+                _say(f"worker {place.number} {how} before it served, {HOPELESS} times")
             self._end()
             return
         pause = PAUSES[min(place.deaths, len(PAUSES)) - 1] if place.deaths else 0.0
         place.due = time.monotonic() + pause
-        why = f"could not start: {fault.message}" if fault else _how(code)
+        why = f"could not start: {fault.message}" if fault else how
         _say(f"worker {place.number} {why}; it is started again")
 
     def _hopeless(self, place: _Place, fault: AntiphonError | None) -> bool:

@@ -309,6 +309,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " to be started again; 0 is for ever",
         ),
     ] = 30.0
+    stall_timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            title="a number of seconds from 0 to 3600",
+            description="how long one of several processes may have no turn of its event loop"
+            " until it is replaced; 0 is for ever",
+        ),
+    ] = 60.0  # no disk that works holds a loop so long, and who waits has not given up yet
     lease: Annotated[
         Seconds,
         Meta(description="for experts: how long a run stays with a worker that is not heard of"),

@@ -167,12 +167,11 @@ async def test_a_vendor_that_can_list_its_models_is_asked(monkeypatch: pytest.Mo
     async with AnthropicUpstream() as upstream:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", upstream.url)
         found = catalog({"ANTHROPIC_API_KEY": "k"}, providers=NO_OLLAMA)
-        listed = await found.models()
+        listings = {each.provider: each for each in await found.listings()}
         await found.close()
 
-    assert [name for name, owner in listed if owner == "anthropic"] == [
-        f"anthropic:{name}" for name in SCENARIOS
-    ]
+    assert listings["anthropic"].prefix == "anthropic:"
+    assert list(listings["anthropic"].names) == list(SCENARIOS)
 
 
 def test_another_model_does_not_load_the_extra():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ async def calls(chat: Chatting, model: Model, *arguments: object) -> Reply:
 async def deliberate() -> None:
     """The moment after which a key is meant for the box: its length is what is being tested."""
     await asyncio.sleep(0.4)
+
+
+async def deliberately(chat: Chatting, key: str, seen: str) -> None:
+    """Press it until it counts: a key counts only after a pause since the one before it."""
+    while seen not in chat.text:
+        chat.press(key)
+        with suppress(AssertionError):
+            await chat.sees(seen, PAUSE + 0.5)
+    chat.press("ctrl-u")
 
 
 async def answers(chat: Chatting, *keys: str) -> None:

@@ -11,8 +11,8 @@ from typing import Self
 
 import pytest
 
-from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
+from tests.terminal.consenting import deliberately
 from tests.terminal.model import Model
 from tests.whole.harness.servers import Server, started
 
@@ -216,15 +216,6 @@ async def test_a_message_into_a_busy_thread_is_refused_and_kept(
             await reply.answer(", all was well.")
             await other.sees("Once upon a time, all was well.")
             await one.sees("Once upon a time, all was well.")
-
-
-async def deliberately(chat: Chatting, key: str, seen: str) -> None:
-    """Press it until it counts: a key counts only after a pause since the one before it."""
-    while seen not in chat.text:
-        chat.press(key)
-        with suppress(AssertionError):
-            await chat.sees(seen, PAUSE + 0.5)
-    chat.press("ctrl-u")
 
 
 # With a server.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
-from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
+from tests.terminal.consenting import deliberately
 from tests.terminal.mcp_servers import WHOLE, Gate, config, locked, raw
 from tests.terminal.model import Model
 
@@ -319,11 +318,3 @@ async def test_a_call_that_was_left_waits_for_its_server_when_its_chat_is_resume
             assert '"x"' in str(reply.messages[-1]["content"])
             await reply.answer("Echoed.")
             await chat.sees("Echoed.")
-
-
-async def deliberately(chat: Chatting, key: str, seen: str) -> None:
-    """Press it until it counts: a key counts only after a pause since the one before it."""
-    while seen not in chat.text:
-        chat.press(key)
-        with suppress(AssertionError):
-            await chat.sees(seen, PAUSE + 0.5)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
-from antiphon.terminal.input.keyboard import PAUSE
 from tests.terminal.chatting import Chatting
+from tests.terminal.consenting import deliberately
 from tests.terminal.model import Model
 
 
@@ -39,15 +38,6 @@ async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
 def last_said(model: Model) -> list[str]:
     """What the model was told last, message by message."""
     return [str(message["content"]) for message in model.requests[-1]["messages"]]
-
-
-async def deliberately(chat: Chatting, key: str, seen: str) -> None:
-    """Press it until it counts: a key counts only after a pause since the one before it."""
-    while seen not in chat.text:
-        chat.press(key)
-        with suppress(AssertionError):
-            await chat.sees(seen, PAUSE + 0.5)
-    chat.press("ctrl-u")
 
 
 async def test_threads_are_listed_by_number_the_last_changed_first(

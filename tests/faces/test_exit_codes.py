@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from conftest import SECONDS, Place
 
 from antiphon.cli import ask, exit_codes
+from antiphon.cli.command_names import COMMANDS
 from antiphon.cli.exit_codes import MEANINGS
 
 AWAY = ("--server", "http://127.0.0.1:9")
@@ -72,6 +74,70 @@ def test_a_server_that_a_signal_ends_in_order_ends_with_0(
         server.communicate(timeout=SECONDS)
 
     assert server.returncode == 0
+
+
+def left(place: Place, words: tuple[str, ...], *streams: str) -> int:
+    """The exit code of a command whose `streams` are one pipe, which nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    given = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    given |= dict.fromkeys(streams, writing)
+    try:
+        # Output that is held back until the end has to be noticed as well.
+        with place.start(*words, environ={"PYTHONUNBUFFERED": ""}, **given) as process:
+            process.communicate(timeout=SECONDS)
+    finally:
+        os.close(writing)
+    return process.returncode
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_where_its_reader_has_left(place: Place, command: str) -> None:
+    assert left(place, (command, "--help"), "stdout") == 141
+
+
+SAID = [
+    ("trust", "--yes"),
+    ("trust", "--list"),
+    ("threads", "list"),
+    ("threads", "list", "--search", "nothing"),
+    ("mcp", "list"),
+    ("mcp", "test"),
+    ("keys", "list"),
+    ("projects", "list"),
+    ("people", "list"),
+    ("owners", "list"),
+    ("provider-keys", "list"),
+    ("audit",),
+    ("models",),
+    ("config",),
+    ("doctor",),
+    ("migrate",),
+    ("backup", "copy.db"),
+    ("completion", "bash"),
+    ("ask", "Hello"),
+    ("chat", "-p", "Hello"),
+]
+
+
+@pytest.mark.parametrize("words", SAID, ids=" ".join)
+def test_a_command_ends_where_nobody_reads_what_it_says(
+    place: Place, words: tuple[str, ...]
+) -> None:
+    (place.root / "antiphon.toml").write_text("max_tools = 2\n")
+    place.run("trust", "--yes")
+    place.run("ask", "Hello")
+    (place.root / "antiphon.toml").write_text('theme = "dark"\n')
+
+    together = left(place, words, "stdout", "stderr")
+    (place.root / "copy.db").unlink(missing_ok=True)
+    notes_alone = left(place, words, "stderr")
+
+    assert (together, notes_alone) == (141, 0)
+
+
+def test_a_fault_that_nobody_reads_keeps_its_code(place: Place) -> None:
+    assert left(place, ("nothing",), "stdout", "stderr") == 2
 
 
 def test_the_table_has_every_code_that_the_module_names() -> None:

@@ -6,11 +6,10 @@ Who worked on this machine is `local`, with the name of their account on it.
 from __future__ import annotations
 
 import asyncio
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 
-from antiphon.cli.output import moment, print_json, table
+from antiphon.cli.output import moment, note, print_json, table
 from antiphon.ports import Store
 from antiphon.runtime.runtime import stored
 from antiphon.settings.loading import Loaded
@@ -52,7 +51,7 @@ async def _print(asked: Namespace, settings: Settings) -> None:
     if rows:
         print(table(("when", "who", "what", "to", "owner", "details"), rows))
     else:
-        print(NONE, file=sys.stderr)
+        note(NONE)
 
 
 async def _all(store: Store, owner: str | None) -> AsyncGenerator[Act]:

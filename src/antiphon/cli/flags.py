@@ -10,12 +10,15 @@ from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from antiphon.settings.loading import Loaded, gather, refuse
 from antiphon.settings.settings import TABLE, Setting, Settings
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 RUNTIME = (
     "model",
@@ -104,12 +107,19 @@ class Parser(ArgumentParser):
         """Raise `InvalidRequest`."""
         raise InvalidRequest(message, hint=f"`{self.prog} --help` says what there is.")
 
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. Raises `OSError` where it cannot be written, which the base hides."""
+        print(self.format_help(), end="", file=file)
+
 
 def carry_out(name: str, arguments: Sequence[str]) -> int:
     """Load the command and do what it is asked. Raises `AntiphonError`, where misused too."""
     command = _loaded(name)
     parser = parser_of(name)
-    asked, unknown = parser.parse_known_args(arguments)
+    try:
+        asked, unknown = parser.parse_known_args(arguments)
+    except SystemExit:  # it has printed the help
+        return 0
     if unknown:
         action = f" {asked.action}" if "action" in asked else ""
         raise InvalidRequest(

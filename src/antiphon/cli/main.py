@@ -23,8 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     _lead_closed_streams_nowhere()
     try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        _drop_unread_notes()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         failpoints.arm(os.environ.get("FAILPOINTS", ""))
-        code = _carry_out(sys.argv[1:] if arguments is None else arguments)
+        code = _carry_out(arguments)
         sys.stdout.flush()
     except AntiphonError as problem:
         _say(_told(problem))
@@ -82,6 +89,14 @@ def _lead_closed_streams_nowhere() -> None:
 def _drop_output() -> None:
     """What stdout still holds, Python would try to write once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _drop_unread_notes() -> None:
+    """Drop what stderr still holds for a reader that has left: at exit it would be code 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _say(text: str) -> None:

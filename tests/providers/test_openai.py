@@ -422,7 +422,7 @@ def test_every_byte_may_come_alone(name: str, quirks: Quirks):
     assert alone == read([body], quirks)
 
 
-@settings(max_examples=300)
+@settings(max_examples=6 * settings.default.max_examples)
 @given(st.sampled_from(SHORT), st.lists(st.integers(0, 4_000)), st.sampled_from(VARIED))
 def test_how_a_reply_is_cut_into_reads_makes_no_difference(
     name: str, places: list[int], quirks: Quirks
@@ -457,7 +457,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=8 * settings.default.max_examples)
 @given(st.lists(FRAGMENTS).map(b"".join))
 def test_whatever_comes_ends_as_chunks_or_as_a_named_error(body: bytes):
     chunks, code, _ = read([body], Quirks())
@@ -529,9 +529,9 @@ async def test_other_tasks_have_turns_while_a_large_event_is_read():
     assert turns > 0
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.usefixtures("cpu_limit")
 def test_blanks_that_come_one_by_one_are_looked_at_once():
-    blanks, whole = 300_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
+    blanks, whole = 100_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
     spaces = b'data: {"choices":[{"delta":{"content":" "}}]}\n\n'
 
     plain, thinking = Reply(), Reply(Quirks(think_tags=True))

@@ -403,12 +403,12 @@ async def test_files_that_a_tool_has_kept_itself_count_among_those():
 
 
 async def test_an_output_of_a_hundred_megabytes_is_shortened_soon():
-    began = time.monotonic()
+    began = time.process_time()
 
     result = await given(ToolResult("é" * 100_000_000), keep=Shelf())
 
     assert len(result.output) < 61_000
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 async def test_whatever_a_tool_says_can_be_submitted():

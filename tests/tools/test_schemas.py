@@ -120,7 +120,7 @@ ANY_SCHEMA = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(ANY_JSON, st.dictionaries(WORDS, ANY_SCHEMA))
 def test_whatever_comes_is_judged_without_an_error(value: Any, schema: dict[str, Any]):
     said = fault(json.dumps(value), schema)

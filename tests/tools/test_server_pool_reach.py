@@ -15,12 +15,14 @@ from antiphon.types.runs import McpServer
 
 pytest.importorskip("mcp")
 
+SECONDS = 60
+
 
 async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_go_there() -> None:
-    async with far_server() as far, far_server() as other, asyncio.timeout(60):
+    async with far_server() as far, far_server() as other, asyncio.timeout(SECONDS):
         far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
         other.say("/mcp", "{}", "application/json")
-        servers = ServerPool("urls", reach=Reach(exempt(["127.0.0.1"])), list_seconds=2.0)
+        servers = ServerPool("urls", reach=Reach(exempt(["127.0.0.1"])), list_seconds=SECONDS)
         async with servers.held("ann", [McpServer("new", far.url("/mcp"))]) as toolbox:
             assert not toolbox.tools()
         await servers.close()
@@ -31,10 +33,10 @@ async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_g
 
 async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
     """The words of an address are judged when it is named; this is what holds when it is used."""
-    async with far_server() as far, asyncio.timeout(60):
+    async with far_server() as far, asyncio.timeout(SECONDS):
         config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
         async with McpServers([config], reach=INTERNET) as servers:
-            (state,) = await servers.ready(50)
+            (state,) = await servers.ready(SECONDS)
 
         assert state.status == "failed"
         assert "not a public address" in state.why
@@ -49,10 +51,11 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
     def auth(config: ServerConfig) -> None:
         let_in.append(config.name)
 
-    async with far_server() as far, asyncio.timeout(60):
+    async with far_server() as far, asyncio.timeout(SECONDS):
+        far.answers["/mcp"] = "403 Forbidden", {}, b""
         own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
         reach = Reach(exempt(["127.0.0.1"]))
-        servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=2.0)
+        servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=SECONDS)
         async with servers.held("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
             pass
         await servers.close()

@@ -116,7 +116,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """The SDK before a server of its own, before the player."""
     database = tmp_path_factory.mktemp("recordings") / "antiphon.db"
     with ThreadingHTTPServer(("127.0.0.1", 0), _Player) as player:
-        threading.Thread(target=player.serve_forever, daemon=True).start()
+        threading.Thread(target=player.serve_forever, args=(0.01,), daemon=True).start()
         base_url = f"http://127.0.0.1:{player.server_port}/v1"
         command = ["-m", "antiphon", "serve", "--port", "0", "--base-url", base_url]
         settings = {"ANTIPHON_DATABASE": f"sqlite:///{database}", "ANTIPHON_MODEL": "text-1"}

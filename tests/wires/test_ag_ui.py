@@ -108,7 +108,7 @@ def test_a_run_that_has_ended_or_waits_for_the_client_is_at_its_end(
 
 
 @given(runs(), VERSION, st.integers(0, 10_000), PLACES)
-@settings(max_examples=300)
+@settings(max_examples=6 * settings.default.max_examples)
 def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
     events: list[Numbered], version: Version, cut: int, places: list[int]
 ) -> None:

@@ -101,7 +101,9 @@ def test_a_client_reads_any_run_without_complaint_and_comes_late_to_the_same(
     read: Read, client: str
 ) -> None:
     reader = Reader(version=CLIENTS[client], history=(MINE,))
-    logs = [numbered(story()) for story in TYPICAL.values()] + [log for log, _ in sample(150)]
+    logs = [numbered(story()) for story in TYPICAL.values()] + [
+        log for log, _ in sample(4 * settings.default.max_examples)
+    ]
 
     live = read(client, [[exchange(log, reader)] for log in logs])
     late = read(client, [[exchange(standing(log), reader)] for log in logs])
@@ -116,7 +118,7 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
     read: Read, client: str
 ) -> None:
     reader = Reader(version=CLIENTS[client], history=(MINE,))
-    cuts = sample(150)
+    cuts = sample(4 * settings.default.max_examples)
     again = [Reader(version=CLIENTS[client], history=(MINE,), after=cut) for _, cut in cuts]
 
     whole = read(client, [[exchange(log, reader)] for log, _ in cuts])

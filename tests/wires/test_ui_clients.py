@@ -123,7 +123,7 @@ def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, cli
 
     @given(runs())
     @settings(
-        max_examples=150,
+        max_examples=4 * settings.default.max_examples,
         phases=[Phase.generate],
         derandomize=True,
         database=None,

@@ -129,7 +129,7 @@ def test_a_run_that_has_ended_leaves_nothing_open(events: list[Numbered], sdk: S
 
 
 @given(runs(), SDK, st.integers(0, 10_000), PLACES, PLACES)
-@settings(max_examples=300)
+@settings(max_examples=6 * settings.default.max_examples)
 def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
     events: list[Numbered], sdk: Sdk, cut: int, places: list[int], again: list[int]
 ) -> None:

@@ -106,7 +106,7 @@ def _structs(cls: type[Any], fields: Sequence[msgspec.inspect.Field]) -> st.Sear
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_an_event_is_the_same_after_its_journey(kind: type[Any], data: st.DataObject):
     event = data.draw(values(kind))
     line = events.encode(event)
@@ -332,7 +332,7 @@ def test_the_table_of_calls_is_complete():
 
 @pytest.mark.parametrize("kind", operations.CALLS, ids=lambda kind: kind.__name__)
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(deadline=None)
 def test_a_call_that_was_written_can_be_read_back(
     kind: type[operations.Call[Any]], data: st.DataObject
 ):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -44,6 +45,9 @@ class Tried(NamedTuple):
 
 class Passwords:
     """Hashes and tries passwords; argon2 is loaded when it is first needed."""
+
+    cost: ClassVar[Mapping[str, int]] = {}
+    """Parameters of argon2 other than its library's defaults. Tests of other things lower them."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -85,7 +89,7 @@ class Passwords:
                     expected="the extra `web`",
                     hint=install_hint("web"),
                 ) from missing
-            self._hasher = self._argon2.PasswordHasher()
+            self._hasher = self._argon2.PasswordHasher(**self.cost)
         return self._hasher
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.engine.context_window import window
-from antiphon.ports import About, Change
+from antiphon.ports import Change, ReadSet
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Message, Text
@@ -86,7 +86,7 @@ async def _thread(store: CachedStore, count: int) -> str:
         for number in range(1, count + 1)
     )
     change = Change(owner="local", thread=thread, messages=messages)
-    await store.change(About(owner="local"), lambda _: change)
+    await store.change(ReadSet(owner="local"), lambda _: change)
     return thread.id
 
 

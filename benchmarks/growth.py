@@ -9,7 +9,7 @@ from statistics import median
 
 from antiphon.engine import transitions
 from antiphon.engine.unit_of_work import status_event
-from antiphon.ports import About, Change, Driven
+from antiphon.ports import Change, Driven, ReadSet
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.runs import Drive, Run, Status, Thread
 from benchmarks.bench import Bench
@@ -175,4 +175,4 @@ async def _add_run(store: SqliteStore, number: int) -> None:
             Driven(cancelled, Drive(last_event=2), (status_event(cancelled),)),
         ),
     )
-    await store.change(About(owner="local"), lambda _: change)
+    await store.change(ReadSet(owner="local"), lambda _: change)

@@ -59,7 +59,7 @@ class Provider(Protocol):
         ...
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers for a model's name: `provider`, which knows it as `model`.
 
     `name` is what people call the provider. It has its own deadlines, where these are given, and
@@ -75,7 +75,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     destination: Destination | None = None
 
 
-class Once(msgspec.Struct, frozen=True):
+class IdempotencyKey(msgspec.Struct, frozen=True):
     """An idempotency key, bound to its owner and route; `digest` is of the request's body."""
 
     owner: str
@@ -84,7 +84,7 @@ class Once(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     """What a change is about, hence what its transaction reads.
 
     With `run_id` that run and its thread; with `thread_id` alone the thread and its active run.
@@ -99,7 +99,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str | None = None
     run_id: str | None = None
     tool_call_id: str | None = None
-    once: Once | None = None
+    once: IdempotencyKey | None = None
     turn_log: bool = False
     key_id: str | None = None
     what: str = "change"
@@ -109,7 +109,7 @@ Decide = Callable[[Records], Change | None]
 """Pure: from records to a change. None changes nothing; an exception rolls back and passes."""
 
 
-Kept = Callable[[Exception | None], None]
+OnCommit = Callable[[Exception | None], None]
 """Told on the loop that events are kept, by None, or why they never will be; must not raise."""
 
 
@@ -121,7 +121,7 @@ class Claim(msgspec.Struct, frozen=True):
     drive: Drive
 
 
-class Leased(msgspec.Struct, frozen=True):
+class LeaseInfo(msgspec.Struct, frozen=True):
     """A run that the worker of this name drives, in this epoch; its lease ends `due_at` (ms)."""
 
     run_id: str
@@ -130,7 +130,7 @@ class Leased(msgspec.Struct, frozen=True):
     due_at: int
 
 
-class Page(msgspec.Struct, frozen=True):
+class EventPage(msgspec.Struct, frozen=True):
     """Encoded events of a run from number `first` on, without a gap.
 
     `ended` when the run has ended and these are its last events; `more` when the page was cut and
@@ -143,7 +143,7 @@ class Page(msgspec.Struct, frozen=True):
     more: bool = False
 
 
-Amend = Callable[[Account, bool], Account | None]
+AmendAccount = Callable[[Account, bool], Account | None]
 """Pure: what becomes of a person, None removes them. Told whether somebody else governs."""
 
 
@@ -154,7 +154,7 @@ AmendProject = Callable[[Project], Project | None]
 """Pure: what becomes of a project, None removes it."""
 
 
-class Listing(msgspec.Struct, frozen=True):
+class RecordPage(msgspec.Struct, frozen=True):
     """One page of a list, and whether there is more."""
 
     data: Sequence[Any]
@@ -170,7 +170,7 @@ class Store(Protocol):
     tells of, or not at all; where nothing changed it is not kept.
     """
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """Read the records, decide, write the change: all or nothing. Returns its `answer`.
 
         Where `about.once` was used before with the same digest, nothing is decided and the answer
@@ -181,7 +181,7 @@ class Store(Protocol):
         """
         ...
 
-    async def answered(self, once: Once) -> msgspec.Raw | None:
+    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """The answer kept under this key, if there is one: a cheap look before a change.
 
         Raises `IdempotencyConflict` for another digest, and `NotFound` where what the answer tells
@@ -225,7 +225,7 @@ class Store(Protocol):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -236,7 +236,7 @@ class Store(Protocol):
         """
         ...
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         """Events above `after`, some or all. Raises `NotFound` and `EventExpired`."""
         ...
 
@@ -252,7 +252,7 @@ class Store(Protocol):
         """Ids of runs that somebody must look at: their lease, actions or rest have run out."""
         ...
 
-    async def leased(self, limit: int) -> Sequence[Leased]:
+    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
         """Runs that a worker has under a lease, run out or not; in no order."""
         ...
 
@@ -280,7 +280,7 @@ class Store(Protocol):
         limit: int,
         after: str | None = None,
         **where: str | None,
-    ) -> Listing:
+    ) -> RecordPage:
         """A page of things behind the one with id `after`.
 
         Assistants, threads, runs and uploads come newest first, messages and actions oldest first.
@@ -303,7 +303,7 @@ class Store(Protocol):
         self,
         owner: str,
         record: Assistant | Upload,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """Add an assistant, or an upload with its content; times are set by the caller.
@@ -376,7 +376,7 @@ class Store(Protocol):
         ...
 
     async def change_person(
-        self, person_id: str, amend: Amend, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: Act | None = None
     ) -> Account | None:
         """What `amend` makes of them as they are now; an exception changes nothing and passes.
 
@@ -425,7 +425,7 @@ class Store(Protocol):
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> Listing:
+    ) -> RecordPage:
         """The `Holding` of each owner who has threads, files, assistants or keys of providers.
 
         By owner, from behind `after` on, who need not have anything; with `owner` of that one.
@@ -444,11 +444,13 @@ class Store(Protocol):
         """Keep an act that writes nothing else."""
         ...
 
-    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+    async def acts(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> RecordPage:
         """Acts, newest first, as `list` does; with `owner` those about what is theirs."""
         ...
 
-    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """Pairs of owner and run, of all runs that have not ended, newest first, as `list` does."""
         ...
 
@@ -482,7 +484,7 @@ LEASES = "leases"
 """The topic rung when a driven run may have been taken from its worker, as by a cancel."""
 
 
-class Bell(Protocol):
+class Subscription(Protocol):
     """Rung when its topic changed; a ring before `wait` is not lost."""
 
     async def wait(self, patience: float) -> bool:
@@ -493,7 +495,7 @@ class Bell(Protocol):
 class Bus(Protocol):
     """Wakes readers of a topic; carries no data; may lose or repeat a wake-up."""
 
-    def watch(self, topic: str) -> AbstractContextManager[Bell]:
+    def watch(self, topic: str) -> AbstractContextManager[Subscription]:
         """A bell for this topic; subscribe first, then read."""
         ...
 

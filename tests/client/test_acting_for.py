@@ -14,8 +14,8 @@ from antiphon.api.operations import GetThread
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.sync_client import Client
 from antiphon.runtime.admin.keys import make_key
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
-from antiphon.runtime.runtime import opened
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
+from antiphon.runtime.runtime import open_runtime
 from antiphon.server.serve import serving
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
@@ -136,8 +136,8 @@ async def test_the_sync_client_acts_for_owners_too():
 
 
 async def test_a_line_over_an_open_runtime_leaves_it_open():
-    async with opened(SETTINGS) as runtime:
-        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
+    async with open_runtime(SETTINGS) as runtime:
+        client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         thread = await client.acting_for("ann").create_thread()
         await client.close()
 
@@ -174,7 +174,7 @@ async def test_an_owner_header_that_is_none_is_refused(locked: tuple[str, dict[s
 
 @pytest.fixture
 async def locked() -> AsyncIterator[tuple[str, dict[str, str]]]:
-    async with opened(SETTINGS) as runtime:
+    async with open_runtime(SETTINGS) as runtime:
         _, ann = await make_key(runtime.store, "ann")
         _, root = await make_key(runtime.store, "local", scopes=("admin",))
         async with serving(SETTINGS, lambda _: nullcontext(runtime)) as url:

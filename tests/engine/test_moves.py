@@ -48,7 +48,7 @@ def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world:
 
 
 def test_a_run_waits_to_be_asked(world: World) -> None:
-    wish = transitions.Wish(model="demo", expires_in=60)
+    wish = transitions.RunSpec(model="demo", expires_in=60)
     world.apply(
         lambda records: transitions.create_run(records, wish, world.mint, by=transitions.LOCALLY)
     )

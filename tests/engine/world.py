@@ -101,7 +101,7 @@ class World:
     def begin(
         self, text: str = "hello", if_busy: operations.IfBusy = "reject", **wish: object
     ) -> None:
-        wished = transitions.Wish(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
+        wished = transitions.RunSpec(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
         self.apply(
             lambda records: transitions.create_run(
                 records,

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.client.async_client import AsyncClient
 from antiphon.engine import transitions
-from antiphon.runtime.responses import Answer
-from antiphon.runtime.runtime import opened
+from antiphon.runtime.responses import Response
+from antiphon.runtime.runtime import open_runtime
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
@@ -41,11 +41,11 @@ class Programs:
 
     async def abandoned(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
         """A run of the first program, which died with it: in its worker's hands, or before."""
-        async with opened(settings or self.first, drives=False) as runtime:
+        async with open_runtime(settings or self.first, drives=False) as runtime:
             message = operations.NewMessage(CANARY)
             call = operations.Process(message=message, background=True)
             answer = await runtime.desk.open(call, Principal())
-            assert isinstance(answer, Answer)
+            assert isinstance(answer, Response)
             run: Run = answer.value
             if begun:
                 taken = await runtime.store.claim(transitions.claim("gone", 1))

@@ -15,7 +15,7 @@ from test_turns import BY, OWNER, House, house, last, one, started
 from antiphon.api import operations
 from antiphon.engine.transcript import Transcript
 from antiphon.engine.unit_of_work import CANCELLED
-from antiphon.ports import About, Tell, Toolbox, quiet
+from antiphon.ports import ReadSet, Tell, Toolbox, quiet
 from antiphon.providers.scripted import Gate
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
@@ -445,7 +445,7 @@ async def test_an_output_waits_for_a_store_that_is_away() -> None:
     far = Far()
     tries = []
 
-    def away(about: About) -> Exception | None:
+    def away(about: ReadSet) -> Exception | None:
         if about.what == "result" and len(tries) < 2:
             tries.append(about)
             return errors.Unavailable("away")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from antiphon.buses.local import LocalBus
-from antiphon.ports import Page
-from antiphon.runtime.event_reader import MISSES, Listening
+from antiphon.ports import EventPage
+from antiphon.runtime.event_reader import MISSES, RunEventReader
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types.errors import Unavailable
 
@@ -23,17 +23,17 @@ class Flickering(MemoryStore):
         self._bus = bus
         self._away = away
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         if self._away:
             self._away -= 1
             self._bus.ring(run_id)  # so that nobody waits for the clock
             raise Unavailable("The database does not answer.")
-        return Page(1, [END], ended=False)
+        return EventPage(1, [END], ended=False)
 
 
 async def heard(away: int) -> list[Sequence[bytes]]:
     bus = LocalBus()
-    listening = Listening(Flickering(bus, away), bus, "run_1", 0, whole=False)
+    listening = RunEventReader(Flickering(bus, away), bus, "run_1", 0, whole=False)
     return [lines async for _, lines in listening.pages() if lines]
 
 

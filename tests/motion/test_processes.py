@@ -11,7 +11,9 @@ import pytest
 
 from antiphon.runtime import liveness
 
-NAMED = "from antiphon import processes; print(processes.name('a'), flush=True); input()"
+NAMED = (
+    "from antiphon.runtime import liveness;print(liveness.process_name('a'), flush=True); input()"
+)
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="deaths are certain on Linux only"
@@ -29,8 +31,8 @@ def other() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_who_lives_is_not_dead(other: tuple[subprocess.Popen[str], str]) -> None:
-    assert not liveness.dead(liveness.name("a"))
-    assert not liveness.dead(other[1])
+    assert not liveness.is_dead(liveness.process_name("a"))
+    assert not liveness.is_dead(other[1])
 
 
 def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> None:
@@ -38,15 +40,15 @@ def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> Non
     process.kill()
     process.wait()
 
-    assert liveness.dead(name)
+    assert liveness.is_dead(name)
 
 
 def test_a_process_that_only_has_the_number_of_a_dead_one_is_another() -> None:
-    pid, began, machine, serial = liveness.name("a").split("-")
+    pid, began, machine, serial = liveness.process_name("a").split("-")
 
-    assert liveness.dead(f"{pid}-{int(began) - 1}-{machine}-{serial}")
+    assert liveness.is_dead(f"{pid}-{int(began) - 1}-{machine}-{serial}")
 
 
 @pytest.mark.parametrize("name", ["", "first", "999999-5-anotherhost-a", "999999-0-0-a", "1-2"])
 def test_of_whom_nothing_certain_is_known_is_not_dead(name: str) -> None:
-    assert not liveness.dead(name)
+    assert not liveness.is_dead(name)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.runtime.admin.encryption import Seal, new_key, seal
+from antiphon.runtime.admin.encryption import AesCipher, create_cipher, new_key
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings
 
@@ -21,11 +21,11 @@ A, B = (bytes([number]) * 32 for number in (1, 2))
 
 @given(plain=st.binary(max_size=200), about=st.lists(st.text(max_size=20), max_size=4))
 def test_what_was_sealed_is_opened_again(plain: bytes, about: list[str]) -> None:
-    assert Seal([A]).opened(Seal([A]).sealed(plain, about), about) == plain
+    assert AesCipher([A]).opened(AesCipher([A]).sealed(plain, about), about) == plain
 
 
 def test_nothing_of_it_is_seen_and_no_two_seals_are_alike() -> None:
-    one, other = (Seal([A]).sealed(SECRET, ABOUT) for _ in range(2))
+    one, other = (AesCipher([A]).sealed(SECRET, ABOUT) for _ in range(2))
 
     assert SECRET not in one
     assert A[:8] not in one
@@ -36,28 +36,28 @@ def test_nothing_of_it_is_seen_and_no_two_seals_are_alike() -> None:
     "about", [("bo", "openai"), ("ada", "mistral"), ("adao", "penai"), ("ada",), ("openai", "ada")]
 )
 def test_what_is_moved_to_another_owner_or_provider_cannot_be_opened(about: tuple[str]) -> None:
-    sealed = Seal([A]).sealed(SECRET, ABOUT)
+    sealed = AesCipher([A]).sealed(SECRET, ABOUT)
 
     with pytest.raises(BadSettings, match="about something else"):
-        Seal([A]).opened(sealed, about)
+        AesCipher([A]).opened(sealed, about)
 
 
 def test_what_was_changed_or_cut_anywhere_cannot_be_opened() -> None:
-    sealed = Seal([A]).sealed(SECRET, ABOUT)
+    sealed = AesCipher([A]).sealed(SECRET, ABOUT)
 
     for place in range(len(sealed)):
         changed = sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :]
         for broken in (changed, sealed[:place]):
             with pytest.raises(BadSettings):
-                Seal([A]).opened(broken, ABOUT)
+                AesCipher([A]).opened(broken, ABOUT)
 
 
 def test_another_key_opens_nothing_and_an_old_one_still_does() -> None:
-    sealed = Seal([A]).sealed(SECRET, ABOUT)
-    rotated = Seal([B, A])
+    sealed = AesCipher([A]).sealed(SECRET, ABOUT)
+    rotated = AesCipher([B, A])
 
     with pytest.raises(BadSettings, match="a key that is not here"):
-        Seal([B]).opened(sealed, ABOUT)
+        AesCipher([B]).opened(sealed, ABOUT)
     assert rotated.opened(sealed, ABOUT) == SECRET
     assert not rotated.current(sealed)
     assert rotated.current(rotated.sealed(SECRET, ABOUT))
@@ -70,12 +70,12 @@ def test_the_key_is_that_of_the_settings_in_any_spelling() -> None:
         base64.urlsafe_b64encode(key).decode(),
         base64.b64encode(key).decode().rstrip("=") + "\n",
     }
-    sealed = Seal([key]).sealed(SECRET, ABOUT)
+    sealed = AesCipher([key]).sealed(SECRET, ABOUT)
 
     for spelling in spellings:
-        assert seal(Settings(secret_key=spelling)).opened(sealed, ABOUT) == SECRET
+        assert create_cipher(Settings(secret_key=spelling)).opened(sealed, ABOUT) == SECRET
         old = Settings(secret_key=new_key(), old_secret_keys=(spelling,))
-        assert seal(old).opened(sealed, ABOUT) == SECRET
+        assert create_cipher(old).opened(sealed, ABOUT) == SECRET
 
 
 @pytest.mark.parametrize("text", ["canary", "A" * 42, "A" * 45, "Ä" * 43, "A" * 43 + "!"])
@@ -85,26 +85,26 @@ def test_what_is_no_key_is_refused_without_being_told(text: str) -> None:
         Settings(database="memory:", old_secret_keys=(text,)),
     ):
         with pytest.raises(BadSettings) as refused:
-            seal(settings)
+            create_cipher(settings)
         assert text not in refused.value.told
 
 
 def test_an_sqlite_database_has_its_key_in_a_file_beside_it(tmp_path: Path) -> None:
     settings = Settings(database=f"sqlite:///{tmp_path}/data/antiphon.db")
-    sealed = seal(settings).sealed(SECRET, ABOUT)
+    sealed = create_cipher(settings).sealed(SECRET, ABOUT)
     file = tmp_path / "data" / "antiphon.db.key"
 
-    assert seal(settings).opened(sealed, ABOUT) == SECRET
+    assert create_cipher(settings).opened(sealed, ABOUT) == SECRET
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(file.read_bytes()) == 32
     file.write_bytes(b"half")
     with pytest.raises(BadSettings, match=r"antiphon\.db\.key is no key"):
-        seal(settings)
+        create_cipher(settings)
 
 
 def test_a_database_of_many_processes_wants_the_setting() -> None:
     with pytest.raises(BadSettings) as refused:
-        seal(Settings(database="postgresql://u:canary-3@db/antiphon"))
+        create_cipher(Settings(database="postgresql://u:canary-3@db/antiphon"))
 
     assert "secret_key" in refused.value.told
     assert "canary-3" not in refused.value.told
@@ -112,7 +112,7 @@ def test_a_database_of_many_processes_wants_the_setting() -> None:
 
 def test_what_is_to_be_forgotten_has_a_key_that_is_forgotten_too() -> None:
     settings = Settings(database="memory:")
-    sealed = seal(settings).sealed(SECRET, ABOUT)
+    sealed = create_cipher(settings).sealed(SECRET, ABOUT)
 
     with pytest.raises(BadSettings):
-        seal(settings).opened(sealed, ABOUT)
+        create_cipher(settings).opened(sealed, ABOUT)

@@ -17,17 +17,17 @@ from antiphon.buses.local import LocalBus
 from antiphon.engine.destinations import serves_all
 from antiphon.engine.transcript import fold
 from antiphon.mcp.hosted import NoServers
-from antiphon.ports import About, Change, Claim, Decide, Driven, Opened, Records, Store
+from antiphon.ports import Change, Claim, Decide, Driven, ReadSet, Records, ResolvedModel, Store
 from antiphon.providers.scripted import Gate, Scripted
-from antiphon.runtime.admin.deletion import Eraser
-from antiphon.runtime.admin.dispatch import Administration
-from antiphon.runtime.admin.export import Exporter
-from antiphon.runtime.admin.owners import Owners
-from antiphon.runtime.admin.provider_keys import ProviderKeys, Seal
+from antiphon.runtime.admin.deletion import OwnerDeleter
+from antiphon.runtime.admin.dispatch import AdminDispatcher
+from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.destinations import Destinations
-from antiphon.runtime.event_reader import Listening
-from antiphon.runtime.services.dispatch import Answer, Desk
-from antiphon.runtime.turn_runner import Runner, Servers
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.services.dispatch import Dispatcher, Response
+from antiphon.runtime.turn_runner import BackendServers, TurnRunner
 from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
@@ -58,10 +58,10 @@ class Troubled(CachedStore):
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
-        self.trouble: Callable[[About], Exception | None] = lambda _: None
+        self.trouble: Callable[[ReadSet], Exception | None] = lambda _: None
         self.slow_claims: Gate | None = None
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         if trouble := self.trouble(about):
             raise trouble
         return await super().change(about, decide)
@@ -72,7 +72,7 @@ class Troubled(CachedStore):
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        if trouble := self.trouble(About(owner=None, what="claim")):
+        if trouble := self.trouble(ReadSet(owner=None, what="claim")):
             raise trouble
         claim = await super().claim(decide, destinations, declined)
         if claim is not None and self.slow_claims is not None:
@@ -81,7 +81,7 @@ class Troubled(CachedStore):
         return claim
 
 
-def _no_seal() -> Seal:
+def _no_seal() -> Cipher:
     raise errors.BadSettings("Nothing is sealed here.")
 
 
@@ -92,7 +92,7 @@ class House:
         self,
         model: Scripted,
         settings: Settings | None = None,
-        servers: Servers | None = None,
+        servers: BackendServers | None = None,
     ) -> None:
         counter = itertools.count(1)
         self.servers = servers or NoServers()
@@ -103,7 +103,7 @@ class House:
         self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
         self.worker = self.new_worker("first")
-        self.desk = Desk(
+        self.desk = Dispatcher(
             self.store,
             self.bus,
             self._mint,
@@ -111,30 +111,32 @@ class House:
             self._known,
             self._models,
             self.servers.refuse,
-            Administration(self.store, self._mint, self.servers.states, self.owners()),
+            AdminDispatcher(self.store, self._mint, self.servers.states, self.owners()),
             Destinations(self, self.servers, unmarked=True),
         )
         self.destination: Destination | None = None
 
-    def owners(self) -> Owners:
-        keys = ProviderKeys(self.store, self._mint, _no_seal)
-        eraser = Eraser(self.store, self.bus, self._mint, settle=0)
-        return Owners(self.store, keys, lambda *_: None, eraser, Exporter(self.store, self._mint))
+    def owners(self) -> OwnerService:
+        keys = ProviderKeyService(self.store, self._mint, _no_seal)
+        eraser = OwnerDeleter(self.store, self.bus, self._mint, settle=0)
+        return OwnerService(
+            self.store, keys, lambda *_: None, eraser, OwnerExporter(self.store, self._mint)
+        )
 
     def new_worker(
         self, name: str, *dead: str, serves: Callable[[str], bool] = serves_all
     ) -> Worker:
-        runner = Runner(self.store, self.bus, self, self.settings, self._mint, self.servers)
+        runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(
             *(self.store, self.bus, runner, self.settings, self._mint, name),
             lambda name: name in dead,
             serves=serves,
         )
 
-    async def open(self, model: str, _: str) -> Opened:
+    async def open(self, model: str, _: str) -> ResolvedModel:
         if model == "nowhere":
             raise errors.BadSettings("There is no model called nowhere.")
-        return Opened(provider=self.model, model=model, destination=self.destination)
+        return ResolvedModel(provider=self.model, model=model, destination=self.destination)
 
     def serves(self, destination: Destination) -> bool:
         return destination.provider == "here"
@@ -142,10 +144,10 @@ class House:
     async def _default(self) -> str:
         return "scripted"
 
-    async def _known(self, model: str, _: str) -> Opened:
+    async def _known(self, model: str, _: str) -> ResolvedModel:
         if model == "unknown":
             raise errors.BadSettings("There is no such model.")
-        return Opened(provider=self.model, model=model, destination=self.destination)
+        return ResolvedModel(provider=self.model, model=model, destination=self.destination)
 
     async def _models(self, *_: str | None) -> operations.ModelList:
         return operations.ModelList(
@@ -168,7 +170,7 @@ class House:
         key: str | None = None,
     ) -> AsyncIterator[Numbered]:
         listening = await self.desk.open(call, BY, key)
-        assert isinstance(listening, Listening)
+        assert isinstance(listening, RunEventReader)
         async for first, lines in listening.pages():
             for number, line in enumerate(lines, first):
                 yield number, events.decode(line)
@@ -196,7 +198,7 @@ class House:
 
 @asynccontextmanager
 async def house(
-    *scripts: str, settings: Settings | None = None, servers: Servers | None = None
+    *scripts: str, settings: Settings | None = None, servers: BackendServers | None = None
 ) -> AsyncIterator[House]:
     built = House(Scripted(*scripts), settings, servers)
     built.worker.start()
@@ -522,7 +524,7 @@ async def test_a_background_run_needs_no_reader() -> None:
     async with house("say Hi.") as h:
         call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         answer = await h.desk.open(call, BY)
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         told = await h.read(operations.Follow(answer.value.id))
 
         assert last(told).status == "completed"
@@ -648,7 +650,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
     h.destination = FAR
     begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
     answer = await h.desk.open(begun, BY)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Response)
     bystander = h.new_worker("bystander", serves=lambda text: text != FAR.text)
     bystander.start()
     try:
@@ -678,7 +680,7 @@ async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None
         begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         h.destination, there = Destination("far", digest="of another address"), h.destination
         answer = await h.desk.open(begun, BY)
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         h.destination = there
         while h.worker.driving or not (await h.store.drive(answer.value.id)).epoch:
             await asyncio.sleep(0)
@@ -696,7 +698,7 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
             message=operations.NewMessage("Hello?"), background=True, max_attempts=1
         )
         answer = await h.desk.open(begun, BY)
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         run_id = answer.value.id
         h.destination = FAR
         while (declined := await h.store.get(Run, None, run_id)).waiting_for is None:
@@ -730,7 +732,7 @@ async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() ->
         assert records.drive is not None
         return Change(driven=(Driven(records.run, replace(records.drive, wanted=False)),))
 
-    await h.store.change(About(owner=None, run_id=run.id), forget)
+    await h.store.change(ReadSet(owner=None, run_id=run.id), forget)
     h.worker.start()
     try:
         async with asyncio.timeout(20):

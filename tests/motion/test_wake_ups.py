@@ -17,9 +17,9 @@ from services.redis import Redis
 
 from antiphon.api import operations
 from antiphon.cli import doctor
-from antiphon.runtime.event_reader import Listening
-from antiphon.runtime.runtime import Runtime, opened
-from antiphon.settings.loading import Loaded
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.runtime import Runtime, open_runtime
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types import events
 from antiphon.types.accounts import Principal
@@ -42,7 +42,7 @@ class Processes:
         """Another process; a model that says 200 words a second."""
         given = {"database_connections": CONNECTIONS, "demo_pace": 200.0, **settings}
         return await self.stack.enter_async_context(
-            opened(Settings(model="demo", database=self.database, grace=0.1, **given))
+            open_runtime(Settings(model="demo", database=self.database, grace=0.1, **given))
         )
 
     async def pair(self, **settings: object) -> tuple[Runtime, Runtime]:
@@ -60,7 +60,7 @@ async def begin(runtime: Runtime, text: str) -> str:
     """A run in the background."""
     call = operations.Process(message=operations.NewMessage(text), background=True)
     answer = await runtime.desk.open(call, BY)
-    assert not isinstance(answer, Listening)
+    assert not isinstance(answer, RunEventReader)
     run = answer.value
     assert isinstance(run, Run)
     return run.id
@@ -73,7 +73,7 @@ async def pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
             with suppress(Unavailable):  # the line is long: a client comes again
                 listening = await runtime.desk.open(operations.Follow(run_id), BY)
                 break
-        assert isinstance(listening, Listening)
+        assert isinstance(listening, RunEventReader)
         return [list(lines) async for _, lines in listening.pages()]
 
 
@@ -138,7 +138,7 @@ async def test_a_reader_begins_anywhere_and_sees_what_follows(
 
     for after in range(0, len(whole), 7):
         listening = await other.desk.open(operations.Follow(run_id, after=after), BY)
-        assert isinstance(listening, Listening)
+        assert isinstance(listening, RunEventReader)
         assert [line async for _, page in listening.pages() for line in page] == whole[after:]
 
 
@@ -149,7 +149,7 @@ async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
     run_id = await begin(pair[0], "Tell me a long story of 60 words.")
     _, other = await driver_first(pair, run_id)
     listening = await other.desk.open(operations.Follow(run_id), BY)
-    assert isinstance(listening, Listening)
+    assert isinstance(listening, RunEventReader)
     slow = listening.pages()
     seen = [await anext(slow)]
     whole = lines(await pages(other, run_id))  # which ends while the slow one still looks at it
@@ -221,7 +221,7 @@ async def test_a_redis_that_is_not_there_fails_no_start_and_no_readiness(
 
 async def found(settings: Settings) -> tuple[str, ...]:
     """What a doctor says of wake-ups."""
-    rows = await asyncio.to_thread(doctor.rows, Loaded(settings, {}))
+    rows = await asyncio.to_thread(doctor.rows, LoadedSettings(settings, {}))
     (row,) = [row for row in rows if row[1] == "wake-ups"]
     return row
 
@@ -247,7 +247,7 @@ async def test_a_doctor_says_where_wake_ups_do_not_come_through_and_no_password(
 async def test_an_address_of_redis_that_is_none_is_refused_without_its_password() -> None:
     settings = Settings(model="demo", database="memory:", redis="redis://:canary/x@cache:1")
     with pytest.raises(BadSettings) as refused:
-        async with opened(settings):
+        async with open_runtime(settings):
             pass
 
     assert "canary" not in f"{refused.value} {refused.value.details}"

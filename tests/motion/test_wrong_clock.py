@@ -16,7 +16,7 @@ import pytest
 from antiphon.api.operations import NewMessage
 from antiphon.buses.local import LocalBus
 from antiphon.engine import transitions
-from antiphon.ports import About
+from antiphon.ports import ReadSet
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.services.threads import new_thread
 from antiphon.runtime.worker import Worker
@@ -62,9 +62,9 @@ class Machine:
 
     async def driven(self) -> Run:
         """A run in the hands of the healthy worker."""
-        wish = transitions.Wish(model="demo", expires_in=60)
+        wish = transitions.RunSpec(model="demo", expires_in=60)
         await self.healthy.change(
-            About(owner="ann"),
+            ReadSet(owner="ann"),
             lambda records: transitions.create_run(
                 records,
                 wish,

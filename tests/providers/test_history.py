@@ -13,7 +13,7 @@ from antiphon.providers.chat_completions import payload
 from antiphon.providers.history import accepted
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.stream_parser import PLAIN, Quirks
-from antiphon.runtime.attachments import attached
+from antiphon.runtime.attachments import inline_attachments
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types.chunks import Question
 from antiphon.types.messages import (
@@ -151,7 +151,7 @@ def test_objects_have_what_only_some_servers_take():
 
 async def test_reasoning_is_not_taken_for_an_upload():
     history = called("c1", reasoning='{"file_id":"antiphon:file_1"}', extra=SIGNED)
-    assert await attached(history, MemoryStore(), "local") is history
+    assert await inline_attachments(history, MemoryStore(), "local") is history
 
 
 # Refusals.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from upstream import Upstream
 
-from antiphon.ports import Opened
+from antiphon.ports import ResolvedModel
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.owner_providers import Lending
 from antiphon.settings.loading import load
@@ -46,7 +46,7 @@ def catalog(keys: Keys, upstream: Upstream, environ: Mapping[str, str] | None = 
     return Catalog(Settings(providers=table), environ or {}, keys.of)
 
 
-def question(opened: Opened) -> Question:
+def question(opened: ResolvedModel) -> Question:
     return Question(model=opened.model, messages=SAID)
 
 

@@ -16,7 +16,7 @@ import uvicorn
 from services.postgres import Postgres
 
 from antiphon.runtime.admin.keys import make_key
-from antiphon.runtime.runtime import Runtime, opened
+from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Opener
 from antiphon.server.connection import Connection
 from antiphon.server.serve import serving
@@ -67,7 +67,7 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    settings: Settings = SETTINGS, opener: Opener = opened, **options: Any
+    settings: Settings = SETTINGS, opener: Opener = open_runtime, **options: Any
 ) -> AsyncGenerator[Served]:
     runtimes: list[Runtime] = []
 

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from services.postgres import Postgres
 
 from antiphon.buses.local import LocalBus
-from antiphon.ports import About, Decide
+from antiphon.ports import Decide, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings
@@ -220,7 +220,7 @@ class Stubborn(MemoryStore):
     stuck = ""
     tries = 0
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.run_id == self.stuck:
             self.tries += 1
             raise Unavailable("it takes too long")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis as RedisClient
 from services.redis import Redis
 
-from antiphon.runtime.wiring import laid_open
+from antiphon.runtime.wiring import open_dump
 from antiphon.stores.dump import TABLES
 
 CANARY = "canary-9b1f"
@@ -97,7 +97,7 @@ async def _said(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
 
 async def _rows(database: str) -> bytes:
     """All that the database has, as bytes in which words are words."""
-    async with laid_open(database) as inventory:
+    async with open_dump(database) as inventory:
         assert inventory is not None
         pieces = []
         for table in TABLES:

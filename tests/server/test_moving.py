@@ -19,8 +19,8 @@ from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
 from services.postgres import Postgres
 
-from antiphon.runtime.runtime import stored
-from antiphon.runtime.wiring import laid_open
+from antiphon.runtime.runtime import open_store
+from antiphon.runtime.wiring import open_dump
 from antiphon.stores.copy import Plan, Step, move, planned
 from antiphon.stores.dump import TABLES, Inventory, Row, Table
 from antiphon.types.errors import BadSettings, Conflict
@@ -82,7 +82,7 @@ async def _live(server: Served) -> None:
 
 
 async def moved(source: str, target: str) -> Plan:
-    async with laid_open(source) as here, laid_open(target, new=True) as there:
+    async with open_dump(source) as here, open_dump(target, new=True) as there:
         assert here is not None
         assert there is not None
         return await move(here, there, lambda _: None)
@@ -157,7 +157,7 @@ async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Pa
     await moved(source, target)
     await moved(target, back)
 
-    async with laid_open(source) as first, laid_open(back) as last:
+    async with open_dump(source) as first, open_dump(back) as last:
         assert first is not None
         assert last is not None
         assert await first.counts() == await last.counts()
@@ -216,7 +216,7 @@ async def test_a_move_that_is_killed_goes_on_where_it_was(
     deaths = 0
     bite = 0
     while True:
-        async with laid_open(source) as here, laid_open(target, new=True) as there:
+        async with open_dump(source) as here, open_dump(target, new=True) as there:
             assert here is not None
             assert there is not None
             steps: list[Step] = []
@@ -229,12 +229,12 @@ async def test_a_move_that_is_killed_goes_on_where_it_was(
             begun = await there.progress() is not None
         if begun:
             with pytest.raises(BadSettings, match="has not ended"):
-                async with stored(replace(SETTINGS, database=target)):
+                async with open_store(replace(SETTINGS, database=target)):
                     pass
 
     assert deaths > 4
     assert steps[-1].done == steps[-1].of
-    async with stored(replace(SETTINGS, database=target)) as store:
+    async with open_store(replace(SETTINGS, database=target)) as store:
         assert await store.keys()
 
 
@@ -257,7 +257,7 @@ async def test_half_of_one_database_does_not_become_half_of_another(
     other = f"sqlite:///{tmp_path}/other.db"
     async with served(replace(SETTINGS, database=other)) as server:
         await server.key("eve")
-    async with laid_open(source) as here, laid_open(target, new=True) as there:
+    async with open_dump(source) as here, open_dump(target, new=True) as there:
         assert here is not None
         assert there is not None
         with pytest.raises(Killed):
@@ -285,7 +285,7 @@ async def test_a_database_that_is_at_work_is_not_moved(
 
             with pytest.raises(Conflict):
                 await moved(source, target)
-            async with laid_open(source) as here:
+            async with open_dump(source) as here:
                 assert here is not None
                 with pytest.raises(Conflict, match="driven: 1"):
                     await planned(here, here)
@@ -294,7 +294,7 @@ async def test_a_database_that_is_at_work_is_not_moved(
 async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]) -> None:
     source, target = two
     path = source.removeprefix("sqlite:///")
-    async with laid_open(source) as here:
+    async with open_dump(source) as here:
         assert here is not None
         await here.hold()
         with (
@@ -303,7 +303,7 @@ async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]
         ):
             other.execute("DELETE FROM keys")
     await moved(source, target)
-    async with laid_open(target) as there:
+    async with open_dump(target) as there:
         assert there is not None
         await there.hold()
         other_ = await asyncpg.connect(target)
@@ -315,7 +315,7 @@ async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]
 
 async def test_what_has_changed_after_it_was_moved_is_noticed(two: tuple[str, str]) -> None:
     source, target = two
-    async with laid_open(source) as here, laid_open(target, new=True) as there:
+    async with open_dump(source) as here, open_dump(target, new=True) as there:
         assert here is not None
         assert there is not None
         with pytest.raises(Killed):
@@ -331,7 +331,7 @@ async def test_what_has_changed_after_it_was_moved_is_noticed(two: tuple[str, st
 async def test_no_table_is_forgotten(two: tuple[str, str]) -> None:
     """Who adds a table to a schema says what becomes of it when a database is moved."""
     source, target = two
-    async with laid_open(target, new=True):
+    async with open_dump(target, new=True):
         pass
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
         named = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -349,7 +349,7 @@ async def test_no_table_is_forgotten(two: tuple[str, str]) -> None:
 
 async def test_no_column_is_forgotten(two: tuple[str, str]) -> None:
     source, target = two
-    async with laid_open(target, new=True):
+    async with open_dump(target, new=True):
         pass
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
         in_sqlite = file.execute(

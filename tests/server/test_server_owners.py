@@ -21,11 +21,11 @@ from conftest import SETTINGS, Served, eventually, served
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.runtime.admin.deletion import Eraser
-from antiphon.runtime.admin.export import Exporter
-from antiphon.runtime.admin.owners import Owners
-from antiphon.runtime.admin.provider_keys import ProviderKeys, Seal
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.admin.deletion import OwnerDeleter
+from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import mint
 from antiphon.server.auth import MEMORY_SECONDS
 from antiphon.server.streaming import Pace
@@ -280,7 +280,7 @@ async def drained(pieces: AsyncIterator[bytes]) -> None:
 async def test_the_same_export_comes_without_a_server(tmp_path: Path) -> None:
     async with served(settings(tmp_path)) as server:
         await fill(server, "ann")
-        line = AsyncEmbeddedLine.over(server.runtime)
+        line = AsyncEmbeddedTransport.over(server.runtime)
         pieces = [piece async for piece in line.export("ann")]
 
     archive = zipfile.ZipFile(io.BytesIO(b"".join(pieces)))
@@ -376,16 +376,16 @@ async def test_an_erasure_that_is_long_says_how_far_it_is_and_goes_on_when_asked
     assert (await admin.get("/v1/owners", params={"owner": "ann"})).json()["data"] == []
 
 
-def owners_of(server: Served, clock: Callable[[], float]) -> Owners:
+def owners_of(server: Served, clock: Callable[[], float]) -> OwnerService:
     """Those of the server's store, by another clock."""
     store, bus = server.runtime.store, server.runtime.bus
 
-    def seal() -> Seal:
+    def seal() -> Cipher:
         raise BadSettings("Nothing is sealed here.")
 
-    keys = ProviderKeys(store, mint, seal)
-    eraser = Eraser(store, bus, mint, settle=0)
-    return Owners(store, keys, lambda *_: None, eraser, Exporter(store, mint), clock)
+    keys = ProviderKeyService(store, mint, seal)
+    eraser = OwnerDeleter(store, bus, mint, settle=0)
+    return OwnerService(store, keys, lambda *_: None, eraser, OwnerExporter(store, mint), clock)
 
 
 async def test_an_owner_may_be_called_whatever_a_header_can_carry(

@@ -16,7 +16,7 @@ from conftest import SETTINGS, asgi, served
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api import problems
-from antiphon.runtime.runtime import Runtime, opened
+from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Opener, app
 from antiphon.server.request_context import field
 from antiphon.server.serve import serving
@@ -128,7 +128,7 @@ async def test_nothing_of_a_request_gets_into_the_log(caplog: pytest.LogCaptureF
 
 @asynccontextmanager
 async def _broken(settings: Settings) -> AsyncGenerator[Runtime]:
-    async with opened(settings) as runtime:
+    async with open_runtime(settings) as runtime:
         runtime.desk = _Broken()  # type: ignore[assignment]
         yield runtime
 
@@ -175,7 +175,7 @@ async def _hangs() -> None:
 def _with(fails: dict[str, Callable[[], Awaitable[Any]]]) -> Opener:
     @asynccontextmanager
     async def failing(settings: Settings) -> AsyncGenerator[Runtime]:
-        async with opened(settings) as runtime:
+        async with open_runtime(settings) as runtime:
             store = runtime.store
             runtime.store = Failing(store, fails)  # type: ignore[assignment]
             yield runtime

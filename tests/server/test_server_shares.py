@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.keys import make_key
-from antiphon.runtime.runtime import stored
+from antiphon.runtime.runtime import open_store
 from antiphon.server.limits import AT_ONCE, OF_ONE, Places
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
@@ -138,7 +138,7 @@ async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
 @pytest.mark.soak
 async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'antiphon.db'}"
-    async with stored(Settings(database=database)) as store:
+    async with open_store(Settings(database=database)) as store:
         greedy, modest = [
             (await make_key(store, owner, "a test", ("read", "write")))[1]
             for owner in ("ada", "bob")

@@ -24,7 +24,7 @@ from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
 from operations import Json, Way, nobodys, unplaced, ways
 
-from antiphon.runtime.wiring import laid_open
+from antiphon.runtime.wiring import open_dump
 from antiphon.server import openapi
 from antiphon.stores.dump import TABLES, Inventory, Row, Table
 
@@ -90,7 +90,7 @@ class Town:
     async def kept(self) -> dict[str, list[Any]]:
         """All rows of all tables, but for what counts requests."""
         rows: dict[str, list[Any]] = {}
-        async with laid_open(self.database) as inventory:
+        async with open_dump(self.database) as inventory:
             assert inventory is not None
             for table in TABLES:
                 if table.name != "counters":

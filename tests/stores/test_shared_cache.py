@@ -20,7 +20,7 @@ from services.faults import BOTH, FaultProxy, Way
 from services.redis import Redis
 from test_store import a_message, add_thread, say
 
-from antiphon.ports import About, Context
+from antiphon.ports import Context, ReadSet
 from antiphon.stores.cached.redis import KEPT_SECONDS, RedisShelf
 from antiphon.stores.cached.shared import DEADLINE, MOST_BYTES, SharedContexts
 from antiphon.stores.cached.store import CachedStore
@@ -139,7 +139,7 @@ def proxy(redis: Redis) -> Iterator[FaultProxy]:
     proxy.stop()
 
 
-ABOUT = About(owner="ann", thread_id="thread_1")
+ABOUT = ReadSet(owner="ann", thread_id="thread_1")
 
 
 def far(proxy: FaultProxy) -> str:
@@ -216,7 +216,7 @@ async def test_nobody_elses_bytes_are_taken_for_a_context(installation: Installa
     await installation.share()
     await add_thread(installation.database, 2)
     await installation.database.change(
-        About(owner="ann", thread_id="thread_2"), say(a_message(1, "of another", "thread_2"))
+        ReadSet(owner="ann", thread_id="thread_2"), say(a_message(1, "of another", "thread_2"))
     )
     await installation.share("thread_2")
     theirs = await installation.do("HGET", installation.key("thread_2"), "1")

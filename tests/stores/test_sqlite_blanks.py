@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_store import a_message, add_run, add_thread, append, say, take
 
-from antiphon.ports import About, Claim
+from antiphon.ports import Claim, ReadSet
 from antiphon.stores.sqlite.file import BITE_BYTES
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Upload
@@ -36,7 +36,7 @@ async def fill(store: SqliteStore, number: int, owner: str) -> Claim:
     await add_thread(store, number, owner, title=CANARY)
     thread = f"thread_{number}"
     messages = [a_message(place, CANARY, thread) for place in range(1, 40)]
-    await store.change(About(owner=owner, thread_id=thread), say(*messages))
+    await store.change(ReadSet(owner=owner, thread_id=thread), say(*messages))
     await add_run(store, number, thread, wanted=True)
     claim = await store.claim(take())
     assert claim is not None

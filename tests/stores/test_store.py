@@ -22,7 +22,7 @@ from openers import Clock, Opener, opened
 from antiphon.engine import transitions
 from antiphon.engine.context_window import tokens
 from antiphon.engine.snapshot import Change, Driven, Records
-from antiphon.ports import About, Amend, Claim, Key, Leased, Once, Store
+from antiphon.ports import AmendAccount, Claim, IdempotencyKey, Key, LeaseInfo, ReadSet, Store
 from antiphon.stores.rows import LIST_BYTES
 from antiphon.types import errors, events
 from antiphon.types.accounts import Account, Person, Spent
@@ -123,13 +123,13 @@ def begin(run: Run, **drive: Any) -> Callable[[Records], Change]:
 
 async def add_thread(store: Store, number: int = 1, owner: str = "ann", **fields: Any) -> Thread:
     thread = a_thread(number, **fields)
-    await store.change(About(owner=owner), lambda records: Change(thread=thread, owner=owner))
+    await store.change(ReadSet(owner=owner), lambda records: Change(thread=thread, owner=owner))
     return thread
 
 
 async def add_run(store: Store, number: int = 1, thread: str = "thread_1", **drive: Any) -> Run:
     run = a_run(number, thread)
-    await store.change(About(owner="ann", thread_id=thread), begin(run, **drive))
+    await store.change(ReadSet(owner="ann", thread_id=thread), begin(run, **drive))
     return run
 
 
@@ -185,7 +185,7 @@ async def page_through(store: Store, kind: type[Any], limit: int, **where: str) 
 
 async def test_a_change_is_there_for_every_later_reader(store: Store) -> None:
     thread = await add_thread(store)
-    await store.change(About(owner="ann", thread_id=thread.id), say(a_message(1, "hello")))
+    await store.change(ReadSet(owner="ann", thread_id=thread.id), say(a_message(1, "hello")))
     await add_run(store)
 
     assert (await store.get(Thread, "ann", "thread_1")).messages == 1
@@ -196,18 +196,18 @@ async def test_a_change_is_there_for_every_later_reader(store: Store) -> None:
 async def test_a_change_returns_its_answer(store: Store) -> None:
     await add_thread(store)
 
-    assert await store.change(About(owner="ann", thread_id="thread_1"), begin(a_run())) == "run_1"
+    assert await store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run())) == "run_1"
 
 
 async def test_a_decision_for_nothing_changes_nothing(store: Store) -> None:
-    assert await store.change(About(owner="ann"), lambda records: None) is None
+    assert await store.change(ReadSet(owner="ann"), lambda records: None) is None
 
 
 async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock: Clock) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "a", "b")
     seen: list[Records] = []
-    await store.change(About(owner="ann", thread_id="thread_1"), seen.append)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
 
     (records,) = seen
     assert records.now == clock.now
@@ -220,10 +220,10 @@ async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock
 async def test_a_decision_sees_the_run_it_is_about_even_when_that_has_ended(store: Store) -> None:
     await add_thread(store)
     await add_run(store)
-    await store.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
     seen: list[Records] = []
-    await store.change(About(owner="ann", run_id="run_1"), seen.append)
-    await store.change(About(owner="ann", thread_id="thread_1"), seen.append)
+    await store.change(ReadSet(owner="ann", run_id="run_1"), seen.append)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
 
     about_run, about_thread = seen
     assert about_run.run is not None
@@ -236,7 +236,7 @@ async def test_a_decision_sees_no_run_of_another_thread(store: Store) -> None:
     await add_thread(store, 2)
     await add_run(store, 1)
     seen: list[Records] = []
-    await store.change(About(owner="ann", thread_id="thread_2", run_id="run_1"), seen.append)
+    await store.change(ReadSet(owner="ann", thread_id="thread_2", run_id="run_1"), seen.append)
 
     assert (seen[0].thread, seen[0].run) == (a_thread(2), None)
 
@@ -245,8 +245,8 @@ async def test_a_decision_sees_nothing_of_another_owner(store: Store) -> None:
     await add_thread(store)
     await add_run(store)
     seen: list[Records] = []
-    await store.change(About(owner="bob", thread_id="thread_1"), seen.append)
-    await store.change(About(owner="bob", run_id="run_1"), seen.append)
+    await store.change(ReadSet(owner="bob", thread_id="thread_1"), seen.append)
+    await store.change(ReadSet(owner="bob", run_id="run_1"), seen.append)
 
     assert [(records.thread, records.run, records.drive) for records in seen] == [
         (None, None, None)
@@ -269,10 +269,10 @@ async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
         told = ToolOutputAdded(tool_call_id="call_1", output="seen")
         return Change(driven=(moved(records, Status.QUEUED, told),), actions=(done,))
 
-    await store.change(About(owner=None, run_id="run_1"), hand_out)
-    await store.change(About(owner=None, run_id="run_1"), answer)
+    await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
+    await store.change(ReadSet(owner=None, run_id="run_1"), answer)
     seen: list[Records] = []
-    await store.change(About(owner=None, run_id="run_1", turn_log=True), seen.append)
+    await store.change(ReadSet(owner=None, run_id="run_1", turn_log=True), seen.append)
 
     assert [(each.tool_call_id, each.status) for each in seen[0].actions] == [
         ("call_2", "pending"),
@@ -289,7 +289,7 @@ async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_c
     server = McpServer("far", "https://far.example/", ("r*",), {"read": "never"})
     await add_thread(store)
     run = replace(a_run(), mcp_servers=(server,))
-    await store.change(About(owner="ann", thread_id="thread_1"), begin(run, wanted=True))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(run, wanted=True))
     await store.claim(take())
     asked = an_action(1, runs_on="server", server="far", approval="required")
 
@@ -299,8 +299,8 @@ async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_c
     def approve(records: Records) -> Change:
         return Change(actions=(replace(records.actions[0], approval="given"),))
 
-    await store.change(About(owner=None, run_id="run_1"), hand_out)
-    await store.change(About(owner=None, run_id="run_1"), approve)
+    await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
+    await store.change(ReadSet(owner=None, run_id="run_1"), approve)
 
     assert await store.get(Action, "ann", asked.id) == replace(asked, approval="given")
     listed = await store.list(Action, "ann", limit=9, run_id="run_1", status="pending")
@@ -316,10 +316,10 @@ async def test_a_decision_sees_the_actions_of_the_last_turn_and_the_one_it_asks_
     for turn in (1, 2, 4):
         actions = tuple(an_action(10 * turn + place, turn=turn) for place in range(3))
         handed_out = Change(actions=actions)
-        await store.change(About(owner=None, run_id="run_1"), lambda records, c=handed_out: c)
+        await store.change(ReadSet(owner=None, run_id="run_1"), lambda records, c=handed_out: c)
     seen: list[Records] = []
     for asked in (None, "call_21", "call_41", "call_99"):
-        await store.change(About(owner="ann", run_id="run_1", tool_call_id=asked), seen.append)
+        await store.change(ReadSet(owner="ann", run_id="run_1", tool_call_id=asked), seen.append)
 
     assert [[each.tool_call_id for each in records.actions] for records in seen] == [
         ["call_40", "call_41", "call_42"],
@@ -338,7 +338,7 @@ async def test_the_ids_of_all_calls_of_a_run_are_known(store: Store) -> None:
         an_action(2, turn=2, tool_call_id='a\n"b'),
         an_action(3, run="run_2"),
     )
-    await store.change(About(owner=None), lambda records: Change(actions=actions))
+    await store.change(ReadSet(owner=None), lambda records: Change(actions=actions))
 
     assert await store.call_ids("run_1") == {"call_1", 'a\n"b'}
     assert await store.call_ids("run_9") == frozenset()
@@ -351,7 +351,7 @@ async def test_a_decision_that_raises_changes_nothing_and_its_error_passes(store
         raise errors.OutputsMissing("not yet")
 
     with pytest.raises(errors.OutputsMissing, match="not yet"):
-        await store.change(About(owner="ann", thread_id="thread_1"), refuse)
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), refuse)
     assert await store.get(Thread, "ann", "thread_1") == a_thread()
 
 
@@ -366,7 +366,7 @@ async def test_a_change_refused_at_its_last_part_leaves_nothing_of_the_others(
         return say(a_message(1, "lost"), driven=(second,), owner="ann")(records)
 
     with pytest.raises(errors.RunActive) as refused:
-        await store.change(About(owner="ann", thread_id="thread_1"), too_much)
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), too_much)
     assert refused.value.details["run_id"] == "run_1"
     assert await store.get(Thread, "ann", "thread_1") == a_thread()
     assert (await store.context("thread_1")).chat == b""
@@ -381,9 +381,11 @@ async def test_a_change_beside_one_that_raises_is_kept(store: Store) -> None:
         raise errors.OutputsMissing("not yet")
 
     outcomes = await asyncio.gather(
-        store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "a"))),
-        store.change(About(owner="ann", thread_id="thread_1"), refuse),
-        store.change(About(owner="ann", thread_id="thread_2"), say(a_message(1, "b", "thread_2"))),
+        store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "a"))),
+        store.change(ReadSet(owner="ann", thread_id="thread_1"), refuse),
+        store.change(
+            ReadSet(owner="ann", thread_id="thread_2"), say(a_message(1, "b", "thread_2"))
+        ),
         return_exceptions=True,
     )
 
@@ -394,7 +396,7 @@ async def test_a_change_beside_one_that_raises_is_kept(store: Store) -> None:
 
 async def test_a_new_thread_needs_an_owner(store: Store) -> None:
     with pytest.raises(errors.Internal):
-        await store.change(About(owner=None), lambda records: Change(thread=a_thread()))
+        await store.change(ReadSet(owner=None), lambda records: Change(thread=a_thread()))
 
 
 async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) -> None:
@@ -403,7 +405,7 @@ async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) 
 
     with pytest.raises(errors.Internal):
         await store.change(
-            About(owner="ann", thread_id="thread_1"),
+            ReadSet(owner="ann", thread_id="thread_1"),
             lambda records: Change(thread=stale, messages=(a_message(1, "unseen"),)),
         )
     assert (await store.context("thread_1")).messages == 0
@@ -411,7 +413,7 @@ async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) 
 
 async def test_a_number_is_given_to_one_message_only(store: Store) -> None:
     await add_thread(store)
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     await store.change(about, say(a_message(1, "first")))
 
     with pytest.raises(errors.Internal):
@@ -421,7 +423,7 @@ async def test_a_number_is_given_to_one_message_only(store: Store) -> None:
 
 async def test_places_kept_for_outputs_are_filled_in_any_order(store: Store) -> None:
     await add_thread(store)
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     for number in (1, 4, 2, 3):
         await store.change(about, say(a_message(number, f"text {number}")))
 
@@ -432,7 +434,7 @@ async def test_places_kept_for_outputs_are_filled_in_any_order(store: Store) -> 
 
 async def test_a_thread_is_cut_after_a_number(store: Store) -> None:
     await add_thread(store)
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     await store.change(about, say(*(a_message(number, f"text {number}") for number in (1, 2, 3))))
 
     def cut(records: Records) -> Change:
@@ -470,7 +472,7 @@ async def brought_to(store: Store, status: Status) -> None:
     await add_thread(store)
     await add_run(store)
     for step in path:
-        await store.change(About(owner="ann", run_id="run_1"), move(step))
+        await store.change(ReadSet(owner="ann", run_id="run_1"), move(step))
 
 
 @pytest.mark.parametrize(("before", "after"), LEGAL)
@@ -478,7 +480,7 @@ async def test_every_move_of_the_table_can_be_made(
     store: Store, before: Status, after: Status
 ) -> None:
     await brought_to(store, before)
-    await store.change(About(owner="ann", run_id="run_1"), move(after))
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(after))
 
     assert (await store.get(Run, "ann", "run_1")).status is after
 
@@ -489,7 +491,7 @@ async def test_no_other_move_can_be_made(store: Store, before: Status, after: St
     log = await whole_log(store, "run_1")
 
     with pytest.raises(errors.Internal if MOVES[before] else errors.Fenced):
-        await store.change(About(owner="ann", run_id="run_1"), move(after))
+        await store.change(ReadSet(owner="ann", run_id="run_1"), move(after))
     assert (await store.get(Run, "ann", "run_1")).status is before
     assert await whole_log(store, "run_1") == log
 
@@ -499,13 +501,13 @@ async def test_a_new_run_is_queued(store: Store) -> None:
 
     with pytest.raises(errors.Internal):
         await store.change(
-            About(owner="ann", thread_id="thread_1"), begin(a_run(status=Status.IN_PROGRESS))
+            ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(status=Status.IN_PROGRESS))
         )
 
 
 async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> None:
     claim = await add_claimed(store)
-    await store.change(About(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
 
     def finish(records: Records) -> Change:
         assert records.drive is not None
@@ -513,7 +515,7 @@ async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> N
         return Change(driven=(moved(late, Status.COMPLETED, epoch=1),))
 
     with pytest.raises(errors.Fenced):
-        await store.change(About(owner=None, run_id="run_1"), finish)
+        await store.change(ReadSet(owner=None, run_id="run_1"), finish)
     assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
 
 
@@ -523,7 +525,7 @@ async def test_events_that_would_leave_a_gap_are_refused(store: Store) -> None:
 
     with pytest.raises(errors.Internal):
         await store.change(
-            About(owner=None, run_id="run_1"),
+            ReadSet(owner=None, run_id="run_1"),
             lambda records: Change(driven=(replace(moved(records, Status.CANCELLED), events=()),)),
         )
 
@@ -532,7 +534,7 @@ async def test_of_32_runs_begun_at_once_in_a_thread_one_is_there(store: Store) -
     await add_thread(store)
     begun = await asyncio.gather(
         *(
-            store.change(About(owner="ann", thread_id="thread_1"), begin(a_run(number)))
+            store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(number)))
             for number in range(32)
         ),
         return_exceptions=True,
@@ -551,7 +553,7 @@ async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> Non
         new = Driven(a_run(2), Drive(last_event=1), (status_of(a_run(2)),))
         return Change(owner="ann", driven=(moved(records, Status.CANCELLED), new))
 
-    await store.change(About(owner="ann", thread_id="thread_1"), interrupt)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), interrupt)
 
     runs = (await store.list(Run, "ann", limit=9, thread_id="thread_1")).data
     assert [(run.id, run.status) for run in runs] == [
@@ -563,8 +565,8 @@ async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> Non
 # Idempotency
 
 
-def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> Once:
-    return Once(owner=owner, route="POST /v1/threads", key=key, digest=digest)
+def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> IdempotencyKey:
+    return IdempotencyKey(owner=owner, route="POST /v1/threads", key=key, digest=digest)
 
 
 def new_thread(number: int) -> Callable[[Records], Change]:
@@ -573,8 +575,8 @@ def new_thread(number: int) -> Callable[[Records], Change]:
 
 
 async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) -> None:
-    first = await store.change(About(owner="ann", once=once()), new_thread(1))
-    second = await store.change(About(owner="ann", once=once()), new_thread(2))
+    first = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    second = await store.change(ReadSet(owner="ann", once=once()), new_thread(2))
 
     assert first == a_thread(1)
     assert isinstance(second, msgspec.Raw)
@@ -584,7 +586,7 @@ async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) ->
 
 async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: Store) -> None:
     assert await store.answered(once()) is None
-    made = await store.change(About(owner="ann", once=once()), new_thread(1))
+    made = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
     kept = await store.answered(once())
 
     assert kept is not None
@@ -599,16 +601,16 @@ async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: St
 
 
 async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
-    await store.change(About(owner="ann", once=once()), new_thread(1))
+    await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
 
     with pytest.raises(errors.IdempotencyConflict):
-        await store.change(About(owner="ann", once=once(b"other")), new_thread(2))
+        await store.change(ReadSet(owner="ann", once=once(b"other")), new_thread(2))
     assert await page_through(store, Thread, 9) == ["thread_1"]
 
 
 async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
-    await store.change(About(owner="ann", once=once()), new_thread(1))
-    answer = await store.change(About(owner="bob", once=once(owner="bob")), new_thread(2))
+    await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    answer = await store.change(ReadSet(owner="bob", once=once(owner="bob")), new_thread(2))
 
     assert answer == a_thread(2)
 
@@ -618,14 +620,17 @@ async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) ->
         raise errors.InvalidRequest("no")
 
     with pytest.raises(errors.InvalidRequest):
-        await store.change(About(owner="ann", once=once()), refuse)
+        await store.change(ReadSet(owner="ann", once=once()), refuse)
 
-    assert await store.change(About(owner="ann", once=once()), new_thread(1)) == a_thread(1)
+    assert await store.change(ReadSet(owner="ann", once=once()), new_thread(1)) == a_thread(1)
 
 
 async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> None:
     answers = await asyncio.gather(
-        *(store.change(About(owner="ann", once=once()), new_thread(number)) for number in range(16))
+        *(
+            store.change(ReadSet(owner="ann", once=once()), new_thread(number))
+            for number in range(16)
+        )
     )
 
     (made,) = (answer for answer in answers if isinstance(answer, Thread))
@@ -635,16 +640,16 @@ async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> 
 
 
 async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, clock: Clock) -> None:
-    await store.change(About(owner="ann", once=once(key="old")), new_thread(1))
+    await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(1))
     clock.now += 1000
-    await store.change(About(owner="ann", once=once(key="new")), new_thread(2))
+    await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(2))
     await store.forget(0, clock.now)
     await store.remove(Thread, "ann", "thread_2")
 
-    again = await store.change(About(owner="ann", once=once(key="old")), new_thread(3))
+    again = await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(3))
     assert again == a_thread(3)
     with pytest.raises(errors.NotFound):
-        await store.change(About(owner="ann", once=once(key="new")), new_thread(4))
+        await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(4))
 
 
 # Claims and leases
@@ -656,7 +661,7 @@ async def test_the_run_wanted_longest_is_claimed_first(store: Store, clock: Cloc
         await add_run(store, number, f"thread_{number}", wanted=number == 3)
         clock.now += 1
     for number in (2, 1):
-        about = About(owner="ann", run_id=f"run_{number}")
+        about = ReadSet(owner="ann", run_id=f"run_{number}")
 
         def ask(records: Records) -> Change:
             assert records.run is not None
@@ -756,7 +761,7 @@ async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
 async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
     await add_thread(store)
     await add_run(store, wanted=True)
-    about = About(owner=None, run_id="run_1")
+    about = ReadSet(owner=None, run_id="run_1")
 
     await store.change(about, move(Status.IN_PROGRESS, destination="there"))
 
@@ -790,7 +795,7 @@ async def test_a_beat_prolongs_what_is_held_and_names_what_is_lost(
     await add_claimed(store, 1)
     await add_claimed(store, 2)
     await add_claimed(store, 3)
-    await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED, due_at=None))
+    await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED, due_at=None))
     clock.now += 5_000
     lost = await store.beat({"run_1": 1, "run_2": 1, "run_3": 7, "run_4": 1}, 15_000)
 
@@ -804,7 +809,7 @@ async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
 ) -> None:
     for number in (1, 2, 3):
         await add_claimed(store, number)
-    await store.change(About(owner=None, run_id="run_3"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.COMPLETED))
     clock.now += 10_000
     await store.beat({"run_1": 1}, 15_000)
     clock.now += 5_000
@@ -818,12 +823,12 @@ async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
 async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock) -> None:
     for number in (1, 2):
         await add_claimed(store, number)
-    await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
 
     drive = await store.drive("run_1")
     assert drive.worker
     assert drive.due_at
-    assert await store.leased(9) == [Leased("run_1", 1, drive.worker, drive.due_at)]
+    assert await store.leased(9) == [LeaseInfo("run_1", 1, drive.worker, drive.due_at)]
     assert await store.leased(0) == []
 
 
@@ -867,7 +872,7 @@ async def test_appends_of_many_runs_at_once_are_all_kept(store: Store) -> None:
 async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
     claim = await add_claimed(store)
     writing = appended(store, "run_1", claim.drive.epoch, 3, lines("said"), urgent=False)
-    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
     await writing
 
     assert (await whole_log(store, "run_1"))[2:3] == lines("said")
@@ -890,7 +895,7 @@ async def test_changes_beside_appends_are_whole_however_often_they_are_tried(sto
 
     telling = asyncio.create_task(tell())
     for _ in range(30):
-        await store.change(About(owner=None, run_id=claim.run.id), add)
+        await store.change(ReadSet(owner=None, run_id=claim.run.id), add)
     said.set()
     await telling
 
@@ -902,7 +907,7 @@ async def test_changes_beside_appends_are_whole_however_often_they_are_tried(sto
 
 async def test_an_append_of_a_driver_that_was_overtaken_is_refused(store: Store) -> None:
     claim = await add_claimed(store)
-    await store.change(About(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
     again = await store.claim(take())
     assert again is not None
     with pytest.raises(errors.Fenced):
@@ -914,7 +919,7 @@ async def test_an_append_of_a_driver_that_was_overtaken_is_refused(store: Store)
 
 async def test_an_append_to_a_run_that_has_ended_is_refused(store: Store) -> None:
     claim = await add_claimed(store)
-    await store.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
 
     with pytest.raises(errors.Fenced):
         await append(store, claim, 4, "late")
@@ -937,7 +942,7 @@ async def test_an_append_that_lost_count_is_refused(store: Store, first: int) ->
 
 async def test_one_append_is_refused_and_those_beside_it_are_kept(store: Store) -> None:
     claims = [await add_claimed(store, number) for number in range(5)]
-    await store.change(About(owner="ann", run_id="run_2"), move(Status.CANCELLED))
+    await store.change(ReadSet(owner="ann", run_id="run_2"), move(Status.CANCELLED))
     outcomes = await asyncio.gather(
         *(append(store, claim, 3, "x", urgent=False) for claim in claims), return_exceptions=True
     )
@@ -970,7 +975,7 @@ async def test_a_page_has_ended_when_it_holds_the_last_event_of_a_run_that_has(
     claim = await add_claimed(store)
     await append(store, claim, 3, "a")
     assert not (await store.log("run_1", 0)).ended
-    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
 
     assert (await store.log("run_1", 0)).ended
     assert (await store.log("run_1", 3)).ended
@@ -983,7 +988,7 @@ async def test_a_long_log_comes_in_pages_that_say_so(store: Store) -> None:
     texts = [str(number) * 100_000 for number in range(10)] * 4
     for number, text in enumerate(texts):
         await append(store, claim, 3 + number, text)
-    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
     page = await store.log("run_1", 2)
 
     assert page.ended != page.more
@@ -999,7 +1004,7 @@ async def test_a_turn_that_is_cancelled_keeps_its_text_however_often_it_was_appe
     for number, text in enumerate(texts):
         await append(store, claim, 3 + number, text)
     await store.change(
-        About(owner="ann", run_id="run_1", turn_log=True),
+        ReadSet(owner="ann", run_id="run_1", turn_log=True),
         lambda records: transitions.cancel(records, lambda prefix: f"{prefix}_new"),
     )
 
@@ -1017,9 +1022,9 @@ async def test_the_log_of_an_unknown_run_is_not_found(store: Store) -> None:
 async def test_events_past_retention_have_expired(store: Store, clock: Clock) -> None:
     for number in (1, 2, 3):
         await add_claimed(store, number)
-    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
     clock.now += 1000
-    await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
 
     assert await store.forget(clock.now, 0) == 1
     assert await store.forget(clock.now, 0) == 0
@@ -1042,7 +1047,7 @@ async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> Non
     thread = a_thread(title=text)
     message = a_message(1, text, metadata={"note": text})
     await store.change(
-        About(owner="ann"),
+        ReadSet(owner="ann"),
         lambda records: Change(
             owner="ann",
             thread=replace(thread, messages=1, version=1),
@@ -1108,7 +1113,7 @@ async def test_a_context_is_the_chat_of_its_messages_joined(store: Store, length
     await add_thread(store)
     messages = a_conversation(length)
     for start in range(0, length, 40):
-        about = About(owner="ann", thread_id="thread_1")
+        about = ReadSet(owner="ann", thread_id="thread_1")
         await store.change(about, say(*messages[start : start + 40]))
     context = await store.context("thread_1")
 
@@ -1122,7 +1127,7 @@ async def test_a_context_says_where_its_summaries_are(store: Store, at: int) -> 
     await add_thread(store)
     before, after = a_conversation(at - 1), a_conversation(300)[at:]
     summary = a_message(at, "All of it.", role="system", compacts=at // 2)
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     await store.change(about, say(*before))
     plain = await store.context("thread_1")
     await store.change(about, say(summary))
@@ -1136,7 +1141,7 @@ async def test_a_context_says_where_its_summaries_are(store: Store, at: int) -> 
 async def test_a_text_that_looks_like_a_summary_is_none(store: Store) -> None:
     await add_thread(store)
     said = a_message(1, '{"role":"user","antiphon:compacts":1,"summary":[1,"summary",0,9,0]}')
-    await store.change(About(owner="ann", thread_id="thread_1"), say(said))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(said))
 
     assert_context_is_joined(await store.context("thread_1"), [said])
 
@@ -1145,7 +1150,7 @@ async def test_a_text_that_looks_like_a_summary_is_none(store: Store) -> None:
 async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) -> None:
     await add_thread(store)
     messages = a_conversation(300)
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     await store.change(about, say(*messages))
     added = [a_message(keep + place, f"new {place}") for place in range(1, 150)]
 
@@ -1177,7 +1182,7 @@ async def test_a_context_is_right_whatever_became_of_its_thread(
 ) -> None:
     async with opened(opener, tmp_path_factory.mktemp("contexts"), Clock()) as store:
         await add_thread(store)
-        about = About(owner="ann", thread_id="thread_1")
+        about = ReadSet(owner="ann", thread_id="thread_1")
         told: dict[int, Message] = {}
 
         async def tell(*numbers: int, keep: int | None = None) -> None:
@@ -1217,7 +1222,7 @@ async def test_a_context_is_right_whatever_became_of_its_thread(
 
 async def test_a_context_is_never_stale(store: Store) -> None:
     await add_thread(store)
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     for number in range(1, 6):
         await store.change(about, say(a_message(number, str(number))))
         plain = await store.context("thread_1")
@@ -1239,13 +1244,13 @@ async def test_the_context_of_an_unknown_thread_is_not_found(store: Store) -> No
 
 async def test_another_owners_thing_is_as_if_it_were_not_there(store: Store) -> None:
     await add_thread(store)
-    await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "mine")))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "mine")))
     claim = await add_run(store)
     await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
     upload = Upload(id="file_1", name="a", media_type="text/plain", size=1, created_at=1)
     await store.put("ann", upload, content=b"a")
     await store.change(
-        About(owner=None, run_id=claim.id), lambda records: Change(actions=(an_action(1),))
+        ReadSet(owner=None, run_id=claim.id), lambda records: Change(actions=(an_action(1),))
     )
     things = [
         (Thread, "thread_1"),
@@ -1289,12 +1294,12 @@ async def test_lists_of_threads_and_runs_begin_with_the_newest(store: Store) -> 
 async def test_lists_of_messages_and_actions_begin_with_the_oldest(store: Store) -> None:
     await add_thread(store)
     messages = [a_message(number, "x") for number in range(1, 6)]
-    await store.change(About(owner="ann", thread_id="thread_1"), say(*messages))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(*messages))
     await add_run(store)
     actions = [an_action(number) for number in (5, 1, 4)]
     actions[1] = replace(actions[1], status="completed")
     await store.change(
-        About(owner=None, run_id="run_1"), lambda records: Change(actions=tuple(actions))
+        ReadSet(owner=None, run_id="run_1"), lambda records: Change(actions=tuple(actions))
     )
 
     assert await page_through(store, Message, 2, thread_id="thread_1") == [
@@ -1315,7 +1320,7 @@ async def test_a_page_of_large_things_ends_early_and_says_that_there_is_more(
     texts = (large, large, large, "small", large * 3, "small")
     messages = [a_message(number, text) for number, text in enumerate(texts, 1)]
     for message in messages:
-        await store.change(About(owner="ann", thread_id="thread_1"), say(message))
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(message))
 
     sizes: list[int] = []
     after = None
@@ -1336,7 +1341,7 @@ async def test_a_page_of_large_runs_of_everybody_ends_early(store: Store) -> Non
     for number in (1, 2, 3):
         await add_thread(store, number)
         run = a_run(number, f"thread_{number}", instructions="x" * (LIST_BYTES * 2 // 5))
-        await store.change(About(owner="ann", thread_id=run.thread_id), begin(run))
+        await store.change(ReadSet(owner="ann", thread_id=run.thread_id), begin(run))
 
     first = await store.live_runs(9)
     rest = await store.live_runs(9, after="run_2")
@@ -1357,7 +1362,7 @@ async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -
     await add_thread(store, 1, title="A trip to Łódź")
     await add_thread(store, 2)
     await add_thread(store, 3)
-    about = About(owner="ann", thread_id="thread_2")
+    about = ReadSet(owner="ann", thread_id="thread_2")
     texts = ("100% of the_flights", "leave early")
     told = [a_message(place, text, "thread_2") for place, text in enumerate(texts, 1)]
     await store.change(about, say(*told))
@@ -1506,10 +1511,10 @@ async def test_an_upload_keeps_its_bytes(store: Store) -> None:
 
 async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
     claim = await add_claimed(store, 1)
-    await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "canary")))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "canary")))
     await append(store, claim, 3, "canary")
     await store.change(
-        About(owner=None, run_id="run_1"), lambda records: Change(actions=(an_action(1),))
+        ReadSet(owner=None, run_id="run_1"), lambda records: Change(actions=(an_action(1),))
     )
     await store.context("thread_1")
     await add_claimed(store, 2)
@@ -1594,7 +1599,7 @@ async def test_many_kinds_of_calls_at_once_all_succeed(store: Store) -> None:
             await append(store, claim, 3 + number, "x" * number, urgent=number % 5 == 0)
             await store.log(claim.run.id, number)
         await store.change(
-            About(owner=None, run_id=claim.run.id, turn_log=True), move(Status.COMPLETED)
+            ReadSet(owner=None, run_id=claim.run.id, turn_log=True), move(Status.COMPLETED)
         )
 
     async with asyncio.timeout(30):
@@ -1622,7 +1627,7 @@ def a_person(number: int = 1, name: str = "Ann", **fields: Any) -> Person:
     return Person(id=f"person_{number}", name=name, created_at=number, **fields)
 
 
-def renamed(name: str) -> Amend:
+def renamed(name: str) -> AmendAccount:
     return lambda account, others: replace(account, person=replace(account.person, name=name))
 
 
@@ -1712,10 +1717,10 @@ async def test_names_are_given_once_however_many_ask_at_once(store: Store) -> No
 async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(store: Store) -> None:
     for number, owner in enumerate(("ann", "bob", "ann", "cem"), 1):
         await add_thread(store, number, owner)
-        about = About(owner=owner, thread_id=f"thread_{number}")
+        about = ReadSet(owner=owner, thread_id=f"thread_{number}")
         run = a_run(number, f"thread_{number}")
         await store.change(about, lambda records, run=run: _begun(run, records))
-    await store.change(About(owner=None, run_id="run_3"), move(Status.CANCELLED))
+    await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.CANCELLED))
 
     page = await store.live_runs(2)
     rest = await store.live_runs(2, after="run_2")
@@ -1744,7 +1749,7 @@ def ending(usage: Usage, model: str = "demo") -> Callable[[Records], Change]:
 async def spend(store: Store, number: int, usage: Usage, model: str = "demo") -> None:
     await add_thread(store, number)
     await add_run(store, number, f"thread_{number}")
-    await store.change(About(owner="ann", run_id=f"run_{number}"), ending(usage, model))
+    await store.change(ReadSet(owner="ann", run_id=f"run_{number}"), ending(usage, model))
 
 
 async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from test_store import (
     whole_log,
 )
 
-from antiphon.ports import About, Context, Page
+from antiphon.ports import Context, EventPage, ReadSet
 from antiphon.stores.cached.log_tails import ENDED_BYTES, TAIL_BYTES
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
@@ -34,7 +34,7 @@ class CountedStore(MemoryStore):
         self.logs = 0
         self.contexts = 0
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         self.logs += 1
         return await super().log(run_id, after)
 
@@ -68,7 +68,7 @@ async def test_a_context_that_somebody_else_made_stale_is_read_again(
 ) -> None:
     await add_thread(store)
     await store.context("thread_1")
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     await inner.change(about, say(a_message(1, "from another worker")))
 
     assert (await store.context("thread_1")).messages == 1
@@ -105,7 +105,7 @@ async def test_a_thread_of_many_small_messages_weighs_what_it_takes_to_remember_
     store = CachedStore(inner, max_bytes=100_000)
     await add_thread(store)
     messages = [a_message(number, "") for number in range(1, 1001)]
-    await store.change(About(owner="ann", thread_id="thread_1"), say(*messages))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(*messages))
     for _ in range(2):
         assert len((await store.context("thread_1")).chat) < 50_000
 
@@ -118,7 +118,7 @@ async def test_readers_of_what_this_process_wrote_spare_the_inner_store(
     claim = await add_claimed(store)
     await append(store, claim, 3, "a", "b")
     await append(store, claim, 5, "c")
-    await store.change(About(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
 
     for after in range(6):
         page = await store.log("run_1", after)
@@ -145,7 +145,7 @@ async def test_an_end_that_another_process_wrote_is_seen(
 ) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "ours")
-    await inner.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    await inner.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
 
     assert len(await whole_log(store, "run_1", 2)) == 2
     assert (await store.log("run_1", 3)).ended
@@ -155,7 +155,7 @@ async def test_lines_that_were_refused_are_never_read(
     store: CachedStore, inner: CountedStore
 ) -> None:
     claim = await add_claimed(store)
-    await inner.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    await inner.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
     with pytest.raises(errors.Fenced):
         await append(store, claim, 3, "late")
 
@@ -184,7 +184,7 @@ async def test_runs_that_have_ended_make_room_and_are_read_from_the_inner_store(
     for number in runs:
         claim = await add_claimed(store, number)
         await append(store, claim, 3, text)
-        await store.change(About(owner=None, run_id=claim.run.id), move(Status.COMPLETED))
+        await store.change(ReadSet(owner=None, run_id=claim.run.id), move(Status.COMPLETED))
     under_way = await add_claimed(store, runs[-1] + 1)
     await append(store, under_way, 3, "still here")
 

@@ -28,7 +28,7 @@ from test_store import (
 )
 
 from antiphon.engine.snapshot import Change, Driven, Records
-from antiphon.ports import About, Key, Listing, Once, Store
+from antiphon.ports import IdempotencyKey, Key, ReadSet, RecordPage, Store
 from antiphon.types import errors
 from antiphon.types.accounts import (
     DAY_MS,
@@ -133,7 +133,7 @@ def seen(answers: list[tuple[int, int]]) -> Any:
 async def of_key(store: Store, key_id: str = "key_1") -> tuple[int, int]:
     """How many runs of the key are under way, and the tokens they have used today."""
     answers: list[tuple[int, int]] = []
-    await store.change(About(owner="ann", key_id=key_id), seen(answers))
+    await store.change(ReadSet(owner="ann", key_id=key_id), seen(answers))
     return answers[-1]
 
 
@@ -148,7 +148,7 @@ async def test_a_change_is_told_how_many_runs_of_its_key_are_under_way(store: St
         (0, 0),
     ]
 
-    await store.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
 
     assert await of_key(store) == (1, 0)
     assert (await store.drive("run_1")).key_id == "key_1"
@@ -168,7 +168,7 @@ async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
             run = Driven(a_run(number, f"thread_{number}"), Drive(key_id="key_1"))
             return Change(thread=a_thread(number), driven=(run,))
 
-        about = About(owner="ann", key_id="key_1")
+        about = ReadSet(owner="ann", key_id="key_1")
         begun = await asyncio.gather(
             *(stores[number % 2].change(about, partial(decide, number)) for number in range(32)),
             return_exceptions=True,
@@ -197,8 +197,8 @@ async def test_what_the_usage_of_runs_grows_by_is_counted_for_a_key_with_a_limit
     for number, key_id in enumerate(("key_1", "key_2", "key_1"), 1):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", key_id=key_id)
-        await store.change(About(owner="ann", run_id=f"run_{number}"), using(10))
-    await store.change(About(owner="ann", run_id="run_1"), using(5))
+        await store.change(ReadSet(owner="ann", run_id=f"run_{number}"), using(10))
+    await store.change(ReadSet(owner="ann", run_id="run_1"), using(5))
 
     assert await of_key(store, "key_1") == (2, 28)
     assert await of_key(store, "key_2") == (1, 0)
@@ -235,7 +235,7 @@ async def test_an_act_is_kept_with_what_it_tells_of(store: Store) -> None:
     await store.change_person("person_1", lambda *_: None, an_act(6))
     thread = a_thread()
     await store.change(
-        About(owner="ann"), lambda _: Change(thread=thread, act=an_act(7, owner="ann"))
+        ReadSet(owner="ann"), lambda _: Change(thread=thread, act=an_act(7, owner="ann"))
     )
 
     assert await noted(store) == [f"audit_{number}" for number in (7, 6, 4, 2, 1)]
@@ -386,9 +386,9 @@ async def fill(store: Store, owner: str, number: int) -> None:
     await store.count(Counter(key.id, "requests"), 1)
     thread = a_thread(number)
     await store.change(
-        About(owner=owner, once=once_of(owner)), lambda _: Change(thread=thread, answer=thread)
+        ReadSet(owner=owner, once=once_of(owner)), lambda _: Change(thread=thread, answer=thread)
     )
-    about = About(owner=owner, thread_id=thread.id)
+    about = ReadSet(owner=owner, thread_id=thread.id)
     messages = [a_message(place, "canary", thread.id) for place in range(1, 9)]
     await store.change(about, say(*messages))
     run = a_run(number, thread.id)
@@ -397,15 +397,15 @@ async def fill(store: Store, owner: str, number: int) -> None:
     claim = await store.claim(take())
     assert claim is not None
     await append(store, claim, 3, "canary")
-    await store.change(About(owner=owner, run_id=run.id), with_action(run))
+    await store.change(ReadSet(owner=owner, run_id=run.id), with_action(run))
     await store.put(owner, Assistant(id=f"asst_{number}", created_at=1, updated_at=1))
     upload = Upload(id=f"file_{number}", name="x", media_type="text/plain", size=6, created_at=1)
     await store.put(owner, upload, None, b"canary")
     await store.keep_provider_key(a_provider_key(owner), b"sealed", an_act(number, owner=owner))
 
 
-def once_of(owner: str) -> Once:
-    return Once(owner, "POST /v1/threads", "again", b"digest")
+def once_of(owner: str) -> IdempotencyKey:
+    return IdempotencyKey(owner, "POST /v1/threads", "again", b"digest")
 
 
 def with_action(run: Run) -> Callable[[Records], Change]:
@@ -433,7 +433,7 @@ async def test_owners_are_listed_with_how_much_they_have(store: Store) -> None:
     assert list(rest.data) == [Holding(owner="cem")]
     assert not rest.has_more
     assert [holding.owner for holding in (await store.owners(1, "aaa")).data] == ["ann"]
-    assert await store.owners(9, owner="ben") == Listing([ben], has_more=False)
+    assert await store.owners(9, owner="ben") == RecordPage([ben], has_more=False)
     assert not (await store.owners(9, "ben", "ben")).data
     assert not (await store.owners(9, owner="dan")).data
 

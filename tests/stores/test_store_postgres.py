@@ -33,7 +33,7 @@ from test_store import (
 )
 
 from antiphon.engine.snapshot import Change, Records
-from antiphon.ports import About, Claim, Store
+from antiphon.ports import Claim, ReadSet, Store
 from antiphon.stores.postgres.connections import SQL, Connections, numbered, writing
 from antiphon.stores.postgres.migrations import DAY_MS, DAYS_AHEAD, KNOWN, prepare
 from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
@@ -99,7 +99,7 @@ def reply(records: Records) -> Change:
 async def test_what_was_decided_upon_something_old_is_decided_anew(address: str) -> None:
     async with opened(address) as one, opened(address) as two:
         await add_thread(one)
-        about = About(owner="ann", thread_id="thread_1")
+        about = ReadSet(owner="ann", thread_id="thread_1")
         await asyncio.gather(*(store.change(about, reply) for store in (one, two) * 16))
 
         told = await two.list(Message, "ann", limit=99, thread_id="thread_1")
@@ -109,7 +109,7 @@ async def test_what_was_decided_upon_something_old_is_decided_anew(address: str)
 async def test_two_processes_begin_one_run_in_a_thread(address: str) -> None:
     async with opened(address) as one, opened(address) as two:
         await add_thread(one)
-        about = About(owner="ann", thread_id="thread_1")
+        about = ReadSet(owner="ann", thread_id="thread_1")
         begun = await asyncio.gather(
             *(
                 store.change(about, begin(a_run(number)))
@@ -160,7 +160,7 @@ async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: s
             await other.execute("UPDATE threads SET changes = changes + 1")
             await other.execute("UPDATE drives SET epoch = 2")
             changing = asyncio.ensure_future(
-                store.change(About(owner=None, run_id="run_1"), finish)
+                store.change(ReadSet(owner=None, run_id="run_1"), finish)
             )
             await until(lambda: waits_for_a_lock(other))
         await changing
@@ -184,7 +184,9 @@ async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> N
 
         async with other.transaction():
             await other.execute("UPDATE drives SET due_at = $1", clock.now + 15_000)
-            swept = asyncio.ensure_future(store.change(About(owner=None, run_id="run_1"), overdue))
+            swept = asyncio.ensure_future(
+                store.change(ReadSet(owner=None, run_id="run_1"), overdue)
+            )
             await until(lambda: waits_for_a_lock(other))
         await swept
 
@@ -213,7 +215,7 @@ async def test_a_change_whose_caller_went_away_is_finished_and_its_connection_go
     async with opened(address, connections=1) as store:
         await add_thread(store)
         changing = asyncio.ensure_future(
-            store.change(About(owner="ann", thread_id="thread_1"), reply)
+            store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
         )
         await asyncio.sleep(0)
         changing.cancel()
@@ -252,7 +254,7 @@ async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_
         own_server.start()
 
         await until(partial(works, store))
-        await store.change(About(owner="ann", thread_id="thread_1"), reply)
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
         assert (await store.get(Thread, "ann", "thread_1")).messages == 1
 
 
@@ -283,7 +285,7 @@ async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_u
 
 
 async def noticed(store: Store) -> None:
-    about = About(owner="ann", thread_id="thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
     for call in (lambda: store.get(Thread, "ann", "thread_1"), lambda: store.change(about, reply)):
         asked_at = time.monotonic()
         with pytest.raises(errors.Unavailable):
@@ -312,7 +314,7 @@ async def test_what_is_acknowledged_has_been_written_and_a_beat_is_not_waited_fo
             assert await unwritten(other) == 0
             await store.beat({"run_1": 1}, 15_000)
             assert await unwritten(other) > 0
-            await store.change(About(owner="ann", thread_id="thread_1"), reply)
+            await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
             assert await unwritten(other) == 0
     finally:
         server.stop()
@@ -421,7 +423,7 @@ async def test_without_another_clock_time_is_the_databases(address: str) -> None
 
 async def ended(store: Store, number: int) -> Claim:
     claim = await add_claimed(store, number)
-    await store.change(About(owner=None, run_id=f"run_{number}"), move(Status.COMPLETED))
+    await store.change(ReadSet(owner=None, run_id=f"run_{number}"), move(Status.COMPLETED))
     return claim
 
 
@@ -468,7 +470,7 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
             with pytest.raises(errors.EventExpired):
                 await store.log(f"run_{number}", 0)
             assert (await store.log(f"run_{number}", 3)).ended
-        await store.change(About(owner=None, run_id="run_2"), move(Status.COMPLETED))
+        await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
         assert await store.forget(3 * DAY_MS, 0) == 1
         assert 0 not in await days(other)
 

@@ -37,7 +37,7 @@ from test_store import (
     whole_log,
 )
 
-from antiphon.ports import About, Store
+from antiphon.ports import ReadSet, Store
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.telemetry import failpoints
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Path) -> None:
     async with opened(path) as store:
         claim = await add_claimed(store)
-        await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
         await append(store, claim, 3, "a", "b")
         secret = await store.secret()
     async with opened(path) as store:
@@ -245,7 +245,7 @@ async def test_two_stores_on_one_file_see_one_another(path: Path) -> None:
         claim = await add_claimed(one)
         await append(one, claim, 3, "from one")
         assert await whole_log(two, "run_1", 2) == lines("from one")
-        await two.change(About(owner="ann", run_id="run_1"), move(Status.CANCELLED, epoch=2))
+        await two.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED, epoch=2))
 
         with pytest.raises(errors.Fenced):
             await append(one, claim, 4, "late")
@@ -268,7 +268,7 @@ async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> N
         await add_thread(one)
         begun = await asyncio.gather(
             *(
-                store.change(About(owner="ann", thread_id="thread_1"), begin(a_run(number)))
+                store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(number)))
                 for number, store in enumerate((one, two) * 16)
             ),
             return_exceptions=True,
@@ -318,7 +318,7 @@ async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_delete
         await asyncio.gather(
             one.remove(Thread, "ann", "thread_3"),
             one.remove(Thread, "ann", "thread_1"),
-            one.change(About(owner="ann", thread_id="thread_2"), begin(a_run(2, "thread_2"))),
+            one.change(ReadSet(owner="ann", thread_id="thread_2"), begin(a_run(2, "thread_2"))),
         )
 
         async with asyncio.timeout(SOON):
@@ -353,11 +353,11 @@ async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_i
         first = await add_claimed(one)
         await append(one, first, 3, "a", "b")
         await append(one, first, 5, "c")
-        await one.change(About(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
+        await one.change(ReadSet(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
         second = await two.claim(take())
         assert second is not None
         await append(two, second, 8, "d")
-        await two.change(About(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
+        await two.change(ReadSet(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
         third = await one.claim(take())
         assert third is not None
         await append(one, third, 11, "e")
@@ -523,14 +523,14 @@ async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path)
         try:
             with pytest.raises(errors.Unavailable):
                 await store.change(
-                    About(owner="ann", thread_id="thread_1", what="message"),
+                    ReadSet(owner="ann", thread_id="thread_1", what="message"),
                     say(a_message(1, "lost")),
                 )
         finally:
             failpoints.arm("")
 
         assert (await store.get(Thread, "ann", "thread_1")).messages == 0
-        await store.change(About(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
 
 
 async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap(
@@ -610,7 +610,7 @@ def no_file_to_spare() -> Iterator[None]:
 async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
     async with opened(path) as store:
         await add_thread(store)
-        about = About(owner="ann", thread_id="thread_1")
+        about = ReadSet(owner="ann", thread_id="thread_1")
         await store.change(about, say(*(a_message(n, "la " * 30_000) for n in range(1, 20))))
         searches = [
             asyncio.create_task(store.list(Thread, "ann", limit=9, query=f"word{number}"))

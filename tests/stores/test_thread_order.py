@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from openers import Clock, Opener, opened
 
 from antiphon.engine.thread_order import REPLACES, position_of
-from antiphon.ports import About, Change, Records, Store
+from antiphon.ports import Change, ReadSet, Records, Store
 from antiphon.types import errors
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
@@ -23,7 +23,7 @@ async def add(
     """Add a thread with one message, which was changed at that time."""
     fields = {"messages": 1, "metadata": {REPLACES: replaces} if replaces else {}, **of}
     thread = Thread(id=name, created_at=1, updated_at=at, **fields)
-    await store.change(About(owner=owner), lambda _: Change(thread=thread, owner=owner))
+    await store.change(ReadSet(owner=owner), lambda _: Change(thread=thread, owner=owner))
     return thread
 
 
@@ -32,7 +32,7 @@ async def amend(store: Store, name: str, **fields: Any) -> None:
         assert records.thread is not None
         return Change(thread=replace(records.thread, **fields))
 
-    await store.change(About(owner="ann", thread_id=name), decide)
+    await store.change(ReadSet(owner="ann", thread_id=name), decide)
 
 
 async def say(store: Store, name: str, *texts: str) -> None:
@@ -55,7 +55,7 @@ async def say(store: Store, name: str, *texts: str) -> None:
         grown = replace(thread, messages=len(texts), version=thread.version + 1)
         return Change(thread=grown, messages=messages)
 
-    await store.change(About(owner="ann", thread_id=name), decide)
+    await store.change(ReadSet(owner="ann", thread_id=name), decide)
 
 
 async def ids(store: Store, limit: int = 100, owner: str = "ann", **where: str) -> list[str]:

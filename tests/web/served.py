@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import Ending, serving
 from antiphon.settings.settings import Settings
@@ -127,7 +127,7 @@ async def up(
 
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
-        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
+        client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with sites.opened(settings, client, tools, servers=servers) as site:
             made.append(site)
             bridge = Bridge(application(site), LARGEST, closing, pace)

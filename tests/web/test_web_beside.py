@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import Ending, serving
 from antiphon.types.errors import BadSettings
@@ -29,7 +29,7 @@ async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
 
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
-        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
+        client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         await client.create_person("ann", password=PASSWORD)
         async with chat(settings, client, closing, servers=False) as bridge:
             yield bridge

@@ -18,8 +18,8 @@ from antiphon.buses.local import LocalBus
 from antiphon.engine import transitions
 from antiphon.ports import Claim, Store
 from antiphon.providers.catalog import Catalog
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
-from antiphon.runtime.runtime import Runtime, stored
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
+from antiphon.runtime.runtime import Runtime, open_store
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.runs import Run
@@ -30,7 +30,7 @@ LEASE_MS = 60_000
 MANY = pytest.param(1000, marks=pytest.mark.soak)
 ROUNDS = [30, MANY]
 
-Line = AsyncEmbeddedLine
+Line = AsyncEmbeddedTransport
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -42,7 +42,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         address = await request.getfixturevalue("postgres").create()
     settings = Settings(database=address, model="demo")
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(stored(settings)) for _ in range(STORES)]
+        yield [await stack.enter_async_context(open_store(settings)) for _ in range(STORES)]
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from antiphon.mcp.config import discovery
-from antiphon.settings.loading import Loaded, gather, load
+from antiphon.settings.loading import LoadedSettings, load, load_with_origins
 from antiphon.settings.settings import TABLE
-from antiphon.settings.trust import LARGEST, FolderFile, trusted_files
+from antiphon.settings.trust import LARGEST, FolderFile, open_trust_record
 from antiphon.types.errors import BadSettings
 from tests.trusted import trusted
 
@@ -31,8 +31,8 @@ class Folder:
             "XDG_DATA_HOME": str(root / "data"),
         }
 
-    def gather(self) -> Loaded:
-        return gather({}, self.environ, self.root)
+    def gather(self) -> LoadedSettings:
+        return load_with_origins({}, self.environ, self.root)
 
     def trust(self) -> None:
         trusted(self.file, self.environ)
@@ -65,7 +65,7 @@ def test_how_the_chat_looks_needs_none(folder: Folder) -> None:
 def test_what_looks_harmless_does_not_count_beside_what_needs_trust(folder: Folder) -> None:
     folder.file.write_text(f'theme = "dark"\n{HOSTILE}')
 
-    loaded = gather({}, folder.environ, folder.root, decide=lambda file: False)
+    loaded = load_with_origins({}, folder.environ, folder.root, decide=lambda file: False)
 
     assert (loaded.settings.theme, loaded.settings.base_url, loaded.counted) == (
         "auto",
@@ -140,7 +140,7 @@ def test_what_was_shown_is_what_counts_whatever_the_file_becomes_meanwhile(folde
         folder.file.write_text(HOSTILE)
         return True
 
-    loaded = gather({}, folder.environ, folder.root, decide=yes_to)
+    loaded = load_with_origins({}, folder.environ, folder.root, decide=yes_to)
 
     assert (loaded.settings.model, loaded.settings.base_url) == ("shown", None)
 
@@ -166,7 +166,7 @@ def test_brackets_in_brackets_are_no_settings(folder: Folder) -> None:
 def test_a_record_that_others_can_write_trusts_nothing(folder: Folder) -> None:
     folder.file.write_text(HOSTILE)
     folder.trust()
-    trusted_files(folder.environ).file.chmod(0o666)
+    open_trust_record(folder.environ).file.chmod(0o666)
 
     with pytest.raises(BadSettings, match="not trusted"):
         folder.gather()
@@ -176,7 +176,7 @@ def test_a_record_that_others_can_write_trusts_nothing(folder: Folder) -> None:
 def test_a_record_that_cannot_be_read_trusts_nothing(folder: Folder, content: bytes) -> None:
     folder.file.write_text(HOSTILE)
     folder.trust()
-    trusted_files(folder.environ).file.write_bytes(content)
+    open_trust_record(folder.environ).file.write_bytes(content)
 
     with pytest.raises(BadSettings, match="not trusted"):
         folder.gather()
@@ -188,7 +188,7 @@ def test_a_file_that_is_named_counts_in_the_place_of_the_folders(folder: Folder)
         'redis = "redis://mine"\nroots = ["/srv"]\n[providers.a]\nkey_env = "MINE"\n'
     )
 
-    loaded = gather({}, folder.environ, folder.root, config_file=Path("mine.toml"))
+    loaded = load_with_origins({}, folder.environ, folder.root, config_file=Path("mine.toml"))
 
     assert (loaded.settings.redis, loaded.settings.roots) == ("redis://mine", ("/srv",))
     assert loaded.settings.providers["a"]["key_env"] == "MINE"

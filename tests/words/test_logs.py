@@ -9,19 +9,25 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from antiphon.telemetry.logs import JsonLines, Lines, Said, TextLines, about
+from antiphon.telemetry.logs import (
+    JsonLogFormatter,
+    LogFormatter,
+    TextLogFormatter,
+    UserContent,
+    log_context,
+)
 from antiphon.types.errors import NotFound
 
 CANARY = "canary-7f3a"
 Written = Callable[[], list[str]]
-FORMS = [TextLines, JsonLines]
+FORMS = [TextLogFormatter, JsonLogFormatter]
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
 class Logged:
     """A logger of its own, and its lines."""
 
-    def __init__(self, form: Lines) -> None:
+    def __init__(self, form: LogFormatter) -> None:
         self._stream = io.StringIO()
         handler = logging.StreamHandler(self._stream)
         handler.setFormatter(form)
@@ -48,9 +54,9 @@ def _raise(error: Exception) -> Iterator[None]:
     "odd",
     ["\n", "\r", "\x1b[31m", "\x00", "\x85", "\u2028", "\u202e", "\x9b", "\U000e0080", "\ufff3"],
 )
-def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[Lines], odd: str) -> None:
+def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[LogFormatter], odd: str) -> None:
     logged = Logged(form())
-    with about(run_id=f"run_{odd}1"):
+    with log_context(run_id=f"run_{odd}1"):
         logged.log.warning("a name: %s", f"before{odd}info: forged")
 
     (line,) = logged.lines
@@ -69,7 +75,7 @@ def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[Lines], odd: str) 
         "ak_canary-7f3a123456789012345678901234567890",
     ],
 )
-def test_secrets_are_masked_wherever_they_come_from(form: type[Lines], secret: str) -> None:
+def test_secrets_are_masked_wherever_they_come_from(form: type[LogFormatter], secret: str) -> None:
     logged = Logged(form(content=True))
     logged.log.warning("cannot use %s", secret)
     logged.log.warning(secret)
@@ -79,10 +85,12 @@ def test_secrets_are_masked_wherever_they_come_from(form: type[Lines], secret: s
 
 
 @every_form
-def test_what_people_and_models_wrote_is_told_only_where_it_is_wanted(form: type[Lines]) -> None:
+def test_what_people_and_models_wrote_is_told_only_where_it_is_wanted(
+    form: type[LogFormatter],
+) -> None:
     hidden, shown = Logged(form()), Logged(form(content=True))
     for logged in (hidden, shown):
-        logged.log.warning("the model said %s", Said(CANARY))
+        logged.log.warning("the model said %s", UserContent(CANARY))
         try:
             list(_raise(KeyError(CANARY)))
         except ValueError as error:
@@ -96,15 +104,15 @@ def test_what_people_and_models_wrote_is_told_only_where_it_is_wanted(form: type
 
 
 def test_words_of_ours_are_told_also_inside_an_error() -> None:
-    logged = Logged(TextLines())
+    logged = Logged(TextLogFormatter())
     logged.log.warning("waiting: %s", NotFound("Run run_1 is not there."))
 
     assert "waiting: Run run_1 is not there." in logged.lines[0]
 
 
 def test_json_has_a_field_for_each_thing_that_is_known() -> None:
-    logged = Logged(JsonLines())
-    with about(run_id="run_1", thread_id=None), about(trace_id="0af7"):
+    logged = Logged(JsonLogFormatter())
+    with log_context(run_id="run_1", thread_id=None), log_context(trace_id="0af7"):
         logged.log.error("lost %d", 3)
     logged.log.info("after it")
 
@@ -117,15 +125,15 @@ def test_json_has_a_field_for_each_thing_that_is_known() -> None:
 
 
 def test_what_is_no_id_is_not_told_as_one() -> None:
-    logged = Logged(TextLines())
-    with about(run_id="run_1\n canary", thread_id="thread_1"):
+    logged = Logged(TextLogFormatter())
+    with log_context(run_id="run_1\n canary", thread_id="thread_1"):
         logged.log.warning("hello")
 
     assert logged.lines[0].endswith("hello thread_id=thread_1")
 
 
 def test_a_line_that_does_not_fit_its_values_is_told_as_it_is() -> None:
-    logged = Logged(TextLines())
+    logged = Logged(TextLogFormatter())
     logged.log.warning("%d files", "many")
 
     assert logged.lines[0].endswith("%d files")

@@ -19,9 +19,9 @@ from antiphon.telemetry.metrics import (
     STREAMS,
     TURNS,
     Metrics,
-    Snapshot,
+    MetricsSnapshot,
 )
-from antiphon.telemetry.resources import told_of
+from antiphon.telemetry.resources import add_process_gauges
 
 
 def _some() -> Metrics:
@@ -56,7 +56,7 @@ def test_values_are_told_by_their_labels() -> None:
 
 def test_numbers_of_several_processes_add_up_also_after_a_way_as_json() -> None:
     sent = msgspec.json.encode(_some().snapshot())
-    together = _some().snapshot() + msgspec.json.decode(sent, type=Snapshot)
+    together = _some().snapshot() + msgspec.json.decode(sent, type=MetricsSnapshot)
     text = (together + Metrics().snapshot()).text()
 
     assert value(text, REQUESTS.name, route="/v1/threads", status="200") == 4
@@ -113,7 +113,7 @@ def test_a_stream_is_open_while_it_is() -> None:
 
 
 def test_memory_and_processor_time_are_those_of_the_process() -> None:
-    text = told_of(Metrics()).snapshot().text()
+    text = add_process_gauges(Metrics()).snapshot().text()
 
     assert value(text, "process_resident_memory_bytes") > 10_000_000
     assert value(text, "process_cpu_seconds_total") > 0

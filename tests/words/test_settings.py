@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from antiphon.cli.flags import WEB
-from antiphon.settings.loading import Loaded, gather, load
+from antiphon.settings.loading import LoadedSettings, load, load_with_origins
 from antiphon.settings.paths import data_folder
-from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, shown
+from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, masked_value
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import BadSettings
 
@@ -105,13 +105,13 @@ class Place:
         self,
         flags: Mapping[str, str | None] | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> Loaded:
+    ) -> LoadedSettings:
         folders = {
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home / ".config"),
             "XDG_DATA_HOME": str(self.home / ".local/share"),
         }
-        return gather(
+        return load_with_origins(
             flags or {}, {**folders, **(environ or {})}, self.project, decide=_as_if_trusted
         )
 
@@ -128,7 +128,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def found(loaded: Loaded, setting: Setting) -> tuple[object, str]:
+def found(loaded: LoadedSettings, setting: Setting) -> tuple[object, str]:
     return getattr(loaded.settings, setting.name), loaded.origins[setting.name]
 
 
@@ -486,10 +486,10 @@ def test_a_secret_of_the_wrong_kind_is_refused_without_being_shown(place: Place)
 
 
 def test_secrets_and_passwords_are_masked_where_settings_are_shown() -> None:
-    assert shown(TABLE["api_key"], "ak-1") == MASK
-    assert shown(TABLE["base_url"], "http://ann:pw@host/v1") == f"http://{MASK}@host/v1"
-    assert shown(TABLE["port"], 8000) == 8000
-    assert shown(TABLE["api_key"], None) is None
+    assert masked_value(TABLE["api_key"], "ak-1") == MASK
+    assert masked_value(TABLE["base_url"], "http://ann:pw@host/v1") == f"http://{MASK}@host/v1"
+    assert masked_value(TABLE["port"], 8000) == 8000
+    assert masked_value(TABLE["api_key"], None) is None
 
 
 def test_loading_gives_the_settings_alone(place: Place) -> None:

@@ -49,7 +49,7 @@ from antiphon.cli.text_answer import Answer, Speech, Thoughts
 from antiphon.client.async_client import AsyncClient, AsyncEvents
 from antiphon.client.conversation import Options
 from antiphon.client.mentions import Prepared, attached, is_picture_or_pdf, prepare, uploaded
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function, load
 from antiphon.tools.tool_events import Happening
@@ -92,7 +92,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     answer_arguments(parser)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Ask, and write the answer as it comes."""
     return once(read(asked, asked.text, last=asked.last), loaded.settings)
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator
 
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.ports import Store
-from antiphon.runtime.runtime import stored
-from antiphon.settings.loading import Loaded
+from antiphon.runtime.runtime import open_store
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Act
 
@@ -31,14 +31,14 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each, all of them")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Read the database of the settings."""
     asyncio.run(_print(asked, loaded.settings))
     return 0
 
 
 async def _print(asked: Namespace, settings: Settings) -> None:
-    async with stored(settings) as store:
+    async with open_store(settings) as store:
         if asked.json:
             async for act in _all(store, asked.owner):
                 print_json(act)

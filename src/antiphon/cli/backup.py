@@ -12,7 +12,7 @@ from pathlib import Path
 
 from antiphon.cli.output import note
 from antiphon.runtime.wiring import back_up
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import database_file
 from antiphon.types.terminal_safe import one_line
 
@@ -24,7 +24,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="where the copy goes; not there yet")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Copy, check, and say what the copy holds."""
     settings = loaded.settings
     copy = back_up(settings.database, Path(asked.file).absolute())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.cli.flags import CLIENT, LOOKS, RUNTIME
 from antiphon.cli.question import ANSWER, answer_arguments, read, tool_arguments
-from antiphon.settings.loading import Loaded, refuse
+from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import BadSettings, InvalidRequest, install_hint
 
@@ -52,12 +52,12 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def decide(asked: Namespace, file: FolderFile) -> bool:
     """Ask the person, before anything of the file is used; with -p there is none to be asked."""
     if asked.prompt is not None:
-        return refuse(file)
+        return refuse_untrusted(file)
     counts: bool = import_module("antiphon.cli.trust").ask(file)
     return counts
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Chat until the person leaves."""
     if asked.no_tools and asked.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
@@ -84,7 +84,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     return code
 
 
-def _once(asked: Namespace, loaded: Loaded) -> int:
+def _once(asked: Namespace, loaded: LoadedSettings) -> int:
     asking = import_module("antiphon.cli.ask")
     code: int = asking.once(read(asked, [asked.prompt], last=asked.resume), loaded.settings)
     return code

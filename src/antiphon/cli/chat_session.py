@@ -18,7 +18,7 @@ from antiphon.mcp.client.protocol_versions import generations
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import Usable
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.terminal.chat import Chat, Start
@@ -68,7 +68,7 @@ async def _usable(chat: Chat, settings: Settings) -> Usable:
     return await asyncio.to_thread(discovery.usable, found.servers, os.environ)
 
 
-async def chat(surface: Surface, asked: Namespace, loaded: Loaded) -> None:
+async def chat(surface: Surface, asked: Namespace, loaded: LoadedSettings) -> None:
     """Chat at this surface until the person leaves it."""
     settings = loaded.settings
     start = Start(

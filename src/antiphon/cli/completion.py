@@ -18,7 +18,7 @@ import msgspec
 
 from antiphon.cli.command_names import ABOUT, COMMANDS
 from antiphon.cli.flags import parser_of
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.trust import FolderFile
 
 # Completion in the languages of three shells: static tables, for a shell waits for no Python.
@@ -272,7 +272,7 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
     return False
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Print it."""
     print(SCRIPTS[asked.shell](_program()), end="")
     return 0

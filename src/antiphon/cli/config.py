@@ -15,9 +15,9 @@ import msgspec
 
 from antiphon.cli import trust
 from antiphon.cli.output import note, print_json, table
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
-from antiphon.settings.settings import MASK, TABLE, shown
+from antiphon.settings.settings import MASK, TABLE, masked_value
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.tools.questions import Grant
@@ -42,7 +42,7 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
     return trust.leave(file)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Print one row for each setting, or for each grant."""
     grants = GrantsFile(data_folder(os.environ) / NAME, lambda text: note(f"antiphon: {text}"))
     if asked.revoke is not None:
@@ -62,13 +62,15 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     return 0
 
 
-def rows(loaded: Loaded) -> Sequence[tuple[str, str, str]]:
+def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str]]:
     """Each setting with its value and where that comes from."""
     return [(name, _text(value), loaded.origins[name]) for name, value in _values(loaded).items()]
 
 
-def _values(loaded: Loaded) -> Mapping[str, Any]:
-    values = {name: shown(row, getattr(loaded.settings, name)) for name, row in TABLE.items()}
+def _values(loaded: LoadedSettings) -> Mapping[str, Any]:
+    values = {
+        name: masked_value(row, getattr(loaded.settings, name)) for name, row in TABLE.items()
+    }
     values["providers"] = {
         name: {key: MASK if "key" in key else value for key, value in entry.items()}
         for name, entry in loaded.settings.providers.items()

@@ -32,11 +32,11 @@ from antiphon.client.outcome import advice
 from antiphon.client.sync_client import Client
 from antiphon.mcp.config import discovery
 from antiphon.ports import Store
-from antiphon.runtime.runtime import cataloged, stored, unopened
-from antiphon.runtime.wiring import schema, wakes
+from antiphon.runtime.runtime import count_undecryptable_keys, open_catalog, open_store
+from antiphon.runtime.wiring import check_wakeups, read_schema
 from antiphon.runtime.worker import UNCLAIMED_SECONDS
-from antiphon.settings.loading import Loaded
-from antiphon.settings.settings import TABLE, Settings, database_file, shown
+from antiphon.settings.loading import LoadedSettings
+from antiphon.settings.settings import TABLE, Settings, database_file, masked_value
 from antiphon.settings.trust import FolderFile
 from antiphon.types.addresses import loopback
 from antiphon.types.errors import (
@@ -79,7 +79,7 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
     return False
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Look, tell, judge."""
     # The rows say what a log would, which without a handler goes to stderr.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
@@ -91,7 +91,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
     return 1 if any(finding.state == "broken" for finding in findings) else 0
 
 
-def rows(loaded: Loaded) -> Sequence[tuple[str, str, str, str]]:
+def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str, str]]:
     """State, what about, what was found and what to do; for a thread that has no loop."""
     findings = asyncio.run(_all(loaded))
     return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
@@ -103,7 +103,7 @@ def _told(finding: Finding) -> Iterator[str]:
         yield f"{'':<18}{finding.to_do}"
 
 
-async def _all(loaded: Loaded) -> list[Finding]:
+async def _all(loaded: LoadedSettings) -> list[Finding]:
     settings = loaded.settings
     return [
         _program(),
@@ -122,7 +122,7 @@ def _program() -> Finding:
     return Finding("antiphon", "ok", found)
 
 
-def _settings(loaded: Loaded) -> Iterator[Finding]:
+def _settings(loaded: LoadedSettings) -> Iterator[Finding]:
     places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
     yield Finding("settings", "ok", ", ".join(places) or "all by default")
     if (file := loaded.folder_file) is not None:
@@ -138,7 +138,7 @@ def _settings(loaded: Loaded) -> Iterator[Finding]:
 
 async def _models(settings: Settings) -> AsyncIterator[Finding]:
     try:
-        async with cataloged(settings) as catalog:
+        async with open_catalog(settings) as catalog:
             held = ", ".join(catalog.keys())
             yield Finding("keys", "ok", held or "no provider's key is set")
             try:
@@ -172,17 +172,17 @@ def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
     file = database_file(settings)
-    where = str(file or shown(TABLE["database"], settings.database))
+    where = str(file or masked_value(TABLE["database"], settings.database))
     if file is not None and not file.exists():
         yield _place_of(file)
         yield _access(0, settings)
         return
     try:
-        form = await schema(settings)
+        form = await read_schema(settings)
         if form is not None and form.found != form.known:
             yield _of_another_form(where, form.found, form.known)
             return
-        async with stored(settings) as store:
+        async with open_store(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
             sealed = await _sealed(settings, store)
             waiting = await _waiting(store)
@@ -196,9 +196,9 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
-    by = shown(TABLE["redis"], settings.redis) or "PostgreSQL"
+    by = masked_value(TABLE["redis"], settings.redis) or "PostgreSQL"
     try:
-        match await wakes(settings):
+        match await check_wakeups(settings):
             case True:
                 yield Finding("wake-ups", "ok", f"come through {by}")
             case False:
@@ -219,7 +219,7 @@ async def _sealed(settings: Settings, store: Store) -> Sequence[Finding]:
     if settings.secret_key is None and (count == 0 or database_file(settings)):
         return []
     try:
-        lost = await unopened(settings, store)
+        lost = await count_undecryptable_keys(settings, store)
     except AntiphonError as problem:
         return [_broken("secrets", problem)]
     if lost:
@@ -322,7 +322,7 @@ def _server(settings: Settings) -> Finding:
             client.list_models()
     except AntiphonError as problem:
         return _broken("server", problem)
-    return Finding("server", "ok", f"{shown(TABLE['server'], settings.server)} answers")
+    return Finding("server", "ok", f"{masked_value(TABLE['server'], settings.server)} answers")
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:

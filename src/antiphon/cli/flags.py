@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
-from antiphon.settings.loading import Loaded, gather, refuse
+from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import InvalidRequest
@@ -85,7 +85,7 @@ class Command(Protocol):
         """
         ...
 
-    def run(self, asked: Namespace, loaded: Loaded) -> int:
+    def run(self, asked: Namespace, loaded: LoadedSettings) -> int:
         """Do it; returns the exit code."""
         ...
 
@@ -131,7 +131,7 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
     config_file = Path(asked.config_file) if "config_file" in asked else None
     return command.run(
         asked,
-        gather(
+        load_with_origins(
             given,
             os.environ,
             Path.cwd(),
@@ -143,7 +143,7 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
 
 def _refuse(asked: Namespace, file: FolderFile) -> bool:
     """Decide for a command that says nothing of its own: a file without trust ends it."""
-    return refuse(file)
+    return refuse_untrusted(file)
 
 
 def parser_of(name: str) -> Parser:

@@ -14,9 +14,9 @@ import msgspec
 from antiphon.api import operations
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.ports import Store
-from antiphon.runtime.admin.keys import SCOPES, Keys
-from antiphon.runtime.runtime import mint, stored
-from antiphon.settings.loading import Loaded
+from antiphon.runtime.admin.keys import SCOPES, KeyService
+from antiphon.runtime.runtime import mint, open_store
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import LOCAL, Key, Limits, Principal
 from antiphon.types.runs import DAY
@@ -71,15 +71,15 @@ def _limit_arguments(parser: ArgumentParser, more: str) -> None:
         )
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
     asyncio.run(_act(asked, loaded.settings))
     return 0
 
 
 async def _act(asked: Namespace, settings: Settings) -> None:
-    async with stored(settings) as store:
-        keys = Keys(store, mint)
+    async with open_store(settings) as store:
+        keys = KeyService(store, mint)
         match asked.action:
             case "create":
                 await _create(keys, asked)
@@ -94,7 +94,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 note(f"{key.id} ({key.name}) opens nothing any more.")
 
 
-async def _create(keys: Keys, asked: Namespace) -> None:
+async def _create(keys: KeyService, asked: Namespace) -> None:
     given = {name: each for name, each in _limits(asked).items() if each is not msgspec.UNSET}
     call = operations.CreateKey(
         asked.name,

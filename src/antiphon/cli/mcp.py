@@ -23,10 +23,10 @@ from antiphon.cli.flags import CLIENT, RUNTIME, setting_flags
 from antiphon.cli.interrupt import interruptible
 from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
-from antiphon.runtime.runtime import stored
+from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import Access, check_scope
 from antiphon.server.quotas import Requests
-from antiphon.settings.loading import Loaded, refuse
+from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.functions import Function, load
@@ -71,10 +71,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
     """Go on without it: nothing that is looked at or written down here is the file's."""
-    return refuse(file) if asked.action == "serve" else trust.leave(file)
+    return refuse_untrusted(file) if asked.action == "serve" else trust.leave(file)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it until the other side has seen enough."""
     match asked.action:
         case "serve":
@@ -112,7 +112,7 @@ async def _door(settings: Settings) -> AsyncGenerator[Admit]:
     if settings.server is not None:
         yield _with_key(settings.api_key)
         return
-    async with stored(settings) as store:
+    async with open_store(settings) as store:
         access = Access(store, was_locked=bool(await store.keys()))
         requests = Requests(store)
 

@@ -23,7 +23,7 @@ from antiphon.cli.trust import look_and_trust
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.parser import Written, legal, written
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest
 
@@ -103,7 +103,7 @@ def arguments(actions: Any, flags: ArgumentParser) -> None:
     trust.add_argument("--yes", action="store_true", help="without asking")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do one of the actions; returns the exit code."""
     return ACTIONS[asked.action](asked, loaded.settings)
 

@@ -21,10 +21,10 @@ from types import TracebackType
 from typing import TextIO
 
 from antiphon.cli.output import note
-from antiphon.runtime.runtime import stored
-from antiphon.runtime.wiring import laid_open
-from antiphon.settings.loading import Loaded
-from antiphon.settings.settings import TABLE, Settings, shown
+from antiphon.runtime.runtime import open_store
+from antiphon.runtime.wiring import open_dump
+from antiphon.settings.loading import LoadedSettings
+from antiphon.settings.settings import TABLE, Settings, masked_value
 from antiphon.stores.copy import Plan, Step, move, planned
 from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.terminal_safe import one_line
@@ -98,7 +98,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Open, check that a write would be kept, close; or move."""
     match asked.source, asked.target:
         case None, None if not asked.check:
@@ -114,20 +114,20 @@ def run(asked: Namespace, loaded: Loaded) -> int:
 
 
 async def _migrate(settings: Settings) -> None:
-    async with stored(settings, everything=True) as store:
+    async with open_store(settings, everything=True) as store:
         await store.check()
 
 
 async def _move(source: str, target: str, *, check: bool) -> None:
     async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(laid_open(source))
+        here = await stack.enter_async_context(open_dump(source))
         if here is None:
             raise BadSettings(
                 "There is nothing to move.",
                 expected="--from with a database that is there",
                 received=_shown(source),
             )
-        there = await stack.enter_async_context(laid_open(target, new=not check))
+        there = await stack.enter_async_context(open_dump(target, new=not check))
         if there is None:
             _tell_plan(Plan(await here.counts(), 0), source, target)
         elif check:
@@ -158,4 +158,4 @@ def _next(plan: Plan, target: str) -> str:
 
 
 def _shown(database: str) -> str:
-    return one_line(shown(TABLE["database"], database))
+    return one_line(masked_value(TABLE["database"], database))

@@ -12,7 +12,7 @@ from antiphon.cli.flags import CLIENT
 from antiphon.cli.output import note, print_json, table
 from antiphon.client.outcome import advice
 from antiphon.client.sync_client import Client
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 
 FLAGS = ("model", "base_url", *CLIENT)
 
@@ -22,7 +22,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON list")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Print what the providers list, and what is wrong with those that could not be asked."""
     with Client(settings=loaded.settings) as client:
         models = client.list_models()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from antiphon.api import operations
 from antiphon.cli.output import note, print_json, table
-from antiphon.runtime.admin.owners import Owners
-from antiphon.runtime.runtime import governed
-from antiphon.settings.loading import Loaded
-from antiphon.settings.private_files import new_file
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.runtime import open_admin
+from antiphon.settings.loading import LoadedSettings
+from antiphon.settings.private_files import create_private_file
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Holding, Principal
 from antiphon.types.errors import InvalidRequest, NotFound
@@ -42,7 +42,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     erase.add_argument("--yes", action="store_true", help="do not ask to have the owner typed")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
     asyncio.run(_act(asked, loaded.settings))
     return 0
@@ -53,7 +53,7 @@ def _owner_argument(parser: ArgumentParser) -> None:
 
 
 async def _act(asked: Namespace, settings: Settings) -> None:
-    async with governed(settings) as owners:
+    async with open_admin(settings) as owners:
         match asked.action:
             case "list":
                 await _list(owners, as_json=asked.json)
@@ -65,7 +65,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 await _erase(owners, asked)
 
 
-async def _list(owners: Owners, *, as_json: bool) -> None:
+async def _list(owners: OwnerService, *, as_json: bool) -> None:
     held: list[Holding] = []
     more, after = True, None
     while more:
@@ -80,7 +80,7 @@ async def _list(owners: Owners, *, as_json: bool) -> None:
         note(NONE)
 
 
-async def _show(owners: Owners, asked: Namespace) -> None:
+async def _show(owners: OwnerService, asked: Namespace) -> None:
     held = await _holding(owners, asked.owner)
     if held is None:
         raise _unknown(asked.owner)
@@ -90,18 +90,20 @@ async def _show(owners: Owners, asked: Namespace) -> None:
         print(table(("owner", *_KINDS), [_row(held)]))
 
 
-async def _export(owners: Owners, asked: Namespace) -> None:
+async def _export(owners: OwnerService, asked: Namespace) -> None:
     archive = await owners.export(operations.ExportOwner(asked.owner), Principal())
     place = Path(asked.output or archive.name)
     written = 0
     async with aclosing(archive.pieces) as pieces:
-        with new_file(place, over=asked.force, hint="--force puts this in its place.") as file:
+        with create_private_file(
+            place, over=asked.force, hint="--force puts this in its place."
+        ) as file:
             async for piece in pieces:
                 written += file.buffer.write(piece)
     note(f"All of {asked.owner} is in {place}: {written:,} bytes.")
 
 
-async def _erase(owners: Owners, asked: Namespace) -> None:
+async def _erase(owners: OwnerService, asked: Namespace) -> None:
     held = await _holding(owners, asked.owner)
     if not asked.yes:
         _confirm(asked.owner, held or Holding(owner=asked.owner))
@@ -128,7 +130,7 @@ def _confirm(owner: str, held: Holding) -> None:
         raise InvalidRequest("That is not the owner: nothing was deleted.")
 
 
-async def _holding(owners: Owners, owner: str) -> Holding | None:
+async def _holding(owners: OwnerService, owner: str) -> Holding | None:
     found = await owners.answer(operations.ListOwners(owner=owner), Principal())
     return found.data[0] if found.data else None
 

@@ -16,9 +16,9 @@ from antiphon.cli.output import moment, note, print_json, table
 from antiphon.cli.stdin import first_line, typed
 from antiphon.engine.accounts import fit_password
 from antiphon.ports import Store
-from antiphon.runtime.admin.accounts import Accounts
-from antiphon.runtime.runtime import mint, stored
-from antiphon.settings.loading import Loaded
+from antiphon.runtime.admin.accounts import AccountService
+from antiphon.runtime.runtime import mint, open_store
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Person, Principal, Role
 from antiphon.types.errors import InvalidRequest
@@ -50,7 +50,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     _who_argument(remove)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
     asyncio.run(_act(asked, loaded.settings))
     return 0
@@ -69,8 +69,8 @@ def _password_argument(parser: ArgumentParser) -> None:
 
 
 async def _act(asked: Namespace, settings: Settings) -> None:
-    async with stored(settings) as store:
-        accounts = Accounts(store, mint)
+    async with open_store(settings) as store:
+        accounts = AccountService(store, mint)
         match asked.action:
             case "add":
                 await _add(accounts, asked)
@@ -84,7 +84,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 await _remove(accounts, asked)
 
 
-async def _add(accounts: Accounts, asked: Namespace) -> None:
+async def _add(accounts: AccountService, asked: Namespace) -> None:
     call = operations.CreatePerson(asked.name, asked.role, _read_password(asked))
     person = await accounts.create(call, Principal())
     note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
@@ -102,21 +102,21 @@ async def _list(store: Store, *, as_json: bool) -> None:
     print(table(head, map(_row, people)))
 
 
-async def _password(accounts: Accounts, asked: Namespace) -> None:
+async def _password(accounts: AccountService, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     call = operations.UpdatePerson(person.id, password=_read_password(asked))
     await accounts.update(call, Principal())
     note(f"{person.name} has a new password, and is logged out everywhere.")
 
 
-async def _role(accounts: Accounts, asked: Namespace) -> None:
+async def _role(accounts: AccountService, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     role = cast("Role", asked.role)
     changed = await accounts.update(operations.UpdatePerson(person.id, role=role), Principal())
     note(f"{changed.name} is {_a(changed.role)}.")
 
 
-async def _remove(accounts: Accounts, asked: Namespace) -> None:
+async def _remove(accounts: AccountService, asked: Namespace) -> None:
     person = await accounts.named(asked.name)
     await accounts.delete(person.id, Principal())
     note(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")

@@ -11,9 +11,9 @@ from argparse import ArgumentParser, Namespace
 from antiphon.api import operations
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.ports import Store
-from antiphon.runtime.admin.projects import Projects
-from antiphon.runtime.runtime import mint, stored
-from antiphon.settings.loading import Loaded
+from antiphon.runtime.admin.projects import ProjectService
+from antiphon.runtime.runtime import mint, open_store
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal, Project
 
@@ -46,15 +46,15 @@ def _which_argument(parser: ArgumentParser) -> None:
     parser.add_argument("name", help="what it is called, or its id")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
     asyncio.run(_act(asked, loaded.settings))
     return 0
 
 
 async def _act(asked: Namespace, settings: Settings) -> None:
-    async with stored(settings) as store:
-        projects = Projects(store, mint)
+    async with open_store(settings) as store:
+        projects = ProjectService(store, mint)
         match asked.action:
             case "create":
                 made = await projects.create(operations.CreateProject(asked.name), Principal())
@@ -70,7 +70,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 await _change(projects, asked)
 
 
-async def _change(projects: Projects, asked: Namespace) -> None:
+async def _change(projects: ProjectService, asked: Namespace) -> None:
     project = await projects.named(asked.name)
     match asked.action:
         case "rename":

@@ -14,10 +14,10 @@ from antiphon.api import operations
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.cli.stdin import first_line, typed
 from antiphon.client.formatting import counted
-from antiphon.runtime.admin.owners import Owners
-from antiphon.runtime.runtime import governed
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.runtime import open_admin
 from antiphon.runtime.wiring import new_secret_key
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import LOCAL, Principal
 
@@ -47,7 +47,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
     if asked.action == "secret":
         print(new_secret_key())
@@ -63,7 +63,7 @@ def _which_arguments(parser: ArgumentParser) -> None:
 
 async def _act(asked: Namespace, settings: Settings) -> None:
     key = _read_key(asked.provider) if asked.action == "set" else ""
-    async with governed(settings) as owners:
+    async with open_admin(settings) as owners:
         match asked.action:
             case "set":
                 put = operations.SetOwnersProviderKey(
@@ -83,7 +83,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 note(f"Encrypted anew: {counted(renewed, 'key')}. The others were already.")
 
 
-async def _list(owners: Owners, asked: Namespace) -> None:
+async def _list(owners: OwnerService, asked: Namespace) -> None:
     listed = (await owners.answer(operations.ListAllProviderKeys(), Principal())).data
     keys = [key for key in listed if asked.owner in (None, key.owner)]
     if asked.json:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from antiphon.cli.output import note
 from antiphon.runtime.wiring import restore
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.types.terminal_safe import one_line
 
 FLAGS = ("database",)
@@ -22,7 +22,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="what `antiphon backup` made")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Check, copy, and say what is there now."""
     copy = restore(Path(asked.file).absolute(), loaded.settings.database)
     note(f"{one_line(str(copy.path))} has {copy.threads:,} threads; its check was good.")

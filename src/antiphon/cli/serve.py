@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from antiphon.cli.flags import CLIENT, LOOKS, WEB, take_silently
 from antiphon.server.serve import serve
 from antiphon.server.workers import serve_together
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE
 
 OF_CLIENTS = (*CLIENT, *WEB, "roots")
@@ -25,7 +25,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     take_silently(parser, LOOKS)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Returns once runs and streams have ended."""
     if loaded.settings.workers > 1:
         return serve_together(loaded.settings)

@@ -30,8 +30,8 @@ from antiphon.client.sections import (
     file_ids,
 )
 from antiphon.client.sync_client import Client
-from antiphon.settings.loading import Loaded
-from antiphon.settings.private_files import new_file
+from antiphon.settings.loading import LoadedSettings
+from antiphon.settings.private_files import create_private_file
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
@@ -149,7 +149,7 @@ def _export_arguments(export: ArgumentParser) -> None:
     export.add_argument("--force", action="store_true", help="in place of a FILE that is there")
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it through a client, as any program would."""
     with Client(settings=loaded.settings) as client:
         match asked.action:
@@ -249,7 +249,9 @@ def _export(client: Client, asked: Namespace) -> None:
         return
     file = Path(asked.output)
     form = asked.format or form_of(file.name) or "json"
-    with new_file(file, over=asked.force, hint="--force puts this in its place.") as written:
+    with create_private_file(
+        file, over=asked.force, hint="--force puts this in its place."
+    ) as written:
         written.writelines(exported_thread(client, thread, form))
     count = counted(thread.messages, "message")
     note(f"{count} of {thread.id} written to {file}")

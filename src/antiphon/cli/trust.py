@@ -22,7 +22,7 @@ from antiphon.cli.exit_codes import DONE, FAILED
 from antiphon.cli.output import note, print_json, table
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.interpolation import references
-from antiphon.settings.loading import Loaded, look_at, refuse
+from antiphon.settings.loading import LoadedSettings, look_at, refuse_untrusted
 from antiphon.settings.trust import FolderFile, digest, place
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.terminal_safe import clean
@@ -74,7 +74,7 @@ def explain_counted(file: FolderFile) -> str:
 def ask(file: FolderFile) -> bool:
     """Decide for a chat: show the file, ask, and remember a yes. Without a terminal, raise."""
     if not somebody_there():
-        return refuse(file)
+        return refuse_untrusted(file)
     if file.fault is not None:
         raise file.fault
     seen = _settings(file.path, file.content, file.wants)
@@ -182,7 +182,7 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
     return False
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Show and ask, list, or take back; returns the exit code."""
     if asked.list:
         return _list(as_json=asked.json)

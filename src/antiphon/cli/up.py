@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from antiphon.cli.flags import CLIENT, LOOKS
 from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
 from antiphon.client.async_client import AsyncClient
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import Ending, serve
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE
 from antiphon.types.errors import BadSettings
 
@@ -35,7 +35,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     tool_arguments(parser)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Returns once runs and streams have ended."""
     settings = loaded.settings
     if settings.workers > 1:
@@ -51,7 +51,7 @@ def run(asked: Namespace, loaded: Loaded) -> int:
 
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
-        client = AsyncClient.over(AsyncEmbeddedLine.over(runtime))
+        client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with chat(settings, client, closing, **chosen_tools(asked)) as bridge:
             yield bridge
 

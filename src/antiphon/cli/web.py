@@ -17,7 +17,7 @@ from antiphon.cli.up import FLAGS as OF_UP
 from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
 from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import Ending, host
-from antiphon.settings.loading import Loaded
+from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, TryAgain, Unauthorized
 
@@ -46,7 +46,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     take_silently(parser, OF_BACKEND)
 
 
-def run(asked: Namespace, loaded: Loaded) -> int:
+def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Returns once streams have ended."""
     settings = loaded.settings
     if settings.server is None:

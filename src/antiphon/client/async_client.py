@@ -55,7 +55,7 @@ from antiphon.client.outcome import last_reply
 from antiphon.client.transport import AsyncBatches, AsyncLine, AsyncPieces
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
-from antiphon.telemetry.tracing import beside
+from antiphon.telemetry.tracing import detached_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
@@ -486,7 +486,7 @@ class AsyncClient:
         self, conversation: Conversation, processor: ToolProcessor
     ) -> AsyncBatches:
         tracer, parent = self.line.tracer, self.line.parent
-        with beside(tracer, "invoke_agent", "client", parent=parent) as span:
+        with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
             steps = self._below(span.place)._steps(conversation, processor)
             async with aclosing(steps):
                 async for batch in steps:

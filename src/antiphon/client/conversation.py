@@ -24,7 +24,7 @@ from antiphon.api.operations import (
 from antiphon.client.outcome import last_reply, run_error
 from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
-from antiphon.telemetry.tracing import Facts
+from antiphon.telemetry.tracing import Attributes
 from antiphon.tools.consent import foreign
 from antiphon.tools.functions import Function, Functions
 from antiphon.tools.tool_manager import ToolManager
@@ -296,7 +296,7 @@ class Conversation:
         self._due = Done()
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> Attributes:
         """What a trace says of it."""
         return genai.conversation(self._seen.run_id, self._seen.thread_id)
 

@@ -158,7 +158,7 @@ class HttpLine:
         with (
             _requesting(self.tracer, self.parent, asked) as span,
             self._http.stream(
-                **_as(self._headers | tracing.headers(span.place), asked)
+                **_as(self._headers | tracing.trace_headers(span.place), asked)
             ) as response,
         ):
             self._patience.answered = True
@@ -284,7 +284,7 @@ class AsyncHttpLine:
     async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
         with _requesting(self.tracer, self.parent, asked) as span:
-            given = _as(self._headers | tracing.headers(span.place), asked)
+            given = _as(self._headers | tracing.trace_headers(span.place), asked)
             async with self._http.stream(**given) as response:
                 self._patience.answered = True
                 span.note({"http.response.status_code": response.status_code})
@@ -316,8 +316,8 @@ def _requesting(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Ge
     """The span of one try. It is nobody's context: what listens may be a caller's generator."""
     method, path = asked["method"], asked["url"]
     facts = {"http.request.method": method, "url.path": path}
-    name = f"{method} {tracing.route(path)}"
-    with tracing.beside(tracer, name, "client", parent=parent, facts=facts) as span:
+    name = f"{method} {tracing.route_template(path)}"
+    with tracing.detached_span(tracer, name, "client", parent=parent, facts=facts) as span:
         yield span
 
 

@@ -49,7 +49,7 @@ from antiphon.client.portal import Portal
 from antiphon.client.transport import Batches, Line, Pieces
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
-from antiphon.telemetry.tracing import beside
+from antiphon.telemetry.tracing import detached_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
@@ -477,7 +477,7 @@ class Client:
 
     def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         tracer, parent = self.line.tracer, self.line.parent
-        with beside(tracer, "invoke_agent", "client", parent=parent) as span:
+        with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
             yield from self._below(span.place)._steps(conversation, processor)
             span.note(conversation.facts)
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from antiphon.api.operations import Call
 from antiphon.settings.loading import load
 from antiphon.settings.settings import TABLE, Settings
-from antiphon.telemetry.tracing import NO_TRACES, Tracer, tracer
+from antiphon.telemetry.tracing import NO_TRACES, Tracer, create_tracer
 from antiphon.tools.questions import ModelServer
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Upload
@@ -168,7 +168,7 @@ class AsyncLine(Protocol):
 
 def traced(settings: Settings) -> Tracer:
     """Who follows the calls of a program. Raises `BadSettings`."""
-    return tracer(settings.telemetry, "antiphon-client", content=settings.log_content)
+    return create_tracer(settings.telemetry, "antiphon-client", content=settings.log_content)
 
 
 def line(server: str | None, api_key: str | None, settings: Settings | None) -> Line:
@@ -193,5 +193,5 @@ def _opened(kind: str, server: str | None, api_key: str | None, settings: Settin
             importlib.import_module("antiphon.client.http_transport"), f"{kind}HttpLine"
         )(server, api_key, tracer=NO_TRACES if settings is None else traced(settings))
     return getattr(
-        importlib.import_module("antiphon.runtime.embedded_transport"), f"{kind}EmbeddedLine"
+        importlib.import_module("antiphon.runtime.embedded_transport"), f"{kind}EmbeddedTransport"
     )(settings)

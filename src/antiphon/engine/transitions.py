@@ -128,7 +128,7 @@ def next_move(records: Records) -> Move:
     return RunTools(due) if due else AskModel()
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it was asked for, with the assistant's and the settings' words filled in.
 
     `destination` is where its words go by the settings of this program.
@@ -168,7 +168,7 @@ def add_message(records: Records, call: operations.CreateMessage, mint: Mint) ->
 
 def create_run(
     records: Records,
-    wish: Wish,
+    wish: RunSpec,
     mint: Mint,
     *,
     by: Principal,

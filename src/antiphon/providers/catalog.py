@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.ports import Opened, Provider
+from antiphon.ports import Provider, ResolvedModel
 from antiphon.providers import endpoints
 from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.demo import WINDOW, Demo
@@ -107,7 +107,7 @@ class Catalog:
             self._chosen = chosen
         return self._chosen
 
-    async def open(self, model: str, owner: str | None = None) -> Opened:
+    async def open(self, model: str, owner: str | None = None) -> ResolvedModel:
         """Who answers for `provider:name`, and what is known of them.
 
         A known provider is asked with the owner's own key, where they have one. With a base URL in
@@ -119,19 +119,19 @@ class Catalog:
         if provider == "demo":
             demo = self._kept("demo", lambda: Demo(self._settings.demo_pace))
             there = self._destination("demo")
-            return Opened(provider=demo, model="demo", name="demo", destination=there)
+            return ResolvedModel(provider=demo, model="demo", name="demo", destination=there)
         terms = self._terms(provider) if colon else None
         if terms is not None:
             return await self._opened(provider, name, terms, owner)
         if base_url:
             plain = self._kept("", lambda: self._plain(base_url))
             called, there = urlsplit(base_url).netloc, self._destination("")
-            return Opened(provider=plain, model=model, name=called, destination=there)
+            return ResolvedModel(provider=plain, model=model, name=called, destination=there)
         plugin = _plugins().get(provider) if colon else None
         if plugin is not None:
             theirs = self._kept(provider, lambda: _loaded(plugin, self._environ))
             there = self._destination(provider)
-            return Opened(provider=theirs, model=name, name=provider, destination=there)
+            return ResolvedModel(provider=theirs, model=name, name=provider, destination=there)
         raise BadSettings(
             f"There is no provider for the model {model!r}.",
             expected="provider:name, the provider one of " + ", ".join(self._names()),
@@ -255,12 +255,12 @@ class Catalog:
 
     async def _opened(
         self, provider: str, name: str, terms: Server | Vendor, owner: str | None
-    ) -> Opened:
+    ) -> ResolvedModel:
         own = await self._keys_of(owner, provider) if owner else None
         there = self._destination(provider)
         if own and there:
             there = msgspec.structs.replace(there, seal=next(iter(self._marks()), ""))
-        return Opened(
+        return ResolvedModel(
             provider=await self._known(provider, terms, owner, own),
             model=name,
             name=provider,

@@ -15,7 +15,7 @@ from antiphon.providers.failures import Redactor
 from antiphon.providers.history import accepted
 from antiphon.providers.http import USUAL, Endpoint, Limits
 from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
-from antiphon.telemetry.tracing import headers
+from antiphon.telemetry.tracing import trace_headers
 from antiphon.types.chunks import Chunk, Question
 from antiphon.types.errors import Disconnected, ProviderProtocol
 from antiphon.types.messages import ToolSpec
@@ -59,7 +59,7 @@ class OpenAI:
         reply = Reply(self._quirks, self._redact, origin=self._origin)
         body = payload(question, self._quirks, self._origin)
         async with aclosing(
-            self._endpoint.post("chat/completions", body, headers(question.trace))
+            self._endpoint.post("chat/completions", body, trace_headers(question.trace))
         ) as pieces:
             try:
                 async for piece in pieces:

@@ -32,7 +32,7 @@ async def check_attachments(store: Store, content: Content, owner: str) -> None:
         await store.get(Upload, owner, file_id)
 
 
-async def attached(chat: bytes, store: Store, owner: str) -> bytes:
+async def inline_attachments(chat: bytes, store: Store, owner: str) -> bytes:
     """The conversation (chat-completions objects joined by commas) with its uploads put in.
 
     Only the owner's are; decoding and encoding are done in a thread, for a picture is large.

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.ports import Claim, Opened
+from antiphon.ports import Claim, ResolvedModel
 from antiphon.types.runs import Destination, McpServer
 
 
-class Places(Protocol):
+class ReachableProviders(Protocol):
     """The providers that this program can ask."""
 
     def serves(self, destination: Destination) -> bool:
@@ -20,7 +20,7 @@ class Places(Protocol):
         ...
 
 
-class Named(Protocol):
+class ReachableServers(Protocol):
     """The MCP servers that runs of this program may name."""
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
@@ -39,12 +39,14 @@ class Destinations:
     databases whose programs all have the same settings.
     """
 
-    def __init__(self, places: Places, servers: Named, *, unmarked: bool = False) -> None:
+    def __init__(
+        self, places: ReachableProviders, servers: ReachableServers, *, unmarked: bool = False
+    ) -> None:
         self._places = places
         self._servers = servers
         self._unmarked = unmarked
 
-    def of(self, opened: Opened, servers: Sequence[McpServer]) -> str:
+    def of(self, opened: ResolvedModel, servers: Sequence[McpServer]) -> str:
         """Return the mark of a run that this provider answers, with tools of these servers."""
         there = opened.destination
         if there is None:
@@ -66,7 +68,7 @@ class WrongDestination(Exception):
     """From here the words of the run would go elsewhere: it is for another program."""
 
 
-def check_destination(claim: Claim, opened: Opened) -> None:
+def check_destination(claim: Claim, opened: ResolvedModel) -> None:
     """Check that this provider is where the run's words go; the last look before they are sent.
 
     Raises `WrongDestination`.

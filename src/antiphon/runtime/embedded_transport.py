@@ -20,8 +20,8 @@ from antiphon.api.operations import Call, invalid
 from antiphon.client.portal import Portal
 from antiphon.client.transport import AsyncBatches, AsyncPieces, Batches, Pieces, traced
 from antiphon.engine import sanitize
-from antiphon.runtime.runtime import Runtime, opened
-from antiphon.runtime.services.dispatch import Answer
+from antiphon.runtime.runtime import Runtime, open_runtime
+from antiphon.runtime.services.dispatch import Response
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.tools.questions import ModelServer
@@ -34,7 +34,7 @@ from antiphon.types.runs import Destination
 A = TypeVar("A")
 
 
-class AsyncEmbeddedLine:
+class AsyncEmbeddedTransport:
     """Calls answered by a runtime that opens with the first of them and ends with the line."""
 
     def __init__(self, settings: Settings) -> None:
@@ -45,7 +45,7 @@ class AsyncEmbeddedLine:
         self._source: _Own | _Lent = _Own(settings)
 
     @classmethod
-    def over(cls, runtime: Runtime) -> AsyncEmbeddedLine:
+    def over(cls, runtime: Runtime) -> AsyncEmbeddedTransport:
         """A line to a runtime that somebody else opened, and closes."""
 
         async def lent() -> Runtime:
@@ -65,7 +65,7 @@ class AsyncEmbeddedLine:
             answer = await desk.open(cast("Any", call), self._by, key)
         else:
             answer = await desk.answer(call, self._by, key)
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, Response):
             raise InvalidRequest("This call is answered by a stream.")
         received: A = _as_received(answer, call.answer)
         return received
@@ -75,7 +75,7 @@ class AsyncEmbeddedLine:
         desk = (await self._runtime_for(call)).desk
         call = _as_sent(call, self._settings.max_depth)
         listening = await desk.open(cast("Any", call), self._by, key)
-        if isinstance(listening, Answer):
+        if isinstance(listening, Response):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         async with aclosing(listening.pages()) as pages:
             async for first, lines in pages:
@@ -127,14 +127,14 @@ class AsyncEmbeddedLine:
         trace = self.parent or self.tracer.current()
         return replace(self._principal, trace=trace) if trace else self._principal
 
-    def acting_for(self, owner: str) -> AsyncEmbeddedLine:
+    def acting_for(self, owner: str) -> AsyncEmbeddedTransport:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
         line._principal = self._principal.acting(owner=sanitize.owner(owner))
         line._source = _Lent(self.runtime)
         return line
 
-    def acting_as(self, actor: str) -> AsyncEmbeddedLine:
+    def acting_as(self, actor: str) -> AsyncEmbeddedTransport:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
         line._principal = self._principal.acting(actor=sanitize.owner(actor))
@@ -160,7 +160,7 @@ class AsyncEmbeddedLine:
                 return ModelServer(there.provider, there.address)
         return ModelServer(*runtime.catalog.asks(model))
 
-    def below(self, place: str | None) -> AsyncEmbeddedLine:
+    def below(self, place: str | None) -> AsyncEmbeddedTransport:
         """A line to the same runtime, whose calls belong there in a trace."""
         line = copy(self)
         line.parent, line._source = place, _Lent(self.runtime)
@@ -198,7 +198,7 @@ class _Own:
     async def _hold(self, told: asyncio.Future[Runtime]) -> None:
         """One task opens the runtime and closes it, whichever tasks use it meanwhile."""
         try:
-            async with opened(self._settings, drives=False) as runtime:
+            async with open_runtime(self._settings, drives=False) as runtime:
                 told.set_result(runtime)
                 await self._closing.wait()
         except Exception as error:  # told to whoever waits for it, whatever it is
@@ -222,12 +222,12 @@ class _Lent:
         """Nothing: it is theirs."""
 
 
-class EmbeddedLine:
-    """As `AsyncEmbeddedLine`, with the runtime on a loop of its own."""
+class EmbeddedTransport:
+    """As `AsyncEmbeddedTransport`, with the runtime on a loop of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._portal = Portal()
-        self._line = AsyncEmbeddedLine(settings)
+        self._line = AsyncEmbeddedTransport(settings)
         self._lent = False
 
     @property
@@ -260,13 +260,13 @@ class EmbeddedLine:
         """Everything of an owner as a zip, piece by piece."""
         return self._portal.stream(self._line.export(owner))
 
-    def acting_for(self, owner: str) -> EmbeddedLine:
+    def acting_for(self, owner: str) -> EmbeddedTransport:
         """A line to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
         acting._line, acting._lent = self._line.acting_for(owner), True
         return acting
 
-    def acting_as(self, actor: str) -> EmbeddedLine:
+    def acting_as(self, actor: str) -> EmbeddedTransport:
         """A line to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
         acting._line, acting._lent = self._line.acting_as(actor), True
@@ -276,7 +276,7 @@ class EmbeddedLine:
         """The provider and the address that the run bears, else those that this process asks."""
         return self._portal.run(self._line.model_server(model, run_id))
 
-    def below(self, place: str | None) -> EmbeddedLine:
+    def below(self, place: str | None) -> EmbeddedTransport:
         """A line to the same runtime, whose calls belong there in a trace."""
         line = copy(self)
         line._line, line._lent = self._line.below(place), True
@@ -307,7 +307,7 @@ def _as_sent(call: Call[A], max_depth: int) -> Call[A]:
         raise invalid(error) from error
 
 
-def _as_received(answer: Answer, kind: Any) -> Any:
+def _as_received(answer: Response, kind: Any) -> Any:
     """The answer as a client would read it."""
     if isinstance(answer.value, msgspec.Raw):
         return msgspec.json.decode(answer.value, type=kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from antiphon.ports import Bus, Page, Store
+from antiphon.ports import Bus, EventPage, Store
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import TryAgain
 
@@ -18,7 +18,7 @@ MISSES = 4  # looks in a row at a database that is away: a restart of some secon
 _TURN_ENDED = b'{"type":"turn.ended"'
 
 
-class Listening:
+class RunEventReader:
     """One reader of a run's log: where it starts, and whether it ends with the turn."""
 
     def __init__(self, store: Store, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
@@ -61,7 +61,7 @@ class Listening:
                 if not await bell.wait(PATIENCE):
                     yield after + 1, ()
 
-    async def _page(self, after: int) -> Page | None:
+    async def _page(self, after: int) -> EventPage | None:
         """What the log has; None where the database did not answer just now."""
         try:
             page = await self._store.log(self.run_id, after)

@@ -16,7 +16,7 @@ from antiphon.types.events import Event, TurnRestarted
 BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
 
 
-class Journal:
+class EventWriter:
     """Of one reply after another; `tell_first` is called once, when the next events are kept."""
 
     def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:

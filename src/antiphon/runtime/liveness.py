@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 
-from antiphon.ports import Leased
+from antiphon.ports import LeaseInfo
 
 _PROC = Path("/proc")
 _BOOT = _PROC / "sys/kernel/random/boot_id"
@@ -21,12 +21,12 @@ _ENDED = ("Z", "X")
 _NONE = "0"
 
 
-def name(serial: str) -> str:
+def process_name(serial: str) -> str:
     """The name of this process; `serial` tells two names in it apart."""
     return f"{os.getpid()}-{_began(os.getpid()) or _NONE}-{_machine()}-{serial}"
 
 
-def dead(name: str) -> bool:
+def is_dead(name: str) -> bool:
     """Whether it is certain that the process with this name has ended."""
     match name.split("-"):
         case [pid, began, machine, _] if pid.isdecimal() and began != _NONE:
@@ -84,7 +84,7 @@ class LeaseWatch:
         self._unmoved = lease * UNMOVED
         self._seen: dict[str, tuple[int, int, float]] = {}
 
-    def observe(self, leased: Iterable[Leased], due: Iterable[str] = ()) -> None:
+    def observe(self, leased: Iterable[LeaseInfo], due: Iterable[str] = ()) -> None:
         """Look at these leases, and forget those that are neither among them nor `due`.
 
         `due` are the ids of runs that `is_lost` is asked about; there may be more leases than are

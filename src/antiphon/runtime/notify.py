@@ -6,26 +6,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from antiphon.engine.snapshot import Change, Records
-from antiphon.ports import LEASES, QUEUE, About, Bus, Store
+from antiphon.ports import LEASES, QUEUE, Bus, ReadSet, Store
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Action
 
 Decide = Callable[[Records], Change | None]
 
 
-async def change_in_parts(store: Store, about: About, decide: Decide) -> Any:
+async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
     """Change the store until nothing is left of the change; return the answer of its last part.
 
     Each part is a transaction of its own, so that others are written in between. What has ended in
     the middle is continued by deciding again.
     """
     while True:
-        written, answer = await _change_once(store, about, decide)
+        written, answer = await _commit_part(store, about, decide)
         if written is None or not written.more:
             return answer
 
 
-async def _change_once(store: Store, about: About, decide: Decide) -> tuple[Change | None, Any]:
+async def _commit_part(store: Store, about: ReadSet, decide: Decide) -> tuple[Change | None, Any]:
     """Return what was written, None for nothing, and its answer."""
     written: Change | None = None
 
@@ -38,7 +38,7 @@ async def _change_once(store: Store, about: About, decide: Decide) -> tuple[Chan
     return written, answer
 
 
-class Changes:
+class ChangeCommitter:
     """Makes changes that somebody may wait for."""
 
     def __init__(self, store: Store, bus: Bus, metrics: Metrics) -> None:
@@ -46,14 +46,14 @@ class Changes:
         self._bus = bus
         self._metrics = metrics
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """Make the change, and ring for everybody whom it concerns; return its answer.
 
         One that is made in parts is made to its end, with other changes in between.
         """
         while True:
             with self._metrics.stored(about.what):
-                written, answer = await _change_once(self._store, about, decide)
+                written, answer = await _commit_part(self._store, about, decide)
             if written is not None:
                 self._ring(written)
             if written is None or not written.more:

@@ -9,13 +9,13 @@ from time import monotonic
 from antiphon.engine.turn import Reply
 from antiphon.telemetry import genai
 from antiphon.telemetry.metrics import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKENS, Metrics
-from antiphon.telemetry.tracing import Span, Tracer, spanning
+from antiphon.telemetry.tracing import Span, Tracer, current_span
 from antiphon.types.chunks import Question
 
 FEWEST = 10  # output tokens of which a speed can be told
 
 
-class Replies:
+class ReplyMetrics:
     """All replies of one process."""
 
     def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
@@ -25,21 +25,21 @@ class Replies:
     @contextmanager
     def watched(
         self, question: Question, provider: str, thread_id: str, *, stream: bool
-    ) -> Generator[Watched]:
+    ) -> Generator[ReplySpan]:
         """The reply to this question, for as long as the block waits for it."""
         facts = genai.question(question, provider, thread_id, stream=stream)
         name = genai.span("chat", question.model)
-        with spanning(self._tracer, name, "client", facts=facts) as span:
+        with current_span(self._tracer, name, "client", facts=facts) as span:
             if self._tracer.content:
                 span.note(genai.question_words(question))
-            watched = Watched(self._metrics, span, provider, content=self._tracer.content)
+            watched = ReplySpan(self._metrics, span, provider, content=self._tracer.content)
             try:
                 yield watched
             finally:
                 watched.over()
 
 
-class Watched:
+class ReplySpan:
     """One reply on its way."""
 
     def __init__(self, metrics: Metrics, span: Span, provider: str, *, content: bool) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import Listed
-from antiphon.ports import Listing, Store
+from antiphon.ports import RecordPage, Store
 
-Respond = Callable[..., Awaitable[Any]]
+OperationHandler = Callable[..., Awaitable[Any]]
 """Answers a call of a principal, under what makes it be done once, if anything does."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """What a call is answered: `value` is of the call's `answer` type.
 
     Where the call was answered before under the same idempotency key, `value` is that answer's JSON
@@ -26,13 +26,13 @@ class Answer(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-def listed(page: Listing) -> Listed[Any]:
+def to_listed(page: RecordPage) -> Listed[Any]:
     """A page as callers get it, with the id of the last to ask on from."""
     last = page.data[-1].id if page.data and page.has_more else None
     return Listed(tuple(page.data), has_more=page.has_more, next=last)
 
 
-async def page_of(
+async def paginate(
     store: Store,
     kind: type[Any],
     owner: str,
@@ -41,4 +41,4 @@ async def page_of(
     **where: str | None,
 ) -> Listed[Any]:
     """A page of an owner's things of a kind, as `Store.list` finds them."""
-    return listed(await store.list(kind, owner, limit=limit, after=after, **where))
+    return to_listed(await store.list(kind, owner, limit=limit, after=after, **where))

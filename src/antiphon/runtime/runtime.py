@@ -20,20 +20,20 @@ from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, Choice
 from antiphon.providers.model_info import ModelWindows, Prices
 from antiphon.runtime import liveness, wiring
-from antiphon.runtime.admin.deletion import Eraser
-from antiphon.runtime.admin.dispatch import Administration
-from antiphon.runtime.admin.export import Exporter
-from antiphon.runtime.admin.owners import Owners
-from antiphon.runtime.admin.provider_keys import ProviderKeys
+from antiphon.runtime.admin.deletion import OwnerDeleter
+from antiphon.runtime.admin.dispatch import AdminDispatcher
+from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.liveness import LeaseWatch
-from antiphon.runtime.services.dispatch import Desk
-from antiphon.runtime.turn_runner import Runner, Servers
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.turn_runner import BackendServers, TurnRunner
 from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import SQLITE, Settings
 from antiphon.telemetry import tracing
 from antiphon.telemetry.metrics import CONNECTIONS, DRIVEN, PLACES, RECONNECTS, Metrics
-from antiphon.telemetry.resources import told_of
+from antiphon.telemetry.resources import add_process_gauges
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types import errors, ids
 from antiphon.types.ids import Prefix
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Everything that one process runs; made by `opened`."""
+    """Everything that one process runs; made by `open_runtime`."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Runtime:
         store: Store,
         bus: LocalBus | SharedBus,
         catalog: Catalog,
-        servers: Servers | None = None,
+        servers: BackendServers | None = None,
         tracer: Tracer = NO_TRACES,
-        provider_keys: ProviderKeys | None = None,
+        provider_keys: ProviderKeyService | None = None,
         *,
         unmarked: bool = True,
         elapsed: Callable[[], float] | None = None,
@@ -65,7 +65,7 @@ class Runtime:
         self.catalog = catalog
         self.draining = False
         self._windows = ModelWindows(catalog.offer, wiring.window_list)
-        self.metrics = told_of(Metrics())
+        self.metrics = add_process_gauges(Metrics())
         if isinstance(bus, SharedBus):
             bus.on_return = partial(self.metrics.add, RECONNECTS)
         servers = servers or NoServers()
@@ -109,23 +109,23 @@ class Runtime:
         if any(self.worker.drives(run_id) for run_id in run_ids):
             self.bus.ring(LEASES)
 
-    def _made_worker(self, servers: Servers, elapsed: Callable[[], float] | None) -> Worker:
+    def _made_worker(self, servers: BackendServers, elapsed: Callable[[], float] | None) -> Worker:
         """The worker, and the runner that it gives runs to."""
         store, bus, settings = self.store, self.bus, self.settings
         cost = Prices(self.catalog.offer, wiring.price_list).cost
-        runner = Runner(
+        runner = TurnRunner(
             store, bus, self.catalog, settings, mint, servers, cost, self.metrics, self.tracer
         )
-        name = liveness.name(uuid4().hex[:8])
+        name = liveness.process_name(uuid4().hex[:8])
         serves = self.destinations.serves
         watch = LeaseWatch(elapsed, settings.lease) if elapsed else None
         return Worker(
-            store, bus, runner, settings, mint, name, liveness.dead, self.metrics, serves, watch
+            store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics, serves, watch
         )
 
-    def _made_desk(self, servers: Servers, owners: Owners) -> Desk:
+    def _made_desk(self, servers: BackendServers, owners: OwnerService) -> Dispatcher:
         """The desk, and the administration behind it."""
-        return Desk(
+        return Dispatcher(
             self.store,
             self.bus,
             mint,
@@ -133,7 +133,7 @@ class Runtime:
             self.catalog.open,
             self._models,
             servers.refuse,
-            Administration(self.store, mint, servers.states, owners),
+            AdminDispatcher(self.store, mint, servers.states, owners),
             self.destinations,
             self.metrics,
             busy_seconds=self.settings.busy_timeout,
@@ -178,15 +178,17 @@ class Runtime:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, drives: bool = True) -> AsyncGenerator[Runtime]:
+async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGenerator[Runtime]:
     """A runtime with its worker running. Raises `BadSettings` or `Unavailable`.
 
     Without `drives` it claims no run and looks after none before `Runtime.drive`.
     """
     if settings.secret_key is not None:
-        wiring.seal(settings)  # one that cannot be used is told now, and not to who needs it first
+        wiring.create_cipher(
+            settings
+        )  # one that cannot be used is told now, and not to who needs it first
     async with AsyncExitStack() as stack:
-        tracer = tracing.tracer(settings.telemetry, "antiphon", content=settings.log_content)
+        tracer = tracing.create_tracer(settings.telemetry, "antiphon", content=settings.log_content)
         if tracer is not NO_TRACES:
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         local = LocalBus()
@@ -197,12 +199,12 @@ async def opened(settings: Settings, *, drives: bool = True) -> AsyncGenerator[R
         def listening() -> bool:
             return local.watchers_of("run") > 0
 
-        inner = await wiring.store(settings, foreign, listening)
-        store, bus = await wiring.shared(settings, inner, local, stack)
+        inner = await wiring.create_store(settings, foreign, listening)
+        store, bus = await wiring.open_shared(settings, inner, local, stack)
         provider_keys = _provider_keys(settings, store)
         catalog = Catalog(settings, os.environ, provider_keys.of, provider_keys.marks)
         stack.push_async_callback(catalog.close)
-        servers = await asyncio.to_thread(wiring.servers, settings)
+        servers = await asyncio.to_thread(wiring.create_servers, settings)
         stack.push_async_callback(servers.close)
         unmarked = _alike(settings, drives)
         # The processes of a file have a clock each, those of a PostgreSQL have its.
@@ -246,12 +248,12 @@ def _counted(pooled: _Pooled, state: str) -> float:
 
 
 @asynccontextmanager
-async def stored(settings: Settings, *, everything: bool = False) -> AsyncGenerator[Store]:
+async def open_store(settings: Settings, *, everything: bool = False) -> AsyncGenerator[Store]:
     """The store alone, which drives no run: for keys, upkeep, and questions about what is kept.
 
     With `everything` the database is brought to its form even by what takes long.
     """
-    store = await wiring.store(settings, everything=everything)
+    store = await wiring.create_store(settings, everything=everything)
     try:
         yield store
     finally:
@@ -259,17 +261,17 @@ async def stored(settings: Settings, *, everything: bool = False) -> AsyncGenera
 
 
 @asynccontextmanager
-async def governed(settings: Settings) -> AsyncGenerator[Owners]:
+async def open_admin(settings: Settings) -> AsyncGenerator[OwnerService]:
     """The owners of a database, whose runs other processes drive, or nobody."""
     async with AsyncExitStack() as stack:
-        inner = await wiring.store(settings)
-        store, bus = await wiring.shared(settings, inner, LocalBus(), stack)
-        catalog = await stack.enter_async_context(cataloged(settings))
+        inner = await wiring.create_store(settings)
+        store, bus = await wiring.open_shared(settings, inner, LocalBus(), stack)
+        catalog = await stack.enter_async_context(open_catalog(settings))
         yield _owners(store, bus, catalog, _provider_keys(settings, store))
 
 
 @asynccontextmanager
-async def cataloged(settings: Settings) -> AsyncGenerator[Catalog]:
+async def open_catalog(settings: Settings) -> AsyncGenerator[Catalog]:
     """The catalog alone: for questions about models and their keys."""
     catalog = Catalog(settings, os.environ)
     try:
@@ -278,7 +280,7 @@ async def cataloged(settings: Settings) -> AsyncGenerator[Catalog]:
         await catalog.close()
 
 
-async def unopened(settings: Settings, store: Store) -> int:
+async def count_undecryptable_keys(settings: Settings, store: Store) -> int:
     """How many of the owners' keys at providers cannot be opened with the secrets of the settings.
 
     Raises `BadSettings` without a secret that can be used.
@@ -292,11 +294,11 @@ def mint(prefix: Prefix) -> str:
 
 
 def _owners(
-    store: Store, bus: LocalBus | SharedBus, catalog: Catalog, provider_keys: ProviderKeys
-) -> Owners:
-    eraser, exporter = Eraser(store, bus, mint), Exporter(store, mint)
-    return Owners(store, provider_keys, catalog.check_own, eraser, exporter)
+    store: Store, bus: LocalBus | SharedBus, catalog: Catalog, provider_keys: ProviderKeyService
+) -> OwnerService:
+    eraser, exporter = OwnerDeleter(store, bus, mint), OwnerExporter(store, mint)
+    return OwnerService(store, provider_keys, catalog.check_own, eraser, exporter)
 
 
-def _provider_keys(settings: Settings, store: Store) -> ProviderKeys:
-    return ProviderKeys(store, mint, partial(wiring.seal, settings))
+def _provider_keys(settings: Settings, store: Store) -> ProviderKeyService:
+    return ProviderKeyService(store, mint, partial(wiring.create_cipher, settings))

@@ -22,18 +22,18 @@ from antiphon.engine.context_window import window
 from antiphon.engine.snapshot import Change, Driven, Records
 from antiphon.engine.tool_selection import Offer, changed, offer
 from antiphon.engine.turn import Reply, Turn, large
-from antiphon.ports import About, Bus, Claim, Context, Opened, Store, Toolbox
-from antiphon.runtime.attachments import attached
+from antiphon.ports import Bus, Claim, Context, ReadSet, ResolvedModel, Store, Toolbox
+from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import WrongDestination, check_destination
-from antiphon.runtime.event_writer import Journal
-from antiphon.runtime.notify import change_in_parts
-from antiphon.runtime.reply_metrics import Replies, Watched
+from antiphon.runtime.event_writer import EventWriter
+from antiphon.runtime.notify import commit_in_parts
+from antiphon.runtime.reply_metrics import ReplyMetrics, ReplySpan
 from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
 from antiphon.telemetry.failpoints import hit
-from antiphon.telemetry.logs import Said, about
+from antiphon.telemetry.logs import UserContent, log_context
 from antiphon.telemetry.metrics import TOOLS, TURNS, Metrics
-from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, spanning
+from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, current_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import Rules
@@ -56,15 +56,15 @@ CALLS_AT_ONCE = 1_000  # that are looked up together; more are run after them
 SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much later
 
 
-class Models(Protocol):
+class ModelResolver(Protocol):
     """Finds who answers for a model's name."""
 
-    async def open(self, model: str, owner: str) -> Opened:
+    async def open(self, model: str, owner: str) -> ResolvedModel:
         """Who answers for runs of this owner, and on what terms. Raises `BadSettings`."""
         ...
 
 
-class Servers(Protocol):
+class BackendServers(Protocol):
     """The MCP servers that runs name, whose tools are run here."""
 
     async def refuse(self, servers: Sequence[McpServer]) -> None:
@@ -102,17 +102,17 @@ async def unknown(model: str, usage: Usage) -> float | None:
     return None
 
 
-class Runner:
+class TurnRunner:
     """Drives claimed runs; shares nothing between them."""
 
     def __init__(
         self,
         store: Store,
         bus: Bus,
-        models: Models,
+        models: ModelResolver,
         settings: Settings,
         mint: Mint,
-        servers: Servers,
+        servers: BackendServers,
         cost: Cost = unknown,
         metrics: Metrics | None = None,
         tracer: Tracer = NO_TRACES,
@@ -126,7 +126,7 @@ class Runner:
         self._cost = cost
         self._metrics = metrics or Metrics()
         self._tracer = tracer
-        self._replies = Replies(self._metrics, tracer)
+        self._replies = ReplyMetrics(self._metrics, tracer)
 
     async def drive(self, claim: Claim) -> None:
         """Ask the model for the run's next turn and keep what it says, to the turn's end.
@@ -135,14 +135,14 @@ class Runner:
         Returns when the run rests, has ended, or is in other hands. Nothing is held afterwards.
         Raises `WrongDestination` for a run that must not be driven from here.
         """
-        with about(run_id=claim.run.id, thread_id=claim.run.thread_id):
+        with log_context(run_id=claim.run.id, thread_id=claim.run.thread_id):
             await self._driven(claim)
 
     async def _driven(self, claim: Claim) -> None:
         try:
             parent = claim.drive.trace or ROOT
             facts = genai.agent(claim.run)
-            with spanning(self._tracer, "invoke_agent", parent=parent, facts=facts):
+            with current_span(self._tracer, "invoke_agent", parent=parent, facts=facts):
                 await self._drive(claim)
         except errors.Fenced:
             log.info("run %s is in other hands now", claim.run.id)
@@ -178,7 +178,7 @@ class Runner:
             self._patience(claim.run.deadlines, opened.deadlines),
         )
         reply = await self._ask_until_whole(
-            asking, Journal(self._store, self._bus, claim, self._metrics)
+            asking, EventWriter(self._store, self._bus, claim, self._metrics)
         )
         self._metrics.add(TURNS, reply.outcome)
         kept: Driven = await self.finalize_conversation(
@@ -265,7 +265,7 @@ class Runner:
         await self._store.put(owner, upload, None, content)
         return upload.id
 
-    async def _ask_until_whole(self, asking: _Asking, journal: Journal) -> Reply:
+    async def _ask_until_whole(self, asking: _Asking, journal: EventWriter) -> Reply:
         """The reply; for a broken tool call the model is told what was wrong and asked again.
 
         What the replies used that were thrown away is counted with the one that is kept.
@@ -283,7 +283,7 @@ class Runner:
             tries_left -= 1
             used += _used(reply)
             why = reply.fault.message if reply.fault else "The tool call could not be read."
-            log.info("a broken tool call: %s", Said(reply.broken or ""))
+            log.info("a broken tool call: %s", UserContent(reply.broken or ""))
             journal.restart("invalid_tool_call", began_after, why)
             asking = replace(asking, question=_told(asking.question, why))
 
@@ -294,7 +294,7 @@ class Runner:
         )
         return Question(
             model=model,
-            messages=await attached(
+            messages=await inline_attachments(
                 window(context, self._settings.context_tokens), self._store, claim.owner
             ),
             instructions=run.instructions,
@@ -312,7 +312,7 @@ class Runner:
         """The tool call ids of earlier turns: an id is unique in its run."""
         return await self._store.call_ids(run.id) if run.turn > 1 else frozenset()
 
-    async def _ask(self, asking: _Asking, journal: Journal) -> Reply:
+    async def _ask(self, asking: _Asking, journal: EventWriter) -> Reply:
         """One request, to its end: the reply is whole, cut, or an error, and says which."""
         run, opened = asking.run, asking.opened
         watching = self._replies.watched(
@@ -326,7 +326,7 @@ class Runner:
             watched.ended(reply)
             return reply
 
-    async def _heard(self, asking: _Asking, journal: Journal, watched: Watched) -> Reply:
+    async def _heard(self, asking: _Asking, journal: EventWriter, watched: ReplySpan) -> Reply:
         question, patience = asking.question, asking.patience
         journal.tell_first = watched.shown
         turn = Turn(
@@ -417,11 +417,11 @@ class Runner:
         somebody else has the run. Returns the change's answer. Raises `Fenced`, also where an
         unclear commit had gone through.
         """
-        about = About(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
+        about = ReadSet(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
         while True:
             try:
                 with self._metrics.stored(what):
-                    answer = await change_in_parts(self._store, about, decide)
+                    answer = await commit_in_parts(self._store, about, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)
@@ -443,7 +443,7 @@ class _Asking(msgspec.Struct, frozen=True):
     """What is asked, of whom, for how long; `taken` are the run's tool call ids so far."""
 
     run: Run
-    opened: Opened
+    opened: ResolvedModel
     question: Question
     taken: frozenset[str]
     patience: _Patience

@@ -21,7 +21,7 @@ from antiphon.mcp.client.authorization import authorizing
 from antiphon.mcp.hosted import NoServers, ServerPool
 from antiphon.ports import Store
 from antiphon.providers.model_info import PriceList, WindowList
-from antiphon.runtime.admin.provider_keys import Seal
+from antiphon.runtime.admin.provider_keys import Cipher
 from antiphon.settings.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContexts
 from antiphon.stores.cached.store import CachedStore
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 WAKES_SECONDS = 3  # that are given to wake-ups to come through
 
 
-async def store(
+async def create_store(
     settings: Settings,
     foreign: Callable[[Sequence[str]], None] | None = None,
     listening: Callable[[], bool] = lambda: False,
@@ -76,7 +76,7 @@ async def store(
             )
 
 
-async def shared(
+async def open_shared(
     settings: Settings, inner: Store, local: LocalBus, stack: AsyncExitStack
 ) -> tuple[CachedStore, LocalBus | SharedBus]:
     """The store and the bus as all processes share them, closed with the stack."""
@@ -89,7 +89,7 @@ async def shared(
     return CachedStore(inner, redis.contexts if redis else None), bus
 
 
-def servers(settings: Settings) -> NoServers | ServerPool:
+def create_servers(settings: Settings) -> NoServers | ServerPool:
     """The MCP servers that runs may name; files are read, and perhaps the system's keyring."""
     if settings.backend_mcp == "off":
         return NoServers()
@@ -117,10 +117,10 @@ def window_list() -> WindowList | None:
     return listing.context_tokens if (listing := _listing()) else None
 
 
-def seal(settings: Settings) -> Seal:
+def create_cipher(settings: Settings) -> Cipher:
     """What seals keys at providers. Raises `BadSettings` without the extra, or without a key."""
     return cast(
-        "Seal",
+        "Cipher",
         _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").seal(settings),
     )
 
@@ -131,7 +131,7 @@ def new_secret_key() -> str:
     return key
 
 
-async def schema(settings: Settings) -> Schema | None:
+async def read_schema(settings: Settings) -> Schema | None:
     """The form of the database, which is only read; None where there is none to read.
 
     Raises `BadSettings` for what is no database that we can use, and `Unavailable`.
@@ -147,7 +147,7 @@ async def schema(settings: Settings) -> Schema | None:
 
 
 @asynccontextmanager
-async def laid_open(database: str, *, new: bool = False) -> AsyncGenerator[Inventory | None]:
+async def open_dump(database: str, *, new: bool = False) -> AsyncGenerator[Inventory | None]:
     """All rows of a database, for who moves it; None where there is none.
 
     One that may be `new` is made, or brought to this version's form. Raises `BadSettings`.
@@ -173,7 +173,7 @@ def restore(source: Path, database: str) -> backup.Copy:
     return backup.restore(source, _file(database))
 
 
-async def wakes(settings: Settings) -> bool | None:
+async def check_wakeups(settings: Settings) -> bool | None:
     """Whether wake-ups between processes come through just now; None where none are carried.
 
     Raises `BadSettings`.

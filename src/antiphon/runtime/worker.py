@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from antiphon.engine import transitions
 from antiphon.engine.destinations import note_waiting, serves_all
-from antiphon.ports import LEASES, QUEUE, About, Bell, Bus, Change, Claim, Records, Store
+from antiphon.ports import LEASES, QUEUE, Bus, Change, Claim, ReadSet, Records, Store, Subscription
 from antiphon.runtime.destinations import WrongDestination
 from antiphon.runtime.liveness import LeaseWatch
-from antiphon.runtime.notify import change_in_parts
-from antiphon.runtime.turn_runner import Runner
+from antiphon.runtime.notify import commit_in_parts
+from antiphon.runtime.turn_runner import TurnRunner
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import QUEUED, TAKEOVERS, Metrics
@@ -60,7 +60,7 @@ class Worker:
         self,
         store: Store,
         bus: Bus,
-        runner: Runner,
+        runner: TurnRunner,
         settings: Settings,
         mint: Mint,
         name: str,
@@ -142,7 +142,7 @@ class Worker:
         with self._bus.watch(QUEUE) as bell:
             await _steadily(partial(self._claim_next, bell), until=lambda: self._stopping)
 
-    async def _claim_next(self, bell: Bell) -> float:
+    async def _claim_next(self, bell: Subscription) -> float:
         await self._room.wait()
         with self._metrics.stored("claim"):
             claim = await self._store.claim(self._lease, self._destinations, self._declined)
@@ -194,7 +194,7 @@ class Worker:
         self._declined.append(run_id)
         try:
             await self._store.change(
-                About(owner=None, run_id=run_id, what="decline"),
+                ReadSet(owner=None, run_id=run_id, what="decline"),
                 partial(transitions.decline, epoch=epoch),
             )
         except (errors.NotFound, errors.TryAgain) as fault:
@@ -219,7 +219,7 @@ class Worker:
         with self._bus.watch(LEASES) as bell:
             await _steadily(partial(self._check_when_rung, bell))
 
-    async def _check_when_rung(self, bell: Bell) -> float:
+    async def _check_when_rung(self, bell: Subscription) -> float:
         await bell.wait(LEASES_PATIENCE)  # less where no ring would come, hence whatever it says
         await self._check_leases()
         return 0
@@ -293,7 +293,7 @@ class Worker:
         if self._serves(drive.destination):
             return
         await self._store.change(
-            About(owner=None, run_id=run_id, what="wait"),
+            ReadSet(owner=None, run_id=run_id, what="wait"),
             lambda records: note_waiting(records, self._mint),
         )
         self._bus.ring(run_id)
@@ -308,9 +308,9 @@ class Worker:
             moved = True
             return transitions.overdue(records, self._mint)
 
-        await change_in_parts(
+        await commit_in_parts(
             self._store,
-            About(owner=None, run_id=run_id, turn_log=True, what="expire"),
+            ReadSet(owner=None, run_id=run_id, turn_log=True, what="expire"),
             overdue,
         )
         hit("sweep.after_commit")
@@ -336,9 +336,9 @@ class Worker:
 
     async def _give_back(self, run_id: str, epoch: int) -> None:
         try:
-            await change_in_parts(
+            await commit_in_parts(
                 self._store,
-                About(owner=None, run_id=run_id, turn_log=True, what="give_back"),
+                ReadSet(owner=None, run_id=run_id, turn_log=True, what="give_back"),
                 lambda records: transitions.give_back(records, epoch, self._mint),
             )
         except (errors.NotFound, errors.TryAgain) as fault:

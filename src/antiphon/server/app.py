@@ -35,8 +35,8 @@ from antiphon.api.operations import (
 )
 from antiphon.api.problems import MethodNotAllowed
 from antiphon.limits.fair_queue import FairQueue
-from antiphon.runtime.runtime import Runtime, opened
-from antiphon.runtime.services.dispatch import Answer, Desk
+from antiphon.runtime.runtime import Runtime, open_runtime
+from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, request_parsing, streaming
 from antiphon.server.auth import Access, Caller
 from antiphon.server.connection import CROWDED
@@ -44,10 +44,10 @@ from antiphon.server.limits import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE,
 from antiphon.server.quotas import Requests
 from antiphon.server.request_context import Exchange, Gone, refuse, while_present
 from antiphon.settings.settings import Settings
-from antiphon.telemetry.asgi_spans import ROUTE, followed
+from antiphon.telemetry.asgi_spans import ROUTE, trace_request
 from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
-from antiphon.telemetry.logs import about
-from antiphon.telemetry.metrics import INFO, PROBLEMS, REQUESTS, Metrics, Snapshot
+from antiphon.telemetry.logs import log_context
+from antiphon.telemetry.metrics import INFO, PROBLEMS, REQUESTS, Metrics, MetricsSnapshot
 from antiphon.telemetry.tracing import NO_TRACES
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
@@ -95,7 +95,7 @@ class Resource:
                 allow=self._allow,
             )
         named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
-        with self._held(caller), about(key_id=caller.principal.key_id, **named):
+        with self._held(caller), log_context(key_id=caller.principal.key_id, **named):
             await handler(Exchange(scope, receive, send, caller, time.monotonic()))
 
 
@@ -129,7 +129,7 @@ _HEAVY = (ListMessages, ListActions)
 
 def app(
     settings: Settings,
-    opener: Opener = opened,
+    opener: Opener = open_runtime,
     elsewhere: ASGIApp | None = None,
     pace: streaming.Pace = streaming.Pace(),  # noqa: B008 - a frozen value
 ) -> Application:
@@ -148,7 +148,7 @@ class Application:
         self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: streaming.Pace
     ) -> None:
         self.metrics = Metrics()
-        self.elsewhere: Callable[[], Snapshot] = _nothing_counted
+        self.elsewhere: Callable[[], MetricsSnapshot] = _nothing_counted
         self.leaving = False
         self.draining = False
         self.closing = False
@@ -178,7 +178,7 @@ class Application:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
         elif self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
-            await followed(self._tracer, self._http, scope, receive, send)
+            await trace_request(self._tracer, self._http, scope, receive, send)
         else:
             await self._http(scope, receive, send)
 
@@ -211,7 +211,7 @@ class Application:
         return self._opened.runtime
 
     @property
-    def _desk(self) -> Desk:
+    def _desk(self) -> Dispatcher:
         return self._runtime.desk
 
     @property
@@ -341,7 +341,7 @@ class Application:
             raise _shutting_down()
         work = self._desk.open(call, exchange.caller.principal, key)
         told = await self._done(exchange, call, work)
-        if isinstance(told, Answer):
+        if isinstance(told, Response):
             await _answer(exchange, told)
             return
         await streaming.tell(
@@ -415,9 +415,9 @@ class Application:
         await exchange.reply(200, self._document, b"application/json")
 
 
-def _nothing_counted() -> Snapshot:
+def _nothing_counted() -> MetricsSnapshot:
     """What other processes have counted, where there are none."""
-    return Snapshot({})
+    return MetricsSnapshot({})
 
 
 class _Inside(NamedTuple):
@@ -428,7 +428,7 @@ class _Inside(NamedTuple):
     requests: Requests
 
 
-async def _answer(exchange: Exchange, answer: Answer) -> None:
+async def _answer(exchange: Exchange, answer: Response) -> None:
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await exchange.say(answer.status, answer.value, replayed)
 

@@ -16,7 +16,7 @@ from antiphon.api.problems import Malformed
 from antiphon.engine import sanitize
 from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.export import Archive
-from antiphon.runtime.services.dispatch import Desk
+from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server import request_parsing, streaming
 from antiphon.server.request_context import Exchange, Field, departure, field
 from antiphon.settings.settings import Settings
@@ -99,7 +99,7 @@ HEADERS = [
 _FORM = "multipart/form-data"
 
 
-async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
+async def upload(exchange: Exchange, desk: Dispatcher, settings: Settings) -> None:
     """Keep the one file of a form, or a body that is the file, named by `?name=`."""
     key = request_parsing.idempotency_key(exchange.scope)
     content = await request_parsing.body(exchange.scope, exchange.receive, settings.max_body)
@@ -116,7 +116,7 @@ async def upload(exchange: Exchange, desk: Desk, settings: Settings) -> None:
 
 async def download(
     exchange: Exchange,
-    desk: Desk,
+    desk: Dispatcher,
     queue: FairQueue,
     welcome: streaming.Welcome,
     pace: streaming.Pace,

@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 import antiphon
-from antiphon.runtime.runtime import Runtime, opened
+from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Application, Opener, app
 from antiphon.server.auth import check_bind
 from antiphon.server.connection import within
@@ -25,10 +25,10 @@ from antiphon.server.shared_metrics import Board
 from antiphon.server.sockets import address, bound, room
 from antiphon.server.streaming import Pace
 from antiphon.server.watchdog import count_turns, watched_loop
-from antiphon.settings.settings import TABLE, Settings, shown
+from antiphon.settings.settings import TABLE, Settings, masked_value
 from antiphon.telemetry import logs
 from antiphon.telemetry.failpoints import hit
-from antiphon.telemetry.metrics import Snapshot
+from antiphon.telemetry.metrics import MetricsSnapshot
 
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
@@ -68,19 +68,19 @@ def serve(settings: Settings, beside: Beside | None = None) -> None:
     What is served is said on stderr; `listening on http://...` comes when it can be connected to.
     Raises `BadSettings` and `Unavailable` for what keeps it from starting.
     """
-    logs.set_up(settings)
+    logs.configure_logging(settings)
     _run(_serve(settings, beside))
 
 
 def serve_share(settings: Settings, share: Share) -> None:
     """Serve, as one of several, until SIGTERM; SIGINT is meant for the one who started them."""
-    logs.set_up(settings)
+    logs.configure_logging(settings)
     _run(_serve_share(settings, share))
 
 
 def host(settings: Settings, alone: Alone) -> None:
     """Serve this application in the backend's place, by the same rules."""
-    logs.set_up(settings)
+    logs.configure_logging(settings)
     _run(_host(settings, alone))
 
 
@@ -102,7 +102,7 @@ def _spare_the_collector() -> None:
 @asynccontextmanager
 async def serving(
     settings: Settings,
-    opener: Opener = opened,
+    opener: Opener = open_runtime,
     beside: Beside | None = None,
     pace: Pace = Pace(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
@@ -118,7 +118,7 @@ async def serving(
 
 
 async def _serve(settings: Settings, beside: Beside | None) -> None:
-    async with _bound(settings, opened, beside, _pace(settings)) as (server, listener):
+    async with _bound(settings, open_runtime, beside, _pace(settings)) as (server, listener):
         server.when_open = lambda: _say(f"listening on {address(listener)}")
         _spare_the_collector()
         others = _others_log_in(settings, beside)
@@ -129,7 +129,7 @@ async def _serve(settings: Settings, beside: Beside | None) -> None:
 
 async def _serve_share(settings: Settings, share: Share) -> None:
     loop = asyncio.get_running_loop()
-    async with _prepared(settings, opened, None, _pace(settings)) as server:
+    async with _prepared(settings, open_runtime, None, _pace(settings)) as server:
         about = await _about(server.runtime, settings, "this machine")
 
         def orphaned() -> None:
@@ -154,7 +154,7 @@ async def _serve_share(settings: Settings, share: Share) -> None:
             share.board.pin(share.place, server.runtime.metrics.snapshot())
 
 
-def _counted_elsewhere(runtime: Runtime, share: Share) -> Snapshot:
+def _counted_elsewhere(runtime: Runtime, share: Share) -> MetricsSnapshot:
     """What the others have counted. What is about to be told of us stays, though we be killed."""
     share.board.pin(share.place, runtime.metrics.snapshot())
     return share.board.without(share.place)
@@ -349,7 +349,7 @@ async def _about(runtime: Runtime, settings: Settings, keyless: str) -> str:
     locked = bool(await runtime.store.keys())
     return (
         f"antiphon {antiphon.__version__} on {settings.host}:{settings.port}, "
-        f"database {shown(TABLE['database'], settings.database)}, "
+        f"database {masked_value(TABLE['database'], settings.database)}, "
         f"model {choice.model} ({choice.why}), "
         + ("keys: yes" if locked else f"keys: no, so {keyless} only")
     )

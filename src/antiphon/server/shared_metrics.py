@@ -14,16 +14,16 @@ from zlib import crc32
 
 import msgspec
 
-from antiphon.telemetry.metrics import Snapshot
+from antiphon.telemetry.metrics import MetricsSnapshot
 
 BYTES = 4_194_304  # of a place: more than all series take; what is never written costs nothing
 GLANCES = 10  # at a place that is written just then
 
-_NOTHING = Snapshot({})
+_NOTHING = MetricsSnapshot({})
 _HEAD = Struct("<II")  # how many bytes, and their sum
 _TURNS = Struct("<Q")
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Snapshot).decode
+_decode = msgspec.json.Decoder(MetricsSnapshot).decode
 
 
 class Board:
@@ -43,7 +43,7 @@ class Board:
         (turns,) = _TURNS.unpack_from(self._turns, place * _TURNS.size)
         return int(turns)
 
-    def pin(self, place: int, numbers: Snapshot) -> None:
+    def pin(self, place: int, numbers: MetricsSnapshot) -> None:
         """Show these numbers in the place of those that were there; only its owner does."""
         told = _encode(numbers)
         if len(told) + _HEAD.size > BYTES:
@@ -53,7 +53,7 @@ class Board:
         self._memory[start + _HEAD.size : start + _HEAD.size + len(told)] = told
         _HEAD.pack_into(self._memory, start, len(told), crc32(told))
 
-    def without(self, place: int) -> Snapshot:
+    def without(self, place: int) -> MetricsSnapshot:
         """What all others have counted."""
         numbers = _NOTHING
         for other in range(self._gone + 1):
@@ -66,7 +66,7 @@ class Board:
         self.pin(self._gone, self._read(self._gone) + self._read(place).lasting())
         self.pin(place, _NOTHING)
 
-    def _read(self, place: int) -> Snapshot:
+    def _read(self, place: int) -> MetricsSnapshot:
         start = place * BYTES
         for _ in range(GLANCES):
             size, total = _HEAD.unpack_from(self._memory, start)

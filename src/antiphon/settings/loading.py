@@ -23,11 +23,17 @@ from antiphon.settings.settings import (
     SQLITE,
     TABLE,
     Settings,
-    own_database,
+    default_database,
     sqlite_address,
     without_password,
 )
-from antiphon.settings.trust import FolderFile, digest, read_regular, trusted_files, untrusted
+from antiphon.settings.trust import (
+    FolderFile,
+    digest,
+    open_trust_record,
+    read_regular,
+    untrusted_error,
+)
 from antiphon.types.errors import BadSettings, InvalidRequest
 
 PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
@@ -48,13 +54,13 @@ UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "key
 edit its line. Every other setting, a new one too, needs trust.
 """
 
-Decide = Callable[[FolderFile], bool]
+TrustDecision = Callable[[FolderFile], bool]
 """Says whether a file of the working folder that is not trusted counts all the same, this time: a
 person may have been shown it just now. False goes on without the file.
 """
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class LoadedSettings(msgspec.Struct, frozen=True):
     """Settings, and for each name where its value came from.
 
     `folder_file` is the working folder's file where there is one; `counted` says whether it was
@@ -67,9 +73,9 @@ class Loaded(msgspec.Struct, frozen=True):
     counted: bool = False
 
 
-def refuse(file: FolderFile) -> bool:
+def refuse_untrusted(file: FolderFile) -> bool:
     """Decide where nobody can be asked: raise what keeps the file from counting."""
-    raise file.fault or untrusted(file)
+    raise file.fault or untrusted_error(file)
 
 
 def load(
@@ -88,17 +94,17 @@ def load(
     own may. An empty variable counts as unset. Raises `BadSettings`, which names the place that is
     to be mended, or the file that is not trusted.
     """
-    return gather(flags, environ, cwd, config_file=config_file).settings
+    return load_with_origins(flags, environ, cwd, config_file=config_file).settings
 
 
-def gather(
+def load_with_origins(
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
     cwd: Path,
     *,
     config_file: Path | None = None,
-    decide: Decide = refuse,
-) -> Loaded:
+    decide: TrustDecision = refuse_untrusted,
+) -> LoadedSettings:
     """As `load`, and where each value came from. `decide` is called for a file without trust."""
     values: dict[str, Any] = {}
     origins = dict.fromkeys([*TABLE, *_TABLED], "default")
@@ -124,8 +130,8 @@ def gather(
     values["foreign_base_url"] = origins["base_url"] in of_folder
     values["foreign_providers"] = frozenset(foreign)
     if "database" not in values:
-        values["database"] = own_database(environ)
-    return Loaded(Settings(**values), origins, file, counted=counted)
+        values["database"] = default_database(environ)
+    return LoadedSettings(Settings(**values), origins, file, counted=counted)
 
 
 def look_at(file: Path, environ: Mapping[str, str]) -> FolderFile:
@@ -190,10 +196,10 @@ def _folder_file(
     return FolderFile(file, content, fault=problem), ()
 
 
-def _counts(file: FolderFile, environ: Mapping[str, str], decide: Decide) -> bool:
+def _counts(file: FolderFile, environ: Mapping[str, str], decide: TrustDecision) -> bool:
     """Return whether the file is read into the settings. Raises `BadSettings`."""
     if file.fault is None and (
-        not file.wants or trusted_files(environ).covers(file.path, digest(file.content))
+        not file.wants or open_trust_record(environ).covers(file.path, digest(file.content))
     ):
         return True
     return decide(file)

@@ -17,7 +17,7 @@ BYTES = 32
 CLAIM_SECONDS = 1.0  # where there are no hard links, a file is empty for a moment
 
 
-def kept_secret(file: Path, name: str, lost: str) -> bytes:
+def load_or_create_secret(file: Path, name: str, lost: str) -> bytes:
     """The secret in the file, which is made now where there is none; nobody else may read it.
 
     Errors call it by its `name`, and say in `lost` what is to be done without it. Of several
@@ -92,7 +92,7 @@ except ImportError:  # Windows, where of two programs that change a file at once
 
 
 @contextmanager
-def alone(file: Path) -> Generator[None]:
+def lock_file(file: Path) -> Generator[None]:
     """Hold the file, which need not be there yet: other programs that change it wait meanwhile."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -104,7 +104,7 @@ def alone(file: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def write(file: Path, content: bytes) -> None:
+def write_private_file(file: Path, content: bytes) -> None:
     """All of it or nothing, for the owner's eyes only. A link is followed, not replaced."""
     place = file.resolve()
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=place.name)  # made 0600
@@ -124,7 +124,7 @@ def write(file: Path, content: bytes) -> None:
 
 
 @contextmanager
-def new_file(
+def create_private_file(
     place: Path, *, over: bool = False, hint: str = "Name another file."
 ) -> Generator[TextIO]:
     """Write a file that stays only if nothing is raised meanwhile.

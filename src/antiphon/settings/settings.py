@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="sqlite:///path, postgresql://user:password@host/name, or memory: to forget"
             " everything at the end"
         ),
-    ] = field(default_factory=lambda: own_database(os.environ))
+    ] = field(default_factory=lambda: default_database(os.environ))
     database_connections: Annotated[
         Count, Meta(description="how many connections to PostgreSQL a process may have")
     ] = 10
@@ -411,7 +411,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return "ANTIPHON_" + self.name.upper()
 
 
-def own_database(environ: Mapping[str, str]) -> str:
+def default_database(environ: Mapping[str, str]) -> str:
     """The address of this user's own database, which is meant where none is named."""
     return sqlite_address(data_folder(environ) / "antiphon.db")
 
@@ -423,7 +423,7 @@ def database_file(settings: Settings) -> Path | None:
     return Path(settings.database.removeprefix(SQLITE))
 
 
-def shown(setting: Setting, value: Any) -> Any:
+def masked_value(setting: Setting, value: Any) -> Any:
     """A value as it may be printed: secrets, and passwords in addresses, are masked."""
     if value is None:
         return None

@@ -63,7 +63,7 @@ class TrustedFiles:
             return {}
 
 
-def trusted_files(environ: Mapping[str, str]) -> TrustedFiles:
+def open_trust_record(environ: Mapping[str, str]) -> TrustedFiles:
     """Return the record of this user."""
     return TrustedFiles(data_folder(environ) / NAME)
 
@@ -97,7 +97,7 @@ def read_regular(file: Path, largest: int = LARGEST) -> bytes:
     return content
 
 
-def untrusted(file: FolderFile) -> BadSettings:
+def untrusted_error(file: FolderFile) -> BadSettings:
     """Return the refusal for where nobody can be asked."""
     return BadSettings(
         f"{file.path} is not trusted, or has changed since, and sets {', '.join(file.wants)}.",

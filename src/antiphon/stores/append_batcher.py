@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from antiphon.ports import Kept
+from antiphon.ports import OnCommit
 from antiphon.stores import invariants
 from antiphon.types.errors import Unavailable
 
@@ -29,7 +29,7 @@ class Appended:
     epoch: int
     first: int
     lines: list[bytes]
-    waiting: list[Kept]
+    waiting: list[OnCommit]
 
     @property
     def last(self) -> int:
@@ -71,7 +71,7 @@ class Appends:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:

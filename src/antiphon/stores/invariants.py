@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.snapshot import events_expired
-from antiphon.ports import About, AmendKey, Change, Driven, Once, Records
+from antiphon.ports import AmendKey, Change, Driven, IdempotencyKey, ReadSet, Records
 from antiphon.types.accounts import Person, Project, Spent, day
 from antiphon.types.errors import (
     Conflict,
@@ -78,7 +78,7 @@ def judge_thread(before: Thread | None, change: Change) -> None:
             )
 
 
-def owner_of(about: About, change: Change) -> str:
+def owner_of(about: ReadSet, change: Change) -> str:
     """Whose the new things of a change are."""
     owner = change.owner if change.owner is not None else about.owner
     if owner is None:
@@ -117,7 +117,7 @@ def check_kept(run_id: str, after: int, kept_after: int) -> None:
         raise events_expired(run_id, kept_after, after)
 
 
-def kept_answer(once: Once, digest: bytes, answer: bytes | None) -> msgspec.Raw:
+def kept_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> msgspec.Raw:
     """The answer given under this key before.
 
     Raises `IdempotencyConflict` if the body was another one, `NotFound` if what the answer told

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, Landmark, Page
+from antiphon.ports import Context, EventPage, Landmark
 from antiphon.stores import invariants
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Drive, Run, Thread
@@ -202,7 +202,7 @@ def page(
     last_event: int,
     first: int | None,
     joined: bytes | None,
-) -> Page:
+) -> EventPage:
     """A page of the log from its joined lines, of which the first is numbered `first`.
 
     Raises `EventExpired`.
@@ -210,7 +210,7 @@ def page(
     invariants.check_kept(run_id, after, kept_after)
     lines = joined.split(b"\n")[after + 1 - first :] if joined and first is not None else []
     more = bool(lines) and after + len(lines) < last_event
-    return Page(after + 1, lines, ended and not more, more)
+    return EventPage(after + 1, lines, ended and not more, more)
 
 
 def context(

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from antiphon.telemetry.tracing import Span, Tracer, place, route, spanning
+from antiphon.telemetry.tracing import (
+    Span,
+    Tracer,
+    current_span,
+    parse_trace_context,
+    route_template,
+)
 
 ROUTE = "antiphon.route"
 """Where in a scope the template of the path stands, for applications that know it."""
@@ -17,7 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-async def followed(
+async def trace_request(
     tracer: Tracer, application: Application, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Hand the request on; what it leads to is below its span."""
@@ -34,7 +40,7 @@ async def followed(
         "url.path": scope["path"],
         "url.scheme": scope.get("scheme", "http"),
     }
-    with spanning(tracer, method, "server", parent=_asked_by(scope), facts=facts) as span:
+    with current_span(tracer, method, "server", parent=_asked_by(scope), facts=facts) as span:
         try:
             await application(scope, receive, watched)
         finally:
@@ -42,7 +48,7 @@ async def followed(
 
 
 def _tell(span: Span, scope: Scope, method: str, status: int) -> None:
-    template = scope.get(ROUTE) or (route(scope["path"]) if 0 < status < 400 else None)
+    template = scope.get(ROUTE) or (route_template(scope["path"]) if 0 < status < 400 else None)
     if template:  # a path that leads nowhere would be a name of its own
         span.name(f"{method} {template}")
         span.note({"http.route": template})
@@ -59,4 +65,6 @@ def _asked_by(scope: Scope) -> str:
     parent, states = given.get(b"traceparent", []), given.get(b"tracestate", [])
     if len(parent) != 1:
         return ""
-    return place(parent[0].decode("latin-1"), b",".join(states).decode("latin-1")) or ""
+    return (
+        parse_trace_context(parent[0].decode("latin-1"), b",".join(states).decode("latin-1")) or ""
+    )

@@ -33,12 +33,12 @@ from antiphon.types.errors import BadSettings, Unavailable
 
 PAUSE_SECONDS = 30.0  # two leases
 
-Deed = Literal["kill", "raise", "pause", "spin"]
+FailpointAction = Literal["kill", "raise", "pause", "spin"]
 
 
 @dataclass
 class _Point:
-    deed: Deed
+    deed: FailpointAction
     passes_left: int
 
 
@@ -65,12 +65,12 @@ def hit(name: str) -> None:
 def _point(spec: str) -> tuple[str, _Point]:
     name, _, rest = spec.partition(":")
     deed, _, number = rest.partition("@")
-    for known in get_args(Deed):
+    for known in get_args(FailpointAction):
         if deed == known and (number or "1").isdecimal():
             return name, _Point(known, int(number or "1"))
     raise BadSettings(
         "a failpoint cannot be read",
-        expected="name:deed or name:deed@pass, deed one of " + ", ".join(get_args(Deed)),
+        expected="name:deed or name:deed@pass, deed one of " + ", ".join(get_args(FailpointAction)),
         received=spec,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.turn import Reply
-from antiphon.telemetry.tracing import Fact, Facts
+from antiphon.telemetry.tracing import Attributes, AttributeValue
 from antiphon.types.chunks import Question
 from antiphon.types.messages import ToolCall, ToolResult
 from antiphon.types.runs import Run, Sampling
@@ -40,7 +40,7 @@ def span(operation: str, what: str) -> str:
     return f"{operation} {what}" if _PLAIN.fullmatch(what) else operation
 
 
-def agent(run: Run) -> Facts:
+def agent(run: Run) -> Attributes:
     """An agent's turn, which a worker drives."""
     return _known(
         {
@@ -55,7 +55,7 @@ def agent(run: Run) -> Facts:
     )
 
 
-def conversation(run_id: str | None, thread_id: str | None) -> Facts:
+def conversation(run_id: str | None, thread_id: str | None) -> Attributes:
     """An agent's whole run, as who asked for it sees it."""
     return _known(
         {
@@ -66,7 +66,7 @@ def conversation(run_id: str | None, thread_id: str | None) -> Facts:
     )
 
 
-def question(asked: Question, provider: str, thread_id: str, *, stream: bool) -> Facts:
+def question(asked: Question, provider: str, thread_id: str, *, stream: bool) -> Attributes:
     """What a model is asked, but for the words."""
     sampling = asked.sampling
     return _known(
@@ -87,9 +87,11 @@ def question(asked: Question, provider: str, thread_id: str, *, stream: bool) ->
     )
 
 
-def question_words(asked: Question) -> Facts:
+def question_words(asked: Question) -> Attributes:
     """The words of the question."""
-    words: dict[str, Fact] = {"gen_ai.input.messages": _json(map(_message, asked.decoded()))}
+    words: dict[str, AttributeValue] = {
+        "gen_ai.input.messages": _json(map(_message, asked.decoded()))
+    }
     if asked.instructions:
         words["gen_ai.system_instructions"] = _json([_text(asked.instructions)])
     if asked.tools:
@@ -99,7 +101,7 @@ def question_words(asked: Question) -> Facts:
     return words
 
 
-def reply(said: Reply, first_chunk: float | None) -> Facts:
+def reply(said: Reply, first_chunk: float | None) -> Attributes:
     """How a model answered; `first_chunk` is how many seconds it took to begin."""
     used = said.usage
     return _known(
@@ -115,7 +117,7 @@ def reply(said: Reply, first_chunk: float | None) -> Facts:
     )
 
 
-def reply_words(said: Reply) -> Facts:
+def reply_words(said: Reply) -> Attributes:
     """The words of the answer."""
     parts = [_text(text) for text in (said.text, said.refusal) if text]
     if said.reasoning:
@@ -125,7 +127,7 @@ def reply_words(said: Reply) -> Facts:
     return {"gen_ai.output.messages": _json([message])}
 
 
-def tool(call: ToolCall, run_id: str) -> Facts:
+def tool(call: ToolCall, run_id: str) -> Attributes:
     """A call, but for its words."""
     return {
         "gen_ai.operation.name": "execute_tool",
@@ -136,7 +138,7 @@ def tool(call: ToolCall, run_id: str) -> Facts:
     }
 
 
-def tool_words(call: ToolCall, result: ToolResult) -> Facts:
+def tool_words(call: ToolCall, result: ToolResult) -> Attributes:
     """What the tool was given, and gave."""
     return {
         "gen_ai.tool.call.arguments": call.arguments,
@@ -198,5 +200,5 @@ def _json(value: Iterable[Any]) -> str:
     return msgspec.json.encode(list(value)).decode()
 
 
-def _known(facts: Mapping[str, Fact | None]) -> Facts:
+def _known(facts: Mapping[str, AttributeValue | None]) -> Attributes:
     return {name: fact for name, fact in facts.items() if fact is not None}

@@ -1,8 +1,8 @@
-"""Log lines: one each, as text or JSON, without secrets, and without what people wrote.
+"""Log lines as text or JSON: one for each record, without secrets and without what people wrote.
 
-Other people's words reach a log inside exceptions, and inside what is logged as `Said`. Both stay
-out of it unless the operator wants them; types, places and codes are always there. Whatever is
-told cannot end its line or act on a terminal.
+What people write reaches a log inside exceptions and inside values marked as `UserContent`. Both
+are left out unless the operator wants them; types, places and codes are always there. Nothing that
+is logged can end its line early or act on a terminal.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=_NOTHING)
 """What is being done in this task: ids of the run, the thread, the key, the trace."""
 
 
-class Said(str):
+class UserContent(str):
     """Words of people or models in a log line: shown only where content is wanted."""
 
     __slots__ = ()
 
 
 @contextmanager
-def about(**ids: str | None) -> Generator[None]:
+def log_context(**ids: str | None) -> Generator[None]:
     """Name these ids in each line of this task and of those it starts; what is none is left out."""
     known = {name: value for name, value in ids.items() if value and _ID.fullmatch(value)}
     token = _about.set({**_about.get(), **known})
@@ -61,18 +61,18 @@ def about(**ids: str | None) -> Generator[None]:
         _about.reset(token)
 
 
-def set_up(settings: Settings) -> None:
+def configure_logging(settings: Settings) -> None:
     """Write log lines to stderr, as the settings say; other people's libraries from warnings up."""
     as_json = settings.log_format == "json"
     # One of several processes may have its name put before each line, which is no JSON.
     handler = logging.StreamHandler(sys.__stderr__ if as_json else sys.stderr)
-    formatter = JsonLines if as_json else TextLines
+    formatter = JsonLogFormatter if as_json else TextLogFormatter
     handler.setFormatter(formatter(content=settings.log_content))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("antiphon").setLevel(_LEVELS[settings.log_level])
 
 
-class Lines(logging.Formatter):
+class LogFormatter(logging.Formatter):
     """What both forms share: what is told, and how it is made harmless."""
 
     def __init__(self, *, content: bool = False) -> None:
@@ -101,7 +101,7 @@ class Lines(logging.Formatter):
         return [_safe(step) for step in _steps(record.exc_info[1], content=self._content)]
 
 
-class TextLines(Lines):
+class TextLogFormatter(LogFormatter):
     """For a person's eyes."""
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
@@ -111,7 +111,7 @@ class TextLines(Lines):
         return f"{_time(record)} {level} {source}: {self._message(record)}{named}{fault}"
 
 
-class JsonLines(Lines):
+class JsonLogFormatter(LogFormatter):
     """For a machine's: an object a line."""
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
@@ -147,7 +147,7 @@ def _hushed(args: tuple[object, ...] | Mapping[str, object]) -> Any:
 def _quiet(value: object) -> object:
     """Our own words and numbers as they are; of an exception that is not ours only the type."""
     match value:
-        case Said():
+        case UserContent():
             return f"({len(value)} characters)"
         case BaseException() if not type(value).__module__.startswith("antiphon."):
             return type(value).__qualname__

@@ -214,7 +214,7 @@ class Metrics:
         if follows and number == last:
             self.observe(LAG, monotonic() - at)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetricsSnapshot:
         """The numbers as they are now."""
         told = {
             name: {_labels(_TABLE[name], labels): list(cells) for labels, cells in series.items()}
@@ -227,7 +227,7 @@ class Metrics:
             }
         for measure, labels, look in self._gauges:
             told.setdefault(measure.name, {})[_labels(measure, labels)] = [look()]
-        return Snapshot(told)
+        return MetricsSnapshot(told)
 
     def _series(self, measure: Measure, labels: tuple[str, ...]) -> list[float]:
         series = self._counted.setdefault(measure.name, {})
@@ -239,7 +239,7 @@ class Metrics:
         return cells
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class MetricsSnapshot(msgspec.Struct, frozen=True):
     """Numbers of one process or of several: for each measure its series, by their labels.
 
     A histogram's cells are how many values each bucket has, and their sum. `msgspec.json` writes
@@ -248,17 +248,17 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     told: dict[str, dict[str, list[float]]]
 
-    def __add__(self, other: Snapshot) -> Snapshot:
+    def __add__(self, other: MetricsSnapshot) -> MetricsSnapshot:
         told = {name: dict(series) for name, series in self.told.items()}
         for name, series in other.told.items():
             mine = told.setdefault(name, {})
             for labels, cells in series.items():
                 mine[labels] = _merged(_TABLE.get(name), mine.get(labels), cells)
-        return Snapshot(told)
+        return MetricsSnapshot(told)
 
-    def lasting(self) -> Snapshot:
+    def lasting(self) -> MetricsSnapshot:
         """What is still true when the process has ended: all but the gauges."""
-        return Snapshot(
+        return MetricsSnapshot(
             {
                 name: series
                 for name, series in self.told.items()

@@ -19,8 +19,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from antiphon.telemetry.logs import about
-from antiphon.telemetry.tracing import NOTHING, Fact, Facts, Kind, Span, headers
+from antiphon.telemetry.logs import log_context
+from antiphon.telemetry.tracing import (
+    NOTHING,
+    Attributes,
+    AttributeValue,
+    Kind,
+    Span,
+    trace_headers,
+)
 
 LAST_WORDS = 2.0  # seconds for what was not sent yet, when a program ends
 LONGEST = 32_000  # characters of one attribute: content may be long
@@ -50,10 +57,10 @@ class OtlpTracer:
         kind: Kind = "internal",
         *,
         parent: str | None = None,
-        facts: Facts = NOTHING,
+        facts: Attributes = NOTHING,
     ) -> Span:
         """A span of OpenTelemetry's."""
-        above = None if parent is None else _FORM.extract(headers(parent), context.Context())
+        above = None if parent is None else _FORM.extract(trace_headers(parent), context.Context())
         attributes = {key: _fit(fact) for key, fact in facts.items()}
         span = self._tracer.start_span(name, above, _KINDS[kind], attributes)
         return _Span(span)
@@ -66,7 +73,7 @@ class OtlpTracer:
             return
         token = context.attach(trace.set_span_in_context(span.span))
         try:
-            with about(trace_id=span.trace_id):
+            with log_context(trace_id=span.trace_id):
                 yield
         finally:
             context.detach(token)
@@ -98,7 +105,7 @@ class _Span:
     def name(self, name: str) -> None:
         self.span.update_name(name)
 
-    def note(self, facts: Facts) -> None:
+    def note(self, facts: Attributes) -> None:
         self.span.set_attributes({key: _fit(fact) for key, fact in facts.items()})
 
     def failed(self, kind: str) -> None:
@@ -127,5 +134,5 @@ def _place(span: trace.Span) -> str | None:
     return " ".join(carrier[name] for name in ("traceparent", "tracestate") if name in carrier)
 
 
-def _fit(fact: Fact) -> Fact:
+def _fit(fact: AttributeValue) -> AttributeValue:
     return fact[:LONGEST] if isinstance(fact, str) else fact

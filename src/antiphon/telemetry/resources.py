@@ -10,7 +10,7 @@ from antiphon.telemetry.metrics import CPU, FILES, MEMORY, Metrics
 _SELF = Path("/proc/self")
 
 
-def told_of(metrics: Metrics) -> Metrics:
+def add_process_gauges(metrics: Metrics) -> Metrics:
     """The counters, which now tell of memory, processor time and open files too."""
     metrics.gauge(CPU, _cpu_seconds)
     if (_SELF / "statm").exists():

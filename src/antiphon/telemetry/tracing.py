@@ -16,9 +16,9 @@ from typing import Literal, Protocol, cast
 from antiphon.types.errors import AntiphonError, BadSettings, install_hint
 
 Kind = Literal["internal", "server", "client"]
-Fact = str | bool | int | float | Sequence[str]
-Facts = Mapping[str, Fact]
-NOTHING: Facts = {}
+AttributeValue = str | bool | int | float | Sequence[str]
+Attributes = Mapping[str, AttributeValue]
+NOTHING: Attributes = {}
 
 ROOT = ""
 """As a parent: none, whatever is current."""
@@ -45,7 +45,7 @@ class Span(Protocol):
         """Call it so, now that more is known."""
         ...
 
-    def note(self, facts: Facts) -> None:
+    def note(self, facts: Attributes) -> None:
         """Add what is known of it."""
         ...
 
@@ -69,7 +69,7 @@ class Tracer(Protocol):
         kind: Kind = "internal",
         *,
         parent: str | None = None,
-        facts: Facts = NOTHING,
+        facts: Attributes = NOTHING,
     ) -> Span:
         """A span that begins now; without `parent` below the current one."""
         ...
@@ -93,7 +93,7 @@ class _NoSpan:
     def name(self, name: str) -> None:
         """Nobody looks."""
 
-    def note(self, facts: Facts) -> None:
+    def note(self, facts: Attributes) -> None:
         """Nobody looks."""
 
     def failed(self, kind: str) -> None:
@@ -112,7 +112,7 @@ class _NoTracer:
         kind: Kind = "internal",
         *,
         parent: str | None = None,
-        facts: Facts = NOTHING,
+        facts: Attributes = NOTHING,
     ) -> Span:
         """The one span there is."""
         return _NO_SPAN
@@ -135,7 +135,7 @@ NO_TRACES: Tracer = _NoTracer()
 """Follows nothing."""
 
 
-def tracer(telemetry: str, service: str, *, content: bool = False) -> Tracer:
+def create_tracer(telemetry: str, service: str, *, content: bool = False) -> Tracer:
     """Who follows, as the settings say; `service` is this program's name, if it has no other.
 
     Raises `BadSettings` where the extra is not installed.
@@ -154,13 +154,13 @@ def tracer(telemetry: str, service: str, *, content: bool = False) -> Tracer:
 
 
 @contextmanager
-def beside(
+def detached_span(
     tracer: Tracer,
     name: str,
     kind: Kind = "internal",
     *,
     parent: str | None = None,
-    facts: Facts = NOTHING,
+    facts: Attributes = NOTHING,
 ) -> Generator[Span]:
     """A span around the block; what the block raises is its failure.
 
@@ -173,27 +173,27 @@ def beside(
     except GeneratorExit:  # whoever listened has heard enough
         raise
     except BaseException as error:
-        span.failed(failure(error))
+        span.failed(error_type(error))
         raise
     finally:
         span.end()
 
 
 @contextmanager
-def spanning(
+def current_span(
     tracer: Tracer,
     name: str,
     kind: Kind = "internal",
     *,
     parent: str | None = None,
-    facts: Facts = NOTHING,
+    facts: Attributes = NOTHING,
 ) -> Generator[Span]:
     """As `beside`, and the current one in the block: not for the body of a generator."""
-    with beside(tracer, name, kind, parent=parent, facts=facts) as span, tracer.within(span):
+    with detached_span(tracer, name, kind, parent=parent, facts=facts) as span, tracer.within(span):
         yield span
 
 
-def failure(error: BaseException) -> str:
+def error_type(error: BaseException) -> str:
     """An error by a word from a closed list: its code, or its type."""
     match error:
         case AntiphonError():
@@ -204,19 +204,19 @@ def failure(error: BaseException) -> str:
             return type(error).__name__
 
 
-def route(path: str) -> str:
+def route_template(path: str) -> str:
     """A path of our API by its template: ids are told apart by none who counts."""
     return _ID.sub("{id}", path)
 
 
-def headers(place: str | None) -> dict[str, str]:
+def trace_headers(place: str | None) -> dict[str, str]:
     """The header fields that hand it on."""
     parent, _, state = (place or "").partition(" ")
     given = {"traceparent": parent, "tracestate": state}
     return {name: value for name, value in given.items() if value}
 
 
-def place(traceparent: str | None, tracestate: str | None = None) -> str | None:
+def parse_trace_context(traceparent: str | None, tracestate: str | None = None) -> str | None:
     """What two header fields say, from wherever they come; None where it cannot be used."""
     if traceparent is None or not _PARENT.fullmatch(traceparent):
         return None

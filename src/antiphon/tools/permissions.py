@@ -143,10 +143,10 @@ class GrantsFile:
     def _changing(self) -> Generator[list[Grant]]:
         """The grants, written back as they are in the end; other programs wait meanwhile."""
         try:
-            with private_files.alone(self._file):
+            with private_files.lock_file(self._file):
                 grants = list(self._read().grants)
                 yield grants
-                private_files.write(self._file, msgspec.json.encode(_Content(grants)))
+                private_files.write_private_file(self._file, msgspec.json.encode(_Content(grants)))
         except (OSError, UnicodeError) as error:
             raise BadSettings(
                 f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"

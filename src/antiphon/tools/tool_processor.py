@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from antiphon.engine import sanitize
 from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
-from antiphon.telemetry.tracing import NO_TRACES, Tracer, spanning
+from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
 from antiphon.tools.blocking import cancelled
 from antiphon.tools.consent import Consent, Permitted, Refused, Tools, named, said
@@ -191,7 +191,7 @@ class ToolProcessor:
         """The tool's span around its run."""
         call, tracer = permitted.call, self._tracer
         name, facts = genai.span("execute_tool", call.name), genai.tool(call, run_id)
-        with spanning(tracer, name, parent=trace, facts=facts) as span:
+        with current_span(tracer, name, parent=trace, facts=facts) as span:
             result = await self._run(permitted)
             if result.is_error:
                 span.failed(result.fault or "failed")

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from antiphon.api import problems
 from antiphon.api.problems import TooSlow
 from antiphon.limits.send_budget import hold_bytes, send_body
-from antiphon.telemetry.asgi_spans import followed
+from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.checks import API
@@ -225,7 +225,7 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if self._tracer is not NO_TRACES and scope["path"].startswith(API):
-            await followed(self._tracer, self._answer, scope, receive, send)
+            await trace_request(self._tracer, self._answer, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
 

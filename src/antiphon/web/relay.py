@@ -18,8 +18,8 @@ import msgspec
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
-from antiphon.telemetry.logs import about
-from antiphon.telemetry.tracing import spanning
+from antiphon.telemetry.logs import log_context
+from antiphon.telemetry.tracing import current_span
 from antiphon.tools.consent import Consent, Forgetful, Grants
 from antiphon.tools.permissions import Rules
 from antiphon.tools.questions import Answer, ModelServer, Question
@@ -155,8 +155,8 @@ class Relay:
         tracer = self._client.line.tracer
         facts = genai.conversation(self.run_id, self.thread_id)
         with (
-            about(run_id=self.run_id, thread_id=self.thread_id),
-            spanning(tracer, "invoke_agent", "client", facts=facts) as span,
+            log_context(run_id=self.run_id, thread_id=self.thread_id),
+            current_span(tracer, "invoke_agent", "client", facts=facts) as span,
         ):
             await self._carry_on()
             if self.fault is not None:

@@ -39,7 +39,7 @@ NAME = "web-secret"
 
 def kept_secret(environ: Mapping[str, str]) -> bytes:
     """The same bytes for every process of this user. Raises `BadSettings` without a place."""
-    return private_files.kept_secret(
+    return private_files.load_or_create_secret(
         state_folder(environ) / NAME,
         "secret of the web chat",
         "Remove the file: a new one is made, and everybody logs in again.",

@@ -17,7 +17,7 @@ from antiphon.mcp.config.discovery import OwnFile
 from antiphon.mcp.config.interpolation import Missing, Reference, filled, references
 from antiphon.mcp.config.parser import legal, tables_of, written
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
-from antiphon.settings.loading import gather
+from antiphon.settings.loading import load_with_origins
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from tests.trusted import trusted
 
@@ -259,7 +259,7 @@ class Home:
         return file
 
     def find(self, config: str | None = None) -> discovery.Found:
-        settings = gather({"config": config}, self.environ, self.cwd).settings
+        settings = load_with_origins({"config": config}, self.environ, self.cwd).settings
         return discovery.find(settings, self.environ, self.cwd)
 
     def names(self, config: str | None = None) -> list[str]:

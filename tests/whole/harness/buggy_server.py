@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import Change, Records
-from antiphon.ports import About, Claim, Decide, Kept
+from antiphon.ports import Claim, Decide, OnCommit, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import serving
@@ -87,7 +87,7 @@ class KeepsKeysApart(SqliteStore):
             connection.execute("COMMIT")
         return store
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.what not in ("message", "output"):
             return await super().change(about, decide)
         decided: list[Change] = []
@@ -126,7 +126,7 @@ class ClaimsCarelessly(SqliteStore):
         wanted = await self._read(reads.next_wanted, None, ())
         if wanted is None:
             return None
-        about, now = About(owner=None, run_id=wanted[0]), system_clock()
+        about, now = ReadSet(owner=None, run_id=wanted[0]), system_clock()
         change = decide(await self._read(reads.records, about, now))
         if change is None:
             return None
@@ -164,7 +164,7 @@ class TellsBeforeItKeeps(CachedStore):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:

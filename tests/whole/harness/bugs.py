@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from antiphon.cli.main import main as run_command_line
 from antiphon.engine.snapshot import Change, Records
-from antiphon.ports import About, Claim, Decide, Kept, Store
+from antiphon.ports import Claim, Decide, OnCommit, ReadSet, Store
 from antiphon.runtime import wiring
 from antiphon.settings.settings import Settings
 from antiphon.types import events
@@ -40,7 +40,7 @@ class Before:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def _decided(self, about: About, decide: Decide) -> tuple[Any, Change | None]:
+    async def _decided(self, about: ReadSet, decide: Decide) -> tuple[Any, Change | None]:
         """What the change would be, which is not written; or the answer that was kept before."""
         decided: list[Change | None] = []
 
@@ -60,7 +60,7 @@ class Before:
 class AcknowledgesEarly(Before):
     """Tells that something is kept, and keeps it a little later: write-behind."""
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.what not in ACKNOWLEDGED:
             return await self._inner.change(about, decide)
         kept, change = await self._decided(about, decide)
@@ -69,7 +69,7 @@ class AcknowledgesEarly(Before):
         self._do_later(self._keep(about, change))
         return change.answer
 
-    async def _keep(self, about: About, change: Change) -> None:
+    async def _keep(self, about: ReadSet, change: Change) -> None:
         await asyncio.sleep(WINDOW_SECONDS)
         with suppress(AntiphonError):
             await self._inner.change(about, lambda _: change)
@@ -78,14 +78,14 @@ class AcknowledgesEarly(Before):
 class KeepsKeysApart(Before):
     """What makes a second try harmless is kept in a second transaction."""
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.once is None:
             return await self._inner.change(about, decide)
         if kept := await self._inner.answered(about.once):
             return kept
         answer = await self._inner.change(replace(about, once=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
-        key_alone = About(owner=about.owner, once=about.once, what="key")
+        key_alone = ReadSet(owner=about.owner, once=about.once, what="key")
         await self._inner.change(key_alone, lambda _: Change(answer=answer))
         return answer
 
@@ -99,7 +99,7 @@ class TellsBeforeItKeeps(Before):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -109,7 +109,7 @@ class TellsBeforeItKeeps(Before):
             WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _unheard, urgent=urgent)
         )
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """What was told is written before this."""
         if about.what == "finalize":
             await asyncio.sleep(2 * WINDOW_SECONDS)
@@ -129,13 +129,13 @@ class AppendsForAnybody(Before):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
         self._do_later(self._append(run_id, lines, kept))
 
-    async def _append(self, run_id: str, lines: Sequence[bytes], kept: Kept) -> None:
+    async def _append(self, run_id: str, lines: Sequence[bytes], kept: OnCommit) -> None:
         async with self._one_at_a_time:
             done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
             try:
@@ -162,7 +162,7 @@ class ClaimsCarelessly(Before):
             run_id = await connection.fetchval(NEXT)
             if run_id is None:
                 return None
-            _, change = await self._decided(About(owner=None, run_id=run_id), decide)
+            _, change = await self._decided(ReadSet(owner=None, run_id=run_id), decide)
             if change is None:
                 return None
             await asyncio.sleep(WINDOW_SECONDS)
@@ -204,7 +204,7 @@ class SweepsByItsOwnClock(Before):
             await connection.close()
         return [row[0] for row in rows]
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.what != "expire":
             return await self._inner.change(about, decide)
         now = _own_time()
@@ -237,11 +237,11 @@ BUGS: Mapping[str, Callable[[Store, str], Before]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """The command line, in a process whose store has the bug."""
-    sound = wiring.store
+    sound = wiring.create_store
     bug = BUGS[os.environ["BUG"]]
 
     async def with_the_bug(settings: Settings, *more: Any) -> Any:
         return bug(await sound(settings, *more), settings.database)
 
-    wiring.store = with_the_bug  # type: ignore[assignment]
+    wiring.create_store = with_the_bug  # type: ignore[assignment]
     return run_command_line(list(arguments))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from upstream import Request, Upstream
 
-from antiphon.ports import About, Decide, Store
+from antiphon.ports import Decide, ReadSet, Store
 
 Story = list[str]
 
@@ -22,7 +22,7 @@ class ToldStore:
         self._inner = inner
         self._story = story
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         kept: list[str] = []
 
         def noticed(records: Any) -> Any:

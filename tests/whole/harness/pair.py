@@ -13,10 +13,10 @@ from typing import Any
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.ports import Opened, Store
+from antiphon.ports import ResolvedModel, Store
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.scripted import Gate, Scripted
-from antiphon.runtime.embedded_transport import AsyncEmbeddedLine
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
@@ -49,8 +49,8 @@ class OneModel(Catalog):
         super().__init__(settings, {})
         self._mouth = mouth
 
-    async def open(self, model: str, *_: object) -> Opened:
-        return Opened(provider=self._mouth, model=model)
+    async def open(self, model: str, *_: object) -> ResolvedModel:
+        return ResolvedModel(provider=self._mouth, model=model)
 
 
 class Pair:
@@ -63,7 +63,7 @@ class Pair:
     def __init__(self) -> None:
         self.now = 1_000_000_000
         self.mouth = Mouth()
-        self.lines: list[AsyncEmbeddedLine] = []
+        self.lines: list[AsyncEmbeddedTransport] = []
         self._runtimes: list[Runtime] = []
         self._gates = 0
 
@@ -76,7 +76,7 @@ class Pair:
             runtime = Runtime(settings, opened, bus, OneModel(settings, self.mouth))
             runtime.worker.start()
             self._runtimes.append(runtime)
-            self.lines.append(AsyncEmbeddedLine.over(runtime))
+            self.lines.append(AsyncEmbeddedTransport.over(runtime))
 
     async def close(self) -> None:
         """End both."""
@@ -97,12 +97,14 @@ class Pair:
         self.now += int(seconds * 1000)
         await asyncio.gather(*(runtime.worker.sweep() for runtime in self._runtimes))
 
-    async def heard(self, line: AsyncEmbeddedLine, call: Any, key: str | None = None) -> list[Told]:
+    async def heard(
+        self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
+    ) -> list[Told]:
         """A turn, as it is streamed."""
         return [told async for told in self._streamed(line, call, key)]
 
     async def overtaken(
-        self, line: AsyncEmbeddedLine, call: Any, gate: Gate, then: str
+        self, line: AsyncEmbeddedTransport, call: Any, gate: Gate, then: str
     ) -> list[Told]:
         """A turn whose worker is held for lost at the gate, and comes back when all is over.
 
@@ -123,7 +125,7 @@ class Pair:
         return told
 
     async def _streamed(
-        self, line: AsyncEmbeddedLine, call: Any, key: str | None = None
+        self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
     ) -> AsyncGenerator[Told]:
         async for batch in line.stream(call, key):
             for number, event in batch:

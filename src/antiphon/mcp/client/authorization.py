@@ -110,12 +110,12 @@ class KeptLogins:
 
     def _change(self, url: str, login: Login | None) -> None:
         try:
-            with private_files.alone(self._file):
+            with private_files.lock_file(self._file):
                 logins = self._all()
                 logins.pop(url, None)
                 if login is not None:
                     logins[url] = login
-                private_files.write(self._file, msgspec.json.encode(logins))
+                private_files.write_private_file(self._file, msgspec.json.encode(logins))
         except OSError as error:
             raise BadSettings(
                 f"The login cannot be kept: {error.strerror}.", expected=f"to write {self._file}"

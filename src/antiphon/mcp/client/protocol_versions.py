@@ -58,10 +58,12 @@ class Generations:
 
     def _keep(self, key: str, old: _Old | None) -> None:
         try:
-            with private_files.alone(self._file):
+            with private_files.lock_file(self._file):
                 others = [(other, each) for other, each in self._all().items() if other != key]
                 kept = others if old is None else [*others, (key, old)]
-                private_files.write(self._file, msgspec.json.encode(dict(kept[-MOST:])))
+                private_files.write_private_file(
+                    self._file, msgspec.json.encode(dict(kept[-MOST:]))
+                )
         except OSError as error:
             log.debug("%s cannot be written: %s", self._file, error)
 

@@ -24,7 +24,7 @@ from antiphon.mcp.metadata import is_object
 from antiphon.settings import private_files
 from antiphon.settings.paths import config_folder
 from antiphon.settings.settings import Settings
-from antiphon.settings.trust import TrustedFiles, place, read_regular, trusted_files
+from antiphon.settings.trust import TrustedFiles, open_trust_record, place, read_regular
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, NotFound
 
 # The user's own `mcp.json`: what `antiphon mcp add` writes, in the form that others have too.
@@ -63,13 +63,15 @@ class OwnFile:
     def _changing(self) -> Generator[dict[str, Any]]:
         """The servers, written back as they are in the end. Raises `BadSettings`."""
         try:
-            with private_files.alone(self.file):
+            with private_files.lock_file(self.file):
                 whole = self._whole()
                 before = msgspec.json.encode(whole)
                 yield whole[_key(whole)]
                 after = msgspec.json.encode(whole)
                 if after != before:
-                    private_files.write(self.file, msgspec.json.format(after, indent=2) + b"\n")
+                    private_files.write_private_file(
+                        self.file, msgspec.json.format(after, indent=2) + b"\n"
+                    )
         except OSError as error:
             raise BadSettings(f"{self.file} cannot be written: {error.strerror}.") from error
 
@@ -127,8 +129,10 @@ class Approvals(TrustedFiles):
 
     def _change(self, changed: Callable[[dict[str, str]], dict[str, str]]) -> None:
         try:
-            with private_files.alone(self.file):
-                private_files.write(self.file, msgspec.json.encode(changed(self.all())))
+            with private_files.lock_file(self.file):
+                private_files.write_private_file(
+                    self.file, msgspec.json.encode(changed(self.all()))
+                )
         except OSError as error:
             raise BadSettings(
                 f"What is trusted cannot be kept: {error.strerror}.",
@@ -235,7 +239,7 @@ def usable(
 
 def approved(environ: Mapping[str, str]) -> Approvals:
     """What this user has approved."""
-    return Approvals(trusted_files(environ).file)
+    return Approvals(open_trust_record(environ).file)
 
 
 def own(settings: Settings, environ: Mapping[str, str]) -> OwnFile:

@@ -36,14 +36,14 @@ AT_ONCE = 2
 """Each takes 64 MiB of memory and some tens of milliseconds of a core: a flood of logins waits."""
 
 
-class Tried(NamedTuple):
+class PasswordCheck(NamedTuple):
     """Whether a password fits, and whether its hash is weaker than one would be made now."""
 
     fits: bool
     outdated: bool = False
 
 
-class Passwords:
+class PasswordHasher:
     """Hashes and tries passwords; argon2 is loaded when it is first needed."""
 
     cost: ClassVar[Mapping[str, int]] = {}
@@ -60,7 +60,7 @@ class Passwords:
         async with self._turns:
             return await asyncio.to_thread(self._hash, password)
 
-    async def tried(self, password: str, kept: str | None) -> Tried:
+    async def tried(self, password: str, kept: str | None) -> PasswordCheck:
         """Whether it is the password that was kept; where none is, it takes as long to say no."""
         async with self._turns:
             return await asyncio.to_thread(self._try, password, kept)
@@ -69,15 +69,15 @@ class Passwords:
         made: str = self._loaded().hash(password)
         return made
 
-    def _try(self, password: str, kept: str | None) -> Tried:
+    def _try(self, password: str, kept: str | None) -> PasswordCheck:
         hasher = self._loaded()
         nobodys = self._nobodys or hasher.hash(secrets.token_hex(16))
         self._nobodys = nobodys
         try:
             hasher.verify(kept or nobodys, password)
         except self._argon2.exceptions.VerificationError:
-            return Tried(fits=False)
-        return Tried(kept is not None, hasher.check_needs_rehash(kept or nobodys))
+            return PasswordCheck(fits=False)
+        return PasswordCheck(kept is not None, hasher.check_needs_rehash(kept or nobodys))
 
     def _loaded(self) -> Any:
         if self._hasher is None:
@@ -98,13 +98,13 @@ _FIELDS = ("name", *_PLAIN, "password")
 _NAME_ROOM = 8  # characters that a number behind a name may take
 
 
-class Accounts:
+class AccountService:
     """The people of an installation. `mint` makes their ids."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
         self._mint = mint
-        self._passwords = Passwords()
+        self._passwords = PasswordHasher()
 
     async def create(self, call: operations.CreatePerson, by: Principal) -> Person:
         """Raises `Conflict` for a name or a subject that somebody has."""
@@ -246,7 +246,9 @@ class Accounts:
         return person
 
     async def _act(self, what: Deed, person_id: str, by: Principal, **details: str) -> Act:
-        return await audit.act(self._store, self._mint, by, what, person_id, person_id, **details)
+        return await audit.create_entry(
+            self._store, self._mint, by, what, person_id, person_id, **details
+        )
 
 
 def _changed(call: operations.UpdatePerson) -> str:

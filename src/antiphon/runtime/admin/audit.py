@@ -14,7 +14,7 @@ from antiphon.types.accounts import LOCAL, Act, Deed, Principal
 from antiphon.types.ids import Mint
 
 
-class Clock(Protocol):
+class StoreClock(Protocol):
     """Tells the store's time."""
 
     async def now(self) -> int:
@@ -22,8 +22,8 @@ class Clock(Protocol):
         ...
 
 
-async def act(
-    clock: Clock,
+async def create_entry(
+    clock: StoreClock,
     mint: Mint,
     by: Principal,
     what: Deed,

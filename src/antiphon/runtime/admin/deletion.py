@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import partial
 
 from antiphon.engine import accounts, transitions
-from antiphon.ports import LEASES, About, Bus, Store
+from antiphon.ports import LEASES, Bus, ReadSet, Store
 from antiphon.runtime.admin import audit
-from antiphon.runtime.notify import change_in_parts
+from antiphon.runtime.notify import commit_in_parts
 from antiphon.types.accounts import Account, Principal
 from antiphon.types.errors import Conflict, NotFound
 from antiphon.types.ids import Mint
@@ -23,7 +23,7 @@ PAGE = 100
 SETTLE_SECONDS = 3.0  # until keys that were revoked and runs that were cancelled are so everywhere
 
 
-class Eraser:
+class OwnerDeleter:
     """Erases owners; `settle` says for how many seconds what was just ended may still do things."""
 
     def __init__(
@@ -46,7 +46,9 @@ class Eraser:
             ended = await self._end(owner, by)
             if not again:
                 await self._store.note(
-                    await audit.act(self._store, self._mint, by, "owner.erased", owner, owner)
+                    await audit.create_entry(
+                        self._store, self._mint, by, "owner.erased", owner, owner
+                    )
                 )
             while bite := await self._store.erase(owner, BITE):
                 erased += bite
@@ -75,7 +77,7 @@ class Eraser:
         def amend(account: Account, others: bool) -> None:
             accounts.refuse_leaderless(account.person, None, others=others)
 
-        act = await audit.act(self._store, self._mint, by, "person.removed", owner, owner)
+        act = await audit.create_entry(self._store, self._mint, by, "person.removed", owner, owner)
         try:
             await self._store.change_person(owner, amend, act)
         except NotFound:  # most owners are no people
@@ -83,7 +85,7 @@ class Eraser:
         return True
 
     async def _remove_project(self, owner: str, by: Principal) -> bool:
-        act = await audit.act(self._store, self._mint, by, "project.removed", owner, owner)
+        act = await audit.create_entry(self._store, self._mint, by, "project.removed", owner, owner)
         try:
             await self._store.change_project(owner, lambda _: None, act)
         except NotFound:
@@ -95,7 +97,9 @@ class Eraser:
             key for key in await self._store.keys() if key.owner == owner and key.revoked_at is None
         ]
         for key in standing:
-            act = await audit.act(self._store, self._mint, by, "key.revoked", key.id, owner)
+            act = await audit.create_entry(
+                self._store, self._mint, by, "key.revoked", key.id, owner
+            )
             await self._store.revoke_key(key.id, act)
         return bool(standing)
 
@@ -113,8 +117,8 @@ class Eraser:
             after = page.data[-1][1].id
 
     async def _stop(self, owner: str, run_id: str) -> None:
-        about = About(owner=owner, run_id=run_id, turn_log=True, what="cancel")
+        about = ReadSet(owner=owner, run_id=run_id, turn_log=True, what="cancel")
         with suppress(NotFound):  # deleted meanwhile
-            await change_in_parts(self._store, about, partial(transitions.cancel, mint=self._mint))
+            await commit_in_parts(self._store, about, partial(transitions.cancel, mint=self._mint))
         self._bus.ring(run_id)
         self._bus.ring(LEASES)

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from antiphon.api import operations
 from antiphon.api.operations import BackendServer, Call, Listed, LiveRun, NewKey, UsageReport
 from antiphon.ports import Store
-from antiphon.runtime.admin.accounts import Accounts
+from antiphon.runtime.admin.accounts import AccountService
 from antiphon.runtime.admin.export import Archive
-from antiphon.runtime.admin.keys import Keys
-from antiphon.runtime.admin.owners import Owners
-from antiphon.runtime.admin.projects import Projects
-from antiphon.runtime.responses import listed
+from antiphon.runtime.admin.keys import KeyService
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.projects import ProjectService
+from antiphon.runtime.responses import to_listed
 from antiphon.types import errors
 from antiphon.types.accounts import Act, Key, Person, Principal, Project, day
 from antiphon.types.ids import Mint
@@ -30,7 +30,7 @@ MOST_ROWS = 10_000  # of one report: a month of hundreds of people
 _DAY_MS = DAY * 1000
 
 
-class Administration:
+class AdminDispatcher:
     """Answers for the installation; `servers` says which MCP servers it has, and how they are."""
 
     def __init__(
@@ -38,13 +38,13 @@ class Administration:
         store: Store,
         mint: Mint,
         servers: Callable[[], Sequence[BackendServer]],
-        owners: Owners,
+        owners: OwnerService,
     ) -> None:
-        accounts = Accounts(store, mint)
+        accounts = AccountService(store, mint)
         self._store = store
         self._accounts = accounts
-        self._keys = Keys(store, mint)
-        self._projects = Projects(store, mint)
+        self._keys = KeyService(store, mint)
+        self._projects = ProjectService(store, mint)
         self._servers = servers
         self._owners = owners
         self._answers: Mapping[type[Call[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
@@ -114,7 +114,7 @@ class Administration:
         return await self._projects.delete(call.project_id, by)
 
     async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[Act]:
-        return listed(await self._store.acts(call.limit, call.after, call.owner))
+        return to_listed(await self._store.acts(call.limit, call.after, call.owner))
 
     async def _list_live_runs(self, call: operations.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
         page = await self._store.live_runs(call.limit, call.after)

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from antiphon.settings.private_files import BYTES, kept_secret
+from antiphon.settings.private_files import BYTES, load_or_create_secret
 from antiphon.settings.settings import Settings, database_file
 from antiphon.types.errors import BadSettings
 
@@ -29,7 +29,7 @@ _NONCE_BYTES = 12
 _HEAD = len(_FORM) + _MARK_BYTES
 
 
-class Seal:
+class AesCipher:
     """Seals with the first of these keys, and opens what any of them has sealed."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -71,10 +71,10 @@ class Seal:
         return sealed[:_HEAD] == _FORM + self._mark
 
 
-def seal(settings: Settings) -> Seal:
+def create_cipher(settings: Settings) -> AesCipher:
     """The seal of an installation. Raises `BadSettings` where it has no key that can be used."""
     old = [_key(text, "old_secret_keys") for text in settings.old_secret_keys]
-    return Seal([_own_key(settings), *old])
+    return AesCipher([_own_key(settings), *old])
 
 
 def new_key() -> str:
@@ -95,7 +95,7 @@ def _own_key(settings: Settings) -> bytes:
             received="nothing",
             hint="`antiphon provider-keys secret` prints a new one.",
         )
-    return kept_secret(
+    return load_or_create_secret(
         database.with_name(database.name + SUFFIX),
         "key that seals",
         "Restore it from a backup; without it all keys at providers must be given once more.",

@@ -17,7 +17,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import msgspec
 
-from antiphon.ports import Listing, Store
+from antiphon.ports import RecordPage, Store
 from antiphon.runtime.admin import audit
 from antiphon.types.accounts import Key, Principal, ProviderKey
 from antiphon.types.errors import Conflict, EventExpired, NotFound
@@ -100,7 +100,7 @@ class Archive(NamedTuple):
     pieces: AsyncGenerator[bytes, None]
 
 
-class Exporter:
+class OwnerExporter:
     """Makes the archives of owners, and notes who asked for which."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
@@ -111,7 +111,7 @@ class Exporter:
         """Their archive. Raises `NotFound` where there is nothing of this owner's."""
         if not (await self._store.owners(1, owner=owner)).data:
             raise NotFound(f"There is nothing of the owner {owner!r}.")
-        act = await audit.act(self._store, self._mint, by, "owner.exported", owner, owner)
+        act = await audit.create_entry(self._store, self._mint, by, "owner.exported", owner, owner)
         await self._store.note(act)
         return Archive(file_name(owner, act.at), _Export(self._store, owner, act.at).pieces())
 
@@ -271,7 +271,7 @@ class _Export:
 
     async def _page(
         self, kind: type[Any], limit: int, seen: Sequence[str], where: Mapping[str, str]
-    ) -> Listing:
+    ) -> RecordPage:
         """What follows what was seen last; where that was deleted, what followed it."""
         for after in (*reversed(seen), None)[: len(seen) or 1]:
             try:

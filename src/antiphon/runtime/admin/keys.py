@@ -30,7 +30,7 @@ PREFIX_LENGTH = len(_MARK) + 12
 SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
 
 
-class Keys:
+class KeyService:
     """The keys of an installation. `mint` makes the ids of acts."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
@@ -52,7 +52,9 @@ class Keys:
             expires_at=None if call.expires_in is None else now + call.expires_in * 1000,
         )
         details = {"scopes": " ".join(key.scopes), **_words(call.limits)}
-        act = await audit.act(self._store, self._mint, by, "key.created", key.id, owner, **details)
+        act = await audit.create_entry(
+            self._store, self._mint, by, "key.created", key.id, owner, **details
+        )
         await self._store.keep_key(key, digest(token, await self._store.secret()), act)
         return key, token
 
@@ -67,13 +69,17 @@ class Keys:
         key = await self._found(call.key_id)
         what: Deed = "limits.changed" if limits else "key.changed"
         details = _words(amend(key).limits) if limits else {"changed": "name"}
-        act = await audit.act(self._store, self._mint, by, what, key.id, key.owner, **details)
+        act = await audit.create_entry(
+            self._store, self._mint, by, what, key.id, key.owner, **details
+        )
         return await self._store.change_key(key.id, amend, act)
 
     async def revoke(self, key_id: str, by: Principal) -> Key:
         """From now on the key opens nothing. Raises `NotFound`."""
         key = await self._found(key_id)
-        act = await audit.act(self._store, self._mint, by, "key.revoked", key.id, key.owner)
+        act = await audit.create_entry(
+            self._store, self._mint, by, "key.revoked", key.id, key.owner
+        )
         return await self._store.revoke_key(key.id, act)
 
     async def _found(self, key_id: str) -> Key:

@@ -11,29 +11,29 @@ from antiphon.api import operations
 from antiphon.api.operations import Call, Deleted, Erasure, Listed
 from antiphon.engine import sanitize
 from antiphon.ports import Store
-from antiphon.runtime.admin.deletion import Eraser
-from antiphon.runtime.admin.export import Archive, Exporter
-from antiphon.runtime.admin.provider_keys import ProviderKeys
+from antiphon.runtime.admin.deletion import OwnerDeleter
+from antiphon.runtime.admin.export import Archive, OwnerExporter
+from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.types.accounts import Holding, OwnKey, Principal, ProviderKey
 
 A = TypeVar("A")
 
 ERASE_SECONDS = 10.0  # of one call, before it says how far it is
 
-Check = Callable[[str, OwnKey], None]
+CheckProviderKey = Callable[[str, OwnKey], None]
 """Raises `InvalidRequest` for a key that no provider of this name could be asked with."""
 
 
-class Owners:
+class OwnerService:
     """Answers for all owners, and each one about their own keys at providers."""
 
     def __init__(
         self,
         store: Store,
-        keys: ProviderKeys,
-        check: Check,
-        eraser: Eraser,
-        exporter: Exporter,
+        keys: ProviderKeyService,
+        check: CheckProviderKey,
+        eraser: OwnerDeleter,
+        exporter: OwnerExporter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store

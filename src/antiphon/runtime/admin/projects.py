@@ -16,7 +16,7 @@ from antiphon.types.errors import NotFound
 from antiphon.types.ids import Mint
 
 
-class Projects:
+class ProjectService:
     """The projects of an installation. `mint` makes their ids."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
@@ -79,4 +79,6 @@ class Projects:
         return Deleted(project_id)
 
     async def _act(self, what: Deed, project_id: str, by: Principal, **details: str) -> Act:
-        return await audit.act(self._store, self._mint, by, what, project_id, project_id, **details)
+        return await audit.create_entry(
+            self._store, self._mint, by, what, project_id, project_id, **details
+        )

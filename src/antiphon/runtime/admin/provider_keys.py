@@ -25,7 +25,7 @@ _TOLD = 4  # letters of its end by which a person knows a key again
 _LONG_ENOUGH = 20  # letters, of a key of which so much may be told
 
 
-class Seal(Protocol):
+class Cipher(Protocol):
     """Seals bytes, bound to what they are about."""
 
     def sealed(self, plain: bytes, about: Sequence[str]) -> bytes:
@@ -46,20 +46,20 @@ class Seal(Protocol):
         ...
 
 
-class ProviderKeys:
+class ProviderKeyService:
     """Keeps and finds them. `seal` is asked for when it is first needed."""
 
     def __init__(
         self,
         store: Store,
         mint: Mint,
-        seal: Callable[[], Seal],
+        seal: Callable[[], Cipher],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._mint = mint
         self._make_seal = seal
-        self._seal: Seal | None = None
+        self._seal: Cipher | None = None
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], tuple[float, OwnKey | None]] = OrderedDict()
 
@@ -74,7 +74,9 @@ class ProviderKeys:
             created_at=await self._store.now(),
         )
         sealed = self._sealing().sealed(msgspec.json.encode(own), (owner, provider))
-        act = await audit.act(self._store, self._mint, by, "provider_key.kept", provider, owner)
+        act = await audit.create_entry(
+            self._store, self._mint, by, "provider_key.kept", provider, owner
+        )
         await self._store.keep_provider_key(key, sealed, act)
         self._known.pop((owner, provider), None)
         return key
@@ -85,7 +87,9 @@ class ProviderKeys:
 
     async def remove(self, owner: str, provider: str, by: Principal) -> None:
         """The owner has no such key any more. Raises `NotFound`."""
-        act = await audit.act(self._store, self._mint, by, "provider_key.removed", provider, owner)
+        act = await audit.create_entry(
+            self._store, self._mint, by, "provider_key.removed", provider, owner
+        )
         await self._store.drop_provider_key(owner, provider, act)
         self._known.pop((owner, provider), None)
 
@@ -119,7 +123,9 @@ class ProviderKeys:
                 continue
             owner, provider = key.owner, key.provider
             again = self._sealing().sealed(self._plain(sealed, owner, provider), (owner, provider))
-            act = await audit.act(self._store, self._mint, by, "provider_key.kept", provider, owner)
+            act = await audit.create_entry(
+                self._store, self._mint, by, "provider_key.kept", provider, owner
+            )
             # Whoever has given another key meanwhile, or taken it away, shall have it so.
             renewed += await self._store.reseal_provider_key(owner, provider, sealed, again, act)
         return renewed
@@ -153,7 +159,7 @@ class ProviderKeys:
                 **wrong.details,
             ) from wrong
 
-    def _sealing(self) -> Seal:
+    def _sealing(self) -> Cipher:
         if self._seal is None:
             self._seal = self._make_seal()
         return self._seal

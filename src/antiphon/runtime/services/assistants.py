@@ -11,28 +11,28 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Call, Deleted, Listed, fields, given
 from antiphon.engine import validation
-from antiphon.ports import Once, Opened, Store
-from antiphon.runtime.responses import Respond, page_of
+from antiphon.ports import IdempotencyKey, ResolvedModel, Store
+from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
 from antiphon.types.runs import Assistant, McpServer, Sampling
 
 
-class Assistants:
+class AssistantService:
     """Keeps who answers."""
 
     def __init__(
         self,
         store: Store,
         mint: Mint,
-        open_model: Callable[[str, str], Awaitable[Opened]],
+        open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._mint = mint
         self._open_model = open_model
         self._refuse_servers = refuse_servers
-        self.answers: Mapping[type[Call[Any]], Respond] = {
+        self.answers: Mapping[type[Call[Any]], OperationHandler] = {
             operations.CreateAssistant: self._create_assistant,
             operations.ListAssistants: self._list_assistants,
             operations.GetAssistant: self._get_assistant,
@@ -41,7 +41,7 @@ class Assistants:
         }
 
     async def _create_assistant(
-        self, call: operations.CreateAssistant, by: Principal, once: Once | None
+        self, call: operations.CreateAssistant, by: Principal, once: IdempotencyKey | None
     ) -> object:
         validation.refuse_twins(call.tools)
         validation.refuse_formless(call.sampling)
@@ -53,17 +53,17 @@ class Assistants:
         return await self._store.put(by.owner, assistant, once)
 
     async def _list_assistants(
-        self, call: operations.ListAssistants, by: Principal, _: Once | None
+        self, call: operations.ListAssistants, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Assistant]:
-        return await page_of(self._store, Assistant, by.owner, call.limit, call.after)
+        return await paginate(self._store, Assistant, by.owner, call.limit, call.after)
 
     async def _get_assistant(
-        self, call: operations.GetAssistant, by: Principal, _: Once | None
+        self, call: operations.GetAssistant, by: Principal, _: IdempotencyKey | None
     ) -> Assistant:
         return await self._store.get(Assistant, by.owner, call.assistant_id)
 
     async def _update_assistant(
-        self, call: operations.UpdateAssistant, by: Principal, _: Once | None
+        self, call: operations.UpdateAssistant, by: Principal, _: IdempotencyKey | None
     ) -> object:
         validation.refuse_twins(call.tools)
         if isinstance(call.sampling, Sampling):
@@ -78,7 +78,7 @@ class Assistants:
         )
 
     async def _delete_assistant(
-        self, call: operations.DeleteAssistant, by: Principal, _: Once | None
+        self, call: operations.DeleteAssistant, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
         await self._store.remove(Assistant, by.owner, call.assistant_id)
         return Deleted(call.assistant_id)

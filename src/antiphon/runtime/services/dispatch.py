@@ -16,18 +16,18 @@ from antiphon.api import operations
 from antiphon.api.operations import Call, Listed
 from antiphon.engine import validation
 from antiphon.engine.transitions import Asked
-from antiphon.ports import Bus, Once, Opened, Store
-from antiphon.runtime.admin.dispatch import Administration
+from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, Store
+from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
-from antiphon.runtime.event_reader import Listening
-from antiphon.runtime.notify import Changes
-from antiphon.runtime.responses import Answer as Answer
-from antiphon.runtime.responses import Respond, page_of
-from antiphon.runtime.services.assistants import Assistants
-from antiphon.runtime.services.run_spec import Wishes
-from antiphon.runtime.services.runs import Running
-from antiphon.runtime.services.threads import Conversations
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.notify import ChangeCommitter
+from antiphon.runtime.responses import OperationHandler, paginate
+from antiphon.runtime.responses import Response as Response
+from antiphon.runtime.services.assistants import AssistantService
+from antiphon.runtime.services.run_spec import RunSpecResolver
+from antiphon.runtime.services.runs import RunService
+from antiphon.runtime.services.threads import ThreadService
 from antiphon.telemetry.metrics import Metrics
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
@@ -38,7 +38,7 @@ READ_BYTES = 131_072
 """Bytes of a file that are read at once: so much of it lies in memory while it is downloaded."""
 
 
-class Desk:
+class Dispatcher:
     """Answers calls of a principal; every record it touches is checked to be that owner's."""
 
     def __init__(
@@ -47,53 +47,53 @@ class Desk:
         bus: Bus,
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
-        open_model: Callable[[str, str], Awaitable[Opened]],
+        open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         models: Callable[[str | None, str], Awaitable[operations.ModelList]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
-        administration: Administration,
+        administration: AdminDispatcher,
         destinations: Destinations,
         metrics: Metrics | None = None,
         busy_seconds: float = 300.0,
     ) -> None:
-        changes = Changes(store, bus, metrics or Metrics())
-        wishes = Wishes(store, default_model, open_model, refuse_servers, destinations)
+        changes = ChangeCommitter(store, bus, metrics or Metrics())
+        wishes = RunSpecResolver(store, default_model, open_model, refuse_servers, destinations)
         self._store = store
         self._bus = bus
         self._mint = mint
         self._models = models
         self._administration = administration
-        self._running = Running(store, bus, changes, mint, wishes, busy_seconds)
-        self._answers: Mapping[type[Call[Any]], Respond] = {
-            **Assistants(store, mint, open_model, refuse_servers).answers,
-            **Conversations(store, bus, changes, mint).answers,
+        self._running = RunService(store, bus, changes, mint, wishes, busy_seconds)
+        self._answers: Mapping[type[Call[Any]], OperationHandler] = {
+            **AssistantService(store, mint, open_model, refuse_servers).answers,
+            **ThreadService(store, bus, changes, mint).answers,
             **self._running.answers,
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,
             operations.ListModels: self._list_models,
         }
 
-    async def answer(self, call: Call[Any], by: Principal, key: str | None = None) -> Answer:
+    async def answer(self, call: Call[Any], by: Principal, key: str | None = None) -> Response:
         """Do what the call asks. `key` is its idempotency key, for calls that create.
 
         Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
         """
         if self._administration.answers(call):
-            return Answer(await self._administration.answer(call, by), call.http_status)
+            return Response(await self._administration.answer(call, by), call.http_status)
         once = _once(call, by.owner, key)
         # What was answered once is answered so again, whatever has become of the things it names.
         value = await self._answered(once)
         if value is None:
             value = await self._answers[type(call)](call, by, once)
-        if isinstance(value, Answer):
+        if isinstance(value, Response):
             return value
-        return Answer(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
+        return Response(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
 
     async def open(
         self,
         call: operations.Process | operations.Complete | operations.Follow,
         by: Principal,
         key: str | None = None,
-    ) -> Listening | Answer:
+    ) -> RunEventReader | Response:
         """Do all of a streaming call that can go wrong, and return the reader of its events.
 
         A `/process` in the background is answered with its run instead.
@@ -107,11 +107,14 @@ class Desk:
         else:
             asked = await self._running.ask_again(msgspec.json.decode(told, type=Asked), by)
         if isinstance(call, operations.Process) and call.background:
-            return Answer(asked.run, 202, replayed=told is not asked)
-        return Listening(self._store, self._bus, asked.run.id, asked.after, whole=False)
+            return Response(asked.run, 202, replayed=told is not asked)
+        return RunEventReader(self._store, self._bus, asked.run.id, asked.after, whole=False)
 
     async def _asked_for(
-        self, call: operations.Process | operations.Complete, by: Principal, once: Once | None
+        self,
+        call: operations.Process | operations.Complete,
+        by: Principal,
+        once: IdempotencyKey | None,
     ) -> Asked | msgspec.Raw:
         """The turn that the call asks for; as `Raw` where its twin was quicker."""
         match call:
@@ -123,18 +126,18 @@ class Desk:
             case operations.Process():
                 return await self._running.begin(call, by, once)
 
-    async def _answered(self, once: Once | None) -> msgspec.Raw | None:
+    async def _answered(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.answered(once) if once else None
 
     async def upload(
         self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
-    ) -> Answer:
+    ) -> Response:
         """Keep a file. `name` is only ever shown, never used as a path."""
         once = None
         if key is not None:
             digest = blake2b(msgspec.json.encode([name, media_type]), digest_size=32)
             digest.update(content)
-            once = Once(owner, "POST /v1/files", key, digest.digest())
+            once = IdempotencyKey(owner, "POST /v1/files", key, digest.digest())
         upload = Upload(
             id=self._mint("file"),
             name=name,
@@ -143,7 +146,7 @@ class Desk:
             created_at=await self._store.now(),
         )
         value = await self._store.put(owner, upload, once, content)
-        return Answer(value, 201, replayed=isinstance(value, msgspec.Raw))
+        return Response(value, 201, replayed=isinstance(value, msgspec.Raw))
 
     async def download(self, owner: str, upload_id: str) -> tuple[Upload, bytes]:
         """A file and its bytes. Raises `NotFound`."""
@@ -171,21 +174,23 @@ class Desk:
     # Files and models.
 
     async def _list_files(
-        self, call: operations.ListFiles, by: Principal, _: Once | None
+        self, call: operations.ListFiles, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Upload]:
-        return await page_of(self._store, Upload, by.owner, call.limit, call.after)
+        return await paginate(self._store, Upload, by.owner, call.limit, call.after)
 
-    async def _get_file(self, call: operations.GetFile, by: Principal, _: Once | None) -> Upload:
+    async def _get_file(
+        self, call: operations.GetFile, by: Principal, _: IdempotencyKey | None
+    ) -> Upload:
         return await self._store.get(Upload, by.owner, call.file_id)
 
     async def _list_models(
-        self, call: operations.ListModels, by: Principal, _: Once | None
+        self, call: operations.ListModels, by: Principal, _: IdempotencyKey | None
     ) -> operations.ModelList:
         return await self._models(call.model, by.owner)
 
 
-def _once(call: Call[Any], owner: str, key: str | None) -> Once | None:
+def _once(call: Call[Any], owner: str, key: str | None) -> IdempotencyKey | None:
     if key is None or not call.creates:
         return None
     digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
-    return Once(owner, call.route, key, digest)
+    return IdempotencyKey(owner, call.route, key, digest)

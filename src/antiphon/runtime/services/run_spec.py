@@ -8,9 +8,9 @@ from typing import TypeVar
 from antiphon.api import operations
 from antiphon.engine import validation
 from antiphon.engine.context_window import window
-from antiphon.engine.transitions import Wish
-from antiphon.ports import Opened, Store
-from antiphon.runtime.attachments import attached
+from antiphon.engine.transitions import RunSpec
+from antiphon.ports import ResolvedModel, Store
+from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
 from antiphon.types.messages import Message, chat, parts
 from antiphon.types.runs import Assistant, McpServer, Run, Thread
@@ -24,14 +24,14 @@ _NOBODY = Assistant(id="", created_at=0, updated_at=0)
 """The assistant of a run that names none."""
 
 
-class Wishes:
+class RunSpecResolver:
     """Puts them together, and refuses what the model's provider has not got."""
 
     def __init__(
         self,
         store: Store,
         default_model: Callable[[], Awaitable[str]],
-        open_model: Callable[[str, str], Awaitable[Opened]],
+        open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         destinations: Destinations,
     ) -> None:
@@ -41,7 +41,7 @@ class Wishes:
         self._refuse_servers = refuse_servers
         self._destinations = destinations
 
-    async def wish(self, call: operations.CreateRun | operations.Process, owner: str) -> Wish:
+    async def wish(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
         """Raises `CallerError` where there can be no such run."""
         assistant = _NOBODY
         if call.assistant_id is not None:
@@ -58,7 +58,7 @@ class Wishes:
             validation.refuse_choice(sampling, tools)
         validation.refuse_unsupported(opened.name, opened.lacks, sampling, tools or servers)
         await self._refuse_unshowable(opened, call, owner)
-        return Wish(
+        return RunSpec(
             model=model,
             assistant_id=call.assistant_id,
             instructions=_first(call.instructions, assistant.instructions),
@@ -85,7 +85,7 @@ class Wishes:
         return self._destinations.serves(destination)
 
     async def _refuse_unshowable(
-        self, opened: Opened, call: operations.CreateRun | operations.Process, owner: str
+        self, opened: ResolvedModel, call: operations.CreateRun | operations.Process, owner: str
     ) -> None:
         """No picture and no file, in the thread or new, that the model's provider does not take."""
         missing = {mark: lack for mark, lack in _SHOWN.items() if lack in opened.lacks}
@@ -97,7 +97,7 @@ class Wishes:
             said.append(window(await self._store.context(call.thread_id), None))
         if isinstance(call, operations.Process) and call.message is not None:
             said.append(chat(_unsent(call.message)))
-        shown = await attached(b",".join(filter(None, said)), self._store, owner)
+        shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
             raise validation.unsupported(opened.name, found)
 

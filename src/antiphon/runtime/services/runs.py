@@ -17,12 +17,12 @@ from antiphon.engine import transitions, validation
 from antiphon.engine.destinations import Unmarked, is_waiting, waiting_for
 from antiphon.engine.snapshot import Change, Records, events_expired
 from antiphon.engine.transitions import Asked
-from antiphon.ports import About, Bus, Once, Store
+from antiphon.ports import Bus, IdempotencyKey, ReadSet, Store
 from antiphon.runtime.attachments import check_attachments
-from antiphon.runtime.event_reader import PATIENCE, Listening
-from antiphon.runtime.notify import Changes
-from antiphon.runtime.responses import Answer, Respond, page_of
-from antiphon.runtime.services.run_spec import Wishes
+from antiphon.runtime.event_reader import PATIENCE, RunEventReader
+from antiphon.runtime.notify import ChangeCommitter
+from antiphon.runtime.responses import OperationHandler, Response, paginate
+from antiphon.runtime.services.run_spec import RunSpecResolver
 from antiphon.runtime.services.threads import new_thread
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
@@ -30,16 +30,16 @@ from antiphon.types.ids import Mint
 from antiphon.types.runs import Action, Run, Status, Thread
 
 
-class Running:
+class RunService:
     """Begins runs, asks for their turns, and takes what was done for them."""
 
     def __init__(
         self,
         store: Store,
         bus: Bus,
-        changes: Changes,
+        changes: ChangeCommitter,
         mint: Mint,
-        wishes: Wishes,
+        wishes: RunSpecResolver,
         busy_seconds: float,
     ) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Running:
         self._mint = mint
         self._wishes = wishes
         self._busy_seconds = busy_seconds
-        self.answers: Mapping[type[Call[Any]], Respond] = {
+        self.answers: Mapping[type[Call[Any]], OperationHandler] = {
             operations.CreateRun: self._create_run,
             operations.ListRuns: self._list_runs,
             operations.GetRun: self._get_run,
@@ -59,7 +59,7 @@ class Running:
         }
 
     async def begin(
-        self, call: operations.Process, by: Principal, once: Once | None
+        self, call: operations.Process, by: Principal, once: IdempotencyKey | None
     ) -> Asked | msgspec.Raw:
         """Thread, message and run, as far as they are missing, in one transaction."""
         validation.refuse_nothing(call)
@@ -84,10 +84,10 @@ class Running:
         return begun
 
     async def ask(
-        self, run_id: str, by: Principal, once: Once | None, *, fresh: bool
+        self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> Asked | msgspec.Raw:
         """The run's next turn; as `Raw` where its twin was quicker."""
-        about = About(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
+        about = ReadSet(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
         decide = partial(transitions.ask, by=by, fresh=fresh, serves=self._wishes.serves)
         asked: Asked | msgspec.Raw
         try:
@@ -113,7 +113,7 @@ class Running:
                 await self.ask(run.id, by, None, fresh=drive.fresh)
         return asked
 
-    async def follow(self, run_id: str, after: int, owner: str) -> Listening:
+    async def follow(self, run_id: str, after: int, owner: str) -> RunEventReader:
         """The reader of all of a run's events above `after`. Raises `CallerError`."""
         await self._store.get(Run, owner, run_id)
         drive = await self._store.drive(run_id)
@@ -127,10 +127,10 @@ class Running:
             )
         if after < drive.kept_after:
             raise events_expired(run_id, drive.kept_after, after)
-        return Listening(self._store, self._bus, run_id, after, whole=True)
+        return RunEventReader(self._store, self._bus, run_id, after, whole=True)
 
     async def _create_run(
-        self, call: operations.CreateRun, by: Principal, once: Once | None
+        self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
     ) -> object:
         wish = await self._wishes.wish(call, by.owner)
 
@@ -141,16 +141,18 @@ class Running:
         return await self._change_when_free(call, by, once, decide)
 
     async def _list_runs(
-        self, call: operations.ListRuns, by: Principal, _: Once | None
+        self, call: operations.ListRuns, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Run]:
         if call.thread_id is not None:
             await self._store.get(Thread, by.owner, call.thread_id)
-        listed: Listed[Run] = await page_of(
+        listed: Listed[Run] = await paginate(
             self._store, Run, by.owner, call.limit, call.after, thread_id=call.thread_id
         )
         return replace(listed, data=tuple([await self._as_it_stands(run) for run in listed.data]))
 
-    async def _get_run(self, call: operations.GetRun, by: Principal, _: Once | None) -> Run:
+    async def _get_run(
+        self, call: operations.GetRun, by: Principal, _: IdempotencyKey | None
+    ) -> Run:
         return await self._as_it_stands(await self._store.get(Run, by.owner, call.run_id))
 
     async def _as_it_stands(self, run: Run) -> Run:
@@ -166,8 +168,8 @@ class Running:
         return replace(run, waiting_for=waiting_for(drive))
 
     async def _cancel_run(
-        self, call: operations.CancelRun, by: Principal, _: Once | None
-    ) -> Answer:
+        self, call: operations.CancelRun, by: Principal, _: IdempotencyKey | None
+    ) -> Response:
         had_ended = False
 
         def decide(records: Records) -> Change:
@@ -175,14 +177,14 @@ class Running:
             had_ended = records.run is not None and records.run.status.ended
             return transitions.cancel(records, self._mint, by)
 
-        about = About(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
+        about = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
         run = await self._changes.change(about, decide)
-        return Answer(run, 200 if had_ended else 202)
+        return Response(run, 200 if had_ended else 202)
 
     async def _submit_tool_output(
-        self, call: operations.SubmitToolOutput, by: Principal, _: Once | None
+        self, call: operations.SubmitToolOutput, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        about = About(
+        about = ReadSet(
             owner=by.owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
         )
         action: Action = await self._changes.change(
@@ -194,10 +196,10 @@ class Running:
         return action
 
     async def _list_actions(
-        self, call: operations.ListActions, by: Principal, _: Once | None
+        self, call: operations.ListActions, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Action]:
         await self._store.get(Run, by.owner, call.run_id)
-        return await page_of(
+        return await paginate(
             self._store,
             Action,
             by.owner,
@@ -208,7 +210,7 @@ class Running:
         )
 
     async def _get_action(
-        self, call: operations.GetAction, by: Principal, _: Once | None
+        self, call: operations.GetAction, by: Principal, _: IdempotencyKey | None
     ) -> Action:
         return await self._store.get(Action, by.owner, call.action_id)
 
@@ -216,11 +218,11 @@ class Running:
         self,
         call: operations.CreateRun | operations.Process,
         by: Principal,
-        once: Once | None,
+        once: IdempotencyKey | None,
         decide: Callable[[Records], Change],
     ) -> Any:
         """The new run; where the thread is busy and the caller has time, after that run's end."""
-        about = About(
+        about = ReadSet(
             owner=by.owner,
             thread_id=call.thread_id,
             once=once,

@@ -13,10 +13,10 @@ from antiphon.engine import transitions, validation
 from antiphon.engine.snapshot import Change, Records
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.unit_of_work import output_message_id
-from antiphon.ports import LEASES, About, Bus, Once, Store
+from antiphon.ports import LEASES, Bus, IdempotencyKey, ReadSet, Store
 from antiphon.runtime.attachments import check_attachments
-from antiphon.runtime.notify import Changes
-from antiphon.runtime.responses import Respond, listed, page_of
+from antiphon.runtime.notify import ChangeCommitter
+from antiphon.runtime.responses import OperationHandler, paginate, to_listed
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
@@ -26,15 +26,15 @@ from antiphon.types.runs import Action, Thread
 FORK_PAGE = 1000
 
 
-class Conversations:
+class ThreadService:
     """Keeps threads and their messages."""
 
-    def __init__(self, store: Store, bus: Bus, changes: Changes, mint: Mint) -> None:
+    def __init__(self, store: Store, bus: Bus, changes: ChangeCommitter, mint: Mint) -> None:
         self._store = store
         self._bus = bus
         self._changes = changes
         self._mint = mint
-        self.answers: Mapping[type[Call[Any]], Respond] = {
+        self.answers: Mapping[type[Call[Any]], OperationHandler] = {
             operations.CreateThread: self._create_thread,
             operations.ListThreads: self._list_threads,
             operations.GetThread: self._get_thread,
@@ -47,16 +47,16 @@ class Conversations:
         }
 
     async def _create_thread(
-        self, call: operations.CreateThread, by: Principal, once: Once | None
+        self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
         def decide(records: Records) -> Change:
             thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
             return Change(answer=thread, owner=by.owner, thread=thread)
 
-        return await self._store.change(About(owner=by.owner, once=once, what="thread"), decide)
+        return await self._store.change(ReadSet(owner=by.owner, once=once, what="thread"), decide)
 
     async def _list_threads(
-        self, call: operations.ListThreads, by: Principal, _: Once | None
+        self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Thread]:
         page = await self._store.list(
             Thread,
@@ -72,15 +72,15 @@ class Conversations:
         if call.order == "activity" and page.has_more:
             cursor = position_of(page.data[-1]).cursor()
             return Listed(tuple(page.data), has_more=True, next=cursor)
-        return listed(page)
+        return to_listed(page)
 
     async def _get_thread(
-        self, call: operations.GetThread, by: Principal, _: Once | None
+        self, call: operations.GetThread, by: Principal, _: IdempotencyKey | None
     ) -> Thread:
         return await self._store.get(Thread, by.owner, call.thread_id)
 
     async def _update_thread(
-        self, call: operations.UpdateThread, by: Principal, _: Once | None
+        self, call: operations.UpdateThread, by: Principal, _: IdempotencyKey | None
     ) -> object:
         def decide(records: Records) -> Change:
             if records.thread is None:
@@ -89,18 +89,18 @@ class Conversations:
             changed = replace(records.thread, updated_at=records.now, **changes)
             return Change(answer=changed, thread=changed)
 
-        about = About(owner=by.owner, thread_id=call.thread_id, what="thread")
+        about = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
         return await self._store.change(about, decide)
 
     async def _delete_thread(
-        self, call: operations.DeleteThread, by: Principal, _: Once | None
+        self, call: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
         await self._store.remove(Thread, by.owner, call.thread_id)
         self._bus.ring(LEASES)
         return Deleted(call.thread_id)
 
     async def _fork_thread(
-        self, call: operations.ForkThread, by: Principal, once: Once | None
+        self, call: operations.ForkThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
         source = await self._store.get(Thread, by.owner, call.thread_id)
         if call.before:
@@ -120,7 +120,7 @@ class Conversations:
         thread, copies = transitions.fork(messages, new, self._mint, now)
         change = Change(answer=thread, owner=by.owner, thread=thread, messages=copies)
         return await self._store.change(
-            About(owner=by.owner, once=once, what="thread"), lambda _: change
+            ReadSet(owner=by.owner, once=once, what="thread"), lambda _: change
         )
 
     async def _messages_up_to(
@@ -144,14 +144,14 @@ class Conversations:
         return messages
 
     async def _create_message(
-        self, call: operations.CreateMessage, by: Principal, once: Once | None
+        self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
         await self._check_summary(call, by.owner)
         if call.role == "tool":
             return await self._save_output_message(call, by, once)
         validation.refuse_output_fields(call)
         await check_attachments(self._store, call.content, by.owner)
-        about = About(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
+        about = ReadSet(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
         return await self._store.change(
             about, lambda records: transitions.add_message(records, call, self._mint)
         )
@@ -164,11 +164,11 @@ class Conversations:
         validation.refuse_unfit_summary(call, call.compacts, context)
 
     async def _save_output_message(
-        self, call: operations.CreateMessage, by: Principal, once: Once | None
+        self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
         """A tool message is a tool output: saved once per call, whichever way it came."""
         tool_call_id, output = validation.tool_output(call)
-        about = About(
+        about = ReadSet(
             owner=by.owner,
             thread_id=None if call.run_id else call.thread_id,
             run_id=call.run_id,
@@ -194,15 +194,15 @@ class Conversations:
         return told
 
     async def _list_messages(
-        self, call: operations.ListMessages, by: Principal, _: Once | None
+        self, call: operations.ListMessages, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Message]:
         await self._store.get(Thread, by.owner, call.thread_id)
-        return await page_of(
+        return await paginate(
             self._store, Message, by.owner, call.limit, call.after, thread_id=call.thread_id
         )
 
     async def _get_message(
-        self, call: operations.GetMessage, by: Principal, _: Once | None
+        self, call: operations.GetMessage, by: Principal, _: IdempotencyKey | None
     ) -> Message:
         return await self._store.get(Message, by.owner, call.message_id)
 

@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from antiphon.ports import (
-    About,
-    Amend,
+    AmendAccount,
     AmendKey,
     AmendProject,
     Change,
@@ -27,12 +26,13 @@ from antiphon.ports import (
     Context,
     Decide,
     Driven,
-    Kept,
+    EventPage,
+    IdempotencyKey,
     Key,
-    Leased,
-    Listing,
-    Once,
-    Page,
+    LeaseInfo,
+    OnCommit,
+    ReadSet,
+    RecordPage,
     Records,
     Store,
 )
@@ -74,7 +74,7 @@ class CachedStore:
 
     # The transactions of runs
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`."""
         decided = _Remembered(decide)
         try:
@@ -85,7 +85,7 @@ class CachedStore:
         self._follow(decided.change)
         return answer
 
-    async def answered(self, once: Once) -> msgspec.Raw | None:
+    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.answered`."""
         return await self._inner.answered(once)
 
@@ -124,7 +124,7 @@ class CachedStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -143,7 +143,7 @@ class CachedStore:
         """See `Store.due`."""
         return await self._inner.due(limit)
 
-    async def leased(self, limit: int) -> Sequence[Leased]:
+    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leased`."""
         return await self._inner.leased(limit)
 
@@ -167,11 +167,11 @@ class CachedStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`; a reader of this process's own run never waits here."""
         tail = self._tails.get(run_id)
         if tail is not None and (lines := tail.after(after)):
-            return Page(after + 1, lines, tail.ended)
+            return EventPage(after + 1, lines, tail.ended)
         return await self._inner.log(run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
@@ -227,7 +227,7 @@ class CachedStore:
         limit: int,
         after: str | None = None,
         **where: str | None,
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.list`."""
         return await self._inner.list(kind, owner, limit=limit, after=after, **where)
 
@@ -243,7 +243,7 @@ class CachedStore:
         self,
         owner: str,
         record: Assistant | Upload,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
@@ -306,7 +306,7 @@ class CachedStore:
         return await self._inner.people()
 
     async def change_person(
-        self, person_id: str, amend: Amend, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: Act | None = None
     ) -> Account | None:
         """See `Store.change_person`."""
         return await self._inner.change_person(person_id, amend, act)
@@ -347,7 +347,7 @@ class CachedStore:
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.owners`."""
         return await self._inner.owners(limit, after, owner)
 
@@ -364,11 +364,13 @@ class CachedStore:
         """See `Store.note`."""
         await self._inner.note(act)
 
-    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+    async def acts(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> RecordPage:
         """See `Store.acts`."""
         return await self._inner.acts(limit, after, owner)
 
-    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `Store.live_runs`."""
         return await self._inner.live_runs(limit, after)
 

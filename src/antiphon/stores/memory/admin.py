@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from antiphon.engine.accounts import folded
-from antiphon.ports import Amend, AmendKey, AmendProject, Key, Listing
+from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.types.accounts import (
     Account,
@@ -30,7 +30,7 @@ class Acts:
         if act is not None:
             self._acts.append(act)
 
-    def page(self, limit: int, after: str | None, owner: str | None) -> Listing:
+    def page(self, limit: int, after: str | None, owner: str | None) -> RecordPage:
         """See `Store.acts`."""
         acts = list(reversed(self._acts))
         if after is not None:
@@ -39,7 +39,7 @@ class Acts:
                 raise invariants.missing(Act, after)
             acts = acts[places[0] :]
         acts = [act for act in acts if owner in (None, act.owner)]
-        return Listing(acts[:limit], len(acts) > limit)
+        return RecordPage(acts[:limit], len(acts) > limit)
 
 
 class Keys:
@@ -235,7 +235,9 @@ class People:
         """See `Store.people`."""
         return [account.person for account in self._accounts.values()]
 
-    def change(self, person_id: str, amend: Amend, act: Act | None, now: int) -> Account | None:
+    def change(
+        self, person_id: str, amend: AmendAccount, act: Act | None, now: int
+    ) -> Account | None:
         """See `Store.change_person`."""
         account = self._accounts.get(person_id)
         if account is None:

@@ -19,8 +19,7 @@ from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.context_window import tokens as tokens_in
 from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
 from antiphon.ports import (
-    About,
-    Amend,
+    AmendAccount,
     AmendKey,
     AmendProject,
     Change,
@@ -28,13 +27,14 @@ from antiphon.ports import (
     Context,
     Decide,
     Driven,
-    Kept,
+    EventPage,
+    IdempotencyKey,
     Key,
     Landmark,
-    Leased,
-    Listing,
-    Once,
-    Page,
+    LeaseInfo,
+    OnCommit,
+    ReadSet,
+    RecordPage,
     Records,
 )
 from antiphon.stores import invariants
@@ -115,7 +115,7 @@ class MemoryStore:
 
     # The transactions of runs
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs here and now."""
         if about.once and (kept := await self.answered(about.once)) is not None:
             return kept
@@ -131,7 +131,7 @@ class MemoryStore:
             self._remember(once, answer, invariants.subject(records, change))
         return change.answer
 
-    async def answered(self, once: Once) -> msgspec.Raw | None:
+    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.answered`."""
         kept = self._answers.get((once.owner, once.route, once.key))
         return invariants.kept_answer(once, kept.digest, kept.answer) if kept else None
@@ -152,7 +152,7 @@ class MemoryStore:
         if not waiting:
             return None
         chosen = min(waiting, key=lambda kept: kept.wanted_at)
-        await self.change(About(owner=None, run_id=chosen.run.id, what="claim"), decide)
+        await self.change(ReadSet(owner=None, run_id=chosen.run.id, what="claim"), decide)
         if chosen.run.status is not Status.IN_PROGRESS:
             return None
         return Claim(chosen.owner, chosen.run, chosen.drive)
@@ -194,7 +194,7 @@ class MemoryStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -220,10 +220,10 @@ class MemoryStore:
         ]
         return [run_id for _, run_id in sorted(due)[:limit]]
 
-    async def leased(self, limit: int) -> Sequence[Leased]:
+    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leased`."""
         leased = [
-            Leased(kept.run.id, kept.drive.epoch, kept.drive.worker, kept.drive.due_at)
+            LeaseInfo(kept.run.id, kept.drive.epoch, kept.drive.worker, kept.drive.due_at)
             for kept in self._runs.values()
             if kept.drive.worker is not None
             and kept.drive.due_at is not None
@@ -237,7 +237,7 @@ class MemoryStore:
             kept is not None and kept.drive.epoch == epoch and kept.run.status is Status.IN_PROGRESS
         )
 
-    def _read(self, about: About) -> Records:
+    def _read(self, about: ReadSet) -> Records:
         """What the change is about, without what is another owner's."""
         known = self._known(about.key_id)
         run = self._runs.get(about.run_id) if about.run_id else None
@@ -281,7 +281,7 @@ class MemoryStore:
         runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
         return next((kept for kept in runs if not kept.run.status.ended), None)
 
-    def _judge(self, about: About, change: Change) -> None:
+    def _judge(self, about: ReadSet, change: Change) -> None:
         """Raise whatever stands against the change, before any of it is written."""
         thread = self._threads.get(change.thread.id) if change.thread else None
         invariants.judge_thread(thread.thread if thread else None, change)
@@ -299,7 +299,7 @@ class MemoryStore:
                 if active and active.run.id not in ended:
                     raise invariants.already_active(active.run.thread_id, active.run.id)
 
-    def _write(self, about: About, change: Change) -> None:
+    def _write(self, about: ReadSet, change: Change) -> None:
         if change.thread is not None:
             kept = self._threads.get(change.thread.id)
             before = kept.thread if kept else None
@@ -321,7 +321,7 @@ class MemoryStore:
         own = replaced is not None and replaced.owner == owner
         self._families.join(before, thread, is_there=own)
 
-    def _write_run(self, about: About, change: Change, driven: Driven) -> None:
+    def _write_run(self, about: ReadSet, change: Change, driven: Driven) -> None:
         kept = self._runs.get(driven.run.id)
         grown = invariants.grown(kept.run if kept else None, driven.run)
         self._keys.count_tokens(driven.drive.key_id, grown, self._clock())
@@ -339,21 +339,21 @@ class MemoryStore:
         about = (spent.day, spent.owner, spent.model)
         self._spent[about] = invariants.summed(self._spent.get(about), spent)
 
-    def _remember(self, once: Once, answer: bytes, subject: str | None) -> None:
+    def _remember(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _Answer(
             once.digest, answer, subject, self._clock()
         )
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`; always to the end."""
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.missing(Run, run_id)
         invariants.check_kept(run_id, after, kept.drive.kept_after)
         lines = kept.lines[after - kept.drive.kept_after :]
-        return Page(after + 1, lines, kept.run.status.ended)
+        return EventPage(after + 1, lines, kept.run.status.ended)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """See `Store.context`; there is no cache to go round."""
@@ -413,7 +413,7 @@ class MemoryStore:
         limit: int,
         after: str | None = None,
         **where: str | None,
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.list`."""
         status, order = where.pop("status", None), where.pop("order", None)
         asked = {name: where.pop(name, None) for name in ("query", "family", "branches")}
@@ -442,7 +442,7 @@ class MemoryStore:
         if kind is Thread:
             found = self._threads_found(owner, **asked)
             listed = [thread for thread in listed if thread.id in found]
-        return Listing(*take_page(listed, limit, _size))
+        return RecordPage(*take_page(listed, limit, _size))
 
     def _threads_found(
         self, owner: str | None, query: str | None, family: str | None, branches: str | None
@@ -485,7 +485,7 @@ class MemoryStore:
         self,
         owner: str,
         record: Assistant | Upload,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
@@ -570,12 +570,12 @@ class MemoryStore:
         return self._people.everybody()
 
     async def change_person(
-        self, person_id: str, amend: Amend, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: Act | None = None
     ) -> Account | None:
         """See `Store.change_person`."""
         return self._people.change(person_id, amend, act, self._clock())
 
-    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `Store.live_runs`."""
         runs = list(reversed(self._runs.values()))
         if after is not None:
@@ -583,7 +583,7 @@ class MemoryStore:
                 raise invariants.missing(Run, after)
             runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
-        return Listing(*take_page(live, limit, lambda each: _size(each[1])))
+        return RecordPage(*take_page(live, limit, lambda each: _size(each[1])))
 
     async def spent(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
@@ -655,13 +655,13 @@ class MemoryStore:
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.owners`."""
         having = {whose for kind in (Thread, Upload, Assistant) for whose, _ in self._all(kind)}
         having |= {key.owner for key in self._provider_keys.of(None)}
         found = having & {owner} if owner is not None else having
         later = sorted(whose for whose in found if whose > (after or ""))
-        return Listing([self._holding(whose) for whose in later[:limit]], len(later) > limit)
+        return RecordPage([self._holding(whose) for whose in later[:limit]], len(later) > limit)
 
     def _holding(self, owner: str) -> Holding:
         def number(kind: type[Any]) -> int:
@@ -692,7 +692,9 @@ class MemoryStore:
         """See `Store.note`."""
         self._acts.note(act)
 
-    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+    async def acts(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> RecordPage:
         """See `Store.acts`."""
         return self._acts.page(limit, after, owner)
 

@@ -10,7 +10,7 @@ import msgspec
 from asyncpg.connection import Connection
 
 from antiphon.engine.accounts import folded
-from antiphon.ports import Amend, AmendKey, AmendProject, Key, Listing
+from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.stores.postgres.connections import SQL, execute, row, rows, value
 from antiphon.stores.postgres.records import remove_what_is_in
@@ -41,7 +41,7 @@ async def note(connection: Connection[Any], act: Act | None) -> None:
 
 async def page(
     connection: Connection[Any], limit: int, after: str | None, owner: str | None
-) -> Listing:
+) -> RecordPage:
     """See `Store.acts`."""
     place = _NEWEST
     if after is not None:
@@ -52,7 +52,7 @@ async def page(
         found = await rows(connection, "acts", place=place, limit=limit + 1)
     else:
         found = await rows(connection, "acts_of", place=place, limit=limit + 1, owner=owner)
-    return Listing([_ACT.decode(doc) for (doc,) in found[:limit]], len(found) > limit)
+    return RecordPage([_ACT.decode(doc) for (doc,) in found[:limit]], len(found) > limit)
 
 
 _ACT = msgspec.json.Decoder(Act)
@@ -242,14 +242,14 @@ async def drop_provider_key(
 
 async def owners(
     connection: Connection[Any], limit: int, after: str | None, only: str | None
-) -> Listing:
+) -> RecordPage:
     """See `Store.owners`."""
     values = {"after": after or "", "from": only or "", "only": only, "limit": limit + 1}
     found = [
         Holding(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
         for owner, threads, runs, files, assistants in await rows(connection, "owners", **values)
     ]
-    return Listing(found[:limit], len(found) > limit)
+    return RecordPage(found[:limit], len(found) > limit)
 
 
 async def erase(connection: Connection[Any], owner: str, limit: int, now: int | None) -> int:
@@ -336,7 +336,11 @@ async def everybody(connection: Connection[Any]) -> Sequence[Person]:
 
 
 async def change_person(
-    connection: Connection[Any], person_id: str, amend: Amend, act: Act | None, now: int | None
+    connection: Connection[Any],
+    person_id: str,
+    amend: AmendAccount,
+    act: Act | None,
+    now: int | None,
 ) -> Account | None:
     """See `Store.change_person`."""
     async with connection.transaction():
@@ -357,13 +361,13 @@ async def change_person(
     return changed
 
 
-async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> Listing:
+async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> RecordPage:
     """See `Store.live_runs`."""
     if after is not None and await value(connection, "run_number", run_id=after) is None:
         raise invariants.missing(Run, after)
     found = await rows(connection, "live_runs", limit=limit + 1, after=after, cap=LIST_BYTES)
     live = [(owner, decoder(Run)(doc)) for owner, doc, _ in found[:limit]]
-    return Listing(live, bool(found) and found[0][2] > len(live))
+    return RecordPage(live, bool(found) and found[0][2] > len(live))
 
 
 async def spent(connection: Connection[Any], since: str, limit: int) -> Sequence[Spent]:

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 from asyncpg.connection import Connection
 
-from antiphon.ports import Kept
+from antiphon.ports import OnCommit
 from antiphon.stores.append_batcher import Appended, Appends, Settle
 from antiphon.stores.postgres.connections import PATIENCE, Connections, value
 from antiphon.telemetry.failpoints import hit
@@ -32,7 +32,7 @@ class Appending:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:

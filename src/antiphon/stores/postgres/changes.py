@@ -15,7 +15,7 @@ from asyncpg.connection import Connection
 from msgspec.structs import asdict
 
 from antiphon.engine.context_window import tokens
-from antiphon.ports import About, Change, Claim, Decide, Driven, Records
+from antiphon.ports import Change, Claim, Decide, Driven, ReadSet, Records
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, value, writing
@@ -36,7 +36,7 @@ SPENT_PARTS = 16  # rows among which an owner's spending of a day is spread
 _encode = msgspec.json.encode
 
 
-async def write(connection: Connection[Any], about: About, read: Read, decided: Change) -> bool:
+async def write(connection: Connection[Any], about: ReadSet, read: Read, decided: Change) -> bool:
     """Write all of the change; False where what it was decided from is so no more.
 
     Raises what speaks against the change.
@@ -63,7 +63,7 @@ async def seal(connection: Connection[Any], read: Read, decided: Change) -> None
 class _Draft:
     """The pieces of the statement, in the order in which they may refer to one another."""
 
-    def __init__(self, about: About, read: Read, decided: Change) -> None:
+    def __init__(self, about: ReadSet, read: Read, decided: Change) -> None:
         self.pieces: list[str] = []
         self.seen: list[str] = []
         self.values: dict[str, Any] = {"read_at": read.records.now}
@@ -305,7 +305,7 @@ class _Among(NamedTuple):
 
 
 async def change(
-    connection: Connection[Any], about: About, decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
 ) -> Any:
     """See `Store.change`."""
     made = await _persistently(connection, about, decide, now, attempt)
@@ -358,8 +358,8 @@ async def _claimed(
             return await _claim_locked(connection, decide, among, now, attempt)
 
 
-def _claiming(run_id: str) -> About:
-    return About(owner=None, run_id=run_id, what="claim")
+def _claiming(run_id: str) -> ReadSet:
+    return ReadSet(owner=None, run_id=run_id, what="claim")
 
 
 def _if_wanted(decide: Decide, records: Records) -> Change | None:
@@ -384,7 +384,7 @@ async def _claim_locked(
 
 
 async def _persistently(
-    connection: Connection[Any], about: About, decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
 ) -> Any:
     """Until nobody was quicker: pure as it is, the decision can be made as often as it takes."""
     tries = 0
@@ -407,7 +407,7 @@ async def _made_part(connection: Connection[Any], now: int | None) -> bool:
 
 
 async def _try_locked(
-    connection: Connection[Any], about: About, decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
 ) -> Any:
     async with connection.transaction():
         names = {"thread_id": about.thread_id, "run_id": about.run_id}
@@ -418,7 +418,7 @@ async def _try_locked(
 
 
 async def _try(
-    connection: Connection[Any], about: About, decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
 ) -> Any:
     """What was made, or the answer of before, or None; raises `_Overtaken`."""
     read = await reads.change(connection, about, now)

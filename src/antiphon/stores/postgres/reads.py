@@ -10,7 +10,7 @@ from asyncpg.connection import Connection
 from msgspec.structs import replace
 
 from antiphon.engine.thread_order import Position
-from antiphon.ports import About, Context, Listing, Once, Page, Records
+from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Records
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
 from antiphon.stores.postgres.connections import SQL, numbered, row, value
@@ -43,7 +43,7 @@ class Read(NamedTuple):
     number: int = 0
 
 
-async def change(connection: Connection[Any], about: About, now: int | None) -> Read:
+async def change(connection: Connection[Any], about: ReadSet, now: int | None) -> Read:
     """All that the change is about, without what is another owner's."""
     once = about.once
     values = {
@@ -126,7 +126,7 @@ async def run_number(connection: Connection[Any], run_id: str) -> int:
     return int(number)
 
 
-async def log(connection: Connection[Any], run_id: str, number: int, after: int) -> Page:
+async def log(connection: Connection[Any], run_id: str, number: int, after: int) -> EventPage:
     """See `Store.log`; the run is known by its number too."""
     values = {"run_id": run_id, "run": number, "after": after, "cap": PAGE_BYTES}
     found = await row(connection, SQL["log"], **values)
@@ -140,7 +140,7 @@ async def call_ids(connection: Connection[Any], run_id: str) -> frozenset[str]:
     return frozenset(await value(connection, "call_ids", run_id=run_id))
 
 
-async def answered(connection: Connection[Any], once: Once) -> msgspec.Raw | None:
+async def answered(connection: Connection[Any], once: IdempotencyKey) -> msgspec.Raw | None:
     """See `Store.answered`."""
     values = {"once_owner": once.owner, "once_route": once.route, "once_key": once.key}
     found = await row(connection, SQL["answer"], **values)
@@ -183,7 +183,7 @@ async def listing(
     after: Position | str | None,
     where: Mapping[str, str | None],
     seconds: float | None = None,
-) -> Listing:
+) -> RecordPage:
     """See `Store.list`; what takes more than so many seconds is broken off in the database."""
     search = Search(kind, owner, where)
     if isinstance(after, Position):
@@ -208,7 +208,7 @@ async def listing(
     except TimeoutError as late:
         raise search_queue.too_slow(seconds or 0.0) from late
     data = [decoder(kind)(doc) for doc, _ in docs[:limit]]
-    return Listing(data, bool(docs) and docs[0][1] > len(data))
+    return RecordPage(data, bool(docs) and docs[0][1] > len(data))
 
 
 async def _select(connection: Connection[Any], search: Search, column: str) -> list[Any]:

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.ports import Once
+from antiphon.ports import IdempotencyKey
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, value
@@ -27,7 +27,7 @@ async def put(
     connection: Connection[Any],
     owner: str,
     record: Assistant | Upload,
-    once: Once | None,
+    once: IdempotencyKey | None,
     content: bytes | None,
     now: int | None,
 ) -> Any:
@@ -47,7 +47,7 @@ async def put(
 
 
 async def _keep_answer(
-    connection: Connection[Any], once: Once, record: Assistant | Upload, now: int | None
+    connection: Connection[Any], once: IdempotencyKey, record: Assistant | Upload, now: int | None
 ) -> None:
     await execute(
         connection,

@@ -19,19 +19,19 @@ from asyncpg.connection import Connection
 
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
-    About,
-    Amend,
+    AmendAccount,
     AmendKey,
     AmendProject,
     Claim,
     Context,
     Decide,
-    Kept,
+    EventPage,
+    IdempotencyKey,
     Key,
-    Leased,
-    Listing,
-    Once,
-    Page,
+    LeaseInfo,
+    OnCommit,
+    ReadSet,
+    RecordPage,
 )
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
@@ -128,13 +128,13 @@ class PostgresStore:
 
     # The transactions of runs
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs on the loop, and again where somebody was quicker."""
         if about.run_id is not None:
             await self._appending.written(about.run_id)
         return await self._change(change, about, decide)
 
-    async def answered(self, once: Once) -> msgspec.Raw | None:
+    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.answered`."""
         return await self._read(reads.answered, once)
 
@@ -184,7 +184,7 @@ class PostgresStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -195,9 +195,9 @@ class PostgresStore:
         """See `Store.due`."""
         return [run_id for (run_id,) in await self._read(rows, "due", now=self._now(), limit=limit)]
 
-    async def leased(self, limit: int) -> Sequence[Leased]:
+    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leased`."""
-        return [Leased(*each) for each in await self._read(rows, "leased", limit=limit)]
+        return [LeaseInfo(*each) for each in await self._read(rows, "leased", limit=limit)]
 
     async def forget(self, events_before: int, keys_before: int) -> int:
         """See `Store.forget`; done in bites, a transaction each. Days go as a whole."""
@@ -216,7 +216,7 @@ class PostgresStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`."""
         number = self._numbers.get(run_id)
         if number is None:
@@ -254,7 +254,7 @@ class PostgresStore:
         limit: int,
         after: str | None = None,
         **where: str | None,
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.list`; a search may take its time."""
         start = list_start(after, where.get("order"))
         read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
@@ -277,7 +277,7 @@ class PostgresStore:
         self,
         owner: str,
         record: Assistant | Upload,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
@@ -310,12 +310,12 @@ class PostgresStore:
         return await self._read(admin.everybody)
 
     async def change_person(
-        self, person_id: str, amend: Amend, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: Act | None = None
     ) -> Account | None:
         """See `Store.change_person`; `amend` runs on the loop."""
         return await self._write("person", admin.change_person, person_id, amend, act, self._now())
 
-    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
@@ -386,7 +386,7 @@ class PostgresStore:
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.owners`."""
         count = partial(admin.owners, limit=limit, after=after, only=owner)
         return await self._reading(count, UPKEEP_SECONDS)
@@ -400,7 +400,9 @@ class PostgresStore:
         """See `Store.note`."""
         await self._write("note", admin.note, act)
 
-    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+    async def acts(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> RecordPage:
         """See `Store.acts`."""
         return await self._read(admin.page, limit, after, owner)
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from antiphon.engine.accounts import folded
-from antiphon.ports import Amend, AmendKey, AmendProject, Key, Listing
+from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.stores.rows import decoder, take_page
 from antiphon.stores.sqlite import reads
@@ -41,7 +41,7 @@ def note(connection: sqlite3.Connection, act: Act | None) -> None:
 
 def page(
     connection: sqlite3.Connection, limit: int, after: str | None, owner: str | None
-) -> Listing:
+) -> RecordPage:
     """See `Store.acts`."""
     place = _NEWEST
     if after is not None:
@@ -51,7 +51,7 @@ def page(
         place = row[0]
     values = {"place": place, "limit": limit + 1, "owner": owner}
     rows = connection.execute(SQL["acts_of" if owner else "acts"], values).fetchall()
-    return Listing([_ACT.decode(doc) for (doc,) in rows[:limit]], len(rows) > limit)
+    return RecordPage([_ACT.decode(doc) for (doc,) in rows[:limit]], len(rows) > limit)
 
 
 _ACT = msgspec.json.Decoder(Act)
@@ -220,14 +220,14 @@ def drop_provider_key(connection: sqlite3.Connection, owner: str, provider: str,
 
 def owners(
     connection: sqlite3.Connection, limit: int, after: str | None, only: str | None
-) -> Listing:
+) -> RecordPage:
     """See `Store.owners`."""
     holdings: list[Holding] = []
     owner = _next(connection, after or "", only)
     while owner is not None and len(holdings) < limit:
         holdings.append(_holding(connection, owner))
         owner = _next(connection, owner, only)
-    return Listing(holdings, owner is not None)
+    return RecordPage(holdings, owner is not None)
 
 
 def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
@@ -312,7 +312,7 @@ def everybody(connection: sqlite3.Connection) -> Sequence[Person]:
 
 
 def change_person(
-    connection: sqlite3.Connection, person_id: str, amend: Amend, act: Act | None, now: int
+    connection: sqlite3.Connection, person_id: str, amend: AmendAccount, act: Act | None, now: int
 ) -> Account | None:
     """See `Store.change_person`."""
     account = find_person(connection, id=person_id)
@@ -332,14 +332,14 @@ def change_person(
     return changed
 
 
-def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> Listing:
+def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> RecordPage:
     """See `Store.live_runs`."""
     if after is not None and reads.run(connection, after) is None:
         raise invariants.missing(Run, after)
     values = {"limit": limit + 1, "after": after}
     with closing(connection.execute(SQL["live_runs"], values)) as found:
         rows, more = take_page(found, limit, lambda row: len(row[1]))
-    return Listing([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
+    return RecordPage([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
 
 
 def spend(connection: sqlite3.Connection, spent: Spent) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine.thread_order import Position
-from antiphon.ports import About, Context, Listing, Once, Page, Records
+from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Records
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
 from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder, take_page
@@ -41,7 +41,7 @@ def every(connection: sqlite3.Connection, name: str, *values: Any) -> list[tuple
     return connection.execute(SQL[name], values).fetchall()
 
 
-def records(connection: sqlite3.Connection, about: About, now: int) -> Records:
+def records(connection: sqlite3.Connection, about: ReadSet, now: int) -> Records:
     """What a change is about, without what is another owner's."""
     known = _known(connection, about.key_id, now)
     kept = run(connection, about.run_id) if about.run_id else None
@@ -147,7 +147,7 @@ def drive(connection: sqlite3.Connection, run_id: str) -> Drive:
     return kept.drive
 
 
-def log(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
+def log(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
     """See `Store.log`."""
     values = {"run_id": run_id, "after": after, "cap": PAGE_BYTES}
     row = connection.execute(SQL["log"], values).fetchone()
@@ -175,7 +175,7 @@ def call_ids(connection: sqlite3.Connection, run_id: str) -> frozenset[str]:
     return _IDS.decode(ids)
 
 
-def answered(connection: sqlite3.Connection, once: Once) -> msgspec.Raw | None:
+def answered(connection: sqlite3.Connection, once: IdempotencyKey) -> msgspec.Raw | None:
     """See `Store.answered`."""
     row = one(connection, "answer", once.owner, once.route, once.key)
     return invariants.kept_answer(once, *row) if row else None
@@ -234,7 +234,7 @@ def listing(
     limit: int,
     after: Position | str | None,
     where: Mapping[str, str | None],
-) -> Listing:
+) -> RecordPage:
     """See `Store.list`."""
     search = Search(kind, owner, where)
     if isinstance(after, Position):
@@ -255,7 +255,7 @@ def listing(
     values = search.values | {"limit": limit + 1}
     with closing(connection.execute(search.sql("doc"), values)) as rows:
         docs, more = take_page((doc for (doc,) in rows), limit)
-    return Listing([decoder(kind)(doc) for doc in docs], more)
+    return RecordPage([decoder(kind)(doc) for doc in docs], more)
 
 
 def _select(connection: sqlite3.Connection, search: Search, column: str) -> list[Any]:

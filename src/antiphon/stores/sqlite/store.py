@@ -20,19 +20,19 @@ import msgspec
 
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
-    About,
-    Amend,
+    AmendAccount,
     AmendKey,
     AmendProject,
     Claim,
     Context,
     Decide,
-    Kept,
+    EventPage,
+    IdempotencyKey,
     Key,
-    Leased,
-    Listing,
-    Once,
-    Page,
+    LeaseInfo,
+    OnCommit,
+    ReadSet,
+    RecordPage,
 )
 from antiphon.stores import invariants, search_queue
 from antiphon.stores.append_batcher import Appended, Appends, Settle
@@ -130,7 +130,7 @@ class SqliteStore:
 
     # The transactions of runs
 
-    async def change(self, about: About, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs in the writer's thread."""
         # What was appended before this is written before it.
         if about.run_id is not None:
@@ -143,7 +143,7 @@ class SqliteStore:
         self._changed = True
         return answer
 
-    async def answered(self, once: Once) -> msgspec.Raw | None:
+    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.answered`."""
         return await self._read(reads.answered, once)
 
@@ -183,7 +183,7 @@ class SqliteStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: Kept,
+        kept: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -195,10 +195,10 @@ class SqliteStore:
         rows = await self._read(reads.every, "due", self._clock(), limit)
         return [run_id for (run_id,) in rows]
 
-    async def leased(self, limit: int) -> Sequence[Leased]:
+    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leased`."""
         rows = await self._read(reads.every, "leased", limit)
-        return [Leased(*row) for row in rows]
+        return [LeaseInfo(*row) for row in rows]
 
     async def forget(self, events_before: int, keys_before: int) -> int:
         """See `Store.forget`; done in bites, a transaction each."""
@@ -209,7 +209,7 @@ class SqliteStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> Page:
+    async def log(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`."""
         return await self._read(reads.log, run_id, after)
 
@@ -242,7 +242,7 @@ class SqliteStore:
         limit: int,
         after: str | None = None,
         **where: str | None,
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.list`; a search waits for other searches alone."""
         start = list_start(after, where.get("order"))
         read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
@@ -267,7 +267,7 @@ class SqliteStore:
         self,
         owner: str,
         record: Assistant | Upload,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
@@ -300,14 +300,14 @@ class SqliteStore:
         return await self._read(admin.everybody)
 
     async def change_person(
-        self, person_id: str, amend: Amend, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: Act | None = None
     ) -> Account | None:
         """See `Store.change_person`; `amend` runs in the writer's thread."""
         return await self._write(
             "person", admin.change_person, person_id, amend, act, self._clock()
         )
 
-    async def live_runs(self, limit: int, after: str | None = None) -> Listing:
+    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
@@ -380,7 +380,7 @@ class SqliteStore:
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> Listing:
+    ) -> RecordPage:
         """See `Store.owners`; counting waits for searches alone."""
         return await self._searcher.run(partial(admin.owners, limit=limit, after=after, only=owner))
 
@@ -399,7 +399,9 @@ class SqliteStore:
         """See `Store.note`."""
         await self._write("act", admin.note, act)
 
-    async def acts(self, limit: int, after: str | None = None, owner: str | None = None) -> Listing:
+    async def acts(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> RecordPage:
         """See `Store.acts`."""
         return await self._read(admin.page, limit, after, owner)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.context_window import tokens
-from antiphon.ports import About, Change, Claim, Decide, Driven, Once
+from antiphon.ports import Change, Claim, Decide, Driven, IdempotencyKey, ReadSet
 from antiphon.stores import invariants
 from antiphon.stores.append_batcher import Appended
 from antiphon.stores.sqlite import admin, reads
@@ -28,7 +28,7 @@ _encode = msgspec.json.encode
 
 
 def change(
-    connection: sqlite3.Connection, about: About, decide: Decide, now: int, writer: int
+    connection: sqlite3.Connection, about: ReadSet, decide: Decide, now: int, writer: int
 ) -> Any:
     """See `Store.change`."""
     if about.once and (kept := reads.answered(connection, about.once)) is not None:
@@ -60,7 +60,7 @@ def claim(
     wanted = next_wanted(connection)
     if wanted is None:
         return None
-    change(connection, About(owner=None, run_id=wanted[0]), decide, now, writer)
+    change(connection, ReadSet(owner=None, run_id=wanted[0]), decide, now, writer)
     kept = reads.run(connection, wanted[0])
     if kept is None or kept.run.status is not Status.IN_PROGRESS:
         return None
@@ -124,7 +124,7 @@ def put(
     connection: sqlite3.Connection,
     owner: str,
     record: Assistant | Upload,
-    once: Once | None,
+    once: IdempotencyKey | None,
     content: bytes | None,
     now: int,
 ) -> Any:
@@ -183,13 +183,17 @@ def save_meta(connection: sqlite3.Connection, name: str, value: Any) -> None:
 
 
 def _keep_answer(
-    connection: sqlite3.Connection, once: Once, answer: bytes, subject: str | None, now: int
+    connection: sqlite3.Connection,
+    once: IdempotencyKey,
+    answer: bytes,
+    subject: str | None,
+    now: int,
 ) -> None:
     values = (once.owner, once.route, once.key, once.digest, answer, subject, now)
     connection.execute(SQL["keep_answer"], values)
 
 
-def _write_thread(connection: sqlite3.Connection, about: About, decided: Change) -> None:
+def _write_thread(connection: sqlite3.Connection, about: ReadSet, decided: Change) -> None:
     thread = decided.thread
     kept = reads.thread(connection, thread.id) if thread else None
     invariants.judge_thread(kept[1] if kept else None, decided)
@@ -240,7 +244,7 @@ def _message_row(message: Message) -> tuple[Any, ...]:
 
 def _write_run(
     connection: sqlite3.Connection,
-    about: About,
+    about: ReadSet,
     decided: Change,
     driven: Driven,
     now: int,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from antiphon.client import thread_list
 from antiphon.client.export import FORMS, Form, file_name, form_of, told
 from antiphon.client.formatting import counted
-from antiphon.settings.private_files import new_file
+from antiphon.settings.private_files import create_private_file
 from antiphon.terminal import thread_choice
 from antiphon.terminal.commands.command import Command
 from antiphon.terminal.input import path_completion
@@ -48,7 +48,7 @@ async def _export(chat: Chat, words: str) -> None:
             f"{name} is neither a form nor a file's whole name",
             expected="md, json or html, a folder, or a name with an ending, such as notes.md",
         )
-    with new_file(place) as file:
+    with create_private_file(place) as file:
         async for piece in told(chat.client, thread, form, render=html.rendered):
             file.write(piece)
     count = counted(thread.messages, "message is", "messages are")

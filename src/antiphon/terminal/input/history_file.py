@@ -45,7 +45,7 @@ class Recalled(History):
         if string[:1].isspace() or len(string) > LONGEST_ENTRY:
             return
         try:
-            with private_files.alone(self._file):
+            with private_files.lock_file(self._file):
                 self._append(msgspec.json.encode(string) + b"\n")
         except OSError:  # a full disk keeps nobody from talking
             return
@@ -57,7 +57,7 @@ class Recalled(History):
             size = file.tell()
         if size > MOST_BYTES:
             lines = self._file.read_bytes().splitlines(keepends=True)
-            private_files.write(self._file, b"".join(lines[len(lines) // 2 :]))
+            private_files.write_private_file(self._file, b"".join(lines[len(lines) // 2 :]))
 
 
 def _entry(line: bytes) -> str | None:

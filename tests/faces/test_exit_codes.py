@@ -9,7 +9,7 @@ import subprocess
 from inspect import cleandoc
 
 import pytest
-from conftest import SECONDS, Place
+from conftest import SECONDS, Place, Upstream
 
 from antiphon.cli import ask, exit_codes
 from antiphon.cli.command_names import COMMANDS
@@ -45,6 +45,41 @@ def test_a_command_ends_with_the_code_of_the_table(
 
     assert done.returncode == code, done.stderr
     assert code in MEANINGS
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(0, 200), (1, 400), (5, 401)], ids=["answered", "rejected", "no key"]
+)
+def test_a_chat_in_a_pipe_ends_as_ask_does(
+    place: Place, upstream: Upstream, code: int, status: int
+) -> None:
+    upstream.status = status
+    upstream.text("Four.")
+    where = ("--base-url", upstream.url, "--model", "m")
+
+    asked = place.run("ask", *where, "2+2?")
+    chatted = place.run("chat", *where, stdin="2+2?\n")
+
+    assert (asked.returncode, chatted.returncode) == (code, code), chatted.stdout
+
+
+def test_a_chat_in_a_pipe_goes_on_after_a_failure_and_ends_with_its_code(place: Place) -> None:
+    said = "/model nope:x\nHello\n"
+
+    done = place.run("chat", stdin=said)
+
+    assert done.returncode == 5
+    assert "There is no provider for the model" in done.stdout
+    assert "demo model" in done.stdout
+
+
+def test_a_chat_in_a_pipe_whose_answer_is_cut_ends_with_3(place: Place) -> None:
+    tools = ("--tools", "antiphon.tools.samples", "--max-turns", "1")
+
+    done = place.run("chat", *tools, stdin="Flight times\n")
+
+    assert done.returncode == 3
+    assert "(max_turns)" in done.stdout
 
 
 @pytest.mark.parametrize("command", [("ask", "Hello"), ("chat", "-p", "Hello"), ("mcp", "serve")])

@@ -2,7 +2,8 @@
 
 Every conversation is a thread of the runtime, in this process or with --server elsewhere; --resume
 goes on with the last one. MCP servers that are written down (`antiphon mcp list`) start behind the
-prompt. /help lists the commands and keys.
+prompt. /help lists the commands and keys. Lines that come through a pipe are sent one after the
+other, and the exit code is that of the last one that failed, as of `antiphon ask`.
 """
 
 from __future__ import annotations
@@ -75,10 +76,11 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
             hint=install_hint("terminal"),
         ) from missing
 
-    async def chat(surface: Surface) -> None:
+    async def chat(surface: Surface) -> int:
         """Load what is slow to load while the person reads and types, then chat."""
         behind = await asyncio.to_thread(import_module, "antiphon.cli.chat_session")
-        await behind.chat(surface, asked, loaded)
+        code: int = await behind.chat(surface, asked, loaded)
+        return code
 
     code: int = opening.opened(chat, loaded.settings)
     return code

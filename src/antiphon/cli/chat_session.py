@@ -11,6 +11,7 @@ from functools import partial
 
 from antiphon.cli import config, doctor
 from antiphon.cli.default_model import choice
+from antiphon.cli.exit_codes import of_failure
 from antiphon.cli.mcp_discovery import looked_for, unstarted
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.authorization import authorizing
@@ -68,8 +69,8 @@ async def _usable(chat: Chat, settings: Settings) -> Usable:
     return await asyncio.to_thread(discovery.usable, found.servers, os.environ)
 
 
-async def chat(surface: Surface, asked: Namespace, loaded: LoadedSettings) -> None:
-    """Chat at this surface until the person leaves it."""
+async def chat(surface: Surface, asked: Namespace, loaded: LoadedSettings) -> int:
+    """Chat at this surface until the person leaves it; returns the exit code of what failed."""
     settings = loaded.settings
     start = Start(
         model=settings.model,
@@ -87,6 +88,7 @@ async def chat(surface: Surface, asked: Namespace, loaded: LoadedSettings) -> No
         chat = Chat(surface, client, settings, consent, start, lambda: _usual(client))
         async with nullcontext() if asked.no_tools else attended(chat, settings):
             await chat.run()
+        return of_failure(chat.failure)
 
 
 async def _usual(client: AsyncClient) -> str:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.errors import (
+    AntiphonError,
+    InvalidRequest,
+    RunExpired,
+    RunFailed,
+    RunIncomplete,
+)
 
 DONE = 0
 FAILED = 1
@@ -16,7 +22,7 @@ SERVER_MISSING = 6  # an MCP server that was required did not come up
 BY_SIGNAL = 128  # and the signal's number, as shells say it
 
 MEANINGS: Mapping[int, tuple[str, str]] = {
-    DONE: ("all", "done; `ask` and `chat -p`: answered"),
+    DONE: ("all", "done; `ask`, `chat -p`, and `chat` in a pipe: answered"),
     FAILED: (
         "all",
         "failed: the provider, the runtime, the disk, or no such thing; `doctor`: something is "
@@ -25,7 +31,7 @@ MEANINGS: Mapping[int, tuple[str, str]] = {
     ),
     WRONG_USAGE: ("all", "wrong usage, or a file that cannot be sent"),
     INCOMPLETE: (
-        "`ask`, `chat -p`",
+        "`ask`, `chat -p`, `chat` in a pipe",
         "incomplete: cut, stalled, too long, expired; what came is on stdout",
     ),
     REFUSED: (
@@ -58,6 +64,19 @@ def of_problem(problem: AntiphonError) -> int:
     """The exit code of a command that ended with this."""
     code = of_fault(problem.code)
     return WRONG_USAGE if code == FAILED and isinstance(problem, InvalidRequest) else code
+
+
+def of_failure(error: AntiphonError | None) -> int:
+    """The exit code of a command that has told of this error, or of none, and gone on."""
+    match error:
+        case None:
+            return DONE
+        case RunFailed():
+            return of_fault(error.error_code)
+        case RunIncomplete() | RunExpired():
+            return INCOMPLETE
+        case _:
+            return of_problem(error)
 
 
 def of_fault(code: str) -> int:

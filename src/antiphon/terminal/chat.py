@@ -96,7 +96,7 @@ class Chat:
     and go: the prompts of servers. `used` is what this chat took, `last` the last turn alone.
     `usual_model` is the one that the runtime takes where none is named, "" where nobody tells.
     `doing` is what goes on that is no reply; `uncompacted` are threads that are not summed up
-    unless somebody asks.
+    unless somebody asks. `failure` is the last error that the person was told of.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Chat:
         self.servers: McpServers | None = None
         self.unusable: Sequence[State] = ()
         self.attached: list[Attached] = []
+        self.failure: AntiphonError | None = None
         self.used = Usage()
         self.last = Usage()
         self.chunks = 0
@@ -258,6 +259,7 @@ class Chat:
         try:
             await self._stoppable(doing)
         except AntiphonError as problem:
+            self.failure = problem
             self.surface.say(problem.told, "error")
 
     async def _say(self, text: str) -> None:
@@ -343,6 +345,7 @@ class Chat:
     def _took(self, reply: Reply, draft: str) -> Reply:
         self.used += reply.used
         self.chunks += reply.chunks
+        self.failure = reply.failure or self.failure
         if reply.last != Usage():
             self.last = reply.last
         if reply.run_id is None and draft:

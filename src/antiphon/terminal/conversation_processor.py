@@ -19,7 +19,7 @@ from antiphon.terminal.ui_manager import Surface
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.tool_events import Happening
-from antiphon.types.errors import AntiphonError, RunActive
+from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunActive, RunError
 from antiphon.types.runs import Reason, Status, Usage
 
 GRACE = 0.08
@@ -43,7 +43,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a run. Without a `run_id` it was refused: nothing of it is kept.
 
     `used` is what all its turns used, `last` the last of them alone: its input is how much of the
-    model's window is taken.
+    model's window is taken. `failure` says why there is no whole answer.
     """
 
     run_id: str | None = None
@@ -52,6 +52,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     used: Usage = Usage()
     last: Usage = Usage()
     chunks: int = 0
+    failure: AntiphonError | None = None
 
 
 class ConversationProcessor:
@@ -129,16 +130,22 @@ class ConversationProcessor:
         )
         self._events, self._handler = events, handler
         surface.display.start_streaming(handler)
+        failure: AntiphonError | None = None
         try:
             with surface.working():
                 await self._stream(thread, events, handler)
-        except RunActive:
-            handler.abandon(BUSY, surface.clock())
+            events.raise_for_status()
+        except RunError as error:  # the handler has shown it
+            failure = error
         except AntiphonError as problem:
-            handler.abandon(problem.told, surface.clock())
+            failure = problem
+            told = BUSY if isinstance(problem, RunActive) else problem.told
+            handler.abandon(told, surface.clock())
         except OSError as error:
-            handler.abandon(f"the line broke: {error}", surface.clock())
+            failure = ConnectionLost(f"the line broke: {error}")
+            handler.abandon(failure.message, surface.clock())
         except Exception as error:  # noqa: BLE001 - a wall to what sets a stranger's text
+            failure = Internal(UNSHOWN)
             surface.display.drop_streaming()
             self._let_end(asyncio.create_task(self._cancel(thread, events)))
             surface.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
@@ -152,6 +159,7 @@ class ConversationProcessor:
             used=handler.usage,
             last=handler.last_usage,
             chunks=handler.chunk_count,
+            failure=failure,
         )
 
     async def _stream(

@@ -90,8 +90,11 @@ WELCOME = (
     " /help lists the commands, Ctrl+D leaves."
 )
 
-Chatting = Callable[[Surface], Coroutine[Any, Any, None]]
-"""What goes on once the prompt is there; it ends when the person leaves."""
+Chatting = Callable[[Surface], Coroutine[Any, Any, int]]
+"""What goes on once the prompt is there, until the person leaves; returns an exit code.
+
+The code counts where no person is there: a pipe cannot see what failed.
+"""
 
 
 def opened(chatting: Chatting, settings: Settings) -> int:
@@ -105,20 +108,21 @@ async def _opened(chatting: Chatting, settings: Settings) -> int:
     surface, painter = make(settings)
     painter.on_gone = surface.leave
     ending = _Ending(surface)
+    code = 0
     try:
         with ending.heeded():
             if surface.keyboard.echoes:
                 print(WELCOME)
             async with surface:
                 with overheard(surface.say), _logged(verbose=settings.verbose):
-                    await chatting(surface)
+                    code = await chatting(surface)
     except asyncio.CancelledError:
         if not ending.code:
             raise
     if painter.why and not ending.code:
         raise painter.why
     _let_go()
-    return ending.code
+    return ending.code or (0 if sys.stdin.isatty() else code)
 
 
 def _lenient(out: TextIO) -> None:

@@ -63,6 +63,7 @@ async def test_a_refusal_of_the_provider_is_no_answer(chat: Chatting, model: Mod
     reply = await asked(chat, model, "Hello")
     await reply.refuse(403, "nothing is sold to people of your street")
     await chat.sees("(provider_auth)")
+    await chat.sees("Check the provider's key and address; `antiphon doctor` names")
 
     assert "answered 403: nothing is sold to people of your" in chat.text
     assert assistant(await told_next(chat, model)) == []

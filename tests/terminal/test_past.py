@@ -130,7 +130,12 @@ def test_a_run_that_failed_before_it_said_anything_is_told():
     thread.say("user", "Go")
     failed = run(Status.FAILED, error=Fault("provider_auth", "The key is wrong."), usage=Usage())
 
-    assert rows(thread, failed)[3:] == ["failed: The key is wrong. (provider_auth)", "2.5 s"]
+    assert rows(thread, failed)[3:] == [
+        "failed: The key is wrong. (provider_auth)",
+        "Check the provider's key and address; `antiphon doctor` names the keys that are",
+        "set.",
+        "2.5 s",
+    ]
 
 
 def test_calls_that_wait_are_left_to_who_takes_the_run_up():

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antiphon.engine.context_window import window
-from antiphon.ports import Change, ReadSet
+from antiphon.engine.context_window import cut_to_window
+from antiphon.ports import ChangeSet, ReadSet
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Message, Text
@@ -36,10 +36,10 @@ async def measure(bench: Bench) -> list[Row]:
         thread = await _thread(store, count)
 
         async def cold() -> None:
-            window(await store.context(thread, fresh=True), None)
+            cut_to_window(await store.context(thread, fresh=True), None)
 
         async def cached() -> None:
-            window(await store.context(thread), None)
+            cut_to_window(await store.context(thread), None)
 
         cold_cpu, cold_stall = await _cost(cold, times, at_once=1)
         cached_cpu, cached_stall = await _cost(cached, times, at_once=bench.pick(1, 50, 200))
@@ -85,7 +85,7 @@ async def _thread(store: CachedStore, count: int) -> str:
         )
         for number in range(1, count + 1)
     )
-    change = Change(owner="local", thread=thread, messages=messages)
+    change = ChangeSet(owner="local", thread=thread, messages=messages)
     await store.change(ReadSet(owner="local"), lambda _: change)
     return thread.id
 

@@ -9,9 +9,9 @@ from statistics import median
 
 from antiphon.engine import transitions
 from antiphon.engine.unit_of_work import status_event
-from antiphon.ports import Change, Driven, ReadSet
+from antiphon.ports import ChangeSet, ReadSet, RunUpdate
 from antiphon.stores.sqlite.store import SqliteStore
-from antiphon.types.runs import Drive, Run, Status, Thread
+from antiphon.types.runs import Run, RunLease, Status, Thread
 from benchmarks.bench import Bench
 from benchmarks.load import Record, Target, flood, stream
 from benchmarks.report import Figure, Row, row
@@ -167,12 +167,12 @@ async def _add_run(store: SqliteStore, number: int) -> None:
         created_at=1,
         ended_at=2,
     )
-    change = Change(
+    change = ChangeSet(
         owner="local",
         thread=thread,
         driven=(
-            Driven(queued, Drive(last_event=1), (status_event(queued),)),
-            Driven(cancelled, Drive(last_event=2), (status_event(cancelled),)),
+            RunUpdate(queued, RunLease(last_event=1), (status_event(queued),)),
+            RunUpdate(cancelled, RunLease(last_event=2), (status_event(cancelled),)),
         ),
     )
     await store.change(ReadSet(owner="local"), lambda _: change)

@@ -14,9 +14,9 @@ import msgspec
 
 from antiphon.engine.context_window import Context as Context
 from antiphon.engine.context_window import Landmark as Landmark
-from antiphon.engine.snapshot import Change as Change
-from antiphon.engine.snapshot import Driven as Driven
-from antiphon.engine.snapshot import Records as Records
+from antiphon.engine.snapshot import ChangeSet as ChangeSet
+from antiphon.engine.snapshot import RunUpdate as RunUpdate
+from antiphon.engine.snapshot import Snapshot as Snapshot
 from antiphon.types.accounts import LOCAL as LOCAL
 from antiphon.types.accounts import (
     Account,
@@ -31,7 +31,7 @@ from antiphon.types.accounts import (
 from antiphon.types.accounts import Key as Key
 from antiphon.types.chunks import Chunk, Question
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Assistant, Deadlines, Destination, Drive, Run
+from antiphon.types.runs import Assistant, Deadlines, Destination, Run, RunLease
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     what: str = "change"
 
 
-Decide = Callable[[Records], Change | None]
+Decide = Callable[[Snapshot], ChangeSet | None]
 """Pure: from records to a change. None changes nothing; an exception rolls back and passes."""
 
 
@@ -118,7 +118,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     owner: str
     run: Run
-    drive: Drive
+    lease: RunLease
 
 
 class LeaseInfo(msgspec.Struct, frozen=True):
@@ -264,7 +264,7 @@ class Store(Protocol):
         """The Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
         ...
 
-    async def drive(self, run_id: str) -> Drive:
+    async def drive(self, run_id: str) -> RunLease:
         """How the run is driven just now. Raises `NotFound`."""
         ...
 

@@ -21,27 +21,27 @@ ANY_JSON = st.recursive(
 
 @given(ANY_TEXT)
 def test_any_text_becomes_one_that_can_be_kept_and_stays_it(text: str):
-    fit = sanitize.fit(text)
+    fit = sanitize.sanitize_text(text)
 
-    sanitize.refuse_unfit(fit)
+    sanitize.validate_text(fit)
     assert fit.encode().decode() == fit
-    assert sanitize.fit(fit) == fit
+    assert sanitize.sanitize_text(fit) == fit
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_text_that_can_be_kept_is_kept_as_it_is(text: str):
-    assert sanitize.fit(text) is text
+    assert sanitize.sanitize_text(text) is text
 
 
 def test_only_what_cannot_be_kept_is_replaced():
-    assert sanitize.fit("caf\udce9\0.txt") == "caf\ufffd\ufffd.txt"
-    assert sanitize.fit("\ud83d\ude80") == "🚀"
+    assert sanitize.sanitize_text("caf\udce9\0.txt") == "caf\ufffd\ufffd.txt"
+    assert sanitize.sanitize_text("\ud83d\ude80") == "🚀"
 
 
 @given(ANY_JSON)
 def test_what_is_not_refused_comes_back_from_json_as_it_was(value: Any):
     try:
-        sanitize.refuse_unfit(value)
+        sanitize.validate_text(value)
     except InvalidRequest:
         return
 
@@ -63,7 +63,7 @@ def test_what_is_not_refused_comes_back_from_json_as_it_was(value: Any):
 )
 def test_the_place_is_told(value: Any, where: str):
     with pytest.raises(InvalidRequest) as refused:
-        sanitize.refuse_unfit(value)
+        sanitize.validate_text(value)
 
     assert refused.value.details["where"] == where
 
@@ -74,10 +74,10 @@ def test_the_levels_that_are_counted_are_brackets_within_brackets(value: Any, mo
     levels = _levels(held)
 
     if levels <= most:
-        sanitize.refuse_deep(held, most)
+        sanitize.validate_depth(held, most)
     else:
         with pytest.raises(TooLarge):
-            sanitize.refuse_deep(held, most)
+            sanitize.validate_depth(held, most)
 
 
 def _levels(value: Any) -> int:
@@ -98,7 +98,7 @@ def test_a_call_names_the_field_as_it_is_sent():
         (operations.UpdateThread("a", title="\0"), "$.title"),
     ]:
         with pytest.raises(InvalidRequest) as refused:
-            sanitize.fields(call)
+            sanitize.request_fields(call)
         assert refused.value.details["where"] == where
 
 
@@ -113,4 +113,4 @@ def test_a_call_names_the_field_as_it_is_sent():
     ],
 )
 def test_a_media_type_is_one_or_that_of_unknown_bytes(said: str, kept_as: str):
-    assert sanitize.media_type(said) == kept_as
+    assert sanitize.parse_media_type(said) == kept_as

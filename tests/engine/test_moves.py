@@ -50,10 +50,12 @@ def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world:
 def test_a_run_waits_to_be_asked(world: World) -> None:
     wish = transitions.RunSpec(model="demo", expires_in=60)
     world.apply(
-        lambda records: transitions.create_run(records, wish, world.mint, by=transitions.LOCALLY)
+        lambda records: transitions.create_run(
+            records, wish, world.mint, by=transitions.LOCAL_PRINCIPAL
+        )
     )
 
-    assert transitions.next_move(world.records()) == transitions.AwaitAsking()
+    assert transitions.next_move(world.records()) == transitions.AwaitRequest()
     assert world.apply(transitions.claim("worker", LEASE_MS)) is None
     world.ask()
     assert transitions.next_move(world.records()) == transitions.AskModel()
@@ -75,7 +77,7 @@ def test_the_next_turn_is_not_asked_for_by_the_last_output(world: World) -> None
     handed_out(world, 1)
     world.submit("c0")
 
-    assert transitions.next_move(world.records()) == transitions.AwaitAsking()
+    assert transitions.next_move(world.records()) == transitions.AwaitRequest()
 
 
 def test_a_background_run_goes_on_by_itself_after_the_last_output(world: World) -> None:
@@ -199,7 +201,7 @@ def test_a_title_is_the_first_line_or_its_first_words(world: World, said: str, t
 def test_cancelling_a_turn_keeps_the_partial_text_and_fences_its_worker(world: World) -> None:
     world.begin()
     world.claim()
-    epoch = world.drive.epoch
+    epoch = world.lease.epoch
     turn = Turn((), lambda: "c")
     world.say(*turn.feed([TextPiece("half an ans")]))
     world.cancel()
@@ -340,7 +342,7 @@ def test_a_failed_turn_says_why(world: World) -> None:
     world.begin()
     world.claim()
     fault = Fault("provider_auth", "no key")
-    world.apply(lambda records: transitions.fail(records, world.drive.epoch, fault, world.mint))
+    world.apply(lambda records: transitions.fail(records, world.lease.epoch, fault, world.mint))
 
     assert world.run.status is Status.FAILED
     assert world.run.error == fault
@@ -349,11 +351,11 @@ def test_a_failed_turn_says_why(world: World) -> None:
 def test_a_worker_that_stops_gives_its_run_back(world: World) -> None:
     world.begin()
     world.claim()
-    epoch = world.drive.epoch
-    world.apply(lambda records: transitions.give_back(records, epoch, world.mint))
+    epoch = world.lease.epoch
+    world.apply(lambda records: transitions.release(records, epoch, world.mint))
 
     assert transitions.next_move(world.records()) == transitions.AskModel()
-    assert world.apply(lambda records: transitions.give_back(records, epoch, world.mint)) is None
+    assert world.apply(lambda records: transitions.release(records, epoch, world.mint)) is None
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -364,7 +366,7 @@ def test_a_run_that_a_worker_declines_waits_as_it_did_before_its_claim(
     before = world.run
     for _ in range(3):
         world.claim()
-        epoch = world.drive.epoch
+        epoch = world.lease.epoch
         world.apply(partial(transitions.decline, epoch=epoch))
 
         assert transitions.next_move(world.records()) == transitions.AskModel()
@@ -380,10 +382,10 @@ def test_a_run_that_a_worker_declines_waits_as_it_did_before_its_claim(
 def test_a_later_attempt_that_is_declined_is_made_again(world: World) -> None:
     world.begin()
     world.claim()
-    lost = world.drive.epoch
-    world.apply(lambda records: transitions.give_back(records, lost, world.mint))
+    lost = world.lease.epoch
+    world.apply(lambda records: transitions.release(records, lost, world.mint))
     world.claim()
-    declined = world.drive.epoch
+    declined = world.lease.epoch
     world.apply(partial(transitions.decline, epoch=declined))
     world.claim()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from world import LEASE_MS, WEEK_MS, World, call
 
 from antiphon.engine import transitions
-from antiphon.engine.transcript import fold
+from antiphon.engine.transcript import fold_events
 from antiphon.engine.turn import Turn
 from antiphon.engine.unit_of_work import CANCELLED, CUT_SHORT, UNANSWERED, UNAPPROVED
 from antiphon.types import errors
@@ -120,7 +120,7 @@ def test_a_failed_tool_is_a_failed_action_and_the_run_goes_on(world: World) -> N
 
 def test_results_of_a_worker_that_lost_the_run_are_refused(world: World) -> None:
     called(world, READ)
-    epoch = world.drive.epoch
+    epoch = world.lease.epoch
     world.wait(LEASE_MS)
 
     with pytest.raises(errors.Fenced):
@@ -132,7 +132,7 @@ def test_results_of_a_worker_that_lost_the_run_are_refused(world: World) -> None
 def test_a_reply_that_was_kept_by_an_unclear_commit_is_not_kept_again(world: World) -> None:
     called(world, READ)
     reply = Turn((READ,), lambda: "c9").close()
-    epoch = world.drive.epoch
+    epoch = world.lease.epoch
 
     with pytest.raises(errors.Fenced):
         world.apply(lambda records: transitions.finish(records, epoch, reply, world.mint, turn=1))
@@ -158,7 +158,7 @@ def test_when_the_client_has_done_its_part_the_worker_runs_its_own_before_the_mo
     world.submit("c0", "seen")
     world.submit("c2", YES)
 
-    assert transitions.next_move(world.records()) == transitions.AwaitAsking()
+    assert transitions.next_move(world.records()) == transitions.AwaitRequest()
     world.ask()
     assert transitions.next_move(world.records()) == transitions.RunTools(("c1", "c2"))
     world.claim()
@@ -347,7 +347,7 @@ def test_a_worker_lost_in_the_reply_after_the_tools_voids_that_reply_alone(world
     assert (restarted.after, restarted.attempt) == (saved, 2)
     world.claim()
     world.say(TextDelta(text="found"))
-    assert fold(enumerate(world.events, 1)).text == "found"
+    assert fold_events(enumerate(world.events, 1)).text == "found"
 
 
 def test_when_the_attempts_are_used_up_in_a_tool_the_call_is_closed_and_nothing_is_said_twice(
@@ -435,7 +435,7 @@ def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -
     called(world, READ, READ)
     world.result("c1", "second")
     fault = Fault("internal", "broken")
-    world.apply(lambda records: transitions.fail(records, world.drive.epoch, fault, world.mint))
+    world.apply(lambda records: transitions.fail(records, world.lease.epoch, fault, world.mint))
 
     assert world.run.status is Status.FAILED
     assert story(world)[2:] == [("tool", CUT_SHORT), ("tool", "second")]
@@ -443,8 +443,8 @@ def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -
 
 def test_a_worker_that_stops_in_a_tool_gives_the_run_back_with_the_call_open(world: World) -> None:
     called(world, READ)
-    epoch = world.drive.epoch
-    world.apply(lambda records: transitions.give_back(records, epoch, world.mint))
+    epoch = world.lease.epoch
+    world.apply(lambda records: transitions.release(records, epoch, world.mint))
 
     assert transitions.next_move(world.records()) == transitions.RunTools(("c0",))
 
@@ -496,7 +496,7 @@ def test_whatever_happens_the_history_is_legal_and_the_events_tell_it(
                 world.wait(LEASE_MS)
             case "cancel":
                 world.cancel()
-            case "expire" if not driven and world.drive.due_at is not None:
+            case "expire" if not driven and world.lease.due_at is not None:
                 world.wait(WEEK_MS)
             case _:
                 pass

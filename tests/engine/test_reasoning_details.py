@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engine.reasoning_details import MAX_BYTES, DetailsBuilder
-from antiphon.engine.turn import Reply, Turn
+from antiphon.engine.turn import Turn, TurnResult
 from antiphon.types.chunks import CallPiece, DetailsPiece, Finish, TextPiece
 from antiphon.types.errors import Disconnected
 
@@ -25,7 +25,7 @@ def built(*chunks: list[Detail]) -> tuple[Detail, ...]:
     return builder.entries({})
 
 
-def turn(*details: Detail, cut: bool = False, said_id: str = "c1") -> Reply:
+def turn(*details: Detail, cut: bool = False, said_id: str = "c1") -> TurnResult:
     turn = Turn(["f"], lambda: "call_1", taken=["used"])
     turn.feed([DetailsPiece("here", details), TextPiece("hi")])
     turn.feed([CallPiece(index=0, id=said_id, name="f", arguments="{}")])

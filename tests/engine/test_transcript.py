@@ -1,4 +1,4 @@
-from antiphon.engine.transcript import Said, Transcript, fold
+from antiphon.engine.transcript import ReplySoFar, Transcript, fold_events
 from antiphon.types.events import (
     Event,
     MessageCompleted,
@@ -39,7 +39,7 @@ def heard(*events: Event) -> Transcript:
 
 
 def test_nothing_heard_is_nothing_said():
-    assert fold([]) == Said("", None, (), ())
+    assert fold_events([]) == ReplySoFar("", None, (), ())
 
 
 def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
@@ -56,7 +56,7 @@ def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
         ToolCallDelta(tool_call_id="d", arguments='{"y"'),
         READY,
     )
-    assert transcript.said == Said(
+    assert transcript.said == ReplySoFar(
         text="hello",
         reasoning="hm",
         calls=(ToolCall("c", "f", '{"x":1}', repaired=True),),
@@ -79,7 +79,7 @@ def test_a_restart_voids_what_came_after_the_event_it_names():
         TurnRestarted(reason="worker_lost", after=1, attempt=2),
         TextDelta(text="new"),
     )
-    assert transcript.said == Said("kept new", None, (), ())
+    assert transcript.said == ReplySoFar("kept new", None, (), ())
 
 
 def test_a_second_restart_voids_what_the_first_attempt_left_too():
@@ -107,7 +107,7 @@ def test_a_turn_stays_readable_until_the_next_one_begins():
     assert [call.id for call in transcript.calls] == ["c"]
 
     transcript.add(8, status(Status.IN_PROGRESS))
-    assert (transcript.said, transcript.message) == (Said("", None, (), ()), None)
+    assert (transcript.said, transcript.message) == (ReplySoFar("", None, (), ()), None)
 
 
 def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
@@ -121,7 +121,7 @@ def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
     assert (transcript.text, transcript.message) == ("Let me look.", SAID)
 
     transcript.add(6, TextDelta(text="It is"))
-    assert (transcript.said, transcript.message) == (Said("It is", None, (), ()), None)
+    assert (transcript.said, transcript.message) == (ReplySoFar("It is", None, (), ()), None)
     transcript.add(7, TurnRestarted(reason="worker_lost", after=5, attempt=2))
     transcript.add(8, TextDelta(text="It was"))
     assert transcript.text == "It was"
@@ -134,7 +134,7 @@ def test_the_last_turn_of_a_whole_run_is_what_a_fold_gives():
         TextDelta(text="second"),
         ended(Status.COMPLETED),
     ]
-    assert fold(enumerate(events, start=1)).text == "second"
+    assert fold_events(enumerate(events, start=1)).text == "second"
 
 
 def test_events_that_come_again_change_nothing():

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.transcript import fold
-from antiphon.engine.turn import Reply, Turn
+from antiphon.engine.transcript import fold_events
+from antiphon.engine.turn import Turn, TurnResult
 from antiphon.types import errors, events
 from antiphon.types.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
 from antiphon.types.events import (
@@ -37,21 +37,21 @@ def reply_to(
     batches: Iterable[Sequence[Chunk]],
     fault: Exception | None = None,
     taken: Sequence[str] = (),
-) -> tuple[list[Event], Reply]:
+) -> tuple[list[Event], TurnResult]:
     reading = turn(taken=taken)
     told = [event for batch in batches for event in reading.feed(batch)]
     reply = reading.close(fault)
     return [*told, *reply.events], reply
 
 
-def read(*chunks: Chunk, fault: Exception | None = None, taken: Sequence[str] = ()) -> Reply:
+def read(*chunks: Chunk, fault: Exception | None = None, taken: Sequence[str] = ()) -> TurnResult:
     """The reply to chunks that came one by one; its deltas joined are what it says."""
     told, reply = reply_to([[chunk] for chunk in chunks], fault, taken)
     assert_told_as_said(told, reply)
     return reply
 
 
-def assert_told_as_said(told: Sequence[Event], reply: Reply) -> None:
+def assert_told_as_said(told: Sequence[Event], reply: TurnResult) -> None:
     assert "".join(event.text for event in told if isinstance(event, TextDelta)) == reply.text
     thoughts = [event.text for event in told if isinstance(event, ReasoningDelta)]
     assert ("".join(thoughts) or None) == reply.reasoning
@@ -64,7 +64,7 @@ def joined(told: Sequence[Event], call_id: str) -> str:
     return "".join(delta.arguments for delta in deltas if delta.tool_call_id == call_id)
 
 
-def called(reply: Reply) -> list[tuple[str, str]]:
+def called(reply: TurnResult) -> list[tuple[str, str]]:
     assert reply.outcome == "calls", reply.fault
     return [(call.name, call.arguments) for call in reply.calls]
 
@@ -580,7 +580,7 @@ def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
 def test_folding_what_was_told_gives_what_was_said(data: st.DataObject):
     chunks: list[Chunk] = [ReasoningPiece("hm"), *well_formed(data), CALLS]
     told, reply = reply_to(batches(data, chunks))
-    said = fold(enumerate(told, start=1))
+    said = fold_events(enumerate(told, start=1))
     assert (said.text, said.reasoning, said.calls) == (reply.text, reply.reasoning, reply.calls)
     assert said.partial_calls == ()
 

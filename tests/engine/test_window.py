@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.context_window import TOLD, Context, Landmark, compacted, tokens, window
+from antiphon.engine.context_window import (
+    SUMMARY_PREFACE,
+    Context,
+    Landmark,
+    apply_summary,
+    cut_to_window,
+    tokens,
+)
 from antiphon.types.messages import Message, Text, chat
 
 Said = tuple[str, int]
@@ -35,7 +42,7 @@ def context(thread: Iterable[Said]) -> Context:
 
 def seen(thread: Iterable[Said], budget: int | None) -> list[int]:
     """The numbers of the messages that the model gets to see."""
-    kept = json.loads(b"[" + window(context(thread), budget) + b"]")
+    kept = json.loads(b"[" + cut_to_window(context(thread), budget) + b"]")
     return [message["n"] for message in kept]
 
 
@@ -61,11 +68,11 @@ threads = st.lists(turns | st.just(["system"]), max_size=12).flatmap(
 @pytest.mark.parametrize("budget", [None, 10_000])
 def test_a_thread_that_fits_is_seen_whole(budget: int | None):
     thread = [("system", 10), *exchange(40), *exchange(40)]
-    assert window(context(thread), budget) == context(thread).chat
+    assert cut_to_window(context(thread), budget) == context(thread).chat
 
 
 def test_an_empty_thread_is_empty():
-    assert window(context([]), 0) == b""
+    assert cut_to_window(context([]), 0) == b""
 
 
 def test_a_long_thread_is_cut_before_a_user_message_and_keeps_its_system_messages():
@@ -151,7 +158,9 @@ def test_a_growing_thread_is_cut_rarely_and_never_further_back(lengths: list[int
 def test_while_the_cut_stands_the_prefix_is_the_same(thread: tuple[Said, ...], budget: int):
     grown = (*thread, ("assistant", 5))
     if seen(grown, budget)[:-1] == seen(thread, budget):
-        assert window(context(grown), budget).startswith(window(context(thread), budget))
+        assert cut_to_window(context(grown), budget).startswith(
+            cut_to_window(context(thread), budget)
+        )
 
 
 def summary(number: int, text: str, compacts: int) -> Message:
@@ -191,8 +200,11 @@ def with_summaries(thread: Iterable[Said], at: dict[int, Message]) -> Context:
 
 def told(thread: Iterable[Said], at: dict[int, Message], budget: int | None = None) -> list[object]:
     """What the model is told: messages by their numbers, a summary by its text."""
-    kept = json.loads(b"[" + window(with_summaries(thread, at), budget) + b"]")
-    return [message.get("n", message["content"].removeprefix(f"{TOLD}\n\n")) for message in kept]
+    kept = json.loads(b"[" + cut_to_window(with_summaries(thread, at), budget) + b"]")
+    return [
+        message.get("n", message["content"].removeprefix(f"{SUMMARY_PREFACE}\n\n"))
+        for message in kept
+    ]
 
 
 MARK: Said = ("system", 1)
@@ -210,7 +222,10 @@ def test_a_summary_is_told_as_the_users_and_as_what_it_is():
 
     context = with_summaries(thread, {3: summary(3, "We met.", 2)})
 
-    assert json.loads(window(context, None)) == {"role": "user", "content": f"{TOLD}\n\nWe met."}
+    assert json.loads(cut_to_window(context, None)) == {
+        "role": "user",
+        "content": f"{SUMMARY_PREFACE}\n\nWe met.",
+    }
 
 
 def test_the_newest_summary_holds_and_older_ones_are_not_told():
@@ -275,7 +290,7 @@ def test_with_summaries_what_is_told_is_what_the_newest_leaves(
     early = [n for n, role in spoken.items() if n < first and role == "system"]
     summaries = [f"Summary {max(at)}."] if compacts else []
     assert told(said, at) == [*early, *summaries, *(n for n in spoken if n >= first)]
-    assert_landmarks_are_right(compacted(with_summaries(said, at)))
+    assert_landmarks_are_right(apply_summary(with_summaries(said, at)))
 
 
 def assert_landmarks_are_right(context: Context) -> None:

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.engine import transitions
-from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.turn import Turn
 from antiphon.types import errors
 from antiphon.types.chunks import CallPiece, Chunk
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
-from antiphon.types.runs import Action, Drive, Hosted, Run, Thread
+from antiphon.types.runs import Action, Hosted, Run, RunLease, Thread
 
 LEASE_MS = 15_000
 WEEK_MS = 7 * 86_400_000
@@ -29,7 +29,7 @@ class World:
         self.counter = itertools.count(1)
         self.thread = Thread(id="thread_1", created_at=0, updated_at=0)
         self.messages: dict[int, Message] = {}
-        self.runs: dict[str, tuple[Run, Drive]] = {}
+        self.runs: dict[str, tuple[Run, RunLease]] = {}
         self.actions: dict[str, Action] = {}
         self.log: dict[str, list[Event]] = {}
         self.current: str | None = None
@@ -43,7 +43,7 @@ class World:
         return self.runs[self.current][0]
 
     @property
-    def drive(self) -> Drive:
+    def lease(self) -> RunLease:
         assert self.current is not None
         return self.runs[self.current][1]
 
@@ -51,29 +51,29 @@ class World:
     def events(self) -> list[Event]:
         return self.log[self.run.id]
 
-    def records(self) -> Records:
+    def records(self) -> Snapshot:
         """About the run, which may have ended."""
         if self.current is None:
             return self.thread_records()
-        run, drive = self.runs[self.current]
+        run, lease = self.runs[self.current]
         numbered: list[Numbered] = list(enumerate(self.log[run.id], 1))
-        return Records(
+        return Snapshot(
             now=self.now,
             thread=self.thread,
             run=run,
-            drive=drive,
+            lease=lease,
             actions=tuple(a for a in self.actions.values() if a.run_id == run.id),
-            log=tuple(numbered[drive.turn_began_after :]),
+            log=tuple(numbered[lease.turn_began_after :]),
         )
 
-    def thread_records(self) -> Records:
+    def thread_records(self) -> Snapshot:
         """About the thread, hence with its active run only."""
         if self.current is None or self.run.status.ended:
-            return Records(now=self.now, thread=self.thread)
+            return Snapshot(now=self.now, thread=self.thread)
         return self.records()
 
     def apply(
-        self, decide: Callable[[Records], Change | None], records: Records | None = None
+        self, decide: Callable[[Snapshot], ChangeSet | None], records: Snapshot | None = None
     ) -> object:
         change = decide(records or self.records())
         if change is None:
@@ -87,10 +87,10 @@ class World:
         for message in change.messages:
             assert message.number not in self.messages
             self.messages[message.number] = message
-        for driven in change.driven:
+        for driven in change.run_updates:
             self.log.setdefault(driven.run.id, []).extend(driven.events)
-            assert driven.drive.last_event == len(self.log[driven.run.id])
-            self.runs[driven.run.id] = (driven.run, driven.drive)
+            assert driven.lease.last_event == len(self.log[driven.run.id])
+            self.runs[driven.run.id] = (driven.run, driven.lease)
             self.current = driven.run.id
         for action in change.actions:
             self.actions[action.id] = action
@@ -107,7 +107,7 @@ class World:
                 records,
                 wished,
                 self.mint,
-                by=transitions.LOCALLY,
+                by=transitions.LOCAL_PRINCIPAL,
                 if_busy=if_busy,
                 message=operations.NewMessage(text),
                 ask=True,
@@ -115,9 +115,9 @@ class World:
             self.thread_records(),
         )
 
-    def ask(self) -> transitions.Asked:
-        asked = self.apply(transitions.ask)
-        assert isinstance(asked, transitions.Asked)
+    def ask(self) -> transitions.TurnRequested:
+        asked = self.apply(transitions.request_turn)
+        assert isinstance(asked, transitions.TurnRequested)
         return asked
 
     def claim(self) -> None:
@@ -125,19 +125,19 @@ class World:
 
     def say(self, *events: Event) -> None:
         self.log[self.run.id] += events
-        drive = replace(self.drive, last_event=self.drive.last_event + len(events))
-        self.runs[self.run.id] = (self.run, drive)
+        lease = replace(self.lease, last_event=self.lease.last_event + len(events))
+        self.runs[self.run.id] = (self.run, lease)
 
     def reply(
         self,
         *chunks: Chunk,
         finish: bool = True,
-        hosted: Mapping[str, Hosted] = transitions.NONE_HOSTED,
+        hosted: Mapping[str, Hosted] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
         turn = Turn(("look", *hosted), lambda: self.mint("call"))
         self.say(*turn.feed(chunks))
         reply = turn.close(None if finish else errors.Disconnected("cut"))
-        epoch, number = self.drive.epoch, self.run.turn
+        epoch, number = self.lease.epoch, self.run.turn
         self.apply(
             lambda records: transitions.finish(
                 records, epoch, reply, self.mint, turn=number, hosted=hosted
@@ -146,7 +146,7 @@ class World:
 
     def result(self, call_id: str, output: str = "42", is_error: bool = False) -> None:
         """The worker has run the tool."""
-        epoch = self.drive.epoch
+        epoch = self.lease.epoch
         self.apply(
             lambda records: transitions.save_result(
                 records, epoch, call_id, output, is_error, self.mint
@@ -163,7 +163,7 @@ class World:
 
     def wait(self, ms: int) -> None:
         self.now += ms
-        self.apply(lambda records: transitions.overdue(records, self.mint))
+        self.apply(lambda records: transitions.handle_timeout(records, self.mint))
 
 
 def call(index: int, name: str = "look") -> CallPiece:

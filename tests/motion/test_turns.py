@@ -14,10 +14,19 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.engine.destinations import serves_all
-from antiphon.engine.transcript import fold
+from antiphon.engine.destinations import serve_all
+from antiphon.engine.transcript import fold_events
 from antiphon.mcp.hosted import NoServers
-from antiphon.ports import Change, Claim, Decide, Driven, ReadSet, Records, ResolvedModel, Store
+from antiphon.ports import (
+    ChangeSet,
+    Claim,
+    Decide,
+    ReadSet,
+    ResolvedModel,
+    RunUpdate,
+    Snapshot,
+    Store,
+)
 from antiphon.providers.scripted import Gate, Scripted
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
@@ -124,7 +133,7 @@ class House:
         )
 
     def new_worker(
-        self, name: str, *dead: str, serves: Callable[[str], bool] = serves_all
+        self, name: str, *dead: str, serves: Callable[[str], bool] = serve_all
     ) -> Worker:
         runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(
@@ -235,7 +244,7 @@ async def test_a_turn_is_streamed_numbered_from_one_and_ends_with_turn_ended() -
 async def test_the_deltas_are_the_saved_message() -> None:
     async with house('think Let me see.\nsay "One two\\n\\nthree 🎼"\nusage 10 5') as h:
         told = await h.ask()
-        said = fold(told)
+        said = fold_events(told)
         message = one(told, MessageCompleted).message
 
         assert (said.text, said.reasoning) == (message.text, message.reasoning)
@@ -372,7 +381,7 @@ async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> N
         assert restarted.reason == "invalid_tool_call"
         assert last(told).status == "action_required"
         assert "look" in h.model.questions[1].decoded()[-1]["content"]
-        assert fold(told).calls[0].arguments == '{"q":1}'
+        assert fold_events(told).calls[0].arguments == '{"q":1}'
         assert len(await h.messages(started(told).thread_id)) == 2
 
 
@@ -413,7 +422,7 @@ async def test_a_run_whose_worker_died_is_taken_over_and_the_log_says_so() -> No
         told = await reading
 
         assert one(told, TurnRestarted).reason == "worker_lost"
-        assert fold(told).text == "Found words"
+        assert fold_events(told).text == "Found words"
         assert one(told, MessageCompleted).message.text == "Found words"
 
 
@@ -426,7 +435,7 @@ async def test_a_worker_that_stops_gives_its_runs_back_to_the_next() -> None:
         h.worker.start()
         told = await reading
 
-        assert fold(told).text == "Found words"
+        assert fold_events(told).text == "Found words"
 
 
 async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -> None:
@@ -438,7 +447,7 @@ async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -
         told = await reading
         await heir.stop(0)
 
-        assert fold(told).text == "Found words"
+        assert fold_events(told).text == "Found words"
 
 
 async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
@@ -727,10 +736,12 @@ async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() ->
     run = (await h.desk.answer(operations.CreateRun(thread.id), BY)).value
     await h.desk.open(operations.Complete(run.id), BY, "one key")
 
-    def forget(records: Records) -> Change:
+    def forget(records: Snapshot) -> ChangeSet:
         assert records.run is not None
-        assert records.drive is not None
-        return Change(driven=(Driven(records.run, replace(records.drive, wanted=False)),))
+        assert records.lease is not None
+        return ChangeSet(
+            run_updates=(RunUpdate(records.run, replace(records.lease, wanted=False)),)
+        )
 
     await h.store.change(ReadSet(owner=None, run_id=run.id), forget)
     h.worker.start()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from upstream import Upstream
 
-from antiphon.engine.validation import refuse_unsupported
+from antiphon.engine.validation import validate_provider_support
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.servers import SERVERS, Lack, Server
@@ -76,9 +76,9 @@ async def test_what_is_asked_is_sent_or_refused_and_never_left_out(upstream: Ups
     for asked, (sampling, field, value) in ASKED.items():
         if lacks & {field, asked.partition(",")[0]} and asked != "tool_choice.auto":
             with pytest.raises(UnsupportedByProvider, match=name):
-                refuse_unsupported(name, lacks, sampling, TOOLS)
+                validate_provider_support(name, lacks, sampling, TOOLS)
             continue
-        refuse_unsupported(name, lacks, sampling, TOOLS)
+        validate_provider_support(name, lacks, sampling, TOOLS)
         request = await sent(upstream, server, sampling)
 
         (theirs,) = NAMED.get(field, {field}) & set(request)
@@ -117,7 +117,7 @@ async def test_a_setting_is_sent_under_the_servers_own_name(
 )
 def test_what_a_server_has_not_got_is_refused_by_name(name: str, asked: str):
     with pytest.raises(UnsupportedByProvider) as raised:
-        refuse_unsupported(name, frozenset(SERVERS[name].lacks), ASKED[asked][0], TOOLS)
+        validate_provider_support(name, frozenset(SERVERS[name].lacks), ASKED[asked][0], TOOLS)
 
     assert raised.value.details["provider"] == name
     assert any(asked.startswith(word) for word in raised.value.details["settings"])
@@ -125,13 +125,15 @@ def test_what_a_server_has_not_got_is_refused_by_name(name: str, asked: str):
 
 @pytest.mark.parametrize("asked", ["tool_choice.auto", "temperature"])
 def test_what_every_server_does_is_not_refused(asked: str):
-    refuse_unsupported("ollama", frozenset(SERVERS["ollama"].lacks), ASKED[asked][0], TOOLS)
+    validate_provider_support("ollama", frozenset(SERVERS["ollama"].lacks), ASKED[asked][0], TOOLS)
 
 
 def test_what_is_said_of_tools_asks_for_nothing_without_any():
     lacks = frozenset(("tools", "tool_choice", "parallel_tool_calls"))
 
-    refuse_unsupported("p", lacks, Sampling(tool_choice="none", parallel_tool_calls=False), ())
+    validate_provider_support(
+        "p", lacks, Sampling(tool_choice="none", parallel_tool_calls=False), ()
+    )
 
 
 def test_every_setting_of_a_run_can_be_lacking():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from services.postgres import Postgres
 
-from antiphon.ports import Change, ReadSet, Store
+from antiphon.ports import ChangeSet, ReadSet, Store
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.search_queue import Searches
 from antiphon.stores.sqlite.disk import OpenedFile
@@ -78,7 +78,7 @@ async def test_a_search_that_takes_too_long_is_broken_off(
     try:
         for number in range(400):
             thread = Thread(id=f"thread_{number}", title="x", created_at=1, updated_at=1)
-            change = Change(thread=thread, owner="ann")
+            change = ChangeSet(thread=thread, owner="ann")
             await store.change(ReadSet(owner="ann"), lambda _, change=change: change)
 
         with pytest.raises(Overloaded, match="broken off"):

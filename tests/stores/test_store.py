@@ -21,7 +21,7 @@ from openers import Clock, Opener, opened
 
 from antiphon.engine import transitions
 from antiphon.engine.context_window import tokens
-from antiphon.engine.snapshot import Change, Driven, Records
+from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.ports import AmendAccount, Claim, IdempotencyKey, Key, LeaseInfo, ReadSet, Store
 from antiphon.stores.rows import LIST_BYTES
 from antiphon.types import errors, events
@@ -32,9 +32,9 @@ from antiphon.types.runs import (
     MOVES,
     Action,
     Assistant,
-    Drive,
     McpServer,
     Run,
+    RunLease,
     Status,
     Thread,
     Usage,
@@ -86,58 +86,60 @@ def status_of(run: Run) -> RunStatus:
     return RunStatus(run_id=run.id, thread_id=run.thread_id, status=run.status)
 
 
-def moved(records: Records, to: Status, *told: events.Event, **drive: Any) -> Driven:
+def moved(records: Snapshot, to: Status, *told: events.Event, **lease: Any) -> RunUpdate:
     """The run of the records in another status, with an event that says so."""
     assert records.run is not None
-    assert records.drive is not None
+    assert records.lease is not None
     run = replace(records.run, status=to, ended_at=records.now if not MOVES[to] else None)
     said = (status_of(run), *told)
-    last_event = records.drive.last_event + len(said)
-    return Driven(run, replace(records.drive, last_event=last_event, **drive), said)
+    last_event = records.lease.last_event + len(said)
+    return RunUpdate(run, replace(records.lease, last_event=last_event, **lease), said)
 
 
-def move(to: Status, *told: events.Event, **drive: Any) -> Callable[[Records], Change]:
-    return lambda records: Change(driven=(moved(records, to, *told, **drive),), answer="moved")
+def move(to: Status, *told: events.Event, **lease: Any) -> Callable[[Snapshot], ChangeSet]:
+    return lambda records: ChangeSet(
+        run_updates=(moved(records, to, *told, **lease),), answer="moved"
+    )
 
 
-def say(*messages: Message, **change: Any) -> Callable[[Records], Change]:
+def say(*messages: Message, **change: Any) -> Callable[[Snapshot], ChangeSet]:
     """Add messages to the thread of the records."""
 
-    def decide(records: Records) -> Change:
+    def decide(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         thread = records.thread
         count = max([thread.messages, *(message.number for message in messages)])
         thread = replace(thread, messages=count, version=thread.version + 1)
-        return Change(thread=thread, messages=messages, **change)
+        return ChangeSet(thread=thread, messages=messages, **change)
 
     return decide
 
 
-def begin(run: Run, **drive: Any) -> Callable[[Records], Change]:
-    return lambda records: Change(
+def begin(run: Run, **lease: Any) -> Callable[[Snapshot], ChangeSet]:
+    return lambda records: ChangeSet(
         owner="ann",
-        driven=(Driven(run, Drive(last_event=1, **drive), (status_of(run),)),),
+        driven=(RunUpdate(run, RunLease(last_event=1, **lease), (status_of(run),)),),
         answer=run.id,
     )
 
 
 async def add_thread(store: Store, number: int = 1, owner: str = "ann", **fields: Any) -> Thread:
     thread = a_thread(number, **fields)
-    await store.change(ReadSet(owner=owner), lambda records: Change(thread=thread, owner=owner))
+    await store.change(ReadSet(owner=owner), lambda records: ChangeSet(thread=thread, owner=owner))
     return thread
 
 
-async def add_run(store: Store, number: int = 1, thread: str = "thread_1", **drive: Any) -> Run:
+async def add_run(store: Store, number: int = 1, thread: str = "thread_1", **lease: Any) -> Run:
     run = a_run(number, thread)
-    await store.change(ReadSet(owner="ann", thread_id=thread), begin(run, **drive))
+    await store.change(ReadSet(owner="ann", thread_id=thread), begin(run, **lease))
     return run
 
 
-def take(**drive: Any) -> Callable[[Records], Change | None]:
-    def decide(records: Records) -> Change:
-        assert records.drive is not None
-        fields = {"epoch": records.drive.epoch + 1, "worker": "w", "due_at": records.now + 15_000}
-        return Change(driven=(moved(records, Status.IN_PROGRESS, **{**fields, **drive}),))
+def take(**lease: Any) -> Callable[[Snapshot], ChangeSet | None]:
+    def decide(records: Snapshot) -> ChangeSet:
+        assert records.lease is not None
+        fields = {"epoch": records.lease.epoch + 1, "worker": "w", "due_at": records.now + 15_000}
+        return ChangeSet(run_updates=(moved(records, Status.IN_PROGRESS, **{**fields, **lease}),))
 
     return decide
 
@@ -156,7 +158,7 @@ def lines(*texts: str) -> list[bytes]:
 
 
 async def append(store: Store, claim: Claim, first: int, *texts: str, urgent: bool = True) -> None:
-    await appended(store, claim.run.id, claim.drive.epoch, first, lines(*texts), urgent=urgent)
+    await appended(store, claim.run.id, claim.lease.epoch, first, lines(*texts), urgent=urgent)
 
 
 async def whole_log(store: Store, run_id: str, after: int = 0) -> list[bytes]:
@@ -206,14 +208,14 @@ async def test_a_decision_for_nothing_changes_nothing(store: Store) -> None:
 async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock: Clock) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "a", "b")
-    seen: list[Records] = []
+    seen: list[Snapshot] = []
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
 
     (records,) = seen
     assert records.now == clock.now
     assert records.thread == a_thread()
     assert records.run == claim.run
-    assert records.drive == replace(claim.drive, last_event=4)
+    assert records.lease == replace(claim.lease, last_event=4)
     assert records.log == ()
 
 
@@ -221,7 +223,7 @@ async def test_a_decision_sees_the_run_it_is_about_even_when_that_has_ended(stor
     await add_thread(store)
     await add_run(store)
     await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
-    seen: list[Records] = []
+    seen: list[Snapshot] = []
     await store.change(ReadSet(owner="ann", run_id="run_1"), seen.append)
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
 
@@ -235,7 +237,7 @@ async def test_a_decision_sees_no_run_of_another_thread(store: Store) -> None:
     await add_thread(store, 1)
     await add_thread(store, 2)
     await add_run(store, 1)
-    seen: list[Records] = []
+    seen: list[Snapshot] = []
     await store.change(ReadSet(owner="ann", thread_id="thread_2", run_id="run_1"), seen.append)
 
     assert (seen[0].thread, seen[0].run) == (a_thread(2), None)
@@ -244,11 +246,11 @@ async def test_a_decision_sees_no_run_of_another_thread(store: Store) -> None:
 async def test_a_decision_sees_nothing_of_another_owner(store: Store) -> None:
     await add_thread(store)
     await add_run(store)
-    seen: list[Records] = []
+    seen: list[Snapshot] = []
     await store.change(ReadSet(owner="bob", thread_id="thread_1"), seen.append)
     await store.change(ReadSet(owner="bob", run_id="run_1"), seen.append)
 
-    assert [(records.thread, records.run, records.drive) for records in seen] == [
+    assert [(records.thread, records.run, records.lease) for records in seen] == [
         (None, None, None)
     ] * 2
 
@@ -259,19 +261,19 @@ async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
     claim = await add_claimed(store)
     await append(store, claim, 3, "old")
 
-    def hand_out(records: Records) -> Change:
+    def hand_out(records: Snapshot) -> ChangeSet:
         actions = tuple(map(an_action, (2, 1, 3)))
         rests = moved(records, Status.ACTION_REQUIRED, turn_began_after=4)
-        return Change(driven=(rests,), actions=actions)
+        return ChangeSet(run_updates=(rests,), actions=actions)
 
-    def answer(records: Records) -> Change:
+    def answer(records: Snapshot) -> ChangeSet:
         done = replace(records.actions[1], status="completed", output="seen")
         told = ToolOutputAdded(tool_call_id="call_1", output="seen")
-        return Change(driven=(moved(records, Status.QUEUED, told),), actions=(done,))
+        return ChangeSet(run_updates=(moved(records, Status.QUEUED, told),), actions=(done,))
 
     await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
     await store.change(ReadSet(owner=None, run_id="run_1"), answer)
-    seen: list[Records] = []
+    seen: list[Snapshot] = []
     await store.change(ReadSet(owner=None, run_id="run_1", turn_log=True), seen.append)
 
     assert [(each.tool_call_id, each.status) for each in seen[0].actions] == [
@@ -293,11 +295,11 @@ async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_c
     await store.claim(take())
     asked = an_action(1, runs_on="server", server="far", approval="required")
 
-    def hand_out(records: Records) -> Change:
-        return Change(driven=(moved(records, Status.ACTION_REQUIRED),), actions=(asked,))
+    def hand_out(records: Snapshot) -> ChangeSet:
+        return ChangeSet(run_updates=(moved(records, Status.ACTION_REQUIRED),), actions=(asked,))
 
-    def approve(records: Records) -> Change:
-        return Change(actions=(replace(records.actions[0], approval="given"),))
+    def approve(records: Snapshot) -> ChangeSet:
+        return ChangeSet(actions=(replace(records.actions[0], approval="given"),))
 
     await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
     await store.change(ReadSet(owner=None, run_id="run_1"), approve)
@@ -315,9 +317,9 @@ async def test_a_decision_sees_the_actions_of_the_last_turn_and_the_one_it_asks_
     await add_run(store)
     for turn in (1, 2, 4):
         actions = tuple(an_action(10 * turn + place, turn=turn) for place in range(3))
-        handed_out = Change(actions=actions)
+        handed_out = ChangeSet(actions=actions)
         await store.change(ReadSet(owner=None, run_id="run_1"), lambda records, c=handed_out: c)
-    seen: list[Records] = []
+    seen: list[Snapshot] = []
     for asked in (None, "call_21", "call_41", "call_99"):
         await store.change(ReadSet(owner="ann", run_id="run_1", tool_call_id=asked), seen.append)
 
@@ -338,7 +340,7 @@ async def test_the_ids_of_all_calls_of_a_run_are_known(store: Store) -> None:
         an_action(2, turn=2, tool_call_id='a\n"b'),
         an_action(3, run="run_2"),
     )
-    await store.change(ReadSet(owner=None), lambda records: Change(actions=actions))
+    await store.change(ReadSet(owner=None), lambda records: ChangeSet(actions=actions))
 
     assert await store.call_ids("run_1") == {"call_1", 'a\n"b'}
     assert await store.call_ids("run_9") == frozenset()
@@ -347,7 +349,7 @@ async def test_the_ids_of_all_calls_of_a_run_are_known(store: Store) -> None:
 async def test_a_decision_that_raises_changes_nothing_and_its_error_passes(store: Store) -> None:
     await add_thread(store)
 
-    def refuse(records: Records) -> Change:
+    def refuse(records: Snapshot) -> ChangeSet:
         raise errors.OutputsMissing("not yet")
 
     with pytest.raises(errors.OutputsMissing, match="not yet"):
@@ -361,9 +363,9 @@ async def test_a_change_refused_at_its_last_part_leaves_nothing_of_the_others(
     await add_thread(store)
     await add_run(store)
 
-    def too_much(records: Records) -> Change:
-        second = Driven(a_run(2), Drive(last_event=1), (status_of(a_run(2)),))
-        return say(a_message(1, "lost"), driven=(second,), owner="ann")(records)
+    def too_much(records: Snapshot) -> ChangeSet:
+        second = RunUpdate(a_run(2), RunLease(last_event=1), (status_of(a_run(2)),))
+        return say(a_message(1, "lost"), run_updates=(second,), owner="ann")(records)
 
     with pytest.raises(errors.RunActive) as refused:
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), too_much)
@@ -377,7 +379,7 @@ async def test_a_change_beside_one_that_raises_is_kept(store: Store) -> None:
     await add_thread(store, 1)
     await add_thread(store, 2)
 
-    def refuse(records: Records) -> Change:
+    def refuse(records: Snapshot) -> ChangeSet:
         raise errors.OutputsMissing("not yet")
 
     outcomes = await asyncio.gather(
@@ -396,7 +398,7 @@ async def test_a_change_beside_one_that_raises_is_kept(store: Store) -> None:
 
 async def test_a_new_thread_needs_an_owner(store: Store) -> None:
     with pytest.raises(errors.Internal):
-        await store.change(ReadSet(owner=None), lambda records: Change(thread=a_thread()))
+        await store.change(ReadSet(owner=None), lambda records: ChangeSet(thread=a_thread()))
 
 
 async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) -> None:
@@ -406,7 +408,7 @@ async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) 
     with pytest.raises(errors.Internal):
         await store.change(
             ReadSet(owner="ann", thread_id="thread_1"),
-            lambda records: Change(thread=stale, messages=(a_message(1, "unseen"),)),
+            lambda records: ChangeSet(thread=stale, messages=(a_message(1, "unseen"),)),
         )
     assert (await store.context("thread_1")).messages == 0
 
@@ -437,10 +439,10 @@ async def test_a_thread_is_cut_after_a_number(store: Store) -> None:
     about = ReadSet(owner="ann", thread_id="thread_1")
     await store.change(about, say(*(a_message(number, f"text {number}") for number in (1, 2, 3))))
 
-    def cut(records: Records) -> Change:
+    def cut(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         thread = replace(records.thread, messages=2, version=records.thread.version + 1)
-        return Change(thread=thread, keep_messages=1, messages=(a_message(2, "instead"),))
+        return ChangeSet(thread=thread, keep_messages=1, messages=(a_message(2, "instead"),))
 
     await store.change(about, cut)
 
@@ -509,10 +511,10 @@ async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> N
     claim = await add_claimed(store)
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
 
-    def finish(records: Records) -> Change:
-        assert records.drive is not None
+    def finish(records: Snapshot) -> ChangeSet:
+        assert records.lease is not None
         late = replace(records, run=claim.run)
-        return Change(driven=(moved(late, Status.COMPLETED, epoch=1),))
+        return ChangeSet(run_updates=(moved(late, Status.COMPLETED, epoch=1),))
 
     with pytest.raises(errors.Fenced):
         await store.change(ReadSet(owner=None, run_id="run_1"), finish)
@@ -526,7 +528,9 @@ async def test_events_that_would_leave_a_gap_are_refused(store: Store) -> None:
     with pytest.raises(errors.Internal):
         await store.change(
             ReadSet(owner=None, run_id="run_1"),
-            lambda records: Change(driven=(replace(moved(records, Status.CANCELLED), events=()),)),
+            lambda records: ChangeSet(
+                run_updates=(replace(moved(records, Status.CANCELLED), events=()),)
+            ),
         )
 
 
@@ -549,9 +553,9 @@ async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> Non
     await add_thread(store)
     await add_run(store, 1)
 
-    def interrupt(records: Records) -> Change:
-        new = Driven(a_run(2), Drive(last_event=1), (status_of(a_run(2)),))
-        return Change(owner="ann", driven=(moved(records, Status.CANCELLED), new))
+    def interrupt(records: Snapshot) -> ChangeSet:
+        new = RunUpdate(a_run(2), RunLease(last_event=1), (status_of(a_run(2)),))
+        return ChangeSet(owner="ann", run_updates=(moved(records, Status.CANCELLED), new))
 
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), interrupt)
 
@@ -569,9 +573,9 @@ def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> Idempot
     return IdempotencyKey(owner=owner, route="POST /v1/threads", key=key, digest=digest)
 
 
-def new_thread(number: int) -> Callable[[Records], Change]:
+def new_thread(number: int) -> Callable[[Snapshot], ChangeSet]:
     thread = a_thread(number)
-    return lambda records: Change(thread=thread, answer=thread, owner="ann")
+    return lambda records: ChangeSet(thread=thread, answer=thread, owner="ann")
 
 
 async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) -> None:
@@ -616,7 +620,7 @@ async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
 
 
 async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) -> None:
-    def refuse(records: Records) -> Change:
+    def refuse(records: Snapshot) -> ChangeSet:
         raise errors.InvalidRequest("no")
 
     with pytest.raises(errors.InvalidRequest):
@@ -663,10 +667,12 @@ async def test_the_run_wanted_longest_is_claimed_first(store: Store, clock: Cloc
     for number in (2, 1):
         about = ReadSet(owner="ann", run_id=f"run_{number}")
 
-        def ask(records: Records) -> Change:
+        def ask(records: Snapshot) -> ChangeSet:
             assert records.run is not None
-            assert records.drive is not None
-            return Change(driven=(Driven(records.run, replace(records.drive, wanted=True)),))
+            assert records.lease is not None
+            return ChangeSet(
+                run_updates=(RunUpdate(records.run, replace(records.lease, wanted=True)),)
+            )
 
         await store.change(about, ask)
         clock.now += 1
@@ -682,10 +688,10 @@ async def test_a_claim_says_whose_the_run_is_and_how_it_is_driven(
 
     assert claim.owner == "ann"
     assert claim.run.status is Status.IN_PROGRESS
-    assert claim.drive == Drive(
+    assert claim.lease == RunLease(
         epoch=1, wanted=True, worker="w", due_at=clock.now + 15_000, last_event=2
     )
-    assert await store.drive("run_1") == claim.drive
+    assert await store.drive("run_1") == claim.lease
 
 
 async def test_a_run_that_nobody_asked_for_is_not_claimed(store: Store) -> None:
@@ -707,7 +713,7 @@ async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
     assert [claim and claim.run.id for claim in named] == ["run_2", "run_4", None]
     assert await store.claim(take(), []) is None
     assert named[0] is not None
-    assert named[0].drive.destination == "here"
+    assert named[0].lease.destination == "here"
     assert (await store.drive("run_2")).destination == "here"
 
     rest = [await store.claim(take(), ["elsewhere", "", "there"]) for _ in range(4)]
@@ -825,10 +831,10 @@ async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock)
         await add_claimed(store, number)
     await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
 
-    drive = await store.drive("run_1")
-    assert drive.worker
-    assert drive.due_at
-    assert await store.leased(9) == [LeaseInfo("run_1", 1, drive.worker, drive.due_at)]
+    lease = await store.drive("run_1")
+    assert lease.worker
+    assert lease.due_at
+    assert await store.leased(9) == [LeaseInfo("run_1", 1, lease.worker, lease.due_at)]
     assert await store.leased(0) == []
 
 
@@ -852,7 +858,7 @@ async def test_appends_of_one_run_need_not_wait_for_one_another(store: Store) ->
     await asyncio.gather(
         *(
             appended(
-                store, "run_1", claim.drive.epoch, 3 + number, lines(str(number)), urgent=urgent
+                store, "run_1", claim.lease.epoch, 3 + number, lines(str(number)), urgent=urgent
             )
             for number, urgent in enumerate([True, False, False, True, False])
         )
@@ -871,7 +877,7 @@ async def test_appends_of_many_runs_at_once_are_all_kept(store: Store) -> None:
 
 async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
     claim = await add_claimed(store)
-    writing = appended(store, "run_1", claim.drive.epoch, 3, lines("said"), urgent=False)
+    writing = appended(store, "run_1", claim.lease.epoch, 3, lines("said"), urgent=False)
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
     await writing
 
@@ -884,12 +890,12 @@ async def test_changes_beside_appends_are_whole_however_often_they_are_tried(sto
     said = asyncio.Event()
 
     async def tell() -> None:
-        last = claim.drive.last_event
+        last = claim.lease.last_event
         while not said.is_set():
             last += 1
             await append(store, claim, last, "more")
 
-    def add(records: Records) -> Change:
+    def add(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         return say(a_message(records.thread.messages + 1, "hello"))(records)
 
@@ -1048,7 +1054,7 @@ async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> Non
     message = a_message(1, text, metadata={"note": text})
     await store.change(
         ReadSet(owner="ann"),
-        lambda records: Change(
+        lambda records: ChangeSet(
             owner="ann",
             thread=replace(thread, messages=1, version=1),
             messages=(message,),
@@ -1154,10 +1160,10 @@ async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) 
     await store.change(about, say(*messages))
     added = [a_message(keep + place, f"new {place}") for place in range(1, 150)]
 
-    def cut(records: Records) -> Change:
+    def cut(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         thread = replace(records.thread, messages=keep + len(added), version=99)
-        return Change(thread=thread, keep_messages=keep, messages=tuple(added))
+        return ChangeSet(thread=thread, keep_messages=keep, messages=tuple(added))
 
     await store.change(about, cut)
 
@@ -1191,7 +1197,7 @@ async def test_a_context_is_right_whatever_became_of_its_thread(
                 for number in numbers
             ]
 
-            def decide(records: Records) -> Change:
+            def decide(records: Snapshot) -> ChangeSet:
                 change = say(*messages)(records)
                 assert change.thread is not None
                 if keep is None:
@@ -1250,7 +1256,7 @@ async def test_another_owners_thing_is_as_if_it_were_not_there(store: Store) -> 
     upload = Upload(id="file_1", name="a", media_type="text/plain", size=1, created_at=1)
     await store.put("ann", upload, content=b"a")
     await store.change(
-        ReadSet(owner=None, run_id=claim.id), lambda records: Change(actions=(an_action(1),))
+        ReadSet(owner=None, run_id=claim.id), lambda records: ChangeSet(actions=(an_action(1),))
     )
     things = [
         (Thread, "thread_1"),
@@ -1299,7 +1305,7 @@ async def test_lists_of_messages_and_actions_begin_with_the_oldest(store: Store)
     actions = [an_action(number) for number in (5, 1, 4)]
     actions[1] = replace(actions[1], status="completed")
     await store.change(
-        ReadSet(owner=None, run_id="run_1"), lambda records: Change(actions=tuple(actions))
+        ReadSet(owner=None, run_id="run_1"), lambda records: ChangeSet(actions=tuple(actions))
     )
 
     assert await page_through(store, Message, 2, thread_id="thread_1") == [
@@ -1514,7 +1520,7 @@ async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "canary")))
     await append(store, claim, 3, "canary")
     await store.change(
-        ReadSet(owner=None, run_id="run_1"), lambda records: Change(actions=(an_action(1),))
+        ReadSet(owner=None, run_id="run_1"), lambda records: ChangeSet(actions=(an_action(1),))
     )
     await store.context("thread_1")
     await add_claimed(store, 2)
@@ -1733,15 +1739,17 @@ async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(sto
         await store.live_runs(2, after="run_9")
 
 
-def _begun(run: Run, records: Records) -> Change:
+def _begun(run: Run, records: Snapshot) -> ChangeSet:
     assert records.thread is not None
-    return Change(driven=(Driven(run, Drive(last_event=1), (status_of(run),)),))
+    return ChangeSet(run_updates=(RunUpdate(run, RunLease(last_event=1), (status_of(run),)),))
 
 
-def ending(usage: Usage, model: str = "demo") -> Callable[[Records], Change]:
-    def decide(records: Records) -> Change:
+def ending(usage: Usage, model: str = "demo") -> Callable[[Snapshot], ChangeSet]:
+    def decide(records: Snapshot) -> ChangeSet:
         driven = moved(records, Status.CANCELLED)
-        return Change(driven=(replace(driven, run=replace(driven.run, usage=usage, model=model)),))
+        return ChangeSet(
+            run_updates=(replace(driven, run=replace(driven.run, usage=usage, model=model)),)
+        )
 
     return decide
 

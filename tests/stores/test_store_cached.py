@@ -132,7 +132,7 @@ async def test_what_another_process_wrote_is_read_from_the_inner_store(
 ) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "ours")
-    await appended(inner, "run_1", claim.drive.epoch, 4, lines("theirs"), urgent=True)
+    await appended(inner, "run_1", claim.lease.epoch, 4, lines("theirs"), urgent=True)
     assert await whole_log(store, "run_1", 2) == lines("ours", "theirs")
     await append(store, claim, 5, "ours again")
 

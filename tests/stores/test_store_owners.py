@@ -27,7 +27,7 @@ from test_store import (
     take,
 )
 
-from antiphon.engine.snapshot import Change, Driven, Records
+from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.ports import IdempotencyKey, Key, ReadSet, RecordPage, Store
 from antiphon.types import errors
 from antiphon.types.accounts import (
@@ -43,7 +43,7 @@ from antiphon.types.accounts import (
     ProviderKey,
 )
 from antiphon.types.messages import Message, Upload
-from antiphon.types.runs import Action, Assistant, Drive, Run, Status, Thread, Usage
+from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread, Usage
 
 REQUESTS = Counter("key_1", "requests")
 
@@ -124,7 +124,7 @@ async def test_a_clock_that_goes_back_forgets_nothing_that_was_counted(
 
 
 def seen(answers: list[tuple[int, int]]) -> Any:
-    def decide(records: Records) -> None:
+    def decide(records: Snapshot) -> None:
         answers.append((records.running, records.tokens))
 
     return decide
@@ -162,11 +162,11 @@ async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
         stores = (one, two)
         await one.keep_key(a_key(limits=Limits(runs_at_once=3)), b"digest")
 
-        def decide(number: int, records: Records) -> Change:
+        def decide(number: int, records: Snapshot) -> ChangeSet:
             if records.running >= 3:
                 raise errors.QuotaExceeded("enough")
-            run = Driven(a_run(number, f"thread_{number}"), Drive(key_id="key_1"))
-            return Change(thread=a_thread(number), driven=(run,))
+            run = RunUpdate(a_run(number, f"thread_{number}"), RunLease(key_id="key_1"))
+            return ChangeSet(thread=a_thread(number), run_updates=(run,))
 
         about = ReadSet(owner="ann", key_id="key_1")
         begun = await asyncio.gather(
@@ -179,11 +179,11 @@ async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
 
 
 def using(tokens: int) -> Any:
-    def decide(records: Records) -> Change:
+    def decide(records: Snapshot) -> ChangeSet:
         assert records.run is not None
-        assert records.drive is not None
+        assert records.lease is not None
         usage = records.run.usage + Usage(input_tokens=tokens, output_tokens=1)
-        return Change(driven=(Driven(replace(records.run, usage=usage), records.drive),))
+        return ChangeSet(run_updates=(RunUpdate(replace(records.run, usage=usage), records.lease),))
 
     return decide
 
@@ -235,7 +235,7 @@ async def test_an_act_is_kept_with_what_it_tells_of(store: Store) -> None:
     await store.change_person("person_1", lambda *_: None, an_act(6))
     thread = a_thread()
     await store.change(
-        ReadSet(owner="ann"), lambda _: Change(thread=thread, act=an_act(7, owner="ann"))
+        ReadSet(owner="ann"), lambda _: ChangeSet(thread=thread, act=an_act(7, owner="ann"))
     )
 
     assert await noted(store) == [f"audit_{number}" for number in (7, 6, 4, 2, 1)]
@@ -386,14 +386,14 @@ async def fill(store: Store, owner: str, number: int) -> None:
     await store.count(Counter(key.id, "requests"), 1)
     thread = a_thread(number)
     await store.change(
-        ReadSet(owner=owner, once=once_of(owner)), lambda _: Change(thread=thread, answer=thread)
+        ReadSet(owner=owner, once=once_of(owner)), lambda _: ChangeSet(thread=thread, answer=thread)
     )
     about = ReadSet(owner=owner, thread_id=thread.id)
     messages = [a_message(place, "canary", thread.id) for place in range(1, 9)]
     await store.change(about, say(*messages))
     run = a_run(number, thread.id)
-    begun = Driven(run, Drive(wanted=True, key_id=key.id, last_event=1), (status_of(run),))
-    await store.change(about, lambda _: Change(driven=(begun,)))
+    begun = RunUpdate(run, RunLease(wanted=True, key_id=key.id, last_event=1), (status_of(run),))
+    await store.change(about, lambda _: ChangeSet(run_updates=(begun,)))
     claim = await store.claim(take())
     assert claim is not None
     await append(store, claim, 3, "canary")
@@ -408,12 +408,12 @@ def once_of(owner: str) -> IdempotencyKey:
     return IdempotencyKey(owner, "POST /v1/threads", "again", b"digest")
 
 
-def with_action(run: Run) -> Callable[[Records], Change]:
+def with_action(run: Run) -> Callable[[Snapshot], ChangeSet]:
     """The run's end, with the record of a tool call."""
 
-    def decide(records: Records) -> Change:
+    def decide(records: Snapshot) -> ChangeSet:
         action = replace(an_action(1, run.id), id=f"act_{run.id}", thread_id=run.thread_id)
-        return Change(driven=(moved(records, Status.COMPLETED),), actions=(action,))
+        return ChangeSet(run_updates=(moved(records, Status.COMPLETED),), actions=(action,))
 
     return decide
 

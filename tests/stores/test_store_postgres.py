@@ -32,7 +32,7 @@ from test_store import (
     whole_log,
 )
 
-from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import Claim, ReadSet, Store
 from antiphon.stores.postgres.connections import SQL, Connections, numbered, writing
 from antiphon.stores.postgres.migrations import DAY_MS, DAYS_AHEAD, KNOWN, prepare
@@ -90,7 +90,7 @@ async def test_new_databases_may_be_opened_by_many_at_once(address: str) -> None
     await asyncio.gather(*(store.close() for store in stores))
 
 
-def reply(records: Records) -> Change:
+def reply(records: Snapshot) -> ChangeSet:
     assert records.thread is not None
     number = records.thread.messages + 1
     return say(a_message(number, f"text {number}"))(records)
@@ -143,7 +143,7 @@ async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str
 
         with pytest.raises(errors.Fenced):
             await writing
-        assert len(await whole_log(store, "run_1")) == claim.drive.last_event
+        assert len(await whole_log(store, "run_1")) == claim.lease.last_event
 
 
 async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: str) -> None:
@@ -151,9 +151,9 @@ async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: s
         await add_claimed(store)
         seen: list[int] = []
 
-        def finish(records: Records) -> Change:
-            assert records.drive is not None
-            seen.append(records.drive.epoch)
+        def finish(records: Snapshot) -> ChangeSet:
+            assert records.lease is not None
+            seen.append(records.lease.epoch)
             return move(Status.COMPLETED)(records)
 
         async with other.transaction():
@@ -176,11 +176,11 @@ async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> N
         clock.now += 20_000
         seen: list[int] = []
 
-        def overdue(records: Records) -> Change | None:
-            assert records.drive is not None
-            assert records.drive.due_at is not None
-            seen.append(records.drive.due_at)
-            return None if records.drive.due_at > records.now else move(Status.QUEUED)(records)
+        def overdue(records: Snapshot) -> ChangeSet | None:
+            assert records.lease is not None
+            assert records.lease.due_at is not None
+            seen.append(records.lease.due_at)
+            return None if records.lease.due_at > records.now else move(Status.QUEUED)(records)
 
         async with other.transaction():
             await other.execute("UPDATE drives SET due_at = $1", clock.now + 15_000)
@@ -412,8 +412,8 @@ async def test_without_another_clock_time_is_the_databases(address: str) -> None
     async with opened(address) as store:
         claim = await add_claimed(store)
 
-        assert claim.drive.due_at is not None
-        assert abs(claim.drive.due_at - 15_000 - await store.now()) < SOON * 1000
+        assert claim.lease.due_at is not None
+        assert abs(claim.lease.due_at - 15_000 - await store.now()) < SOON * 1000
         assert await store.beat({"run_1": 1}, 15_000) == frozenset()
         assert await store.due(9) == []
 

@@ -81,7 +81,7 @@ async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Pa
 async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
     async with opened(path) as store:
         claim = await add_claimed(store)
-        writing = appended(store, "run_1", claim.drive.epoch, 3, lines("last"), urgent=False)
+        writing = appended(store, "run_1", claim.lease.epoch, 3, lines("last"), urgent=False)
     await writing
     async with opened(path) as store:
         assert await whole_log(store, "run_1", 2) == lines("last")
@@ -538,7 +538,7 @@ async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap
 ) -> None:
     async with opened(path) as store:
         claim = await add_claimed(store)
-        epoch = claim.drive.epoch
+        epoch = claim.lease.epoch
         failpoints.arm("append.before_commit:raise")
         try:
             lost = appended(store, "run_1", epoch, 3, lines("lost"), urgent=True)

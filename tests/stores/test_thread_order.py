@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from openers import Clock, Opener, opened
 
 from antiphon.engine.thread_order import REPLACES, position_of
-from antiphon.ports import Change, ReadSet, Records, Store
+from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store
 from antiphon.types import errors
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
@@ -23,14 +23,14 @@ async def add(
     """Add a thread with one message, which was changed at that time."""
     fields = {"messages": 1, "metadata": {REPLACES: replaces} if replaces else {}, **of}
     thread = Thread(id=name, created_at=1, updated_at=at, **fields)
-    await store.change(ReadSet(owner=owner), lambda _: Change(thread=thread, owner=owner))
+    await store.change(ReadSet(owner=owner), lambda _: ChangeSet(thread=thread, owner=owner))
     return thread
 
 
 async def amend(store: Store, name: str, **fields: Any) -> None:
-    def decide(records: Records) -> Change:
+    def decide(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
-        return Change(thread=replace(records.thread, **fields))
+        return ChangeSet(thread=replace(records.thread, **fields))
 
     await store.change(ReadSet(owner="ann", thread_id=name), decide)
 
@@ -38,7 +38,7 @@ async def amend(store: Store, name: str, **fields: Any) -> None:
 async def say(store: Store, name: str, *texts: str) -> None:
     """Add messages to a thread that has none."""
 
-    def decide(records: Records) -> Change:
+    def decide(records: Snapshot) -> ChangeSet:
         thread = records.thread
         assert thread is not None
         messages = tuple(
@@ -53,7 +53,7 @@ async def say(store: Store, name: str, *texts: str) -> None:
             for number, text in enumerate(texts, 1)
         )
         grown = replace(thread, messages=len(texts), version=thread.version + 1)
-        return Change(thread=grown, messages=messages)
+        return ChangeSet(thread=grown, messages=messages)
 
     await store.change(ReadSet(owner="ann", thread_id=name), decide)
 

@@ -50,9 +50,9 @@ class Story(World):
         self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"), taken)
 
     def claim(self) -> None:
-        epoch = self.drive.epoch
+        epoch = self.lease.epoch
         super().claim()
-        if self.drive.epoch > epoch:
+        if self.lease.epoch > epoch:
             self._begins()
 
     def speaks(self, *chunks: Chunk) -> None:
@@ -69,11 +69,11 @@ class Story(World):
         self,
         *chunks: Chunk,
         finish: bool = True,
-        hosted: Mapping[str, Hosted] = transitions.NONE_HOSTED,
+        hosted: Mapping[str, Hosted] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
         self.speaks(*chunks)
         reply = self._turn.close(None if finish else errors.Disconnected("cut"))
-        epoch, turn = self.drive.epoch, self.run.turn
+        epoch, turn = self.lease.epoch, self.run.turn
         self.apply(
             lambda records: transitions.finish(
                 records, epoch, reply, self.mint, turn=turn, hosted=hosted
@@ -82,7 +82,7 @@ class Story(World):
         self._begins()
 
     def fails(self, fault: Fault) -> None:
-        epoch = self.drive.epoch
+        epoch = self.lease.epoch
         self.apply(lambda records: transitions.fail(records, epoch, fault, self.mint))
 
 
@@ -229,7 +229,7 @@ def runs() -> st.SearchStrategy[list[Numbered]]:
 def _choices(world: Story) -> list[str]:
     """What may happen next, the likely more often."""
     match world.run.status:
-        case Status.QUEUED if world.drive.wanted:
+        case Status.QUEUED if world.lease.wanted:
             return ["claim"] * 9 + ["cancel"]
         case Status.QUEUED:
             return ["ask"] * 9 + ["cancel", "expire"]

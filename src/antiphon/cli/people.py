@@ -14,7 +14,7 @@ from typing import cast, get_args
 from antiphon.api import operations
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.cli.stdin import first_line, typed
-from antiphon.engine.accounts import fit_password
+from antiphon.engine.accounts import validate_password
 from antiphon.ports import Store
 from antiphon.runtime.admin.accounts import AccountService
 from antiphon.runtime.runtime import mint, open_store
@@ -136,14 +136,14 @@ def _row(person: Person) -> tuple[str, ...]:
 def _read_password(asked: Namespace) -> str:
     """The password: the first line of stdin where that was said, else what a person types twice."""
     if asked.password_stdin:
-        return fit_password(first_line("password"))
+        return validate_password(first_line("password"))
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "Nobody is here to type a password.",
             expected="a terminal, or --password-stdin",
             hint="printf '%s' \"$PASSWORD\" | antiphon people add NAME --password-stdin",
         )
-    password = fit_password(typed("Password: ", "password"))
+    password = validate_password(typed("Password: ", "password"))
     if typed("Once more: ", "password") != password:
         raise InvalidRequest("The two passwords are not the same.", hint="Try again.")
     return password

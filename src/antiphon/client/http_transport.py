@@ -115,13 +115,19 @@ class HttpLine:
     def acting_for(self, owner: str) -> HttpLine:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
-        acting._headers, acting._lent = {**self._headers, OWNER: sanitize.owner(owner)}, True
+        acting._headers, acting._lent = (
+            {**self._headers, OWNER: sanitize.validate_owner(owner)},
+            True,
+        )
         return acting
 
     def acting_as(self, actor: str) -> HttpLine:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
-        acting._headers, acting._lent = {**self._headers, ACTOR: sanitize.owner(actor)}, True
+        acting._headers, acting._lent = (
+            {**self._headers, ACTOR: sanitize.validate_owner(actor)},
+            True,
+        )
         return acting
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
@@ -242,13 +248,19 @@ class AsyncHttpLine:
     def acting_for(self, owner: str) -> AsyncHttpLine:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
-        acting._headers, acting._lent = {**self._headers, OWNER: sanitize.owner(owner)}, True
+        acting._headers, acting._lent = (
+            {**self._headers, OWNER: sanitize.validate_owner(owner)},
+            True,
+        )
         return acting
 
     def acting_as(self, actor: str) -> AsyncHttpLine:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
-        acting._headers, acting._lent = {**self._headers, ACTOR: sanitize.owner(actor)}, True
+        acting._headers, acting._lent = (
+            {**self._headers, ACTOR: sanitize.validate_owner(actor)},
+            True,
+        )
         return acting
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
@@ -360,7 +372,7 @@ def _options(server: str, api_key: str | None) -> dict[str, Any]:
 
 def _asked(call: Call[Any], key: str) -> dict[str, Any]:
     """The request that this call is, as httpx2 takes it. Raises `InvalidRequest`."""
-    sanitize.fields(call)  # what no server takes may not even be sayable as JSON
+    sanitize.request_fields(call)  # what no server takes may not even be sayable as JSON
     method, path, query, body = operations.write(call)
     headers: dict[str, str] = {}
     if body is not None:
@@ -386,9 +398,9 @@ def _uploading(name: str, media_type: str, content: bytes, key: str) -> dict[str
     return {
         "method": "POST",
         "url": "/v1/files",
-        "params": {"name": sanitize.file_name(name)},
+        "params": {"name": sanitize.validate_file_name(name)},
         "content": content,
-        "headers": {"content-type": sanitize.media_type(media_type), "idempotency-key": key},
+        "headers": {"content-type": sanitize.parse_media_type(media_type), "idempotency-key": key},
         "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
     }
 

@@ -18,7 +18,9 @@ from antiphon.types.messages import COMPACTS
 SUMMARY = "summary"
 """The role of a summary among the landmarks, where it is not confused with what a person wrote."""
 
-TOLD = "This is a summary of our conversation so far; the messages that it stands for are left out."
+SUMMARY_PREFACE = (
+    "This is a summary of our conversation so far; the messages that it stands for are left out."
+)
 """What stands before a summary when a model is told it."""
 
 
@@ -56,27 +58,27 @@ def tokens(length: int) -> int:
     return length // 4 + 1
 
 
-def window(context: Context, budget: int | None) -> bytes:
+def cut_to_window(context: Context, budget: int | None) -> bytes:
     """The conversation as the model is told it: what fits the budget, and every system message.
 
     The last user message and what follows it are kept even where they alone do not fit. Without
     a budget everything is kept that no summary stands for.
     """
-    context = compacted(context)
+    context = apply_summary(context)
     if budget is None or context.tokens <= budget:
         return context.chat
-    cut = _cut(_cuts(context.landmarks), context.tokens - budget, budget)
+    cut = _choose_cut(_possible_cuts(context.landmarks), context.tokens - budget, budget)
     if cut is None:
         return context.chat
     system = [
-        _said(context, mark)
+        _message_bytes(context, mark)
         for mark in context.landmarks
         if mark.role == "system" and mark.offset < cut.offset
     ]
     return b",".join([*system, context.chat[cut.offset :]])
 
 
-def compacted(context: Context) -> Context:
+def apply_summary(context: Context) -> Context:
     """The thread as its newest summary leaves it, told first, after the earlier system messages.
 
     Older summaries are left out. What is told goes on before a user or system message, wherever the
@@ -85,25 +87,25 @@ def compacted(context: Context) -> Context:
     if not context.compacted:
         return context
     newest = [mark for mark in context.landmarks if mark.role == SUMMARY][-1]
-    summary = msgspec.json.decode(_said(context, newest), type=_Summary)
+    summary = msgspec.json.decode(_message_bytes(context, newest), type=_Summary)
     last = min(summary.compacts, newest.number - 1)  # a rollback may have come in between
     left_out = [mark for mark in context.landmarks if mark.number <= last]
     told = context.landmarks[len(left_out) :]
-    retold = _Retold(context)
+    retold = _ContextBuilder(context)
     begins = _Place(0, 0)
     if summary.compacts:
         for mark in left_out:
             if mark.role == "system":
-                retold.message(mark.number, "system", _said(context, mark))
+                retold.message(mark.number, "system", _message_bytes(context, mark))
         retold.message(newest.number, "system", summary.told())
-        begins = _before(told[0])
-    for stretch, older in _stretches(told):
-        retold.stretch(begins, _before(older) if older else _end(context), stretch)
-        begins = _after(older) if older else begins
+        begins = _place_before(told[0])
+    for stretch, older in _split_at_summaries(told):
+        retold.stretch(begins, _place_before(older) if older else _end_place(context), stretch)
+        begins = _place_after(older) if older else begins
     return retold.context()
 
 
-def _stretches(
+def _split_at_summaries(
     landmarks: Sequence[Landmark],
 ) -> Iterator[tuple[Sequence[Landmark], Landmark | None]]:
     """The landmarks up to each summary, with that; and those after the last one."""
@@ -122,15 +124,15 @@ class _Place(msgspec.Struct, frozen=True):
     tokens: int
 
 
-def _before(mark: Landmark) -> _Place:
+def _place_before(mark: Landmark) -> _Place:
     return _Place(mark.offset, mark.tokens_before)
 
 
-def _after(mark: Landmark) -> _Place:
+def _place_after(mark: Landmark) -> _Place:
     return _Place(mark.offset + mark.length + 1, mark.tokens_before + tokens(mark.length))
 
 
-def _end(context: Context) -> _Place:
+def _end_place(context: Context) -> _Place:
     return _Place(len(context.chat) + 1, context.tokens)
 
 
@@ -142,10 +144,12 @@ class _Summary(msgspec.Struct, frozen=True):
 
     def told(self) -> bytes:
         """As the user's: it holds what anybody said, which shall not speak as the system."""
-        return msgspec.json.encode({"role": "user", "content": f"{TOLD}\n\n{self.content}"})
+        return msgspec.json.encode(
+            {"role": "user", "content": f"{SUMMARY_PREFACE}\n\n{self.content}"}
+        )
 
 
-class _Retold:
+class _ContextBuilder:
     """A context put together anew from messages and stretches of another one."""
 
     def __init__(self, whole: Context) -> None:
@@ -165,7 +169,7 @@ class _Retold:
         moved = self._offset - begins.offset
         added = self._tokens - begins.tokens
         if moved or added:
-            landmarks = [_moved(each, moved, added) for each in landmarks]
+            landmarks = [_shift_landmark(each, moved, added) for each in landmarks]
         self._landmarks += landmarks
         last = max(begins.offset, ends.offset - 1)
         self._add(self._whole.chat[begins.offset : last], ends.tokens - begins.tokens)
@@ -187,12 +191,12 @@ class _Retold:
             self._tokens += tokens
 
 
-def _moved(mark: Landmark, bytes: int, tokens: int) -> Landmark:
+def _shift_landmark(mark: Landmark, bytes: int, tokens: int) -> Landmark:
     number, role = mark.number, mark.role
     return Landmark(number, role, mark.offset + bytes, mark.length, mark.tokens_before + tokens)
 
 
-def _said(context: Context, mark: Landmark) -> bytes:
+def _message_bytes(context: Context, mark: Landmark) -> bytes:
     return context.chat[mark.offset : mark.offset + mark.length]
 
 
@@ -203,7 +207,7 @@ class _Cut(msgspec.Struct, frozen=True):
     saves: int
 
 
-def _cuts(landmarks: Sequence[Landmark]) -> list[_Cut]:
+def _possible_cuts(landmarks: Sequence[Landmark]) -> list[_Cut]:
     cuts: list[_Cut] = []
     system = 0
     for mark in landmarks:
@@ -214,7 +218,7 @@ def _cuts(landmarks: Sequence[Landmark]) -> list[_Cut]:
     return cuts
 
 
-def _cut(cuts: Sequence[_Cut], excess: int, budget: int) -> _Cut | None:
+def _choose_cut(cuts: Sequence[_Cut], excess: int, budget: int) -> _Cut | None:
     """The first cut that saves the excess, rounded up to quarters of the budget.
 
     Read from the records alone, so that every worker finds the same one; it never moves back. The

@@ -1,4 +1,4 @@
-"""Destination of a run: only programs that send its words to where they went at first drive it."""
+"""Destination of a run: only programs that send its messages to the same place may drive it."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import Change, Records
-from antiphon.engine.unit_of_work import Draft
+from antiphon.engine.snapshot import ChangeSet, Snapshot
+from antiphon.engine.unit_of_work import UnitOfWork
 from antiphon.types.errors import NotFound, ProviderMismatch
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Destination, Drive, Run, Status
+from antiphon.types.runs import Destination, Run, RunLease, Status
 
-UNMARKED = "a program that asks for it"
-"""What a run waits for that an earlier version made: it does not say where its words go."""
+ANY_ASKING_PROGRAM = "a program that asks for it"
+"""Stands for the provider of a run from an earlier version, which has no destination."""
 
 
-def serves_all(destination: str) -> bool:
-    """Say of any destination that it is served: where all programs have the same settings."""
+def serve_all(destination: str) -> bool:
+    """Return True for every destination: where all programs have the same settings."""
     return True
 
 
-class Unmarked(Exception):
-    """The run says nothing of where its words go, and must before it can be driven from here."""
+class DestinationUnknown(Exception):
+    """The run has no destination and needs one before this program can drive it."""
 
 
 def adopt_destination(
-    run: Run, drive: Drive, serves: Callable[[str], bool], adopt: str | None
-) -> Drive:
-    """Return how a run is driven once this program has asked for it.
+    run: Run, lease: RunLease, serves: Callable[[str], bool], adopt: str | None
+) -> RunLease:
+    """Return the lease of a run after this program requested a turn.
 
-    A run without a destination gets the one to `adopt`. Raises `ProviderMismatch`, and `Unmarked`
-    where a destination is needed and there is none to adopt.
+    A run without a destination gets `adopt`. Raises `ProviderMismatch`, and `DestinationUnknown` if
+    a destination is needed and `adopt` is None.
     """
-    if serves(drive.destination):
-        return drive
-    if not drive.destination and adopt is None:
-        raise Unmarked
-    if not drive.destination:
-        return replace(drive, destination=adopt or "")
-    name = waiting_for(drive)
+    if serves(lease.destination):
+        return lease
+    if not lease.destination and adopt is None:
+        raise DestinationUnknown
+    if not lease.destination:
+        return replace(lease, destination=adopt or "")
+    name = provider_name(lease)
     raise ProviderMismatch(
         f"Run {run.id} was begun where {name} is asked for {run.model}; with the settings of this "
         "program the conversation would go elsewhere, or could not be sent.",
@@ -53,29 +53,29 @@ def adopt_destination(
     )
 
 
-def is_waiting(run: Run, drive: Drive) -> bool:
-    """Return whether the run waits for a worker to take it."""
-    return run.status is Status.QUEUED and drive.wanted
+def is_waiting(run: Run, lease: RunLease) -> bool:
+    """Return whether the run waits for a worker to claim it."""
+    return run.status is Status.QUEUED and lease.wanted
 
 
-def waiting_for(drive: Drive) -> str:
-    """Return the name of the provider that a worker must ask to take the run."""
+def provider_name(lease: RunLease) -> str:
+    """Return the name of the provider that a worker must be able to ask."""
     try:
-        destination = Destination.read(drive.destination)
+        destination = Destination.read(lease.destination)
     except msgspec.DecodeError:
         destination = None
-    return destination.name if destination else UNMARKED
+    return destination.name if destination else ANY_ASKING_PROGRAM
 
 
-def note_waiting(records: Records, mint: Mint) -> Change | None:
-    """Say which provider a queued run waits for; None where it does not wait, or has said so.
+def report_waiting(snapshot: Snapshot, mint: Mint) -> ChangeSet | None:
+    """Set `waiting_for` of a queued run; None if the run does not wait, or has it already.
 
-    The run stays as it was: a program that cannot serve it never fails it. Raises `NotFound`.
+    The status stays: a program that cannot serve a run never fails it. Raises `NotFound`.
     """
-    if records.run is None or records.drive is None:
+    if snapshot.run is None or snapshot.lease is None:
         raise NotFound("There is no such run.")
-    if records.run.waiting_for is not None or not is_waiting(records.run, records.drive):
+    if snapshot.run.waiting_for is not None or not is_waiting(snapshot.run, snapshot.lease):
         return None
-    draft = Draft(records, mint)
-    draft.wait_for(waiting_for(records.drive))
-    return draft.change(draft.run)
+    unit = UnitOfWork(snapshot, mint)
+    unit.wait_for_provider(provider_name(snapshot.lease))
+    return unit.build(unit.run)

@@ -4,51 +4,51 @@ from __future__ import annotations
 
 import math
 
-from antiphon.engine.snapshot import Records
+from antiphon.engine.snapshot import Snapshot
 from antiphon.types.accounts import PERIODS, Limits
 from antiphon.types.errors import QuotaExceeded
 
-RUNS_AGAIN = 5  # seconds; when a run of the key ends nobody knows
+RETRY_AFTER_SECONDS = 5  # seconds; when a run of the key ends nobody knows
 
 _RAISE = "An admin can raise the limit of the key."
 
 
-def refuse_run(records: Records, limits: Limits, *, less: int = 0) -> None:
+def check_run_quota(snapshot: Snapshot, limits: Limits, *, less: int = 0) -> None:
     """Raise `QuotaExceeded` where the key may begin no run now.
 
     `less` is how many of its runs end in the same transaction.
     """
-    running = records.running - less
+    running = snapshot.running - less
     if limits.runs_at_once is not None and running >= limits.runs_at_once:
         raise QuotaExceeded(
             f"Runs of this key that have not ended: {running}.",
             expected=f"at most {limits.runs_at_once} at once",
             received="one more",
             hint=f"Finish or cancel one of them. {_RAISE}",
-            retry_after=RUNS_AGAIN,
+            retry_after=RETRY_AFTER_SECONDS,
             limit="runs_at_once",
         )
-    refuse_turn(records, limits)
+    check_turn_quota(snapshot, limits)
 
 
-def refuse_turn(records: Records, limits: Limits) -> None:
+def check_turn_quota(snapshot: Snapshot, limits: Limits) -> None:
     """Raise `QuotaExceeded` where the tokens of the day are used up; a day is one of UTC."""
-    if limits.tokens_per_day is not None and records.tokens >= limits.tokens_per_day:
+    if limits.tokens_per_day is not None and snapshot.tokens >= limits.tokens_per_day:
         raise QuotaExceeded(
-            f"The runs of this key have used {records.tokens} tokens today (UTC).",
+            f"The runs of this key have used {snapshot.tokens} tokens today (UTC).",
             expected=f"less than {limits.tokens_per_day} a day",
             hint=_RAISE,
-            retry_after=math.ceil(_left(records.now, PERIODS["tokens"])),
+            retry_after=math.ceil(_seconds_left(snapshot.now, PERIODS["tokens"])),
             limit="tokens_per_day",
         )
 
 
-def minute_left(now: int) -> float:
+def seconds_left_in_minute(now: int) -> float:
     """Seconds until the next minute begins."""
-    return _left(now, PERIODS["requests"])
+    return _seconds_left(now, PERIODS["requests"])
 
 
-def too_many_requests(limit: int, left: float) -> QuotaExceeded:
+def request_limit_error(limit: int, left: float) -> QuotaExceeded:
     """The error for a request above those of a minute of which so many seconds are left."""
     return QuotaExceeded(
         "This key has made too many requests in this minute.",
@@ -59,5 +59,5 @@ def too_many_requests(limit: int, left: float) -> QuotaExceeded:
     )
 
 
-def _left(now: int, period: int) -> float:
+def _seconds_left(now: int, period: int) -> float:
     return (period - now % period) / 1000

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engine.sanitize import fit_value, refuse_deep, refuse_unfit
+from antiphon.engine.sanitize import sanitize_value, validate_depth, validate_text
 from antiphon.types.errors import InvalidRequest, TooLarge
 
 MAX_BYTES = 256_000
 """Of one reply, as JSON. Of larger details none are kept: cut ones would be refused as forged."""
 
-LEAST_BYTES = 16
+MIN_PIECE_BYTES = 16
 """Counted for a piece that adds less: many that say nothing take time, too."""
 
 MAX_DEPTH = 16
@@ -42,16 +42,16 @@ class DetailsBuilder:
         """
         before = len(self._entries)
         for said in pieces:
-            piece = _fitted(said) if self._room >= 0 else None
+            piece = _sanitize_piece(said) if self._room >= 0 else None
             if piece is None:
                 self._room = -1
                 return
-            entry = self._continued(piece, before)
+            entry = self._continued_entry(piece, before)
             if entry is None:
                 entry = _Entry(len(self._entries))
                 self._entries.append(entry)
             self._latest[_place(piece)] = entry
-            self._room -= max(LEAST_BYTES, len(msgspec.json.encode(entry.add(piece))))
+            self._room -= max(MIN_PIECE_BYTES, len(msgspec.json.encode(entry.add(piece))))
 
     def entries(self, ids: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
         """Return the entries; none where they were too large.
@@ -62,11 +62,11 @@ class DetailsBuilder:
             return ()
         whole = [entry.whole() for entry in self._entries]
         return tuple(
-            {**entry, "id": ids[entry["id"]]} if _text(entry.get("id")) in ids else entry
+            {**entry, "id": ids[entry["id"]]} if _text_or_empty(entry.get("id")) in ids else entry
             for entry in whole
         )
 
-    def _continued(self, piece: dict[str, Any], before: int) -> _Entry | None:
+    def _continued_entry(self, piece: dict[str, Any], before: int) -> _Entry | None:
         entry = self._latest.get(_place(piece))
         if entry is None or entry.number >= before or not entry.takes(piece):
             return None
@@ -111,10 +111,10 @@ class _Entry:
 
 def _place(piece: dict[str, Any]) -> object:
     index = piece.get("index")
-    return _text(piece.get("type")), index if isinstance(index, int) else None
+    return _text_or_empty(piece.get("type")), index if isinstance(index, int) else None
 
 
-def _fitted(piece: dict[str, Any]) -> dict[str, Any] | None:
+def _sanitize_piece(piece: dict[str, Any]) -> dict[str, Any] | None:
     """Return the piece as every store can keep it; None where it is too large or too deep.
 
     Its size is looked at first, for the rest takes its time.
@@ -122,13 +122,13 @@ def _fitted(piece: dict[str, Any]) -> dict[str, Any] | None:
     try:
         if len(json.dumps(piece, ensure_ascii=False)) > MAX_BYTES:
             return None
-        refuse_deep(piece, MAX_DEPTH)
-        fitted: dict[str, Any] = fit_value(piece)
-        refuse_unfit(fitted)
+        validate_depth(piece, MAX_DEPTH)
+        fitted: dict[str, Any] = sanitize_value(piece)
+        validate_text(fitted)
     except (TooLarge, InvalidRequest, RecursionError):
         return None
     return fitted
 
 
-def _text(value: Any) -> str:
+def _text_or_empty(value: Any) -> str:
     return value if isinstance(value, str) else ""

@@ -21,9 +21,9 @@ MAX_PLACE = 200  # characters of a place in a body, as it is told
 MAX_NAME = 255
 UNKNOWN_TYPE = "application/octet-stream"
 
-_HOLDING = (dict, list, tuple)
+_CONTAINERS = (dict, list, tuple)
 _INT64 = range(-(2**63), 2**63)
-_ODD = re.compile("[\0\ud800-\udfff]")
+_INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
 _OWNER = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _UNSAFE_NAME = re.compile(
@@ -31,47 +31,47 @@ _UNSAFE_NAME = re.compile(
 )
 
 
-def fit(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """The text with U+FFFD for NUL and lone surrogates; two halves of one pair are joined."""
-    if not _ODD.search(text):
+    if not _INVALID_CHARACTERS.search(text):
         return text
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return joined.replace("\0", "\ufffd")
 
 
-def fit_value(value: Any) -> Any:
+def sanitize_value(value: Any) -> Any:
     """A JSON value with all texts and keys in it fit to be kept."""
     match value:
         case str():
-            return fit(value)
+            return sanitize_text(value)
         case dict():
             held = cast("dict[str, Any]", value)
-            return {fit(name): fit_value(inner) for name, inner in held.items()}
+            return {sanitize_text(name): sanitize_value(inner) for name, inner in held.items()}
         case list():
-            return [fit_value(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+            return [sanitize_value(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
         case _:
             return value
 
 
-def fields(call: Call[Any]) -> dict[str, Any]:
+def request_fields(call: Call[Any]) -> dict[str, Any]:
     """The call's fields as they are sent. Raises `InvalidRequest` and `TooLarge`."""
     method, _ = call.route.split(" ")
     in_address = call.__struct_fields__ if method == "GET" else operations.path_fields(type(call))
     try:
         sent: dict[str, Any] = msgspec.to_builtins(call, str_keys=True)
         for name, value in sent.items():
-            refuse_unfit(value, name if name in in_address else f"$.{name}")
+            validate_text(value, name if name in in_address else f"$.{name}")
     except RecursionError as error:
         raise TooLarge("The call is nested too deep.") from error
     return sent
 
 
-def refuse_unfit(value: Any, where: str = "$") -> None:
+def validate_text(value: Any, where: str = "$") -> None:
     """Raises `InvalidRequest` that names the place of what cannot be kept in this JSON value."""
     match value:
         case str():
-            if odd := _ODD.search(value):
-                raise _unfit_text(odd[0], where)
+            if odd := _INVALID_CHARACTERS.search(value):
+                raise _invalid_text_error(odd[0], where)
         case int():
             if value not in _INT64:
                 raise InvalidRequest(
@@ -89,26 +89,28 @@ def refuse_unfit(value: Any, where: str = "$") -> None:
                 )
         case dict():
             for name, item in cast("dict[str, Any]", value).items():
-                refuse_unfit(name, _inside(where, ".<name>"))
-                refuse_unfit(item, _inside(where, f".{name[:MAX_PLACE]}"))
+                validate_text(name, _extend_path(where, ".<name>"))
+                validate_text(item, _extend_path(where, f".{name[:MAX_PLACE]}"))
         case list() | tuple():
             for place, item in enumerate(cast("Sequence[Any]", value)):
-                refuse_unfit(item, _inside(where, f"[{place}]"))
+                validate_text(item, _extend_path(where, f"[{place}]"))
         case _:
             pass
 
 
-def refuse_deep(value: Any, max_depth: int) -> None:
+def validate_depth(value: Any, max_depth: int) -> None:
     """Raises `TooLarge` for JSON of more levels than that."""
-    level: list[Any] = [value] if isinstance(value, _HOLDING) else []
+    level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(max_depth):
-        level = [item for held in level for item in _held(held) if isinstance(item, _HOLDING)]
+        level = [
+            item for held in level for item in _children(held) if isinstance(item, _CONTAINERS)
+        ]
         if not level:
             return
     raise TooLarge("The JSON is nested too deep.", expected=f"at most {max_depth} levels")
 
 
-def file_name(name: str) -> str:
+def validate_file_name(name: str) -> str:
     """The name, if it is one: no path, nothing that is not seen, nothing that turns text round."""
     if not name.strip(". ") or len(name) > MAX_NAME or _UNSAFE_NAME.search(name):
         raise InvalidRequest(
@@ -120,7 +122,7 @@ def file_name(name: str) -> str:
     return name
 
 
-def owner(said: str) -> str:
+def validate_owner(said: str) -> str:
     """The owner, if this is one: what a header can carry, and a person can read in a list."""
     if not _OWNER.fullmatch(said):
         raise InvalidRequest(
@@ -132,13 +134,13 @@ def owner(said: str) -> str:
     return said
 
 
-def media_type(said: str) -> str:
+def parse_media_type(said: str) -> str:
     """The media type without its parameters; that of unknown bytes for what is none."""
     essence = said.partition(";")[0].strip().lower()
     return essence if _MEDIA_TYPE.fullmatch(essence) else UNKNOWN_TYPE
 
 
-def _unfit_text(odd: str, where: str) -> InvalidRequest:
+def _invalid_text_error(odd: str, where: str) -> InvalidRequest:
     if odd == "\0":
         return InvalidRequest(
             f"There is a NUL character at {where}.",
@@ -154,11 +156,11 @@ def _unfit_text(odd: str, where: str) -> InvalidRequest:
     )
 
 
-def _held(value: dict[str, Any] | Sequence[Any]) -> Collection[Any]:
+def _children(value: dict[str, Any] | Sequence[Any]) -> Collection[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
-def _inside(where: str, step: str) -> str:
+def _extend_path(where: str, step: str) -> str:
     """The place one step further in; long ones are cut, for names may be as long as bodies."""
     deeper = where + step
     return deeper if len(deeper) <= MAX_PLACE else deeper[: MAX_PLACE - 3] + "..."

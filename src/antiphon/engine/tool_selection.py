@@ -12,7 +12,7 @@ from antiphon.types.messages import Tool, ToolSpec
 from antiphon.types.runs import Action, Hosted, Run, Sampling
 
 
-class Offer(msgspec.Struct, frozen=True):
+class ToolSelection(msgspec.Struct, frozen=True):
     """The tools of a question, what it asks of the choice among them, and which are the worker's.
 
     `hosted` are those by name.
@@ -23,7 +23,7 @@ class Offer(msgspec.Struct, frozen=True):
     hosted: Mapping[str, Hosted]
 
 
-def offer(run: Run, there: Sequence[Tool]) -> Offer:
+def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
     """The run's tools and those of its servers that are there; a name that is both is the client's.
 
     Servers come and go: a choice that was meant for a tool which is not there is left to the model.
@@ -39,10 +39,12 @@ def offer(run: Run, there: Sequence[Tool]) -> Offer:
             continue
         specs.append(tool.spec)
         hosted[name] = Hosted(server.name, server.asks(tool.own_name), _digest(tool))
-    return Offer((*run.tools, *specs), _choosing(run.sampling, own | hosted.keys()), hosted)
+    return ToolSelection(
+        (*run.tools, *specs), _drop_lost_choice(run.sampling, own | hosted.keys()), hosted
+    )
 
 
-def changed(action: Action, there: Sequence[Tool]) -> bool:
+def has_changed(action: Action, there: Sequence[Tool]) -> bool:
     """Whether the tool is another than the one of which a call was approved."""
     return action.approval is not None and any(
         tool.spec.name == action.name and _digest(tool) != action.tool_digest for tool in there
@@ -55,7 +57,7 @@ def _digest(tool: Tool) -> str:
     return sha256(said).hexdigest()
 
 
-def _choosing(sampling: Sampling, names: set[str]) -> Sampling:
+def _drop_lost_choice(sampling: Sampling, names: set[str]) -> Sampling:
     chosen = sampling.chosen_tool
     lost = chosen not in names if chosen is not None else not names
     if sampling.tool_choice in (None, "auto", "none") or not lost:

@@ -27,7 +27,7 @@ from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Status
 
 
-class Said(msgspec.Struct, frozen=True):
+class ReplySoFar(msgspec.Struct, frozen=True):
     """What a reply has said so far; the arguments of `partial_calls` may be cut anywhere."""
 
     text: str
@@ -37,7 +37,7 @@ class Said(msgspec.Struct, frozen=True):
     refusal: str | None = None
 
 
-def fold(events: Iterable[Numbered]) -> Said:
+def fold_events(events: Iterable[Numbered]) -> ReplySoFar:
     """What the last turn in these events has said, less what a restart made void."""
     transcript = Transcript()
     for number, event in events:
@@ -55,7 +55,7 @@ class Transcript:
 
     def __init__(self) -> None:
         self.message: Message | None = None
-        self._heard: list[Numbered] = []
+        self._events: list[Numbered] = []
         self._last = 0
         self._turn_ended = False
 
@@ -66,15 +66,15 @@ class Transcript:
         self._last = number
         if self._turn_ended and _begins_a_turn(event):
             self.message = None
-            self._heard.clear()
+            self._events.clear()
             self._turn_ended = False
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                self._heard.append((number, event))
+                self._events.append((number, event))
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
-                self._heard.append((number, event))
+                self._events.append((number, event))
             case TurnRestarted(after=after):
-                self._heard = [heard for heard in self._heard if heard[0] <= after]
+                self._events = [heard for heard in self._events if heard[0] <= after]
             case MessageCompleted(message=message):
                 self.message = message
                 self._turn_ended = True
@@ -86,18 +86,18 @@ class Transcript:
     @property
     def text(self) -> str:
         """The answer so far."""
-        return "".join([event.text for _, event in self._heard if isinstance(event, TextDelta)])
+        return "".join([event.text for _, event in self._events if isinstance(event, TextDelta)])
 
     @property
     def reasoning(self) -> str | None:
         """The reasoning so far, None where there was none."""
-        thoughts = [event.text for _, event in self._heard if isinstance(event, ReasoningDelta)]
+        thoughts = [event.text for _, event in self._events if isinstance(event, ReasoningDelta)]
         return "".join(thoughts) or None
 
     @property
     def refusal(self) -> str | None:
         """The model's reason not to answer, as far as it said so; None where it gave none."""
-        refusals = [event.text for _, event in self._heard if isinstance(event, RefusalDelta)]
+        refusals = [event.text for _, event in self._events if isinstance(event, RefusalDelta)]
         return "".join(refusals) or None
 
     @property
@@ -106,12 +106,12 @@ class Transcript:
         return self.said.calls
 
     @property
-    def said(self) -> Said:
+    def said(self) -> ReplySoFar:
         """Everything at once."""
         begun: dict[str, str] = {}
         pieces: dict[str, list[str]] = {}
         ready: dict[str, ToolCall] = {}
-        for _, event in self._heard:
+        for _, event in self._events:
             match event:
                 case ToolCallStarted(tool_call_id=call_id, name=name):
                     begun[call_id] = name
@@ -121,7 +121,7 @@ class Transcript:
                     ready[call_id] = ToolCall(call_id, name, arguments, repaired=event.repaired)
                 case _:
                     pass
-        return Said(
+        return ReplySoFar(
             text=self.text,
             reasoning=self.reasoning,
             refusal=self.refusal,

@@ -1,8 +1,9 @@
-"""What a run does next, read from its records alone: every move, pure.
+"""Every transition of a run, decided from its snapshot alone: pure functions.
 
-Each function takes the `Records` of one transaction and returns the `Change` to write, or raises
-the error that the caller gets; the store runs it inside the transaction, so what was read still
-holds when it is written. `runs.MOVES` is the table of legal moves; nothing here gets past it.
+Each function takes the `Snapshot` of one transaction and returns the `ChangeSet` to write, or
+raises the error for the caller. The store runs it inside the transaction, so the snapshot still
+holds when the changes are written. `runs.MOVES` is the table of legal status changes; every
+transition is checked against it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.engine import quotas
-from antiphon.engine.destinations import adopt_destination, serves_all, waiting_for
-from antiphon.engine.snapshot import Change, Driven, Records
-from antiphon.engine.turn import Reply
-from antiphon.engine.unit_of_work import Draft, rest_until, status_event
+from antiphon.engine.destinations import adopt_destination, provider_name, serve_all
+from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
+from antiphon.engine.turn import TurnResult
+from antiphon.engine.unit_of_work import UnitOfWork, rest_deadline, status_event
 from antiphon.types import errors
 from antiphon.types.accounts import Act, Principal
 from antiphon.types.errors import InvalidRequest
@@ -28,25 +29,25 @@ from antiphon.types.runs import (
     Action,
     Approval,
     Deadlines,
-    Drive,
     Fault,
     Hosted,
     McpServer,
     Run,
+    RunLease,
     Sampling,
     Status,
     Thread,
 )
 
-# What a person says of a call that the worker would run: read, told to the model, told apart.
-
-
 _WANTED = '{"approve": true} or {"approve": false, "reason": "..."}'
 _decoder = msgspec.json.Decoder(Approval)
 
 
-def read(action: Action, output: str) -> Approval:
-    """What was submitted as the output of a call that the worker runs. Raises `InvalidRequest`."""
+def read_approval(action: Action, output: str) -> Approval:
+    """Decode the approval that was submitted as the output of a server-side call.
+
+    Raises `InvalidRequest`.
+    """
     if action.approval is None:
         raise InvalidRequest(
             f"Tool call {action.tool_call_id} is run by this server, and waits for no output.",
@@ -65,73 +66,73 @@ def read(action: Action, output: str) -> Approval:
         ) from error
 
 
-def refusal(said: Approval) -> str:
-    """What the model is told of a call that was refused."""
+def refusal_text(said: Approval) -> str:
+    """Return the tool output that tells the model of a refused call."""
     return f"This call was refused and not carried out. {said.reason}".strip()
 
 
-def same(action: Action, said: Approval) -> bool:
-    """Whether this very thing was said of the action before."""
+def is_same_approval(action: Action, said: Approval) -> bool:
+    """Return whether the action already has this approval or refusal."""
     if said.approve:
         return action.approval == "given"
-    return action.approval == "refused" and action.output == refusal(said)
+    return action.approval == "refused" and action.output == refusal_text(said)
 
 
 NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
-NONE_HOSTED: Mapping[str, Hosted] = {}
-LOCALLY = Principal()
+NO_HOSTED_TOOLS: Mapping[str, Hosted] = {}
+LOCAL_PRINCIPAL = Principal()
 
 
 class AskModel(msgspec.Struct, frozen=True):
-    """A worker may take the run and ask the model for the next turn."""
+    """A worker may claim the run and ask the model for the next turn."""
 
 
 class RunTools(msgspec.Struct, frozen=True):
-    """A worker may take the run; it has to run these calls itself before it asks the model."""
+    """A worker may claim the run, and must run these calls before it asks the model."""
 
     tool_call_ids: tuple[str, ...]
 
 
-class AwaitAsking(msgspec.Struct, frozen=True):
-    """Nothing is missing; the next turn starts when a client asks for it."""
+class AwaitRequest(msgspec.Struct, frozen=True):
+    """Nothing is missing; the next turn starts when a client requests it."""
 
 
 class AwaitWorker(msgspec.Struct, frozen=True):
-    """A worker has the run."""
+    """A worker holds the run."""
 
 
 class AwaitOutputs(msgspec.Struct, frozen=True):
-    """The client has to run these calls first, or to approve them."""
+    """The client must run or approve these calls first."""
 
     tool_call_ids: tuple[str, ...]
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The run is over."""
+    """The run has ended."""
 
 
-Move = AskModel | RunTools | AwaitAsking | AwaitWorker | AwaitOutputs | Ended
+Move = AskModel | RunTools | AwaitRequest | AwaitWorker | AwaitOutputs | Ended
 
 
-def next_move(records: Records) -> Move:
-    """What has to happen before this run can go on. Raises `NotFound` where there is no run."""
-    run, drive = _driven(records)
+def next_move(snapshot: Snapshot) -> Move:
+    """Return what must happen before this run can continue. Raises `NotFound`."""
+    run, lease = _require_run(snapshot)
     if run.status.ended:
         return Ended()
     if run.status is Status.IN_PROGRESS:
         return AwaitWorker()
-    if awaited := _ids(action for action in records.actions if action.awaited):
+    if awaited := _ids(action for action in snapshot.actions if action.awaited):
         return AwaitOutputs(awaited)
-    if not drive.wanted:
-        return AwaitAsking()
-    due = _ids(action for action in records.actions if action.due)
+    if not lease.wanted:
+        return AwaitRequest()
+    due = _ids(action for action in snapshot.actions if action.due)
     return RunTools(due) if due else AskModel()
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it was asked for, with the assistant's and the settings' words filled in.
+    """A requested run, with the defaults of its assistant and of the settings filled in.
 
-    `destination` is where its words go by the settings of this program.
+    `destination` is where its messages go under the settings of this program.
     """
 
     model: str
@@ -150,25 +151,25 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     destination: str = ""
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A turn that was asked for: its events are those after number `after`."""
+class TurnRequested(msgspec.Struct, frozen=True):
+    """A requested turn: its events are those numbered above `after`."""
 
     run: Run
     after: int
 
 
-def add_message(records: Records, call: operations.CreateMessage, mint: Mint) -> Change:
-    """A user or system message at the end of a thread that no run is busy with."""
-    draft = Draft(records, mint)
-    _refuse_busy(records)
+def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) -> ChangeSet:
+    """Add a user or system message to a thread without an active run."""
+    unit = UnitOfWork(snapshot, mint)
+    _require_idle(snapshot)
     role: Literal["user", "system"] = "system" if call.role == "system" else "user"
-    message = draft.say(role, parts(call.content), call.metadata, call.compacts)
-    return draft.change(message)
+    message = unit.add_message(role, parts(call.content), call.metadata, call.compacts)
+    return unit.build(message)
 
 
 def create_run(
-    records: Records,
-    wish: RunSpec,
+    snapshot: Snapshot,
+    spec: RunSpec,
     mint: Mint,
     *,
     by: Principal,
@@ -177,61 +178,61 @@ def create_run(
     new_thread: Thread | None = None,
     ask: bool = False,
     fresh: bool = False,
-) -> Change:
-    """A new run, with its message and its thread where those are new too, in one transaction.
+) -> ChangeSet:
+    """Create a run, and its message and thread where those are new, in one transaction.
 
-    `ask` records that the first turn is wanted. The answer is `Asked`. Raises `RunActive` where the
-    thread is busy and `if_busy` does not make way, and `QuotaExceeded`.
+    `ask` requests the first turn too. The answer is `TurnRequested`. Raises `QuotaExceeded`, and
+    `RunActive` where the thread has an active run that `if_busy` does not displace.
     """
-    draft = Draft(replace(records, thread=new_thread) if new_thread else records, mint)
-    displaced = draft.busy
+    unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
+    displaced = unit.busy
     if displaced and if_busy in ("reject", "wait"):
-        raise _busy(draft.run)
-    less = displaced and draft.drive.key_id == by.key_id
-    quotas.refuse_run(records, by.limits, less=int(less))
-    if displaced and draft.close_some_calls(Status.CANCELLED):
-        return replace(draft.change(), more=True)
+        raise _run_active_error(unit.run)
+    less = displaced and unit.lease.key_id == by.key_id
+    quotas.check_run_quota(snapshot, by.limits, less=int(less))
+    if displaced and unit.close_some_calls(Status.CANCELLED):
+        return replace(unit.build(), more=True)
     if displaced:
-        _make_way(draft, if_busy)
-    messages_before = draft.thread.messages
+        _make_way(unit, if_busy)
+    messages_before = unit.thread.messages
     if message is not None:
-        draft.say(message.role, parts(message.content))
-    now = records.now
-    wished = msgspec.structs.asdict(wish)
-    destination = wished.pop("destination")
+        unit.add_message(message.role, parts(message.content))
+    now = snapshot.now
+    fields = msgspec.structs.asdict(spec)
+    destination = fields.pop("destination")
     run = Run(
         id=mint("run"),
-        thread_id=draft.thread.id,
+        thread_id=unit.thread.id,
         created_at=now,
         messages_before=messages_before,
-        **wished,
+        **fields,
     )
-    wanted = ask or wish.background
-    drive = Drive(wanted=wanted, fresh=fresh, due_at=rest_until(run, now, wanted=wanted))
-    drive = replace(drive, key_id=by.key_id, trace=by.trace, destination=destination)
-    draft.begin(run, drive)
-    draft.tell(status_event(run))
-    change = draft.change(Asked(run, 0))
-    return replace(change, owner=by.owner, thread=draft.thread)
+    wanted = ask or spec.background
+    lease = RunLease(wanted=wanted, fresh=fresh, due_at=rest_deadline(run, now, wanted=wanted))
+    lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=destination)
+    unit.begin_run(run, lease)
+    unit.emit(status_event(run))
+    change = unit.build(TurnRequested(run, 0))
+    return replace(change, owner=by.owner, thread=unit.thread)
 
 
-def ask(
-    records: Records,
+def request_turn(
+    snapshot: Snapshot,
     *,
-    by: Principal = LOCALLY,
+    by: Principal = LOCAL_PRINCIPAL,
     fresh: bool = False,
-    serves: Callable[[str], bool] = serves_all,
+    serves: Callable[[str], bool] = serve_all,
     adopt: str | None = None,
-) -> Change:
-    """The next turn of this run is wanted; a turn in progress is joined. The answer is `Asked`.
+) -> ChangeSet:
+    """Request the next turn of this run, or join a turn in progress.
 
-    `serves` says of a destination whether this program sends words there in the same way; a run
-    that has none is given the one to `adopt`. Raises `QuotaExceeded`, `RunEnded`, `OutputsMissing`,
-    `ProviderMismatch` and `Unmarked`.
+    The answer is `TurnRequested`. `serves` returns whether this program sends a run with that
+    destination to the same place; a run without a destination gets `adopt`. Raises `QuotaExceeded`,
+    `RunEnded`, `OutputsMissing`, `ProviderMismatch` and `DestinationUnknown`.
     """
-    run, drive = _driven(records)
-    asked = Asked(run, drive.turn_began_after)
-    match next_move(records):
+    run, lease = _require_run(snapshot)
+    asked = TurnRequested(run, lease.turn_began_after)
+    match next_move(snapshot):
         case Ended():
             raise errors.RunEnded(
                 f"Run {run.id} has ended: {run.status.value}.",
@@ -240,7 +241,7 @@ def ask(
                 hint="Create a new run in the thread.",
                 run_id=run.id,
                 run_status=run.status.value,
-                last_event=drive.last_event,
+                last_event=lease.last_event,
             )
         case AwaitOutputs(missing):
             raise errors.OutputsMissing(
@@ -250,88 +251,88 @@ def ask(
                 hint="Submit each with POST /v1/submit_tool_output, then ask again.",
                 run_id=run.id,
                 tool_call_ids=list(missing),
-                last_event=drive.last_event,
+                last_event=lease.last_event,
             )
-        case AwaitAsking():
-            drive = adopt_destination(run, drive, serves, adopt)
-            quotas.refuse_turn(records, by.limits)
-            wanted = replace(drive, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
-            return Change(answer=asked, driven=(Driven(run, wanted),))
+        case AwaitRequest():
+            lease = adopt_destination(run, lease, serves, adopt)
+            quotas.check_turn_quota(snapshot, by.limits)
+            wanted = replace(lease, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
+            return ChangeSet(answer=asked, run_updates=(RunUpdate(run, wanted),))
         case AskModel() | RunTools():
-            asked_of = adopt_destination(run, drive, serves, adopt)
-            driven = () if asked_of == drive else (Driven(run, asked_of),)
-            return Change(answer=asked, driven=driven)
+            asked_of = adopt_destination(run, lease, serves, adopt)
+            driven = () if asked_of == lease else (RunUpdate(run, asked_of),)
+            return ChangeSet(answer=asked, run_updates=driven)
         case AwaitWorker():
-            return Change(answer=asked)
+            return ChangeSet(answer=asked)
 
 
-def claim(worker: str, lease_ms: int) -> Callable[[Records], Change | None]:
-    """A worker takes the run: a higher epoch, a lease, and the turn's next attempt."""
+def claim(worker: str, lease_ms: int) -> Callable[[Snapshot], ChangeSet | None]:
+    """Return a decision that claims the run: a higher epoch, a lease, the next attempt."""
 
-    def decide(records: Records) -> Change | None:
-        if not isinstance(next_move(records), AskModel | RunTools):
+    def decide(snapshot: Snapshot) -> ChangeSet | None:
+        if not isinstance(next_move(snapshot), AskModel | RunTools):
             return None
-        draft = Draft(records, _no_mint)
-        run, drive = _driven(records)
-        draft.move(
+        unit = UnitOfWork(snapshot, _no_mint)
+        run, lease = _require_run(snapshot)
+        unit.set_status(
             Status.IN_PROGRESS,
             turn=run.turn + (run.attempt == 0),
             attempt=run.attempt + 1,
-            started_at=run.started_at or records.now,
+            started_at=run.started_at or snapshot.now,
         )
-        draft.drive = replace(
-            draft.drive, epoch=drive.epoch + 1, worker=worker, due_at=records.now + lease_ms
+        unit.lease = replace(
+            unit.lease, epoch=lease.epoch + 1, worker=worker, due_at=snapshot.now + lease_ms
         )
-        return draft.change()
+        return unit.build()
 
     return decide
 
 
 def finish(
-    records: Records,
+    snapshot: Snapshot,
     epoch: int,
-    reply: Reply,
+    reply: TurnResult,
     mint: Mint,
     *,
     turn: int,
-    hosted: Mapping[str, Hosted] = NONE_HOSTED,
-) -> Change:
-    """The reply of this turn is whole, or will never be: keep it, and move the run on.
+    hosted: Mapping[str, Hosted] = NO_HOSTED_TOOLS,
+) -> ChangeSet:
+    """Save the reply of this turn, whole or cut, and decide how the run continues.
 
-    `hosted` are the tools that the worker runs itself. Where it has to run all that was called, the
-    run stays in its hands; the answer is the run as it now is. Raises `Fenced`.
+    `hosted` are the tools that the worker runs itself. If it must run every call of the reply, it
+    keeps the run. The answer is the run after the change. Raises `Fenced`.
     """
-    run = _held(records, epoch)
+    run = _require_lease(snapshot, epoch)
     if run.turn != turn:
         raise errors.Fenced(f"The reply of turn {turn} of run {run.id} was kept before.")
-    draft = Draft(records, mint)
-    draft.tell(*reply.events)
+    unit = UnitOfWork(snapshot, mint)
+    unit.emit(*reply.events)
     if reply.usage:
-        draft.run = replace(draft.run, usage=draft.run.usage + reply.usage)
+        unit.run = replace(unit.run, usage=unit.run.usage + reply.usage)
     match reply.outcome:
         case "calls" if run.turn >= run.max_turns:
-            _keep(draft, reply)
+            _add_reply(unit, reply)
             for call in reply.calls:
-                draft.output(call.id, NOT_STARTED.format(run.max_turns))
-            draft.end_turn(Status.INCOMPLETE, reason="max_turns")
+                unit.add_output(call.id, NOT_STARTED.format(run.max_turns))
+            unit.end_turn(Status.INCOMPLETE, reason="max_turns")
         case "calls":
-            _keep(draft, reply)
-            draft.hand_out(reply.calls, hosted)
+            _add_reply(unit, reply)
+            unit.dispatch_tool_calls(reply.calls, hosted)
         case "completed":
-            _keep(draft, reply)
-            draft.end_turn(Status.COMPLETED)
+            _add_reply(unit, reply)
+            unit.end_turn(Status.COMPLETED)
         case "incomplete":
-            draft.partial(reply.text, reply.reasoning, reply.refusal)
-            draft.end_turn(Status.INCOMPLETE, reason=reply.reason)
+            unit.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
+            unit.end_turn(Status.INCOMPLETE, reason=reply.reason)
         case "failed" | "invalid_tool_call":
-            draft.partial(reply.text, reply.reasoning, reply.refusal)
-            draft.end_turn(Status.FAILED, error=reply.fault)
-    return draft.change(Driven(draft.run, draft.drive))
+            unit.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
+            unit.end_turn(Status.FAILED, error=reply.fault)
+    return unit.build(RunUpdate(unit.run, unit.lease))
 
 
-def _keep(draft: Draft, reply: Reply) -> None:
+def _add_reply(unit: UnitOfWork, reply: TurnResult) -> None:
     """Add the message of a whole reply."""
-    draft.reply(
+    unit.add_reply(
         reply.text,
         reply.reasoning,
         refusal=reply.refusal,
@@ -341,85 +342,86 @@ def _keep(draft: Draft, reply: Reply) -> None:
 
 
 def save_result(
-    records: Records,
+    snapshot: Snapshot,
     epoch: int,
     tool_call_id: str,
     output: str,
     is_error: bool,
     mint: Mint,
     metadata: dict[str, str] | None = None,
-) -> Change:
-    """The output of a call that the worker ran, once. Answers as `finish`. Raises `Fenced`."""
-    _held(records, epoch)
-    action = _action(records, tool_call_id)
-    draft = Draft(records, mint)
+) -> ChangeSet:
+    """Save the output of a call that the worker ran; a second output is ignored.
+
+    The answer is the run after the change. Raises `Fenced`.
+    """
+    _require_lease(snapshot, epoch)
+    action = _find_action(snapshot, tool_call_id)
+    unit = UnitOfWork(snapshot, mint)
     if action.due:
-        draft.answer_action(
-            action, "failed" if is_error else "completed", output, is_error, metadata
-        )
-    return draft.change(Driven(draft.run, draft.drive))
+        unit.close_action(action, "failed" if is_error else "completed", output, is_error, metadata)
+    return unit.build(RunUpdate(unit.run, unit.lease))
 
 
-def fail(records: Records, epoch: int, fault: Fault, mint: Mint) -> Change:
-    """The turn cannot even be asked for, or broke in our own hands; what was said is kept."""
-    _held(records, epoch)
-    draft = Draft(records, mint)
-    if draft.close_some_calls(Status.FAILED, fence=False):
-        return replace(draft.change(draft.run), more=True)
-    draft.partial_from(records.log)
-    draft.end_turn(Status.FAILED, error=fault)
-    return draft.change(draft.run)
+def fail(snapshot: Snapshot, epoch: int, fault: Fault, mint: Mint) -> ChangeSet:
+    """End a run whose turn could not start or broke here; partial text is saved."""
+    _require_lease(snapshot, epoch)
+    unit = UnitOfWork(snapshot, mint)
+    if unit.close_some_calls(Status.FAILED, fence=False):
+        return replace(unit.build(unit.run), more=True)
+    unit.add_partial_reply_from(snapshot.log)
+    unit.end_turn(Status.FAILED, error=fault)
+    return unit.build(unit.run)
 
 
 def save_output(
-    records: Records,
+    snapshot: Snapshot,
     tool_call_id: str,
     output: str,
     is_error: bool,
     mint: Mint,
     metadata: dict[str, str] | None = None,
-) -> Change:
-    """One output, once; the last one lets the run go on. The answer is the `Action`.
+) -> ChangeSet:
+    """Save the output of one call; the last one lets the run continue. The answer is the `Action`.
 
-    For a call that waits to be approved the output is the `Approval`. The same output again changes
-    nothing, whatever has become of the run since.
+    For a call that waits for approval the output is the `Approval`. The same output again changes
+    nothing, whatever state the run is in by then.
     """
-    run, _ = _driven(records)
-    action = _action(records, tool_call_id)
+    run, _ = _require_run(snapshot)
+    action = _find_action(snapshot, tool_call_id)
     if action.runs_on == "server":
-        return _save_approval(records, action, read(action, output), mint)
-    if action.status in ("completed", "failed") and _same(action, output, is_error):
-        return Change(answer=action)
+        return _save_approval(snapshot, action, read_approval(action, output), mint)
+    if action.status in ("completed", "failed") and _is_same_output(action, output, is_error):
+        return ChangeSet(answer=action)
     if not _may_answer(run, action):
-        raise _answered_otherwise(run, action)
-    draft = Draft(records, mint)
+        raise _output_error(run, action)
+    unit = UnitOfWork(snapshot, mint)
     status: Literal["completed", "failed"] = "failed" if is_error else "completed"
-    saved = draft.answer_action(action, status, output, is_error, metadata)
-    draft.go_on_if_answered()
-    return draft.change(saved)
+    saved = unit.close_action(action, status, output, is_error, metadata)
+    unit.resume_if_complete()
+    return unit.build(saved)
 
 
-def _save_approval(records: Records, action: Action, said: Approval, mint: Mint) -> Change:
-    run, _ = _driven(records)
-    if same(action, said):
-        return Change(answer=action)
+def _save_approval(snapshot: Snapshot, action: Action, said: Approval, mint: Mint) -> ChangeSet:
+    run, _ = _require_run(snapshot)
+    if is_same_approval(action, said):
+        return ChangeSet(answer=action)
     if not _may_answer(run, action):
-        raise _answered_otherwise(run, action)
-    draft = Draft(records, mint)
+        raise _output_error(run, action)
+    unit = UnitOfWork(snapshot, mint)
     if said.approve:
-        saved = draft.approve(action)
+        saved = unit.approve_action(action)
     else:
         refused = replace(action, approval="refused")
-        saved = draft.answer_action(refused, "failed", refusal(said), is_error=True)
-    draft.go_on_if_answered()
-    return draft.change(saved)
+        saved = unit.close_action(refused, "failed", refusal_text(said), is_error=True)
+    unit.resume_if_complete()
+    return unit.build(saved)
 
 
 def _may_answer(run: Run, action: Action) -> bool:
     return action.awaited and run.status is Status.ACTION_REQUIRED
 
 
-def _answered_otherwise(run: Run, action: Action) -> errors.CallerError:
+def _output_error(run: Run, action: Action) -> errors.CallerError:
     tool_call_id = action.tool_call_id
     if action.status in ("completed", "failed") or not run.status.ended:
         return errors.OutputConflict(
@@ -440,25 +442,25 @@ def _answered_otherwise(run: Run, action: Action) -> errors.CallerError:
     )
 
 
-def cancel(records: Records, mint: Mint, by: Principal = LOCALLY) -> Change:
-    """Stop the run where it stands; an ended run stays as it is. The answer is the `Run`.
+def cancel(snapshot: Snapshot, mint: Mint, by: Principal = LOCAL_PRINCIPAL) -> ChangeSet:
+    """Cancel the run in any state; a run that has ended is unchanged. The answer is the `Run`.
 
-    The driver is fenced by a higher epoch, what it had said is kept, open calls get an output. An
-    administrator who does it to another's run leaves an act.
+    A higher epoch fences the worker, partial text is saved, and open calls get an output. If an
+    administrator cancels another owner's run, an audit entry is written.
     """
-    run, _ = _driven(records)
+    run, _ = _require_run(snapshot)
     if run.status.ended:
-        return Change(answer=run)
-    draft = Draft(records, mint)
-    if draft.close_some_calls(Status.CANCELLED):
-        return replace(draft.change(draft.run), more=True)
-    draft.cancel()
-    change = draft.change(draft.run)
+        return ChangeSet(answer=run)
+    unit = UnitOfWork(snapshot, mint)
+    if unit.close_some_calls(Status.CANCELLED):
+        return replace(unit.build(unit.run), more=True)
+    unit.cancel()
+    change = unit.build(unit.run)
     if not by.governing:
         return change
     act = Act(
         id=mint("audit"),
-        at=records.now,
+        at=snapshot.now,
         actor=by.actor,
         what="run.cancelled_by_admin",
         target=run.id,
@@ -467,70 +469,73 @@ def cancel(records: Records, mint: Mint, by: Principal = LOCALLY) -> Change:
     return replace(change, act=act)
 
 
-def overdue(records: Records, mint: Mint) -> Change | None:
-    """What time alone does to a run: a lost worker, calls nobody answered, a rest too long."""
-    run, drive = _driven(records)
-    if run.status.ended or drive.due_at is None or drive.due_at > records.now:
+def handle_timeout(snapshot: Snapshot, mint: Mint) -> ChangeSet | None:
+    """Apply what is due by time alone: a lost worker, expired calls, or an expired run."""
+    run, lease = _require_run(snapshot)
+    if run.status.ended or lease.due_at is None or lease.due_at > snapshot.now:
         return None
-    draft = Draft(records, mint)
+    unit = UnitOfWork(snapshot, mint)
     match run.status:
         case Status.IN_PROGRESS:
-            more = _lose_worker(draft)
+            more = _handle_lost_worker(unit)
         case Status.ACTION_REQUIRED:
-            more = draft.expire_calls()
+            more = unit.expire_calls()
             if not more and run.on_expiry == "expire":
-                more = _expire(draft)
+                more = _expire(unit)
             elif not more:
-                draft.go_on_if_answered()
+                unit.resume_if_complete()
         case _:
-            more = _expire(draft)
-    return replace(draft.change(draft.run), more=more)
+            more = _expire(unit)
+    return replace(unit.build(unit.run), more=more)
 
 
-def _expire(draft: Draft) -> bool:
-    """End the run; returns whether its calls have to be closed in more than one transaction."""
-    if draft.close_some_calls(Status.EXPIRED):
+def _expire(unit: UnitOfWork) -> bool:
+    """End the run. Return whether closing its calls takes another transaction."""
+    if unit.close_some_calls(Status.EXPIRED):
         return True
-    draft.end(Status.EXPIRED)
+    unit.end_run(Status.EXPIRED)
     return False
 
 
-def _lose_worker(draft: Draft, *, fence: bool = True) -> bool:
+def _handle_lost_worker(unit: UnitOfWork, *, fence: bool = True) -> bool:
     """Give the run to the next attempt, or end it; returns as `_expire`."""
-    ends = draft.run.attempt >= draft.run.max_attempts
-    if ends and draft.close_some_calls(Status.INCOMPLETE, fence=fence):
+    ends = unit.run.attempt >= unit.run.max_attempts
+    if ends and unit.close_some_calls(Status.INCOMPLETE, fence=fence):
         return True
-    draft.lose_worker()
+    unit.handle_lost_worker()
     return False
 
 
-def give_back(records: Records, epoch: int, mint: Mint) -> Change | None:
-    """A worker that must stop lets go of the run; None where it is in other hands already."""
-    run, drive = _driven(records)
-    if run.status is not Status.IN_PROGRESS or drive.epoch != epoch:
+def release(snapshot: Snapshot, epoch: int, mint: Mint) -> ChangeSet | None:
+    """Requeue the run of a worker that is stopping; None if another worker holds it by now."""
+    run, lease = _require_run(snapshot)
+    if run.status is not Status.IN_PROGRESS or lease.epoch != epoch:
         return None
-    draft = Draft(records, mint)
-    more = _lose_worker(draft, fence=False)  # or the rest could not be given back
-    return replace(draft.change(draft.run), more=more)
+    unit = UnitOfWork(snapshot, mint)
+    more = _handle_lost_worker(unit, fence=False)  # or the rest could not be given back
+    return replace(unit.build(unit.run), more=more)
 
 
-def decline(records: Records, epoch: int) -> Change | None:
-    """Release a run to other programs: its words would not go to its destination from here.
+def decline(snapshot: Snapshot, epoch: int) -> ChangeSet | None:
+    """Release a run whose destination this program does not serve; other programs may claim it.
 
-    Nothing was asked yet, so the attempt does not count. None where the run is in other hands.
+    The model was not asked, so the attempt does not count. None if another worker holds the run.
     """
-    run, drive = _driven(records)
-    if run.status is not Status.IN_PROGRESS or drive.epoch != epoch:
+    run, lease = _require_run(snapshot)
+    if run.status is not Status.IN_PROGRESS or lease.epoch != epoch:
         return None
-    draft = Draft(records, _no_mint)
-    draft.decline(waiting_for(drive))
-    return draft.change(draft.run)
+    unit = UnitOfWork(snapshot, _no_mint)
+    unit.decline(provider_name(lease))
+    return unit.build(unit.run)
 
 
 def fork(
     messages: Sequence[Message], thread: Thread, mint: Mint, now: int
 ) -> tuple[Thread, tuple[Message, ...]]:
-    """The new thread with copies of these messages, less a call whose outputs are not all there."""
+    """Return the new thread and copies of these messages.
+
+    The copies end before the first call whose outputs are not all there.
+    """
     kept = list(messages)
     waiting: dict[str, int] = {}
     for place, message in enumerate(messages):
@@ -553,19 +558,19 @@ def fork(
     return replace(thread, messages=len(copies), version=1 if copies else 0), copies
 
 
-def _make_way(draft: Draft, if_busy: operations.IfBusy) -> None:
-    run = draft.run
-    draft.cancel(keep_partial=if_busy != "rollback")
+def _make_way(unit: UnitOfWork, if_busy: operations.IfBusy) -> None:
+    run = unit.run
+    unit.cancel(keep_partial=if_busy != "rollback")
     if if_busy == "rollback":
-        draft.roll_back(run.messages_before)
+        unit.roll_back(run.messages_before)
 
 
-def _refuse_busy(records: Records) -> None:
-    if records.run is not None and not records.run.status.ended:
-        raise _busy(records.run)
+def _require_idle(snapshot: Snapshot) -> None:
+    if snapshot.run is not None and not snapshot.run.status.ended:
+        raise _run_active_error(snapshot.run)
 
 
-def _busy(run: Run) -> errors.RunActive:
+def _run_active_error(run: Run) -> errors.RunActive:
     return errors.RunActive(
         f"Thread {run.thread_id} is busy with run {run.id} ({run.status.value}).",
         expected="a thread without an active run",
@@ -576,21 +581,21 @@ def _busy(run: Run) -> errors.RunActive:
     )
 
 
-def _driven(records: Records) -> tuple[Run, Drive]:
-    if records.run is None or records.drive is None:
+def _require_run(snapshot: Snapshot) -> tuple[Run, RunLease]:
+    if snapshot.run is None or snapshot.lease is None:
         raise errors.NotFound("There is no such run.")
-    return records.run, records.drive
+    return snapshot.run, snapshot.lease
 
 
-def _held(records: Records, epoch: int) -> Run:
-    """The run, which a worker has under this epoch. Raises `Fenced`."""
-    run, drive = _driven(records)
-    if drive.epoch != epoch or run.status is not Status.IN_PROGRESS:
-        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {drive.epoch}, not {epoch}.")
+def _require_lease(snapshot: Snapshot, epoch: int) -> Run:
+    """Return the run, which must be held under this epoch. Raises `Fenced`."""
+    run, lease = _require_run(snapshot)
+    if lease.epoch != epoch or run.status is not Status.IN_PROGRESS:
+        raise errors.Fenced(f"Run {run.id} is in other hands: epoch {lease.epoch}, not {epoch}.")
     return run
 
 
-def _same(action: Action, output: str, is_error: bool) -> bool:
+def _is_same_output(action: Action, output: str, is_error: bool) -> bool:
     return (action.output, action.is_error) == (output, is_error)
 
 
@@ -598,8 +603,8 @@ def _ids(actions: Iterable[Action]) -> tuple[str, ...]:
     return tuple(action.tool_call_id for action in actions)
 
 
-def _action(records: Records, tool_call_id: str) -> Action:
-    for action in records.actions:
+def _find_action(snapshot: Snapshot, tool_call_id: str) -> Action:
+    for action in snapshot.actions:
         if action.tool_call_id == tool_call_id:
             return action
     raise errors.UnknownToolCall(

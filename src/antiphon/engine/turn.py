@@ -45,16 +45,16 @@ from antiphon.types.runs import Fault, Reason, Usage
 
 Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_call"]
 
-_ASKS_FOR_TOOLS = frozenset({"tool_calls", "function_call"})
+_TOOL_CALL_REASONS = frozenset({"tool_calls", "function_call"})
 
-_LONGEST_ID = 128
+_MAX_ID_LENGTH = 128
 """What the API takes as an id; a provider's longer one gets one of ours beside it."""
 
-MOST_BYTES = 8_000_000
+MAX_REPLY_BYTES = 8_000_000
 """Of one reply: some two million tokens, and its saved message fits into one event."""
-MOST_CALLS = 128
+MAX_REPLY_CALLS = 128
 """Of one reply."""
-LARGE = 200_000
+LARGE_BYTES = 200_000
 """Bytes that take some milliseconds to look through, most of all where they are all brackets."""
 EVENT_BYTES = 64
 """Counted for each event beside its text: a reply in tiny pieces is large, too."""
@@ -64,7 +64,7 @@ _DETAIL_BYTES = 200  # counted for each: to look through it takes as long as for
 _EVENT_SHARE = 4  # times the bytes of a reply that its events may take with what is around them
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
     """The whole reply. What was said is always kept, whatever the outcome.
 
     `calls` are there only when the outcome is `calls`, `reasoning_details` only when the reply is
@@ -104,23 +104,23 @@ class Turn:
         mint: Callable[[], str],
         taken: Collection[str] = (),
         *,
-        most_bytes: int = MOST_BYTES,
-        most_calls: int = MOST_CALLS,
+        most_bytes: int = MAX_REPLY_BYTES,
+        most_calls: int = MAX_REPLY_CALLS,
     ) -> None:
         self._offered = frozenset(offered)
-        self._calls = _Calls(mint, taken)
+        self._calls = _CallCollector(mint, taken)
         self._most_calls = most_calls
         self._most_bytes = self._bytes_left = most_bytes
         self._events_left = _EVENT_SHARE * most_bytes
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._spoken: type[Chunk] | None = None
+        self._last_kind: type[Chunk] | None = None
         self._refusal: list[str] = []
         self._origin = ""
         self._details = DetailsBuilder()
         self._usage: Usage | None = None
-        self._marked = False
-        self._word: str | None = None
+        self._finished = False
+        self._finish_reason: str | None = None
 
     @property
     def over(self) -> bool:
@@ -130,7 +130,7 @@ class Turn:
     @property
     def large(self) -> bool:
         """True once there is so much that looking through it takes milliseconds."""
-        return self._most_bytes - self._bytes_left > LARGE
+        return self._most_bytes - self._bytes_left > LARGE_BYTES
 
     @property
     def _too_long(self) -> bool:
@@ -147,24 +147,30 @@ class Turn:
         """
         events: list[Event] = []
         for kind, group in groupby(chunks, type):
-            if kind in _SPOKEN and kind is not self._spoken:
-                self._events_left -= SWITCH_BYTES if self._spoken else 0
-                self._spoken = kind
+            if kind in _TEXT_KINDS and kind is not self._last_kind:
+                self._events_left -= SWITCH_BYTES if self._last_kind else 0
+                self._last_kind = kind
             if self.over:
                 break
             if kind is TextPiece:
                 pieces = cast("Iterable[TextPiece]", group)
-                if text := self._allowed(_clean("".join([piece.text for piece in pieces]))):
+                if text := self._charge(
+                    _replace_invalid("".join([piece.text for piece in pieces]))
+                ):
                     self._text.append(text)
                     events.append(TextDelta(text=text))
             elif kind is RefusalPiece:
                 refusals = cast("Iterable[RefusalPiece]", group)
-                if text := self._allowed(_clean("".join([piece.text for piece in refusals]))):
+                if text := self._charge(
+                    _replace_invalid("".join([piece.text for piece in refusals]))
+                ):
                     self._refusal.append(text)
                     events.append(RefusalDelta(text=text))
             elif kind is ReasoningPiece:
                 thoughts = cast("Iterable[ReasoningPiece]", group)
-                if text := self._allowed(_clean("".join([piece.text for piece in thoughts]))):
+                if text := self._charge(
+                    _replace_invalid("".join([piece.text for piece in thoughts]))
+                ):
                     self._reasoning.append(text)
                     events.append(ReasoningDelta(text=text))
             elif kind is CallPiece:
@@ -175,14 +181,16 @@ class Turn:
         self._events_left -= EVENT_BYTES * len(events)
         return events
 
-    def close(self, fault: Exception | None = None) -> Reply:
+    def close(self, fault: Exception | None = None) -> TurnResult:
         """The reply as it stands when its stream has ended, by `fault` where that ended it."""
-        if self._marked and isinstance(fault, Cut):
+        if self._finished and isinstance(fault, Cut):
             fault = None  # the reply had ended before its connection did
         if self.over:
-            reply = self._exceeded()
+            reply = self._exceeded_result()
         else:
-            reply = self._cut_off(fault) if fault or not self._marked else self._ended()
+            reply = (
+                self._cut_result(fault) if fault or not self._finished else self._completed_result()
+            )
         usage = (UsageAdded(usage=self._usage),) if self._usage else ()
         return msgspec.structs.replace(
             reply,
@@ -191,11 +199,11 @@ class Turn:
             refusal="".join(self._refusal) or None,
             reasoning_details=self._reasoning_details(reply.outcome),
             usage=self._usage,
-            finish_reason=self._word,
+            finish_reason=self._finish_reason,
             events=reply.events + usage,
         )
 
-    def _allowed(self, text: str) -> str:
+    def _charge(self, text: str) -> str:
         """The text, or as much of it as the reply may still have."""
         size = _size(text)
         left, self._bytes_left = self._bytes_left, self._bytes_left - size
@@ -204,7 +212,7 @@ class Turn:
 
     def _take_calls(self, pieces: Iterable[CallPiece], events: list[Event]) -> None:
         for piece in pieces:
-            self._allowed(piece.arguments)
+            self._charge(piece.arguments)
             self._bytes_left -= len(_encode(piece.extra)) if piece.extra else 0
             self._events_left -= EVENT_BYTES + len(piece.id or "") + len(piece.name or "")
             if self._too_long:
@@ -222,17 +230,17 @@ class Turn:
             case UsageReport(usage):
                 self._usage = usage
             case Finish(reason):
-                self._marked = True
+                self._finished = True
                 # Later words do not count, but for one that says that something is missing.
-                if reason and (not self._word or cut_reason(reason)):
-                    self._word = _clean(reason)
+                if reason and (not self._finish_reason or cut_reason(reason)):
+                    self._finish_reason = _replace_invalid(reason)
             case _:
                 pass
 
     @property
-    def _said_nothing(self) -> bool:
+    def _is_empty(self) -> bool:
         said = self._text or self._reasoning or self._refusal or self._calls.all
-        return not (said or self._word)
+        return not (said or self._finish_reason)
 
     def _reasoning_details(self, outcome: Outcome) -> ReasoningDetails | None:
         if outcome not in ("completed", "calls"):
@@ -240,51 +248,53 @@ class Turn:
         details = self._details.entries(self._calls.renamed)
         return ReasoningDetails(self._origin, details) if details else None
 
-    def _exceeded(self) -> Reply:
+    def _exceeded_result(self) -> TurnResult:
         if not self._too_many_calls:
-            return Reply(outcome="incomplete", reason="length")
+            return TurnResult(outcome="incomplete", reason="length")
         said = (
             f"Your reply made more than {self._most_calls} tool calls. At most {self._most_calls} "
             "can be made in one reply; call again for the rest when their outputs have come."
         )
-        return Reply(outcome="invalid_tool_call", fault=Fault("invalid_tool_call", said))
+        return TurnResult(outcome="invalid_tool_call", fault=Fault("invalid_tool_call", said))
 
-    def _cut_off(self, fault: Exception | None) -> Reply:
+    def _cut_result(self, fault: Exception | None) -> TurnResult:
         match fault:
             case Cut():
-                return Reply(outcome="incomplete", reason=cast("Reason", fault.code))
+                return TurnResult(outcome="incomplete", reason=cast("Reason", fault.code))
             case ProviderError():
-                return _failed(fault.code, fault.message)
-            case None if self._said_nothing:
-                return _failed(ProviderProtocol.code, "The model's server ended without a reply.")
+                return _failure(fault.code, fault.message)
+            case None if self._is_empty:
+                return _failure(ProviderProtocol.code, "The model's server ended without a reply.")
             case None:
-                return Reply(outcome="incomplete", reason="disconnected")
+                return TurnResult(outcome="incomplete", reason="disconnected")
             case _:
-                return _failed(Internal.code, "Something went wrong here, not at the model's side.")
+                return _failure(
+                    Internal.code, "Something went wrong here, not at the model's side."
+                )
 
-    def _ended(self) -> Reply:
-        word = self._word or ""
+    def _completed_result(self) -> TurnResult:
+        word = self._finish_reason or ""
         if reason := cut_reason(word):
-            return Reply(outcome="incomplete", reason=reason)
+            return TurnResult(outcome="incomplete", reason=reason)
         if word == "error":
-            return _failed(ProviderError.code, "The model's server gave the reply up as an error.")
-        if self._said_nothing:
-            return _failed(ProviderProtocol.code, "The model's server ended without a reply.")
+            return _failure(ProviderError.code, "The model's server gave the reply up as an error.")
+        if self._is_empty:
+            return _failure(ProviderProtocol.code, "The model's server ended without a reply.")
         if self._calls.all:
-            return self._handed_out()
-        if word in _ASKS_FOR_TOOLS and not (self._text or self._refusal):
-            return _failed(ProviderProtocol.code, "The reply asked for tools but named no call.")
-        return Reply(outcome="completed")
+            return self._calls_result()
+        if word in _TOOL_CALL_REASONS and not (self._text or self._refusal):
+            return _failure(ProviderProtocol.code, "The reply asked for tools but named no call.")
+        return TurnResult(outcome="completed")
 
-    def _handed_out(self) -> Reply:
+    def _calls_result(self) -> TurnResult:
         verdicts = [call.judge(self._offered) for call in self._calls.all]
-        broken = [verdict for verdict in verdicts if isinstance(verdict, _Broken)]
+        broken = [verdict for verdict in verdicts if isinstance(verdict, _BrokenCall)]
         if broken:
             said = " ".join(verdict.message for verdict in broken)
             fault = Fault("invalid_tool_call", said)
-            return Reply(outcome="invalid_tool_call", fault=fault, broken=broken[0].sample)
-        whole = [verdict for verdict in verdicts if isinstance(verdict, _Whole)]
-        return Reply(
+            return TurnResult(outcome="invalid_tool_call", fault=fault, broken=broken[0].sample)
+        whole = [verdict for verdict in verdicts if isinstance(verdict, _CompleteCall)]
+        return TurnResult(
             outcome="calls",
             calls=tuple(verdict.call for verdict in whole),
             events=tuple(event for verdict in whole for event in verdict.events),
@@ -293,7 +303,7 @@ class Turn:
 
 def large(chunks: Sequence[Chunk]) -> bool:
     """Return whether feeding these chunks to a turn takes milliseconds."""
-    return sum(map(_length, chunks)) > LARGE
+    return sum(map(_length, chunks)) > LARGE_BYTES
 
 
 def _length(chunk: Chunk) -> int:
@@ -308,21 +318,21 @@ def _length(chunk: Chunk) -> int:
             return 0
 
 
-class _Whole(msgspec.Struct, frozen=True):
+class _CompleteCall(msgspec.Struct, frozen=True):
     """A call that may be handed out, and the events that complete it."""
 
     call: ToolCall
     events: tuple[Event, ...]
 
 
-class _Broken(msgspec.Struct, frozen=True):
+class _BrokenCall(msgspec.Struct, frozen=True):
     """A call that may not, why, and what it looked like."""
 
     message: str
     sample: str
 
 
-class _Call:
+class _CallBuilder:
     """One tool call while it arrives. `id` is set as soon as the call has a name."""
 
     __slots__ = (
@@ -364,7 +374,7 @@ class _Call:
         """Whether what has come as arguments needs nothing more."""
         if self._first != "n":
             return self.shape.whole
-        return self._size <= _LONGEST_NULL and self._text.strip() == "null"
+        return self._size <= _MAX_NULL_LENGTH and self._text.strip() == "null"
 
     @property
     def _text(self) -> str:
@@ -375,7 +385,7 @@ class _Call:
         if piece.id and not self.said_id:
             self.said_id = piece.id
         if piece.name and not self.name:
-            self.name = _clean(piece.name)
+            self.name = _replace_invalid(piece.name)
         if self.index is None:
             self.index = piece.index
         if piece.extra:
@@ -386,21 +396,21 @@ class _Call:
     @property
     def meaning(self) -> str | None:
         """The call in one spelling, by which two are compared; None while it is not whole."""
-        return _meaning(self.name, self._text)
+        return _canonical_call(self.name, self._text)
 
-    def unshown(self) -> str:
+    def take_new_arguments(self) -> str:
         """Arguments that nobody was told yet; none until they are sure to be an object's."""
         if self._first != "{":
             return ""
         shown, self._shown = self._shown, len(self._pieces)
         return "".join(self._pieces[shown:])
 
-    def judge(self, offered: Collection[str]) -> _Whole | _Broken:
+    def judge(self, offered: Collection[str]) -> _CompleteCall | _BrokenCall:
         """Whether the call may be handed out now that nothing more will come."""
         if not self.name or not self.id:
             return self._broken("A tool call came without the name of a tool.")
         if self.name not in offered:
-            return self._broken(f"There is no tool named {_shortened(self.name)!r}.")
+            return self._broken(f"There is no tool named {_shorten(self.name)!r}.")
         text = self._text
         if text.strip() in ("", "null"):
             return self._whole(self.id, self.name, "{}", added="{}")
@@ -423,47 +433,47 @@ class _Call:
         )
 
     def _append(self, arguments: str) -> None:
-        text = _clean(arguments)
+        text = _replace_invalid(arguments)
         self.torn |= text != arguments
         self._pieces.append(text)
         self._size += len(text)
         self._first = self._first or text.lstrip()[:1]
         self.shape.feed(text)
 
-    def _whole(self, id: str, name: str, arguments: str, added: str) -> _Whole:
+    def _whole(self, id: str, name: str, arguments: str, added: str) -> _CompleteCall:
         repaired = bool(added) and arguments != added
         call = ToolCall(
             id=id,
             name=name,
             arguments=arguments,
-            provider_id=None if self.said_id in (None, id) else _clean(self.said_id or ""),
+            provider_id=None
+            if self.said_id in (None, id)
+            else _replace_invalid(self.said_id or ""),
             extra=self.extra or None,
             repaired=repaired,
         )
         ready = ToolCallReady(tool_call_id=id, name=name, arguments=arguments, repaired=repaired)
         if not added:
-            return _Whole(call, (ready,))
-        return _Whole(call, (ToolCallDelta(tool_call_id=id, arguments=added), ready))
+            return _CompleteCall(call, (ready,))
+        return _CompleteCall(call, (ToolCallDelta(tool_call_id=id, arguments=added), ready))
 
-    def _broken(self, message: str) -> _Broken:
-        arguments = _redacted(self._text)
-        return _Broken(
-            message, f"{_shortened(_redacted(self.name or ''))}({_shortened(arguments)})"
-        )
+    def _broken(self, message: str) -> _BrokenCall:
+        arguments = _redact(self._text)
+        return _BrokenCall(message, f"{_shorten(_redact(self.name or ''))}({_shorten(arguments)})")
 
 
-class _Calls:
+class _CallCollector:
     """The calls of a reply, and which of them a piece belongs to."""
 
     def __init__(self, mint: Callable[[], str], taken: Collection[str]) -> None:
-        self.all: list[_Call] = []
+        self.all: list[_CallBuilder] = []
         self._mint = mint
         self._taken = set(taken)
-        self._untold: _Call | None = None
-        self._by_id: dict[str, _Call] = {}
-        self._by_index: dict[int, _Call] = {}
-        self._by_position: dict[int, _Call] = {}
-        self._unrepeated: Counter[str | None] | None = None
+        self._pending_call: _CallBuilder | None = None
+        self._by_id: dict[str, _CallBuilder] = {}
+        self._by_index: dict[int, _CallBuilder] = {}
+        self._by_position: dict[int, _CallBuilder] = {}
+        self._leak_candidates: Counter[str | None] | None = None
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -481,9 +491,9 @@ class _Calls:
         if piece.leaked and self._repeats_a_call(piece):
             return
         call = self._call_of(piece)
-        if call is not self._untold:
+        if call is not self._pending_call:
             self.tell(events)
-            self._untold = call
+            self._pending_call = call
         call.take(piece)
         if not piece.leaked:
             self._register(call, piece)
@@ -493,48 +503,48 @@ class _Calls:
 
     def tell(self, events: list[Event]) -> None:
         """Add to the events the arguments of the last call that was taken, as far as they came."""
-        call, self._untold = self._untold, None
-        if call and call.id and (arguments := call.unshown()):
+        call, self._pending_call = self._pending_call, None
+        if call and call.id and (arguments := call.take_new_arguments()):
             events.append(ToolCallDelta(tool_call_id=call.id, arguments=arguments))
 
-    def _call_of(self, piece: CallPiece) -> _Call:
+    def _call_of(self, piece: CallPiece) -> _CallBuilder:
         if piece.leaked:
             return self._open(piece)
         return self._with_id(piece) if piece.id else self._without_id(piece)
 
     def _repeats_a_call(self, leaked: CallPiece) -> bool:
         """Return whether this call of the text came where calls belong, too; each counts once."""
-        if self._unrepeated is None:
-            self._unrepeated = Counter(call.meaning for call in self.all)
-        meaning = _meaning(leaked.name, leaked.arguments)
-        if meaning is None or not self._unrepeated[meaning]:
+        if self._leak_candidates is None:
+            self._leak_candidates = Counter(call.meaning for call in self.all)
+        meaning = _canonical_call(leaked.name, leaked.arguments)
+        if meaning is None or not self._leak_candidates[meaning]:
             return False
-        self._unrepeated[meaning] -= 1
+        self._leak_candidates[meaning] -= 1
         return True
 
-    def _with_id(self, piece: CallPiece) -> _Call:
-        placed = self._placed(piece)
+    def _with_id(self, piece: CallPiece) -> _CallBuilder:
+        placed = self._call_at_place(piece)
         if placed and placed.said_id == piece.id:
             known = placed
         elif piece.id in self._by_id:
             known = self._by_id[piece.id]
-        elif placed and _id_comes_late(placed, piece):
+        elif placed and _is_late_id(placed, piece):
             return placed
         else:
             return self._open(piece)
-        return self._open(piece) if _is_another(known, piece) else known
+        return self._open(piece) if _begins_another_call(known, piece) else known
 
-    def _without_id(self, piece: CallPiece) -> _Call:
-        call = self._placed(piece)
+    def _without_id(self, piece: CallPiece) -> _CallBuilder:
+        call = self._call_at_place(piece)
         if call is None:
             return self._open(piece)
         if piece.name and call.name:
-            return self._named_again(call, piece)
+            return self._resolve_repeated_name(call, piece)
         if call.named_again and piece.arguments.strip():
             return self._open(piece, call.name)
         return call
 
-    def _named_again(self, call: _Call, piece: CallPiece) -> _Call:
+    def _resolve_repeated_name(self, call: _CallBuilder, piece: CallPiece) -> _CallBuilder:
         """A name where there is one: a mere repetition, or the beginning of another call."""
         same = piece.name == call.name
         if call.finished and same and not piece.arguments.strip():
@@ -545,7 +555,7 @@ class _Calls:
         call.torn |= not same
         return call
 
-    def _placed(self, piece: CallPiece) -> _Call | None:
+    def _call_at_place(self, piece: CallPiece) -> _CallBuilder | None:
         """The call that the piece's place points to, its id left aside."""
         if piece.index is not None:
             return self._by_index.get(piece.index)
@@ -553,12 +563,12 @@ class _Calls:
             return self._by_position.get(piece.position)
         return self.all[-1] if self.all else None
 
-    def _open(self, piece: CallPiece, name: str | None = None) -> _Call:
-        call = _Call(piece.index, name)
+    def _open(self, piece: CallPiece, name: str | None = None) -> _CallBuilder:
+        call = _CallBuilder(piece.index, name)
         self.all.append(call)
         return call
 
-    def _register(self, call: _Call, piece: CallPiece) -> None:
+    def _register(self, call: _CallBuilder, piece: CallPiece) -> None:
         if piece.id:
             self._by_id[piece.id] = call
         if piece.index is not None:
@@ -566,15 +576,15 @@ class _Calls:
         if piece.position is not None:
             self._by_position[piece.position] = call
 
-    def _id_for(self, call: _Call) -> str:
+    def _id_for(self, call: _CallBuilder) -> str:
         said = call.said_id or ""
-        usable = 0 < len(said) <= _LONGEST_ID and said.isascii() and said.isprintable()
+        usable = 0 < len(said) <= _MAX_ID_LENGTH and said.isascii() and said.isprintable()
         chosen = said if usable and said not in self._taken else self._mint()
         self._taken.add(chosen)
         return chosen
 
 
-def _meaning(name: str | None, arguments: str) -> str | None:
+def _canonical_call(name: str | None, arguments: str) -> str | None:
     """The call in one spelling; None for one that cannot be read."""
     try:
         said = partial_json.parse(arguments.strip() or "{}")
@@ -583,14 +593,14 @@ def _meaning(name: str | None, arguments: str) -> str | None:
     return json.dumps([name, said], sort_keys=True) if name else None
 
 
-def _id_comes_late(placed: _Call, piece: CallPiece) -> bool:
+def _is_late_id(placed: _CallBuilder, piece: CallPiece) -> bool:
     """Whether a new id is that of the call which was begun at its place without one."""
     if placed.said_id:
         return False
     return not (piece.name and placed.name) or (placed.blank and piece.name == placed.name)
 
 
-def _is_another(known: _Call, piece: CallPiece) -> bool:
+def _begins_another_call(known: _CallBuilder, piece: CallPiece) -> bool:
     """Whether a piece under a known id begins another call, which the provider gave the same id."""
     if not piece.name or not known.name:
         return False
@@ -601,15 +611,15 @@ def _is_another(known: _Call, piece: CallPiece) -> bool:
     return other_name and known.finished and bool(piece.arguments)
 
 
-def _failed(code: str, message: str) -> Reply:
-    return Reply(outcome="failed", fault=Fault(code, _clean(message)))
+def _failure(code: str, message: str) -> TurnResult:
+    return TurnResult(outcome="failed", fault=Fault(code, _replace_invalid(message)))
 
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SECRET_LIKE = re.compile(r"[\w+/=-]{20,}")
 _SAMPLE = 200
-_SPOKEN = (TextPiece, ReasoningPiece, RefusalPiece, CallPiece)
-_LONGEST_NULL = 1_000  # with the blanks around it: looked at with each piece
+_TEXT_KINDS = (TextPiece, ReasoningPiece, RefusalPiece, CallPiece)
+_MAX_NULL_LENGTH = 1_000  # with the blanks around it: looked at with each piece
 
 _encode = msgspec.json.Encoder().encode
 
@@ -618,21 +628,21 @@ def _size(text: str) -> int:
     """Bytes of the text as it stands in an event. `text` may hold halves of characters."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
-    return len(_encode(_clean(text)))
+    return len(_encode(_replace_invalid(text)))
 
 
-def _clean(text: str) -> str:
+def _replace_invalid(text: str) -> str:
     """The text without what no store and no wire can carry: NUL and halves of characters."""
     if text.isascii() and "\0" not in text:
         return text
     return _NO_TEXT.sub("\ufffd", text)
 
 
-def _redacted(text: str) -> str:
+def _redact(text: str) -> str:
     return _SECRET_LIKE.sub("[redacted]", text)
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     if len(text) <= _SAMPLE:
         return text
     return f"{text[: _SAMPLE // 2]} ... {text[-_SAMPLE // 2 :]}"

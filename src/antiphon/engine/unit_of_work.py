@@ -1,7 +1,7 @@
-"""A change while it is being written: the run as it will be, and what will be told of it.
+"""Unit of work: collects the changes of one transaction on a run.
 
-`moves` decides; here is what each decision does to thread, run, actions and events, so that a
-message is never added without its number, nor a status moved without its event.
+`transitions` decides; `UnitOfWork` applies each decision to thread, run, actions and events
+together. No message is added without a number, and no status changes without an event.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import Change, Driven, Records
-from antiphon.engine.transcript import fold
+from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
+from antiphon.engine.transcript import fold_events
 from antiphon.types import errors
 from antiphon.types.events import (
     ActionRequired,
@@ -39,54 +39,54 @@ from antiphon.types.messages import (
     changed_arguments,
     parts,
 )
-from antiphon.types.runs import MOVES, Action, Drive, Fault, Hosted, Reason, Run, Status, Thread
+from antiphon.types.runs import MOVES, Action, Fault, Hosted, Reason, Run, RunLease, Status, Thread
 
 CANCELLED = "This call was cancelled before its output came."
 UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
 UNAPPROVED = "Nobody approved this call in time; it was not carried out."
 CUT_SHORT = "The run ended before this call did; it may or may not have been carried out."
 
-MOST_CLOSED = 1_000
-"""Calls that one transaction closes: writing them takes a store some hundredths of a second."""
-PARTS = 10
-"""Transactions in which the calls of a larger turn are closed: each of them reads all its calls."""
+MAX_CLOSED_CALLS = 1_000
+"""Calls closed in one transaction: writing them takes a store some hundredths of a second."""
+MAX_CLOSING_TRANSACTIONS = 10
+"""Transactions for closing the calls of a larger turn; each reads all calls of the turn."""
 
 _TITLE_LENGTH = 60
 
 _Closed = Literal["completed", "failed", "expired", "cancelled"]
 _CLOSED: Mapping[Status, _Closed] = {Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}
-"""What becomes of an open call with its run; where nothing else is said, it has failed."""
+"""Status of an open call after its run ended with this status; `failed` for any other."""
 
 
-class Draft:
-    """A change while it is being written: the run as it will be, and what will be told of it."""
+class UnitOfWork:
+    """Collects the changes of one transaction on a run."""
 
-    def __init__(self, records: Records, mint: Mint) -> None:
-        if records.thread is None:
+    def __init__(self, snapshot: Snapshot, mint: Mint) -> None:
+        if snapshot.thread is None:
             raise errors.NotFound("There is no such thread.")
-        self.now = records.now
+        self.now = snapshot.now
         self.mint = mint
-        self.thread: Thread = records.thread
-        self._run = records.run
-        self.drive: Drive = records.drive or Drive()
-        self._log = records.log
-        self._actions = {action.id: action for action in records.actions}
-        self._last_place = self.thread.messages  # of those that are kept for outputs
+        self.thread: Thread = snapshot.thread
+        self._run = snapshot.run
+        self.lease: RunLease = snapshot.lease or RunLease()
+        self._log = snapshot.log
+        self._actions = {action.id: action for action in snapshot.actions}
+        self._last_place = self.thread.messages  # of the places reserved for outputs
         self._places: dict[int, dict[str, int]] = {}
         self._touched: dict[str, Action] = {}
         self._messages: list[Message] = []
         self._events: list[Event] = []
-        self._driven: list[Driven] = []
+        self._run_updates: list[RunUpdate] = []
         self._keep_messages: int | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether the thread has a run that is under way."""
+        """Whether the thread has an active run."""
         return self._run is not None and not self._run.status.ended
 
     @property
     def run(self) -> Run:
-        """The run. Raises `NotFound` where there is none."""
+        """The run. Raises `NotFound` if there is none."""
         if self._run is None:
             raise errors.NotFound("There is no such run.")
         return self._run
@@ -95,48 +95,48 @@ class Draft:
     def run(self, run: Run) -> None:
         self._run = run
 
-    # What the change says.
+    # The run and its events.
 
-    def tell(self, *events: Event) -> None:
-        """Add events to the run's log."""
+    def emit(self, *events: Event) -> None:
+        """Append events to the run's log."""
         self._events += events
-        self.drive = replace(self.drive, last_event=self.drive.last_event + len(events))
+        self.lease = replace(self.lease, last_event=self.lease.last_event + len(events))
 
-    def begin(self, run: Run, drive: Drive) -> None:
-        """Go over to a new run; the one that it displaced, if any, is written as it stands."""
-        self._settle()
-        self.run, self.drive, self._actions, self._places = run, drive, {}, {}
+    def begin_run(self, run: Run, lease: RunLease) -> None:
+        """Continue with a new run; a displaced run is written in its current state."""
+        self._flush_run()
+        self.run, self.lease, self._actions, self._places = run, lease, {}, {}
 
-    def change(self, answer: object = None) -> Change:
-        """Everything drafted so far, to be written at once."""
-        self._settle()
+    def build(self, answer: object = None) -> ChangeSet:
+        """Return the collected changes."""
+        self._flush_run()
         said = bool(self._messages) or self._keep_messages is not None
         if said:
             self.thread = replace(self.thread, version=self.thread.version + 1, updated_at=self.now)
-        return Change(
+        return ChangeSet(
             answer=answer,
             thread=self.thread if said else None,
             keep_messages=self._keep_messages,
             messages=tuple(self._messages),
-            driven=tuple(self._driven),
+            run_updates=tuple(self._run_updates),
             actions=tuple(self._touched.values()),
         )
 
-    def _settle(self) -> None:
+    def _flush_run(self) -> None:
         if self._run is not None:
-            self._driven.append(Driven(self._run, self.drive, tuple(self._events)))
+            self._run_updates.append(RunUpdate(self._run, self.lease, tuple(self._events)))
             self._events = []
 
     # Messages.
 
-    def say(
+    def add_message(
         self,
         role: Literal["user", "system"],
         content: tuple[Part, ...],
         metadata: dict[str, str] | None = None,
         compacts: int | None = None,
     ) -> Message:
-        """A user or system message; the first user message names the thread."""
+        """Add a user or system message. The first user message gives the thread its title."""
         message = Message(
             id=self.mint("msg"),
             thread_id=self.thread.id,
@@ -148,10 +148,10 @@ class Draft:
             created_at=self.now,
         )
         if role == "user" and not self.thread.title:
-            self.thread = replace(self.thread, title=_title(message.text))
+            self.thread = replace(self.thread, title=_make_title(message.text))
         return self._append(message)
 
-    def reply(
+    def add_reply(
         self,
         text: str,
         reasoning: str | None,
@@ -161,7 +161,7 @@ class Draft:
         calls: tuple[ToolCall, ...] = (),
         status: Literal["completed", "incomplete"] = "completed",
     ) -> None:
-        """The assistant's message, and the event that shows it."""
+        """Add the assistant's message and emit its event."""
         message = self._append(
             Message(
                 id=self.mint("msg"),
@@ -177,24 +177,26 @@ class Draft:
                 created_at=self.now,
             )
         )
-        self.tell(MessageCompleted(message=message))
+        self.emit(MessageCompleted(message=message))
 
-    def partial(self, text: str, reasoning: str | None, refusal: str | None = None) -> None:
-        """What a cut reply had said, marked; nothing where it had said nothing."""
+    def add_partial_reply(
+        self, text: str, reasoning: str | None, refusal: str | None = None
+    ) -> None:
+        """Add the text of a cut reply as an incomplete message; nothing if there was none."""
         if text or reasoning or refusal:
-            self.reply(text, reasoning, refusal=refusal, status="incomplete")
+            self.add_reply(text, reasoning, refusal=refusal, status="incomplete")
 
-    def partial_from(self, log: Sequence[Numbered]) -> None:
-        """The same, from the events of a turn whose driver is gone: what it said and had not saved.
+    def add_partial_reply_from(self, log: Sequence[Numbered]) -> None:
+        """Add the unsaved text of a turn whose worker is gone, read from its events.
 
-        Several replies may have been saved in it, with outputs between them.
+        The turn may have saved several replies, with outputs between them.
         """
         saved = max((n for n, event in log if isinstance(event, MessageCompleted)), default=0)
-        said = fold(numbered for numbered in log if numbered[0] > saved)
-        self.partial(said.text, said.reasoning, said.refusal)
+        said = fold_events(numbered for numbered in log if numbered[0] > saved)
+        self.add_partial_reply(said.text, said.reasoning, said.refusal)
 
-    def output(self, tool_call_id: str, output: str) -> None:
-        """A tool message at the end of the thread, for a call that never became an action."""
+    def add_output(self, tool_call_id: str, output: str) -> None:
+        """Append a tool message for a call that never became an action."""
         number = self.thread.messages + 1
         self._append(
             self._tool_message(self.mint("msg"), number, tool_call_id, output, is_error=True)
@@ -220,69 +222,73 @@ class Draft:
         self._messages.append(message)
         return message
 
-    # Moves.
+    # Status.
 
-    def move(self, status: Status, **fields: object) -> None:
-        """One legal move, and the event that says so."""
+    def set_status(self, status: Status, **fields: object) -> None:
+        """Change the status, if the change is legal, and emit the event."""
         run = self.run
         if status not in MOVES[run.status]:
             raise errors.Internal(f"A run cannot go from {run.status.value} to {status.value}.")
         self.run = replace(run, **{"status": status, "waiting_for": None, **fields})
-        self.tell(status_event(self.run))
+        self.emit(status_event(self.run))
 
-    def wait_for(self, provider: str) -> None:
-        """Say which provider the queued run waits for; it stays where it is."""
+    def wait_for_provider(self, provider: str) -> None:
+        """Set the provider that the queued run waits for, and emit the event."""
         self.run = replace(self.run, waiting_for=provider)
-        self.tell(status_event(self.run))
+        self.emit(status_event(self.run))
 
-    def end(
+    def end_run(
         self, status: Status, *, reason: Reason | None = None, error: Fault | None = None
     ) -> None:
-        """The run is over, between two turns or before the first; no call stays open."""
-        self._close(self._open(), _CLOSED.get(status, "failed"))
-        self.move(status, reason=reason, error=error, ended_at=self.now)
-        self.drive = replace(self.drive, wanted=False, worker=None, due_at=None)
+        """End the run between two turns or before the first, and close its open calls."""
+        self._close_actions(self._open_actions(), _CLOSED.get(status, "failed"))
+        self.set_status(status, reason=reason, error=error, ended_at=self.now)
+        self.lease = replace(self.lease, wanted=False, worker=None, due_at=None)
 
     def end_turn(
         self, status: Status, *, reason: Reason | None = None, error: Fault | None = None
     ) -> None:
-        """The run is over, and with it the turn under way."""
-        self.end(status, reason=reason, error=error)
+        """End the run and its current turn."""
+        self.end_run(status, reason=reason, error=error)
         self._close_turn(reason)
 
     def _close_turn(self, reason: Reason | None = None) -> None:
         run = self.run
-        self.tell(TurnEnded(run_id=run.id, status=run.status, reason=reason))
-        self.drive = replace(self.drive, turn_began_after=self.drive.last_event)
+        self.emit(TurnEnded(run_id=run.id, status=run.status, reason=reason))
+        self.lease = replace(self.lease, turn_began_after=self.lease.last_event)
 
-    def hand_out(self, tool_calls: tuple[ToolCall, ...], hosted: Mapping[str, Hosted]) -> None:
-        """One action per call; the thread keeps a place for each output.
+    def dispatch_tool_calls(
+        self, tool_calls: tuple[ToolCall, ...], hosted: Mapping[str, Hosted]
+    ) -> None:
+        """Create an action for each call, and reserve a place in the thread for each output.
 
-        `hosted` are the tools, by name, that the worker runs. While the client has anything to do
-        the run rests, and the manifest says what; where it has not, the next turn begins at once,
-        in other words the worker goes on.
+        `hosted` are the worker's tools by name. If the client must run or approve a call, the run
+        waits and `action.required` lists these actions. Otherwise the worker continues with the
+        next turn.
         """
         expires_at = self.now + self.run.expires_in * 1000
-        actions = [self._action(call, hosted.get(call.name), expires_at) for call in tool_calls]
+        actions = [
+            self._make_action(call, hosted.get(call.name), expires_at) for call in tool_calls
+        ]
         self._actions |= {action.id: action for action in actions}
         self._places = {}
         self._touched |= {action.id: action for action in actions}
-        # Outputs come in any order and are kept in call order, so their numbers are taken now.
+        # Outputs arrive in any order and are stored in call order: reserve their numbers now.
         self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
         self._last_place = self.thread.messages
         manifest = tuple(pending(action) for action in actions if action.awaited)
         if manifest:
-            self._rest(manifest, expires_at)
+            self._await_client(manifest, expires_at)
         else:
             self.run = replace(self.run, turn=self.run.turn + 1, attempt=1)
 
-    def _rest(self, manifest: tuple[PendingAction, ...], until: int) -> None:
-        self.tell(ActionRequired(run_id=self.run.id, actions=manifest))
-        self.move(Status.ACTION_REQUIRED, attempt=0)
-        self.drive = replace(self.drive, wanted=False, worker=None, due_at=until, fresh=False)
+    def _await_client(self, manifest: tuple[PendingAction, ...], until: int) -> None:
+        self.emit(ActionRequired(run_id=self.run.id, actions=manifest))
+        self.set_status(Status.ACTION_REQUIRED, attempt=0)
+        self.lease = replace(self.lease, wanted=False, worker=None, due_at=until, fresh=False)
         self._close_turn()
 
-    def _action(self, call: ToolCall, hosted: Hosted | None, expires_at: int) -> Action:
+    def _make_action(self, call: ToolCall, hosted: Hosted | None, expires_at: int) -> Action:
         run = self.run
         return Action(
             id=self.mint("act"),
@@ -300,11 +306,11 @@ class Draft:
             expires_at=expires_at,
         )
 
-    def approve(self, action: Action) -> Action:
-        """The call may be run; it is, when the run goes on."""
-        return self._keep_action(replace(action, approval="given"))
+    def approve_action(self, action: Action) -> Action:
+        """Allow the worker to run this call when the run continues."""
+        return self._put_action(replace(action, approval="given"))
 
-    def answer_action(
+    def close_action(
         self,
         action: Action,
         status: _Closed,
@@ -312,7 +318,7 @@ class Draft:
         is_error: bool,
         metadata: dict[str, str] | None = None,
     ) -> Action:
-        """The action's end, its tool message in the place that was kept for it, and the event."""
+        """Close the action, add its tool message in the reserved place, and emit the event."""
         cancelled = {"fault": "cancelled"} if status == "cancelled" else {}
         metadata = cancelled | (metadata or {})
         places = self._places_of(action.turn)
@@ -327,7 +333,7 @@ class Draft:
                 metadata=metadata,
             )
         )
-        self.tell(
+        self.emit(
             ToolOutputAdded(
                 tool_call_id=action.tool_call_id,
                 output=output,
@@ -337,113 +343,120 @@ class Draft:
                 arguments=changed_arguments(metadata),
             )
         )
-        return self._keep_action(
+        return self._put_action(
             replace(action, status=status, output=output, is_error=is_error, ended_at=self.now)
         )
 
     def _places_of(self, turn: int) -> dict[str, int]:
-        """The actions of a turn by their ids, numbered from 0 in call order."""
+        """Return the places of a turn's actions by id, numbered from 0 in call order."""
         if turn not in self._places:
             ids = (each.id for each in self._actions.values() if each.turn == turn)
             self._places[turn] = {each: place for place, each in enumerate(ids)}
         return self._places[turn]
 
     def expire_calls(self) -> bool:
-        """Give the calls that the client has left open an output that says so.
+        """Close the calls that the client left open, each with an output that says so.
 
-        Returns whether there are more than one transaction closes; these are still open.
+        Return whether there are more than one transaction closes; the others are still open.
         """
-        awaited = [action for action in self._open() if action.awaited]
-        for action in awaited[: self._most_closed]:
+        awaited = [action for action in self._open_actions() if action.awaited]
+        for action in awaited[: self._max_closed]:
             output = UNANSWERED if action.runs_on == "client" else UNAPPROVED
-            self.answer_action(action, "expired", output, is_error=True)
-        return len(awaited) > self._most_closed
+            self.close_action(action, "expired", output, is_error=True)
+        return len(awaited) > self._max_closed
 
     def close_some_calls(self, status: Status, *, fence: bool = True) -> bool:
-        """Close as many calls as one transaction may, where a run that shall end has more open.
+        """Close as many calls as one transaction may, if the run to end has more open calls.
 
-        Returns whether it had: then the run does not end yet. A driver is fenced off with `fence`.
+        Return whether it had more: then the run does not end yet. `fence` raises the epoch of a run
+        that a worker holds.
         """
-        waiting = self._open()
-        if len(waiting) <= self._most_closed:
+        waiting = self._open_actions()
+        if len(waiting) <= self._max_closed:
             return False
         if fence and self.run.status is Status.IN_PROGRESS:
-            self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
-        self._close(waiting[: self._most_closed], _CLOSED.get(status, "failed"))
+            self.lease = replace(self.lease, epoch=self.lease.epoch + 1)
+        self._close_actions(waiting[: self._max_closed], _CLOSED.get(status, "failed"))
         return True
 
     @property
-    def _most_closed(self) -> int:
-        return max(MOST_CLOSED, len(self._actions) // PARTS)
+    def _max_closed(self) -> int:
+        return max(MAX_CLOSED_CALLS, len(self._actions) // MAX_CLOSING_TRANSACTIONS)
 
-    def _close(self, actions: Sequence[Action], status: _Closed) -> None:
-        """Give open calls an output that says what became of them."""
+    def _close_actions(self, actions: Sequence[Action], status: _Closed) -> None:
+        """Close these calls with an output that says why."""
         output = CANCELLED if status == "cancelled" else CUT_SHORT
         for action in actions:
-            self.answer_action(action, status, output, is_error=True)
+            self.close_action(action, status, output, is_error=True)
 
-    def _open(self) -> list[Action]:
+    def _open_actions(self) -> list[Action]:
         return [action for action in self._actions.values() if action.status == "pending"]
 
-    def _keep_action(self, action: Action) -> Action:
+    def _put_action(self, action: Action) -> Action:
         self._actions[action.id] = self._touched[action.id] = action
         return action
 
-    def go_on_if_answered(self) -> None:
-        """When the client has done its part the run may go on; it waits to be asked."""
+    def resume_if_complete(self) -> None:
+        """Queue the run if no action waits for the client.
+
+        A background run requests its next turn at once.
+        """
         if any(action.awaited for action in self._actions.values()):
             return
         run = self.run
-        self.move(Status.QUEUED)
-        self.drive = replace(
-            self.drive,
+        self.set_status(Status.QUEUED)
+        self.lease = replace(
+            self.lease,
             wanted=run.background,
-            due_at=rest_until(run, self.now, wanted=run.background),
+            due_at=rest_deadline(run, self.now, wanted=run.background),
         )
 
     def cancel(self, *, keep_partial: bool = True) -> None:
-        """Stop; whoever drives the run is fenced, what it had said is kept."""
+        """Cancel the run, fence its worker, and save its partial text."""
         driven = self.run.status is Status.IN_PROGRESS
-        self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
+        self.lease = replace(self.lease, epoch=self.lease.epoch + 1)
         if driven and keep_partial:
-            self.partial_from(self._log)
+            self.add_partial_reply_from(self._log)
         if driven:
             self.end_turn(Status.CANCELLED)
         else:
-            self.end(Status.CANCELLED)
+            self.end_run(Status.CANCELLED)
 
-    def lose_worker(self) -> None:
-        """The next attempt, or the end of them; what was said is void, or kept and marked."""
+    def handle_lost_worker(self) -> None:
+        """Queue the run for the next attempt, or end it after the last one.
+
+        A retried turn's text is void; after the last attempt it is saved as incomplete.
+        """
         run = self.run
         if run.attempt >= run.max_attempts:
-            self.partial_from(self._log)
-            self.drive = replace(self.drive, epoch=self.drive.epoch + 1)
+            self.add_partial_reply_from(self._log)
+            self.lease = replace(self.lease, epoch=self.lease.epoch + 1)
             self.end_turn(Status.INCOMPLETE, reason="worker_lost")
             return
-        void_after = _attempt_began(self._log)
+        void_after = _attempt_start(self._log)
         if void_after is not None:
-            self.tell(
+            self.emit(
                 TurnRestarted(reason="worker_lost", after=void_after, attempt=run.attempt + 1)
             )
-        self.move(Status.QUEUED)
-        # The epoch rises here too, so that the lost worker is fenced before the next one comes.
-        self.drive = replace(
-            self.drive, epoch=self.drive.epoch + 1, wanted=True, worker=None, due_at=None
+        self.set_status(Status.QUEUED)
+        # The epoch rises here too, so that the lost worker is fenced before the next claim.
+        self.lease = replace(
+            self.lease, epoch=self.lease.epoch + 1, wanted=True, worker=None, due_at=None
         )
 
     def decline(self, provider: str) -> None:
-        """Undo a claim before anything was asked; the run waits for this provider."""
+        """Undo a claim before the model was asked; the run waits for this provider."""
         run = self.run
-        self.move(
+        self.set_status(
             Status.QUEUED,
             attempt=run.attempt - 1,
-            turn=run.turn - (run.attempt == 1),  # the next claim begins the turn again
+            turn=run.turn - (run.attempt == 1),  # the next claim counts the turn again
             waiting_for=provider,
         )
-        self.drive = replace(self.drive, epoch=self.drive.epoch + 1, worker=None, due_at=None)
+        self.lease = replace(self.lease, epoch=self.lease.epoch + 1, worker=None, due_at=None)
 
     def roll_back(self, messages: int) -> None:
-        """Leave only so many messages in the thread: as if those after them had never been."""
+        """Delete the messages after this number from the thread."""
         self._keep_messages = messages
         self._messages = []
         self.thread = replace(self.thread, messages=messages)
@@ -455,14 +468,14 @@ def _reply_content(text: str, refusal: str | None) -> tuple[MessagePart, ...]:
 
 
 def output_message_id(action: Action) -> str:
-    """The id of the tool message that holds this action's output."""
+    """Return the id of the tool message with this action's output."""
     return "msg_" + action.id.removeprefix("act_")
 
 
-def _attempt_began(log: Sequence[Numbered]) -> int | None:
-    """The event after which the lost attempt spoke; None where it had said nothing yet.
+def _attempt_start(log: Sequence[Numbered]) -> int | None:
+    """Return the event after which the lost attempt began to write; None if it wrote nothing.
 
-    A message and an output that were saved stand, whatever befell who came after them.
+    Saved messages and outputs stay, even if the worker is lost later.
     """
     began = None
     for number, event in log:
@@ -478,7 +491,7 @@ def _attempt_began(log: Sequence[Numbered]) -> int | None:
 
 
 def status_event(run: Run) -> RunStatus:
-    """The event that says where the run is now."""
+    """Return the event for the run's current status."""
     return RunStatus(
         run_id=run.id,
         thread_id=run.thread_id,
@@ -489,13 +502,13 @@ def status_event(run: Run) -> RunStatus:
     )
 
 
-def rest_until(run: Run, now: int, *, wanted: bool) -> int | None:
-    """Until when a run may wait to be asked for; it must not block its thread for ever."""
+def rest_deadline(run: Run, now: int, *, wanted: bool) -> int | None:
+    """Return when a waiting run expires, so that it does not block its thread for ever."""
     return None if wanted else now + run.expires_in * 1000
 
 
-def _title(text: str) -> str:
-    """The first line; a long one ends at a word, unless that would leave less than half."""
+def _make_title(text: str) -> str:
+    """Return the first line; a long one is cut at a word that leaves at least half."""
     line = text.strip().split("\n", 1)[0].strip()
     if len(line) <= _TITLE_LENGTH:
         return line

@@ -10,7 +10,7 @@ import msgspec
 
 from antiphon.api import operations
 from antiphon.engine.context_window import Context
-from antiphon.engine.snapshot import Records
+from antiphon.engine.snapshot import Snapshot
 from antiphon.types import errors
 from antiphon.types.messages import File, Image, Part, Text, ToolSpec, parts
 from antiphon.types.runs import CHOICES, Sampling
@@ -18,7 +18,7 @@ from antiphon.types.runs import CHOICES, Sampling
 _IMAGE_SCHEMES = ("https://", "data:image/")
 
 
-def refuse_nothing(call: operations.Process) -> None:
+def validate_has_input(call: operations.Process) -> None:
     """Without a message and a thread there is nothing to answer."""
     if call.message is None and call.thread_id is None:
         raise errors.InvalidRequest(
@@ -29,7 +29,7 @@ def refuse_nothing(call: operations.Process) -> None:
         )
 
 
-def refuse_beginnings(call: operations.Process) -> None:
+def validate_only_run_id(call: operations.Process) -> None:
     """With `run_id` the run is there: what would begin another one contradicts it."""
     alone = operations.Process(
         run_id=call.run_id, force_refresh=call.force_refresh, background=call.background
@@ -44,7 +44,7 @@ def refuse_beginnings(call: operations.Process) -> None:
         )
 
 
-def refuse_before_nothing(call: operations.ForkThread) -> None:
+def validate_fork(call: operations.ForkThread) -> None:
     """What a new thread ends before is a message."""
     if call.message_id is None:
         raise errors.InvalidRequest(
@@ -54,7 +54,7 @@ def refuse_before_nothing(call: operations.ForkThread) -> None:
         )
 
 
-def refuse_twins(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
+def validate_unique_tools(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
     """Two tools of one name cannot be told apart when one of them is called."""
     names = Counter(tool.name for tool in tools) if tools else Counter[str]()
     twins = [name for name, times in names.items() if times > 1]
@@ -66,7 +66,7 @@ def refuse_twins(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
         )
 
 
-def refuse_formless(sampling: Sampling) -> None:
+def validate_sampling(sampling: Sampling) -> None:
     """A tool choice and a response format have shapes that their types do not tell."""
     match sampling.response_format:
         case None | {"type": "text" | "json_object"}:
@@ -93,7 +93,7 @@ def refuse_formless(sampling: Sampling) -> None:
         )
 
 
-def refuse_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
+def validate_tool_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
     """A tool that must be called is one of those that are offered."""
     names = [tool.name for tool in tools]
     chosen = sampling.chosen_tool
@@ -109,15 +109,15 @@ def refuse_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
         )
 
 
-def refuse_unsupported(
+def validate_provider_support(
     provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[object]
 ) -> None:
     """What a provider has not got is said now, and never left out in silence."""
-    if missing := [asked for asked in _asked(sampling, tools) if asked in lacks]:
-        raise unsupported(provider, missing)
+    if missing := [asked for asked in _requested_features(sampling, tools) if asked in lacks]:
+        raise unsupported_error(provider, missing)
 
 
-def unsupported(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
+def unsupported_error(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
     """The refusal of what this provider has not got."""
     named = ", ".join(missing)
     return errors.UnsupportedByProvider(
@@ -130,7 +130,7 @@ def unsupported(provider: str, missing: Sequence[str]) -> errors.UnsupportedByPr
     )
 
 
-def _asked(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
+def _requested_features(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
     """The settings that a run asks for, and the values that not every provider has.
 
     What every provider does anyway asks for nothing, nor does what is said of tools without any.
@@ -153,20 +153,20 @@ def _asked(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
                 yield name
 
 
-def refuse_other_thread(records: Records, call: operations.CreateMessage) -> None:
+def validate_output_thread(snapshot: Snapshot, call: operations.CreateMessage) -> None:
     """An output belongs to the thread that it is said to belong to."""
-    if records.thread is None or records.thread.id != call.thread_id:
+    if snapshot.thread is None or snapshot.thread.id != call.thread_id:
         raise errors.NotFound("There is no such thread, or the run is another thread's.")
-    if records.run is None:
+    if snapshot.run is None:
         raise errors.UnknownToolCall(
             "The thread has no active run that waits for an output.",
             expected="run_id, where the run is not active any more",
         )
 
 
-def refuse_approval(records: Records, tool_call_id: str) -> None:
+def validate_not_approval(snapshot: Snapshot, tool_call_id: str) -> None:
     """To approve a call says nothing in the thread, so it makes no message."""
-    for action in records.actions:
+    for action in snapshot.actions:
         if action.tool_call_id == tool_call_id and action.approval is not None:
             raise errors.InvalidRequest(
                 "This call waits to be approved, which no message does.",
@@ -175,7 +175,7 @@ def refuse_approval(records: Records, tool_call_id: str) -> None:
             )
 
 
-def refuse_output_fields(call: operations.CreateMessage) -> None:
+def validate_no_output_fields(call: operations.CreateMessage) -> None:
     """A user or system message answers no tool call."""
     given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
     if given or call.is_error:
@@ -186,7 +186,7 @@ def refuse_output_fields(call: operations.CreateMessage) -> None:
         )
 
 
-def refuse_unfit_summary(call: operations.CreateMessage, compacts: int, context: Context) -> None:
+def validate_summary(call: operations.CreateMessage, compacts: int, context: Context) -> None:
     """A summary is the system's, is text, and ends where no call is parted from its outputs."""
     if call.role != "system":
         raise errors.InvalidRequest(
@@ -213,7 +213,7 @@ def refuse_unfit_summary(call: operations.CreateMessage, compacts: int, context:
         )
 
 
-def tool_output(call: operations.CreateMessage) -> tuple[str, str]:
+def parse_tool_output(call: operations.CreateMessage) -> tuple[str, str]:
     """The tool call that this message answers, and the output as the text that it is."""
     if call.tool_call_id is None:
         raise errors.InvalidRequest(
@@ -230,7 +230,7 @@ def tool_output(call: operations.CreateMessage) -> tuple[str, str]:
     return call.tool_call_id, "".join(part.text for part in content if isinstance(part, Text))
 
 
-def attachments(content: str | tuple[Part, ...]) -> Iterator[str]:
+def attachment_ids(content: str | tuple[Part, ...]) -> Iterator[str]:
     """The ids of the uploads in this content. Raises `InvalidRequest` for an image from nowhere."""
     for part in () if isinstance(content, str) else content:
         match part:

@@ -33,7 +33,7 @@ from any_llm.exceptions import (
 from any_llm.types.completion import ChatCompletionChunk, ChoiceDelta
 from any_llm.utils.aio import aclose_quietly
 
-from antiphon.engine.sanitize import fit, fit_value
+from antiphon.engine.sanitize import sanitize_text, sanitize_value
 from antiphon.providers.chat_completions import payload
 from antiphon.providers.failures import Redactor, complaint, retried, retry_after
 from antiphon.providers.usage import counted
@@ -204,7 +204,7 @@ class Reply:
             self._say(choice.delta, out)
             if choice.finish_reason and choice.finish_reason != self._reason:
                 self._reason = choice.finish_reason
-                out.append(Finish(fit(choice.finish_reason)))
+                out.append(Finish(sanitize_text(choice.finish_reason)))
         if chunk.usage:
             out.append(UsageReport(counted(chunk.usage.model_dump())))
         return out
@@ -212,15 +212,15 @@ class Reply:
     def _say(self, delta: ChoiceDelta, out: list[Chunk]) -> None:
         if delta.reasoning and delta.reasoning.content:
             self._thought += delta.reasoning.content
-            out.append(ReasoningPiece(fit(delta.reasoning.content)))
+            out.append(ReasoningPiece(sanitize_text(delta.reasoning.content)))
         signature = _anthropic(delta.extra_content).get("signature")
         if signature:
             self._signed.append({"thinking": self._thought, "signature": signature})
             self._thought = ""
         if delta.refusal:
-            out.append(RefusalPiece(fit(delta.refusal)))
+            out.append(RefusalPiece(sanitize_text(delta.refusal)))
         if delta.content:
-            out.append(TextPiece(fit(delta.content)))
+            out.append(TextPiece(sanitize_text(delta.content)))
         calls = delta.tool_calls or []
         for position, call in enumerate(calls):
             function = call.function
@@ -228,9 +228,9 @@ class Reply:
                 CallPiece(
                     index=call.index,
                     position=position if len(calls) > 1 else None,
-                    id=fit(call.id) if call.id else None,
-                    name=fit(function.name) if function and function.name else None,
-                    arguments=fit(function.arguments or "") if function else "",
+                    id=sanitize_text(call.id) if call.id else None,
+                    name=sanitize_text(function.name) if function and function.name else None,
+                    arguments=sanitize_text(function.arguments or "") if function else "",
                     extra=self._extra(call.extra_content),
                 )
             )
@@ -241,7 +241,7 @@ class Reply:
         if self._signed:
             extra["anthropic"] = {"thinking": self._signed}
             self._signed = []
-        return {"extra_content": fit_value(extra)} if extra else None
+        return {"extra_content": sanitize_value(extra)} if extra else None
 
 
 async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engine.turn import LARGE
+from antiphon.engine.turn import LARGE_BYTES
 from antiphon.providers.failures import Redactor
 from antiphon.providers.history import accepted
 from antiphon.providers.http import USUAL, Endpoint, Limits
@@ -118,13 +118,13 @@ def payload(question: Question, quirks: Quirks, origin: str | None = None) -> by
 
 async def feed_piece(reply: Reply, piece: bytes) -> list[Chunk] | None:
     """Feed the reply; in a thread where a large event may end, so that others have their turns."""
-    if reply.pending + len(piece) > LARGE:
+    if reply.pending + len(piece) > LARGE_BYTES:
         return await asyncio.to_thread(reply.feed, piece)
     return reply.feed(piece)
 
 
 async def _close(reply: Reply) -> list[Chunk]:
-    if reply.pending > LARGE:
+    if reply.pending > LARGE_BYTES:
         return await asyncio.to_thread(reply.close)
     return reply.close()
 

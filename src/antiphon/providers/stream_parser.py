@@ -13,8 +13,8 @@ from typing import Any, Literal, NoReturn, TypeGuard
 import msgspec
 
 from antiphon.engine.partial_json import MAX_DEPTH
-from antiphon.engine.sanitize import fit, fit_value, refuse_deep
-from antiphon.engine.turn import LARGE
+from antiphon.engine.sanitize import sanitize_text, sanitize_value, validate_depth
+from antiphon.engine.turn import LARGE_BYTES
 from antiphon.providers.failures import Redactor, complaint
 from antiphon.providers.inline_tags import LeakedCalls, Piece, Snapshots, Thought
 from antiphon.providers.usage import counted
@@ -437,7 +437,7 @@ class Reply:
             id=_name(piece.get("id")),
             name=_name(function.get("name")),
             arguments=self._joined((index, position), arguments),
-            extra={"extra_content": fit_value(extra)} if extra else None,
+            extra={"extra_content": sanitize_value(extra)} if extra else None,
         )
         if call.id or call.name or call.arguments or call.extra:
             self._settle(out)
@@ -450,7 +450,7 @@ class Reply:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._halves[channel] = text[-1]
             text = text[:-1]
-        return fit(text)
+        return sanitize_text(text)
 
     def _end(self, reason: str | None, out: list[Chunk]) -> None:
         out += self.last_words()
@@ -459,7 +459,7 @@ class Reply:
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
             self._reason = reason
-            out.append(Finish(reason and fit(reason)))
+            out.append(Finish(reason and sanitize_text(reason)))
 
     def _answer_unclosed(self, thought: Thought, out: list[Chunk]) -> None:
         """Give as text what a whole reply said in a thought that it never left."""
@@ -554,7 +554,7 @@ def _is_whole(frame: Frame) -> bool:
 
 def _has_too_many_values(data: str) -> bool:
     """Return whether this JSON holds more values than are decoded, without decoding it."""
-    if len(data) <= LARGE or _weight(data) <= MAX_EVENT_VALUES:
+    if len(data) <= LARGE_BYTES or _weight(data) <= MAX_EVENT_VALUES:
         return False
     bare = data.replace("\\\\", "").replace('\\"', "")
     if bare.count('"') > MAX_EVENT_VALUES:
@@ -575,7 +575,7 @@ def _repaired(data: str) -> str:
 
 def _name(value: Any) -> str | None:
     """An id or a name; an empty one is none."""
-    return fit(value) if isinstance(value, str) and value else None
+    return sanitize_text(value) if isinstance(value, str) and value else None
 
 
 def _arguments(value: Any) -> str:
@@ -604,7 +604,7 @@ def _is_json_answer(content: Any) -> bool:
 
 def _json_answer(content: Any) -> str:
     try:
-        refuse_deep(content, MAX_DEPTH)
+        validate_depth(content, MAX_DEPTH)
     except TooLarge as error:
         raise ProviderProtocol(_TOO_DEEP) from error
     return _json(content)

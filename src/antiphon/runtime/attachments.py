@@ -28,7 +28,7 @@ _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 
 async def check_attachments(store: Store, content: Content, owner: str) -> None:
     """Return if each file that is attached is the owner's. Raises `NotFound`."""
-    for file_id in validation.attachments(content):
+    for file_id in validation.attachment_ids(content):
         await store.get(Upload, owner, file_id)
 
 

@@ -73,7 +73,7 @@ def check_destination(claim: Claim, opened: ResolvedModel) -> None:
 
     Raises `WrongDestination`.
     """
-    wanted = Destination.read(claim.drive.destination)
+    wanted = Destination.read(claim.lease.destination)
     if wanted is None:
         return
     if opened.destination is None or opened.destination.digest != wanted.digest:

@@ -87,21 +87,21 @@ class AsyncEmbeddedTransport:
     ) -> Upload:
         """Keep a file."""
         desk = (await self.runtime()).desk
-        named, typed = sanitize.file_name(name), sanitize.media_type(media_type)
+        named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
         answer = await desk.upload(self._principal.owner, named, typed, content, key)
         upload: Upload = _as_received(answer, Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
-        sanitize.fields(operations.GetFile(file_id))
+        sanitize.request_fields(operations.GetFile(file_id))
         _, content = await (await self.runtime()).desk.download(self._principal.owner, file_id)
         return content
 
     async def export(self, owner: str) -> AsyncPieces:
         """Everything of an owner as a zip, piece by piece."""
         call = operations.ExportOwner(owner)
-        sanitize.fields(call)
+        sanitize.request_fields(call)
         archive = await (await self.runtime()).desk.export(call, self._by)
         async with aclosing(archive.pieces) as pieces:
             async for piece in pieces:
@@ -130,14 +130,14 @@ class AsyncEmbeddedTransport:
     def acting_for(self, owner: str) -> AsyncEmbeddedTransport:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
-        line._principal = self._principal.acting(owner=sanitize.owner(owner))
+        line._principal = self._principal.acting(owner=sanitize.validate_owner(owner))
         line._source = _Lent(self.runtime)
         return line
 
     def acting_as(self, actor: str) -> AsyncEmbeddedTransport:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
-        line._principal = self._principal.acting(actor=sanitize.owner(actor))
+        line._principal = self._principal.acting(actor=sanitize.validate_owner(actor))
         line._source = _Lent(self.runtime)
         return line
 
@@ -299,8 +299,8 @@ def _asks_for_a_run(call: Call[Any]) -> bool:
 
 def _as_sent(call: Call[A], max_depth: int) -> Call[A]:
     """The call as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
-    fields = sanitize.fields(call)
-    sanitize.refuse_deep(fields, max_depth)
+    fields = sanitize.request_fields(call)
+    sanitize.validate_depth(fields, max_depth)
     try:
         return msgspec.convert(fields, type(call))
     except msgspec.ValidationError as error:

@@ -20,12 +20,12 @@ class EventWriter:
     """Of one reply after another; `tell_first` is called once, when the next events are kept."""
 
     def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
-        self.last = claim.drive.last_event
+        self.last = claim.lease.last_event
         self.tell_first: Callable[[], None] | None = None
         self._store = store
         self._bus = bus
         self._run_id = claim.run.id
-        self._epoch = claim.drive.epoch
+        self._epoch = claim.lease.epoch
         self._attempt = claim.run.attempt
         self._unkept = 0  # appends on their way
         self._size = 0

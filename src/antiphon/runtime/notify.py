@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import LEASES, QUEUE, Bus, ReadSet, Store
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Action
 
-Decide = Callable[[Records], Change | None]
+Decide = Callable[[Snapshot], ChangeSet | None]
 
 
 async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
@@ -25,11 +25,13 @@ async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
             return answer
 
 
-async def _commit_part(store: Store, about: ReadSet, decide: Decide) -> tuple[Change | None, Any]:
+async def _commit_part(
+    store: Store, about: ReadSet, decide: Decide
+) -> tuple[ChangeSet | None, Any]:
     """Return what was written, None for nothing, and its answer."""
-    written: Change | None = None
+    written: ChangeSet | None = None
 
-    def remembered(records: Records) -> Change | None:
+    def remembered(records: Snapshot) -> ChangeSet | None:
         nonlocal written
         written = decide(records)
         return written
@@ -59,11 +61,11 @@ class ChangeCommitter:
             if written is None or not written.more:
                 return answer
 
-    def _ring(self, written: Change) -> None:
+    def _ring(self, written: ChangeSet) -> None:
         self._note_outputs(written.actions)
-        for driven in written.driven:
+        for driven in written.run_updates:
             self._bus.ring(driven.run.id)
-            if driven.drive.wanted:
+            if driven.lease.wanted:
                 self._bus.ring(QUEUE)
             if driven.run.status.ended:
                 self._bus.ring(LEASES)

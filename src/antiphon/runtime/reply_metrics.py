@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from time import monotonic
 
-from antiphon.engine.turn import Reply
+from antiphon.engine.turn import TurnResult
 from antiphon.telemetry import genai
 from antiphon.telemetry.metrics import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKENS, Metrics
 from antiphon.telemetry.tracing import Span, Tracer, current_span
@@ -59,7 +59,7 @@ class ReplySpan:
         """Its first event is kept, so that readers see it."""
         self._metrics.observe(FIRST_TOKEN, self._since(), self._provider)
 
-    def ended(self, reply: Reply) -> None:
+    def ended(self, reply: TurnResult) -> None:
         """It is whole, cut or an error."""
         self._span.note(genai.reply(reply, self._first_chunk))
         if self._content:
@@ -73,7 +73,7 @@ class ReplySpan:
         """Nobody waits for it any more, whatever became of it."""
         self._metrics.observe(REPLIES, self._since(), self._provider)
 
-    def _count(self, reply: Reply) -> None:
+    def _count(self, reply: TurnResult) -> None:
         if (used := reply.usage) is None:
             return
         kinds = {

@@ -18,10 +18,10 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import BackendServer
 from antiphon.engine import sanitize, transitions
-from antiphon.engine.context_window import window
-from antiphon.engine.snapshot import Change, Driven, Records
-from antiphon.engine.tool_selection import Offer, changed, offer
-from antiphon.engine.turn import Reply, Turn, large
+from antiphon.engine.context_window import cut_to_window
+from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
+from antiphon.engine.tool_selection import ToolSelection, has_changed, select_tools
+from antiphon.engine.turn import Turn, TurnResult, large
 from antiphon.ports import Bus, Claim, Context, ReadSet, ResolvedModel, Store, Toolbox
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import WrongDestination, check_destination
@@ -140,7 +140,7 @@ class TurnRunner:
 
     async def _driven(self, claim: Claim) -> None:
         try:
-            parent = claim.drive.trace or ROOT
+            parent = claim.lease.trace or ROOT
             facts = genai.agent(claim.run)
             with current_span(self._tracer, "invoke_agent", parent=parent, facts=facts):
                 await self._drive(claim)
@@ -169,7 +169,7 @@ class TurnRunner:
         """One reply, asked for and kept; the run as it is then."""
         opened = await self._models.open(claim.run.model, claim.owner)
         check_destination(claim, opened)
-        offered = offer(claim.run, toolbox.tools())
+        offered = select_tools(claim.run, toolbox.tools())
         asking = _Asking(
             claim.run,
             opened,
@@ -181,18 +181,18 @@ class TurnRunner:
             asking, EventWriter(self._store, self._bus, claim, self._metrics)
         )
         self._metrics.add(TURNS, reply.outcome)
-        kept: Driven = await self.finalize_conversation(
+        kept: RunUpdate = await self.finalize_conversation(
             claim,
             lambda records: transitions.finish(
                 records,
-                claim.drive.epoch,
+                claim.lease.epoch,
                 reply,
                 self._mint,
                 turn=claim.run.turn,
                 hosted=offered.hosted,
             ),
         )
-        return replace(claim, run=kept.run, drive=kept.drive)
+        return replace(claim, run=kept.run, lease=kept.lease)
 
     async def _run_tools(self, claim: Claim, toolbox: Toolbox) -> Claim:
         """Run what the worker has to run of the last reply's calls; the run as it is then.
@@ -210,7 +210,7 @@ class TurnRunner:
             tracer=self._tracer,
         )
         while due := await self._due(claim.run):
-            for action in [each for each in due.values() if changed(each, toolbox.tools())]:
+            for action in [each for each in due.values() if has_changed(each, toolbox.tools())]:
                 claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
             hit("tools.before_call")
             calls = map(_call, due.values())
@@ -239,11 +239,11 @@ class TurnRunner:
             after = page.data[-1].id
 
     async def _save_result(self, claim: Claim, action: Action, result: ToolResult) -> Claim:
-        kept: Driven = await self.finalize_conversation(
+        kept: RunUpdate = await self.finalize_conversation(
             claim,
             lambda records: transitions.save_result(
                 records,
-                claim.drive.epoch,
+                claim.lease.epoch,
                 action.tool_call_id,
                 result.output,
                 result.is_error,
@@ -252,20 +252,20 @@ class TurnRunner:
             ),
             what="result",
         )
-        return replace(claim, run=kept.run, drive=kept.drive)
+        return replace(claim, run=kept.run, lease=kept.lease)
 
     async def _keep_file(self, owner: str, name: str, media_type: str, content: bytes) -> str:
         upload = Upload(
             id=self._mint("file"),
-            name=sanitize.file_name(name),
-            media_type=sanitize.media_type(media_type),
+            name=sanitize.validate_file_name(name),
+            media_type=sanitize.parse_media_type(media_type),
             size=len(content),
             created_at=await self._store.now(),
         )
         await self._store.put(owner, upload, None, content)
         return upload.id
 
-    async def _ask_until_whole(self, asking: _Asking, journal: EventWriter) -> Reply:
+    async def _ask_until_whole(self, asking: _Asking, journal: EventWriter) -> TurnResult:
         """The reply; for a broken tool call the model is told what was wrong and asked again.
 
         What the replies used that were thrown away is counted with the one that is kept.
@@ -287,15 +287,15 @@ class TurnRunner:
             journal.restart("invalid_tool_call", began_after, why)
             asking = replace(asking, question=_told(asking.question, why))
 
-    async def _question(self, claim: Claim, model: str, offered: Offer) -> Question:
+    async def _question(self, claim: Claim, model: str, offered: ToolSelection) -> Question:
         run = claim.run
         context = await self.set_up_context(
-            run.thread_id, force_refresh=run.turn > 1 or claim.drive.fresh
+            run.thread_id, force_refresh=run.turn > 1 or claim.lease.fresh
         )
         return Question(
             model=model,
             messages=await inline_attachments(
-                window(context, self._settings.context_tokens), self._store, claim.owner
+                cut_to_window(context, self._settings.context_tokens), self._store, claim.owner
             ),
             instructions=run.instructions,
             tools=offered.tools,
@@ -312,7 +312,7 @@ class TurnRunner:
         """The tool call ids of earlier turns: an id is unique in its run."""
         return await self._store.call_ids(run.id) if run.turn > 1 else frozenset()
 
-    async def _ask(self, asking: _Asking, journal: EventWriter) -> Reply:
+    async def _ask(self, asking: _Asking, journal: EventWriter) -> TurnResult:
         """One request, to its end: the reply is whole, cut, or an error, and says which."""
         run, opened = asking.run, asking.opened
         watching = self._replies.watched(
@@ -326,7 +326,7 @@ class TurnRunner:
             watched.ended(reply)
             return reply
 
-    async def _heard(self, asking: _Asking, journal: EventWriter, watched: ReplySpan) -> Reply:
+    async def _heard(self, asking: _Asking, journal: EventWriter, watched: ReplySpan) -> TurnResult:
         question, patience = asking.question, asking.patience
         journal.tell_first = watched.shown
         turn = Turn(
@@ -371,7 +371,7 @@ class TurnRunner:
         close = partial(turn.close, fault)
         return await in_thread(close) if turn.large else close()
 
-    async def _priced(self, reply: Reply, model: str) -> Reply:
+    async def _priced(self, reply: TurnResult, model: str) -> TurnResult:
         """The reply with its cost, where the server did not say that itself."""
         usage = _used(reply)
         if usage == Usage() or usage.cost is not None:
@@ -397,7 +397,7 @@ class TurnRunner:
         try:
             await self.finalize_conversation(
                 claim,
-                lambda records: transitions.fail(records, claim.drive.epoch, fault, self._mint),
+                lambda records: transitions.fail(records, claim.lease.epoch, fault, self._mint),
                 turn_log=True,
             )
         except (errors.Fenced, errors.NotFound, errors.TryAgain) as lost:
@@ -406,7 +406,7 @@ class TurnRunner:
     async def finalize_conversation(
         self,
         claim: Claim,
-        decide: Callable[[Records], Change],
+        decide: Callable[[Snapshot], ChangeSet],
         *,
         turn_log: bool = False,
         what: str = "finalize",
@@ -481,11 +481,11 @@ def _call(action: Action) -> ToolCall:
     return ToolCall(action.id, action.name, msgspec.json.encode(action.arguments).decode())
 
 
-def _used(reply: Reply) -> Usage:
+def _used(reply: TurnResult) -> Usage:
     return reply.usage or Usage()
 
 
-def _with_usage(reply: Reply, usage: Usage) -> Reply:
+def _with_usage(reply: TurnResult, usage: Usage) -> TurnResult:
     """The reply, and this as what it used."""
     told = tuple(event for event in reply.events if not isinstance(event, UsageAdded))
     return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))

@@ -15,8 +15,18 @@ from time import monotonic
 from typing import NamedTuple
 
 from antiphon.engine import transitions
-from antiphon.engine.destinations import note_waiting, serves_all
-from antiphon.ports import LEASES, QUEUE, Bus, Change, Claim, ReadSet, Records, Store, Subscription
+from antiphon.engine.destinations import report_waiting, serve_all
+from antiphon.ports import (
+    LEASES,
+    QUEUE,
+    Bus,
+    ChangeSet,
+    Claim,
+    ReadSet,
+    Snapshot,
+    Store,
+    Subscription,
+)
 from antiphon.runtime.destinations import WrongDestination
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.notify import commit_in_parts
@@ -66,7 +76,7 @@ class Worker:
         name: str,
         dead: Callable[[str], bool] = lambda name: False,
         metrics: Metrics | None = None,
-        serves: Callable[[str], bool] = serves_all,
+        serves: Callable[[str], bool] = serve_all,
         watch: LeaseWatch | None = None,
     ) -> None:
         self._store = store
@@ -125,7 +135,7 @@ class Worker:
         await _end([task for _, task in left])
         for claim, _ in left:
             hit("drain.before_release")
-            await self._give_back(claim.run.id, claim.drive.epoch)
+            await self._give_back(claim.run.id, claim.lease.epoch)
         await _end(self._loops)
         self._loops = []
 
@@ -190,7 +200,7 @@ class Worker:
 
     async def _decline(self, claim: Claim) -> None:
         """Release the run, and never claim it again: the settings of this program do not change."""
-        run_id, epoch = claim.run.id, claim.drive.epoch
+        run_id, epoch = claim.run.id, claim.lease.epoch
         self._declined.append(run_id)
         try:
             await self._store.change(
@@ -226,14 +236,14 @@ class Worker:
 
     async def _check_leases(self) -> None:
         """Prolong what is still ours; stop what is not, which closes its connection upstream."""
-        held = {run_id: claim.drive.epoch for run_id, (claim, _) in self._driven.items()}
+        held = {run_id: claim.lease.epoch for run_id, (claim, _) in self._driven.items()}
         if not held:
             return
         with self._metrics.stored("beat"):
             lost = await self._store.beat(held, int(self._settings.lease * 1000))
         for run_id in lost:
             claim, task = self._driven.get(run_id, (None, None))
-            if claim is not None and task is not None and claim.drive.epoch == held[run_id]:
+            if claim is not None and task is not None and claim.lease.epoch == held[run_id]:
                 task.cancel()
 
     async def sweep(self) -> None:
@@ -289,24 +299,24 @@ class Worker:
             self._noted.add(run_id)
 
     async def _note_if_foreign(self, run_id: str) -> None:
-        drive = await self._store.drive(run_id)
-        if self._serves(drive.destination):
+        lease = await self._store.drive(run_id)
+        if self._serves(lease.destination):
             return
         await self._store.change(
             ReadSet(owner=None, run_id=run_id, what="wait"),
-            lambda records: note_waiting(records, self._mint),
+            lambda records: report_waiting(records, self._mint),
         )
         self._bus.ring(run_id)
 
     async def _look_at(self, run_id: str) -> None:
         moved = False  # what is moved on in parts changes with each of them
 
-        def overdue(records: Records) -> Change | None:
+        def overdue(records: Snapshot) -> ChangeSet | None:
             nonlocal moved
             if not moved and self._holds(records):
                 return None
             moved = True
-            return transitions.overdue(records, self._mint)
+            return transitions.handle_timeout(records, self._mint)
 
         await commit_in_parts(
             self._store,
@@ -317,13 +327,13 @@ class Worker:
         self._bus.ring(run_id)
         self._bus.ring(QUEUE)
 
-    def _holds(self, records: Records) -> bool:
+    def _holds(self, records: Snapshot) -> bool:
         """Return whether a healthy worker may hold the run, whatever the store's clock says."""
-        run, drive = records.run, records.drive
-        if self._watch is None or run is None or drive is None or drive.due_at is None:
+        run, lease = records.run, records.lease
+        if self._watch is None or run is None or lease is None or lease.due_at is None:
             return False
         in_hands = run.status is Status.IN_PROGRESS
-        return in_hands and not self._watch.is_lost(run.id, drive.epoch, drive.due_at)
+        return in_hands and not self._watch.is_lost(run.id, lease.epoch, lease.due_at)
 
     async def _inherit(self) -> None:
         """Nobody waits for the lease of a worker that is certainly dead."""
@@ -338,8 +348,8 @@ class Worker:
         try:
             await commit_in_parts(
                 self._store,
-                ReadSet(owner=None, run_id=run_id, turn_log=True, what="give_back"),
-                lambda records: transitions.give_back(records, epoch, self._mint),
+                ReadSet(owner=None, run_id=run_id, turn_log=True, what="release"),
+                lambda records: transitions.release(records, epoch, self._mint),
             )
         except (errors.NotFound, errors.TryAgain) as fault:
             log.warning("run %s could not be given back: %s", run_id, fault.message)

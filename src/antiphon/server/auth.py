@@ -203,7 +203,7 @@ def _named(scope: Scope, header: str) -> str | None:
             expected="one of it",
             received=str(len(given)),
         )
-    return sanitize.owner(given[0]) if given else None
+    return sanitize.validate_owner(given[0]) if given else None
 
 
 def _principal(key: Key) -> Principal:

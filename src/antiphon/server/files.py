@@ -108,7 +108,7 @@ async def upload(exchange: Exchange, desk: Dispatcher, settings: Settings) -> No
         name, media_type, content = await _from_form(exchange, content)
     else:
         name = _asked_name(exchange)
-    named, typed = sanitize.file_name(name), sanitize.media_type(media_type)
+    named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
     answer = await desk.upload(exchange.caller.owner, named, typed, content, key)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await exchange.say(answer.status, answer.value, replayed)
@@ -129,7 +129,7 @@ async def download(
     file_id = request_parsing.path(exchange.scope)["file_id"]
     about, pieces = await desk.open_file(exchange.caller.owner, file_id)
     headers = [
-        field(b"content-type", sanitize.media_type(about.media_type)),
+        field(b"content-type", sanitize.parse_media_type(about.media_type)),
         (b"content-length", b"%d" % about.size),
         field(b"content-disposition", disposition(about.name)),
     ]

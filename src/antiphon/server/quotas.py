@@ -28,12 +28,12 @@ class Requests:
             return
         left = self._refused.get((by.key_id, limit), 0.0) - time.monotonic()
         if left > 0:
-            raise quotas.too_many_requests(limit, left)
+            raise quotas.request_limit_error(limit, left)
         counted = await self._store.count(Counter(by.key_id, "requests"), 1)
         if counted.total > limit:
-            left = quotas.minute_left(counted.now)
+            left = quotas.seconds_left_in_minute(counted.now)
             self._remember((by.key_id, limit), left)
-            raise quotas.too_many_requests(limit, left)
+            raise quotas.request_limit_error(limit, left)
 
     def _remember(self, whose: tuple[str, int], left: float) -> None:
         if len(self._refused) >= MAX_REMEMBERED:

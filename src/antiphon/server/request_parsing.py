@@ -247,6 +247,6 @@ def _check_shape(sent: bytes, max_depth: int) -> None:
 def _check_values(value: Any, where: str) -> None:
     """Refuse what no store keeps."""
     try:
-        sanitize.refuse_unfit(value, where)
+        sanitize.validate_text(value, where)
     except InvalidRequest as error:
         raise Malformed(error.message, **error.details) from error

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.snapshot import events_expired
-from antiphon.ports import AmendKey, Change, Driven, IdempotencyKey, ReadSet, Records
+from antiphon.ports import AmendKey, ChangeSet, IdempotencyKey, ReadSet, RunUpdate, Snapshot
 from antiphon.types.accounts import Person, Project, Spent, day
 from antiphon.types.errors import (
     Conflict,
@@ -23,38 +23,38 @@ from antiphon.types.errors import (
     RunActive,
 )
 from antiphon.types.messages import Message
-from antiphon.types.runs import DOLLAR_DIGITS, MOVES, Drive, Run, Status, Thread, Usage
+from antiphon.types.runs import DOLLAR_DIGITS, MOVES, Run, RunLease, Status, Thread, Usage
 
 
-def judge_move(before: tuple[Run, Drive] | None, after: Driven) -> None:
+def judge_move(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
     """Pass, if the run may become so.
 
     Raises `Fenced` for a writer that was overtaken: the run has ended or has a higher epoch. Raises
     `Internal` for a move that is not in the table, or events that would leave a gap.
     """
-    run, drive = after.run, after.drive
+    run, lease = after.run, after.lease
     last = 0
     if before is None:
         if run.status is not Status.QUEUED:
             raise Internal(f"A new run is queued, but {run.id} would begin as {run.status}.")
     else:
-        was, driven = before
-        last = driven.last_event
-        if was.status.ended or drive.epoch < driven.epoch:
+        was, held = before
+        last = held.last_event
+        if was.status.ended or lease.epoch < held.epoch:
             raise Fenced(
-                f"Run {run.id} is {was.status} in epoch {driven.epoch}; "
-                f"it cannot become {run.status} in epoch {drive.epoch}."
+                f"Run {run.id} is {was.status} in epoch {held.epoch}; "
+                f"it cannot become {run.status} in epoch {lease.epoch}."
             )
         if run.status is not was.status and run.status not in MOVES[was.status]:
             raise Internal(f"Run {run.id} cannot go from {was.status} to {run.status}.")
-    if drive.last_event != last + len(after.events):
+    if lease.last_event != last + len(after.events):
         raise Internal(
             f"Run {run.id} had {last} events and gets {len(after.events)}, "
-            f"but would count {drive.last_event}."
+            f"but would count {lease.last_event}."
         )
 
 
-def judge_thread(before: Thread | None, change: Change) -> None:
+def judge_thread(before: Thread | None, change: ChangeSet) -> None:
     """Pass, if the change raises the thread's version when it touches messages, and counts them.
 
     Cached contexts are trusted by version, so a thread that changed without a new one would be
@@ -78,7 +78,7 @@ def judge_thread(before: Thread | None, change: Change) -> None:
             )
 
 
-def owner_of(about: ReadSet, change: Change) -> str:
+def owner_of(about: ReadSet, change: ChangeSet) -> str:
     """Whose the new things of a change are."""
     owner = change.owner if change.owner is not None else about.owner
     if owner is None:
@@ -86,12 +86,12 @@ def owner_of(about: ReadSet, change: Change) -> str:
     return owner
 
 
-def subject(records: Records, change: Change) -> str | None:
+def subject(records: Snapshot, change: ChangeSet) -> str | None:
     """The thread that the kept answer of a change tells about: the answer is forgotten with it."""
     if change.thread is not None:
         return change.thread.id
-    if change.driven:
-        return change.driven[0].run.thread_id
+    if change.run_updates:
+        return change.run_updates[0].run.thread_id
     return records.thread.id if records.thread else None
 
 

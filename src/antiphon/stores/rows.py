@@ -12,7 +12,7 @@ from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, Landmark
 from antiphon.stores import invariants
 from antiphon.types.messages import Message, Upload
-from antiphon.types.runs import Action, Assistant, Drive, Run, Thread
+from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class RunRow(NamedTuple):
 
     owner: str
     run: Run
-    drive: Drive
+    lease: RunLease
     wanted_at: int
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engine.turn import Reply
+from antiphon.engine.turn import TurnResult
 from antiphon.telemetry.tracing import Attributes, AttributeValue
 from antiphon.types.chunks import Question
 from antiphon.types.messages import ToolCall, ToolResult
@@ -101,7 +101,7 @@ def question_words(asked: Question) -> Attributes:
     return words
 
 
-def reply(said: Reply, first_chunk: float | None) -> Attributes:
+def reply(said: TurnResult, first_chunk: float | None) -> Attributes:
     """How a model answered; `first_chunk` is how many seconds it took to begin."""
     used = said.usage
     return _known(
@@ -117,7 +117,7 @@ def reply(said: Reply, first_chunk: float | None) -> Attributes:
     )
 
 
-def reply_words(said: Reply) -> Attributes:
+def reply_words(said: TurnResult) -> Attributes:
     """The words of the answer."""
     parts = [_text(text) for text in (said.text, said.refusal) if text]
     if said.reasoning:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from antiphon.engine.sanitize import fit
+from antiphon.engine.sanitize import sanitize_text
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.tools.deadlines import Clock, within
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult
@@ -63,7 +63,7 @@ class Gate:
     async def _tried(self, call: ToolCall, tell: Tell) -> ToolResult:
         try:
             result = await self._toolbox.call(call, tell)
-            return replace(result, output=fit(result.output))
+            return replace(result, output=sanitize_text(result.output))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to other people's toolboxes
             return _broken(error)
 
@@ -86,7 +86,7 @@ def _result(working: asyncio.Task[ToolResult]) -> ToolResult:
 
 def _broken(error: BaseException) -> ToolResult:
     said = f"{type(error).__name__}: {error}".rstrip(": ")
-    return ToolResult(fit(said), is_error=True, fault="failed")
+    return ToolResult(sanitize_text(said), is_error=True, fault="failed")
 
 
 # How much of a tool's result a model reads; what is left out is said, and kept for the person.

@@ -227,7 +227,7 @@ class ToolProcessor:
             await self._kept(each.name or f"{call.name}-{count}", each.media_type, each.data)
             for count, each in enumerate(kept_blobs, 1)
         ]
-        output = sanitize.fit(result.output)
+        output = sanitize.sanitize_text(result.output)
         if len(output) > self._most:
             whole = await self._kept(f"{call.name}.txt", "text/plain", output.encode())
             files.append(whole)
@@ -242,7 +242,9 @@ class ToolProcessor:
         if self._keep is None:
             return None
         try:
-            return await self._keep(_file_name(name), sanitize.media_type(media_type), content)
+            return await self._keep(
+                _file_name(name), sanitize.parse_media_type(media_type), content
+            )
         except AntiphonError:
             return None
 
@@ -254,7 +256,7 @@ def _now() -> float:
 def _file_name(said: str) -> str:
     """The name, if it is one: a server says what it likes."""
     try:
-        return sanitize.file_name(said)
+        return sanitize.validate_file_name(said)
     except InvalidRequest:
         return "tool-output"
 

@@ -314,7 +314,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
 
 
-class Drive(msgspec.Struct, frozen=True, kw_only=True):
+class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is being driven: what workers and readers need and callers do not.
 
     `wanted` is the record that the next turn was asked for. `last_event` is the number of the

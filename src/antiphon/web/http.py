@@ -54,7 +54,7 @@ def query(kind: type[T]) -> T:
     """The query as this struct; other keys are passed over. Raises `InvalidRequest`."""
     try:
         asked = request.args.to_dict()
-        sanitize.refuse_unfit(asked, "query")
+        sanitize.validate_text(asked, "query")
         return msgspec.convert(asked, kind, strict=False)
     except msgspec.ValidationError as error:
         raise invalid(error) from error
@@ -64,7 +64,7 @@ def read_bytes(body: bytes, kind: type[T]) -> T:
     """A JSON text as this struct. Raises `InvalidRequest`."""
     try:
         value: Any = msgspec.json.decode(body)
-        sanitize.refuse_deep(value, DEEPEST)
+        sanitize.validate_depth(value, DEEPEST)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidRequest("The body is no JSON that can be read.") from error
     return convert(value, kind)

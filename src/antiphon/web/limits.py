@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import msgspec
 
 from antiphon.api.problems import TooMany
-from antiphon.engine.accounts import folded
+from antiphon.engine.accounts import normalize_name
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
 
@@ -207,7 +207,7 @@ def limits(settings: Settings) -> Limits:
 
 def _person(name: str) -> str:
     """Who is meant, however the name is written."""
-    return folded(" ".join(name.split()))
+    return normalize_name(" ".join(name.split()))
 
 
 def _network(address: str) -> str:

@@ -16,7 +16,7 @@ from flask import Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 
 from antiphon.api.problems import SignedOut
-from antiphon.engine.accounts import folded
+from antiphon.engine.accounts import normalize_name
 from antiphon.web.origin import over_https
 from antiphon.web.people import Person
 from antiphon.web.policy import Login, Policy
@@ -156,5 +156,5 @@ def _cookie(*, secure: bool) -> str:
 
 
 def _seal(site: Site, nonce: str, name: str) -> str:
-    about = f"known browser\n{nonce}\n{folded(' '.join(name.split()))}"
+    about = f"known browser\n{nonce}\n{normalize_name(' '.join(name.split()))}"
     return hmac.new(site.secret, about.encode("utf-8", "surrogatepass"), sha256).hexdigest()

@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
-from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import Claim, Decide, OnCommit, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
@@ -90,16 +90,16 @@ class KeepsKeysApart(SqliteStore):
     async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.what not in ("message", "output"):
             return await super().change(about, decide)
-        decided: list[Change] = []
+        decided: list[ChangeSet] = []
 
-        def message_alone(records: Records) -> Change | None:
+        def message_alone(records: Snapshot) -> ChangeSet | None:
             change = decide(records)
             if change is None:
                 return None
             decided.append(change)
-            return replace(change, driven=(), actions=())
+            return replace(change, run_updates=(), actions=())
 
-        def the_rest(_: Records) -> Change | None:
+        def the_rest(_: Snapshot) -> ChangeSet | None:
             return replace(decided[-1], thread=None, messages=()) if decided else None
 
         if about.once and (kept := await self._read(_answered, about.once)):
@@ -132,26 +132,26 @@ class ClaimsCarelessly(SqliteStore):
             return None
         await asyncio.sleep(WINDOW_SECONDS)
         await self._write("claim", _set, change, self._me)
-        return Claim("local", change.driven[0].run, change.driven[0].drive)
+        return Claim("local", change.run_updates[0].run, change.run_updates[0].lease)
 
 
-def _set(connection: sqlite3.Connection, change: Change, writer: int) -> None:
-    (driven,) = change.driven
-    run, drive = driven.run, driven.drive
+def _set(connection: sqlite3.Connection, change: ChangeSet, writer: int) -> None:
+    (driven,) = change.run_updates
+    run, lease = driven.run, driven.lease
     connection.execute(
         "UPDATE runs SET status = ?, epoch = ?, worker = ?, due_at = ?, last_event = ?, doc = ? "
         "WHERE id = ?",
         (
-            *(run.status.value, drive.epoch, drive.worker, drive.due_at, drive.last_event),
+            *(run.status.value, lease.epoch, lease.worker, lease.due_at, lease.last_event),
             *(msgspec.json.encode(run), run.id),
         ),
     )
     lines = b"\n".join(map(events.encode, driven.events))
-    first = drive.last_event - len(driven.events) + 1
+    first = lease.last_event - len(driven.events) + 1
     connection.execute(
         "INSERT OR IGNORE INTO fresh (run, first, last, writer, lines) "
         "SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?",
-        (first, drive.last_event, writer, lines, run.id),
+        (first, lease.last_event, writer, lines, run.id),
     )
 
 

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.cli.main import main as run_command_line
-from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import Claim, Decide, OnCommit, ReadSet, Store
 from antiphon.runtime import wiring
 from antiphon.settings.settings import Settings
@@ -40,11 +40,11 @@ class Before:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def _decided(self, about: ReadSet, decide: Decide) -> tuple[Any, Change | None]:
+    async def _decided(self, about: ReadSet, decide: Decide) -> tuple[Any, ChangeSet | None]:
         """What the change would be, which is not written; or the answer that was kept before."""
-        decided: list[Change | None] = []
+        decided: list[ChangeSet | None] = []
 
-        def look(records: Records) -> None:
+        def look(records: Snapshot) -> None:
             decided[:] = [decide(records)]
 
         kept = await self._inner.change(about, look)
@@ -69,7 +69,7 @@ class AcknowledgesEarly(Before):
         self._do_later(self._keep(about, change))
         return change.answer
 
-    async def _keep(self, about: ReadSet, change: Change) -> None:
+    async def _keep(self, about: ReadSet, change: ChangeSet) -> None:
         await asyncio.sleep(WINDOW_SECONDS)
         with suppress(AntiphonError):
             await self._inner.change(about, lambda _: change)
@@ -86,7 +86,7 @@ class KeepsKeysApart(Before):
         answer = await self._inner.change(replace(about, once=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
         key_alone = ReadSet(owner=about.owner, once=about.once, what="key")
-        await self._inner.change(key_alone, lambda _: Change(answer=answer))
+        await self._inner.change(key_alone, lambda _: ChangeSet(answer=answer))
         return answer
 
 
@@ -139,12 +139,12 @@ class AppendsForAnybody(Before):
         async with self._one_at_a_time:
             done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
             try:
-                drive = await self._inner.drive(run_id)
+                lease = await self._inner.drive(run_id)
             except AntiphonError as fault:
                 kept(fault)
                 return
-            first = drive.last_event + 1
-            self._inner.append(run_id, drive.epoch, first, lines, done.set_result, urgent=True)
+            first = lease.last_event + 1
+            self._inner.append(run_id, lease.epoch, first, lines, done.set_result, urgent=True)
             kept(await done)
 
 
@@ -169,7 +169,7 @@ class ClaimsCarelessly(Before):
             await connection.execute(*_taken(change))
         finally:
             await connection.close()
-        return Claim("local", change.driven[0].run, change.driven[0].drive)
+        return Claim("local", change.run_updates[0].run, change.run_updates[0].lease)
 
 
 NEXT = "SELECT id FROM drives WHERE status = 'queued' AND wanted ORDER BY wanted_at, run LIMIT 1"
@@ -184,12 +184,12 @@ INSERT INTO log (run, first, last, lines) SELECT run, $7, $5, $8 FROM taken ON C
 """
 
 
-def _taken(change: Change) -> tuple[Any, ...]:
-    (driven,) = change.driven
-    run, drive = driven.run, driven.drive
-    first = drive.last_event - len(driven.events) + 1
+def _taken(change: ChangeSet) -> tuple[Any, ...]:
+    (driven,) = change.run_updates
+    run, lease = driven.run, driven.lease
+    first = lease.last_event - len(driven.events) + 1
     lines = b"\n".join(map(events.encode, driven.events))
-    told = (run.id, drive.epoch, drive.worker, drive.due_at, drive.last_event)
+    told = (run.id, lease.epoch, lease.worker, lease.due_at, lease.last_event)
     return (TAKE, *told, msgspec.json.encode(run), first, lines)
 
 

@@ -47,7 +47,7 @@ def _kept(change: Any) -> list[str]:
     return [
         *(f"{message.role}#{message.number}" for message in change.messages),
         *(f"action:{action.status}" for action in change.actions),
-        *(f"run:{driven.run.status.value}" for driven in change.driven),
+        *(f"run:{driven.run.status.value}" for driven in change.run_updates),
         *([f"version:{change.thread.version}"] if change.thread else []),
     ]
 

@@ -108,15 +108,15 @@ class AccountService:
 
     async def create(self, call: operations.CreatePerson, by: Principal) -> Person:
         """Raises `Conflict` for a name or a subject that somebody has."""
-        name = accounts.fit_name(call.name)
+        name = accounts.validate_name(call.name)
         hashed = None
         if call.password is not None:
-            hashed = await self._passwords.hashed(accounts.fit_password(call.password))
+            hashed = await self._passwords.hashed(accounts.validate_password(call.password))
         return await self._add(name, call.role, call.subject or None, hashed, by)
 
     async def named(self, asked: str) -> Person:
         """Who has this id, or is called this. Raises `NotFound`."""
-        sanitize.refuse_unfit(asked, "name")
+        sanitize.validate_text(asked, "name")
         account = await self._store.find_person(id=asked)
         account = account or await self._store.find_person(name=asked)
         if account is None:
@@ -138,10 +138,10 @@ class AccountService:
             name: value for name in _PLAIN if (value := getattr(call, name)) is not msgspec.UNSET
         }
         if isinstance(call.name, str):
-            changes["name"] = accounts.fit_name(call.name)
+            changes["name"] = accounts.validate_name(call.name)
         hashed = None
         if isinstance(call.password, str):
-            password = accounts.fit_password(call.password)
+            password = accounts.validate_password(call.password)
             await self.get(call.person_id)
             hashed = await self._passwords.hashed(password)
 
@@ -150,7 +150,9 @@ class AccountService:
         def amend(account: Account, others: bool) -> Account:
             if call.end_session:
                 account = accounts.end_session(account, call.end_session, now)
-            return accounts.amended(account, changes, hashed, sign_out=call.sign_out, others=others)
+            return accounts.amend_account(
+                account, changes, hashed, sign_out=call.sign_out, others=others
+            )
 
         act = None
         if changed_fields := _changed(call):
@@ -164,7 +166,7 @@ class AccountService:
         """Their threads stay. Raises `NotFound`, and `Conflict` for the last admin."""
 
         def amend(account: Account, others: bool) -> None:
-            accounts.refuse_leaderless(account.person, None, others=others)
+            accounts.validate_admin_remains(account.person, None, others=others)
 
         act = await self._act("person.removed", person_id, by)
         await self._store.change_person(person_id, amend, act)
@@ -190,7 +192,7 @@ class AccountService:
         account = await self._store.find_person(name=name)
         tried = await self._passwords.tried(password, account.password if account else None)
         if account is None or not tried.fits:
-            raise accounts.refused()
+            raise accounts.sign_in_error()
         return account, await self._passwords.hashed(password) if tried.outdated else None
 
     async def _by_subject(self, call: operations.SignIn, by: Principal) -> Account:
@@ -205,7 +207,7 @@ class AccountService:
 
     async def _first_seen(self, call: operations.SignIn, by: Principal) -> Account | None:
         """Somebody new, under their name or that name with a number."""
-        wanted = accounts.fit_name(call.name or "somebody")
+        wanted = accounts.validate_name(call.name or "somebody")
         for number in count(1):
             name = wanted if number == 1 else f"{wanted[: accounts.MAX_NAME - _NAME_ROOM]} {number}"
             if await self._store.find_person(name=name) is not None:
@@ -220,15 +222,15 @@ class AccountService:
         now = await self._store.now()
 
         def amend(current: Account, others: bool) -> Account:
-            welcome = accounts.signed_in(current, account.person.generation, now)
+            welcome = accounts.sign_in(current, account.person.generation, now)
             return replace(welcome, password=hashed) if hashed else welcome
 
         try:
             known = await self._store.change_person(account.person.id, amend)
         except NotFound as gone:
-            raise accounts.refused() from gone
+            raise accounts.sign_in_error() from gone
         if known is None:
-            raise accounts.refused()
+            raise accounts.sign_in_error()
         return known.person
 
     async def _add(

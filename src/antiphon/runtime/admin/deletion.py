@@ -75,7 +75,7 @@ class OwnerDeleter:
 
     async def _remove_person(self, owner: str, by: Principal) -> bool:
         def amend(account: Account, others: bool) -> None:
-            accounts.refuse_leaderless(account.person, None, others=others)
+            accounts.validate_admin_remains(account.person, None, others=others)
 
         act = await audit.create_entry(self._store, self._mint, by, "person.removed", owner, owner)
         try:

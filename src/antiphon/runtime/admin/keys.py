@@ -42,7 +42,7 @@ class KeyService:
 
         Raises `InvalidRequest`, and `Conflict` for a project that is disabled.
         """
-        owner = sanitize.owner(call.owner)
+        owner = sanitize.validate_owner(call.owner)
         now = await self._store.now()
         key, token = new_key(now, owner, call.name, call.scopes)
         key = replace(

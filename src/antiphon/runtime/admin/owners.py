@@ -63,14 +63,14 @@ class OwnerService:
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Everything of an owner as a file. Raises `NotFound`."""
-        return await self._exporter.begin(sanitize.owner(call.owner), by)
+        return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
 
     async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
         return await self._set(by.owner, call.provider, OwnKey(key=call.key), by)
 
     async def _set_key(self, call: operations.SetOwnersProviderKey, by: Principal) -> ProviderKey:
         own = OwnKey(key=call.key, base_url=call.base_url)
-        return await self._set(sanitize.owner(call.owner), call.provider, own, by)
+        return await self._set(sanitize.validate_owner(call.owner), call.provider, own, by)
 
     async def _set(self, owner: str, provider: str, own: OwnKey, by: Principal) -> ProviderKey:
         self._check(provider, own)
@@ -96,7 +96,7 @@ class OwnerService:
         return Listed(tuple(page.data), has_more=page.has_more, next=last)
 
     async def _erase(self, call: operations.EraseOwner, by: Principal) -> Erasure:
-        owner, ends, erased = sanitize.owner(call.owner), self._clock() + ERASE_SECONDS, 0
+        owner, ends, erased = sanitize.validate_owner(call.owner), self._clock() + ERASE_SECONDS, 0
         async with aclosing(self._eraser.erase(owner, by)) as bites:
             async for erased in bites:
                 if self._clock() >= ends:

@@ -27,7 +27,7 @@ class ProjectService:
         """Raises `Conflict` for a name that another has."""
         project = Project(
             id=self._mint("proj"),
-            name=accounts.fit_name(call.name),
+            name=accounts.validate_name(call.name),
             created_at=await self._store.now(),
         )
         await self._store.add_project(project, await self._act("project.created", project.id, by))
@@ -35,12 +35,12 @@ class ProjectService:
 
     async def named(self, asked: str) -> Project:
         """The one with this id, or that is called this. Raises `NotFound`."""
-        sanitize.refuse_unfit(asked, "name")
+        sanitize.validate_text(asked, "name")
         projects = await self._store.projects()
         fitting = [project for project in projects if project.id == asked] or [
             project
             for project in projects
-            if accounts.folded(project.name) == accounts.folded(asked)
+            if accounts.normalize_name(project.name) == accounts.normalize_name(asked)
         ]
         if not fitting:
             raise NotFound(
@@ -60,7 +60,7 @@ class ProjectService:
         """Raises `NotFound`, and `Conflict` for a name that another has."""
         changes: dict[str, Any] = {}
         if isinstance(call.name, str):
-            changes["name"] = accounts.fit_name(call.name)
+            changes["name"] = accounts.validate_name(call.name)
         if isinstance(call.disabled, bool):
             changes["disabled"] = call.disabled
         details = {"changed": " ".join(sorted(changes))}

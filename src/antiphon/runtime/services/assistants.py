@@ -43,8 +43,8 @@ class AssistantService:
     async def _create_assistant(
         self, call: operations.CreateAssistant, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        validation.refuse_twins(call.tools)
-        validation.refuse_formless(call.sampling)
+        validation.validate_unique_tools(call.tools)
+        validation.validate_sampling(call.sampling)
         if call.model is not None:
             await self._open_model(call.model, by.owner)
         await self._refuse_servers(call.mcp_servers)
@@ -65,9 +65,9 @@ class AssistantService:
     async def _update_assistant(
         self, call: operations.UpdateAssistant, by: Principal, _: IdempotencyKey | None
     ) -> object:
-        validation.refuse_twins(call.tools)
+        validation.validate_unique_tools(call.tools)
         if isinstance(call.sampling, Sampling):
-            validation.refuse_formless(call.sampling)
+            validation.validate_sampling(call.sampling)
         if isinstance(call.model, str):
             await self._open_model(call.model, by.owner)
         if call.mcp_servers is not msgspec.UNSET:

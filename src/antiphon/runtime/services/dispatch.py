@@ -15,7 +15,7 @@ import msgspec
 from antiphon.api import operations
 from antiphon.api.operations import Call, Listed
 from antiphon.engine import validation
-from antiphon.engine.transitions import Asked
+from antiphon.engine.transitions import TurnRequested
 from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, Store
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
@@ -102,10 +102,10 @@ class Dispatcher:
             return await self._running.follow(call.run_id, call.after, by.owner)
         once = _once(call, by.owner, key)
         told = await self._answered(once) or await self._asked_for(call, by, once)
-        if isinstance(told, Asked):
+        if isinstance(told, TurnRequested):
             asked = told
         else:
-            asked = await self._running.ask_again(msgspec.json.decode(told, type=Asked), by)
+            asked = await self._running.ask_again(msgspec.json.decode(told, type=TurnRequested), by)
         if isinstance(call, operations.Process) and call.background:
             return Response(asked.run, 202, replayed=told is not asked)
         return RunEventReader(self._store, self._bus, asked.run.id, asked.after, whole=False)
@@ -115,13 +115,13 @@ class Dispatcher:
         call: operations.Process | operations.Complete,
         by: Principal,
         once: IdempotencyKey | None,
-    ) -> Asked | msgspec.Raw:
+    ) -> TurnRequested | msgspec.Raw:
         """The turn that the call asks for; as `Raw` where its twin was quicker."""
         match call:
             case operations.Complete(run_id, fresh):
                 return await self._running.ask(run_id, by, once, fresh=fresh)
             case operations.Process(run_id=str(run_id), force_refresh=fresh):
-                validation.refuse_beginnings(call)
+                validation.validate_only_run_id(call)
                 return await self._running.ask(run_id, by, once, fresh=fresh)
             case operations.Process():
                 return await self._running.begin(call, by, once)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from antiphon.api import operations
 from antiphon.engine import validation
-from antiphon.engine.context_window import window
+from antiphon.engine.context_window import cut_to_window
 from antiphon.engine.transitions import RunSpec
 from antiphon.ports import ResolvedModel, Store
 from antiphon.runtime.attachments import inline_attachments
@@ -46,17 +46,17 @@ class RunSpecResolver:
         assistant = _NOBODY
         if call.assistant_id is not None:
             assistant = await self._store.get(Assistant, owner, call.assistant_id)
-        validation.refuse_twins(call.tools)
+        validation.validate_unique_tools(call.tools)
         tools = _first(call.tools, assistant.tools)
         servers = _first(call.mcp_servers, assistant.mcp_servers)
         await self._refuse_servers(servers)
         sampling = _first(call.sampling, assistant.sampling)
         model = call.model or assistant.model or await self._default_model()
         opened = await self._open_model(model, owner)
-        validation.refuse_formless(sampling)
+        validation.validate_sampling(sampling)
         if not servers:  # what these offer is known when the model is asked
-            validation.refuse_choice(sampling, tools)
-        validation.refuse_unsupported(opened.name, opened.lacks, sampling, tools or servers)
+            validation.validate_tool_choice(sampling, tools)
+        validation.validate_provider_support(opened.name, opened.lacks, sampling, tools or servers)
         await self._refuse_unshowable(opened, call, owner)
         return RunSpec(
             model=model,
@@ -94,12 +94,12 @@ class RunSpecResolver:
         said: list[bytes] = []
         if call.thread_id is not None:
             await self._store.get(Thread, owner, call.thread_id)
-            said.append(window(await self._store.context(call.thread_id), None))
+            said.append(cut_to_window(await self._store.context(call.thread_id), None))
         if isinstance(call, operations.Process) and call.message is not None:
             said.append(chat(_unsent(call.message)))
         shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
-            raise validation.unsupported(opened.name, found)
+            raise validation.unsupported_error(opened.name, found)
 
 
 def _unsent(new: operations.NewMessage) -> Message:

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Call, Listed
 from antiphon.engine import transitions, validation
-from antiphon.engine.destinations import Unmarked, is_waiting, waiting_for
-from antiphon.engine.snapshot import Change, Records, events_expired
-from antiphon.engine.transitions import Asked
+from antiphon.engine.destinations import DestinationUnknown, is_waiting, provider_name
+from antiphon.engine.snapshot import ChangeSet, Snapshot, events_expired
+from antiphon.engine.transitions import TurnRequested
 from antiphon.ports import Bus, IdempotencyKey, ReadSet, Store
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader
@@ -60,14 +60,14 @@ class RunService:
 
     async def begin(
         self, call: operations.Process, by: Principal, once: IdempotencyKey | None
-    ) -> Asked | msgspec.Raw:
+    ) -> TurnRequested | msgspec.Raw:
         """Thread, message and run, as far as they are missing, in one transaction."""
-        validation.refuse_nothing(call)
+        validation.validate_has_input(call)
         if call.message is not None:
             await check_attachments(self._store, call.message.content, by.owner)
         wish = await self._wishes.wish(call, by.owner)
 
-        def decide(records: Records) -> Change:
+        def decide(records: Snapshot) -> ChangeSet:
             return transitions.create_run(
                 records,
                 wish,
@@ -80,53 +80,53 @@ class RunService:
                 fresh=call.force_refresh,
             )
 
-        begun: Asked | msgspec.Raw = await self._change_when_free(call, by, once, decide)
+        begun: TurnRequested | msgspec.Raw = await self._change_when_free(call, by, once, decide)
         return begun
 
     async def ask(
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
-    ) -> Asked | msgspec.Raw:
+    ) -> TurnRequested | msgspec.Raw:
         """The run's next turn; as `Raw` where its twin was quicker."""
         about = ReadSet(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
-        decide = partial(transitions.ask, by=by, fresh=fresh, serves=self._wishes.serves)
-        asked: Asked | msgspec.Raw
+        decide = partial(transitions.request_turn, by=by, fresh=fresh, serves=self._wishes.serves)
+        asked: TurnRequested | msgspec.Raw
         try:
             asked = await self._changes.change(about, decide)
-        except Unmarked:  # an earlier version made it; who asks for it says where it goes
+        except DestinationUnknown:  # an earlier version made it; who asks for it says where it goes
             run = await self._store.get(Run, by.owner, run_id)
             adopt = await self._wishes.destination(run, by.owner)
             asked = await self._changes.change(about, partial(decide, adopt=adopt))
         return asked
 
-    async def ask_again(self, asked: Asked, by: Principal) -> Asked:
+    async def ask_again(self, asked: TurnRequested, by: Principal) -> TurnRequested:
         """Return an answer that was kept under an idempotency key, and see that it still holds.
 
         A turn that was asked for, and that nobody wants any more though it never took place, is
         asked for anew: who repeats a request is not left to wait for nothing.
         """
-        drive = await self._store.drive(asked.run.id)
-        if drive.wanted or drive.turn_began_after != asked.after:
+        lease = await self._store.drive(asked.run.id)
+        if lease.wanted or lease.turn_began_after != asked.after:
             return asked
         run = await self._store.get(Run, by.owner, asked.run.id)
         if run.status is Status.QUEUED:
             with suppress(errors.RunEnded):
-                await self.ask(run.id, by, None, fresh=drive.fresh)
+                await self.ask(run.id, by, None, fresh=lease.fresh)
         return asked
 
     async def follow(self, run_id: str, after: int, owner: str) -> RunEventReader:
         """The reader of all of a run's events above `after`. Raises `CallerError`."""
         await self._store.get(Run, owner, run_id)
-        drive = await self._store.drive(run_id)
-        if after > drive.last_event:
+        lease = await self._store.drive(run_id)
+        if after > lease.last_event:
             raise errors.InvalidEventId(
                 f"Run {run_id} has no event {after}.",
-                expected=f"0 to {drive.last_event}",
+                expected=f"0 to {lease.last_event}",
                 received=str(after),
                 hint="0 is the start.",
-                last_event=drive.last_event,
+                last_event=lease.last_event,
             )
-        if after < drive.kept_after:
-            raise events_expired(run_id, drive.kept_after, after)
+        if after < lease.kept_after:
+            raise events_expired(run_id, lease.kept_after, after)
         return RunEventReader(self._store, self._bus, run_id, after, whole=True)
 
     async def _create_run(
@@ -134,7 +134,7 @@ class RunService:
     ) -> object:
         wish = await self._wishes.wish(call, by.owner)
 
-        def decide(records: Records) -> Change:
+        def decide(records: Snapshot) -> ChangeSet:
             change = transitions.create_run(records, wish, self._mint, by=by, if_busy=call.if_busy)
             return change if change.more else replace(change, answer=change.answer.run)
 
@@ -160,19 +160,19 @@ class RunService:
         if run.status is not Status.QUEUED or run.waiting_for is not None:
             return run
         try:
-            drive = await self._store.drive(run.id)
+            lease = await self._store.drive(run.id)
         except errors.NotFound:  # it was deleted in between
             return run
-        if not is_waiting(run, drive) or self._wishes.serves(drive.destination):
+        if not is_waiting(run, lease) or self._wishes.serves(lease.destination):
             return run
-        return replace(run, waiting_for=waiting_for(drive))
+        return replace(run, waiting_for=provider_name(lease))
 
     async def _cancel_run(
         self, call: operations.CancelRun, by: Principal, _: IdempotencyKey | None
     ) -> Response:
         had_ended = False
 
-        def decide(records: Records) -> Change:
+        def decide(records: Snapshot) -> ChangeSet:
             nonlocal had_ended
             had_ended = records.run is not None and records.run.status.ended
             return transitions.cancel(records, self._mint, by)
@@ -219,7 +219,7 @@ class RunService:
         call: operations.CreateRun | operations.Process,
         by: Principal,
         once: IdempotencyKey | None,
-        decide: Callable[[Records], Change],
+        decide: Callable[[Snapshot], ChangeSet],
     ) -> Any:
         """The new run; where the thread is busy and the caller has time, after that run's end."""
         about = ReadSet(

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Call, Deleted, Listed, given
 from antiphon.engine import transitions, validation
-from antiphon.engine.snapshot import Change, Records
+from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.unit_of_work import output_message_id
 from antiphon.ports import LEASES, Bus, IdempotencyKey, ReadSet, Store
@@ -49,9 +49,9 @@ class ThreadService:
     async def _create_thread(
         self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        def decide(records: Records) -> Change:
+        def decide(records: Snapshot) -> ChangeSet:
             thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
-            return Change(answer=thread, owner=by.owner, thread=thread)
+            return ChangeSet(answer=thread, owner=by.owner, thread=thread)
 
         return await self._store.change(ReadSet(owner=by.owner, once=once, what="thread"), decide)
 
@@ -82,12 +82,12 @@ class ThreadService:
     async def _update_thread(
         self, call: operations.UpdateThread, by: Principal, _: IdempotencyKey | None
     ) -> object:
-        def decide(records: Records) -> Change:
+        def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
             changes = given(call, but="thread_id")
             changed = replace(records.thread, updated_at=records.now, **changes)
-            return Change(answer=changed, thread=changed)
+            return ChangeSet(answer=changed, thread=changed)
 
         about = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
         return await self._store.change(about, decide)
@@ -104,7 +104,7 @@ class ThreadService:
     ) -> object:
         source = await self._store.get(Thread, by.owner, call.thread_id)
         if call.before:
-            validation.refuse_before_nothing(call)
+            validation.validate_fork(call)
         upto = await self._messages_up_to(by.owner, call.thread_id, call.message_id)
         messages = upto[:-1] if call.before else upto
 
@@ -118,7 +118,7 @@ class ThreadService:
         )
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = transitions.fork(messages, new, self._mint, now)
-        change = Change(answer=thread, owner=by.owner, thread=thread, messages=copies)
+        change = ChangeSet(answer=thread, owner=by.owner, thread=thread, messages=copies)
         return await self._store.change(
             ReadSet(owner=by.owner, once=once, what="thread"), lambda _: change
         )
@@ -149,7 +149,7 @@ class ThreadService:
         await self._check_summary(call, by.owner)
         if call.role == "tool":
             return await self._save_output_message(call, by, once)
-        validation.refuse_output_fields(call)
+        validation.validate_no_output_fields(call)
         await check_attachments(self._store, call.content, by.owner)
         about = ReadSet(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
         return await self._store.change(
@@ -161,13 +161,13 @@ class ThreadService:
             return
         await self._store.get(Thread, owner, call.thread_id)
         context = await self._store.context(call.thread_id)
-        validation.refuse_unfit_summary(call, call.compacts, context)
+        validation.validate_summary(call, call.compacts, context)
 
     async def _save_output_message(
         self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
         """A tool message is a tool output: saved once per call, whichever way it came."""
-        tool_call_id, output = validation.tool_output(call)
+        tool_call_id, output = validation.parse_tool_output(call)
         about = ReadSet(
             owner=by.owner,
             thread_id=None if call.run_id else call.thread_id,
@@ -178,10 +178,10 @@ class ThreadService:
         )
         saved: Action | None = None
 
-        def decide(records: Records) -> Change | None:
+        def decide(records: Snapshot) -> ChangeSet | None:
             nonlocal saved
-            validation.refuse_other_thread(records, call)
-            validation.refuse_approval(records, tool_call_id)
+            validation.validate_output_thread(records, call)
+            validation.validate_not_approval(records, tool_call_id)
             change = transitions.save_output(
                 records, tool_call_id, output, call.is_error, self._mint, call.metadata
             )

@@ -21,11 +21,10 @@ from antiphon.ports import (
     AmendAccount,
     AmendKey,
     AmendProject,
-    Change,
+    ChangeSet,
     Claim,
     Context,
     Decide,
-    Driven,
     EventPage,
     IdempotencyKey,
     Key,
@@ -33,7 +32,8 @@ from antiphon.ports import (
     OnCommit,
     ReadSet,
     RecordPage,
-    Records,
+    RunUpdate,
+    Snapshot,
     Store,
 )
 from antiphon.stores.cached.log_tails import Recent, Tails
@@ -51,7 +51,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, Drive, Thread
+from antiphon.types.runs import Assistant, RunLease, Thread
 
 T = TypeVar("T")
 
@@ -152,17 +152,17 @@ class CachedStore:
         self._tails.clear()
         return await self._inner.forget(events_before, keys_before)
 
-    def _follow(self, change: Change | None) -> None:
+    def _follow(self, change: ChangeSet | None) -> None:
         if change is None:
             return
         if change.thread is not None:
             self._contexts.drop(change.thread.id)
-        for driven in change.driven:
+        for driven in change.run_updates:
             self._follow_run(driven)
 
-    def _follow_run(self, driven: Driven) -> None:
+    def _follow_run(self, driven: RunUpdate) -> None:
         lines = [events.encode(event) for event in driven.events]
-        first = driven.drive.last_event - len(lines) + 1
+        first = driven.lease.last_event - len(lines) + 1
         self._tails.extend(driven.run.id, first, lines, ended=driven.run.status.ended)
 
     # Reading
@@ -207,7 +207,7 @@ class CachedStore:
         """See `Store.version`."""
         return await self._inner.version(thread_id)
 
-    async def drive(self, run_id: str) -> Drive:
+    async def drive(self, run_id: str) -> RunLease:
         """See `Store.drive`."""
         return await self._inner.drive(run_id)
 
@@ -406,9 +406,9 @@ class _Remembered:
 
     def __init__(self, decide: Decide) -> None:
         self._decide = decide
-        self.change: Change | None = None
+        self.change: ChangeSet | None = None
 
-    def __call__(self, records: Records) -> Change | None:
+    def __call__(self, records: Snapshot) -> ChangeSet | None:
         self.change = None
         self.change = self._decide(records)
         return self.change

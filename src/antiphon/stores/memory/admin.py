@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from antiphon.engine.accounts import folded
+from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.types.accounts import (
@@ -154,7 +154,9 @@ class Projects:
 
     def _refuse_twin(self, project: Project) -> None:
         for other in self._projects.values():
-            if other.id != project.id and folded(other.name) == folded(project.name):
+            if other.id != project.id and normalize_name(other.name) == normalize_name(
+                project.name
+            ):
                 raise invariants.project_taken(project)
 
 
@@ -228,7 +230,7 @@ class People:
         if id is not None:
             return self._accounts.get(id)
         if name is not None:
-            return self._first(lambda person: folded(person.name) == folded(name))
+            return self._first(lambda person: normalize_name(person.name) == normalize_name(name))
         return self._first(lambda person: subject is not None and person.subject == subject)
 
     def everybody(self) -> Sequence[Person]:

@@ -22,11 +22,10 @@ from antiphon.ports import (
     AmendAccount,
     AmendKey,
     AmendProject,
-    Change,
+    ChangeSet,
     Claim,
     Context,
     Decide,
-    Driven,
     EventPage,
     IdempotencyKey,
     Key,
@@ -35,7 +34,8 @@ from antiphon.ports import (
     OnCommit,
     ReadSet,
     RecordPage,
-    Records,
+    RunUpdate,
+    Snapshot,
 )
 from antiphon.stores import invariants
 from antiphon.stores.invariants import Clock, system_clock
@@ -56,7 +56,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Message, Upload, chat
-from antiphon.types.runs import Action, Assistant, Drive, Run, Status, Thread
+from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class _Run:
 
     owner: str
     run: Run
-    drive: Drive
+    lease: RunLease
     wanted_at: int
     lines: list[bytes] = field(default_factory=list[bytes])
 
@@ -146,7 +146,7 @@ class MemoryStore:
         waiting = [
             kept
             for kept in self._waiting()
-            if (destinations is None or kept.drive.destination in destinations)
+            if (destinations is None or kept.lease.destination in destinations)
             and kept.run.id not in declined
         ]
         if not waiting:
@@ -155,11 +155,11 @@ class MemoryStore:
         await self.change(ReadSet(owner=None, run_id=chosen.run.id, what="claim"), decide)
         if chosen.run.status is not Status.IN_PROGRESS:
             return None
-        return Claim(chosen.owner, chosen.run, chosen.drive)
+        return Claim(chosen.owner, chosen.run, chosen.lease)
 
     async def destinations(self) -> Sequence[str]:
         """See `Store.destinations`."""
-        return list({kept.drive.destination for kept in self._waiting()})
+        return list({kept.lease.destination for kept in self._waiting()})
 
     async def unclaimed(
         self, destinations: Sequence[str], wanted_before: int, limit: int
@@ -168,7 +168,7 @@ class MemoryStore:
         found = [
             kept
             for kept in self._waiting()
-            if kept.wanted_at < wanted_before and kept.drive.destination not in destinations
+            if kept.wanted_at < wanted_before and kept.lease.destination not in destinations
         ]
         found.sort(key=lambda kept: kept.wanted_at)
         return [kept.run.id for kept in found[:limit]]
@@ -177,7 +177,7 @@ class MemoryStore:
         return [
             kept
             for kept in self._runs.values()
-            if kept.run.status is Status.QUEUED and kept.drive.wanted
+            if kept.run.status is Status.QUEUED and kept.lease.wanted
         ]
 
     async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
@@ -185,7 +185,7 @@ class MemoryStore:
         lost = frozenset(run_id for run_id, epoch in held.items() if not self._held(run_id, epoch))
         for run_id in held.keys() - lost:
             kept = self._runs[run_id]
-            kept.drive = replace(kept.drive, due_at=self._clock() + lease_ms)
+            kept.lease = replace(kept.lease, due_at=self._clock() + lease_ms)
         return lost
 
     def append(
@@ -200,10 +200,10 @@ class MemoryStore:
     ) -> None:
         """See `Store.append`; kept at once, urgent or not, and told on the loop's next round."""
         refused: Exception | None = None
-        if self._held(run_id, epoch) and self._runs[run_id].drive.last_event == first - 1:
+        if self._held(run_id, epoch) and self._runs[run_id].lease.last_event == first - 1:
             run = self._runs[run_id]
             run.lines.extend(lines)
-            run.drive = replace(run.drive, last_event=first - 1 + len(lines))
+            run.lease = replace(run.lease, last_event=first - 1 + len(lines))
         else:
             refused = invariants.not_held(run_id, epoch, first)
         asyncio.get_running_loop().call_soon(kept, refused)
@@ -212,10 +212,10 @@ class MemoryStore:
         """See `Store.due`."""
         now = self._clock()
         due = [
-            (kept.drive.due_at, kept.run.id)
+            (kept.lease.due_at, kept.run.id)
             for kept in self._runs.values()
-            if kept.drive.due_at is not None
-            and kept.drive.due_at <= now
+            if kept.lease.due_at is not None
+            and kept.lease.due_at <= now
             and not kept.run.status.ended
         ]
         return [run_id for _, run_id in sorted(due)[:limit]]
@@ -223,10 +223,10 @@ class MemoryStore:
     async def leased(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leased`."""
         leased = [
-            LeaseInfo(kept.run.id, kept.drive.epoch, kept.drive.worker, kept.drive.due_at)
+            LeaseInfo(kept.run.id, kept.lease.epoch, kept.lease.worker, kept.lease.due_at)
             for kept in self._runs.values()
-            if kept.drive.worker is not None
-            and kept.drive.due_at is not None
+            if kept.lease.worker is not None
+            and kept.lease.due_at is not None
             and not kept.run.status.ended
         ]
         return leased[:limit]
@@ -234,10 +234,10 @@ class MemoryStore:
     def _held(self, run_id: str, epoch: int) -> bool:
         kept = self._runs.get(run_id)
         return (
-            kept is not None and kept.drive.epoch == epoch and kept.run.status is Status.IN_PROGRESS
+            kept is not None and kept.lease.epoch == epoch and kept.run.status is Status.IN_PROGRESS
         )
 
-    def _read(self, about: ReadSet) -> Records:
+    def _read(self, about: ReadSet) -> Snapshot:
         """What the change is about, without what is another owner's."""
         known = self._known(about.key_id)
         run = self._runs.get(about.run_id) if about.run_id else None
@@ -253,19 +253,19 @@ class MemoryStore:
             known,
             thread=thread.thread,
             run=run.run,
-            drive=run.drive,
+            lease=run.lease,
             actions=self._actions_of(run.run.id, about.tool_call_id),
             log=_turn(run) if about.turn_log else (),
         )
 
-    def _known(self, key_id: str | None) -> Records:
+    def _known(self, key_id: str | None) -> Snapshot:
         """What is known of the key, before anything is known of a thread."""
         now = self._clock()
         if key_id is None:
-            return Records(now=now)
-        begun = [kept.run for kept in self._runs.values() if kept.drive.key_id == key_id]
+            return Snapshot(now=now)
+        begun = [kept.run for kept in self._runs.values() if kept.lease.key_id == key_id]
         running = sum(not run.status.ended for run in begun)
-        return Records(
+        return Snapshot(
             now=now, running=running, tokens=self._keys.used(Counter(key_id, "tokens"), now)
         )
 
@@ -281,7 +281,7 @@ class MemoryStore:
         runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
         return next((kept for kept in runs if not kept.run.status.ended), None)
 
-    def _judge(self, about: ReadSet, change: Change) -> None:
+    def _judge(self, about: ReadSet, change: ChangeSet) -> None:
         """Raise whatever stands against the change, before any of it is written."""
         thread = self._threads.get(change.thread.id) if change.thread else None
         invariants.judge_thread(thread.thread if thread else None, change)
@@ -289,17 +289,17 @@ class MemoryStore:
             invariants.owner_of(about, change)
         if thread:
             _judge_places(thread.messages, change)
-        ended = {driven.run.id for driven in change.driven if driven.run.status.ended}
-        for driven in change.driven:
+        ended = {driven.run.id for driven in change.run_updates if driven.run.status.ended}
+        for driven in change.run_updates:
             kept = self._runs.get(driven.run.id)
-            invariants.judge_move((kept.run, kept.drive) if kept else None, driven)
+            invariants.judge_move((kept.run, kept.lease) if kept else None, driven)
             if not kept:
                 invariants.owner_of(about, change)
                 active = self._active(driven.run.thread_id)
                 if active and active.run.id not in ended:
                     raise invariants.already_active(active.run.thread_id, active.run.id)
 
-    def _write(self, about: ReadSet, change: Change) -> None:
+    def _write(self, about: ReadSet, change: ChangeSet) -> None:
         if change.thread is not None:
             kept = self._threads.get(change.thread.id)
             before = kept.thread if kept else None
@@ -311,7 +311,7 @@ class MemoryStore:
             if change.keep_messages is not None:
                 kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
             kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
-        for driven in change.driven:
+        for driven in change.run_updates:
             self._write_run(about, change, driven)
         self._actions.update({action.id: action for action in change.actions})
         self._acts.note(change.act)
@@ -321,16 +321,16 @@ class MemoryStore:
         own = replaced is not None and replaced.owner == owner
         self._families.join(before, thread, is_there=own)
 
-    def _write_run(self, about: ReadSet, change: Change, driven: Driven) -> None:
+    def _write_run(self, about: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
         kept = self._runs.get(driven.run.id)
         grown = invariants.grown(kept.run if kept else None, driven.run)
-        self._keys.count_tokens(driven.drive.key_id, grown, self._clock())
+        self._keys.count_tokens(driven.lease.key_id, grown, self._clock())
         if kept is None:
-            kept = _Run(invariants.owner_of(about, change), driven.run, Drive(), self._clock())
+            kept = _Run(invariants.owner_of(about, change), driven.run, RunLease(), self._clock())
             self._runs[driven.run.id] = kept
-        if driven.drive.wanted and not kept.drive.wanted:
+        if driven.lease.wanted and not kept.lease.wanted:
             kept.wanted_at = self._clock()
-        kept.run, kept.drive = driven.run, driven.drive
+        kept.run, kept.lease = driven.run, driven.lease
         if driven.run.status.ended:
             self._spend(invariants.spent(kept.owner, driven.run, self._clock()))
         kept.lines.extend(events.encode(event) for event in driven.events)
@@ -351,8 +351,8 @@ class MemoryStore:
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.missing(Run, run_id)
-        invariants.check_kept(run_id, after, kept.drive.kept_after)
-        lines = kept.lines[after - kept.drive.kept_after :]
+        invariants.check_kept(run_id, after, kept.lease.kept_after)
+        lines = kept.lines[after - kept.lease.kept_after :]
         return EventPage(after + 1, lines, kept.run.status.ended)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
@@ -386,12 +386,12 @@ class MemoryStore:
             raise invariants.missing(Thread, thread_id)
         return kept.thread.version
 
-    async def drive(self, run_id: str) -> Drive:
+    async def drive(self, run_id: str) -> RunLease:
         """See `Store.drive`."""
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.missing(Run, run_id)
-        return kept.drive
+        return kept.lease
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
@@ -547,7 +547,7 @@ class MemoryStore:
             if kept.lines and kept.run.status.ended and ended_at and ended_at < events_before:
                 dropped += 1
                 kept.lines.clear()
-                kept.drive = replace(kept.drive, kept_after=kept.drive.last_event)
+                kept.lease = replace(kept.lease, kept_after=kept.lease.last_event)
         old = [key for key, kept in self._answers.items() if kept.created_at < keys_before]
         for key in old:
             del self._answers[key]
@@ -715,7 +715,7 @@ class MemoryStore:
         """Nothing is held."""
 
 
-def _judge_places(there: Sequence[Message], change: Change) -> None:
+def _judge_places(there: Sequence[Message], change: ChangeSet) -> None:
     taken = {
         message.number
         for message in there
@@ -735,8 +735,8 @@ def _drop(things: dict[T, Any], those: Sequence[T]) -> int:
 
 def _turn(run: _Run) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded."""
-    first = max(run.drive.turn_began_after, run.drive.kept_after) + 1
-    lines = run.lines[first - 1 - run.drive.kept_after :]
+    first = max(run.lease.turn_began_after, run.lease.kept_after) + 1
+    lines = run.lines[first - 1 - run.lease.kept_after :]
     return tuple(enumerate(map(events.decode, lines), first))
 
 

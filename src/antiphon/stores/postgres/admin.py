@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.engine.accounts import folded
+from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.stores.postgres.connections import SQL, execute, row, rows, value
@@ -292,7 +292,7 @@ async def _erase_threads(connection: Connection[Any], owner: str, limit: int) ->
 async def _write_project(connection: Connection[Any], name: str, project: Project) -> None:
     doc = msgspec.json.encode(project)
     try:
-        await execute(connection, name, id=project.id, folded=folded(project.name), doc=doc)
+        await execute(connection, name, id=project.id, folded=normalize_name(project.name), doc=doc)
     except asyncpg.UniqueViolationError as fault:
         raise invariants.project_taken(project) from fault
 
@@ -326,7 +326,7 @@ async def find_person(
     if id is not None:
         return _account(await row(connection, SQL["person"], id=id))
     if name is not None:
-        return _account(await row(connection, SQL["person_by_name"], folded=folded(name)))
+        return _account(await row(connection, SQL["person_by_name"], folded=normalize_name(name)))
     return _account(await row(connection, SQL["person_by_subject"], subject=subject))
 
 
@@ -388,7 +388,7 @@ async def _write_person(connection: Connection[Any], name: str, account: Account
             connection,
             name,
             id=person.id,
-            folded=folded(person.name),
+            folded=normalize_name(person.name),
             subject=person.subject,
             governs=person.governs,
             password=account.password,

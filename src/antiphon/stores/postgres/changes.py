@@ -15,7 +15,7 @@ from asyncpg.connection import Connection
 from msgspec.structs import asdict
 
 from antiphon.engine.context_window import tokens
-from antiphon.ports import Change, Claim, Decide, Driven, ReadSet, Records
+from antiphon.ports import ChangeSet, Claim, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, value, writing
@@ -36,7 +36,9 @@ SPENT_PARTS = 16  # rows among which an owner's spending of a day is spread
 _encode = msgspec.json.encode
 
 
-async def write(connection: Connection[Any], about: ReadSet, read: Read, decided: Change) -> bool:
+async def write(
+    connection: Connection[Any], about: ReadSet, read: Read, decided: ChangeSet
+) -> bool:
     """Write all of the change; False where what it was decided from is so no more.
 
     Raises what speaks against the change.
@@ -47,7 +49,7 @@ async def write(connection: Connection[Any], about: ReadSet, read: Read, decided
     return bool(await connection.fetchval(statement.sql, *values))
 
 
-async def seal(connection: Connection[Any], read: Read, decided: Change) -> None:
+async def seal(connection: Connection[Any], read: Read, decided: ChangeSet) -> None:
     """Join the chat of many messages for good, where the change completed so many."""
     before, after = read.records.thread, decided.thread
     if after is None or not decided.messages or after.messages < 2 * SEGMENT:
@@ -63,7 +65,7 @@ async def seal(connection: Connection[Any], read: Read, decided: Change) -> None
 class _Draft:
     """The pieces of the statement, in the order in which they may refer to one another."""
 
-    def __init__(self, about: ReadSet, read: Read, decided: Change) -> None:
+    def __init__(self, about: ReadSet, read: Read, decided: ChangeSet) -> None:
         self.pieces: list[str] = []
         self.seen: list[str] = []
         self.values: dict[str, Any] = {"read_at": read.records.now}
@@ -72,7 +74,7 @@ class _Draft:
         self._decided = decided
         self._hold()
         self._say()
-        for driven in decided.driven:
+        for driven in decided.run_updates:
             self._drive(driven)
         self._act()
         self._remember()
@@ -104,8 +106,8 @@ class _Draft:
         self.seen.append("drives")
         self._add(
             run_id=kept.run.id,
-            last_event_before=kept.drive.last_event,
-            due_at_before=kept.drive.due_at,
+            last_event_before=kept.lease.last_event,
+            due_at_before=kept.lease.due_at,
         )
 
     def _save_thread(self, thread: Thread, *, known: bool) -> None:
@@ -136,10 +138,10 @@ class _Draft:
             self._add("said", **_columns(_MESSAGE, map(_message_row, messages)))
         self.values["messages_of"] = thread.id
 
-    def _drive(self, driven: Driven) -> None:
+    def _drive(self, driven: RunUpdate) -> None:
         kept = self._read.kept
         known = kept is not None and kept.run.id == driven.run.id
-        invariants.judge_move((kept.run, kept.drive) if kept and known else None, driven)
+        invariants.judge_move((kept.run, kept.lease) if kept and known else None, driven)
         if known:
             self._move(driven)
         elif "begun" not in self.pieces:
@@ -150,16 +152,16 @@ class _Draft:
         if driven.run.status.ended:
             self._spend(driven)
 
-    def _move(self, driven: Driven) -> None:
+    def _move(self, driven: RunUpdate) -> None:
         kept, now = self._read.kept, self._read.records.now
-        waited = kept.wanted_at if kept and kept.drive.wanted else now
+        waited = kept.wanted_at if kept and kept.lease.wanted else now
         self._add("moved", **_drive_values(driven, waited))
         if kept and kept.run != driven.run:
             self._add("run_saved", run=_encode(driven.run))
         if driven.events:
             self._add("told", **_told(driven))
 
-    def _begin(self, driven: Driven) -> None:
+    def _begin(self, driven: RunUpdate) -> None:
         run = driven.run
         values = _drive_values(driven, self._read.records.now) | {
             "run_id": run.id,
@@ -172,12 +174,12 @@ class _Draft:
         if driven.events:
             self._add("begun_told")
 
-    def _count(self, driven: Driven, grown: int) -> None:
+    def _count(self, driven: RunUpdate, grown: int) -> None:
         """What it has used since, with its key, if that has a limit."""
-        if grown and driven.drive.key_id is not None:
-            self._add("counted", counted_key=driven.drive.key_id, grown=grown)
+        if grown and driven.lease.key_id is not None:
+            self._add("counted", counted_key=driven.lease.key_id, grown=grown)
 
-    def _spend(self, driven: Driven) -> None:
+    def _spend(self, driven: RunUpdate) -> None:
         kept = self._read.kept
         known = kept is not None and kept.run.id == driven.run.id
         owner = kept.owner if kept and known else invariants.owner_of(self._about, self._decided)
@@ -244,24 +246,24 @@ def _message_row(message: Message) -> tuple[Any, ...]:
     )
 
 
-def _drive_values(driven: Driven, waited: int) -> dict[str, Any]:
-    drive = asdict(driven.drive)
-    return drive | {
-        "drive_key_id": drive.pop("key_id"),
+def _drive_values(driven: RunUpdate, waited: int) -> dict[str, Any]:
+    lease = asdict(driven.lease)
+    return lease | {
+        "drive_key_id": lease.pop("key_id"),
         "status": driven.run.status.value,
         "wanted_at": waited,
         "ended_at": driven.run.ended_at,
     }
 
 
-def _told(driven: Driven) -> dict[str, Any]:
+def _told(driven: RunUpdate) -> dict[str, Any]:
     return {
-        "first": driven.drive.last_event - len(driven.events) + 1,
+        "first": driven.lease.last_event - len(driven.events) + 1,
         "lines": b"\n".join(map(events.encode, driven.events)),
     }
 
 
-def refused(constraint: str | None, decided: Change) -> Exception:
+def refused(constraint: str | None, decided: ChangeSet) -> Exception:
     """The error for a place or a name that something else has."""
     match constraint:
         case "messages_number" if decided.messages:
@@ -294,7 +296,7 @@ class _Overtaken(Exception):
 
 class _Made(NamedTuple):
     read: Read
-    decided: Change
+    decided: ChangeSet
 
 
 class _Among(NamedTuple):
@@ -337,9 +339,9 @@ async def claim(
     if not isinstance(made, _Made) or made.read.kept is None:
         return None
     hit("claim.after_commit")
-    for driven in made.decided.driven:
+    for driven in made.decided.run_updates:
         if driven.run.status is Status.IN_PROGRESS:
-            return Claim(made.read.kept.owner, driven.run, driven.drive)
+            return Claim(made.read.kept.owner, driven.run, driven.lease)
     return None
 
 
@@ -362,9 +364,9 @@ def _claiming(run_id: str) -> ReadSet:
     return ReadSet(owner=None, run_id=run_id, what="claim")
 
 
-def _if_wanted(decide: Decide, records: Records) -> Change | None:
-    run, drive = records.run, records.drive
-    if run is None or drive is None or run.status is not Status.QUEUED or not drive.wanted:
+def _if_wanted(decide: Decide, records: Snapshot) -> ChangeSet | None:
+    run, lease = records.run, records.lease
+    if run is None or lease is None or run.status is not Status.QUEUED or not lease.wanted:
         raise _Overtaken
     return decide(records)
 
@@ -440,12 +442,12 @@ async def _try(
 
 
 async def _refused(
-    connection: Connection[Any], fault: asyncpg.UniqueViolationError, decided: Change
+    connection: Connection[Any], fault: asyncpg.UniqueViolationError, decided: ChangeSet
 ) -> Exception:
     """What two that cannot both be are called."""
     match fault.constraint_name:
         case "active_run" if not connection.is_in_transaction():
-            thread_id = decided.driven[-1].run.thread_id
+            thread_id = decided.run_updates[-1].run.thread_id
             active = await value(connection, "active_run", thread_id=thread_id)
             return invariants.already_active(thread_id, active) if active else _Overtaken()
         case "once_key" | "active_run":

@@ -10,7 +10,7 @@ from asyncpg.connection import Connection
 from msgspec.structs import replace
 
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Records
+from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
 from antiphon.stores.postgres.connections import SQL, numbered, row, value
@@ -18,7 +18,7 @@ from antiphon.stores.rows import LIST_BYTES, PAGE_BYTES, RunRow, Search, decoder
 from antiphon.types import events
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Drive, Run, Thread
+from antiphon.types.runs import Run, RunLease, Thread
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Read(NamedTuple):
     how the log knows the run.
     """
 
-    records: Records
+    records: Snapshot
     answer: msgspec.Raw | None = None
     begun: int | None = None
     changes: int = 0
@@ -59,7 +59,7 @@ async def change(connection: Connection[Any], about: ReadSet, now: int | None) -
     }
     found = await row(connection, SQL["read_change"], **values)
     read_at, digest, answer, begun, running, used, owner, thread, changes, *of_run = found
-    records = Records(now=read_at, running=running or 0, tokens=used or 0)
+    records = Snapshot(now=read_at, running=running or 0, tokens=used or 0)
     if once and digest is not None:
         return Read(records, answer=invariants.kept_answer(once, digest, answer))
     if owner is None:
@@ -72,17 +72,17 @@ async def change(connection: Connection[Any], about: ReadSet, now: int | None) -
     records = replace(
         records,
         run=kept.run,
-        drive=kept.drive,
+        lease=kept.lease,
         actions=shapes.actions(actions),
         log=await _turn(connection, kept, number) if about.turn_log else (),
     )
     return Read(records, None, begun, changes, kept, number)
 
 
-def _drive(columns: Sequence[Any]) -> Drive:
+def _drive(columns: Sequence[Any]) -> RunLease:
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
     key_id, trace, destination = columns[8:]
-    return Drive(
+    return RunLease(
         epoch=epoch,
         wanted=wanted,
         worker=worker,
@@ -99,8 +99,8 @@ def _drive(columns: Sequence[Any]) -> Drive:
 
 async def _turn(connection: Connection[Any], kept: RunRow, number: int) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded; what has come since the run was read is not."""
-    after = max(kept.drive.turn_began_after, kept.drive.kept_after)
-    count = kept.drive.last_event - after
+    after = max(kept.lease.turn_began_after, kept.lease.kept_after)
+    count = kept.lease.last_event - after
     lines: list[bytes] = []
     while len(lines) < count:
         page = await log(connection, kept.run.id, number, after + len(lines))
@@ -110,7 +110,7 @@ async def _turn(connection: Connection[Any], kept: RunRow, number: int) -> tuple
     return tuple(enumerate(map(events.decode, lines[:count]), after + 1))
 
 
-async def drive(connection: Connection[Any], run_id: str) -> Drive:
+async def drive(connection: Connection[Any], run_id: str) -> RunLease:
     """See `Store.drive`."""
     found = await row(connection, SQL["drive"], run_id=run_id)
     if found is None:

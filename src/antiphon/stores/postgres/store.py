@@ -61,7 +61,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, Drive
+from antiphon.types.runs import Assistant, RunLease
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -234,7 +234,7 @@ class PostgresStore:
         """See `Store.version`."""
         return await self._read(reads.version, thread_id)
 
-    async def drive(self, run_id: str) -> Drive:
+    async def drive(self, run_id: str) -> RunLease:
         """See `Store.drive`."""
         return await self._read(reads.drive, run_id)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
-from antiphon.engine.accounts import folded
+from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.stores.rows import decoder, take_page
@@ -255,7 +255,7 @@ def _holding(connection: sqlite3.Connection, owner: str) -> Holding:
 def _write_project(connection: sqlite3.Connection, statement: str, project: Project) -> None:
     values = {
         "id": project.id,
-        "folded": folded(project.name),
+        "folded": normalize_name(project.name),
         "doc": msgspec.json.encode(project),
     }
     try:
@@ -302,7 +302,7 @@ def find_person(
     if id is not None:
         return _account(reads.one(connection, "person", id))
     if name is not None:
-        return _account(reads.one(connection, "person_by_name", folded(name)))
+        return _account(reads.one(connection, "person_by_name", normalize_name(name)))
     return _account(reads.one(connection, "person_by_subject", subject))
 
 
@@ -362,7 +362,7 @@ def _write_person(connection: sqlite3.Connection, statement: str, account: Accou
     person = account.person
     values = {
         "id": person.id,
-        "folded": folded(person.name),
+        "folded": normalize_name(person.name),
         "subject": person.subject,
         "governs": person.governs,
         "password": account.password,

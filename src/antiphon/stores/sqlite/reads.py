@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Records
+from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
 from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder, take_page
@@ -23,7 +23,7 @@ from antiphon.types import events
 from antiphon.types.accounts import Counter, period
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Action, Drive, Run, Thread
+from antiphon.types.runs import Action, Run, RunLease, Thread
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def every(connection: sqlite3.Connection, name: str, *values: Any) -> list[tuple
     return connection.execute(SQL[name], values).fetchall()
 
 
-def records(connection: sqlite3.Connection, about: ReadSet, now: int) -> Records:
+def records(connection: sqlite3.Connection, about: ReadSet, now: int) -> Snapshot:
     """What a change is about, without what is another owner's."""
     known = _known(connection, about.key_id, now)
     kept = run(connection, about.run_id) if about.run_id else None
@@ -58,20 +58,20 @@ def records(connection: sqlite3.Connection, about: ReadSet, now: int) -> Records
         known,
         thread=found[1],
         run=kept.run,
-        drive=kept.drive,
+        lease=kept.lease,
         actions=_actions(connection, kept.run.id, about.tool_call_id),
         log=_turn(connection, kept) if about.turn_log else (),
     )
 
 
-def _known(connection: sqlite3.Connection, key_id: str | None, now: int) -> Records:
+def _known(connection: sqlite3.Connection, key_id: str | None, now: int) -> Snapshot:
     """What is known of the key, before anything is known of a thread."""
     if key_id is None:
-        return Records(now=now)
+        return Snapshot(now=now)
     tokens = Counter(key_id, "tokens")
     (running,) = connection.execute(SQL["running"], (key_id,)).fetchone()
     used = one(connection, "used", key_id, tokens.what, period(tokens, now))
-    return Records(now=now, running=running, tokens=used[0] if used else 0)
+    return Snapshot(now=now, running=running, tokens=used[0] if used else 0)
 
 
 def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
@@ -82,7 +82,7 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     owner, doc, wanted_at = row[:3]
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[3:11]
     key_id, trace, destination = row[11:]
-    drive = Drive(
+    lease = RunLease(
         epoch=epoch,
         wanted=bool(wanted),
         worker=worker,
@@ -95,7 +95,7 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         trace=trace,
         destination=destination,
     )
-    return RunRow(owner, decoder(Run)(doc), drive, wanted_at)
+    return RunRow(owner, decoder(Run)(doc), lease, wanted_at)
 
 
 def _actions(
@@ -139,12 +139,12 @@ def thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Thread]
     return (row[0], decoder(Thread)(row[1])) if row else None
 
 
-def drive(connection: sqlite3.Connection, run_id: str) -> Drive:
+def drive(connection: sqlite3.Connection, run_id: str) -> RunLease:
     """See `Store.drive`."""
     kept = run(connection, run_id)
     if kept is None:
         raise invariants.missing(Run, run_id)
-    return kept.drive
+    return kept.lease
 
 
 def log(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
@@ -159,7 +159,7 @@ def log(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
 
 def _turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded."""
-    after = max(kept.drive.turn_began_after, kept.drive.kept_after)
+    after = max(kept.lease.turn_began_after, kept.lease.kept_after)
     lines: list[bytes] = []
     more = True
     while more:

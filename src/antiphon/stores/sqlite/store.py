@@ -55,7 +55,7 @@ from antiphon.types.accounts import (
     Spent,
 )
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, Drive
+from antiphon.types.runs import Assistant, RunLease
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -221,7 +221,7 @@ class SqliteStore:
         """See `Store.version`."""
         return await self._read(reads.version, thread_id)
 
-    async def drive(self, run_id: str) -> Drive:
+    async def drive(self, run_id: str) -> RunLease:
         """See `Store.drive`."""
         return await self._read(reads.drive, run_id)
 

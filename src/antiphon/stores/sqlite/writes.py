@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.context_window import tokens
-from antiphon.ports import Change, Claim, Decide, Driven, IdempotencyKey, ReadSet
+from antiphon.ports import ChangeSet, Claim, Decide, IdempotencyKey, ReadSet, RunUpdate
 from antiphon.stores import invariants
 from antiphon.stores.append_batcher import Appended
 from antiphon.stores.sqlite import admin, reads
@@ -38,7 +38,7 @@ def change(
     if decided is None:
         return None
     _write_thread(connection, about, decided)
-    for driven in decided.driven:
+    for driven in decided.run_updates:
         _write_run(connection, about, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
@@ -64,7 +64,7 @@ def claim(
     kept = reads.run(connection, wanted[0])
     if kept is None or kept.run.status is not Status.IN_PROGRESS:
         return None
-    return Claim(kept.owner, kept.run, kept.drive)
+    return Claim(kept.owner, kept.run, kept.lease)
 
 
 def beat(connection: sqlite3.Connection, held: Mapping[str, int], due_at: int) -> frozenset[str]:
@@ -193,7 +193,7 @@ def _keep_answer(
     connection.execute(SQL["keep_answer"], values)
 
 
-def _write_thread(connection: sqlite3.Connection, about: ReadSet, decided: Change) -> None:
+def _write_thread(connection: sqlite3.Connection, about: ReadSet, decided: ChangeSet) -> None:
     thread = decided.thread
     kept = reads.thread(connection, thread.id) if thread else None
     invariants.judge_thread(kept[1] if kept else None, decided)
@@ -245,18 +245,18 @@ def _message_row(message: Message) -> tuple[Any, ...]:
 def _write_run(
     connection: sqlite3.Connection,
     about: ReadSet,
-    decided: Change,
-    driven: Driven,
+    decided: ChangeSet,
+    driven: RunUpdate,
     now: int,
     writer: int,
 ) -> None:
     """The run as it shall be, unless its status or epoch has changed since it was read."""
     kept = reads.run(connection, driven.run.id)
-    invariants.judge_move((kept.run, kept.drive) if kept else None, driven)
-    run, drive = driven.run, driven.drive
-    waited = kept.wanted_at if kept and kept.drive.wanted else now
+    invariants.judge_move((kept.run, kept.lease) if kept else None, driven)
+    run, lease = driven.run, driven.lease
+    waited = kept.wanted_at if kept and kept.lease.wanted else now
     values = {
-        **msgspec.structs.asdict(drive),
+        **msgspec.structs.asdict(lease),
         "id": run.id,
         "thread_id": run.thread_id,
         "status": run.status.value,
@@ -267,18 +267,18 @@ def _write_run(
     if kept is None:
         _add_run(connection, values | {"owner": invariants.owner_of(about, decided)})
     else:
-        before = {"status_before": kept.run.status.value, "epoch_before": kept.drive.epoch}
+        before = {"status_before": kept.run.status.value, "epoch_before": kept.lease.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
     grown = invariants.grown(kept.run if kept else None, run)
-    admin.count_tokens(connection, drive.key_id, grown, now)
+    admin.count_tokens(connection, lease.key_id, grown, now)
     if run.status.ended:
         owner = kept.owner if kept else invariants.owner_of(about, decided)
         admin.spend(connection, invariants.spent(owner, run, now))
     if driven.events:
-        first = drive.last_event - len(driven.events) + 1
+        first = lease.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))
-        connection.execute(SQL["add_events"], (first, drive.last_event, writer, lines, run.id))
+        connection.execute(SQL["add_events"], (first, lease.last_event, writer, lines, run.id))
 
 
 def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:

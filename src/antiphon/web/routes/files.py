@@ -60,7 +60,7 @@ def file(file_id: str) -> Response:
 
 def plain_name(given: str) -> str:
     """The last step of what may be a path, without what is not seen or turns text round."""
-    last = re.split(r"[/\\]", sanitize.fit(given))[-1]
+    last = re.split(r"[/\\]", sanitize.sanitize_text(given))[-1]
     name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
     return _short(name) or NAMELESS
 
@@ -95,4 +95,4 @@ def _media_type(said: str, content: bytes) -> str:
     kind = picture(content)
     if kind is not None:
         return kind
-    return BYTES if said in SHOWN else sanitize.media_type(said)
+    return BYTES if said in SHOWN else sanitize.parse_media_type(said)

@@ -29,7 +29,7 @@ from services import redis as redises
 from services.postgres import Postgres
 from services.redis import Redis
 
-from antiphon.runtime.admin.accounts import Passwords
+from antiphon.runtime.admin.accounts import PasswordHasher
 from tests.nursery import CHEAP
 
 settings.register_profile("searching", settings.default, deadline=None)
@@ -56,7 +56,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-Passwords.cost = CHEAP
+PasswordHasher.cost = CHEAP
 
 
 def pytest_configure() -> None:

@@ -129,7 +129,7 @@ def main(listening: socket.socket) -> int:
     """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
     for name in LOADED:
         import_module(name)
-    import_module("antiphon.runtime.admin.accounts").Passwords.cost = CHEAP
+    import_module("antiphon.runtime.admin.accounts").PasswordHasher.cost = CHEAP
     sys.path.append(str(Path(__file__).parents[1]))
     gc.freeze()  # a collection in a fork would copy everything
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.runtime.admin.accounts import Passwords, Tried
+from antiphon.runtime.admin.accounts import PasswordCheck, PasswordHasher
 
 
 async def test_a_password_is_hashed_with_the_cost_that_the_standard_advises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cheap = await Passwords().hashed("correct horse battery")
-    monkeypatch.setattr(Passwords, "cost", {})  # tests of other things lower it
+    cheap = await PasswordHasher().hashed("correct horse battery")
+    monkeypatch.setattr(PasswordHasher, "cost", {})  # tests of other things lower it
 
-    kept = await Passwords().hashed("correct horse battery")
+    kept = await PasswordHasher().hashed("correct horse battery")
 
     assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106, section 4
-    assert await Passwords().tried("correct horse battery", kept) == Tried(fits=True)
-    assert await Passwords().tried("wrong", kept) == Tried(fits=False)
-    assert await Passwords().tried("correct horse battery", cheap) == Tried(True, outdated=True)
+    assert await PasswordHasher().tried("correct horse battery", kept) == PasswordCheck(fits=True)
+    assert await PasswordHasher().tried("wrong", kept) == PasswordCheck(fits=False)
+    assert await PasswordHasher().tried("correct horse battery", cheap) == PasswordCheck(
+        True, outdated=True
+    )

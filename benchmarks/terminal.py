@@ -6,7 +6,7 @@ import io
 import time
 
 from antiphon.terminal.markdown.highlighting import Highlighter
-from antiphon.terminal.painters import Region, Typed
+from antiphon.terminal.painters import InputRows, Region
 from antiphon.terminal.spans import Span
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
@@ -16,7 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 
 _STEP = 5 * TOKEN  # characters between two redraws
-_TYPED = Typed(rows=((Span("> "),),), cursor=(0, 2))
+_TYPED = InputRows(rows=((Span("> "),),), cursor=(0, 2))
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -48,7 +48,7 @@ def _paced(text: str, kind: type[TextDelta | ReasoningDelta] = TextDelta) -> lis
     costs: list[float] = []
     for number, at in enumerate(range(0, len(text), _STEP)):
         began = time.process_time()
-        handler.tell(kind(text=text[at : at + _STEP]), number / 20)
+        handler.handle_event(kind(text=text[at : at + _STEP]), number / 20)
         region.paint(handler.frame(100, 40, number / 20), _TYPED, 100, number / 20)
         costs.append(time.process_time() - began)
     return [*costs, sink.size / len(text)]

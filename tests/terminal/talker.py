@@ -8,7 +8,7 @@ import sys
 import termios
 import tty
 
-from antiphon.terminal.painters import Region, Typed
+from antiphon.terminal.painters import InputRows, Region
 from antiphon.terminal.spans import Span
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
@@ -32,14 +32,14 @@ def main(socket: str) -> None:
 def talk(socket: str) -> None:
     handler = StreamingResponseHandler(THEMES["dark"])
     region = Region(sys.stdout, Ink(THEMES["dark"]))
-    typed = Typed(rows=((Span("> draft"),),), cursor=(0, 7))
+    typed = InputRows(rows=((Span("> draft"),),), cursor=(0, 7))
     for number in range(SENTENCES + 1):
         if number == SENTENCES:
             ended = RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED)
-            handler.tell(ended, number)
+            handler.handle_event(ended, number)
         else:
             said = SAYS[number % len(SAYS)].format(number)
-            handler.tell(TextDelta(text=said), number)
+            handler.handle_event(TextDelta(text=said), number)
         columns, rows = os.get_terminal_size()
         region.paint(handler.frame(columns, rows - 1, number), typed, columns, number)
         if number % STEP == 0:

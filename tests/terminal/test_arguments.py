@@ -25,15 +25,15 @@ OBJECTS = st.dictionaries(ODD, VALUES, max_size=4)
 
 def seen(text: str) -> str:
     """All lines as they are looked at."""
-    return "\n".join(spans.text(line) for line in arguments.shown(text))
+    return "\n".join(spans.text(line) for line in arguments.format_arguments(text))
 
 
 @given(OBJECTS)
 def test_what_is_edited_reads_back_as_the_same(value: dict[str, Any]) -> None:
-    editable = arguments.editable(json.dumps(value))
+    editable = arguments.to_editable(json.dumps(value))
 
     assert json.loads(editable) == value
-    assert json.loads(arguments.compact(editable)) == value
+    assert json.loads(arguments.to_compact_json(editable)) == value
 
 
 @given(OBJECTS)
@@ -41,7 +41,7 @@ def test_nothing_that_is_shown_or_edited_acts_or_hides(value: dict[str, Any]) ->
     text = json.dumps(value)
 
     assert clean(seen(text), "approval") == seen(text)
-    assert clean(arguments.editable(text), "approval") == arguments.editable(text)
+    assert clean(arguments.to_editable(text), "approval") == arguments.to_editable(text)
 
 
 def test_numbers_and_names_stand_as_they_were_written() -> None:
@@ -65,8 +65,8 @@ def test_what_is_no_json_stands_as_it_came(text: str) -> None:
 @pytest.mark.parametrize("typed", ["[1]", "{", "NaN", '{"a": NaN}'])
 def test_only_an_object_is_taken_for_arguments(typed: str) -> None:
     with pytest.raises(InvalidRequest):
-        arguments.compact(typed)
+        arguments.to_compact_json(typed)
 
 
 def test_nothing_typed_is_no_arguments() -> None:
-    assert arguments.compact("") == "{}"
+    assert arguments.to_compact_json("") == "{}"

@@ -24,7 +24,7 @@ from antiphon.terminal.markdown.nodes import (
     Rule,
     Table,
 )
-from antiphon.terminal.markdown.source import HARD, SOFT, settled
+from antiphon.terminal.markdown.source import HARD, SOFT, is_settled
 
 
 def read(pieces: Iterable[str]) -> list[Piece]:
@@ -250,12 +250,12 @@ def test_what_is_being_written_has_a_name(name: str):
 
 @pytest.mark.parametrize("text", ["*a", "**a* b", "`a", "[a", "[a](b", "<b", "~~a", "a _b"])
 def test_text_that_waits_for_an_end_is_not_settled(text: str):
-    assert not settled(text)
+    assert not is_settled(text)
 
 
 @pytest.mark.parametrize("text", ["*a*", "2 * 3", "a_b_c", "`*`", "[a](b)", "a < b", "\\*a", "a)"])
 def test_text_that_waits_for_nothing_is_settled(text: str):
-    assert settled(text)
+    assert is_settled(text)
 
 
 @pytest.mark.parametrize("mark", ["> ", "- ", "1. ", ">"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon.terminal import arguments, spans
-from antiphon.terminal.consent import Asking
+from antiphon.terminal.consent import ConsentPrompt
 from antiphon.terminal.input.keyboard import Box, Field
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
@@ -59,7 +59,7 @@ async def asked(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool
     question = Question(
         run_id="r", call=call, tool=Tool(spec=spec, server="far", **tool), digest="d"
     )
-    return await Asking(surface)(question), person
+    return await ConsentPrompt(surface)(question), person
 
 
 @every_case

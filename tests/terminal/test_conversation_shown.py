@@ -11,9 +11,9 @@ from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.conversation_processor import ConversationProcessor
 from antiphon.terminal.input.keyboard import Box, Field
-from antiphon.terminal.painters import Frame, Typed
+from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.themes import THEMES, Ink
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.types.runs import Status
 
@@ -26,7 +26,7 @@ class Silent:
     spoken = False
     echoes = False
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: UiManager) -> None:
         """Tells nobody anything."""
 
     async def __aenter__(self) -> Self:
@@ -35,8 +35,8 @@ class Silent:
     async def __aexit__(self, *_: object) -> None:
         """Nothing to leave."""
 
-    def typed(self, columns: int) -> Typed:
-        return Typed()
+    def typed(self, columns: int) -> InputRows:
+        return InputRows()
 
     def refill(self, text: str) -> None:
         """Nobody goes on."""
@@ -58,7 +58,7 @@ class Fragile:
         self.painted: list[str] = []
         self._word = word
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         text = "\n".join(spans.text(line) for line in (*frame.finished, *frame.region))
         if self._word and self._word in text:
             self._word = ""
@@ -73,7 +73,7 @@ class Fragile:
 
 
 async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end() -> None:
-    surface = Surface(
+    surface = UiManager(
         Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
     )
     async with AsyncClient(settings=SETTINGS) as client, surface:
@@ -93,7 +93,7 @@ async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end()
 
 async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() -> None:
     painter = Fragile("One voice")
-    surface = Surface(
+    surface = UiManager(
         painter, Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
     )
     async with AsyncClient(settings=SETTINGS) as client, surface:
@@ -113,7 +113,7 @@ async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() 
 
 
 async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> None:
-    surface = Surface(
+    surface = UiManager(
         Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
     )
     async with AsyncClient(settings=SETTINGS) as client, surface:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from antiphon.terminal.painters import Region, Typed
+from antiphon.terminal.painters import InputRows, Region
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import ReasoningDelta, TextDelta
@@ -30,8 +30,8 @@ class Drawn:
         self._region = Region(self._out, Ink(THEMES["dark"]))
 
     def draw(self, event: TextDelta | ReasoningDelta) -> None:
-        self._handler.tell(event, 1.0)
-        self._region.paint(self._handler.frame(100, 40, 1.0), Typed(), 100, 1.0)
+        self._handler.handle_event(event, 1.0)
+        self._region.paint(self._handler.frame(100, 40, 1.0), InputRows(), 100, 1.0)
 
 
 def calls(drawn: Drawn, events: list[Any]) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.terminal import spans
-from antiphon.terminal.input.editor import typed
+from antiphon.terminal.input.editor import draft_rows
 from antiphon.terminal.painters import Frame, Region
 from antiphon.terminal.themes import THEMES, Ink
 
@@ -19,7 +19,7 @@ drafts = st.text(alphabet="ab \n東é🙂", max_size=60)
 
 @given(drafts, st.integers(0, 60), st.integers(5, 40))
 def test_all_of_a_draft_is_there_and_fits(text: str, at: int, columns: int):
-    shown = typed(text, min(at, len(text)), columns, most=1_000)
+    shown = draft_rows(text, min(at, len(text)), columns, most=1_000)
 
     said = "".join(spans.text(row)[2:] for row in shown.rows)
     assert said == text.replace("\n", "")
@@ -28,7 +28,7 @@ def test_all_of_a_draft_is_there_and_fits(text: str, at: int, columns: int):
 
 @given(drafts, st.integers(0, 60), st.integers(5, 40), st.integers(1, 8))
 def test_the_row_of_the_cursor_is_always_seen(text: str, at: int, columns: int, most: int):
-    shown = typed(text, min(at, len(text)), columns, most=most)
+    shown = draft_rows(text, min(at, len(text)), columns, most=most)
 
     assert shown.cursor is not None
     row, column = shown.cursor
@@ -49,7 +49,7 @@ def test_the_row_of_the_cursor_is_always_seen(text: str, at: int, columns: int, 
     ],
 )
 def test_rows_are_folded_by_cells(text: str, at: int, rows: list[str], cursor: tuple[int, int]):
-    shown = typed(text, at, 10)
+    shown = draft_rows(text, at, 10)
 
     assert [spans.text(row) for row in shown.rows] == rows
     assert shown.cursor == cursor
@@ -59,7 +59,7 @@ def test_a_draft_is_drawn_with_the_region_by_one_hand():
     emulator = Emulator(10, 8)
     region = Region(emulator, Ink(THEMES["none"]))
 
-    region.paint(Frame(), typed("abcdefghi", 8, 10), 10, 0)
+    region.paint(Frame(), draft_rows("abcdefghi", 8, 10), 10, 0)
 
     assert emulator.rows == ["> abcdefg", "  hi"]
     assert (emulator.screen.cursor.y, emulator.screen.cursor.x) == (1, 3)
@@ -69,7 +69,7 @@ def test_of_a_pasted_book_as_much_is_looked_at_as_can_be_seen() -> None:
     book = "".join(f"line {number}\n" for number in range(1_000_000))
     at = book.index("line 500000\n")
     began = time.process_time()
-    rows = [spans.text(row).strip() for row in typed(book, at, 80).rows]
+    rows = [spans.text(row).strip() for row in draft_rows(book, at, 80).rows]
 
     assert rows == [f"line {number}" for number in range(499_993, 500_001)]
     assert time.process_time() - began < 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.terminal.markdown.html import rendered
+from antiphon.terminal.markdown.html import render_html
 
 PLAIN = [
     "h1",
@@ -54,7 +54,7 @@ class Elements(HTMLParser):
 
 
 def assert_harmless(markdown: str) -> None:
-    html = rendered(markdown)
+    html = render_html(markdown)
     for tag, has in Elements(html).found:
         assert tag in PLAIN
         assert set(has) <= ATTRIBUTES
@@ -77,11 +77,11 @@ def assert_harmless(markdown: str) -> None:
     ],
 )
 def test_markdown_is_set(markdown: str, html: str) -> None:
-    assert rendered(markdown) == html
+    assert render_html(markdown) == html
 
 
 def test_a_table_keeps_its_alignment_without_a_style() -> None:
-    html = rendered("|a|b|\n|-:|--|\n|1|2|")
+    html = render_html("|a|b|\n|-:|--|\n|1|2|")
 
     assert '<td class="right">1</td>' in html
     assert "style" not in html
@@ -95,7 +95,7 @@ def test_a_table_keeps_its_alignment_without_a_style() -> None:
     ],
 )
 def test_a_picture_is_one_link_and_loads_nothing(markdown: str) -> None:
-    html = rendered(markdown)
+    html = render_html(markdown)
 
     assert "[image: a cat]" in html
     assert html.count("<a ") == 1

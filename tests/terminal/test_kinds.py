@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from antiphon.terminal import spans
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
-from antiphon.terminal.markdown.content_type import bare
+from antiphon.terminal.markdown.content_type import detect
 from antiphon.terminal.themes import THEMES
 
 
@@ -38,14 +38,14 @@ from antiphon.terminal.themes import THEMES
     ],
 )
 def test_the_kind_shows_at_the_beginning(text: str, kind: str):
-    assert bare(text, ended=True) == kind
+    assert detect(text, ended=True) == kind
 
 
 @given(st.sampled_from(['{"a": [1, "}"]}', "[1, 2]", "SELECT a FROM b;", "<html>", "[x] y", "S"]))
 def test_no_beginning_is_decided_otherwise_than_the_whole(text: str):
-    decided = {bare(text[:size]) for size in range(len(text) + 1)} - {None}
+    decided = {detect(text[:size]) for size in range(len(text) + 1)} - {None}
 
-    assert decided <= {bare(text, ended=True)}
+    assert decided <= {detect(text, ended=True)}
 
 
 def shown(text: str, step: int = 1) -> tuple[list[str], set[str]]:

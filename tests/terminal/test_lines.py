@@ -12,7 +12,7 @@ from markdown_documents import cut_documents
 from antiphon.terminal import spans
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.themes import BARE, THEMES, Ink, themed
+from antiphon.terminal.themes import BARE, THEMES, Ink, choose_theme
 from antiphon.types.terminal_safe import clean
 
 THEME = THEMES["none"]
@@ -79,8 +79,8 @@ def test_a_link_says_where_it_leads(link: str, shown: str):
 def test_a_link_is_one_to_click_only_where_that_was_asked_for_and_only_to_the_web():
     (line,) = lines("[a](https://x.y) [b](file:///etc/passwd) [c](ftp://x.y)")
 
-    assert "\x1b]8" not in Ink(THEME).written(line)
-    assert re.findall(r"\x1b]8;;([^\x1b]*)", Ink(THEME, links=True).written(line)) == [
+    assert "\x1b]8" not in Ink(THEME).render(line)
+    assert re.findall(r"\x1b]8;;([^\x1b]*)", Ink(THEME, links=True).render(line)) == [
         "https://x.y",
         "",
     ]
@@ -178,14 +178,14 @@ def test_code_of_an_unknown_language_is_plain(language: str):
     ],
 )
 def test_the_environment_may_ask_for_less(environment: dict[str, str], name: str):
-    assert themed("dark", environment).name == name
+    assert choose_theme("dark", environment).name == name
 
 
 def test_without_styles_the_marks_stay():
     display = CompactStreamingDisplay(BARE.in_ascii())
     shown = display.feed("# One\n**two** `three`\n\n- four\n", 80) + display.close(80)
 
-    assert [Ink(BARE).written(line) for line in shown] == [
+    assert [Ink(BARE).render(line) for line in shown] == [
         "# One",
         "",
         "**two** `three`",
@@ -195,7 +195,7 @@ def test_without_styles_the_marks_stay():
 
 
 def test_no_colour_is_written_where_none_is_wanted():
-    written = "".join(map(Ink(THEME).written, lines("# a\n`b` **c**\n```py\nreturn 'x'\n```")))
+    written = "".join(map(Ink(THEME).render, lines("# a\n`b` **c**\n```py\nreturn 'x'\n```")))
 
     codes = {code for look in re.findall(r"\x1b\[([\d;]*)m", written) for code in look.split(";")}
     assert codes <= {"0", "1", "3", "4", "9"}
@@ -231,7 +231,7 @@ def test_what_is_pending_is_what_an_end_would_print(cut: tuple[str, list[str]], 
 def test_folded_rows_hold_all_of_a_line_and_fit(text: str, columns: int):
     text = text.replace("\t", " ")
 
-    rows = spans.folded([Span(text)], columns)
+    rows = spans.fold([Span(text)], columns)
 
     assert "".join(map(spans.text, rows)) == text
     assert all(spans.line_width(row) <= max(2, columns) for row in rows)
@@ -239,4 +239,4 @@ def test_folded_rows_hold_all_of_a_line_and_fit(text: str, columns: int):
 
 @given(drawn, st.integers(1, 12))
 def test_clipped_lines_fit(text: str, columns: int):
-    assert spans.line_width(spans.clipped([Span(text)], columns, "…")) <= columns
+    assert spans.line_width(spans.clip([Span(text)], columns, "…")) <= columns

@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.terminal import spans
 from antiphon.terminal.chat_display_manager import ChatDisplayManager
-from antiphon.terminal.painters import Frame, Typed
+from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.spans import Span
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES
@@ -28,7 +28,7 @@ class Canvas:
         self._painted = asyncio.Condition()
         self._painting: set[asyncio.Task[None]] = set()
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         if len(self.frames) == self._fails_at:
             raise RuntimeError("the terminal is gone")
         self.frames.append(frame)
@@ -76,13 +76,13 @@ async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
     display, handler = displayed(canvas)
     display.start_streaming(handler)
 
-    handler.tell(TextDelta(text="One.\n\nTwo"), 1.0)
+    handler.handle_event(TextDelta(text="One.\n\nTwo"), 1.0)
     display.update_streaming()
     await canvas.until("Two")
     assert display.streaming_content == "One.\n\nTwo"
     assert display.chunks_received == 1
 
-    handler.tell(RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED), 2.0)
+    handler.handle_event(RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED), 2.0)
     await display.finish_streaming()
     await display.finish_streaming()
     assert canvas.shown == "One.\n\nTwo\n2.0 s"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.terminal.painters import Calm, Frame, Phase, Region, Typed
+from antiphon.terminal.painters import Frame, InputRows, Phase, ReducedMotion, Region
 from antiphon.terminal.spans import Span
-from antiphon.terminal.themes import THEMES, Ink, themed
+from antiphon.terminal.themes import THEMES, Ink, choose_theme
 from tests.terminal.chatting import Chatting
 from tests.terminal.emulator import Emulator
 from tests.terminal.model import Model
@@ -64,8 +64,8 @@ async def test_there_are_colours_only_where_they_are_wanted(
     [("", "auto"), ("15;0", "dark"), ("0;15", "light"), ("0;default;7", "light"), ("x", "auto")],
 )
 def test_the_terminal_may_tell_its_background(said: str, name: str) -> None:
-    assert themed("auto", {"COLORFGBG": said}).name == name
-    assert themed("contrast", {"COLORFGBG": said}).name == "contrast"
+    assert choose_theme("auto", {"COLORFGBG": said}).name == name
+    assert choose_theme("contrast", {"COLORFGBG": said}).name == "contrast"
 
 
 # The sixteen colours as xterm, the Linux console and GNOME have them.
@@ -158,14 +158,14 @@ async def test_the_line_is_edited_with_the_keys_of_vi(tmp_path: Path) -> None:
 
 def test_in_calm_only_what_has_happened_is_drawn() -> None:
     emulator = Emulator(40, 10)
-    calm = Calm(Region(emulator, Ink(THEMES["none"])))
+    calm = ReducedMotion(Region(emulator, Ink(THEMES["none"])))
 
     def paint(seconds: int, phase: Phase, typed: str = "", said: str = "") -> str:
         before = len(emulator.written)
         region = ((Span(f"{phase} {seconds} s"),),)
         finished = ((Span(said),),) if said else ()
         frame = Frame(phase=phase, region=region, finished=finished)
-        calm.paint(frame, Typed(rows=((Span(f"> {typed}"),),), cursor=(0, 2)), 40, seconds)
+        calm.paint(frame, InputRows(rows=((Span(f"> {typed}"),),), cursor=(0, 2)), 40, seconds)
         return emulator.written[before:]
 
     assert "waiting 1 s" in paint(1, "waiting")

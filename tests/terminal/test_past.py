@@ -10,7 +10,7 @@ from emulator import ALLOWED, Emulator
 from escapes import PAYLOADS
 
 from antiphon.terminal import spans, transcript_view
-from antiphon.terminal.painters import Frame, Region, Typed
+from antiphon.terminal.painters import Frame, InputRows, Region
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.messages import File, Message, Refusal, Text, ToolCall
 from antiphon.types.runs import Fault, Run, Status, Usage
@@ -195,7 +195,7 @@ def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
     shown = transcript_view.recent(thread.messages, (), THEME, columns=80, rows=24)
     terminal = Emulator(80, 24)
     region = Region(terminal, Ink(THEME))
-    region.paint(Frame(finished=tuple(shown.lines)), Typed(), 80, 0.0)
+    region.paint(Frame(finished=tuple(shown.lines)), InputRows(), 80, 0.0)
     region.close()
 
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ALLOWED.sub("", terminal.written))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from antiphon.terminal.input import history_file
-from antiphon.terminal.input.history_file import Recalled
+from antiphon.terminal.input.history_file import HistoryFile
 
 
 def _all(file: Path) -> list[str]:
-    return list(Recalled(file).load_history_strings())
+    return list(HistoryFile(file).load_history_strings())
 
 
 def test_entries_come_back_newest_first_and_whole(tmp_path: Path) -> None:
     file = tmp_path / "state" / "history"
-    kept = Recalled(file)
+    kept = HistoryFile(file)
     for text in ("one", "two\nlines", "wörter \u2028 \x1b[31m"):
         kept.append_string(text)
 
@@ -23,7 +23,7 @@ def test_entries_come_back_newest_first_and_whole(tmp_path: Path) -> None:
 
 
 def test_two_chats_append_to_one_file(tmp_path: Path) -> None:
-    one, other = Recalled(tmp_path / "history"), Recalled(tmp_path / "history")
+    one, other = HistoryFile(tmp_path / "history"), HistoryFile(tmp_path / "history")
     one.append_string("mine")
     other.append_string("yours")
     one.append_string("mine again")
@@ -32,7 +32,7 @@ def test_two_chats_append_to_one_file(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_was_said_again_is_there_once(tmp_path: Path) -> None:
-    kept = Recalled(tmp_path / "history")
+    kept = HistoryFile(tmp_path / "history")
     for text in ("a", "b", "a"):
         kept.append_string(text)
 
@@ -40,7 +40,7 @@ def test_an_entry_that_was_said_again_is_there_once(tmp_path: Path) -> None:
 
 
 def test_what_begins_with_a_blank_and_what_is_endless_is_not_kept(tmp_path: Path) -> None:
-    kept = Recalled(tmp_path / "history")
+    kept = HistoryFile(tmp_path / "history")
     for text in (" token 123", "x" * (history_file.LONGEST_ENTRY + 1), "kept"):
         kept.append_string(text)
 
@@ -49,7 +49,7 @@ def test_what_begins_with_a_blank_and_what_is_endless_is_not_kept(tmp_path: Path
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
     file = tmp_path / "history"
-    kept = Recalled(file)
+    kept = HistoryFile(file)
     for number in range(120):
         kept.append_string(f"{number} {'x' * 10_000}")
 
@@ -67,7 +67,7 @@ def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
 
 def test_without_a_place_to_write_the_chat_still_remembers(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    kept = Recalled(tmp_path / "file" / "history")
+    kept = HistoryFile(tmp_path / "file" / "history")
     kept.append_string("said")
 
     assert kept.get_strings() == ["said"]

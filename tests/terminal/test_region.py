@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_documents import cut_documents
 
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
-from antiphon.terminal.painters import Frame, Region, Typed
+from antiphon.terminal.painters import Frame, InputRows, Region
 from antiphon.terminal.spans import Span
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
@@ -19,7 +19,7 @@ from antiphon.types.events import RunStatus, TextDelta
 from antiphon.types.runs import Status
 
 DARK = THEMES["dark"]
-PROMPT = Typed(rows=((Span("> draft"),),), cursor=(0, 7))
+PROMPT = InputRows(rows=((Span("> draft"),),), cursor=(0, 7))
 
 
 def ended() -> RunStatus:
@@ -29,7 +29,7 @@ def ended() -> RunStatus:
 def shown_at_once(text: str, columns: int, rows: int = 24) -> list[str]:
     display, emulator, ink = CompactStreamingDisplay(DARK), Emulator(columns, rows), Ink(DARK)
     for line in display.feed(text, columns - 1) + display.close(columns - 1):
-        emulator.write(f"{ink.written(line)}\r\n")
+        emulator.write(f"{ink.render(line)}\r\n")
     return emulator.rows
 
 
@@ -37,9 +37,9 @@ def painted(pieces: list[str], emulator: Emulator, columns: int, rows: int = 24)
     """The rows once all of it came, one paint to a piece, and the prompt is gone."""
     handler, region = StreamingResponseHandler(DARK), Region(emulator, Ink(DARK), reflows=False)
     for now, piece in enumerate(pieces):
-        handler.tell(TextDelta(text=piece), now)
+        handler.handle_event(TextDelta(text=piece), now)
         region.paint(handler.frame(columns, rows, now), PROMPT, columns, now)
-    handler.tell(ended(), len(pieces))
+    handler.handle_event(ended(), len(pieces))
     region.paint(handler.frame(columns, rows, 0), PROMPT, columns, 0)
     region.close()
     return emulator.rows
@@ -93,10 +93,10 @@ def test_a_resize_on_the_way_loses_and_repeats_nothing(
             columns = then
             for terminal in (emulator, without_region):
                 terminal.screen.resize(columns=columns)
-        handler.tell(event, now)
+        handler.handle_event(event, now)
         frame = handler.frame(columns, 20, now)
         region.paint(frame, PROMPT, columns, now)
-        without_region.write("".join(f"{ink.written(line)}\r\n" for line in frame.finished))
+        without_region.write("".join(f"{ink.render(line)}\r\n" for line in frame.finished))
     region.close()
 
     assert emulator.rows == without_region.rows
@@ -117,10 +117,10 @@ def test_an_unchanged_frame_writes_nothing():
 def test_a_row_that_has_not_changed_is_not_written_again():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK))
-    region.paint(Frame(region=((Span("the same"),), (Span("one"),))), Typed(), 40, 0)
+    region.paint(Frame(region=((Span("the same"),), (Span("one"),))), InputRows(), 40, 0)
     before = len(emulator.written)
 
-    region.paint(Frame(region=((Span("the same"),), (Span("two"),))), Typed(), 40, 1)
+    region.paint(Frame(region=((Span("the same"),), (Span("two"),))), InputRows(), 40, 1)
 
     assert "same" not in emulator.written[before:]
     assert emulator.rows == ["the same", "two"]
@@ -129,7 +129,7 @@ def test_a_row_that_has_not_changed_is_not_written_again():
 def test_the_cursor_stands_where_a_person_types():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK))
-    typed = Typed(rows=((Span("> one"),), (Span("  two"),), (Span("hint"),)), cursor=(1, 5))
+    typed = InputRows(rows=((Span("> one"),), (Span("  two"),), (Span("hint"),)), cursor=(1, 5))
 
     region.paint(Frame(finished=((Span("said"),),), region=((Span("open"),),)), typed, 40, 0)
 

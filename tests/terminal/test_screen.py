@@ -9,7 +9,7 @@ from emulator import ALLOWED, Emulator
 from escapes import PAYLOADS
 
 from antiphon.terminal import spans
-from antiphon.terminal.painters import Frame, Region, Typed
+from antiphon.terminal.painters import Frame, InputRows, Region
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import BARE, THEMES, Ink, Theme
@@ -97,9 +97,9 @@ class Watched:
         for one in told:
             self.now += 1
             if isinstance(one, Happening):
-                self.handler.happened(one, self.now)
+                self.handler.on_tool_event(one, self.now)
             else:
-                self.handler.tell(one, self.now)
+                self.handler.handle_event(one, self.now)
 
     def frame(self, columns: int = 80, rows: int = 24) -> Frame:
         frame = self.handler.frame(columns, rows, self.now)
@@ -371,7 +371,7 @@ def test_no_field_lets_anything_through_that_acts(payload: str):
     region, watched = Region(emulator, Ink(THEMES["dark"], links=False)), Watched()
     for told in told_everywhere(payload):
         watched.tell(told)
-        region.paint(watched.frame(40, 20), Typed(), 40, watched.now)
+        region.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
     region.close()
 
     left = ALLOWED.sub("", emulator.written)
@@ -386,7 +386,7 @@ def test_the_plain_painter_writes_text_and_line_feeds_alone(payload: str):
     with StreamingContext(out, Ink(BARE), spoken=True) as painter:
         for told in told_everywhere(payload):
             watched.tell(told)
-            painter.paint(watched.frame(40, 20), Typed(), 40, watched.now)
+            painter.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
 
     written = out.getvalue().replace("\n", "").replace("\t", "")
     assert [letter for letter in written if not letter.isprintable()] == []
@@ -397,8 +397,8 @@ def test_a_listener_is_told_of_each_change_once_and_that_it_still_goes_on():
     painter = StreamingContext(out, Ink(BARE), spoken=True)
     for now, told in ((1, status(Status.IN_PROGRESS)), (2, TextDelta(text="Hi.\n\n"))):
         watched.tell(told)
-        painter.paint(watched.frame(), Typed(), 80, now)
-        painter.paint(watched.frame(), Typed(), 80, now)
-    painter.paint(watched.frame(), Typed(), 80, 30)
+        painter.paint(watched.frame(), InputRows(), 80, now)
+        painter.paint(watched.frame(), InputRows(), 80, now)
+    painter.paint(watched.frame(), InputRows(), 80, 30)
 
     assert out.getvalue() == "Waiting.\nAssistant:\nHi.\nStill writing, 28 s.\n"

@@ -21,8 +21,8 @@ import pytest
 
 from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import Box, Choice, Field
-from antiphon.terminal.input.line_mode import Spoken
-from antiphon.terminal.painters import Frame, Typed
+from antiphon.terminal.input.line_mode import LineKeyboard
+from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink
 from tests.terminal.chatting import Chatting
@@ -103,7 +103,7 @@ def test_silence_is_counted_from_the_last_word() -> None:
     out = StringIO()
     painter = StreamingContext(out, Ink(BARE), spoken=True)
     for now in (1000, 1001, 1021):
-        painter.paint(Frame(phase="connecting"), Typed(), 80, now)
+        painter.paint(Frame(phase="connecting"), InputRows(), 80, now)
 
     assert out.getvalue() == "Still connecting, 21 s.\n"
 
@@ -119,13 +119,13 @@ class Person:
         self.shown = ""
         self.heard: list[str] = []
         self._news = asyncio.Event()
-        self.keyboard = Spoken(
+        self.keyboard = LineKeyboard(
             self,  # type: ignore[arg-type]
             source=self._source,
             show=lambda lines: self.heard.extend(map(spans.text, lines)),
             echoed=lambda ended: None,
             changed=self._news.set,
-            aside=nullcontext,
+            suspend=nullcontext,
             columns=lambda: 80,
             echoes=True,
             clock=clock or itertools.count().__next__,
@@ -146,7 +146,7 @@ class Person:
     async def asked(self) -> str:
         """The prompt, once there is one."""
         async with asyncio.timeout(60):
-            while not (typed := self.keyboard.typed(80)).rows:
+            while not (typed := self.keyboard.render(80)).rows:
                 self._news.clear()
                 await self._news.wait()
         return spans.text(typed.rows[0])

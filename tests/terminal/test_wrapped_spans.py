@@ -10,7 +10,7 @@ from antiphon.terminal.spans import Span
 
 
 def rows(columns: int, *texts: str) -> list[str]:
-    return [spans.text(row) for row in spans.wrapped(map(Span, texts), columns)]
+    return [spans.text(row) for row in spans.wrap(map(Span, texts), columns)]
 
 
 def test_a_row_ends_between_words() -> None:

@@ -20,7 +20,7 @@ from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import BadSettings, InvalidRequest, install_hint
 
 if TYPE_CHECKING:
-    from antiphon.terminal.ui_manager import Surface
+    from antiphon.terminal.ui_manager import UiManager
 
 FLAGS = (
     *RUNTIME,
@@ -76,13 +76,13 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
             hint=install_hint("terminal"),
         ) from missing
 
-    async def chat(surface: Surface) -> int:
+    async def chat(surface: UiManager) -> int:
         """Load what is slow to load while the person reads and types, then chat."""
         behind = await asyncio.to_thread(import_module, "antiphon.cli.chat_session")
         code: int = await behind.chat(surface, asked, loaded)
         return code
 
-    code: int = opening.opened(chat, loaded.settings)
+    code: int = opening.run(chat, loaded.settings)
     return code
 
 

@@ -23,13 +23,13 @@ from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.terminal.chat import Chat, Start
-from antiphon.terminal.consent import Asking
+from antiphon.terminal.consent import ConsentPrompt
 from antiphon.terminal.person import Person
 from antiphon.terminal.questions import Questions
-from antiphon.terminal.sampling import sampled
-from antiphon.terminal.servers import Attendance
+from antiphon.terminal.sampling import sample
+from antiphon.terminal.servers import ServerAnnouncer
 from antiphon.terminal.thread_choice import LAST
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, load
@@ -45,15 +45,15 @@ async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
     Raises `BadSettings` for a file that cannot be read.
     """
     usable = await _usable(chat, settings)
-    attendance = Attendance(chat, usable.problems)
+    attendance = ServerAnnouncer(chat, usable.problems)
     if not any(config.enabled for config in usable.configs):
         yield
         return
     servers = McpServers(
         usable.configs,
-        Person(chat.surface, partial(sampled, chat), verbose=settings.verbose),
+        Person(chat.surface, partial(sample, chat), verbose=settings.verbose),
         auth=authorizing(settings, os.environ),
-        changed=attendance.changed,
+        changed=attendance.on_change,
         generations=generations(os.environ),
     )
     chat.servers = chat.processor.toolbox = servers
@@ -69,7 +69,7 @@ async def _usable(chat: Chat, settings: Settings) -> Usable:
     return await asyncio.to_thread(discovery.usable, found.servers, os.environ)
 
 
-async def chat(surface: Surface, asked: Namespace, loaded: LoadedSettings) -> int:
+async def chat(surface: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
     """Chat at this surface until the person leaves it; returns the exit code of what failed."""
     settings = loaded.settings
     start = Start(
@@ -96,7 +96,7 @@ async def _usual(client: AsyncClient) -> str:
     return chosen[0] if chosen else ""
 
 
-def _functions(surface: Surface, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
+def _functions(surface: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
     """What --tools names; in a chat there is somebody to be asked."""
     ask_user = builtin.Asking(Questions(surface)).ask_user
     for spec in specs:
@@ -106,12 +106,12 @@ def _functions(surface: Surface, specs: Iterable[str], settings: Settings) -> It
             yield ask_user
 
 
-def _consent(surface: Surface, settings: Settings, yes: bool) -> Consent:
+def _consent(surface: UiManager, settings: Settings, yes: bool) -> Consent:
     def warn(text: str) -> None:
         surface.say(text, "warning")
 
     rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
-    asking = Asking(surface)
+    asking = ConsentPrompt(surface)
     consent = Consent(
         Rules(allow=("*",), deny=settings.deny) if yes else rules,
         grants=GrantsFile(data_folder(os.environ) / NAME, warn),

@@ -12,7 +12,7 @@ from typing import TextIO
 from antiphon.settings.settings import Settings
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.spans import Line
-from antiphon.terminal.themes import BARE, Ink, Theme, themed
+from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
 
 
 class Typeset:
@@ -47,7 +47,7 @@ class Typeset:
         self._print([()])
 
     def _print(self, lines: list[Line]) -> None:
-        shown = "".join(f"{self._ink.written(line)}\n" for line in lines)
+        shown = "".join(f"{self._ink.render(line)}\n" for line in lines)
         self._out.buffer.write(shown.encode("utf-8", "replace"))
         self._out.buffer.flush()
 
@@ -55,7 +55,7 @@ class Typeset:
 def _theme(settings: Settings, environ: Mapping[str, str]) -> Theme:
     if settings.screen_reader:
         return BARE.in_words()
-    theme = themed(settings.theme, environ, color=settings.color)
+    theme = choose_theme(settings.theme, environ, color=settings.color)
     return theme.in_ascii() if settings.ascii else theme
 
 

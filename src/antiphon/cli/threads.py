@@ -91,7 +91,7 @@ def _render() -> Callable[[str], str] | None:
         if missing.name != SETS_MARKDOWN:
             raise
         return None
-    render: Callable[[str], str] = hypertext.rendered
+    render: Callable[[str], str] = hypertext.render_html
     return render
 
 

@@ -49,13 +49,16 @@ class _Number(msgspec.Struct, frozen=True):
     written: str
 
 
-def shown(arguments: str) -> list[Line]:
+def format_arguments(arguments: str) -> list[Line]:
     """The arguments laid out, line by line; what is no JSON stands as it came."""
     try:
-        return _lines(_laid_out(_parsed(arguments), "\n", _displayed))
+        return _split_lines(_format(_parse(arguments), "\n", _display))
     except (ValueError, RecursionError):
         said = Span("These are no JSON:", "warning")
-        return [(said,), *_lines(_counted(arguments, lambda text: clean(text, "approval")))]
+        return [
+            (said,),
+            *_split_lines(_count_blanks(arguments, lambda text: clean(text, "approval"))),
+        ]
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -66,17 +69,17 @@ class Argument(msgspec.Struct, frozen=True):
     length: int
 
 
-def each(arguments: str) -> list[Argument]:
+def parse_arguments(arguments: str) -> list[Argument]:
     """The arguments one by one, in the order in which they were written; what is no JSON object is
     one without a name.
     """
     try:
-        value = _parsed(arguments)
+        value = _parse(arguments)
         if isinstance(value, _Object):
-            return [_argument(name, part) for name, part in value.pairs]
+            return [_make_argument(name, part) for name, part in value.pairs]
     except (ValueError, RecursionError):
         pass
-    return [Argument("", shown(arguments), len(arguments))]
+    return [Argument("", format_arguments(arguments), len(arguments))]
 
 
 def overview(given: Sequence[Argument], columns: int, most: int) -> list[Line]:
@@ -84,49 +87,49 @@ def overview(given: Sequence[Argument], columns: int, most: int) -> list[Line]:
     is cut by itself, with its length.
     """
     if len(given) > most:
-        rows = [row for one in given[: most - 1] for row in _in_short(one, columns, 1)]
+        rows = [row for one in given[: most - 1] for row in _summarize(one, columns, 1)]
         names = ", ".join(short_name(one.name) for one in given[most - 1 :])
         more = f"and {len(given) - most + 1} more: {names}"
-        return [*rows, spans.clipped([Span(more, "warning")], columns, "...")]
-    shares = _shares([len(spans.all_folded(one.lines, columns)) for one in given], most)
+        return [*rows, spans.clip([Span(more, "warning")], columns, "...")]
+    shares = _share_rows([len(spans.fold_all(one.lines, columns)) for one in given], most)
     return [
         row
         for one, share in zip(given, shares, strict=True)
-        for row in _in_short(one, columns, share)
+        for row in _summarize(one, columns, share)
     ]
 
 
-def named(given: Sequence[Argument], columns: int) -> list[Line]:
+def names_row(given: Sequence[Argument], columns: int) -> list[Line]:
     """The names of all arguments in a row, as many as have room."""
     names = [short_name(one.name) for one in given if one.name]
     if not names:
         return []
     told = f"{len(names)} arguments: " if len(names) > 1 else "1 argument: "
-    return [spans.clipped([Span(told, "faint"), Span(", ".join(names))], columns, "...")]
+    return [spans.clip([Span(told, "faint"), Span(", ".join(names))], columns, "...")]
 
 
 def short_name(name: str) -> str:
     """The name of an argument on one line, cut by itself, with nothing hidden in it."""
-    line = clean(_inside(name), "approval")
+    line = clean(_json_body(name), "approval")
     if len(line) <= LONGEST_NAME:
         return line
     return f"{line[:LONGEST_NAME]}... ({len(name):,} characters)"
 
 
-def _in_short(given: Argument, columns: int, most: int) -> list[Line]:
-    rows = spans.all_folded(given.lines, columns)
+def _summarize(given: Argument, columns: int, most: int) -> list[Line]:
+    rows = spans.fold_all(given.lines, columns)
     if len(rows) <= most:
         return rows
     words = " characters" if columns >= ROOM_FOR_WORDS else ""
     cut = Span(f" ... ({given.length:,}{words})", "warning")
     if len(given.name) > LONGEST_NAME:
-        rows = [spans.clipped([Span(f'"{short_name(given.name)}": ')], columns), *rows]
+        rows = [spans.clip([Span(f'"{short_name(given.name)}": ')], columns), *rows]
     if most == 1:
-        return [(*spans.clipped(rows[0], columns - spans.line_width([cut])), cut)]
+        return [(*spans.clip(rows[0], columns - spans.line_width([cut])), cut)]
     return [*rows[: most - 1], (cut._replace(text=cut.text.strip()),)]
 
 
-def _shares(needs: Sequence[int], most: int) -> list[int]:
+def _share_rows(needs: Sequence[int], most: int) -> list[int]:
     """So many rows shared out: what needs less leaves the rest to the others."""
     shares = [0] * len(needs)
     left, waiting = most, len(needs)
@@ -137,21 +140,21 @@ def _shares(needs: Sequence[int], most: int) -> list[int]:
     return shares
 
 
-def editable(arguments: str) -> str:
+def to_editable(arguments: str) -> str:
     """The arguments laid out for a line editor, as JSON in which all that is odd is escaped."""
     try:
-        spans = _laid_out(_parsed(arguments), "\n", _escaped)
+        spans = _format(_parse(arguments), "\n", _escape)
         return "".join(span.text for span in spans)
     except (ValueError, RecursionError):
         return arguments
 
 
-def compact(typed: str) -> str:
+def to_compact_json(typed: str) -> str:
     """One JSON object on one line, for what a person typed. Raises `InvalidRequest`."""
     try:
-        value = _parsed(typed)
+        value = _parse(typed)
         if isinstance(value, _Object):
-            return "".join(span.text for span in _laid_out(value, "", _escaped))
+            return "".join(span.text for span in _format(value, "", _escape))
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"This is no JSON: {error}.") from error
     raise InvalidRequest("Arguments are one JSON object, in braces.")
@@ -159,32 +162,32 @@ def compact(typed: str) -> str:
 
 def paragraph(text: str, style: str = "") -> list[Line]:
     """Foreign words of any length, with nothing hidden in them."""
-    counted = _counted(text, lambda part: clean(part, "approval"))
-    return _lines(span if span.style else Span(span.text, style) for span in counted)
+    counted = _count_blanks(text, lambda part: clean(part, "approval"))
+    return _split_lines(span if span.style else Span(span.text, style) for span in counted)
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     """Raises `ValueError`, or `RecursionError` where it is too deep."""
     return json.loads(
         text or "{}",
         object_pairs_hook=_Object,
         parse_int=_Number,
         parse_float=_Number,
-        parse_constant=_no_constant,
+        parse_constant=_reject_constant,
     )
 
 
-def _argument(name: str, value: Any) -> Argument:
-    lines = _lines([*_displayed(name), Span(": "), *_laid_out(value, "\n", _displayed)])
+def _make_argument(name: str, value: Any) -> Argument:
+    lines = _split_lines([*_display(name), Span(": "), *_format(value, "\n", _display)])
     length = len(value) if isinstance(value, str) else sum(len(spans.text(row)) for row in lines)
     return Argument(name, lines, length)
 
 
-def _no_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _laid_out(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
+def _format(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
     """Its text; `margin` is what begins a line there, nothing where all stands on one."""
     inner = margin and (margin + _STEP)[: 1 + DEEPEST_MARGIN * len(_STEP)]
     between = "," if margin else ", "
@@ -195,15 +198,15 @@ def _laid_out(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
                 yield Span(f"{between if number else ''}{inner}")
                 yield from quoted(name)
                 yield Span(": ")
-                yield from _laid_out(part, inner, quoted)
+                yield from _format(part, inner, quoted)
             yield Span(f"{margin}}}")
         case _Object():
             yield Span("{}")
         case [_, *_]:
             yield Span("[")
-            for number, part in enumerate(_parts(value)):
+            for number, part in enumerate(_items(value)):
                 yield Span(f"{between if number else ''}{inner}")
-                yield from _laid_out(part, inner, quoted)
+                yield from _format(part, inner, quoted)
             yield Span(f"{margin}]")
         case str():
             yield from quoted(value)
@@ -213,33 +216,33 @@ def _laid_out(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
             yield Span(json.dumps(value))
 
 
-def _parts(value: Any) -> list[Any]:
+def _items(value: Any) -> list[Any]:
     return value if is_list(value) else []
 
 
-def _displayed(text: str) -> Iterator[Span]:
+def _display(text: str) -> Iterator[Span]:
     """A string as it is looked at."""
     yield Span('"')
-    yield from _counted(text, lambda part: clean(_inside(part), "approval"))
+    yield from _count_blanks(text, lambda part: clean(_json_body(part), "approval"))
     yield Span('"')
 
 
-def _escaped(text: str) -> Iterator[Span]:
+def _escape(text: str) -> Iterator[Span]:
     """A string as it is edited: it reads back as the same."""
-    yield Span(f'"{"".join(map(_spelled, text))}"')
+    yield Span(f'"{"".join(map(_escape_character, text))}"')
 
 
-def _spelled(character: str) -> str:
+def _escape_character(character: str) -> str:
     if clean(character, "approval") == character and character not in '"\\\n\t':
         return character
     return json.dumps(character)[1:-1]
 
 
-def _inside(text: str) -> str:
+def _json_body(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _counted(text: str, printable: Printable) -> Iterator[Span]:
+def _count_blanks(text: str, printable: Printable) -> Iterator[Span]:
     """The printable text, with many blanks counted instead of shown."""
     at = 0
     for blanks in _BLANKS.finditer(text):
@@ -249,7 +252,7 @@ def _counted(text: str, printable: Printable) -> Iterator[Span]:
     yield Span(printable(text[at:]))
 
 
-def _lines(spans: Iterable[Span]) -> list[Line]:
+def _split_lines(spans: Iterable[Span]) -> list[Line]:
     lines: list[list[Span]] = [[]]
     for span in spans:
         first, *rest = span.text.split("\n")

@@ -26,36 +26,38 @@ RESOURCE_SECONDS = 30.0
 """For a server to give a resource."""
 
 
-async def prepared(chat: Chat, text: str) -> Prepared:
+async def prepare(chat: Chat, text: str) -> Prepared:
     """The message with all that goes along, read and not sent yet.
 
     Raises errors of our tree for the first thing that cannot be sent.
     """
     told = await asyncio.to_thread(mentions.prepare, text)
-    resources = [each async for each in _resources(chat, text)]
+    resources = [each async for each in _read_mentioned(chat, text)]
     return replace(told, files=(*told.files, *resources, *chat.attached))
 
 
-async def content(chat: Chat, message: Prepared) -> str | tuple[Part, ...]:
+async def upload(chat: Chat, message: Prepared) -> str | tuple[Part, ...]:
     """The message as it is sent; pictures and PDFs are uploaded now."""
     return await mentions.uploaded(chat.client, message)
 
 
-async def of_prompt(chat: Chat, filled: FilledPrompt) -> tuple[Part, ...]:
+async def prompt_content(chat: Chat, filled: FilledPrompt) -> tuple[Part, ...]:
     """A prompt that a server has filled in, as one message of the person's."""
     several = len({message.role for message in filled.messages}) > 1
     files: list[Attached] = []
     words: list[str] = []
     for message in filled.messages:
-        said = [_words(given, files, filled.description or "prompt") for given in message.content]
+        said = [
+            _extract_text(given, files, filled.description or "prompt") for given in message.content
+        ]
         speaker = f"{message.role.capitalize()}: " if several else ""
         words.append(speaker + "\n".join(filter(None, said)))
-    return parts(await content(chat, Prepared("\n\n".join(filter(None, words)), tuple(files))))
+    return parts(await upload(chat, Prepared("\n\n".join(filter(None, words)), tuple(files))))
 
 
-async def resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
+async def read_resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
     """What the resource holds, as files. Raises errors of our tree."""
-    servers = running(chat)
+    servers = require_servers(chat)
     try:
         async with asyncio.timeout(RESOURCE_SECONDS):
             given = await servers.read_resource(server, uri)
@@ -64,7 +66,7 @@ async def resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
             f"{server} did not give {uri} within {RESOURCE_SECONDS:g} s"
         ) from error
     files: list[Attached] = []
-    words = "\n".join(filter(None, (_words(each, files, uri) for each in given)))
+    words = "\n".join(filter(None, (_extract_text(each, files, uri) for each in given)))
     if len(words.encode()) > MAX_TEXT_BYTES:
         raise TooLarge(
             f"{uri} is too large to be sent",
@@ -76,28 +78,28 @@ async def resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
     return tuple(files)
 
 
-def running(chat: Chat) -> McpServers:
+def require_servers(chat: Chat) -> McpServers:
     """The servers of the chat. Raises `InvalidRequest` where there is none."""
     if chat.servers is None:
         raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
     return chat.servers
 
 
-def named(files: Sequence[Attached]) -> str:
+def describe_files(files: Sequence[Attached]) -> str:
     """What goes along, in a line."""
     return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
 
 
-async def _resources(chat: Chat, text: str) -> AsyncIterator[Attached]:
+async def _read_mentioned(chat: Chat, text: str) -> AsyncIterator[Attached]:
     """The resources that the text mentions; a name that is no server's is a word like others."""
     known = {state.server for state in chat.states()}
     for mentioned in mentions.resources(text):
         if mentioned.server in known:
-            for each in await resource(chat, mentioned.server, mentioned.uri):
+            for each in await read_resource(chat, mentioned.server, mentioned.uri):
                 yield each
 
 
-def _words(given: Given, files: list[Attached], name: str) -> str:
+def _extract_text(given: Given, files: list[Attached], name: str) -> str:
     """The text in it; bytes become one of the files."""
     match given:
         case Text(text=text):

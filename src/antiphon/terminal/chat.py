@@ -20,12 +20,12 @@ from antiphon.settings.settings import Settings
 from antiphon.terminal import attachments, compaction, status, thread_choice, transcript_view
 from antiphon.terminal.commands import answers, table
 from antiphon.terminal.commands.command import Command, Group
-from antiphon.terminal.commands.table import Typed
-from antiphon.terminal.conversation_processor import ConversationProcessor, Reply
+from antiphon.terminal.commands.table import ParsedCommand
+from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.input import completion
 from antiphon.terminal.spans import Line
 from antiphon.terminal.status import Facts, ReplyLimit, Window
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.questions import ModelServer
@@ -101,7 +101,7 @@ class Chat:
 
     def __init__(
         self,
-        surface: Surface,
+        surface: UiManager,
         client: AsyncClient,
         settings: Settings,
         consent: Consent,
@@ -172,13 +172,13 @@ class Chat:
 
         Raises `NotFound` where the thread that was asked for is not there.
         """
-        completion.assist(self)
-        self.surface.changed()
+        completion.attach(self)
+        self.surface.repaint()
         self._tasks.behind(self._see_model())
         try:
             if self._resume:
                 await self._stoppable(self._go_on(self._resume))
-            while (text := await self.surface.next_said()) is not None:
+            while (text := await self.surface.next_message()) is not None:
                 await self._take(text)
         finally:
             self._tasks.stop()
@@ -192,12 +192,12 @@ class Chat:
         self.thread_id, self.title = (thread.id, thread.title) if thread else (None, title)
         self.last = Usage()
 
-    async def send(self, content: Content | None, *, draft: str = "") -> Reply:
+    async def send(self, content: Content | None, *, draft: str = "") -> RunOutcome:
         """Say this in the thread, or have the thread answered as it stands, and see it through.
 
         `draft` goes back to the line where the message was refused.
         """
-        await compaction.when_due(self)
+        await compaction.compact_if_due(self)
         await self._servers_there()
         reply = await self.processor.process_conversation(
             await self._thread(),
@@ -217,7 +217,7 @@ class Chat:
             return await self.client.line.model_server(model) if model else None
         return None
 
-    async def take_up(self, run_id: str) -> Reply:
+    async def take_up(self, run_id: str) -> RunOutcome:
         """Go on with a run that was left, by this chat or another."""
         await self._servers_there()
         reply = await self.processor.process_conversation(await self._thread(), None, run_id=run_id)
@@ -229,7 +229,7 @@ class Chat:
         facts = Facts(
             model=self._answering,
             title=self.title,
-            told=compaction.told(self),
+            told=compaction.context_tokens(self),
             window=self.window.tokens,
             cost=self.used.cost,
             servers=[(each.server, each.status) for each in self.states() if each.status in ABSENT],
@@ -245,11 +245,11 @@ class Chat:
         if words == thread_choice.LAST and not (await self.client.line.send(first)).data:
             self.surface.say("There is no thread yet: this is the first.", "faint")
             return
-        await thread_choice.go_to(self, await thread_choice.find(self, words))
+        await thread_choice.switch_thread(self, await thread_choice.find_thread(self, words))
 
     async def _take(self, text: str) -> None:
-        match table.read(text):
-            case Typed() as read:
+        match table.parse(text):
+            case ParsedCommand() as read:
                 await self._tried(self._carry_out(read))
             case message:
                 await self._tried(self._say(message))
@@ -264,28 +264,28 @@ class Chat:
 
     async def _say(self, text: str) -> None:
         try:
-            message = await attachments.prepared(self, text)
+            message = await attachments.prepare(self, text)
             if not self.surface.keyboard.echoes:
-                self.surface.show(transcript_view.user_line(text, self.surface.theme))
+                self.surface.show(transcript_view.user_lines(text, self.surface.theme))
             if message.files:
-                self.surface.say(attachments.named(message.files), "faint")
-            reply = await self.send(await attachments.content(self, message), draft=text)
+                self.surface.say(attachments.describe_files(message.files), "faint")
+            reply = await self.send(await attachments.upload(self, message), draft=text)
         except (AntiphonError, asyncio.CancelledError):
             self.surface.keyboard.refill(text)  # nothing of it was sent
             raise
         if reply.run_id is not None:
             self.attached.clear()
 
-    async def _carry_out(self, read: Typed) -> None:
+    async def _carry_out(self, read: ParsedCommand) -> None:
         if not self.surface.keyboard.echoes:
-            said = transcript_view.user_line(
+            said = transcript_view.user_lines(
                 f"/{read.name} {read.words}".rstrip(), self.surface.theme
             )
             self.surface.show(line for line in said if line)
         command = self._named(read.name)
         if command is None:
-            raise table.unknown(read.name, list(self.extra_commands))
-        await command.carry_out(self, read.words)
+            raise table.unknown_command(read.name, list(self.extra_commands))
+        await command.run(self, read.words)
 
     def _named(self, name: str) -> Command | None:
         return table.COMMANDS.get(name) or self.extra_commands.get(name)
@@ -298,8 +298,8 @@ class Chat:
             self.surface.say("[stopped]", "warning")
 
     def _at_once(self, text: str) -> bool:
-        read = table.read(text)
-        if not isinstance(read, Typed):
+        read = table.parse(text)
+        if not isinstance(read, ParsedCommand):
             return False
         command = self._named(read.name)
         if command is not None and not command.at_once:
@@ -314,10 +314,10 @@ class Chat:
             self._tasks.stop()
 
     def _unfold(self) -> None:
-        self._tasks.behind(self._tried(answers.opened(self, "")))
+        self._tasks.behind(self._tried(answers.open_fold(self, "")))
 
     def _more_time(self) -> None:
-        seconds = self.limit.raise_it(self._answering)
+        seconds = self.limit.extend(self._answering)
         replies = "This reply keeps its limit; the next" if self.surface.busy else "The next"
         self.surface.hint(f"{replies} may take {seconds:.0f} s each. --turn-timeout sets it.")
 
@@ -342,7 +342,7 @@ class Chat:
             options["max_turns"] = self._max_turns
         return options
 
-    def _took(self, reply: Reply, draft: str) -> Reply:
+    def _took(self, reply: RunOutcome, draft: str) -> RunOutcome:
         self.used += reply.used
         self.chunks += reply.chunks
         self.failure = reply.failure or self.failure
@@ -364,15 +364,15 @@ class Chat:
             thread = await self.client.get_thread(self.thread_id)
             if thread.id == self.thread_id:
                 self.title = thread.title
-                self.window = await status.of(self)
-                self.surface.changed()
+                self.window = await status.find_window(self)
+                self.surface.repaint()
 
     async def _see_model(self) -> None:
         """Who will answer, before anybody has; what is wrong with them the first message says."""
         with suppress(AntiphonError):
             self.usual_model = await self._usual_model()
-            self.window = await status.of(self)
-            self.surface.changed()
+            self.window = await status.find_window(self)
+            self.surface.repaint()
 
     async def _servers_there(self) -> None:
         """Servers that are slow have a moment more, once; the message then goes without them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antiphon.terminal.painters import Frame, Painter, Typed
+from antiphon.terminal.painters import Frame, InputRows, Painter
 from antiphon.terminal.spans import Line
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ tmux tells sizes up to 0.25 s late: what is drawn for the old one goes where it 
 erasing it would take rows along that are finished."""
 
 
-def nothing_typed(columns: int) -> Typed:
+def nothing_typed(columns: int) -> InputRows:
     """No line is edited."""
-    return Typed()
+    return InputRows()
 
 
 class ChatDisplayManager:
@@ -46,7 +46,7 @@ class ChatDisplayManager:
         *,
         size: Callable[[], tuple[int, int]],
         clock: Callable[[], float],
-        typed: Callable[[int], Typed] = nothing_typed,
+        typed: Callable[[int], InputRows] = nothing_typed,
     ) -> None:
         self.streaming_start_time = 0.0
         self._painter = painter
@@ -57,7 +57,7 @@ class ChatDisplayManager:
         self._was_over = False
         self._refresh_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._aside = 0
+        self._suspended = 0
         self._unpainted: list[Line] = []
         self._fits: tuple[int, int] | None = None
         self._settling: asyncio.TimerHandle | None = None
@@ -114,7 +114,7 @@ class ChatDisplayManager:
             self._was_over, self._handler = self._handler.response_complete, None
             self.paint()
 
-    def begin_anew(self) -> None:
+    def clear_over(self) -> None:
         """Something else is done from now on than to show the last run."""
         self._was_over = False
 
@@ -125,20 +125,20 @@ class ChatDisplayManager:
         self._refresh_task = self._handler = None
 
     @contextmanager
-    def aside(self) -> Generator[None]:
+    def suspend(self) -> Generator[None]:
         """Leave the terminal to another program; what is said meanwhile is painted after it."""
-        if not self._aside:
+        if not self._suspended:
             self._painter.close()
-        self._aside += 1
+        self._suspended += 1
         try:
             yield
         finally:
-            self._aside -= 1
+            self._suspended -= 1
             self.paint()
 
     def paint(self, *said: Line) -> None:
         """Draw now; lines of the program's own, such as the answer to a command, go above."""
-        if self._aside or self._resized():
+        if self._suspended or self._is_resizing():
             if said:
                 self._unpainted += (*self._frame(0, self._clock()).finished, *said)
             return
@@ -170,23 +170,23 @@ class ChatDisplayManager:
         columns, rows = self._size()
         return self._handler.frame(columns, rows - taken, now)
 
-    def _resized(self) -> bool:
+    def _is_resizing(self) -> bool:
         """Whether the window has had another size until just now; once it stays, it is painted."""
         before, self._fits = self._fits, self._size()
         if before not in (None, self._fits):
             if self._settling:
                 self._settling.cancel()
-            self._settling = asyncio.get_running_loop().call_later(SETTLES, self._settled)
+            self._settling = asyncio.get_running_loop().call_later(SETTLES, self._end_resizing)
         return self._settling is not None
 
-    def _settled(self) -> None:
+    def _end_resizing(self) -> None:
         self._settling = None
         self.paint()
 
     async def _refresh(self) -> None:
         pause = IDLE
         while True:
-            busy = await self._told_within(pause)
+            busy = await self._wait_for_update(pause)
             began = self._clock()
             self.paint()
             took = self._clock() - began
@@ -194,7 +194,7 @@ class ChatDisplayManager:
             if busy:
                 await asyncio.sleep(pause)
 
-    async def _told_within(self, seconds: float) -> bool:
+    async def _wait_for_update(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

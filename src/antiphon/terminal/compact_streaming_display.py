@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 
 from antiphon.terminal.markdown.blocks import Blocks
-from antiphon.terminal.markdown.content_type import Kind, Verbatim, bare
+from antiphon.terminal.markdown.content_type import Kind, UnfencedCode, detect
 from antiphon.terminal.markdown.layout import Typesetter
 from antiphon.terminal.markdown.nodes import Paragraph, Piece
 from antiphon.terminal.spans import Line
@@ -23,7 +23,7 @@ class CompactStreamingDisplay:
         self._cleaner = Cleaner("source")
         self._typesetter = Typesetter(theme)
         self._undecided: str | None = ""
-        self._verbatim: Verbatim | None = None
+        self._verbatim: UnfencedCode | None = None
         self._blocks = Blocks()
         self._structured = False
         self._ended = False
@@ -49,7 +49,7 @@ class CompactStreamingDisplay:
 
     def feed(self, text: str, columns: int) -> list[Line]:
         """The lines that the next characters finish."""
-        return self._typesetter.lines(self._pieces(self._cleaner.feed(text)), columns)
+        return self._typesetter.lines(self._feed_text(self._cleaner.feed(text)), columns)
 
     def pending(self, columns: int) -> list[Line]:
         """The lines of what is still open, as if nothing came any more; nothing is changed."""
@@ -60,26 +60,26 @@ class CompactStreamingDisplay:
         if self._ended:
             return []
         self._ended = True
-        pieces = self._pieces(self._cleaner.close())
+        pieces = self._feed_text(self._cleaner.close())
         if self._undecided is not None:
-            pieces += self._decided(self._undecided, ended=True)
+            pieces += self._decide(self._undecided, ended=True)
         return self._typesetter.lines([*pieces, *self._last_pieces()], columns)
 
-    def _pieces(self, text: str) -> list[Piece]:
+    def _feed_text(self, text: str) -> list[Piece]:
         if self._undecided is None:
-            return self._known(text)
-        return self._decided(self._undecided + text, ended=False)
+            return self._parse(text)
+        return self._decide(self._undecided + text, ended=False)
 
-    def _decided(self, text: str, *, ended: bool) -> list[Piece]:
-        kind = bare(text, ended=ended)
+    def _decide(self, text: str, *, ended: bool) -> list[Piece]:
+        kind = detect(text, ended=ended)
         self._undecided = text if kind is None else None
         if kind is None:
             return []
         if kind != "markdown":
-            self._verbatim, text = Verbatim(kind), text.lstrip()
-        return self._known(text)
+            self._verbatim, text = UnfencedCode(kind), text.lstrip()
+        return self._parse(text)
 
-    def _known(self, text: str) -> list[Piece]:
+    def _parse(self, text: str) -> list[Piece]:
         pieces: list[Piece] = []
         if self._verbatim:
             code, text = self._verbatim.feed(text)
@@ -97,7 +97,7 @@ class CompactStreamingDisplay:
         if self._undecided is not None:
             trial = copy.copy(self)
             trial._blocks = Blocks()  # nothing was read yet
-            return [*trial._decided(self._undecided, ended=True), *trial._last_pieces()]
+            return [*trial._decide(self._undecided, ended=True), *trial._last_pieces()]
         return list(self._verbatim.pending()) if self._verbatim else self._blocks.pending()
 
     def _last_pieces(self) -> list[Piece]:

@@ -27,30 +27,30 @@ BEGUN = "summing up; Ctrl+C leaves it"
 """Before the first word of a summary: some models think first."""
 
 
-def told(chat: Chat) -> int:
+def context_tokens(chat: Chat) -> int:
     """How many tokens the model has been told or has said in its last turn: the next has more."""
     return chat.last.input_tokens + chat.last.output_tokens
 
 
-async def when_due(chat: Chat) -> None:
+async def compact_if_due(chat: Chat) -> None:
     """Sum the thread up if the next message might not fit, and there is something older.
 
     Where that fails, or the person stops it, it is not tried again in this thread.
     """
-    if chat.thread_id in chat.uncompacted or not due(told(chat), chat.window.tokens):
+    if chat.thread_id in chat.uncompacted or not due(context_tokens(chat), chat.window.tokens):
         return
     try:
         await compact(chat, WHY)
     except AntiphonError as problem:
-        _leave(chat)
+        _stop_trying(chat)
         chat.surface.say(f"It was not summed up. {problem.told}", "warning")
         return
     except asyncio.CancelledError:
-        _leave(chat)
+        _stop_trying(chat)
         raise
 
 
-def _leave(chat: Chat) -> None:
+def _stop_trying(chat: Chat) -> None:
     if chat.thread_id is not None:
         chat.uncompacted.add(chat.thread_id)
 
@@ -64,23 +64,23 @@ async def compact(chat: Chat, why: str = "") -> Compaction | None:
         if chat.doing == BEGUN and why:
             chat.surface.say(why, "faint")
         chat.doing = f"summing up {progress.message}, {progress.done:,.0f} letters"
-        chat.surface.changed()
+        chat.surface.repaint()
 
     chat.doing = BEGUN
-    chat.surface.changed()
+    chat.surface.repaint()
     try:
         done = await chat.client.compact(chat.thread_id, model=chat.model, tell=tell)
     finally:
         chat.doing = ""
-        chat.surface.changed()
+        chat.surface.repaint()
     if done is not None:
         chat.used += done.usage
         chat.last = Usage(input_tokens=done.tokens_after)
-        chat.surface.say(_done(done), "faint")
+        chat.surface.say(_describe(done), "faint")
     return done
 
 
-def _done(done: Compaction) -> str:
+def _describe(done: Compaction) -> str:
     return (
         f"Compacted {counted(done.message.compacts or 0, 'message')}:"
         f" {done.tokens_before:,} -> {done.tokens_after:,} tokens; /compact undo"

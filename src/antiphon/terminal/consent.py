@@ -15,7 +15,7 @@ from antiphon.terminal import arguments, paging, spans
 from antiphon.terminal.input.keyboard import Box, Choice, Field
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import schemas
 from antiphon.tools.questions import Answer, Question, Shape, shape
 from antiphon.types.errors import InvalidRequest
@@ -29,33 +29,35 @@ LONGEST = 160
 """Characters that are shown of a description."""
 
 
-def told(before: Shape, now: Shape) -> Iterator[Line]:
+def describe_changes(before: Shape, now: Shape) -> Iterator[Line]:
     """A line for each thing that changed, what was first."""
     if before.origin != now.origin:
-        yield _line("it is another program", before.origin, now.origin)
+        yield _change_line("it is another program", before.origin, now.origin)
     if before.description != now.description:
-        was, become = _around(before.description, now.description)
-        yield _line("description", was, become)
+        was, become = _excerpts(before.description, now.description)
+        yield _change_line("description", was, become)
     for name in sorted(_parameters(before).keys() | _parameters(now).keys()):
-        yield from _parameter(name, _parameters(before).get(name), _parameters(now).get(name))
-    if _rest(before) != _rest(now):
-        yield _line("parameters", "", "what is needed of them, or how they fit together")
+        yield from _parameter_change(
+            name, _parameters(before).get(name), _parameters(now).get(name)
+        )
+    if _other_keywords(before) != _other_keywords(now):
+        yield _change_line("parameters", "", "what is needed of them, or how they fit together")
     for name in Hints.__struct_fields__:
         was, become = getattr(before.hints, name), getattr(now.hints, name)
         if was != become:
-            yield _line(f"it says: {name.replace('_', ' ')}", _claim(was), _claim(become))
+            yield _change_line(f"it says: {name.replace('_', ' ')}", _claim(was), _claim(become))
 
 
-def _parameter(name: str, was: object, become: object) -> Iterator[Line]:
+def _parameter_change(name: str, was: object, become: object) -> Iterator[Line]:
     if was is None:
-        yield _line(f"parameter {name}", "not there", "new")
+        yield _change_line(f"parameter {name}", "not there", "new")
     elif become is None:
-        yield _line(f"parameter {name}", "there", "gone")
+        yield _change_line(f"parameter {name}", "there", "gone")
     elif was != become:
-        yield _line(f"parameter {name}", "", "another one")
+        yield _change_line(f"parameter {name}", "", "another one")
 
 
-def _line(what: str, was: str, become: str) -> Line:
+def _change_line(what: str, was: str, become: str) -> Line:
     said = [Span(f"  {_short(what)}: ", "faint")]
     if was:
         said += [Span(_short(was)), Span(" -> ", "faint")]
@@ -67,7 +69,7 @@ def _short(text: str) -> str:
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
-def _around(was: str, become: str) -> tuple[str, str]:
+def _excerpts(was: str, become: str) -> tuple[str, str]:
     """Both from a little before the place on where they begin to differ."""
     same = next(
         (at for at, (one, other) in enumerate(zip(was, become, strict=False)) if one != other),
@@ -93,7 +95,7 @@ def _parameters(shape: Shape) -> dict[str, Any]:
     return found if is_object(found) else {}
 
 
-def _rest(shape: Shape) -> dict[str, object]:
+def _other_keywords(shape: Shape) -> dict[str, object]:
     return {name: value for name, value in shape.parameters.items() if name != "properties"}
 
 
@@ -109,39 +111,39 @@ LONGEST_LIST = 20
 Place = Callable[[], tuple[int, int]]
 
 
-class Asking:
+class ConsentPrompt:
     """Puts a question about a call to whoever sits at the surface, one at a time.
 
     `place` says which of how many it is.
     """
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: UiManager) -> None:
         self.place: Place = lambda: (1, 1)
         self._surface = surface
 
     async def __call__(self, question: Question) -> Answer:
         """What the person said; cancelling takes the question away."""
-        async with self._surface.in_turn:
-            return await _Asked(self._surface, question, self.place).answer()
+        async with self._surface.question_lock:
+            return await _ConsentDialog(self._surface, question, self.place).answer()
 
 
-class _Asked:
+class _ConsentDialog:
     """One question, from its first box to its answer."""
 
-    def __init__(self, surface: Surface, question: Question, place: Place) -> None:
+    def __init__(self, surface: UiManager, question: Question, place: Place) -> None:
         self._surface = surface
         self._question = question
         self._place = place
         self._wide = False
         self._edited: str | None = None
         self._listened = surface.keyboard.spoken
-        self._given = arguments.each(question.call.arguments)
+        self._given = arguments.parse_arguments(question.call.arguments)
         self._parts = Parts(
             surface,
             head=lambda: [*self._head(), *self._scope()],
             lines=self._lines,
             brief=lambda columns, most: arguments.overview(self._given, columns, most),
-            names=lambda columns: arguments.named(self._given, columns - 1),
+            names=lambda columns: arguments.names_row(self._given, columns - 1),
             below=self._below,
         )
 
@@ -150,15 +152,15 @@ class _Asked:
         while True:
             match await self._surface.keyboard.choose(self._box()):
                 case "y":
-                    return self._yes("once")
+                    return self._allow("once")
                 case "s":
                     if await self._confirm("until this chat ends"):
-                        return self._yes("session")
+                        return self._allow("session")
                 case "a":
                     if await self._confirm("always, until it changes"):
-                        return self._yes("always")
+                        return self._allow("always")
                 case "w":
-                    if (word := await self._word()) is not None:
+                    if (word := await self._ask_why()) is not None:
                         return Answer(word=word)
                 case "n":
                     return Answer()
@@ -178,7 +180,7 @@ class _Asked:
             case _:
                 self._parts.turn()
 
-    def _yes(self, keep: Literal["once", "session", "always"]) -> Answer:
+    def _allow(self, keep: Literal["once", "session", "always"]) -> Answer:
         return Answer(
             allowed=True,
             keep=keep,
@@ -193,26 +195,26 @@ class _Asked:
         typed = await self._surface.keyboard.write(
             Field(
                 label="arguments:",
-                text=arguments.editable(self._arguments),
-                wrong=self._wrong,
+                text=arguments.to_editable(self._arguments),
+                wrong=self._find_fault,
                 rows=lambda columns: [
                     (Span("Enter takes them, Esc leaves them as they were.", "faint"),)
                 ],
             )
         )
         if typed is not None:
-            self._edited = arguments.compact(typed)
-            self._given = arguments.each(self._edited)
+            self._edited = arguments.to_compact_json(typed)
+            self._given = arguments.parse_arguments(self._edited)
             self._parts.forget()
 
-    def _wrong(self, typed: str) -> str | None:
+    def _find_fault(self, typed: str) -> str | None:
         try:
-            found = arguments.compact(typed)
+            found = arguments.to_compact_json(typed)
         except InvalidRequest as problem:
             return problem.message
         return schemas.fault(found, self._question.tool.spec.parameters)
 
-    async def _word(self) -> str | None:
+    async def _ask_why(self) -> str | None:
         return await self._surface.keyboard.write(Field(label="No. Tell the model why:"))
 
     async def _open(self) -> None:
@@ -221,18 +223,18 @@ class _Asked:
         lines: list[Line] = [
             *self._head(),
             (),
-            *arguments.shown(self._arguments),
-            *self._described(),
-            *([] if not self._others else [(), *self._named()]),
+            *arguments.format_arguments(self._arguments),
+            *self._description(),
+            *([] if not self._others else [(), *self._list_others()]),
         ]
         whole = "\n".join(spans.text(line) for line in lines)
-        await paging.opened(self._surface, _name(tool), whole)
+        await paging.open_pager(self._surface, _name(tool), whole)
         self._parts.open()
 
     async def _confirm(self, until: str) -> bool:
         """Return whether a lasting yes is meant: a second, other key confirms it."""
         box = Box(
-            rows=lambda columns: spans.all_folded(self._lasting(until), columns - 1),
+            rows=lambda columns: spans.fold_all(self._lasting_scope(until), columns - 1),
             choices=(Choice("n", "no, back"), Choice("c", f"confirm: {until}")),
             default="n",
         )
@@ -268,7 +270,7 @@ class _Asked:
             Span(f"{number} of {of}: " if of > 1 else "", "faint"),
             Span("May the model call "),
             Span(_name(tool), "strong"),
-            *self._whose(),
+            *self._owner(),
             Span(" with this, as edited?" if self._edited else " with this?"),
         )
         if tool.hints.destructive:
@@ -280,21 +282,21 @@ class _Asked:
         if question.before is not None:
             said = "You have allowed it before, but it has changed:"
             yield (Span(said, "warning"),)
-            yield from islice(told(question.before, shape(tool)), MOST_CHANGES)
+            yield from islice(describe_changes(question.before, shape(tool)), MOST_CHANGES)
 
     def _lines(self) -> list[Line]:
         if self._listened:
-            return arguments.shown(self._arguments)
+            return arguments.format_arguments(self._arguments)
         return [line for one in self._given for line in one.lines] or [
             (Span("(no arguments)", "faint"),)
         ]
 
     def _below(self, columns: int) -> Sequence[Line]:
-        described = spans.all_folded(self._described(), columns - 1)
+        described = spans.fold_all(self._description(), columns - 1)
         _, rows = self._surface.size()
         return described if self._listened else described[: DESCRIBED if rows > SMALL else 0]
 
-    def _lasting(self, until: str) -> Iterator[Line]:
+    def _lasting_scope(self, until: str) -> Iterator[Line]:
         """Yield what would run without a question, and until when."""
         tools = [self._question.tool, *(self._others if self._wide else ())]
         said = f"all {len(tools)} tools of {self._server}" if self._wide else _name(tools[0])
@@ -303,7 +305,7 @@ class _Asked:
         yield (
             Span("Then "),
             Span(said, "strong"),
-            *(() if self._wide else self._whose()),
+            *(() if self._wide else self._owner()),
             Span(f" may be called{by} with any arguments, without a question, {until}."),
         )
         if destroying := [_name(each) for each in tools if each.hints.destructive]:
@@ -312,7 +314,7 @@ class _Asked:
             known = f"{named}, and {more} more" if more > 0 else named
             yield (Span(f"It is said to destroy or overwrite: {known}.", "warning"),)
 
-    def _whose(self) -> Line:
+    def _owner(self) -> Line:
         match self._question.tool.server:
             case None:
                 return (Span(", a function of this program,"),)
@@ -321,7 +323,7 @@ class _Asked:
             case _:
                 return (Span(" of "), Span(self._server, "strong"))
 
-    def _described(self) -> Iterator[Line]:
+    def _description(self) -> Iterator[Line]:
         tool = self._question.tool
         if not tool.spec.description.strip():
             return
@@ -337,7 +339,7 @@ class _Asked:
             held = Span(many if self._wide else "this tool", "warning" if self._wide else "strong")
             yield (Span("This session and always mean: ", "faint"), held)
 
-    def _named(self) -> Iterator[Line]:
+    def _list_others(self) -> Iterator[Line]:
         yield (Span(f"The other tools of {self._server}:"),)
         for each in self._others[:LONGEST_LIST]:
             yield (Span(f"  {_name(each)}"),)

@@ -15,7 +15,7 @@ from antiphon.client.async_client import AsyncClient, AsyncEvents
 from antiphon.client.conversation import Options
 from antiphon.ports import Toolbox
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.tool_events import Happening
@@ -39,7 +39,7 @@ BUSY = (
 )
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a run. Without a `run_id` it was refused: nothing of it is kept.
 
     `used` is what all its turns used, `last` the last of them alone: its input is how much of the
@@ -61,7 +61,7 @@ class ConversationProcessor:
     def __init__(
         self,
         client: AsyncClient,
-        surface: Surface,
+        surface: UiManager,
         *,
         functions: Iterable[Function] = (),
         consent: Consent,
@@ -100,13 +100,13 @@ class ConversationProcessor:
         run_id: str | None = None,
         reply_seconds: float | None = None,
         **options: Unpack[Options],
-    ) -> Reply:
+    ) -> RunOutcome:
         """Send the message, or take up the run that is there, and see it to its end.
 
         `reply_seconds` is how long each reply of it may take, where that is known.
         Without content and run it is the thread as it stands that is answered.
         """
-        await self._ended_before()
+        await self._wait_for_ending()
         self._interrupted.clear()
         surface = self._surface
         handler = StreamingResponseHandler(
@@ -122,7 +122,7 @@ class ConversationProcessor:
             toolbox=self.toolbox,
             run_id=run_id,
             consent=self._consent,
-            watch=lambda happening: self._happened(handler, happening),
+            watch=lambda happening: self._on_tool_event(handler, happening),
             max_tools=self._max_tools,
             tool_timeout=self._tool_timeout,
             raise_on_failure=False,
@@ -133,7 +133,7 @@ class ConversationProcessor:
         failure: AntiphonError | None = None
         try:
             with surface.working():
-                await self._stream(thread, events, handler)
+                await self._stream_until_stopped(thread, events, handler)
             events.raise_for_status()
         except RunError as error:  # the handler has shown it
             failure = error
@@ -147,12 +147,12 @@ class ConversationProcessor:
         except Exception as error:  # noqa: BLE001 - a wall to what sets a stranger's text
             failure = Internal(UNSHOWN)
             surface.display.drop_streaming()
-            self._let_end(asyncio.create_task(self._cancel(thread, events)))
+            self._track_ending(asyncio.create_task(self._cancel(thread, events)))
             surface.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
         finally:
             await surface.display.finish_streaming()
             self._events = self._handler = None
-        return Reply(
+        return RunOutcome(
             run_id=events.run_id,
             status=events.status,
             reason=events.reason,
@@ -162,7 +162,7 @@ class ConversationProcessor:
             failure=failure,
         )
 
-    async def _stream(
+    async def _stream_until_stopped(
         self, thread_id: str, events: AsyncEvents, handler: StreamingResponseHandler
     ) -> None:
         reading = asyncio.create_task(self._stream_response(events, handler))
@@ -174,7 +174,7 @@ class ConversationProcessor:
         finally:
             interrupted.cancel()
             if not reading.done():
-                self._let_end(reading)
+                self._track_ending(reading)
         if reading.done() and not reading.cancelled():
             reading.result()
 
@@ -186,14 +186,14 @@ class ConversationProcessor:
             rested = surface.clock()
             async for event in events:
                 now = surface.clock()
-                handler.tell(event, now)
+                handler.handle_event(event, now)
                 surface.display.update_streaming()
                 if now - rested > DRAIN:
                     await asyncio.sleep(0)
                     rested = surface.clock()
 
-    def _happened(self, handler: StreamingResponseHandler, happening: Happening) -> None:
-        handler.happened(happening, self._surface.clock())
+    def _on_tool_event(self, handler: StreamingResponseHandler, happening: Happening) -> None:
+        handler.on_tool_event(happening, self._surface.clock())
         self._surface.display.update_streaming()
 
     # Stopping.
@@ -207,9 +207,9 @@ class ConversationProcessor:
     ) -> None:
         """End it in no time: whoever is slow to hear of it ends behind the prompt."""
         handler.interrupt(self._surface.clock())
-        self._surface.changed()
+        self._surface.repaint()
         cancelling = asyncio.create_task(self._cancel(thread_id, events))
-        self._let_end(cancelling)
+        self._track_ending(cancelling)
         if handler.tools_run:
             reading.cancel()  # and with it the tools
         await asyncio.wait({reading}, timeout=GRACE)
@@ -228,16 +228,16 @@ class ConversationProcessor:
         if run_id is not None:
             await self._client.cancel_run(run_id)
 
-    def _let_end(self, task: asyncio.Task[None]) -> None:
+    def _track_ending(self, task: asyncio.Task[None]) -> None:
         self._ending.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_ended(self, task: asyncio.Task[None]) -> None:
         self._ending.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self._surface.say(f"The run could not be stopped: {error}", "warning")
 
-    async def _ended_before(self) -> None:
+    async def _wait_for_ending(self) -> None:
         """A run that was stopped has ended before the next begins: a thread has one at a time."""
         if self._ending:
             await asyncio.wait(set(self._ending), timeout=LATER)
@@ -245,4 +245,4 @@ class ConversationProcessor:
     async def close(self) -> None:
         """Wait for what was stopped."""
         with suppress(asyncio.CancelledError):
-            await self._ended_before()
+            await self._wait_for_ending()

@@ -18,7 +18,7 @@ from antiphon.terminal.input import keyboard
 from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
@@ -28,10 +28,10 @@ SHOWN_VALUE = 200
 """Characters of an answer in the summary."""
 
 
-class Filling:
+class FormDialog:
     """A form while it is filled in: field by field, then the whole of it."""
 
-    def __init__(self, surface: Surface, asked: FormAsked) -> None:
+    def __init__(self, surface: UiManager, asked: FormAsked) -> None:
         self._surface = surface
         self._asked = asked
         self._form: Form = asked.form
@@ -42,7 +42,7 @@ class Filling:
         await self._fill()
         parts = self._parts()
         while True:
-            match await self._decided(parts):
+            match await self._ask_decision(parts):
                 case "m":
                     parts.turn()
                 case "a":
@@ -58,23 +58,23 @@ class Filling:
     async def _fill(self) -> None:
         """Every field, until the person has had enough of it."""
         for number, field in enumerate(self._form.fields, 1):
-            given = await self._given(field, f"{number} of {len(self._form.fields)}")
-            if isinstance(given, _Left):
+            given = await self._ask_field(field, f"{number} of {len(self._form.fields)}")
+            if isinstance(given, _Aborted):
                 return
             self._values[field.name] = given
 
-    async def _given(self, field: Field, place: str) -> object:
+    async def _ask_field(self, field: Field, place: str) -> object:
         if field.kind == "boolean":
-            return await self._by_key(field, place, [("y", "yes", True), ("n", "no", False)])
+            return await self._ask_by_key(field, place, [("y", "yes", True), ("n", "no", False)])
         if field.kind == "choice" and len(field.options) <= BY_KEY:
             options = [
                 (str(number), option.label, option.value)
                 for number, option in enumerate(field.options, 1)
             ]
-            return await self._by_key(field, place, options)
-        return await self._by_line(field, place)
+            return await self._ask_by_key(field, place, options)
+        return await self._ask_by_line(field, place)
 
-    async def _by_key(
+    async def _ask_by_key(
         self, field: Field, place: str, options: Sequence[tuple[str, str, object]]
     ) -> object:
         """One of these: key, what it means, and the value."""
@@ -89,9 +89,9 @@ class Filling:
         key = await self._surface.keyboard.choose(
             Box(rows=self._rows(field, place), choices=tuple(choices), default=default)
         )
-        return _LEFT if key == "x" else values.get(key)
+        return _ABORTED if key == "x" else values.get(key)
 
-    async def _by_line(self, field: Field, place: str) -> object:
+    async def _ask_by_line(self, field: Field, place: str) -> object:
         if field.options:
             listed = [f"{number}. {each.label}" for number, each in enumerate(field.options, 1)]
             self._surface.say("\n".join(listed))
@@ -99,12 +99,12 @@ class Filling:
             keyboard.Field(
                 label=f"{field.title or field.name}:",
                 rows=self._rows(field, place),
-                text=_written(field, self._values.get(field.name, field.default)),
+                text=_format_value(field, self._values.get(field.name, field.default)),
                 hidden=field.secret,
-                wrong=lambda line: _wrong(field, line),
+                wrong=lambda line: _find_fault(field, line),
             )
         )
-        return _LEFT if typed is None else field.read(typed)
+        return _ABORTED if typed is None else field.read(typed)
 
     def _rows(self, field: Field, place: str) -> Rows:
         lines = list(self._head(f" ({place})"))
@@ -112,26 +112,26 @@ class Filling:
             said = f"This looks like a secret, which {self._asked.server} should not ask for here."
             lines.append((Span(said, "warning"),))
         name = field.title or field.name
-        lines.append((Span(name, "strong"), Span(f"  {_wish(field)}", "faint")))
-        lines += _said(field.description, "faint")
+        lines.append((Span(name, "strong"), Span(f"  {_describe_expected(field)}", "faint")))
+        lines += _quote(field.description, "faint")
         return in_rows(lines)
 
     def _head(self, place: str = "") -> Iterator[Line]:
         asked = self._asked
         yield (Span(clean(asked.server), "strong"), Span(f" asks you{place}:"))
-        yield from _said(asked.message, "quote")
+        yield from _quote(asked.message, "quote")
 
     def _parts(self) -> Parts:
         return Parts(
             self._surface,
             head=lambda: [*self._head()],
-            lines=lambda: [self._summed(field) for field in self._form.fields],
+            lines=lambda: [self._summary_line(field) for field in self._form.fields],
             below=lambda columns: (
                 in_rows([(Span(self._missing(), "warning"),)])(columns) if self._missing() else ()
             ),
         )
 
-    async def _decided(self, parts: Parts) -> str:
+    async def _ask_decision(self, parts: Parts) -> str:
         sent = Choice("a", f"send this to {clean(self._asked.server)}")
         choices = [
             Choice("c", "cancel"),
@@ -151,9 +151,9 @@ class Filling:
             return clean(problem.message)
         return ""
 
-    def _summed(self, field: Field) -> Line:
+    def _summary_line(self, field: Field) -> Line:
         value = self._values.get(field.name)
-        said = _written(field, field.default if value is None else value)
+        said = _format_value(field, field.default if value is None else value)
         if field.secret:
             said = "*" * len(said)
         elif len(said) > SHOWN_VALUE:
@@ -162,14 +162,14 @@ class Filling:
         return (Span(f"{clean(field.title or field.name)}: ", "faint"), shown)
 
 
-class _Left(msgspec.Struct, frozen=True):
+class _Aborted(msgspec.Struct, frozen=True):
     """The person does not want to go on with the fields."""
 
 
-_LEFT = _Left()
+_ABORTED = _Aborted()
 
 
-def _wrong(field: Field, line: str) -> str | None:
+def _find_fault(field: Field, line: str) -> str | None:
     """What is wrong with the line, or nothing."""
     try:
         field.read(line)
@@ -178,7 +178,7 @@ def _wrong(field: Field, line: str) -> str | None:
     return None
 
 
-def _wish(field: Field) -> str:
+def _describe_expected(field: Field) -> str:
     """What may be given, in a few words."""
     said: dict[str, str] = {
         "number": "a number",
@@ -187,12 +187,12 @@ def _wish(field: Field) -> str:
         "choices": "numbers with commas between",
         "choice": "one of these",
     }
-    words = [said.get(field.kind, field.format), _bounds(field)]
+    words = [said.get(field.kind, field.format), _describe_bounds(field)]
     words.append("" if field.required else "may be left empty")
     return ", ".join(filter(None, words))
 
 
-def _bounds(field: Field) -> str:
+def _describe_bounds(field: Field) -> str:
     unit = " characters" if field.kind == "text" else ""
     match field.least, field.most:
         case None, None:
@@ -205,7 +205,7 @@ def _bounds(field: Field) -> str:
             return f"{least:g} to {most:g}{unit}"
 
 
-def _written(field: Field, value: Any) -> str:
+def _format_value(field: Field, value: Any) -> str:
     """The value as a person would type it."""
     labels: Mapping[str, str] = {option.value: option.label for option in field.options}
     if is_list(value):
@@ -222,5 +222,5 @@ def _written(field: Field, value: Any) -> str:
             return f"{value}"
 
 
-def _said(text: str, style: str) -> Sequence[Line]:
+def _quote(text: str, style: str) -> Sequence[Line]:
     return arguments.paragraph(text, style) if text else ()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import NEXT_PART, Choice, Rows
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.types.terminal_safe import clean, one_line
 
 MOST_ROWS, FEWEST_ROWS = 16, 4
@@ -34,7 +34,7 @@ class Parts:
 
     def __init__(
         self,
-        surface: Surface,
+        surface: UiManager,
         *,
         head: Callable[[], Sequence[Line]],
         lines: Callable[[], Sequence[Line]],
@@ -100,20 +100,20 @@ class Parts:
         left = self._room(columns)
         if self._at == 0 and self._brief:
             brief, most = self._brief, left + len(self._names_rows(columns))
-            rows = self._once("brief", columns, lambda: brief(columns - 1, most), most)
-            return [*rows, self._told(many, columns)]
+            rows = self._cached("brief", columns, lambda: brief(columns - 1, most), most)
+            return [*rows, self._part_note(many, columns)]
         first = max(0, self._at - 1) * left
         rows = self._all(columns)[first : first + left]
-        return [*self._names_rows(columns), *rows, self._told(many, columns)]
+        return [*self._names_rows(columns), *rows, self._part_note(many, columns)]
 
-    def _told(self, many: int, columns: int) -> Line:
+    def _part_note(self, many: int, columns: int) -> Line:
         if self.shown:
             said = Span(f"(part {self._at} of {many}; all of it was shown)", "faint")
         else:
             next_part = self._at % many + 1
             words = f"({NEXT_PART} shows part {next_part} of {many}; you can agree after the last)"
             said = Span(words, "warning")
-        return spans.clipped([said], columns - 1)
+        return spans.clip([said], columns - 1)
 
     def _fit(self) -> int:
         """Return how many parts there are in a terminal as large as this one is now; 0 where all
@@ -135,7 +135,7 @@ class Parts:
                 self._left.discard(1)
         return many
 
-    def _once(
+    def _cached(
         self, what: str, columns: int, make: Callable[[], Sequence[Line]], most: int = 0
     ) -> Sequence[Line]:
         """Rows that are made once for these columns: they may be many, and are asked for often."""
@@ -145,22 +145,22 @@ class Parts:
         return self._memo[key]
 
     def _all(self, columns: int) -> Sequence[Line]:
-        return self._once("all", columns, lambda: self._all_folded(columns))
+        return self._cached("all", columns, lambda: self._all_folded(columns))
 
     def _all_folded(self, columns: int) -> Sequence[Line]:
         lines = [*self._lines()]
         if len(self._head_rows(columns)) > len(self._top(columns)):
             lines = [*self._head(), *lines]
-        return spans.all_folded(lines, columns - 1)
+        return spans.fold_all(lines, columns - 1)
 
     def _head_rows(self, columns: int) -> Sequence[Line]:
-        return spans.all_folded(self._head(), columns - 1)
+        return spans.fold_all(self._head(), columns - 1)
 
     def _names_rows(self, columns: int) -> Sequence[Line]:
-        return self._once("names", columns, lambda: self._names(columns))
+        return self._cached("names", columns, lambda: self._names(columns))
 
     def _below_rows(self, columns: int) -> Sequence[Line]:
-        return self._once("below", columns, lambda: self._below(columns))
+        return self._cached("below", columns, lambda: self._below(columns))
 
     def _top(self, columns: int) -> Sequence[Line]:
         """The rows of the head that stay in view."""
@@ -187,27 +187,27 @@ _PAGERS = ("less", "more")
 """Those that are looked for where $PAGER names none, the better one first."""
 
 
-async def opened(
-    surface: Surface, title: str, text: str, *, environ: Mapping[str, str] = os.environ
+async def open_pager(
+    surface: UiManager, title: str, text: str, *, environ: Mapping[str, str] = os.environ
 ) -> None:
     """Show the text until the person has read it; a title of one line stands above it.
 
     Where lines are listened to rather than looked at, and where there is no pager, it is printed.
     """
     whole = f"{one_line(title)}\n\n{clean(text, 'code').strip()}\n"
-    pager = () if surface.keyboard.spoken else _pager(environ)
-    if not (pager and await _paged(surface, pager, whole)):
+    pager = () if surface.keyboard.spoken else _find_pager(environ)
+    if not (pager and await _run_pager(surface, pager, whole)):
         surface.say(whole, place="code")
 
 
-def _pager(environ: Mapping[str, str]) -> Sequence[str]:
+def _find_pager(environ: Mapping[str, str]) -> Sequence[str]:
     """The program with its arguments; none where there is none."""
     if named := environ.get("PAGER", "").strip():
-        return _words(named)
+        return _split_command(named)
     return [pager for pager in _PAGERS if shutil.which(pager)][:1]
 
 
-def _words(command: str) -> Sequence[str]:
+def _split_command(command: str) -> Sequence[str]:
     """As a shell would part them, but no shell reads them."""
     try:
         return shlex.split(command)
@@ -215,7 +215,7 @@ def _words(command: str) -> Sequence[str]:
         return command.split()
 
 
-async def _paged(surface: Surface, pager: Sequence[str], whole: str) -> bool:
+async def _run_pager(surface: UiManager, pager: Sequence[str], whole: str) -> bool:
     """Whether the pager could be started; what it makes of its task is the person's matter."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="antiphon-") as file:
         file.write(whole)

@@ -41,7 +41,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "text"
 
 
-class Typed(msgspec.Struct, frozen=True):
+class InputRows(msgspec.Struct, frozen=True):
     """The line that a person types, with whatever stands around it, as rows below the region.
 
     Rows are narrower than the terminal, and leave it some of its own. `cursor` is a row of these
@@ -55,11 +55,11 @@ class Typed(msgspec.Struct, frozen=True):
 class Painter(Protocol):
     """Draws frames, in order; what a frame finished was never drawn before and never is again."""
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Bring the terminal, which has so many columns, up to this frame."""
         ...
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         """Have the terminal put this base64 into its clipboard; False where none can be asked."""
         ...
 
@@ -71,7 +71,7 @@ class Painter(Protocol):
 # A painter that keeps still: what only moves is not drawn, for eyes and slow lines.
 
 
-class Calm:
+class ReducedMotion:
     """Has another painter draw what is finished, what is typed, and a region once for each phase.
 
     So spinners and clocks stand, and a line of an answer comes when it is whole.
@@ -83,16 +83,16 @@ class Calm:
         self._columns = 0
         self._region: tuple[Line, ...] = ()
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Draw it, with the region that there was where nothing has happened."""
         if (frame.phase, columns) == (self._phase, self._columns) and not frame.finished:
             frame = msgspec.structs.replace(frame, region=self._region)
         self._phase, self._columns, self._region = frame.phase, columns, frame.region
         self._painter.paint(frame, typed, columns, now)
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         """As the painter does."""
-        return self._painter.keep(encoded)
+        return self._painter.set_clipboard(encoded)
 
     def close(self) -> None:
         """As the other painter."""
@@ -102,7 +102,7 @@ class Calm:
 # A painter may lose its terminal: a window is closed, the reader of a pipe has seen enough.
 
 
-class UntilGone:
+class PainterGuard:
     """Has another painter draw until that fails; then nothing is drawn any more.
 
     So all that has to end behind it ends in order. `why` is what failed, and `on_gone` is told.
@@ -113,13 +113,13 @@ class UntilGone:
         self.on_gone: Callable[[], None] = lambda: None
         self._painter = painter
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Draw it, where somebody sees it."""
         self._try(lambda: self._painter.paint(frame, typed, columns, now))
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         """As the other painter, where there is a terminal."""
-        return self.why is None and self._painter.keep(encoded)
+        return self.why is None and self._painter.set_clipboard(encoded)
 
     def close(self) -> None:
         """As the other painter, where there is something to leave."""
@@ -166,7 +166,7 @@ class Region:
         self._cursor: tuple[int, int] | None = None
         self._columns = 0
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Erase the region, print what is finished, draw the region; nothing if nothing changed."""
         rows = (*frame.region, *typed.rows)
         cursor = typed.cursor and (len(frame.region) + typed.cursor[0], typed.cursor[1])
@@ -176,13 +176,13 @@ class Region:
         painted = [_BEGIN, _HIDE, self._home(columns), _ERASE_BELOW if anew else ""]
         if not self._columns:
             painted.insert(0, _PASTE)
-        painted += (f"{self._ink.written(line)}\r\n" for line in frame.finished)
-        painted += (_CUT, *self._drawn(rows, () if anew else self._rows), _WRAP)
-        painted += self._pointed(rows, cursor)
+        painted += (f"{self._ink.render(line)}\r\n" for line in frame.finished)
+        painted += (_CUT, *self._draw_rows(rows, () if anew else self._rows), _WRAP)
+        painted += self._place_cursor(rows, cursor)
         self._rows, self._cursor, self._columns = rows, cursor, columns
         self._write([*painted, _END])
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         """OSC 52: the clipboard is written, and never read. Only base64 goes through."""
         if not _BASE64.fullmatch(encoded):
             return False
@@ -202,22 +202,22 @@ class Region:
         row, column = self._cursor or (len(self._rows) - 1, spans.line_width(self._rows[-1]))
         up = row
         if self._reflows and columns < self._columns:
-            above = sum(_taken(spans.line_width(line), columns) for line in self._rows[:row])
+            above = sum(_rows_taken(spans.line_width(line), columns) for line in self._rows[:row])
             up = above + column // columns
         return f"\x1b[{up}A\r" if up else "\r"
 
-    def _drawn(self, rows: Sequence[Line], before: Sequence[Line]) -> Iterator[str]:
+    def _draw_rows(self, rows: Sequence[Line], before: Sequence[Line]) -> Iterator[str]:
         """The rows; those that are there already are passed over."""
         for at, row in enumerate(rows):
             if at:
                 yield "\r\n"
             if at >= len(before) or row != before[at]:
-                yield f"{self._ink.written(row)}{_ERASE_REST}"
+                yield f"{self._ink.render(row)}{_ERASE_REST}"
         if len(rows) < len(before):
             # Below the last row, which itself may have been passed over.
             yield f"\r\n{_ERASE_BELOW}\x1b[A" if rows else _ERASE_BELOW
 
-    def _pointed(self, rows: Sequence[Line], cursor: tuple[int, int] | None) -> Iterator[str]:
+    def _place_cursor(self, rows: Sequence[Line], cursor: tuple[int, int] | None) -> Iterator[str]:
         """The cursor to where typing goes; hidden at the end of the last row if nowhere."""
         if cursor is None:
             if rows:
@@ -233,7 +233,7 @@ class Region:
         self._out.flush()
 
 
-def _taken(width: int, columns: int) -> int:
+def _rows_taken(width: int, columns: int) -> int:
     """The rows that so many cells take."""
     return max(1, -(-width // max(1, columns)))
 

@@ -22,20 +22,20 @@ from antiphon.mcp.client.client_features import (
     SampleAsked,
     openable,
 )
-from antiphon.terminal.forms import Filling
+from antiphon.terminal.forms import FormDialog
 from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
-from antiphon.terminal.sampling import agreed
+from antiphon.terminal.sampling import ask_to_sample
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.types.terminal_safe import clean, one_line
 
 # A server sends the person to a page: they see the whole address before anything opens it.
 
 
-async def sent(surface: Surface, asked: AddressAsked) -> Answer:
+async def ask_to_open_page(surface: UiManager, asked: AddressAsked) -> Answer:
     """Whether the person goes to the page, which they may have opened."""
     surface.say(f"{asked.server} sends you to a page: {asked.message}")
-    surface.show([_address(asked.url)])
+    surface.show([_address_line(asked.url)])
     may_open = openable(asked.url)
     choices = [
         Choice("n", "no"),
@@ -47,23 +47,23 @@ async def sent(surface: Surface, asked: AddressAsked) -> Answer:
     )
     if key == "n":
         return Answer("decline")
-    if key == "o" and not await asyncio.to_thread(_browsed, asked.url):
+    if key == "o" and not await asyncio.to_thread(_open_browser, asked.url):
         surface.say("No browser could be opened here: open the page yourself.", "warning")
     return Answer("accept")
 
 
-def _address(url: str) -> Line:
+def _address_line(url: str) -> Line:
     """The whole address, its host standing out: what stands before an @ is none."""
     host = urlsplit(url).hostname or ""
     shown = clean(url, "approval")
-    at = shown.lower().find(host, shown.rfind("@", 0, _path_at(shown)) + 1) if host else -1
+    at = shown.lower().find(host, shown.rfind("@", 0, _path_start(shown)) + 1) if host else -1
     if at < 0:
         return (Span(shown),)
     end = at + len(host)
     return (Span(shown[:at]), Span(shown[at:end], "strong"), Span(shown[end:]))
 
 
-def _path_at(url: str) -> int:
+def _path_start(url: str) -> int:
     """Where the part behind the host begins."""
     begins = url.find("//") + 2
     ends = [at for mark in "/?#" if (at := url.find(mark, begins)) >= 0]
@@ -86,7 +86,7 @@ def _page_rows(asked: AddressAsked) -> Rows:
     return in_rows(lines)
 
 
-def _browsed(url: str) -> bool:
+def _open_browser(url: str) -> bool:
     """Whether a browser has taken it; one that would take the terminal is not asked."""
     try:
         browser = webbrowser.get()
@@ -108,32 +108,32 @@ FIRST_TOLD, LAST_TOLD = 2.0, 60.0
 """Seconds until it is said how many lines were left out: twice as many each time, up to these."""
 
 
-class Chatter:
+class LogThrottle:
     """The lines of several servers, each in its own measure. `show` prints one."""
 
     def __init__(self, show: Callable[[str], None], clock: Callable[[], float]) -> None:
         self._show = show
         self._clock = clock
-        self._measures: dict[str, _Measure] = {}
+        self._measures: dict[str, _Allowance] = {}
 
-    def heard(self, server: str, line: str) -> None:
+    def show(self, server: str, line: str) -> None:
         """Show the line, or count it; how many were left out is said a while later."""
-        measure = self._measures.setdefault(server, _Measure(self._clock()))
+        measure = self._measures.setdefault(server, _Allowance(self._clock()))
         if measure.takes_one(self._clock()):
             self._show(line)
             return
         if not measure.left_out:
             loop = asyncio.get_running_loop()
-            loop.call_later(measure.patience, self._tell, server, measure)
+            loop.call_later(measure.patience, self._report_left_out, server, measure)
         measure.left_out += 1
 
-    def _tell(self, server: str, measure: _Measure) -> None:
+    def _report_left_out(self, server: str, measure: _Allowance) -> None:
         lines = "1 line was" if measure.left_out == 1 else f"{measure.left_out:,} lines were"
         self._show(f"{server} says a lot: {lines} left out.")
-        measure.told()
+        measure.reset()
 
 
-class _Measure:
+class _Allowance:
     """What one server may still say. `patience`: until it is told what was left out."""
 
     def __init__(self, now: float) -> None:
@@ -155,7 +155,7 @@ class _Measure:
         self._may -= 1
         return True
 
-    def told(self) -> None:
+    def reset(self) -> None:
         """Begin to count anew."""
         self.left_out = 0
         self.patience = min(2 * self.patience, LAST_TOLD)
@@ -176,13 +176,13 @@ class Person:
     asks = True
 
     def __init__(
-        self, surface: Surface, sampler: Sampler | None = None, *, verbose: bool = False
+        self, surface: UiManager, sampler: Sampler | None = None, *, verbose: bool = False
     ) -> None:
         self._surface = surface
         self._sampler = sampler
         self._verbose = verbose
         self._may_sample: set[str] = set()
-        self._chatter = Chatter(self._note, surface.clock)
+        self._chatter = LogThrottle(self._note, surface.clock)
 
     @property
     def samples(self) -> bool:
@@ -191,16 +191,16 @@ class Person:
 
     async def ask(self, question: Question) -> Answer:
         """The person's answer; cancelling takes the question away."""
-        async with self._surface.in_turn:
+        async with self._surface.question_lock:
             match question:
                 case FormAsked():
-                    return await Filling(self._surface, question).answer()
+                    return await FormDialog(self._surface, question).answer()
                 case AddressAsked():
-                    return await sent(self._surface, question)
+                    return await ask_to_open_page(self._surface, question)
 
     async def sample(self, wanted: SampleAsked) -> Sample | None:
         """The model's reply, if the person lets the server have one."""
-        if self._sampler is None or not await self._may(wanted):
+        if self._sampler is None or not await self._is_sampling_allowed(wanted):
             return None
         self._note(f"{wanted.server} asks the model.")
         return await self._sampler(wanted)
@@ -209,24 +209,24 @@ class Person:
         """Trouble is shown, and everything where the chat is to tell much."""
         if self._verbose or line.level in _TROUBLE:
             where = f"{line.server} ({line.logger})" if line.logger else line.server
-            self._chatter.heard(line.server, f"{where}: {line.level}: {line.text}")
+            self._chatter.show(line.server, f"{where}: {line.level}: {line.text}")
 
     def updated(self, server: str, uri: str) -> None:
         """Say that there is something new."""
-        self._chatter.heard(server, f"{server}: {uri} has changed.")
+        self._chatter.show(server, f"{server}: {uri} has changed.")
 
     def finished(self, server: str, id: str) -> None:
         """Say that nothing is left to do at the page."""
-        self._chatter.heard(server, f"{server}: what you were sent to a page for is done.")
+        self._chatter.show(server, f"{server}: what you were sent to a page for is done.")
 
     def _note(self, text: str) -> None:
         self._surface.say(one_line(text), "faint")
 
-    async def _may(self, wanted: SampleAsked) -> bool:
+    async def _is_sampling_allowed(self, wanted: SampleAsked) -> bool:
         if wanted.server in self._may_sample:
             return True
-        async with self._surface.in_turn:
-            key = await agreed(self._surface, wanted)
+        async with self._surface.question_lock:
+            key = await ask_to_sample(self._surface, wanted)
         if key == "s":
             self._may_sample.add(wanted.server)
         return key in ("y", "s")

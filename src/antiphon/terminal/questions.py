@@ -8,7 +8,7 @@ from antiphon.terminal import arguments
 from antiphon.terminal.input.keyboard import NEXT_PART, Box, Choice, Field, Rows, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.types.terminal_safe import clean
 
 _HEAD: Line = (Span("The model asks you:", "faint"),)
@@ -19,21 +19,21 @@ BY_KEY = 9
 class Questions:
     """Puts a model's question to whoever sits at the surface; None where they do not answer."""
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: UiManager) -> None:
         self._surface = surface
 
     async def __call__(self, question: str, choices: Sequence[str] = ()) -> str | None:
         """The answer; cancelling takes the question away."""
-        async with self._surface.in_turn:
+        async with self._surface.question_lock:
             if not 0 < len(choices) <= BY_KEY:
-                return await self._written(question, choices)
+                return await self._ask_text(question, choices)
             numbered = {str(number): choice for number, choice in enumerate(choices, 1)}
             parts = Parts(self._surface, head=lambda: [_HEAD], lines=lambda: _paragraph(question))
-            while (key := await self._chosen(parts, numbered)) == NEXT_PART:
+            while (key := await self._ask_choice(parts, numbered)) == NEXT_PART:
                 parts.turn()
-            return await self._written(question) if key == "o" else numbered.get(key)
+            return await self._ask_text(question) if key == "o" else numbered.get(key)
 
-    async def _chosen(self, parts: Parts, numbered: Mapping[str, str]) -> str:
+    async def _ask_choice(self, parts: Parts, numbered: Mapping[str, str]) -> str:
         choices = (
             *(Choice(key, clean(choice)) for key, choice in numbered.items()),
             *parts.choices,
@@ -44,7 +44,7 @@ class Questions:
             Box(rows=parts.rows, choices=choices, default="x")
         )
 
-    async def _written(self, question: str, choices: Sequence[str] = ()) -> str | None:
+    async def _ask_text(self, question: str, choices: Sequence[str] = ()) -> str | None:
         if choices:
             self._surface.say("\n".join(f"- {choice}" for choice in choices), place="approval")
         answer = await self._surface.keyboard.write(

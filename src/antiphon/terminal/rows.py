@@ -60,18 +60,18 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         shown = _one_line(arguments[: 4 * _ARGUMENTS])
         return msgspec.structs.replace(self, arguments=shown, state="ready")
 
-    def awaiting(self, servers: Sequence[str]) -> CallRow:
+    def with_awaited_servers(self, servers: Sequence[str]) -> CallRow:
         """It waits for its tool, which one of these servers brings."""
         names = ", ".join(_one_line(server) for server in servers)
         return msgspec.structs.replace(self, word=f"waits for the MCP server {names} to start")
 
-    def moved(self, state: State, now: float) -> CallRow:
+    def with_state(self, state: State, now: float) -> CallRow:
         """It waits for a person, or runs."""
         if self.settled:
             return self
         return msgspec.structs.replace(self, state=state, since=now, word="")
 
-    def progressed(self, progress: Progress) -> CallRow:
+    def with_progress(self, progress: Progress) -> CallRow:
         """It told how far it is."""
         share = ""
         if progress.total:
@@ -79,12 +79,12 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         message = _one_line(progress.message[:_RESULT])
         return msgspec.structs.replace(self, progress=f"{share} {message}".strip())
 
-    def refused(self, by: str) -> CallRow:
+    def as_refused(self, by: str) -> CallRow:
         """It may not run."""
         word = {"rule": "refused by a rule", "person": "refused"}.get(by, "refused: nobody to ask")
         return msgspec.structs.replace(self, state="failed", word=word)
 
-    def ended(self, result: ToolResult, seconds: float) -> CallRow:
+    def with_result(self, result: ToolResult, seconds: float) -> CallRow:
         """It has its result."""
         if self.settled:
             return self
@@ -96,7 +96,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
             result=_short(result.output),
         )
 
-    def given(self, event: ToolOutputAdded) -> CallRow:
+    def with_output(self, event: ToolOutputAdded) -> CallRow:
         """Its output was saved, wherever it ran."""
         if self.settled:
             return self
@@ -107,7 +107,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def line(self, now: float, glyphs: Glyphs) -> Line:
         """Its row."""
-        arguments = spans.clipped([Span(self.arguments)], _ARGUMENTS, glyphs.more)
+        arguments = spans.clip([Span(self.arguments)], _ARGUMENTS, glyphs.more)
         head = (
             Span(f"{self._sign(now, glyphs)} ", self._style),
             Span(self.name, "name"),
@@ -131,11 +131,11 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         if not self.settled:
             word = "cancelled" if self.state == "running" else "not run"
             gone = msgspec.structs.replace(self, state="failed", word=word)
-            return [spans.clipped(gone.line(0, glyphs), columns, glyphs.more)]
+            return [spans.clip(gone.line(0, glyphs), columns, glyphs.more)]
         shown = [self.line(0, glyphs)]
         if self.result:
             shown.append((Span("  "), Span(self.result, "faint")))
-        return [spans.stripped(spans.clipped(line, columns, glyphs.more)) for line in shown]
+        return [spans.strip(spans.clip(line, columns, glyphs.more)) for line in shown]
 
     @property
     def _style(self) -> str:
@@ -206,18 +206,18 @@ class Reasoning:
         preview = wrapper.feed([Span(end, "faint")], max(1, columns - 2)) + wrapper.close()
         shown = [(Span("  "), *line) for line in preview[-PREVIEW:]]
         sign = glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
-        told = self._told(f"{sign} thinking {now - self._since:.0f} s")
-        return [spans.clipped(told, columns, glyphs.more), *shown]
+        told = self._with_size(f"{sign} thinking {now - self._since:.0f} s")
+        return [spans.clip(told, columns, glyphs.more), *shown]
 
-    def settled(self, now: float) -> Line | None:
+    def summary(self, now: float) -> Line | None:
         """What remains of it on the screen; seconds are told where at least one went by."""
         if not self._pieces:
             return None
         took = now - self._since
         seconds = f" for {took:.0f} s" if took >= 1 else ""
-        return self._told(f"thought{seconds}")
+        return self._with_size(f"thought{seconds}")
 
-    def _told(self, words: str) -> Line:
+    def _with_size(self, words: str) -> Line:
         tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
         return (Span(f"{words}, {counted(tokens, 'token')}", "faint"),)
 

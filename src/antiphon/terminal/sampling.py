@@ -11,7 +11,7 @@ from antiphon.terminal import arguments, paging
 from antiphon.terminal.input.keyboard import Box, Choice, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import Blob, Given, Link, Text
 from antiphon.types.runs import Sampling, Status
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
 
-async def agreed(surface: Surface, wanted: SampleAsked) -> str:
+async def ask_to_sample(surface: UiManager, wanted: SampleAsked) -> str:
     """The key of what the person says to it: `n`, `y`, or `s` for this session."""
-    whole = _told(wanted)
+    whole = _describe_request(wanted)
     parts = Parts(surface, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
     while True:
         allowing = (
@@ -39,7 +39,7 @@ async def agreed(surface: Surface, wanted: SampleAsked) -> str:
         key = await surface.keyboard.choose(Box(rows=parts.rows, choices=choices, default="n"))
         match key:
             case "v":
-                await paging.opened(surface, f"{wanted.server} asks the model", whole)
+                await paging.open_pager(surface, f"{wanted.server} asks the model", whole)
                 parts.open()
             case "m":
                 parts.turn()
@@ -49,7 +49,7 @@ async def agreed(surface: Surface, wanted: SampleAsked) -> str:
                 return key
 
 
-async def _confirm(surface: Surface, wanted: SampleAsked) -> bool:
+async def _confirm(surface: UiManager, wanted: SampleAsked) -> bool:
     """Return whether a yes for the session is meant: a second, other key confirms it."""
     head: Sequence[Line] = [
         (
@@ -70,11 +70,12 @@ def _head(wanted: SampleAsked) -> Sequence[Line]:
     return [(Span(clean(wanted.server), "strong"), Span(clean(said)))]
 
 
-def _told(wanted: SampleAsked) -> str:
+def _describe_request(wanted: SampleAsked) -> str:
     """Everything that the model would be told."""
     parts = [f"instructions: {wanted.system}"] if wanted.system else []
     parts += [
-        f"{message.role}: {' '.join(map(in_words, message.content))}" for message in wanted.messages
+        f"{message.role}: {' '.join(map(given_text, message.content))}"
+        for message in wanted.messages
     ]
     return "\n".join(parts)
 
@@ -82,7 +83,7 @@ def _told(wanted: SampleAsked) -> str:
 # The reply.
 
 
-async def sampled(chat: Chat, wanted: SampleAsked) -> Sample | None:
+async def sample(chat: Chat, wanted: SampleAsked) -> Sample | None:
     """The reply of the chat's model, None where there was none.
 
     What the server would like another model to say is asked of this one too: the person chose it.
@@ -133,10 +134,10 @@ def _text(wanted: SampleAsked) -> str:
 
 
 def _whole(message: SampleMessage) -> str:
-    return "\n".join(map(in_words, message.content))
+    return "\n".join(map(given_text, message.content))
 
 
-def in_words(part: Given) -> str:
+def given_text(part: Given) -> str:
     """What a server has given, as far as it is words."""
     match part:
         case Text(text=text):

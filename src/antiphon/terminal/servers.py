@@ -27,8 +27,8 @@ PROMPT_SECONDS = 10.0
 """For a server to list its prompts."""
 
 
-class Attendance:
-    """Tells a chat of its servers; `changed` is for `McpServers` to call.
+class ServerAnnouncer:
+    """Tells a chat of its servers; `on_change` is for `McpServers` to call.
 
     `problems` are of servers that cannot be started at all.
     """
@@ -45,36 +45,36 @@ class Attendance:
             said = f"The MCP server {state.server} cannot be used: {state.why}"
             chat.surface.say(said, "warning")
 
-    def changed(self, state: State) -> None:
+    def on_change(self, state: State) -> None:
         """A server's state or tools are others than they were."""
         before = self._states.get(state.server)
         self._states[state.server] = state
         match state.status:
             case "ready" if before is not None and before.status == "ready":
-                self._has_other_tools(state)
+                self._announce_tools(state)
             case "ready":
-                self._has_come(state)
+                self._announce_ready(state)
             case "restarting" | "failed" if before is None or before.status != state.status:
-                self._is_gone(state, before)
+                self._announce_gone(state, before)
             case _:
                 pass
 
     # What is said.
 
-    def _has_come(self, state: State) -> None:
-        tools = self._tools[state.server] = self._of(state.server)
+    def _announce_ready(self, state: State) -> None:
+        tools = self._tools[state.server] = self._tools_of(state.server)
         again = "there again" if state.restarts else "there"
         said = f"{state.server} is {again}: {counted(len(tools), 'tool')}"
         if "prompts" not in state.capabilities:
             self._chat.surface.say(said, "faint")
             return
-        task = asyncio.create_task(self._come_with_prompts(state.server, said))
+        task = asyncio.create_task(self._announce_with_prompts(state.server, said))
         self._listing.add(task)
         task.add_done_callback(self._listing.discard)
 
-    def _has_other_tools(self, state: State) -> None:
+    def _announce_tools(self, state: State) -> None:
         before = {tool.spec.name: tool for tool in self._tools.get(state.server, ())}
-        tools = self._tools[state.server] = self._of(state.server)
+        tools = self._tools[state.server] = self._tools_of(state.server)
         now = {tool.spec.name: tool for tool in tools}
         changed = [name for name in now if name in before and now[name] != before[name]]
         news = (
@@ -82,41 +82,41 @@ class Attendance:
             ("gone", [name for name in before if name not in now]),
             ("changed", changed),
         )
-        said = "; ".join(f"{what}: {_few(names)}" for what, names in news if names)
+        said = "; ".join(f"{what}: {_join_some(names)}" for what, names in news if names)
         if said:
             self._chat.surface.say(f"{state.server} has other tools now; {said}", "faint")
 
-    def _is_gone(self, state: State, before: State | None) -> None:
+    def _announce_gone(self, state: State, before: State | None) -> None:
         self._forget_prompts(state.server)
         was_there = before is not None and before.status == "ready"
         if state.status == "restarting" and not was_there:
             self._chat.surface.say(f"{state.server} is tried again.", "faint")
             return
-        for line, style in _farewell(state, was_there=was_there):
+        for line, style in _describe_failure(state, was_there=was_there):
             self._chat.surface.say(line, style)
 
-    def _of(self, server: str) -> Sequence[Tool]:
+    def _tools_of(self, server: str) -> Sequence[Tool]:
         servers = self._chat.servers
         tools = servers.tools() if servers is not None else ()
         return [tool for tool in tools if tool.server == server]
 
     # Prompts.
 
-    async def _come_with_prompts(self, server: str, said: str) -> None:
+    async def _announce_with_prompts(self, server: str, said: str) -> None:
         """A server is announced when its prompts are commands: then they can be typed."""
         try:
-            listed = await self._listed(server)
+            listed = await self._list_prompts(server)
         except (AntiphonError, TimeoutError) as problem:
             self._chat.surface.say(f"{said}; its prompts are not known: {problem}", "faint")
             return
         self._forget_prompts(server)
-        learnt = list(prompts.commands(server, listed))
+        learnt = list(prompts.prompt_commands(server, listed))
         for command in learnt:
             self._chat.extra_commands.setdefault(command.name, command)
         more = f", {counted(len(learnt), 'prompt')}" if learnt else ""
         self._chat.surface.say(f"{said}{more}", "faint")
 
-    async def _listed(self, server: str) -> Sequence[Prompt]:
+    async def _list_prompts(self, server: str) -> Sequence[Prompt]:
         if self._chat.servers is None:
             return ()
         async with asyncio.timeout(PROMPT_SECONDS):
@@ -128,20 +128,20 @@ class Attendance:
             del commands[name]
 
 
-def _farewell(state: State, *, was_there: bool) -> Iterator[tuple[str, str]]:
+def _describe_failure(state: State, *, was_there: bool) -> Iterator[tuple[str, str]]:
     became = "has died" if was_there else "is not there"
     why = state.why.rstrip(".") or "it did not say why"
-    yield f"The MCP server {state.server} {became}: {why}{_way_out(state)}", "warning"
+    yield f"The MCP server {state.server} {became}: {why}{_describe_remedy(state)}", "warning"
     for line in state.stderr[-LAST_WORDS:]:
         yield f"    {line}", "faint"
 
 
-def _way_out(state: State) -> str:
+def _describe_remedy(state: State) -> str:
     if state.http_status == 401 and "antiphon mcp login" not in state.why:
         return f"; it wants a login: antiphon mcp login {state.server}"
     return "; it is started again" if state.status == "restarting" else ""
 
 
-def _few(names: Sequence[str]) -> str:
+def _join_some(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

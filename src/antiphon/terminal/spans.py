@@ -62,7 +62,7 @@ def line_width(line: Iterable[Span]) -> int:
     return sum(width(span.text) for span in line)
 
 
-def stripped(line: Sequence[Span]) -> Line:
+def strip(line: Sequence[Span]) -> Line:
     """Without blanks at its end."""
     kept = list(line)
     while kept:
@@ -72,9 +72,9 @@ def stripped(line: Sequence[Span]) -> Line:
     return ()
 
 
-def clipped(line: Iterable[Span], columns: int, end: str = "") -> Line:
+def clip(line: Iterable[Span], columns: int, end: str = "") -> Line:
     """Its beginning, and `end` where something is missing, in so many cells."""
-    line = _untabbed(line)
+    line = _expand_tabs(line)
     if line_width(line) <= columns:
         return line
     left = columns - width(end)
@@ -88,11 +88,11 @@ def clipped(line: Iterable[Span], columns: int, end: str = "") -> Line:
     return (*kept, Span(end))
 
 
-def folded(line: Iterable[Span], columns: int) -> list[Line]:
+def fold(line: Iterable[Span], columns: int) -> list[Line]:
     """The rows that it takes in so many columns, broken wherever they end."""
     rows: list[list[Span]] = [[]]
     left = columns
-    for span in _untabbed(line):
+    for span in _expand_tabs(line):
         rest = span.text
         while rest:
             part = head(rest, left)
@@ -108,17 +108,17 @@ def folded(line: Iterable[Span], columns: int) -> list[Line]:
     return [tuple(row) for row in rows]
 
 
-def all_folded(lines: Iterable[Line], columns: int) -> list[Line]:
+def fold_all(lines: Iterable[Line], columns: int) -> list[Line]:
     """The rows that these lines take in so many columns, one at least."""
-    return [row for line in lines for row in folded(line, max(1, columns))]
+    return [row for line in lines for row in fold(line, max(1, columns))]
 
 
-def wrapped(line: Iterable[Span], columns: int) -> list[Line]:
+def wrap(line: Iterable[Span], columns: int) -> list[Line]:
     """The rows that it takes in so many columns, broken at blanks.
 
     A word that is longer than a row is left to the terminal: who copies an address gets it whole.
     """
-    line = _untabbed(line)
+    line = _expand_tabs(line)
     whole = text(line)
     rows: list[Line] = []
     at = 0
@@ -151,7 +151,7 @@ def _part(line: Line, start: int, end: int) -> Iterator[Span]:
         at += len(span.text)
 
 
-def _untabbed(line: Iterable[Span]) -> Line:
+def _expand_tabs(line: Iterable[Span]) -> Line:
     line = tuple(line)
     if not any("\t" in span.text for span in line):
         return line
@@ -245,18 +245,18 @@ class Wrapper:
             self._used += 1
             self._blank = None
         if self._breaking and size > self._columns:
-            *full, word = folded(word, max(1, self._columns))
+            *full, word = fold(word, max(1, self._columns))
             lines += full
             size = line_width(word)
         self._line += word
         self._used += size
 
     def _break(self, lines: list[Line]) -> None:
-        lines.append(_joined(self._line))
+        lines.append(_merge(self._line))
         self._line, self._used, self._blank = (), 0, None
 
 
-def _joined(line: Iterable[Span]) -> Line:
+def _merge(line: Iterable[Span]) -> Line:
     """Neighbours of one style as one span, which writes fewer escapes."""
     found: list[Span] = []
     for span in line:

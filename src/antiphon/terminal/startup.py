@@ -26,20 +26,20 @@ from antiphon.settings.paths import state_folder
 from antiphon.settings.settings import Settings
 from antiphon.terminal.input import history_file
 from antiphon.terminal.input.editor import Editor
-from antiphon.terminal.input.history_file import Recalled
-from antiphon.terminal.input.line_mode import Spoken
-from antiphon.terminal.painters import Calm, Region, UntilGone
+from antiphon.terminal.input.history_file import HistoryFile
+from antiphon.terminal.input.line_mode import LineKeyboard
+from antiphon.terminal.painters import PainterGuard, ReducedMotion, Region
 from antiphon.terminal.streaming_context import StreamingContext
-from antiphon.terminal.themes import BARE, Ink, Theme, themed
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
+from antiphon.terminal.ui_manager import UiManager
 
 # What a program prints while the chat has the terminal: shown as lines above, not across it.
 
 
 @contextmanager
-def overheard(say: Callable[[str], None]) -> Generator[None]:
+def capture_output(say: Callable[[str], None]) -> Generator[None]:
     """Have each line that is printed to stdout and stderr said on this loop instead."""
-    out, err = (_Overheard(asyncio.get_running_loop(), say) for _ in range(2))
+    out, err = (_LineCapture(asyncio.get_running_loop(), say) for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         try:
             yield
@@ -48,7 +48,7 @@ def overheard(say: Callable[[str], None]) -> Generator[None]:
                 each.rest()
 
 
-class _Overheard(io.TextIOBase):
+class _LineCapture(io.TextIOBase):
     """A text file of nothing but lines that are passed on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, say: Callable[[str], None]) -> None:
@@ -90,48 +90,48 @@ WELCOME = (
     " /help lists the commands, Ctrl+D leaves."
 )
 
-Chatting = Callable[[Surface], Coroutine[Any, Any, int]]
+Chatting = Callable[[UiManager], Coroutine[Any, Any, int]]
 """What goes on once the prompt is there, until the person leaves; returns an exit code.
 
 The code counts where no person is there: a pipe cannot see what failed.
 """
 
 
-def opened(chatting: Chatting, settings: Settings) -> int:
+def run(chatting: Chatting, settings: Settings) -> int:
     """Paint the prompt and chat; returns the exit code."""
-    return asyncio.run(_opened(chatting, settings))
+    return asyncio.run(_run_chat(chatting, settings))
 
 
-async def _opened(chatting: Chatting, settings: Settings) -> int:
-    _lenient(sys.stdout)
-    make = _lines if _in_lines(settings, os.environ) else _drawn
+async def _run_chat(chatting: Chatting, settings: Settings) -> int:
+    _replace_unencodable(sys.stdout)
+    make = _make_line_ui if _needs_line_mode(settings, os.environ) else _make_drawn_ui
     surface, painter = make(settings)
     painter.on_gone = surface.leave
-    ending = _Ending(surface)
+    ending = _SignalHandler(surface)
     code = 0
     try:
-        with ending.heeded():
+        with ending.installed():
             if surface.keyboard.echoes:
                 print(WELCOME)
             async with surface:
-                with overheard(surface.say), _logged(verbose=settings.verbose):
+                with capture_output(surface.say), _log_to_stderr(verbose=settings.verbose):
                     code = await chatting(surface)
     except asyncio.CancelledError:
         if not ending.code:
             raise
     if painter.why and not ending.code:
         raise painter.why
-    _let_go()
+    _flush_output()
     return ending.code or (0 if sys.stdin.isatty() else code)
 
 
-def _lenient(out: TextIO) -> None:
+def _replace_unencodable(out: TextIO) -> None:
     """Have a terminal that is not set to UTF-8 show what it has no letter for as a `?`."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")
 
 
-def _let_go() -> None:
+def _flush_output() -> None:
     """Have nothing tried again at exit that could not be written: that would be another code."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -140,9 +140,9 @@ def _let_go() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
+def _needs_line_mode(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether the chat is had line by line, for nothing can be drawn, or should be."""
-    columns, rows = _size()
+    columns, rows = _terminal_size()
     return (
         settings.plain
         or settings.screen_reader
@@ -153,63 +153,63 @@ def _in_lines(settings: Settings, environ: Mapping[str, str]) -> bool:
     )
 
 
-def _drawn(settings: Settings) -> tuple[Surface, UntilGone]:
-    theme = themed(settings.theme, os.environ, color=settings.color)
-    bare = settings.ascii or not _in_utf_8()
+def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
+    theme = choose_theme(settings.theme, os.environ, color=settings.color)
+    bare = settings.ascii or not _is_utf_8()
     ink = Ink(theme.in_ascii() if bare else theme, links=settings.links)
     region = Region(sys.stdout, ink)
-    painter = UntilGone(Calm(region) if settings.refresh == "calm" else region)
+    painter = PainterGuard(ReducedMotion(region) if settings.refresh == "calm" else region)
     source = create_input(sys.stdin)
 
-    def editor(surface: Surface) -> Editor:
+    def editor(surface: UiManager) -> Editor:
         return Editor(
             surface,
             source=source,
-            changed=surface.changed,
-            aside=surface.display.aside,
+            changed=surface.repaint,
+            suspend=surface.display.suspend,
             clock=time.monotonic,
             vi=settings.keys == "vi",
-            history=Recalled(state_folder(os.environ) / history_file.NAME),
+            history=HistoryFile(state_folder(os.environ) / history_file.NAME),
         )
 
-    return Surface(painter, ink, editor, size=_size, clock=time.monotonic), painter
+    return UiManager(painter, ink, editor, size=_terminal_size, clock=time.monotonic), painter
 
 
-def _in_utf_8() -> bool:
+def _is_utf_8() -> bool:
     return codecs.lookup(sys.stdout.encoding).name == "utf-8"
 
 
-def _lines(settings: Settings) -> tuple[Surface, UntilGone]:
+def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     seen = sys.stdin.isatty() and sys.stdout.isatty()
-    ink = Ink(_in_words(settings, os.environ))
+    ink = Ink(_line_theme(settings, os.environ))
     lines = StreamingContext(sys.stdout, ink, spoken=seen)
-    painter = UntilGone(lines)
+    painter = PainterGuard(lines)
 
-    def spoken(surface: Surface) -> Spoken:
-        return Spoken(
+    def spoken(surface: UiManager) -> LineKeyboard:
+        return LineKeyboard(
             surface,
             source=sys.stdin,
             show=surface.show,
-            echoed=lines.echoed,
-            changed=surface.changed,
-            aside=surface.display.aside,
-            columns=lambda: _size()[0],
+            echoed=lines.on_echo,
+            changed=surface.repaint,
+            suspend=surface.display.suspend,
+            columns=lambda: _terminal_size()[0],
             echoes=seen,
             clock=time.monotonic,
         )
 
-    return Surface(painter, ink, spoken, size=_size, clock=time.monotonic), painter
+    return UiManager(painter, ink, spoken, size=_terminal_size, clock=time.monotonic), painter
 
 
-def _in_words(settings: Settings, environ: Mapping[str, str]) -> Theme:
+def _line_theme(settings: Settings, environ: Mapping[str, str]) -> Theme:
     """What lines look like: without any style where they are listened to, or go into a pipe."""
     styled = sys.stdout.isatty() and not settings.screen_reader
     if styled or settings.color == "always":
-        return themed(settings.theme, environ, color=settings.color).in_words()
+        return choose_theme(settings.theme, environ, color=settings.color).in_words()
     return BARE.in_words()
 
 
-def _size() -> tuple[int, int]:
+def _terminal_size() -> tuple[int, int]:
     """Columns and rows. COLUMNS and LINES count only where no terminal tells: they never change."""
     try:
         columns, rows = os.get_terminal_size(1)
@@ -219,15 +219,15 @@ def _size() -> tuple[int, int]:
     return columns or named.columns, rows or named.lines
 
 
-class _Ending:
+class _SignalHandler:
     """What a signal to end does: the chat ends as if the person had left, or is cut."""
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: UiManager) -> None:
         self.code = 0
         self._surface = surface
 
     @contextmanager
-    def heeded(self) -> Generator[None]:
+    def installed(self) -> Generator[None]:
         """Signals end the chat as long as this is entered."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -244,7 +244,7 @@ class _Ending:
 
 
 @contextmanager
-def _logged(*, verbose: bool) -> Generator[None]:
+def _log_to_stderr(*, verbose: bool) -> Generator[None]:
     """What Antiphon logs is printed; without `verbose` only that something is wrong."""
     logger = logging.getLogger("antiphon")
     handler = logging.StreamHandler(sys.stderr)

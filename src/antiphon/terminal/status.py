@@ -66,7 +66,7 @@ def _parts(facts: Facts, more: str) -> Iterator[_Part]:
     """All of them, in the order in which they stand."""
     yield _Part(0, one_line(facts.doing), "strong")
     yield _Part(3, one_line(facts.model))
-    yield _Part(6, _titled(facts.title, more))
+    yield _Part(6, _shorten_title(facts.title, more))
     yield _share(facts)
     yield _Part(5, dollars(facts.cost))
     for server, state in facts.servers:
@@ -84,7 +84,7 @@ def _share(facts: Facts) -> _Part:
     return _Part(4, text, "warning" if share >= SHARE else "faint")
 
 
-def _titled(title: str, more: str) -> str:
+def _shorten_title(title: str, more: str) -> str:
     whole = one_line(title)
     return whole if spans.width(whole) <= TITLE else spans.head(whole, TITLE) + more
 
@@ -106,15 +106,15 @@ class Window(msgspec.Struct, frozen=True):
     tokens: int | None = None
 
 
-async def of(chat: Chat) -> Window:
+async def find_window(chat: Chat) -> Window:
     """As things are: of the model that was chosen, that answered here last, or of the usual one."""
     model = chat.model or await _answering(chat)
     if not model:
         return Window()
-    return await of_model(chat, model)
+    return await model_window(chat, model)
 
 
-async def of_model(chat: Chat, model: str) -> Window:
+async def model_window(chat: Chat, model: str) -> Window:
     """As its provider, or a list, has it. Raises `NotFound`, or what the runtime says of it."""
     for known in (await chat.client.list_models(model=model)).data:
         return Window(known.id, known.context_tokens)
@@ -142,7 +142,7 @@ class ReplyLimit:
         self._settings = settings
         self._wanted: float | None = None
 
-    def raise_it(self, model: str) -> float:
+    def extend(self, model: str) -> float:
         """Give the next replies more time; the seconds that each may take."""
         now = self.seconds(model) or self._settings.turn_timeout
         self._wanted = min(now + MORE, DAY)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, TextIO
 
-from antiphon.terminal.painters import Frame, Phase, Typed
+from antiphon.terminal.painters import Frame, InputRows, Phase
 from antiphon.terminal.themes import Ink
 
 PATIENCE = 20.0
 """Seconds of silence after which a listener is told that it still goes on."""
 
-_SAID: dict[Phase, str] = {
+_ANNOUNCEMENTS: dict[Phase, str] = {
     "waiting": "Waiting.",
     "thinking": "The model thinks.",
     "calling": "The model calls a tool.",
@@ -29,7 +29,7 @@ class StreamingContext:
 
     `spoken` says each change of state once in words, for whoever listens and does not look. Of what
     is typed it shows the row with the cursor, as the prompt: once, and again below what was printed
-    since. The terminal shows the rest, and `echoed` is how the painter knows.
+    since. The terminal shows the rest, and `on_echo` is how the painter knows.
     """
 
     def __init__(self, out: TextIO, ink: Ink, *, spoken: bool = False) -> None:
@@ -52,24 +52,24 @@ class StreamingContext:
     ) -> None:
         self.close()
 
-    def paint(self, frame: Frame, typed: Typed, columns: int, now: float) -> None:
+    def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Append what is finished, and the prompt; the region is not for this painter."""
-        lines = [self._ink.written(line) for line in frame.finished]
-        if self._spoken and (word := self._word(frame.phase, now, bool(lines))):
+        lines = [self._ink.render(line) for line in frame.finished]
+        if self._spoken and (word := self._announcement(frame.phase, now, bool(lines))):
             lines.append(word)
         if lines:
             self._last = now
             self._end_line()
             self._out.write("".join(f"{line}\n" for line in lines))
-        self._ask(self._ink.written(typed.rows[typed.cursor[0]]) if typed.cursor else "")
+        self._show_prompt(self._ink.render(typed.rows[typed.cursor[0]]) if typed.cursor else "")
         self._out.flush()
 
-    def echoed(self, ended: bool) -> None:
+    def on_echo(self, ended: bool) -> None:
         """The terminal has shown what was typed, and with it ended the line, or not."""
         self._mid_line = not ended
         self._prompt = ""
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         """Nothing but lines is written here."""
         return False
 
@@ -78,7 +78,7 @@ class StreamingContext:
         self._end_line()
         self._out.flush()
 
-    def _ask(self, prompt: str) -> None:
+    def _show_prompt(self, prompt: str) -> None:
         if prompt != self._prompt:
             self._end_line()
             self._out.write(prompt)
@@ -89,10 +89,10 @@ class StreamingContext:
             self._out.write("\n")
         self._mid_line, self._prompt = False, ""
 
-    def _word(self, phase: Phase, now: float, busy: bool) -> str:
+    def _announcement(self, phase: Phase, now: float, busy: bool) -> str:
         if phase != self._phase:
             self._phase, self._last = phase, now
-            return _SAID.get(phase, "")
+            return _ANNOUNCEMENTS.get(phase, "")
         if busy or phase == "idle" or now - self._last < PATIENCE:
             return ""
         return f"Still {phase}, {now - self._last:.0f} s."

@@ -121,7 +121,7 @@ class StreamingResponseHandler:
         """A person asked for the end; it comes as an event."""
         self.interrupted_at = now
 
-    def tell(self, event: Event, now: float) -> None:
+    def handle_event(self, event: Event, now: float) -> None:
         """The next event of the run."""
         match event:
             case TextDelta() | RefusalDelta():
@@ -143,7 +143,7 @@ class StreamingResponseHandler:
                 row = self._calls.get(call) or CallRow(name=clean(name, "approval"), since=now)
                 self._calls[call] = row.ready(arguments)
             case ToolOutputAdded(tool_call_id=call):
-                self._change(call, lambda row: row.given(event))
+                self._change(call, lambda row: row.with_output(event))
                 self._phase = "waiting"
             case MessageCompleted(message=message):
                 self._reply_began = None
@@ -157,31 +157,33 @@ class StreamingResponseHandler:
                 self.usage += usage
                 self.last_usage = usage
             case RunStatus():
-                self._move(event, now)
+                self._update_status(event, now)
             case _:
                 pass
 
-    def happened(self, happening: Happening, now: float) -> None:
+    def on_tool_event(self, happening: Happening, now: float) -> None:
         """What became of a call where its tool runs."""
         match happening:
             case ToolAwaited(call=call, servers=servers):
-                self._know(call, now)
-                self._change(call.id, lambda row: row.awaiting(servers))
+                self._ensure_call(call, now)
+                self._change(call.id, lambda row: row.with_awaited_servers(servers))
             case ConsentAsked(question=question):
-                self._know(question.call, now)
-                self._change(question.call.id, lambda row: row.moved("asking", now))
+                self._ensure_call(question.call, now)
+                self._change(question.call.id, lambda row: row.with_state("asking", now))
             case ConsentRefused(call=refused, by=by):
                 self._phase = "waiting"
-                self._know(refused, now)
-                self._change(refused.id, lambda row: row.refused(by))
+                self._ensure_call(refused, now)
+                self._change(refused.id, lambda row: row.as_refused(by))
             case ToolBegan(call=began):
-                self._know(began, now)
-                self._change(began.id, lambda row: row.ready(began.arguments).moved("running", now))
+                self._ensure_call(began, now)
+                self._change(
+                    began.id, lambda row: row.ready(began.arguments).with_state("running", now)
+                )
             case ToolProgressed(tool_call_id=call, progress=progress):
-                self._change(call, lambda row: row.progressed(progress))
+                self._change(call, lambda row: row.with_progress(progress))
             case ToolEnded(tool_call_id=call, result=result, seconds=seconds):
                 self._phase = "waiting"
-                self._change(call, lambda row: row.ended(result, seconds))
+                self._change(call, lambda row: row.with_result(result, seconds))
 
     def abandon(self, word: str, now: float) -> None:
         """Nobody listens any more: print what is open, and say that it was left."""
@@ -195,7 +197,7 @@ class StreamingResponseHandler:
         """
         # The last column stays free: some terminals wrap in it.
         self._columns = max(1, columns - 1)
-        self._set_text()
+        self._typeset()
         finished, self._finished = tuple(self._finished), []
         return Frame(
             finished=finished,
@@ -206,12 +208,12 @@ class StreamingResponseHandler:
 
     # What is said.
 
-    def _say(self, text: str, now: float) -> None:
+    def _append_text(self, text: str, now: float) -> None:
         if self._phase != "writing":
             self._end_reasoning(now)
             self._phase = "writing"
             self._gap = self._anything
-            self._part()
+            self._separate()
             if self._theme.roles:
                 self._finished.append((Span("Assistant:", "name"),))
         self._anything = True
@@ -222,12 +224,12 @@ class StreamingResponseHandler:
         """Set what is said; why the model will not answer stands under a line that says so."""
         if isinstance(event, RefusalDelta) and not self._refused:
             self._end_text(now)
-            self._part()
+            self._separate()
             self._refused = True
             self._note("the model refuses to answer:", "warning")
-        self._say(event.text, now)
+        self._append_text(event.text, now)
 
-    def _set_text(self) -> None:
+    def _typeset(self) -> None:
         if self._fresh:
             fresh, self._fresh = "".join(self._fresh), []
             self._finished += self._display.feed(fresh, self._columns)
@@ -235,7 +237,7 @@ class StreamingResponseHandler:
     def _end_text(self, now: float) -> None:
         self._end_reasoning(now)
         if self._text:
-            self._set_text()
+            self._typeset()
             self._finished += self._display.close(self._columns)
             self._display = CompactStreamingDisplay(self._theme)
             self._text = []
@@ -245,13 +247,13 @@ class StreamingResponseHandler:
             self._phase = "waiting"
 
     def _end_reasoning(self, now: float) -> None:
-        if line := self._reasoning.settled(now):
-            self._part()
+        if line := self._reasoning.summary(now):
+            self._separate()
             self._finished.append(line)
             self._anything = True
         self._reasoning = Reasoning()
 
-    def _part(self) -> None:
+    def _separate(self) -> None:
         """A blank line between a text and what follows it."""
         if self._gap:
             self._finished.append(())
@@ -259,7 +261,7 @@ class StreamingResponseHandler:
 
     # Calls.
 
-    def _know(self, call: ToolCall, now: float) -> None:
+    def _ensure_call(self, call: ToolCall, now: float) -> None:
         """A call of a turn that was told to others: its run was taken up."""
         if call.id not in self._calls and not self.response_complete:
             row = CallRow(name=clean(call.name, "approval"), since=now)
@@ -285,7 +287,7 @@ class StreamingResponseHandler:
             self._print(row, call)
 
     def _print(self, row: CallRow, call: str) -> None:
-        self._part()
+        self._separate()
         self._finished += row.lines(self._theme.glyphs, self._columns)
         self._anything = True
         del self._calls[call]
@@ -300,7 +302,7 @@ class StreamingResponseHandler:
         self._phase = "waiting"
         self._note(f"the reply begins again ({reason}); what was written of it is void", "warning")
 
-    def _move(self, event: RunStatus, now: float) -> None:
+    def _update_status(self, event: RunStatus, now: float) -> None:
         if event.status is Status.IN_PROGRESS:
             self._reply_began = now
             self._phase = "waiting" if self._phase == "connecting" else self._phase
@@ -328,7 +330,7 @@ class StreamingResponseHandler:
 
     def _note(self, text: str, style: str) -> None:
         for line in clean(text).split("\n"):
-            self._finished += spans.wrapped([Span(line, style)], self._columns)
+            self._finished += spans.wrap([Span(line, style)], self._columns)
         self._anything = True
 
     # The region.
@@ -343,9 +345,9 @@ class StreamingResponseHandler:
         ]
         gap: list[Line] = [()] if self._text or (self._gap and work) else []
         below = [*gap, *work]
-        if self.phase != "thinking" or self._left(now):  # it has a row that says so
+        if self.phase != "thinking" or self._seconds_left(now):  # it has a row that says so
             below += [()] if work else []
-            below.append(spans.clipped(self._status(now), room, self._theme.glyphs.more))
+            below.append(spans.clip(self._status(now), room, self._theme.glyphs.more))
         below = below[-max(1, rows - SPARE_ROWS) :]
         left = min(OPEN_ROWS, rows - SPARE_ROWS - len(below))
         open_text = self._open_rows(room, left) if self._text and left > 0 else []
@@ -354,7 +356,7 @@ class StreamingResponseHandler:
     def _open_rows(self, room: int, most: int) -> list[Line]:
         """The end of what is still open: lines that are too long are folded as they would be."""
         pending = self._display.pending(self._columns)
-        return [row for line in pending[-most:] for row in spans.folded(line, room)][-most:]
+        return [row for line in pending[-most:] for row in spans.fold(line, room)][-most:]
 
     def _rows(self, room: int, now: float) -> Iterator[Line]:
         glyphs = self._theme.glyphs
@@ -362,22 +364,22 @@ class StreamingResponseHandler:
             if row.settled:  # it waits for those before it
                 yield from row.lines(glyphs, room)
             else:
-                yield spans.clipped(row.line(now, glyphs), room, glyphs.more)
+                yield spans.clip(row.line(now, glyphs), room, glyphs.more)
 
     def _status(self, now: float) -> Line:
         spinner = self._theme.glyphs.spinner
         sign = spinner[int(now * 10) % len(spinner)]
         said = {
             "writing": f"writing {self._display.writing}",
-            "running": f"running {_counted(self._calls.values())}",
+            "running": f"running {_name_running(self._calls.values())}",
             "asking": "waiting for you",
         }.get(self.phase, self.phase)
         line = (Span(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
-        if left := self._left(now):
+        if left := self._seconds_left(now):
             return (*line, Span(f"  cut off in {left:.0f} s", "warning"))
         return line
 
-    def _left(self, now: float) -> float:
+    def _seconds_left(self, now: float) -> float:
         """The seconds after which the reply is cut, where they are few; else 0."""
         if self._reply_seconds is None or self._reply_began is None:
             return 0.0
@@ -395,6 +397,6 @@ def footer(usage: Usage, seconds: float) -> str:
     return ", ".join(parts)
 
 
-def _counted(rows: Iterable[CallRow]) -> str:
+def _name_running(rows: Iterable[CallRow]) -> str:
     running = [row.name for row in rows if row.state == "running"]
     return running[0] if len(running) == 1 else f"{len(running)} tools"

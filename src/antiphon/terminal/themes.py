@@ -176,7 +176,7 @@ BARE = Theme(name="bare", styles={}, marks=True)
 """No escape sequence at all: for a pipe, a dumb terminal, a screen reader."""
 
 
-def themed(name: str, environment: Mapping[str, str], *, color: str = "auto") -> Theme:
+def choose_theme(name: str, environment: Mapping[str, str], *, color: str = "auto") -> Theme:
     """The theme of this name, where there may be colours: `color` is that setting.
 
     By default it is `none` where NO_COLOR asks for it, bare on a dumb terminal.
@@ -185,10 +185,10 @@ def themed(name: str, environment: Mapping[str, str], *, color: str = "auto") ->
         return BARE
     if color == "never" or (color == "auto" and environment.get("NO_COLOR")):
         return THEMES["none"]
-    return THEMES[_by_background(environment) if name == "auto" else name]
+    return THEMES[_background_theme(environment) if name == "auto" else name]
 
 
-def _by_background(environment: Mapping[str, str]) -> str:
+def _background_theme(environment: Mapping[str, str]) -> str:
     """What the terminal says of itself in COLORFGBG: two colours, or three, the last is behind."""
     match environment.get("COLORFGBG", "").rpartition(";")[2]:
         case "0" | "1" | "2" | "3" | "4" | "5" | "6" | "8":
@@ -204,18 +204,18 @@ class Ink:
 
     def __init__(self, theme: Theme, *, links: bool = False) -> None:
         self._links = links
-        self.change(theme)
+        self.set_theme(theme)
 
-    def change(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """What is written from now on looks like this."""
         self.theme = theme
         self._looks = dict(theme.styles)
 
-    def written(self, line: Iterable[Span]) -> str:
+    def render(self, line: Iterable[Span]) -> str:
         """The line as a terminal gets it, styles ended; without a line feed."""
-        return "".join(map(self._written, line))
+        return "".join(map(self._render_span, line))
 
-    def _written(self, span: Span) -> str:
+    def _render_span(self, span: Span) -> str:
         text = clean(span.text, "code").replace("\n", " ")
         if span.style and (look := self._look(span.style)):
             text = f"\x1b[{look}m{text}\x1b[0m"

@@ -24,17 +24,17 @@ LAST = "last"
 ID = "thread_"
 
 
-async def find(chat: Chat, words: str) -> Thread:
+async def find_thread(chat: Chat, words: str) -> Thread:
     """The one that is meant: `last`, a number of the last list, an id or its beginning, or words.
 
     Raises `NotFound` for none, `InvalidRequest` for several.
     """
     if words == LAST:
-        return await _last(chat)
+        return await _find_latest(chat)
     if words.isdecimal() and 0 < int(words) <= len(chat.listed):
         return await chat.client.get_thread(chat.listed[int(words) - 1])
     if words.startswith(ID):
-        return await _by_id(chat, words)
+        return await _find_by_id(chat, words)
     found = (await chat.client.line.send(latest_threads(words, limit=SEVERAL))).data
     if words.isdecimal() and not found:
         raise InvalidRequest(
@@ -45,14 +45,14 @@ async def find(chat: Chat, words: str) -> Thread:
     return _only(found, words)
 
 
-async def _last(chat: Chat) -> Thread:
+async def _find_latest(chat: Chat) -> Thread:
     async for thread in listed(chat.client):
         if thread.id != chat.thread_id:
             return thread
     raise NotFound("There is no other thread", hint="/new begins one.")
 
 
-async def _by_id(chat: Chat, beginning: str) -> Thread:
+async def _find_by_id(chat: Chat, beginning: str) -> Thread:
     try:
         return await chat.client.get_thread(beginning)
     except NotFound:
@@ -74,7 +74,7 @@ def _only(found: Sequence[Thread], words: str) -> Thread:
             )
 
 
-async def messages(chat: Chat) -> list[Message]:
+async def load_messages(chat: Chat) -> list[Message]:
     """All that was said in the thread of the chat; nothing where it has yet to begin."""
     if chat.thread_id is None:
         return []
@@ -85,23 +85,23 @@ async def messages(chat: Chat) -> list[Message]:
 # Going on.
 
 
-async def go_to(chat: Chat, thread: Thread) -> None:
+async def switch_thread(chat: Chat, thread: Thread) -> None:
     """Go on in this thread: its end is shown, and a run that was left in it is taken up."""
     first = chat.thread_id is None
     chat.be_in(thread)
     runs = (await chat.client.list_runs(thread.id, limit=PAGE)).data
-    await _show(chat, runs)
+    await _show_end(chat, runs)
     if runs:
         chat.model = chat.model or runs[0].model
         told = runs[0].instructions
         chat.system = chat.system or told if first else told or chat.system
-    if (left := open_run(runs)) is not None:
-        await take_up(chat, left)
+    if (left := find_open_run(runs)) is not None:
+        await resume_run(chat, left)
 
 
-async def _show(chat: Chat, runs: Sequence[Run]) -> None:
+async def _show_end(chat: Chat, runs: Sequence[Run]) -> None:
     columns, rows = chat.surface.size()
-    said = await messages(chat)
+    said = await load_messages(chat)
     shown = transcript_view.recent(said, runs, chat.surface.theme, columns=columns, rows=rows)
     chat.surface.say(f"{chat.title or 'A thread without a title'} ({chat.thread_id})", "faint")
     if shown.earlier:
@@ -109,24 +109,24 @@ async def _show(chat: Chat, runs: Sequence[Run]) -> None:
     chat.surface.show(shown.lines)
 
 
-def open_run(runs: Sequence[Run]) -> Run | None:
+def find_open_run(runs: Sequence[Run]) -> Run | None:
     """The run that has not ended, of which a thread has one at most."""
     return next((run for run in runs if not run.status.ended), None)
 
 
-async def take_up(chat: Chat, run: Run) -> None:
+async def resume_run(chat: Chat, run: Run) -> None:
     """Go on with a run that was left, or that another chat drives just now.
 
     Nobody can know whether another chat is about to run the tools that wait: a person is asked.
     """
-    if run.status is Status.ACTION_REQUIRED and not await _runs_here(chat, run):
+    if run.status is Status.ACTION_REQUIRED and not await _confirm_takeover(chat, run):
         chat.surface.say("They are left alone. /continue asks again.", "faint")
         return
-    chat.surface.say(_left(run.status), "faint")
+    chat.surface.say(_describe_open_run(run.status), "faint")
     await chat.take_up(run.id)
 
 
-async def _runs_here(chat: Chat, run: Run) -> bool:
+async def _confirm_takeover(chat: Chat, run: Run) -> bool:
     listing = ListActions(run.id, status="pending")
     waiting = {clean(action.name, "approval") async for action in chat.client.every(listing)}
     names = ", ".join(sorted(waiting))
@@ -139,7 +139,7 @@ async def _runs_here(chat: Chat, run: Run) -> bool:
     return await chat.surface.keyboard.choose(box) == "y"
 
 
-def _left(status: Status) -> str:
+def _describe_open_run(status: Status) -> str:
     match status:
         case Status.IN_PROGRESS:
             return "A reply is under way; it is followed."

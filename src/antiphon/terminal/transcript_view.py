@@ -35,14 +35,14 @@ Exchange = Sequence[Message]
 """What a person said, and all that came of it."""
 
 
-class Past(msgspec.Struct, frozen=True):
+class TranscriptTail(msgspec.Struct, frozen=True):
     """The end of a thread as lines, and how many messages there are before it."""
 
     lines: Sequence[Line]
     earlier: int
 
 
-def user_line(text: str, theme: Theme) -> list[Line]:
+def user_lines(text: str, theme: Theme) -> list[Line]:
     """What a person said, as it stands above its answer."""
     mark = "You: " if theme.roles else "> "
     first, *more = clean(text).split("\n")
@@ -53,7 +53,7 @@ def user_line(text: str, theme: Theme) -> list[Line]:
 
 def recent(
     messages: Sequence[Message], runs: Iterable[Run], theme: Theme, *, columns: int, rows: int
-) -> Past:
+) -> TranscriptTail:
     """As many of the last exchanges as fit a screen or two of this size, but one at least.
 
     `runs` are the thread's; what became of one that is missing is not told.
@@ -63,14 +63,14 @@ def recent(
     lines: list[Line] = []
     earlier = len(messages)
     for exchange in reversed(_exchanges(messages)):
-        more = _drawn(exchange, known, theme, columns)
+        more = _draw_exchange(exchange, known, theme, columns)
         if lines and len(more) + len(lines) > room:
             break
         lines, earlier = [*more, *lines], earlier - len(exchange)
     if len(lines) > room:
         left = (Span(f"({len(lines) - room} more lines of this answer)", "faint"),)
         lines = [left, *lines[-room:]]
-    return Past(lines, earlier)
+    return TranscriptTail(lines, earlier)
 
 
 def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
@@ -83,20 +83,22 @@ def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
     return found
 
 
-def _drawn(exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int) -> list[Line]:
+def _draw_exchange(
+    exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int
+) -> list[Line]:
     """One exchange. A tool call that still waits is left out: whoever takes its run up shows it."""
     lines: list[Line] = []
     ran = {run.id: run for run in runs}
     for run_id, messages in groupby(exchange, key=_source):
         match run_id:
             case "user" | "system" as role:
-                lines += [line for each in messages for line in _said(role, each, theme)]
+                lines += [line for each in messages for line in _draw_message(role, each, theme)]
             case _:
-                lines += _answered(list(messages), ran.pop(run_id, None), theme, columns)
+                lines += _draw_reply(list(messages), ran.pop(run_id, None), theme, columns)
     numbers = range(exchange[0].number - 1, exchange[-1].number)
     for run in ran.values():
         if run.messages_before in numbers and run.status.ended:
-            lines += _answered((), run, theme, columns)  # it ended before anything was said
+            lines += _draw_reply((), run, theme, columns)  # it ended before anything was said
     return lines
 
 
@@ -105,15 +107,17 @@ def _source(message: Message) -> str:
     return message.role if message.role in ("user", "system") else message.run_id or "a run"
 
 
-def _said(role: str, message: Message, theme: Theme) -> list[Line]:
+def _draw_message(role: str, message: Message, theme: Theme) -> list[Line]:
     if role == "user":
-        return user_line(" ".join(filter(None, (*_attached(message), message.text))), theme)
+        return user_lines(
+            " ".join(filter(None, (*_attachment_marks(message), message.text))), theme
+        )
     if message.compacts is not None:
         return [(Span("(here a summary stands in for what was said before)", "faint"),)]
     return [(Span(f"(system: {one_line(message.text)})", "faint"),)]
 
 
-def _attached(message: Message) -> Iterator[str]:
+def _attachment_marks(message: Message) -> Iterator[str]:
     for part in message.content:
         match part:
             case Image():
@@ -124,22 +128,22 @@ def _attached(message: Message) -> Iterator[str]:
                 pass
 
 
-def _answered(
+def _draw_reply(
     messages: Sequence[Message], run: Run | None, theme: Theme, columns: int
 ) -> list[Line]:
     began = (run.started_at or run.created_at) / 1000 if run else 0.0
     handler = StreamingResponseHandler(theme, began=began)
     handler.frame(columns, SCREENS, began)  # so that it knows how wide the terminal is
     for message in messages:
-        _tell(handler, message, began)
+        _feed_message(handler, message, began)
     if run and run.status.ended:
-        _end(handler, run)
+        _feed_end(handler, run)
     elif not run and messages and messages[-1].status == "incomplete":
         handler.abandon("[stopped]", began)
     return list(handler.frame(columns, SCREENS, began).finished)
 
 
-def _tell(handler: StreamingResponseHandler, message: Message, now: float) -> None:
+def _feed_message(handler: StreamingResponseHandler, message: Message, now: float) -> None:
     if message.role == "tool":
         call, output = message.tool_call_id or "", message.text
         told = ToolOutputAdded(
@@ -149,22 +153,22 @@ def _tell(handler: StreamingResponseHandler, message: Message, now: float) -> No
             cancelled=message.metadata.get("fault") == "cancelled",
             arguments=changed_arguments(message.metadata),
         )
-        handler.tell(told, now)
+        handler.handle_event(told, now)
         return
     if message.reasoning:
-        handler.tell(ReasoningDelta(text=message.reasoning), now)
+        handler.handle_event(ReasoningDelta(text=message.reasoning), now)
     if message.text:
-        handler.tell(TextDelta(text=message.text), now)
+        handler.handle_event(TextDelta(text=message.text), now)
     if message.refusal:
-        handler.tell(RefusalDelta(text=message.refusal), now)
+        handler.handle_event(RefusalDelta(text=message.refusal), now)
     for each in message.tool_calls:
         ready = ToolCallReady(tool_call_id=each.id, name=each.name, arguments=each.arguments)
-        handler.tell(ready, now)
-    handler.tell(MessageCompleted(message=message), now)
+        handler.handle_event(ready, now)
+    handler.handle_event(MessageCompleted(message=message), now)
 
 
-def _end(handler: StreamingResponseHandler, run: Run) -> None:
-    handler.tell(UsageAdded(usage=run.usage), 0.0)
+def _feed_end(handler: StreamingResponseHandler, run: Run) -> None:
+    handler.handle_event(UsageAdded(usage=run.usage), 0.0)
     ended = RunStatus(
         run_id=run.id,
         thread_id=run.thread_id,
@@ -172,4 +176,4 @@ def _end(handler: StreamingResponseHandler, run: Run) -> None:
         reason=run.reason,
         error=run.error,
     )
-    handler.tell(ended, (run.ended_at or run.created_at) / 1000)
+    handler.handle_event(ended, (run.ended_at or run.created_at) / 1000)

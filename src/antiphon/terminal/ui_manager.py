@@ -15,7 +15,7 @@ from typing import Self
 from antiphon.terminal import spans
 from antiphon.terminal.chat_display_manager import ChatDisplayManager
 from antiphon.terminal.input.keyboard import Keyboard, Listener
-from antiphon.terminal.painters import Painter, Typed
+from antiphon.terminal.painters import InputRows, Painter
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.themes import Ink, Theme
 from antiphon.types.terminal_safe import Place, clean
@@ -24,23 +24,23 @@ SHOWN_QUEUE = 3
 """Messages that wait, and are seen."""
 HINT_SECONDS = 4.0
 
-Hands = Callable[["Surface"], Keyboard]
+MakeKeyboard = Callable[["UiManager"], Keyboard]
 """Makes the keyboard that tells this surface what is typed."""
 
 
-class Surface(Listener):
+class UiManager(Listener):
     """Tells the chat what the person does, and shows what the chat says.
 
-    `next_said` gives what was sent, in order. `at_once` is asked first, while something runs,
+    `next_message` gives what was sent, in order. `at_once` is asked first, while something runs,
     whether it takes a text itself: commands that need not wait do. Whoever puts several questions
-    that belong together holds `in_turn` meanwhile.
+    that belong together holds `question_lock` meanwhile.
     """
 
     def __init__(
         self,
         painter: Painter,
         ink: Ink,
-        hands: Hands,
+        hands: MakeKeyboard,
         *,
         size: Callable[[], tuple[int, int]],
         clock: Callable[[], float],
@@ -48,7 +48,7 @@ class Surface(Listener):
         self.clock = clock
         self.size = size
         self.left = False
-        self.in_turn = asyncio.Lock()
+        self.question_lock = asyncio.Lock()
         self.status: Callable[[], Line] = lambda: (Span("starting", "faint"),)
         self.at_once: Callable[[str], bool] = lambda text: False
         self.on_stop: Callable[[], None] = lambda: None
@@ -62,7 +62,7 @@ class Surface(Listener):
         self._arrived = asyncio.Event()
         self._working = 0
         self._hint: tuple[str, float] = ("", 0.0)
-        self.display = ChatDisplayManager(painter, size=size, clock=clock, typed=self._typed)
+        self.display = ChatDisplayManager(painter, size=size, clock=clock, typed=self._render_input)
         self.keyboard = hands(self)
 
     async def __aenter__(self) -> Self:
@@ -84,24 +84,24 @@ class Surface(Listener):
         """How everything looks."""
         return self._ink.theme
 
-    def dress(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Have everything look like this from now on; what was printed stays as it is."""
-        self._ink.change(theme)
-        self.changed()
+        self._ink.set_theme(theme)
+        self.repaint()
 
-    async def next_said(self) -> str | None:
+    async def next_message(self) -> str | None:
         """What was sent next, once it is; None when the person leaves."""
         self._attends = True
         while not self.left:
             if self._queue:
                 self._attends = False
                 text = self._queue.popleft()
-                self.changed()
+                self.repaint()
                 return text
             if self._no_more:
                 break
             self._arrived.clear()
-            self.changed()
+            self.repaint()
             await self._arrived.wait()
         return None
 
@@ -114,13 +114,13 @@ class Surface(Listener):
     def working(self) -> Generator[None]:
         """Something runs that the person may stop."""
         if not self._working:
-            self.display.begin_anew()
+            self.display.clear_over()
         self._working += 1
         try:
             yield
         finally:
             self._working -= 1
-            self.changed()
+            self.repaint()
 
     def say(self, text: str, style: str = "", place: Place = "notice") -> None:
         """Print this text of ours, or of others, above; nothing in it can act on the terminal."""
@@ -133,7 +133,7 @@ class Surface(Listener):
             return
         columns, _ = self.size()
         room = max(1, columns - 1)
-        self.display.paint(*(row for line in lines for row in spans.wrapped(line, room)))
+        self.display.paint(*(row for line in lines for row in spans.wrap(line, room)))
 
     def show_rows(self, lines: Iterable[Line]) -> None:
         """Print these lines above, each cut to one row; where lines are read aloud, all of it."""
@@ -142,13 +142,13 @@ class Surface(Listener):
             return
         columns, _ = self.size()
         room = max(1, columns - 1)
-        self.display.paint(*(spans.clipped(line, room, self.theme.glyphs.more) for line in lines))
+        self.display.paint(*(spans.clip(line, room, self.theme.glyphs.more) for line in lines))
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         """Have the terminal put this base64 into its clipboard; whether it may be asked to."""
-        return self._painter.keep(encoded)
+        return self._painter.set_clipboard(encoded)
 
-    def changed(self) -> None:
+    def repaint(self) -> None:
         """There is something else to see."""
         self.display.paint()
 
@@ -164,7 +164,7 @@ class Surface(Listener):
         """Whether what is said next is taken up at once."""
         return self._attends and not self._queue
 
-    def said(self, text: str) -> None:
+    def submit(self, text: str) -> None:
         """A message or a command was sent; it waits its turn where something runs."""
         if self.busy and self.at_once(text):
             return
@@ -172,7 +172,7 @@ class Surface(Listener):
         self._arrived.set()
         if self.busy and self.keyboard.spoken:
             self.say("It is sent when this has ended.", "faint")
-        self.changed()
+        self.repaint()
 
     def stop(self) -> None:
         """Stop what runs."""
@@ -207,19 +207,19 @@ class Surface(Listener):
             self.say(text)
             return
         self._hint = (text, self.clock())
-        self.changed()
-        asyncio.get_running_loop().call_later(HINT_SECONDS, self.changed)
+        self.repaint()
+        asyncio.get_running_loop().call_later(HINT_SECONDS, self.repaint)
 
     # What is seen below what was said.
 
-    def _typed(self, columns: int) -> Typed:
+    def _render_input(self, columns: int) -> InputRows:
         room = max(1, columns - 1)
-        above = [spans.clipped(line, room, self.theme.glyphs.more) for line in self._waiting()]
-        typed = self.keyboard.typed(columns)
-        below = spans.clipped(self._below(), room, self.theme.glyphs.more)
+        above = [spans.clip(line, room, self.theme.glyphs.more) for line in self._waiting()]
+        typed = self.keyboard.render(columns)
+        below = spans.clip(self._bottom_line(), room, self.theme.glyphs.more)
         row, column = typed.cursor or (0, 0)
         cursor = (len(above) + row, column) if typed.cursor else None
-        return Typed(rows=(*above, *typed.rows, below), cursor=cursor)
+        return InputRows(rows=(*above, *typed.rows, below), cursor=cursor)
 
     def _waiting(self) -> Generator[Line]:
         for text in list(self._queue)[:SHOWN_QUEUE]:
@@ -227,7 +227,7 @@ class Surface(Listener):
         if (more := len(self._queue) - SHOWN_QUEUE) > 0:
             yield (Span(f"and {more} more", "faint"),)
 
-    def _below(self) -> Line:
+    def _bottom_line(self) -> Line:
         text, since = self._hint
         if text and self.clock() - since < HINT_SECONDS:
             return (Span(clean(text), "faint"),)

@@ -17,7 +17,7 @@ from antiphon.client.formatting import counted
 from antiphon.terminal import paging, thread_choice
 from antiphon.terminal.commands.command import Command
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import Surface
+from antiphon.terminal.ui_manager import UiManager
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line
@@ -39,7 +39,7 @@ class Fold(msgspec.Struct, frozen=True):
     text: str
 
 
-def folds(messages: Iterable[Message]) -> list[Fold]:
+def collect_folds(messages: Iterable[Message]) -> list[Fold]:
     """All that can be opened, in the order in which it was shown."""
     calls: dict[str, ToolCall] = {}
     found: list[Fold] = []
@@ -47,31 +47,31 @@ def folds(messages: Iterable[Message]) -> list[Fold]:
         calls |= {call.id: call for call in message.tool_calls}
         if message.role == "tool":
             call = calls.get(message.tool_call_id or "")
-            found.append(Fold(_called(call), message.text))
-        found += _thought(message)
+            found.append(Fold(_call_title(call), message.text))
+        found += _reasoning_folds(message)
     return found
 
 
-def thoughts(messages: Iterable[Message]) -> list[Fold]:
+def collect_reasoning(messages: Iterable[Message]) -> list[Fold]:
     """The reasoning of replies, in order."""
-    return [fold for message in messages for fold in _thought(message)]
+    return [fold for message in messages for fold in _reasoning_folds(message)]
 
 
-def _thought(message: Message) -> Iterator[Fold]:
+def _reasoning_folds(message: Message) -> Iterator[Fold]:
     if message.reasoning and message.reasoning.strip():
-        yield Fold(f"Thought before: {_said(message)}", message.reasoning)
+        yield Fold(f"Thought before: {_reply_title(message)}", message.reasoning)
 
 
-def _said(message: Message) -> str:
-    called = ", ".join(_called(call) for call in message.tool_calls)
-    return _begun(message.full_text.strip() or called or "(nothing was said)")
+def _reply_title(message: Message) -> str:
+    called = ", ".join(_call_title(call) for call in message.tool_calls)
+    return _shorten(message.full_text.strip() or called or "(nothing was said)")
 
 
-def _called(call: ToolCall | None) -> str:
-    return f"{call.name}({_begun(call.arguments)})" if call else "a tool"
+def _call_title(call: ToolCall | None) -> str:
+    return f"{call.name}({_shorten(call.arguments)})" if call else "a tool"
 
 
-def _begun(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text[: 2 * _BEGINNING].split())
     return line if len(line) <= _BEGINNING else f"{line[:_BEGINNING]}..."
 
@@ -94,8 +94,8 @@ _PROGRAMS: Sequence[tuple[str, Sequence[str]]] = (
 """A variable that says that it can work here, and its arguments."""
 
 
-async def copied(
-    surface: Surface, text: str, *, environ: Mapping[str, str] = os.environ
+async def copy_text(
+    surface: UiManager, text: str, *, environ: Mapping[str, str] = os.environ
 ) -> Sequence[str]:
     """Copy the text as it is, by a program and by the terminal; which took it.
 
@@ -103,12 +103,12 @@ async def copied(
     """
     data = text.encode("utf-8", "replace")
     ways: list[str] = []
-    for arguments in _there(environ):
-        if await _took(arguments, data):
+    for arguments in _clipboard_programs(environ):
+        if await _run_program(arguments, data):
             ways.append(arguments[0])
             break
     fits = len(data) <= MOST_BYTES
-    if fits and surface.keep(base64.b64encode(data).decode()):
+    if fits and surface.set_clipboard(base64.b64encode(data).decode()):
         ways.append("the terminal (OSC 52)")
     if ways:
         return ways
@@ -122,7 +122,7 @@ async def copied(
     raise NotFound("There is no clipboard here", hint="/raw prints it.")
 
 
-def _there(environ: Mapping[str, str]) -> Iterator[Sequence[str]]:
+def _clipboard_programs(environ: Mapping[str, str]) -> Iterator[Sequence[str]]:
     for variable, arguments in _PROGRAMS:
         if environ.get("SSH_CONNECTION") and variable != "TMUX":
             continue
@@ -130,7 +130,7 @@ def _there(environ: Mapping[str, str]) -> Iterator[Sequence[str]]:
             yield arguments
 
 
-async def _took(arguments: Sequence[str], data: bytes) -> bool:
+async def _run_program(arguments: Sequence[str], data: bytes) -> bool:
     try:
         process = await asyncio.create_subprocess_exec(
             *arguments, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL
@@ -154,74 +154,74 @@ _READER = MarkdownIt("commonmark")
 
 async def _copy(chat: Chat, words: str) -> None:
     first, code, block = words.partition(CODE)
-    source = await _answer(chat, first.strip())
-    text = _code(source, block.strip()) if code else source
-    ways = await copied(chat.surface, text)
-    chat.surface.say(f"Copied by {' and '.join(ways)}: {_size(text)}.", "faint")
+    source = await _find_answer(chat, first.strip())
+    text = _find_code(source, block.strip()) if code else source
+    ways = await copy_text(chat.surface, text)
+    chat.surface.say(f"Copied by {' and '.join(ways)}: {_describe_size(text)}.", "faint")
 
 
 async def _raw(chat: Chat, words: str) -> None:
-    source = await _answer(chat, words)
+    source = await _find_answer(chat, words)
     # Not folded: the terminal wraps the lines, so that they are selected as they are.
     chat.surface.display.paint(*((Span(line),) for line in clean(source, "code").split("\n")))
 
 
-async def _answer(chat: Chat, words: str) -> str:
+async def _find_answer(chat: Chat, words: str) -> str:
     """The source of the answer that is meant, counted from the last."""
-    said = await thread_choice.messages(chat)
+    said = await thread_choice.load_messages(chat)
     replies = [each.full_text for each in said if each.role == "assistant"]
     answers = [text for text in replies if text.strip()]
     if not answers:
         raise InvalidRequest("There is no answer here yet")
-    return answers[-_number(words or "1", len(answers), "answers, the last one is 1")]
+    return answers[-_parse_number(words or "1", len(answers), "answers, the last one is 1")]
 
 
-def _code(source: str, words: str) -> str:
+def _find_code(source: str, words: str) -> str:
     """The code of a block, counted from the first; the last one where none is named."""
     tokens = _READER.parse(source)
     blocks = [each.content for each in tokens if each.type in ("fence", "code_block")]
     if not blocks:
         raise InvalidRequest("There is no code in this answer", hint="/copy takes all of it.")
-    return blocks[_number(words, len(blocks), "blocks of code") - 1] if words else blocks[-1]
+    return blocks[_parse_number(words, len(blocks), "blocks of code") - 1] if words else blocks[-1]
 
 
-def _number(words: str, count: int, what: str) -> int:
+def _parse_number(words: str, count: int, what: str) -> int:
     if words.isdecimal() and 1 <= int(words) <= count:
         return int(words)
     raise InvalidRequest(f"There are {count} {what}", expected=f"1 to {count}", received=words)
 
 
-def _size(text: str) -> str:
+def _describe_size(text: str) -> str:
     return f"{counted(len(text), 'letter')} in {counted(len(text.splitlines()), 'line')}"
 
 
 # What was folded.
 
 
-async def opened(chat: Chat, words: str) -> None:
+async def open_fold(chat: Chat, words: str) -> None:
     """Open what was folded last, or Nth last; while a model thinks, what it has thought so far."""
     if not words and (thinking := chat.surface.display.reasoning_content):
-        await paging.opened(chat.surface, "Thought so far", thinking)
+        await paging.open_pager(chat.surface, "Thought so far", thinking)
         return
-    found = folds(await thread_choice.messages(chat))
+    found = collect_folds(await thread_choice.load_messages(chat))
     if not found:
         raise InvalidRequest("Nothing was shown in short here yet")
-    fold = found[-_number(words or "1", len(found), "things to open, the last one is 1")]
-    await paging.opened(chat.surface, fold.title, fold.text)
+    fold = found[-_parse_number(words or "1", len(found), "things to open, the last one is 1")]
+    await paging.open_pager(chat.surface, fold.title, fold.text)
 
 
-async def _reasoning(chat: Chat, words: str) -> None:
-    found = thoughts(await thread_choice.messages(chat))
+async def _show_reasoning(chat: Chat, words: str) -> None:
+    found = collect_reasoning(await thread_choice.load_messages(chat))
     if not found:
         raise InvalidRequest("No reasoning was shown here yet")
     if not words:
-        _list(chat, found)
+        _list_reasoning(chat, found)
         return
-    fold = found[-_number(words, len(found), "pieces of reasoning, the last one is 1")]
-    await paging.opened(chat.surface, fold.title, fold.text)
+    fold = found[-_parse_number(words, len(found), "pieces of reasoning, the last one is 1")]
+    await paging.open_pager(chat.surface, fold.title, fold.text)
 
 
-def _list(chat: Chat, found: Sequence[Fold]) -> None:
+def _list_reasoning(chat: Chat, found: Sequence[Fold]) -> None:
     first = min(LISTED, len(found))
     chat.surface.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
     chat.surface.say("/reasoning NUMBER opens one.", "faint")
@@ -230,7 +230,7 @@ def _list(chat: Chat, found: Sequence[Fold]) -> None:
 def _row(number: int, fold: Fold) -> Line:
     return (
         Span(f"{number:>3}  ", "mark"),
-        Span(f"{_size(fold.text)}  ", "faint"),
+        Span(f"{_describe_size(fold.text)}  ", "faint"),
         Span(one_line(fold.title)),
     )
 
@@ -240,28 +240,28 @@ COMMANDS: tuple[Command, ...] = (
         name="copy",
         arguments="[N] [code [K]]",
         meaning="copy the last answer, or the Nth last, or the Kth piece of code in it",
-        carry_out=_copy,
+        run=_copy,
         at_once=True,
     ),
     Command(
         name="raw",
         arguments="[N]",
         meaning="print the last answer, or the Nth last, as it was written",
-        carry_out=_raw,
+        run=_raw,
         at_once=True,
     ),
     Command(
         name="open",
         arguments="[N]",
         meaning="open whole what was shown in short last, or Nth last (Ctrl+O)",
-        carry_out=opened,
+        run=open_fold,
         at_once=True,
     ),
     Command(
         name="reasoning",
         arguments="[N]",
         meaning="list what was thought before the last replies, or open it",
-        carry_out=_reasoning,
+        run=_show_reasoning,
         at_once=True,
     ),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from antiphon.settings.paths import config_folder
 from antiphon.terminal.commands.command import Command
 from antiphon.terminal.spans import Span
-from antiphon.terminal.themes import BARE, THEMES, themed
+from antiphon.terminal.themes import BARE, THEMES, choose_theme
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
@@ -25,7 +25,7 @@ _MEANINGS = {
 }
 
 
-async def _theme(chat: Chat, words: str) -> None:
+async def _set_theme(chat: Chat, words: str) -> None:
     surface = chat.surface
     if not words:
         width = max(map(len, THEMES)) + 2
@@ -37,18 +37,18 @@ async def _theme(chat: Chat, words: str) -> None:
     if surface.theme.name == BARE.name:
         surface.say("Nothing has a style here, so a theme would change nothing.", "faint")
         return
-    surface.dress(surface.theme.in_colors_of(themed(words, os.environ, color="always")))
+    surface.set_theme(surface.theme.in_colors_of(choose_theme(words, os.environ, color="always")))
     file = config_folder(os.environ) / "antiphon.toml"
     surface.say(f'The theme is {words}. For good: theme = "{words}" in {file}', "faint")
 
 
-async def _themes(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_themes(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     for name in THEMES:
         if name.startswith(begun):
             yield name, _MEANINGS[name]
 
 
-async def _settings(chat: Chat, words: str) -> None:
+async def _show_settings(chat: Chat, words: str) -> None:
     wanted = words.replace("-", "_").casefold()
     rows = await chat.reports["settings"]()
     found = [row for row in rows if wanted in row[0]]
@@ -65,7 +65,7 @@ async def _settings(chat: Chat, words: str) -> None:
     )
 
 
-async def _doctor(chat: Chat, words: str) -> None:
+async def _show_report(chat: Chat, words: str) -> None:
     for state, about, found, to_do in await chat.reports["doctor"]():
         style = {"ok": "ok", "broken": "error"}.get(state, "warning")
         head = (Span(f"{state:<8}", style), Span(f"{about:<10}", "strong"))
@@ -79,21 +79,21 @@ COMMANDS: tuple[Command, ...] = (
         name="theme",
         arguments="[NAME]",
         meaning="other colours, or a list of what there is",
-        carry_out=_theme,
+        run=_set_theme,
         at_once=True,
-        proposals=_themes,
+        proposals=_complete_themes,
     ),
     Command(
         name="settings",
         arguments="[WORD]",
         meaning="the settings in force, and where each comes from",
-        carry_out=_settings,
+        run=_show_settings,
         at_once=True,
     ),
     Command(
         name="doctor",
         meaning="what is there, what is missing, and what to do about it",
-        carry_out=_doctor,
+        run=_show_report,
         at_once=True,
     ),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from antiphon.terminal.commands.command import Command
-from antiphon.terminal.commands.tools import offered
+from antiphon.terminal.commands.tools import available_tools
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.blocking import in_thread
 from antiphon.tools.consent import Consent
@@ -48,16 +48,16 @@ async def _approve(chat: Chat, words: str) -> None:
 
 
 async def _list(chat: Chat) -> None:
-    granted = await _granted(chat.consent)
-    chat.surface.show(_rules(chat.consent))
+    granted = await _load_granted(chat.consent)
+    chat.surface.show(_rule_lines(chat.consent))
     if not granted:
         chat.surface.say(
             "Nothing was allowed for longer than one call: each is asked about.", "faint"
         )
         return
-    current = {_place(shape(tool)): shape(tool) for tool in offered(chat)}
+    current = {_sort_key(shape(tool)): shape(tool) for tool in available_tools(chat)}
     chat.surface.show(
-        _row(number, each, current.get(_place(each.shape)))
+        _row(number, each, current.get(_sort_key(each.shape)))
         for number, each in enumerate(granted, 1)
     )
     chat.surface.say("/approve revoke NUMBER asks again; so does a name, or * for all.", "faint")
@@ -67,8 +67,8 @@ async def _revoke(chat: Chat, words: str) -> None:
     """One of those that are listed, or all that have this name."""
     if not words:
         raise InvalidRequest("Which one is to be asked about again?", hint="/approve lists them.")
-    granted = await _granted(chat.consent)
-    found = list(_meant(granted, words))
+    granted = await _load_granted(chat.consent)
+    found = list(_match_granted(granted, words))
     if not found:
         raise NotFound(
             f"Nothing that you allowed is number {words}, or called so.", hint="/approve lists it."
@@ -80,7 +80,7 @@ async def _revoke(chat: Chat, words: str) -> None:
 
 
 async def _allow(chat: Chat, words: str) -> None:
-    tools = [tool for tool in offered(chat) if _is(tool, words)]
+    tools = [tool for tool in available_tools(chat) if _matches(tool, words)]
     if not tools:
         raise NotFound(f"No tool here is called {words}.", hint="/tools lists them.")
     for tool in tools:
@@ -94,17 +94,17 @@ async def _allow(chat: Chat, words: str) -> None:
     chat.surface.say(f"Runs without a question this session, where {by} asks: {names}")
 
 
-async def _granted(consent: Consent) -> Sequence[Granted]:
+async def _load_granted(consent: Consent) -> Sequence[Granted]:
     """What was allowed, by server and tool; the grants are read from a file."""
     kept = await in_thread(consent.grants.all)
     session = consent.session.all()
     return [
-        *(Granted(each, "always") for each in sorted(kept, key=_place)),
-        *(Granted(each, "this session") for each in sorted(session, key=_place)),
+        *(Granted(each, "always") for each in sorted(kept, key=_sort_key)),
+        *(Granted(each, "this session") for each in sorted(session, key=_sort_key)),
     ]
 
 
-def _meant(granted: Sequence[Granted], words: str) -> Iterator[Granted]:
+def _match_granted(granted: Sequence[Granted], words: str) -> Iterator[Granted]:
     if words.isdecimal() and 0 < int(words) <= len(granted):
         yield granted[int(words) - 1]
         return
@@ -114,16 +114,16 @@ def _meant(granted: Sequence[Granted], words: str) -> Iterator[Granted]:
             yield each
 
 
-def _is(tool: Tool, words: str) -> bool:
+def _matches(tool: Tool, words: str) -> bool:
     names = [tool.spec.name, tool.own_name, f"{tool.server}:{tool.own_name}"]
     return any(name and fnmatchcase(name, words) for name in names)
 
 
-def _place(shape: Shape) -> tuple[str, str]:
+def _sort_key(shape: Shape) -> tuple[str, str]:
     return shape.server, shape.own_name
 
 
-def _rules(consent: Consent) -> Iterator[Line]:
+def _rule_lines(consent: Consent) -> Iterator[Line]:
     for verdict, patterns in (
         ("denied", consent.rules.deny),
         ("asks", consent.rules.ask),
@@ -145,15 +145,15 @@ def _row(number: int, granted: Granted, now: Shape | None) -> Line:
     return (Span(f"{number:>3} ", "mark"), Span(name), Span(f"  {until}", "faint"), note)
 
 
-async def _proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     if begun.startswith(f"{REVOKE} "):
-        for each in await _granted(chat.consent):
+        for each in await _load_granted(chat.consent):
             if f"{REVOKE} {each.name}".startswith(begun):
                 yield f"{REVOKE} {each.name}", each.until
         return
     if REVOKE.startswith(begun):
         yield REVOKE, "ask again"
-    for tool in offered(chat):
+    for tool in available_tools(chat):
         if tool.spec.name.startswith(begun):
             yield tool.spec.name, "runs without a question this session"
 
@@ -163,8 +163,8 @@ COMMANDS = (
         name="approve",
         arguments="[TOOL | revoke NUMBER]",
         meaning="what may run without a question; allow a tool this session, or take it back",
-        carry_out=_approve,
+        run=_approve,
         at_once=True,
-        proposals=_proposals,
+        proposals=_complete,
     ),
 )

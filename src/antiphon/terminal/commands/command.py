@@ -16,14 +16,14 @@ from antiphon.types.terminal_safe import one_line
 if TYPE_CHECKING:
     from antiphon.terminal.chat import Chat
 
-CarryOut = Callable[["Chat", str], Awaitable[None]]
+RunCommand = Callable[["Chat", str], Awaitable[None]]
 """Does it; the text is what stands behind the command's name, without blanks around it."""
 
 Proposals = Callable[["Chat", str], AsyncIterator[tuple[str, str]]]
 """What may stand behind the name, for what was begun: whole words, each with its meaning."""
 
 
-async def nothing(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def no_proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     """Proposes nothing."""
     return
     yield  # so that it is a generator
@@ -38,10 +38,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     meaning: str
-    carry_out: CarryOut
+    run: RunCommand
     arguments: str = ""
     at_once: bool = False
-    proposals: Proposals = nothing
+    proposals: Proposals = no_proposals
 
     @property
     def usage(self) -> str:
@@ -59,18 +59,18 @@ class Group(msgspec.Struct, frozen=True):
 # Rows of cells that stand one below the other.
 
 
-def show(chat: Chat, rows: Sequence[Sequence[str]]) -> None:
+def show_table(chat: Chat, rows: Sequence[Sequence[str]]) -> None:
     """The rows, the first column to the left; what is too wide is cut."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(spans.width, column)) for column in zip(*cleaned, strict=True)]
-    chat.surface.show_rows(_aligned(row, widths) for row in cleaned)
+    chat.surface.show_rows(_align(row, widths) for row in cleaned)
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> Line:
+def _align(row: Sequence[str], widths: Sequence[int]) -> Line:
     first, *rest = zip(row, widths, strict=True)
     name, width = first
     head = Span(name + " " * (width - spans.width(name)), "mark")
-    return spans.stripped(
+    return spans.strip(
         (head, *(Span(" " * (2 + width - spans.width(cell)) + cell) for cell, width in rest))
     )
 
@@ -78,7 +78,7 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Line:
 # What stands behind the name of a command, parted as a shell would part it.
 
 
-def parted(words: str, example: str) -> list[str]:
+def split_words(words: str, example: str) -> list[str]:
     """The words, without their quotes. Raises `InvalidRequest`, with an example of a right one."""
     try:
         return shlex.split(words)

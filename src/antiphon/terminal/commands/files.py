@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from antiphon.client import mentions
 from antiphon.client.mentions import Attached
 from antiphon.terminal import attachments
-from antiphon.terminal.commands.command import Command, parted
+from antiphon.terminal.commands.command import Command, split_words
 from antiphon.terminal.input import path_completion
 from antiphon.types.errors import InvalidRequest
 
@@ -25,15 +25,15 @@ async def _attach(chat: Chat, words: str) -> None:
         chat.attached.clear()
         chat.surface.say("Nothing goes along with the next message.", "faint")
         return
-    found = [each for name in _names(words) for each in await _read(chat, name)]
-    _take(chat, found)
+    found = [each for name in _parse_paths(words) for each in await _read_files(chat, name)]
+    _add_files(chat, found)
 
 
 async def _image(chat: Chat, words: str) -> None:
-    names = _names(words)
+    names = _parse_paths(words)
     if not names:
         raise InvalidRequest("A picture is missing", expected="/image PATH")
-    found = [each for name in names for each in await _read(chat, name)]
+    found = [each for name in names for each in await _read_files(chat, name)]
     for each in found:
         if each.kind != "image":
             raise InvalidRequest(
@@ -41,32 +41,32 @@ async def _image(chat: Chat, words: str) -> None:
                 expected="png, jpeg, gif or webp",
                 hint="/attach takes text and PDFs too.",
             )
-    _take(chat, found)
+    _add_files(chat, found)
 
 
-def _take(chat: Chat, found: Sequence[Attached]) -> None:
+def _add_files(chat: Chat, found: Sequence[Attached]) -> None:
     known = {(each.name, each.content) for each in chat.attached}
     chat.attached += [each for each in found if (each.name, each.content) not in known]
     if not chat.attached:
         chat.surface.say("Nothing goes along yet: /attach PATH, or @PATH in a message.", "faint")
         return
-    said = attachments.named(chat.attached).removeprefix("with ")
+    said = attachments.describe_files(chat.attached).removeprefix("with ")
     chat.surface.say(f"Goes along with the next message: {said}. /attach clear drops it.", "faint")
 
 
-def _names(words: str) -> list[str]:
+def _parse_paths(words: str) -> list[str]:
     """Paths as a shell takes them, with or without the at sign that a message has."""
-    return [name.removeprefix("@") for name in parted(words, '"two words"')]
+    return [name.removeprefix("@") for name in split_words(words, '"two words"')]
 
 
-async def _read(chat: Chat, name: str) -> Sequence[Attached]:
+async def _read_files(chat: Chat, name: str) -> Sequence[Attached]:
     servers = {state.server for state in chat.states()}
     if (found := mentions.resource(name)) and found.server in servers:
-        return await attachments.resource(chat, found.server, found.uri)
+        return await attachments.read_resource(chat, found.server, found.uri)
     return (await asyncio.to_thread(mentions.read, name),)
 
 
-async def _files(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_paths(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     before, blank, last = begun.rpartition(" ")
     for each in await asyncio.to_thread(path_completion.beginning, last.removeprefix("@")):
         yield before + blank + (shlex.quote(each.path) if not each.folder else each.path), each.what
@@ -77,14 +77,14 @@ COMMANDS: tuple[Command, ...] = (
         name="attach",
         arguments="[PATH...|clear]",
         meaning="send files along with the next message; without a path, what goes along",
-        carry_out=_attach,
-        proposals=_files,
+        run=_attach,
+        proposals=_complete_paths,
     ),
     Command(
         name="image",
         arguments="PATH",
         meaning="send a picture along with the next message",
-        carry_out=_image,
-        proposals=_files,
+        run=_image,
+        proposals=_complete_paths,
     ),
 )

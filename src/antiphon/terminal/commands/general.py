@@ -44,7 +44,7 @@ _LINES = (
 """Where lines are read, the terminal has the other keys."""
 
 
-async def _help(chat: Chat, words: str) -> None:
+async def _show_help(chat: Chat, words: str) -> None:
     if words:
         _explain(chat, words.removeprefix("/"))
         return
@@ -77,10 +77,10 @@ def _section(chat: Chat, title: str, rows: _Rows) -> Iterator[Line]:
         return
     columns, _ = chat.surface.size()
     for name, meaning in rows:
-        yield from _beside(clean(name), clean(meaning), columns - 1)
+        yield from _two_columns(clean(name), clean(meaning), columns - 1)
 
 
-def _beside(name: str, meaning: str, columns: int) -> Iterator[Line]:
+def _two_columns(name: str, meaning: str, columns: int) -> Iterator[Line]:
     """The name, and its meaning beside it, or below where there is no room."""
     room = columns - _WIDEST - 4
     indent = " " * (_WIDEST + 4 if room >= _NARROWEST else 4)
@@ -93,7 +93,7 @@ def _beside(name: str, meaning: str, columns: int) -> Iterator[Line]:
     yield from ((Span(f"{indent}{each}"),) for each in more)
 
 
-async def _names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     for command in chat.commands:
         if command.name.startswith(begun.removeprefix("/")):
             yield command.name, command.meaning
@@ -108,9 +108,9 @@ COMMANDS = (
         name="help",
         arguments="[COMMAND]",
         meaning="this list, and the keys",
-        carry_out=_help,
+        run=_show_help,
         at_once=True,
-        proposals=_names,
+        proposals=_complete_names,
     ),
-    Command(name="quit", meaning="leave; the thread is kept", carry_out=_quit, at_once=True),
+    Command(name="quit", meaning="leave; the thread is kept", run=_quit, at_once=True),
 )

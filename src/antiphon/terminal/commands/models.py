@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 LISTED = 50
 
 
-async def _model(chat: Chat, words: str) -> None:
+async def _set_model(chat: Chat, words: str) -> None:
     if words:
-        chosen = await _known(chat, words)
-        chat.window = await status.of_model(chat, chosen)
+        chosen = await _resolve_model(chat, words)
+        chat.window = await status.model_window(chat, chosen)
         chat.model = chosen
     else:
-        chat.window = await status.of(chat)
+        chat.window = await status.find_window(chat)
     name = chat.window.model
     if not name:
         chat.surface.say("The runtime chooses a model for your first message.", "faint")
@@ -34,9 +34,9 @@ async def _model(chat: Chat, words: str) -> None:
     chat.surface.say(f"{name} answers{takes}.", "faint")
 
 
-async def _known(chat: Chat, words: str) -> str:
+async def _resolve_model(chat: Chat, words: str) -> str:
     """The name of the one that is meant. What its provider does not list at all is believed."""
-    names = [model.id for model in await _listed(chat)]
+    names = [model.id for model in await _fetch_models(chat)]
     if words in names:
         return words
     match [name for name in names if name.partition(":")[2] == words]:
@@ -46,7 +46,7 @@ async def _known(chat: Chat, words: str) -> str:
             pass
     provider, colon, _ = words.partition(":")
     if colon and not any(name.startswith(f"{provider}:") for name in names):
-        return (await status.of_model(chat, words)).model
+        return (await status.model_window(chat, words)).model
     near = difflib.get_close_matches(words, names, n=1, cutoff=0.4)
     raise InvalidRequest(
         f"There is no model {words}",
@@ -54,7 +54,7 @@ async def _known(chat: Chat, words: str) -> str:
     )
 
 
-async def _models(chat: Chat, words: str) -> None:
+async def _list_models(chat: Chat, words: str) -> None:
     wanted = words.casefold().split()
     listed = await chat.client.list_models()
     chat.models = listed.data
@@ -63,7 +63,7 @@ async def _models(chat: Chat, words: str) -> None:
     found = [each for each in listed.data if all(word in each.id.casefold() for word in wanted)]
     if not found:
         raise InvalidRequest(f"No model has {words} in its name", hint="/models lists all.")
-    command.show(chat, [_row(chat, each) for each in found[:LISTED]])
+    command.show_table(chat, [_row(chat, each) for each in found[:LISTED]])
     more = f" {len(found) - LISTED} more: name words of it." if len(found) > LISTED else ""
     chat.surface.say(f"/model NAME has it answer from now on.{more}", "faint")
 
@@ -74,18 +74,18 @@ def _row(chat: Chat, model: Model) -> Sequence[str]:
     return (model.id, takes, "answers here" if here else "default" if model.default else "")
 
 
-async def _listed(chat: Chat) -> Sequence[Model]:
+async def _fetch_models(chat: Chat) -> Sequence[Model]:
     chat.models = (await chat.client.list_models()).data
     return chat.models
 
 
-async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
-    for model in chat.models or await _listed(chat):  # no provider is asked at every letter
+async def _complete_models(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for model in chat.models or await _fetch_models(chat):  # no provider is asked at every letter
         if begun.casefold() in model.id.casefold():
             yield model.id, f"{short(model.context_tokens)} tokens" if model.context_tokens else ""
 
 
-async def _system(chat: Chat, words: str) -> None:
+async def _set_instructions(chat: Chat, words: str) -> None:
     match words:
         case "":
             said = "The model is told nothing beforehand. /system TEXT changes that."
@@ -103,20 +103,20 @@ COMMANDS: tuple[Command, ...] = (
         name="model",
         arguments="[NAME]",
         meaning="who answers; another model answers from now on",
-        carry_out=_model,
-        proposals=_proposed,
+        run=_set_model,
+        proposals=_complete_models,
     ),
     Command(
         name="models",
         arguments="[WORDS]",
         meaning="list models, or those with these words",
-        carry_out=_models,
+        run=_list_models,
         at_once=True,
     ),
     Command(
         name="system",
         arguments="[TEXT|clear]",
         meaning="what the model is told beforehand",
-        carry_out=_system,
+        run=_set_instructions,
     ),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.mcp.client.server_listing import FilledPrompt, Prompt, PromptArgument
 from antiphon.terminal import attachments, transcript_view
-from antiphon.terminal.commands.command import Command, parted
+from antiphon.terminal.commands.command import Command, split_words
 from antiphon.terminal.input.keyboard import Field
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.errors import AntiphonError, InvalidRequest
@@ -29,14 +29,14 @@ LISTED = 100
 """Prompts of one server that are commands."""
 
 
-def commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]:
+def prompt_commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]:
     """A command for each prompt of the server; of two with one name the first is meant."""
     seen: set[str] = set()
     for prompt in prompts:
         name = command_name(server, prompt)
         if name not in seen and len(seen) < LISTED:
             seen.add(name)
-            yield _command(name, server, prompt)
+            yield _make_command(name, server, prompt)
 
 
 def command_name(server: str, prompt: Prompt) -> str:
@@ -44,31 +44,31 @@ def command_name(server: str, prompt: Prompt) -> str:
     return f"{server}.{re.sub(r'[^A-Za-z0-9_.-]+', '_', prompt.name).strip('_') or 'prompt'}"
 
 
-def _command(name: str, server: str, prompt: Prompt) -> Command:
+def _make_command(name: str, server: str, prompt: Prompt) -> Command:
     async def carry_out(chat: Chat, words: str) -> None:
-        given = _given(prompt, words)
-        values = await _asked_for(chat, server, prompt, given)
+        given = _parse_arguments(prompt, words)
+        values = await _ask_missing(chat, server, prompt, given)
         if values is None:
             chat.surface.say("Nothing was sent.", "faint")
             return
-        filled = await attachments.running(chat).get_prompt(server, prompt.name, values)
+        filled = await attachments.require_servers(chat).get_prompt(server, prompt.name, values)
         await _send(chat, filled)
 
     async def proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
-        async for each in _proposed(chat, server, prompt, begun):
+        async for each in _complete_arguments(chat, server, prompt, begun):
             yield each
 
     meaning = one_line(prompt.title or prompt.description or f"a prompt of {server}")
     return Command(
         name=name,
-        arguments=_usage(prompt.arguments),
+        arguments=_describe_arguments(prompt.arguments),
         meaning=meaning[:80],
-        carry_out=carry_out,
+        run=carry_out,
         proposals=proposals,
     )
 
 
-def _usage(arguments: Iterable[PromptArgument]) -> str:
+def _describe_arguments(arguments: Iterable[PromptArgument]) -> str:
     words = [clean(f"{each.name}=...") for each in arguments]
     required = [each.required for each in arguments]
     return " ".join(
@@ -79,10 +79,10 @@ def _usage(arguments: Iterable[PromptArgument]) -> str:
 # Arguments.
 
 
-def _given(prompt: Prompt, words: str) -> dict[str, str]:
+def _parse_arguments(prompt: Prompt, words: str) -> dict[str, str]:
     """The arguments as they were typed. Raises `InvalidRequest` for what is none."""
     names = [argument.name for argument in prompt.arguments]
-    parts = parted(words, 'name="two words"')
+    parts = split_words(words, 'name="two words"')
     if len(names) == 1 and words and not any(part.startswith(f"{names[0]}=") for part in parts):
         return {names[0]: words}
     given: dict[str, str] = {}
@@ -99,7 +99,7 @@ def _given(prompt: Prompt, words: str) -> dict[str, str]:
     return given
 
 
-async def _asked_for(
+async def _ask_missing(
     chat: Chat, server: str, prompt: Prompt, given: Mapping[str, str]
 ) -> dict[str, str] | None:
     """The arguments with those that are missing; None where the person would not give one."""
@@ -123,7 +123,7 @@ def _field(server: str, argument: PromptArgument) -> Field:
     return Field(label=f"{clean(argument.name)}:", rows=lambda columns: (row,), wrong=wrong)
 
 
-async def _proposed(
+async def _complete_arguments(
     chat: Chat, server: str, prompt: Prompt, begun: str
 ) -> AsyncIterator[tuple[str, str]]:
     """Arguments that are missing, or values that the server knows for the one that is written."""
@@ -138,7 +138,7 @@ async def _proposed(
         return
     with suppress(AntiphonError, TimeoutError):
         async with asyncio.timeout(COMPLETION_SECONDS):
-            found = await attachments.running(chat).complete(
+            found = await attachments.require_servers(chat).complete(
                 server, name, value, prompt=prompt.name, known=known
             )
         for each in found.values:
@@ -149,9 +149,9 @@ async def _proposed(
 
 
 async def _send(chat: Chat, filled: FilledPrompt) -> None:
-    content = await attachments.of_prompt(chat, filled)
+    content = await attachments.prompt_content(chat, filled)
     said = "".join(part.text for part in content if isinstance(part, Text))
-    lines = transcript_view.user_line(said, chat.surface.theme)
+    lines = transcript_view.user_lines(said, chat.surface.theme)
     left = len(lines) - SEEN
     if left > 1:
         lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
@@ -162,7 +162,7 @@ async def _send(chat: Chat, filled: FilledPrompt) -> None:
 # Listing.
 
 
-async def _prompts(chat: Chat, words: str) -> None:
+async def _list_prompts(chat: Chat, words: str) -> None:
     known = [each for name, each in chat.extra_commands.items() if name.startswith(words)]
     if not known:
         said = f"{words} has no prompts here." if words else "No server here has prompts."
@@ -179,7 +179,7 @@ COMMANDS: tuple[Command, ...] = (
         name="prompts",
         arguments="[SERVER]",
         meaning="messages that servers have ready, each a command of its own",
-        carry_out=_prompts,
+        run=_list_prompts,
         at_once=True,
     ),
 )

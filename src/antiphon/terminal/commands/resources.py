@@ -26,21 +26,21 @@ COMPLETION_SECONDS = 2.0
 """For a server to complete an address: what comes later is of no use to who types."""
 
 
-async def _resources(chat: Chat, words: str) -> None:
+async def _run(chat: Chat, words: str) -> None:
     server, _, uri = words.partition(" ")
     if uri:
         await _show_resource(chat, server, uri.strip())
         return
-    names = [server] if server else with_resources(chat)
+    names = [server] if server else servers_with_resources(chat)
     if not names:
         chat.surface.say("No server that is there has resources.", "faint")
         return
     for name in names:
-        await _show_resources(chat, name)
+        await _list_resources(chat, name)
     chat.surface.say("/resources SERVER URI shows one; @SERVER:URI in a message sends it.", "faint")
 
 
-def with_resources(chat: Chat) -> Sequence[str]:
+def servers_with_resources(chat: Chat) -> Sequence[str]:
     """The servers that are there and have resources."""
     states = chat.states()
     return [
@@ -50,8 +50,8 @@ def with_resources(chat: Chat) -> Sequence[str]:
     ]
 
 
-async def _show_resources(chat: Chat, server: str) -> None:
-    servers = attachments.running(chat)
+async def _list_resources(chat: Chat, server: str) -> None:
+    servers = attachments.require_servers(chat)
     try:
         async with asyncio.timeout(LISTING_SECONDS):
             listed = await servers.resources(server)
@@ -83,7 +83,7 @@ def _title(each: Resource | ResourceTemplate) -> str:
 
 
 async def _show_resource(chat: Chat, server: str, uri: str) -> None:
-    for each in await attachments.resource(chat, server, uri):
+    for each in await attachments.read_resource(chat, server, uri):
         chat.surface.say(f"{each.name}, {each.media_type}, {len(each.content):,} bytes", "strong")
         if each.kind != "text":
             continue
@@ -94,20 +94,20 @@ async def _show_resource(chat: Chat, server: str, uri: str) -> None:
     chat.surface.say(f"@{server}:{uri} in a message sends it along.", "faint")
 
 
-async def _resource_words(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_resources(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     server, blank, uri = begun.partition(" ")
     if not blank:
-        for name in with_resources(chat):
+        for name in servers_with_resources(chat):
             if name.startswith(begun):
                 yield name, "its resources"
         return
-    async for address, meaning in addresses(chat, server, uri):
+    async for address, meaning in complete_uris(chat, server, uri):
         yield f"{server} {address}", meaning
 
 
-async def addresses(chat: Chat, server: str, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def complete_uris(chat: Chat, server: str, begun: str) -> AsyncIterator[tuple[str, str]]:
     """Resources of the server whose address begins so; none where it does not tell in time."""
-    if chat.servers is None or server not in with_resources(chat):
+    if chat.servers is None or server not in servers_with_resources(chat):
         return
     try:
         async with asyncio.timeout(COMPLETION_SECONDS):
@@ -124,8 +124,8 @@ COMMANDS: tuple[Command, ...] = (
         name="resources",
         arguments="[SERVER [URI]]",
         meaning="what servers give to read; @SERVER:URI in a message sends it along",
-        carry_out=_resources,
+        run=_run,
         at_once=True,
-        proposals=_resource_words,
+        proposals=_complete_resources,
     ),
 )

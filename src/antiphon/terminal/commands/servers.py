@@ -9,7 +9,7 @@ from antiphon.client.formatting import counted
 from antiphon.mcp.client.server_listing import State
 from antiphon.terminal.commands import prompts, resources
 from antiphon.terminal.commands.command import Command
-from antiphon.terminal.commands.tools import cost
+from antiphon.terminal.commands.tools import describe_cost
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 RESTART = "restart"
 
 
-async def _servers(chat: Chat, words: str) -> None:
+async def _run(chat: Chat, words: str) -> None:
     first, _, rest = words.partition(" ")
     states = chat.states()
     if first == RESTART and rest:
         _restart(chat, rest.strip())
     elif words:
-        _show_server(chat, _state(states, words))
+        _show_server(chat, _find_state(states, words))
     elif states:
         _show_states(chat, states)
     else:
@@ -36,7 +36,7 @@ async def _servers(chat: Chat, words: str) -> None:
         )
 
 
-def _state(states: Iterable[State], name: str) -> State:
+def _find_state(states: Iterable[State], name: str) -> State:
     for state in states:
         if state.server == name:
             return state
@@ -45,7 +45,7 @@ def _state(states: Iterable[State], name: str) -> State:
 
 
 def _restart(chat: Chat, name: str) -> None:
-    state = _state(chat.states(), name)
+    state = _find_state(chat.states(), name)
     if chat.servers is None or state in chat.unusable:
         raise InvalidRequest(f"{name} cannot be started: {state.why}")
     if state.status != "failed":
@@ -64,15 +64,17 @@ def _row(chat: Chat, state: State, width: int) -> Line:
     return (
         Span(f"  {clean(state.server):<{width}}  ", "mark"),
         Span(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
-        Span(_in_short(chat, state)),
+        Span(_summary(chat, state)),
     )
 
 
-def _in_short(chat: Chat, state: State) -> str:
+def _summary(chat: Chat, state: State) -> str:
     if state.status != "ready":
         return clean(state.why)
-    tools = _of(chat, state.server)
-    return clean(f"{counted(len(tools), 'tool')}, {cost(tools)}, protocol {state.protocol}")
+    tools = _tools_of(chat, state.server)
+    return clean(
+        f"{counted(len(tools), 'tool')}, {describe_cost(tools)}, protocol {state.protocol}"
+    )
 
 
 def _show_server(chat: Chat, state: State) -> None:
@@ -92,8 +94,8 @@ def _facts(chat: Chat, state: State) -> Iterator[tuple[str, str]]:
     if state.protocol:
         version = f"{state.title} {state.version}".strip()
         yield "program", f"{version}, protocol {state.protocol}, over {state.transport}"
-        tools = _of(chat, state.server)
-        yield "tools", f"{counted(len(tools), 'tool')}, {cost(tools)}"
+        tools = _tools_of(chat, state.server)
+        yield "tools", f"{counted(len(tools), 'tool')}, {describe_cost(tools)}"
         offers = [each for each in state.capabilities if "." not in each and each != "tools"]
         yield "offers too", ", ".join(offers) or "nothing"
     if state.restarts:
@@ -108,12 +110,12 @@ def _facts(chat: Chat, state: State) -> Iterator[tuple[str, str]]:
         yield "stderr", "\n".join(state.stderr)
 
 
-def _of(chat: Chat, server: str) -> Sequence[Tool]:
+def _tools_of(chat: Chat, server: str) -> Sequence[Tool]:
     tools = chat.servers.tools() if chat.servers is not None else ()
     return [tool for tool in tools if tool.server == server]
 
 
-async def _server_names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_servers(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     first, blank, rest = begun.partition(" ")
     if first == RESTART and blank:
         for state in chat.states():
@@ -132,9 +134,9 @@ COMMANDS: tuple[Command, ...] = (
         name="servers",
         arguments="[[restart] NAME]",
         meaning="MCP servers: how they are, what they offer, why one is not there",
-        carry_out=_servers,
+        run=_run,
         at_once=True,
-        proposals=_server_names,
+        proposals=_complete_servers,
     ),
     *resources.COMMANDS,
     *prompts.COMMANDS,

@@ -34,14 +34,14 @@ TABLE: tuple[Command, ...] = tuple(command for group in GROUPS for command in gr
 COMMANDS = {command.name: command for command in TABLE}
 
 
-class Typed(msgspec.Struct, frozen=True):
+class ParsedCommand(msgspec.Struct, frozen=True):
     """A command as it was typed: its name without the slash, and what stands behind it."""
 
     name: str
     words: str
 
 
-def read(text: str) -> Typed | str:
+def parse(text: str) -> ParsedCommand | str:
     """The command, or the message.
 
     `/word` is a command, known or not, so that a slip is never sent. A path is a message, for a
@@ -52,10 +52,10 @@ def read(text: str) -> Typed | str:
     first, _, rest = text.partition("\n") if "\n" in text.split(" ", 1)[0] else text.partition(" ")
     if not first.startswith("/") or "/" in first[1:] or not first[1:]:
         return text
-    return Typed(first[1:], rest.strip())
+    return ParsedCommand(first[1:], rest.strip())
 
 
-def unknown(name: str, others: list[str]) -> InvalidRequest:
+def unknown_command(name: str, others: list[str]) -> InvalidRequest:
     """What to say of a name that is no command's."""
     near = difflib.get_close_matches(name, [*COMMANDS, *others], n=1)
     return InvalidRequest(

@@ -37,11 +37,11 @@ QUOTES = ('"', "'")
 
 
 async def _export(chat: Chat, words: str) -> None:
-    form, name = _asked(words)
+    form, name = _parse_export(words)
     if chat.thread_id is None:
         raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
     thread = await chat.client.get_thread(chat.thread_id)
-    place = await asyncio.to_thread(_place, name, file_name(thread, form))
+    place = await asyncio.to_thread(_resolve_path, name, file_name(thread, form))
     if name and not place.suffix:
         # Such as `/export pdf`, which asks for a form that there is not.
         raise InvalidRequest(
@@ -49,7 +49,7 @@ async def _export(chat: Chat, words: str) -> None:
             expected="md, json or html, a folder, or a name with an ending, such as notes.md",
         )
     with create_private_file(place) as file:
-        async for piece in told(chat.client, thread, form, render=html.rendered):
+        async for piece in told(chat.client, thread, form, render=html.render_html):
             file.write(piece)
     count = counted(thread.messages, "message is", "messages are")
     chat.surface.say(f"{count} in {place.absolute()}", "faint")
@@ -61,21 +61,21 @@ async def _save(chat: Chat, words: str) -> None:
     await _export(chat, words)
 
 
-def _asked(words: str) -> tuple[Form, str]:
+def _parse_export(words: str) -> tuple[Form, str]:
     """The form, and the file's name or nothing; the name tells the form where nothing else does."""
     first, _, rest = words.partition(" ")
     for form in FORMS:
         if first == form:
-            return form, _unquoted(rest.strip())
-    return form_of(_unquoted(words)) or "md", _unquoted(words)
+            return form, _unquote(rest.strip())
+    return form_of(_unquote(words)) or "md", _unquote(words)
 
 
-def _unquoted(name: str) -> str:
+def _unquote(name: str) -> str:
     quoted = len(name) > 1 and name[0] in QUOTES and name[0] == name[-1]
     return name[1:-1] if quoted else name
 
 
-def _place(name: str, title: str) -> Path:
+def _resolve_path(name: str, title: str) -> Path:
     """The file that is meant; in a folder one that is called by the title, and by a free number."""
     try:
         place = Path(name).expanduser()
@@ -83,17 +83,17 @@ def _place(name: str, title: str) -> Path:
         raise InvalidRequest(f"{name} cannot be written: {error}") from error
     if not place.is_dir():
         return place
-    return next(each for each in _numbered(place / title) if not os.path.lexists(each))
+    return next(each for each in _candidate_paths(place / title) if not os.path.lexists(each))
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def _candidate_paths(path: Path) -> Iterator[Path]:
     """This name, and then the same with numbers."""
     yield path
     for number in itertools.count(2):
         yield path.with_stem(f"{path.stem}-{number}")
 
 
-async def _files(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_export(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     form, blank, name = begun.rpartition(" ")
     if not blank:
         for each in FORMS:
@@ -109,15 +109,15 @@ EXPORT_COMMANDS: tuple[Command, ...] = (
         name="export",
         arguments="[md|json|html] [FILE]",
         meaning="write this thread to a file: to be read, or with everything as JSON",
-        carry_out=_export,
-        proposals=_files,
+        run=_export,
+        proposals=_complete_export,
     ),
     Command(
         name="save",
         arguments="FILE",
         meaning="the same; the file's name says how: .md, .json or .html",
-        carry_out=_save,
-        proposals=_files,
+        run=_save,
+        proposals=_complete_export,
     ),
 )
 
@@ -130,7 +130,7 @@ GO_ON = "Go on exactly where you stopped."
 """What is said after an answer that was cut: many models refuse to go on with their own words."""
 
 
-async def _threads(chat: Chat, words: str) -> None:
+async def _list_threads(chat: Chat, words: str) -> None:
     going_on = words == MORE
     if not going_on:
         hidden = words == ALL or words.startswith(f"{ALL} ")
@@ -161,17 +161,17 @@ def _row(number: int, thread: Thread, chat: Chat) -> Line:
     notes = [note for note, so in (("branch", branch), ("here", thread.id == chat.thread_id)) if so]
     return (
         Span(f"{number:>3}  ", "mark"),
-        Span(f"{_moment(thread.updated_at)}  {_count(thread):>12}  ", "faint"),
+        Span(f"{_format_time(thread.updated_at)}  {_message_count(thread):>12}  ", "faint"),
         Span(_title(thread)),
         Span(f"  ({', '.join(notes)})" if notes else "", "faint"),
     )
 
 
-def _count(thread: Thread) -> str:
+def _message_count(thread: Thread) -> str:
     return counted(thread.messages, "message")
 
 
-def _moment(milliseconds: int) -> str:
+def _format_time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
@@ -180,10 +180,12 @@ def _title(thread: Thread) -> str:
 
 
 async def _resume(chat: Chat, words: str) -> None:
-    await thread_choice.go_to(chat, await thread_choice.find(chat, words or thread_choice.LAST))
+    await thread_choice.switch_thread(
+        chat, await thread_choice.find_thread(chat, words or thread_choice.LAST)
+    )
 
 
-async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_threads(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
     recent = await chat.client.line.send(thread_list.latest_threads(limit=LISTED))
     for thread in recent.data:
@@ -191,13 +193,13 @@ async def _proposed(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
             yield thread.id, _title(thread)
 
 
-async def _new(chat: Chat, words: str) -> None:
+async def _start_thread(chat: Chat, words: str) -> None:
     chat.be_in(None, words)
     chat.surface.say("A new thread begins with your next message.", "faint")
 
 
 async def _clear(chat: Chat, words: str) -> None:
-    await _new(chat, "")
+    await _start_thread(chat, "")
 
 
 async def _rename(chat: Chat, words: str) -> None:
@@ -210,9 +212,9 @@ async def _rename(chat: Chat, words: str) -> None:
 
 
 async def _delete(chat: Chat, words: str) -> None:
-    thread = await thread_choice.find(chat, words) if words else await _here(chat)
+    thread = await thread_choice.find_thread(chat, words) if words else await _current_thread(chat)
     rows: list[Line] = [
-        (Span(f"Delete “{_title(thread)}” with its {_count(thread)}?", "strong"),),
+        (Span(f"Delete “{_title(thread)}” with its {_message_count(thread)}?", "strong"),),
         (Span("It cannot be brought back.", "faint"),),
     ]
     choices = (Choice("n", "no"), Choice("y", "yes, delete it"))
@@ -226,7 +228,7 @@ async def _delete(chat: Chat, words: str) -> None:
     chat.surface.say(f"{thread.id} is deleted.", "faint")
 
 
-async def _here(chat: Chat) -> Thread:
+async def _current_thread(chat: Chat) -> Thread:
     if chat.thread_id is None:
         raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
     return await chat.client.get_thread(chat.thread_id)
@@ -236,25 +238,27 @@ async def _here(chat: Chat) -> Thread:
 
 
 async def _fork(chat: Chat, words: str) -> None:
-    here = await _here(chat)
-    said = await thread_choice.messages(chat)
-    branch = await _branch(chat, here, said, words)
+    here = await _current_thread(chat)
+    said = await thread_choice.load_messages(chat)
+    branch = await _create_branch(chat, here, said, words)
     chat.be_in(branch)
     chat.surface.say(
-        f"This is a branch now, with {_count(branch)}. /resume {here.id} goes back.",
+        f"This is a branch now, with {_message_count(branch)}. /resume {here.id} goes back.",
         "faint",
     )
 
 
-async def _branch(chat: Chat, here: Thread, said: Sequence[Message], words: str) -> Thread:
+async def _create_branch(chat: Chat, here: Thread, said: Sequence[Message], words: str) -> Thread:
     if words:
-        return await thread_list.branch_before(chat.client, _spoken(said, words), replace=False)
+        return await thread_list.branch_before(
+            chat.client, _own_message(said, words), replace=False
+        )
     if said:
         return await thread_list.branch_after(chat.client, said[-1], replace=False)
     return await chat.client.fork_thread(here.id)
 
 
-def _spoken(said: Sequence[Message], words: str) -> Message:
+def _own_message(said: Sequence[Message], words: str) -> Message:
     """The person's own message of this number, counted from the last."""
     own = [message for message in said if message.role == "user"]
     if not own:
@@ -268,23 +272,23 @@ def _spoken(said: Sequence[Message], words: str) -> Message:
     return own[-int(words)]
 
 
-async def _take_back(chat: Chat, words: str) -> None:
-    said = await thread_choice.messages(chat)
-    message = _last_spoken(said)
+async def _undo(chat: Chat, words: str) -> None:
+    said = await thread_choice.load_messages(chat)
+    message = _last_own_message(said)
     before = message.thread_id
     branch = await thread_list.branch_before(chat.client, message)
     chat.be_in(branch)
     chat.surface.keyboard.refill(message.text)
     lost = any(not isinstance(part, Text) for part in message.content)
     chat.surface.say(
-        f"Taken back: {_count(branch)} left, and your words are in the line again."
+        f"Taken back: {_message_count(branch)} left, and your words are in the line again."
         f"{' What was attached has to be attached again.' if lost else ''}"
         f" /resume {before} has all as it was.",
         "faint",
     )
 
 
-def _last_spoken(said: Sequence[Message]) -> Message:
+def _last_own_message(said: Sequence[Message]) -> Message:
     for message in reversed(said):
         if message.role == "user":
             return message
@@ -292,8 +296,8 @@ def _last_spoken(said: Sequence[Message]) -> Message:
 
 
 async def _retry(chat: Chat, words: str) -> None:
-    said = await thread_choice.messages(chat)
-    message = _last_spoken(said)
+    said = await thread_choice.load_messages(chat)
+    message = _last_own_message(said)
     if message is not said[-1]:
         chat.be_in(await thread_list.branch_after(chat.client, message))
     chat.surface.say("Another answer:", "faint")
@@ -301,12 +305,14 @@ async def _retry(chat: Chat, words: str) -> None:
 
 
 async def _continue(chat: Chat, words: str) -> None:
-    thread = await _here(chat)
-    left = thread_choice.open_run((await chat.client.list_runs(thread.id, limit=1)).data)
+    thread = await _current_thread(chat)
+    left = thread_choice.find_open_run((await chat.client.list_runs(thread.id, limit=1)).data)
     if left is not None:
-        await thread_choice.take_up(chat, left)
+        await thread_choice.resume_run(chat, left)
         return
-    said = [message for message in await thread_choice.messages(chat) if message.role != "system"]
+    said = [
+        message for message in await thread_choice.load_messages(chat) if message.role != "system"
+    ]
     match said[-1:]:
         case [Message(role="assistant", status="incomplete")]:
             await chat.send(GO_ON)
@@ -323,52 +329,50 @@ COMMANDS: tuple[Command, ...] = (
         name="threads",
         arguments="[WORDS]",
         meaning="list threads, or those with these words; `all` shows replaced ones too",
-        carry_out=_threads,
+        run=_list_threads,
     ),
     Command(
         name="resume",
         arguments="[NUMBER|ID|WORDS]",
         meaning="go on with another thread: the last one, or that one",
-        carry_out=_resume,
-        proposals=_proposed,
+        run=_resume,
+        proposals=_complete_threads,
     ),
-    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", carry_out=_new),
+    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", run=_start_thread),
     Command(
         name="clear",
         meaning="forget what was said: a new thread begins; the screen and the old thread stay",
-        carry_out=_clear,
+        run=_clear,
     ),
-    Command(
-        name="rename", arguments="TITLE", meaning="give this thread a title", carry_out=_rename
-    ),
+    Command(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
     Command(
         name="fork",
         arguments="[N]",
         meaning="go on in a branch: from here, or from before your Nth last message",
-        carry_out=_fork,
+        run=_fork,
     ),
     Command(
         name="undo",
         meaning="take back your last message and its answer; a branch replaces this thread",
-        carry_out=_take_back,
+        run=_undo,
     ),
     Command(
         name="edit",
         meaning="change your last message and say it again, in the same way",
-        carry_out=_take_back,
+        run=_undo,
     ),
     Command(
         name="retry",
         meaning="another answer to your last message, in the same way",
-        carry_out=_retry,
+        run=_retry,
     ),
-    Command(name="continue", meaning="go on with an answer that was cut off", carry_out=_continue),
+    Command(name="continue", meaning="go on with an answer that was cut off", run=_continue),
     Command(
         name="delete",
         arguments="[NUMBER|ID|WORDS]",
         meaning="delete this thread, or that one, after a question",
-        carry_out=_delete,
-        proposals=_proposed,
+        run=_delete,
+        proposals=_complete_threads,
     ),
     *EXPORT_COMMANDS,
 )

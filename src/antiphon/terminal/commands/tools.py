@@ -26,19 +26,19 @@ NONE = "There are no tools here; --tools FILE and `antiphon mcp add` bring some.
 _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
 
 
-def offered(chat: Chat) -> Sequence[Tool]:
+def available_tools(chat: Chat) -> Sequence[Tool]:
     """All tools that a model is told of just now."""
     return box(chat.functions, chat.servers).tools()
 
 
-async def _tools(chat: Chat, words: str) -> None:
-    tools, by = offered(chat), await chat.asked_by()
+async def _list_tools(chat: Chat, words: str) -> None:
+    tools, by = available_tools(chat), await chat.asked_by()
     for tool in tools:
         if words and words in (tool.spec.name, tool.own_name):
             _show_tool(chat, tool, by)
             return
     wanted = words.casefold()
-    found = [tool for tool in tools if wanted in f"{tool.spec.name} {_about(tool)}".casefold()]
+    found = [tool for tool in tools if wanted in f"{tool.spec.name} {_summary(tool)}".casefold()]
     if not found:
         said = f"No tool has {words!r} in it." if words else NONE
         chat.surface.say(said, "faint")
@@ -51,20 +51,20 @@ async def _tools(chat: Chat, words: str) -> None:
 def _show_group(
     chat: Chat, server: str | None, tools: Sequence[Tool], by: ModelServer | None
 ) -> None:
-    title = f"{server or 'Python functions'}: {counted(len(tools), 'tool')}, {cost(tools)}"
+    title = f"{server or 'Python functions'}: {counted(len(tools), 'tool')}, {describe_cost(tools)}"
     width = min(40, max(len(tool.spec.name) for tool in tools))
     chat.surface.show([(Span(clean(title), "strong"),)])
     chat.surface.show_rows(
         (
             Span(f"  {clean(tool.spec.name):<{width}}  ", "mark"),
             Span(f"{_CONSENT[chat.consent.verdict(tool, by)]:<10}  ", "faint"),
-            Span(_about(tool)),
+            Span(_summary(tool)),
         )
         for tool in tools
     )
 
 
-def _about(tool: Tool) -> str:
+def _summary(tool: Tool) -> str:
     """The first line of what it says of itself, or its title."""
     words = tool.spec.description.strip() or tool.hints.title or ""
     return clean(words.split("\n", 1)[0])
@@ -76,11 +76,13 @@ def _show_tool(chat: Chat, tool: Tool, by: ModelServer | None) -> None:
     if tool.server:
         surface.say(f"{tool.own_name} of {tool.server}, in its own words:", "faint")
     surface.say(tool.spec.description or "(no description)")
-    surface.say(f"A call of it {_consent_in_words(chat, tool, by)}{_claims(tool)}.", "faint")
+    surface.say(
+        f"A call of it {_describe_consent(chat, tool, by)}{_describe_claims(tool)}.", "faint"
+    )
     surface.say(json.dumps(tool.spec.parameters, indent=2, ensure_ascii=False), place="code")
 
 
-def _consent_in_words(chat: Chat, tool: Tool, by: ModelServer | None) -> str:
+def _describe_consent(chat: Chat, tool: Tool, by: ModelServer | None) -> str:
     match chat.consent.verdict(tool, by):
         case "allow":
             return "runs without a question"
@@ -90,7 +92,7 @@ def _consent_in_words(chat: Chat, tool: Tool, by: ModelServer | None) -> str:
             return "is denied by the settings"
 
 
-def _claims(tool: Tool) -> str:
+def _describe_claims(tool: Tool) -> str:
     hints = tool.hints
     claims = (
         (hints.read_only, "only reads"),
@@ -101,13 +103,13 @@ def _claims(tool: Tool) -> str:
     return f"; its server claims that it {said}" if said else ""
 
 
-async def _tool_names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
-    for tool in offered(chat):
+async def _complete_tools(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for tool in available_tools(chat):
         if tool.spec.name.startswith(begun):
-            yield tool.spec.name, _about(tool)
+            yield tool.spec.name, _summary(tool)
 
 
-def cost(tools: Iterable[Tool]) -> str:
+def describe_cost(tools: Iterable[Tool]) -> str:
     """What it takes of a model's window to be told of these, each time."""
     tokens = sum(context_window.tokens(len(msgspec.json.encode(tool.spec))) for tool in tools)
     return f"about {tokens:,} tokens"
@@ -137,15 +139,15 @@ COMMANDS: tuple[Command, ...] = (
         name="tools",
         arguments="[NAME|WORDS]",
         meaning="what a model may call here, what each takes, and whether you are asked",
-        carry_out=_tools,
+        run=_list_tools,
         at_once=True,
-        proposals=_tool_names,
+        proposals=_complete_tools,
     ),
     Command(
         name="stop",
         arguments="[N]",
         meaning="stop the answer, or only the Nth tool call that runs",
-        carry_out=_stop,
+        run=_stop,
         at_once=True,
     ),
 )

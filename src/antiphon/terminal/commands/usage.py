@@ -11,7 +11,7 @@ from antiphon.client.formatting import counted, dollars
 from antiphon.terminal import compaction, status, thread_choice
 from antiphon.terminal.commands import command
 from antiphon.terminal.commands.command import Command
-from antiphon.terminal.compaction import told
+from antiphon.terminal.compaction import context_tokens
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Usage
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 NOWHERE = "Nothing was said here yet"
 
 
-async def _usage(chat: Chat, words: str) -> None:
+async def _show_usage(chat: Chat, words: str) -> None:
     if chat.thread_id is None:
         raise InvalidRequest(NOWHERE)
     runs = [
         run async for run in chat.client.every(ListRuns(chat.thread_id, limit=thread_choice.PAGE))
     ]
-    command.show(chat, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_used(runs)])
+    command.show_table(
+        chat, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]
+    )
     seconds = sum(map(_seconds, runs))
     chat.surface.say(f"{counted(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
     if cost := dollars(chat.used.cost):
@@ -42,15 +44,15 @@ def _seconds(run: Run) -> float:
     return ((run.ended_at or 0) - run.started_at) / 1000 if run.started_at and run.ended_at else 0
 
 
-def _used(runs: Sequence[Run]) -> Iterator[Sequence[str]]:
+def _usage_rows(runs: Sequence[Run]) -> Iterator[Sequence[str]]:
     models = list(dict.fromkeys(run.model for run in reversed(runs)))
     for model in models:
-        yield _sum(model, [run for run in runs if run.model == model])
+        yield _usage_row(model, [run for run in runs if run.model == model])
     if len(models) > 1:
-        yield _sum("all", runs)
+        yield _usage_row("all", runs)
 
 
-def _sum(name: str, runs: Sequence[Run]) -> Sequence[str]:
+def _usage_row(name: str, runs: Sequence[Run]) -> Sequence[str]:
     used = Usage()
     for run in runs:
         used += run.usage
@@ -68,14 +70,14 @@ def _sum(name: str, runs: Sequence[Run]) -> Sequence[str]:
 # How full the window is.
 
 
-async def _context(chat: Chat, words: str) -> None:
-    said = await thread_choice.messages(chat)
-    chat.window = await status.of(chat)
-    for line in (*_of_messages(said), *_of_tokens(chat)):
+async def _show_context(chat: Chat, words: str) -> None:
+    said = await thread_choice.load_messages(chat)
+    chat.window = await status.find_window(chat)
+    for line in (*_describe_messages(said), *_describe_tokens(chat)):
         chat.surface.say(line, "faint")
 
 
-def _of_messages(said: Sequence[Message]) -> Iterator[str]:
+def _describe_messages(said: Sequence[Message]) -> Iterator[str]:
     yield f"{counted(len(said), 'message')} in this thread."
     summary = standing(said)
     if summary is None:
@@ -84,8 +86,8 @@ def _of_messages(said: Sequence[Message]) -> Iterator[str]:
         yield f"A summary stands in for the first {summary.compacts}; /compact undo takes it back."
 
 
-def _of_tokens(chat: Chat) -> Iterator[str]:
-    used, takes = told(chat), chat.window.tokens
+def _describe_tokens(chat: Chat) -> Iterator[str]:
+    used, takes = context_tokens(chat), chat.window.tokens
     if used:
         yield f"About {used:,} tokens after the last reply."
     else:
@@ -123,19 +125,19 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         name="usage",
         meaning="what this thread took: turns, tokens, cost, time",
-        carry_out=_usage,
+        run=_show_usage,
         at_once=True,
     ),
     Command(
         name="context",
         meaning="how full the model's window is",
-        carry_out=_context,
+        run=_show_context,
         at_once=True,
     ),
     Command(
         name="compact",
         arguments="[undo]",
         meaning="have the model told a summary of the older messages, or all of them again",
-        carry_out=_compact,
+        run=_compact,
     ),
 )

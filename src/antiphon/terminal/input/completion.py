@@ -17,7 +17,7 @@ from prompt_toolkit.document import Document
 
 from antiphon.client import mentions
 from antiphon.terminal.commands import resources, table
-from antiphon.terminal.commands.table import Typed
+from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.input import path_completion
 from antiphon.terminal.input.editor import Editor
 from antiphon.terminal.input.path_completion import Place
@@ -32,25 +32,27 @@ MOST = 200
 _MENTION = re.compile(mentions.BEGINS + r"""@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$""")
 _COMMAND = re.compile(r"/[^\s/]*")
 
-Proposed = tuple[str, str, str]
+Proposal = tuple[str, str, str]
 """What it is completed to, what is seen of that, what it means."""
 
 
-def assist(chat: Chat) -> None:
+def attach(chat: Chat) -> None:
     """Have the line that is edited complete, and remember, what this chat knows."""
     keyboard = chat.surface.keyboard
     if isinstance(keyboard, Editor):
-        keyboard.completer = Completing(chat)
-        keyboard.memorable = lambda text: memorable(chat, text)
+        keyboard.completer = ChatCompleter(chat)
+        keyboard.memorable = lambda text: is_memorable(chat, text)
 
 
-def memorable(chat: Chat, text: str) -> bool:
+def is_memorable(chat: Chat, text: str) -> bool:
     """Whether it may enter the history: a slip that is no command's name may be anything."""
-    read = table.read(text)
-    return not isinstance(read, Typed) or any(read.name == each.name for each in chat.commands)
+    read = table.parse(text)
+    return not isinstance(read, ParsedCommand) or any(
+        read.name == each.name for each in chat.commands
+    )
 
 
-class Completing(Completer):
+class ChatCompleter(Completer):
     """Completes for one chat; always asynchronously, so that no key waits."""
 
     def __init__(self, chat: Chat) -> None:
@@ -66,7 +68,7 @@ class Completing(Completer):
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion]:
         """What may stand at the cursor in place of what was begun there."""
-        begun, proposals = self._asked(document.text_before_cursor)
+        begun, proposals = self._parse(document.text_before_cursor)
         count = 0
         try:
             async with aclosing(proposals):
@@ -82,53 +84,55 @@ class Completing(Completer):
         except AntiphonError:  # who could tell is not there just now
             return
 
-    def _asked(self, text: str) -> tuple[str, AsyncGenerator[Proposed]]:
+    def _parse(self, text: str) -> tuple[str, AsyncGenerator[Proposal]]:
         """What was begun, and what may stand in its place."""
         if _COMMAND.fullmatch(text):
-            return text, self._commands(text[1:])
-        if isinstance(read := table.read(text), Typed) and "\n" not in text:
+            return text, self._complete_command(text[1:])
+        if isinstance(read := table.parse(text), ParsedCommand) and "\n" not in text:
             begun = text[len(read.name) + 1 :].lstrip()
-            return begun, self._arguments(read.name, begun)
+            return begun, self._complete_arguments(read.name, begun)
         if found := _MENTION.search(text):
-            return found[0], self._mentions(found["bare"], found["quoted"])
-        return "", _nothing()
+            return found[0], self._complete_mention(found["bare"], found["quoted"])
+        return "", _no_proposals()
 
-    async def _commands(self, begun: str) -> AsyncGenerator[Proposed]:
+    async def _complete_command(self, begun: str) -> AsyncGenerator[Proposal]:
         for command in self._chat.commands:
             if command.name.startswith(begun):
                 end = " " if command.arguments else ""
                 yield f"/{command.name}{end}", command.usage, command.meaning
 
-    async def _arguments(self, name: str, begun: str) -> AsyncGenerator[Proposed]:
+    async def _complete_arguments(self, name: str, begun: str) -> AsyncGenerator[Proposal]:
         for command in self._chat.commands:
             if command.name == name:
                 async for text, meaning in command.proposals(self._chat, begun):
                     yield text, text, meaning
 
-    async def _mentions(self, bare: str | None, quoted: str | None) -> AsyncGenerator[Proposed]:
+    async def _complete_mention(
+        self, bare: str | None, quoted: str | None
+    ) -> AsyncGenerator[Proposal]:
         if bare is not None:
-            async for each in self._resources(bare):
+            async for each in self._complete_resource(bare):
                 yield each
         for place in await asyncio.to_thread(path_completion.beginning, bare or quoted or ""):
-            yield _mention(place, quoted=quoted is not None), place.path, place.what
+            yield _format_mention(place, quoted=quoted is not None), place.path, place.what
 
-    async def _resources(self, begun: str) -> AsyncIterator[Proposed]:
+    async def _complete_resource(self, begun: str) -> AsyncIterator[Proposal]:
         server, colon, uri = begun.partition(":")
         if colon:
-            async for address, meaning in resources.addresses(self._chat, server, uri):
+            async for address, meaning in resources.complete_uris(self._chat, server, uri):
                 yield f"@{server}:{address}", address, meaning
             return
-        for name in resources.with_resources(self._chat):
+        for name in resources.servers_with_resources(self._chat):
             if name.startswith(begun):
                 yield f"@{name}:", f"{name}:", "resources of this server"
 
 
-async def _nothing() -> AsyncGenerator[Proposed]:
+async def _no_proposals() -> AsyncGenerator[Proposal]:
     return
     yield  # so that it is a generator
 
 
-def _mention(place: Place, *, quoted: bool) -> str:
+def _format_mention(place: Place, *, quoted: bool) -> str:
     """As it is written in a message; a folder's quotes stay open, for its files follow."""
     written = mentions.written(place.path)
     if quoted and not written.startswith('@"'):

@@ -34,9 +34,9 @@ from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.search import SearchState
 
 from antiphon.terminal import spans
-from antiphon.terminal.input.keyboard import Box, Field, KeyGuard, Listener, seen_through
-from antiphon.terminal.input.keys import Editing, bindings
-from antiphon.terminal.painters import Typed
+from antiphon.terminal.input.keyboard import Box, Field, KeyGuard, Listener, run_program
+from antiphon.terminal.input.keys import EditorActions, bindings
+from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.terminal_safe import clean
 
@@ -50,12 +50,14 @@ NEAR = 10_000
 """Characters before and behind the cursor that are looked at: more than there are rows for."""
 
 
-def typed(text: str, at: int, columns: int, *, mark: str = "> ", most: int = MOST_ROWS) -> Typed:
+def draft_rows(
+    text: str, at: int, columns: int, *, mark: str = "> ", most: int = MOST_ROWS
+) -> InputRows:
     """The rows of this text in so many columns, the cursor before its character number `at`.
 
     Its lines stand behind the `mark` and blanks as wide. What would act on the terminal is shown.
     """
-    text, at = _near(text, at)
+    text, at = _visible_part(text, at)
     margin = spans.width(mark)
     room = max(1, columns - 1 - margin)  # the last column stays free
     before, after = clean(text[:at]), clean(text[at:])
@@ -70,17 +72,19 @@ def typed(text: str, at: int, columns: int, *, mark: str = "> ", most: int = MOS
     marked = [
         (Span(" " * margin if number else mark, "mark"), *line) for number, line in enumerate(shown)
     ]
-    return Typed(rows=tuple(marked[first : first + most]), cursor=(row - first, margin + column))
+    return InputRows(
+        rows=tuple(marked[first : first + most]), cursor=(row - first, margin + column)
+    )
 
 
-def _near(text: str, at: int) -> tuple[str, int]:
+def _visible_part(text: str, at: int) -> tuple[str, int]:
     """The part of a pasted book that may be seen, and where the cursor is in it."""
     first = max(0, at // NEAR - 1) * NEAR  # in steps, for its rows should stay as they are broken
     return text[first : first + 3 * NEAR], at - first
 
 
 def _rows(text: str, room: int) -> list[Line]:
-    return [row for line in text.split("\n") for row in spans.folded([Span(line)], room)]
+    return [row for line in text.split("\n") for row in spans.fold([Span(line)], room)]
 
 
 PROPOSALS = 6
@@ -96,9 +100,9 @@ UNTIL_NO_MORE = 0.25
 class Editor:
     """The keyboard of a terminal that takes single keys.
 
-    `changed` is called when there is something else to see. `aside` makes room on the terminal for
-    another program. `clock` gives seconds that only grow. `memorable` says what enters the history:
-    no command does before it is known which there are.
+    `changed` asks for a repaint. `suspend` leaves the terminal to another program. `clock` returns
+    monotonic seconds. `memorable` decides which texts enter the history; before it is set, no
+    command does.
     """
 
     spoken = False
@@ -110,7 +114,7 @@ class Editor:
         *,
         source: Input,
         changed: Callable[[], None],
-        aside: Callable[[], AbstractContextManager[None]],
+        suspend: Callable[[], AbstractContextManager[None]],
         clock: Callable[[], float],
         vi: bool = False,
         history: History | None = None,
@@ -120,7 +124,7 @@ class Editor:
         self.memorable: Callable[[str], bool] = _is_no_command
         self._source = source
         self._changed = changed
-        self._aside = aside
+        self._suspend = suspend
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._one_borrower = asyncio.Lock()
@@ -130,33 +134,33 @@ class Editor:
         self._wrong = ""
         self._answer: asyncio.Future[str | None] | None = None
         drafting = Condition(lambda: self._box is None and self._field is None)
-        self._draft = _Readable(
+        self._draft = _Utf8Buffer(
             multiline=True,
             history=history or InMemoryHistory(),
             completer=DynamicCompleter(lambda: self.completer),
             complete_while_typing=drafting,
         )
         self._draft.on_text_changed += self._note_typing
-        self._asked = _Readable(multiline=True)
+        self._field_buffer = _Utf8Buffer(multiline=True)
         self._search = Buffer(multiline=False)
-        editing = self._editing = Editing(
+        editing = self._editing = EditorActions(
             listener=listener,
             draft=self._draft,
-            asked=self._asked,
+            asked=self._field_buffer,
             box=lambda: self._box,
             field=lambda: self._field,
-            answer=self._give,
+            answer=self._set_answer,
             guard=self._guard,
             clock=clock,
-            aside=self._put_aside,
+            suspend=self._suspend_display,
             memorable=self._remembers,
         )
         searching = SearchBufferControl(self._search, ignore_case=True)
-        self._drafting = _Unseen(self._draft, search_buffer_control=searching)
+        self._drafting = _UndrawnControl(self._draft, search_buffer_control=searching)
         self._draft_window = Window(self._drafting)
-        self._asked_window = Window(_Unseen(self._asked))
+        self._field_window = Window(_UndrawnControl(self._field_buffer))
         self._application: Application[None] = Application(
-            Layout(HSplit([self._draft_window, self._asked_window, Window(searching)])),
+            Layout(HSplit([self._draft_window, self._field_window, Window(searching)])),
             key_bindings=bindings(editing),
             editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
             input=source,
@@ -197,7 +201,7 @@ class Editor:
             self._box = box
             self._guard.open()
             try:
-                return await self._answered() or box.default
+                return await self._await_answer() or box.default
             finally:
                 self._box = None
                 self._editing.withdraw()
@@ -207,39 +211,39 @@ class Editor:
         """The text, None where the person would not give one."""
         async with self._one_at_a_time:
             self._field = field
-            self._asked.document = Document(field.text, len(field.text))
-            self._application.layout.focus(self._asked_window)
+            self._field_buffer.document = Document(field.text, len(field.text))
+            self._application.layout.focus(self._field_window)
             try:
-                while (text := await self._answered()) is not None:
+                while (text := await self._await_answer()) is not None:
                     self._wrong = field.wrong(text) or ""
                     if not self._wrong:
                         break
                 return text
             finally:
                 self._field, self._wrong = None, ""
-                self._asked.reset()
+                self._field_buffer.reset()
                 self._application.layout.focus(self._draft_window)
                 self._changed()
 
     async def lend(self, arguments: Sequence[str]) -> int:
         """Have another program use the terminal until it ends; its exit code."""
-        async with self._lent():
-            return await seen_through(arguments)
+        async with self._lend_terminal():
+            return await run_program(arguments)
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncGenerator[None]:
+    async def _lend_terminal(self) -> AsyncGenerator[None]:
         async with self._one_borrower:
-            with self._put_aside(), self._source.detach(), self._source.cooked_mode():
+            with self._suspend_display(), self._source.detach(), self._source.cooked_mode():
                 yield
 
     @contextmanager
-    def _put_aside(self) -> Generator[None]:
+    def _suspend_display(self) -> Generator[None]:
         """Room for another program; a question that was put meanwhile is seen only after it."""
-        with self._aside():
+        with self._suspend():
             yield
         self._guard.open()
 
-    async def _answered(self) -> str | None:
+    async def _await_answer(self) -> str | None:
         self._answer = asyncio.get_running_loop().create_future()
         self._changed()
         return await self._answer
@@ -250,59 +254,63 @@ class Editor:
     def _remembers(self, text: str) -> bool:
         return self.memorable(text)
 
-    def _give(self, answer: str | None) -> None:
+    def _set_answer(self, answer: str | None) -> None:
         if self._answer and not self._answer.done():
             self._answer.set_result(answer)
 
     # What there is to see.
 
-    def typed(self, columns: int) -> Typed:
+    def render(self, columns: int) -> InputRows:
         """The rows of the question, or of the line with what completes it."""
         if self._box:
-            return self._seen_box(self._box, columns)
+            return self._render_box(self._box, columns)
         if self._field:
-            return self._seen_field(self._field, columns)
+            return self._render_field(self._field, columns)
         if self._application.layout.is_searching:
-            return self._seen_search(columns)
-        line = typed(self._draft.text, self._draft.cursor_position, columns)
-        proposals = self._proposals(self._draft.complete_state, columns)
-        return Typed(rows=(*line.rows, *proposals), cursor=line.cursor)
+            return self._render_search(columns)
+        line = draft_rows(self._draft.text, self._draft.cursor_position, columns)
+        proposals = self._proposal_rows(self._draft.complete_state, columns)
+        return InputRows(rows=(*line.rows, *proposals), cursor=line.cursor)
 
-    def _seen_box(self, box: Box, columns: int) -> Typed:
+    def _render_box(self, box: Box, columns: int) -> InputRows:
         rows = list(box.rows(columns))
         if len(rows) > BOX_SHARE:
             left = len(rows) - BOX_SHARE + 1
             rows[BOX_SHARE - 1 :] = [(Span(f"({left} more lines)", "faint"),)]
-        return Typed(rows=(*rows, *_choices(box, columns - 1), *self._kept_line(columns)))
+        return InputRows(rows=(*rows, *_choice_rows(box, columns - 1), *self._draft_tail(columns)))
 
-    def _kept_line(self, columns: int) -> Iterator[Line]:
+    def _draft_tail(self, columns: int) -> Iterator[Line]:
         """The end of what is in the line meanwhile, so that who types sees where it goes."""
         if self._draft.text:
-            yield typed(self._draft.text, len(self._draft.text), columns).rows[-1]
+            yield draft_rows(self._draft.text, len(self._draft.text), columns).rows[-1]
 
-    def _seen_field(self, field: Field, columns: int) -> Typed:
-        above = (*field.rows(columns), *self._said_wrong(columns))
-        text = self._asked.text
+    def _render_field(self, field: Field, columns: int) -> InputRows:
+        above = (*field.rows(columns), *self._fault_rows(columns))
+        text = self._field_buffer.text
         shown = "*" * len(text) if field.hidden else text
-        line = typed(shown, self._asked.cursor_position, columns, mark=f"{clean(field.label)} ")
+        line = draft_rows(
+            shown, self._field_buffer.cursor_position, columns, mark=f"{clean(field.label)} "
+        )
         row, column = line.cursor or (0, 0)
-        below = self._kept_line(columns) if self._guard.typing else ()
-        return Typed(rows=(*above, *line.rows, *below), cursor=(len(above) + row, column))
+        below = self._draft_tail(columns) if self._guard.typing else ()
+        return InputRows(rows=(*above, *line.rows, *below), cursor=(len(above) + row, column))
 
-    def _said_wrong(self, columns: int) -> Iterator[Line]:
+    def _fault_rows(self, columns: int) -> Iterator[Line]:
         if self._wrong:
-            yield spans.clipped([Span(clean(self._wrong), "warning")], columns - 1)
+            yield spans.clip([Span(clean(self._wrong), "warning")], columns - 1)
 
-    def _seen_search(self, columns: int) -> Typed:
+    def _render_search(self, columns: int) -> InputRows:
         state = self._drafting.search_state
         wanted = SearchState(self._search.text, state.direction, state.ignore_case)
         found = self._draft.document_for_search(wanted)
-        line = typed(found.text, found.cursor_position, columns)
-        asked = typed(self._search.text, self._search.cursor_position, columns, mark="search: ")
+        line = draft_rows(found.text, found.cursor_position, columns)
+        asked = draft_rows(
+            self._search.text, self._search.cursor_position, columns, mark="search: "
+        )
         row, column = asked.cursor or (0, 0)
-        return Typed(rows=(*line.rows, *asked.rows), cursor=(len(line.rows) + row, column))
+        return InputRows(rows=(*line.rows, *asked.rows), cursor=(len(line.rows) + row, column))
 
-    def _proposals(self, state: CompletionState | None, columns: int) -> Iterator[Line]:
+    def _proposal_rows(self, state: CompletionState | None, columns: int) -> Iterator[Line]:
         if state is None or not state.completions:
             return
         chosen = state.complete_index
@@ -313,10 +321,10 @@ class Editor:
             meaning = fragment_list_to_text(to_formatted_text(each.display_meta))
             name = clean(fragment_list_to_text(to_formatted_text(each.display)))
             line = [Span(f"  {name}", style), Span(f"  {clean(meaning)}", "faint")]
-            yield spans.clipped(line, columns - 1)
+            yield spans.clip(line, columns - 1)
 
 
-class _Unseen(BufferControl):
+class _UndrawnControl(BufferControl):
     """A buffer with its keys, of which nothing is drawn there: a long paste would take a minute."""
 
     def create_content(self, width: int, height: int, preview_search: bool = False) -> UIContent:
@@ -325,7 +333,7 @@ class _Unseen(BufferControl):
         return UIContent(line_count=1, cursor_position=Point(0, 0))
 
 
-class _Readable(Buffer):
+class _Utf8Buffer(Buffer):
     """A text that can be kept and sent, whatever bytes a terminal gives."""
 
     def insert_text(
@@ -344,14 +352,14 @@ def _is_no_command(text: str) -> bool:
     return not text.startswith("/")
 
 
-def _choices(box: Box, columns: int) -> Iterator[Line]:
+def _choice_rows(box: Box, columns: int) -> Iterator[Line]:
     """The answers, each whole on one row where it has room there."""
     row: list[Span] = []
     for choice in box.choices:
         style = "strong" if choice.key == box.default else ""
         each = [Span(f" {choice.key} ", "mark"), Span(f"{choice.meaning} ", style)]
         if row and spans.line_width([*row, *each]) > columns:
-            yield from spans.folded(row, columns)
+            yield from spans.fold(row, columns)
             row = []
         row += each
-    yield from spans.folded(row, columns)
+    yield from spans.fold(row, columns)

@@ -19,7 +19,7 @@ LONGEST_ENTRY = 20_000
 """Characters of an entry that outlives the chat: a pasted book need not."""
 
 
-class Recalled(History):
+class HistoryFile(History):
     """What was sent, newest first; read from its file when it is first looked for.
 
     Several chats may write at once, for each entry is appended whole. Where the file cannot be read
@@ -37,7 +37,7 @@ class Recalled(History):
             lines = self._file.read_bytes().splitlines()
         except OSError:
             return []
-        entries = [text for line in lines if (text := _entry(line)) is not None]
+        entries = [text for line in lines if (text := _decode_entry(line)) is not None]
         return list(dict.fromkeys(reversed(entries)))[:MOST_ENTRIES]
 
     def store_string(self, string: str) -> None:
@@ -60,7 +60,7 @@ class Recalled(History):
             private_files.write_private_file(self._file, b"".join(lines[len(lines) // 2 :]))
 
 
-def _entry(line: bytes) -> str | None:
+def _decode_entry(line: bytes) -> str | None:
     """The text of a line; None for one that was cut or that is another program's."""
     try:
         return msgspec.json.decode(line, type=str)

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 import msgspec
 
 from antiphon.terminal import spans
-from antiphon.terminal.painters import Typed
+from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line
 
 TWICE = 2.0
@@ -38,7 +38,7 @@ Rows = Callable[[int], Sequence[Line]]
 
 def in_rows(lines: Sequence[Line]) -> Rows:
     """These lines, folded to the columns that there are."""
-    return lambda columns: spans.all_folded(lines, columns - 1)
+    return lambda columns: spans.fold_all(lines, columns - 1)
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ class Listener(Protocol):
         """Whether what is said next is taken up at once."""
         ...
 
-    def said(self, text: str) -> None:
+    def submit(self, text: str) -> None:
         """A message or a command was sent; it waits its turn where something runs."""
         ...
 
@@ -136,7 +136,7 @@ class Keyboard(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def typed(self, columns: int) -> Typed:
+    def render(self, columns: int) -> InputRows:
         """What there is to see of it, for so many columns."""
         ...
 
@@ -163,13 +163,13 @@ class Keyboard(Protocol):
 # Another program has the terminal for a while, and the keys that stop things are its own.
 
 
-async def seen_through(arguments: Sequence[str]) -> int:
+async def run_program(arguments: Sequence[str]) -> int:
     """Run the program to its end; its exit code. Where this is cancelled, the program is ended.
 
     Raises `OSError` where it cannot be started.
     """
     process = await asyncio.create_subprocess_exec(*arguments)
-    with _unheard(signal.SIGINT, signal.SIGQUIT):
+    with _ignore_signals(signal.SIGINT, signal.SIGQUIT):
         try:
             return await process.wait()
         finally:
@@ -179,7 +179,7 @@ async def seen_through(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _unheard(*signals: signal.Signals) -> Generator[None]:
+def _ignore_signals(*signals: signal.Signals) -> Generator[None]:
     """A terminal sends these to all who use it; they are meant for the program in front."""
     before = {each: signal.signal(each, signal.SIG_IGN) for each in signals}
     try:

@@ -47,7 +47,7 @@ for _sequence in ("\x1b[27;2;13~", "\x1b[13;2u"):
     ansi_escape_sequences.ANSI_SEQUENCES[_sequence] = Keys.ControlJ
 
 
-class Editing:
+class EditorActions:
     """What the keys work on: the draft, a text that is asked for, a question, and who listens."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Editing:
         answer: Callable[[str | None], None],
         guard: KeyGuard,
         clock: Callable[[], float],
-        aside: Callable[[], AbstractContextManager[None]],
+        suspend: Callable[[], AbstractContextManager[None]],
         memorable: Callable[[str], bool],
     ) -> None:
         self.listener = listener
@@ -71,7 +71,7 @@ class Editing:
         self.field = field
         self.answer = answer
         self.guard = guard
-        self.aside = aside
+        self.suspend = suspend
         self._memorable = memorable
         self._clock = clock
         self._pressed = -TWICE
@@ -109,7 +109,7 @@ class Editing:
         if self._memorable(text):
             self.draft.append_to_history()
         self._empty()
-        self.listener.said(text)
+        self.listener.submit(text)
 
     def stop(self) -> None:
         """Ctrl+C: stop what runs, else clear the line, else leave at the second press."""
@@ -147,21 +147,21 @@ class Editing:
             self.listener.leave()
 
 
-def bindings(editing: Editing) -> KeyBindings:
+def bindings(editing: EditorActions) -> KeyBindings:
     """The table of keys."""
     keys = KeyBindings()
-    _answering(keys, editing)
-    _asked_for(keys, editing)
-    _drafting(keys, editing)
-    _unheard(keys)
+    _bind_box(keys, editing)
+    _bind_field(keys, editing)
+    _bind_draft(keys, editing)
+    _bind_ignored(keys)
     return keys
 
 
-def _answering(keys: KeyBindings, editing: Editing) -> None:
+def _bind_box(keys: KeyBindings, editing: EditorActions) -> None:
     """A question is open: each key is an answer, or none."""
     boxed = Condition(lambda: editing.box() is not None)
 
-    def _among_choices(key: str) -> bool:
+    def _is_choice(key: str) -> bool:
         box = editing.box()
         return box is not None and any(choice.key == key for choice in box.choices)
 
@@ -171,7 +171,7 @@ def _answering(keys: KeyBindings, editing: Editing) -> None:
         if not key.isprintable():
             return
         before = editing.withdraw()
-        if not before and editing.guard.deliberate and _among_choices(key):
+        if not before and editing.guard.deliberate and _is_choice(key):
             editing.press(key)
         else:
             editing.type_on(before + key)
@@ -188,7 +188,7 @@ def _answering(keys: KeyBindings, editing: Editing) -> None:
     @keys.add("pagedown", filter=boxed, eager=True)
     @keys.add("down", filter=boxed, eager=True)
     def _next_part(event: KeyPressEvent) -> None:
-        if editing.guard.readable and _among_choices(NEXT_PART):
+        if editing.guard.readable and _is_choice(NEXT_PART):
             editing.withdraw()
             editing.answer(NEXT_PART)
 
@@ -212,7 +212,7 @@ def _answering(keys: KeyBindings, editing: Editing) -> None:
             editing.answer(box.default)
 
 
-def _asked_for(keys: KeyBindings, editing: Editing) -> None:
+def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
     """A text is asked for: Enter gives it, Esc and Ctrl+C do not.
 
     Where it is asked for amid typing, what is typed on goes to the line.
@@ -230,7 +230,7 @@ def _asked_for(keys: KeyBindings, editing: Editing) -> None:
     def _give(event: KeyPressEvent) -> None:
         if editing.guard.typing:
             editing.listener.hint(TYPED_ON)
-        elif not _continued(editing.asked):
+        elif not _continue_line(editing.asked):
             editing.answer(editing.asked.text)
 
     @keys.add("escape", filter=asked)
@@ -241,24 +241,24 @@ def _asked_for(keys: KeyBindings, editing: Editing) -> None:
         editing.answer(None)
 
 
-def _drafting(keys: KeyBindings, editing: Editing) -> None:
+def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
     """A message is written."""
     drafting = Condition(lambda: editing.box() is None and editing.field() is None) & ~is_searching
     completing = Condition(lambda: editing.draft.complete_state is not None)
     idle_line = Condition(lambda: not editing.draft.text)
-    stopping = Condition(lambda: editing.listener.busy and not _vi_typing())
+    stopping = Condition(lambda: editing.listener.busy and not _is_vi_inserting())
 
     @keys.add("enter", filter=drafting, eager=True)
     def _send(event: KeyPressEvent) -> None:
         state = editing.draft.complete_state
         if state is not None and state.current_completion is not None:
             editing.draft.complete_state = None  # what was chosen stands; the next Enter sends
-        elif not _continued(editing.draft):
+        elif not _continue_line(editing.draft):
             editing.send()
 
     @keys.add("tab", filter=drafting)
     async def _complete(event: KeyPressEvent) -> None:
-        await _completed(editing.draft)
+        await _complete_word(editing.draft)
 
     @keys.add("c-j", eager=True, filter=~is_searching)
     @keys.add("escape", "enter", filter=~is_searching)
@@ -300,16 +300,16 @@ def _drafting(keys: KeyBindings, editing: Editing) -> None:
 
     @keys.add("c-g", filter=drafting, eager=True)
     async def _write_elsewhere(event: KeyPressEvent) -> None:
-        with editing.aside():
+        with editing.suspend():
             await editing.draft.open_in_editor()
 
     @keys.add("c-z", filter=~is_searching, eager=True)
     def _suspend(event: KeyPressEvent) -> None:
         if hasattr(signal, "SIGTSTP"):
-            _sleep(event, editing)
+            _suspend_process(event, editing)
 
 
-def _unheard(keys: KeyBindings) -> None:
+def _bind_ignored(keys: KeyBindings) -> None:
     """What would do harm unseen: the mouse, for nothing here is its; a mark, for no selection is
     painted, and while there is one prompt_toolkit drops the letters that are typed.
     """
@@ -321,7 +321,7 @@ def _unheard(keys: KeyBindings) -> None:
         keys.add(key)(_nothing)
 
 
-async def _completed(buffer: Buffer) -> None:
+async def _complete_word(buffer: Buffer) -> None:
     """Tab: what can only be meant is written, of several what they begin with, else the next.
 
     All are looked for anew: those that are seen may still be coming, and prompt_toolkit drops a Tab
@@ -347,13 +347,13 @@ async def _completed(buffer: Buffer) -> None:
         buffer.start_completion(select_first=True)
 
 
-def _sleep(event: KeyPressEvent, editing: Editing) -> None:
+def _suspend_process(event: KeyPressEvent, editing: EditorActions) -> None:
     source = event.app.input
-    with editing.aside(), source.detach(), source.cooked_mode():
+    with editing.suspend(), source.detach(), source.cooked_mode():
         os.kill(0, signal.SIGTSTP)
 
 
-def _continued(buffer: Buffer) -> bool:
+def _continue_line(buffer: Buffer) -> bool:
     """Whether a backslash before the cursor has turned Enter into a new line."""
     if not buffer.document.current_line_before_cursor.endswith("\\"):
         return False
@@ -362,7 +362,7 @@ def _continued(buffer: Buffer) -> bool:
     return True
 
 
-def _vi_typing() -> bool:
+def _is_vi_inserting() -> bool:
     """Whether Esc would end vi's insert mode."""
     app = get_app()
     return (

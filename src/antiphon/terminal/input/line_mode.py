@@ -28,9 +28,9 @@ from antiphon.terminal.input.keyboard import (
     Choice,
     Field,
     Listener,
-    seen_through,
+    run_program,
 )
-from antiphon.terminal.painters import Typed
+from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.terminal_safe import clean
 
@@ -44,11 +44,11 @@ LONGEST_ANSWER = 3
 Say = Callable[[Iterable[Line]], None]
 
 
-class Spoken:
+class LineKeyboard:
     """Reads lines from `source`, a terminal as it is or a pipe.
 
     `show` prints lines. `echoed` is told when the terminal itself has shown what was typed: True
-    where that ended the line. `changed` asks for a prompt. `aside` makes room on the terminal for
+    where that ended the line. `changed` asks for a prompt. `suspend` makes room on the terminal for
     another program. `echoes`: what is printed stands beside what the terminal shows of the typing.
     `clock` gives seconds that only grow.
     """
@@ -63,7 +63,7 @@ class Spoken:
         show: Say,
         echoed: Callable[[bool], None],
         changed: Callable[[], None],
-        aside: Callable[[], AbstractContextManager[None]],
+        suspend: Callable[[], AbstractContextManager[None]],
         columns: Callable[[], int],
         echoes: bool,
         clock: Callable[[], float],
@@ -73,19 +73,19 @@ class Spoken:
         self._show = show
         self._echoed = echoed
         self._changed = changed
-        self._aside = aside
+        self._suspend = suspend
         self._clock = clock
         self._columns = columns
         self._person = source.isatty()
         self.echoes = self._person and echoes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begun = ""
+        self._partial = ""
         self._lines: list[str] = []
-        self._kept = ""
+        self._pending_text = ""
         self._pressed = -TWICE
         self._ended = False
         self._label = ""
-        self._half = False
+        self._half_line = False
         self._answer: asyncio.Future[str | None] | None = None
         self._followed: asyncio.Future[None] | None = None
         self._behind: list[str] = []
@@ -96,7 +96,7 @@ class Spoken:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
         self._listen()
         return self
 
@@ -107,45 +107,47 @@ class Spoken:
         trace: TracebackType | None,
     ) -> None:
         self._ended = True
-        self._deaf()
+        self._stop_listening()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
-    def typed(self, columns: int) -> Typed:
+    def render(self, columns: int) -> InputRows:
         """The prompt, where a line is waited for; what is typed, the terminal shows."""
         if not self.echoes or self._ended:
-            return Typed()
+            return InputRows()
         if self._answer:
             label = self._label
         elif not self._listener.attentive:
-            return Typed()
+            return InputRows()
         else:
             label = "Next line: " if self._lines else "You: "
-        return Typed(rows=((Span(label, "mark"),),), cursor=(0, spans.line_width([Span(label)])))
+        return InputRows(
+            rows=((Span(label, "mark"),),), cursor=(0, spans.line_width([Span(label)]))
+        )
 
     def refill(self, text: str) -> None:
         """Keep this text: Enter alone sends it, anything else is sent in its place."""
-        self._kept = text
+        self._pending_text = text
         if self._person:
             self._say(f"Enter alone sends this: {text}")
 
     async def choose(self, box: Box) -> str:
         """The key of the answer. Cancelling takes the question away."""
         async with self._one_at_a_time:
-            numbered = _numbered(box)
+            numbered = _default_first(box)
             self._begin_question()
             self._show(box.rows(self._columns()))
             for number, choice in enumerate(numbered):
                 self._say(f"{number}. {choice.meaning}")
             if self._ended:
                 self._say("Nobody can answer any more.")
-            while (text := await self._given(_ASKED.format(len(numbered) - 1))) is not None:
-                key = _chosen(text.strip(), numbered)
+            while (text := await self._ask_line(_ASKED.format(len(numbered) - 1))) is not None:
+                key = _parse_choice(text.strip(), numbered)
                 if key is not None and not await self._stands_alone(text):
                     self._keep_paste(text)
                     continue
                 if key is not None:
                     return key
-                self._keep_words(text)
+                self._keep_text(text)
                 self._say(f"{text.strip()} is none of the answers.")
             return box.default
 
@@ -156,8 +158,8 @@ class Spoken:
             self._show(field.rows(self._columns()))
             if field.text:
                 self._say(f"Enter alone takes this: {field.text}")
-            with self._hidden() if field.hidden else nullcontext():
-                while (text := await self._given(f"{clean(field.label)}: ")) is not None:
+            with self._hide_input() if field.hidden else nullcontext():
+                while (text := await self._ask_line(f"{clean(field.label)}: ")) is not None:
                     text = text or field.text
                     if not (wrong := field.wrong(text)):
                         return text
@@ -166,10 +168,10 @@ class Spoken:
 
     async def lend(self, arguments: Sequence[str]) -> int:
         """Have another program use the terminal until it ends; its exit code."""
-        with self._aside():
-            self._deaf()
+        with self._suspend():
+            self._stop_listening()
             try:
-                return await seen_through(arguments)
+                return await run_program(arguments)
             finally:
                 self._listen()
                 self._asked_at = self._clock()  # what was asked meanwhile is read only now
@@ -183,7 +185,7 @@ class Spoken:
         except PermissionError:  # a file, of which nobody tells that there is more: there is
             loop.call_soon(self._read_all)
 
-    def _deaf(self) -> None:
+    def _stop_listening(self) -> None:
         asyncio.get_running_loop().remove_reader(self._source.fileno())
 
     def _read_all(self) -> None:
@@ -197,15 +199,15 @@ class Spoken:
             return
         except OSError:
             data, self._person = b"", False  # the terminal has gone
-        *lines, self._begun = (self._begun + self._decoder.decode(data)).split("\n")
+        *lines, self._partial = (self._partial + self._decoder.decode(data)).split("\n")
         for line in lines:
             if self.echoes:
                 self._echoed(True)
-            self._line(line.removesuffix("\r"))
+            self._handle_line(line.removesuffix("\r"))
         if not data:
             self._end()
 
-    def _line(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         if line.endswith("\\"):
             self._lines.append(line[:-1])
             self._changed()
@@ -218,48 +220,48 @@ class Spoken:
             if not self._followed.done():
                 self._followed.set_result(None)
             return
-        if self._answer and self._half:
+        if self._answer and self._half_line:
             # The end of a line that was begun before the question was there.
-            self._half = False
-            self._keep_words(text, on=True)
+            self._half_line = False
+            self._keep_text(text, on=True)
             self._changed()
             return
         if self._answer and self._clock() - self._asked_at >= DELIBERATE:
-            self._give(text)
+            self._set_answer(text)
             return
         if not text.strip():
-            text, self._kept = self._kept, ""
+            text, self._pending_text = self._pending_text, ""
         if text.strip():
-            self._kept = ""
-            self._listener.said(text)
+            self._pending_text = ""
+            self._listener.submit(text)
         self._changed()
 
     def _end(self) -> None:
         """Nothing more comes, or the person pressed Ctrl+D."""
-        begun, self._begun = self._begun, ""
+        begun, self._partial = self._partial, ""
         if unsent := bool(begun or self._lines):
-            self._line(begun)
+            self._handle_line(begun)
         if not self._person:
             self._ended = True
-            self._deaf()
-            self._give(None)
+            self._stop_listening()
+            self._set_answer(None)
             self._listener.end()
         elif self._answer:
-            self._give(None)
+            self._set_answer(None)
         elif self._listener.busy:
             self._listener.hint(STOP_FIRST)
         elif not unsent:
             self._echoed(False)
             self._listener.leave()
 
-    def _interrupted(self) -> None:
+    def _on_interrupt(self) -> None:
         """Ctrl+C: take back the question, or stop what runs, or leave at the second press."""
         if self.echoes:
             self._echoed(False)
-        self._begun, self._lines = "", []
+        self._partial, self._lines = "", []
         now = self._clock()
         if self._answer:
-            self._give(None)
+            self._set_answer(None)
         elif self._listener.busy:
             self._listener.stop()
         elif now - self._pressed <= TWICE:
@@ -277,21 +279,21 @@ class Spoken:
         self._asked_at = self._clock()
         if not self._person:
             return
-        *lines, half = (self._begun + _take_half_line(self._source)).split("\n")
-        self._begun = ""
+        *lines, half = (self._partial + _take_half_line(self._source)).split("\n")
+        self._partial = ""
         for line in lines:
-            self._line(line.removesuffix("\r"))
-        self._half = bool(half)
+            self._handle_line(line.removesuffix("\r"))
+        self._half_line = bool(half)
         if half:
             self._echoed(False)
-            self._keep_words(half)
+            self._keep_text(half)
 
-    def _keep_words(self, text: str, *, on: bool = False) -> None:
+    def _keep_text(self, text: str, *, on: bool = False) -> None:
         """Keep words that answer nothing, to be sent later; `on`: the last word goes on in them."""
         if not on and len(text.strip()) <= LONGEST_ANSWER:
             return
-        between = "" if on or not self._kept else "\n"
-        self.refill(f"{self._kept}{between}{text}")
+        between = "" if on or not self._pending_text else "\n"
+        self.refill(f"{self._pending_text}{between}{text}")
 
     async def _stands_alone(self, text: str) -> bool:
         """Return whether no other line came with this one: a line of a paste answers nothing."""
@@ -309,10 +311,10 @@ class Spoken:
     def _keep_paste(self, text: str) -> None:
         """Keep the lines of a paste, to be sent later."""
         lines, self._behind = [text, *self._behind], []
-        self.refill("\n".join([self._kept, *lines] if self._kept else lines))
+        self.refill("\n".join([self._pending_text, *lines] if self._pending_text else lines))
         self._say("A line answers alone, and is none of several.")
 
-    async def _given(self, label: str) -> str | None:
+    async def _ask_line(self, label: str) -> str | None:
         if self._ended:
             return None
         self._label = label
@@ -325,7 +327,7 @@ class Spoken:
         finally:
             self._answer = None
 
-    def _give(self, answer: str | None) -> None:
+    def _set_answer(self, answer: str | None) -> None:
         if self._answer and not self._answer.done():
             self._answer.set_result(answer)
 
@@ -333,7 +335,7 @@ class Spoken:
         self._show([(Span(line),) for line in clean(text).split("\n")])
 
     @contextmanager
-    def _hidden(self) -> Generator[None]:
+    def _hide_input(self) -> Generator[None]:
         """The terminal does not show what is typed, but that the line has ended."""
         if not self._person:
             yield
@@ -370,12 +372,12 @@ def _take_half_line(source: TextIO) -> str:
 _ASKED = "Number from 0 to {}, or Enter for 0: "
 
 
-def _numbered(box: Box) -> list[Choice]:
+def _default_first(box: Box) -> list[Choice]:
     """The default first, for it is what Enter alone gives."""
     return sorted(box.choices, key=lambda choice: choice.key != box.default)
 
 
-def _chosen(text: str, numbered: Sequence[Choice]) -> str | None:
+def _parse_choice(text: str, numbered: Sequence[Choice]) -> str | None:
     """The key that a number or a key means; nothing means the default."""
     if text.isdecimal():
         return numbered[int(text)].key if int(text) < len(numbered) else None

@@ -32,10 +32,10 @@ def beginning(begun: str, base: Path | None = None) -> list[Place]:
     What has a control character in its name is left out: it could not be typed either.
     """
     head, slash, name = begun.rpartition("/")
-    folder = (base or Path()) / _home(head + slash)
+    folder = (base or Path()) / _expand_user(head + slash)
     found = [
         Place(head + slash + each.name + ("/" if _is_folder(each) else ""), _is_folder(each))
-        for each in _names(folder)
+        for each in _scan(folder)
         if each.name.startswith(name)
         and (name.startswith(".") or not each.name.startswith("."))
         and each.name.isprintable()
@@ -43,14 +43,14 @@ def beginning(begun: str, base: Path | None = None) -> list[Place]:
     return sorted(found, key=lambda place: (not place.folder, place.path.casefold()))[:MOST]
 
 
-def _home(path: str) -> Path:
+def _expand_user(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:  # ~somebody, whom this machine does not know
         return Path(path)
 
 
-def _names(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as names:
             for _, each in zip(range(LOOKED_AT), names, strict=False):

@@ -44,7 +44,7 @@ from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
 # HTML between paragraphs: how its first line begins, and what its last line has.
 
 
-def begun(text: str, *, interrupts: bool) -> tuple[bool, re.Pattern[str] | None]:
+def html_start(text: str, *, interrupts: bool) -> tuple[bool, re.Pattern[str] | None]:
     """Whether HTML begins with this line, and what ends it; None for an empty line.
 
     A tag of any name begins HTML only where it `interrupts` nothing.
@@ -107,19 +107,19 @@ class Blocks:
         """The pieces that the next characters finished."""
         *whole, rest = (self._unfinished + text).split("\n")
         for line in whole:
-            self._take(line, ended=True)
+            self._read_line(line, ended=True)
         self._unfinished = ""
         if rest:
-            self._take(rest, ended=False)
-        return self._taken()
+            self._read_line(rest, ended=False)
+        return self._take_pieces()
 
     def close(self) -> list[Piece]:
         """The rest, as it is; no more will come."""
         if self._unfinished:
-            self._line(SourceLine(self._unfinished))
+            self._add_line(SourceLine(self._unfinished))
             self._unfinished = ""
         self._leave(0)
-        return self._taken()
+        return self._take_pieces()
 
     def pending(self) -> list[Piece]:
         """What `close` would give now, but for the middle of a line of thousands of characters.
@@ -133,18 +133,18 @@ class Blocks:
             trial._unfinished = line[: source.SOFT] + line[-_DRAWN:]
         return trial.close()
 
-    def _taken(self) -> list[Piece]:
+    def _take_pieces(self) -> list[Piece]:
         out, self._out = self._out, []
         return out
 
-    def _take(self, text: str, *, ended: bool) -> None:
+    def _read_line(self, text: str, *, ended: bool) -> None:
         """A line or the beginning of one. A long one of prose is read before its end has come."""
         if self._running:
             self._append(text)
         elif len(text) > source.SOFT and self._starts_prose(text[: source.SOFT]):
             self._append(text[source.SOFT :])
         elif ended:
-            self._line(SourceLine(text))
+            self._add_line(SourceLine(text))
             return
         else:
             self._unfinished = text
@@ -155,7 +155,7 @@ class Blocks:
         """Take the beginning of a line in, if whatever follows on the line is a paragraph's."""
         trial = copy.copy(self)
         trial._out = list(self._out)
-        trial._line(SourceLine(beginning))
+        trial._add_line(SourceLine(beginning))
         leaf = trial._leaf
         if not isinstance(leaf, OpenParagraph):
             return False
@@ -175,26 +175,26 @@ class Blocks:
 
     # Lines, as the specification's appendix has it: first who goes on, then who begins.
 
-    def _line(self, line: SourceLine) -> None:
-        depth = self._going_on(line)
+    def _add_line(self, line: SourceLine) -> None:
+        depth = self._match_containers(line)
         leaf = self._leaf
         if depth == len(self._open) and isinstance(leaf, Verbatim) and leaf.goes_on(line):
-            self._verbatim(leaf, line)
+            self._add_verbatim(leaf, line)
         elif line.blank:
             self._leave(depth)
             self._blank = True
         else:
-            self._nested(line, depth)
+            self._open_blocks(line, depth)
 
-    def _nested(self, line: SourceLine, depth: int) -> None:
+    def _open_blocks(self, line: SourceLine, depth: int) -> None:
         """Open the containers that begin on this line, then the leaf; what is left is text."""
-        while not line.blank and not self._leaf_start(line, depth):
-            if line.indent >= CODE_INDENT or not self._container_start(line, depth):
-                self._text(line, depth)
+        while not line.blank and not self._start_leaf(line, depth):
+            if line.indent >= CODE_INDENT or not self._start_container(line, depth):
+                self._add_text(line, depth)
                 return
             depth = len(self._open)
 
-    def _going_on(self, line: SourceLine) -> int:
+    def _match_containers(self, line: SourceLine) -> int:
         """How many of the open containers the line continues; their marks are taken off it."""
         for depth, container in enumerate(self._open):
             match container:
@@ -218,13 +218,13 @@ class Blocks:
             self._last is not None and self._last[: depth + 1] == inside
         )
 
-    def _leaf_start(self, line: SourceLine, depth: int) -> bool:
+    def _start_leaf(self, line: SourceLine, depth: int) -> bool:
         """Start a block that the line itself is, or that tells by its first line what it is."""
         text, above = line.bare, self._leaf
         if isinstance(above, OpenParagraph):
             if line.indent >= CODE_INDENT:
                 return False
-            if depth == len(self._open) and self._remade(above, line):
+            if depth == len(self._open) and self._convert_paragraph(above, line):
                 return True
         if line.indent >= CODE_INDENT:
             self._start(Indented(), depth, line)
@@ -240,22 +240,22 @@ class Blocks:
             self._out.append(Rule(where=where, gap=gap))
         else:
             interrupts = isinstance(above, OpenParagraph | OpenTable)
-            found, end = begun(text, interrupts=interrupts)
+            found, end = html_start(text, interrupts=interrupts)
             if found:
                 self._start(Html(end=end), depth, line)
             return found
         return True
 
-    def _remade(self, leaf: OpenParagraph, line: SourceLine) -> bool:
+    def _convert_paragraph(self, leaf: OpenParagraph, line: SourceLine) -> bool:
         """Whether the line makes a table or a heading of the paragraph above it."""
-        if made := leaf.tabulated(line):
+        if made := leaf.as_table(line):
             self._leaf, table = made
             where, gap = leaf.where, leaf.gap
             if self._leaf:
                 self._blank = False
                 where, gap = self._place(len(self._open))
             self._leaf = msgspec.structs.replace(table, where=where, gap=gap)
-        elif heading := leaf.underlined(line.bare):
+        elif heading := leaf.as_heading(line.bare):
             self._out.append(heading)
             self._leaf = None
         else:
@@ -263,7 +263,7 @@ class Blocks:
         self._blank = False
         return True
 
-    def _container_start(self, line: SourceLine, depth: int) -> bool:
+    def _start_container(self, line: SourceLine, depth: int) -> bool:
         if depth == DEEPEST:
             return False
         if line.quote():
@@ -314,20 +314,20 @@ class Blocks:
             return where, False
         shared = sum(1 for _ in takewhile(_same, zip(where, last, strict=False)))
         in_item = shared > 0 and isinstance(where[shared - 1], Item)
-        of_one_list = _siblings(where[shared : shared + 1], last[shared : shared + 1])
+        of_one_list = _same_list(where[shared : shared + 1], last[shared : shared + 1])
         return where, blank or not (in_item or of_one_list)
 
     def _start(self, leaf: Leaf, depth: int, line: SourceLine | None = None) -> None:
         where, gap = self._place(depth)
         self._leaf = leaf = msgspec.structs.replace(leaf, where=where, gap=gap)
         if line and isinstance(leaf, Verbatim):
-            self._verbatim(leaf, line)
+            self._add_verbatim(leaf, line)
 
-    def _verbatim(self, leaf: Verbatim, line: SourceLine) -> None:
+    def _add_verbatim(self, leaf: Verbatim, line: SourceLine) -> None:
         pieces, self._leaf = leaf.with_line(line)
         self._out += pieces
 
-    def _text(self, line: SourceLine, depth: int) -> None:
+    def _add_text(self, line: SourceLine, depth: int) -> None:
         lazy = depth < len(self._open)
         match self._leaf:
             case OpenParagraph() as leaf:
@@ -375,7 +375,7 @@ def _same(pair: tuple[Container, Container]) -> bool:
     return pair[0] == pair[1]
 
 
-def _siblings(one: Where, other: Where) -> bool:
+def _same_list(one: Where, other: Where) -> bool:
     match one, other:
         case (Item(series=mine),), (Item(series=theirs),):
             return mine == theirs

@@ -16,7 +16,7 @@ Bare = Literal["json", "sql", "html"]
 _LONGEST_DOUBT = 600
 
 
-def bare(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None:
+def detect(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None:
     """What the answer is, from its beginning; None while too little is known, unless it `ended`."""
     start = text.lstrip()
     if not (start or ended):
@@ -29,7 +29,7 @@ def bare(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None
     return "markdown"
 
 
-class Verbatim:
+class UnfencedCode:
     """Code without a fence: its lines as pieces, until it says itself that it has ended."""
 
     def __init__(self, kind: Bare) -> None:
@@ -48,7 +48,7 @@ class Verbatim:
         for number, line in enumerate(lines, 1):
             pieces.append(self._piece(line))
             self._begins = False
-            if self._over(line):
+            if self._is_over(line):
                 self.ended, self._unfinished = True, ""
                 return pieces, "\n".join([*lines[number:], rest])
         self._unfinished = rest
@@ -61,10 +61,10 @@ class Verbatim:
     def _piece(self, line: str) -> Code:
         return Code(language=self.kind, text=line, begins=self._begins)
 
-    def _over(self, line: str) -> bool:
+    def _is_over(self, line: str) -> bool:
         match self.kind:
             case "json":
-                return self._balanced(line)
+                return self._is_balanced(line)
             case "html":
                 return "</html>" in line.lower()
             case "sql":
@@ -72,7 +72,7 @@ class Verbatim:
                 self._statement_over = line.rstrip().endswith(";")
                 return over
 
-    def _balanced(self, line: str) -> bool:
+    def _is_balanced(self, line: str) -> bool:
         for mark in _JSON_MARKS.findall(line):
             if mark == '"':
                 self._in_string = not self._in_string

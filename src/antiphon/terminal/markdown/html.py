@@ -21,7 +21,7 @@ _LEADS_OUT = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 _ALIGNED = re.compile(r"text-align:(right|center)")
 
 
-class _Page(RendererHTML):
+class _SafeRenderer(RendererHTML):
     """markdown-it's own HTML, but for what acts, loads or needs a style of its own."""
 
     def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
@@ -35,21 +35,21 @@ class _Page(RendererHTML):
         return f'<a href="{escapeHtml(source)}" rel="{NEVER_FOLLOWED}">{shown}</a>'
 
 
-def rendered(markdown: str) -> str:
+def render_html(markdown: str) -> str:
     """The HTML of a whole text."""
     tokens = _READER.parse(clean(markdown, "code"))
-    _tamed(tokens)
+    _sanitize(tokens)
     html: str = _READER.renderer.render(tokens, _READER.options, {})
     return html
 
 
-def _tamed(tokens: Iterable[Token]) -> None:
+def _sanitize(tokens: Iterable[Token]) -> None:
     for token in tokens:
         # Cleaned once more: an entity such as &#x202e; is a character only now.
         token.content = clean(token.content, "code")
         token.attrs = _attributes(token)
         token.info = ""
-        _tamed(token.children or ())
+        _sanitize(token.children or ())
 
 
 def _attributes(token: Token) -> dict[str, str | int | float]:
@@ -75,5 +75,5 @@ class _Reader(MarkdownIt):
         return _LEADS_OUT.match(url) is not None
 
 
-_READER = _Reader("commonmark", {"html": False}, renderer_cls=_Page)
+_READER = _Reader("commonmark", {"html": False}, renderer_cls=_SafeRenderer)
 _READER.enable(["table", "strikethrough"])

@@ -35,7 +35,7 @@ class Inline:
         twin._known = {"references": dict(self._known.get("references", {}))}
         return twin
 
-    def defined(self, text: str) -> str:
+    def strip_definitions(self, text: str) -> str:
         """The text of a paragraph without the definitions it begins with, which are noted."""
         if not text.startswith("["):
             return text
@@ -71,13 +71,13 @@ class Inline:
                     source = str(token.attrs.get("src", ""))
                     alt = "".join(child.content for child in token.children or ())
                     yield Span(f"[image: {alt or source}]", "link", source)
-                    yield from _lead(source, alt)
+                    yield from _link_target(source, alt)
                 case "link_open":
                     link, shown = str(token.attrs.get("href", "")), ""
                     roles.append("link")
                 case "link_close":
                     roles.remove("link")
-                    yield from _lead(link, shown)
+                    yield from _link_target(link, shown)
                     link = ""
                 case _:
                     name = token.type.rpartition("_")[0]
@@ -92,7 +92,7 @@ class Inline:
         return f"{token.markup}{token.content}{token.markup}" if self._marks else token.content
 
 
-def _lead(address: str, shown: str) -> Iterator[Span]:
+def _link_target(address: str, shown: str) -> Iterator[Span]:
     """Where a link leads, unless its words say so themselves."""
     host = _host(address)
     if host and shown not in (address, host, address.removeprefix("mailto:")):

@@ -59,7 +59,7 @@ class Grid:
             max(1, *(spans.line_width(cell) for cell in column))
             for column in zip(header, *rows, strict=True)
         ]
-        self._widths = _fitted(natural, room - len(glyphs.column) * (len(natural) - 1))
+        self._widths = _fit_widths(natural, room - len(glyphs.column) * (len(natural) - 1))
         self._records = 0
 
     def head(self) -> list[Line]:
@@ -78,13 +78,13 @@ class Grid:
         return list(self._lines(cells)) if self._widths else list(self._record(cells))
 
     def _lines(self, cells: Sequence[Cell]) -> Iterator[Line]:
-        columns = [_set(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
+        columns = [_wrap_cell(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
         for parts in zip_longest(*columns, fillvalue=()):
             line: list[Span] = []
             for part, width, align in zip(parts, self._widths, self._aligns, strict=True):
                 if line:
                     line.append(Span(self._glyphs.column, "rule"))
-                line += _aligned(part, width - spans.line_width(part), align)
+                line += _align(part, width - spans.line_width(part), align)
             yield tuple(line)
 
     def _record(self, cells: Sequence[Cell]) -> Iterator[Line]:
@@ -93,10 +93,10 @@ class Grid:
         self._records += 1
         for name, cell in zip(self._header, cells, strict=True):
             label = [span._replace(style="header") for span in name]
-            yield from _set([*label, Span(": "), *cell], self._room)
+            yield from _wrap_cell([*label, Span(": "), *cell], self._room)
 
 
-def _fitted(natural: Sequence[int], room: int) -> list[int]:
+def _fit_widths(natural: Sequence[int], room: int) -> list[int]:
     """Widths that fit; the widest give way first. None where a column would get too little."""
     if sum(natural) <= room:
         return list(natural)
@@ -110,12 +110,12 @@ def _fitted(natural: Sequence[int], room: int) -> list[int]:
     return [widths[at] for at in range(len(natural))]
 
 
-def _set(cell: Cell, width: int) -> list[Line]:
+def _wrap_cell(cell: Cell, width: int) -> list[Line]:
     wrapper = Wrapper(breaking=True)
     return wrapper.feed(cell, width) + wrapper.close()
 
 
-def _aligned(part: Line, blanks: int, align: Align) -> Iterator[Span]:
+def _align(part: Line, blanks: int, align: Align) -> Iterator[Span]:
     before = {"right": blanks, "center": blanks // 2}.get(align, 0)
     if before > 0:
         yield Span(" " * before)
@@ -172,37 +172,37 @@ class Typesetter:
             case Rule():
                 yield from self._gap(piece)
                 room = min(_RULE, self._room(piece.where, columns))
-                yield from self._placed(
+                yield from self._place(
                     piece.where, [(Span(self._theme.glyphs.rule * room, "rule"),)]
                 )
             case Empty():
                 yield from self._gap(piece)
-                yield from self._placed(piece.where, [()])
+                yield from self._place(piece.where, [()])
 
     def _gap(self, piece: Piece) -> Iterator[Line]:
         """An empty line before the piece, in the containers that go on through it."""
         if piece.begins:
             if piece.gap and self._anything:
                 shared = [at for at in piece.where if at.serial <= self._marked]
-                yield spans.stripped(list(self._prefix(tuple(shared))))
+                yield spans.strip(list(self._prefix(tuple(shared))))
             self._anything = True
 
     def _paragraph(self, piece: Paragraph, columns: int) -> Iterator[Line]:
         text = piece.text
         if piece.begins:
-            text = self._inline.defined(text) if piece.ends else text
+            text = self._inline.strip_definitions(text) if piece.ends else text
             if not text:
                 return
             yield from self._gap(piece)
             self._wrapper = Wrapper()
-            text = self._ticked(piece.where, text)
+            text = self._strip_task(piece.where, text)
         room = self._room(piece.where, min(PROSE, columns))
         lines = self._wrapper.feed(self._inline.spans(text), room)
         if piece.ends:
             lines += self._wrapper.close()
-        yield from self._placed(piece.where, lines)
+        yield from self._place(piece.where, lines)
 
-    def _ticked(self, where: Where, text: str) -> str:
+    def _strip_task(self, where: Where, text: str) -> str:
         """The text without the box of a task, which the item's mark will show."""
         box = _TASK.match(text) if where and where[-1].serial > self._marked else None
         if not box or not isinstance(where[-1], Item):
@@ -221,17 +221,17 @@ class Typesetter:
             for span in words
         )
         room = self._room(piece.where, columns)
-        yield from self._placed(piece.where, wrapper.feed(styled, room) + wrapper.close())
+        yield from self._place(piece.where, wrapper.feed(styled, room) + wrapper.close())
 
     def _code(self, piece: Code) -> Iterator[Line]:
         if piece.begins:
             self._highlighter = Highlighter(piece.language)
             if any(isinstance(at, Item) and at.serial > self._marked for at in piece.where):
-                yield from self._placed(piece.where, [()])
+                yield from self._place(piece.where, [()])
         quotes = tuple(at for at in piece.where if isinstance(at, Quote))
         if piece.text is not None:
             texts = clean(piece.text, "code").split("\n")
-            yield from self._placed(quotes, [tuple(self._highlighter.line(text)) for text in texts])
+            yield from self._place(quotes, [tuple(self._highlighter.line(text)) for text in texts])
 
     def _table(self, piece: Table, columns: int) -> Iterator[Line]:
         rows = [tuple(map(self._inline.spans, row)) for row in piece.rows]
@@ -239,19 +239,19 @@ class Typesetter:
             header = tuple(map(self._inline.spans, piece.header))
             room = self._room(piece.where, columns)
             self._grid = Grid(header, piece.aligns, rows, room, self._theme.glyphs)
-            yield from self._placed(piece.where, self._grid.head())
+            yield from self._place(piece.where, self._grid.head())
         for row in rows:
-            yield from self._placed(piece.where, self._grid.row(row))
+            yield from self._place(piece.where, self._grid.row(row))
 
     def _room(self, where: Where, columns: int) -> int:
         """The columns that are left for text inside these containers."""
         taken = sum(spans.line_width(self._mark(where, depth)) for depth in range(len(where)))
         return max(NARROWEST, columns - taken) if where else columns
 
-    def _placed(self, where: Where, lines: Sequence[Line]) -> Iterator[Line]:
+    def _place(self, where: Where, lines: Sequence[Line]) -> Iterator[Line]:
         """The lines behind the marks of their containers."""
         for line in lines:
-            yield spans.stripped([*self._prefix(where), *line])
+            yield spans.strip([*self._prefix(where), *line])
 
     def _prefix(self, where: Where) -> Iterator[Span]:
         """The marks that are not shown yet, and blanks where they were."""

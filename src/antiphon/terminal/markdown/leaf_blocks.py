@@ -101,7 +101,7 @@ class OpenParagraph(Leaf, frozen=True):
         *before, last = self.lines
         return msgspec.structs.replace(self, lines=(*before, last + text), head=False)
 
-    def underlined(self, text: str) -> Heading | None:
+    def as_heading(self, text: str) -> Heading | None:
         """The heading that a line below makes of it, if it is one that does."""
         said = "\n".join(self.lines)
         if not (self.begins and _UNDERLINE.fullmatch(text)) or _only_definitions(self.lines):
@@ -109,7 +109,7 @@ class OpenParagraph(Leaf, frozen=True):
         level = 1 if text[0] == "=" else 2
         return Heading(where=self.where, gap=self.gap, level=level, text=said.strip())
 
-    def tabulated(self, line: SourceLine) -> tuple[OpenParagraph | None, OpenTable] | None:
+    def as_table(self, line: SourceLine) -> tuple[OpenParagraph | None, OpenTable] | None:
         """What remains of it, and the table that a line below makes of its last line."""
         if not self.head or line.indent >= CODE_INDENT or "|" not in self.lines[-1]:
             return None
@@ -132,7 +132,7 @@ class OpenParagraph(Leaf, frozen=True):
             text = "\n".join(lines)
             if leaf.begins and _DEFINITION.match(text) and len(text) < source.HARD:
                 break
-            end, searched = source.cut(text, leaf.searched)
+            end, searched = source.find_cut(text, leaf.searched)
             if not end:
                 return pieces, msgspec.structs.replace(leaf, searched=searched)
             pieces.append(leaf._piece(text[:end], ends=False))

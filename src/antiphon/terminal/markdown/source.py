@@ -86,10 +86,10 @@ _MARK = re.compile(
 )
 
 
-def cut(text: str, start: int) -> tuple[int, int]:
+def find_cut(text: str, start: int) -> tuple[int, int]:
     """Where `text` may be cut first, 0 if nowhere yet, and where the next search may start."""
     for end in _END.finditer(text, max(start, SOFT), min(len(text), HARD + 1)):
-        if settled(text[: end.end()]):
+        if is_settled(text[: end.end()]):
             return end.end(), 0
     if len(text) <= HARD + 1:
         # A sentence may end with the last letters, once what follows them is known.
@@ -99,7 +99,7 @@ def cut(text: str, start: int) -> tuple[int, int]:
     return (2 * HARD, 0) if len(text) > 2 * HARD else (0, HARD)
 
 
-def settled(text: str) -> bool:
+def is_settled(text: str) -> bool:
     """Whether nothing in it waits for an end. In doubt something does."""
     waiting: dict[str, int] = {}
     at = 0

@@ -357,9 +357,7 @@ async def test_owners_are_counted_exported_and_erased(
     export = await ann.get(f"{ADMIN}/owners/{owner}/export")
     with zipfile.ZipFile(io.BytesIO(await asyncio.to_thread(export.get_data))) as archive:
         assert "canary-51" in archive.read("messages.jsonl").decode()
-    assert export.headers["Content-Disposition"].startswith(
-        'attachment; filename="antiphon-person_'
-    )
+    assert export.headers["Content-Disposition"].startswith("attachment; filename=antiphon-person_")
     assert (await ann.get(f"{ADMIN}/owners/nobody/export")).status_code == 404
 
     erased = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")

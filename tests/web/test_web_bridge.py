@@ -13,9 +13,10 @@ import pytest
 from flask import Flask, Response, request
 
 from antiphon.limits.send_budget import PIECE, UNSENT, UnsentBytes
-from antiphon.types.errors import ConnectionLost
+from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, Pace
 from antiphon.web.event_stream import EventStream, FileStream
+from antiphon.web.heavy_answers import AwaitedAnswer
 from antiphon.wires.framing import HEARTBEAT
 
 SECONDS = 10
@@ -39,6 +40,7 @@ class Wire:
         query: bytes = b"",
         ends: bool = True,
         extensions: dict[str, Any] = {},  # noqa: B006 - never changed
+        peer: str = "127.0.0.1",
     ) -> Wire:
         scope = {
             "type": "http",
@@ -46,7 +48,7 @@ class Wire:
             "path": path,
             "query_string": query,
             "headers": headers,
-            "client": ("127.0.0.1", 5),
+            "client": (peer, 5),
             "server": ("127.0.0.1", 80),
             "extensions": extensions,
         }
@@ -95,6 +97,42 @@ async def app() -> Flask:
     def stuck() -> str:
         app.unstuck.wait(SECONDS)  # type: ignore[attr-defined]
         return "at last"
+
+    @app.get("/api/quick")
+    def quick() -> str:
+        return "quick"
+
+    app.begun = asyncio.Event()  # type: ignore[attr-defined]
+
+    async def body() -> bytes:
+        try:
+            app.begun.set()  # type: ignore[attr-defined]
+            await app.go.wait()  # type: ignore[attr-defined]
+        finally:
+            app.ended.set()  # type: ignore[attr-defined]
+        return b"[]"
+
+    async def no_body() -> bytes:
+        raise NotFound("It was deleted.")
+
+    @app.get("/awaited")
+    def awaited() -> Response:
+        return AwaitedAnswer(body)
+
+    @app.get("/awaited/nothing")
+    def awaited_nothing() -> Response:
+        answer = AwaitedAnswer(no_body)
+        answer.headers["X-Beside"] = "1"
+        return answer
+
+    async def no_pieces() -> AsyncGenerator[bytes]:
+        raise NotFound("It was deleted.")
+        yield b""
+
+    @app.get("/nothing")
+    def nothing() -> Response:
+        headers = {"x-beside": "1", "content-disposition": "attachment", "content-length": "5"}
+        return FileStream(no_pieces, loop, headers)
 
     @app.get("/page")
     def page() -> str:
@@ -216,6 +254,47 @@ async def test_pages_come_while_every_call_of_the_api_waits(bridged: Bridged, ap
 
     assert page[2] == b"page"
     assert {status for status, _, _ in answers} == {200}
+
+
+async def test_one_address_leaves_threads_for_another(bridged: Bridged, app: Any) -> None:
+    stuck = [bridged("/api/stuck") for _ in range(THREADS)]
+    other = await bridged("/api/quick", peer="127.0.0.2").whole()
+    app.unstuck.set()
+    answers = [await wire.whole() for wire in stuck]
+
+    assert other[2] == b"quick"
+    assert {status for status, _, _ in answers} == {200}
+
+
+async def test_a_body_that_is_awaited_comes_with_its_length(bridged: Bridged, app: Any) -> None:
+    wire = bridged("/awaited")
+    app.go.set()
+    status, headers, body = await wire.whole()
+
+    assert (status, body, headers[b"content-length"]) == (200, b"[]", b"2")
+    assert headers[b"content-type"] == b"application/json"
+
+
+async def test_a_body_that_is_awaited_is_not_made_for_a_reader_who_has_left(
+    bridged: Bridged, app: Any
+) -> None:
+    wire = bridged("/awaited")
+    async with asyncio.timeout(SECONDS):
+        await app.begun.wait()
+        wire.leave()
+        await app.ended.wait()
+        await wire.task
+
+
+@pytest.mark.parametrize("path", ["/awaited/nothing", "/nothing"])
+async def test_what_fails_before_anything_is_there_is_answered_as_a_problem(
+    bridged: Bridged, path: str
+) -> None:
+    status, headers, body = await bridged(path).whole()
+
+    assert (status, headers[b"content-type"]) == (404, b"application/problem+json")
+    assert (headers[b"x-beside"], headers[b"content-length"]) == (b"1", b"%d" % len(body))
+    assert b"content-disposition" not in headers
 
 
 async def test_a_header_with_an_underscore_is_not_taken_for_one_with_a_hyphen(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import Literal, Protocol, get_args
 
@@ -151,6 +152,8 @@ def _json(value: Thread | Message) -> str:
 
 
 PAGE = 100
+_THREAD = ThreadPoolExecutor(1, "antiphon export")
+"""One, for setting computes: more would only keep the loop from the interpreter's lock."""
 
 
 async def told(
@@ -169,7 +172,7 @@ async def told(
     async for message in client.every(ListMessages(thread.id, limit=PAGE)):
         await _note_names(client, message, names)
         # A long answer takes a while to be set, and the loop has other things to do meanwhile.
-        yield await asyncio.to_thread(file.message, message)
+        yield await asyncio.get_running_loop().run_in_executor(_THREAD, file.message, message)
     yield file.end()
 
 

@@ -235,9 +235,15 @@ class AsyncHttpLine:
         """The bytes of a file."""
         return await self._answer(_downloading(file_id))
 
-    async def export(self, owner: str) -> AsyncPieces:
+    def read_file(self, file_id: str) -> AsyncPieces:
+        """The bytes of a file, piece by piece."""
+        return self._read_pieces(_downloading(file_id))
+
+    def export(self, owner: str) -> AsyncPieces:
         """Everything of an owner as a zip, piece by piece."""
-        asked = _asked(operations.ExportOwner(owner), _new_key())
+        return self._read_pieces(_asked(operations.ExportOwner(owner), _new_key()))
+
+    async def _read_pieces(self, asked: dict[str, Any]) -> AsyncPieces:
         try:
             async with self._listening(asked) as response, aclosing(response.aiter_bytes()) as came:
                 async for piece in came:

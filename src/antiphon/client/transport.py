@@ -131,6 +131,10 @@ class AsyncLine(Protocol):
         """The bytes of a file."""
         ...
 
+    def read_file(self, file_id: str) -> AsyncPieces:
+        """The bytes of a file, piece by piece; what breaks off is not resumed."""
+        ...
+
     def export(self, owner: str) -> AsyncPieces:
         """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
         ...

@@ -98,6 +98,15 @@ class AsyncEmbeddedTransport:
         _, content = await (await self.runtime()).desk.download(self._principal.owner, file_id)
         return content
 
+    async def read_file(self, file_id: str) -> AsyncPieces:
+        """The bytes of a file, piece by piece."""
+        sanitize.request_fields(operations.GetFile(file_id))
+        desk = (await self.runtime()).desk
+        _, opened = await desk.open_file(self._principal.owner, file_id)
+        async with aclosing(opened) as pieces:
+            async for piece in pieces:
+                yield piece
+
     async def export(self, owner: str) -> AsyncPieces:
         """Everything of an owner as a zip, piece by piece."""
         call = operations.ExportOwner(owner)

@@ -2,7 +2,7 @@
 
 General bridges never notice that a reader has left, or carry one stream at a time. This one needs
 no more than our application does: a body that is read before the view is called, an answer that is
-whole, or one that is a stream of events.
+whole, one whose body is awaited, or one that is a stream of events or of the pieces of a file.
 """
 
 from __future__ import annotations
@@ -12,22 +12,32 @@ import io
 import sys
 import time
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Iterable,
+    MutableMapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from antiphon.api import problems
 from antiphon.api.problems import TooSlow
-from antiphon.limits.send_budget import hold_bytes, send_body
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.limits.send_budget import PIECE, hold_bytes, send_body
 from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.checks import API
-from antiphon.web.event_stream import ROOM, SILENCE, EventStream
+from antiphon.web.event_stream import ROOM, SILENCE, EventStream, FileStream, resume
+from antiphon.web.heavy_answers import AwaitedAnswer
+from antiphon.web.http import problem_headers
 
 # The bodies of requests on their way in: each within its size and time, all within some room.
 
@@ -127,21 +137,33 @@ class Answer:
     """What the application answers: the beginning by WSGI's call, the body whole."""
 
     def __init__(self) -> None:
-        self.start: dict[str, Any] = {}
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """The beginning as ASGI has it."""
+        return {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": self.headers,
+        }
 
     def begin(
         self, status: str, headers: list[tuple[str, str]], exc_info: object = None
     ) -> Callable[[bytes], None]:
         """WSGI's `start_response`."""
-        self.start = {
-            "type": "http.response.start",
-            "status": int(status[:3]),
-            "headers": [
-                (name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers
-            ],
-        }
+        self.status = int(status[:3])
+        self.headers = [
+            (name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers
+        ]
         return self._write
+
+    def end(self, body: bytes) -> None:
+        """Add the body, which was not there when the answer was begun."""
+        self.body = body
+        self.headers.append((b"content-length", b"%d" % len(body)))
 
     def _write(self, data: bytes) -> None:
         self.body += data
@@ -165,14 +187,21 @@ def _headers(scope: Scope) -> dict[str, str]:
     return found
 
 
+T = TypeVar("T")
+Frames = AsyncGenerator[bytes, None]
 Send = Callable[[MutableMapping[str, Any]], Any]
 Hold = Callable[[int], AbstractContextManager[None]]
 """Counts so many bytes as waiting for their reader."""
 
 THREADS = 64
-"""Calls of our API that are answered at once; one may wait as long as the backend does."""
+"""Calls of our API that are answered at once; one may wait as long as the backend does.
+
+Of these threads, as of those for pages, one address has at most half.
+"""
 PAGE_THREADS = 8
 """Pages and what belongs to them: a backend that does not answer does not keep these waiting."""
+
+_OF_A_BODY = (b"content-type", b"content-length", b"content-disposition")
 
 
 class Pace(NamedTuple):
@@ -219,8 +248,8 @@ class Bridge:
         self._bodies = Bodies(largest, pace.pause)
         self._closing = closing
         self._tracer = tracer
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="antiphon-web")
-        self._page_threads = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="antiphon-page")
+        self._threads = _Threads(THREADS, "antiphon-web")
+        self._page_threads = _Threads(PAGE_THREADS, "antiphon-page")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -230,52 +259,52 @@ class Bridge:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        room: list[EventStream] = []
+        room: list[EventStream | AwaitedAnswer] = []
+        answer, caller = Answer(), self._caller(scope)
+        frames: Frames | None = None
         try:
             async with self._bodies.read(receive) as body:
                 asked = environ(scope, body) | {ROOM: room}
-                answer = await self._answered(scope["path"], asked)
+                threads = self._threads if scope["path"].startswith(API) else self._page_threads
+                await threads.run(caller, partial(self._call, asked, answer))
+            match room:
+                case [AwaitedAnswer() as awaited]:
+                    answer.end(await _while_present(receive, awaited.make()))
+                case [FileStream() as file]:
+                    frames = await _begin(receive, file.source())
+                case [EventStream() as stream]:
+                    frames = stream.source()
         except Left:
             return
         except AntiphonError as problem:
-            await _refuse(send, problem)
+            await _refuse(send, problem, answer.headers)
             return
-        caller = self._caller(scope)
-        if not room:
+        if frames is None:
             await _send_whole(scope, caller, answer, send)
             return
         await send(answer.start)
+        alive = room[0].alive if isinstance(room[0], EventStream) else b""
         # A reader who takes nothing, or is gone; or too much waits for readers.
         with suppress(TimeoutError, OSError, Overloaded):
-            await self._pump(room[0], receive, send, partial(hold_bytes, scope, caller))
+            await self._pump(frames, alive, receive, send, partial(hold_bytes, scope, caller))
 
     def close(self) -> None:
         """Wait for the views that run."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._page_threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+        self._page_threads.close()
 
-    async def _answered(self, path: str, asked: dict[str, Any]) -> Answer:
-        threads = self._threads if path.startswith(API) else self._page_threads
-        context = copy_context()  # whose span the view's work is below
-
-        def called() -> Answer:
-            return context.run(self._called, asked)
-
-        return await asyncio.get_running_loop().run_in_executor(threads, called)
-
-    def _called(self, asked: dict[str, Any]) -> Answer:
-        answer = Answer()
+    def _call(self, asked: dict[str, Any], answer: Answer) -> None:
         result = self._application(asked, answer.begin)
         try:
             answer.body = b"".join(result)
         finally:
             if close := getattr(result, "close", None):
                 close()
-        return answer
 
-    async def _pump(self, stream: EventStream, receive: Receive, send: Send, hold: Hold) -> None:
+    async def _pump(
+        self, frames: Frames, alive: bytes, receive: Receive, send: Send, hold: Hold
+    ) -> None:
         """Send the frames as they come, and look up only when nothing moves."""
-        frames, alive = stream.source(), stream.alive
         line = _Line(send, self._pace, hold)
         telling = asyncio.ensure_future(line.tell(frames))
         left = asyncio.ensure_future(_left(receive))
@@ -301,6 +330,25 @@ class Bridge:
             telling.cancel()
             await asyncio.wait([telling])
             await frames.aclose()
+
+
+class _Threads:
+    """Threads in which views are called; one caller has at most half of them."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._threads = ThreadPoolExecutor(most, name)
+        self._queue = FairQueue(most, most // 2)
+
+    async def run(self, caller: str, work: Callable[[], None]) -> None:
+        """Do the work in a thread. Raises `Overloaded` where none comes free in time."""
+        context = copy_context()  # whose span the view's work is below
+        async with self._queue.slot(caller):
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, context.run, work)
+
+    def close(self) -> None:
+        """Begin no work any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Line:
@@ -337,9 +385,14 @@ class _Line:
 
     async def write(self, body: bytes, *, more: bool = True) -> None:
         """Hand over these bytes; waits while the reader has too many."""
-        self.writes, self._since = True, time.monotonic()
+        self.writes = True
         with self._hold(len(body)):
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+            for start in range(0, len(body) or 1, PIECE):
+                self._since = time.monotonic()
+                piece, more_body = body[start : start + PIECE], more or start + PIECE < len(body)
+                await self._send(
+                    {"type": "http.response.body", "body": piece, "more_body": more_body}
+                )
         self.writes, self._since = False, time.monotonic()
 
     @property
@@ -361,15 +414,50 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _refuse(send: Send, problem: AntiphonError) -> None:
-    """Of a body that was not read to its end nobody reads the rest."""
+async def _while_present(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work does; it is cancelled when the reader leaves. Raises `Left`."""
+    left = asyncio.ensure_future(_left(receive))
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({left, working}, return_when=FIRST_COMPLETED)
+        if not working.done():
+            raise Left
+        return working.result()
+    finally:
+        left.cancel()
+        working.cancel()
+        await asyncio.wait([left, working])
+
+
+async def _begin(receive: Receive, pieces: Frames) -> Frames:
+    """Return the pieces when the first of them is there. Raises `Left`."""
+
+    async def read() -> bytes:
+        return await anext(pieces, b"")
+
+    try:
+        first = await _while_present(receive, read())
+    except BaseException:
+        await pieces.aclose()
+        raise
+    return resume(first, pieces)
+
+
+async def _refuse(
+    send: Send, problem: AntiphonError, begun: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer with the problem, under those headers of the answer begun that are not of its body.
+
+    Of a body that was not read to its end nobody reads the rest.
+    """
     status, _ = problems.placed(problem)
     body = problems.document(problem)
     headers = [
         (b"content-type", problems.MEDIA_TYPE),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
-        *problems.headers(problem),
+        *problem_headers(problem),
+        *(each for each in begun if each[0] not in _OF_A_BODY),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

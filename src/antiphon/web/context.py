@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import Forbidden
-from antiphon.web import session
+from antiphon.web import origin, session
+from antiphon.web.people import LOCAL
 from antiphon.web.session import person
 from antiphon.web.site import Site
 
@@ -23,6 +25,17 @@ def site() -> Site:
 def governing() -> AsyncClient:
     """A client for the whole installation; what it does, the audit log says was this person."""
     return site().client.acting_as(session.person().id)
+
+
+def party() -> Hashable:
+    """Return the party that heavy answers are shared out to.
+
+    It is the person who asks; where nobody logs in, and all are one person, the address.
+    """
+    someone = person()
+    if someone != LOCAL:
+        return someone.id
+    return origin.who_asks(request, site().policy)
 
 
 def client() -> AsyncClient:

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from typing import Any, ClassVar
 
 from flask import Response
@@ -62,9 +62,20 @@ class EventStream(Response):
 
 
 class FileStream(EventStream):
-    """A file in pieces: nothing may stand between them, and what is not whole has no end."""
+    """A file in pieces: nothing may stand between them, and what is not whole has no end.
+
+    What fails before the first piece is answered in its place.
+    """
 
     alive = b""
+
+
+async def resume(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield the piece that was read already, and the others."""
+    async with aclosing(pieces):
+        yield first
+        async for piece in pieces:
+            yield piece
 
 
 def _iterated(source: Source, loop: asyncio.AbstractEventLoop, alive: bytes) -> Iterator[bytes]:

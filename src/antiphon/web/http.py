@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, TypeVar
 
 import msgspec
-from flask import Response, request, send_file
+from flask import Response, request
 
 from antiphon.api import problems
 from antiphon.api.operations import invalid
@@ -22,14 +21,15 @@ def answer(value: Any, status: int = 200) -> Response:
     return Response(body, status, NO_STORE, content_type="application/json")
 
 
+def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a problem, but that by which a browser asks for a password."""
+    return [each for each in problems.headers(error) if each[0] != b"www-authenticate"]
+
+
 def problem(error: AntiphonError) -> Response:
     """The error as a problem document."""
     status, _ = problems.placed(error)
-    headers = {
-        name.decode(): value.decode("latin-1")
-        for name, value in problems.headers(error)
-        if name != b"www-authenticate"  # a browser would ask for a password of its own
-    }
+    headers = {name.decode(): value.decode("latin-1") for name, value in problem_headers(error)}
     kind = problems.MEDIA_TYPE.decode()
     return Response(problems.document(error), status, NO_STORE | headers, content_type=kind)
 
@@ -85,17 +85,6 @@ BYTES = "application/octet-stream"
 SANDBOX = "default-src 'none'; sandbox"
 
 
-def download(name: str, content: bytes, media_type: str = BYTES) -> Response:
-    """A file by that name, which no browser shows or runs (RFC 6266 for its name)."""
-    return _sent(name, content, media_type, inline=False)
-
-
-def shown(name: str, content: bytes) -> Response:
-    """The picture that these bytes are; what is none is a download."""
-    kind = picture(content)
-    return _sent(name, content, kind or BYTES, inline=kind is not None)
-
-
 def picture(content: bytes) -> str | None:
     """The media type of a picture that browsers show and nothing in it can act; else None.
 
@@ -112,17 +101,3 @@ def picture(content: bytes) -> str | None:
             return "image/webp"
         case _:
             return None
-
-
-def _sent(name: str, content: bytes, media_type: str, *, inline: bool) -> Response:
-    response = send_file(
-        BytesIO(content),
-        media_type,
-        as_attachment=not inline,
-        download_name=name,
-        conditional=False,
-        etag=False,
-    )
-    response.headers["Content-Security-Policy"] = SANDBOX
-    response.headers["Cache-Control"] = "private, no-store"
-    return response

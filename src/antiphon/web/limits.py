@@ -15,6 +15,7 @@ import msgspec
 
 from antiphon.api.problems import TooMany
 from antiphon.engine.accounts import normalize_name
+from antiphon.limits.fair_queue import FairQueue
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
 
@@ -29,6 +30,10 @@ GUESSES_WITHIN = 15 * MINUTE
 LOGINS_AT_ONCE = 4  # a slow provider, or a flood of passwords, leaves the other threads alone
 LOGIN_SECONDS = 1.0
 LOGIN_AGAIN = 5
+ANSWERS_AT_ONCE = 8
+"""Heavy answers, or pieces of them, that are made at once; light ones do not wait for them."""
+ANSWERS_EACH = 2
+"""Of them, those of one person; of one address where nobody logs in."""
 MAX_REMEMBERED = 10_000
 
 
@@ -192,6 +197,7 @@ class Limits(msgspec.Struct, frozen=True):
     streams: Streams
     guesses: Guesses
     logins: Turns
+    answers: FairQueue
 
 
 def limits(settings: Settings) -> Limits:
@@ -202,6 +208,7 @@ def limits(settings: Settings) -> Limits:
         streams=Streams(settings.web_streams, None if alone else STREAMS_EACH),
         guesses=Guesses(),
         logins=Turns(LOGINS_AT_ONCE, LOGIN_SECONDS),
+        answers=FairQueue(ANSWERS_AT_ONCE, ANSWERS_EACH),
     )
 
 

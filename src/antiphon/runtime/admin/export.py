@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple, TypeVar
@@ -89,6 +90,9 @@ MOST_AT_ONCE = 200
 REMEMBERED = 1_000  # ids of what was seen, for what may be deleted meanwhile
 NAME_LETTERS = 100
 
+_THREADS = ThreadPoolExecutor(2, "antiphon export")
+"""Threads of their own: archives do not keep sign-ins and probes from the others."""
+
 _encode = msgspec.json.Encoder().encode
 _UNSAFE = re.compile(r"[^\w .()+-]")
 
@@ -160,7 +164,8 @@ class _Export:
         with self._zip.entry(name) as entry:
             async with aclosing(parts):
                 async for part in parts:
-                    await asyncio.to_thread(entry.write, part)  # for it is compressed there
+                    loop = asyncio.get_running_loop()
+                    await loop.run_in_executor(_THREADS, entry.write, part)  # it is compressed
                     if ready := self._zip.taken():
                         yield ready
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -16,8 +17,8 @@ from antiphon.types.accounts import Discreet
 from antiphon.types.errors import NotFound
 from antiphon.web import admin_views
 from antiphon.web.context import governing, refuse_others, site
-from antiphon.web.event_stream import FileStream
-from antiphon.web.http import SANDBOX, answer, query, read
+from antiphon.web.heavy_answers import send_file
+from antiphon.web.http import answer, query, read
 
 routes = Blueprint("admin_owners", __name__, url_prefix="/api/admin")
 routes.before_request(refuse_others)
@@ -102,14 +103,7 @@ def owner_exported(owner: str) -> Response:
     there = site().run(site().client.list_owners(owner=owner)).data
     if not there:
         raise NotFound(f"There is nothing of the owner {owner!r}.")
-    client = governing()
-    headers = {
-        "Content-Type": ZIP,
-        "Content-Disposition": f'attachment; filename="{_file_name(owner)}"',
-        "Content-Security-Policy": SANDBOX,
-        "Cache-Control": "private, no-store",
-    }
-    return FileStream(lambda: client.export_owner(owner), site().loop, headers)
+    return send_file(_file_name(owner), partial(governing().export_owner, owner), ZIP)
 
 
 @routes.delete("/owners/<path:owner>")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Literal
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.transport import AsyncPieces
 from antiphon.engine import sanitize
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.messages import Upload
 from antiphon.web.context import client, site
-from antiphon.web.http import BYTES, answer, download, picture, query, shown
+from antiphon.web.event_stream import resume
+from antiphon.web.heavy_answers import send_file
+from antiphon.web.http import BYTES, answer, picture, query
 
 routes = Blueprint("files", __name__)
 
@@ -48,14 +52,20 @@ def uploaded() -> Response:
 @routes.get("/api/files/<file_id>")
 def file(file_id: str) -> Response:
     """The file to be saved; a picture with `?inline=1` to be seen."""
-    asked = query(Showing)
+    asked, here = query(Showing), site()
+    upload, first, pieces = here.run(_open(client(), file_id))
+    if request.method == "HEAD":
+        here.run(pieces.aclose())
+    kind = picture(first) if asked.inline == "1" else None
+    name, content = plain_name(upload.name), partial(resume, first, pieces)
+    return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
 
-    async def read(client: AsyncClient) -> tuple[Upload, bytes]:
-        return await client.get_file(file_id), await client.download_file(file_id)
 
-    upload, content = site().run(read(client()))
-    give = shown if asked.inline == "1" else download
-    return give(plain_name(upload.name), content)
+async def _open(client: AsyncClient, file_id: str) -> tuple[Upload, bytes, AsyncPieces]:
+    """Return what is known of the file, its first bytes, and the pieces after them."""
+    upload = await client.get_file(file_id)
+    pieces = client.line.read_file(file_id)
+    return upload, await anext(pieces, b""), pieces
 
 
 def plain_name(given: str) -> str:

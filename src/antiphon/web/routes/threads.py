@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -12,10 +14,13 @@ from antiphon.api import operations
 from antiphon.client import thread_list
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name, told
+from antiphon.limits.send_budget import PIECE
 from antiphon.types.errors import NotFound
+from antiphon.types.runs import Thread
 from antiphon.web import history, thread_rows
 from antiphon.web.context import client, site
-from antiphon.web.http import answer, download, query, read
+from antiphon.web.heavy_answers import answer_in_turn, send_file
+from antiphon.web.http import answer, query, read
 from antiphon.web.thread_rows import Row, row
 
 routes = Blueprint("threads", __name__)
@@ -103,8 +108,13 @@ def deleted(thread_id: str) -> Response:
 @routes.get("/api/threads/<thread_id>/messages")
 def messages(thread_id: str) -> Response:
     """The thread as the page shows it, from its end."""
-    asked = query(Piece)
-    return answer(site().run(history.opened(client(), thread_id, asked.before, asked.limit)))
+    asked, by = query(Piece), client()
+
+    async def make() -> bytes:
+        opened = await history.opened(by, thread_id, asked.before, asked.limit)
+        return msgspec.json.encode(opened)
+
+    return answer_in_turn(make)
 
 
 @routes.post("/api/threads/<thread_id>/branch")
@@ -123,16 +133,21 @@ def branched(thread_id: str) -> Response:
 
 @routes.get("/api/threads/<thread_id>/export")
 def exported(thread_id: str) -> Response:
-    """The thread as a file."""
-    form = query(Exporting).form
+    """The thread as a file, which is sent while it is made."""
+    form, by = query(Exporting).form, client()
+    thread = site().run(by.get_thread(thread_id))
+    return send_file(file_name(thread, form), partial(_export, by, thread, form), TYPES[form])
 
-    async def export(client: AsyncClient) -> tuple[str, bytes]:
-        thread = await client.get_thread(thread_id)
-        pieces = [piece async for piece in told(client, thread, form)]
-        return file_name(thread, form), "".join(pieces).encode("utf-8", "replace")
 
-    name, content = site().run(export(client()))
-    return download(name, content, TYPES[form])
+async def _export(client: AsyncClient, thread: Thread, form: Form) -> AsyncGenerator[bytes, None]:
+    """The file in pieces that are worth being sent each."""
+    gathered = bytearray()
+    async for piece in told(client, thread, form):
+        gathered += piece.encode("utf-8", "replace")
+        if len(gathered) >= PIECE:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
 
 
 async def _row(client: AsyncClient, thread_id: str) -> Row:

@@ -1,0 +1,86 @@
+"""Heavy answers: each is made on the loop, in its party's turn, and no thread waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from io import BytesIO
+from typing import Any
+
+import flask
+from flask import Response, request
+
+from antiphon.web.context import party, site
+from antiphon.web.event_stream import ROOM, FileStream, Source
+from antiphon.web.http import BYTES, NO_STORE, SANDBOX
+
+Make = Callable[[], Coroutine[Any, Any, bytes]]
+"""Makes a body."""
+
+JSON = "application/json"
+
+
+class AwaitedAnswer(Response):
+    """A response without its body, which the bridge awaits and sends with its length.
+
+    What `make` raises is answered in its place.
+    """
+
+    automatically_set_content_length = False
+
+    def __init__(self, make: Make) -> None:
+        super().__init__(headers=NO_STORE, content_type=JSON)
+        self.make = make
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Leave it to the bridge."""
+        environ[ROOM].append(self)
+        start_response(self.status, self.get_wsgi_headers(environ).to_wsgi_list())
+        return []
+
+
+def answer_in_turn(make: Make) -> Response:
+    """Answer with JSON that is made when it is this party's turn to have a heavy answer made.
+
+    Another server than our own has nobody who awaits it: there the thread of the view waits.
+    """
+    here, who = site(), party()
+
+    async def make_in_turn() -> bytes:
+        async with here.limits.answers.slot(who):
+            return await make()
+
+    if ROOM not in request.environ or request.method == "HEAD":
+        return Response(here.run(make_in_turn()), headers=NO_STORE, content_type=JSON)
+    return AwaitedAnswer(make_in_turn)
+
+
+def send_file(
+    name: str,
+    content: Source,
+    media_type: str = BYTES,
+    *,
+    is_attachment: bool = True,
+    size: int | None = None,
+) -> FileStream:
+    """Send a file by that name, piece by piece (RFC 6266 for its name).
+
+    An attachment no browser shows or runs; `size` is in bytes, where it is known. Each piece is
+    made when it is this party's turn to have something heavy made.
+    """
+    here, who = site(), party()
+    headers = flask.send_file(
+        BytesIO(),
+        media_type,
+        as_attachment=is_attachment,
+        download_name=name,
+        conditional=False,
+        etag=False,
+    ).headers
+    headers["Content-Security-Policy"] = SANDBOX
+    headers["Cache-Control"] = "private, no-store"
+    del headers["Content-Length"]
+    if size is not None:
+        headers["Content-Length"] = str(size)
+    return FileStream(
+        lambda: here.limits.answers.make_pieces(who, content()), here.loop, dict(headers)
+    )

@@ -107,7 +107,7 @@ def next_turn(client: Client, turn: Events) -> tuple[PendingAction, ...]:
         match event:
             case RunStatus(status=Status.IN_PROGRESS, thread_id=thread_id):
                 step(12, "set_up_context(force_refresh=True)")
-                said = [message.role for message in client.every(ListMessages(thread_id))]
+                said = [message.role for message in client.paginate(ListMessages(thread_id))]
                 step(13, f"the whole history is read: {', '.join(said)}")
                 step(14, "inference: the model sees the tool's output")
             case TextDelta(text=text):

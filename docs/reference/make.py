@@ -25,9 +25,8 @@ from msgspec import Meta
 
 from antiphon.api import problems
 from antiphon.api.operations import (
-    CALLS,
+    OPERATIONS,
     BackendServer,
-    Call,
     Deleted,
     Erasure,
     Listed,
@@ -37,6 +36,7 @@ from antiphon.api.operations import (
     NewKey,
     NewLimits,
     NewMessage,
+    Operation,
     ProviderProblem,
     UsageReport,
     path_fields,
@@ -126,7 +126,7 @@ RECORDS: tuple[type[Any], ...] = (
 def calls() -> Iterator[str]:
     """Every call: its route, what it takes, what it answers."""
     group = ""
-    for call in CALLS:
+    for call in OPERATIONS:
         if (found := call.route.split("/")[2]) != group:
             group = found
             yield f"## {group.replace('_', ' ').capitalize()}\n"
@@ -265,7 +265,9 @@ def problem_codes() -> Iterator[str]:
 def _statuses(kind: type[errors.AntiphonError]) -> str:
     """All statuses under which the code comes: special cases of an error have one of their own."""
     same = (each for each in kind.__subclasses__() if "code" not in vars(each))
-    return ", ".join(sorted({str(problems.placed(each(""))[0]) for each in (kind, *same)}))
+    return ", ".join(
+        sorted({str(problems.status_and_title(each(""))[0]) for each in (kind, *same)})
+    )
 
 
 def tree() -> Iterator[str]:
@@ -278,7 +280,7 @@ def methods() -> Iterator[str]:
     """Every method of the client that is a call."""
     rows = [
         (f"`{name}({_parameters(method)})`", f"`{call.route}`", _first(call))
-        for call in CALLS
+        for call in OPERATIONS
         for name, method in _methods()
         if method.__qualname__ == re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
     ]
@@ -347,7 +349,7 @@ def _first(kind: type[Any]) -> str:
     return " ".join(_said(kind).partition("\n\n")[0].split())
 
 
-def _outcome(call: type[Call[Any]]) -> str:
+def _outcome(call: type[Operation[Any]]) -> str:
     said: list[str] = [f"Needs the scope `{call.scope}`."] if call.scope else []
     if call.streams:
         said.append("Answers with a stream of [events](events.md).")
@@ -360,7 +362,7 @@ def _outcome(call: type[Call[Any]]) -> str:
     return " ".join(said)
 
 
-def _place(call: type[Call[Any]], name: str) -> str:
+def _place(call: type[Operation[Any]], name: str) -> str:
     if name in path_fields(call):
         return "path"
     return "query" if call.route.startswith(("GET", "DELETE")) else "body"

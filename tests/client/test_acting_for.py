@@ -29,7 +29,7 @@ async def base(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
 
 
 async def test_another_owners_things_are_unknown(base: AsyncClient):
-    ann, ben = base.acting_for("ann"), base.acting_for("person_ben")
+    ann, ben = base.on_behalf_of("ann"), base.on_behalf_of("person_ben")
     run = await ann.get_run(await waiting_run(ann))
     (action,) = (await ann.list_actions(run.id)).data
     message = (await ann.list_messages(run.thread_id)).data[0]
@@ -60,18 +60,18 @@ async def test_another_owners_things_are_unknown(base: AsyncClient):
 
 
 async def test_closing_it_leaves_the_base_and_the_others_open(base: AsyncClient):
-    ann = base.acting_for("ann")
+    ann = base.on_behalf_of("ann")
     await ann.create_thread(title="mine")
 
     await ann.close()
 
     assert (await base.list_threads()).data == []
-    (thread,) = (await base.acting_for("ann").list_threads()).data
+    (thread,) = (await base.on_behalf_of("ann").list_threads()).data
     assert thread.title == "mine"
 
 
 async def test_an_act_is_said_to_be_of_whom_a_program_acts_as(base: AsyncClient):
-    project = await base.acting_as("person_1").create_project("Moon")
+    project = await base.as_actor("person_1").create_project("Moon")
     made = await base.create_key("laptop", project.id)
 
     of_the_key, of_the_person = (await base.list_acts()).data
@@ -85,11 +85,11 @@ async def test_an_act_is_said_to_be_of_whom_a_program_acts_as(base: AsyncClient)
 async def test_an_admin_who_stops_anothers_run_leaves_an_act_and_its_owner_does_not(
     base: AsyncClient,
 ):
-    ann = base.acting_for("person_ann")
+    ann = base.on_behalf_of("person_ann")
     own, stopped = [await waiting_run(ann) for _ in range(2)]
 
-    await ann.acting_as("person_ann").cancel_run(own)
-    await ann.acting_as("person_root").cancel_run(stopped)
+    await ann.as_actor("person_ann").cancel_run(own)
+    await ann.as_actor("person_root").cancel_run(stopped)
 
     (act,) = (await base.list_acts(owner="person_ann")).data
     assert (act.what, act.target) == ("run.cancelled_by_admin", stopped)
@@ -100,27 +100,27 @@ async def test_many_owners_may_ask_at_once(base: AsyncClient):
     owners = [f"person_{number}" for number in range(10)]
 
     threads = await asyncio.gather(
-        *(base.acting_for(owner).create_thread(title=owner) for owner in owners)
+        *(base.on_behalf_of(owner).create_thread(title=owner) for owner in owners)
     )
 
     for owner, thread in zip(owners, threads, strict=True):
-        assert (await base.acting_for(owner).list_threads()).data == [thread]
+        assert (await base.on_behalf_of(owner).list_threads()).data == [thread]
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "a\r\nX: y", "ännchen", "\0", "a" * 129, "\udc80"])
 async def test_what_is_no_owner_is_refused(base: AsyncClient, owner: str):
     with pytest.raises(errors.InvalidRequest):
-        base.acting_for(owner)
+        base.on_behalf_of(owner)
 
 
 async def test_the_sync_client_acts_for_owners_too():
     def talk(client: Client) -> None:
-        ann = client.acting_for("ann")
+        ann = client.on_behalf_of("ann")
         thread = ann.create_thread(title="mine")
         ann.close()
         with pytest.raises(errors.NotFound):
             client.get_thread(thread.id)
-        assert client.acting_for("ann").get_thread(thread.id) == thread
+        assert client.on_behalf_of("ann").get_thread(thread.id) == thread
 
     def in_this_process() -> None:
         with Client(settings=SETTINGS) as client:
@@ -138,7 +138,7 @@ async def test_the_sync_client_acts_for_owners_too():
 async def test_a_line_over_an_open_runtime_leaves_it_open():
     async with open_runtime(SETTINGS) as runtime:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
-        thread = await client.acting_for("ann").create_thread()
+        thread = await client.on_behalf_of("ann").create_thread()
         await client.close()
 
         assert (
@@ -151,11 +151,11 @@ async def test_a_key_without_admin_acts_for_nobody_else(locked: tuple[str, dict[
     async with AsyncClient(url, api_key=keys["ann"]) as ann:
         await ann.list_threads()
         with pytest.raises(errors.Forbidden):
-            await ann.acting_for("ben").list_threads()
+            await ann.on_behalf_of("ben").list_threads()
         with pytest.raises(errors.Forbidden):
-            await ann.acting_for("ben").create_thread()
+            await ann.on_behalf_of("ben").create_thread()
     async with AsyncClient(url, api_key=keys["root"]) as root:
-        thread = await root.acting_for("ann").create_thread(title="of ann")
+        thread = await root.on_behalf_of("ann").create_thread(title="of ann")
     async with AsyncClient(url, api_key=keys["ann"]) as ann:
         assert await ann.get_thread(thread.id) == thread
 

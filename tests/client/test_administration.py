@@ -34,7 +34,7 @@ async def test_who_was_made_is_let_in_by_name_and_password(client: AsyncClient):
     assert ann.signed_in_at is not None
     assert (made.name, made.role, made.generation) == ("Ann", "admin", 1)
     assert await client.get_person(made.id) == ann
-    assert [each async for each in client.every(ListPeople(limit=1))] == [ann]
+    assert [each async for each in client.paginate(ListPeople(limit=1))] == [ann]
 
 
 async def test_who_is_not_who_they_say_is_refused_in_one_way(client: AsyncClient):
@@ -147,7 +147,7 @@ async def test_what_says_nothing_of_who_it_is_is_refused(client: AsyncClient):
 
 async def test_who_is_removed_leaves_their_threads_and_loses_their_keys(client: AsyncClient):
     ann = await client.create_person("Ann", password=PASSWORD)
-    thread = await client.acting_for(ann.id).create_thread()
+    thread = await client.on_behalf_of(ann.id).create_thread()
 
     await client.delete_person(ann.id)
 
@@ -159,7 +159,7 @@ async def test_who_is_removed_leaves_their_threads_and_loses_their_keys(client: 
         await client.delete_person(ann.id)
     with pytest.raises(errors.SignInRefused):
         await client.sign_in("Ann", PASSWORD)
-    assert await client.acting_for(ann.id).get_thread(thread.id) == thread
+    assert await client.on_behalf_of(ann.id).get_thread(thread.id) == thread
 
 
 async def test_a_password_is_in_no_answer_and_no_complaint(client: AsyncClient):
@@ -188,10 +188,10 @@ async def test_a_key_is_told_once_and_revoked_for_good():
         async with AsyncClient(url, api_key=made.token) as root:
             anns = await root.create_key("laptop", "ann")
             assert made.token not in repr(made)
-            assert [each async for each in root.every(ListKeys(limit=1))] == [made.key, anns.key]
+            assert [each async for each in root.paginate(ListKeys(limit=1))] == [made.key, anns.key]
             async with AsyncClient(url, api_key=anns.token) as ann:
                 thread = await ann.create_thread()
-            assert await root.acting_for("ann").get_thread(thread.id) == thread
+            assert await root.on_behalf_of("ann").get_thread(thread.id) == thread
 
             revoked = await root.revoke_key(anns.key.id)
             assert revoked.revoked_at is not None
@@ -219,21 +219,21 @@ async def test_the_keys_of_who_is_disabled_are_revoked():
 
 async def test_live_runs_of_everybody_are_listed_and_can_be_stopped(client: AsyncClient):
     people = [f"person_{number}" for number in range(3)]
-    runs = [await waiting_run(client.acting_for(owner)) for owner in people]
+    runs = [await waiting_run(client.on_behalf_of(owner)) for owner in people]
 
-    live = [each async for each in client.every(ListLiveRuns(limit=2))]
+    live = [each async for each in client.paginate(ListLiveRuns(limit=2))]
     assert [(each.owner, each.run.id) for each in live] == list(
         zip(reversed(people), reversed(runs), strict=True)
     )
 
-    await client.acting_for(live[0].owner).cancel_run(live[0].run.id)
+    await client.on_behalf_of(live[0].owner).cancel_run(live[0].run.id)
     assert [each.run.id for each in (await client.list_live_runs()).data] == [runs[1], runs[0]]
 
 
 async def test_what_runs_used_is_reported_by_day_model_and_owner(client: AsyncClient):
     for owner, times in (("ann", 2), ("ben", 1)):
         for _ in range(times):
-            acting = client.acting_for(owner)
+            acting = client.on_behalf_of(owner)
             await acting.cancel_run(await waiting_run(acting))
 
     report = await client.get_usage(days=2)

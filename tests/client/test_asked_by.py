@@ -71,7 +71,7 @@ async def test_a_run_of_a_later_version_is_of_no_known_model_server(tmp_path: Pa
             connection.execute("UPDATE runs SET destination = '[\"demo\",2,3]'")
 
         with pytest.raises(AntiphonError, match="later version"):
-            await client.line.model_server("demo", run.id)
+            await client.transport.model_server("demo", run.id)
 
 
 async def _left(client: AsyncClient, model: Model) -> str:

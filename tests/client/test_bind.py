@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from antiphon.api import operations
-from antiphon.api.operations import CALLS, Call
+from antiphon.api.operations import OPERATIONS, Operation
 from antiphon.client.async_client import AsyncClient, AsyncEvents, AsyncStream
 from antiphon.client.sync_client import Client, Events, Stream
 from antiphon.types.runs import Run
@@ -19,7 +19,7 @@ STREAMS = {
 }
 
 
-def method_of(call: type[Call[Any]]) -> str:
+def method_of(call: type[Operation[Any]]) -> str:
     return STREAMS.get(call) or re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
 
 
@@ -34,7 +34,7 @@ def parameters(kind: type, name: str) -> list[tuple[str, Any, Any]]:
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_every_call_of_the_api_is_a_method(client: type):
-    assert {method_of(call) for call in CALLS} <= public(client)
+    assert {method_of(call) for call in OPERATIONS} <= public(client)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_both_surfaces_are_equal(now: type, later: type):
             assert parameters(now, name) == parameters(later, name)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", OPERATIONS)
 @pytest.mark.parametrize("client", [Client, AsyncClient])
-def test_a_method_takes_what_its_call_takes(client: type, call: type[Call[Any]]):
+def test_a_method_takes_what_its_call_takes(client: type, call: type[Operation[Any]]):
     _, *taken = parameters(client, method_of(call))
 
     assert [name for name, _, _ in taken] == list(call.__struct_fields__)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from antiphon.api.operations import (
-    Call,
     CreateAssistant,
     CreateMessage,
     CreateThread,
     GetThread,
     ListThreads,
+    Operation,
     UpdateThread,
 )
 from antiphon.client.async_client import AsyncClient
@@ -35,7 +35,7 @@ async def lines() -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
         yield remote, embedded
 
 
-def parameters(value: Any) -> Call[Any]:
+def parameters(value: Any) -> Operation[Any]:
     return CreateAssistant(tools=(ToolSpec("t", "", {"a": [value]}),))
 
 
@@ -70,12 +70,12 @@ def deep(levels: int) -> Any:
     ],
 )
 async def test_what_cannot_be_kept_is_refused_in_the_same_words(
-    lines: tuple[AsyncClient, AsyncClient], call: Call[Any]
+    lines: tuple[AsyncClient, AsyncClient], call: Operation[Any]
 ):
     refusals: list[AntiphonError] = []
     for client in lines:
         with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as refused:
-            await client.line.send(call)
+            await client.transport.send(call)
         refusals.append(refused.value)
 
     one, other = refusals
@@ -85,7 +85,7 @@ async def test_what_cannot_be_kept_is_refused_in_the_same_words(
 async def test_nesting_without_end_is_refused(lines: tuple[AsyncClient, AsyncClient]):
     for client in lines:
         with pytest.raises(errors.TooLarge):
-            await client.line.send(parameters(deep(10_000)))
+            await client.transport.send(parameters(deep(10_000)))
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\0.txt", "a\r\nb", "\udce9.txt", "", ".."])
@@ -95,7 +95,7 @@ async def test_a_name_that_is_none_is_refused_in_the_same_words(
     refusals: list[AntiphonError] = []
     for client in lines:
         with pytest.raises(errors.InvalidRequest) as refused:
-            await client.line.upload(name, "text/plain", b"x")
+            await client.transport.upload(name, "text/plain", b"x")
         refusals.append(refused.value)
 
     one, other = refusals
@@ -108,7 +108,7 @@ async def test_a_name_that_is_none_is_refused_in_the_same_words(
 async def test_a_media_type_is_kept_in_the_same_words(
     lines: tuple[AsyncClient, AsyncClient], media_type: str
 ):
-    one, other = [await client.line.upload("a.txt", media_type, b"x") for client in lines]
+    one, other = [await client.transport.upload("a.txt", media_type, b"x") for client in lines]
 
     assert one.media_type == other.media_type
 

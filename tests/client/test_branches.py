@@ -40,7 +40,7 @@ async def talk(client: AsyncClient, *words: str, thread: Thread | None = None) -
 
 
 async def said_in(client: AsyncClient, thread: Thread) -> list[Message]:
-    return [each async for each in client.every(ListMessages(thread.id))]
+    return [each async for each in client.paginate(ListMessages(thread.id))]
 
 
 async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: str) -> Thread:

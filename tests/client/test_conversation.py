@@ -91,7 +91,7 @@ def test_an_output_too_long_for_a_model_is_shortened_and_kept_whole_for_the_user
     events = client.converse(QUESTION, tools=[get_flight_times])
     ((output, _),) = outputs(list(events))
     listing = operations.ListMessages(events.thread_id or "")
-    (message,) = [each for each in client.every(listing) if each.role == "tool"]
+    (message,) = [each for each in client.paginate(listing) if each.role == "tool"]
 
     assert (output[:5], output[-4:]) == ("first", "last")
     assert "3,940,012 of 4,000,012 characters are left out" in output
@@ -258,7 +258,7 @@ def test_a_run_in_the_background_is_not_streamed(client: Client):
 def test_every_page_of_a_list_is_read(client: Client):
     made = [client.create_thread(title=str(n)).id for n in range(5)]
 
-    assert [each.id for each in client.every(operations.ListThreads(limit=2))] == made[::-1]
+    assert [each.id for each in client.paginate(operations.ListThreads(limit=2))] == made[::-1]
 
 
 def test_a_file_comes_back_as_it_went(client: Client, tmp_path: Any):

@@ -7,16 +7,16 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import Follow, GetRun, ListActions, ListMessages, Process
 from antiphon.client.conversation import (
-    Answer,
     Conversation,
-    Done,
-    Listen,
-    LookUp,
-    Recall,
-    Seen,
-    Settle,
-    box,
-    opening,
+    ExecuteActions,
+    FetchRun,
+    Finished,
+    ListPending,
+    ReadLastReply,
+    RunState,
+    StreamTurn,
+    combine_toolboxes,
+    first_request,
 )
 from antiphon.client.sections import REASONS
 from antiphon.tools.functions import Functions
@@ -45,8 +45,8 @@ from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Action, Fault, Reason, Run, Status
 
 RUN = "run_1"
-NEXT = Listen(Process(run_id=RUN, force_refresh=True))
-LOOK = LookUp(ListActions(RUN, status="pending"))
+NEXT = StreamTurn(Process(run_id=RUN, force_refresh=True))
+LOOK = ListPending(ListActions(RUN, status="pending"))
 
 
 def pending(call: str) -> PendingAction:
@@ -113,7 +113,7 @@ class Dialogue:
     """A conversation, and a run that plays its part."""
 
     def __init__(self, run_id: str | None = None) -> None:
-        self.seen = Seen(run_id)
+        self.seen = RunState(run_id)
         self.first = Process(run_id=run_id)
         self.conversation = Conversation(self.first, self.seen)
 
@@ -123,14 +123,14 @@ class Dialogue:
 
     def hears(self, *events: Event) -> None:
         for event in events:
-            self.seen.note(self.seen.last_event + 1, event)
+            self.seen.add(self.seen.last_event + 1, event)
         self.conversation.end_stream()
 
 
 def test_the_first_thing_is_to_ask_for_a_turn():
     dialogue = Dialogue()
 
-    assert dialogue.due == Listen(dialogue.first)
+    assert dialogue.due == StreamTurn(dialogue.first)
 
 
 def test_an_answer_without_calls_is_the_end():
@@ -138,20 +138,20 @@ def test_an_answer_without_calls_is_the_end():
 
     dialogue.hears(status(Status.QUEUED), *END)
 
-    assert dialogue.due == Done()
+    assert dialogue.due == Finished()
 
 
 def test_the_tools_of_a_manifest_are_run_and_then_the_next_turn_is_asked_for():
     dialogue = Dialogue()
 
     dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"))
-    assert dialogue.due == Answer(RUN, (pending("c1"), pending("c2")))
+    assert dialogue.due == ExecuteActions(RUN, (pending("c1"), pending("c2")))
 
     dialogue.conversation.finish_answers()
     assert dialogue.due == NEXT
 
     dialogue.hears(output("c1"), output("c2"), *END)
-    assert dialogue.due == Done()
+    assert dialogue.due == Finished()
 
 
 def test_a_call_that_was_answered_meanwhile_is_not_run():
@@ -159,7 +159,7 @@ def test_a_call_that_was_answered_meanwhile_is_not_run():
 
     dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"), output("c1"))
 
-    assert dialogue.due == Answer(RUN, (pending("c2"),))
+    assert dialogue.due == ExecuteActions(RUN, (pending("c2"),))
 
 
 @pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLED, Status.EXPIRED])
@@ -168,7 +168,7 @@ def test_every_end_is_an_end_even_without_turn_ended(end: Status):
 
     dialogue.hears(status(Status.QUEUED), status(end))
 
-    assert dialogue.due == Done()
+    assert dialogue.due == Finished()
 
 
 def test_a_run_left_waiting_is_taken_up_by_its_open_calls():
@@ -178,7 +178,7 @@ def test_a_run_left_waiting_is_taken_up_by_its_open_calls():
     assert dialogue.due == LOOK
 
     dialogue.conversation.take_actions([action("c2")])
-    assert dialogue.due == Answer(RUN, (pending("c2"),))
+    assert dialogue.due == ExecuteActions(RUN, (pending("c2"),))
 
 
 def test_a_run_whose_calls_somebody_else_answered_is_asked_for_its_next_turn():
@@ -196,7 +196,7 @@ def test_what_another_client_went_on_with_is_caught_up_and_its_open_calls_looked
     dialogue.conversation.finish_answers()
 
     dialogue.conversation.take_refusal(OutputsMissing("c2", last_event=9))
-    assert dialogue.due == Listen(Follow(RUN, after=4), until=9)
+    assert dialogue.due == StreamTurn(Follow(RUN, after=4), until=9)
 
     dialogue.hears(output("c1"), status(Status.QUEUED), *hand_off("c2"))
     assert dialogue.due == LOOK
@@ -208,10 +208,10 @@ def test_the_end_that_another_client_reached_is_read_to_its_end():
     dialogue.conversation.finish_answers()
 
     dialogue.conversation.take_refusal(RunEnded("completed", last_event=8))
-    assert dialogue.due == Listen(Follow(RUN, after=4), until=8)
+    assert dialogue.due == StreamTurn(Follow(RUN, after=4), until=8)
 
     dialogue.hears(output("c1"), *END)
-    assert dialogue.due == Done()
+    assert dialogue.due == Finished()
 
 
 @pytest.mark.parametrize("refusal", [NotFound("x"), RunActive("x")])
@@ -225,39 +225,39 @@ def test_a_refusal_of_the_first_call_is_the_callers(refusal: Exception):
 def test_a_run_that_has_ended_and_was_read_to_its_end_is_asked_how():
     dialogue = Dialogue(RUN)
     dialogue.conversation.take_refusal(RunEnded("completed", last_event=8))
-    assert dialogue.due == Settle(GetRun(RUN))
+    assert dialogue.due == FetchRun(GetRun(RUN))
 
     dialogue.conversation.take_run(ended(Status.COMPLETED))
-    assert (dialogue.due, dialogue.seen.status) == (Done(), Status.COMPLETED)
+    assert (dialogue.due, dialogue.seen.status) == (Finished(), Status.COMPLETED)
 
 
 def test_a_cut_answer_whose_events_came_before_is_read_among_the_messages():
     dialogue = Dialogue(RUN)
     dialogue.conversation.take_refusal(RunEnded("incomplete", last_event=8))
     dialogue.conversation.take_run(ended(Status.INCOMPLETE))
-    assert dialogue.due == Recall(ListMessages("thread_1", limit=100))
+    assert dialogue.due == ReadLastReply(ListMessages("thread_1", limit=100))
 
     dialogue.conversation.take_messages([reply("run_0", "before"), reply(RUN, "half an ans")])
     with pytest.raises(RunIncomplete) as raised:
         dialogue.seen.raise_for_status()
 
-    assert dialogue.due == Done()
+    assert dialogue.due == Finished()
     assert (raised.value.text, raised.value.reason) == ("half an ans", "stalled")
 
 
 def test_a_stream_that_begins_later_than_the_reader_stopped_is_preceded_by_what_is_missing():
-    seen = Seen(RUN, after=3)
-    step = Listen(Process(run_id=RUN))
+    seen = RunState(RUN, after=3)
+    step = StreamTurn(Process(run_id=RUN))
     conversation = Conversation(Process(run_id=RUN), seen, resumed=True)
 
     assert conversation.find_missed(step, [(4, TextDelta(text="a"))]) is None
-    assert conversation.find_missed(step, [(9, TextDelta(text="a"))]) == Listen(
+    assert conversation.find_missed(step, [(9, TextDelta(text="a"))]) == StreamTurn(
         Follow(RUN, after=3), until=8
     )
 
 
 def test_a_reader_that_names_an_event_of_the_future_is_refused():
-    conversation = Conversation(Process(run_id=RUN), Seen(RUN, after=9), resumed=True)
+    conversation = Conversation(Process(run_id=RUN), RunState(RUN, after=9), resumed=True)
 
     with pytest.raises(InvalidEventId, match="no event 9"):
         conversation.take_refusal(OutputsMissing("one", last_event=4))
@@ -273,8 +273,8 @@ def test_a_reader_that_names_an_event_of_the_future_is_refused():
     ],
 )
 def test_every_end_but_one_has_its_error(end: Status, error: type[RunError]):
-    seen = Seen(RUN)
-    seen.settle(ended(end))
+    seen = RunState(RUN)
+    seen.update(ended(end))
 
     with pytest.raises(error) as raised:
         seen.raise_for_status()
@@ -283,9 +283,9 @@ def test_every_end_but_one_has_its_error(end: Status, error: type[RunError]):
 
 
 def test_what_a_provider_said_of_its_failure_is_safe_to_print():
-    seen = Seen(RUN)
+    seen = RunState(RUN)
     fault = Fault("provider_auth", "no \x1b]0;title\x07 key")
-    seen.settle(replace(ended(Status.FAILED), error=fault))
+    seen.update(replace(ended(Status.FAILED), error=fault))
 
     with pytest.raises(RunFailed) as raised:
         seen.raise_for_status()
@@ -300,9 +300,9 @@ def test_every_reason_has_its_words():
 
 @pytest.mark.parametrize("end", [None, Status.COMPLETED, Status.IN_PROGRESS])
 def test_a_run_that_completed_or_goes_on_has_no_error(end: Status | None):
-    seen = Seen(RUN)
+    seen = RunState(RUN)
     if end is not None:
-        seen.settle(ended(end))
+        seen.update(ended(end))
 
     seen.raise_for_status()
 
@@ -312,16 +312,16 @@ def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():
 
     tools = Functions([f]).tools()
 
-    assert opening("hi", tools, None, {}).tools == Functions([f]).specs()
-    assert opening("hi", (), None, {}).tools is None
-    assert opening(None, tools, RUN, {}) == Process(run_id=RUN)
+    assert first_request("hi", tools, None, {}).tools == Functions([f]).specs()
+    assert first_request("hi", (), None, {}).tools is None
+    assert first_request(None, tools, RUN, {}) == Process(run_id=RUN)
 
 
 def test_functions_and_a_toolbox_are_one_toolbox_together():
     def f() -> None: ...
     def g() -> None: ...
 
-    names = [tool.spec.name for tool in box([f], Functions([g, f])).tools()]
+    names = [tool.spec.name for tool in combine_toolboxes([f], Functions([g, f])).tools()]
 
     assert names == ["f", "g", "f_2"]
 
@@ -330,12 +330,12 @@ def test_calls_that_the_other_side_runs_are_not_answered_here():
     dialogue = Dialogue(RUN)
     dialogue.conversation.take_actions([action("a"), replace(action("b"), runs_on="server")])
 
-    assert dialogue.due == Answer(RUN, (pending("a"),))
+    assert dialogue.due == ExecuteActions(RUN, (pending("a"),))
 
 
 def test_what_was_approved_elsewhere_waits_no_more_once_the_run_goes_on():
-    seen = Seen(RUN)
+    seen = RunState(RUN)
     for number, event in enumerate([*hand_off("a"), status(Status.QUEUED)], 1):
-        seen.note(number, event)
+        seen.add(number, event)
 
     assert not seen.waiting

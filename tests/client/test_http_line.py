@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Complete, Follow, NewMessage, Process, SubmitToolOutput
-from antiphon.client.http_transport import FIRST_PATIENCE, AsyncHttpLine, HttpLine
-from antiphon.client.recovery import Tries
+from antiphon.api.operations import (
+    Complete,
+    Follow,
+    NewMessage,
+    Operation,
+    Process,
+    SubmitToolOutput,
+)
+from antiphon.client.http_transport import FIRST_PATIENCE, AsyncHttpTransport, HttpTransport
+from antiphon.client.recovery import RetrySchedule
 from antiphon.types import errors
 from antiphon.types.events import Event, Numbered, RunStatus, TextDelta, TurnEnded, UsageAdded
 from antiphon.types.runs import Action, Run, Status, Thread, Usage
@@ -48,21 +55,21 @@ ACTION = Action(
     expires_at=2,
 )
 
-Read = Callable[[str, Call[Any]], list[Numbered]]
-Send = Callable[[str, Call[Any]], Any]
+Read = Callable[[str, Operation[Any]], list[Numbered]]
+Send = Callable[[str, Operation[Any]], Any]
 
 
-def read_now(address: str, call: Call[Any]) -> list[Numbered]:
-    line = HttpLine(address, patience=10)
+def read_now(address: str, call: Operation[Any]) -> list[Numbered]:
+    line = HttpTransport(address, patience=10)
     try:
         return [numbered for batch in line.stream(call) for numbered in batch]
     finally:
         line.close()
 
 
-def read_later(address: str, call: Call[Any]) -> list[Numbered]:
+def read_later(address: str, call: Operation[Any]) -> list[Numbered]:
     async def read() -> list[Numbered]:
-        line = AsyncHttpLine(address, patience=10)
+        line = AsyncHttpTransport(address, patience=10)
         try:
             return [numbered async for batch in line.stream(call) for numbered in batch]
         finally:
@@ -71,17 +78,17 @@ def read_later(address: str, call: Call[Any]) -> list[Numbered]:
     return asyncio.run(read())
 
 
-def send_now(address: str, call: Call[Any]) -> Any:
-    line = HttpLine(address, "the-key", patience=10)
+def send_now(address: str, call: Operation[Any]) -> Any:
+    line = HttpTransport(address, "the-key", patience=10)
     try:
         return line.send(call)
     finally:
         line.close()
 
 
-def send_later(address: str, call: Call[Any]) -> Any:
+def send_later(address: str, call: Operation[Any]) -> Any:
     async def send() -> Any:
-        line = AsyncHttpLine(address, "the-key", patience=10)
+        line = AsyncHttpTransport(address, "the-key", patience=10)
         try:
             return await line.send(call)
         finally:
@@ -134,7 +141,7 @@ def every_cut(server: CutServer) -> Iterator[int]:
 
 
 def test_a_stream_cut_at_any_byte_is_joined_without_gap_or_repeat(server: CutServer):
-    line = HttpLine(server.address)
+    line = HttpTransport(server.address)
 
     for at in every_cut(server):
         heard = [numbered for batch in line.stream(PROCESS) for numbered in batch]
@@ -143,7 +150,7 @@ def test_a_stream_cut_at_any_byte_is_joined_without_gap_or_repeat(server: CutSer
 
 
 async def test_a_stream_on_a_loop_cut_at_any_byte_is_joined_too(server: CutServer):
-    line = AsyncHttpLine(server.address)
+    line = AsyncHttpTransport(server.address)
 
     for at in every_cut(server):
         heard = [numbered async for batch in line.stream(PROCESS) for numbered in batch]
@@ -397,9 +404,9 @@ def test_the_key_and_the_call_are_sent_as_the_api_has_them(server: CutServer, se
         ("http://x", "a\nb"),
     ],
 )
-@pytest.mark.parametrize("line", [HttpLine, AsyncHttpLine])
+@pytest.mark.parametrize("line", [HttpTransport, AsyncHttpTransport])
 def test_an_address_or_a_key_that_cannot_be_one_is_refused_at_once(
-    line: type[HttpLine], server: str, key: str | None
+    line: type[HttpTransport], server: str, key: str | None
 ):
     with pytest.raises(errors.BadSettings):
         line(server, key)
@@ -416,7 +423,7 @@ def test_a_stream_that_asks_for_a_pause_gets_it(server: CutServer, read: Read):
 
 
 def test_tries_end_when_patience_does():
-    tries = Tries(patience=10)
+    tries = RetrySchedule(patience=10)
     failure = errors.ConnectionLost("gone")
     tries.pause(failure, now=0)
     tries.pause(failure, now=9)
@@ -426,7 +433,7 @@ def test_tries_end_when_patience_does():
 
 
 def test_patience_may_grow_while_a_call_is_tried():
-    tries = Tries(patience=1)
+    tries = RetrySchedule(patience=1)
     failure = errors.ConnectionLost("gone")
     tries.pause(failure, now=0)
     tries.patience = 60
@@ -437,19 +444,19 @@ def test_patience_may_grow_while_a_call_is_tried():
 
 
 def test_success_restores_patience():
-    tries = Tries(patience=1)
+    tries = RetrySchedule(patience=1)
     tries.pause(errors.ConnectionLost("gone"), now=0)
-    tries.begin_anew()
+    tries.reset()
 
     assert tries.pause(errors.ConnectionLost("gone"), now=100) == 0
 
 
 def test_what_another_try_would_not_mend_is_raised():
     with pytest.raises(errors.NotFound):
-        Tries(patience=60).pause(errors.NotFound("no"), now=0)
+        RetrySchedule(patience=60).pause(errors.NotFound("no"), now=0)
 
 
-@pytest.mark.parametrize("line", [HttpLine, AsyncHttpLine])
+@pytest.mark.parametrize("line", [HttpTransport, AsyncHttpTransport])
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/behind/a/proxy/v1"])
 def test_an_address_with_the_path_of_the_api_is_told_without_it(line: Any, path: str) -> None:
     with pytest.raises(errors.BadSettings, match="/v1") as refused:

@@ -122,7 +122,7 @@ def test_messages_are_kept_in_order_and_read_in_pages(client: Any) -> object:
     rest = client.list_messages(thread.id, limit=2, after=first.next)
 
     assert [*first.data, *rest.data] == made
-    assert list(client.every(operations.ListMessages(thread.id, limit=1))) == made
+    assert list(client.paginate(operations.ListMessages(thread.id, limit=1))) == made
     return [made, first, rest, client.get_message(made[1].id)]
 
 
@@ -681,6 +681,6 @@ def test_no_method_of_the_client_is_left_out() -> None:
     public = {name for name in vars(Client) if not name.startswith("_")}
     # The first key locks the server for every test after it, and other clients have no four ways:
     # they have tests of their own.
-    elsewhere = {"create_key", "revoke_key", "acting_for", "acting_as", "over"}
+    elsewhere = {"create_key", "revoke_key", "on_behalf_of", "as_actor", "over"}
 
     assert public - tried == {"close", *elsewhere}

@@ -24,7 +24,7 @@ def settings(file: Path) -> Settings:
 
 def titles(file: Path) -> list[str]:
     with Client(settings=settings(file)) as client:
-        return sorted(thread.title for thread in client.every(ListThreads()))
+        return sorted(thread.title for thread in client.paginate(ListThreads()))
 
 
 def on(file: Path) -> tuple[str, str]:

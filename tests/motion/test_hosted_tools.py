@@ -502,7 +502,7 @@ async def test_an_assistant_names_servers_for_its_runs() -> None:
     ],
 )
 async def test_no_server_may_be_named_where_the_operator_allows_none(
-    call: operations.Call[object],
+    call: operations.Operation[object],
 ) -> None:
     async with house() as h:
         ask = h.desk.open if isinstance(call, operations.Process) else h.desk.answer

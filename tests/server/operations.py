@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from antiphon.api.operations import CALLS
+from antiphon.api.operations import OPERATIONS
 
 Json = dict[str, Any]
 
@@ -155,7 +155,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
 }
 """What calls with a body are asked; those without one are asked what the document says."""
 
-_SCOPES = {call.route: call.scope for call in CALLS}
+_SCOPES = {call.route: call.scope for call in OPERATIONS}
 
 
 def ways(document: Json) -> Iterator[Way]:

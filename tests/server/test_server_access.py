@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from antiphon.api.operations import CALLS, path_fields
+from antiphon.api.operations import OPERATIONS, path_fields
 from antiphon.runtime.admin.keys import make_key
 from antiphon.server.auth import check_bind, check_origin
 from antiphon.server.serve import serving
@@ -236,6 +236,6 @@ async def test_who_is_connected_is_not_what_a_header_says() -> None:
 
 
 def test_no_field_of_a_path_is_missing_in_its_route() -> None:
-    for call in CALLS:
+    for call in OPERATIONS:
         assert set(path_fields(call)) <= set(call.__struct_fields__)
         assert msgspec.json.schema(call)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import schemathesis
 
-from antiphon.api.operations import CALLS
+from antiphon.api.operations import OPERATIONS
 from antiphon.server import openapi
 from antiphon.types.events import TYPES
 
@@ -35,7 +35,7 @@ def _references(node: Any) -> Iterator[str]:
 
 
 def test_every_call_is_an_operation(document: dict[str, Any]) -> None:
-    for call in CALLS:
+    for call in OPERATIONS:
         method, path = call.route.split(" ")
         assert method.lower() in document["paths"][path]
 
@@ -78,7 +78,7 @@ def test_schemathesis_accepts_the_document(document: dict[str, Any]) -> None:
     schema = schemathesis.openapi.from_dict(document)
     schema.validate()
 
-    assert sum(1 for _ in schema.get_all_operations()) >= len(CALLS)
+    assert sum(1 for _ in schema.get_all_operations()) >= len(OPERATIONS)
 
 
 async def test_the_server_serves_it(client: httpx2.AsyncClient, document: dict[str, Any]) -> None:

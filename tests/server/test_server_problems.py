@@ -34,8 +34,8 @@ def _family(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
 @pytest.mark.parametrize("kind", _family(AntiphonError))
 def test_every_error_has_a_place(kind: type[AntiphonError]) -> None:
     error = kind("What went wrong.", expected="a", received="b", hint="c", run_id="run_1")
-    document = msgspec.json.decode(problems.document(error))
-    status, title = problems.placed(error)
+    document = msgspec.json.decode(problems.problem_document(error))
+    status, title = problems.status_and_title(error)
 
     assert 400 <= status < 600
     assert document == {
@@ -72,20 +72,22 @@ def test_every_error_has_a_place(kind: type[AntiphonError]) -> None:
 def test_errors_that_clients_go_by_keep_their_status(
     kind: type[AntiphonError], status: int
 ) -> None:
-    assert problems.placed(kind("x"))[0] == status
+    assert problems.status_and_title(kind("x"))[0] == status
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(None, b"1"), (0.2, b"1"), (7, b"7"), (2.6, b"3")])
 def test_who_may_try_again_is_told_when(seconds: float | None, said: bytes) -> None:
     details = {} if seconds is None else {"retry_after": seconds}
 
-    assert dict(problems.headers(errors.Unavailable("x", **details))) == {b"retry-after": said}
+    assert dict(problems.problem_headers(errors.Unavailable("x", **details))) == {
+        b"retry-after": said
+    }
 
 
 def test_details_never_stand_in_for_what_every_problem_has() -> None:
     error = errors.NotFound("gone", status=200, code="ok", type="x", title="y", detail="z")
 
-    assert msgspec.json.decode(problems.document(error))["status"] == 404
+    assert msgspec.json.decode(problems.problem_document(error))["status"] == 404
 
 
 def test_a_header_value_from_outside_is_one_line() -> None:

@@ -84,7 +84,7 @@ async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None
                 while not (await here.site.client.list_runs(thread.id)).data[0].status.ended:
                     await asyncio.sleep(0.02)
             listing = ListMessages(thread.id)
-            messages = [each async for each in here.site.client.every(listing)]
+            messages = [each async for each in here.site.client.paginate(listing)]
 
     assert messages[-1].text.endswith("and deep.")
     assert len(messages[-1].text) == 6 * 16 * 2**16 + 9

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from antiphon.api.operations import Call, CreateRun
+from antiphon.api.operations import CreateRun, Operation
 from antiphon.client.transport import AsyncBatches
 from antiphon.ports import Tell
 from antiphon.tools.functions import Functions
@@ -82,7 +82,7 @@ class Flaky:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
 
-    async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         if self.breaks:
             self.breaks -= 1
             raise Unavailable("The backend is away.")
@@ -95,7 +95,7 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
 ) -> None:
     monkeypatch.setattr(relays, "PATIENCE", 0.01)
     async with chatting([get_flight_times]) as (here, model):
-        here.site.client.line = flaky = Flaky(here.site.client.line, 2)  # type: ignore[assignment]
+        here.site.client.transport = flaky = Flaky(here.site.client.transport, 2)  # type: ignore[assignment]
         async with here.post({"content": "Go"}) as stream:
             await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
             await stream.until("tool-input-available")

@@ -396,7 +396,7 @@ async def test_a_form_that_there_is_not_is_refused(browser: Browser, client: Asy
 async def test_anothers_thread_is_unknown_on_every_way() -> None:
     async with many_may_come() as chat:
         ann = await id_of(await called(chat, "ann"))
-        mine = chat.site.client.acting_for(ann)
+        mine = chat.site.client.on_behalf_of(ann)
         thread_id = await talk(mine, "secret")
         [message] = (await mine.list_messages(thread_id)).data
         browser = await called(chat, "bob")

@@ -210,7 +210,7 @@ class TwoWorkers(RuleBasedStateMachine):
         name, gate = self.pair.gate()
         self.pair.mouth.script = f"{first}\nwait {name}\nsay Zombie.\n{ONE[0]}"
 
-        line = self.pair.lines[where].acting_for(thread.owner)
+        line = self.pair.lines[where].on_behalf_of(thread.owner)
         call = begins(thread.id, tools=TOOLS)
         told = self.perform(self.pair.overtaken(line, call, gate, then[0]))
         lost = [event for event in _of_type(told, "turn.restarted") if event["reason"] == LOST]
@@ -349,20 +349,20 @@ class TwoWorkers(RuleBasedStateMachine):
         key: str | None,
         before: Any = None,
     ) -> Any:
-        line = self.pair.lines[where].acting_for(owner)
+        line = self.pair.lines[where].on_behalf_of(owner)
         answer, code = self.answered(line.send(call, key))
         assert code == refused, (call, answer)
         assert before is None or answer == before or refused
         return answer
 
     def hear(self, where: int, owner: str, call: Any, refused: str | None) -> list[Told]:
-        line = self.pair.lines[where].acting_for(owner)
+        line = self.pair.lines[where].on_behalf_of(owner)
         told, code = self.answered(self.pair.heard(line, call))
         assert code == refused, (call, told)
         return told or []
 
     def send(self, where: int, owner: str, call: Any) -> Any:
-        return self.perform(self.pair.lines[where].acting_for(owner).send(call))
+        return self.perform(self.pair.lines[where].on_behalf_of(owner).send(call))
 
     def answered(self, deed: Awaitable[Any]) -> tuple[Any, str | None]:
         """The answer, or the code of the refusal."""

@@ -166,11 +166,11 @@ async def endured(ordeal: Ordeal) -> None:
 async def check(client: AsyncClient, run_id: str, thread_id: str) -> None:
     """Every call has one output, its own, in the records, in the history and in the log."""
     assert (await client.get_run(run_id)).status is Status.COMPLETED
-    actions = [each async for each in client.every(ListActions(run_id, limit=100))]
+    actions = [each async for each in client.paginate(ListActions(run_id, limit=100))]
     expected = {_id(t, p): f"output of {_x(t, p)}" for t in range(TURNS) for p in range(10)}
     assert [each.tool_call_id for each in actions] == IDS
     assert {each.tool_call_id: each.output for each in actions} == expected
-    messages = [each async for each in client.every(ListMessages(thread_id, limit=100))]
+    messages = [each async for each in client.paginate(ListMessages(thread_id, limit=100))]
     assert [each.role for each in messages] == [
         "user",
         *(["assistant", *["tool"] * CALLS_OF_A_TURN] * TURNS),

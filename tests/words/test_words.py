@@ -300,8 +300,8 @@ def test_a_message_is_told_as_chat_completions_takes_it(said: Message, told: dic
 
 
 def read_back(
-    kind: type[operations.Call[Any]], path: str, query: dict[str, str], body: bytes | None
-) -> operations.Call[Any]:
+    kind: type[operations.Operation[Any]], path: str, query: dict[str, str], body: bytes | None
+) -> operations.Operation[Any]:
     """A server in a few lines: the fields of a call out of path, query and body."""
     template = kind.route.split(" ")[1]
     pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
@@ -314,31 +314,33 @@ def read_back(
     return msgspec.convert(fields, kind, strict=body is not None)
 
 
-@pytest.mark.parametrize("kind", operations.CALLS, ids=lambda kind: kind.__name__)
-def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[operations.Call[Any]]):
+@pytest.mark.parametrize("kind", operations.OPERATIONS, ids=lambda kind: kind.__name__)
+def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[operations.Operation[Any]]):
     assert inspect.getdoc(kind)
     assert re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /v1(/\{?\w+\}?)+", kind.route)
     assert set(operations.path_fields(kind)) <= set(kind.__struct_fields__)
-    assert [other for other in operations.CALLS if other.route == kind.route] == [kind]
+    assert [other for other in operations.OPERATIONS if other.route == kind.route] == [kind]
 
 
 def test_the_table_of_calls_is_complete():
-    assert set(operations.CALLS) == {
+    assert set(operations.OPERATIONS) == {
         kind
         for kind in vars(operations).values()
-        if inspect.isclass(kind) and issubclass(kind, operations.Call) and "route" in vars(kind)
+        if inspect.isclass(kind)
+        and issubclass(kind, operations.Operation)
+        and "route" in vars(kind)
     }
 
 
-@pytest.mark.parametrize("kind", operations.CALLS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", operations.OPERATIONS, ids=lambda kind: kind.__name__)
 @given(st.data())
 @settings(deadline=None)
 def test_a_call_that_was_written_can_be_read_back(
-    kind: type[operations.Call[Any]], data: st.DataObject
+    kind: type[operations.Operation[Any]], data: st.DataObject
 ):
     held = {name: data.draw(safe_text.filter(bool)) for name in operations.path_fields(kind)}
     call = msgspec.structs.replace(data.draw(values(kind)), **held)
-    method, path, query, body = operations.write(call)
+    method, path, query, body = operations.to_http(call)
 
     assert kind.route.startswith(method + " ")
     assert path.isascii()
@@ -348,7 +350,7 @@ def test_a_call_that_was_written_can_be_read_back(
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "a b?c#d%", "é\n"])
 def test_an_id_cannot_leave_its_place_in_the_path(name: str):
-    _, path, _, _ = operations.write(operations.GetThread(thread_id=name))
+    _, path, _, _ = operations.to_http(operations.GetThread(thread_id=name))
     last = path.removeprefix("/v1/threads/")
     assert re.fullmatch(r"[A-Za-z0-9_~.%-]+", last)
     assert last.strip(".")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.operation import Call, Deleted, Id, Limit, Listed, Name
+from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.accounts import (
     Act,
     Count,
@@ -65,8 +65,8 @@ class BackendServer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-LONGEST_KEY = 3650 * DAY  # seconds: a key that shall be good for longer has no end
-KeySeconds = Annotated[int, Meta(ge=1, le=LONGEST_KEY)]
+MAX_KEY_LENGTH = 3650 * DAY  # seconds: a key that shall be good for longer has no end
+KeySeconds = Annotated[int, Meta(ge=1, le=MAX_KEY_LENGTH)]
 PersonName = Annotated[str, Meta(max_length=128)]
 OwnerName = Annotated[
     str, Meta(max_length=128, extra_json_schema={"minLength": 1, "pattern": "^[!-~]+$"})
@@ -76,7 +76,7 @@ Password = Annotated[str, Meta(max_length=1024)]
 KeyScope = Literal["read", "write", "metrics", "admin"]
 
 
-class CreatePerson(Discreet, Call[Person], frozen=True):
+class CreatePerson(Discreet, Operation[Person], frozen=True):
     """Let somebody log in: by a password of at least 8 characters, or as `subject` elsewhere.
 
     Names are unique whatever their case. Raises `Conflict` for one that is taken.
@@ -93,7 +93,7 @@ class CreatePerson(Discreet, Call[Person], frozen=True):
     subject: Subject | None = None
 
 
-class ListPeople(Call[Listed[Person]], frozen=True):
+class ListPeople(Operation[Listed[Person]], frozen=True):
     """Everybody who may log in, or might if they were not disabled; oldest first."""
 
     route: ClassVar[str] = "GET /v1/people"
@@ -104,7 +104,7 @@ class ListPeople(Call[Listed[Person]], frozen=True):
     after: Id | None = None
 
 
-class GetPerson(Call[Person], frozen=True):
+class GetPerson(Operation[Person], frozen=True):
     """One person."""
 
     route: ClassVar[str] = "GET /v1/people/{person_id}"
@@ -114,7 +114,7 @@ class GetPerson(Call[Person], frozen=True):
     person_id: Id
 
 
-class UpdatePerson(Discreet, Call[Person], frozen=True):
+class UpdatePerson(Discreet, Operation[Person], frozen=True):
     """Change what is given; the rest stays. `sign_out` voids every login there is.
 
     So does a new password, and `disabled`, which revokes their keys besides. The last admin can be
@@ -135,7 +135,7 @@ class UpdatePerson(Discreet, Call[Person], frozen=True):
     end_session: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
-class DeletePerson(Call[Deleted], frozen=True):
+class DeletePerson(Operation[Deleted], frozen=True):
     """Remove somebody, and revoke their keys. Their threads stay; the last admin does too."""
 
     route: ClassVar[str] = "DELETE /v1/people/{person_id}"
@@ -145,7 +145,7 @@ class DeletePerson(Call[Deleted], frozen=True):
     person_id: Id
 
 
-class SignIn(Discreet, Call[Person], frozen=True):
+class SignIn(Discreet, Operation[Person], frozen=True):
     """Who it is that logs in with this name and password, or whom the caller has proven.
 
     `subject` is who they are where they have just logged in; with `create` they are made where they
@@ -164,7 +164,7 @@ class SignIn(Discreet, Call[Person], frozen=True):
     role: Role = "user"
 
 
-class CreateKey(Call[NewKey], frozen=True):
+class CreateKey(Operation[NewKey], frozen=True):
     """Make an API key. The first one locks the server: from then on every call needs one.
 
     `owner` is whose things it opens: a person's or a project's id, or any word of yours. It expires
@@ -184,7 +184,7 @@ class CreateKey(Call[NewKey], frozen=True):
     person_id: Id | None = None
 
 
-class ListKeys(Call[Listed[Key]], frozen=True):
+class ListKeys(Operation[Listed[Key]], frozen=True):
     """The keys without their secrets, the revoked ones too; oldest first."""
 
     route: ClassVar[str] = "GET /v1/keys"
@@ -203,7 +203,7 @@ class NewLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tokens_per_day: Count | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class UpdateKey(Call[Key], frozen=True):
+class UpdateKey(Operation[Key], frozen=True):
     """Change what is given; the rest stays. New limits hold within seconds."""
 
     route: ClassVar[str] = "PATCH /v1/keys/{key_id}"
@@ -215,7 +215,7 @@ class UpdateKey(Call[Key], frozen=True):
     limits: NewLimits = NewLimits()
 
 
-class RevokeKey(Call[Key], frozen=True):
+class RevokeKey(Operation[Key], frozen=True):
     """From now on the key opens nothing."""
 
     route: ClassVar[str] = "DELETE /v1/keys/{key_id}"
@@ -225,7 +225,7 @@ class RevokeKey(Call[Key], frozen=True):
     key_id: Id
 
 
-class CreateProject(Call[Project], frozen=True):
+class CreateProject(Operation[Project], frozen=True):
     """Make an owner that is no person: make keys for it by its id.
 
     Names are unique whatever their case. Raises `Conflict` for one that is taken.
@@ -239,7 +239,7 @@ class CreateProject(Call[Project], frozen=True):
     name: PersonName
 
 
-class ListProjects(Call[Listed[Project]], frozen=True):
+class ListProjects(Operation[Listed[Project]], frozen=True):
     """The projects, oldest first."""
 
     route: ClassVar[str] = "GET /v1/projects"
@@ -250,7 +250,7 @@ class ListProjects(Call[Listed[Project]], frozen=True):
     after: Id | None = None
 
 
-class GetProject(Call[Project], frozen=True):
+class GetProject(Operation[Project], frozen=True):
     """One project."""
 
     route: ClassVar[str] = "GET /v1/projects/{project_id}"
@@ -260,7 +260,7 @@ class GetProject(Call[Project], frozen=True):
     project_id: Id
 
 
-class UpdateProject(Call[Project], frozen=True):
+class UpdateProject(Operation[Project], frozen=True):
     """Change what is given; the rest stays. Disabling revokes its keys, for good."""
 
     route: ClassVar[str] = "PATCH /v1/projects/{project_id}"
@@ -272,7 +272,7 @@ class UpdateProject(Call[Project], frozen=True):
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class DeleteProject(Call[Deleted], frozen=True):
+class DeleteProject(Operation[Deleted], frozen=True):
     """Remove a project, and revoke its keys. Its things stay until the owner is erased."""
 
     route: ClassVar[str] = "DELETE /v1/projects/{project_id}"
@@ -282,7 +282,7 @@ class DeleteProject(Call[Deleted], frozen=True):
     project_id: Id
 
 
-class ListActs(Call[Listed[Act]], frozen=True):
+class ListActs(Operation[Listed[Act]], frozen=True):
     """The audit log: what administrators did, newest first; with `owner` to what is theirs."""
 
     route: ClassVar[str] = "GET /v1/acts"
@@ -294,7 +294,7 @@ class ListActs(Call[Listed[Act]], frozen=True):
     owner: Id | None = None
 
 
-class ListLiveRuns(Call[Listed[LiveRun]], frozen=True):
+class ListLiveRuns(Operation[Listed[LiveRun]], frozen=True):
     """The runs of everybody that have not ended, newest first."""
 
     route: ClassVar[str] = "GET /v1/live_runs"
@@ -305,7 +305,7 @@ class ListLiveRuns(Call[Listed[LiveRun]], frozen=True):
     after: Id | None = None
 
 
-class GetUsage(Call[UsageReport], frozen=True):
+class GetUsage(Operation[UsageReport], frozen=True):
     """What runs used and cost in the last `days`, by the day they ended, the model and the owner.
 
     What a thread has used stays when the thread is deleted.
@@ -318,7 +318,7 @@ class GetUsage(Call[UsageReport], frozen=True):
     days: Annotated[int, Meta(ge=1, le=366)] = 30
 
 
-class ListServers(Call[Listed[BackendServer]], frozen=True):
+class ListServers(Operation[Listed[BackendServer]], frozen=True):
     """The MCP servers that this side runs, and how they are."""
 
     route: ClassVar[str] = "GET /v1/servers"
@@ -326,7 +326,7 @@ class ListServers(Call[Listed[BackendServer]], frozen=True):
     scope: ClassVar[str | None] = "admin"
 
 
-ADMINISTRATIVE: tuple[type[Call[Any]], ...] = (
+ADMIN_OPERATIONS: tuple[type[Operation[Any]], ...] = (
     CreatePerson,
     ListPeople,
     GetPerson,
@@ -365,11 +365,11 @@ class Erasure(msgspec.Struct, frozen=True):
     done: bool
 
 
-class _Secretive(Discreet, frozen=True):
+class _HidesKey(Discreet, frozen=True):
     secrets: ClassVar[tuple[str, ...]] = ("key",)
 
 
-class SetProviderKey(_Secretive, Call[ProviderKey], frozen=True):
+class SetProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
     """From now on the caller's runs ask this provider with this key, in place of any other.
 
     Nobody else's do. It is kept encrypted and can be replaced or deleted, but not read.
@@ -382,14 +382,14 @@ class SetProviderKey(_Secretive, Call[ProviderKey], frozen=True):
     key: ProviderSecret
 
 
-class ListProviderKeys(Call[Listed[ProviderKey]], frozen=True):
+class ListProviderKeys(Operation[Listed[ProviderKey]], frozen=True):
     """The providers for which the caller has a key of their own, and how each key ends."""
 
     route: ClassVar[str] = "GET /v1/provider_keys"
     answer: ClassVar[Any] = Listed[ProviderKey]
 
 
-class DeleteProviderKey(Call[Deleted], frozen=True):
+class DeleteProviderKey(Operation[Deleted], frozen=True):
     """The caller has no key of their own there any more; within seconds no run is asked with it."""
 
     route: ClassVar[str] = "DELETE /v1/provider_keys/{provider}"
@@ -398,7 +398,7 @@ class DeleteProviderKey(Call[Deleted], frozen=True):
     provider: ProviderName
 
 
-class SetOwnersProviderKey(_Secretive, Call[ProviderKey], frozen=True):
+class SetOwnersProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
     """As `SetProviderKey`, for any owner, and with the address of a server of their own.
 
     At `base_url` the provider's language is spoken; it is only ever asked with this key.
@@ -414,7 +414,7 @@ class SetOwnersProviderKey(_Secretive, Call[ProviderKey], frozen=True):
     base_url: BaseUrl | None = None
 
 
-class ListAllProviderKeys(Call[Listed[ProviderKey]], frozen=True):
+class ListAllProviderKeys(Operation[Listed[ProviderKey]], frozen=True):
     """The providers for which anybody has a key of their own, by owner."""
 
     route: ClassVar[str] = "GET /v1/all_provider_keys"
@@ -422,7 +422,7 @@ class ListAllProviderKeys(Call[Listed[ProviderKey]], frozen=True):
     scope: ClassVar[str | None] = "admin"
 
 
-class ListOwners(Call[Listed[Holding]], frozen=True):
+class ListOwners(Operation[Listed[Holding]], frozen=True):
     """Everybody who has something, with how much; with `owner` that one alone."""
 
     route: ClassVar[str] = "GET /v1/owners"
@@ -434,7 +434,7 @@ class ListOwners(Call[Listed[Holding]], frozen=True):
     owner: Id | None = None
 
 
-class ExportOwner(Call[None], frozen=True):
+class ExportOwner(Operation[None], frozen=True):
     """Everything of an owner as a zip: JSON lines of each kind, and the files.
 
     Secrets are not in it. What is written while it is read may be in it or not.
@@ -448,7 +448,7 @@ class ExportOwner(Call[None], frozen=True):
     owner: OwnerName
 
 
-class EraseOwner(Call[Erasure], frozen=True):
+class EraseOwner(Operation[Erasure], frozen=True):
     """Delete everything of an owner, for good: ask again until it is `done`.
 
     Their runs are cancelled and their keys revoked first. A person or a project goes with it. What
@@ -463,7 +463,7 @@ class EraseOwner(Call[Erasure], frozen=True):
     owner: OwnerName
 
 
-OF_OWNERS: tuple[type[Call[Any]], ...] = (
+OWNER_OPERATIONS: tuple[type[Operation[Any]], ...] = (
     SetProviderKey,
     ListProviderKeys,
     DeleteProviderKey,

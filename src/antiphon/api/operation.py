@@ -37,11 +37,11 @@ class Deleted(msgspec.Struct, frozen=True):
     deleted: bool = True
 
 
-class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
+class Operation(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
     """A request. `answer` is the type that comes back; for a stream, events do.
 
     `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured. `scope`
-    is what a key must be for; without it `read` for a GET, and `write` for everything else. Where
+    is what a key must be for; without it `read` for a GET, and `to_http` for everything else. Where
     the answer is a file, `file` is its media type.
     """
 
@@ -54,32 +54,32 @@ class Call(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=Tru
     scope: ClassVar[str | None] = None
 
 
-def fields(call: Call[Any]) -> dict[str, Any]:
+def field_values(call: Operation[Any]) -> dict[str, Any]:
     """What a call says, by name."""
     return {name: getattr(call, name) for name in call.__struct_fields__}
 
 
-def given(call: Call[Any], *, but: str) -> dict[str, Any]:
+def given_fields(call: Operation[Any], *, but: str) -> dict[str, Any]:
     """The fields that were given, without this one."""
     return {
         name: value
-        for name, value in fields(call).items()
+        for name, value in field_values(call).items()
         if name != but and value is not msgspec.UNSET
     }
 
 
-def path_fields(call: type[Call[Any]]) -> tuple[str, ...]:
+def path_fields(call: type[Operation[Any]]) -> tuple[str, ...]:
     """The fields that the route holds, in order."""
     return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))
 
 
-def write(call: Call[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
+def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
     """A call as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
     method, template = call.route.split(" ")
     fields = msgspec.to_builtins(call)
     held = {name: fields.pop(name) for name in path_fields(type(call))}
     path = "/".join(
-        _quoted(str(held[piece[1:-1]])) if piece.startswith("{") else piece
+        _quote(str(held[piece[1:-1]])) if piece.startswith("{") else piece
         for piece in template.split("/")
     )
     if method in ("GET", "DELETE"):
@@ -91,7 +91,7 @@ def write(call: Call[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-def _quoted(segment: str) -> str:
+def _quote(segment: str) -> str:
     """A path segment, percent-encoded; dots alone would climb, so they are encoded too."""
     if segment.strip(".") == "":
         return segment.replace(".", "%2E")
@@ -101,10 +101,10 @@ def _quoted(segment: str) -> str:
     )
 
 
-def invalid(error: msgspec.ValidationError) -> InvalidRequest:
+def invalid_request(error: msgspec.ValidationError) -> InvalidRequest:
     """What msgspec says of a call, in our members: what was wanted, what came, where."""
     said, _, where = str(error).partition(" - at ")
-    expected, received = _sides(said)
+    expected, received = _split_message(said)
     return InvalidRequest(
         f"{said} - at {where}." if where else f"{said}.",
         expected=expected,
@@ -113,7 +113,7 @@ def invalid(error: msgspec.ValidationError) -> InvalidRequest:
     )
 
 
-_SAID = (
+_MESSAGE_PATTERNS = (
     (re.compile(r"Expected (.+), got (.+)", re.DOTALL), r"\1", r"\2"),
     (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
     (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
@@ -122,9 +122,9 @@ _SAID = (
 )
 
 
-def _sides(said: str) -> tuple[str | None, str | None]:
+def _split_message(said: str) -> tuple[str | None, str | None]:
     """What was wanted and what came, as far as the sentence tells."""
-    for sentence, expected, received in _SAID:
+    for sentence, expected, received in _MESSAGE_PATTERNS:
         if found := sentence.fullmatch(said):
             came = found.expand(received) if received else None
             return found.expand(expected).replace("`", ""), came and came.replace("`", "")

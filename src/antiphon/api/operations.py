@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar, Generic, Literal
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.admin_operations import ADMINISTRATIVE, OF_OWNERS
-from antiphon.api.admin_operations import LONGEST_KEY as LONGEST_KEY
+from antiphon.api.admin_operations import ADMIN_OPERATIONS, OWNER_OPERATIONS
+from antiphon.api.admin_operations import MAX_KEY_LENGTH as MAX_KEY_LENGTH
 from antiphon.api.admin_operations import BackendServer as BackendServer
 from antiphon.api.admin_operations import BaseUrl as BaseUrl
 from antiphon.api.admin_operations import CreateKey as CreateKey
@@ -56,17 +56,17 @@ from antiphon.api.admin_operations import UpdatePerson as UpdatePerson
 from antiphon.api.admin_operations import UpdateProject as UpdateProject
 from antiphon.api.admin_operations import UsageReport as UsageReport
 from antiphon.api.operation import A_co
-from antiphon.api.operation import Call as Call
 from antiphon.api.operation import Deleted as Deleted
 from antiphon.api.operation import Id as Id
 from antiphon.api.operation import Limit as Limit
 from antiphon.api.operation import Listed as Listed
 from antiphon.api.operation import Name as Name
-from antiphon.api.operation import fields as fields
-from antiphon.api.operation import given as given
-from antiphon.api.operation import invalid as invalid
+from antiphon.api.operation import Operation as Operation
+from antiphon.api.operation import field_values as field_values
+from antiphon.api.operation import given_fields as given_fields
+from antiphon.api.operation import invalid_request as invalid_request
 from antiphon.api.operation import path_fields as path_fields
-from antiphon.api.operation import write as write
+from antiphon.api.operation import to_http as to_http
 from antiphon.types.messages import Message, Part, ToolSpec, Upload
 from antiphon.types.runs import DAY, Action, Assistant, Deadlines, McpServer, Run, Sampling, Thread
 
@@ -119,7 +119,7 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Literal["user", "system"] = "user"
 
 
-class CreateAssistant(Call[Assistant], frozen=True):
+class CreateAssistant(Operation[Assistant], frozen=True):
     """Define who answers."""
 
     route: ClassVar[str] = "POST /v1/assistants"
@@ -136,7 +136,7 @@ class CreateAssistant(Call[Assistant], frozen=True):
     metadata: Metadata = {}
 
 
-class ListAssistants(Call[Listed[Assistant]], frozen=True):
+class ListAssistants(Operation[Listed[Assistant]], frozen=True):
     """Assistants, newest first."""
 
     route: ClassVar[str] = "GET /v1/assistants"
@@ -146,7 +146,7 @@ class ListAssistants(Call[Listed[Assistant]], frozen=True):
     after: Id | None = None
 
 
-class GetAssistant(Call[Assistant], frozen=True):
+class GetAssistant(Operation[Assistant], frozen=True):
     """One assistant."""
 
     route: ClassVar[str] = "GET /v1/assistants/{assistant_id}"
@@ -155,7 +155,7 @@ class GetAssistant(Call[Assistant], frozen=True):
     assistant_id: Id
 
 
-class UpdateAssistant(Call[Assistant], frozen=True):
+class UpdateAssistant(Operation[Assistant], frozen=True):
     """Change what is given; the rest stays."""
 
     route: ClassVar[str] = "PATCH /v1/assistants/{assistant_id}"
@@ -171,7 +171,7 @@ class UpdateAssistant(Call[Assistant], frozen=True):
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 
-class DeleteAssistant(Call[Deleted], frozen=True):
+class DeleteAssistant(Operation[Deleted], frozen=True):
     """Delete an assistant; its runs stay."""
 
     route: ClassVar[str] = "DELETE /v1/assistants/{assistant_id}"
@@ -180,7 +180,7 @@ class DeleteAssistant(Call[Deleted], frozen=True):
     assistant_id: Id
 
 
-class CreateThread(Call[Thread], frozen=True):
+class CreateThread(Operation[Thread], frozen=True):
     """Begin an empty conversation."""
 
     route: ClassVar[str] = "POST /v1/threads"
@@ -192,7 +192,7 @@ class CreateThread(Call[Thread], frozen=True):
     metadata: Metadata = {}
 
 
-class ListThreads(Call[Listed[Thread]], frozen=True):
+class ListThreads(Operation[Listed[Thread]], frozen=True):
     """Threads, newest first; `q` searches titles and messages.
 
     `q` finds the threads whose title, or one of whose messages, holds all of its words, and its
@@ -219,7 +219,7 @@ class ListThreads(Call[Listed[Thread]], frozen=True):
     family: Id | None = None
 
 
-class GetThread(Call[Thread], frozen=True):
+class GetThread(Operation[Thread], frozen=True):
     """One thread."""
 
     route: ClassVar[str] = "GET /v1/threads/{thread_id}"
@@ -228,7 +228,7 @@ class GetThread(Call[Thread], frozen=True):
     thread_id: Id
 
 
-class UpdateThread(Call[Thread], frozen=True):
+class UpdateThread(Operation[Thread], frozen=True):
     """Change what is given; the rest stays."""
 
     route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
@@ -239,7 +239,7 @@ class UpdateThread(Call[Thread], frozen=True):
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 
-class DeleteThread(Call[Deleted], frozen=True):
+class DeleteThread(Operation[Deleted], frozen=True):
     """Delete a thread with its messages, runs, actions and events."""
 
     route: ClassVar[str] = "DELETE /v1/threads/{thread_id}"
@@ -248,7 +248,7 @@ class DeleteThread(Call[Deleted], frozen=True):
     thread_id: Id
 
 
-class ForkThread(Call[Thread], frozen=True):
+class ForkThread(Operation[Thread], frozen=True):
     """A new thread that begins with this one's messages up to `message_id`, or with all of them.
 
     With `before` that message is the first that is left out. A tool call whose output would be left
@@ -266,7 +266,7 @@ class ForkThread(Call[Thread], frozen=True):
     before: bool = False
 
 
-class CreateMessage(Call[Message], frozen=True):
+class CreateMessage(Operation[Message], frozen=True):
     """Append a user or system message; with role `tool`, save a tool output.
 
     A tool output needs `tool_call_id`, and `run_id` unless it is the thread's active run. A system
@@ -289,7 +289,7 @@ class CreateMessage(Call[Message], frozen=True):
     compacts: Annotated[int, Meta(ge=0)] | None = None
 
 
-class ListMessages(Call[Listed[Message]], frozen=True):
+class ListMessages(Operation[Listed[Message]], frozen=True):
     """A thread's messages, in order."""
 
     route: ClassVar[str] = "GET /v1/messages"
@@ -300,7 +300,7 @@ class ListMessages(Call[Listed[Message]], frozen=True):
     after: Id | None = None
 
 
-class GetMessage(Call[Message], frozen=True):
+class GetMessage(Operation[Message], frozen=True):
     """One message."""
 
     route: ClassVar[str] = "GET /v1/messages/{message_id}"
@@ -309,7 +309,7 @@ class GetMessage(Call[Message], frozen=True):
     message_id: Id
 
 
-class RunCall(Call[A_co], Generic[A_co], frozen=True, kw_only=True):
+class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     """What both ways to start a run may say of it; what is not given follows the assistant.
 
     `mcp_servers` are servers whose tools this side runs, where its operator allows that. `if_busy`
@@ -347,7 +347,7 @@ class CreateRun(RunCall[Run], frozen=True):
     thread_id: Id
 
 
-class ListRuns(Call[Listed[Run]], frozen=True):
+class ListRuns(Operation[Listed[Run]], frozen=True):
     """Runs, newest first; with `thread_id`, that thread's."""
 
     route: ClassVar[str] = "GET /v1/runs"
@@ -358,7 +358,7 @@ class ListRuns(Call[Listed[Run]], frozen=True):
     after: Id | None = None
 
 
-class GetRun(Call[Run], frozen=True):
+class GetRun(Operation[Run], frozen=True):
     """One run."""
 
     route: ClassVar[str] = "GET /v1/runs/{run_id}"
@@ -367,7 +367,7 @@ class GetRun(Call[Run], frozen=True):
     run_id: Id
 
 
-class CancelRun(Call[Run], frozen=True):
+class CancelRun(Operation[Run], frozen=True):
     """Stop a run. 202 with the cancelled run; 200 and unchanged if it had ended."""
 
     route: ClassVar[str] = "POST /v1/runs/{run_id}/cancel"
@@ -377,7 +377,7 @@ class CancelRun(Call[Run], frozen=True):
     run_id: Id
 
 
-class SubmitToolOutput(Call[Action], frozen=True):
+class SubmitToolOutput(Operation[Action], frozen=True):
     """Save the output of one tool call, once. The same body again gives the same answer.
 
     Of an action of kind `approval` the output is `{"approve": true}`, or
@@ -395,7 +395,7 @@ class SubmitToolOutput(Call[Action], frozen=True):
     metadata: Metadata = {}
 
 
-class ListActions(Call[Listed[Action]], frozen=True):
+class ListActions(Operation[Listed[Action]], frozen=True):
     """The hand-off records of a run, in call order."""
 
     route: ClassVar[str] = "GET /v1/actions"
@@ -407,7 +407,7 @@ class ListActions(Call[Listed[Action]], frozen=True):
     after: Id | None = None
 
 
-class GetAction(Call[Action], frozen=True):
+class GetAction(Operation[Action], frozen=True):
     """One hand-off record."""
 
     route: ClassVar[str] = "GET /v1/actions/{action_id}"
@@ -416,7 +416,7 @@ class GetAction(Call[Action], frozen=True):
     action_id: Id
 
 
-class Complete(Call[None], frozen=True):
+class Complete(Operation[None], frozen=True):
     """Run the next turn of this run and stream it."""
 
     route: ClassVar[str] = "POST /v1/completions"
@@ -446,7 +446,7 @@ class Process(RunCall[None], frozen=True, kw_only=True):
     force_refresh: bool = False
 
 
-class Follow(Call[None], frozen=True):
+class Follow(Operation[None], frozen=True):
     """Replay a run's events above `after`, then follow them until the run has ended."""
 
     route: ClassVar[str] = "GET /v1/runs/{run_id}/events"
@@ -457,7 +457,7 @@ class Follow(Call[None], frozen=True):
     after: Annotated[int, Meta(ge=0)] = 0
 
 
-class ListFiles(Call[Listed[Upload]], frozen=True):
+class ListFiles(Operation[Listed[Upload]], frozen=True):
     """Uploaded files, newest first."""
 
     route: ClassVar[str] = "GET /v1/files"
@@ -467,7 +467,7 @@ class ListFiles(Call[Listed[Upload]], frozen=True):
     after: Id | None = None
 
 
-class GetFile(Call[Upload], frozen=True):
+class GetFile(Operation[Upload], frozen=True):
     """What is known of one file; its bytes are at `/v1/files/{file_id}/content`."""
 
     route: ClassVar[str] = "GET /v1/files/{file_id}"
@@ -476,7 +476,7 @@ class GetFile(Call[Upload], frozen=True):
     file_id: Id
 
 
-class ListModels(Call[ModelList], frozen=True):
+class ListModels(Operation[ModelList], frozen=True):
     """The models that can be named here; with `model` that one, without asking any provider."""
 
     route: ClassVar[str] = "GET /v1/models"
@@ -485,7 +485,7 @@ class ListModels(Call[ModelList], frozen=True):
     model: Name | None = None
 
 
-CALLS: tuple[type[Call[Any]], ...] = (
+OPERATIONS: tuple[type[Operation[Any]], ...] = (
     CreateAssistant,
     ListAssistants,
     GetAssistant,
@@ -513,6 +513,6 @@ CALLS: tuple[type[Call[Any]], ...] = (
     ListFiles,
     GetFile,
     ListModels,
-    *ADMINISTRATIVE,
-    *OF_OWNERS,
+    *ADMIN_OPERATIONS,
+    *OWNER_OPERATIONS,
 )

@@ -99,14 +99,14 @@ MEDIA_TYPE = b"application/problem+json"
 RETRY_AFTER = 1  # seconds, where the error knows no better
 
 
-def placed(error: AntiphonError) -> tuple[int, str]:
+def status_and_title(error: AntiphonError) -> tuple[int, str]:
     """The HTTP status and the title of an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def document(error: AntiphonError) -> bytes:
+def problem_document(error: AntiphonError) -> bytes:
     """The problem document: what was wanted, what came and what to do are members of it."""
-    status, title = placed(error)
+    status, title = status_and_title(error)
     return msgspec.json.encode(
         {
             **error.details,
@@ -120,7 +120,7 @@ def document(error: AntiphonError) -> bytes:
     )
 
 
-def headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
+def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
     """The header fields that go with an error, but for the type and length of its document."""
     match error:
         case errors.Unauthorized():
@@ -134,13 +134,13 @@ def headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
             return []
 
 
-def unforeseen(fault: BaseException, request_id: str, about: str) -> errors.Internal:
+def internal_error(fault: BaseException, request_id: str, about: str) -> errors.Internal:
     """A fault of ours as the caller may see it. Where it happened goes to the log.
 
     Messages of foreign exceptions may quote what users wrote or keys, so only their types are
     logged; `about` must hold nothing of the request but its route.
     """
-    _log.error("%s failed (%s)\n%s", about, request_id, "".join(_steps(fault)).rstrip())
+    _log.error("%s failed (%s)\n%s", about, request_id, "".join(_traceback_lines(fault)).rstrip())
     return errors.Internal(
         "Something went wrong in the server.",
         hint="Its log tells more under this request_id.",
@@ -148,8 +148,8 @@ def unforeseen(fault: BaseException, request_id: str, about: str) -> errors.Inte
     )
 
 
-def _steps(fault: BaseException) -> list[str]:
+def _traceback_lines(fault: BaseException) -> list[str]:
     cause = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
-    before = [*_steps(cause), "which led to\n"] if cause else []
+    before = [*_traceback_lines(cause), "which led to\n"] if cause else []
     kind = f"{type(fault).__module__}.{type(fault).__qualname__}\n"
     return [*before, *traceback.format_tb(fault.__traceback__), kind]

@@ -24,7 +24,7 @@ async def choice(client: AsyncClient) -> tuple[str, str] | None:
 
     Raises `AntiphonError` where the runtime cannot be opened.
     """
-    if isinstance(client.line, _Embedded):
-        chosen = await (await client.line.runtime()).choice()
+    if isinstance(client.transport, _Embedded):
+        chosen = await (await client.transport.runtime()).choice()
         return chosen.model, chosen.why
     return None

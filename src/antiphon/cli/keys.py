@@ -158,7 +158,7 @@ def _bound(text: str) -> int | None:
 def _seconds(text: str) -> int:
     found = re.fullmatch(r"([1-9][0-9]{0,8})([smhdw])", text)
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 1 <= seconds <= operations.LONGEST_KEY:
+    if not 1 <= seconds <= operations.MAX_KEY_LENGTH:
         raise ArgumentTypeError(
             f"wanted a number and s, m, h, d or w, ten years at most; got {text!r}"
         )

@@ -42,7 +42,7 @@ def _last(client: Client) -> str:
 def _begun(client: Client, said: str) -> Thread | None:
     wanted = PREFIX + said.removeprefix(PREFIX)
     found = None
-    for thread in client.every(ListThreads(limit=PAGE)):
+    for thread in client.paginate(ListThreads(limit=PAGE)):
         if wanted == PREFIX or not thread.id.startswith(wanted):
             continue
         if found is not None:

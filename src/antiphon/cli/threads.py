@@ -56,9 +56,9 @@ class Noted:
 
     def messages(self) -> Iterator[Message]:
         """All of them, in order; what is to be known of each is there when it comes."""
-        for run in self._client.every(ListRuns(self._thread_id, limit=PAGE)):
+        for run in self._client.paginate(ListRuns(self._thread_id, limit=PAGE)):
             self.runs[run.id] = answered(run)
-        for message in self._client.every(ListMessages(self._thread_id, limit=PAGE)):
+        for message in self._client.paginate(ListMessages(self._thread_id, limit=PAGE)):
             for file_id in file_ids(message):
                 self._note_name(file_id)
             yield message
@@ -75,7 +75,7 @@ class Noted:
 def exported_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
     """The thread in this form, piece by piece."""
     if form == "json":  # as the messages are: there is nothing to be known beside
-        return exported(thread, client.every(ListMessages(thread.id, limit=PAGE)), form)
+        return exported(thread, client.paginate(ListMessages(thread.id, limit=PAGE)), form)
     noted = Noted(client, thread.id)
     render = _render() if form == "html" else None
     return exported(
@@ -180,7 +180,7 @@ def _list(client: Client, asked: Namespace) -> None:
         order="activity",
         branches="all" if asked.all else "latest",
     )
-    threads = list(islice(client.every(listing), asked.limit))
+    threads = list(islice(client.paginate(listing), asked.limit))
     if asked.json:
         print_json(threads)
         return

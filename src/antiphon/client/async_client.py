@@ -1,4 +1,4 @@
-"""`AsyncClient`: what `Client` is, for code on a loop."""
+"""`AsyncClient`: `Client` for asyncio."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Content, ListActions, Listed, ListMessages
-from antiphon.client import transport, uploads
-from antiphon.client.bind import later, streamed
+from antiphon.api.operations import Content, ListActions, Listed, ListMessages, Operation
+from antiphon.client import uploads
+from antiphon.client.bind import RenamedMethods, async_method, stream_method
 from antiphon.client.compaction import (
     KEEP,
     PAGE,
@@ -33,26 +33,31 @@ from antiphon.client.compaction import (
     model_of,
 )
 from antiphon.client.conversation import (
-    Answer,
     Conversation,
-    Done,
-    Listen,
-    LookUp,
+    ExecuteActions,
+    FetchRun,
+    Finished,
+    ListPending,
     Options,
-    Recall,
-    Seen,
-    Settle,
-    Told,
-    box,
-    listenable,
-    opening,
-    seen_up_to,
-    settled,
-    unfit,
-    work,
+    ReadLastReply,
+    RunState,
+    RunView,
+    StreamTurn,
+    combine_toolboxes,
+    first_request,
+    initial_state,
+    is_settled,
+    rejected_output,
+    require_streamable,
+    split_actions,
 )
 from antiphon.client.outcome import last_reply
-from antiphon.client.transport import AsyncBatches, AsyncLine, AsyncPieces
+from antiphon.client.transport import (
+    AsyncBatches,
+    AsyncPieces,
+    AsyncTransport,
+    create_async_transport,
+)
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import detached_span
@@ -77,19 +82,20 @@ from antiphon.types.runs import Action, Run, Status, Thread
 T = TypeVar("T")
 
 
-class AsyncEvents(Told, AsyncIterator[Event]):
-    """Events as they happen; a lost connection is resumed unnoticed, and each comes once.
+class AsyncEvents(RunView, AsyncIterator[Event]):
+    """Events of a run as they happen, each exactly once.
 
-    Nothing is asked for until the first is. Closing stops listening, not the run; events that are
-    let go of are closed by the loop, soon after, and in order only by `close` or `async with`.
+    A lost connection is resumed. The request is sent when the first event is awaited. Closing the
+    iterator stops reading, not the run. An iterator that is dropped without `close` or `async with`
+    is closed by the loop later.
     """
 
     def __init__(
-        self, batches: AsyncBatches, seen: Seen, processor: ToolProcessor | None = None
+        self, batches: AsyncBatches, seen: RunState, processor: ToolProcessor | None = None
     ) -> None:
         super().__init__(seen, processor)
         self._batches = batches
-        self._each = _one_by_one(batches, seen)
+        self._each = _iterate_events(batches, seen)
 
     def __aiter__(self) -> Self:
         return self
@@ -98,9 +104,9 @@ class AsyncEvents(Told, AsyncIterator[Event]):
         return self._each.__anext__()
 
     async def batches(self) -> AsyncGenerator[list[Numbered], None]:
-        """The events with their numbers, all together that came together: cheaper than each."""
+        """Yield the events with their numbers in batches as they arrived: less overhead."""
         async for batch in self._batches:
-            if new := self._seen.new(batch):
+            if new := self._seen.add_batch(batch):
                 yield new
 
     async def __aenter__(self) -> Self:
@@ -115,30 +121,32 @@ class AsyncEvents(Told, AsyncIterator[Event]):
         await self.close()
 
     async def close(self) -> None:
-        """Stop listening; tools that still run are cancelled."""
+        """Stop reading; tools that still run are cancelled."""
         await self._each.aclose()
         await self._batches.aclose()
 
 
-async def _one_by_one(batches: AsyncBatches, seen: Seen) -> AsyncGenerator[Event, None]:
-    """Apart from `AsyncEvents`, so that these are no cycle: let go of, they close."""
+async def _iterate_events(batches: AsyncBatches, seen: RunState) -> AsyncGenerator[Event, None]:
+    """Yield single events; a method would be a reference cycle."""
     async for batch in batches:
         for number, event in batch:
             if number > seen.last_event:
-                seen.note(number, event)
+                seen.add(number, event)
                 yield event
 
 
-async def _raising(batches: AsyncBatches, seen: Seen) -> AsyncBatches:
-    """The batches, and after the last one the `RunError` of a run that did not complete."""
+async def _raise_at_end(batches: AsyncBatches, seen: RunState) -> AsyncBatches:
+    """Yield the batches, then raise the `RunError` of a run that did not complete."""
     async with aclosing(batches):
         async for batch in batches:
             yield batch
     seen.raise_for_status()
 
 
-def _events(line: AsyncLine, call: Call[Any]) -> AsyncEvents:
-    return AsyncEvents(line.stream(listenable(call)), Seen(getattr(call, "run_id", None)))
+def _events(transport: AsyncTransport, call: Operation[Any]) -> AsyncEvents:
+    return AsyncEvents(
+        transport.stream(require_streamable(call)), RunState(getattr(call, "run_id", None))
+    )
 
 
 class AsyncStream:
@@ -151,33 +159,33 @@ class AsyncStream:
     await stream.close()
     """
 
-    def __init__(self, line: AsyncLine) -> None:
-        self._line = line
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
         self._run_id: str | None = None
         self._events: AsyncEvents | None = None
 
     def setup(self, run_id: str) -> Self:
-        """Say which run."""
+        """Set the run."""
         self._run_id = run_id
         return self
 
     def stream_chunks(self, *, raise_on_failure: bool = True) -> AsyncEvents:
-        """Ask for the run's next turn by `/completions`, and give its events.
+        """Request the run's next turn by `/completions` and return its events.
 
-        A turn with which the run ends and does not complete raises its `RunError` after the last
+        If the run ends in this turn without completing, its `RunError` is raised after the last
         event, unless `raise_on_failure` is False.
         """
         if self._run_id is None:
             raise InvalidRequest("Which run? Call setup(run_id=...) first.")
-        seen = Seen(self._run_id)
-        batches = self._line.stream(operations.Complete(self._run_id))
+        seen = RunState(self._run_id)
+        batches = self._transport.stream(operations.Complete(self._run_id))
         if raise_on_failure:
-            batches = _raising(batches, seen)
+            batches = _raise_at_end(batches, seen)
         self._events = AsyncEvents(batches, seen)
         return self._events
 
     async def close(self) -> None:
-        """Stop listening; the run goes on."""
+        """Stop reading; the run goes on."""
         if self._events is not None:
             await self._events.close()
 
@@ -193,7 +201,7 @@ class AsyncStream:
         await self.close()
 
 
-class AsyncClient:
+class AsyncClient(RenamedMethods):
     """Antiphon in this process, or the server at an address, for one loop.
 
         async with AsyncClient() as client:
@@ -213,63 +221,63 @@ class AsyncClient:
         api_key: str | None = None,
         settings: Settings | None = None,
     ) -> None:
-        self.line: AsyncLine = transport.async_line(server, api_key, settings)
+        self.transport: AsyncTransport = create_async_transport(server, api_key, settings)
 
-    create_assistant = later(operations.CreateAssistant)
-    list_assistants = later(operations.ListAssistants)
-    get_assistant = later(operations.GetAssistant)
-    update_assistant = later(operations.UpdateAssistant)
-    delete_assistant = later(operations.DeleteAssistant)
-    create_thread = later(operations.CreateThread)
-    list_threads = later(operations.ListThreads)
-    get_thread = later(operations.GetThread)
-    update_thread = later(operations.UpdateThread)
-    delete_thread = later(operations.DeleteThread)
-    fork_thread = later(operations.ForkThread)
-    create_message = later(operations.CreateMessage)
-    list_messages = later(operations.ListMessages)
-    get_message = later(operations.GetMessage)
-    create_run = later(operations.CreateRun)
-    list_runs = later(operations.ListRuns)
-    get_run = later(operations.GetRun)
-    cancel_run = later(operations.CancelRun)
-    submit_tool_output = later(operations.SubmitToolOutput)
-    list_actions = later(operations.ListActions)
-    get_action = later(operations.GetAction)
-    list_files = later(operations.ListFiles)
-    get_file = later(operations.GetFile)
-    list_models = later(operations.ListModels)
+    create_assistant = async_method(operations.CreateAssistant)
+    list_assistants = async_method(operations.ListAssistants)
+    get_assistant = async_method(operations.GetAssistant)
+    update_assistant = async_method(operations.UpdateAssistant)
+    delete_assistant = async_method(operations.DeleteAssistant)
+    create_thread = async_method(operations.CreateThread)
+    list_threads = async_method(operations.ListThreads)
+    get_thread = async_method(operations.GetThread)
+    update_thread = async_method(operations.UpdateThread)
+    delete_thread = async_method(operations.DeleteThread)
+    fork_thread = async_method(operations.ForkThread)
+    create_message = async_method(operations.CreateMessage)
+    list_messages = async_method(operations.ListMessages)
+    get_message = async_method(operations.GetMessage)
+    create_run = async_method(operations.CreateRun)
+    list_runs = async_method(operations.ListRuns)
+    get_run = async_method(operations.GetRun)
+    cancel_run = async_method(operations.CancelRun)
+    submit_tool_output = async_method(operations.SubmitToolOutput)
+    list_actions = async_method(operations.ListActions)
+    get_action = async_method(operations.GetAction)
+    list_files = async_method(operations.ListFiles)
+    get_file = async_method(operations.GetFile)
+    list_models = async_method(operations.ListModels)
 
-    create_person = later(operations.CreatePerson)
-    list_people = later(operations.ListPeople)
-    get_person = later(operations.GetPerson)
-    update_person = later(operations.UpdatePerson)
-    delete_person = later(operations.DeletePerson)
-    sign_in = later(operations.SignIn)
-    create_key = later(operations.CreateKey)
-    list_keys = later(operations.ListKeys)
-    update_key = later(operations.UpdateKey)
-    revoke_key = later(operations.RevokeKey)
-    create_project = later(operations.CreateProject)
-    list_projects = later(operations.ListProjects)
-    get_project = later(operations.GetProject)
-    update_project = later(operations.UpdateProject)
-    delete_project = later(operations.DeleteProject)
-    list_acts = later(operations.ListActs)
-    list_live_runs = later(operations.ListLiveRuns)
-    get_usage = later(operations.GetUsage)
-    list_servers = later(operations.ListServers)
-    set_provider_key = later(operations.SetProviderKey)
-    list_provider_keys = later(operations.ListProviderKeys)
-    delete_provider_key = later(operations.DeleteProviderKey)
-    set_owners_provider_key = later(operations.SetOwnersProviderKey)
-    list_all_provider_keys = later(operations.ListAllProviderKeys)
-    list_owners = later(operations.ListOwners)
-    erase_owner = later(operations.EraseOwner)
+    create_person = async_method(operations.CreatePerson)
+    list_people = async_method(operations.ListPeople)
+    get_person = async_method(operations.GetPerson)
+    update_person = async_method(operations.UpdatePerson)
+    delete_person = async_method(operations.DeletePerson)
+    sign_in = async_method(operations.SignIn)
+    create_key = async_method(operations.CreateKey)
+    list_keys = async_method(operations.ListKeys)
+    update_key = async_method(operations.UpdateKey)
+    revoke_key = async_method(operations.RevokeKey)
+    create_project = async_method(operations.CreateProject)
+    list_projects = async_method(operations.ListProjects)
+    get_project = async_method(operations.GetProject)
+    update_project = async_method(operations.UpdateProject)
+    delete_project = async_method(operations.DeleteProject)
+    list_acts = async_method(operations.ListActs)
+    list_live_runs = async_method(operations.ListLiveRuns)
+    get_usage = async_method(operations.GetUsage)
+    list_servers = async_method(operations.ListServers)
+    set_provider_key = async_method(operations.SetProviderKey)
+    list_provider_keys = async_method(operations.ListProviderKeys)
+    delete_provider_key = async_method(operations.DeleteProviderKey)
+    set_owners_provider_key = async_method(operations.SetOwnersProviderKey)
+    list_all_provider_keys = async_method(operations.ListAllProviderKeys)
+    list_owners = async_method(operations.ListOwners)
+    erase_owner = async_method(operations.EraseOwner)
 
-    process = streamed(operations.Process, _events)
-    completions = streamed(operations.Complete, _events)
-    events = streamed(operations.Follow, _events)
+    process = stream_method(operations.Process, _events)
+    completions = stream_method(operations.Complete, _events)
+    events = stream_method(operations.Follow, _events)
 
     def converse(
         self,
@@ -286,24 +294,25 @@ class AsyncClient:
         raise_on_failure: bool = True,
         **options: Unpack[Options],
     ) -> AsyncEvents:
-        """The whole way from a message to the final answer; the tools run here.
+        """Run a conversation from a message to the final answer, with the tools run here.
 
-        A run that does not complete raises after its last event: `RunFailed`, `RunIncomplete`
-        with the text that came, `RunExpired` or `RunCancelled`, each a `RunError` with `run_id`
-        and `thread_id`. With `raise_on_failure=False` the events and their `status` say it alone.
+        A run that does not complete raises after its last event: `RunFailed`, `RunIncomplete` with
+        the text that came, `RunExpired` or `RunCancelled`, each a `RunError` with `run_id` and
+        `thread_id`. With `raise_on_failure=False` only the events and their `status` tell it.
 
-        With `run_id` a run that was left, by this client or another, is taken up where it is; with
-        `after`, the number of the last event that was read, every later event comes first. A run
-        that has ended meanwhile gives what is left of it, and ends in the same way.
+        `run_id` resumes a run that this client or another left unfinished. With `after`, the number
+        of the last event that was read, all later events come first. A run that has ended meanwhile
+        yields its remaining events and ends in the same way.
 
-        At most `max_tools` run at once, each for at most `tool_timeout` seconds. `toolbox` is for
-        tools that are no functions, such as those of MCP servers. `consent` decides whether a call
-        may run; without it functions may, and whatever would have to be asked is refused. `watch`
-        is told what happens to the calls here; `cancel_tool` of the events stops one of them.
+        At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
+        holds tools that are not functions, such as those of MCP servers. `consent` decides whether
+        a call may run; without it functions run, and every other call is refused. `watch` is called
+        with each event of the tools here; `cancel_tool` of the returned events stops a running
+        tool.
         """
-        tried = box(tools, toolbox)
-        seen = seen_up_to(run_id, after)
-        asked = opening(text, tried.tools(), run_id, options)
+        tried = combine_toolboxes(tools, toolbox)
+        seen = initial_state(run_id, after)
+        asked = first_request(text, tried.tools(), run_id, options)
         conversation = Conversation(asked, seen, resumed=after is not None)
         processor = ToolProcessor(
             tried,
@@ -312,12 +321,12 @@ class AsyncClient:
             seconds=tool_timeout,
             keep=self._keep,
             watch=watch,
-            tracer=self.line.tracer,
+            tracer=self.transport.tracer,
             asked_by=self._find_model_server,
         )
         batches = self._carry_out(conversation, processor)
         if raise_on_failure:
-            batches = _raising(batches, seen)
+            batches = _raise_at_end(batches, seen)
         return AsyncEvents(batches, seen, processor)
 
     async def poll_and_execute_action(
@@ -331,20 +340,20 @@ class AsyncClient:
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
     ) -> list[Action]:
-        """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
+        """Wait until the run needs its client, then answer its calls by `handler(name, arguments)`.
 
-        The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
-        wait to be approved are `consent`'s alone; without one they are refused. A `ToolProcessor`
-        in the handler's place has its own consent, watch and limits. Returns the actions that were
-        answered, as they are now; none where the run has completed. A run that ended otherwise
-        raises its `RunError`, unless `raise_on_failure` is False.
+        The handler may be async. Outputs are saved as tool messages. Calls that the server runs and
+        that wait for approval are decided by `consent`; without it they are refused. A
+        `ToolProcessor` as handler has its own consent, watch and limits. Returns the answered
+        actions in their new state; none if the run has completed. A run that ended otherwise raises
+        its `RunError`, unless `raise_on_failure` is False.
         """
         run = await self._wait_until_settled(run_id)
         if raise_on_failure:
             await self._raise_for_status(run)
         waiting = {
             action.tool_call_id: action
-            async for action in self.every(ListActions(run_id, status="pending"))
+            async for action in self.paginate(ListActions(run_id, status="pending"))
             if action.awaited
         }
         processor = handler
@@ -356,7 +365,7 @@ class AsyncClient:
                 seconds=tool_timeout,
                 keep=self._keep,
                 watch=watch,
-                tracer=self.line.tracer,
+                tracer=self.transport.tracer,
                 asked_by=self._find_model_server,
             )
         answered: list[Action] = []
@@ -368,7 +377,7 @@ class AsyncClient:
                 save = self._as_message(action)
                 if action.approval is not None:  # which says nothing in the thread
                     save = self._as_output(run_id, call)
-                if not await self._saved(result, save):
+                if not await self._save_result(result, save):
                     if raise_on_failure:
                         await self._raise_for_status(await self.get_run(run_id))
                     break
@@ -383,30 +392,30 @@ class AsyncClient:
         model: str | None = None,
         tell: Tell = quiet,
     ) -> Compaction | None:
-        """Have the older messages of a thread summed up, and models told the summary instead.
+        """Summarize the older messages of a thread; models read the summary instead of them.
 
-        The last `keep` exchanges stay whole; nothing is lost, see `uncompact`. The summary is asked
-        of `model`, else of the one that answered in the thread last, in a thread of its own that is
-        deleted afterwards. `tell` is told how many letters are written. Returns None where nothing
-        is older than what is kept. Raises `RunActive`, and what a run may fail of; the thread is as
-        it was then.
+        The last `keep` exchanges stay whole, and nothing is deleted: see `uncompact`. The summary
+        is written by `model`, else by the model of the thread's last run, in a temporary thread.
+        `tell` is called with the number of letters written so far. Returns None if nothing is older
+        than the kept exchanges. Raises `RunActive` and the errors of runs; the thread is then
+        unchanged.
         """
         asked = model_of((await self.list_runs(thread_id, limit=1)).data, model)
         models = (await self.list_models(model=asked)).data if asked else ()
-        messages = [each async for each in self.every(ListMessages(thread_id, limit=PAGE))]
+        messages = [each async for each in self.paginate(ListMessages(thread_id, limit=PAGE))]
         summing = Summing(thread_id, messages, keep, models)
         while (text := summing.due()) is not None:
             hearing = Hearing(summing.where, tell)
             summing.summed(await self._summary(text, asked, hearing), hearing.usage)
-        return summing.done(await self.line.send(summing.mark())) if summing.begun else None
+        return summing.done(await self.transport.send(summing.mark())) if summing.begun else None
 
     async def uncompact(self, thread_id: str) -> Message:
-        """Tell models all of the thread again; the message that says so."""
+        """Let models read the whole thread again. Returns the message that records this."""
         return await self.create_message(thread_id, "", role="system", compacts=0)
 
     def sync_stream(self) -> AsyncStream:
-        """A new stream of one turn, which shares nothing with any other."""
-        return AsyncStream(self.line)
+        """Return a new stream of one turn."""
+        return AsyncStream(self.transport)
 
     async def upload_file(
         self,
@@ -416,23 +425,24 @@ class AsyncClient:
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
         file = await asyncio.to_thread(uploads.read, source, name, media_type)
-        return await self.line.upload(file.name, file.media_type, file.content)
+        return await self.transport.upload(file.name, file.media_type, file.content)
 
     async def download_file(self, file_id: str) -> bytes:
-        """The bytes of an uploaded file."""
-        return await self.line.download(file_id)
+        """Return the bytes of an uploaded file."""
+        return await self.transport.download(file_id)
 
     def export_owner(self, owner: str) -> AsyncPieces:
-        """Everything of an owner as a zip, piece by piece.
+        """Yield everything that an owner has as a zip file, in pieces.
 
-        Closing it lets go of the rest. Raises `ConnectionLost` where it breaks off: begin anew.
+        Close the iterator to stop early. Raises `ConnectionLost` if the export breaks off; start
+        again then.
         """
-        return self.line.export(owner)
+        return self.transport.export(owner)
 
-    async def every(self, listing: Call[Listed[T]]) -> AsyncIterator[T]:
-        """All that a call lists, page after page: `every(calls.ListThreads(q="flight"))`."""
+    async def paginate(self, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
+        """All that a call lists, page after page: `paginate(calls.ListThreads(q="flight"))`."""
         while True:
-            page = await self.line.send(listing)
+            page = await self.transport.send(listing)
             for each in page.data:
                 yield each
             if not page.has_more:
@@ -440,36 +450,37 @@ class AsyncClient:
             listing = replace(listing, after=page.next)
 
     @classmethod
-    def over(cls, line: AsyncLine) -> AsyncClient:
-        """A client over a line that is there."""
+    def over(cls, transport: AsyncTransport) -> AsyncClient:
+        """Return a client over an existing transport."""
         client = cls.__new__(cls)
-        client.line = line
+        client.transport = transport
         return client
 
-    def acting_for(self, owner: str) -> AsyncClient:
-        """A client over this one's line whose every call is that owner's.
+    def on_behalf_of(self, owner: str) -> AsyncClient:
+        """Return a client over the same transport that acts for this owner.
 
-        Another owner's things are unknown to it, on this side as on the server's. Closing it leaves
-        this one open. The scope `admin` is needed; in this process everybody has it. Raises
-        `InvalidRequest` for what is no owner.
+        It sees only the things of that owner. Closing it leaves this client open. A server requires
+        the scope `admin`; an embedded runtime requires nothing. Raises `InvalidRequest` if `owner`
+        is not valid.
         """
         acting = copy(self)
-        acting.line = self.line.acting_for(owner)
+        acting.transport = self.transport.on_behalf_of(owner)
         return acting
 
-    def acting_as(self, actor: str) -> AsyncClient:
-        """A client over this one's line whose acts the audit log says to be that person's.
+    def as_actor(self, actor: str) -> AsyncClient:
+        """Return a client whose changes the audit log attributes to this person.
 
-        For programs in which administrators log in. Closing it leaves this one open. The scope
-        `admin` is needed. Raises `InvalidRequest` for what is no id.
+        For programs in which administrators log in. It uses the same transport; closing it leaves
+        this client open. Needs the scope `admin`. Raises `InvalidRequest` if `actor` is not a valid
+        id.
         """
         acting = copy(self)
-        acting.line = self.line.acting_as(actor)
+        acting.transport = self.transport.as_actor(actor)
         return acting
 
     async def close(self) -> None:
-        """Let go of the connections; an embedded runtime ends."""
-        await self.line.close()
+        """Close the connections; an embedded runtime ends."""
+        await self.transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -485,9 +496,9 @@ class AsyncClient:
     async def _carry_out(
         self, conversation: Conversation, processor: ToolProcessor
     ) -> AsyncBatches:
-        tracer, parent = self.line.tracer, self.line.parent
+        tracer, parent = self.transport.tracer, self.transport.parent
         with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            steps = self._below(span.place)._steps(conversation, processor)
+            steps = self._with_trace_parent(span.place)._steps(conversation, processor)
             async with aclosing(steps):
                 async for batch in steps:
                     yield batch
@@ -496,7 +507,7 @@ class AsyncClient:
     async def _steps(self, conversation: Conversation, processor: ToolProcessor) -> AsyncBatches:
         while True:
             match conversation.due():
-                case Listen() as step:
+                case StreamTurn() as step:
                     try:
                         async with aclosing(self._stream_step(step, conversation)) as batches:
                             async for batch in batches:
@@ -505,21 +516,21 @@ class AsyncClient:
                         conversation.take_refusal(refusal)
                     else:
                         conversation.end_stream()
-                case LookUp(call):
-                    conversation.take_actions([action async for action in self.every(call)])
-                case Answer(run_id, actions):
+                case ListPending(call):
+                    conversation.take_actions([action async for action in self.paginate(call)])
+                case ExecuteActions(run_id, actions):
                     await self._answer(run_id, actions, processor)
                     conversation.finish_answers()
-                case Settle(call):
-                    conversation.take_run(await self.line.send(call))
-                case Recall(call):
-                    conversation.take_messages([message async for message in self.every(call)])
-                case Done():
+                case FetchRun(call):
+                    conversation.take_run(await self.transport.send(call))
+                case ReadLastReply(call):
+                    conversation.take_messages([message async for message in self.paginate(call)])
+                case Finished():
                     return
 
-    async def _stream_step(self, step: Listen, conversation: Conversation) -> AsyncBatches:
-        """The step's events, and before them those that were missed."""
-        async with aclosing(self.line.stream(step.call)) as batches:
+    async def _stream_step(self, step: StreamTurn, conversation: Conversation) -> AsyncBatches:
+        """Yield the events of this step, preceded by those that were missed."""
+        async with aclosing(self.transport.stream(step.call)) as batches:
             async for batch in batches:
                 if missed := conversation.find_missed(step, batch):
                     async with aclosing(self._stream_step(missed, conversation)) as earlier:
@@ -529,27 +540,27 @@ class AsyncClient:
                 if step.until is not None and batch[-1][0] >= step.until:
                     return
 
-    def _below(self, place: str | None) -> AsyncClient:
-        """This client, whose calls and tools belong there in a trace."""
+    def _with_trace_parent(self, place: str | None) -> AsyncClient:
+        """Return this client with its operations and tools below `place` in a trace."""
         client = copy(self)
-        client.line = self.line.below(place)
+        client.transport = self.transport.with_trace_parent(place)
         return client
 
     async def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
-        """What a model answers in a thread that is gone afterwards, whatever happens."""
+        """Return a model's summary, written in a thread that is always deleted."""
         making = asyncio.ensure_future(self.create_thread(title=TITLE))
         try:
             thread = await asyncio.shield(making)
-            async with _events(self.line, asking(thread.id, text, model)) as events:
+            async with _events(self.transport, asking(thread.id, text, model)) as events:
                 async for event in events:
                     hearing.note(event)
             return hearing.summary(events.status, events.reason, events.error)
         finally:
-            # Who is cancelled once more leaves; the thread goes all the same.
+            # A second cancellation ends this call; the thread is deleted all the same.
             await asyncio.shield(asyncio.ensure_future(self._delete_made(making)))
 
     async def _delete_made(self, making: asyncio.Future[Thread]) -> None:
-        """Delete a thread that may still be on its way; one that never came is gone."""
+        """Delete a thread whose creation may still be under way."""
         await asyncio.wait([making])
         if making.exception() is None:
             await self.delete_thread(making.result().id)
@@ -557,36 +568,38 @@ class AsyncClient:
     async def _answer(
         self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
     ) -> None:
-        """Run the tools; submit each output as it is ready, until nobody waits for more."""
+        """Run the tools and submit each output as it is ready, until the run waits for no more."""
         async with aclosing(self._results(run_id, actions, processor)) as results:
             async for call, result in results:
-                if not await self._saved(result, self._as_output(run_id, call)):
+                if not await self._save_result(result, self._as_output(run_id, call)):
                     return
 
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
-        return processor.process_tool_calls(run_id, *work(actions), self.line.parent)
+        return processor.process_tool_calls(run_id, *split_actions(actions), self.transport.parent)
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
-        return (await self.line.upload(name, media_type, content)).id
+        return (await self.transport.upload(name, media_type, content)).id
 
     async def _find_model_server(self, run_id: str) -> ModelServer | None:
-        """The model server of this run; None where that cannot be learned."""
+        """Return the model server of this run; None if it cannot be found out."""
         try:
-            return await self.line.model_server((await self.get_run(run_id)).model, run_id)
+            return await self.transport.model_server((await self.get_run(run_id)).model, run_id)
         except AntiphonError:
             return None
 
-    async def _saved(
+    async def _save_result(
         self, result: ToolResult, save: Callable[[ToolResult], Awaitable[object]]
     ) -> bool:
-        """Whether the run may wait for further outputs; another client's output stands."""
+        """Save a result. Return whether the run may wait for more.
+
+        An output that another client saved stands."""
         try:
             try:
                 await save(result)
             except (InvalidRequest, TooLarge) as refusal:
-                await save(unfit(refusal))
+                await save(rejected_output(refusal))
         except OutputConflict:
             return True
         except RunEnded:
@@ -614,21 +627,21 @@ class AsyncClient:
         )
 
     async def _wait_until_settled(self, run_id: str) -> Run:
-        if settled((run := await self.get_run(run_id)).status):
+        if is_settled((run := await self.get_run(run_id)).status):
             return run
         async with self.events(run_id) as events:
             async for event in events:
-                stops = isinstance(event, RunStatus) and settled(event.status)
-                # The log begins with earlier turns; how it stands now, only the run can tell.
-                if stops and settled((run := await self.get_run(run_id)).status):
+                stops = isinstance(event, RunStatus) and is_settled(event.status)
+                # The log begins with earlier turns; only the run has the current status.
+                if stops and is_settled((run := await self.get_run(run_id)).status):
                     return run
         return await self.get_run(run_id)
 
     async def _raise_for_status(self, run: Run) -> None:
         """Raise the `RunError` of a run that has ended without completing."""
-        seen = Seen(run.id)
-        seen.settle(run)
+        seen = RunState(run.id)
+        seen.update(run)
         if run.status is Status.INCOMPLETE:
             listing = ListMessages(run.thread_id, limit=PAGE)
-            seen.text = last_reply([each async for each in self.every(listing)], run.id)
+            seen.text = last_reply([each async for each in self.paginate(listing)], run.id)
         seen.raise_for_status()

@@ -1,20 +1,24 @@
-"""A call becomes a method, its signature kept: now, later, or as a stream of events.
+"""Turns an operation of the API into a client method with the operation's signature.
 
-Each call of the API is stated once, in `antiphon.api.operations`, and bound once in each client:
+Each operation is declared once, in `antiphon.api.operations`, and bound once in each client:
 
-    class Client:      create_run = now(calls.CreateRun)      # (thread_id: str, ...) -> Run
-    class AsyncClient: create_run = later(calls.CreateRun)    # the same, to be awaited
+    class Client:
+        create_run = sync_method(operations.CreateRun)  # (thread_id: str, ...) -> Run
+
+    class AsyncClient:
+        create_run = async_method(operations.CreateRun)  # the same, to be awaited
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
 
-from antiphon.api.operations import Call
-from antiphon.client.transport import AsyncLine, Line
+from antiphon.api.operations import Operation
+from antiphon.client.transport import AsyncTransport, Transport
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -23,51 +27,76 @@ L = TypeVar("L")
 L_co = TypeVar("L_co", covariant=True)
 
 
-class Has(Protocol[L_co]):
-    """A client: what holds a line."""
+_NEW_NAMES = {
+    "acting_as": "as_actor",
+    "acting_for": "on_behalf_of",
+    "every": "paginate",
+    "line": "transport",
+}
+
+
+class RenamedMethods:
+    """Base of both clients: old names work for one more version and warn with the new one."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _NEW_NAMES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            new = _NEW_NAMES[name]
+            warnings.warn(f"`{name}` is now `{new}`.", DeprecationWarning, stacklevel=2)
+            return getattr(self, new)
+
+
+class HasTransport(Protocol[L_co]):
+    """A client: an object with a transport."""
 
     @property
-    def line(self) -> L_co:
-        """How it reaches a runtime."""
+    def transport(self) -> L_co:
+        """The transport to the runtime."""
         ...
 
 
-def now(call: Callable[P, Call[A]]) -> Callable[Concatenate[Has[Line], P], A]:
-    """A method that makes this call and returns its answer."""
+def sync_method(
+    call: Callable[P, Operation[A]],
+) -> Callable[Concatenate[HasTransport[Transport], P], A]:
+    """Return a method that sends this operation and returns its answer."""
 
-    def method(client: Has[Line], /, *args: P.args, **kwargs: P.kwargs) -> A:
-        return client.line.send(call(*args, **kwargs))
+    def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> A:
+        return client.transport.send(call(*args, **kwargs))
 
-    return _presented(method, call, _answer(call))
-
-
-def later(
-    call: Callable[P, Call[A]],
-) -> Callable[Concatenate[Has[AsyncLine], P], Coroutine[Any, Any, A]]:
-    """A coroutine method that makes this call and returns its answer."""
-
-    async def method(client: Has[AsyncLine], /, *args: P.args, **kwargs: P.kwargs) -> A:
-        return await client.line.send(call(*args, **kwargs))
-
-    return _presented(method, call, _answer(call))
+    return _with_signature(method, call)
 
 
-def streamed(
-    call: Callable[P, Call[Any]], events: Callable[[L, Call[Any]], E]
-) -> Callable[Concatenate[Has[L], P], E]:
-    """A method that returns the events of this call, which is made when the first is asked for."""
+def async_method(
+    call: Callable[P, Operation[A]],
+) -> Callable[Concatenate[HasTransport[AsyncTransport], P], Coroutine[Any, Any, A]]:
+    """Return a coroutine method that sends this operation and returns its answer."""
 
-    def method(client: Has[L], /, *args: P.args, **kwargs: P.kwargs) -> E:
-        return events(client.line, call(*args, **kwargs))
+    async def method(
+        client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
+    ) -> A:
+        return await client.transport.send(call(*args, **kwargs))
 
-    return _presented(method, call, get_type_hints(events)["return"])
+    return _with_signature(method, call)
+
+
+def stream_method(
+    call: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any]], E]
+) -> Callable[Concatenate[HasTransport[L], P], E]:
+    """Return a method that returns the operation's events; the first event requested sends it."""
+
+    def method(client: HasTransport[L], /, *args: P.args, **kwargs: P.kwargs) -> E:
+        return events(client.transport, call(*args, **kwargs))
+
+    return _with_signature(method, call, get_type_hints(events)["return"])
 
 
 M = TypeVar("M", bound=Callable[..., Any])
 
 
-def _presented(method: M, call: Any, answer: Any) -> M:
-    """The method as `help()` and editors shall see it: name, words and parameters of the call."""
+def _with_signature(method: M, call: Any, answer: Any = None) -> M:
+    """Give the method the operation's name, docstring and parameters, for `help()` and editors."""
     plain = get_type_hints(call)  # without the limits, which only the server needs
     client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     asked = [
@@ -77,9 +106,7 @@ def _presented(method: M, call: Any, answer: Any) -> M:
     method.__name__ = re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
     method.__qualname__ = method.__name__
     method.__doc__ = call.__doc__
-    method.__signature__ = inspect.Signature([client, *asked], return_annotation=answer)  # type: ignore[attr-defined]
+    method.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [client, *asked], return_annotation=answer or call.answer
+    )
     return method
-
-
-def _answer(call: Any) -> Any:
-    return call.answer

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from antiphon.api.operations import (
-    Call,
     Content,
     Follow,
     GetRun,
@@ -19,6 +18,7 @@ from antiphon.api.operations import (
     ListActions,
     ListMessages,
     NewMessage,
+    Operation,
     Process,
 )
 from antiphon.client.outcome import last_reply, run_error
@@ -50,7 +50,7 @@ from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
 from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Reason, Run, Sampling, Status
 
 
-class Seen:
+class RunState:
     """What the events of one run have told so far.
 
     `waiting` are the calls without an output, by tool call id, as the last manifest has them.
@@ -68,14 +68,14 @@ class Seen:
         self.error: Fault | None = None
         self.waiting: dict[str, PendingAction] = {}
 
-    def new(self, batch: Iterable[Numbered]) -> list[Numbered]:
+    def add_batch(self, batch: Iterable[Numbered]) -> list[Numbered]:
         """Those that were not seen yet; they are now."""
         new = [each for each in batch if each[0] > self.last_event]
         for number, event in new:
-            self.note(number, event)
+            self.add(number, event)
         return new
 
-    def note(self, number: int, event: Event) -> None:
+    def add(self, number: int, event: Event) -> None:
         """Take in the next event."""
         self.last_event = number
         match event:
@@ -95,7 +95,7 @@ class Seen:
             case _:
                 pass
 
-    def settle(self, run: Run) -> None:
+    def update(self, run: Run) -> None:
         """Take in how the run itself stands."""
         self.run_id, self.thread_id = run.id, run.thread_id
         self.status, self.reason, self.error = run.status, run.reason, run.error
@@ -109,10 +109,10 @@ class Seen:
             raise error
 
 
-class Told:
+class RunView:
     """What the events of one run, as far as they were read, tell about it."""
 
-    def __init__(self, seen: Seen, processor: ToolProcessor | None = None) -> None:
+    def __init__(self, seen: RunState, processor: ToolProcessor | None = None) -> None:
         self._seen = seen
         self._processor = processor
 
@@ -177,43 +177,43 @@ class Options(TypedDict, total=False):
     force_refresh: bool
 
 
-class Listen(msgspec.Struct, frozen=True):
+class StreamTurn(msgspec.Struct, frozen=True):
     """Stream this call's events, up to number `until` or to the end of the stream."""
 
     call: Process | Follow
     until: int | None = None
 
 
-class LookUp(msgspec.Struct, frozen=True):
+class ListPending(msgspec.Struct, frozen=True):
     """Ask which calls wait for an output."""
 
     call: ListActions
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ExecuteActions(msgspec.Struct, frozen=True):
     """Run these tools, ask about those that run elsewhere, and submit each output when ready."""
 
     run_id: str
     actions: tuple[PendingAction, ...]
 
 
-class Settle(msgspec.Struct, frozen=True):
+class FetchRun(msgspec.Struct, frozen=True):
     """Ask the run itself how it ended."""
 
     call: GetRun
 
 
-class Recall(msgspec.Struct, frozen=True):
+class ReadLastReply(msgspec.Struct, frozen=True):
     """Read the last reply among the thread's messages: its events came before."""
 
     call: ListMessages
 
 
-class Done(msgspec.Struct, frozen=True):
+class Finished(msgspec.Struct, frozen=True):
     """The run has ended."""
 
 
-Step = Listen | LookUp | Answer | Settle | Recall | Done
+Step = StreamTurn | ListPending | ExecuteActions | FetchRun | ReadLastReply | Finished
 PAGE = 100
 """Messages that are read at once to find the last reply."""
 
@@ -230,17 +230,17 @@ class Conversation:
     what `find_missed` returns. With `resumed` that holds from the first event on.
     """
 
-    def __init__(self, opening: Process, seen: Seen, *, resumed: bool = False) -> None:
+    def __init__(self, opening: Process, seen: RunState, *, resumed: bool = False) -> None:
         self._seen = seen
         self._resumed = resumed
         self._newest: int | None = None
-        self._due: Step = Listen(opening)
+        self._due: Step = StreamTurn(opening)
 
     def due(self) -> Step:
         """What to do now."""
         return self._due
 
-    def find_missed(self, step: Listen, batch: Sequence[Numbered]) -> Listen | None:
+    def find_missed(self, step: StreamTurn, batch: Sequence[Numbered]) -> StreamTurn | None:
         """Return how to read the events between those seen and this batch of the step's stream."""
         self._newest = batch[-1][0]
         before = batch[0][0] - 1
@@ -250,15 +250,15 @@ class Conversation:
 
     def end_stream(self) -> None:
         """The stream has ended."""
-        own = isinstance(self._due, Listen) and isinstance(self._due.call, Process)
+        own = isinstance(self._due, StreamTurn) and isinstance(self._due.call, Process)
         if own:
-            self._refuse_future(self._newest)
+            self._check_not_ahead(self._newest)
         if self._seen.status is not None and self._seen.status.ended:
             self._due = self._end()
         elif own and self._seen.waiting:
-            self._due = Answer(self._run_id, tuple(self._seen.waiting.values()))
+            self._due = ExecuteActions(self._run_id, tuple(self._seen.waiting.values()))
         else:
-            self._due = self._look_up()
+            self._due = self._list_pending()
 
     def take_refusal(self, refusal: AntiphonError) -> None:
         """The stream was refused. Raises the refusal where it is not about how the run stands.
@@ -268,18 +268,18 @@ class Conversation:
         if not isinstance(refusal, OutputsMissing | RunEnded):
             raise refusal
         newest = refusal.details.get("last_event", self._seen.last_event)
-        self._refuse_future(newest)
+        self._check_not_ahead(newest)
         if self._in_order and newest > self._seen.last_event:
             self._due = self._up_to(newest)
         elif isinstance(refusal, OutputsMissing):
-            self._due = self._look_up()
+            self._due = self._list_pending()
         else:
-            self._due = Settle(GetRun(self._run_id))
+            self._due = FetchRun(GetRun(self._run_id))
 
     def take_actions(self, actions: Sequence[Action]) -> None:
         """These actions wait; some of them perhaps for the other side."""
         waiting = tuple(pending(action) for action in actions if action.awaited)
-        self._due = Answer(self._run_id, waiting) if waiting else self._next_turn()
+        self._due = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
 
     def finish_answers(self) -> None:
         """Each output was saved, or nobody waits for it any more."""
@@ -287,13 +287,13 @@ class Conversation:
 
     def take_run(self, run: Run) -> None:
         """Take in how the run stands."""
-        self._seen.settle(run)
-        self._due = self._end() if run.status.ended else self._look_up()
+        self._seen.update(run)
+        self._due = self._end() if run.status.ended else self._list_pending()
 
     def take_messages(self, messages: Sequence[Message]) -> None:
         """Take the last reply's text from the thread's messages."""
         self._seen.text = last_reply(messages, self._run_id)
-        self._due = Done()
+        self._due = Finished()
 
     @property
     def facts(self) -> Attributes:
@@ -311,7 +311,7 @@ class Conversation:
         """True where it is known which event comes next."""
         return self._resumed or self._seen.last_event > 0
 
-    def _refuse_future(self, newest: int | None) -> None:
+    def _check_not_ahead(self, newest: int | None) -> None:
         if newest is not None and self._seen.last_event > newest:
             raise InvalidEventId(
                 f"Run {self._run_id} has no event {self._seen.last_event}.",
@@ -320,24 +320,24 @@ class Conversation:
                 hint="after=0 is the start.",
             )
 
-    def _up_to(self, number: int) -> Listen:
-        return Listen(Follow(self._run_id, after=self._seen.last_event), until=number)
+    def _up_to(self, number: int) -> StreamTurn:
+        return StreamTurn(Follow(self._run_id, after=self._seen.last_event), until=number)
 
-    def _look_up(self) -> LookUp:
-        return LookUp(ListActions(self._run_id, status="pending"))
+    def _list_pending(self) -> ListPending:
+        return ListPending(ListActions(self._run_id, status="pending"))
 
-    def _next_turn(self) -> Listen:
-        return Listen(Process(run_id=self._run_id, force_refresh=True))
+    def _next_turn(self) -> StreamTurn:
+        return StreamTurn(Process(run_id=self._run_id, force_refresh=True))
 
-    def _end(self) -> Recall | Done:
+    def _end(self) -> ReadLastReply | Finished:
         """The last step: an incomplete answer is read where its events were not."""
         seen = self._seen
         if seen.status is Status.INCOMPLETE and seen.text is None and seen.thread_id is not None:
-            return Recall(ListMessages(seen.thread_id, limit=PAGE))
-        return Done()
+            return ReadLastReply(ListMessages(seen.thread_id, limit=PAGE))
+        return Finished()
 
 
-def opening(
+def first_request(
     text: Content | None, tools: Sequence[Tool], run_id: str | None, options: Options
 ) -> Process:
     """The first call of a conversation: a new run, or the next turn of one that is there."""
@@ -348,22 +348,22 @@ def opening(
     return Process(message=message, tools=specs or None, **options)
 
 
-def seen_up_to(run_id: str | None, after: int | None) -> Seen:
+def initial_state(run_id: str | None, after: int | None) -> RunState:
     """Return what is known at the beginning. Raises `InvalidRequest` and `InvalidEventId`."""
     if after is not None:
         if run_id is None:
             raise InvalidRequest("Of which run are those events?", expected="run_id with after")
-        listenable(Follow(run_id, after=after))
-    return Seen(run_id, after)
+        require_streamable(Follow(run_id, after=after))
+    return RunState(run_id, after)
 
 
-def box(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
+def combine_toolboxes(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
     """All that the caller gave to run tools with, as one."""
     functions = Functions(tools)
     return functions if toolbox is None else ToolManager(functions, toolbox)
 
 
-def work(
+def split_actions(
     actions: Iterable[PendingAction],
 ) -> tuple[Sequence[ToolCall], Sequence[tuple[ToolCall, Tool]]]:
     """What these actions ask of us: calls to run, and calls to approve with their tools."""
@@ -380,17 +380,17 @@ def tool_call(action: PendingAction) -> ToolCall:
     return ToolCall(action.tool_call_id, action.name, arguments)
 
 
-def unfit(refusal: AntiphonError) -> ToolResult:
+def rejected_output(refusal: AntiphonError) -> ToolResult:
     """What to submit where the output itself was refused: the run must not wait for ever."""
     return ToolResult(f"The tool's output cannot be saved: {refusal.message}", is_error=True)
 
 
-def settled(status: Status) -> bool:
+def is_settled(status: Status) -> bool:
     """Whether a run in this status waits for outputs or for nothing any more."""
     return status is Status.ACTION_REQUIRED or status.ended
 
 
-def listenable(call: Call[Any]) -> Call[Any]:
+def require_streamable(call: Operation[Any]) -> Operation[Any]:
     """The call, if it streams.
 
     Raises `InvalidRequest` for a `/process` in the background, `InvalidEventId` for what no event

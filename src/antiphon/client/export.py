@@ -3,7 +3,7 @@
 Nothing of a thread is held but the message that is being told, so it may be of any length:
 
     with open("talk.md", "w") as file:
-        for piece in exported(thread, client.every(ListMessages(thread.id)), "md"):
+        for piece in exported(thread, client.paginate(ListMessages(thread.id)), "md"):
             file.write(piece)
 """
 
@@ -164,12 +164,12 @@ async def told(
     render: Callable[[str], str] | None = None,
 ) -> AsyncIterator[str]:
     """The thread in this form, piece by piece; see `export` for `render`."""
-    listed = client.every(ListRuns(thread.id, limit=PAGE))
+    listed = client.paginate(ListRuns(thread.id, limit=PAGE))
     runs = {run.id: answered(run) async for run in listed}
     names: dict[str, str] = {}
     file = export(thread, form, names=names, runs=runs, render=render)
     yield file.begin()
-    async for message in client.every(ListMessages(thread.id, limit=PAGE)):
+    async for message in client.paginate(ListMessages(thread.id, limit=PAGE)):
         await _note_names(client, message, names)
         # A long answer takes a while to be set, and the loop has other things to do meanwhile.
         yield await asyncio.get_running_loop().run_in_executor(_THREAD, file.message, message)

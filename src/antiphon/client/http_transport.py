@@ -20,8 +20,14 @@ import httpx2
 
 from antiphon import __version__
 from antiphon.api import operations
-from antiphon.api.operations import Call, CreateRun, Follow, Process
-from antiphon.client.recovery import Reading, Tries, decoded, problem, value
+from antiphon.api.operations import CreateRun, Follow, Operation, Process
+from antiphon.client.recovery import (
+    ResumableStream,
+    RetrySchedule,
+    decode_response,
+    error_from_problem,
+    parse_response,
+)
 from antiphon.client.transport import AsyncBatches, AsyncPieces, Batches, Pieces
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
@@ -45,7 +51,7 @@ ACTOR = "antiphon-actor"
 _EVENT_STREAM = "text/event-stream"
 
 
-class HttpLine:
+class HttpTransport:
     """Calls to the server at this address; threads may share it."""
 
     def __init__(
@@ -58,61 +64,61 @@ class HttpLine:
     ) -> None:
         self.tracer = tracer
         self.parent: str | None = None
-        self._patience = _Patience(patience)
+        self._patience = _RetryPolicy(patience)
         self._headers: dict[str, str] = {}
         self._lent = False
         self._http = httpx2.Client(**_options(server, api_key))
 
-    def send(self, call: Call[A], key: str | None = None) -> A:
+    def send(self, call: Operation[A], key: str | None = None) -> A:
         """Make the call until it is answered."""
-        return value(call, self._answer(_asked(call, key or _new_key())))
+        return parse_response(call, self._answer(_build_request(call, key or _new_key())))
 
-    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+    def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
         """The call's events; a connection that is lost is replaced."""
-        reading, tries, key = Reading(call), self._patience.tries(), key or _new_key()
+        reading, tries, key = ResumableStream(call), self._patience.tries(), key or _new_key()
         while True:
-            failure: AntiphonError = _ended_early()
+            failure: AntiphonError = _ended_early_error()
             try:
-                with self._listening(_asked(reading.ask(), key)) as response:
+                with self._open_response(_build_request(reading.next_operation(), key)) as response:
                     _check_stream(response)
                     for data in response.iter_raw():
                         if batch := reading.feed(data):
-                            tries.begin_anew()
+                            tries.reset()
                             yield batch
                         if reading.over:
                             return
-                    reading.closed()
+                    reading.end_connection()
             except httpx2.TransportError as error:
-                failure = _lost(error)
+                failure = _connection_error(error)
             except AntiphonError as error:
                 failure = error
-            if not reading.over and (doubt := reading.doubt()):
-                reading.settle(self.send(doubt))
-                failure = _ended_early()
+            if not reading.over and (check := reading.status_check()):
+                reading.set_status(self.send(check))
+                failure = _ended_early_error()
             if reading.over:
                 return
             time.sleep(self._patience.pause(tries, failure, reading.pause))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Keep a file."""
-        asked = _uploading(name, media_type, content, key or _new_key())
-        upload: Upload = decoded(self._answer(asked), Upload)
+        asked = _upload_request(name, media_type, content, key or _new_key())
+        upload: Upload = decode_response(self._answer(asked), Upload)
         return upload
 
     def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
-        return self._answer(_downloading(file_id))
+        return self._answer(_download_request(file_id))
 
     def export(self, owner: str) -> Pieces:
         """Everything of an owner as a zip, piece by piece."""
-        asked = _asked(operations.ExportOwner(owner), _new_key())
+        asked = _build_request(operations.ExportOwner(owner), _new_key())
         try:
-            with self._listening(asked) as response:
+            with self._open_response(asked) as response:
                 yield from response.iter_bytes()
         except httpx2.TransportError as error:
-            raise _lost(error) from error
+            raise _connection_error(error) from error
 
-    def acting_for(self, owner: str) -> HttpLine:
+    def on_behalf_of(self, owner: str) -> HttpTransport:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
         acting._headers, acting._lent = (
@@ -121,7 +127,7 @@ class HttpLine:
         )
         return acting
 
-    def acting_as(self, actor: str) -> HttpLine:
+    def as_actor(self, actor: str) -> HttpTransport:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
         acting._headers, acting._lent = (
@@ -134,7 +140,7 @@ class HttpLine:
         """The provider as the server at this address calls it: whom that asks is not told."""
         return _model_server(model, str(self._http.base_url))
 
-    def below(self, place: str | None) -> HttpLine:
+    def with_trace_parent(self, place: str | None) -> HttpTransport:
         """A line over the same connections, whose calls belong there in a trace."""
         line = copy(self)
         line.parent, line._lent = place, True
@@ -150,32 +156,32 @@ class HttpLine:
         tries = self._patience.tries()
         while True:
             try:
-                with self._listening(asked) as response:
+                with self._open_response(asked) as response:
                     return response.read()
             except httpx2.TransportError as error:
-                failure: AntiphonError = _lost(error)
+                failure: AntiphonError = _connection_error(error)
             except AntiphonError as error:
                 failure = error
             time.sleep(self._patience.pause(tries, failure))
 
     @contextmanager
-    def _listening(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
+    def _open_response(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
         with (
-            _requesting(self.tracer, self.parent, asked) as span,
+            _request_span(self.tracer, self.parent, asked) as span,
             self._http.stream(
-                **_as(self._headers | tracing.trace_headers(span.place), asked)
+                **_with_headers(self._headers | tracing.trace_headers(span.place), asked)
             ) as response,
         ):
             self._patience.answered = True
             span.note({"http.response.status_code": response.status_code})
             if response.is_error:
-                raise problem(response.status_code, response.headers, response.read())
+                raise error_from_problem(response.status_code, response.headers, response.read())
             yield response
 
 
-class AsyncHttpLine:
-    """As `HttpLine`, for one loop."""
+class AsyncHttpTransport:
+    """As `HttpTransport`, for one loop."""
 
     def __init__(
         self,
@@ -187,38 +193,40 @@ class AsyncHttpLine:
     ) -> None:
         self.tracer = tracer
         self.parent: str | None = None
-        self._patience = _Patience(patience)
+        self._patience = _RetryPolicy(patience)
         self._headers: dict[str, str] = {}
         self._lent = False
         self._http = httpx2.AsyncClient(**_options(server, api_key))
 
-    async def send(self, call: Call[A], key: str | None = None) -> A:
+    async def send(self, call: Operation[A], key: str | None = None) -> A:
         """Make the call until it is answered."""
-        return value(call, await self._answer(_asked(call, key or _new_key())))
+        return parse_response(call, await self._answer(_build_request(call, key or _new_key())))
 
-    async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         """The call's events; a connection that is lost is replaced."""
-        reading, tries, key = Reading(call), self._patience.tries(), key or _new_key()
+        reading, tries, key = ResumableStream(call), self._patience.tries(), key or _new_key()
         while True:
-            failure: AntiphonError = _ended_early()
+            failure: AntiphonError = _ended_early_error()
             try:
-                async with self._listening(_asked(reading.ask(), key)) as response:
+                async with self._open_response(
+                    _build_request(reading.next_operation(), key)
+                ) as response:
                     _check_stream(response)
                     async with aclosing(response.aiter_raw()) as pieces:
                         async for data in pieces:
                             if batch := reading.feed(data):
-                                tries.begin_anew()
+                                tries.reset()
                                 yield batch
                             if reading.over:
                                 return
-                    reading.closed()
+                    reading.end_connection()
             except httpx2.TransportError as error:
-                failure = _lost(error)
+                failure = _connection_error(error)
             except AntiphonError as error:
                 failure = error
-            if not reading.over and (doubt := reading.doubt()):
-                reading.settle(await self.send(doubt))
-                failure = _ended_early()
+            if not reading.over and (check := reading.status_check()):
+                reading.set_status(await self.send(check))
+                failure = _ended_early_error()
             if reading.over:
                 return
             await asyncio.sleep(self._patience.pause(tries, failure, reading.pause))
@@ -227,31 +235,34 @@ class AsyncHttpLine:
         self, name: str, media_type: str, content: bytes, key: str | None = None
     ) -> Upload:
         """Keep a file."""
-        asked = _uploading(name, media_type, content, key or _new_key())
-        upload: Upload = decoded(await self._answer(asked), Upload)
+        asked = _upload_request(name, media_type, content, key or _new_key())
+        upload: Upload = decode_response(await self._answer(asked), Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
-        return await self._answer(_downloading(file_id))
+        return await self._answer(_download_request(file_id))
 
     def read_file(self, file_id: str) -> AsyncPieces:
         """The bytes of a file, piece by piece."""
-        return self._read_pieces(_downloading(file_id))
+        return self._read_pieces(_download_request(file_id))
 
     def export(self, owner: str) -> AsyncPieces:
         """Everything of an owner as a zip, piece by piece."""
-        return self._read_pieces(_asked(operations.ExportOwner(owner), _new_key()))
+        return self._read_pieces(_build_request(operations.ExportOwner(owner), _new_key()))
 
     async def _read_pieces(self, asked: dict[str, Any]) -> AsyncPieces:
         try:
-            async with self._listening(asked) as response, aclosing(response.aiter_bytes()) as came:
+            async with (
+                self._open_response(asked) as response,
+                aclosing(response.aiter_bytes()) as came,
+            ):
                 async for piece in came:
                     yield piece
         except httpx2.TransportError as error:
-            raise _lost(error) from error
+            raise _connection_error(error) from error
 
-    def acting_for(self, owner: str) -> AsyncHttpLine:
+    def on_behalf_of(self, owner: str) -> AsyncHttpTransport:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
         acting._headers, acting._lent = (
@@ -260,7 +271,7 @@ class AsyncHttpLine:
         )
         return acting
 
-    def acting_as(self, actor: str) -> AsyncHttpLine:
+    def as_actor(self, actor: str) -> AsyncHttpTransport:
         """A line over the same connections, which closing it leaves open."""
         acting = copy(self)
         acting._headers, acting._lent = (
@@ -273,7 +284,7 @@ class AsyncHttpLine:
         """The provider as the server at this address calls it: whom that asks is not told."""
         return _model_server(model, str(self._http.base_url))
 
-    def below(self, place: str | None) -> AsyncHttpLine:
+    def with_trace_parent(self, place: str | None) -> AsyncHttpTransport:
         """A line over the same connections, whose calls belong there in a trace."""
         line = copy(self)
         line.parent, line._lent = place, True
@@ -290,39 +301,41 @@ class AsyncHttpLine:
         tries = self._patience.tries()
         while True:
             try:
-                async with self._listening(asked) as response:
+                async with self._open_response(asked) as response:
                     return await response.aread()
             except httpx2.TransportError as error:
-                failure: AntiphonError = _lost(error)
+                failure: AntiphonError = _connection_error(error)
             except AntiphonError as error:
                 failure = error
             await asyncio.sleep(self._patience.pause(tries, failure))
 
     @asynccontextmanager
-    async def _listening(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
+    async def _open_response(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
-        with _requesting(self.tracer, self.parent, asked) as span:
-            given = _as(self._headers | tracing.trace_headers(span.place), asked)
+        with _request_span(self.tracer, self.parent, asked) as span:
+            given = _with_headers(self._headers | tracing.trace_headers(span.place), asked)
             async with self._http.stream(**given) as response:
                 self._patience.answered = True
                 span.note({"http.response.status_code": response.status_code})
                 if response.is_error:
-                    raise problem(response.status_code, response.headers, await response.aread())
+                    raise error_from_problem(
+                        response.status_code, response.headers, await response.aread()
+                    )
                 yield response
 
 
-class _Patience:
+class _RetryPolicy:
     """How long a server is waited for: longer once it has answered, whichever line it answered."""
 
     def __init__(self, seconds: float) -> None:
         self.answered = False
         self._seconds = seconds
 
-    def tries(self) -> Tries:
+    def tries(self) -> RetrySchedule:
         """Those of one call."""
-        return Tries(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
+        return RetrySchedule(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
 
-    def pause(self, tries: Tries, failure: AntiphonError, asked: float = 0.0) -> float:
+    def pause(self, tries: RetrySchedule, failure: AntiphonError, asked: float = 0.0) -> float:
         """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
         if self.answered:
             tries.patience = self._seconds
@@ -330,7 +343,7 @@ class _Patience:
 
 
 @contextmanager
-def _requesting(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Generator[Span]:
+def _request_span(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Generator[Span]:
     """The span of one try. It is nobody's context: what listens may be a caller's generator."""
     method, path = asked["method"], asked["url"]
     facts = {"http.request.method": method, "url.path": path}
@@ -339,7 +352,7 @@ def _requesting(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Ge
         yield span
 
 
-def _as(headers: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
+def _with_headers(headers: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "headers": {**asked.get("headers", {}), **headers}}
 
 
@@ -376,10 +389,10 @@ def _options(server: str, api_key: str | None) -> dict[str, Any]:
     }
 
 
-def _asked(call: Call[Any], key: str) -> dict[str, Any]:
+def _build_request(call: Operation[Any], key: str) -> dict[str, Any]:
     """The request that this call is, as httpx2 takes it. Raises `InvalidRequest`."""
     sanitize.request_fields(call)  # what no server takes may not even be sayable as JSON
-    method, path, query, body = operations.write(call)
+    method, path, query, body = operations.to_http(call)
     headers: dict[str, str] = {}
     if body is not None:
         headers["content-type"] = "application/json"
@@ -400,7 +413,7 @@ def _asked(call: Call[Any], key: str) -> dict[str, Any]:
     }
 
 
-def _uploading(name: str, media_type: str, content: bytes, key: str) -> dict[str, Any]:
+def _upload_request(name: str, media_type: str, content: bytes, key: str) -> dict[str, Any]:
     return {
         "method": "POST",
         "url": "/v1/files",
@@ -411,8 +424,8 @@ def _uploading(name: str, media_type: str, content: bytes, key: str) -> dict[str
     }
 
 
-def _downloading(file_id: str) -> dict[str, Any]:
-    about = _asked(operations.GetFile(file_id), "")
+def _download_request(file_id: str) -> dict[str, Any]:
+    about = _build_request(operations.GetFile(file_id), "")
     return {
         "method": "GET",
         "url": f"{about['url']}/content",
@@ -420,7 +433,7 @@ def _downloading(file_id: str) -> dict[str, Any]:
     }
 
 
-def _timeout(call: Call[Any]) -> httpx2.Timeout:
+def _timeout(call: Operation[Any]) -> httpx2.Timeout:
     match call:
         case CreateRun(if_busy="wait") | Process(if_busy="wait"):
             return httpx2.Timeout(BUSY_SECONDS, connect=CONNECT_SECONDS)
@@ -453,11 +466,11 @@ def _new_key() -> str:
     return uuid.uuid4().hex
 
 
-def _ended_early() -> ConnectionLost:
+def _ended_early_error() -> ConnectionLost:
     return ConnectionLost("The server closed the stream before its end, and each one after it.")
 
 
-def _lost(error: httpx2.TransportError) -> AntiphonError:
+def _connection_error(error: httpx2.TransportError) -> AntiphonError:
     """What httpx2 says of a connection, in our words."""
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return BadSettings(f"The server cannot be asked: {error}")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from antiphon.api.operations import Call, Follow, GetRun
+from antiphon.api.operations import Follow, GetRun, Operation
 from antiphon.types import errors, events
 from antiphon.types.errors import AntiphonError, ConnectionLost, TryAgain
 from antiphon.types.events import TYPES, Event, Numbered, RunStatus, TurnEnded
@@ -17,13 +17,13 @@ from antiphon.wires.sse import Decoder, Frame
 
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Seconds before each next try. At once at first: mostly it was an old connection that had died."""
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 
 
-_ENDS_IN_A_TURN = (Status.COMPLETED, Status.INCOMPLETE)
+_TURN_ENDINGS = (Status.COMPLETED, Status.INCOMPLETE)
 
 
-class Tries:
+class RetrySchedule:
     """One call's tries: how often, how far apart, for how long. The clock is an argument.
 
     `patience` is how many seconds may pass between the first failure and the last try; it may grow
@@ -45,20 +45,20 @@ class Tries:
             raise failure
         if self._failing_since is None:
             self._failing_since = now
-        usual = PAUSES[self._failures] if self._failures < len(PAUSES) else LONGEST_PAUSE
+        usual = PAUSES[self._failures] if self._failures < len(PAUSES) else MAX_PAUSE
         self._failures += 1
         pause = max(usual * uniform(0.5, 1.0), float(told or 0.0), asked)  # noqa: S311 - spreads load
         if now + pause > self._failing_since + self.patience:
             raise failure
         return pause
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Something came through: what failed before does not count any more."""
         self._failures = 0
         self._failing_since = None
 
 
-class Reading:
+class ResumableStream:
     """One stream, over as many connections as it takes: what to ask for next, what came, the end.
 
     Feed it the bytes of each connection; it gives every event once, in order. A call whose first
@@ -66,7 +66,7 @@ class Reading:
     many seconds the server wants there to be between two connections.
     """
 
-    def __init__(self, call: Call[Any]) -> None:
+    def __init__(self, call: Operation[Any]) -> None:
         self.over = False
         self.pause = 0.0
         self.run_id: str | None = getattr(call, "run_id", None)
@@ -75,13 +75,13 @@ class Reading:
         self._last = call.after if isinstance(call, Follow) else None
         self._status: Status | None = None
         self._turn_ended = False
-        self._heard_in_connection = False
-        self._closed_in_order = False
+        self._received_events = False
+        self._closed_cleanly = False
         self._decoder = Decoder()
 
-    def ask(self) -> Call[Any]:
+    def next_operation(self) -> Operation[Any]:
         """The call to make now, on a new connection."""
-        self._heard_in_connection = self._closed_in_order = False
+        self._received_events = self._closed_cleanly = False
         self._decoder = Decoder()
         if self._last is None or self.run_id is None:
             return self._call
@@ -108,7 +108,7 @@ class Reading:
             if self.over:
                 break
         self._last = last
-        self._heard_in_connection = self._heard_in_connection or bool(heard)
+        self._received_events = self._received_events or bool(heard)
         return heard
 
     def _note(self, event: Event) -> None:
@@ -119,25 +119,25 @@ class Reading:
             self.run_id = event.run_id
             self._status = event.status
 
-    def closed(self) -> None:
+    def end_connection(self) -> None:
         """The server ended the connection in order: the end, if the run's last event came."""
-        self._closed_in_order = True
+        self._closed_cleanly = True
         ended = self._status is not None and self._status.ended
         # A run that ends at rest has no `turn.ended`; that nothing follows, silence has to say.
-        last = self._turn_ended or (self._status not in _ENDS_IN_A_TURN and self._in_silence)
+        last = self._turn_ended or (self._status not in _TURN_ENDINGS and self._received_nothing)
         self.over = self.over or (ended and last)
 
-    def doubt(self) -> GetRun | None:
+    def status_check(self) -> GetRun | None:
         """What to ask before going on, where only the run itself can tell how it stands."""
-        silent = self._whole_run and self._closed_in_order and self._in_silence
+        silent = self._whole_run and self._closed_cleanly and self._received_nothing
         return GetRun(self.run_id) if self.run_id is not None and silent else None
 
     @property
-    def _in_silence(self) -> bool:
+    def _received_nothing(self) -> bool:
         """Whether this connection brought nothing, not even the beginning of an event."""
-        return not self._heard_in_connection and not self._decoder.pending
+        return not self._received_events and not self._decoder.pending
 
-    def settle(self, run: Run) -> None:
+    def set_status(self, run: Run) -> None:
         """The answer to the doubt: whether anything more comes."""
         self.over = run.status.ended
 
@@ -170,13 +170,13 @@ def _event(frame: Frame) -> Event | None:
 A = TypeVar("A")
 
 
-def value(call: Call[A], content: bytes) -> A:
+def parse_response(call: Operation[A], content: bytes) -> A:
     """The answer to this call. Raises `BadSettings` for one that no Antiphon server gives."""
-    answer: A = decoded(content, call.answer)
+    answer: A = decode_response(content, call.answer)
     return answer
 
 
-def decoded(content: bytes, kind: Any) -> Any:
+def decode_response(content: bytes, kind: Any) -> Any:
     """These bytes as a value of that kind. Raises `BadSettings`."""
     try:
         return msgspec.json.decode(content, type=kind)
@@ -189,7 +189,7 @@ def decoded(content: bytes, kind: Any) -> Any:
         ) from error
 
 
-def problem(status: int, headers: Mapping[str, str], content: bytes) -> AntiphonError:
+def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) -> AntiphonError:
     """The error in a problem document (RFC 9457); one made of the status where there is none."""
     try:
         members = msgspec.json.decode(content, type=dict[str, Any])
@@ -198,7 +198,7 @@ def problem(status: int, headers: Mapping[str, str], content: bytes) -> Antiphon
     code = str(members.pop("code", ""))
     kind = errors.named(code)
     if kind is AntiphonError:
-        kind = _by_status(status)
+        kind = _error_class(status)
         members |= {"code": code} if code else {}
     detail = members.pop("detail", None) or f"The server answered with HTTP status {status}."
     error = kind(str(detail))
@@ -223,7 +223,7 @@ _BY_STATUS: dict[int, type[AntiphonError]] = {
 }
 
 
-def _by_status(status: int) -> type[AntiphonError]:
+def _error_class(status: int) -> type[AntiphonError]:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return errors.CallerError if 400 <= status < 500 else AntiphonError

@@ -1,4 +1,4 @@
-"""`Client`: the whole API as methods, and the loops of a conversation, for code that waits."""
+"""`Client`: conversations, operations and streams for synchronous code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Content, ListActions, Listed, ListMessages
-from antiphon.client import transport, uploads
-from antiphon.client.bind import now, streamed
+from antiphon.api.operations import Content, ListActions, Listed, ListMessages, Operation
+from antiphon.client import uploads
+from antiphon.client.bind import RenamedMethods, stream_method, sync_method
 from antiphon.client.compaction import (
     KEEP,
     PAGE,
@@ -26,27 +26,27 @@ from antiphon.client.compaction import (
     model_of,
 )
 from antiphon.client.conversation import (
-    Answer,
     Conversation,
-    Done,
-    Listen,
-    LookUp,
+    ExecuteActions,
+    FetchRun,
+    Finished,
+    ListPending,
     Options,
-    Recall,
-    Seen,
-    Settle,
-    Told,
-    box,
-    listenable,
-    opening,
-    seen_up_to,
-    settled,
-    unfit,
-    work,
+    ReadLastReply,
+    RunState,
+    RunView,
+    StreamTurn,
+    combine_toolboxes,
+    first_request,
+    initial_state,
+    is_settled,
+    rejected_output,
+    require_streamable,
+    split_actions,
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal
-from antiphon.client.transport import Batches, Line, Pieces
+from antiphon.client.transport import Batches, Pieces, Transport, create_transport
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import detached_span
@@ -71,18 +71,20 @@ from antiphon.types.runs import Action, Run, Status
 T = TypeVar("T")
 
 
-class Events(Told, Iterator[Event]):
-    """Events as they happen; a lost connection is resumed unnoticed, and each comes once.
+class Events(RunView, Iterator[Event]):
+    """Events of a run as they happen, each exactly once.
 
-    Nothing is asked for until the first is. Closing stops listening, not the run.
+    A lost connection is resumed. The request is sent when the first event is awaited. Closing the
+    iterator stops reading, not the run. An iterator that is dropped without `close` or `async with`
+    is closed by the loop later.
     """
 
     def __init__(
-        self, batches: Batches, seen: Seen, processor: ToolProcessor | None = None
+        self, batches: Batches, seen: RunState, processor: ToolProcessor | None = None
     ) -> None:
         super().__init__(seen, processor)
         self._batches = batches
-        self._each = _one_by_one(batches, seen)
+        self._each = _iterate_events(batches, seen)
 
     def __iter__(self) -> Self:
         return self
@@ -91,9 +93,9 @@ class Events(Told, Iterator[Event]):
         return next(self._each)
 
     def batches(self) -> Generator[list[Numbered], None, None]:
-        """The events with their numbers, all together that came together: cheaper than each."""
+        """Yield the events with their numbers in batches as they arrived: less overhead."""
         for batch in self._batches:
-            if new := self._seen.new(batch):
+            if new := self._seen.add_batch(batch):
                 yield new
 
     def __enter__(self) -> Self:
@@ -108,29 +110,31 @@ class Events(Told, Iterator[Event]):
         self.close()
 
     def close(self) -> None:
-        """Stop listening; tools that still run are cancelled."""
+        """Stop reading; tools that still run are cancelled."""
         self._each.close()
         self._batches.close()
 
 
-def _one_by_one(batches: Batches, seen: Seen) -> Generator[Event, None, None]:
-    """Apart from `Events`, so that these are no cycle: let go of, they close at once."""
+def _iterate_events(batches: Batches, seen: RunState) -> Generator[Event, None, None]:
+    """Yield single events; a method would be a reference cycle."""
     for batch in batches:
         for number, event in batch:
             if number > seen.last_event:
-                seen.note(number, event)
+                seen.add(number, event)
                 yield event
 
 
-def _raising(batches: Batches, seen: Seen) -> Batches:
-    """The batches, and after the last one the `RunError` of a run that did not complete."""
+def _raise_at_end(batches: Batches, seen: RunState) -> Batches:
+    """Yield the batches, then raise the `RunError` of a run that did not complete."""
     with closing(batches):
         yield from batches
     seen.raise_for_status()
 
 
-def _events(line: Line, call: Call[Any]) -> Events:
-    return Events(line.stream(listenable(call)), Seen(getattr(call, "run_id", None)))
+def _events(transport: Transport, call: Operation[Any]) -> Events:
+    return Events(
+        transport.stream(require_streamable(call)), RunState(getattr(call, "run_id", None))
+    )
 
 
 class Stream:
@@ -143,33 +147,33 @@ class Stream:
     stream.close()
     """
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._run_id: str | None = None
         self._events: Events | None = None
 
     def setup(self, run_id: str) -> Self:
-        """Say which run."""
+        """Set the run."""
         self._run_id = run_id
         return self
 
     def stream_chunks(self, *, raise_on_failure: bool = True) -> Events:
-        """Ask for the run's next turn by `/completions`, and give its events.
+        """Request the run's next turn by `/completions` and return its events.
 
-        A turn with which the run ends and does not complete raises its `RunError` after the last
+        If the run ends in this turn without completing, its `RunError` is raised after the last
         event, unless `raise_on_failure` is False.
         """
         if self._run_id is None:
             raise InvalidRequest("Which run? Call setup(run_id=...) first.")
-        seen = Seen(self._run_id)
-        batches = self._line.stream(operations.Complete(self._run_id))
+        seen = RunState(self._run_id)
+        batches = self._transport.stream(operations.Complete(self._run_id))
         if raise_on_failure:
-            batches = _raising(batches, seen)
+            batches = _raise_at_end(batches, seen)
         self._events = Events(batches, seen)
         return self._events
 
     def close(self) -> None:
-        """Stop listening; the run goes on."""
+        """Stop reading; the run goes on."""
         if self._events is not None:
             self._events.close()
 
@@ -185,7 +189,7 @@ class Stream:
         self.close()
 
 
-class Client:
+class Client(RenamedMethods):
     """Antiphon in this process, or the server at an address.
 
         with Client() as client:
@@ -206,64 +210,64 @@ class Client:
         api_key: str | None = None,
         settings: Settings | None = None,
     ) -> None:
-        self.line: Line = transport.line(server, api_key, settings)
+        self.transport: Transport = create_transport(server, api_key, settings)
         self._portal = Portal()
 
-    create_assistant = now(operations.CreateAssistant)
-    list_assistants = now(operations.ListAssistants)
-    get_assistant = now(operations.GetAssistant)
-    update_assistant = now(operations.UpdateAssistant)
-    delete_assistant = now(operations.DeleteAssistant)
-    create_thread = now(operations.CreateThread)
-    list_threads = now(operations.ListThreads)
-    get_thread = now(operations.GetThread)
-    update_thread = now(operations.UpdateThread)
-    delete_thread = now(operations.DeleteThread)
-    fork_thread = now(operations.ForkThread)
-    create_message = now(operations.CreateMessage)
-    list_messages = now(operations.ListMessages)
-    get_message = now(operations.GetMessage)
-    create_run = now(operations.CreateRun)
-    list_runs = now(operations.ListRuns)
-    get_run = now(operations.GetRun)
-    cancel_run = now(operations.CancelRun)
-    submit_tool_output = now(operations.SubmitToolOutput)
-    list_actions = now(operations.ListActions)
-    get_action = now(operations.GetAction)
-    list_files = now(operations.ListFiles)
-    get_file = now(operations.GetFile)
-    list_models = now(operations.ListModels)
+    create_assistant = sync_method(operations.CreateAssistant)
+    list_assistants = sync_method(operations.ListAssistants)
+    get_assistant = sync_method(operations.GetAssistant)
+    update_assistant = sync_method(operations.UpdateAssistant)
+    delete_assistant = sync_method(operations.DeleteAssistant)
+    create_thread = sync_method(operations.CreateThread)
+    list_threads = sync_method(operations.ListThreads)
+    get_thread = sync_method(operations.GetThread)
+    update_thread = sync_method(operations.UpdateThread)
+    delete_thread = sync_method(operations.DeleteThread)
+    fork_thread = sync_method(operations.ForkThread)
+    create_message = sync_method(operations.CreateMessage)
+    list_messages = sync_method(operations.ListMessages)
+    get_message = sync_method(operations.GetMessage)
+    create_run = sync_method(operations.CreateRun)
+    list_runs = sync_method(operations.ListRuns)
+    get_run = sync_method(operations.GetRun)
+    cancel_run = sync_method(operations.CancelRun)
+    submit_tool_output = sync_method(operations.SubmitToolOutput)
+    list_actions = sync_method(operations.ListActions)
+    get_action = sync_method(operations.GetAction)
+    list_files = sync_method(operations.ListFiles)
+    get_file = sync_method(operations.GetFile)
+    list_models = sync_method(operations.ListModels)
 
-    create_person = now(operations.CreatePerson)
-    list_people = now(operations.ListPeople)
-    get_person = now(operations.GetPerson)
-    update_person = now(operations.UpdatePerson)
-    delete_person = now(operations.DeletePerson)
-    sign_in = now(operations.SignIn)
-    create_key = now(operations.CreateKey)
-    list_keys = now(operations.ListKeys)
-    update_key = now(operations.UpdateKey)
-    revoke_key = now(operations.RevokeKey)
-    create_project = now(operations.CreateProject)
-    list_projects = now(operations.ListProjects)
-    get_project = now(operations.GetProject)
-    update_project = now(operations.UpdateProject)
-    delete_project = now(operations.DeleteProject)
-    list_acts = now(operations.ListActs)
-    list_live_runs = now(operations.ListLiveRuns)
-    get_usage = now(operations.GetUsage)
-    list_servers = now(operations.ListServers)
-    set_provider_key = now(operations.SetProviderKey)
-    list_provider_keys = now(operations.ListProviderKeys)
-    delete_provider_key = now(operations.DeleteProviderKey)
-    set_owners_provider_key = now(operations.SetOwnersProviderKey)
-    list_all_provider_keys = now(operations.ListAllProviderKeys)
-    list_owners = now(operations.ListOwners)
-    erase_owner = now(operations.EraseOwner)
+    create_person = sync_method(operations.CreatePerson)
+    list_people = sync_method(operations.ListPeople)
+    get_person = sync_method(operations.GetPerson)
+    update_person = sync_method(operations.UpdatePerson)
+    delete_person = sync_method(operations.DeletePerson)
+    sign_in = sync_method(operations.SignIn)
+    create_key = sync_method(operations.CreateKey)
+    list_keys = sync_method(operations.ListKeys)
+    update_key = sync_method(operations.UpdateKey)
+    revoke_key = sync_method(operations.RevokeKey)
+    create_project = sync_method(operations.CreateProject)
+    list_projects = sync_method(operations.ListProjects)
+    get_project = sync_method(operations.GetProject)
+    update_project = sync_method(operations.UpdateProject)
+    delete_project = sync_method(operations.DeleteProject)
+    list_acts = sync_method(operations.ListActs)
+    list_live_runs = sync_method(operations.ListLiveRuns)
+    get_usage = sync_method(operations.GetUsage)
+    list_servers = sync_method(operations.ListServers)
+    set_provider_key = sync_method(operations.SetProviderKey)
+    list_provider_keys = sync_method(operations.ListProviderKeys)
+    delete_provider_key = sync_method(operations.DeleteProviderKey)
+    set_owners_provider_key = sync_method(operations.SetOwnersProviderKey)
+    list_all_provider_keys = sync_method(operations.ListAllProviderKeys)
+    list_owners = sync_method(operations.ListOwners)
+    erase_owner = sync_method(operations.EraseOwner)
 
-    process = streamed(operations.Process, _events)
-    completions = streamed(operations.Complete, _events)
-    events = streamed(operations.Follow, _events)
+    process = stream_method(operations.Process, _events)
+    completions = stream_method(operations.Complete, _events)
+    events = stream_method(operations.Follow, _events)
 
     def converse(
         self,
@@ -280,24 +284,25 @@ class Client:
         raise_on_failure: bool = True,
         **options: Unpack[Options],
     ) -> Events:
-        """The whole way from a message to the final answer; the tools run here.
+        """Run a conversation from a message to the final answer, with the tools run here.
 
-        A run that does not complete raises after its last event: `RunFailed`, `RunIncomplete`
-        with the text that came, `RunExpired` or `RunCancelled`, each a `RunError` with `run_id`
-        and `thread_id`. With `raise_on_failure=False` the events and their `status` say it alone.
+        A run that does not complete raises after its last event: `RunFailed`, `RunIncomplete` with
+        the text that came, `RunExpired` or `RunCancelled`, each a `RunError` with `run_id` and
+        `thread_id`. With `raise_on_failure=False` only the events and their `status` tell it.
 
-        With `run_id` a run that was left, by this client or another, is taken up where it is; with
-        `after`, the number of the last event that was read, every later event comes first. A run
-        that has ended meanwhile gives what is left of it, and ends in the same way.
+        `run_id` resumes a run that this client or another left unfinished. With `after`, the number
+        of the last event that was read, all later events come first. A run that has ended meanwhile
+        yields its remaining events and ends in the same way.
 
-        At most `max_tools` run at once, each for at most `tool_timeout` seconds. `toolbox` is for
-        tools that are no functions, such as those of MCP servers. `consent` decides whether a call
-        may run; without it functions may, and whatever would have to be asked is refused. `watch`
-        is told what happens to the calls here; `cancel_tool` of the events stops one of them.
+        At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
+        holds tools that are not functions, such as those of MCP servers. `consent` decides whether
+        a call may run; without it functions run, and every other call is refused. `watch` is called
+        with each event of the tools here; `cancel_tool` of the returned events stops a running
+        tool.
         """
-        tried = box(tools, toolbox)
-        seen = seen_up_to(run_id, after)
-        asked = opening(text, tried.tools(), run_id, options)
+        tried = combine_toolboxes(tools, toolbox)
+        seen = initial_state(run_id, after)
+        asked = first_request(text, tried.tools(), run_id, options)
         conversation = Conversation(asked, seen, resumed=after is not None)
         processor = ToolProcessor(
             tried,
@@ -306,12 +311,12 @@ class Client:
             seconds=tool_timeout,
             keep=self._keep,
             watch=watch,
-            tracer=self.line.tracer,
+            tracer=self.transport.tracer,
             asked_by=self._find_model_server,
         )
         batches = self._carry_out(conversation, processor)
         if raise_on_failure:
-            batches = _raising(batches, seen)
+            batches = _raise_at_end(batches, seen)
         return Events(batches, seen, processor)
 
     def poll_and_execute_action(
@@ -325,20 +330,20 @@ class Client:
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
     ) -> list[Action]:
-        """Wait until the run needs its client, and answer its calls by `handler(name, arguments)`.
+        """Wait until the run needs its client, then answer its calls by `handler(name, arguments)`.
 
-        The handler may be async. Outputs are saved as tool messages. Calls that run elsewhere and
-        wait to be approved are `consent`'s alone; without one they are refused. A `ToolProcessor`
-        in the handler's place has its own consent, watch and limits. Returns the actions that were
-        answered, as they are now; none where the run has completed. A run that ended otherwise
-        raises its `RunError`, unless `raise_on_failure` is False.
+        The handler may be async. Outputs are saved as tool messages. Calls that the server runs and
+        that wait for approval are decided by `consent`; without it they are refused. A
+        `ToolProcessor` as handler has its own consent, watch and limits. Returns the answered
+        actions in their new state; none if the run has completed. A run that ended otherwise raises
+        its `RunError`, unless `raise_on_failure` is False.
         """
         run = self._wait_until_settled(run_id)
         if raise_on_failure:
             self._raise_for_status(run)
         waiting = {
             action.tool_call_id: action
-            for action in self.every(ListActions(run_id, status="pending"))
+            for action in self.paginate(ListActions(run_id, status="pending"))
             if action.awaited
         }
         processor = handler
@@ -350,7 +355,7 @@ class Client:
                 seconds=tool_timeout,
                 keep=self._keep,
                 watch=watch,
-                tracer=self.line.tracer,
+                tracer=self.transport.tracer,
                 asked_by=self._find_model_server,
             )
         answered: list[Action] = []
@@ -361,7 +366,7 @@ class Client:
                 save = self._as_message(action)
                 if action.approval is not None:  # which says nothing in the thread
                     save = self._as_output(run_id, call)
-                if not self._saved(result, save):
+                if not self._save_result(result, save):
                     if raise_on_failure:
                         self._raise_for_status(self.get_run(run_id))
                     break
@@ -376,30 +381,30 @@ class Client:
         model: str | None = None,
         tell: Tell = quiet,
     ) -> Compaction | None:
-        """Have the older messages of a thread summed up, and models told the summary instead.
+        """Summarize the older messages of a thread; models read the summary instead of them.
 
-        The last `keep` exchanges stay whole; nothing is lost, see `uncompact`. The summary is asked
-        of `model`, else of the one that answered in the thread last, in a thread of its own that is
-        deleted afterwards. `tell` is told how many letters are written. Returns None where nothing
-        is older than what is kept. Raises `RunActive`, and what a run may fail of; the thread is as
-        it was then.
+        The last `keep` exchanges stay whole, and nothing is deleted: see `uncompact`. The summary
+        is written by `model`, else by the model of the thread's last run, in a temporary thread.
+        `tell` is called with the number of letters written so far. Returns None if nothing is older
+        than the kept exchanges. Raises `RunActive` and the errors of runs; the thread is then
+        unchanged.
         """
         asked = model_of(self.list_runs(thread_id, limit=1).data, model)
         models = self.list_models(model=asked).data if asked else ()
-        messages = list(self.every(ListMessages(thread_id, limit=PAGE)))
+        messages = list(self.paginate(ListMessages(thread_id, limit=PAGE)))
         summing = Summing(thread_id, messages, keep, models)
         while (text := summing.due()) is not None:
             hearing = Hearing(summing.where, tell)
             summing.summed(self._summary(text, asked, hearing), hearing.usage)
-        return summing.done(self.line.send(summing.mark())) if summing.begun else None
+        return summing.done(self.transport.send(summing.mark())) if summing.begun else None
 
     def uncompact(self, thread_id: str) -> Message:
-        """Tell models all of the thread again; the message that says so."""
+        """Let models read the whole thread again. Returns the message that records this."""
         return self.create_message(thread_id, "", role="system", compacts=0)
 
     def sync_stream(self) -> Stream:
-        """A new stream of one turn, which shares nothing with any other."""
-        return Stream(self.line)
+        """Return a new stream of one turn."""
+        return Stream(self.transport)
 
     def upload_file(
         self,
@@ -409,60 +414,62 @@ class Client:
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
         file = uploads.read(source, name, media_type)
-        return self.line.upload(file.name, file.media_type, file.content)
+        return self.transport.upload(file.name, file.media_type, file.content)
 
     def download_file(self, file_id: str) -> bytes:
-        """The bytes of an uploaded file."""
-        return self.line.download(file_id)
+        """Return the bytes of an uploaded file."""
+        return self.transport.download(file_id)
 
     def export_owner(self, owner: str) -> Pieces:
-        """Everything of an owner as a zip, piece by piece: write each into a file.
+        """Yield everything that an owner has as a zip file, in pieces.
 
-        Raises `ConnectionLost` where it breaks off: begin anew.
+        Close the iterator to stop early. Raises `ConnectionLost` if the export breaks off; start
+        again then.
         """
-        return self.line.export(owner)
+        return self.transport.export(owner)
 
-    def every(self, listing: Call[Listed[T]]) -> Iterator[T]:
-        """All that a call lists, page after page: `every(calls.ListThreads(q="flight"))`."""
+    def paginate(self, listing: Operation[Listed[T]]) -> Iterator[T]:
+        """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""
         while True:
-            page = self.line.send(listing)
+            page = self.transport.send(listing)
             yield from page.data
             if not page.has_more:
                 return
             listing = replace(listing, after=page.next)
 
     @classmethod
-    def over(cls, line: Line) -> Client:
-        """A client over a line that is there."""
+    def over(cls, transport: Transport) -> Client:
+        """Return a client over an existing transport."""
         client = cls.__new__(cls)
-        client.line, client._portal = line, Portal()
+        client.transport, client._portal = transport, Portal()
         return client
 
-    def acting_for(self, owner: str) -> Client:
-        """A client over this one's line whose every call is that owner's.
+    def on_behalf_of(self, owner: str) -> Client:
+        """Return a client over the same transport that acts for this owner.
 
-        Another owner's things are unknown to it, on this side as on the server's. Closing it leaves
-        this one open. The scope `admin` is needed; in this process everybody has it. Raises
-        `InvalidRequest` for what is no owner.
+        It sees only the things of that owner. Closing it leaves this client open. A server requires
+        the scope `admin`; an embedded runtime requires nothing. Raises `InvalidRequest` if `owner`
+        is not valid.
         """
         acting = copy(self)
-        acting.line, acting._portal = self.line.acting_for(owner), Portal()
+        acting.transport, acting._portal = self.transport.on_behalf_of(owner), Portal()
         return acting
 
-    def acting_as(self, actor: str) -> Client:
-        """A client over this one's line whose acts the audit log says to be that person's.
+    def as_actor(self, actor: str) -> Client:
+        """Return a client whose changes the audit log attributes to this person.
 
-        For programs in which administrators log in. Closing it leaves this one open. The scope
-        `admin` is needed. Raises `InvalidRequest` for what is no id.
+        For programs in which administrators log in. It uses the same transport; closing it leaves
+        this client open. Needs the scope `admin`. Raises `InvalidRequest` if `actor` is not a valid
+        id.
         """
         acting = copy(self)
-        acting.line, acting._portal = self.line.acting_as(actor), Portal()
+        acting.transport, acting._portal = self.transport.as_actor(actor), Portal()
         return acting
 
     def close(self) -> None:
-        """Let go of the connections; an embedded runtime ends."""
+        """Close the connections; an embedded runtime ends."""
         self._portal.close()
-        self.line.close()
+        self.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -476,36 +483,36 @@ class Client:
         self.close()
 
     def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
-        tracer, parent = self.line.tracer, self.line.parent
+        tracer, parent = self.transport.tracer, self.transport.parent
         with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            yield from self._below(span.place)._steps(conversation, processor)
+            yield from self._with_trace_parent(span.place)._steps(conversation, processor)
             span.note(conversation.facts)
 
     def _steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
             match conversation.due():
-                case Listen() as step:
+                case StreamTurn() as step:
                     try:
                         yield from self._stream_step(step, conversation)
                     except (OutputsMissing, RunEnded) as refusal:
                         conversation.take_refusal(refusal)
                     else:
                         conversation.end_stream()
-                case LookUp(call):
-                    conversation.take_actions(list(self.every(call)))
-                case Answer(run_id, actions):
+                case ListPending(call):
+                    conversation.take_actions(list(self.paginate(call)))
+                case ExecuteActions(run_id, actions):
                     self._answer(run_id, actions, processor)
                     conversation.finish_answers()
-                case Settle(call):
-                    conversation.take_run(self.line.send(call))
-                case Recall(call):
-                    conversation.take_messages(list(self.every(call)))
-                case Done():
+                case FetchRun(call):
+                    conversation.take_run(self.transport.send(call))
+                case ReadLastReply(call):
+                    conversation.take_messages(list(self.paginate(call)))
+                case Finished():
                     return
 
-    def _stream_step(self, step: Listen, conversation: Conversation) -> Batches:
-        """The step's events, and before them those that were missed."""
-        with closing(self.line.stream(step.call)) as batches:
+    def _stream_step(self, step: StreamTurn, conversation: Conversation) -> Batches:
+        """Yield the events of this step, preceded by those that were missed."""
+        with closing(self.transport.stream(step.call)) as batches:
             for batch in batches:
                 if missed := conversation.find_missed(step, batch):
                     yield from self._stream_step(missed, conversation)
@@ -513,17 +520,17 @@ class Client:
                 if step.until is not None and batch[-1][0] >= step.until:
                     return
 
-    def _below(self, place: str | None) -> Client:
-        """This client, whose calls and tools belong there in a trace."""
+    def _with_trace_parent(self, place: str | None) -> Client:
+        """Return this client with its operations and tools below `place` in a trace."""
         client = copy(self)
-        client.line = self.line.below(place)
+        client.transport = self.transport.with_trace_parent(place)
         return client
 
     def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
-        """What a model answers in a thread that is gone afterwards, whatever happens."""
+        """Return a model's summary, written in a thread that is always deleted."""
         thread = self.create_thread(title=TITLE)
         try:
-            with _events(self.line, asking(thread.id, text, model)) as events:
+            with _events(self.transport, asking(thread.id, text, model)) as events:
                 for event in events:
                     hearing.note(event)
             return hearing.summary(events.status, events.reason, events.error)
@@ -533,41 +540,43 @@ class Client:
     def _answer(
         self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
     ) -> None:
-        """Run the tools; submit each output as it is ready, until nobody waits for more."""
+        """Run the tools and submit each output as it is ready, until the run waits for no more."""
         with closing(self._results(run_id, actions, processor)) as results:
             for call, result in results:
-                if not self._saved(result, self._as_output(run_id, call)):
+                if not self._save_result(result, self._as_output(run_id, call)):
                     return
 
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> Generator[tuple[ToolCall, ToolResult], None, None]:
         yield from self._portal.stream(
-            processor.process_tool_calls(run_id, *work(actions), self.line.parent)
+            processor.process_tool_calls(run_id, *split_actions(actions), self.transport.parent)
         )
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:
-        kept = await asyncio.to_thread(self.line.upload, name, media_type, content)
+        kept = await asyncio.to_thread(self.transport.upload, name, media_type, content)
         return kept.id
 
     async def _find_model_server(self, run_id: str) -> ModelServer | None:
-        """The model server of this run; None where that cannot be learned."""
+        """Return the model server of this run; None if it cannot be found out."""
 
         def look() -> ModelServer:
-            return self.line.model_server(self.get_run(run_id).model, run_id)
+            return self.transport.model_server(self.get_run(run_id).model, run_id)
 
         try:
             return await asyncio.to_thread(look)
         except AntiphonError:
             return None
 
-    def _saved(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
-        """Whether the run may wait for further outputs; another client's output stands."""
+    def _save_result(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
+        """Save a result. Return whether the run may wait for more.
+
+        An output that another client saved stands."""
         try:
             try:
                 save(result)
             except (InvalidRequest, TooLarge) as refusal:
-                save(unfit(refusal))
+                save(rejected_output(refusal))
         except OutputConflict:
             return True
         except RunEnded:
@@ -595,21 +604,21 @@ class Client:
         )
 
     def _wait_until_settled(self, run_id: str) -> Run:
-        if settled((run := self.get_run(run_id)).status):
+        if is_settled((run := self.get_run(run_id)).status):
             return run
         with self.events(run_id) as events:
             for event in events:
-                stops = isinstance(event, RunStatus) and settled(event.status)
-                # The log begins with earlier turns; how it stands now, only the run can tell.
-                if stops and settled((run := self.get_run(run_id)).status):
+                stops = isinstance(event, RunStatus) and is_settled(event.status)
+                # The log begins with earlier turns; only the run has the current status.
+                if stops and is_settled((run := self.get_run(run_id)).status):
                     return run
         return self.get_run(run_id)
 
     def _raise_for_status(self, run: Run) -> None:
         """Raise the `RunError` of a run that has ended without completing."""
-        seen = Seen(run.id)
-        seen.settle(run)
+        seen = RunState(run.id)
+        seen.update(run)
         if run.status is Status.INCOMPLETE:
             listing = ListMessages(run.thread_id, limit=PAGE)
-            seen.text = last_reply(list(self.every(listing)), run.id)
+            seen.text = last_reply(list(self.paginate(listing)), run.id)
         seen.raise_for_status()

@@ -91,7 +91,7 @@ async def listed(
     client: AsyncClient, words: str = "", *, hidden: bool = False
 ) -> AsyncIterator[Thread]:
     """Yield all threads that hold these words, as `latest_threads` orders them, page by page."""
-    async for thread in client.every(latest_threads(words, hidden=hidden)):
+    async for thread in client.paginate(latest_threads(words, hidden=hidden)):
         if thread.messages:
             yield thread
 
@@ -114,7 +114,7 @@ async def family(client: AsyncClient, thread: Thread) -> list[Thread]:
     """All that replaced each other, this thread among them; the last changed first."""
     listing = ListThreads(limit=PAGE, order="activity", family=thread.id)
     found: dict[str, Thread] = {}
-    async for each in client.every(listing):
+    async for each in client.paginate(listing):
         found[each.id] = each
         if len(found) == MOST:
             break

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from antiphon.api.operations import Call
+from antiphon.api.operations import Operation
 from antiphon.settings.loading import load
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, create_tracer
@@ -22,7 +22,7 @@ from antiphon.types.messages import Upload
 
 A = TypeVar("A")
 
-TRACED = TABLE["telemetry"].variable
+TELEMETRY_VARIABLE = TABLE["telemetry"].variable
 
 Batches = Generator[Sequence[Numbered], None, None]
 """Events with their numbers, as many together as came together; closing it ends the stream."""
@@ -32,7 +32,7 @@ Pieces = Generator[bytes, None, None]
 AsyncPieces = AsyncGenerator[bytes, None]
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """Carries calls to a runtime and answers back; raises what the runtime raises.
 
     `key` is an idempotency key; without one the line makes its own, so that a call whose answer was
@@ -49,11 +49,11 @@ class Line(Protocol):
         """Below what in a trace the calls are, where that is not whatever is current."""
         ...
 
-    def send(self, call: Call[A], key: str | None = None) -> A:
+    def send(self, call: Operation[A], key: str | None = None) -> A:
         """Make the call and wait for its answer."""
         ...
 
-    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+    def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
         """The events of a call that streams, in order, each once, whatever breaks on the way."""
         ...
 
@@ -69,14 +69,14 @@ class Line(Protocol):
         """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
         ...
 
-    def acting_for(self, owner: str) -> Line:
+    def on_behalf_of(self, owner: str) -> Transport:
         """A line over this one whose calls are that owner's; closing it leaves this one open.
 
         Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
         """
         ...
 
-    def acting_as(self, actor: str) -> Line:
+    def as_actor(self, actor: str) -> Transport:
         """A line over this one whose acts the audit log says to be that person's.
 
         It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
@@ -91,7 +91,7 @@ class Line(Protocol):
         """
         ...
 
-    def below(self, place: str | None) -> Line:
+    def with_trace_parent(self, place: str | None) -> Transport:
         """A line over this one whose calls belong there in a trace; closing it does nothing."""
         ...
 
@@ -100,8 +100,8 @@ class Line(Protocol):
         ...
 
 
-class AsyncLine(Protocol):
-    """A `Line` for a loop."""
+class AsyncTransport(Protocol):
+    """A `Transport` for a loop."""
 
     @property
     def tracer(self) -> Tracer:
@@ -113,11 +113,11 @@ class AsyncLine(Protocol):
         """Below what in a trace the calls are, where that is not whatever is current."""
         ...
 
-    async def send(self, call: Call[A], key: str | None = None) -> A:
+    async def send(self, call: Operation[A], key: str | None = None) -> A:
         """Make the call and wait for its answer."""
         ...
 
-    def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+    def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         """The events of a call that streams, in order, each once, whatever breaks on the way."""
         ...
 
@@ -139,14 +139,14 @@ class AsyncLine(Protocol):
         """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
         ...
 
-    def acting_for(self, owner: str) -> AsyncLine:
+    def on_behalf_of(self, owner: str) -> AsyncTransport:
         """A line over this one whose calls are that owner's; closing it leaves this one open.
 
         Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
         """
         ...
 
-    def acting_as(self, actor: str) -> AsyncLine:
+    def as_actor(self, actor: str) -> AsyncTransport:
         """A line over this one whose acts the audit log says to be that person's.
 
         It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
@@ -161,7 +161,7 @@ class AsyncLine(Protocol):
         """
         ...
 
-    def below(self, place: str | None) -> AsyncLine:
+    def with_trace_parent(self, place: str | None) -> AsyncTransport:
         """A line over this one whose calls belong there in a trace; closing it does nothing."""
         ...
 
@@ -170,32 +170,36 @@ class AsyncLine(Protocol):
         ...
 
 
-def traced(settings: Settings) -> Tracer:
+def create_client_tracer(settings: Settings) -> Tracer:
     """Who follows the calls of a program. Raises `BadSettings`."""
     return create_tracer(settings.telemetry, "antiphon-client", content=settings.log_content)
 
 
-def line(server: str | None, api_key: str | None, settings: Settings | None) -> Line:
+def create_transport(
+    server: str | None, api_key: str | None, settings: Settings | None
+) -> Transport:
     """The line to that server, else to the one in the settings, else into this process."""
-    opened: Line = _opened("", server, api_key, settings)
+    opened: Transport = _create("", server, api_key, settings)
     return opened
 
 
-def async_line(server: str | None, api_key: str | None, settings: Settings | None) -> AsyncLine:
-    """As `line`, for a loop."""
-    opened: AsyncLine = _opened("Async", server, api_key, settings)
+def create_async_transport(
+    server: str | None, api_key: str | None, settings: Settings | None
+) -> AsyncTransport:
+    """As `create_transport`, for a loop."""
+    opened: AsyncTransport = _create("Async", server, api_key, settings)
     return opened
 
 
-def _opened(kind: str, server: str | None, api_key: str | None, settings: Settings | None) -> Any:
-    if settings is None and (server is None or api_key is None or TRACED in os.environ):
+def _create(kind: str, server: str | None, api_key: str | None, settings: Settings | None) -> Any:
+    if settings is None and (server is None or api_key is None or TELEMETRY_VARIABLE in os.environ):
         settings = load({}, os.environ, Path.cwd())
     if settings is not None:
         server, api_key = server or settings.server, api_key or settings.api_key
     if server is not None:
         return getattr(
-            importlib.import_module("antiphon.client.http_transport"), f"{kind}HttpLine"
-        )(server, api_key, tracer=NO_TRACES if settings is None else traced(settings))
+            importlib.import_module("antiphon.client.http_transport"), f"{kind}HttpTransport"
+        )(server, api_key, tracer=NO_TRACES if settings is None else create_client_tracer(settings))
     return getattr(
         importlib.import_module("antiphon.runtime.embedded_transport"), f"{kind}EmbeddedTransport"
     )(settings)

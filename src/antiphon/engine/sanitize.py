@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from antiphon.api import operations
-from antiphon.api.operations import Call
+from antiphon.api.operations import Operation
 from antiphon.types.errors import InvalidRequest, TooLarge
 
 MAX_PLACE = 200  # characters of a place in a body, as it is told
@@ -53,7 +53,7 @@ def sanitize_value(value: Any) -> Any:
             return value
 
 
-def request_fields(call: Call[Any]) -> dict[str, Any]:
+def request_fields(call: Operation[Any]) -> dict[str, Any]:
     """The call's fields as they are sent. Raises `InvalidRequest` and `TooLarge`."""
     method, _ = call.route.split(" ")
     in_address = call.__struct_fields__ if method == "GET" else operations.path_fields(type(call))

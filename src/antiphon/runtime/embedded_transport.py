@@ -16,9 +16,15 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, invalid
+from antiphon.api.operations import Operation, invalid_request
 from antiphon.client.portal import Portal
-from antiphon.client.transport import AsyncBatches, AsyncPieces, Batches, Pieces, traced
+from antiphon.client.transport import (
+    AsyncBatches,
+    AsyncPieces,
+    Batches,
+    Pieces,
+    create_client_tracer,
+)
 from antiphon.engine import sanitize
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Response
@@ -38,7 +44,7 @@ class AsyncEmbeddedTransport:
     """Calls answered by a runtime that opens with the first of them and ends with the line."""
 
     def __init__(self, settings: Settings) -> None:
-        self.tracer = traced(settings)
+        self.tracer = create_client_tracer(settings)
         self.parent: str | None = None
         self._settings = settings
         self._principal = Principal()
@@ -57,7 +63,7 @@ class AsyncEmbeddedTransport:
         line._source = _Lent(lent)
         return line
 
-    async def send(self, call: Call[A], key: str | None = None) -> A:
+    async def send(self, call: Operation[A], key: str | None = None) -> A:
         """The desk's answer."""
         desk = (await self._runtime_for(call)).desk
         call = _as_sent(call, self._settings.max_depth)
@@ -70,7 +76,7 @@ class AsyncEmbeddedTransport:
         received: A = _as_received(answer, call.answer)
         return received
 
-    async def stream(self, call: Call[Any], key: str | None = None) -> AsyncBatches:
+    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         """The events, as the log is read aloud."""
         desk = (await self._runtime_for(call)).desk
         call = _as_sent(call, self._settings.max_depth)
@@ -120,7 +126,7 @@ class AsyncEmbeddedTransport:
         """The runtime, opened now if it is not open yet."""
         return await self._source.runtime()
 
-    async def _runtime_for(self, call: Call[Any]) -> Runtime:
+    async def _runtime_for(self, call: Operation[Any]) -> Runtime:
         """The runtime; it drives runs from the first call on that is about one to be driven.
 
         A program that only reads drives nothing: the database may hold runs of other programs.
@@ -136,14 +142,14 @@ class AsyncEmbeddedTransport:
         trace = self.parent or self.tracer.current()
         return replace(self._principal, trace=trace) if trace else self._principal
 
-    def acting_for(self, owner: str) -> AsyncEmbeddedTransport:
+    def on_behalf_of(self, owner: str) -> AsyncEmbeddedTransport:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
         line._principal = self._principal.acting(owner=sanitize.validate_owner(owner))
         line._source = _Lent(self.runtime)
         return line
 
-    def acting_as(self, actor: str) -> AsyncEmbeddedTransport:
+    def as_actor(self, actor: str) -> AsyncEmbeddedTransport:
         """A line to the same runtime, which closing it leaves open."""
         line = copy(self)
         line._principal = self._principal.acting(actor=sanitize.validate_owner(actor))
@@ -169,7 +175,7 @@ class AsyncEmbeddedTransport:
                 return ModelServer(there.provider, there.address)
         return ModelServer(*runtime.catalog.asks(model))
 
-    def below(self, place: str | None) -> AsyncEmbeddedTransport:
+    def with_trace_parent(self, place: str | None) -> AsyncEmbeddedTransport:
         """A line to the same runtime, whose calls belong there in a trace."""
         line = copy(self)
         line.parent, line._source = place, _Lent(self.runtime)
@@ -249,11 +255,11 @@ class EmbeddedTransport:
         """Below what in a trace the calls are."""
         return self._line.parent
 
-    def send(self, call: Call[A], key: str | None = None) -> A:
+    def send(self, call: Operation[A], key: str | None = None) -> A:
         """The desk's answer."""
         return self._portal.run(self._line.send(call, key))
 
-    def stream(self, call: Call[Any], key: str | None = None) -> Batches:
+    def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
         """The events; each crossing between the threads brings all there are."""
         return self._portal.stream(self._line.stream(call, key))
 
@@ -269,26 +275,26 @@ class EmbeddedTransport:
         """Everything of an owner as a zip, piece by piece."""
         return self._portal.stream(self._line.export(owner))
 
-    def acting_for(self, owner: str) -> EmbeddedTransport:
+    def on_behalf_of(self, owner: str) -> EmbeddedTransport:
         """A line to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
-        acting._line, acting._lent = self._line.acting_for(owner), True
+        acting._line, acting._lent = self._line.on_behalf_of(owner), True
         return acting
 
-    def acting_as(self, actor: str) -> EmbeddedTransport:
+    def as_actor(self, actor: str) -> EmbeddedTransport:
         """A line to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
-        acting._line, acting._lent = self._line.acting_as(actor), True
+        acting._line, acting._lent = self._line.as_actor(actor), True
         return acting
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """The provider and the address that the run bears, else those that this process asks."""
         return self._portal.run(self._line.model_server(model, run_id))
 
-    def below(self, place: str | None) -> EmbeddedTransport:
+    def with_trace_parent(self, place: str | None) -> EmbeddedTransport:
         """A line to the same runtime, whose calls belong there in a trace."""
         line = copy(self)
-        line._line, line._lent = self._line.below(place), True
+        line._line, line._lent = self._line.with_trace_parent(place), True
         return line
 
     def close(self) -> None:
@@ -299,21 +305,21 @@ class EmbeddedTransport:
         self._portal.close()
 
 
-def _asks_for_a_run(call: Call[Any]) -> bool:
+def _asks_for_a_run(call: Operation[Any]) -> bool:
     """Return whether a run goes on by this call, or is followed while it does."""
     if isinstance(call, operations.CreateMessage):
         return call.role == "tool"
     return call.streams or isinstance(call, operations.CreateRun | operations.SubmitToolOutput)
 
 
-def _as_sent(call: Call[A], max_depth: int) -> Call[A]:
+def _as_sent(call: Operation[A], max_depth: int) -> Operation[A]:
     """The call as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
     fields = sanitize.request_fields(call)
     sanitize.validate_depth(fields, max_depth)
     try:
         return msgspec.convert(fields, type(call))
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid_request(error) from error
 
 
 def _as_received(answer: Response, kind: Any) -> Any:

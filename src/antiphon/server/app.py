@@ -23,14 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from antiphon import __version__
 from antiphon.api import problems
 from antiphon.api.operations import (
-    CALLS,
-    Call,
+    OPERATIONS,
     Complete,
     CreateRun,
     ExportOwner,
     Follow,
     ListActions,
     ListMessages,
+    Operation,
     Process,
 )
 from antiphon.api.problems import MethodNotAllowed
@@ -109,7 +109,7 @@ def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
     return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
 
 
-_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in CALLS if kind.streams or kind.file)
+_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file)
 
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
@@ -119,7 +119,7 @@ READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as dow
 
 _log = logging.getLogger("antiphon.server")
 _NOBODY = Caller(Principal(owner=""), frozenset())
-_SCOPES = {kind.route: kind.scope for kind in CALLS} | {"GET /metrics": "metrics"}
+_SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
 _OURS = ("/v1", "/metrics")
 _COUNTED = "/v1"
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
@@ -242,7 +242,7 @@ class Application:
                 await refuse(watched, error)
         except Exception as fault:  # noqa: BLE001 - the wall: whatever it is, a problem is told
             route = f"{scope['method']} {scope.get(_ROUTE, 'elsewhere')}"
-            internal = problems.unforeseen(fault, token_hex(8), route)
+            internal = problems.internal_error(fault, token_hex(8), route)
             if not status:
                 await refuse(watched, internal)
         finally:
@@ -273,7 +273,7 @@ class Application:
         return nullcontext() if caller.token is None else self._places.held(caller.who)
 
     @asynccontextmanager
-    async def _slot(self, caller: Caller, call: Call[Any]) -> AsyncGenerator[None]:
+    async def _slot(self, caller: Caller, call: Operation[Any]) -> AsyncGenerator[None]:
         """Hold the slots that this call needs. Raises `Overloaded` where none comes free in time.
 
         Heavy calls have slots of their own, so that light ones of the same caller do not wait for
@@ -310,14 +310,14 @@ class Application:
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._openapi},
         }
-        for kind in CALLS:
+        for kind in OPERATIONS:
             method, path = kind.route.split(" ")
             table.setdefault(path, {})[method] = self._handler(kind)
         table["/v1/files"]["POST"] = self._upload
         table["/v1/files/{file_id}/content"] = {"GET": self._download}
         return table
 
-    def _handler(self, kind: type[Call[Any]]) -> Handler:
+    def _handler(self, kind: type[Operation[Any]]) -> Handler:
         async def handle(exchange: Exchange) -> None:
             call = await request_parsing.call(
                 kind, exchange.scope, exchange.receive, self._settings
@@ -356,7 +356,9 @@ class Application:
             exchange, archive._replace(pieces=pieces), str(call.file), welcome, self._pace
         )
 
-    async def _done(self, exchange: Exchange, call: Call[Any], work: Coroutine[Any, Any, T]) -> T:
+    async def _done(
+        self, exchange: Exchange, call: Operation[Any], work: Coroutine[Any, Any, T]
+    ) -> T:
         """The work; where it waits for another run to end, only for as long as the caller may."""
 
         async def welcome() -> None:

@@ -190,8 +190,8 @@ class Connection(HttpToolsProtocol):
         if answering or self.transport.is_closing():
             self.transport.close()
             return
-        status, _ = problems.placed(error)
-        body = problems.document(error)
+        status, _ = problems.status_and_title(error)
+        body = problems.problem_document(error)
         fields = [
             (b"content-type", problems.MEDIA_TYPE),
             (b"content-length", b"%d" % len(body)),

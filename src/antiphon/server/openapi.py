@@ -11,7 +11,7 @@ import msgspec
 
 import antiphon
 from antiphon.api import problems
-from antiphon.api.operations import CALLS, Call, Follow, Process, path_fields
+from antiphon.api.operations import OPERATIONS, Follow, Operation, Process, path_fields
 from antiphon.engine import sanitize
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
@@ -30,15 +30,15 @@ _JSON, _PROBLEM, _SSE = "application/json", "application/problem+json", "text/ev
 
 def document() -> bytes:
     """The document as JSON: the same at every start of the same version."""
-    answers = [call.answer for call in CALLS if call.answer is not None]
+    answers = [call.answer for call in OPERATIONS if call.answer is not None]
     # Events apart: a discriminated union must be of components, and has no name of its own.
     _, schemas = msgspec.json.schema_components(
-        [*CALLS, *answers, Upload, Event], ref_template=_REFERENCE
+        [*OPERATIONS, *answers, Upload, Event], ref_template=_REFERENCE
     )
     (event,), _ = msgspec.json.schema_components([Event], ref_template=_REFERENCE)
-    calls = {kind.__name__: schemas.pop(kind.__name__) for kind in CALLS}
+    calls = {kind.__name__: schemas.pop(kind.__name__) for kind in OPERATIONS}
     paths: Json = {}
-    for kind in CALLS:
+    for kind in OPERATIONS:
         method, path = kind.route.split(" ")
         fields = _precise(calls[kind.__name__])
         paths.setdefault(path, {})[method.lower()] = _operation(kind, method, fields)
@@ -74,7 +74,7 @@ def document() -> bytes:
     )
 
 
-def _operation(kind: type[Call[Any]], method: str, schema: Json) -> Json:
+def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
     """One call as an operation; what stands in its path is taken out of its body."""
     in_path = path_fields(kind)
     fields: Json = schema.get("properties", {})
@@ -109,7 +109,7 @@ def _operation(kind: type[Call[Any]], method: str, schema: Json) -> Json:
     return operation
 
 
-def _answers(kind: type[Call[Any]]) -> Json:
+def _answers(kind: type[Operation[Any]]) -> Json:
     answers: Json = {}
     if kind.streams:
         answers["200"] = {
@@ -141,7 +141,7 @@ def _success(answer: Any, description: str) -> Json:
     return {"description": description, "content": {_JSON: {"schema": schema}}}
 
 
-def _refusals(kind: type[Call[Any]]) -> Json:
+def _refusals(kind: type[Operation[Any]]) -> Json:
     statuses = {400, 401, 403, 404, 408, 413, 422, 429, 500, 503}
     if not kind.route.startswith("GET"):
         statuses |= {409, 415}
@@ -330,7 +330,7 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _tag(kind: type[Call[Any]]) -> str:
+def _tag(kind: type[Operation[Any]]) -> str:
     return kind.route.split("/")[2]
 
 

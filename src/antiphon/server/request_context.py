@@ -71,9 +71,9 @@ async def reply(
 
 async def refuse(send: Send, error: AntiphonError) -> None:
     """An error as a problem document."""
-    status, _ = problems.placed(error)
-    body = problems.document(error)
-    await reply(send, status, body, problems.MEDIA_TYPE, problems.headers(error))
+    status, _ = problems.status_and_title(error)
+    body = problems.problem_document(error)
+    await reply(send, status, body, problems.MEDIA_TYPE, problems.problem_headers(error))
 
 
 # Whether the caller is still there.

@@ -17,14 +17,14 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, invalid
+from antiphon.api.operations import Operation, invalid_request
 from antiphon.api.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.engine import sanitize
 from antiphon.server.request_context import Gone
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidEventId, InvalidRequest, TooLarge
 
-C = TypeVar("C", bound=Call[Any])
+C = TypeVar("C", bound=Operation[Any])
 
 BODY_PAUSE = 30.0  # seconds a body may stand still, and by which it may be late in all
 BODY_RATE = 10_000  # bytes a second that it has to bring beyond that
@@ -102,7 +102,7 @@ def json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
         ) from error
     except msgspec.ValidationError as error:
         _check_json(sent)  # what is said of it first may be that it is no object
-        raise invalid(error) from error
+        raise invalid_request(error) from error
     except msgspec.DecodeError as error:  # lone surrogates are among what it refuses
         raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
     if _MAYBE_ODD.search(sent):
@@ -207,7 +207,7 @@ def _converted(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:
     try:
         read: C = msgspec.convert(fields, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid_request(error) from error
     return read
 
 

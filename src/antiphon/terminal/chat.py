@@ -214,7 +214,7 @@ class Chat:
             if not model:
                 models = (await self.client.list_models()).data
                 model = next((each.id for each in models if each.default), "")
-            return await self.client.line.model_server(model) if model else None
+            return await self.client.transport.model_server(model) if model else None
         return None
 
     async def take_up(self, run_id: str) -> RunOutcome:
@@ -242,7 +242,7 @@ class Chat:
 
     async def _go_on(self, words: str) -> None:
         first = thread_list.latest_threads(limit=1)
-        if words == thread_choice.LAST and not (await self.client.line.send(first)).data:
+        if words == thread_choice.LAST and not (await self.client.transport.send(first)).data:
             self.surface.say("There is no thread yet: this is the first.", "faint")
             return
         await thread_choice.switch_thread(self, await thread_choice.find_thread(self, words))

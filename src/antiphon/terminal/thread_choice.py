@@ -35,7 +35,7 @@ async def find_thread(chat: Chat, words: str) -> Thread:
         return await chat.client.get_thread(chat.listed[int(words) - 1])
     if words.startswith(ID):
         return await _find_by_id(chat, words)
-    found = (await chat.client.line.send(latest_threads(words, limit=SEVERAL))).data
+    found = (await chat.client.transport.send(latest_threads(words, limit=SEVERAL))).data
     if words.isdecimal() and not found:
         raise InvalidRequest(
             f"There is no number {words}, and no thread has it in it",
@@ -79,7 +79,7 @@ async def load_messages(chat: Chat) -> list[Message]:
     if chat.thread_id is None:
         return []
     listing = ListMessages(chat.thread_id, limit=PAGE)
-    return [message async for message in chat.client.every(listing)]
+    return [message async for message in chat.client.paginate(listing)]
 
 
 # Going on.
@@ -128,7 +128,7 @@ async def resume_run(chat: Chat, run: Run) -> None:
 
 async def _confirm_takeover(chat: Chat, run: Run) -> bool:
     listing = ListActions(run.id, status="pending")
-    waiting = {clean(action.name, "approval") async for action in chat.client.every(listing)}
+    waiting = {clean(action.name, "approval") async for action in chat.client.paginate(listing)}
     names = ", ".join(sorted(waiting))
     rows: list[Line] = [
         (Span(f"Tool calls wait in this thread: {names}", "strong"),),

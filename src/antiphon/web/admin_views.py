@@ -119,7 +119,7 @@ async def owners(client: AsyncClient) -> list[Owned]:
             name=names.get(held.owner, held.owner),
             kind=_kind(held.owner, names),
         )
-        async for held in client.every(ListOwners())
+        async for held in client.paginate(ListOwners())
     ]
 
 
@@ -151,7 +151,7 @@ async def live_runs(client: AsyncClient) -> list[LiveRun]:
     """The newest of the runs that have not ended."""
     names = await _names(client)
     live: list[LiveRun] = []
-    async for each in client.every(ListLiveRuns()):
+    async for each in client.paginate(ListLiveRuns()):
         run = each.run
         told = Running(run.id, run.thread_id, run.status.value, run.model, run.created_at)
         live.append(LiveRun(told, each.owner, names.get(each.owner, each.owner)))
@@ -162,7 +162,7 @@ async def live_runs(client: AsyncClient) -> list[LiveRun]:
 
 async def usage(client: AsyncClient, asked: GetUsage) -> Usage:
     """What was used, by whom."""
-    report = await client.line.send(asked)
+    report = await client.transport.send(asked)
     names = await _names(client)
     rows = [
         Used(**msgspec.structs.asdict(row), person=names.get(row.owner, row.owner))
@@ -188,7 +188,7 @@ async def shared_assistants(site: Site) -> list[SharedAssistant]:
 async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
     names = await _names(site.client)
     for owner in dict.fromkeys((LOCAL.owner, *names)):
-        async for each in site.client_for(owner).every(ListAssistants(limit=100)):
+        async for each in site.client_for(owner).paginate(ListAssistants(limit=100)):
             token = assistants.token(site.secret, owner, each)
             if token is not None:
                 by = names.get(owner, "")
@@ -197,8 +197,8 @@ async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
 
 async def _names(client: AsyncClient) -> Mapping[str, str]:
     """What people and projects are called, by the owner that they are."""
-    names = {person.id: person.name async for person in client.every(ListPeople())}
-    return names | {project.id: project.name async for project in client.every(ListProjects())}
+    names = {person.id: person.name async for person in client.paginate(ListPeople())}
+    return names | {project.id: project.name async for project in client.paginate(ListProjects())}
 
 
 def _kind(owner: str, names: Mapping[str, str]) -> Kind:

@@ -84,4 +84,4 @@ def _refused(error: HTTPException) -> Response:
 
 def _unforeseen(fault: Exception) -> Response:
     route = request.url_rule.rule if request.url_rule else "an unknown address"
-    return problem(problems.unforeseen(fault, token_hex(8), f"{request.method} {route}"))
+    return problem(problems.internal_error(fault, token_hex(8), f"{request.method} {route}"))

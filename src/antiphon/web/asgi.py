@@ -30,7 +30,7 @@ async def chat(
             return site.policy.who_asks(peer(scope), b",".join(claimed).decode("latin-1"))
 
         pace = Pace(patience=settings.send_timeout)
-        tracer = client.line.tracer
+        tracer = client.transport.tracer
         bridge = Bridge(application(site), LARGEST, closing, pace, tracer, caller)
         try:
             yield bridge

@@ -229,7 +229,7 @@ async def behind(client: AsyncClient, secret: bytes, given: str) -> tuple[str, A
     if named is None:
         raise _no_such_link()
     try:
-        assistant = await client.acting_for(named.owner).get_assistant(named.assistant_id)
+        assistant = await client.on_behalf_of(named.owner).get_assistant(named.assistant_id)
     except NotFound:
         raise _no_such_link() from None
     if not hmac.compare_digest(assistant.metadata.get(SHARED, "").encode(), named.mark.encode()):
@@ -241,12 +241,12 @@ async def copied(client: AsyncClient, shared: Assistant) -> Assistant:
     """The person's own copy, made at the first time; the oldest, should there be several."""
     own = [
         assistant
-        async for assistant in client.every(ListAssistants(limit=PAGE))
+        async for assistant in client.paginate(ListAssistants(limit=PAGE))
         if assistant.metadata.get(COPIED_FROM) == shared.id
     ]
     if own:
         return min(own, key=lambda assistant: (assistant.created_at, assistant.id))
-    return await client.line.send(making(same(shared), {COPIED_FROM: shared.id}))
+    return await client.transport.send(making(same(shared), {COPIED_FROM: shared.id}))
 
 
 def _named(secret: bytes, given: str) -> Named | None:

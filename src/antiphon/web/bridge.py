@@ -450,8 +450,8 @@ async def _refuse(
 
     Of a body that was not read to its end nobody reads the rest.
     """
-    status, _ = problems.placed(problem)
-    body = problems.document(problem)
+    status, _ = problems.status_and_title(problem)
+    body = problems.problem_document(problem)
     headers = [
         (b"content-type", problems.MEDIA_TYPE),
         (b"content-length", b"%d" % len(body)),

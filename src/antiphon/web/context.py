@@ -24,7 +24,7 @@ def site() -> Site:
 
 def governing() -> AsyncClient:
     """A client for the whole installation; what it does, the audit log says was this person."""
-    return site().client.acting_as(session.person().id)
+    return site().client.as_actor(session.person().id)
 
 
 def party() -> Hashable:

@@ -101,7 +101,7 @@ def _standing(runs: Sequence[Run]) -> list[tuple[str, bool]]:
 
 
 async def _messages(client: AsyncClient, thread_id: str) -> list[Message]:
-    return [each async for each in client.every(ListMessages(thread_id, limit=PAGE))]
+    return [each async for each in client.paginate(ListMessages(thread_id, limit=PAGE))]
 
 
 def _piece(messages: Sequence[Message], before: int | None, limit: int) -> range:
@@ -117,7 +117,7 @@ def _piece(messages: Sequence[Message], before: int | None, limit: int) -> range
 async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
     """Those that may have a part in what follows that number, the newest first."""
     runs: list[Run] = []
-    async for run in client.every(ListRuns(thread_id, limit=PAGE)):
+    async for run in client.paginate(ListRuns(thread_id, limit=PAGE)):
         runs.append(run)
         if run.messages_before + 1 < begin:
             break
@@ -150,4 +150,4 @@ async def _actions(client: AsyncClient, run: Run | None) -> list[Action]:
     """Those of a run that may have had calls to be approved: what its servers' tools did."""
     if run is None or not run.mcp_servers:
         return []
-    return [each async for each in client.every(ListActions(run.id))]
+    return [each async for each in client.paginate(ListActions(run.id))]

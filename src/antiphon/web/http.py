@@ -8,7 +8,7 @@ import msgspec
 from flask import Response, request
 
 from antiphon.api import problems
-from antiphon.api.operations import invalid
+from antiphon.api.operations import invalid_request
 from antiphon.engine import sanitize
 from antiphon.types.errors import AntiphonError, InvalidRequest
 
@@ -23,15 +23,15 @@ def answer(value: Any, status: int = 200) -> Response:
 
 def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
     """Return the header fields of a problem, but that by which a browser asks for a password."""
-    return [each for each in problems.headers(error) if each[0] != b"www-authenticate"]
+    return [each for each in problems.problem_headers(error) if each[0] != b"www-authenticate"]
 
 
 def problem(error: AntiphonError) -> Response:
     """The error as a problem document."""
-    status, _ = problems.placed(error)
+    status, _ = problems.status_and_title(error)
     headers = {name.decode(): value.decode("latin-1") for name, value in problem_headers(error)}
     kind = problems.MEDIA_TYPE.decode()
-    return Response(problems.document(error), status, NO_STORE | headers, content_type=kind)
+    return Response(problems.problem_document(error), status, NO_STORE | headers, content_type=kind)
 
 
 # A request's body as a struct of ours, within its limits.
@@ -57,7 +57,7 @@ def query(kind: type[T]) -> T:
         sanitize.validate_text(asked, "query")
         return msgspec.convert(asked, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid_request(error) from error
 
 
 def read_bytes(body: bytes, kind: type[T]) -> T:
@@ -75,7 +75,7 @@ def convert(value: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid_request(error) from error
 
 
 # Foreign bytes to a browser: as a file to be saved, or as a picture if they are one.

@@ -48,7 +48,7 @@ async def found(client: AsyncClient, name: str) -> Thread | None:
     if name.startswith(OURS):
         return await client.get_thread(name)
     looked_at = 0
-    async for thread in client.every(ListThreads(limit=PAGE)):
+    async for thread in client.paginate(ListThreads(limit=PAGE)):
         if thread.metadata.get(NAME) == name:
             return thread
         looked_at += 1
@@ -62,7 +62,7 @@ async def made(client: AsyncClient, name: str) -> Thread:
     thread = await found(client, name)
     if thread is not None:
         return thread
-    return await client.line.send(CreateThread(metadata={NAME: name}), digest("thread", name))
+    return await client.transport.send(CreateThread(metadata={NAME: name}), digest("thread", name))
 
 
 def digest(*words: str) -> str:
@@ -136,7 +136,7 @@ async def _begun(
     """The run that answers; what was posted before is not said again."""
     message = operations.CreateMessage(thread.id, content)
     client = site.client_of(someone)
-    await client.line.send(message, f"{key}.message" if key else None)
+    await client.transport.send(message, f"{key}.message" if key else None)
     run = operations.CreateRun(thread_id=thread.id, tools=site.tools.specs())
     return await created(site, someone, run, f"{key}.run" if key else None)
 
@@ -156,7 +156,7 @@ async def _again(site: Site, someone: Person, thread: Thread, message_id: str | 
 async def _question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
     """The user's message that this one, or the last run, answers. Raises `NotFound`."""
     asked: Message | None = None
-    async for message in client.every(operations.ListMessages(thread.id, limit=100)):
+    async for message in client.paginate(operations.ListMessages(thread.id, limit=100)):
         if message_id is not None and message_id in (message.run_id, message.id):
             asked = message if message.role == "user" else asked
             break

@@ -95,7 +95,7 @@ class Relay:
             seconds=settings.tool_timeout,
             keep=self._keep,
             watch=self._happened,
-            tracer=client.line.tracer,
+            tracer=client.transport.tracer,
             asked_by=self._find_model_server,
         )
 
@@ -152,7 +152,7 @@ class Relay:
 
     async def carry_on(self) -> None:
         """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
-        tracer = self._client.line.tracer
+        tracer = self._client.transport.tracer
         facts = genai.conversation(self.run_id, self.thread_id)
         with (
             log_context(run_id=self.run_id, thread_id=self.thread_id),
@@ -287,7 +287,7 @@ class Relay:
     async def _find_model_server(self, run_id: str) -> ModelServer | None:
         """The model server of the run; None where that cannot be learned."""
         with suppress(AntiphonError):
-            return await self._client.line.model_server(self._model, run_id)
+            return await self._client.transport.model_server(self._model, run_id)
         return None
 
     async def _keep(self, name: str, media_type: str, content: bytes) -> str:

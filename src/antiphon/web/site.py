@@ -90,13 +90,13 @@ class Site:
 
     def client_for(self, owner: str) -> AsyncClient:
         """The same, by the name of the owner."""
-        return self.client if owner == LOCAL else self.client.acting_for(owner)
+        return self.client if owner == LOCAL else self.client.on_behalf_of(owner)
 
     async def take_up(self) -> None:
         """Carry on every run that was left, as by a server that was stopped or killed."""
         while True:
             try:
-                async for live in self.client.every(ListLiveRuns()):
+                async for live in self.client.paginate(ListLiveRuns()):
                     client = self.client_for(live.owner)
                     self.relays.taken_up(client, live.run, live.owner)
             except TryAgain:

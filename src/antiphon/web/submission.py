@@ -62,10 +62,10 @@ async def begun(site: Site, someone: Person, message: NewMessage) -> Run:
     tools = await _offered(site, client, message)
     thread_id = (
         message.thread_id
-        or (await client.line.send(operations.CreateThread(), _key(message, "thread"))).id
+        or (await client.transport.send(operations.CreateThread(), _key(message, "thread"))).id
     )
     said = operations.CreateMessage(thread_id, _content(message))
-    await client.line.send(said, _key(message, "message"))
+    await client.transport.send(said, _key(message, "message"))
     run = operations.CreateRun(
         thread_id=thread_id,
         assistant_id=message.assistant_id,
@@ -84,9 +84,9 @@ async def created(site: Site, someone: Person, run: operations.CreateRun, key: s
     client, ours = site.client_of(someone), site.relays.mark(run.thread_id)
     named = {**ours, **({ASKED_AS: key} if key else {})}
     try:
-        return await client.line.send(replace(run, metadata=named), key)
+        return await client.transport.send(replace(run, metadata=named), key)
     except IdempotencyConflict:
-        async for earlier in client.every(operations.ListRuns(run.thread_id, limit=100)):
+        async for earlier in client.paginate(operations.ListRuns(run.thread_id, limit=100)):
             if earlier.metadata.get(ASKED_AS) == key:
                 return earlier
         raise

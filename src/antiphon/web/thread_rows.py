@@ -61,7 +61,7 @@ async def rows(
     client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
 ) -> Rows:
     """Threads that hold these words, the last changed first. Raises `NotFound`."""
-    page = await client.line.send(thread_list.latest_threads(words, limit=limit, after=after))
+    page = await client.transport.send(thread_list.latest_threads(words, limit=limit, after=after))
     waits = await _waits_by_thread(client, relays)
     shown = [
         row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))

@@ -228,13 +228,13 @@ class Desk:
 
     async def threads(self, after: str | None = None) -> tuple[Sequence[Thread], str | None]:
         """A page of threads, and what asks for the one behind it."""
-        page = await self._client.line.send(latest_threads(limit=PAGE, after=after))
+        page = await self._client.transport.send(latest_threads(limit=PAGE, after=after))
         return page.data, page.next if page.has_more else None
 
     async def markdown(self, thread_id: str) -> str:
         """A whole thread, to be read. Raises `NotFound`."""
         thread = await self._client.get_thread(thread_id)
-        messages = self._client.every(ListMessages(thread_id, limit=PAGE))
+        messages = self._client.paginate(ListMessages(thread_id, limit=PAGE))
         parts = [_as_markdown(message) async for message in messages]
         return "\n\n".join([f"# {thread.title or thread.id}", *parts])
 
@@ -279,7 +279,7 @@ class Desk:
 
     async def _list_threads(self, wish: ListThreads) -> Threads:
         listing = latest_threads(wish.query or "", limit=wish.limit, after=wish.after)
-        page = await self._client.line.send(listing)
+        page = await self._client.transport.send(listing)
         return Threads(
             threads=tuple(
                 Conversation(
@@ -305,7 +305,7 @@ class Desk:
 
     async def _assistants(self) -> AsyncIterator[Assistant]:
         count = 0
-        async for assistant in self._client.every(EveryAssistant(limit=PAGE)):
+        async for assistant in self._client.paginate(EveryAssistant(limit=PAGE)):
             yield assistant
             count += 1
             if count == MAX_ASSISTANTS:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from antiphon.api import operations
-from antiphon.api.operations import BackendServer, Call, Listed, LiveRun, NewKey, UsageReport
+from antiphon.api.operations import BackendServer, Listed, LiveRun, NewKey, Operation, UsageReport
 from antiphon.ports import Store
 from antiphon.runtime.admin.accounts import AccountService
 from antiphon.runtime.admin.export import Archive
@@ -47,7 +47,7 @@ class AdminDispatcher:
         self._projects = ProjectService(store, mint)
         self._servers = servers
         self._owners = owners
-        self._answers: Mapping[type[Call[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
+        self._answers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
             operations.CreatePerson: accounts.create,
             operations.ListPeople: self._list_people,
             operations.GetPerson: self._get_person,
@@ -70,11 +70,11 @@ class AdminDispatcher:
             **owners.answers,
         }
 
-    def answers(self, call: Call[Any]) -> bool:
+    def answers(self, call: Operation[Any]) -> bool:
         """Whether this call is one of administration."""
         return type(call) in self._answers
 
-    async def answer(self, call: Call[Any], by: Principal) -> Any:
+    async def answer(self, call: Operation[Any], by: Principal) -> Any:
         """Do what it asks."""
         return await self._answers[type(call)](call, by)
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Deleted, Erasure, Listed
+from antiphon.api.operations import Deleted, Erasure, Listed, Operation
 from antiphon.engine import sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin.deletion import OwnerDeleter
@@ -42,7 +42,7 @@ class OwnerService:
         self._eraser = eraser
         self._exporter = exporter
         self._clock = clock
-        self.answers: Mapping[type[Call[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
+        self.answers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
             operations.SetProviderKey: self._set_own_key,
             operations.ListProviderKeys: self._list_own_keys,
             operations.DeleteProviderKey: self._delete_own_key,
@@ -52,7 +52,7 @@ class OwnerService:
             operations.EraseOwner: self._erase,
         }
 
-    async def answer(self, call: Call[A], by: Principal) -> A:
+    async def answer(self, call: Operation[A], by: Principal) -> A:
         """Do what it asks."""
         told: A = await self.answers[type(call)](call, by)
         return told

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Deleted, Listed, fields, given
+from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
 from antiphon.engine import validation
 from antiphon.ports import IdempotencyKey, ResolvedModel, Store
 from antiphon.runtime.responses import OperationHandler, paginate
@@ -32,7 +32,7 @@ class AssistantService:
         self._mint = mint
         self._open_model = open_model
         self._refuse_servers = refuse_servers
-        self.answers: Mapping[type[Call[Any]], OperationHandler] = {
+        self.answers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateAssistant: self._create_assistant,
             operations.ListAssistants: self._list_assistants,
             operations.GetAssistant: self._get_assistant,
@@ -49,7 +49,9 @@ class AssistantService:
             await self._open_model(call.model, by.owner)
         await self._refuse_servers(call.mcp_servers)
         now = await self._store.now()
-        assistant = Assistant(id=self._mint("asst"), created_at=now, updated_at=now, **fields(call))
+        assistant = Assistant(
+            id=self._mint("asst"), created_at=now, updated_at=now, **field_values(call)
+        )
         return await self._store.put(by.owner, assistant, once)
 
     async def _list_assistants(
@@ -72,7 +74,7 @@ class AssistantService:
             await self._open_model(call.model, by.owner)
         if call.mcp_servers is not msgspec.UNSET:
             await self._refuse_servers(call.mcp_servers)
-        changes = given(call, but="assistant_id") | {"updated_at": await self._store.now()}
+        changes = given_fields(call, but="assistant_id") | {"updated_at": await self._store.now()}
         return await self._store.update_assistant(
             by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
         )

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Listed
+from antiphon.api.operations import Listed, Operation
 from antiphon.engine import validation
 from antiphon.engine.transitions import TurnRequested
 from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, Store
@@ -63,7 +63,7 @@ class Dispatcher:
         self._models = models
         self._administration = administration
         self._running = RunService(store, bus, changes, mint, wishes, busy_seconds)
-        self._answers: Mapping[type[Call[Any]], OperationHandler] = {
+        self._answers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, refuse_servers).answers,
             **ThreadService(store, bus, changes, mint).answers,
             **self._running.answers,
@@ -72,7 +72,7 @@ class Dispatcher:
             operations.ListModels: self._list_models,
         }
 
-    async def answer(self, call: Call[Any], by: Principal, key: str | None = None) -> Response:
+    async def answer(self, call: Operation[Any], by: Principal, key: str | None = None) -> Response:
         """Do what the call asks. `key` is its idempotency key, for calls that create.
 
         Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
@@ -189,7 +189,7 @@ class Dispatcher:
         return await self._models(call.model, by.owner)
 
 
-def _once(call: Call[Any], owner: str, key: str | None) -> IdempotencyKey | None:
+def _once(call: Operation[Any], owner: str, key: str | None) -> IdempotencyKey | None:
     if key is None or not call.creates:
         return None
     digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Listed
+from antiphon.api.operations import Listed, Operation
 from antiphon.engine import transitions, validation
 from antiphon.engine.destinations import DestinationUnknown, is_waiting, provider_name
 from antiphon.engine.snapshot import ChangeSet, Snapshot, events_expired
@@ -48,7 +48,7 @@ class RunService:
         self._mint = mint
         self._wishes = wishes
         self._busy_seconds = busy_seconds
-        self.answers: Mapping[type[Call[Any]], OperationHandler] = {
+        self.answers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateRun: self._create_run,
             operations.ListRuns: self._list_runs,
             operations.GetRun: self._get_run,

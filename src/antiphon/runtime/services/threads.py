@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Call, Deleted, Listed, given
+from antiphon.api.operations import Deleted, Listed, Operation, given_fields
 from antiphon.engine import transitions, validation
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.thread_order import position_of
@@ -34,7 +34,7 @@ class ThreadService:
         self._bus = bus
         self._changes = changes
         self._mint = mint
-        self.answers: Mapping[type[Call[Any]], OperationHandler] = {
+        self.answers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateThread: self._create_thread,
             operations.ListThreads: self._list_threads,
             operations.GetThread: self._get_thread,
@@ -85,7 +85,7 @@ class ThreadService:
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
-            changes = given(call, but="thread_id")
+            changes = given_fields(call, but="thread_id")
             changed = replace(records.thread, updated_at=records.now, **changes)
             return ChangeSet(answer=changed, thread=changed)
 

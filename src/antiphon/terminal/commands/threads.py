@@ -142,7 +142,7 @@ async def _list_threads(chat: Chat, words: str) -> None:
     if chat.listing is None:
         chat.surface.say("There are no more. /threads lists them from the beginning.", "faint")
         return
-    page = await chat.client.line.send(chat.listing)
+    page = await chat.client.transport.send(chat.listing)
     found = [thread for thread in page.data if thread.messages]
     if not found and not going_on:
         said = f"No thread has {words!r} in it." if words else "There is no thread yet."
@@ -187,7 +187,7 @@ async def _resume(chat: Chat, words: str) -> None:
 
 async def _complete_threads(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
-    recent = await chat.client.line.send(thread_list.latest_threads(limit=LISTED))
+    recent = await chat.client.transport.send(thread_list.latest_threads(limit=LISTED))
     for thread in recent.data:
         if thread.id.startswith(begun) or wanted in thread.title.casefold():
             yield thread.id, _title(thread)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antiphon.client.conversation import box
+from antiphon.client.conversation import combine_toolboxes
 from antiphon.client.formatting import counted
 from antiphon.engine import context_window
 from antiphon.terminal.commands.command import Command
@@ -28,7 +28,7 @@ _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
 
 def available_tools(chat: Chat) -> Sequence[Tool]:
     """All tools that a model is told of just now."""
-    return box(chat.functions, chat.servers).tools()
+    return combine_toolboxes(chat.functions, chat.servers).tools()
 
 
 async def _list_tools(chat: Chat, words: str) -> None:

@@ -26,7 +26,8 @@ async def _show_usage(chat: Chat, words: str) -> None:
     if chat.thread_id is None:
         raise InvalidRequest(NOWHERE)
     runs = [
-        run async for run in chat.client.every(ListRuns(chat.thread_id, limit=thread_choice.PAGE))
+        run
+        async for run in chat.client.paginate(ListRuns(chat.thread_id, limit=thread_choice.PAGE))
     ]
     command.show_table(
         chat, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]

@@ -77,7 +77,7 @@ def people() -> Response:
     """Everybody who may log in."""
 
     async def everybody() -> list[object]:
-        return [each async for each in site().client.every(ListPeople())]
+        return [each async for each in site().client.paginate(ListPeople())]
 
     return answer({"data": site().run(everybody())})
 
@@ -119,7 +119,7 @@ def keys() -> Response:
     """The keys that open something."""
 
     async def standing() -> list[object]:
-        listed = site().client.every(ListKeys())
+        listed = site().client.paginate(ListKeys())
         return [key async for key in listed if key.revoked_at is None]
 
     return answer({"data": site().run(standing())})
@@ -166,7 +166,7 @@ def runs() -> Response:
 def run_stopped(run_id: str) -> Response:
     """The run has been told to end."""
     owner = read(Stopping).owner
-    run = site().run(site().client_for(owner).acting_as(person().id).cancel_run(run_id))
+    run = site().run(site().client_for(owner).as_actor(person().id).cancel_run(run_id))
     return answer({"id": run.id, "status": run.status})
 
 

@@ -63,7 +63,7 @@ def projects() -> Response:
     """All of them."""
 
     async def everything() -> list[object]:
-        return [each async for each in site().client.every(ListProjects())]
+        return [each async for each in site().client.paginate(ListProjects())]
 
     return answer({"data": site().run(everything())})
 
@@ -132,7 +132,7 @@ def provider_key_kept(provider: str, owner: str) -> Response:
 @routes.delete("/provider_keys/<provider>/<path:owner>")
 def provider_key_removed(provider: str, owner: str) -> Response:
     """The owner has no key there any more."""
-    return answer(site().run(governing().acting_for(owner).delete_provider_key(provider)))
+    return answer(site().run(governing().on_behalf_of(owner).delete_provider_key(provider)))
 
 
 # The audit log.

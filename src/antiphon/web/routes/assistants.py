@@ -47,7 +47,7 @@ class SharedCard(msgspec.Struct, frozen=True):
 def listed() -> Response:
     """The person's assistants, the newest first."""
     asked = query(Listing)
-    page = site().run(client().line.send(ListAssistants(asked.limit, asked.after)))
+    page = site().run(client().transport.send(ListAssistants(asked.limit, asked.after)))
     return answer(operations.Listed([_card(each) for each in page.data], page.has_more, page.next))
 
 
@@ -55,7 +55,7 @@ def listed() -> Response:
 def made() -> Response:
     """A new one."""
     wanted = read(Wanted)
-    return answer(_card(site().run(client().line.send(making(wanted)))), 201)
+    return answer(_card(site().run(client().transport.send(making(wanted)))), 201)
 
 
 @routes.get("/api/assistants/<assistant_id>")
@@ -71,7 +71,7 @@ def changed(assistant_id: str) -> Response:
 
     async def change(client: AsyncClient) -> Assistant:
         assistant = await client.get_assistant(assistant_id)
-        return await client.line.send(changing(wanted, assistant))
+        return await client.transport.send(changing(wanted, assistant))
 
     return answer(_card(site().run(change(client()))))
 

@@ -64,7 +64,7 @@ def file(file_id: str) -> Response:
 async def _open(client: AsyncClient, file_id: str) -> tuple[Upload, bytes, AsyncPieces]:
     """Return what is known of the file, its first bytes, and the pieces after them."""
     upload = await client.get_file(file_id)
-    pieces = client.line.read_file(file_id)
+    pieces = client.transport.read_file(file_id)
     return upload, await anext(pieces, b""), pieces
 
 

@@ -51,8 +51,8 @@ class _Embedded(Protocol):
 
 async def chosen(client: AsyncClient) -> tuple[str | None, str]:
     """The model, None where it is not known, and why it is that one."""
-    if isinstance(client.line, _Embedded):
-        choice = await (await client.line.runtime()).choice()
+    if isinstance(client.transport, _Embedded):
+        choice = await (await client.transport.runtime()).choice()
         return choice.model, choice.why
     listed = (await client.list_models()).data
     usual = next((model.id for model in listed if model.default), None)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.operations import Id, NewMessage, invalid
+from antiphon.api.operations import Id, NewMessage, invalid_request
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
@@ -208,4 +208,4 @@ def _converted(value: object, kind: type[_T]) -> _T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid_request(error) from error

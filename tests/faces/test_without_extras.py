@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import Place
 
-EXTRA = ("markdown_it", "prompt_toolkit", "pygments", "wcwidth", "argon2", "flask")
+EXTRA = (
+    *("markdown_it", "prompt_toolkit", "pygments", "wcwidth"),
+    *("argon2", "flask", "mcp", "mcp_types", "keyring", "redis", "asyncpg", "cryptography"),
+)
 HIDDEN = f"import sys\nsys.modules.update(dict.fromkeys({EXTRA!r}))\n"
 
 
@@ -76,3 +79,58 @@ def test_a_password_says_what_to_install(place: Place, bare: dict[str, str]):
     assert ended.returncode != 0
     assert "pip install '.[web]'" in ended.stderr
     assert place.run("people", "list", environ=bare).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("ask", "--redis", "redis://127.0.0.1:9", "hello"), "redis"),
+        (("doctor", "--redis", "redis://127.0.0.1:9"), "redis"),
+        (("ask", "--database", "postgresql://u@127.0.0.1:9/x", "hello"), "postgres"),
+        (("migrate", "--database", "postgresql://u@127.0.0.1:9/x"), "postgres"),
+        (("provider-keys", "secret"), "secrets"),
+        (("mcp", "serve"), "mcp"),
+        (("serve", "--port", "0", "--backend-mcp", "configured"), "mcp"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_says_which_extra_it_needs(
+    place: Place, bare: dict[str, str], arguments: tuple[str, ...], extra: str
+):
+    ended = place.run(*arguments, environ=bare)
+
+    assert ended.returncode in (1, 5)
+    assert f"pip install '.[{extra}]'" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_server_is_written_down_and_it_is_said_what_starts_it(place: Place, bare: dict[str, str]):
+    added = place.run("mcp", "add", "time", "--", "true", environ=bare)
+    listed = place.run("mcp", "list", environ=bare)
+    removed = place.run("mcp", "remove", "time", environ=bare)
+
+    assert (added.returncode, listed.returncode, removed.returncode) == (0, 0, 0)
+    for told in (added, listed):
+        assert told.stderr.count("pip install '.[mcp]'") == 1
+    assert "pip install" not in removed.stderr
+
+
+@pytest.mark.parametrize("arguments", [("mcp", "test"), ("mcp", "list", "--test"), ("doctor",)])
+def test_what_looks_at_servers_says_what_starts_them(
+    place: Place, bare: dict[str, str], arguments: tuple[str, ...]
+):
+    place.run("mcp", "add", "time", "--", "true")
+
+    told = place.run(*arguments, environ=bare)
+
+    assert (told.stdout + told.stderr).count("pip install '.[mcp]'") == 1
+
+
+def test_a_secret_of_a_keyring_says_what_reads_it(place: Place, bare: dict[str, str]):
+    place.run("mcp", "add", "time", "--env", "KEY=${keyring:service/name}", "--", "true")
+
+    told = place.run("mcp", "test", environ=bare)
+
+    assert told.returncode == 1
+    assert "service/name" in told.stdout
+    assert "pip install '.[keyring]'" in told.stdout

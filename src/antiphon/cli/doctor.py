@@ -46,6 +46,7 @@ from antiphon.types.errors import (
     ProviderProtocol,
     ProviderRateLimited,
     ProviderRejected,
+    install_hint,
 )
 from antiphon.types.runs import Destination
 from antiphon.types.terminal_safe import clean
@@ -335,6 +336,9 @@ def _servers(settings: Settings) -> Iterator[Finding]:
     usable = discovery.usable(known.servers, os.environ)
     names = ", ".join(config.name for config in usable.configs if config.enabled)
     yield Finding("mcp", "ok", f"servers: {names}" if names else "no server is written down")
+    if names and not discovery.has_extra():
+        found = "servers cannot be started: an extra is not installed"
+        yield Finding("mcp", "note", found, install_hint("mcp"))
     for unusable in usable.problems:
         yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
     for each in known.unapproved:

@@ -10,6 +10,7 @@ from antiphon.cli.output import note
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import Found
 from antiphon.settings.settings import Settings
+from antiphon.types.errors import install_hint
 
 
 def found(settings: Settings) -> Found:
@@ -23,6 +24,12 @@ def found(settings: Settings) -> Found:
 def looked_for(settings: Settings) -> Found:
     """The same, without a word."""
     return discovery.find(settings, os.environ, Path.cwd())
+
+
+def note_missing_extra() -> None:
+    """Say on stderr what is to be installed before a server can be started."""
+    if not discovery.has_extra():
+        note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
 
 
 def unstarted(found: Found) -> Iterator[str]:

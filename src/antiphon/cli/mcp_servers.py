@@ -15,7 +15,7 @@ import msgspec
 
 from antiphon.cli.flags import Parser
 from antiphon.cli.interrupt import interruptible
-from antiphon.cli.mcp_discovery import found
+from antiphon.cli.mcp_discovery import found, note_missing_extra
 from antiphon.cli.mcp_login import log_in, log_out
 from antiphon.cli.mcp_test import Tried, attempt, trial
 from antiphon.cli.output import note, print_json, table
@@ -127,6 +127,7 @@ def _add(asked: Namespace, settings: Settings) -> int:
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
         f" antiphon mcp test {name} tries it."
     )
+    note_missing_extra()
     return 0
 
 
@@ -197,6 +198,8 @@ def _list(asked: Namespace, settings: Settings) -> int:
         print_json(listed)
     elif listed:
         print(table(("name", "transport", "command or url", "from", "state"), map(_row, listed)))
+        if not asked.test:
+            note_missing_extra()
     else:
         note("No MCP server is written down; `antiphon mcp add --help` says how.")
     return code

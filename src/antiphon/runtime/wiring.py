@@ -90,10 +90,20 @@ async def open_shared(
 
 
 def create_servers(settings: Settings) -> NoServers | ServerPool:
-    """The MCP servers that runs may name; files are read, and perhaps the system's keyring."""
+    """The MCP servers that runs may name; files are read, and perhaps the system's keyring.
+
+    Raises `BadSettings` without the extra.
+    """
     if settings.backend_mcp == "off":
         return NoServers()
     places = import_module("antiphon.mcp.config.discovery")
+    if not places.has_extra():
+        raise errors.BadSettings(
+            "The setting backend_mcp has this process run MCP servers, which needs an extra.",
+            expected="the extra `mcp`, or backend_mcp = off",
+            received=settings.backend_mcp,
+            hint=errors.install_hint("mcp"),
+        )
     found = places.usable(places.find(settings, os.environ, Path.cwd()).servers, os.environ)
     for problem in found.problems:
         log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
@@ -279,7 +289,7 @@ def _of_extra(module: str, library: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as missing:
-        if missing.name != library:
+        if (missing.name or "").partition(".")[0] != library:
             raise
         raise errors.BadSettings(
             f"{library} is not installed.", hint=errors.install_hint(extra)

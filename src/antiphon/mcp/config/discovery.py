@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ from antiphon.settings import private_files
 from antiphon.settings.paths import config_folder
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import TrustedFiles, open_trust_record, place, read_regular
-from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, NotFound
+from antiphon.types.errors import (
+    AntiphonError,
+    BadSettings,
+    InvalidRequest,
+    NotFound,
+    install_hint,
+)
 
 # The user's own `mcp.json`: what `antiphon mcp add` writes, in the form that others have too.
 
@@ -208,6 +215,11 @@ def find(settings: Settings, environ: Mapping[str, str], cwd: Path) -> Found:
     )
 
 
+def has_extra() -> bool:
+    """Return whether the library of the extra `mcp` is there, which servers are started with."""
+    return find_spec("mcp") is not None
+
+
 def usable(
     servers: Iterable[Written],
     environ: Mapping[str, str],
@@ -220,7 +232,10 @@ def usable(
             return environ.get(reference.name)
         service, _, name = reference.name.partition("/")
         ring = keyring()
-        return ring.get(service, name) if ring is not None else None
+        if ring is None:
+            missing = "" if find_spec("keyring") else f" {install_hint('keyring')}"
+            raise BadSettings(f"no keyring can be read here for {service}/{name}.{missing}")
+        return ring.get(service, name)
 
     configs: list[ServerConfig] = []
     problems: list[Problem] = []

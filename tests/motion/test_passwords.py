@@ -1,4 +1,4 @@
-"""PasswordHasher as they are kept: slow to guess, and hashed again where they were not."""
+"""Passwords as they are kept: slow to guess, and hashed again where they were not."""
 
 from __future__ import annotations
 

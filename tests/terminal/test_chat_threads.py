@@ -212,7 +212,7 @@ async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None
     await told(chat, model, "Heads or tails?", "Heads.")
     model.will_say("Tails.")
     chat.say("/retry")
-    await chat.sees("Tails.")
+    await chat.until(lambda: chat.text.count("10 in, 5 out") == 2)
     await told(chat, model, "Sure?", "Yes.")
 
     assert last_said(model) == ["Heads or tails?", "Tails.", "Sure?"]

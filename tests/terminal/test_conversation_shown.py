@@ -26,7 +26,7 @@ class Silent:
     spoken = False
     echoes = False
 
-    def __init__(self, surface: UiManager) -> None:
+    def __init__(self, ui: UiManager) -> None:
         """Tells nobody anything."""
 
     async def __aenter__(self) -> Self:
@@ -35,7 +35,7 @@ class Silent:
     async def __aexit__(self, *_: object) -> None:
         """Nothing to leave."""
 
-    def typed(self, columns: int) -> InputRows:
+    def render(self, columns: int) -> InputRows:
         return InputRows()
 
     def refill(self, text: str) -> None:
@@ -73,19 +73,19 @@ class Fragile:
 
 
 async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end() -> None:
-    surface = UiManager(
+    ui = UiManager(
         Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
     )
-    async with AsyncClient(settings=SETTINGS) as client, surface:
+    async with AsyncClient(settings=SETTINGS) as client, ui:
         processor = ConversationProcessor(
-            client, surface, consent=Consent(), max_tools=1, tool_timeout=1.0
+            client, ui, consent=Consent(), max_tools=1, tool_timeout=1.0
         )
         thread = (await client.create_thread()).id
-        with surface.working():
+        with ui.working():
             await processor.process_conversation(thread, "Say 3 words")
-            busy_after_it = surface.busy
-        with surface.working():
-            busy_with_the_next = surface.busy
+            busy_after_it = ui.busy
+        with ui.working():
+            busy_with_the_next = ui.busy
         await processor.close()
 
     assert (busy_after_it, busy_with_the_next) == (False, True)
@@ -93,12 +93,10 @@ async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end()
 
 async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() -> None:
     painter = Fragile("One voice")
-    surface = UiManager(
-        painter, Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
-    )
-    async with AsyncClient(settings=SETTINGS) as client, surface:
+    ui = UiManager(painter, Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0)
+    async with AsyncClient(settings=SETTINGS) as client, ui:
         processor = ConversationProcessor(
-            client, surface, consent=Consent(), max_tools=1, tool_timeout=1.0
+            client, ui, consent=Consent(), max_tools=1, tool_timeout=1.0
         )
         thread = (await client.create_thread()).id
         await processor.process_conversation(thread, "Say 3 words")
@@ -113,19 +111,19 @@ async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() 
 
 
 async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> None:
-    surface = UiManager(
+    ui = UiManager(
         Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
     )
-    async with AsyncClient(settings=SETTINGS) as client, surface:
+    async with AsyncClient(settings=SETTINGS) as client, ui:
         processor = ConversationProcessor(
-            client, surface, consent=Consent(), max_tools=1, tool_timeout=1.0
+            client, ui, consent=Consent(), max_tools=1, tool_timeout=1.0
         )
         thread = (await client.create_thread()).id
         await client.create_message(thread, "Theirs")
         theirs = await client.create_run(thread)
         ours = asyncio.create_task(processor.process_conversation(thread, "Ours", if_busy="wait"))
         async with asyncio.timeout(10):
-            while not surface.busy:
+            while not ui.busy:
                 await asyncio.sleep(0)
         processor.interrupt()
         reply = await ours

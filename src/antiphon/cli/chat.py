@@ -76,10 +76,10 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
             hint=install_hint("terminal"),
         ) from missing
 
-    async def chat(surface: UiManager) -> int:
+    async def chat(ui: UiManager) -> int:
         """Load what is slow to load while the person reads and types, then chat."""
         behind = await asyncio.to_thread(import_module, "antiphon.cli.chat_session")
-        code: int = await behind.chat(surface, asked, loaded)
+        code: int = await behind.chat(ui, asked, loaded)
         return code
 
     code: int = opening.run(chat, loaded.settings)

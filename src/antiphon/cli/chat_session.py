@@ -7,7 +7,6 @@ import os
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager, nullcontext
-from functools import partial
 
 from antiphon.cli import config, doctor
 from antiphon.cli.default_model import choice
@@ -45,18 +44,23 @@ async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
     Raises `BadSettings` for a file that cannot be read.
     """
     usable = await _usable(chat, settings)
-    attendance = ServerAnnouncer(chat, usable.problems)
+    known = chat.state.servers
+    announcer = ServerAnnouncer(chat.ui, known, chat.prompt_commands, usable.problems)
     if not any(config.enabled for config in usable.configs):
         yield
         return
     servers = McpServers(
         usable.configs,
-        Person(chat.surface, partial(sample, chat), verbose=settings.verbose),
+        Person(
+            chat.ui,
+            lambda wanted: sample(chat.client, chat.state.model, wanted),
+            verbose=settings.verbose,
+        ),
         auth=authorizing(settings, os.environ),
-        changed=attendance.on_change,
+        changed=announcer.on_change,
         generations=generations(os.environ),
     )
-    chat.servers = chat.processor.toolbox = servers
+    chat.use_servers(servers)
     async with servers:
         yield
 
@@ -65,27 +69,27 @@ async def _usable(chat: Chat, settings: Settings) -> Usable:
     """What can be started; files and keyrings may be slow, so they are read in a thread."""
     found = await asyncio.to_thread(looked_for, settings)
     for each in unstarted(found):
-        chat.surface.say(each, "warning")
+        chat.ui.say(each, "warning")
     return await asyncio.to_thread(discovery.usable, found.servers, os.environ)
 
 
-async def chat(surface: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
-    """Chat at this surface until the person leaves it; returns the exit code of what failed."""
+async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
+    """Chat until the user leaves; return the exit code of what failed."""
     settings = loaded.settings
     start = Start(
         model=settings.model,
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),
         max_turns=asked.max_turns,
-        functions=tuple(_functions(surface, asked.tools, settings)),
+        functions=tuple(_functions(ui, asked.tools, settings)),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
     )
     async with AsyncClient(settings=settings) as client:
-        consent = _consent(surface, settings, asked.yes)
-        chat = Chat(surface, client, settings, consent, start, lambda: _usual(client))
+        consent = _consent(ui, settings, asked.yes)
+        chat = Chat(ui, client, settings, consent, start, lambda: _usual(client))
         async with nullcontext() if asked.no_tools else attended(chat, settings):
             await chat.run()
         return of_failure(chat.failure)
@@ -96,9 +100,9 @@ async def _usual(client: AsyncClient) -> str:
     return chosen[0] if chosen else ""
 
 
-def _functions(surface: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
+def _functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
     """What --tools names; in a chat there is somebody to be asked."""
-    ask_user = builtin.Asking(Questions(surface)).ask_user
+    ask_user = builtin.Asking(Questions(ui)).ask_user
     for spec in specs:
         for function in load(spec, settings):
             yield ask_user if function == builtin.ask_user else function
@@ -106,12 +110,12 @@ def _functions(surface: UiManager, specs: Iterable[str], settings: Settings) -> 
             yield ask_user
 
 
-def _consent(surface: UiManager, settings: Settings, yes: bool) -> Consent:
+def _consent(ui: UiManager, settings: Settings, yes: bool) -> Consent:
     def warn(text: str) -> None:
-        surface.say(text, "warning")
+        ui.say(text, "warning")
 
     rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
-    asking = ConsentPrompt(surface)
+    asking = ConsentPrompt(ui)
     consent = Consent(
         Rules(allow=("*",), deny=settings.deny) if yes else rules,
         grants=GrantsFile(data_folder(os.environ) / NAME, warn),

@@ -1,106 +1,89 @@
-"""What a message consists of: its words, the files and resources it names, and what was attached.
+"""Collect the parts of a message: its text, the files and resources it names, and attachments.
 
-`@path` names a file, `@server:uri` a resource of an MCP server. What cannot be sent is told before
-anything is.
+`@path` names a file, `@server:uri` a resource of an MCP server. Errors are raised before anything
+is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from antiphon.client import mentions
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.mentions import MAX_TEXT_BYTES, Attached, Prepared
 from antiphon.mcp.client.server_listing import FilledPrompt
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.terminal.chat_state import ChatServers, ChatState
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.messages import Blob, Given, Link, Part, Text, parts
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
-
 RESOURCE_SECONDS = 30.0
-"""For a server to give a resource."""
+"""Timeout for reading a resource of a server."""
 
 
-async def prepare(chat: Chat, text: str) -> Prepared:
-    """The message with all that goes along, read and not sent yet.
+async def prepare(state: ChatState, text: str) -> Prepared:
+    """Return the message with all files and resources, read but not uploaded yet.
 
-    Raises errors of our tree for the first thing that cannot be sent.
+    `@word:...` is plain text if no server has that name. Raises an `AntiphonError` for the first
+    part that cannot be sent.
     """
-    told = await asyncio.to_thread(mentions.prepare, text)
-    resources = [each async for each in _read_mentioned(chat, text)]
-    return replace(told, files=(*told.files, *resources, *chat.attached))
+    message = await asyncio.to_thread(mentions.prepare, text)
+    known = {each.server for each in state.servers.states()}
+    resources: list[Attached] = []
+    for mentioned in mentions.resources(text):
+        if mentioned.server in known:
+            resources += await read_resource(state.servers, mentioned.server, mentioned.uri)
+    return replace(message, files=(*message.files, *resources, *state.attached))
 
 
-async def upload(chat: Chat, message: Prepared) -> str | tuple[Part, ...]:
-    """The message as it is sent; pictures and PDFs are uploaded now."""
-    return await mentions.uploaded(chat.client, message)
-
-
-async def prompt_content(chat: Chat, filled: FilledPrompt) -> tuple[Part, ...]:
-    """A prompt that a server has filled in, as one message of the person's."""
+async def prompt_content(client: AsyncClient, filled: FilledPrompt) -> tuple[Part, ...]:
+    """Return a prompt that a server has filled in, as the parts of one user message."""
     several = len({message.role for message in filled.messages}) > 1
     files: list[Attached] = []
-    words: list[str] = []
+    texts: list[str] = []
     for message in filled.messages:
-        said = [
-            _extract_text(given, files, filled.description or "prompt") for given in message.content
-        ]
+        name = filled.description or "prompt"
+        lines = [_extract_text(given, files, name) for given in message.content]
         speaker = f"{message.role.capitalize()}: " if several else ""
-        words.append(speaker + "\n".join(filter(None, said)))
-    return parts(await upload(chat, Prepared("\n\n".join(filter(None, words)), tuple(files))))
+        texts.append(speaker + "\n".join(filter(None, lines)))
+    prepared = Prepared("\n\n".join(filter(None, texts)), tuple(files))
+    return parts(await mentions.uploaded(client, prepared))
 
 
-async def read_resource(chat: Chat, server: str, uri: str) -> tuple[Attached, ...]:
-    """What the resource holds, as files. Raises errors of our tree."""
-    servers = require_servers(chat)
+async def read_resource(servers: ChatServers, server: str, uri: str) -> tuple[Attached, ...]:
+    """Read a resource, and return its contents as files.
+
+    Raises `InvalidRequest` after `RESOURCE_SECONDS`, `TooLarge` for a text that is too long.
+    """
     try:
         async with asyncio.timeout(RESOURCE_SECONDS):
-            given = await servers.read_resource(server, uri)
+            given = await servers.require().read_resource(server, uri)
     except TimeoutError as error:
         raise InvalidRequest(
             f"{server} did not give {uri} within {RESOURCE_SECONDS:g} s"
         ) from error
     files: list[Attached] = []
-    words = "\n".join(filter(None, (_extract_text(each, files, uri) for each in given)))
-    if len(words.encode()) > MAX_TEXT_BYTES:
+    text = "\n".join(filter(None, (_extract_text(each, files, uri) for each in given)))
+    if len(text.encode()) > MAX_TEXT_BYTES:
         raise TooLarge(
             f"{uri} is too large to be sent",
             expected=f"text of at most {MAX_TEXT_BYTES:,} bytes",
-            received=f"{len(words.encode()):,} bytes",
+            received=f"{len(text.encode()):,} bytes",
         )
-    if words:
-        files.insert(0, mentions.attached(f"{server}:{uri}", words.encode()))
+    if text:
+        files.insert(0, mentions.attached(f"{server}:{uri}", text.encode()))
     return tuple(files)
 
 
-def require_servers(chat: Chat) -> McpServers:
-    """The servers of the chat. Raises `InvalidRequest` where there is none."""
-    if chat.servers is None:
-        raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")
-    return chat.servers
-
-
 def describe_files(files: Sequence[Attached]) -> str:
-    """What goes along, in a line."""
+    """Return names and sizes of the files in one line."""
     return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
 
 
-async def _read_mentioned(chat: Chat, text: str) -> AsyncIterator[Attached]:
-    """The resources that the text mentions; a name that is no server's is a word like others."""
-    known = {state.server for state in chat.states()}
-    for mentioned in mentions.resources(text):
-        if mentioned.server in known:
-            for each in await read_resource(chat, mentioned.server, mentioned.uri):
-                yield each
-
-
 def _extract_text(given: Given, files: list[Attached], name: str) -> str:
-    """The text in it; bytes become one of the files."""
+    """Return the text of a part; append binary data to `files`."""
     match given:
         case Text(text=text):
             return text

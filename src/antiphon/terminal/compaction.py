@@ -1,22 +1,21 @@
-"""A thread that gets too long for its model is summed up, between two messages, in sight.
+"""Compact a thread that gets too long for its model, between two messages, where the user sees it.
 
-Nothing is lost: models are told the summary, people see all that was said, and it is taken back by
-/compact undo.
+Nothing is lost: models get the summary, users still see all messages, and /compact undo removes the
+summary.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE, Compaction, due
 from antiphon.client.formatting import counted
+from antiphon.terminal.chat_state import ChatState
+from antiphon.terminal.ui import Ui
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Progress
 from antiphon.types.runs import Usage
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 WHY = (
     f"This thread takes {SHARE:.0%} of what the model takes, or more, so it is summed up first."
@@ -24,64 +23,58 @@ WHY = (
 )
 
 BEGUN = "summing up; Ctrl+C leaves it"
-"""Before the first word of a summary: some models think first."""
+"""Shown until the first word of the summary: some models think first."""
 
 
-def context_tokens(chat: Chat) -> int:
-    """How many tokens the model has been told or has said in its last turn: the next has more."""
-    return chat.last.input_tokens + chat.last.output_tokens
+async def compact_if_due(client: AsyncClient, ui: Ui, state: ChatState) -> None:
+    """Compact the thread if the next message might not fit and there is something older.
 
-
-async def compact_if_due(chat: Chat) -> None:
-    """Sum the thread up if the next message might not fit, and there is something older.
-
-    Where that fails, or the person stops it, it is not tried again in this thread.
+    If that fails, or the user stops it, it is not tried again in this thread.
     """
-    if chat.thread_id in chat.uncompacted or not due(context_tokens(chat), chat.window.tokens):
+    if state.thread_id in state.uncompacted or not due(state.context_tokens, state.window.tokens):
         return
     try:
-        await compact(chat, WHY)
+        await compact(client, ui, state, WHY)
     except AntiphonError as problem:
-        _stop_trying(chat)
-        chat.surface.say(f"It was not summed up. {problem.told}", "warning")
+        _stop_trying(state)
+        ui.say(f"It was not summed up. {problem.told}", "warning")
         return
     except asyncio.CancelledError:
-        _stop_trying(chat)
+        _stop_trying(state)
         raise
 
 
-def _stop_trying(chat: Chat) -> None:
-    if chat.thread_id is not None:
-        chat.uncompacted.add(chat.thread_id)
+def _stop_trying(state: ChatState) -> None:
+    if state.thread_id is not None:
+        state.uncompacted.add(state.thread_id)
 
 
-async def compact(chat: Chat, why: str = "") -> Compaction | None:
-    """Sum up all but the last exchanges, having said why; None where there is nothing else."""
-    if chat.thread_id is None:
+async def compact(
+    client: AsyncClient, ui: Ui, state: ChatState, why: str = ""
+) -> Compaction | None:
+    """Summarize all but the last exchanges, printing `why` first; return None if none is older."""
+    if state.thread_id is None:
         return None
 
-    def tell(progress: Progress) -> None:
-        if chat.doing == BEGUN and why:
-            chat.surface.say(why, "faint")
-        chat.doing = f"summing up {progress.message}, {progress.done:,.0f} letters"
-        chat.surface.repaint()
+    def report(progress: Progress) -> None:
+        if state.activity == BEGUN and why:
+            ui.say(why, "faint")
+        state.activity = f"summing up {progress.message}, {progress.done:,.0f} letters"
+        ui.repaint()
 
-    chat.doing = BEGUN
-    chat.surface.repaint()
+    state.activity = BEGUN
+    ui.repaint()
     try:
-        done = await chat.client.compact(chat.thread_id, model=chat.model, tell=tell)
+        done = await client.compact(state.thread_id, model=state.model, tell=report)
     finally:
-        chat.doing = ""
-        chat.surface.repaint()
+        state.activity = ""
+        ui.repaint()
     if done is not None:
-        chat.used += done.usage
-        chat.last = Usage(input_tokens=done.tokens_after)
-        chat.surface.say(_describe(done), "faint")
+        state.used += done.usage
+        state.last_turn = Usage(input_tokens=done.tokens_after)
+        ui.say(
+            f"Compacted {counted(done.message.compacts or 0, 'message')}:"
+            f" {done.tokens_before:,} -> {done.tokens_after:,} tokens; /compact undo",
+            "faint",
+        )
     return done
-
-
-def _describe(done: Compaction) -> str:
-    return (
-        f"Compacted {counted(done.message.compacts or 0, 'message')}:"
-        f" {done.tokens_before:,} -> {done.tokens_after:,} tokens; /compact undo"
-    )

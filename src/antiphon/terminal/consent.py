@@ -15,7 +15,7 @@ from antiphon.terminal import arguments, paging, spans
 from antiphon.terminal.input.keyboard import Box, Choice, Field
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.tools import schemas
 from antiphon.tools.questions import Answer, Question, Shape, shape
 from antiphon.types.errors import InvalidRequest
@@ -112,34 +112,34 @@ Place = Callable[[], tuple[int, int]]
 
 
 class ConsentPrompt:
-    """Puts a question about a call to whoever sits at the surface, one at a time.
+    """Puts a question about a call to whoever sits at the ui, one at a time.
 
     `place` says which of how many it is.
     """
 
-    def __init__(self, surface: UiManager) -> None:
+    def __init__(self, ui: Ui) -> None:
         self.place: Place = lambda: (1, 1)
-        self._surface = surface
+        self._ui = ui
 
     async def __call__(self, question: Question) -> Answer:
         """What the person said; cancelling takes the question away."""
-        async with self._surface.question_lock:
-            return await _ConsentDialog(self._surface, question, self.place).answer()
+        async with self._ui.question_lock:
+            return await _ConsentDialog(self._ui, question, self.place).answer()
 
 
 class _ConsentDialog:
     """One question, from its first box to its answer."""
 
-    def __init__(self, surface: UiManager, question: Question, place: Place) -> None:
-        self._surface = surface
+    def __init__(self, ui: Ui, question: Question, place: Place) -> None:
+        self._ui = ui
         self._question = question
         self._place = place
         self._wide = False
         self._edited: str | None = None
-        self._listened = surface.keyboard.spoken
+        self._listened = ui.keyboard.spoken
         self._given = arguments.parse_arguments(question.call.arguments)
         self._parts = Parts(
-            surface,
+            ui,
             head=lambda: [*self._head(), *self._scope()],
             lines=self._lines,
             brief=lambda columns, most: arguments.overview(self._given, columns, most),
@@ -150,7 +150,7 @@ class _ConsentDialog:
     async def answer(self) -> Answer:
         """The first answer that is one: keys that look, edit or widen only come before it."""
         while True:
-            match await self._surface.keyboard.choose(self._box()):
+            match await self._ui.keyboard.choose(self._box()):
                 case "y":
                     return self._allow("once")
                 case "s":
@@ -192,7 +192,7 @@ class _ConsentDialog:
 
     async def _edit(self) -> None:
         """Change what the call is made with; what was typed is shown again before it runs."""
-        typed = await self._surface.keyboard.write(
+        typed = await self._ui.keyboard.write(
             Field(
                 label="arguments:",
                 text=arguments.to_editable(self._arguments),
@@ -215,7 +215,7 @@ class _ConsentDialog:
         return schemas.fault(found, self._question.tool.spec.parameters)
 
     async def _ask_why(self) -> str | None:
-        return await self._surface.keyboard.write(Field(label="No. Tell the model why:"))
+        return await self._ui.keyboard.write(Field(label="No. Tell the model why:"))
 
     async def _open(self) -> None:
         """All of it, which nothing in it can act on any more."""
@@ -228,7 +228,7 @@ class _ConsentDialog:
             *([] if not self._others else [(), *self._list_others()]),
         ]
         whole = "\n".join(spans.text(line) for line in lines)
-        await paging.open_pager(self._surface, _name(tool), whole)
+        await paging.open_pager(self._ui, _name(tool), whole)
         self._parts.open()
 
     async def _confirm(self, until: str) -> bool:
@@ -238,7 +238,7 @@ class _ConsentDialog:
             choices=(Choice("n", "no, back"), Choice("c", f"confirm: {until}")),
             default="n",
         )
-        return await self._surface.keyboard.choose(box) == "c"
+        return await self._ui.keyboard.choose(box) == "c"
 
     # What is seen.
 
@@ -293,7 +293,7 @@ class _ConsentDialog:
 
     def _below(self, columns: int) -> Sequence[Line]:
         described = spans.fold_all(self._description(), columns - 1)
-        _, rows = self._surface.size()
+        _, rows = self._ui.size()
         return described if self._listened else described[: DESCRIBED if rows > SMALL else 0]
 
     def _lasting_scope(self, until: str) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from antiphon.client.async_client import AsyncClient, AsyncEvents
 from antiphon.client.conversation import Options
 from antiphon.ports import Toolbox
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.tool_events import Happening
@@ -56,12 +56,12 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationProcessor:
-    """Streams runs to the surface, one after the other."""
+    """Streams runs to the ui, one after the other."""
 
     def __init__(
         self,
         client: AsyncClient,
-        surface: UiManager,
+        ui: Ui,
         *,
         functions: Iterable[Function] = (),
         consent: Consent,
@@ -70,7 +70,7 @@ class ConversationProcessor:
     ) -> None:
         self.toolbox: Toolbox | None = None
         self._client = client
-        self._surface = surface
+        self._ui = ui
         self._functions = tuple(functions)
         self._consent = consent
         self._max_tools = max_tools
@@ -108,10 +108,8 @@ class ConversationProcessor:
         """
         await self._wait_for_ending()
         self._interrupted.clear()
-        surface = self._surface
-        handler = StreamingResponseHandler(
-            surface.theme, began=surface.clock(), reply_seconds=reply_seconds
-        )
+        ui = self._ui
+        handler = StreamingResponseHandler(ui.theme, began=ui.clock(), reply_seconds=reply_seconds)
         if run_id is None:
             self._sent = token_hex(8)
             options["thread_id"] = thread
@@ -129,10 +127,10 @@ class ConversationProcessor:
             **options,
         )
         self._events, self._handler = events, handler
-        surface.display.start_streaming(handler)
+        ui.display.start_streaming(handler)
         failure: AntiphonError | None = None
         try:
-            with surface.working():
+            with ui.working():
                 await self._stream_until_stopped(thread, events, handler)
             events.raise_for_status()
         except RunError as error:  # the handler has shown it
@@ -140,17 +138,17 @@ class ConversationProcessor:
         except AntiphonError as problem:
             failure = problem
             told = BUSY if isinstance(problem, RunActive) else problem.told
-            handler.abandon(told, surface.clock())
+            handler.abandon(told, ui.clock())
         except OSError as error:
             failure = ConnectionLost(f"the line broke: {error}")
-            handler.abandon(failure.message, surface.clock())
+            handler.abandon(failure.message, ui.clock())
         except Exception as error:  # noqa: BLE001 - a wall to what sets a stranger's text
             failure = Internal(UNSHOWN)
-            surface.display.drop_streaming()
+            ui.display.drop_streaming()
             self._track_ending(asyncio.create_task(self._cancel(thread, events)))
-            surface.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
+            ui.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
         finally:
-            await surface.display.finish_streaming()
+            await ui.display.finish_streaming()
             self._events = self._handler = None
         return RunOutcome(
             run_id=events.run_id,
@@ -181,20 +179,20 @@ class ConversationProcessor:
     async def _stream_response(
         self, events: AsyncEvents, handler: StreamingResponseHandler
     ) -> None:
-        surface = self._surface
+        ui = self._ui
         async with events:
-            rested = surface.clock()
+            rested = ui.clock()
             async for event in events:
-                now = surface.clock()
+                now = ui.clock()
                 handler.handle_event(event, now)
-                surface.display.update_streaming()
+                ui.display.update_streaming()
                 if now - rested > DRAIN:
                     await asyncio.sleep(0)
-                    rested = surface.clock()
+                    rested = ui.clock()
 
     def _on_tool_event(self, handler: StreamingResponseHandler, happening: Happening) -> None:
-        handler.on_tool_event(happening, self._surface.clock())
-        self._surface.display.update_streaming()
+        handler.on_tool_event(happening, self._ui.clock())
+        self._ui.display.update_streaming()
 
     # Stopping.
 
@@ -206,8 +204,8 @@ class ConversationProcessor:
         handler: StreamingResponseHandler,
     ) -> None:
         """End it in no time: whoever is slow to hear of it ends behind the prompt."""
-        handler.interrupt(self._surface.clock())
-        self._surface.repaint()
+        handler.interrupt(self._ui.clock())
+        self._ui.repaint()
         cancelling = asyncio.create_task(self._cancel(thread_id, events))
         self._track_ending(cancelling)
         if handler.tools_run:
@@ -216,7 +214,7 @@ class ConversationProcessor:
         if not reading.done():
             reading.cancel()
         if not handler.response_complete:
-            handler.abandon("[stopped]", self._surface.clock())
+            handler.abandon("[stopped]", self._ui.clock())
 
     async def _cancel(self, thread_id: str, events: AsyncEvents) -> None:
         """Tell the runtime; where the run's name never came, it is the one that bears our mark."""
@@ -235,7 +233,7 @@ class ConversationProcessor:
     def _on_ended(self, task: asyncio.Task[None]) -> None:
         self._ending.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            self._surface.say(f"The run could not be stopped: {error}", "warning")
+            self._ui.say(f"The run could not be stopped: {error}", "warning")
 
     async def _wait_for_ending(self) -> None:
         """A run that was stopped has ended before the next begins: a thread has one at a time."""

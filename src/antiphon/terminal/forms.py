@@ -18,7 +18,7 @@ from antiphon.terminal.input import keyboard
 from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
@@ -31,8 +31,8 @@ SHOWN_VALUE = 200
 class FormDialog:
     """A form while it is filled in: field by field, then the whole of it."""
 
-    def __init__(self, surface: UiManager, asked: FormAsked) -> None:
-        self._surface = surface
+    def __init__(self, ui: Ui, asked: FormAsked) -> None:
+        self._ui = ui
         self._asked = asked
         self._form: Form = asked.form
         self._values: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class FormDialog:
             choices.append(Choice("s", "skip"))
         choices.append(Choice("x", "leave the form"))
         default = default or ("x" if field.required else "s")
-        key = await self._surface.keyboard.choose(
+        key = await self._ui.keyboard.choose(
             Box(rows=self._rows(field, place), choices=tuple(choices), default=default)
         )
         return _ABORTED if key == "x" else values.get(key)
@@ -94,8 +94,8 @@ class FormDialog:
     async def _ask_by_line(self, field: Field, place: str) -> object:
         if field.options:
             listed = [f"{number}. {each.label}" for number, each in enumerate(field.options, 1)]
-            self._surface.say("\n".join(listed))
-        typed = await self._surface.keyboard.write(
+            self._ui.say("\n".join(listed))
+        typed = await self._ui.keyboard.write(
             keyboard.Field(
                 label=f"{field.title or field.name}:",
                 rows=self._rows(field, place),
@@ -123,7 +123,7 @@ class FormDialog:
 
     def _parts(self) -> Parts:
         return Parts(
-            self._surface,
+            self._ui,
             head=lambda: [*self._head()],
             lines=lambda: [self._summary_line(field) for field in self._form.fields],
             below=lambda columns: (
@@ -140,7 +140,7 @@ class FormDialog:
             *([Choice("e", "edit")] if self._form.fields else []),
             Choice("d", "decline"),
         ]
-        return await self._surface.keyboard.choose(
+        return await self._ui.keyboard.choose(
             Box(rows=parts.rows, choices=tuple(choices), default="c")
         )
 

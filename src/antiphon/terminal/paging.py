@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import NEXT_PART, Choice, Rows
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
 MOST_ROWS, FEWEST_ROWS = 16, 4
@@ -34,7 +34,7 @@ class Parts:
 
     def __init__(
         self,
-        surface: UiManager,
+        ui: Ui,
         *,
         head: Callable[[], Sequence[Line]],
         lines: Callable[[], Sequence[Line]],
@@ -42,13 +42,13 @@ class Parts:
         names: Rows = lambda columns: (),
         below: Rows = lambda columns: (),
     ) -> None:
-        self._surface = surface
+        self._ui = ui
         self._head = head
         self._lines = lines
         self._brief = brief
         self._names = names
         self._below = below
-        self._whole = surface.keyboard.spoken
+        self._whole = ui.keyboard.spoken
         self.forget()
 
     def forget(self) -> None:
@@ -122,7 +122,7 @@ class Parts:
         Where they are cut otherwise, as in another size or under another head, those that were
         shown count no more.
         """
-        columns, _ = self._surface.size()
+        columns, _ = self._ui.size()
         rows, room = len(self._all(columns)), self._room(columns)
         many = 0 if rows <= self._all_room(columns) else -(-rows // room)
         layout = columns, rows, room
@@ -169,7 +169,7 @@ class Parts:
         return rows if len(rows) <= most else [*rows[: most - 1], (Span("..."),)]
 
     def _total(self) -> int:
-        _, rows = self._surface.size()
+        _, rows = self._ui.size()
         return max(FEWEST_ROWS, min(MOST_ROWS, rows - BELOW))
 
     def _all_room(self, columns: int) -> int:
@@ -188,16 +188,16 @@ _PAGERS = ("less", "more")
 
 
 async def open_pager(
-    surface: UiManager, title: str, text: str, *, environ: Mapping[str, str] = os.environ
+    ui: Ui, title: str, text: str, *, environ: Mapping[str, str] = os.environ
 ) -> None:
     """Show the text until the person has read it; a title of one line stands above it.
 
     Where lines are listened to rather than looked at, and where there is no pager, it is printed.
     """
     whole = f"{one_line(title)}\n\n{clean(text, 'code').strip()}\n"
-    pager = () if surface.keyboard.spoken else _find_pager(environ)
-    if not (pager and await _run_pager(surface, pager, whole)):
-        surface.say(whole, place="code")
+    pager = () if ui.keyboard.spoken else _find_pager(environ)
+    if not (pager and await _run_pager(ui, pager, whole)):
+        ui.say(whole, place="code")
 
 
 def _find_pager(environ: Mapping[str, str]) -> Sequence[str]:
@@ -215,14 +215,14 @@ def _split_command(command: str) -> Sequence[str]:
         return command.split()
 
 
-async def _run_pager(surface: UiManager, pager: Sequence[str], whole: str) -> bool:
+async def _run_pager(ui: Ui, pager: Sequence[str], whole: str) -> bool:
     """Whether the pager could be started; what it makes of its task is the person's matter."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="antiphon-") as file:
         file.write(whole)
         file.flush()
         try:
-            await surface.keyboard.lend([*pager, file.name])
+            await ui.keyboard.lend([*pager, file.name])
         except OSError as error:
-            surface.say(f"$PAGER cannot be started: {error}", "warning")
+            ui.say(f"$PAGER cannot be started: {error}", "warning")
             return False
     return True

@@ -1,4 +1,4 @@
-"""The person at the surface, as the servers of the chat have them.
+"""The person at the ui, as the servers of the chat have them.
 
 They fill in forms, go to pages and let the model be asked. A server's words stand under its name,
 and nothing is sent before the person has seen what.
@@ -26,29 +26,27 @@ from antiphon.terminal.forms import FormDialog
 from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
 from antiphon.terminal.sampling import ask_to_sample
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
 # A server sends the person to a page: they see the whole address before anything opens it.
 
 
-async def ask_to_open_page(surface: UiManager, asked: AddressAsked) -> Answer:
+async def ask_to_open_page(ui: Ui, asked: AddressAsked) -> Answer:
     """Whether the person goes to the page, which they may have opened."""
-    surface.say(f"{asked.server} sends you to a page: {asked.message}")
-    surface.show([_address_line(asked.url)])
+    ui.say(f"{asked.server} sends you to a page: {asked.message}")
+    ui.show([_address_line(asked.url)])
     may_open = openable(asked.url)
     choices = [
         Choice("n", "no"),
         *([Choice("o", "open it in the browser")] if may_open else []),
         Choice("y", "I open it myself"),
     ]
-    key = await surface.keyboard.choose(
-        Box(rows=_page_rows(asked), choices=tuple(choices), default="n")
-    )
+    key = await ui.keyboard.choose(Box(rows=_page_rows(asked), choices=tuple(choices), default="n"))
     if key == "n":
         return Answer("decline")
     if key == "o" and not await asyncio.to_thread(_open_browser, asked.url):
-        surface.say("No browser could be opened here: open the page yourself.", "warning")
+        ui.say("No browser could be opened here: open the page yourself.", "warning")
     return Answer("accept")
 
 
@@ -175,14 +173,12 @@ class Person:
 
     asks = True
 
-    def __init__(
-        self, surface: UiManager, sampler: Sampler | None = None, *, verbose: bool = False
-    ) -> None:
-        self._surface = surface
+    def __init__(self, ui: Ui, sampler: Sampler | None = None, *, verbose: bool = False) -> None:
+        self._ui = ui
         self._sampler = sampler
         self._verbose = verbose
         self._may_sample: set[str] = set()
-        self._chatter = LogThrottle(self._note, surface.clock)
+        self._chatter = LogThrottle(self._note, ui.clock)
 
     @property
     def samples(self) -> bool:
@@ -191,12 +187,12 @@ class Person:
 
     async def ask(self, question: Question) -> Answer:
         """The person's answer; cancelling takes the question away."""
-        async with self._surface.question_lock:
+        async with self._ui.question_lock:
             match question:
                 case FormAsked():
-                    return await FormDialog(self._surface, question).answer()
+                    return await FormDialog(self._ui, question).answer()
                 case AddressAsked():
-                    return await ask_to_open_page(self._surface, question)
+                    return await ask_to_open_page(self._ui, question)
 
     async def sample(self, wanted: SampleAsked) -> Sample | None:
         """The model's reply, if the person lets the server have one."""
@@ -220,13 +216,13 @@ class Person:
         self._chatter.show(server, f"{server}: what you were sent to a page for is done.")
 
     def _note(self, text: str) -> None:
-        self._surface.say(one_line(text), "faint")
+        self._ui.say(one_line(text), "faint")
 
     async def _is_sampling_allowed(self, wanted: SampleAsked) -> bool:
         if wanted.server in self._may_sample:
             return True
-        async with self._surface.question_lock:
-            key = await ask_to_sample(self._surface, wanted)
+        async with self._ui.question_lock:
+            key = await ask_to_sample(self._ui, wanted)
         if key == "s":
             self._may_sample.add(wanted.server)
         return key in ("y", "s")

@@ -8,7 +8,7 @@ from antiphon.terminal import arguments
 from antiphon.terminal.input.keyboard import NEXT_PART, Box, Choice, Field, Rows, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean
 
 _HEAD: Line = (Span("The model asks you:", "faint"),)
@@ -19,16 +19,16 @@ BY_KEY = 9
 class Questions:
     """Puts a model's question to whoever sits at the surface; None where they do not answer."""
 
-    def __init__(self, surface: UiManager) -> None:
-        self._surface = surface
+    def __init__(self, ui: Ui) -> None:
+        self._ui = ui
 
     async def __call__(self, question: str, choices: Sequence[str] = ()) -> str | None:
         """The answer; cancelling takes the question away."""
-        async with self._surface.question_lock:
+        async with self._ui.question_lock:
             if not 0 < len(choices) <= BY_KEY:
                 return await self._ask_text(question, choices)
             numbered = {str(number): choice for number, choice in enumerate(choices, 1)}
-            parts = Parts(self._surface, head=lambda: [_HEAD], lines=lambda: _paragraph(question))
+            parts = Parts(self._ui, head=lambda: [_HEAD], lines=lambda: _paragraph(question))
             while (key := await self._ask_choice(parts, numbered)) == NEXT_PART:
                 parts.turn()
             return await self._ask_text(question) if key == "o" else numbered.get(key)
@@ -40,16 +40,12 @@ class Questions:
             Choice("o", "something else"),
             Choice("x", "no answer"),
         )
-        return await self._surface.keyboard.choose(
-            Box(rows=parts.rows, choices=choices, default="x")
-        )
+        return await self._ui.keyboard.choose(Box(rows=parts.rows, choices=choices, default="x"))
 
     async def _ask_text(self, question: str, choices: Sequence[str] = ()) -> str | None:
         if choices:
-            self._surface.say("\n".join(f"- {choice}" for choice in choices), place="approval")
-        answer = await self._surface.keyboard.write(
-            Field(label="Your answer:", rows=_rows(question))
-        )
+            self._ui.say("\n".join(f"- {choice}" for choice in choices), place="approval")
+        answer = await self._ui.keyboard.write(Field(label="Your answer:", rows=_rows(question)))
         return answer or None
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.conversation import Options
 from antiphon.mcp.client.client_features import Sample, SampleAsked, SampleMessage
 from antiphon.terminal import arguments, paging
 from antiphon.terminal.input.keyboard import Box, Choice, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import Blob, Given, Link, Text
 from antiphon.types.runs import Sampling, Status
 from antiphon.types.terminal_safe import clean
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
-
-async def ask_to_sample(surface: UiManager, wanted: SampleAsked) -> str:
+async def ask_to_sample(ui: Ui, wanted: SampleAsked) -> str:
     """The key of what the person says to it: `n`, `y`, or `s` for this session."""
     whole = _describe_request(wanted)
-    parts = Parts(surface, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
+    parts = Parts(ui, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
     while True:
         allowing = (
             Choice("y", "yes, once"),
@@ -36,20 +33,20 @@ async def ask_to_sample(surface: UiManager, wanted: SampleAsked) -> str:
             *parts.choices,
             Choice("v", "see all of it"),
         )
-        key = await surface.keyboard.choose(Box(rows=parts.rows, choices=choices, default="n"))
+        key = await ui.keyboard.choose(Box(rows=parts.rows, choices=choices, default="n"))
         match key:
             case "v":
-                await paging.open_pager(surface, f"{wanted.server} asks the model", whole)
+                await paging.open_pager(ui, f"{wanted.server} asks the model", whole)
                 parts.open()
             case "m":
                 parts.turn()
-            case "s" if not await _confirm(surface, wanted):
+            case "s" if not await _confirm(ui, wanted):
                 pass
             case _:
                 return key
 
 
-async def _confirm(surface: UiManager, wanted: SampleAsked) -> bool:
+async def _confirm(ui: Ui, wanted: SampleAsked) -> bool:
     """Return whether a yes for the session is meant: a second, other key confirms it."""
     head: Sequence[Line] = [
         (
@@ -59,9 +56,7 @@ async def _confirm(surface: UiManager, wanted: SampleAsked) -> bool:
         )
     ]
     choices = (Choice("n", "no, back"), Choice("c", "confirm: this session"))
-    return (
-        await surface.keyboard.choose(Box(rows=in_rows(head), choices=choices, default="n")) == "c"
-    )
+    return await ui.keyboard.choose(Box(rows=in_rows(head), choices=choices, default="n")) == "c"
 
 
 def _head(wanted: SampleAsked) -> Sequence[Line]:
@@ -83,14 +78,13 @@ def _describe_request(wanted: SampleAsked) -> str:
 # The reply.
 
 
-async def sample(chat: Chat, wanted: SampleAsked) -> Sample | None:
+async def sample(client: AsyncClient, model: str | None, wanted: SampleAsked) -> Sample | None:
     """The reply of the chat's model, None where there was none.
 
     What the server would like another model to say is asked of this one too: the person chose it.
     """
-    client = chat.client
     thread = await client.create_thread(title=f"asked by {wanted.server}"[:100])
-    options = _options(chat, wanted)
+    options = _options(model, wanted)
     options["thread_id"] = thread.id
     said = ""
     try:
@@ -103,14 +97,14 @@ async def sample(chat: Chat, wanted: SampleAsked) -> Sample | None:
         cut = events.status is Status.INCOMPLETE
         return Sample(
             text=said,
-            model=chat.model or "default",
+            model=model or "default",
             stop_reason="maxTokens" if cut else "endTurn",
         )
     finally:
         await client.delete_thread(thread.id)
 
 
-def _options(chat: Chat, wanted: SampleAsked) -> Options:
+def _options(model: str | None, wanted: SampleAsked) -> Options:
     options = Options(
         max_turns=1,
         sampling=Sampling(
@@ -121,8 +115,8 @@ def _options(chat: Chat, wanted: SampleAsked) -> Options:
     )
     if wanted.system:
         options["instructions"] = wanted.system
-    if chat.model:
-        options["model"] = chat.model
+    if model:
+        options["model"] = model
     return options
 
 

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from antiphon.client.formatting import counted
-from antiphon.mcp.client.server_listing import Prompt, State
+from antiphon.mcp.client.server_listing import State
 from antiphon.mcp.config.discovery import Problem
+from antiphon.terminal.chat_state import ChatServers
 from antiphon.terminal.commands import prompts
+from antiphon.terminal.commands.command import Command
+from antiphon.terminal.ui import Ui
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Tool
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 LAST_WORDS = 3
 """Lines of a server's stderr that are shown when it has failed; /servers NAME shows all."""
@@ -33,17 +32,25 @@ class ServerAnnouncer:
     `problems` are of servers that cannot be started at all.
     """
 
-    def __init__(self, chat: Chat, problems: Iterable[Problem] = ()) -> None:
-        self._chat = chat
+    def __init__(
+        self,
+        ui: Ui,
+        servers: ChatServers,
+        commands: dict[str, Command],
+        problems: Iterable[Problem] = (),
+    ) -> None:
+        self._ui = ui
+        self._servers = servers
+        self._commands = commands
         self._states: dict[str, State] = {}
         self._tools: dict[str, Sequence[Tool]] = {}
         self._listing: set[asyncio.Task[None]] = set()
-        chat.unusable = tuple(
+        servers.unusable = tuple(
             State(server=each.server, status="failed", why=each.why) for each in problems
         )
-        for state in chat.unusable:
+        for state in servers.unusable:
             said = f"The MCP server {state.server} cannot be used: {state.why}"
-            chat.surface.say(said, "warning")
+            ui.say(said, "warning")
 
     def on_change(self, state: State) -> None:
         """A server's state or tools are others than they were."""
@@ -62,11 +69,11 @@ class ServerAnnouncer:
     # What is said.
 
     def _announce_ready(self, state: State) -> None:
-        tools = self._tools[state.server] = self._tools_of(state.server)
+        tools = self._tools[state.server] = self._servers.tools_of(state.server)
         again = "there again" if state.restarts else "there"
         said = f"{state.server} is {again}: {counted(len(tools), 'tool')}"
         if "prompts" not in state.capabilities:
-            self._chat.surface.say(said, "faint")
+            self._ui.say(said, "faint")
             return
         task = asyncio.create_task(self._announce_with_prompts(state.server, said))
         self._listing.add(task)
@@ -74,7 +81,7 @@ class ServerAnnouncer:
 
     def _announce_tools(self, state: State) -> None:
         before = {tool.spec.name: tool for tool in self._tools.get(state.server, ())}
-        tools = self._tools[state.server] = self._tools_of(state.server)
+        tools = self._tools[state.server] = self._servers.tools_of(state.server)
         now = {tool.spec.name: tool for tool in tools}
         changed = [name for name in now if name in before and now[name] != before[name]]
         news = (
@@ -84,48 +91,37 @@ class ServerAnnouncer:
         )
         said = "; ".join(f"{what}: {_join_some(names)}" for what, names in news if names)
         if said:
-            self._chat.surface.say(f"{state.server} has other tools now; {said}", "faint")
+            self._ui.say(f"{state.server} has other tools now; {said}", "faint")
 
     def _announce_gone(self, state: State, before: State | None) -> None:
         self._forget_prompts(state.server)
         was_there = before is not None and before.status == "ready"
         if state.status == "restarting" and not was_there:
-            self._chat.surface.say(f"{state.server} is tried again.", "faint")
+            self._ui.say(f"{state.server} is tried again.", "faint")
             return
         for line, style in _describe_failure(state, was_there=was_there):
-            self._chat.surface.say(line, style)
-
-    def _tools_of(self, server: str) -> Sequence[Tool]:
-        servers = self._chat.servers
-        tools = servers.tools() if servers is not None else ()
-        return [tool for tool in tools if tool.server == server]
+            self._ui.say(line, style)
 
     # Prompts.
 
     async def _announce_with_prompts(self, server: str, said: str) -> None:
         """A server is announced when its prompts are commands: then they can be typed."""
         try:
-            listed = await self._list_prompts(server)
+            async with asyncio.timeout(PROMPT_SECONDS):
+                listed = await self._servers.require().prompts(server)
         except (AntiphonError, TimeoutError) as problem:
-            self._chat.surface.say(f"{said}; its prompts are not known: {problem}", "faint")
+            self._ui.say(f"{said}; its prompts are not known: {problem}", "faint")
             return
         self._forget_prompts(server)
         learnt = list(prompts.prompt_commands(server, listed))
         for command in learnt:
-            self._chat.extra_commands.setdefault(command.name, command)
+            self._commands.setdefault(command.name, command)
         more = f", {counted(len(learnt), 'prompt')}" if learnt else ""
-        self._chat.surface.say(f"{said}{more}", "faint")
-
-    async def _list_prompts(self, server: str) -> Sequence[Prompt]:
-        if self._chat.servers is None:
-            return ()
-        async with asyncio.timeout(PROMPT_SECONDS):
-            return await self._chat.servers.prompts(server)
+        self._ui.say(f"{said}{more}", "faint")
 
     def _forget_prompts(self, server: str) -> None:
-        commands = self._chat.extra_commands
-        for name in [name for name in commands if name.partition(".")[0] == server]:
-            del commands[name]
+        for name in [name for name in self._commands if name.partition(".")[0] == server]:
+            del self._commands[name]
 
 
 def _describe_failure(state: State, *, was_there: bool) -> Iterator[tuple[str, str]]:

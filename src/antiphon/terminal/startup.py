@@ -105,17 +105,17 @@ def run(chatting: Chatting, settings: Settings) -> int:
 async def _run_chat(chatting: Chatting, settings: Settings) -> int:
     _replace_unencodable(sys.stdout)
     make = _make_line_ui if _needs_line_mode(settings, os.environ) else _make_drawn_ui
-    surface, painter = make(settings)
-    painter.on_gone = surface.leave
-    ending = _SignalHandler(surface)
+    ui, painter = make(settings)
+    painter.on_gone = ui.leave
+    ending = _SignalHandler(ui)
     code = 0
     try:
         with ending.installed():
-            if surface.keyboard.echoes:
+            if ui.keyboard.echoes:
                 print(WELCOME)
-            async with surface:
-                with capture_output(surface.say), _log_to_stderr(verbose=settings.verbose):
-                    code = await chatting(surface)
+            async with ui:
+                with capture_output(ui.say), _log_to_stderr(verbose=settings.verbose):
+                    code = await chatting(ui)
     except asyncio.CancelledError:
         if not ending.code:
             raise
@@ -161,12 +161,12 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     painter = PainterGuard(ReducedMotion(region) if settings.refresh == "calm" else region)
     source = create_input(sys.stdin)
 
-    def editor(surface: UiManager) -> Editor:
+    def editor(ui: UiManager) -> Editor:
         return Editor(
-            surface,
+            ui,
             source=source,
-            changed=surface.repaint,
-            suspend=surface.display.suspend,
+            changed=ui.repaint,
+            suspend=ui.display.suspend,
             clock=time.monotonic,
             vi=settings.keys == "vi",
             history=HistoryFile(state_folder(os.environ) / history_file.NAME),
@@ -185,14 +185,14 @@ def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     lines = StreamingContext(sys.stdout, ink, spoken=seen)
     painter = PainterGuard(lines)
 
-    def spoken(surface: UiManager) -> LineKeyboard:
+    def spoken(ui: UiManager) -> LineKeyboard:
         return LineKeyboard(
-            surface,
+            ui,
             source=sys.stdin,
-            show=surface.show,
+            show=ui.show,
             echoed=lines.on_echo,
-            changed=surface.repaint,
-            suspend=surface.display.suspend,
+            changed=ui.repaint,
+            suspend=ui.display.suspend,
             columns=lambda: _terminal_size()[0],
             echoes=seen,
             clock=time.monotonic,
@@ -222,9 +222,9 @@ def _terminal_size() -> tuple[int, int]:
 class _SignalHandler:
     """What a signal to end does: the chat ends as if the person had left, or is cut."""
 
-    def __init__(self, surface: UiManager) -> None:
+    def __init__(self, ui: UiManager) -> None:
         self.code = 0
-        self._surface = surface
+        self._ui = ui
 
     @contextmanager
     def installed(self) -> Generator[None]:
@@ -233,7 +233,7 @@ class _SignalHandler:
 
         def end(number: signal.Signals) -> None:
             self.code = BY_SIGNAL + number
-            self._surface.leave()
+            self._ui.leave()
             if task:
                 loop.call_later(END_SECONDS, task.cancel)
 

@@ -6,21 +6,20 @@ On a narrow terminal what matters least is left out. Nothing is told by colour a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE
 from antiphon.client.formatting import dollars, short
 from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
+from antiphon.terminal.chat_state import ChatState, Window
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import DAY, Deadlines
 from antiphon.types.terminal_safe import one_line
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 TITLE = 30
 """Cells that a thread's title takes, at most."""
@@ -36,12 +35,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str = ""
     title: str = ""
-    told: int = 0
+    context_tokens: int = 0
     window: int | None = None
     cost: float | None = None
     servers: Sequence[tuple[str, str]] = ()
     queued: int = 0
-    doing: str = ""
+    activity: str = ""
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -64,7 +63,7 @@ def row(facts: Facts, columns: int, more: str) -> Line:
 
 def _parts(facts: Facts, more: str) -> Iterator[_Part]:
     """All of them, in the order in which they stand."""
-    yield _Part(0, one_line(facts.doing), "strong")
+    yield _Part(0, one_line(facts.activity), "strong")
     yield _Part(3, one_line(facts.model))
     yield _Part(6, _shorten_title(facts.title, more))
     yield _share(facts)
@@ -77,9 +76,9 @@ def _parts(facts: Facts, more: str) -> Iterator[_Part]:
 
 
 def _share(facts: Facts) -> _Part:
-    if not facts.told or not facts.window:
+    if not facts.context_tokens or not facts.window:
         return _Part(4, "")
-    share = facts.told / facts.window
+    share = facts.context_tokens / facts.window
     text = f"{share:.0%} of {short(facts.window)}"
     return _Part(4, text, "warning" if share >= SHARE else "faint")
 
@@ -96,36 +95,21 @@ def _width(parts: Sequence[_Part]) -> int:
 # How much of a conversation the model takes that answers here.
 
 
-class Window(msgspec.Struct, frozen=True):
-    """The model that answers, by the runtime's name for it, and the tokens that it takes.
-
-    `tokens` is None where nobody knows.
-    """
-
-    model: str = ""
-    tokens: int | None = None
-
-
-async def find_window(chat: Chat) -> Window:
+async def find_window(client: AsyncClient, state: ChatState) -> Window:
     """As things are: of the model that was chosen, that answered here last, or of the usual one."""
-    model = chat.model or await _answering(chat)
-    if not model:
-        return Window()
-    return await model_window(chat, model)
+    model = state.model
+    if not model and state.thread_id is not None:
+        newest = (await client.list_runs(state.thread_id, limit=1)).data
+        model = newest[0].model if newest else None
+    model = model or state.usual_model
+    return await model_window(client, model) if model else Window()
 
 
-async def model_window(chat: Chat, model: str) -> Window:
+async def model_window(client: AsyncClient, model: str) -> Window:
     """As its provider, or a list, has it. Raises `NotFound`, or what the runtime says of it."""
-    for known in (await chat.client.list_models(model=model)).data:
+    for known in (await client.list_models(model=model)).data:
         return Window(known.id, known.context_tokens)
     raise NotFound(f"There is no model {model}", hint="/models lists them.")
-
-
-async def _answering(chat: Chat) -> str:
-    if chat.thread_id is None:
-        return chat.usual_model
-    newest = (await chat.client.list_runs(chat.thread_id, limit=1)).data
-    return newest[0].model if newest else chat.usual_model
 
 
 # How long a reply may take, as far as a chat knows and can say.

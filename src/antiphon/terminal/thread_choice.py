@@ -1,62 +1,58 @@
-"""Which thread a chat is in: threads are found, and gone over to."""
+"""Find the thread that the user names, and switch the chat to it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from antiphon.api.operations import ListActions, ListMessages
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.thread_list import latest_threads, listed
 from antiphon.terminal import transcript_view
+from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.input.keyboard import Box, Choice
 from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Status, Thread
 from antiphon.types.terminal_safe import clean
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
-
 PAGE = 100
-SEVERAL = 100  # threads that hold some words; it is not counted how many more there are
+SEVERAL = 100  # threads with some words; more are not counted
 LAST = "last"
 ID = "thread_"
 
 
-async def find_thread(chat: Chat, words: str) -> Thread:
-    """The one that is meant: `last`, a number of the last list, an id or its beginning, or words.
+async def find_thread(client: AsyncClient, state: ChatState, words: str) -> Thread:
+    """Return the thread for `last`, a number of the last list, an id or its beginning, or words.
 
     Raises `NotFound` for none, `InvalidRequest` for several.
     """
     if words == LAST:
-        return await _find_latest(chat)
-    if words.isdecimal() and 0 < int(words) <= len(chat.listed):
-        return await chat.client.get_thread(chat.listed[int(words) - 1])
+        async for thread in listed(client):
+            if thread.id != state.thread_id:
+                return thread
+        raise NotFound("There is no other thread", hint="/new begins one.")
+    numbered = state.listed_threads
+    if words.isdecimal() and 0 < int(words) <= len(numbered):
+        return await client.get_thread(numbered[int(words) - 1])
     if words.startswith(ID):
-        return await _find_by_id(chat, words)
-    found = (await chat.client.transport.send(latest_threads(words, limit=SEVERAL))).data
+        return await _find_by_id(client, words)
+    found = (await client.transport.send(latest_threads(words, limit=SEVERAL))).data
     if words.isdecimal() and not found:
         raise InvalidRequest(
             f"There is no number {words}, and no thread has it in it",
-            expected=f"1 to {len(chat.listed)}" if chat.listed else "a number of a list",
+            expected=f"1 to {len(numbered)}" if numbered else "a number of a list",
             hint="/threads lists them.",
         )
     return _only(found, words)
 
 
-async def _find_latest(chat: Chat) -> Thread:
-    async for thread in listed(chat.client):
-        if thread.id != chat.thread_id:
-            return thread
-    raise NotFound("There is no other thread", hint="/new begins one.")
-
-
-async def _find_by_id(chat: Chat, beginning: str) -> Thread:
+async def _find_by_id(client: AsyncClient, beginning: str) -> Thread:
     try:
-        return await chat.client.get_thread(beginning)
+        return await client.get_thread(beginning)
     except NotFound:
-        known = listed(chat.client, hidden=True)
+        known = listed(client, hidden=True)
     return _only([thread async for thread in known if thread.id.startswith(beginning)], beginning)
 
 
@@ -74,61 +70,64 @@ def _only(found: Sequence[Thread], words: str) -> Thread:
             )
 
 
-async def load_messages(chat: Chat) -> list[Message]:
-    """All that was said in the thread of the chat; nothing where it has yet to begin."""
-    if chat.thread_id is None:
+async def load_messages(client: AsyncClient, state: ChatState) -> list[Message]:
+    """Return all messages of the chat's thread; none for a thread that does not exist yet."""
+    if state.thread_id is None:
         return []
-    listing = ListMessages(chat.thread_id, limit=PAGE)
-    return [message async for message in chat.client.paginate(listing)]
+    listing = ListMessages(state.thread_id, limit=PAGE)
+    return [message async for message in client.paginate(listing)]
 
 
-# Going on.
+# Switch to a thread.
 
 
-async def switch_thread(chat: Chat, thread: Thread) -> None:
-    """Go on in this thread: its end is shown, and a run that was left in it is taken up."""
-    first = chat.thread_id is None
-    chat.be_in(thread)
-    runs = (await chat.client.list_runs(thread.id, limit=PAGE)).data
-    await _show_end(chat, runs)
-    if runs:
-        chat.model = chat.model or runs[0].model
-        told = runs[0].instructions
-        chat.system = chat.system or told if first else told or chat.system
-    if (left := find_open_run(runs)) is not None:
-        await resume_run(chat, left)
+async def switch_thread(
+    client: AsyncClient, ui: Ui, state: ChatState, thread: Thread
+) -> Run | None:
+    """Move the chat to this thread, and show its end. Return its run that has not ended, if any.
 
-
-async def _show_end(chat: Chat, runs: Sequence[Run]) -> None:
-    columns, rows = chat.surface.size()
-    said = await load_messages(chat)
-    shown = transcript_view.recent(said, runs, chat.surface.theme, columns=columns, rows=rows)
-    chat.surface.say(f"{chat.title or 'A thread without a title'} ({chat.thread_id})", "faint")
+    The chat takes the model and the instructions of the last run where it has none of its own.
+    """
+    first = state.thread_id is None
+    state.enter_thread(thread)
+    runs = (await client.list_runs(thread.id, limit=PAGE)).data
+    columns, rows = ui.size()
+    messages = await load_messages(client, state)
+    shown = transcript_view.recent(messages, runs, ui.theme, columns=columns, rows=rows)
+    ui.say(f"{state.title or 'A thread without a title'} ({state.thread_id})", "faint")
     if shown.earlier:
-        chat.surface.say(f"{shown.earlier} earlier messages; /export shows all.", "faint")
-    chat.surface.show(shown.lines)
+        ui.say(f"{shown.earlier} earlier messages; /export shows all.", "faint")
+    ui.show(shown.lines)
+    if runs:
+        state.model = state.model or runs[0].model
+        told = runs[0].instructions
+        state.system = state.system or told if first else told or state.system
+    return find_open_run(runs)
 
 
 def find_open_run(runs: Sequence[Run]) -> Run | None:
-    """The run that has not ended, of which a thread has one at most."""
+    """Return the run that has not ended; a thread has at most one."""
     return next((run for run in runs if not run.status.ended), None)
 
 
-async def resume_run(chat: Chat, run: Run) -> None:
-    """Go on with a run that was left, or that another chat drives just now.
+async def confirm_resume(client: AsyncClient, ui: Ui, run: Run) -> bool:
+    """Announce that the run is resumed; ask first if its tool calls wait.
 
-    Nobody can know whether another chat is about to run the tools that wait: a person is asked.
+    Another chat may be about to run those calls, which nothing shows: so the user decides.
     """
-    if run.status is Status.ACTION_REQUIRED and not await _confirm_takeover(chat, run):
-        chat.surface.say("They are left alone. /continue asks again.", "faint")
-        return
-    chat.surface.say(_describe_open_run(run.status), "faint")
-    await chat.take_up(run.id)
+    if run.status is Status.ACTION_REQUIRED and not await _confirm_takeover(client, ui, run):
+        ui.say("They are left alone. /continue asks again.", "faint")
+        return False
+    if run.status is Status.IN_PROGRESS:
+        ui.say("A reply is under way; it is followed.", "faint")
+    else:
+        ui.say("A run was left here; it goes on.", "faint")
+    return True
 
 
-async def _confirm_takeover(chat: Chat, run: Run) -> bool:
+async def _confirm_takeover(client: AsyncClient, ui: Ui, run: Run) -> bool:
     listing = ListActions(run.id, status="pending")
-    waiting = {clean(action.name, "approval") async for action in chat.client.paginate(listing)}
+    waiting = {clean(action.name, "approval") async for action in client.paginate(listing)}
     names = ", ".join(sorted(waiting))
     rows: list[Line] = [
         (Span(f"Tool calls wait in this thread: {names}", "strong"),),
@@ -136,12 +135,4 @@ async def _confirm_takeover(chat: Chat, run: Run) -> bool:
     ]
     choices = (Choice("n", "no, leave them"), Choice("y", "yes, go on here"))
     box = Box(rows=lambda columns: rows, choices=choices, default="n")
-    return await chat.surface.keyboard.choose(box) == "y"
-
-
-def _describe_open_run(status: Status) -> str:
-    match status:
-        case Status.IN_PROGRESS:
-            return "A reply is under way; it is followed."
-        case _:
-            return "A run was left here; it goes on."
+    return await ui.keyboard.choose(box) == "y"

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from antiphon.terminal import spans
 from antiphon.terminal.chat_display_manager import ChatDisplayManager
@@ -26,6 +26,30 @@ HINT_SECONDS = 4.0
 
 MakeKeyboard = Callable[["UiManager"], Keyboard]
 """Makes the keyboard that tells this surface what is typed."""
+
+
+class ChatActions(Protocol):
+    """The chat as the UI calls it. No method may block."""
+
+    def status_line(self) -> Line:
+        """Return the row below the input line."""
+        ...
+
+    def run_at_once(self, text: str) -> bool:
+        """Handle a text while something runs; return False if it must wait."""
+        ...
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        ...
+
+    def unfold(self) -> None:
+        """Open the last thing that was shown in short."""
+        ...
+
+    def more_time(self) -> None:
+        """Give the reply more time."""
+        ...
 
 
 class UiManager(Listener):
@@ -49,11 +73,7 @@ class UiManager(Listener):
         self.size = size
         self.left = False
         self.question_lock = asyncio.Lock()
-        self.status: Callable[[], Line] = lambda: (Span("starting", "faint"),)
-        self.at_once: Callable[[str], bool] = lambda text: False
-        self.on_stop: Callable[[], None] = lambda: None
-        self.on_unfold: Callable[[], None] = lambda: None
-        self.on_more_time: Callable[[], None] = lambda: None
+        self._chat: ChatActions | None = None
         self._painter = painter
         self._ink = ink
         self._attends = True
@@ -78,6 +98,10 @@ class UiManager(Listener):
     ) -> None:
         await self.keyboard.__aexit__(kind, error, trace)
         self.display.close()
+
+    def connect(self, chat: ChatActions) -> None:
+        """Pass what the user does to this chat from now on."""
+        self._chat = chat
 
     @property
     def theme(self) -> Theme:
@@ -166,7 +190,7 @@ class UiManager(Listener):
 
     def submit(self, text: str) -> None:
         """A message or a command was sent; it waits its turn where something runs."""
-        if self.busy and self.at_once(text):
+        if self.busy and self._chat and self._chat.run_at_once(text):
             return
         self._queue.append(text)
         self._arrived.set()
@@ -176,13 +200,15 @@ class UiManager(Listener):
 
     def stop(self) -> None:
         """Stop what runs."""
-        self.on_stop()
+        if self._chat:
+            self._chat.stop()
 
     def leave(self) -> None:
         """End the chat."""
         self.left = True
         self._arrived.set()
-        self.on_stop()
+        if self._chat:
+            self._chat.stop()
 
     def end(self) -> None:
         """End the chat once all that was said has been answered."""
@@ -191,11 +217,13 @@ class UiManager(Listener):
 
     def unfold(self) -> None:
         """Show the last thing that was shown in short."""
-        self.on_unfold()
+        if self._chat:
+            self._chat.unfold()
 
     def more_time(self) -> None:
         """Let the reply take longer."""
-        self.on_more_time()
+        if self._chat:
+            self._chat.more_time()
 
     def recall(self) -> str | None:
         """Take back the message that was queued last, to edit it."""
@@ -231,4 +259,4 @@ class UiManager(Listener):
         text, since = self._hint
         if text and self.clock() - since < HINT_SECONDS:
             return (Span(clean(text), "faint"),)
-        return self.status()
+        return self._chat.status_line() if self._chat else (Span("starting", "faint"),)

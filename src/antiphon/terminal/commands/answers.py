@@ -8,22 +8,18 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from subprocess import DEVNULL, PIPE
-from typing import TYPE_CHECKING
 
 import msgspec
 from markdown_it import MarkdownIt
 
 from antiphon.client.formatting import counted
 from antiphon.terminal import paging, thread_choice
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Line, Span
-from antiphon.terminal.ui_manager import UiManager
+from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 # What is shown in short and can be opened whole: what a model thought, and what tools gave.
 
@@ -94,9 +90,7 @@ _PROGRAMS: Sequence[tuple[str, Sequence[str]]] = (
 """A variable that says that it can work here, and its arguments."""
 
 
-async def copy_text(
-    surface: UiManager, text: str, *, environ: Mapping[str, str] = os.environ
-) -> Sequence[str]:
+async def copy_text(ui: Ui, text: str, *, environ: Mapping[str, str] = os.environ) -> Sequence[str]:
     """Copy the text as it is, by a program and by the terminal; which took it.
 
     Raises `TooLarge` where it is too long for the only way, `NotFound` where there is none.
@@ -108,7 +102,7 @@ async def copy_text(
             ways.append(arguments[0])
             break
     fits = len(data) <= MOST_BYTES
-    if fits and surface.set_clipboard(base64.b64encode(data).decode()):
+    if fits and ui.set_clipboard(base64.b64encode(data).decode()):
         ways.append("the terminal (OSC 52)")
     if ways:
         return ways
@@ -152,23 +146,23 @@ CODE = "code"
 _READER = MarkdownIt("commonmark")
 
 
-async def _copy(chat: Chat, words: str) -> None:
+async def _copy(chat: CommandContext, words: str) -> None:
     first, code, block = words.partition(CODE)
     source = await _find_answer(chat, first.strip())
     text = _find_code(source, block.strip()) if code else source
-    ways = await copy_text(chat.surface, text)
-    chat.surface.say(f"Copied by {' and '.join(ways)}: {_describe_size(text)}.", "faint")
+    ways = await copy_text(chat.ui, text)
+    chat.ui.say(f"Copied by {' and '.join(ways)}: {_describe_size(text)}.", "faint")
 
 
-async def _raw(chat: Chat, words: str) -> None:
+async def _raw(chat: CommandContext, words: str) -> None:
     source = await _find_answer(chat, words)
     # Not folded: the terminal wraps the lines, so that they are selected as they are.
-    chat.surface.display.paint(*((Span(line),) for line in clean(source, "code").split("\n")))
+    chat.ui.display.paint(*((Span(line),) for line in clean(source, "code").split("\n")))
 
 
-async def _find_answer(chat: Chat, words: str) -> str:
+async def _find_answer(chat: CommandContext, words: str) -> str:
     """The source of the answer that is meant, counted from the last."""
-    said = await thread_choice.load_messages(chat)
+    said = await thread_choice.load_messages(chat.client, chat.state)
     replies = [each.full_text for each in said if each.role == "assistant"]
     answers = [text for text in replies if text.strip()]
     if not answers:
@@ -198,33 +192,33 @@ def _describe_size(text: str) -> str:
 # What was folded.
 
 
-async def open_fold(chat: Chat, words: str) -> None:
+async def open_fold(chat: CommandContext, words: str) -> None:
     """Open what was folded last, or Nth last; while a model thinks, what it has thought so far."""
-    if not words and (thinking := chat.surface.display.reasoning_content):
-        await paging.open_pager(chat.surface, "Thought so far", thinking)
+    if not words and (thinking := chat.ui.display.reasoning_content):
+        await paging.open_pager(chat.ui, "Thought so far", thinking)
         return
-    found = collect_folds(await thread_choice.load_messages(chat))
+    found = collect_folds(await thread_choice.load_messages(chat.client, chat.state))
     if not found:
         raise InvalidRequest("Nothing was shown in short here yet")
     fold = found[-_parse_number(words or "1", len(found), "things to open, the last one is 1")]
-    await paging.open_pager(chat.surface, fold.title, fold.text)
+    await paging.open_pager(chat.ui, fold.title, fold.text)
 
 
-async def _show_reasoning(chat: Chat, words: str) -> None:
-    found = collect_reasoning(await thread_choice.load_messages(chat))
+async def _show_reasoning(chat: CommandContext, words: str) -> None:
+    found = collect_reasoning(await thread_choice.load_messages(chat.client, chat.state))
     if not found:
         raise InvalidRequest("No reasoning was shown here yet")
     if not words:
         _list_reasoning(chat, found)
         return
     fold = found[-_parse_number(words, len(found), "pieces of reasoning, the last one is 1")]
-    await paging.open_pager(chat.surface, fold.title, fold.text)
+    await paging.open_pager(chat.ui, fold.title, fold.text)
 
 
-def _list_reasoning(chat: Chat, found: Sequence[Fold]) -> None:
+def _list_reasoning(chat: CommandContext, found: Sequence[Fold]) -> None:
     first = min(LISTED, len(found))
-    chat.surface.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
-    chat.surface.say("/reasoning NUMBER opens one.", "faint")
+    chat.ui.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
+    chat.ui.say("/reasoning NUMBER opens one.", "faint")
 
 
 def _row(number: int, fold: Fold) -> Line:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from antiphon.settings.paths import config_folder
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import BARE, THEMES, choose_theme
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 _MEANINGS = {
     "auto": "what the terminal says of its background, else colours that are read on any",
@@ -25,37 +21,37 @@ _MEANINGS = {
 }
 
 
-async def _set_theme(chat: Chat, words: str) -> None:
-    surface = chat.surface
+async def _set_theme(chat: CommandContext, words: str) -> None:
+    ui = chat.ui
     if not words:
         width = max(map(len, THEMES)) + 2
-        surface.show((Span(f"  {name:<{width}}", "mark"), Span(_MEANINGS[name])) for name in THEMES)
-        surface.say(f"Now: {surface.theme.name}. /theme NAME changes it.", "faint")
+        ui.show((Span(f"  {name:<{width}}", "mark"), Span(_MEANINGS[name])) for name in THEMES)
+        ui.say(f"Now: {ui.theme.name}. /theme NAME changes it.", "faint")
         return
     if words not in THEMES:
         raise InvalidRequest(f"There is no theme {words}", expected=", ".join(THEMES))
-    if surface.theme.name == BARE.name:
-        surface.say("Nothing has a style here, so a theme would change nothing.", "faint")
+    if ui.theme.name == BARE.name:
+        ui.say("Nothing has a style here, so a theme would change nothing.", "faint")
         return
-    surface.set_theme(surface.theme.in_colors_of(choose_theme(words, os.environ, color="always")))
+    ui.set_theme(ui.theme.in_colors_of(choose_theme(words, os.environ, color="always")))
     file = config_folder(os.environ) / "antiphon.toml"
-    surface.say(f'The theme is {words}. For good: theme = "{words}" in {file}', "faint")
+    ui.say(f'The theme is {words}. For good: theme = "{words}" in {file}', "faint")
 
 
-async def _complete_themes(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_themes(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     for name in THEMES:
         if name.startswith(begun):
             yield name, _MEANINGS[name]
 
 
-async def _show_settings(chat: Chat, words: str) -> None:
+async def _show_settings(chat: CommandContext, words: str) -> None:
     wanted = words.replace("-", "_").casefold()
     rows = await chat.reports["settings"]()
     found = [row for row in rows if wanted in row[0]]
     if not found:
         raise InvalidRequest(f"No setting has {words} in its name", hint="/settings shows all.")
     width = max(len(name) for name, *_ in rows) + 2
-    chat.surface.show(
+    chat.ui.show(
         (
             Span(f"{name:<{width}}", "mark"),
             Span(clean(value)),
@@ -65,13 +61,13 @@ async def _show_settings(chat: Chat, words: str) -> None:
     )
 
 
-async def _show_report(chat: Chat, words: str) -> None:
+async def _show_report(chat: CommandContext, words: str) -> None:
     for state, about, found, to_do in await chat.reports["doctor"]():
         style = {"ok": "ok", "broken": "error"}.get(state, "warning")
         head = (Span(f"{state:<8}", style), Span(f"{about:<10}", "strong"))
-        chat.surface.show([(*head, Span(clean(found)))])
+        chat.ui.show([(*head, Span(clean(found)))])
         if to_do:
-            chat.surface.show([(Span(f"{'':<18}"), Span(clean(to_do)))])
+            chat.ui.show([(Span(f"{'':<18}"), Span(clean(to_do)))])
 
 
 COMMANDS: tuple[Command, ...] = (

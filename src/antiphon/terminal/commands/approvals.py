@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.commands.tools import available_tools
 from antiphon.terminal.spans import Line, Span
 from antiphon.tools.blocking import in_thread
@@ -17,9 +17,6 @@ from antiphon.tools.questions import Grant, Shape, shape
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 REVOKE = "revoke"
 
@@ -37,7 +34,7 @@ class Granted(msgspec.Struct, frozen=True):
         return f"{self.shape.server}:{own_name}" if self.shape.server else own_name
 
 
-async def _approve(chat: Chat, words: str) -> None:
+async def _approve(chat: CommandContext, words: str) -> None:
     first, _, rest = words.partition(" ")
     if not words:
         await _list(chat)
@@ -47,23 +44,21 @@ async def _approve(chat: Chat, words: str) -> None:
         await _allow(chat, words)
 
 
-async def _list(chat: Chat) -> None:
+async def _list(chat: CommandContext) -> None:
     granted = await _load_granted(chat.consent)
-    chat.surface.show(_rule_lines(chat.consent))
+    chat.ui.show(_rule_lines(chat.consent))
     if not granted:
-        chat.surface.say(
-            "Nothing was allowed for longer than one call: each is asked about.", "faint"
-        )
+        chat.ui.say("Nothing was allowed for longer than one call: each is asked about.", "faint")
         return
     current = {_sort_key(shape(tool)): shape(tool) for tool in available_tools(chat)}
-    chat.surface.show(
+    chat.ui.show(
         _row(number, each, current.get(_sort_key(each.shape)))
         for number, each in enumerate(granted, 1)
     )
-    chat.surface.say("/approve revoke NUMBER asks again; so does a name, or * for all.", "faint")
+    chat.ui.say("/approve revoke NUMBER asks again; so does a name, or * for all.", "faint")
 
 
-async def _revoke(chat: Chat, words: str) -> None:
+async def _revoke(chat: CommandContext, words: str) -> None:
     """One of those that are listed, or all that have this name."""
     if not words:
         raise InvalidRequest("Which one is to be asked about again?", hint="/approve lists them.")
@@ -76,22 +71,22 @@ async def _revoke(chat: Chat, words: str) -> None:
     for each in found:
         where = chat.consent.session if each.until == "this session" else chat.consent.grants
         await in_thread(where.revoke, each.shape.server, each.shape.own_name)
-        chat.surface.say(f"{each.name} asks again: it was allowed {each.until}.", "faint")
+        chat.ui.say(f"{each.name} asks again: it was allowed {each.until}.", "faint")
 
 
-async def _allow(chat: Chat, words: str) -> None:
+async def _allow(chat: CommandContext, words: str) -> None:
     tools = [tool for tool in available_tools(chat) if _matches(tool, words)]
     if not tools:
         raise NotFound(f"No tool here is called {words}.", hint="/tools lists them.")
     for tool in tools:
         if chat.consent.rules.verdict(tool) == "deny":
             raise InvalidRequest(f"The settings deny {tool.spec.name}: that stands above all else.")
-    by = await chat.asked_by()
+    by = await chat.find_model_server()
     if by is None:
         raise InvalidRequest("Which model answers is not known yet.", hint="/model NAME says it.")
     chat.consent.session.add([shape(tool) for tool in tools], by)
     names = ", ".join(tool.spec.name for tool in tools)
-    chat.surface.say(f"Runs without a question this session, where {by} asks: {names}")
+    chat.ui.say(f"Runs without a question this session, where {by} asks: {names}")
 
 
 async def _load_granted(consent: Consent) -> Sequence[Granted]:
@@ -145,7 +140,7 @@ def _row(number: int, granted: Granted, now: Shape | None) -> Line:
     return (Span(f"{number:>3} ", "mark"), Span(name), Span(f"  {until}", "faint"), note)
 
 
-async def _complete(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     if begun.startswith(f"{REVOKE} "):
         for each in await _load_granted(chat.consent):
             if f"{REVOKE} {each.name}".startswith(begun):

@@ -1,39 +1,126 @@
-"""What a slash command is: a row of the one table."""
+"""A slash command, and the part of the chat that commands may use."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
+from antiphon.api.operations import Content
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
+from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.ui import Ui
+from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Function
+from antiphon.tools.questions import ModelServer
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.runs import Run, Thread
 from antiphon.types.terminal_safe import one_line
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
-
-RunCommand = Callable[["Chat", str], Awaitable[None]]
-"""Does it; the text is what stands behind the command's name, without blanks around it."""
-
-Proposals = Callable[["Chat", str], AsyncIterator[tuple[str, str]]]
-"""What may stand behind the name, for what was begun: whole words, each with its meaning."""
+Report = Callable[[], Awaitable[Sequence[Sequence[str]]]]
+"""Returns rows of a few texts each."""
 
 
-async def no_proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
-    """Proposes nothing."""
+class CommandContext(Protocol):
+    """The chat as commands see it: its state, the client and the UI, and what the chat can do.
+
+    `prompt_commands` are the prompts of MCP servers: they come and go with the servers. `reports`
+    are reports of commands of the shell, by the names of those commands.
+    """
+
+    @property
+    def ui(self) -> Ui:
+        """The user interface."""
+        ...
+
+    @property
+    def client(self) -> AsyncClient:
+        """The runtime's client."""
+        ...
+
+    @property
+    def state(self) -> ChatState:
+        """The state of the chat."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        ...
+
+    @property
+    def consent(self) -> Consent:
+        """The rules and grants under which tools run."""
+        ...
+
+    @property
+    def functions(self) -> Sequence[Function]:
+        """Python functions that the model may call."""
+        ...
+
+    @property
+    def reports(self) -> Mapping[str, Report]:
+        """Reports by name."""
+        ...
+
+    @property
+    def prompt_commands(self) -> Mapping[str, Command]:
+        """Commands of the prompts of servers, by name."""
+        ...
+
+    @property
+    def command_groups(self) -> Sequence[Group]:
+        """All commands, grouped by subject."""
+        ...
+
+    async def send(self, content: Content | None, *, draft: str = "") -> object:
+        """Send a message, or have the thread answered as it is, and wait for the end of the run."""
+        ...
+
+    async def switch_thread(self, thread: Thread) -> None:
+        """Continue in this thread."""
+        ...
+
+    async def resume_run(self, run: Run) -> None:
+        """Resume a run that has not ended."""
+        ...
+
+    async def find_model_server(self) -> ModelServer | None:
+        """Return the server of the model of the next reply; None if unknown."""
+        ...
+
+    def interrupt(self) -> None:
+        """Stop the run that streams."""
+        ...
+
+    def cancel_tool(self, number: int) -> bool:
+        """Cancel one running tool call, counted from 1; return False if there is no such call."""
+        ...
+
+
+RunCommand = Callable[[CommandContext, str], Awaitable[None]]
+"""Runs the command with the text that follows its name, stripped."""
+
+Proposals = Callable[[CommandContext, str], AsyncIterator[tuple[str, str]]]
+"""Completes the text that follows the name: yields whole texts, each with its meaning."""
+
+
+async def no_proposals(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    """Propose nothing."""
     return
     yield  # so that it is a generator
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """One command. `arguments` is how they are written in the help, "" where there are none.
+    """One command. `arguments` is their notation in the help, "" if it takes none.
 
-    `at_once`: it need not wait while something runs. Raises `AntiphonError` for what the person can
-    mend: the chat says so.
+    A command that is `at_once` does not wait until what runs has ended. `run` raises
+    `AntiphonError` for errors that the user can fix; the chat prints them.
     """
 
     name: str
@@ -45,25 +132,22 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> str:
-        """How it is typed."""
+        """The command as it is typed."""
         return f"/{self.name} {self.arguments}".rstrip()
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Commands about one thing, as the help has them together."""
+    """Commands about one subject, which the help lists together."""
 
     title: str
     commands: Sequence[Command]
 
 
-# Rows of cells that stand one below the other.
-
-
-def show_table(chat: Chat, rows: Sequence[Sequence[str]]) -> None:
-    """The rows, the first column to the left; what is too wide is cut."""
+def show_table(ui: Ui, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns, the first one aligned left, the others right."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(spans.width, column)) for column in zip(*cleaned, strict=True)]
-    chat.surface.show_rows(_align(row, widths) for row in cleaned)
+    ui.show_rows(_align(row, widths) for row in cleaned)
 
 
 def _align(row: Sequence[str], widths: Sequence[int]) -> Line:
@@ -75,11 +159,11 @@ def _align(row: Sequence[str], widths: Sequence[int]) -> Line:
     )
 
 
-# What stands behind the name of a command, parted as a shell would part it.
-
-
 def split_words(words: str, example: str) -> list[str]:
-    """The words, without their quotes. Raises `InvalidRequest`, with an example of a right one."""
+    """Split the words as a shell does.
+
+    Raises `InvalidRequest` for an unclosed quote; its hint has the example.
+    """
     try:
         return shlex.split(words)
     except ValueError as error:

@@ -5,31 +5,27 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
 from antiphon.client import mentions
 from antiphon.client.mentions import Attached
 from antiphon.terminal import attachments
-from antiphon.terminal.commands.command import Command, split_words
+from antiphon.terminal.commands.command import Command, CommandContext, split_words
 from antiphon.terminal.input import path_completion
 from antiphon.types.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 CLEAR = "clear"
 
 
-async def _attach(chat: Chat, words: str) -> None:
+async def _attach(chat: CommandContext, words: str) -> None:
     if words == CLEAR:
-        chat.attached.clear()
-        chat.surface.say("Nothing goes along with the next message.", "faint")
+        chat.state.attached.clear()
+        chat.ui.say("Nothing goes along with the next message.", "faint")
         return
     found = [each for name in _parse_paths(words) for each in await _read_files(chat, name)]
     _add_files(chat, found)
 
 
-async def _image(chat: Chat, words: str) -> None:
+async def _image(chat: CommandContext, words: str) -> None:
     names = _parse_paths(words)
     if not names:
         raise InvalidRequest("A picture is missing", expected="/image PATH")
@@ -44,14 +40,14 @@ async def _image(chat: Chat, words: str) -> None:
     _add_files(chat, found)
 
 
-def _add_files(chat: Chat, found: Sequence[Attached]) -> None:
-    known = {(each.name, each.content) for each in chat.attached}
-    chat.attached += [each for each in found if (each.name, each.content) not in known]
-    if not chat.attached:
-        chat.surface.say("Nothing goes along yet: /attach PATH, or @PATH in a message.", "faint")
+def _add_files(chat: CommandContext, found: Sequence[Attached]) -> None:
+    known = {(each.name, each.content) for each in chat.state.attached}
+    chat.state.attached += [each for each in found if (each.name, each.content) not in known]
+    if not chat.state.attached:
+        chat.ui.say("Nothing goes along yet: /attach PATH, or @PATH in a message.", "faint")
         return
-    said = attachments.describe_files(chat.attached).removeprefix("with ")
-    chat.surface.say(f"Goes along with the next message: {said}. /attach clear drops it.", "faint")
+    said = attachments.describe_files(chat.state.attached).removeprefix("with ")
+    chat.ui.say(f"Goes along with the next message: {said}. /attach clear drops it.", "faint")
 
 
 def _parse_paths(words: str) -> list[str]:
@@ -59,14 +55,14 @@ def _parse_paths(words: str) -> list[str]:
     return [name.removeprefix("@") for name in split_words(words, '"two words"')]
 
 
-async def _read_files(chat: Chat, name: str) -> Sequence[Attached]:
-    servers = {state.server for state in chat.states()}
+async def _read_files(chat: CommandContext, name: str) -> Sequence[Attached]:
+    servers = {state.server for state in chat.state.servers.states()}
     if (found := mentions.resource(name)) and found.server in servers:
-        return await attachments.read_resource(chat, found.server, found.uri)
+        return await attachments.read_resource(chat.state.servers, found.server, found.uri)
     return (await asyncio.to_thread(mentions.read, name),)
 
 
-async def _complete_paths(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_paths(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     before, blank, last = begun.rpartition(" ")
     for each in await asyncio.to_thread(path_completion.beginning, last.removeprefix("@")):
         yield before + blank + (shlex.quote(each.path) if not each.folder else each.path), each.what

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 _WIDEST = 26
 """Columns of a command with its arguments; a longer one has a row to itself."""
@@ -44,38 +40,38 @@ _LINES = (
 """Where lines are read, the terminal has the other keys."""
 
 
-async def _show_help(chat: Chat, words: str) -> None:
+async def _show_help(chat: CommandContext, words: str) -> None:
     if words:
         _explain(chat, words.removeprefix("/"))
         return
-    spoken = chat.surface.keyboard.spoken
+    spoken = chat.ui.keyboard.spoken
     shown: list[Line] = []
     for group in chat.command_groups:
         if group.commands:
             rows = [(command.usage, command.meaning) for command in group.commands]
             shown += _section(chat, group.title, rows)
     shown += _section(chat, "Keys", _LINES if spoken else _KEYS)
-    chat.surface.show([*shown, (), (Span("/help COMMAND says more of one.", "faint"),)])
+    chat.ui.show([*shown, (), (Span("/help COMMAND says more of one.", "faint"),)])
 
 
-def _explain(chat: Chat, name: str) -> None:
+def _explain(chat: CommandContext, name: str) -> None:
     for group in chat.command_groups:
         for command in group.commands:
             if command.name == name:
-                chat.surface.show(_section(chat, group.title, [(command.usage, command.meaning)]))
+                chat.ui.show(_section(chat, group.title, [(command.usage, command.meaning)]))
                 when = "at once" if command.at_once else "when what runs has ended"
-                chat.surface.say(f"It is carried out {when}.", "faint")
+                chat.ui.say(f"It is carried out {when}.", "faint")
                 return
     raise InvalidRequest(f"There is no command /{name}", hint="/help lists them.")
 
 
-def _section(chat: Chat, title: str, rows: _Rows) -> Iterator[Line]:
+def _section(chat: CommandContext, title: str, rows: _Rows) -> Iterator[Line]:
     yield ()
     yield (Span(title, "heading"),)
-    if chat.surface.keyboard.spoken:
+    if chat.ui.keyboard.spoken:
         yield from ((Span(f"{clean(name)}: {clean(meaning)}"),) for name, meaning in rows)
         return
-    columns, _ = chat.surface.size()
+    columns, _ = chat.ui.size()
     for name, meaning in rows:
         yield from _two_columns(clean(name), clean(meaning), columns - 1)
 
@@ -93,14 +89,15 @@ def _two_columns(name: str, meaning: str, columns: int) -> Iterator[Line]:
     yield from ((Span(f"{indent}{each}"),) for each in more)
 
 
-async def _complete_names(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
-    for command in chat.commands:
-        if command.name.startswith(begun.removeprefix("/")):
-            yield command.name, command.meaning
+async def _complete_names(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for group in chat.command_groups:
+        for command in group.commands:
+            if command.name.startswith(begun.removeprefix("/")):
+                yield command.name, command.meaning
 
 
-async def _quit(chat: Chat, words: str) -> None:
-    chat.surface.leave()
+async def _quit(chat: CommandContext, words: str) -> None:
+    chat.ui.leave()
 
 
 COMMANDS = (

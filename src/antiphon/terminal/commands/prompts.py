@@ -7,19 +7,15 @@ import re
 import shlex
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from antiphon.mcp.client.server_listing import FilledPrompt, Prompt, PromptArgument
 from antiphon.terminal import attachments, transcript_view
-from antiphon.terminal.commands.command import Command, split_words
+from antiphon.terminal.commands.command import Command, CommandContext, split_words
 from antiphon.terminal.input.keyboard import Field
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.messages import Text
 from antiphon.types.terminal_safe import clean, one_line
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 SEEN = 12
 """Lines of a filled-in prompt that are shown; the thread keeps all."""
@@ -45,16 +41,16 @@ def command_name(server: str, prompt: Prompt) -> str:
 
 
 def _make_command(name: str, server: str, prompt: Prompt) -> Command:
-    async def carry_out(chat: Chat, words: str) -> None:
+    async def carry_out(chat: CommandContext, words: str) -> None:
         given = _parse_arguments(prompt, words)
         values = await _ask_missing(chat, server, prompt, given)
         if values is None:
-            chat.surface.say("Nothing was sent.", "faint")
+            chat.ui.say("Nothing was sent.", "faint")
             return
-        filled = await attachments.require_servers(chat).get_prompt(server, prompt.name, values)
+        filled = await chat.state.servers.require().get_prompt(server, prompt.name, values)
         await _send(chat, filled)
 
-    async def proposals(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+    async def proposals(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
         async for each in _complete_arguments(chat, server, prompt, begun):
             yield each
 
@@ -100,13 +96,13 @@ def _parse_arguments(prompt: Prompt, words: str) -> dict[str, str]:
 
 
 async def _ask_missing(
-    chat: Chat, server: str, prompt: Prompt, given: Mapping[str, str]
+    chat: CommandContext, server: str, prompt: Prompt, given: Mapping[str, str]
 ) -> dict[str, str] | None:
     """The arguments with those that are missing; None where the person would not give one."""
     values = dict(given)
     for argument in prompt.arguments:
         if argument.required and not values.get(argument.name):
-            value = await chat.surface.keyboard.write(_field(server, argument))
+            value = await chat.ui.keyboard.write(_field(server, argument))
             if value is None:
                 return None
             values[argument.name] = value
@@ -124,7 +120,7 @@ def _field(server: str, argument: PromptArgument) -> Field:
 
 
 async def _complete_arguments(
-    chat: Chat, server: str, prompt: Prompt, begun: str
+    chat: CommandContext, server: str, prompt: Prompt, begun: str
 ) -> AsyncIterator[tuple[str, str]]:
     """Arguments that are missing, or values that the server knows for the one that is written."""
     *typed, last = begun.split(" ")
@@ -138,7 +134,7 @@ async def _complete_arguments(
         return
     with suppress(AntiphonError, TimeoutError):
         async with asyncio.timeout(COMPLETION_SECONDS):
-            found = await attachments.require_servers(chat).complete(
+            found = await chat.state.servers.require().complete(
                 server, name, value, prompt=prompt.name, known=known
             )
         for each in found.values:
@@ -148,30 +144,30 @@ async def _complete_arguments(
 # Sending.
 
 
-async def _send(chat: Chat, filled: FilledPrompt) -> None:
-    content = await attachments.prompt_content(chat, filled)
+async def _send(chat: CommandContext, filled: FilledPrompt) -> None:
+    content = await attachments.prompt_content(chat.client, filled)
     said = "".join(part.text for part in content if isinstance(part, Text))
-    lines = transcript_view.user_lines(said, chat.surface.theme)
+    lines = transcript_view.user_lines(said, chat.ui.theme)
     left = len(lines) - SEEN
     if left > 1:
         lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
-    chat.surface.show(lines)
+    chat.ui.show(lines)
     await chat.send(content)
 
 
 # Listing.
 
 
-async def _list_prompts(chat: Chat, words: str) -> None:
-    known = [each for name, each in chat.extra_commands.items() if name.startswith(words)]
+async def _list_prompts(chat: CommandContext, words: str) -> None:
+    known = [each for name, each in chat.prompt_commands.items() if name.startswith(words)]
     if not known:
         said = f"{words} has no prompts here." if words else "No server here has prompts."
-        chat.surface.say(said, "faint")
+        chat.ui.say(said, "faint")
         return
-    chat.surface.show_rows(
+    chat.ui.show_rows(
         (Span(f"  {clean(each.usage)}  ", "mark"), Span(each.meaning, "faint")) for each in known
     )
-    chat.surface.say("What is required and missing is asked for.", "faint")
+    chat.ui.say("What is required and missing is asked for.", "faint")
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
 from antiphon.mcp.client.server_listing import Resource, ResourceTemplate
 from antiphon.terminal import attachments
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Span
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import clean, one_line
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 SEEN = 40
 """Lines of a resource that are shown."""
@@ -26,23 +22,23 @@ COMPLETION_SECONDS = 2.0
 """For a server to complete an address: what comes later is of no use to who types."""
 
 
-async def _run(chat: Chat, words: str) -> None:
+async def _run(chat: CommandContext, words: str) -> None:
     server, _, uri = words.partition(" ")
     if uri:
         await _show_resource(chat, server, uri.strip())
         return
     names = [server] if server else servers_with_resources(chat)
     if not names:
-        chat.surface.say("No server that is there has resources.", "faint")
+        chat.ui.say("No server that is there has resources.", "faint")
         return
     for name in names:
         await _list_resources(chat, name)
-    chat.surface.say("/resources SERVER URI shows one; @SERVER:URI in a message sends it.", "faint")
+    chat.ui.say("/resources SERVER URI shows one; @SERVER:URI in a message sends it.", "faint")
 
 
-def servers_with_resources(chat: Chat) -> Sequence[str]:
+def servers_with_resources(chat: CommandContext) -> Sequence[str]:
     """The servers that are there and have resources."""
-    states = chat.states()
+    states = chat.state.servers.states()
     return [
         each.server
         for each in states
@@ -50,27 +46,27 @@ def servers_with_resources(chat: Chat) -> Sequence[str]:
     ]
 
 
-async def _list_resources(chat: Chat, server: str) -> None:
-    servers = attachments.require_servers(chat)
+async def _list_resources(chat: CommandContext, server: str) -> None:
+    servers = chat.state.servers.require()
     try:
         async with asyncio.timeout(LISTING_SECONDS):
             listed = await servers.resources(server)
             templates = await servers.resource_templates(server)
     except TimeoutError:
         said = f"{server} did not list its resources within {LISTING_SECONDS:g} s."
-        chat.surface.say(said, "warning")
+        chat.ui.say(said, "warning")
         return
     except AntiphonError as problem:
-        chat.surface.say(f"{server}: {problem.told}", "warning")
+        chat.ui.say(f"{server}: {problem.told}", "warning")
         return
-    chat.surface.show([(Span(clean(f"{server}: {len(listed)} to read"), "strong"),)])
+    chat.ui.show([(Span(clean(f"{server}: {len(listed)} to read"), "strong"),)])
     shown: list[Resource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
-    chat.surface.show_rows(
+    chat.ui.show_rows(
         (Span(f"  {clean(_address(each))}  ", "mark"), Span(_title(each), "faint"))
         for each in shown
     )
     if len(listed) > LISTED:
-        chat.surface.say(f"  and {len(listed) - LISTED} more", "faint")
+        chat.ui.say(f"  and {len(listed) - LISTED} more", "faint")
 
 
 def _address(each: Resource | ResourceTemplate) -> str:
@@ -82,19 +78,19 @@ def _title(each: Resource | ResourceTemplate) -> str:
     return one_line(each.title or each.description or each.name) + size
 
 
-async def _show_resource(chat: Chat, server: str, uri: str) -> None:
-    for each in await attachments.read_resource(chat, server, uri):
-        chat.surface.say(f"{each.name}, {each.media_type}, {len(each.content):,} bytes", "strong")
+async def _show_resource(chat: CommandContext, server: str, uri: str) -> None:
+    for each in await attachments.read_resource(chat.state.servers, server, uri):
+        chat.ui.say(f"{each.name}, {each.media_type}, {len(each.content):,} bytes", "strong")
         if each.kind != "text":
             continue
         lines = each.content.decode().split("\n")
-        chat.surface.say("\n".join(lines[:SEEN]), place="code")
+        chat.ui.say("\n".join(lines[:SEEN]), place="code")
         if len(lines) > SEEN:
-            chat.surface.say(f"({len(lines) - SEEN} more lines)", "faint")
-    chat.surface.say(f"@{server}:{uri} in a message sends it along.", "faint")
+            chat.ui.say(f"({len(lines) - SEEN} more lines)", "faint")
+    chat.ui.say(f"@{server}:{uri} in a message sends it along.", "faint")
 
 
-async def _complete_resources(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_resources(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     server, blank, uri = begun.partition(" ")
     if not blank:
         for name in servers_with_resources(chat):
@@ -105,13 +101,15 @@ async def _complete_resources(chat: Chat, begun: str) -> AsyncIterator[tuple[str
         yield f"{server} {address}", meaning
 
 
-async def complete_uris(chat: Chat, server: str, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def complete_uris(
+    chat: CommandContext, server: str, begun: str
+) -> AsyncIterator[tuple[str, str]]:
     """Resources of the server whose address begins so; none where it does not tell in time."""
-    if chat.servers is None or server not in servers_with_resources(chat):
+    if chat.state.servers.toolbox is None or server not in servers_with_resources(chat):
         return
     try:
         async with asyncio.timeout(COMPLETION_SECONDS):
-            listed = await chat.servers.resources(server)
+            listed = await chat.state.servers.toolbox.resources(server)
     except (AntiphonError, TimeoutError):
         return
     for each in listed:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from antiphon.client.formatting import counted
 from antiphon.mcp.client.server_listing import State
 from antiphon.terminal.commands import prompts, resources
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.commands.tools import describe_cost
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.errors import InvalidRequest, NotFound
-from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 RESTART = "restart"
 
 
-async def _run(chat: Chat, words: str) -> None:
+async def _run(chat: CommandContext, words: str) -> None:
     first, _, rest = words.partition(" ")
-    states = chat.states()
+    states = chat.state.servers.states()
     if first == RESTART and rest:
         _restart(chat, rest.strip())
     elif words:
@@ -31,7 +26,7 @@ async def _run(chat: Chat, words: str) -> None:
     elif states:
         _show_states(chat, states)
     else:
-        chat.surface.say(
+        chat.ui.say(
             "No MCP server is written down here; `antiphon mcp add --help` says how.", "faint"
         )
 
@@ -44,23 +39,23 @@ def _find_state(states: Iterable[State], name: str) -> State:
     raise NotFound(f"There is no MCP server {name}", expected=f"one of: {names}" if names else None)
 
 
-def _restart(chat: Chat, name: str) -> None:
-    state = _find_state(chat.states(), name)
-    if chat.servers is None or state in chat.unusable:
+def _restart(chat: CommandContext, name: str) -> None:
+    state = _find_state(chat.state.servers.states(), name)
+    if chat.state.servers.toolbox is None or state in chat.state.servers.unusable:
         raise InvalidRequest(f"{name} cannot be started: {state.why}")
     if state.status != "failed":
-        chat.surface.say(f"{name} is {state.status}: only what has failed is tried again.", "faint")
+        chat.ui.say(f"{name} is {state.status}: only what has failed is tried again.", "faint")
         return
-    chat.servers.restart(name)
+    chat.state.servers.toolbox.restart(name)
 
 
-def _show_states(chat: Chat, states: Sequence[State]) -> None:
+def _show_states(chat: CommandContext, states: Sequence[State]) -> None:
     width = max(len(state.server) for state in states)
-    chat.surface.show_rows(_row(chat, state, width) for state in states)
-    chat.surface.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
+    chat.ui.show_rows(_row(chat, state, width) for state in states)
+    chat.ui.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
 
 
-def _row(chat: Chat, state: State, width: int) -> Line:
+def _row(chat: CommandContext, state: State, width: int) -> Line:
     return (
         Span(f"  {clean(state.server):<{width}}  ", "mark"),
         Span(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
@@ -68,25 +63,25 @@ def _row(chat: Chat, state: State, width: int) -> Line:
     )
 
 
-def _summary(chat: Chat, state: State) -> str:
+def _summary(chat: CommandContext, state: State) -> str:
     if state.status != "ready":
         return clean(state.why)
-    tools = _tools_of(chat, state.server)
+    tools = chat.state.servers.tools_of(state.server)
     return clean(
         f"{counted(len(tools), 'tool')}, {describe_cost(tools)}, protocol {state.protocol}"
     )
 
 
-def _show_server(chat: Chat, state: State) -> None:
-    chat.surface.show([(Span(clean(state.server), "strong"), Span(f" {state.status}"))])
+def _show_server(chat: CommandContext, state: State) -> None:
+    chat.ui.show([(Span(clean(state.server), "strong"), Span(f" {state.status}"))])
     for name, said in _facts(chat, state):
         first, *more = said.split("\n")
-        chat.surface.say(f"  {name + ':':<13} {first}")
+        chat.ui.say(f"  {name + ':':<13} {first}")
         for line in more:
-            chat.surface.say(f"  {'':<13} {line}")
+            chat.ui.say(f"  {'':<13} {line}")
 
 
-def _facts(chat: Chat, state: State) -> Iterator[tuple[str, str]]:
+def _facts(chat: CommandContext, state: State) -> Iterator[tuple[str, str]]:
     if state.why:
         yield "why", state.why
     if state.http_status == 401:
@@ -94,7 +89,7 @@ def _facts(chat: Chat, state: State) -> Iterator[tuple[str, str]]:
     if state.protocol:
         version = f"{state.title} {state.version}".strip()
         yield "program", f"{version}, protocol {state.protocol}, over {state.transport}"
-        tools = _tools_of(chat, state.server)
+        tools = chat.state.servers.tools_of(state.server)
         yield "tools", f"{counted(len(tools), 'tool')}, {describe_cost(tools)}"
         offers = [each for each in state.capabilities if "." not in each and each != "tools"]
         yield "offers too", ", ".join(offers) or "nothing"
@@ -110,19 +105,14 @@ def _facts(chat: Chat, state: State) -> Iterator[tuple[str, str]]:
         yield "stderr", "\n".join(state.stderr)
 
 
-def _tools_of(chat: Chat, server: str) -> Sequence[Tool]:
-    tools = chat.servers.tools() if chat.servers is not None else ()
-    return [tool for tool in tools if tool.server == server]
-
-
-async def _complete_servers(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_servers(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     first, blank, rest = begun.partition(" ")
     if first == RESTART and blank:
-        for state in chat.states():
+        for state in chat.state.servers.states():
             if state.server.startswith(rest):
                 yield f"{RESTART} {state.server}", state.status
         return
-    for state in chat.states():
+    for state in chat.state.servers.states():
         if state.server.startswith(begun):
             yield state.server, state.status
     if RESTART.startswith(begun):

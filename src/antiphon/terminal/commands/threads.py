@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -17,7 +16,7 @@ from antiphon.client.export import FORMS, Form, file_name, form_of, told
 from antiphon.client.formatting import counted
 from antiphon.settings.private_files import create_private_file
 from antiphon.terminal import thread_choice
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.input import path_completion
 from antiphon.terminal.input.keyboard import Box, Choice
 from antiphon.terminal.markdown import html
@@ -27,20 +26,17 @@ from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import one_line
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
-
 # The thread as a file of one's own.
 
 
 QUOTES = ('"', "'")
 
 
-async def _export(chat: Chat, words: str) -> None:
+async def _export(chat: CommandContext, words: str) -> None:
     form, name = _parse_export(words)
-    if chat.thread_id is None:
+    if chat.state.thread_id is None:
         raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
-    thread = await chat.client.get_thread(chat.thread_id)
+    thread = await chat.client.get_thread(chat.state.thread_id)
     place = await asyncio.to_thread(_resolve_path, name, file_name(thread, form))
     if name and not place.suffix:
         # Such as `/export pdf`, which asks for a form that there is not.
@@ -52,10 +48,10 @@ async def _export(chat: Chat, words: str) -> None:
         async for piece in told(chat.client, thread, form, render=html.render_html):
             file.write(piece)
     count = counted(thread.messages, "message is", "messages are")
-    chat.surface.say(f"{count} in {place.absolute()}", "faint")
+    chat.ui.say(f"{count} in {place.absolute()}", "faint")
 
 
-async def _save(chat: Chat, words: str) -> None:
+async def _save(chat: CommandContext, words: str) -> None:
     if not words:
         raise InvalidRequest("A file is missing", expected="/save FILE")
     await _export(chat, words)
@@ -93,7 +89,7 @@ def _candidate_paths(path: Path) -> Iterator[Path]:
         yield path.with_stem(f"{path.stem}-{number}")
 
 
-async def _complete_export(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_export(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     form, blank, name = begun.rpartition(" ")
     if not blank:
         for each in FORMS:
@@ -130,35 +126,42 @@ GO_ON = "Go on exactly where you stopped."
 """What is said after an answer that was cut: many models refuse to go on with their own words."""
 
 
-async def _list_threads(chat: Chat, words: str) -> None:
+async def _list_threads(chat: CommandContext, words: str) -> None:
     going_on = words == MORE
     if not going_on:
         hidden = words == ALL or words.startswith(f"{ALL} ")
         words = words.removeprefix(ALL).strip() if hidden else words
-        chat.listed, chat.listing = (
+        chat.state.listed_threads, chat.state.next_listing = (
             (),
             thread_list.latest_threads(words, hidden=hidden, limit=LISTED),
         )
-    if chat.listing is None:
-        chat.surface.say("There are no more. /threads lists them from the beginning.", "faint")
+    if chat.state.next_listing is None:
+        chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
         return
-    page = await chat.client.transport.send(chat.listing)
+    page = await chat.client.transport.send(chat.state.next_listing)
     found = [thread for thread in page.data if thread.messages]
     if not found and not going_on:
         said = f"No thread has {words!r} in it." if words else "There is no thread yet."
-        chat.surface.say(said, "faint")
-    rows = [_row(number, each, chat) for number, each in enumerate(found, len(chat.listed) + 1)]
-    chat.surface.show_rows(iter(rows))
-    chat.listed = (*chat.listed, *(thread.id for thread in found))
-    chat.listing = replace(chat.listing, after=page.next) if page.has_more else None
+        chat.ui.say(said, "faint")
+    rows = [
+        _row(number, each, chat)
+        for number, each in enumerate(found, len(chat.state.listed_threads) + 1)
+    ]
+    chat.ui.show_rows(iter(rows))
+    chat.state.listed_threads = (*chat.state.listed_threads, *(thread.id for thread in found))
+    chat.state.next_listing = (
+        replace(chat.state.next_listing, after=page.next) if page.has_more else None
+    )
     if rows:
         more = f" /threads {MORE} shows further ones." if page.has_more else ""
-        chat.surface.say(f"/resume NUMBER goes on with one.{more}", "faint")
+        chat.ui.say(f"/resume NUMBER goes on with one.{more}", "faint")
 
 
-def _row(number: int, thread: Thread, chat: Chat) -> Line:
+def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
     branch = thread.parent_id and thread_list.replaced(thread) != thread.parent_id
-    notes = [note for note, so in (("branch", branch), ("here", thread.id == chat.thread_id)) if so]
+    notes = [
+        note for note, so in (("branch", branch), ("here", thread.id == chat.state.thread_id)) if so
+    ]
     return (
         Span(f"{number:>3}  ", "mark"),
         Span(f"{_format_time(thread.updated_at)}  {_message_count(thread):>12}  ", "faint"),
@@ -179,13 +182,12 @@ def _title(thread: Thread) -> str:
     return one_line(thread.title) or thread.id
 
 
-async def _resume(chat: Chat, words: str) -> None:
-    await thread_choice.switch_thread(
-        chat, await thread_choice.find_thread(chat, words or thread_choice.LAST)
-    )
+async def _resume(chat: CommandContext, words: str) -> None:
+    words = words or thread_choice.LAST
+    await chat.switch_thread(await thread_choice.find_thread(chat.client, chat.state, words))
 
 
-async def _complete_threads(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
     recent = await chat.client.transport.send(thread_list.latest_threads(limit=LISTED))
     for thread in recent.data:
@@ -193,62 +195,68 @@ async def _complete_threads(chat: Chat, begun: str) -> AsyncIterator[tuple[str, 
             yield thread.id, _title(thread)
 
 
-async def _start_thread(chat: Chat, words: str) -> None:
-    chat.be_in(None, words)
-    chat.surface.say("A new thread begins with your next message.", "faint")
+async def _start_thread(chat: CommandContext, words: str) -> None:
+    chat.state.enter_thread(None, words)
+    chat.ui.say("A new thread begins with your next message.", "faint")
 
 
-async def _clear(chat: Chat, words: str) -> None:
+async def _clear(chat: CommandContext, words: str) -> None:
     await _start_thread(chat, "")
 
 
-async def _rename(chat: Chat, words: str) -> None:
+async def _rename(chat: CommandContext, words: str) -> None:
     if not words:
         raise InvalidRequest("A title is missing", expected="/rename TITLE")
-    if chat.thread_id is not None:
-        await chat.client.update_thread(chat.thread_id, title=words)
-    chat.title = words
-    chat.surface.say(f"This thread is called: {words}", "faint")
+    if chat.state.thread_id is not None:
+        await chat.client.update_thread(chat.state.thread_id, title=words)
+    chat.state.title = words
+    chat.ui.say(f"This thread is called: {words}", "faint")
 
 
-async def _delete(chat: Chat, words: str) -> None:
-    thread = await thread_choice.find_thread(chat, words) if words else await _current_thread(chat)
+async def _delete(chat: CommandContext, words: str) -> None:
+    thread = (
+        await thread_choice.find_thread(chat.client, chat.state, words)
+        if words
+        else await _current_thread(chat)
+    )
     rows: list[Line] = [
         (Span(f"Delete “{_title(thread)}” with its {_message_count(thread)}?", "strong"),),
         (Span("It cannot be brought back.", "faint"),),
     ]
     choices = (Choice("n", "no"), Choice("y", "yes, delete it"))
     box = Box(rows=lambda columns: rows, choices=choices, default="n")
-    if await chat.surface.keyboard.choose(box) != "y":
-        chat.surface.say("Nothing was deleted.", "faint")
+    if await chat.ui.keyboard.choose(box) != "y":
+        chat.ui.say("Nothing was deleted.", "faint")
         return
     await chat.client.delete_thread(thread.id)
-    if thread.id == chat.thread_id:
-        chat.be_in(None)
-    chat.surface.say(f"{thread.id} is deleted.", "faint")
+    if thread.id == chat.state.thread_id:
+        chat.state.enter_thread(None)
+    chat.ui.say(f"{thread.id} is deleted.", "faint")
 
 
-async def _current_thread(chat: Chat) -> Thread:
-    if chat.thread_id is None:
+async def _current_thread(chat: CommandContext) -> Thread:
+    if chat.state.thread_id is None:
         raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
-    return await chat.client.get_thread(chat.thread_id)
+    return await chat.client.get_thread(chat.state.thread_id)
 
 
 # Branches.
 
 
-async def _fork(chat: Chat, words: str) -> None:
+async def _fork(chat: CommandContext, words: str) -> None:
     here = await _current_thread(chat)
-    said = await thread_choice.load_messages(chat)
+    said = await thread_choice.load_messages(chat.client, chat.state)
     branch = await _create_branch(chat, here, said, words)
-    chat.be_in(branch)
-    chat.surface.say(
+    chat.state.enter_thread(branch)
+    chat.ui.say(
         f"This is a branch now, with {_message_count(branch)}. /resume {here.id} goes back.",
         "faint",
     )
 
 
-async def _create_branch(chat: Chat, here: Thread, said: Sequence[Message], words: str) -> Thread:
+async def _create_branch(
+    chat: CommandContext, here: Thread, said: Sequence[Message], words: str
+) -> Thread:
     if words:
         return await thread_list.branch_before(
             chat.client, _own_message(said, words), replace=False
@@ -272,15 +280,15 @@ def _own_message(said: Sequence[Message], words: str) -> Message:
     return own[-int(words)]
 
 
-async def _undo(chat: Chat, words: str) -> None:
-    said = await thread_choice.load_messages(chat)
+async def _undo(chat: CommandContext, words: str) -> None:
+    said = await thread_choice.load_messages(chat.client, chat.state)
     message = _last_own_message(said)
     before = message.thread_id
     branch = await thread_list.branch_before(chat.client, message)
-    chat.be_in(branch)
-    chat.surface.keyboard.refill(message.text)
+    chat.state.enter_thread(branch)
+    chat.ui.keyboard.refill(message.text)
     lost = any(not isinstance(part, Text) for part in message.content)
-    chat.surface.say(
+    chat.ui.say(
         f"Taken back: {_message_count(branch)} left, and your words are in the line again."
         f"{' What was attached has to be attached again.' if lost else ''}"
         f" /resume {before} has all as it was.",
@@ -295,23 +303,25 @@ def _last_own_message(said: Sequence[Message]) -> Message:
     raise InvalidRequest(NOTHING_SAID)
 
 
-async def _retry(chat: Chat, words: str) -> None:
-    said = await thread_choice.load_messages(chat)
+async def _retry(chat: CommandContext, words: str) -> None:
+    said = await thread_choice.load_messages(chat.client, chat.state)
     message = _last_own_message(said)
     if message is not said[-1]:
-        chat.be_in(await thread_list.branch_after(chat.client, message))
-    chat.surface.say("Another answer:", "faint")
+        chat.state.enter_thread(await thread_list.branch_after(chat.client, message))
+    chat.ui.say("Another answer:", "faint")
     await chat.send(None)
 
 
-async def _continue(chat: Chat, words: str) -> None:
+async def _continue(chat: CommandContext, words: str) -> None:
     thread = await _current_thread(chat)
     left = thread_choice.find_open_run((await chat.client.list_runs(thread.id, limit=1)).data)
     if left is not None:
-        await thread_choice.resume_run(chat, left)
+        await chat.resume_run(left)
         return
     said = [
-        message for message in await thread_choice.load_messages(chat) if message.role != "system"
+        message
+        for message in await thread_choice.load_messages(chat.client, chat.state)
+        if message.role != "system"
     ]
     match said[-1:]:
         case [Message(role="assistant", status="incomplete")]:

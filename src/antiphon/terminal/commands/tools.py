@@ -5,34 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from antiphon.client.conversation import combine_toolboxes
 from antiphon.client.formatting import counted
 from antiphon.engine import context_window
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Span
 from antiphon.tools.questions import ModelServer
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
-
 NONE = "There are no tools here; --tools FILE and `antiphon mcp add` bring some."
 _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
 
 
-def available_tools(chat: Chat) -> Sequence[Tool]:
+def available_tools(chat: CommandContext) -> Sequence[Tool]:
     """All tools that a model is told of just now."""
-    return combine_toolboxes(chat.functions, chat.servers).tools()
+    return combine_toolboxes(chat.functions, chat.state.servers.toolbox).tools()
 
 
-async def _list_tools(chat: Chat, words: str) -> None:
-    tools, by = available_tools(chat), await chat.asked_by()
+async def _list_tools(chat: CommandContext, words: str) -> None:
+    tools, by = available_tools(chat), await chat.find_model_server()
     for tool in tools:
         if words and words in (tool.spec.name, tool.own_name):
             _show_tool(chat, tool, by)
@@ -41,20 +37,20 @@ async def _list_tools(chat: Chat, words: str) -> None:
     found = [tool for tool in tools if wanted in f"{tool.spec.name} {_summary(tool)}".casefold()]
     if not found:
         said = f"No tool has {words!r} in it." if words else NONE
-        chat.surface.say(said, "faint")
+        chat.ui.say(said, "faint")
         return
     for server, group in groupby(found, key=lambda tool: tool.server):
         _show_group(chat, server, list(group), by)
-    chat.surface.say("/tools NAME shows what one takes.", "faint")
+    chat.ui.say("/tools NAME shows what one takes.", "faint")
 
 
 def _show_group(
-    chat: Chat, server: str | None, tools: Sequence[Tool], by: ModelServer | None
+    chat: CommandContext, server: str | None, tools: Sequence[Tool], by: ModelServer | None
 ) -> None:
     title = f"{server or 'Python functions'}: {counted(len(tools), 'tool')}, {describe_cost(tools)}"
     width = min(40, max(len(tool.spec.name) for tool in tools))
-    chat.surface.show([(Span(clean(title), "strong"),)])
-    chat.surface.show_rows(
+    chat.ui.show([(Span(clean(title), "strong"),)])
+    chat.ui.show_rows(
         (
             Span(f"  {clean(tool.spec.name):<{width}}  ", "mark"),
             Span(f"{_CONSENT[chat.consent.verdict(tool, by)]:<10}  ", "faint"),
@@ -70,19 +66,17 @@ def _summary(tool: Tool) -> str:
     return clean(words.split("\n", 1)[0])
 
 
-def _show_tool(chat: Chat, tool: Tool, by: ModelServer | None) -> None:
-    surface = chat.surface
-    surface.show([(Span(clean(tool.spec.name), "strong"),)])
+def _show_tool(chat: CommandContext, tool: Tool, by: ModelServer | None) -> None:
+    ui = chat.ui
+    ui.show([(Span(clean(tool.spec.name), "strong"),)])
     if tool.server:
-        surface.say(f"{tool.own_name} of {tool.server}, in its own words:", "faint")
-    surface.say(tool.spec.description or "(no description)")
-    surface.say(
-        f"A call of it {_describe_consent(chat, tool, by)}{_describe_claims(tool)}.", "faint"
-    )
-    surface.say(json.dumps(tool.spec.parameters, indent=2, ensure_ascii=False), place="code")
+        ui.say(f"{tool.own_name} of {tool.server}, in its own words:", "faint")
+    ui.say(tool.spec.description or "(no description)")
+    ui.say(f"A call of it {_describe_consent(chat, tool, by)}{_describe_claims(tool)}.", "faint")
+    ui.say(json.dumps(tool.spec.parameters, indent=2, ensure_ascii=False), place="code")
 
 
-def _describe_consent(chat: Chat, tool: Tool, by: ModelServer | None) -> str:
+def _describe_consent(chat: CommandContext, tool: Tool, by: ModelServer | None) -> str:
     match chat.consent.verdict(tool, by):
         case "allow":
             return "runs without a question"
@@ -103,7 +97,7 @@ def _describe_claims(tool: Tool) -> str:
     return f"; its server claims that it {said}" if said else ""
 
 
-async def _complete_tools(chat: Chat, begun: str) -> AsyncIterator[tuple[str, str]]:
+async def _complete_tools(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     for tool in available_tools(chat):
         if tool.spec.name.startswith(begun):
             yield tool.spec.name, _summary(tool)
@@ -118,14 +112,14 @@ def describe_cost(tools: Iterable[Tool]) -> str:
 # What runs.
 
 
-async def _stop(chat: Chat, words: str) -> None:
+async def _stop(chat: CommandContext, words: str) -> None:
     if not words:
-        if chat.surface.display.is_streaming:
-            chat.processor.interrupt()
+        if chat.ui.display.is_streaming:
+            chat.interrupt()
         else:
-            chat.surface.say("Nothing runs.", "faint")
+            chat.ui.say("Nothing runs.", "faint")
         return
-    if not words.isdecimal() or not chat.processor.cancel_tool(int(words)):
+    if not words.isdecimal() or not chat.cancel_tool(int(words)):
         raise InvalidRequest(
             "No such call runs",
             expected="the number of a tool call as it is shown, from 1",

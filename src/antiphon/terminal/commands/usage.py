@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from antiphon.api.operations import ListRuns
 from antiphon.client.compaction import SHARE, standing
 from antiphon.client.formatting import counted, dollars
 from antiphon.terminal import compaction, status, thread_choice
-from antiphon.terminal.commands import command
-from antiphon.terminal.commands.command import Command
-from antiphon.terminal.compaction import context_tokens
+from antiphon.terminal.commands.command import Command, CommandContext, show_table
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Usage
 
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
-
 NOWHERE = "Nothing was said here yet"
 
 
-async def _show_usage(chat: Chat, words: str) -> None:
-    if chat.thread_id is None:
+async def _show_usage(chat: CommandContext, words: str) -> None:
+    if chat.state.thread_id is None:
         raise InvalidRequest(NOWHERE)
-    runs = [
-        run
-        async for run in chat.client.paginate(ListRuns(chat.thread_id, limit=thread_choice.PAGE))
-    ]
-    command.show_table(
-        chat, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]
+    listing = ListRuns(chat.state.thread_id, limit=thread_choice.PAGE)
+    runs = [run async for run in chat.client.paginate(listing)]
+    show_table(
+        chat.ui, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]
     )
     seconds = sum(map(_seconds, runs))
-    chat.surface.say(f"{counted(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
-    if cost := dollars(chat.used.cost):
-        chat.surface.say(f"Since this chat began: {cost}, summaries included.", "faint")
+    chat.ui.say(f"{counted(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
+    if cost := dollars(chat.state.used.cost):
+        chat.ui.say(f"Since this chat began: {cost}, summaries included.", "faint")
     if chat.settings.verbose:
-        chunks = counted(chat.chunks, "chunk")
-        chat.surface.say(f"{chunks} came since this chat began.", "faint")
+        chunks = counted(chat.state.chunks, "chunk")
+        chat.ui.say(f"{chunks} came since this chat began.", "faint")
 
 
 def _seconds(run: Run) -> float:
@@ -71,11 +63,11 @@ def _usage_row(name: str, runs: Sequence[Run]) -> Sequence[str]:
 # How full the window is.
 
 
-async def _show_context(chat: Chat, words: str) -> None:
-    said = await thread_choice.load_messages(chat)
-    chat.window = await status.find_window(chat)
+async def _show_context(chat: CommandContext, words: str) -> None:
+    said = await thread_choice.load_messages(chat.client, chat.state)
+    chat.state.window = await status.find_window(chat.client, chat.state)
     for line in (*_describe_messages(said), *_describe_tokens(chat)):
-        chat.surface.say(line, "faint")
+        chat.ui.say(line, "faint")
 
 
 def _describe_messages(said: Sequence[Message]) -> Iterator[str]:
@@ -87,8 +79,8 @@ def _describe_messages(said: Sequence[Message]) -> Iterator[str]:
         yield f"A summary stands in for the first {summary.compacts}; /compact undo takes it back."
 
 
-def _describe_tokens(chat: Chat) -> Iterator[str]:
-    used, takes = context_tokens(chat), chat.window.tokens
+def _describe_tokens(chat: CommandContext) -> Iterator[str]:
+    used, takes = chat.state.context_tokens, chat.state.window.tokens
     if used:
         yield f"About {used:,} tokens after the last reply."
     else:
@@ -98,24 +90,24 @@ def _describe_tokens(chat: Chat) -> Iterator[str]:
         yield "/compact sums the older messages up."
         return
     share = f"; {used / takes:.0%} of that is used" if used else ""
-    yield f"{chat.window.model} takes {takes:,}{share}."
+    yield f"{chat.state.window.model} takes {takes:,}{share}."
     yield f"At {SHARE:.0%} the older messages are summed up by themselves; /compact does it now."
 
 
-async def _compact(chat: Chat, words: str) -> None:
-    if chat.thread_id is None:
+async def _compact(chat: CommandContext, words: str) -> None:
+    if chat.state.thread_id is None:
         raise InvalidRequest(NOWHERE)
     match words:
         case "":
-            chat.uncompacted.discard(chat.thread_id)
-            if await compaction.compact(chat) is None:
+            chat.state.uncompacted.discard(chat.state.thread_id)
+            if await compaction.compact(chat.client, chat.ui, chat.state) is None:
                 said = "There is nothing to sum up: the last two exchanges are always told whole."
-                chat.surface.say(said, "faint")
+                chat.ui.say(said, "faint")
         case "undo":
-            await chat.client.uncompact(chat.thread_id)
-            chat.uncompacted.add(chat.thread_id)
-            chat.last = Usage()  # what it was told last is not what it will be told
-            chat.surface.say("The model is told the whole thread again.", "faint")
+            await chat.client.uncompact(chat.state.thread_id)
+            chat.state.uncompacted.add(chat.state.thread_id)
+            chat.state.last_turn = Usage()  # what it was told last is not what it will be told
+            chat.ui.say("The model is told the whole thread again.", "faint")
         case other:
             raise InvalidRequest(
                 "This is not understood", expected="/compact or /compact undo", received=other

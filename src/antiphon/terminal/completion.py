@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from antiphon.client import mentions
 from antiphon.terminal.commands import resources, table
+from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.input import path_completion
 from antiphon.terminal.input.editor import Editor
 from antiphon.terminal.input.path_completion import Place
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import one_line
-
-if TYPE_CHECKING:
-    from antiphon.terminal.chat import Chat
 
 MOST = 200
 """Proposals for one thing."""
@@ -36,26 +33,31 @@ Proposal = tuple[str, str, str]
 """What it is completed to, what is seen of that, what it means."""
 
 
-def attach(chat: Chat) -> None:
+def attach(chat: CommandContext) -> None:
     """Have the line that is edited complete, and remember, what this chat knows."""
-    keyboard = chat.surface.keyboard
+    keyboard = chat.ui.keyboard
     if isinstance(keyboard, Editor):
         keyboard.completer = ChatCompleter(chat)
         keyboard.memorable = lambda text: is_memorable(chat, text)
 
 
-def is_memorable(chat: Chat, text: str) -> bool:
+def is_memorable(chat: CommandContext, text: str) -> bool:
     """Whether it may enter the history: a slip that is no command's name may be anything."""
     read = table.parse(text)
     return not isinstance(read, ParsedCommand) or any(
-        read.name == each.name for each in chat.commands
+        read.name == each.name for each in _commands(chat)
     )
+
+
+def _commands(chat: CommandContext) -> Iterator[Command]:
+    for group in chat.command_groups:
+        yield from group.commands
 
 
 class ChatCompleter(Completer):
     """Completes for one chat; always asynchronously, so that no key waits."""
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: CommandContext) -> None:
         self._chat = chat
 
     def get_completions(
@@ -96,13 +98,13 @@ class ChatCompleter(Completer):
         return "", _no_proposals()
 
     async def _complete_command(self, begun: str) -> AsyncGenerator[Proposal]:
-        for command in self._chat.commands:
+        for command in _commands(self._chat):
             if command.name.startswith(begun):
                 end = " " if command.arguments else ""
                 yield f"/{command.name}{end}", command.usage, command.meaning
 
     async def _complete_arguments(self, name: str, begun: str) -> AsyncGenerator[Proposal]:
-        for command in self._chat.commands:
+        for command in _commands(self._chat):
             if command.name == name:
                 async for text, meaning in command.proposals(self._chat, begun):
                     yield text, text, meaning

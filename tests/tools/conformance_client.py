@@ -20,16 +20,16 @@ from typing import Any
 import httpx2
 from msgspec.structs import replace
 
-from antiphon.mcp.client.authorization import KeptLogins
+from antiphon.mcp.client.authorization import StoredLogins
 from antiphon.mcp.client.client_features import (
-    Answer,
-    FormAsked,
-    Nobody,
-    Question,
-    Sample,
-    SampleAsked,
+    Elicitation,
+    ElicitationAnswer,
+    FormElicitation,
+    NoClientFeatures,
+    SamplingReply,
+    SamplingRequest,
 )
-from antiphon.mcp.client.oauth import authorization
+from antiphon.mcp.client.oauth import create_auth
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.types.messages import Tool, ToolCall
@@ -40,23 +40,25 @@ DESCRIBED_AT = "https://conformance-test.local/client-metadata.json"
 """The address that the suite wants a client to be described at."""
 
 
-class Willing(Nobody):
+class Willing(NoClientFeatures):
     """Accepts every form with what it has by default, and says yes to every question."""
 
     asks = True
     samples = True
 
-    async def ask(self, question: Question) -> Answer:
-        if not isinstance(question, FormAsked):
-            return Answer("accept")
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
+        if not isinstance(question, FormElicitation):
+            return ElicitationAnswer("accept")
         values = {
             field.name: True if field.default is None and field.kind == "boolean" else field.default
             for field in question.form.fields
         }
-        return Answer("accept", {name: each for name, each in values.items() if each is not None})
+        return ElicitationAnswer(
+            "accept", {name: each for name, each in values.items() if each is not None}
+        )
 
-    async def sample(self, wanted: SampleAsked) -> Sample | None:
-        return Sample(text="", model="none")
+    async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:
+        return SamplingReply(text="", model="none")
 
 
 class Browser:
@@ -68,7 +70,7 @@ class Browser:
             if sent_back.is_redirect:
                 await browser.get(sent_back.headers["location"])
 
-    async def pasted(self) -> str:
+    async def read_pasted_url(self) -> str:
         return await asyncio.Future()
 
 
@@ -184,7 +186,7 @@ async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> i
     auth = None
     if scenario.startswith("auth/"):
         config = replace(config, oauth=await login(scenario, url, told))
-        auth = partial(authorization, logins=KeptLogins(folder / "logins.json"), person=Browser())
+        auth = partial(create_auth, logins=StoredLogins(folder / "logins.json"), person=Browser())
     act = SCENARIOS.get(scenario, every_tool if auth else lists)
     async with McpServers([config], Willing(), roots=[folder], auth=auth, delays=()) as servers:
         missing = await servers.ready(READY_SECONDS)

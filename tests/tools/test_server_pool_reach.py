@@ -23,7 +23,7 @@ async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_g
         far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
         other.say("/mcp", "{}", "application/json")
         servers = ServerPool("urls", reach=Reach(exempt(["127.0.0.1"])), list_seconds=SECONDS)
-        async with servers.held("ann", [McpServer("new", far.url("/mcp"))]) as toolbox:
+        async with servers.hold("ann", [McpServer("new", far.url("/mcp"))]) as toolbox:
             assert not toolbox.tools()
         await servers.close()
 
@@ -56,7 +56,7 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
         own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
         reach = Reach(exempt(["127.0.0.1"]))
         servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=SECONDS)
-        async with servers.held("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
+        async with servers.hold("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
             pass
         await servers.close()
 

@@ -122,14 +122,14 @@ def test_servers_behind_a_link_to_a_trusted_file_are_not_started(
 ) -> None:
     file = folder.root / ".mcp.json"
     file.write_text(json.dumps({"mcpServers": {"run": {"command": "./run.sh"}}}))
-    discovery.approved(folder.environ).approve(file, discovery.foreign_tables(file))
+    discovery.open_approvals(folder.environ).approve(file, discovery.read_foreign_tables(file))
     other = tmp_path / "other"
     other.mkdir()
     (other / ".mcp.json").symlink_to(file)
 
     settings = load({}, folder.environ, other)
-    assert discovery.find(settings, folder.environ, folder.root).servers
-    assert not discovery.find(settings, folder.environ, other).servers
+    assert discovery.find_servers(settings, folder.environ, folder.root).servers
+    assert not discovery.find_servers(settings, folder.environ, other).servers
 
 
 def test_what_was_shown_is_what_counts_whatever_the_file_becomes_meanwhile(folder: Folder) -> None:

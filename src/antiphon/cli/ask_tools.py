@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 
 from antiphon.cli.mcp_discovery import found
 from antiphon.cli.output import note
-from antiphon.mcp.client.authorization import authorizing
-from antiphon.mcp.client.protocol_versions import generations
+from antiphon.mcp.client.authorization import authorizer
+from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config import discovery
 from antiphon.settings.paths import data_folder
@@ -69,15 +69,15 @@ SECONDS = 30.0
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncGenerator[McpServers | None]:
     """The servers that are written down, which start meanwhile; None where there are none."""
-    usable = discovery.usable(found(settings).servers, os.environ)
+    usable = discovery.resolve(found(settings).servers, os.environ)
     for problem in usable.problems:
         note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
     if not any(config.enabled for config in usable.configs):
         yield None
         return
-    auth = authorizing(settings, os.environ)
+    auth = authorizer(settings, os.environ)
     async with McpServers(
-        usable.configs, auth=auth, generations=generations(os.environ)
+        usable.configs, auth=auth, protocol_cache=open_protocol_cache(os.environ)
     ) as servers:
         yield servers
 

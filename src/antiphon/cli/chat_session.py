@@ -13,11 +13,11 @@ from antiphon.cli.default_model import choice
 from antiphon.cli.exit_codes import of_failure
 from antiphon.cli.mcp_discovery import looked_for, unstarted
 from antiphon.client.async_client import AsyncClient
-from antiphon.mcp.client.authorization import authorizing
-from antiphon.mcp.client.protocol_versions import generations
+from antiphon.mcp.client.authorization import authorizer
+from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.discovery import Usable
+from antiphon.mcp.config.discovery import ResolvedServers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
@@ -56,21 +56,21 @@ async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
             lambda wanted: sample(chat.client, chat.state.model, wanted),
             verbose=settings.verbose,
         ),
-        auth=authorizing(settings, os.environ),
+        auth=authorizer(settings, os.environ),
         changed=announcer.on_change,
-        generations=generations(os.environ),
+        protocol_cache=open_protocol_cache(os.environ),
     )
     chat.use_servers(servers)
     async with servers:
         yield
 
 
-async def _usable(chat: Chat, settings: Settings) -> Usable:
+async def _usable(chat: Chat, settings: Settings) -> ResolvedServers:
     """What can be started; files and keyrings may be slow, so they are read in a thread."""
     found = await asyncio.to_thread(looked_for, settings)
     for each in unstarted(found):
         chat.ui.say(each, "warning")
-    return await asyncio.to_thread(discovery.usable, found.servers, os.environ)
+    return await asyncio.to_thread(discovery.resolve, found.servers, os.environ)
 
 
 async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:

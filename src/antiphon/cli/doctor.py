@@ -329,11 +329,11 @@ def _server(settings: Settings) -> Finding:
 def _servers(settings: Settings) -> Iterator[Finding]:
     """The MCP servers that are written down; none is started."""
     try:
-        known = discovery.find(settings, os.environ, Path.cwd())
+        known = discovery.find_servers(settings, os.environ, Path.cwd())
     except AntiphonError as problem:
         yield _broken("mcp", problem)
         return
-    usable = discovery.usable(known.servers, os.environ)
+    usable = discovery.resolve(known.servers, os.environ)
     names = ", ".join(config.name for config in usable.configs if config.enabled)
     yield Finding("mcp", "ok", f"servers: {names}" if names else "no server is written down")
     if names and not discovery.has_extra():

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from antiphon.cli.output import note
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.discovery import Found
+from antiphon.mcp.config.discovery import DiscoveredServers
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import install_hint
 
 
-def found(settings: Settings) -> Found:
+def found(settings: Settings) -> DiscoveredServers:
     """The servers that are meant here."""
     found = looked_for(settings)
     for each in unstarted(found):
@@ -21,9 +21,9 @@ def found(settings: Settings) -> Found:
     return found
 
 
-def looked_for(settings: Settings) -> Found:
+def looked_for(settings: Settings) -> DiscoveredServers:
     """The same, without a word."""
-    return discovery.find(settings, os.environ, Path.cwd())
+    return discovery.find_servers(settings, os.environ, Path.cwd())
 
 
 def note_missing_extra() -> None:
@@ -32,7 +32,7 @@ def note_missing_extra() -> None:
         note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
 
 
-def unstarted(found: Found) -> Iterator[str]:
+def unstarted(found: DiscoveredServers) -> Iterator[str]:
     """What to say of files whose servers were not approved."""
     for each in found.unapproved:
         names = ", ".join(each.servers)

@@ -15,7 +15,7 @@ from antiphon.cli.exit_codes import FAILED
 from antiphon.cli.interrupt import interruptible
 from antiphon.cli.mcp_discovery import found
 from antiphon.cli.output import note
-from antiphon.mcp.client.authorization import PERSON_SECONDS, authorizing, kept_logins
+from antiphon.mcp.client.authorization import PERSON_SECONDS, authorizer, open_logins
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import ServerConfig
@@ -32,7 +32,7 @@ def log_in(asked: Namespace, settings: Settings) -> int:
 
 async def _logged_in(config: ServerConfig, settings: Settings, person: AtTerminal) -> int:
     patient = replace(config, enabled=True, connect_timeout=PERSON_SECONDS + 30)
-    auth = authorizing(settings, os.environ, person)
+    auth = authorizer(settings, os.environ, person)
     async with McpServers([patient], auth=auth, delays=()) as running:
         await running.ready(PERSON_SECONDS + 60)
         (state,) = running.states()
@@ -48,16 +48,16 @@ def log_out(asked: Namespace, settings: Settings) -> int:
     """Forget a login, here; returns the exit code."""
     name: str = asked.name
     config = _over_http(name, settings)
-    known = kept_logins(os.environ).forget(config.url)
+    known = open_logins(os.environ).forget(config.url)
     note(f"antiphon: the login at {name} is forgotten." if known else f"antiphon: {name} has none.")
     return 0
 
 
 def _over_http(name: str, settings: Settings) -> ServerConfig:
-    server = found(settings).named(name)
+    server = found(settings).get(name)
     if server.config.transport == "stdio":
         raise InvalidRequest(f"the server {name} is a program, at which nobody logs in")
-    usable = discovery.usable([server], os.environ)
+    usable = discovery.resolve([server], os.environ)
     for problem in usable.problems:
         raise InvalidRequest(f"the server {name} cannot be used: {problem.why}")
     return usable.configs[0]
@@ -87,7 +87,7 @@ class AtTerminal:
         if self._opens and _has_screen():
             await asyncio.to_thread(webbrowser.open, url)
 
-    async def pasted(self) -> str:
+    async def read_pasted_url(self) -> str:
         """The next line that is typed."""
         return await self._lines.get()
 

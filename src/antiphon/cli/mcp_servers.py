@@ -21,7 +21,7 @@ from antiphon.cli.mcp_test import Tried, attempt, trial
 from antiphon.cli.output import note, print_json, table
 from antiphon.cli.trust import look_and_trust
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.parser import Written, legal, written
+from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_servers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
@@ -110,18 +110,18 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 def _add(asked: Namespace, settings: Settings) -> int:
     name: str = asked.name
-    if legal([name])[name] != name:
+    if legal_names([name])[name] != name:
         raise InvalidRequest(
             "a server cannot have this name",
             expected="letters, digits, - and _",
             received=name,
-            hint=f"for instance {legal([name])[name]}",
+            hint=f"for instance {legal_names([name])[name]}",
         )
     entry = _entry(asked)
-    (made,) = written({name: entry}, "the command line")
+    (made,) = parse_servers({name: entry}, "the command line")
     if made.problem:
         raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
-    own = discovery.own(settings, os.environ)
+    own = discovery.open_own_file(settings, os.environ)
     replaced = own.add(name, entry, replace=asked.replace)
     note(
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
@@ -174,11 +174,11 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _remove(asked: Namespace, settings: Settings) -> int:
     name: str = asked.name
-    own = discovery.own(settings, os.environ)
+    own = discovery.open_own_file(settings, os.environ)
     if own.remove(name):
         note(f"antiphon: {name} is removed from {own.file}.")
         return 0
-    written_in = found(settings).named(name).origin
+    written_in = found(settings).get(name).origin
     raise InvalidRequest(
         f"the server {name} is not in {own.file}", hint=f"it is in {written_in}: change it there."
     )
@@ -205,7 +205,7 @@ def _list(asked: Namespace, settings: Settings) -> int:
     return code
 
 
-def _listed(server: Written, tried: Tried | None) -> Listed:
+def _listed(server: ParsedServer, tried: Tried | None) -> Listed:
     config = server.config
     return Listed(
         name=config.name,

@@ -19,14 +19,14 @@ from antiphon.cli.exit_codes import FAILED
 from antiphon.cli.interrupt import interruptible
 from antiphon.cli.mcp_discovery import found
 from antiphon.cli.output import note, print_json
-from antiphon.mcp.client.authorization import authorizing
-from antiphon.mcp.client.client_features import Nobody
-from antiphon.mcp.client.protocol_versions import generations
-from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.authorization import authorizer
+from antiphon.mcp.client.client_features import NoClientFeatures
+from antiphon.mcp.client.protocol_versions import open_protocol_cache
+from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.parser import Written
-from antiphon.mcp.metadata import told_line
+from antiphon.mcp.config.parser import ParsedServer
+from antiphon.mcp.metadata import clean_line
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import clean
@@ -37,7 +37,7 @@ SETTLE_SECONDS = 3.0
 """The longest wait for that."""
 
 
-class Declining(Nobody):
+class Declining(NoClientFeatures):
     """A host that can do what the terminal chat can, and declines whatever is asked."""
 
     asks = True
@@ -64,7 +64,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 def trial(asked: Namespace, settings: Settings) -> int:
     """Start a server, or all, and print what became of them; returns the exit code."""
     known = found(settings)
-    servers = [known.named(asked.name)] if asked.name else list(known.servers)
+    servers = [known.get(asked.name)] if asked.name else list(known.servers)
     if not servers:
         note("antiphon: no MCP server is written down; antiphon mcp add --help says how.")
     results: list[Tried] = []
@@ -92,9 +92,9 @@ def _told(tried: Tried) -> Iterator[str]:
         yield from (f"    {line}" for line in tried.stderr)
 
 
-async def attempt(servers: Sequence[Written], settings: Settings, results: list[Tried]) -> int:
+async def attempt(servers: Sequence[ParsedServer], settings: Settings, results: list[Tried]) -> int:
     """Start the servers, and put down what became of each; returns the exit code."""
-    usable = discovery.usable(servers, os.environ)
+    usable = discovery.resolve(servers, os.environ)
     results += [
         Tried(server=problem.server, status="failed", seconds=0, why=problem.why)
         for problem in usable.problems
@@ -103,16 +103,16 @@ async def attempt(servers: Sequence[Written], settings: Settings, results: list[
     ready_after: dict[str, float] = {}
     news = asyncio.Event()
 
-    def changed(state: State) -> None:
+    def changed(state: ServerState) -> None:
         news.set()
         ready_after.setdefault(state.server, 0)
         if state.status == "ready" and not ready_after[state.server]:
             ready_after[state.server] = time.monotonic() - began
 
-    auth = authorizing(settings, os.environ)
-    known = generations(os.environ)
+    auth = authorizer(settings, os.environ)
+    known = open_protocol_cache(os.environ)
     async with McpServers(
-        usable.configs, Declining(), auth=auth, changed=changed, delays=(), generations=known
+        usable.configs, Declining(), auth=auth, changed=changed, delays=(), protocol_cache=known
     ) as running:
         await running.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
         await _quiet(news)
@@ -137,7 +137,7 @@ async def _quiet(news: asyncio.Event) -> None:
         return  # it tells without end; what it has offered so far is shown
 
 
-async def _tried(running: McpServers, state: State, seconds: float) -> Tried:
+async def _tried(running: McpServers, state: ServerState, seconds: float) -> Tried:
     ready = state.status == "ready"
     return Tried(
         server=state.server,
@@ -159,6 +159,6 @@ async def _names(
     listing: Callable[[str], Awaitable[Sequence[Any]]], server: str
 ) -> tuple[str, ...]:
     try:
-        return tuple(told_line(each.name) for each in await listing(server))
+        return tuple(clean_line(each.name) for each in await listing(server))
     except AntiphonError:  # it offers none, or does not say which
         return ()

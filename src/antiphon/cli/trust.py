@@ -21,7 +21,7 @@ import msgspec
 from antiphon.cli.exit_codes import DONE, FAILED
 from antiphon.cli.output import note, print_json, table
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.interpolation import references
+from antiphon.mcp.config.interpolation import find_references
 from antiphon.settings.loading import LoadedSettings, look_at, refuse_untrusted
 from antiphon.settings.trust import FolderFile, digest, place
 from antiphon.types.errors import AntiphonError, InvalidRequest
@@ -86,7 +86,7 @@ def ask(file: FolderFile) -> bool:
     if not confirm("antiphon: Type yes to trust this file; anything else goes on without it:"):
         note(f"antiphon: {file.path} does not count in this chat.")
         return False
-    discovery.approved(os.environ).trust(seen.path, seen.digest)
+    discovery.open_approvals(os.environ).trust(seen.path, seen.digest)
     return True
 
 
@@ -136,13 +136,13 @@ def _settings(path: Path, content: bytes, names: tuple[str, ...]) -> Seen:
 
 
 def _servers(path: Path) -> Seen:
-    tables: dict[str, dict[str, Any]] = discovery.foreign_tables(path)
+    tables: dict[str, dict[str, Any]] = discovery.read_foreign_tables(path)
     # All of it: a variable, or a folder, may matter as much as the program.
     text = msgspec.json.format(msgspec.json.encode(tables), indent=2).decode()
     summary = f"It starts or asks the MCP servers: {_listed(tuple(tables))}"
-    if wanted := sorted({reference.name for reference in references(tables)}):
+    if wanted := sorted({reference.name for reference in find_references(tables)}):
         summary += f"; they are given {_listed(tuple(wanted))}, as it is here"
-    return Seen(path, text, summary, discovery.digest(tables))
+    return Seen(path, text, summary, discovery.tables_digest(tables))
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -192,7 +192,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 def look_and_trust(files: Sequence[Path], *, yes: bool) -> int:
     """Show each file and ask about it; what was shown is what is trusted."""
-    record = discovery.approved(os.environ)
+    record = discovery.open_approvals(os.environ)
     code = DONE
     for file in files:
         seen = look(file)
@@ -229,7 +229,7 @@ def _files(given: Path) -> Sequence[Path]:
 
 
 def _revoke(given: Path) -> int:
-    record = discovery.approved(os.environ)
+    record = discovery.open_approvals(os.environ)
     names = [given / name for name in (discovery.TOML, discovery.PROJECTS)]
     revoked = record.revoke({place(file) for file in (given, *names)})
     if not revoked:
@@ -244,7 +244,7 @@ def _revoke(given: Path) -> int:
 
 
 def _list(*, as_json: bool) -> int:
-    known = discovery.approved(os.environ).all()
+    known = discovery.open_approvals(os.environ).all()
     listed = [Listed(file, _state(Path(file), digest)) for file, digest in sorted(known.items())]
     if as_json:
         print_json(listed)

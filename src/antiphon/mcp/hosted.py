@@ -1,8 +1,8 @@
-"""The MCP servers that runs name: which may be named, and their tools while they are held.
+"""MCP servers that runs on this backend may name, and their tools.
 
-The operator's own servers are shared by all runs; a server at an address is its owner's alone, for
-a session may remember things. Both are connected when they are first named, behind one's back, and
-stay so: the former until the end, the latter for some minutes after the last run that held it.
+The operator's own servers are shared by all runs. A server at a URL is private to its owner,
+because a session may have state. Both are connected when first named, without waiting; the former
+cancel_idle_end connected, the latter until some minutes after the last run that used them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from antiphon.types.runs import McpServer
 Allowed = Literal["off", "configured", "urls"]
 
 LIST_SECONDS = 10.0
-"""How long a server may take, from its start, before runs go on without its tools."""
+"""Seconds from a server's start before runs go on without its tools."""
 IDLE_SECONDS = 300.0
-"""How long the connection to an address stays open after the last run that held it."""
+"""Seconds that the connection to a URL stays open after the last run that used it."""
 MOST_IDLE = 100
-"""Connections that nobody holds; above that the one that was let go of first is closed."""
+"""Unused connections; above that the one unused for longest is closed."""
 
 log = logging.getLogger(__name__)
 
 
 class NoServers:
-    """What there is where no server may be named."""
+    """Backend on which no server may be named."""
 
-    async def refuse(self, servers: Sequence[McpServer]) -> None:
+    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
         """Raise `Forbidden` for any server."""
         if servers:
             raise Forbidden(
@@ -55,32 +55,32 @@ class NoServers:
             )
 
     @asynccontextmanager
-    async def held(self, owner: str, servers: Sequence[McpServer]) -> AsyncGenerator[Toolbox]:
-        """No tools, whatever was named."""
+    async def hold(self, owner: str, servers: Sequence[McpServer]) -> AsyncGenerator[Toolbox]:
+        """Yield no tools."""
         yield Functions(())
 
     def states(self) -> Sequence[BackendServer]:
-        """There is none."""
+        """Return nothing."""
         return ()
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
-        """Return nothing: none of them is here."""
+        """Return nothing."""
         return ()
 
     def has(self, origins: Sequence[str]) -> bool:
-        """Return whether there are no servers to have."""
+        """Return whether `origins` is empty."""
         return not origins
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 class ServerPool:
-    """The servers of `configs`, and with `allowed` `urls` any that `reach` may go to.
+    """The servers of `configs`, and with `allowed="urls"` any URL that `reach` permits.
 
-    `private` addresses are reached where `reach` exempts them, and only there without https. `auth`
-    lets in at the operator's own servers, and never at an address that a caller named. `unusable`
-    are servers that cannot be started as they are configured, with the reason.
+    Private addresses that `reach` exempts are allowed, and only those without https. `auth` is used
+    for the operator's own servers, never for a URL named by a caller. `unusable` are configured
+    servers that cannot be started, with the reason.
     """
 
     def __init__(
@@ -101,23 +101,23 @@ class ServerPool:
         self._list_seconds = list_seconds
         self._idle_seconds = idle_seconds
         self._unusable = unusable
-        self._lines: dict[tuple[str, ...], _Line] = {}
+        self._pooled: dict[tuple[str, ...], _PooledServer] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def connections(self) -> int:
-        """How many servers are connected, or are being started."""
-        return len(self._lines)
+        """Number of servers that are connected or starting."""
+        return len(self._pooled)
 
-    async def refuse(self, servers: Sequence[McpServer]) -> None:
-        """Raise `Forbidden` or `InvalidRequest` for one that may not be named here."""
+    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
+        """Raise `Forbidden` or `InvalidRequest` for a server that may not be named here."""
         if self._allowed == "off":
-            await NoServers().refuse(servers)
-        _refuse_twins(servers)
+            await NoServers().check_allowed(servers)
+        _check_unique_names(servers)
         for place, server in enumerate(servers):
-            await self._refuse(server, f"$.mcp_servers[{place}]")
+            await self._check_server(server, f"$.mcp_servers[{place}]")
 
-    async def _refuse(self, server: McpServer, where: str) -> None:
+    async def _check_server(self, server: McpServer, where: str) -> None:
         if server.url is None:
             if server.name not in self._configs:
                 raise InvalidRequest(
@@ -135,13 +135,13 @@ class ServerPool:
                 hint="An operator can allow it by the setting backend_mcp = urls.",
             )
         else:
-            await self._refuse_url(server.url, f"{where}.url")
+            await self._check_url(server.url, f"{where}.url")
 
-    async def _refuse_url(self, url: str, where: str) -> None:
-        """Only what can be told from the words: where a name leads is judged at every connect."""
-        scheme, host, port = _split(url, where)
+    async def _check_url(self, url: str, where: str) -> None:
+        """Check the URL's text; the address of a name is checked at every connect."""
+        scheme, host, port = _split_url(url, where)
         try:
-            address, *_ = await self._reach.vetted(host, port, _somewhere_public)
+            address, *_ = await self._reach.vetted(host, port, _resolve_to_public)
         except OutOfReach as refused:
             raise InvalidRequest(refused.message, **refused.details, where=where) from refused
         if scheme != "https" and not self._reach.exempts(host, address, port):
@@ -153,71 +153,71 @@ class ServerPool:
             )
 
     @asynccontextmanager
-    async def held(self, owner: str, servers: Sequence[McpServer]) -> AsyncGenerator[Toolbox]:
-        """The tools of these servers, while they are held; those that are not there have none."""
-        lines: list[_Line] = []
+    async def hold(self, owner: str, servers: Sequence[McpServer]) -> AsyncGenerator[Toolbox]:
+        """Yield the tools of these servers; absent servers have none."""
+        servers_in_use: list[_PooledServer] = []
         with ExitStack() as holding:
             for server in servers:
-                line = await self._take(owner, server)
-                if line is not None:
-                    holding.callback(self._release, line)
-                    lines.append(line)
-            await asyncio.gather(*(line.listed() for line in lines))
-            yield _Tools(lines)
+                pooled = await self._acquire(owner, server)
+                if pooled is not None:
+                    holding.callback(self._release, pooled)
+                    servers_in_use.append(pooled)
+            await asyncio.gather(*(pooled.wait_until_listed() for pooled in servers_in_use))
+            yield _PooledTools(servers_in_use)
 
     def states(self) -> Sequence[BackendServer]:
-        """The operator's own servers, and how they are."""
+        """Return the states of the operator's own servers."""
         broken = [
             BackendServer(name, "unusable", problem=why) for name, why in self._unusable.items()
         ]
-        return [*map(self._state, self._configs.values()), *broken]
+        return [*map(self._backend_state, self._configs.values()), *broken]
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
-        """Return what these servers are, in words that hold no secret.
+        """Return the identities of these servers, without secrets.
 
-        One at an address that the run itself names is the same wherever such are allowed.
+        All URLs named by a run share one, valid wherever URLs are allowed.
         """
         named = [self._configs.get(each.name) for each in servers if each.url is None]
         ours = [_origin(config) for config in named if config is not None]
         return [*ours, _ANY_URL] if any(server.url for server in servers) else ours
 
     def has(self, origins: Sequence[str]) -> bool:
-        """Return whether all of these servers are here, as they are there."""
+        """Return whether all of these servers are here, configured in the same way."""
         here = {_origin(config) for config in self._configs.values()}
         if self._allowed == "urls":
             here.add(_ANY_URL)
         return here.issuperset(origins)
 
-    def _state(self, config: ServerConfig) -> BackendServer:
-        line = self._lines.get((config.name,))
-        if line is None:
+    def _backend_state(self, config: ServerConfig) -> BackendServer:
+        pooled = self._pooled.get((config.name,))
+        if pooled is None:
             return BackendServer(config.name, "idle", config.transport)
-        (state,) = line.servers.states()
+        (state,) = pooled.servers.states()
         return BackendServer(config.name, state.status, state.transport, state.tools, state.why)
 
     async def close(self) -> None:
         """End every connection."""
-        for key in list(self._lines):
+        for key in list(self._pooled):
             self._end(key)
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _take(self, owner: str, server: McpServer) -> _Line | None:
+    async def _acquire(self, owner: str, server: McpServer) -> _PooledServer | None:
         try:
-            await self.refuse([server])
+            await self.check_allowed([server])
         except (Forbidden, InvalidRequest) as refused:  # it was allowed when the run began
             log.warning("the MCP server %s is not used: %s", server.name, refused.message)
             return None
         key = (server.name,) if server.url is None else (owner, server.name, server.url)
-        line = self._lines.pop(key, None)
-        if line is None:
-            line = _Line(key, self._connected(server), self._list_seconds)
-            await line.servers.__aenter__()  # which only starts tasks
-        self._lines[key] = line  # the newest last
-        line.take()
-        return line
+        pooled = self._pooled.pop(key, None)
+        if pooled is None:
+            pooled = _PooledServer(key, self._create_servers(server), self._list_seconds)
+            await pooled.servers.__aenter__()  # which only starts tasks
+        self._pooled[key] = pooled  # the newest last
+        pooled.take()
+        return pooled
 
-    def _connected(self, server: McpServer) -> McpServers:
+    def _create_servers(self, server: McpServer) -> McpServers:
         if server.url is None:
             return McpServers([self._configs[server.name]], auth=self._auth)
         config = ServerConfig(
@@ -228,26 +228,26 @@ class ServerPool:
         )
         return McpServers([config], reach=self._reach)
 
-    def _release(self, line: _Line) -> None:
-        line.users -= 1
-        if line.users or not line.foreign or self._lines.get(line.key) is not line:
+    def _release(self, pooled: _PooledServer) -> None:
+        pooled.users -= 1
+        if pooled.users or not pooled.is_foreign or self._pooled.get(pooled.key) is not pooled:
             return
         loop = asyncio.get_running_loop()
-        line.leaving = loop.call_later(self._idle_seconds, self._end, line.key)
-        idle = [each.key for each in self._lines.values() if each.foreign and not each.users]
+        pooled.leaving = loop.call_later(self._idle_seconds, self._end, pooled.key)
+        idle = [each.key for each in self._pooled.values() if each.is_foreign and not each.users]
         for key in idle[: max(0, len(idle) - MOST_IDLE)]:
             self._end(key)
 
     def _end(self, key: tuple[str, ...]) -> None:
-        line = self._lines.pop(key)
-        line.stay()
-        task = asyncio.create_task(line.servers.__aexit__(None, None, None))
+        pooled = self._pooled.pop(key)
+        pooled.cancel_idle_end()
+        task = asyncio.create_task(pooled.servers.__aexit__(None, None, None))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
-class _Line:
-    """One server's connection, and how many hold it."""
+class _PooledServer:
+    """Connection to one server, with a count of its users."""
 
     def __init__(self, key: tuple[str, ...], servers: McpServers, patience: float) -> None:
         self.key = key
@@ -258,42 +258,42 @@ class _Line:
         self._patience_ends = self._clock() + patience
 
     @property
-    def foreign(self) -> bool:
-        """Whether a caller named its address."""
+    def is_foreign(self) -> bool:
+        """True if a caller named its URL."""
         return len(self.key) > 1
 
     def take(self) -> None:
-        """One more holds it; a server that has failed is tried again, and not waited for."""
+        """Add a user; retry a failed server without waiting for it."""
         self.users += 1
-        self.stay()
+        self.cancel_idle_end()
         self.servers.retry_all()
 
-    def stay(self) -> None:
-        """It need not end by itself."""
+    def cancel_idle_end(self) -> None:
+        """Cancel the end by idleness."""
         if self.leaving is not None:
             self.leaving.cancel()
             self.leaving = None
 
-    async def listed(self) -> None:
-        """Wait until its tools are known, but no longer than a start may take."""
+    async def wait_until_listed(self) -> None:
+        """Wait until its tools are known, within the time for a start."""
         for state in await self.servers.ready(max(0.0, self._patience_ends - self._clock())):
             log.warning("the MCP server %s is %s: %s", state.server, state.status, state.why)
 
 
-class _Tools:
-    """The tools of some connections, as one toolbox."""
+class _PooledTools:
+    """Tools of several connections as one toolbox."""
 
-    def __init__(self, lines: Sequence[_Line]) -> None:
-        self._lines = lines
+    def __init__(self, servers_in_use: Sequence[_PooledServer]) -> None:
+        self._pooled = servers_in_use
 
     def tools(self) -> Sequence[Tool]:
-        return [tool for line in self._lines for tool in line.servers.tools()]
+        return [tool for pooled in self._pooled for tool in pooled.servers.tools()]
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        for line in self._lines:
-            if any(tool.spec.name == call.name for tool in line.servers.tools()):
-                return await line.servers.call(call, tell)
-        states = [state for line in self._lines for state in line.servers.states()]
+        for pooled in self._pooled:
+            if any(tool.spec.name == call.name for tool in pooled.servers.tools()):
+                return await pooled.servers.call(call, tell)
+        states = [state for pooled in self._pooled for state in pooled.servers.states()]
         absent = [f"{each.server} is {each.status}." for each in states if each.status != "ready"]
         return ToolResult(
             " ".join([f"There is no tool {call.name} just now.", *absent]),
@@ -309,7 +309,7 @@ def _origin(config: ServerConfig) -> str:
     return f"{config.name} {config.origin}"
 
 
-def _refuse_twins(servers: Sequence[McpServer]) -> None:
+def _check_unique_names(servers: Sequence[McpServer]) -> None:
     twins = [name for name, times in Counter(each.name for each in servers).items() if times > 1]
     if twins:
         raise InvalidRequest(
@@ -323,10 +323,10 @@ def _refuse_twins(servers: Sequence[McpServer]) -> None:
 _ADDRESS = re.compile(r"(?i:https?)://[!-~]+")
 
 
-def _split(url: str, where: str) -> tuple[str, str, int]:
-    """Scheme, host and port."""
+def _split_url(url: str, where: str) -> tuple[str, str, int]:
+    """Return scheme, host and port. Raises `InvalidRequest`."""
     try:
-        # Letters that readers of addresses drop or turn into others are refused before any reads.
+        # Characters that URL parsers drop or replace are refused before parsing.
         parts = urlsplit(url) if _ADDRESS.fullmatch(url) and "\\" not in url else None
         if parts is not None and parts.hostname and "@" not in parts.netloc:
             host = parts.hostname
@@ -342,6 +342,6 @@ def _split(url: str, where: str) -> tuple[str, str, int]:
     )
 
 
-async def _somewhere_public(host: str, port: int) -> Sequence[str]:
-    """Stands for the addresses of a name, where only the words of an address are judged."""
+async def _resolve_to_public(host: str, port: int) -> Sequence[str]:
+    """Stand in for name resolution, where only the text of a URL is checked."""
     return ["1.1.1.1"]

@@ -1,7 +1,7 @@
-"""What servers say of themselves and their tools, made fit to be read: none of it is trusted.
+"""Metadata of servers and tools, cleaned and bounded: none of it is trusted.
 
-Lists of tools are mended as they come in, one tool at a time: what is only odd is put right, what
-cannot be used is left out with a reason, and one bad tool costs no other.
+Lists of tools are normalized as they arrive, one tool at a time: harmless defects are repaired,
+unusable tools are left out with a reason, and one bad tool affects no other.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ DEEPEST_SCHEMA = 32
 MOST_TOOLS = 1_000
 
 
-def told(text: object, longest: int = LONGEST_DESCRIPTION) -> str:
-    """Foreign text as one may show it: what acts, reorders or hides is seen, and it has an end."""
+def clean_text(text: object, longest: int = LONGEST_DESCRIPTION) -> str:
+    """Return untrusted text without control, bidirectional and hidden characters, and truncated."""
     if not isinstance(text, str):
         return ""
     shown = clean(text[: longest + 1].translate(_UNSEEN)).strip()
     return f"{shown[:longest]} ... (cut)" if len(shown) > longest else shown
 
 
-def told_line(text: object, longest: int = LONGEST_WORD) -> str:
-    """The same, in one line."""
-    return " ".join(told(text, longest).split())
+def clean_line(text: object, longest: int = LONGEST_WORD) -> str:
+    """Return the same as one line."""
+    return " ".join(clean_text(text, longest).split())
 
 
-def mend_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[str, str]]:
-    """Put right the answer to a request for tools, in place; which were left out, and why.
+def normalize_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[str, str]]:
+    """Normalize a `tools/list` result in place; return the names left out, with reasons.
 
-    `modern` servers' outputs may be of any type, as of 2026-07-28.
+    With `modern`, outputs may be of any type, as since 2026-07-28.
     """
     listed = result["tools"]
     if not is_list(listed):
@@ -47,7 +47,7 @@ def mend_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[st
     kept: list[Any] = []
     left: list[tuple[str, str]] = []
     for tool in listed[:MOST_TOOLS]:
-        why = _mend(tool, modern=modern)
+        why = _normalize_tool(tool, modern=modern)
         if why is None:
             kept.append(tool)
         else:
@@ -58,16 +58,16 @@ def mend_tools(result: dict[str, Any], *, modern: bool = False) -> list[tuple[st
     return left
 
 
-def take_output_schemas(result: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Take the schemas of outputs out of a mended list of tools; give them by the tools' names.
+def pop_output_schemas(result: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Remove the output schemas from normalized tools; return them by tool name.
 
-    The SDK would validate each output on the event loop, for as long as the schema makes it last.
+    Otherwise the SDK would validate each output on the event loop, in unbounded time.
     """
     return {tool["name"]: tool.pop("outputSchema", None) for tool in result["tools"]}
 
 
-def cut_lists(result: dict[str, Any], most: int) -> None:
-    """Leave at most so many items in each list of a result; of a call's content it is said."""
+def truncate_lists(result: dict[str, Any], most: int) -> None:
+    """Truncate each list in a result; a call's content gets a note about it."""
     for name, value in result.items():
         if is_list(value) and len(value) > most:
             left_out = len(value) - most
@@ -77,16 +77,16 @@ def cut_lists(result: dict[str, Any], most: int) -> None:
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a JSON value is an object."""
+    """Return whether a JSON value is an object."""
     return isinstance(value, dict)
 
 
 def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Whether a JSON value is a list."""
+    """Return whether a JSON value is a list."""
     return isinstance(value, list)
 
 
-# Zero-width characters that no script needs: they only hide. Joiners are left to scripts and emoji.
+# Zero-width characters that no script needs. Joiners stay: scripts and emoji need them.
 _UNSEEN = {
     code: f"<U+{code:04X}>" for code in (0xAD, 0x180E, 0x200B, *range(0x2060, 0x2065), 0x3164)
 }
@@ -95,11 +95,11 @@ _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 def _name(tool: Any) -> str:
     name = tool.get("name") if is_object(tool) else None
-    return told_line(name, 80) or "a tool without a name"
+    return clean_line(name, 80) or "a tool without a name"
 
 
-def _mend(tool: Any, *, modern: bool) -> str | None:
-    """Put right what is only odd; why the tool cannot be used, if it cannot."""
+def _normalize_tool(tool: Any, *, modern: bool) -> str | None:
+    """Repair the tool in place; return why it cannot be used, if it cannot."""
     if not is_object(tool):
         return "it is no object"
     why = (
@@ -109,12 +109,12 @@ def _mend(tool: Any, *, modern: bool) -> str | None:
     )
     if why is not None:
         return why
-    tool["inputSchema"] = _of_type_object(tool.get("inputSchema"))
-    _mend_output(tool, modern=modern)
+    tool["inputSchema"] = _as_object_schema(tool.get("inputSchema"))
+    _normalize_output_schema(tool, modern=modern)
     for word in ("title", "description"):
         if not isinstance(tool.get(word), str):
             tool.pop(word, None)
-    _mend_hints(tool)
+    _normalize_hints(tool)
     for part in ("icons", "_meta", "execution"):  # nothing of ours reads them
         tool.pop(part, None)
     return None
@@ -139,7 +139,7 @@ def _unusable_schema(schema: object) -> str | None:
 
 
 def _unusable_execution(execution: object) -> str | None:
-    """MCP's tasks, an experiment of 2025-11-25, are not ours: most tools do without."""
+    """Return a reason if the tool requires MCP tasks (an experiment of 2025-11-25)."""
     if is_object(execution) and execution.get("taskSupport") == "required":
         return "it can be run as a task only"
     return None
@@ -153,37 +153,37 @@ def _too_much(schema: dict[str, Any]) -> str | None:
     return None
 
 
-def _of_type_object(schema: dict[str, Any] | None) -> dict[str, Any]:
-    """The schema, of type object whatever it said: arguments are an object on the wire."""
-    mended: dict[str, Any] = {**(schema or {}), "type": "object"}
-    if not is_object(mended.get("properties", {})):
-        mended["properties"] = {}
-    required = mended.get("required", [])
+def _as_object_schema(schema: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the schema with type object: arguments are an object on the wire."""
+    normalized: dict[str, Any] = {**(schema or {}), "type": "object"}
+    if not is_object(normalized.get("properties", {})):
+        normalized["properties"] = {}
+    required = normalized.get("required", [])
     if not is_list(required) or not all(isinstance(name, str) for name in required):
-        mended.pop("required")
-    return mended
+        normalized.pop("required")
+    return normalized
 
 
-def _mend_output(tool: dict[str, Any], *, modern: bool) -> None:
-    """Drop a schema of outputs that nothing can be judged by."""
+def _normalize_output_schema(tool: dict[str, Any], *, modern: bool) -> None:
+    """Drop an output schema that cannot be validated against."""
     schema = tool.get("outputSchema")
     if not is_object(schema) or not (modern or schema.get("type") == "object") or _too_much(schema):
         tool.pop("outputSchema", None)
 
 
-def _mend_hints(tool: dict[str, Any]) -> None:
+def _normalize_hints(tool: dict[str, Any]) -> None:
     hints = tool.get("annotations")
     if not is_object(hints):
         tool.pop("annotations", None)
         return
-    mended = {hint: hints[hint] for hint in _HINTS if isinstance(hints.get(hint), bool)}
+    normalized = {hint: hints[hint] for hint in _HINTS if isinstance(hints.get(hint), bool)}
     if isinstance(hints.get("title"), str):
-        mended["title"] = hints["title"]
-    tool["annotations"] = mended
+        normalized["title"] = hints["title"]
+    tool["annotations"] = normalized
 
 
 def _walk(value: Any) -> Iterator[tuple[int, Any]]:
-    """The value and all in it, with their depths; not deeper than is of use, without recursion."""
+    """Yield the value and all in it with their depths, without recursion, up to a depth."""
     waiting = [(1, value)]
     while waiting:
         depth, each = waiting.pop()
@@ -194,16 +194,16 @@ def _walk(value: Any) -> Iterator[tuple[int, Any]]:
         waiting.extend((depth + 1, one) for one in inside)
 
 
-# The names of servers' tools towards a model: legal for every provider, told apart, stable.
+# Names of servers' tools for models: legal for every provider, unique, stable.
 
 
 LONGEST = 64  # OpenAI's and Anthropic's limit
 
 
-def named(server: str, tool: str) -> str:
-    """The model's name for a server's tool.
+def model_tool_name(server: str, tool: str) -> str:
+    """Return the model's name for a server's tool.
 
-    Two tools have different names, but for a clash of 40 bits of hash, which the table that maps
+    Two tools get different names except for a clash of 40 bits of hash, which the table that maps
     names back must refuse.
     """
     plain = f"{server}__{tool}"
@@ -216,8 +216,8 @@ def named(server: str, tool: str) -> str:
     return f"{front}__{back}_{digest.hexdigest()[:_DIGITS]}"
 
 
-def server_part(server: str) -> str:
-    """Return what the model's names of a server's tools begin with; others' may begin so too."""
+def tool_name_prefix(server: str) -> str:
+    """Return the prefix of the model's names of a server's tools; other names may share it."""
     if _SERVER.fullmatch(server):
         room = LONGEST - len("__") - len("_") - _DIGITS
         return server if len(server) > room // 2 else f"{server}__"
@@ -225,8 +225,8 @@ def server_part(server: str) -> str:
 
 
 _DIGITS = 10
-# The first `__` of a plain name ends the server's part, so no server may hold or touch one; and no
-# plain name may end as a hashed one does.
+# The first `__` of a plain name ends the server's part, so no server name may contain or touch one;
+# and no plain name may end as a hashed one does.
 _SERVER = re.compile(r"(?!.*__)[A-Za-z0-9][A-Za-z0-9_-]*(?<!_)")
 _TOOL = re.compile(rf"(?!.*_[0-9a-f]{{{_DIGITS}}}\Z)[A-Za-z0-9_-]+")
 

@@ -1,4 +1,4 @@
-"""`Servers`: MCP servers for code that waits; they live on a loop in a thread of their own."""
+"""MCP servers for synchronous code; they run on an event loop in a thread of their own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from antiphon.client.portal import Portal
-from antiphon.mcp.client.authorization import authorizing
-from antiphon.mcp.client.client_features import Host
-from antiphon.mcp.client.protocol_versions import generations
+from antiphon.mcp.client.authorization import authorizer
+from antiphon.mcp.client.client_features import ClientFeatures
+from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.server_listing import (
     Completion,
     FilledPrompt,
     Prompt,
-    Resource,
     ResourceTemplate,
-    State,
+    ServerResource,
+    ServerState,
 )
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config import discovery
@@ -46,43 +46,44 @@ class Servers:
     """
 
     def __init__(
-        self, configs: Iterable[ServerConfig], host: Host | None = None, **options: Any
+        self, configs: Iterable[ServerConfig], host: ClientFeatures | None = None, **options: Any
     ) -> None:
         self._servers = McpServers(configs, host, **options)
         self._portal = Portal()
         self._entered = False
-        self._unusable: tuple[State, ...] = ()
+        self._unusable: tuple[ServerState, ...] = ()
 
     @classmethod
     def written(
         cls,
         file: str | os.PathLike[str] | None = None,
-        host: Host | None = None,
+        host: ClientFeatures | None = None,
         *,
         settings: Settings | None = None,
     ) -> Self:
-        """The servers of a file, else those of the settings, with the logins of this user.
+        """Return the servers of a file, else those of the settings, with this user's logins.
 
-        One that refers to something missing is told by `ready`. Raises `BadSettings` for a file
-        that cannot be read.
+        `ready` reports a server with a missing reference. Raises `BadSettings` for a file that
+        cannot be read.
         """
         flags = {} if file is None else {"config": os.fspath(file)}
         meant = settings or load(flags, os.environ, Path.cwd())
-        found = discovery.find(meant, os.environ, Path.cwd())
-        usable = discovery.usable(found.servers, os.environ)
+        found = discovery.find_servers(meant, os.environ, Path.cwd())
+        usable = discovery.resolve(found.servers, os.environ)
         servers = cls(
             usable.configs,
             host,
-            auth=authorizing(meant, os.environ),
-            generations=generations(os.environ),
+            auth=authorizer(meant, os.environ),
+            protocol_cache=open_protocol_cache(os.environ),
         )
         servers._unusable = tuple(
-            State(server=each.server, status="failed", why=each.why) for each in usable.problems
+            ServerState(server=each.server, status="failed", why=each.why)
+            for each in usable.problems
         )
         return servers
 
     def __enter__(self) -> Self:
-        """Start every server that is enabled; wait for none."""
+        """Start every enabled server without waiting for it."""
         self._portal.run(self._servers.__aenter__())
         self._entered = True
         return self
@@ -93,7 +94,7 @@ class Servers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End every server, and what it started."""
+        """End every server and its process."""
         if not self._entered:
             return
         self._entered = False
@@ -103,13 +104,13 @@ class Servers:
             self._portal.close()
 
     def tools(self) -> tuple[Tool, ...]:
-        """The tools that are there just now."""
+        """Return the tools that are available now."""
         return self._servers.tools()
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Call the tool, from whatever loop."""
+        """Call the tool, from any event loop."""
         if not self._entered:
-            return _ended("are not started")
+            return _unavailable("are not started")
         with Telling(tell) as telling:
             future = self._portal.start(self._servers.call(call, telling))
             try:
@@ -118,56 +119,56 @@ class Servers:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                return _ended("have ended")
+                return _unavailable("have ended")
 
-    def ready(self, seconds: float) -> tuple[State, ...]:
-        """Wait for the slow ones, at most so long; returns those that are not ready, and why."""
+    def ready(self, seconds: float) -> tuple[ServerState, ...]:
+        """Wait for the servers, at most so long; return the states of those that are not ready."""
         return (*self._unusable, *self._run(self._servers.ready(seconds)))
 
-    def states(self) -> tuple[State, ...]:
-        """How each server is just now."""
+    def states(self) -> tuple[ServerState, ...]:
+        """Return the state of each server."""
 
-        async def states() -> tuple[State, ...]:
+        async def states() -> tuple[ServerState, ...]:
             return self._servers.states()
 
         return (*self._unusable, *self._run(states()))
 
     def restart(self, server: str) -> None:
-        """Have a server that failed tried again."""
+        """Restart a failed server."""
 
         async def restart() -> None:
             self._servers.restart(server)
 
         self._run(restart())
 
-    def resources(self, server: str) -> tuple[Resource, ...]:
-        """What can be read."""
+    def resources(self, server: str) -> tuple[ServerResource, ...]:
+        """Return the resources of a server."""
         return self._run(self._servers.resources(server))
 
     def resource_templates(self, server: str) -> tuple[ResourceTemplate, ...]:
-        """Families of what can be read."""
+        """Return the resource templates of a server."""
         return self._run(self._servers.resource_templates(server))
 
     def read_resource(self, server: str, uri: str) -> tuple[Given, ...]:
-        """What a resource holds."""
+        """Return the content of a resource."""
         return self._run(self._servers.read_resource(server, uri))
 
     def subscribe(self, server: str, uri: str) -> None:
-        """Have the host's `updated` called when the resource changes."""
+        """Subscribe to changes of a resource; `ClientFeatures.resource_updated` reports them."""
         self._run(self._servers.subscribe(server, uri))
 
     def unsubscribe(self, server: str, uri: str) -> None:
-        """Have it called no more."""
+        """End the subscription."""
         self._run(self._servers.unsubscribe(server, uri))
 
     def prompts(self, server: str) -> tuple[Prompt, ...]:
-        """Messages that the server has ready."""
+        """Return the prompts of a server."""
         return self._run(self._servers.prompts(server))
 
     def get_prompt(
         self, server: str, name: str, arguments: Mapping[str, str] | None = None
     ) -> FilledPrompt:
-        """The prompt, filled in with its arguments."""
+        """Return the prompt with its arguments filled in."""
         return self._run(self._servers.get_prompt(server, name, arguments))
 
     def complete(
@@ -180,7 +181,7 @@ class Servers:
         template: str | None = None,
         known: Mapping[str, str] | None = None,
     ) -> Completion:
-        """Values for the argument of a prompt or of a template that begin so."""
+        """Return values that begin with `begun`, for the argument of a prompt or a template."""
         return self._run(
             self._servers.complete(
                 server, argument, begun, prompt=prompt, template=template, known=known
@@ -188,12 +189,12 @@ class Servers:
         )
 
     def set_logging_level(self, server: str, level: LogLevel) -> None:
-        """Ask for the server's log lines from this level on."""
+        """Request the server's log lines from this level on."""
         self._run(self._servers.set_logging_level(server, level))
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._portal.run(coroutine)
 
 
-def _ended(what: str) -> ToolResult:
+def _unavailable(what: str) -> ToolResult:
     return ToolResult(f"The servers {what}.", is_error=True, fault="unavailable")

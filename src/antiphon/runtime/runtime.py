@@ -132,7 +132,7 @@ class Runtime:
             self._default_model,
             self.catalog.open,
             self._models,
-            servers.refuse,
+            servers.check_allowed,
             AdminDispatcher(self.store, mint, servers.states, owners),
             self.destinations,
             self.metrics,

@@ -67,11 +67,11 @@ class ModelResolver(Protocol):
 class BackendServers(Protocol):
     """The MCP servers that runs name, whose tools are run here."""
 
-    async def refuse(self, servers: Sequence[McpServer]) -> None:
+    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
         """Raise `Forbidden` or `InvalidRequest` for one that may not be named."""
         ...
 
-    def held(
+    def hold(
         self, owner: str, servers: Sequence[McpServer]
     ) -> AbstractAsyncContextManager[Toolbox]:
         """Their tools, while they are held, each with its server's name.
@@ -161,7 +161,7 @@ class TurnRunner:
         if not claim.run.mcp_servers:
             await self._turn(claim, _NO_TOOLS)
             return
-        async with self._servers.held(claim.owner, claim.run.mcp_servers) as toolbox:
+        async with self._servers.hold(claim.owner, claim.run.mcp_servers) as toolbox:
             while claim.run.status is Status.IN_PROGRESS:
                 claim = await self._turn(await self._run_tools(claim, toolbox), toolbox)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import Carrier, SharedBus
-from antiphon.mcp.client.authorization import authorizing
+from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.hosted import NoServers, ServerPool
 from antiphon.ports import Store
 from antiphon.providers.model_info import PriceList, WindowList
@@ -112,7 +112,7 @@ def create_servers(settings: Settings) -> NoServers | ServerPool:
         settings.backend_mcp,
         configs,
         Reach(exempt(settings.private_hosts)),
-        auth=authorizing(settings, os.environ),
+        auth=authorizer(settings, os.environ),
         unusable={problem.server: problem.why for problem in found.problems},
     )
 

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.api.operations import ListThreads, Model
 from antiphon.client.mentions import Attached
-from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Tool
@@ -31,9 +31,9 @@ class ChatServers:
     """The MCP servers of a chat: those that run, and those that cannot be started."""
 
     toolbox: McpServers | None = None
-    unusable: Sequence[State] = ()
+    unusable: Sequence[ServerState] = ()
 
-    def states(self) -> Sequence[State]:
+    def states(self) -> Sequence[ServerState]:
         """Return the state of each server, including those that cannot be started."""
         return (*(self.toolbox.states() if self.toolbox else ()), *self.unusable)
 

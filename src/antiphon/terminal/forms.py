@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.mcp.client.client_features import Answer, FormAsked
-from antiphon.mcp.client.forms import Field, Form
+from antiphon.mcp.client.client_features import ElicitationAnswer, FormElicitation
+from antiphon.mcp.client.forms import Form, FormField
 from antiphon.mcp.metadata import is_list
 from antiphon.terminal import arguments
 from antiphon.terminal.input import keyboard
@@ -31,13 +31,13 @@ SHOWN_VALUE = 200
 class FormDialog:
     """A form while it is filled in: field by field, then the whole of it."""
 
-    def __init__(self, ui: Ui, asked: FormAsked) -> None:
+    def __init__(self, ui: Ui, asked: FormElicitation) -> None:
         self._ui = ui
         self._asked = asked
         self._form: Form = asked.form
         self._values: dict[str, Any] = {}
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> ElicitationAnswer:
         """What the person sends, or that they do not."""
         await self._fill()
         parts = self._parts()
@@ -46,14 +46,14 @@ class FormDialog:
                 case "m":
                     parts.turn()
                 case "a":
-                    return Answer("accept", self._form.checked(self._values))
+                    return ElicitationAnswer("accept", self._form.validate(self._values))
                 case "e":
                     await self._fill()
                     parts.forget()
                 case "d":
-                    return Answer("decline")
+                    return ElicitationAnswer("decline")
                 case _:
-                    return Answer("cancel")
+                    return ElicitationAnswer("cancel")
 
     async def _fill(self) -> None:
         """Every field, until the person has had enough of it."""
@@ -63,7 +63,7 @@ class FormDialog:
                 return
             self._values[field.name] = given
 
-    async def _ask_field(self, field: Field, place: str) -> object:
+    async def _ask_field(self, field: FormField, place: str) -> object:
         if field.kind == "boolean":
             return await self._ask_by_key(field, place, [("y", "yes", True), ("n", "no", False)])
         if field.kind == "choice" and len(field.options) <= BY_KEY:
@@ -75,7 +75,7 @@ class FormDialog:
         return await self._ask_by_line(field, place)
 
     async def _ask_by_key(
-        self, field: Field, place: str, options: Sequence[tuple[str, str, object]]
+        self, field: FormField, place: str, options: Sequence[tuple[str, str, object]]
     ) -> object:
         """One of these: key, what it means, and the value."""
         before = self._values.get(field.name, field.default)
@@ -91,7 +91,7 @@ class FormDialog:
         )
         return _ABORTED if key == "x" else values.get(key)
 
-    async def _ask_by_line(self, field: Field, place: str) -> object:
+    async def _ask_by_line(self, field: FormField, place: str) -> object:
         if field.options:
             listed = [f"{number}. {each.label}" for number, each in enumerate(field.options, 1)]
             self._ui.say("\n".join(listed))
@@ -104,9 +104,9 @@ class FormDialog:
                 wrong=lambda line: _find_fault(field, line),
             )
         )
-        return _ABORTED if typed is None else field.read(typed)
+        return _ABORTED if typed is None else field.parse(typed)
 
-    def _rows(self, field: Field, place: str) -> Rows:
+    def _rows(self, field: FormField, place: str) -> Rows:
         lines = list(self._head(f" ({place})"))
         if field.secret:
             said = f"This looks like a secret, which {self._asked.server} should not ask for here."
@@ -146,12 +146,12 @@ class FormDialog:
 
     def _missing(self) -> str:
         try:
-            self._form.checked(self._values)
+            self._form.validate(self._values)
         except InvalidRequest as problem:
             return clean(problem.message)
         return ""
 
-    def _summary_line(self, field: Field) -> Line:
+    def _summary_line(self, field: FormField) -> Line:
         value = self._values.get(field.name)
         said = _format_value(field, field.default if value is None else value)
         if field.secret:
@@ -169,16 +169,16 @@ class _Aborted(msgspec.Struct, frozen=True):
 _ABORTED = _Aborted()
 
 
-def _find_fault(field: Field, line: str) -> str | None:
+def _find_fault(field: FormField, line: str) -> str | None:
     """What is wrong with the line, or nothing."""
     try:
-        field.read(line)
+        field.parse(line)
     except InvalidRequest as problem:
         return problem.message
     return None
 
 
-def _describe_expected(field: Field) -> str:
+def _describe_expected(field: FormField) -> str:
     """What may be given, in a few words."""
     said: dict[str, str] = {
         "number": "a number",
@@ -192,7 +192,7 @@ def _describe_expected(field: Field) -> str:
     return ", ".join(filter(None, words))
 
 
-def _describe_bounds(field: Field) -> str:
+def _describe_bounds(field: FormField) -> str:
     unit = " characters" if field.kind == "text" else ""
     match field.least, field.most:
         case None, None:
@@ -205,7 +205,7 @@ def _describe_bounds(field: Field) -> str:
             return f"{least:g} to {most:g}{unit}"
 
 
-def _format_value(field: Field, value: Any) -> str:
+def _format_value(field: FormField, value: Any) -> str:
     """The value as a person would type it."""
     labels: Mapping[str, str] = {option.value: option.label for option in field.options}
     if is_list(value):

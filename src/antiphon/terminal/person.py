@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from antiphon.mcp.client.client_features import (
-    AddressAsked,
-    Answer,
-    FormAsked,
-    Logged,
-    Question,
-    Sample,
-    SampleAsked,
-    openable,
+    Elicitation,
+    ElicitationAnswer,
+    FormElicitation,
+    SamplingReply,
+    SamplingRequest,
+    ServerLogLine,
+    UrlElicitation,
+    is_openable,
 )
 from antiphon.terminal.forms import FormDialog
 from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
@@ -32,11 +32,11 @@ from antiphon.types.terminal_safe import clean, one_line
 # A server sends the person to a page: they see the whole address before anything opens it.
 
 
-async def ask_to_open_page(ui: Ui, asked: AddressAsked) -> Answer:
+async def ask_to_open_page(ui: Ui, asked: UrlElicitation) -> ElicitationAnswer:
     """Whether the person goes to the page, which they may have opened."""
     ui.say(f"{asked.server} sends you to a page: {asked.message}")
     ui.show([_address_line(asked.url)])
-    may_open = openable(asked.url)
+    may_open = is_openable(asked.url)
     choices = [
         Choice("n", "no"),
         *([Choice("o", "open it in the browser")] if may_open else []),
@@ -44,10 +44,10 @@ async def ask_to_open_page(ui: Ui, asked: AddressAsked) -> Answer:
     ]
     key = await ui.keyboard.choose(Box(rows=_page_rows(asked), choices=tuple(choices), default="n"))
     if key == "n":
-        return Answer("decline")
+        return ElicitationAnswer("decline")
     if key == "o" and not await asyncio.to_thread(_open_browser, asked.url):
         ui.say("No browser could be opened here: open the page yourself.", "warning")
-    return Answer("accept")
+    return ElicitationAnswer("accept")
 
 
 def _address_line(url: str) -> Line:
@@ -68,7 +68,7 @@ def _path_start(url: str) -> int:
     return min(ends, default=len(url))
 
 
-def _page_rows(asked: AddressAsked) -> Rows:
+def _page_rows(asked: UrlElicitation) -> Rows:
     parts = urlsplit(asked.url)
     lines: list[Line] = [
         (
@@ -159,7 +159,7 @@ class _Allowance:
         self.patience = min(2 * self.patience, LAST_TOLD)
 
 
-Sampler = Callable[[SampleAsked], Awaitable[Sample | None]]
+Sampler = Callable[[SamplingRequest], Awaitable[SamplingReply | None]]
 """Has the chat's model answer what a server wants to know; the person has agreed to it."""
 
 _TROUBLE = ("warning", "error", "critical", "alert", "emergency")
@@ -185,40 +185,40 @@ class Person:
         """Whether a server may ask for the model's replies."""
         return self._sampler is not None
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
         """The person's answer; cancelling takes the question away."""
         async with self._ui.question_lock:
             match question:
-                case FormAsked():
+                case FormElicitation():
                     return await FormDialog(self._ui, question).answer()
-                case AddressAsked():
+                case UrlElicitation():
                     return await ask_to_open_page(self._ui, question)
 
-    async def sample(self, wanted: SampleAsked) -> Sample | None:
+    async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:
         """The model's reply, if the person lets the server have one."""
         if self._sampler is None or not await self._is_sampling_allowed(wanted):
             return None
         self._note(f"{wanted.server} asks the model.")
         return await self._sampler(wanted)
 
-    def log(self, line: Logged) -> None:
+    def log(self, line: ServerLogLine) -> None:
         """Trouble is shown, and everything where the chat is to tell much."""
         if self._verbose or line.level in _TROUBLE:
             where = f"{line.server} ({line.logger})" if line.logger else line.server
             self._chatter.show(line.server, f"{where}: {line.level}: {line.text}")
 
-    def updated(self, server: str, uri: str) -> None:
+    def resource_updated(self, server: str, uri: str) -> None:
         """Say that there is something new."""
         self._chatter.show(server, f"{server}: {uri} has changed.")
 
-    def finished(self, server: str, id: str) -> None:
+    def elicitation_completed(self, server: str, id: str) -> None:
         """Say that nothing is left to do at the page."""
         self._chatter.show(server, f"{server}: what you were sent to a page for is done.")
 
     def _note(self, text: str) -> None:
         self._ui.say(one_line(text), "faint")
 
-    async def _is_sampling_allowed(self, wanted: SampleAsked) -> bool:
+    async def _is_sampling_allowed(self, wanted: SamplingRequest) -> bool:
         if wanted.server in self._may_sample:
             return True
         async with self._ui.question_lock:

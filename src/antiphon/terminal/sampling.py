@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.conversation import Options
-from antiphon.mcp.client.client_features import Sample, SampleAsked, SampleMessage
+from antiphon.mcp.client.client_features import SamplingMessage, SamplingReply, SamplingRequest
 from antiphon.terminal import arguments, paging
 from antiphon.terminal.input.keyboard import Box, Choice, in_rows
 from antiphon.terminal.paging import Parts
@@ -18,7 +18,7 @@ from antiphon.types.runs import Sampling, Status
 from antiphon.types.terminal_safe import clean
 
 
-async def ask_to_sample(ui: Ui, wanted: SampleAsked) -> str:
+async def ask_to_sample(ui: Ui, wanted: SamplingRequest) -> str:
     """The key of what the person says to it: `n`, `y`, or `s` for this session."""
     whole = _describe_request(wanted)
     parts = Parts(ui, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
@@ -46,7 +46,7 @@ async def ask_to_sample(ui: Ui, wanted: SampleAsked) -> str:
                 return key
 
 
-async def _confirm(ui: Ui, wanted: SampleAsked) -> bool:
+async def _confirm(ui: Ui, wanted: SamplingRequest) -> bool:
     """Return whether a yes for the session is meant: a second, other key confirms it."""
     head: Sequence[Line] = [
         (
@@ -59,13 +59,13 @@ async def _confirm(ui: Ui, wanted: SampleAsked) -> bool:
     return await ui.keyboard.choose(Box(rows=in_rows(head), choices=choices, default="n")) == "c"
 
 
-def _head(wanted: SampleAsked) -> Sequence[Line]:
+def _head(wanted: SamplingRequest) -> Sequence[Line]:
     likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
     said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
     return [(Span(clean(wanted.server), "strong"), Span(clean(said)))]
 
 
-def _describe_request(wanted: SampleAsked) -> str:
+def _describe_request(wanted: SamplingRequest) -> str:
     """Everything that the model would be told."""
     parts = [f"instructions: {wanted.system}"] if wanted.system else []
     parts += [
@@ -78,7 +78,9 @@ def _describe_request(wanted: SampleAsked) -> str:
 # The reply.
 
 
-async def sample(client: AsyncClient, model: str | None, wanted: SampleAsked) -> Sample | None:
+async def sample(
+    client: AsyncClient, model: str | None, wanted: SamplingRequest
+) -> SamplingReply | None:
     """The reply of the chat's model, None where there was none.
 
     What the server would like another model to say is asked of this one too: the person chose it.
@@ -95,7 +97,7 @@ async def sample(client: AsyncClient, model: str | None, wanted: SampleAsked) ->
         if events.status not in (Status.COMPLETED, Status.INCOMPLETE):
             return None
         cut = events.status is Status.INCOMPLETE
-        return Sample(
+        return SamplingReply(
             text=said,
             model=model or "default",
             stop_reason="maxTokens" if cut else "endTurn",
@@ -104,7 +106,7 @@ async def sample(client: AsyncClient, model: str | None, wanted: SampleAsked) ->
         await client.delete_thread(thread.id)
 
 
-def _options(model: str | None, wanted: SampleAsked) -> Options:
+def _options(model: str | None, wanted: SamplingRequest) -> Options:
     options = Options(
         max_turns=1,
         sampling=Sampling(
@@ -120,14 +122,14 @@ def _options(model: str | None, wanted: SampleAsked) -> Options:
     return options
 
 
-def _text(wanted: SampleAsked) -> str:
+def _text(wanted: SamplingRequest) -> str:
     """The messages as one: only a model can say what an assistant says."""
     if all(message.role == "user" for message in wanted.messages):
         return "\n\n".join(_whole(message) for message in wanted.messages)
     return "\n\n".join(f"{message.role}: {_whole(message)}" for message in wanted.messages)
 
 
-def _whole(message: SampleMessage) -> str:
+def _whole(message: SamplingMessage) -> str:
     return "\n".join(map(given_text, message.content))
 
 

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 
 from antiphon.client.formatting import counted
-from antiphon.mcp.client.server_listing import State
-from antiphon.mcp.config.discovery import Problem
+from antiphon.mcp.client.server_listing import ServerState
+from antiphon.mcp.config.discovery import ServerProblem
 from antiphon.terminal.chat_state import ChatServers
 from antiphon.terminal.commands import prompts
 from antiphon.terminal.commands.command import Command
@@ -37,22 +37,22 @@ class ServerAnnouncer:
         ui: Ui,
         servers: ChatServers,
         commands: dict[str, Command],
-        problems: Iterable[Problem] = (),
+        problems: Iterable[ServerProblem] = (),
     ) -> None:
         self._ui = ui
         self._servers = servers
         self._commands = commands
-        self._states: dict[str, State] = {}
+        self._states: dict[str, ServerState] = {}
         self._tools: dict[str, Sequence[Tool]] = {}
         self._listing: set[asyncio.Task[None]] = set()
         servers.unusable = tuple(
-            State(server=each.server, status="failed", why=each.why) for each in problems
+            ServerState(server=each.server, status="failed", why=each.why) for each in problems
         )
         for state in servers.unusable:
             said = f"The MCP server {state.server} cannot be used: {state.why}"
             ui.say(said, "warning")
 
-    def on_change(self, state: State) -> None:
+    def on_change(self, state: ServerState) -> None:
         """A server's state or tools are others than they were."""
         before = self._states.get(state.server)
         self._states[state.server] = state
@@ -68,7 +68,7 @@ class ServerAnnouncer:
 
     # What is said.
 
-    def _announce_ready(self, state: State) -> None:
+    def _announce_ready(self, state: ServerState) -> None:
         tools = self._tools[state.server] = self._servers.tools_of(state.server)
         again = "there again" if state.restarts else "there"
         said = f"{state.server} is {again}: {counted(len(tools), 'tool')}"
@@ -79,7 +79,7 @@ class ServerAnnouncer:
         self._listing.add(task)
         task.add_done_callback(self._listing.discard)
 
-    def _announce_tools(self, state: State) -> None:
+    def _announce_tools(self, state: ServerState) -> None:
         before = {tool.spec.name: tool for tool in self._tools.get(state.server, ())}
         tools = self._tools[state.server] = self._servers.tools_of(state.server)
         now = {tool.spec.name: tool for tool in tools}
@@ -93,7 +93,7 @@ class ServerAnnouncer:
         if said:
             self._ui.say(f"{state.server} has other tools now; {said}", "faint")
 
-    def _announce_gone(self, state: State, before: State | None) -> None:
+    def _announce_gone(self, state: ServerState, before: ServerState | None) -> None:
         self._forget_prompts(state.server)
         was_there = before is not None and before.status == "ready"
         if state.status == "restarting" and not was_there:
@@ -124,7 +124,7 @@ class ServerAnnouncer:
             del self._commands[name]
 
 
-def _describe_failure(state: State, *, was_there: bool) -> Iterator[tuple[str, str]]:
+def _describe_failure(state: ServerState, *, was_there: bool) -> Iterator[tuple[str, str]]:
     became = "has died" if was_there else "is not there"
     why = state.why.rstrip(".") or "it did not say why"
     yield f"The MCP server {state.server} {became}: {why}{_describe_remedy(state)}", "warning"
@@ -132,7 +132,7 @@ def _describe_failure(state: State, *, was_there: bool) -> Iterator[tuple[str, s
         yield f"    {line}", "faint"
 
 
-def _describe_remedy(state: State) -> str:
+def _describe_remedy(state: ServerState) -> str:
     if state.http_status == 401 and "antiphon mcp login" not in state.why:
         return f"; it wants a login: antiphon mcp login {state.server}"
     return "; it is started again" if state.status == "restarting" else ""

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.server_listing import ServerState
 from antiphon.ports import Toolbox
 from antiphon.settings.settings import Settings
 from antiphon.tools import builtin
@@ -29,11 +29,11 @@ ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
 class Servers(Toolbox, Protocol):
     """MCP servers, each of which may come, fail and go."""
 
-    def states(self) -> Sequence[State]:
+    def states(self) -> Sequence[ServerState]:
         """How each of them is."""
         ...
 
-    async def ready(self, seconds: float) -> Sequence[State]:
+    async def ready(self, seconds: float) -> Sequence[ServerState]:
         """Wait for those that are starting, at most so long; returns those that are not ready."""
         ...
 
@@ -50,7 +50,7 @@ class Tooling:
         """What can be called just now."""
         return self.toolbox.tools()
 
-    def servers(self) -> Sequence[State]:
+    def servers(self) -> Sequence[ServerState]:
         """How the MCP servers are."""
         return self._servers.states() if self._servers else ()
 
@@ -101,18 +101,20 @@ async def _running(settings: Settings, *, start: bool) -> AsyncGenerator[Servers
         return
     # By name: the library behind them takes a second to load, which nobody without a server waits.
     places = import_module("antiphon.mcp.config.discovery")
-    usable = places.usable(places.find(settings, os.environ, Path.cwd()).servers, os.environ)
+    usable = places.resolve(
+        places.find_servers(settings, os.environ, Path.cwd()).servers, os.environ
+    )
     for problem in usable.problems:
         log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
     if not any(config.enabled for config in usable.configs):
         yield None
         return
     toolbox = import_module("antiphon.mcp.client.toolbox")
-    authorizing = import_module("antiphon.mcp.client.authorization").authorizing
-    generations = import_module("antiphon.mcp.client.protocol_versions").generations
+    authorizer = import_module("antiphon.mcp.client.authorization").authorizer
+    open_protocol_cache = import_module("antiphon.mcp.client.protocol_versions").open_protocol_cache
     async with toolbox.McpServers(
         usable.configs,
-        auth=authorizing(settings, os.environ),
-        generations=generations(os.environ),
+        auth=authorizer(settings, os.environ),
+        protocol_cache=open_protocol_cache(os.environ),
     ) as servers:
         yield servers

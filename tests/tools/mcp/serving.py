@@ -10,7 +10,13 @@ from typing import Any
 
 import msgspec
 
-from antiphon.mcp.client.client_features import Answer, Logged, Question, Sample, SampleAsked
+from antiphon.mcp.client.client_features import (
+    Elicitation,
+    ElicitationAnswer,
+    SamplingReply,
+    SamplingRequest,
+    ServerLogLine,
+)
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.messages import ToolCall
 
@@ -52,22 +58,22 @@ class Someone:
     asks = True
     samples = True
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: ElicitationAnswer) -> None:
         self.answers = list(answers)
-        self.questions: list[Question] = []
-        self.wanted: list[SampleAsked] = []
-        self.logged: list[Logged] = []
+        self.questions: list[Elicitation] = []
+        self.wanted: list[SamplingRequest] = []
+        self.logged: list[ServerLogLine] = []
         self.heard: asyncio.Queue[Sequence[str]] = asyncio.Queue()
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
         self.questions.append(question)
         return self.answers.pop(0)
 
-    async def sample(self, wanted: SampleAsked) -> Sample | None:
+    async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:
         self.wanted.append(wanted)
-        return Sample(text="well", model="m1")
+        return SamplingReply(text="well", model="m1")
 
-    def log(self, line: Logged) -> None:
+    def log(self, line: ServerLogLine) -> None:
         self.logged.append(line)
         self.heard.put_nowait(("logged", line.server, line.text))
 

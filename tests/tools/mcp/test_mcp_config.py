@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.discovery import OwnFile
-from antiphon.mcp.config.interpolation import Missing, Reference, filled, references
-from antiphon.mcp.config.parser import legal, tables_of, written
+from antiphon.mcp.config.discovery import UserConfigFile
+from antiphon.mcp.config.interpolation import (
+    MissingReference,
+    Reference,
+    find_references,
+    interpolate,
+)
+from antiphon.mcp.config.parser import legal_names, parse_json, parse_servers
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.settings.loading import load_with_origins
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
@@ -25,7 +30,9 @@ from tests.trusted import trusted
 
 
 def read(text: str) -> dict[str, Any]:
-    return {each.config.name: each for each in written(tables_of(text.encode(), "x.json"), "x")}
+    return {
+        each.config.name: each for each in parse_servers(parse_json(text.encode(), "x.json"), "x")
+    }
 
 
 def test_claudes_file_is_read_as_it_is() -> None:
@@ -87,7 +94,7 @@ def test_vs_codes_file_has_comments() -> None:
 )
 @pytest.mark.parametrize("key", ["type", "transport"])
 def test_streamable_http_goes_by_many_names(key: str, written_as: str) -> None:
-    (each,) = written({"a": {key: written_as, "url": "https://x"}}, "x")
+    (each,) = parse_servers({"a": {key: written_as, "url": "https://x"}}, "x")
     assert (each.config.transport, each.problem) == ("http", "")
 
 
@@ -130,7 +137,7 @@ def test_other_programs_names_for_the_same_are_known() -> None:
 def test_a_server_that_cannot_be_used_says_why_and_costs_no_other(
     table: dict[str, Any], why: str
 ) -> None:
-    bad, good = written({"bad": table, "good": {"command": "x"}}, "x")
+    bad, good = parse_servers({"bad": table, "good": {"command": "x"}}, "x")
 
     assert why in bad.problem
     assert not good.problem
@@ -139,7 +146,7 @@ def test_a_server_that_cannot_be_used_says_why_and_costs_no_other(
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"mcpServers": 1}', '{"a": 1}', "\0", "null"])
 def test_what_is_no_file_of_servers_is_said(text: str) -> None:
     with pytest.raises(BadSettings, match=r"x\.json"):
-        tables_of(text.encode(), "x.json")
+        parse_json(text.encode(), "x.json")
 
 
 json_values = st.recursive(
@@ -160,7 +167,7 @@ keys = st.sampled_from(
 def test_whatever_is_written_each_server_is_usable_or_says_why(
     tables: dict[str, dict[str, Any]],
 ) -> None:
-    servers = written(tables, "x")
+    servers = parse_servers(tables, "x")
 
     assert len({each.config.name for each in servers}) == len(tables)
     for each in servers:
@@ -179,12 +186,12 @@ def test_json_means_the_same_with_comments_and_trailing_commas(value: Any, odd: 
         else f"{odd}\n{line}"
         for before, line in zip(["{", *lines], lines, strict=False)
     )
-    assert tables_of(commented.encode(), "x") == tables_of(plain.encode(), "x")
+    assert parse_json(commented.encode(), "x") == parse_json(plain.encode(), "x")
 
 
 @given(st.lists(st.text(), unique=True))
 def test_names_are_legal_and_apart(names: list[str]) -> None:
-    made = legal(names)
+    made = legal_names(names)
 
     assert len(set(made.values())) == len(names)
     assert all(
@@ -194,8 +201,8 @@ def test_names_are_legal_and_apart(names: list[str]) -> None:
 
 
 def test_a_name_that_is_legal_stays() -> None:
-    assert legal(["a-b", "a b", "a_b"])["a_b"] == "a_b"
-    assert legal(["My Server"]) == {"My Server": "My_Server"}
+    assert legal_names(["a-b", "a b", "a_b"])["a_b"] == "a_b"
+    assert legal_names(["My Server"]) == {"My Server": "My_Server"}
 
 
 # What they refer to
@@ -207,12 +214,12 @@ def test_references_are_filled_in() -> None:
     def find(reference: Reference) -> str | None:
         return "s3cret" if reference.kind == "secret" else table.get(reference.name)
 
-    assert filled("${A}-${env:A}-${B:-two}-${EMPTY:-three}-${EMPTY}", find) == "1-1-two-three-"
-    assert filled("${keyring:service/name/with}", find) == "s3cret"
+    assert interpolate("${A}-${env:A}-${B:-two}-${EMPTY:-three}-${EMPTY}", find) == "1-1-two-three-"
+    assert interpolate("${keyring:service/name/with}", find) == "s3cret"
     config = ServerConfig(name="a", env={"K": "${A}"}, oauth=OAuth(client_secret="${A}"))
-    assert filled(config, find).env == {"K": "1"}
-    assert filled(config, find).oauth.client_secret == "1"
-    assert [each.name for each in references(config)] == ["A", "A"]
+    assert interpolate(config, find).env == {"K": "1"}
+    assert interpolate(config, find).oauth.client_secret == "1"
+    assert [each.name for each in find_references(config)] == ["A", "A"]
 
 
 @pytest.mark.parametrize(
@@ -225,20 +232,20 @@ def test_references_are_filled_in() -> None:
     ],
 )
 def test_what_is_missing_is_named(text: str, why: str) -> None:
-    with pytest.raises(Missing) as caught:
-        filled(text, lambda _: None)
+    with pytest.raises(MissingReference) as caught:
+        interpolate(text, lambda _: None)
     assert why in str(caught.value)
 
 
 def test_what_another_program_would_fill_in_is_not_looked_up() -> None:
-    with pytest.raises(Missing):
-        filled("${workspaceFolder:a}", lambda _: "anything")
+    with pytest.raises(MissingReference):
+        interpolate("${workspaceFolder:a}", lambda _: "anything")
 
 
 @given(st.text(), st.text())
 def test_what_was_filled_in_is_not_read_again(before: str, value: str) -> None:
     plain = before.replace("$", "")
-    assert filled(f"{plain}${{A}}", lambda _: value) == plain + value
+    assert interpolate(f"{plain}${{A}}", lambda _: value) == plain + value
 
 
 # Where they are
@@ -258,9 +265,9 @@ class Home:
         file.write_text(json.dumps({"mcpServers": servers}))
         return file
 
-    def find(self, config: str | None = None) -> discovery.Found:
+    def find(self, config: str | None = None) -> discovery.DiscoveredServers:
         settings = load_with_origins({"config": config}, self.environ, self.cwd).settings
-        return discovery.find(settings, self.environ, self.cwd)
+        return discovery.find_servers(settings, self.environ, self.cwd)
 
     def names(self, config: str | None = None) -> list[str]:
         return [each.config.name for each in self.find(config).servers]
@@ -308,8 +315,8 @@ def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     assert found.servers == ()
     assert {each.file.name: each.servers for each in found.unapproved} == {".mcp.json": ("evil",)}
 
-    approvals = discovery.approved(home.environ)
-    approvals.approve(file, discovery.foreign_tables(file))
+    approvals = discovery.open_approvals(home.environ)
+    approvals.approve(file, discovery.read_foreign_tables(file))
     assert home.names() == ["evil"]
     settings = home.cwd / "antiphon.toml"
     settings.write_text('[servers.too]\ncommand = "rm"\nbackend = true\n')
@@ -332,7 +339,7 @@ def test_a_projects_broken_file_keeps_nobody_from_their_own_servers(home: Home, 
 
 def test_an_approval_is_of_that_content_in_that_place(home: Home, tmp_path: Path) -> None:
     file = home.write(home.cwd / ".mcp.json", a={"command": "x"})
-    discovery.approved(home.environ).approve(file, discovery.foreign_tables(file))
+    discovery.open_approvals(home.environ).approve(file, discovery.read_foreign_tables(file))
 
     file.write_text(json.dumps({"mcpServers": {"a": {"command": "x"}}}, indent=8))
     assert home.names() == ["a"]
@@ -351,7 +358,7 @@ def test_a_projects_server_takes_the_place_of_ones_own(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "mine"}, b={"command": "mine"})
     (home.own / "antiphon.toml").write_text("[servers.a]\ntrusted = true\n")
     file = home.write(home.cwd / ".mcp.json", a={"command": "theirs"})
-    discovery.approved(home.environ).approve(file, discovery.foreign_tables(file))
+    discovery.open_approvals(home.environ).approve(file, discovery.read_foreign_tables(file))
 
     a, b = (each.config for each in home.find().servers)
     assert (a.command, a.trusted, b.command) == ("theirs", False, "mine")
@@ -365,7 +372,7 @@ def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
         off={"command": "${NOPE}", "disabled": True},
     )
 
-    usable = discovery.usable(home.find().servers, {"B": "b"}, keyring=lambda: None)
+    usable = discovery.resolve(home.find().servers, {"B": "b"}, keyring=lambda: None)
     assert [config.name for config in usable.configs] == ["b", "off"]
     assert usable.configs[0].command == "b"
     assert [(each.server, each.why) for each in usable.problems] == [
@@ -376,7 +383,7 @@ def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
 def test_an_unknown_name_is_told_with_those_that_are_known(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "x"})
     with pytest.raises(NotFound) as caught:
-        home.find().named("b")
+        home.find().get("b")
     assert caught.value.details["expected"] == "one of: a"
 
 
@@ -385,7 +392,7 @@ def test_an_unknown_name_is_told_with_those_that_are_known(home: Home) -> None:
 
 def test_ones_own_file_keeps_whatever_else_is_in_it(tmp_path: Path) -> None:
     file = tmp_path / "antiphon/mcp.json"
-    own = OwnFile(file)
+    own = UserConfigFile(file)
     own.add("first", {"command": "x"})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -409,12 +416,12 @@ def test_a_file_with_comments_is_not_written_over(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text('{"mcpServers": {} // mine\n}')
     with pytest.raises(BadSettings, match="nothing is written"):
-        OwnFile(file).add("a", {"command": "x"})
+        UserConfigFile(file).add("a", {"command": "x"})
     assert "// mine" in file.read_text()
 
 
 def test_vs_codes_file_is_added_to_in_its_own_form(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text('{"servers": {"a": {"command": "x"}}}')
-    OwnFile(file).add("b", {"command": "y"})
+    UserConfigFile(file).add("b", {"command": "y"})
     assert set(json.loads(file.read_text())["servers"]) == {"a", "b"}

@@ -13,105 +13,108 @@ from serving import raw
 from antiphon.mcp.client.protocol_versions import (
     DEAR_SECONDS,
     MOST,
-    Approach,
-    Generations,
-    generations,
+    ProtocolCache,
+    ProtocolNegotiation,
+    open_protocol_cache,
 )
-from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> Generations:
-    return Generations(tmp_path / "of this user" / "known.json")
+def known(tmp_path: Path) -> ProtocolCache:
+    return ProtocolCache(tmp_path / "of this user" / "known.json")
 
 
-async def started(config: ServerConfig, known: Generations) -> tuple[State, float]:
+async def started(config: ServerConfig, known: ProtocolCache) -> tuple[ServerState, float]:
     """The server when it was ready, and the seconds that took."""
     began = time.monotonic()
-    async with asyncio.timeout(60), McpServers([config], delays=(), generations=known) as servers:
+    async with (
+        asyncio.timeout(60),
+        McpServers([config], delays=(), protocol_cache=known) as servers,
+    ):
         await servers.ready(30)
         took = time.monotonic() - began
         return servers.states()[0], took
 
 
-async def test_what_is_known_of_a_deaf_server_is_not_found_out_again(known: Generations):
-    known.learn(raw("deaf"), "1")
+async def test_what_is_known_of_a_deaf_server_is_not_found_out_again(known: ProtocolCache):
+    known.update(raw("deaf"), "1")
     state, took = await started(raw("deaf"), known)
 
     assert state.status == "ready"
     assert took < 9  # the question would be waited for for ten seconds
 
 
-async def test_a_server_that_dies_of_the_question_is_remembered(known: Generations):
-    assert not known.old(raw("frail"))
+async def test_a_server_that_dies_of_the_question_is_remembered(known: ProtocolCache):
+    assert not known.is_legacy(raw("frail"))
     await started(raw("frail"), known)
 
-    while not known.old(raw("frail")):
+    while not known.is_legacy(raw("frail")):
         await asyncio.sleep(0.01)
     state, _ = await started(raw("frail"), known)
     assert state.status == "ready"
 
 
-async def test_a_server_that_says_no_at_once_is_asked_at_every_start(known: Generations):
+async def test_a_server_that_says_no_at_once_is_asked_at_every_start(known: ProtocolCache):
     state, _ = await started(raw(), known)
 
     assert state.protocol == "2025-11-25"
-    assert not known.old(raw())
+    assert not known.is_legacy(raw())
 
 
 async def test_a_server_that_starts_that_way_no_more_is_asked_again_and_forgotten(
-    known: Generations,
+    known: ProtocolCache,
 ):
-    known.learn(raw("grown"), "1")
+    known.update(raw("grown"), "1")
     state, _ = await started(raw("grown"), known)
 
     assert state.status == "ready"
-    assert not known.old(raw("grown"))
+    assert not known.is_legacy(raw("grown"))
 
 
-async def test_a_server_of_another_version_is_asked_at_its_next_start(known: Generations):
+async def test_a_server_of_another_version_is_asked_at_its_next_start(known: ProtocolCache):
     config = raw("deaf", env={"VERSION": "2"})
-    known.learn(config, "1")
+    known.update(config, "1")
     await started(config, known)
 
-    while known.old(config):
+    while known.is_legacy(config):
         await asyncio.sleep(0.01)
 
 
-async def test_a_long_start_of_an_old_server_is_worth_remembering(known: Generations):
-    approach = Approach(raw(), known)
-    await approach.recall()
-    approach.ready(modern=False, version="1", seconds=DEAR_SECONDS + 1)
+async def test_a_long_start_of_an_old_server_is_worth_remembering(known: ProtocolCache):
+    approach = ProtocolNegotiation(raw(), known)
+    await approach.load()
+    approach.handle_ready(modern=False, version="1", seconds=DEAR_SECONDS + 1)
 
     assert approach.mode == "legacy"
-    while not known.old(raw()):
+    while not known.is_legacy(raw()):
         await asyncio.sleep(0.01)
 
 
-async def test_nothing_is_learnt_of_a_new_server(known: Generations):
-    approach = Approach(raw(), known)
-    approach.ready(modern=True, version="1", seconds=DEAR_SECONDS + 1)
+async def test_nothing_is_learnt_of_a_new_server(known: ProtocolCache):
+    approach = ProtocolNegotiation(raw(), known)
+    approach.handle_ready(modern=True, version="1", seconds=DEAR_SECONDS + 1)
 
     assert approach.mode == "auto"
-    assert not known.old(raw())
+    assert not known.is_legacy(raw())
 
 
-def test_servers_that_are_started_otherwise_are_others(known: Generations):
-    known.learn(raw("deaf"), "1")
+def test_servers_that_are_started_otherwise_are_others(known: ProtocolCache):
+    known.update(raw("deaf"), "1")
 
-    assert known.old(raw("deaf", name="another name", timeout=3.0))
-    assert not known.old(raw("good"))
-    assert not known.old(raw("deaf", cwd="/"))
+    assert known.is_legacy(raw("deaf", name="another name", timeout=3.0))
+    assert not known.is_legacy(raw("good"))
+    assert not known.is_legacy(raw("deaf", cwd="/"))
 
 
 def test_the_file_holds_no_address_and_has_an_end(tmp_path: Path):
     file = tmp_path / "antiphon/mcp-generations.json"
-    known = generations({"XDG_DATA_HOME": str(tmp_path)})
+    known = open_protocol_cache({"XDG_DATA_HOME": str(tmp_path)})
     for n in range(MOST + 3):
         url = f"https://example.com/?key=secret{n}"
-        known.learn(ServerConfig(name="x", transport="http", url=url), "1")
+        known.update(ServerConfig(name="x", transport="http", url=url), "1")
 
     assert "secret" not in file.read_text()
     assert file.read_text().count("version") == MOST
@@ -122,18 +125,18 @@ def test_the_file_holds_no_address_and_has_an_end(tmp_path: Path):
 def test_a_file_that_is_none_knows_nothing_and_is_written_anew(tmp_path: Path, content: bytes):
     file = tmp_path / "known.json"
     file.write_bytes(content)
-    known = Generations(file)
-    assert not known.old(raw())
+    known = ProtocolCache(file)
+    assert not known.is_legacy(raw())
 
-    known.learn(raw(), "1")
-    assert known.old(raw())
+    known.update(raw(), "1")
+    assert known.is_legacy(raw())
 
 
 def test_where_nothing_can_be_written_nothing_is_remembered(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    known = Generations(tmp_path / "file" / "known.json")
+    known = ProtocolCache(tmp_path / "file" / "known.json")
 
-    known.learn(raw(), "1")
+    known.update(raw(), "1")
     known.forget(raw())
 
-    assert not known.old(raw())
+    assert not known.is_legacy(raw())

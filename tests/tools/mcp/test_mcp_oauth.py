@@ -19,10 +19,10 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, PasswordDeleteError
 from locked import Locked, locked
 
-from antiphon.mcp.client.authorization import KeptLogins, Login
-from antiphon.mcp.client.oauth import authorization
-from antiphon.mcp.client.oauth_callback import Callback
-from antiphon.mcp.client.oauth_http import Errands
+from antiphon.mcp.client.authorization import Login, StoredLogins
+from antiphon.mcp.client.oauth import create_auth
+from antiphon.mcp.client.oauth_callback import LoginCallback
+from antiphon.mcp.client.oauth_http import OAuthHttpClient
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.keyrings import system_keyring
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
@@ -37,8 +37,8 @@ def server() -> Iterator[Locked]:
 
 
 @pytest.fixture
-def logins(tmp_path: Path) -> KeptLogins:
-    return KeptLogins(tmp_path / "logins.json")
+def logins(tmp_path: Path) -> StoredLogins:
+    return StoredLogins(tmp_path / "logins.json")
 
 
 class Browser:
@@ -52,7 +52,7 @@ class Browser:
         async with httpx2.AsyncClient(follow_redirects=True) as browser:
             await browser.get(url)
 
-    async def pasted(self) -> str:
+    async def read_pasted_url(self) -> str:
         return await asyncio.Future()
 
 
@@ -64,7 +64,7 @@ class Elsewhere(Browser):
             self._ended = (await browser.get(url)).headers["location"]
         self._typed = ["what?", "https://[", self._ended]
 
-    async def pasted(self) -> str:
+    async def read_pasted_url(self) -> str:
         return self._typed.pop(0)
 
 
@@ -73,16 +73,16 @@ def config(server: Locked, **more: object) -> ServerConfig:
 
 
 async def asked(
-    server: Locked, logins: KeptLogins, person: Browser | None = None, **more: object
+    server: Locked, logins: StoredLogins, person: Browser | None = None, **more: object
 ) -> httpx2.Response:
     """One request of a program that was just started."""
-    auth = authorization(config(server, **more), logins, person)
+    auth = create_auth(config(server, **more), logins, person)
     async with httpx2.AsyncClient(auth=auth) as client:
         return await client.post(server.url, json={"id": 1, "method": "ping"})
 
 
 async def test_a_login_is_done_once_and_serves_the_next_program(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     person = Browser()
     assert (await asked(server, logins, person)).status_code == 200
@@ -94,7 +94,7 @@ async def test_a_login_is_done_once_and_serves_the_next_program(
 
 
 async def test_what_is_kept_is_for_its_owners_eyes_only(
-    server: Locked, logins: KeptLogins, tmp_path: Path
+    server: Locked, logins: StoredLogins, tmp_path: Path
 ) -> None:
     await asked(server, logins, Browser())
 
@@ -104,7 +104,7 @@ async def test_what_is_kept_is_for_its_owners_eyes_only(
     assert "CANARY" not in repr(logins.get(server.url))
 
 
-async def test_nobody_is_asked_in_the_background(server: Locked, logins: KeptLogins) -> None:
+async def test_nobody_is_asked_in_the_background(server: Locked, logins: StoredLogins) -> None:
     with pytest.raises(Unavailable, match="antiphon mcp login locked"):
         await asked(server, logins)
 
@@ -112,10 +112,10 @@ async def test_nobody_is_asked_in_the_background(server: Locked, logins: KeptLog
 
 
 async def test_a_server_that_wants_a_login_is_failed_and_says_so(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     def auth(config: ServerConfig) -> httpx2.Auth | None:
-        return authorization(config, logins)
+        return create_auth(config, logins)
 
     async with McpServers([config(server)], auth=auth) as servers:
         (state,) = await servers.ready(50)
@@ -129,12 +129,12 @@ async def test_a_server_that_wants_a_login_is_failed_and_says_so(
         assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
 
 
-async def test_a_browser_elsewhere_is_pasted_from(server: Locked, logins: KeptLogins) -> None:
+async def test_a_browser_elsewhere_is_pasted_from(server: Locked, logins: StoredLogins) -> None:
     assert (await asked(server, logins, Elsewhere())).status_code == 200
 
 
 async def test_an_old_token_is_renewed_before_it_is_sent(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     server.expires_in = 1
     await asked(server, logins, Browser())
@@ -147,7 +147,7 @@ async def test_an_old_token_is_renewed_before_it_is_sent(
 
 
 async def test_a_token_that_is_refused_early_is_renewed_without_a_person(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     await asked(server, logins, Browser())
     server.valid = set()
@@ -156,7 +156,7 @@ async def test_a_token_that_is_refused_early_is_renewed_without_a_person(
 
 
 async def test_a_login_outlives_an_authorization_server_that_is_down(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     await asked(server, logins, Browser())
     server.valid, server.refused = set(), (503, "later")
@@ -168,7 +168,7 @@ async def test_a_login_outlives_an_authorization_server_that_is_down(
 
 
 async def test_a_login_that_was_withdrawn_is_asked_for_anew(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     await asked(server, logins, Browser())
     server.valid, server.refused = set(), (400, '{"error": "invalid_grant"}')
@@ -180,9 +180,9 @@ async def test_a_login_that_was_withdrawn_is_asked_for_anew(
     assert (await asked(server, logins, person)).status_code == 200
 
 
-async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: KeptLogins) -> None:
+async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: StoredLogins) -> None:
     await asked(server, logins, Browser())
-    auth = authorization(config(server), logins)
+    auth = create_auth(config(server), logins)
     async with httpx2.AsyncClient(auth=auth) as client:
         await client.post(server.url, json={"id": 1, "method": "ping"})
         server.valid = set()
@@ -194,10 +194,10 @@ async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: Ke
     assert len(server.forms) == before
 
 
-async def test_calls_do_not_wait_for_one_another(server: Locked, logins: KeptLogins) -> None:
+async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredLogins) -> None:
     await asked(server, logins, Browser())
     server.together = threading.Barrier(3)  # answers only to three at once
-    auth = authorization(config(server), logins)
+    auth = create_auth(config(server), logins)
     async with httpx2.AsyncClient(auth=auth) as client:
         answers = await asyncio.gather(
             *(client.post(server.url, json={"id": 1, "method": "ping"}) for _ in range(3))
@@ -206,10 +206,10 @@ async def test_calls_do_not_wait_for_one_another(server: Locked, logins: KeptLog
     assert [answer.status_code for answer in answers] == [200] * 3
 
 
-async def test_a_token_goes_to_no_other_server(server: Locked, logins: KeptLogins) -> None:
+async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLogins) -> None:
     await asked(server, logins, Browser())
     with locked() as other:
-        auth = authorization(config(server), logins, Browser())
+        auth = create_auth(config(server), logins, Browser())
         async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
             await client.post(other.url, json={})
             server.redirects_to = other.url
@@ -221,10 +221,10 @@ async def test_a_token_goes_to_no_other_server(server: Locked, logins: KeptLogin
     assert not set(other.bearers) & set(server.bearers) - {""}
 
 
-async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: KeptLogins) -> None:
+async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: StoredLogins) -> None:
     server.denies = True
     person = Browser()
-    auth = authorization(config(server), logins, person)
+    auth = create_auth(config(server), logins, person)
     async with httpx2.AsyncClient(auth=auth) as client:
         for _ in range(2):
             with pytest.raises(Unavailable, match="the login was refused: access_denied"):
@@ -245,7 +245,7 @@ async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: KeptLo
     ],
 )
 async def test_a_browser_is_sent_to_no_odd_address(
-    server: Locked, logins: KeptLogins, page: str
+    server: Locked, logins: StoredLogins, page: str
 ) -> None:
     server.metadata = {"authorization_endpoint": page}
     person = Browser()
@@ -258,7 +258,7 @@ async def test_a_browser_is_sent_to_no_odd_address(
 
 @pytest.mark.parametrize("odd", ["`id`", '"', "'", " --help", "<b>", "\\", "|cat", "^&"])
 async def test_what_a_shell_would_act_on_is_not_in_an_address(
-    server: Locked, logins: KeptLogins, odd: str
+    server: Locked, logins: StoredLogins, odd: str
 ) -> None:
     class Watcher(Browser):
         async def go(self, url: str) -> None:
@@ -274,7 +274,7 @@ async def test_what_a_shell_would_act_on_is_not_in_an_address(
 
 
 async def test_a_code_and_a_token_go_nowhere_without_encryption(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     server.metadata = {"token_endpoint": "http://auth.test/token"}
     with pytest.raises(Unavailable, match="without encryption"):
@@ -283,7 +283,7 @@ async def test_a_code_and_a_token_go_nowhere_without_encryption(
 
 async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
     with locked() as inner:
-        async with Errands("https://mcp.example/mcp", INTERNET) as errands:
+        async with OAuthHttpClient("https://mcp.example/mcp", INTERNET) as errands:
             with pytest.raises(OutOfReach):
                 await errands.send(httpx2.Request("GET", inner.url))
             with pytest.raises(OutOfReach):
@@ -292,7 +292,7 @@ async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
 
 
 async def test_no_secret_is_in_an_error_or_a_log(
-    server: Locked, logins: KeptLogins, caplog: pytest.LogCaptureFixture
+    server: Locked, logins: StoredLogins, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server.refused = (400, '{"error": "invalid_grant", "error_description": "SECRET-CANARY"}')
@@ -309,12 +309,12 @@ async def test_no_secret_is_in_an_error_or_a_log(
     assert "CANARY" not in repr(oauth)
 
 
-async def test_a_header_of_ones_own_needs_no_login(server: Locked, logins: KeptLogins) -> None:
-    assert authorization(config(server, headers={"Authorization": "Bearer x"}), logins) is None
+async def test_a_header_of_ones_own_needs_no_login(server: Locked, logins: StoredLogins) -> None:
+    assert create_auth(config(server, headers={"Authorization": "Bearer x"}), logins) is None
 
 
 async def test_a_program_shows_its_secret_to_the_server_that_was_named(
-    server: Locked, logins: KeptLogins
+    server: Locked, logins: StoredLogins
 ) -> None:
     def oauth(issuer: str) -> OAuth:
         return OAuth(grant="client_credentials", client_id="me", client_secret="s", issuer=issuer)
@@ -327,19 +327,19 @@ async def test_a_program_shows_its_secret_to_the_server_that_was_named(
         await asked(server, logins, oauth=oauth("https://auth.example"))
     assert server.forms == []
     with pytest.raises(BadSettings, match="without a person"):
-        authorization(config(server, oauth=oauth("")), logins)
+        create_auth(config(server, oauth=oauth("")), logins)
 
 
 # Where a browser comes back to
 
 
-async def come(callback: Callback, address: str, **headers: str) -> int:
+async def come(callback: LoginCallback, address: str, **headers: str) -> int:
     async with httpx2.AsyncClient() as browser:
         return (await browser.get(address, headers=headers)).status_code
 
 
 async def test_only_the_answer_that_was_asked_for_is_taken() -> None:
-    async with Callback() as callback:
+    async with LoginCallback() as callback:
         callback.state = "right"
         good = f"{callback.uri}?code=c&state=right"
         assert await come(callback, good, host="evil.test") == 421
@@ -351,16 +351,16 @@ async def test_only_the_answer_that_was_asked_for_is_taken() -> None:
         assert await come(callback, f"{callback.uri}?state=right") == 400
         assert await come(callback, f"{callback.uri}/more?code=c&state=right") == 404
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(callback.returned(), 0.01)
+            await asyncio.wait_for(callback.wait(), 0.01)
 
         assert await come(callback, good) == 200
-        assert (await callback.returned()).code == "c"
+        assert (await callback.wait()).code == "c"
         assert await come(callback, f"{callback.uri}?code=other&state=right") == 200
-        assert (await callback.returned()).code == "c"
+        assert (await callback.wait()).code == "c"
 
 
 async def test_what_never_ends_holds_nothing_up() -> None:
-    async with Callback() as callback:
+    async with LoginCallback() as callback:
         callback.state = "right"
         _, hung = await asyncio.open_connection("127.0.0.1", callback.port)
         _, long = await asyncio.open_connection("127.0.0.1", callback.port)
@@ -401,13 +401,13 @@ class Ring:
 
 def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_path: Path) -> None:
     ring, file = Ring(), tmp_path / "logins.json"
-    logins = KeptLogins(file, ring)
+    logins = StoredLogins(file, ring)
     one, two = Login(url="https://one", tokens={"a": 1}), Login(url="https://two")
 
-    logins.keep(one)
+    logins.save(one)
     assert not file.exists()
     ring.locked = True
-    logins.keep(two)
+    logins.save(two)
     assert (logins.get("https://one"), logins.get("https://two")) == (None, two)
 
     ring.locked = False
@@ -420,16 +420,16 @@ def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_p
 
 def test_the_login_that_was_kept_last_counts_and_is_in_one_place_only(tmp_path: Path) -> None:
     ring, file = Ring(), tmp_path / "logins.json"
-    logins = KeptLogins(file, ring)
+    logins = StoredLogins(file, ring)
     first, second, third = (Login(url="https://one", tokens={"a": count}) for count in range(3))
 
-    logins.keep(first)
+    logins.save(first)
     ring.locked = True
-    logins.keep(second)
+    logins.save(second)
     ring.locked = False
     assert logins.get("https://one") == second
 
-    logins.keep(third)
+    logins.save(third)
     assert logins.get("https://one") == third
     assert "https://one" not in file.read_text()
 
@@ -438,9 +438,9 @@ def test_a_login_is_struck_out_of_the_file_even_where_the_keyring_does_not_answe
     tmp_path: Path,
 ) -> None:
     ring, file = Ring(), tmp_path / "logins.json"
-    logins = KeptLogins(file, ring)
+    logins = StoredLogins(file, ring)
     ring.locked = True
-    logins.keep(Login(url="https://one"))
+    logins.save(Login(url="https://one"))
 
     with pytest.raises(Unavailable):
         logins.forget("https://one")
@@ -489,8 +489,8 @@ def test_the_systems_keyring_is_used_by_its_library() -> None:
 
 def test_a_login_is_given_for_its_own_url_only(tmp_path: Path) -> None:
     ring = Ring()
-    logins = KeptLogins(tmp_path / "logins.json", ring)
-    logins.keep(Login(url="https://one", tokens={"a": 1}))
+    logins = StoredLogins(tmp_path / "logins.json", ring)
+    logins.save(Login(url="https://one", tokens={"a": 1}))
     (secret,) = ring.kept.values()
     ring.kept["antiphon-mcp", "https://two"] = secret
 

@@ -19,10 +19,10 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from serving import SERVERS, Someone, call, raw
 
-from antiphon.mcp.client.client_features import AddressAsked, Answer, Question
+from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, UrlElicitation
 from antiphon.mcp.client.server import RETRIES
-from antiphon.mcp.client.server_listing import State
-from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.server_listing import ServerState
+from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.client.stdio import stdio
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
@@ -41,12 +41,12 @@ class Seen:
     """The states that servers went through, to be waited for."""
 
     def __init__(self) -> None:
-        self._states: asyncio.Queue[State] = asyncio.Queue()
+        self._states: asyncio.Queue[ServerState] = asyncio.Queue()
 
-    def __call__(self, state: State) -> None:
+    def __call__(self, state: ServerState) -> None:
         self._states.put_nowait(state)
 
-    async def becomes(self, status: str) -> State:
+    async def becomes(self, status: str) -> ServerState:
         async with asyncio.timeout(60):
             while (state := await self._states.get()).status != status:
                 pass
@@ -76,10 +76,10 @@ class Thinking(Someone):
         self.asked = asyncio.Event()
         self._seconds = seconds
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
         self.asked.set()
         await asyncio.sleep(self._seconds)
-        return Answer("accept", {"x": "well"})
+        return ElicitationAnswer("accept", {"x": "well"})
 
 
 def alive(pid: int) -> bool:
@@ -519,7 +519,7 @@ async def test_only_the_tools_that_are_wanted_are_offered():
 class Thoughtful(Someone):
     """A host who never comes to a decision."""
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
         self.questions.append(question)
         await asyncio.Event().wait()
         raise AssertionError
@@ -535,13 +535,13 @@ async def test_of_a_server_that_asks_too_much_at_once_a_few_questions_are_put():
 
 
 async def test_a_call_that_needs_a_person_elsewhere_first_says_what_became_of_that():
-    host = Someone(Answer("accept"))
+    host = Someone(ElicitationAnswer("accept"))
     async with running(raw(), host=host) as servers:
         agreed = await servers.call(call("raw__away"))
     async with running(raw()) as servers:
         alone = await servers.call(call("raw__away"))
 
-    assert isinstance(host.questions[0], AddressAsked)
+    assert isinstance(host.questions[0], UrlElicitation)
     assert "has agreed: call again" in agreed.output
     assert "did not agree" in alone.output
 
@@ -648,7 +648,7 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
     entered = asyncio.Event()
 
     async def hold() -> None:
-        async with stdio(raw("family", str(file)), Watch()):
+        async with stdio(raw("family", str(file)), SessionMonitor()):
             entered.set()
             await asyncio.Event().wait()
 

@@ -17,7 +17,7 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 from serving import SERVERS, Someone, call, raw, whole
 
 from antiphon import Client, Consent, Rules, Servers, Settings
-from antiphon.mcp.client.client_features import Answer, Question
+from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer
 from antiphon.tools.gate import Gate
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.events import ToolOutputAdded
@@ -106,9 +106,9 @@ async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
 
 async def test_a_persons_time_to_think_counts_on_neither_loop():
     class Slow(Someone):
-        async def ask(self, question: Question) -> Answer:
+        async def ask(self, question: Elicitation) -> ElicitationAnswer:
             await asyncio.sleep(0.6)
-            return Answer("accept", {"x": "well"})
+            return ElicitationAnswer("accept", {"x": "well"})
 
     with Servers([raw(timeout=0.3)], Slow()) as servers:
         await asyncio.to_thread(servers.ready, 30)

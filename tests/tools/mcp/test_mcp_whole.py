@@ -16,10 +16,15 @@ from mcp import Client
 from mcp_types import ElicitResult
 from serving import Someone, call, listening, whole
 
-from antiphon.mcp.client.client_features import AddressAsked, Answer, FormAsked, Question
+from antiphon.mcp.client.client_features import (
+    Elicitation,
+    ElicitationAnswer,
+    FormElicitation,
+    UrlElicitation,
+)
 from antiphon.mcp.client.http import http
-from antiphon.mcp.client.server_listing import Prompt, PromptArgument, State
-from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.server_listing import Prompt, PromptArgument, ServerState
+from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound, Unavailable
@@ -62,7 +67,7 @@ async def test_tools_are_offered_and_called(config: ServerConfig):
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_the_same_holds_of_a_server_that_is_started(mode: str, tmp_path: Path):
-    host = Someone(Answer("accept", {"name": "Ada", "age": 36}))
+    host = Someone(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     told: list[Progress] = []
     config = whole(mode=mode, log_level="info")
     async with running(config, host, roots=[tmp_path]) as servers:
@@ -150,7 +155,7 @@ async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
     grown = asyncio.Event()
     name = f"late_{config.transport}_{config.mode[:4]}"
 
-    def changed(state: State) -> None:
+    def changed(state: ServerState) -> None:
         if any(tool.own_name == name for tool in servers.tools()):
             grown.set()
 
@@ -165,13 +170,13 @@ async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
 
 
 async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: ServerConfig):
-    host = Someone(Answer("accept", {"name": "Ada", "age": 36}))
+    host = Someone(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
     asked = host.questions[0]
     assert result.output == "hello Ada, 36, False"
-    assert isinstance(asked, FormAsked)
+    assert isinstance(asked, FormElicitation)
     assert (asked.server, asked.message) == ("whole", "Who are you?")
     assert [(each.name, each.kind, each.required) for each in asked.form.fields] == [
         ("name", "text", True),
@@ -182,11 +187,11 @@ async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: 
 
 async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(config: ServerConfig):
     class Slow(Someone):
-        async def ask(self, question: Question) -> Answer:
+        async def ask(self, question: Elicitation) -> ElicitationAnswer:
             await asyncio.sleep(1.5)
             return await super().ask(question)
 
-    host = Slow(Answer("accept", {"name": "Ada", "age": 36}))
+    host = Slow(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     async with running(replaced(config, timeout=1.0), host) as servers:
         result = await servers.call(call("whole__greet"))
 
@@ -194,7 +199,7 @@ async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(con
 
 
 async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(config: ServerConfig):
-    host = Someone(Answer("accept", {"name": "A", "age": 36}))
+    host = Someone(ElicitationAnswer("accept", {"name": "A", "age": 36}))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
@@ -202,20 +207,20 @@ async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(con
 
 
 async def test_a_refusal_is_told_to_the_server(config: ServerConfig):
-    async with running(config, Someone(Answer("decline"))) as servers:
+    async with running(config, Someone(ElicitationAnswer("decline"))) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.is_error
 
 
 async def test_an_address_is_shown_whole(config: ServerConfig):
-    host = Someone(Answer("accept"))
+    host = Someone(ElicitationAnswer("accept"))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__open_page"))
 
     asked = host.questions[0]
     assert result.output == "accept"
-    assert isinstance(asked, AddressAsked)
+    assert isinstance(asked, UrlElicitation)
     assert asked.url == "https://example.com/pay?x=1"
 
 
@@ -354,7 +359,7 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
         await asyncio.sleep(1)
         return ElicitResult(action="accept", content={"name": "Ann", "age": 3})
 
-    streams = http(at(http_port), Watch(), None, quiet_seconds=0.3)
+    streams = http(at(http_port), SessionMonitor(), None, quiet_seconds=0.3)
     async with (
         asyncio.timeout(60),
         Client(streams, mode="legacy", elicitation_callback=thinks) as client,

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.mcp.client.forms import Field, Option, form
-from antiphon.mcp.client.ndjson import Lines, answered
-from antiphon.mcp.client.server import Patience
+from antiphon.mcp.client.forms import FormField, Option, parse_form
+from antiphon.mcp.client.ndjson import LineSplitter, reply_id
+from antiphon.mcp.client.server import RestartPolicy
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import LONGEST, mend_tools, named, take_output_schemas, told, told_line
+from antiphon.mcp.metadata import (
+    LONGEST,
+    clean_line,
+    clean_text,
+    model_tool_name,
+    normalize_tools,
+    pop_output_schemas,
+)
 from antiphon.types.errors import InvalidRequest
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -37,13 +44,13 @@ JSON = st.recursive(
 
 @given(NAME, NAME)
 def test_a_name_is_legal_for_every_provider_whatever_it_is_made_of(server: str, tool: str):
-    assert LEGAL.fullmatch(named(server, tool))
-    assert len(named(server, tool)) <= LONGEST
+    assert LEGAL.fullmatch(model_tool_name(server, tool))
+    assert len(model_tool_name(server, tool)) <= LONGEST
 
 
 @given(st.tuples(NAME, NAME), st.tuples(NAME, NAME))
 def test_two_tools_have_two_names(one: tuple[str, str], other: tuple[str, str]):
-    assert (named(*one) == named(*other)) == (one == other)
+    assert (model_tool_name(*one) == model_tool_name(*other)) == (one == other)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,7 @@ def test_two_tools_have_two_names(one: tuple[str, str], other: tuple[str, str]):
     ],
 )
 def test_a_name_that_is_plain_stays_so(server: str, tool: str, name: str):
-    assert named(server, tool) == name
+    assert model_tool_name(server, tool) == name
 
 
 @pytest.mark.parametrize(
@@ -71,17 +78,17 @@ def test_a_name_that_is_plain_stays_so(server: str, tool: str, name: str):
     ],
 )
 def test_a_name_that_is_not_plain_ends_in_a_hash(server: str, tool: str):
-    assert re.search(r"__.*_[0-9a-f]{10}\Z", named(server, tool))
+    assert re.search(r"__.*_[0-9a-f]{10}\Z", model_tool_name(server, tool))
 
 
 def test_names_do_not_change_between_versions():
-    assert named("my server", "say hello") == "my_server__say_hello_bfcc7ce6fc"
+    assert model_tool_name("my server", "say hello") == "my_server__say_hello_bfcc7ce6fc"
 
 
 def test_globs_choose_tools():
     config = ServerConfig(name="s", tools=("read_*", "list"), exclude=("*_secret",))
 
-    assert [config.uses(tool) for tool in ("read_a", "list", "read_secret", "write")] == [
+    assert [config.includes_tool(tool) for tool in ("read_a", "list", "read_secret", "write")] == [
         True,
         True,
         False,
@@ -99,29 +106,29 @@ def test_a_config_shows_no_secret():
 
 @given(st.text())
 def test_what_is_told_neither_acts_nor_hides(text: str):
-    shown = told(text)
+    shown = clean_text(text)
 
     assert not re.search(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff]", shown
     )
-    assert "\n" not in told_line(text)
+    assert "\n" not in clean_line(text)
 
 
 @pytest.mark.parametrize("code", [0x034F, 0x200D, 0xFE0F, 0xFFF3, 0x1BCA0, 0xE0080, 0xE01F0])
 def test_a_tool_whose_name_hides_something_is_left_out(code: int):
     name = f"read{chr(code)}_file"
 
-    assert mend_tools({"tools": [{"name": name, "inputSchema": {"type": "object"}}]}) != []
+    assert normalize_tools({"tools": [{"name": name, "inputSchema": {"type": "object"}}]}) != []
 
 
 def test_what_is_told_has_an_end():
-    assert told("x" * 10_000, 100) == "x" * 100 + " ... (cut)"
+    assert clean_text("x" * 10_000, 100) == "x" * 100 + " ... (cut)"
 
 
 @given(st.lists(JSON, max_size=6) | JSON)
 def test_a_list_of_tools_is_mended_whatever_is_in_it(listed: Any):
     result: dict[str, Any] = {"tools": listed}
-    left = mend_tools(result)
+    left = normalize_tools(result)
 
     for tool in result["tools"]:
         assert isinstance(tool["name"], str)
@@ -135,9 +142,9 @@ def test_schemas_of_outputs_do_not_reach_the_sdk_which_would_validate_on_the_eve
     schema = {"type": "object", "properties": {"a": {"pattern": "(a+)+$"}}}
     tool = {"inputSchema": {"type": "object"}}
     result = {"tools": [{"name": "t", "outputSchema": schema, **tool}, {"name": "u", **tool}]}
-    mend_tools(result)
+    normalize_tools(result)
 
-    assert take_output_schemas(result) == {"t": schema, "u": None}
+    assert pop_output_schemas(result) == {"t": schema, "u": None}
     assert not any("outputSchema" in each for each in result["tools"])
 
 
@@ -163,7 +170,7 @@ FORM = {
 
 
 def test_a_form_is_read_into_fields():
-    fields = {field.name: field for field in form(FORM).fields}
+    fields = {field.name: field for field in parse_form(FORM).fields}
 
     assert [field.kind for field in fields.values()] == [
         "text",
@@ -200,9 +207,9 @@ def test_a_form_is_read_into_fields():
     ],
 )
 def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
-    fields = {each.name: each for each in form(FORM).fields}
+    fields = {each.name: each for each in parse_form(FORM).fields}
 
-    assert fields[field].read(typed) == value
+    assert fields[field].parse(typed) == value
 
 
 @pytest.mark.parametrize(
@@ -222,20 +229,20 @@ def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
     ],
 )
 def test_a_typed_line_that_is_none_is_told_what_would_do(field: str, typed: str, said: str):
-    fields = {each.name: each for each in form(FORM).fields}
+    fields = {each.name: each for each in parse_form(FORM).fields}
 
     with pytest.raises(InvalidRequest, match=said):
-        fields[field].read(typed)
+        fields[field].parse(typed)
 
 
 def test_answers_are_completed_with_defaults():
-    assert form(FORM).checked({"name": "Ada"}) == {"name": "Ada", "age": 18}
+    assert parse_form(FORM).validate({"name": "Ada"}) == {"name": "Ada", "age": 18}
 
 
 @pytest.mark.parametrize("values", [{}, {"name": 1}, {"name": "Ada", "other": 1}, {"name": None}])
 def test_answers_that_do_not_fit_are_refused(values: dict[str, Any]):
     with pytest.raises(InvalidRequest):
-        form(FORM).checked(values)
+        parse_form(FORM).validate(values)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +250,7 @@ def test_answers_that_do_not_fit_are_refused(values: dict[str, Any]):
 )
 def test_a_form_that_is_not_flat_is_refused(field: Any):
     with pytest.raises(InvalidRequest):
-        form({"type": "object", "properties": {"x": field}})
+        parse_form({"type": "object", "properties": {"x": field}})
 
 
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=5), JSON, st.text(max_size=10))
@@ -251,18 +258,18 @@ def test_any_schema_is_a_form_or_refused_and_any_answer_checked(
     properties: dict[str, Any], value: Any, typed: str
 ):
     try:
-        fields = form({"properties": properties}).fields
+        fields = parse_form({"properties": properties}).fields
     except InvalidRequest:
         return
     for field in fields:
         with suppress(InvalidRequest):
-            field.checked(value)
+            field.validate(value)
         with suppress(InvalidRequest):
-            field.read(typed)
+            field.parse(typed)
 
 
 def test_a_field_is_a_value():
-    assert Field(name="n", kind="text") == Field(name="n", kind="text")
+    assert FormField(name="n", kind="text") == FormField(name="n", kind="text")
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
@@ -274,7 +281,7 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], at: list[int]):
     lines = [line.replace(b"\n", b"") for line in lines]
     seen: list[bytes] = []
-    reader = Lines(seen.append, lambda head, tail: seen.append(head + tail), largest=1_000)
+    reader = LineSplitter(seen.append, lambda head, tail: seen.append(head + tail), largest=1_000)
     for piece in cut(b"".join(line + b"\n" for line in lines), at):
         reader.feed(piece)
     reader.close()
@@ -286,7 +293,7 @@ def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], at: list[in
 def test_a_line_that_is_too_long_is_not_kept_and_the_next_is(more: int, at: list[int]):
     seen: list[bytes] = []
     edges: list[tuple[bytes, bytes]] = []
-    reader = Lines(seen.append, lambda head, tail: edges.append((head, tail)), largest=500)
+    reader = LineSplitter(seen.append, lambda head, tail: edges.append((head, tail)), largest=500)
     for piece in cut(b"<" + b"x" * (500 + more) + b">\nnext\n", at):
         reader.feed(piece)
 
@@ -308,23 +315,23 @@ def test_a_line_that_is_too_long_is_not_kept_and_the_next_is(more: int, at: list
 def test_whose_reply_a_line_is_can_be_seen_from_its_ends(
     head: bytes, tail: bytes, number: int | None
 ):
-    assert answered(head, tail) == number
+    assert reply_id(head, tail) == number
 
 
 def test_a_server_that_dies_is_started_again_ever_later_and_then_only_when_wanted():
-    patience = Patience((1, 2))
+    patience = RestartPolicy((1, 2))
 
     assert [patience.after(5.0) for _ in range(4)] == [1, 2, None, None]
 
 
 def test_a_server_that_never_was_ready_waits_to_be_wanted():
-    patience = Patience((1, 2))
+    patience = RestartPolicy((1, 2))
 
     assert [patience.after(None) for _ in range(2)] == [None, None]
 
 
 def test_a_server_that_fails_again_and_again_is_tried_again_ever_later():
-    patience = Patience((1,), retries=(0, 5, 60))
+    patience = RestartPolicy((1,), retries=(0, 5, 60))
 
     lives = (5.0, None, None, None, 3_600.0, None, None)
     pauses = [patience.after_failure() for lived in lives if patience.after(lived) is None]
@@ -333,12 +340,12 @@ def test_a_server_that_fails_again_and_again_is_tried_again_ever_later():
 
 
 def test_a_restart_that_fails_counts_as_an_end():
-    patience = Patience((1, 2))
+    patience = RestartPolicy((1, 2))
 
     assert [patience.after(5.0), patience.after(None), patience.after(None)] == [1, 2, None]
 
 
 def test_a_server_that_lived_long_is_sound_again():
-    patience = Patience((1, 2))
+    patience = RestartPolicy((1, 2))
 
     assert [patience.after(lived) for lived in (5.0, 5.0, 5.0, 3_600.0)] == [1, 2, None, 1]

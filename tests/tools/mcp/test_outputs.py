@@ -52,7 +52,7 @@ SCHEMAS = st.recursive(
 @given(SCHEMAS, JSON)
 def test_what_is_refused_breaks_the_schema_for_others_too(schema: Any, output: Any):
     rule = {"type": "object", "properties": {"it": schema}}
-    refused = output_validation.fault({"it": output}, rule)
+    refused = output_validation.find_violation({"it": output}, rule)
 
     assert refused is None or not jsonschema.Draft202012Validator(schema).is_valid(output)
 
@@ -60,7 +60,7 @@ def test_what_is_refused_breaks_the_schema_for_others_too(schema: Any, output: A
 @given(SCHEMAS.filter(lambda schema: "pattern" not in str(schema)), JSON)
 def test_what_is_taken_follows_the_schema_for_others_too(schema: Any, output: Any):
     rule = {"type": "object", "properties": {"it": schema}}
-    refused = output_validation.fault({"it": output}, rule)
+    refused = output_validation.find_violation({"it": output}, rule)
 
     assert refused is not None or jsonschema.Draft202012Validator(schema).is_valid(output)
 
@@ -88,14 +88,16 @@ def test_what_is_taken_follows_the_schema_for_others_too(schema: Any, output: An
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(schema: Any, output: Any, said: str | None):
-    found = output_validation.fault(output, schema)
+    found = output_validation.find_violation(output, schema)
 
     assert (found is None) == (said is None)
     assert said is None or (found or "").endswith(said)
 
 
 def test_names_in_a_fault_are_shown_safe_and_short():
-    found = output_validation.fault({"\x1b[31m" + "x" * 1_000: 1}, {"additionalProperties": False})
+    found = output_validation.find_violation(
+        {"\x1b[31m" + "x" * 1_000: 1}, {"additionalProperties": False}
+    )
 
     assert found is not None
     assert "\x1b" not in found
@@ -120,4 +122,4 @@ def test_what_costs_too_much_is_given_up(schema: Any, output: Any):
             output = {"a": output}
 
     with pytest.raises(TooCostly):
-        output_validation.fault(output, schema, 10_000)
+        output_validation.find_violation(output, schema, 10_000)

@@ -23,7 +23,7 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from serving import Someone, call
 
-from antiphon.mcp.client.client_features import AddressAsked, Answer, FormAsked
+from antiphon.mcp.client.client_features import ElicitationAnswer, FormElicitation, UrlElicitation
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound
@@ -155,7 +155,9 @@ async def test_prompts_are_filled_in_and_completed(reference: ServerConfig):
 
 
 async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: ServerConfig):
-    host = Someone(Answer("accept", {"name": "Ada", "integer": 7}), Answer("accept"))
+    host = Someone(
+        ElicitationAnswer("accept", {"name": "Ada", "integer": 7}), ElicitationAnswer("accept")
+    )
     async with running(reference, host=host) as servers:
         form = await servers.call(call("every__trigger-elicitation-request"))
         page = await servers.call(
@@ -164,10 +166,10 @@ async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: Se
         sample = await servers.call(call("every__trigger-sampling-request", prompt="hello"))
 
     asked, address = host.questions
-    assert isinstance(asked, FormAsked)
+    assert isinstance(asked, FormElicitation)
     assert "titledMultipleSelectEnum" in {field.name for field in asked.form.fields}
     assert "- Name: Ada" in form.output
-    assert isinstance(address, AddressAsked)
+    assert isinstance(address, UrlElicitation)
     assert address.url == "https://example.com/pay"
     assert not page.is_error
     assert "well" in sample.output

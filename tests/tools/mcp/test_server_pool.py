@@ -83,7 +83,7 @@ def names(toolbox: Toolbox) -> Sequence[str]:
 async def test_no_address_is_taken_that_leads_inside_or_nowhere(url: str) -> None:
     async with pool("urls") as servers:
         with pytest.raises(InvalidRequest) as refused:
-            await servers.refuse([McpServer("new", url)])
+            await servers.check_allowed([McpServer("new", url)])
         assert refused.value.details["where"] == "$.mcp_servers[0].url"
 
 
@@ -92,17 +92,17 @@ async def test_no_address_is_taken_that_leads_inside_or_nowhere(url: str) -> Non
 )
 async def test_public_addresses_may_be_named(url: str) -> None:
     async with pool("urls") as servers:
-        await servers.refuse([McpServer("new", url)])
+        await servers.check_allowed([McpServer("new", url)])
 
 
 async def test_a_host_of_the_operators_may_be_private_and_without_https() -> None:
     async with pool("urls", "10.0.0.0/8:80", "wiki.corp") as servers:
-        await servers.refuse(
+        await servers.check_allowed(
             [McpServer("a", "http://10.1.2.3/"), McpServer("b", "http://wiki.corp")]
         )
         for url in ("http://10.1.2.3:81/", "http://other.corp/", "https://192.168.0.1/"):
             with pytest.raises(InvalidRequest):
-                await servers.refuse([McpServer("c", url)])
+                await servers.check_allowed([McpServer("c", url)])
 
 
 async def test_who_may_be_named_is_the_operators_to_say() -> None:
@@ -110,23 +110,23 @@ async def test_who_may_be_named_is_the_operators_to_say() -> None:
     async with pool("off") as off, pool("configured") as configured, pool("urls") as urls:
         for servers in (off, NoServers()):
             with pytest.raises(Forbidden):
-                await servers.refuse([far])
-            await servers.refuse([])
-        await configured.refuse([far])
-        await urls.refuse([far, new])
+                await servers.check_allowed([far])
+            await servers.check_allowed([])
+        await configured.check_allowed([far])
+        await urls.check_allowed([far, new])
         with pytest.raises(Forbidden):
-            await configured.refuse([far, new])
+            await configured.check_allowed([far, new])
         with pytest.raises(InvalidRequest):
-            await configured.refuse([McpServer("unheard-of")])
+            await configured.check_allowed([McpServer("unheard-of")])
         with pytest.raises(InvalidRequest):
-            await configured.refuse([far, far])
+            await configured.check_allowed([far, far])
 
 
 async def test_a_configured_server_is_started_when_it_is_first_held_and_shared() -> None:
-    async with pool() as servers, servers.held("ann", [McpServer("far")]) as first:
+    async with pool() as servers, servers.hold("ann", [McpServer("far")]) as first:
         assert "far__echo" in names(first)
         assert not [name for name in names(first) if name.startswith("whole")]
-        async with servers.held("bob", [McpServer("far")]) as second:
+        async with servers.hold("bob", [McpServer("far")]) as second:
             assert await said(first, "far__echo", '{"x":1}') == '{"x": 1}'
             assert await said(second, "far__echo", '{"x":2}') == '{"x": 2}'
             assert first.tools()[0] is second.tools()[0]
@@ -139,7 +139,7 @@ async def test_a_server_that_was_forbidden_since_offers_nothing(
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
         async with (
             pool("configured", f"127.0.0.1:{port}") as servers,
-            servers.held("ann", [new]) as toolbox,
+            servers.hold("ann", [new]) as toolbox,
         ):
             assert not names(toolbox)
             assert not servers.connections
@@ -156,11 +156,11 @@ async def test_a_server_that_does_not_answer_is_named_in_the_log_and_delays_only
     clock = asyncio.get_running_loop().time
     async with asyncio.timeout(60):
         began = clock()
-        async with servers.held("ann", [McpServer("mute")]) as toolbox:
+        async with servers.hold("ann", [McpServer("mute")]) as toolbox:
             assert not names(toolbox)
         assert clock() - began >= 0.3
         began = clock()
-        async with servers.held("ann", [McpServer("mute")]):
+        async with servers.hold("ann", [McpServer("mute")]):
             assert clock() - began < 0.2
         await servers.close()
     assert "mute" in caplog.text
@@ -170,13 +170,13 @@ async def test_a_server_at_an_address_is_its_owners_and_is_let_go_after_a_while(
     with listening("http") as port:
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
         async with pool("urls", f"127.0.0.1:{port}", idle_seconds=0.2) as servers:
-            async with servers.held("ann", [new]) as first, servers.held("bob", [new]) as second:
+            async with servers.hold("ann", [new]) as first, servers.hold("bob", [new]) as second:
                 assert await said(first, "new__echo", '{"text":"hi"}') == "hi"
                 assert first.tools()[0] is not second.tools()[0]
-            async with servers.held("ann", [new]) as again:
+            async with servers.hold("ann", [new]) as again:
                 assert again.tools()[0] is first.tools()[0]
             await closed(servers)
-            async with servers.held("ann", [new]) as later:
+            async with servers.hold("ann", [new]) as later:
                 assert await said(later, "new__echo", '{"text":"ho"}') == "ho"
 
 

@@ -23,7 +23,7 @@ async def test_a_server_is_idle_until_a_run_names_it_and_then_ready() -> None:
                 BackendServer("far", "idle", "stdio"),
                 BackendServer("odd", "unusable", problem="TOKEN is not set"),
             ]
-            async with pool.held("ann", [McpServer("far")]):
+            async with pool.hold("ann", [McpServer("far")]):
                 far, _ = pool.states()
                 assert (far.status, far.transport, far.problem) == ("ready", "stdio", "")
                 assert far.tools > 0
@@ -35,7 +35,7 @@ async def test_a_server_that_does_not_start_says_why() -> None:
     gone = ServerConfig(name="gone", transport="stdio", command="no-such-program-here")
     pool = ServerPool("configured", [gone])
     try:
-        async with asyncio.timeout(60), pool.held("ann", [McpServer("gone")]):
+        async with asyncio.timeout(60), pool.hold("ann", [McpServer("gone")]):
             (state,) = pool.states()
     finally:
         await pool.close()

@@ -1,4 +1,4 @@
-"""How a program is let in at the servers of its settings; what needs the SDK is loaded by then."""
+"""OAuth logins at configured MCP servers. Imports nothing of the SDK until a server needs it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.egress_policy import Reach, exempt
 from antiphon.types.errors import BadSettings, Unavailable
 
-# What logins at servers left behind: kept by the server's URL, and never given for another.
+# Stored logins: by the server's URL, and never used for another.
 
 
 NAME = "mcp-logins.json"
 SERVICE = "antiphon-mcp"
-"""What a system's keyring shows them under."""
+"""Name of the entries in the system's keyring."""
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """One server's. What the authorization server gave is as it came; `expires_at` in seconds.
+    """Login at one server; `expires_at` is in seconds since 1970.
 
-    `metadata` is the authorization server's and `resource` the MCP server's own, so that a token is
-    renewed where it came from, whatever the MCP server says by then.
+    `metadata` describes the authorization server and `resource` the MCP server, so that a token is
+    renewed where it was issued, whatever the MCP server says later.
     """
 
     url: str
@@ -41,77 +41,77 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     resource: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        """Without what it holds."""
+        """Omit secrets."""
         return f"Login(url={self.url!r})"
 
 
 class Logins(Protocol):
-    """Logins by URL. Each method may wait for a disk or a keyring: call it in a thread."""
+    """Logins by URL. Methods may block on a disk or a keyring: call them in a thread."""
 
     def get(self, url: str) -> Login | None:
-        """What is known of the server; None for nothing."""
+        """Return the login at this server, if there is one."""
         ...
 
-    def keep(self, login: Login) -> None:
-        """Keep it in place of what was known. Raises `BadSettings` where nothing can be kept."""
+    def save(self, login: Login) -> None:
+        """Save the login, replacing the old one. Raises `BadSettings` if it cannot be saved."""
         ...
 
     def forget(self, url: str) -> bool:
-        """Know nothing of the server any more; returns whether anything was known."""
+        """Delete the login; return whether there was one."""
         ...
 
 
-class KeptLogins:
-    """Logins that outlast the program."""
+class StoredLogins:
+    """Logins in the system's keyring, or in a file."""
 
     def __init__(self, file: Path, keyring: Keyring | None = None) -> None:
         self._file = file
         self._keyring = keyring
 
     def get(self, url: str) -> Login | None:
-        """What was kept last. What cannot be read is not there."""
-        if (login := self._all().get(url)) is not None:
+        """Return the saved login; None if there is none or it cannot be read."""
+        if (login := self._read_file().get(url)) is not None:
             return login  # the keyring may hold an older one, as it did not answer then
         if self._keyring is not None:
             with suppress(Unavailable):
                 if secret := self._keyring.get(SERVICE, url):
-                    return _read(secret, url)
+                    return _decode(secret, url)
         return None
 
-    def keep(self, login: Login) -> None:
-        """In the keyring; in the file where there is none, or it does not take it."""
+    def save(self, login: Login) -> None:
+        """Save to the keyring, or to the file if there is no keyring or it refuses."""
         if self._keyring is not None:
             try:
                 self._keyring.set(SERVICE, login.url, msgspec.json.encode(login).decode())
             except Unavailable:
                 pass
             else:
-                self._strike_out(login.url)
+                self._remove_from_file(login.url)
                 return
-        self._change(login.url, login)
+        self._update_file(login.url, login)
 
     def forget(self, url: str) -> bool:
-        """Wherever it is. Raises `Unavailable` where the keyring does not say that it did."""
+        """Delete from both places. Raises `Unavailable` if the keyring does not confirm it."""
         known = self.get(url) is not None
-        self._strike_out(url)
+        self._remove_from_file(url)
         if self._keyring is not None:
             self._keyring.delete(SERVICE, url)
         return known
 
-    def _strike_out(self, url: str) -> None:
-        if url in self._all():
-            self._change(url, None)
+    def _remove_from_file(self, url: str) -> None:
+        if url in self._read_file():
+            self._update_file(url, None)
 
-    def _all(self) -> dict[str, Login]:
+    def _read_file(self) -> dict[str, Login]:
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Login])
         except (OSError, msgspec.DecodeError):
             return {}
 
-    def _change(self, url: str, login: Login | None) -> None:
+    def _update_file(self, url: str, login: Login | None) -> None:
         try:
             with private_files.lock_file(self._file):
-                logins = self._all()
+                logins = self._read_file()
                 logins.pop(url, None)
                 if login is not None:
                     logins[url] = login
@@ -122,7 +122,7 @@ class KeptLogins:
             ) from error
 
 
-def _read(secret: str, url: str) -> Login | None:
+def _decode(secret: str, url: str) -> Login | None:
     try:
         login = msgspec.json.decode(secret, type=Login)
     except msgspec.DecodeError:
@@ -131,36 +131,36 @@ def _read(secret: str, url: str) -> Login | None:
 
 
 PERSON_SECONDS = 300.0
-"""For a person to log in at a page."""
+"""Time for a person to log in."""
 
 
-class Person(Protocol):
-    """Who logs in."""
+class LoginPrompt(Protocol):
+    """Person who logs in with a browser."""
 
     async def go(self, url: str) -> None:
-        """Show the address of the login page, which was checked, and perhaps open it."""
+        """Show the URL of the login page, which was checked, and perhaps open it."""
         ...
 
-    async def pasted(self) -> str:
-        """Wait for the address that a browser ended at, where it cannot come back by itself."""
+    async def read_pasted_url(self) -> str:
+        """Wait for the URL that the browser ended at, if it cannot reach this machine."""
         ...
 
 
-def authorizing(
-    settings: Settings, environ: Mapping[str, str], person: Person | None = None
+def authorizer(
+    settings: Settings, environ: Mapping[str, str], person: LoginPrompt | None = None
 ) -> Callable[[ServerConfig], Any]:
-    """What `McpServers` takes as `auth`. Without a person nobody is asked to log in."""
+    """Return the `auth` argument of `McpServers`. Without `person`, interactive logins fail."""
 
     def auth(config: ServerConfig) -> Any:
         if config.transport == "stdio":
             return None
         oauth = import_module("antiphon.mcp.client.oauth")
         reach = Reach(exempt(settings.private_hosts))
-        return oauth.authorization(config, kept_logins(environ), person, reach)
+        return oauth.create_auth(config, open_logins(environ), person, reach)
 
     return auth
 
 
-def kept_logins(environ: Mapping[str, str]) -> KeptLogins:
-    """This user's logins. Looks for the system's keyring, which takes a moment."""
-    return KeptLogins(data_folder(environ) / NAME, system_keyring())
+def open_logins(environ: Mapping[str, str]) -> StoredLogins:
+    """Return this user's logins. Looks for the system's keyring, which takes a moment."""
+    return StoredLogins(data_folder(environ) / NAME, system_keyring())

@@ -1,7 +1,6 @@
-"""A server's requests, put to a host in our words and answered in the SDK's.
+"""Handlers of a server's requests: SDK types in, `ClientFeatures` called, SDK types out.
 
-A host's failure is a no, and a server that asks too much at once is refused: its call goes on
-without an answer.
+A failure of `ClientFeatures` counts as a refusal. Too many requests at once are refused.
 """
 
 from __future__ import annotations
@@ -18,37 +17,37 @@ from pydantic import FileUrl
 
 from antiphon.mcp.client import results
 from antiphon.mcp.client.client_features import (
-    AddressAsked,
-    Answer,
-    FormAsked,
-    Host,
-    Logged,
-    Question,
-    SampleAsked,
-    SampleMessage,
-    openable,
+    ClientFeatures,
+    Elicitation,
+    ElicitationAnswer,
+    FormElicitation,
+    SamplingMessage,
+    SamplingRequest,
+    ServerLogLine,
+    UrlElicitation,
+    is_openable,
 )
-from antiphon.mcp.client.forms import form
+from antiphon.mcp.client.forms import parse_form
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import told, told_line
+from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.tools.deadlines import Hush
 from antiphon.types.errors import InvalidRequest
 
 MOST_AT_ONCE = 8
-"""Questions of one server that may wait for a person: more is no conversation."""
+"""Questions of one server that may wait for a person at the same time."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class Callbacks:
-    """What one server may call back for. `options` are those of the SDK's client.
+    """Callbacks for one server; `options` are those of the SDK's client.
 
-    It seldom says for which call it asks, so while it waits for an answer the clocks of all its
-    calls stand still: they heed `hush`.
+    A server seldom says which call a request belongs to, so the deadlines of all its calls pause
+    while one waits for an answer: `hush` pauses them.
     """
 
-    def __init__(self, config: ServerConfig, host: Host, roots: tuple[str, ...]) -> None:
+    def __init__(self, config: ServerConfig, host: ClientFeatures, roots: tuple[str, ...]) -> None:
         self._server = config.name
         self._host = host
         self._roots = roots
@@ -56,76 +55,78 @@ class Callbacks:
         self.hush = Hush()
 
     def options(self) -> dict[str, Any]:
-        """Callbacks for what the host can do; a missing one is not declared to the server."""
-        given: dict[str, Any] = {"logging_callback": self._logged}
+        """Return callbacks for the features there are; others are not declared to the server."""
+        given: dict[str, Any] = {"logging_callback": self._log}
         if self._host.asks:
-            given["elicitation_callback"] = self._elicited
+            given["elicitation_callback"] = self._elicit
         if self._host.samples:
-            given["sampling_callback"] = self._sampled
+            given["sampling_callback"] = self._sample
         if self._roots:
-            given["list_roots_callback"] = self._rooted
+            given["list_roots_callback"] = self._list_roots
         return given
 
-    async def ask(self, question: Question) -> Answer:
-        """The host's answer, checked where it fills in a form."""
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
+        """Return the answer of the person, validated if it fills in a form."""
         try:
-            answer = await self._one_of_few(lambda: self._host.ask(question))
-            if isinstance(question, FormAsked) and answer.accepted:
-                return Answer("accept", dict(question.form.checked(answer.values)))
+            answer = await self._ask_limited(lambda: self._host.ask(question))
+            if isinstance(question, FormElicitation) and answer.accepted:
+                return ElicitationAnswer("accept", dict(question.form.validate(answer.values)))
         except InvalidRequest as error:
             log.warning("An answer for %s does not fit its form: %s", self._server, error)
-            return Answer("cancel")
+            return ElicitationAnswer("cancel")
         except Exception:  # a wall to the host, which is a face or a plugin
             log.exception("The host failed to answer %s", self._server)
-            return Answer("cancel")
+            return ElicitationAnswer("cancel")
         return answer
 
-    async def agreed(self, asked: list[types.ElicitRequestURLParams]) -> bool:
-        """Whether somebody will go to all of these addresses."""
-        questions = [self.address(each) for each in asked]
+    async def confirm_urls(self, asked: list[types.ElicitRequestURLParams]) -> bool:
+        """Return whether a person agrees to open all of these URLs."""
+        questions = [self.url_elicitation(each) for each in asked]
         agreed = self._host.asks and 0 < len(questions) <= MOST_AT_ONCE
         for question in questions if agreed else ():
             agreed = agreed and question is not None and (await self.ask(question)).accepted
         return agreed
 
-    def address(self, asked: types.ElicitRequestURLParams) -> AddressAsked | None:
-        """The question that sends a person to an address; None for one that nobody should open."""
-        if not openable(asked.url):
+    def url_elicitation(self, asked: types.ElicitRequestURLParams) -> UrlElicitation | None:
+        """Return the request to open a URL, or None if the URL must not be opened."""
+        if not is_openable(asked.url):
             return None
-        return AddressAsked(
+        return UrlElicitation(
             server=self._server,
-            message=told(asked.message, 2_000),
+            message=clean_text(asked.message, 2_000),
             url=asked.url,
             id=asked.elicitation_id or "",
         )
 
-    async def _elicited(
+    async def _elicit(
         self, context: ClientRequestContext, asked: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        question = self._question(asked)
+        question = self._elicitation(asked)
         if question is None:
             return types.ElicitResult(action="decline")
         answer = await self.ask(question)
-        values = answer.values if isinstance(question, FormAsked) else None
+        values = answer.values if isinstance(question, FormElicitation) else None
         accepted = answer.accepted
         return types.ElicitResult(action=answer.action, content=values if accepted else None)
 
-    def _question(self, asked: types.ElicitRequestParams) -> Question | None:
+    def _elicitation(self, asked: types.ElicitRequestParams) -> Elicitation | None:
         if isinstance(asked, types.ElicitRequestURLParams):
-            return self.address(asked)
+            return self.url_elicitation(asked)
         try:
-            fields = form(asked.requested_schema)
+            fields = parse_form(asked.requested_schema)
         except InvalidRequest as error:
             log.warning("%s asks for a form that cannot be shown: %s", self._server, error)
             return None
-        return FormAsked(server=self._server, message=told(asked.message, 2_000), form=fields)
+        return FormElicitation(
+            server=self._server, message=clean_text(asked.message, 2_000), form=fields
+        )
 
-    async def _sampled(
+    async def _sample(
         self, context: ClientRequestContext, asked: types.CreateMessageRequestParams
     ) -> types.CreateMessageResult | types.ErrorData:
-        wanted = _wanted(self._server, asked)
+        wanted = _sampling_request(self._server, asked)
         try:
-            sample = await self._one_of_few(lambda: self._host.sample(wanted))
+            sample = await self._ask_limited(lambda: self._host.sample(wanted))
         except Exception:  # a wall to the host, as above
             log.exception("The host failed to sample for %s", self._server)
             sample = None
@@ -138,21 +139,21 @@ class Callbacks:
             stop_reason=sample.stop_reason,
         )
 
-    async def _rooted(self, context: ClientRequestContext) -> types.ListRootsResult:
+    async def _list_roots(self, context: ClientRequestContext) -> types.ListRootsResult:
         return types.ListRootsResult(roots=[_root(folder) for folder in self._roots])
 
-    async def _logged(self, line: types.LoggingMessageNotificationParams) -> None:
+    async def _log(self, line: types.LoggingMessageNotificationParams) -> None:
         text = line.data if isinstance(line.data, str) else _json(line.data)
         self._host.log(
-            Logged(
+            ServerLogLine(
                 server=self._server,
                 level=line.level,
-                text=told(text, 2_000),
-                logger=told_line(line.logger, 100),
+                text=clean_text(text, 2_000),
+                logger=clean_line(line.logger, 100),
             )
         )
 
-    async def _one_of_few(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _ask_limited(self, ask: Callable[[], Awaitable[T]]) -> T:
         if self._waiting >= MOST_AT_ONCE:
             raise InvalidRequest(f"More than {MOST_AT_ONCE} questions wait already.")
         self._waiting += 1
@@ -166,19 +167,21 @@ class Callbacks:
 _REFUSED = -1  # what the specification's own example of a refused sampling request has
 
 
-def _wanted(server: str, asked: types.CreateMessageRequestParams) -> SampleAsked:
+def _sampling_request(server: str, asked: types.CreateMessageRequestParams) -> SamplingRequest:
     hints = asked.model_preferences.hints if asked.model_preferences else None
-    return SampleAsked(
+    return SamplingRequest(
         server=server,
         messages=tuple(
-            SampleMessage(message.role, results.content(_plain(message.content_as_list)))
+            SamplingMessage(
+                message.role, results.convert_content(_without_tool_calls(message.content_as_list))
+            )
             for message in asked.messages
         ),
-        system=told(asked.system_prompt, 20_000),
+        system=clean_text(asked.system_prompt, 20_000),
         max_tokens=asked.max_tokens,
         temperature=asked.temperature,
         stop=tuple(asked.stop_sequences or ()),
-        models=tuple(told_line(hint.name) for hint in hints or () if hint.name),
+        models=tuple(clean_line(hint.name) for hint in hints or () if hint.name),
     )
 
 
@@ -187,8 +190,8 @@ def _root(folder: str) -> types.Root:
     return types.Root(uri=FileUrl(path.as_uri()), name=path.name)
 
 
-def _plain(blocks: list[types.SamplingMessageContentBlock]) -> list[results.Content]:
-    """Without tool calls, which no server was told it may send."""
+def _without_tool_calls(blocks: list[types.SamplingMessageContentBlock]) -> list[results.Content]:
+    """Return the blocks without tool calls, which the client does not declare."""
     plain: list[results.Content] = []
     for block in blocks:
         if isinstance(block, types.TextContent | types.ImageContent | types.AudioContent):

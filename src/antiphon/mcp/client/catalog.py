@@ -1,4 +1,4 @@
-"""What a server offers beside its tools, asked for and put into our words."""
+"""Resources, prompts and completions of a server, requested and converted to our types."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import mcp_types as types
 from mcp import Client, MCPError
 
 from antiphon.mcp.client import results
-from antiphon.mcp.client.results import account, in_words
+from antiphon.mcp.client.results import describe_loss, error_text
 from antiphon.mcp.client.server_listing import (
     Completion,
     FilledPrompt,
     Prompt,
     PromptArgument,
     PromptMessage,
-    Resource,
     ResourceTemplate,
+    ServerResource,
 )
-from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
-from antiphon.mcp.metadata import told, told_line
+from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.types.errors import InvalidRequest, NotFound, Unavailable
 from antiphon.types.messages import Given
 
@@ -32,73 +32,79 @@ MOST_ITEMS = 5_000
 T = TypeVar("T")
 
 
-class Filter:
-    """The resources whose changes are wanted; `changed` is set when they are others."""
+class ResourceSubscriptions:
+    """Resources whose changes are subscribed to; `changed` is set when the set changes."""
 
     def __init__(self) -> None:
         self.uris: set[str] = set()
         self.changed = asyncio.Event()
 
 
-class Catalog:
-    """Everything that can be asked of a server but calls.
+class ServerCatalog:
+    """Requests to a server other than tool calls.
 
-    Raises errors of our tree: `NotFound` for what is not there, `InvalidRequest` for what the
-    server refuses, `Unavailable` when it went away or did not answer.
+    Raises `NotFound`, `InvalidRequest` if the server refuses, and `Unavailable` if the server is
+    gone or does not answer.
     """
 
-    def __init__(self, config: ServerConfig, client: Client, watch: Watch, filter: Filter) -> None:
-        self._name = told_line(config.name, 60)
+    def __init__(
+        self,
+        config: ServerConfig,
+        client: Client,
+        monitor: SessionMonitor,
+        filter: ResourceSubscriptions,
+    ) -> None:
+        self._name = clean_line(config.name, 60)
         self._client = client
-        self._watch = watch
+        self._monitor = monitor
         self._filter = filter
 
-    async def resources(self) -> tuple[Resource, ...]:
-        """All that can be read."""
+    async def resources(self) -> tuple[ServerResource, ...]:
+        """Return all resources."""
         listed = await self.all(self._client.list_resources, lambda page: page.resources)
         return tuple(
-            Resource(
+            ServerResource(
                 uri=each.uri,
-                name=told_line(each.name),
-                title=told_line(each.title),
-                description=told(each.description),
-                media_type=told_line(each.mime_type),
+                name=clean_line(each.name),
+                title=clean_line(each.title),
+                description=clean_text(each.description),
+                media_type=clean_line(each.mime_type),
                 size=each.size,
             )
             for each in listed
         )
 
     async def resource_templates(self) -> tuple[ResourceTemplate, ...]:
-        """All families of what can be read."""
+        """Return all resource templates."""
         pages = self._client.list_resource_templates
         return tuple(
             ResourceTemplate(
                 uri_template=each.uri_template,
-                name=told_line(each.name),
-                title=told_line(each.title),
-                description=told(each.description),
-                media_type=told_line(each.mime_type),
+                name=clean_line(each.name),
+                title=clean_line(each.title),
+                description=clean_text(each.description),
+                media_type=clean_line(each.mime_type),
             )
             for each in await self.all(pages, lambda page: page.resource_templates)
         )
 
     async def read_resource(self, uri: str) -> tuple[Given, ...]:
-        """What the resource holds."""
+        """Return the content of the resource."""
         read = await self._ask(self._client.read_resource(uri))
-        return results.contents(read.contents)
+        return results.convert_resource(read.contents)
 
     async def prompts(self) -> tuple[Prompt, ...]:
-        """All prompts."""
+        """Return all prompts."""
         listed = await self.all(self._client.list_prompts, lambda page: page.prompts)
         return tuple(
             Prompt(
                 name=each.name,
-                title=told_line(each.title),
-                description=told(each.description),
+                title=clean_line(each.title),
+                description=clean_text(each.description),
                 arguments=tuple(
                     PromptArgument(
                         name=argument.name,
-                        description=told(argument.description, 1_000),
+                        description=clean_text(argument.description, 1_000),
                         required=bool(argument.required),
                     )
                     for argument in each.arguments or ()
@@ -108,14 +114,14 @@ class Catalog:
         )
 
     async def get_prompt(self, name: str, arguments: dict[str, str]) -> FilledPrompt:
-        """The prompt, filled in."""
+        """Return the prompt, filled in."""
         filled = await self._ask(self._client.get_prompt(name, arguments))
         return FilledPrompt(
             messages=tuple(
-                PromptMessage(role=each.role, content=results.content([each.content]))
+                PromptMessage(role=each.role, content=results.convert_content([each.content]))
                 for each in filled.messages
             ),
-            description=told(filled.description),
+            description=clean_text(filled.description),
         )
 
     async def complete(
@@ -126,7 +132,7 @@ class Catalog:
         begun: str,
         known: dict[str, str],
     ) -> Completion:
-        """Values that an argument may have, of a prompt or of a template's URI."""
+        """Return values for an argument of a prompt or of a template's URI."""
         ref = (
             types.PromptReference(type="ref/prompt", name=prompt)
             if prompt is not None
@@ -134,25 +140,25 @@ class Catalog:
         )
         said = {"name": argument, "value": begun}
         given = await self._ask(self._client.complete(ref, said, known or None))
-        values = [told_line(value) for value in given.completion.values[:100]]
+        values = [clean_line(value) for value in given.completion.values[:100]]
         return Completion(values=values, more=bool(given.completion.has_more))
 
     async def set_log_level(self, level: LogLevel) -> None:
-        """Ask for log lines from this level on, as protocols before 2026-07-28 have it."""
+        """Request log lines from this level on (protocols before 2026-07-28)."""
         request = types.SetLevelRequest(params=types.SetLevelRequestParams(level=level))
         await self._ask(self._client.session.send_request(request, types.EmptyResult))
 
     async def subscribe(self, uri: str) -> None:
-        """Have `Host.updated` called when the resource changes."""
-        if not self._watch.modern:
+        """Subscribe to changes of the resource, reported by `ClientFeatures.resource_updated`."""
+        if not self._monitor.modern:
             request = types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
             await self._ask(self._client.session.send_request(request, types.EmptyResult))
         self._filter.uris.add(uri)
         self._filter.changed.set()
 
     async def unsubscribe(self, uri: str) -> None:
-        """Have it no more."""
-        if not self._watch.modern:
+        """End the subscription."""
+        if not self._monitor.modern:
             request = types.UnsubscribeRequest(params=types.UnsubscribeRequestParams(uri=uri))
             await self._ask(self._client.session.send_request(request, types.EmptyResult))
         self._filter.uris.discard(uri)
@@ -164,7 +170,7 @@ class Catalog:
         items: Callable[[Any], Iterable[T]],
         most: int = MOST_ITEMS,
     ) -> list[T]:
-        """Everything on all pages, up to a cap: a list that never ends has one here."""
+        """Return the items of all pages, up to a limit: a server's list may never end."""
         everything: list[T] = []
         cursor: str | None = None
         seen: set[str] = set()
@@ -177,24 +183,24 @@ class Catalog:
             if cursor in seen or len(everything) >= most:
                 break
             seen.add(cursor)
-        self._watch.left_out["more"] = f"it lists more than {most}, or its pages never end"
+        self._monitor.left_out["more"] = f"it lists more than {most}, or its pages never end"
         return everything[:most]
 
     async def _ask(self, asking: Awaitable[T]) -> T:
-        """The answer; the SDK's errors as ours."""
+        """Await the request, translating the SDK's errors."""
         try:
             return await asking
         except MCPError as error:
-            said = told_line(error.message, 500)
-            if self._watch.over.is_set() or error.code == types.REQUEST_TIMEOUT:
-                raise Unavailable(account(self._watch, self._name, said)) from error
+            said = clean_line(error.message, 500)
+            if self._monitor.ended.is_set() or error.code == types.REQUEST_TIMEOUT:
+                raise Unavailable(describe_loss(self._monitor, self._name, said)) from error
             if error.code in {types.INVALID_PARAMS, _RESOURCE_NOT_FOUND}:
                 raise NotFound(f"{self._name} says: {said}") from error
             raise InvalidRequest(f"{self._name} says: {said}") from error
         except Exception as error:  # a wall to the SDK and to answers that are none
-            if self._watch.over.is_set():
-                raise Unavailable(account(self._watch, self._name)) from error
-            raise InvalidRequest(f"{self._name} answers oddly: {in_words(error)}") from error
+            if self._monitor.ended.is_set():
+                raise Unavailable(describe_loss(self._monitor, self._name)) from error
+            raise InvalidRequest(f"{self._name} answers oddly: {error_text(error)}") from error
 
 
 _RESOURCE_NOT_FOUND = -32002

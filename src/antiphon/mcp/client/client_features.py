@@ -1,8 +1,8 @@
-"""What servers may ask of whoever runs them: to answer a form, open an address, ask the model.
+"""Requests that an MCP server may make of its client: a form, a URL to open, a reply of the model.
 
-A face implements `Host`. What it says it cannot do is not declared to servers, so that they never
-ask. Every text in what it is given is cleaned; addresses are as the server wrote them, and
-`pages.openable`.
+A face implements `ClientFeatures`. A feature that it lacks is not declared, so servers never
+request it. Every text passed to it is cleaned. URLs are passed as the server wrote them; check them
+with `is_openable`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from antiphon.types.addresses import loopback
 from antiphon.types.messages import Given
 
 
-class FormAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """A server asks a person to fill in a form."""
+class FormElicitation(msgspec.Struct, frozen=True, kw_only=True):
+    """Request that a person fill in a form."""
 
     server: str
     message: str
     form: Form
 
 
-class AddressAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """A server asks a person to open an address in a browser; accepting says only that they will.
+class UrlElicitation(msgspec.Struct, frozen=True, kw_only=True):
+    """Request that a person open a URL in a browser; accepting says only that they will.
 
-    The whole `url` is shown before anything is opened. `id` comes back in `Host.finished`.
+    Show the whole `url` before opening it. `ClientFeatures.elicitation_completed` receives the
+    `id`.
     """
 
     server: str
@@ -39,33 +40,33 @@ class AddressAsked(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
 
 
-Question = FormAsked | AddressAsked
+Elicitation = FormElicitation | UrlElicitation
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a person says: `values` by field, where a form was accepted."""
+class ElicitationAnswer(msgspec.Struct, frozen=True):
+    """Answer of a person: `values` by field if a form was accepted."""
 
     action: Literal["accept", "decline", "cancel"]
     values: dict[str, Any] = {}
 
     @property
     def accepted(self) -> bool:
-        """Whether it is a yes."""
+        """True if the person accepted."""
         return self.action == "accept"
 
 
-class SampleMessage(msgspec.Struct, frozen=True):
-    """One message of what a server wants to say to the model."""
+class SamplingMessage(msgspec.Struct, frozen=True):
+    """One message of the prompt that a server sends to the model."""
 
     role: Literal["user", "assistant"]
     content: tuple[Given, ...]
 
 
-class SampleAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """A server asks for a reply of the model; `models` are names that it would like, best first."""
+class SamplingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Request for a reply of the model; `models` are preferred names, best first."""
 
     server: str
-    messages: tuple[SampleMessage, ...]
+    messages: tuple[SamplingMessage, ...]
     system: str = ""
     max_tokens: int
     temperature: float | None = None
@@ -73,16 +74,16 @@ class SampleAsked(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """The model's reply; `stop_reason` as MCP has it: endTurn, stopSequence, maxTokens."""
+class SamplingReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of the model; `stop_reason` is one of MCP's: endTurn, stopSequence, maxTokens."""
 
     text: str
     model: str
     stop_reason: str = "endTurn"
 
 
-class Logged(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that a server logs."""
+class ServerLogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One log line of a server."""
 
     server: str
     level: LogLevel
@@ -90,73 +91,72 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     logger: str = ""
 
 
-class Host(Protocol):
-    """Who answers servers. The methods are called on the loop; several may be asked at once.
+class ClientFeatures(Protocol):
+    """Handler of requests from servers. Methods are called on the event loop, also concurrently.
 
-    `asks`: there is a person to put questions to. `samples`: there is a model, and somebody to
-    consent to its use. Both are read once per connection. An exception counts as a no.
+    `asks` and `samples` are read once per connection. An exception counts as a refusal.
     """
 
     @property
     def asks(self) -> bool:
-        """Whether there is a person to put questions to."""
+        """True if there is a person to put questions to."""
         ...
 
     @property
     def samples(self) -> bool:
-        """Whether a server may ask for the model's replies."""
+        """True if servers may request replies of the model."""
         ...
 
-    async def ask(self, question: Question) -> Answer:
-        """Put the question to a person; cancelled when the server needs no answer any more."""
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
+        """Put the question to a person; cancelled when the server no longer needs the answer."""
         ...
 
-    async def sample(self, wanted: SampleAsked) -> Sample | None:
-        """The model's reply, if somebody consents to it; None is a refusal."""
+    async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:
+        """Return the model's reply, or None if a person does not consent."""
         ...
 
-    def log(self, line: Logged) -> None:
-        """A server says something; must not raise."""
+    def log(self, line: ServerLogLine) -> None:
+        """Handle a log line; must not raise."""
         ...
 
-    def updated(self, server: str, uri: str) -> None:
-        """A resource that was subscribed to has changed; must not raise."""
+    def resource_updated(self, server: str, uri: str) -> None:
+        """Handle a change of a subscribed resource; must not raise."""
         ...
 
-    def finished(self, server: str, id: str) -> None:
-        """What a person was to do at the address asked for is done; must not raise."""
+    def elicitation_completed(self, server: str, id: str) -> None:
+        """Handle the end of the interaction that a URL was opened for; must not raise."""
         ...
 
 
-class Nobody:
-    """A host without a person and without a model: declines, and hears nothing."""
+class NoClientFeatures:
+    """Client without a person and without a model: declines everything."""
 
     asks = False
     samples = False
 
-    async def ask(self, question: Question) -> Answer:
-        """Nobody answers."""
-        return Answer("decline")
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
+        """Decline."""
+        return ElicitationAnswer("decline")
 
-    async def sample(self, wanted: SampleAsked) -> Sample | None:
-        """There is no model."""
+    async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:
+        """Return None: there is no model."""
         return None
 
-    def log(self, line: Logged) -> None:
-        """Nobody listens."""
+    def log(self, line: ServerLogLine) -> None:
+        """Ignore the line."""
 
-    def updated(self, server: str, uri: str) -> None:
-        """Nobody reads."""
+    def resource_updated(self, server: str, uri: str) -> None:
+        """Ignore the change."""
 
-    def finished(self, server: str, id: str) -> None:
-        """Nobody waits."""
-
-
-# Pages that strangers want a browser to be sent to, and which of them it may be sent to.
+    def elicitation_completed(self, server: str, id: str) -> None:
+        """Ignore the event."""
 
 
-def openable(url: str) -> bool:
-    """Whether it is a page over https, or on this machine, in letters that act nowhere."""
+# URLs that servers want opened in a browser.
+
+
+def is_openable(url: str) -> bool:
+    """Return whether the URL is https or on this machine, and has only harmless characters."""
     if not _ADDRESS.fullmatch(url):
         return False
     try:
@@ -167,5 +167,5 @@ def openable(url: str) -> bool:
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and loopback(host)))
 
 
-# RFC 3986, without what a shell or a script around a browser could take for its own.
+# RFC 3986, without characters that a shell or a script could interpret.
 _ADDRESS = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&*+,;=%._~-]{1,8192}")

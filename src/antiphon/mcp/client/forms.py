@@ -1,4 +1,4 @@
-"""Forms that a server asks a person to fill in: read from a flat JSON Schema, answers checked."""
+"""Forms that a server asks a person to fill in: parsed from a flat JSON Schema, and validated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeGuard, cast
 
 import msgspec
 
-from antiphon.mcp.metadata import LONGEST_WORD, is_list, is_object, told, told_line
+from antiphon.mcp.metadata import LONGEST_WORD, clean_line, clean_text, is_list, is_object
 from antiphon.types.errors import InvalidRequest
 
 Kind = Literal["text", "number", "integer", "boolean", "choice", "choices"]
@@ -20,18 +20,18 @@ MOST_OPTIONS = 200
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One of the values of a choice, and what a person is shown for it."""
+    """One value of a choice, and its label."""
 
     value: str
     label: str
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One value that is asked for.
+class FormField(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of a form.
 
-    `least` and `most` bound a number, the length of a text, or how many of `choices` are chosen.
-    `format` is a hint (email, uri, date, date-time). `secret` when it looks like a password or
-    key, which no server may ask for in a form: a person should be warned.
+    `least` and `most` bound a number, the length of a text, or the number of `choices`. `format` is
+    a hint (email, uri, date, date-time). `secret` is set if it looks like a password or key, which
+    MCP forbids servers to request in a form: warn the person.
     """
 
     name: str
@@ -46,21 +46,21 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     format: str = ""
     secret: bool = False
 
-    def read(self, line: str) -> Value | None:
-        """The value that a typed line says; an empty line is the default, or none.
+    def parse(self, line: str) -> Value | None:
+        """Parse a typed line; an empty line is the default, or None.
 
-        Choices are named by value, label or number from 1, several with commas between. Raises
-        `InvalidRequest`, whose message says what would do.
+        A choice is typed as its value, its label or its number from 1; several are separated by
+        commas. Raises `InvalidRequest`, whose message says what is valid.
         """
         typed = line.strip()
         if not typed:
             if self.default is None and self.required:
-                raise self._unfit("is needed")
+                raise self._invalid("is needed")
             return cast(Value | None, self.default)
-        return self.checked(self._typed(typed))
+        return self.validate(self._parse_text(typed))
 
-    def checked(self, value: Any) -> Value:
-        """The value, if it is one that was asked for. Raises `InvalidRequest`."""
+    def validate(self, value: Any) -> Value:
+        """Return the value if it is valid. Raises `InvalidRequest`."""
         match self.kind:
             case "text":
                 return self._text(value)
@@ -68,16 +68,16 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
                 return self._number(value)
             case "boolean":
                 if not isinstance(value, bool):
-                    raise self._unfit("is yes or no")
+                    raise self._invalid("is yes or no")
                 return value
             case "choice":
                 if value not in [option.value for option in self.options]:
-                    raise self._unfit(f"is one of {self._labels()}")
+                    raise self._invalid(f"is one of {self._labels()}")
                 return str(value)
             case "choices":
                 return self._choices(value)
 
-    def _typed(self, typed: str) -> Any:
+    def _parse_text(self, typed: str) -> Any:
         match self.kind:
             case "text":
                 return typed
@@ -85,7 +85,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
                 try:
                     return int(typed) if self.kind == "integer" else float(typed)
                 except ValueError:
-                    raise self._unfit("is a number") from None
+                    raise self._invalid("is a number") from None
             case "boolean":
                 return {**dict.fromkeys(_YES, True), **dict.fromkeys(_NO, False)}.get(
                     typed.lower(), typed
@@ -105,14 +105,14 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise self._unfit("is text")
+            raise self._invalid("is text")
         if self.least is not None and len(value) < self.least:
-            raise self._unfit(f"has at least {self.least:g} characters")
+            raise self._invalid(f"has at least {self.least:g} characters")
         if self.most is not None and len(value) > self.most:
-            raise self._unfit(f"has at most {self.most:g} characters")
+            raise self._invalid(f"has at most {self.most:g} characters")
         shape = _FORMATS.get(self.format)
         if shape is not None and not shape.fullmatch(value):
-            raise self._unfit(f"is written as {self.format} is")
+            raise self._invalid(f"is written as {self.format} is")
         return value
 
     def _number(self, value: Any) -> int | float:
@@ -121,13 +121,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
             or not isinstance(value, int | float)
             or not math.isfinite(value)
         ):
-            raise self._unfit("is a number")
+            raise self._invalid("is a number")
         if self.kind == "integer" and value != int(value):
-            raise self._unfit("is a whole number")
+            raise self._invalid("is a whole number")
         if self.least is not None and value < self.least:
-            raise self._unfit(f"is at least {self.least:g}")
+            raise self._invalid(f"is at least {self.least:g}")
         if self.most is not None and value > self.most:
-            raise self._unfit(f"is at most {self.most:g}")
+            raise self._invalid(f"is at most {self.most:g}")
         return int(value) if self.kind == "integer" else value
 
     def _choices(self, value: Any) -> list[str]:
@@ -137,27 +137,27 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
             or len(value) > MOST_OPTIONS
             or any(each not in known for each in value)
         ):
-            raise self._unfit(f"is some of {self._labels()}")
+            raise self._invalid(f"is some of {self._labels()}")
         if self.least is not None and len(value) < self.least:
-            raise self._unfit(f"is at least {self.least:g} of them")
+            raise self._invalid(f"is at least {self.least:g} of them")
         if self.most is not None and len(value) > self.most:
-            raise self._unfit(f"is at most {self.most:g} of them")
+            raise self._invalid(f"is at most {self.most:g} of them")
         return list(value)
 
     def _labels(self) -> str:
         return ", ".join(option.label for option in self.options[:20])
 
-    def _unfit(self, wanted: str) -> InvalidRequest:
+    def _invalid(self, wanted: str) -> InvalidRequest:
         return InvalidRequest(f"{self.title or self.name} {wanted}.", field=self.name)
 
 
 class Form(msgspec.Struct, frozen=True):
-    """The fields of a form, in order."""
+    """Fields of a form, in order."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[FormField, ...]
 
-    def checked(self, values: Mapping[str, Any]) -> dict[str, Value]:
-        """The answers, those left out of them with their defaults. Raises `InvalidRequest`."""
+    def validate(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        """Return the answers, with defaults for missing ones. Raises `InvalidRequest`."""
         unknown = set(values) - {field.name for field in self.fields}
         if unknown:
             raise InvalidRequest(f"The form has no field {min(unknown)}.")
@@ -167,19 +167,19 @@ class Form(msgspec.Struct, frozen=True):
             if value is None:
                 value = field.default
             if value is not None:
-                answers[field.name] = field.checked(value)
+                answers[field.name] = field.validate(value)
             elif field.required:
                 raise InvalidRequest(f"{field.title or field.name} is needed.", field=field.name)
         return answers
 
 
-def form(schema: Mapping[str, Any]) -> Form:
-    """The form that a server's schema describes. Raises `InvalidRequest` where it is not flat."""
+def parse_form(schema: Mapping[str, Any]) -> Form:
+    """Parse the schema of a form. Raises `InvalidRequest` if it is not flat."""
     properties: Any = schema.get("properties") or {}
     if not is_object(properties) or len(properties) > MOST_FIELDS:
         raise InvalidRequest(f"A form has fields, and at most {MOST_FIELDS}.")
     required = schema.get("required")
-    needed = set(required) if _texts(required) else set[str]()
+    needed = set(required) if _is_text_list(required) else set[str]()
     return Form(tuple(_field(name, each, name in needed) for name, each in properties.items()))
 
 
@@ -198,28 +198,31 @@ _SECRET = re.compile(
 _NUMERIC: dict[str, Kind] = {"number": "number", "integer": "integer"}
 
 
-def _field(name: str, schema: Any, required: bool) -> Field:
+def _field(name: str, schema: Any, required: bool) -> FormField:
     if not is_object(schema):
         raise InvalidRequest("A field of the form has no schema.")
-    kind, options, bounds = _shape(schema)
-    title, description = told_line(schema.get("title")), told(schema.get("description"), 1_000)
-    field = Field(
+    kind, options, bounds = _parse_type(schema)
+    title, description = (
+        clean_line(schema.get("title")),
+        clean_text(schema.get("description"), 1_000),
+    )
+    field = FormField(
         name=name,
         kind=kind,
-        title=title or told_line(name),
+        title=title or clean_line(name),
         description=description,
         required=required,
         options=options,
         least=_number(schema.get(bounds[0])),
         most=_number(schema.get(bounds[1])),
-        format=told_line(schema.get("format"), 20),
+        format=clean_line(schema.get("format"), 20),
         secret=bool(_SECRET.search(f"{name} {title} {description}")),
     )
     return msgspec.structs.replace(field, default=_default(field, schema.get("default")))
 
 
-def _shape(schema: dict[str, Any]) -> tuple[Kind, tuple[Option, ...], tuple[str, str]]:
-    """What is asked for, of which options, and by which words it is bounded."""
+def _parse_type(schema: dict[str, Any]) -> tuple[Kind, tuple[Option, ...], tuple[str, str]]:
+    """Return the kind of a field, its options, and the keywords that bound it."""
     match schema.get("type"):
         case "string" if "enum" in schema or "oneOf" in schema:
             return "choice", _options(schema, "oneOf"), ("", "")
@@ -238,25 +241,25 @@ def _shape(schema: dict[str, Any]) -> tuple[Kind, tuple[Option, ...], tuple[str,
 
 
 def _options(schema: dict[str, Any], titled: str) -> tuple[Option, ...]:
-    """The values of an enumeration, in any of the three ways that the protocol has had."""
+    """Return the values of an enumeration, in any of MCP's three notations."""
     values, labels = schema.get("enum"), schema.get("enumNames")
     if values is None and is_list(each := schema.get(titled)):
         entries = [entry for entry in each if is_object(entry)]
         values, labels = [e.get("const") for e in entries], [e.get("title") for e in entries]
-    if not _texts(values) or not 0 < len(values) <= MOST_OPTIONS:
+    if not _is_text_list(values) or not 0 < len(values) <= MOST_OPTIONS:
         raise InvalidRequest(f"A choice has from 1 to {MOST_OPTIONS} values, all of them text.")
-    if not _texts(labels) or len(labels) != len(values):
+    if not _is_text_list(labels) or len(labels) != len(values):
         labels = values
     return tuple(
-        Option(value, told_line(label, LONGEST_WORD) or told_line(value))
+        Option(value, clean_line(label, LONGEST_WORD) or clean_line(value))
         for value, label in zip(values, labels, strict=True)
     )
 
 
-def _default(field: Field, value: Any) -> Any:
-    """The default, if it is one that the form itself would take."""
+def _default(field: FormField, value: Any) -> Any:
+    """Return the default if it is valid."""
     try:
-        return None if value is None else field.checked(value)
+        return None if value is None else field.validate(value)
     except InvalidRequest:
         return None
 
@@ -266,5 +269,5 @@ def _number(value: Any) -> float | None:
     return float(value) if numeric and abs(value) < 1e300 else None
 
 
-def _texts(value: Any) -> TypeGuard[list[str]]:
+def _is_text_list(value: Any) -> TypeGuard[list[str]]:
     return is_list(value) and all(isinstance(each, str) for each in value)

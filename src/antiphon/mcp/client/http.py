@@ -1,4 +1,4 @@
-"""The client that servers over HTTP are reached by: it bounds what it takes, and tells a watch."""
+"""HTTP transports of MCP servers: bounded responses, and failures reported to the monitor."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from antiphon.mcp.client.ndjson import LARGEST
-from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import told_line
+from antiphon.mcp.metadata import clean_line
 from antiphon.tools.egress_policy import Reach
 from antiphon.tools.guarded_http import transport
 from antiphon.types.errors import Unavailable
 
 LARGEST_OF_A_STRANGER = 4 * 1024 * 1024
-"""Bytes of one message where somebody else named the address: others share this process."""
+"""Bytes of one message if a caller named the URL: other callers share this process."""
 QUIET_SECONDS = 300.0
-"""A stream on which nothing came for so long is opened anew; the answer to a call is waited for."""
+"""A stream silent for so long is reopened; calls are still waited for."""
 
 
 @asynccontextmanager
 async def http(
     config: ServerConfig,
-    watch: Watch,
+    monitor: SessionMonitor,
     auth: httpx2.Auth | None,
     reach: Reach | None = None,
     quiet_seconds: float = QUIET_SECONDS,
 ) -> AsyncGenerator[tuple[Any, Any]]:
-    """The streams of a server over Streamable HTTP."""
-    _check(config)
+    """Connect over Streamable HTTP; yield the two streams."""
+    _check_url(config)
     timeout = httpx2.Timeout(config.connect_timeout, read=quiet_seconds)
     largest = LARGEST if reach is None else LARGEST_OF_A_STRANGER
     async with (
         _Client(
-            watch,
+            monitor,
             largest=largest,
             headers=config.headers,
             timeout=timeout,
             auth=auth,
-            **_where(reach),
+            **_egress_options(reach),
         ) as client,
         streamable_http_client(
             config.url, http_client=client, max_sse_event_size=largest
@@ -54,27 +54,30 @@ async def http(
 
 @asynccontextmanager
 async def sse(
-    config: ServerConfig, watch: Watch, auth: httpx2.Auth | None, reach: Reach | None = None
+    config: ServerConfig,
+    monitor: SessionMonitor,
+    auth: httpx2.Auth | None,
+    reach: Reach | None = None,
 ) -> AsyncGenerator[tuple[Any, Any]]:
-    """The streams of a server over HTTP with server-sent events, as it was before 2025-03-26.
+    """Connect over HTTP with server-sent events (before 2025-03-26); yield the two streams.
 
-    The SDK takes at most 1 MB per message here.
+    The SDK accepts at most 1 MB per message here.
     """
-    _check(config)
+    _check_url(config)
 
     def client(
         headers: dict[str, str] | None = None,
         timeout: httpx2.Timeout | None = None,
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
-        # A message that cannot be delivered is only logged by the SDK, and its call would wait.
+        # The SDK only logs a message that it cannot deliver, and the call would wait for ever.
         options: dict[str, Any] = {
             "headers": headers,
             "timeout": timeout,
             "auth": auth,
-            **_where(reach),
+            **_egress_options(reach),
         }
-        return _Client(watch, legacy=True, **options)
+        return _Client(monitor, legacy=True, **options)
 
     async with sse_client(
         config.url,
@@ -87,74 +90,79 @@ async def sse(
         yield streams
 
 
-def _where(reach: Reach | None) -> dict[str, Any]:
-    """The options of a client that goes only where it may; redirects leave no origin anyway."""
+def _egress_options(reach: Reach | None) -> dict[str, Any]:
+    """Return client options that enforce the policy; redirects never leave the origin anyway."""
     return {} if reach is None else {"transport": transport(reach), "trust_env": False}
 
 
-def _check(config: ServerConfig) -> None:
-    """Raise `Unavailable` for an address that no request can be sent to."""
+def _check_url(config: ServerConfig) -> None:
+    """Raise `Unavailable` for a URL that no request can be sent to."""
     try:
         url = httpx2.URL(config.url)
     except httpx2.InvalidURL as error:
-        raise Unavailable(f"its url cannot be read: {told_line(str(error))}") from error
+        raise Unavailable(f"its url cannot be read: {clean_line(str(error))}") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise Unavailable("its url does not begin with https:// or http:// and a host")
 
 
 class _Client(httpx2.AsyncClient):
-    """Tells a watch of refusals, of a lost session and of a server that is not there."""
+    """HTTP client that reports refusals, lost sessions and failed connections to the monitor."""
 
     def __init__(
-        self, watch: Watch, *, legacy: bool = False, largest: int = LARGEST, **options: Any
+        self,
+        monitor: SessionMonitor,
+        *,
+        legacy: bool = False,
+        largest: int = LARGEST,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._largest = largest
-        self._watch = watch
+        self._monitor = monitor
         self._legacy = legacy
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send the request. The body of the answer is bounded."""
+        """Send the request; bound the body of the response."""
         request.headers["accept-encoding"] = "identity"  # so that what is counted is what is kept
-        if _calls(request):
+        if _may_be_call(request):
             patient = request.extensions.get("timeout", {}) | {"read": None}
             request.extensions = {**request.extensions, "timeout": patient}
         try:
             response = await super().send(request, **options)
         except Unavailable as error:  # of the login
-            self._watch.http_status = 401
-            self._watch.end(error.message)
+            self._monitor.http_status = 401
+            self._monitor.end(error.message)
             raise
         except httpx2.HTTPError as error:
-            self._watch.trouble = _said(error)
-            # What the SDK swallows: nobody there for its standing GET, or for a legacy message.
+            self._monitor.last_failure = _describe_error(error)
+            # Errors that the SDK swallows: of its standing GET, or of a legacy message.
             swallows = "POST" if self._legacy else "GET"
             if request.method == swallows and isinstance(error, httpx2.ConnectError):
-                self._watch.end(self._watch.trouble)
+                self._monitor.end(self._monitor.last_failure)
             raise
-        self._judge(request, response)
+        self._record_status(request, response)
         stream = response.stream
-        if isinstance(stream, httpx2.AsyncByteStream) and not _streamed(response):
+        if isinstance(stream, httpx2.AsyncByteStream) and not _is_event_stream(response):
             encoded = response.headers.get("content-encoding", "identity") != "identity"
             response.stream = _Bounded(stream, 0 if encoded else self._largest)
         return response
 
-    def _judge(self, request: httpx2.Request, response: httpx2.Response) -> None:
+    def _record_status(self, request: httpx2.Request, response: httpx2.Response) -> None:
         if request.method != "POST" and not self._legacy:
             return  # a standing GET is an extra, which a server may refuse
         if response.status_code < 400:
-            self._watch.http_status, self._watch.trouble = None, ""
+            self._monitor.http_status, self._monitor.last_failure = None, ""
             return
-        said = f"HTTP {response.status_code} {told_line(response.reason_phrase, 60)}".rstrip()
-        self._watch.http_status, self._watch.trouble = response.status_code, said
+        said = f"HTTP {response.status_code} {clean_line(response.reason_phrase, 60)}".rstrip()
+        self._monitor.http_status, self._monitor.last_failure = response.status_code, said
         if response.status_code == 404 and "mcp-session-id" in request.headers:
-            self._watch.end("the server has forgotten the session")
+            self._monitor.end("the server has forgotten the session")
         elif self._legacy:
-            self._watch.end(said)
+            self._monitor.end(said)
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body that fails when it is larger than it may be."""
+    """Body that fails when it is larger than allowed."""
 
     def __init__(self, inner: httpx2.AsyncByteStream, largest: int) -> None:
         self._inner = inner
@@ -174,10 +182,11 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-def _calls(request: httpx2.Request) -> bool:
-    """Whether it may be a call, which has a clock of its own that stands still for a person.
+def _may_be_call(request: httpx2.Request) -> bool:
+    """Return whether the request may be a tool call, which has a deadline of its own.
 
-    The protocols before 2026-07-28 do not say it, but every request is bounded by the session.
+    Protocols before 2026-07-28 do not say so; then every request counts as one, and the session
+    bounds it.
     """
     return request.method == "POST" and request.headers.get("mcp-method", _CALL) == _CALL
 
@@ -185,13 +194,13 @@ def _calls(request: httpx2.Request) -> bool:
 _CALL = "tools/call"
 
 
-def _streamed(response: httpx2.Response) -> bool:
-    """Whether the body is server-sent events, each of which the SDK bounds itself."""
+def _is_event_stream(response: httpx2.Response) -> bool:
+    """Return whether the body is server-sent events, which the SDK bounds itself."""
     return bool(response.headers.get("content-type", "").startswith("text/event-stream"))
 
 
-def _said(error: httpx2.HTTPError) -> str:
-    what = told_line(str(error)) or type(error).__name__
+def _describe_error(error: httpx2.HTTPError) -> str:
+    what = clean_line(str(error)) or type(error).__name__
     match error:
         case httpx2.ConnectTimeout():
             return "it did not accept a connection in time"

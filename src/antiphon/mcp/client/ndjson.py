@@ -1,4 +1,4 @@
-"""Messages out of bytes: one a line, and of those that are too long only whose they are."""
+"""Newline-delimited messages; of a message that is too long, only its two ends are kept."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable
 
 LARGEST = 32 * 1024 * 1024
-"""Bytes of one message: what is larger is thrown away as it comes, and its call fails."""
+"""Bytes of one message. A larger one is discarded as it arrives, and its call fails."""
 EDGE = 256
-"""Bytes that are kept of either end of one that is too long."""
+"""Bytes kept of each end of a message that is too long."""
 
 
-class Lines:
-    """Lines out of bytes in any pieces, none longer than `largest`.
+class LineSplitter:
+    """Split bytes into lines of at most `largest` bytes.
 
-    Of a longer one only head and tail are kept, and handed to `too_long`.
+    Of a longer line, `too_long` receives the head and the tail.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
-        """The next bytes."""
+        """Add bytes."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             self._add(piece)
@@ -41,7 +41,7 @@ class Lines:
         self._add(rest)
 
     def close(self) -> None:
-        """No more bytes: what is left is a line too."""
+        """Emit what is left as the last line."""
         if self._size:
             self._close()
 
@@ -65,10 +65,10 @@ class Lines:
         self._pieces, self._size, self._skipping = [], 0, False
 
 
-def answered(head: bytes, tail: bytes) -> int | None:
-    """The id of the request that a reply is for, from its ends alone; None where it is not seen.
+def reply_id(head: bytes, tail: bytes) -> int | None:
+    """Return the id of the request that a reply answers, found in its ends; None if not found.
 
-    SDKs write it first or last; ours are numbers.
+    SDKs write the id first or last. Our ids are numbers.
     """
     found = _ID_FIRST.match(head) or _ID_LAST.search(tail)
     return int(found[1]) if found else None

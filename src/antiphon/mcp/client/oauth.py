@@ -1,10 +1,10 @@
-"""Logins at servers over HTTP, by OAuth 2.1 as MCP has it: found out, done, kept, renewed.
+"""OAuth 2.1 logins at servers over HTTP, as MCP specifies: discovery, login, storage, renewal.
 
-The SDK knows the protocol. Here is what is to be done with it: where a token goes and where it is
-kept, who is asked when, and what is said when it fails. A token goes to the server that it is for,
-and no code, token or secret is in an error.
+The SDK implements the protocol. This module decides where tokens are sent and stored, when a person
+is asked, and how failures are described. A token goes only to the server it was issued for, and no
+error contains a code, token or secret.
 
-Loaded by name, with the SDK.
+Imported by name, with the SDK.
 """
 
 from __future__ import annotations
@@ -34,25 +34,26 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl, BaseModel, ValidationError
 
-from antiphon.mcp.client.authorization import PERSON_SECONDS, Login, Logins, Person
-from antiphon.mcp.client.client_features import openable
-from antiphon.mcp.client.oauth_callback import Callback, Returned
-from antiphon.mcp.client.oauth_http import Errands
+from antiphon.mcp.client.authorization import PERSON_SECONDS, Login, LoginPrompt, Logins
+from antiphon.mcp.client.client_features import is_openable
+from antiphon.mcp.client.oauth_callback import CallbackResult, LoginCallback
+from antiphon.mcp.client.oauth_http import OAuthHttpClient
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import told_line
+from antiphon.mcp.metadata import clean_line
 from antiphon.tools.egress_policy import INTERNET, Reach
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, Unavailable
 
 EARLY_SECONDS = 30.0
-"""A token is renewed so long before its end, so that none ends on its way."""
+"""A token is renewed so long before it expires, so that none expires in transit."""
 
 
-def authorization(
-    config: ServerConfig, logins: Logins, person: Person | None = None, reach: Reach = INTERNET
+def create_auth(
+    config: ServerConfig, logins: Logins, person: LoginPrompt | None = None, reach: Reach = INTERNET
 ) -> httpx2.Auth | None:
-    """What authorizes requests to a server; None for one that has a header for that, or needs none.
+    """Return the `httpx2.Auth` of a server, or None if it needs none or has a header for it.
 
-    Without a person a server that wants a login is `Unavailable`. Raises `BadSettings`.
+    Without `person`, a server that needs an interactive login is `Unavailable`. Raises
+    `BadSettings`.
     """
     named = {header.lower() for header in config.headers}
     if config.transport == "stdio" or "authorization" in named:
@@ -60,7 +61,7 @@ def authorization(
     oauth = config.oauth
     own: dict[str, Any] = {"config": config, "logins": logins, "reach": reach}
     if oauth.grant == "authorization_code":
-        return _InPerson(person, **own)
+        return _InteractiveAuth(person, **own)
     if not (oauth.client_id and oauth.issuer and (oauth.client_secret or oauth.private_key)):
         raise BadSettings(
             f"The server {config.name} is to be logged in at without a person.",
@@ -68,23 +69,23 @@ def authorization(
         )
     own |= {"client_id": oauth.client_id, "scope": oauth.scope or None, "issuer": oauth.issuer}
     if oauth.client_secret:
-        return _BySecret(client_secret=oauth.client_secret, **own)
+        return _ClientSecretAuth(client_secret=oauth.client_secret, **own)
     signed = SignedJWTParameters(
         issuer=oauth.client_id,
         subject=oauth.client_id,
         signing_key=oauth.private_key,
         signing_algorithm=oauth.algorithm,
     )
-    return _ByKey(assertion_provider=signed.create_assertion_provider(), **own)
+    return _PrivateKeyAuth(assertion_provider=signed.create_assertion_provider(), **own)
 
 
-class _Kept(OAuthClientProvider):
-    """The SDK's provider, whose requests do not wait for one another, and whose tokens last."""
+class _StoredTokenAuth(OAuthClientProvider):
+    """The SDK's provider, with stored tokens, and without serializing requests."""
 
     def __init__(
         self, *, config: ServerConfig, logins: Logins, reach: Reach, **options: Any
     ) -> None:
-        super().__init__(server_url=config.url, storage=_Unkept(), **options)
+        super().__init__(server_url=config.url, storage=_NullStorage(), **options)
         self._config = config
         self._logins = logins
         self._reach = reach
@@ -95,72 +96,76 @@ class _Kept(OAuthClientProvider):
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Send the request with a token; where that is refused, once more with a better one."""
-        if not self._to_the_server(request.url):
+        """Send the request with a token; if it is refused, renew the token and retry once."""
+        if not self._is_for_server(request.url):
             yield request
             return
         self.context.protocol_version = request.headers.get("mcp-protocol-version")
-        with_token = await self._prepared(request)
+        with_token = await self._authorize(request)
         response = yield request
-        ours = self._to_the_server(response.url)  # and not where a redirect led
-        if ours and _refused(response) and await self._renewed(request, response, with_token):
+        ours = self._is_for_server(response.url)  # and not where a redirect led
+        if (
+            ours
+            and _needs_token(response)
+            and await self._reauthorize(request, response, with_token)
+        ):
             yield request
 
-    def _to_the_server(self, url: httpx2.URL) -> bool:
-        """Whether the token is for what is there."""
+    def _is_for_server(self, url: httpx2.URL) -> bool:
+        """Return whether the token may be sent to this URL."""
         here = self._server
         upgraded = (here.scheme, here.port, url.scheme, url.port) == ("http", None, "https", None)
         return url.host == here.host and (url.origin == here.origin or upgraded)
 
-    async def _prepared(self, request: httpx2.Request) -> str | None:
-        """Give the request its token, if there is one; returns it."""
+    async def _authorize(self, request: httpx2.Request) -> str | None:
+        """Set the token on the request, if there is one; return it."""
         async with self._turn:
             if not self._initialized:
                 await self._initialize()
             ends = self.context.token_expiry_time
             if ends is not None and time.time() > ends - EARLY_SECONDS:
-                await self._refreshed()
-        return self._stamp(request)
+                await self._refresh()
+        return self._set_header(request)
 
-    async def _renewed(
+    async def _reauthorize(
         self, request: httpx2.Request, response: httpx2.Response, refused: str | None
     ) -> bool:
-        """Whether the request has a better token now. Raises `Unavailable` where none is to be had.
+        """Set a new token on the request; return whether there is one. Raises `Unavailable`.
 
-        Somebody else may have got one meanwhile: another request, or another program.
+        Another request or another program may have renewed it meanwhile.
         """
         async with self._turn:
             if self._token() == refused:
                 await self._initialize()
             if self._token() not in {None, refused}:
-                self._stamp(request)
+                self._set_header(request)
                 return True
-            if response.status_code == 401 and await self._refreshed():
-                self._stamp(request)
+            if response.status_code == 401 and await self._refresh():
+                self._set_header(request)
                 return True
-            return await self._authorized(request, response)
+            return await self._obtain_token(request, response)
 
-    async def _authorized(self, request: httpx2.Request, response: httpx2.Response) -> bool:
+    async def _obtain_token(self, request: httpx2.Request, response: httpx2.Response) -> bool:
         """Log in, without a person."""
         await self._log_in(request, response)
         return True
 
     async def _log_in(self, request: httpx2.Request, response: httpx2.Response) -> None:
-        """Log in once. Raises `Unavailable`."""
+        """Log in once per session. Raises `Unavailable`."""
         if self._failure is not None:
             raise self._failure
         try:
-            await self._flow(request, response)
+            await self._run_sdk_flow(request, response)
         except _FAILURES as error:
-            self._failure = Unavailable(f"the login failed: {_said(error)}")
+            self._failure = Unavailable(f"the login failed: {_describe_failure(error)}")
             raise self._failure from None
-        await self._keep()
+        await self._save()
 
-    async def _flow(self, request: httpx2.Request, response: httpx2.Response) -> None:
-        """Lead the SDK through its flow, which wants to send the request itself, first and last."""
+    async def _run_sdk_flow(self, request: httpx2.Request, response: httpx2.Response) -> None:
+        """Drive the SDK's login flow, which yields the original request first and last."""
         flow = self._auth_flow(request)
         try:
-            async with Errands(self._config.url, self._reach) as errands:
+            async with OAuthHttpClient(self._config.url, self._reach) as errands:
                 outgoing = await anext(flow)
                 while outgoing is not request:
                     outgoing = await flow.asend(await errands.send(outgoing))
@@ -170,31 +175,31 @@ class _Kept(OAuthClientProvider):
         finally:
             await flow.aclose()
 
-    async def _refreshed(self) -> bool:
-        """Whether there is a new token for the old one. Only a refusal makes the old one void."""
+    async def _refresh(self) -> bool:
+        """Renew the token; return whether it succeeded. Only a refusal discards the old one."""
         if not self.context.can_refresh_token() or self.context.oauth_metadata is None:
             return False
         asked = await self._refresh_token()
         try:
-            async with Errands(self._config.url, self._reach) as errands:
+            async with OAuthHttpClient(self._config.url, self._reach) as errands:
                 answer = await errands.send(asked)
         except _FAILURES as error:
-            raise Unavailable(f"its login cannot be renewed: {_said(error)}") from None
+            raise Unavailable(f"its login cannot be renewed: {_describe_failure(error)}") from None
         if answer.status_code not in {200, 400, 401}:
             raise Unavailable(f"its login cannot be renewed: HTTP {answer.status_code}")
         if await self._handle_refresh_response(answer):
-            await self._keep()
+            await self._save()
             return True
         return False
 
     async def _initialize(self) -> None:
-        """Take up what is kept."""
+        """Load the stored login."""
         await super()._initialize()
         login = await asyncio.to_thread(self._logins.get, self._config.url)
         if login is not None:
-            self._take_up(login)
+            self._restore(login)
 
-    def _take_up(self, login: Login) -> None:
+    def _restore(self, login: Login) -> None:
         context = self.context
         own = self._config.oauth.client_id
         try:
@@ -211,33 +216,33 @@ class _Kept(OAuthClientProvider):
         context.oauth_metadata, context.protected_resource_metadata = metadata, resource
         context.auth_server_url = str(resource.authorization_servers[0]) if resource else None
 
-    async def _keep(self) -> None:
+    async def _save(self) -> None:
         context = self.context
         login = Login(
             url=self._config.url,
-            tokens=_dumped(context.current_tokens),
+            tokens=_dump(context.current_tokens),
             expires_at=context.token_expiry_time,
-            client=_dumped(context.client_info),
-            metadata=_dumped(context.oauth_metadata),
-            resource=_dumped(context.protected_resource_metadata),
+            client=_dump(context.client_info),
+            metadata=_dump(context.oauth_metadata),
+            resource=_dump(context.protected_resource_metadata),
         )
-        await asyncio.to_thread(self._logins.keep, login)
+        await asyncio.to_thread(self._logins.save, login)
 
     def _token(self) -> str | None:
         tokens = self.context.current_tokens
         return tokens.access_token if tokens else None
 
-    def _stamp(self, request: httpx2.Request) -> str | None:
+    def _set_header(self, request: httpx2.Request) -> str | None:
         token = self._token()
         if token is not None:
             request.headers["authorization"] = f"Bearer {token}"
         return token
 
 
-class _InPerson(_Kept):
-    """Somebody logs in at a page of the authorization server, and a browser brings the code."""
+class _InteractiveAuth(_StoredTokenAuth):
+    """Login of a person at a page of the authorization server, with a browser."""
 
-    def __init__(self, person: Person | None, *, config: ServerConfig, **own: Any) -> None:
+    def __init__(self, person: LoginPrompt | None, *, config: ServerConfig, **own: Any) -> None:
         oauth = config.oauth
         super().__init__(
             config=config,
@@ -251,7 +256,7 @@ class _InPerson(_Kept):
         )
         self._person = person
 
-    async def _authorized(self, request: httpx2.Request, response: httpx2.Response) -> bool:
+    async def _obtain_token(self, request: httpx2.Request, response: httpx2.Response) -> bool:
         if self._person is None:
             if response.status_code == 403:
                 return False  # this one request needs more rights; the session goes on
@@ -260,7 +265,7 @@ class _InPerson(_Kept):
             visit = _Visit(callback, self._person)
             self.context.redirect_handler = visit.go
             self.context.callback_handler = visit.come_back
-            self._use(callback.uri)
+            self._use_redirect_uri(callback.uri)
             try:
                 async with asyncio.timeout(PERSON_SECONDS):
                     await self._log_in(request, response)
@@ -268,21 +273,21 @@ class _InPerson(_Kept):
                 raise Unavailable(f"nobody logged in within {PERSON_SECONDS:g} s") from None
         return True
 
-    async def _listening(self) -> Callback:
-        """On the port that this client is registered with, if that can be had."""
+    async def _listening(self) -> LoginCallback:
+        """Listen on the port that this client is registered with, if it is free."""
         fixed = self._config.oauth.redirect_port
         known = self.context.client_info and self.context.client_info.redirect_uris
         for port in (fixed or (known[0].port if known else 0) or 0, fixed):
             try:
-                async with Callback(port) as free:
-                    return Callback(free.port)
+                async with LoginCallback(port) as free:
+                    return LoginCallback(free.port)
             except Unavailable:
                 if fixed:
                     raise
-        return Callback()
+        return LoginCallback()
 
-    def _use(self, uri: str) -> None:
-        """Have a browser come back to this address; a registration for another is of no use."""
+    def _use_redirect_uri(self, uri: str) -> None:
+        """Use this redirect URI; discard a registration made for another."""
         self.context.client_metadata.redirect_uris = [AnyUrl(uri)]
         oauth, known = self._config.oauth, self.context.client_info
         if oauth.client_id:
@@ -298,9 +303,9 @@ class _InPerson(_Kept):
 
 
 class _Visit:
-    """A person at a login page, and the way back from there."""
+    """Visit of a person to the login page."""
 
-    def __init__(self, callback: Callback, person: Person) -> None:
+    def __init__(self, callback: LoginCallback, person: LoginPrompt) -> None:
         self._callback = callback
         self._person = person
 
@@ -308,41 +313,41 @@ class _Visit:
         """Send the person to the page. Raises `Unavailable`."""
         state = re.search(r"[?&]state=([^&]+)", url)
         self._callback.state = state[1] if state else ""
-        if not openable(url):
+        if not is_openable(url):
             raise Unavailable("its login page is at no address that a browser should be sent to")
         await self._person.go(url)
 
     async def come_back(self) -> AuthorizationCodeResult:
-        """Wait for what the page gave, by a browser or by hand."""
-        pasting = asyncio.create_task(self._pasted())
+        """Wait for the result, from the browser or pasted by hand."""
+        pasting = asyncio.create_task(self._wait_for_paste())
         try:
-            returned = await self._callback.returned()
+            returned = await self._callback.wait()
         finally:
             pasting.cancel()
         if returned.error:
-            raise Unavailable(f"the login was refused: {told_line(returned.error, 60)}")
+            raise Unavailable(f"the login was refused: {clean_line(returned.error, 60)}")
         return AuthorizationCodeResult(
             code=returned.code, state=returned.state, iss=returned.issuer
         )
 
-    async def _pasted(self) -> Returned:
+    async def _wait_for_paste(self) -> CallbackResult:
         while True:
             try:
-                return self._callback.take(await self._person.pasted())
+                return self._callback.accept(await self._person.read_pasted_url())
             except InvalidRequest:
                 continue
 
 
-class _BySecret(_Kept, ClientCredentialsOAuthProvider):
-    """A program logs in with its secret."""
+class _ClientSecretAuth(_StoredTokenAuth, ClientCredentialsOAuthProvider):
+    """Login of a program by its secret."""
 
 
-class _ByKey(_Kept, PrivateKeyJWTOAuthProvider):
-    """A program logs in with what it signed."""
+class _PrivateKeyAuth(_StoredTokenAuth, PrivateKeyJWTOAuthProvider):
+    """Login of a program by a signed assertion."""
 
 
-class _Unkept:
-    """The SDK's storage, empty: what is to be kept is more than that has room for."""
+class _NullStorage:
+    """Empty storage for the SDK: `Logins` stores more than its protocol has room for."""
 
     async def get_tokens(self) -> OAuthToken | None:
         return None
@@ -368,19 +373,19 @@ def _read(kind: type[Model], kept: dict[str, Any] | None) -> Model | None:
     return kind.model_validate(kept) if kept else None
 
 
-def _dumped(model: BaseModel | None) -> dict[str, Any] | None:
+def _dump(model: BaseModel | None) -> dict[str, Any] | None:
     return model.model_dump(mode="json", exclude_none=True) if model else None
 
 
-def _refused(response: httpx2.Response) -> bool:
-    """Whether a better token would help."""
+def _needs_token(response: httpx2.Response) -> bool:
+    """Return whether a new token may help."""
     if response.status_code != 403:
         return response.status_code == 401
     return extract_field_from_www_auth(response, "error") == "insufficient_scope"
 
 
-def _said(error: BaseException) -> str:
-    """What went wrong, without what a server said in its own words: it may echo a secret."""
+def _describe_failure(error: BaseException) -> str:
+    """Describe a failure without the server's own words, which may echo a secret."""
     match error:
         case OAuthTokenError() | OAuthRegistrationError():
             text = str(error)
@@ -389,9 +394,9 @@ def _said(error: BaseException) -> str:
             answer = " ".join(found[1] for found in (status, code) if found)
             return f"the authorization server gave no {what[2:]} ({answer or 'no usable answer'})"
         case AntiphonError():
-            return told_line(error.message)
+            return clean_line(error.message)
         case OAuthFlowError() if "State parameter" not in str(error):
-            return told_line(str(error))
+            return clean_line(str(error))
         case TimeoutError():
             return "the authorization server did not answer in time"
         case ValidationError():

@@ -1,6 +1,6 @@
-"""Where a browser comes back to after a login: one page on loopback, for one answer.
+"""Redirect target of a login: one page on loopback that accepts one result.
 
-Whoever else comes, and there may be any page in that browser, is turned away and changes nothing.
+Any page in the browser can send requests here; requests without the right `state` change nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from antiphon.types.errors import InvalidRequest, Unavailable
 HOST = "127.0.0.1"
 PATH = "/callback"
 HEAD_SECONDS = 5.0
-"""For a request to arrive: a browser sends it at once."""
+"""Time for a request to arrive: a browser sends it at once."""
 LARGEST_HEAD = 16_384
 
 
-class Returned(msgspec.Struct, frozen=True):
-    """What an authorization server sent along; `error` in place of `code` where it was refused."""
+class CallbackResult(msgspec.Struct, frozen=True):
+    """Query of the redirect; `error` replaces `code` if the login was refused."""
 
     code: str
     state: str
@@ -31,30 +31,33 @@ class Returned(msgspec.Struct, frozen=True):
     error: str = ""
 
     def __repr__(self) -> str:
-        """Without the code."""
+        """Omit the code."""
         return f"Returned(error={self.error!r})"
 
 
-class Callback:
-    """An async context manager; `uri` is there inside. Only what bears `state` is taken."""
+class LoginCallback:
+    """Async context manager that listens for the redirect; `uri` is valid inside it.
+
+    Only a result with the right `state` is accepted.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.state = ""
-        self._returned: asyncio.Future[Returned] = asyncio.get_running_loop().create_future()
+        self._result: asyncio.Future[CallbackResult] = asyncio.get_running_loop().create_future()
         self._server: asyncio.Server | None = None
         self._visits: set[asyncio.Task[None]] = set()
 
     @property
     def uri(self) -> str:
-        """The address to come back to."""
+        """Redirect URI."""
         return f"http://{HOST}:{self.port}{PATH}"
 
     async def __aenter__(self) -> Self:
-        """Listen. Raises `Unavailable` where the port is taken."""
+        """Listen. Raises `Unavailable` if the port is taken."""
         try:
             self._server = await asyncio.start_server(
-                self._visited, HOST, self.port, limit=LARGEST_HEAD
+                self._handle_connection, HOST, self.port, limit=LARGEST_HEAD
             )
         except OSError as error:
             raise Unavailable(f"Port {self.port} of {HOST} cannot be listened on.") from error
@@ -72,20 +75,20 @@ class Callback:
             for visit in self._visits:
                 visit.cancel()
             await asyncio.gather(*self._visits, return_exceptions=True)
-        self._returned.cancel()
+        self._result.cancel()
 
-    async def returned(self) -> Returned:
-        """Wait for the answer."""
-        return await asyncio.shield(self._returned)
+    async def wait(self) -> CallbackResult:
+        """Wait for the result."""
+        return await asyncio.shield(self._result)
 
-    def take(self, address: str) -> Returned:
-        """Read an answer from the address that a browser ended at. Raises `InvalidRequest`."""
+    def accept(self, address: str) -> CallbackResult:
+        """Read the result from the URL that a browser ended at. Raises `InvalidRequest`."""
         try:
             said = parse_qs(urlsplit(address).query)
         except ValueError as error:
             raise InvalidRequest("This is no address.") from error
         query = {name: values[0] for name, values in said.items()}
-        returned = Returned(
+        returned = CallbackResult(
             query.get("code", ""), query.get("state", ""), query.get("iss"), query.get("error", "")
         )
         if not self.state or not hmac.compare_digest(
@@ -94,11 +97,13 @@ class Callback:
             raise InvalidRequest("This is no answer to the login that was begun.")
         if not (returned.code or returned.error):
             raise InvalidRequest("This answer holds neither a code nor an error.")
-        if not self._returned.done():
-            self._returned.set_result(returned)
+        if not self._result.done():
+            self._result.set_result(returned)
         return returned
 
-    def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         visit = asyncio.create_task(self._answer(reader, writer))
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
@@ -107,7 +112,7 @@ class Callback:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                status, words = self._judged(head.decode("latin-1"))
+                status, words = self._handle_request(head.decode("latin-1"))
                 writer.write(_page(status, words))
                 await writer.drain()
         except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
@@ -115,8 +120,8 @@ class Callback:
         finally:
             writer.close()
 
-    def _judged(self, head: str) -> tuple[str, str]:
-        """The status line's end and the words for a request; an answer is taken."""
+    def _handle_request(self, head: str) -> tuple[str, str]:
+        """Return status line and text for a request; accept the result that it carries."""
         request, *lines = head.split("\r\n")
         headers = [line.partition(":")[::2] for line in lines if ":" in line]
         given = {name.strip().lower(): value.strip() for name, value in headers}
@@ -129,7 +134,7 @@ class Callback:
         if method != "GET" or target.partition("?")[0] != PATH:
             return "404 Not Found", "There is nothing here."
         try:
-            returned = self.take(target)
+            returned = self.accept(target)
         except InvalidRequest as error:
             return "400 Bad Request", error.message
         if returned.error:
@@ -138,7 +143,7 @@ class Callback:
 
 
 def _page(status: str, words: str) -> bytes:
-    """A page of fixed words, which loads nothing and sends its address nowhere."""
+    """Return a page of fixed text that loads nothing and sends no referrer."""
     body = f"<!doctype html><meta charset=utf-8><title>Antiphon</title><p>{words}</p>"
     return (
         f"HTTP/1.1 {status}\r\n"

@@ -1,7 +1,7 @@
-"""The requests of a login: to addresses that a server names, hence no further than they may go.
+"""HTTP client for logins, limited in where its requests may go.
 
-An authorization server is found by asking the MCP server, which is a stranger. So what it names is
-reached by https, and inside a private network only where the MCP server itself is in one.
+The MCP server, which is not trusted, names the authorization server. It is reached only over https,
+and in a private network only if the MCP server is in one too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MAX_REDIRECTS = 5
 EVERYWHERE = Reach((Exempt(ip_network("0.0.0.0/0")), Exempt(ip_network("::/0"))))
 
 
-class Errands:
-    """An async context manager for the login at the server of this URL."""
+class OAuthHttpClient:
+    """Async context manager for the login at the server of this URL."""
 
     def __init__(self, url: str, reach: Reach) -> None:
         self._server = httpx2.URL(url)
-        self._client = Outbound(_as_near(self._server.host, reach))
+        self._client = Outbound(_login_policy(self._server.host, reach))
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -44,14 +44,14 @@ class Errands:
         await self._client.__aexit__(kind, error, trace)
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer, read; redirects are followed within the origin.
+        """Send the request; follow redirects within the origin; return the response with its body.
 
-        Raises `Unavailable` and `OutOfReach` where nothing is sent, and httpx2's errors.
+        Raises `Unavailable` and `OutOfReach` if nothing may be sent, and httpx2's errors.
         """
         async with asyncio.timeout(SECONDS):
             for _ in range(MAX_REDIRECTS):
                 self._check(request.url)
-                answer = await self._answered(request)
+                answer = await self._send(request)
                 onward = answer.next_request
                 if onward is None or onward.method != request.method:
                     return answer
@@ -65,8 +65,8 @@ class Errands:
             return
         raise Unavailable(f"its login would go to {url.host} without encryption")
 
-    async def _answered(self, request: httpx2.Request) -> httpx2.Response:
-        # Built anew, for the client's own headers: no compression, above all.
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        # Built again for this client's own headers: above all, no compression.
         asked = self._client.build_request(
             request.method, request.url, headers=request.headers, content=request.content
         )
@@ -86,14 +86,14 @@ class Errands:
         return answer
 
 
-def _as_near(host: str, reach: Reach) -> Reach:
-    """How far errands go for a server of this host: one's own may send one anywhere near."""
-    if loopback(host) or _private(host):
+def _login_policy(host: str, reach: Reach) -> Reach:
+    """Return where requests for a server of this host may go: a local server may name any host."""
+    if loopback(host) or _is_private(host):
         return EVERYWHERE
     return Reach((*reach.private, Exempt(host)), reach.ports)
 
 
-def _private(host: str) -> bool:
+def _is_private(host: str) -> bool:
     try:
         address = written(host)
     except ValueError:

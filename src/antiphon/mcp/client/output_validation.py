@@ -1,9 +1,9 @@
 """Validation of a tool's structured output against the schema that its server wrote.
 
-Both are a stranger's, so the work has a bound and nothing in it can run away: no regular expression
-is matched, nothing is fetched, and each part of the output is judged once by each part of the
-schema, however often references lead there. What a keyword that is not judged would say is unknown,
-and an output is refused only where it is certainly wrong.
+Neither is trusted, so the work is bounded: no regular expression is matched, nothing is fetched,
+and each part of the output is judged at most once by each part of the schema, however references
+lead. The result of a keyword that is not supported is unknown; an output is refused only if it is
+certainly invalid.
 """
 
 from __future__ import annotations
@@ -14,58 +14,60 @@ from urllib.parse import unquote
 
 import msgspec
 
-from antiphon.mcp.metadata import is_list, is_object, told_line
+from antiphon.mcp.metadata import clean_line, is_list, is_object
 from antiphon.tools.schemas import Budget, TooCostly
 
 STEPS = 200_000
-"""Parts of an output judged by parts of a schema: some tenths of a second."""
+"""Budget of comparisons between a part of an output and a part of a schema:
+
+some tenths of a second.
+"""
 DEEPEST = 100
-"""Schemas within one another, by references too, while one part of an output is judged."""
+"""Depth of nested schemas, references included."""
 
 
-class Place(NamedTuple):
-    """Place of a part of an output: under this name or number, in that one."""
+class OutputPath(NamedTuple):
+    """Path to a part of an output, as a linked list from the innermost name or index."""
 
-    within: Place | None
+    within: OutputPath | None
     name: str | int
 
     def __str__(self) -> str:
         names: list[str] = []
-        place: Place | None = self
+        place: OutputPath | None = self
         while place is not None:
-            names.append(told_line(str(place.name)[:_LONGEST_NAME], _LONGEST_NAME))
+            names.append(clean_line(str(place.name)[:_LONGEST_NAME], _LONGEST_NAME))
             place = place.within
         return "/".join(reversed(names))
 
 
-class Fault(NamedTuple):
-    """Reason for which an output is certainly not valid."""
+class Violation(NamedTuple):
+    """Violation that makes an output certainly invalid."""
 
-    place: Place | None
+    place: OutputPath | None
     message: str
 
     def __str__(self) -> str:
         return f"{self.place or 'the output'} {self.message}"
 
 
-Verdict = Fault | Literal["valid", "unknown"]
+Verdict = Violation | Literal["valid", "unknown"]
 
 
-def fault(output: Any, schema: Mapping[str, Any], steps: int = STEPS) -> str | None:
-    """Return what is certainly wrong with a tool's structured output, None if nothing is.
+def find_violation(output: Any, schema: Mapping[str, Any], steps: int = STEPS) -> str | None:
+    """Return how the structured output violates the schema, None if it does not.
 
-    `schema` is a JSON Schema of draft 7 or 2020-12. Raises `TooCostly` where that cannot be said
-    within so many steps.
+    `schema` is a JSON Schema of draft 7 or 2020-12. Raises `TooCostly` if `steps` do not suffice.
     """
     try:
         verdict = _Validation(schema, Budget(steps)).judge(output, schema, None)
     except (OverflowError, RecursionError) as error:  # numbers that no float holds, for one
         raise TooCostly(str(error)) from error
-    return str(verdict) if isinstance(verdict, Fault) else None
+    return str(verdict) if isinstance(verdict, Violation) else None
 
 
 class _Validation:
-    """One output's. `judge` is called for each part of it and of the schema."""
+    """Validation of one output; `judge` is called for each of its parts."""
 
     def __init__(self, root: Mapping[str, Any], budget: Budget) -> None:
         self._root = root
@@ -75,10 +77,10 @@ class _Validation:
         self._depth = 0
         self._alone = any(old in str(root.get("$schema", ""))[:100] for old in _REFERENCE_ALONE)
 
-    def judge(self, value: Any, schema: Any, place: Place | None) -> Verdict:
-        """Return whether the value, which is there, follows the schema."""
+    def judge(self, value: Any, schema: Any, place: OutputPath | None) -> Verdict:
+        """Return whether the value follows the schema."""
         if isinstance(schema, bool):
-            return "valid" if schema else Fault(place, "must not be there")
+            return "valid" if schema else Violation(place, "must not be there")
         if not is_object(schema):
             return "unknown"
         key = (id(value), id(schema))
@@ -89,29 +91,29 @@ class _Validation:
         self._depth += 1
         if self._depth > DEEPEST:
             raise TooCostly("it is nested too deeply")
-        verdict = _all(self._keywords(value, schema, place))
+        verdict = _all(self._judge_keywords(value, schema, place))
         self._depth -= 1
         self._verdicts[key] = verdict
         return verdict
 
-    def _keywords(
-        self, value: Any, schema: dict[str, Any], place: Place | None
+    def _judge_keywords(
+        self, value: Any, schema: dict[str, Any], place: OutputPath | None
     ) -> Iterator[Verdict]:
         for word in ("$ref", "$dynamicRef"):
             if word in schema:
-                yield self._referred(value, schema[word], place)
+                yield self._judge_reference(value, schema[word], place)
                 if self._alone:
                     return
         if any(word in schema for word in _UNKNOWN):
             yield "unknown"
-        yield from self._plain(value, schema, place)
-        yield from self._combined(value, schema, place)
+        yield from self._judge_value(value, schema, place)
+        yield from self._judge_combinators(value, schema, place)
         if is_object(value):
-            yield from self._in_object(value, schema, place)
+            yield from self._judge_object(value, schema, place)
         elif is_list(value):
-            yield from self._in_list(value, schema, place)
+            yield from self._judge_list(value, schema, place)
 
-    def _referred(self, value: Any, reference: Any, place: Place | None) -> Verdict:
+    def _judge_reference(self, value: Any, reference: Any, place: OutputPath | None) -> Verdict:
         if not isinstance(reference, str) or not reference.startswith("#"):
             return "unknown"
         if reference not in self._targets:
@@ -119,9 +121,9 @@ class _Validation:
         return self.judge(value, self._targets[reference], place)
 
     def _target(self, pointer: str) -> Any:
-        """Return what a JSON Pointer or an anchor in the schema leads to; None for nothing."""
+        """Resolve a JSON Pointer or an anchor of the schema; None if it leads nowhere."""
         if pointer and not pointer.startswith("/"):
-            return self._anchored(pointer)
+            return self._find_anchor(pointer)
         found: Any = self._root
         for step in pointer.split("/")[1:]:
             self._budget.spend(1)
@@ -134,7 +136,7 @@ class _Validation:
                 return None
         return found
 
-    def _anchored(self, name: str) -> Any:
+    def _find_anchor(self, name: str) -> Any:
         waiting: list[Any] = [self._root]
         while waiting:
             self._budget.spend(1)
@@ -147,52 +149,54 @@ class _Validation:
                 waiting.extend(each)
         return None
 
-    def _plain(self, value: Any, schema: dict[str, Any], place: Place | None) -> Iterator[Verdict]:
-        """The keywords that look at the value alone."""
+    def _judge_value(
+        self, value: Any, schema: dict[str, Any], place: OutputPath | None
+    ) -> Iterator[Verdict]:
+        """Judge by the keywords about the value itself."""
         if "type" in schema:
-            yield _typed(value, schema["type"], place)
+            yield _judge_type(value, schema["type"], place)
         if "const" in schema:
-            yield self._one_of(value, [schema["const"]], place)
+            yield self._judge_enum(value, [schema["const"]], place)
         if is_list(choices := schema.get("enum")):
-            yield self._one_of(value, choices, place)
+            yield self._judge_enum(value, choices, place)
         for word, (applies, measure, fits, wanted) in _BOUNDS.items():
             bound = schema.get(word)
             if bound is not None and applies(value):
                 if not _is_number(bound):
                     yield "unknown"
                 elif not fits(measure(value), bound):
-                    yield Fault(place, f"{wanted} {bound if abs(bound) < _LARGE else 'wanted'}")
+                    yield Violation(place, f"{wanted} {bound if abs(bound) < _LARGE else 'wanted'}")
         if schema.get("uniqueItems") is True and is_list(value):
-            yield self._unique(value, place)
+            yield self._judge_unique(value, place)
 
-    def _one_of(self, value: Any, choices: list[Any], place: Place | None) -> Verdict:
+    def _judge_enum(self, value: Any, choices: list[Any], place: OutputPath | None) -> Verdict:
         for choice in choices:
             self._budget.spend(
                 1 + (_weight(choice) if isinstance(choice, str | list | dict) else 0)
             )
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return "valid"
-        return Fault(place, "is none of the values that there are")
+        return Violation(place, "is none of the values that there are")
 
-    def _unique(self, value: list[Any], place: Place | None) -> Verdict:
+    def _judge_unique(self, value: list[Any], place: OutputPath | None) -> Verdict:
         self._budget.spend(_weight(value))
         different = {msgspec.json.encode(each, order="sorted") for each in value}
-        return "valid" if len(different) == len(value) else Fault(place, "has an item twice")
+        return "valid" if len(different) == len(value) else Violation(place, "has an item twice")
 
-    def _combined(
-        self, value: Any, schema: dict[str, Any], place: Place | None
+    def _judge_combinators(
+        self, value: Any, schema: dict[str, Any], place: OutputPath | None
     ) -> Iterator[Verdict]:
-        """The keywords that put schemas together."""
-        for each in _listed(schema, "allOf"):
+        """Judge by the keywords that combine schemas."""
+        for each in _list_of(schema, "allOf"):
             yield self.judge(value, each, place)
-        if choices := _listed(schema, "anyOf"):
+        if choices := _list_of(schema, "anyOf"):
             yield _any(self.judge(value, each, place) for each in choices)
-        if choices := _listed(schema, "oneOf"):
+        if choices := _list_of(schema, "oneOf"):
             yield _one((self.judge(value, each, place) for each in choices), place)
         if "not" in schema:
             verdict = self.judge(value, schema["not"], place)
             if verdict == "valid":
-                yield Fault(place, "is what it must not be")
+                yield Violation(place, "is what it must not be")
             elif verdict == "unknown":
                 yield "unknown"
         if "if" in schema:
@@ -203,53 +207,55 @@ class _Validation:
                 then = schema.get("then" if verdict == "valid" else "else", True)
                 yield self.judge(value, then, place)
 
-    def _in_object(
-        self, value: dict[str, Any], schema: dict[str, Any], place: Place | None
+    def _judge_object(
+        self, value: dict[str, Any], schema: dict[str, Any], place: OutputPath | None
     ) -> Iterator[Verdict]:
-        for name in _listed(schema, "required"):
+        for name in _list_of(schema, "required"):
             self._budget.spend(1)
             if isinstance(name, str) and name not in value:
-                yield Fault(Place(place, name), "is missing")
-        known = _named(schema, "properties")
+                yield Violation(OutputPath(place, name), "is missing")
+        known = _object_of(schema, "properties")
         self._budget.spend(len(known))
         for name in known.keys() & value.keys():
-            yield self.judge(value[name], known[name], Place(place, name))
+            yield self.judge(value[name], known[name], OutputPath(place, name))
         others = schema.get("additionalProperties", True)
         if others is not True and "patternProperties" not in schema:
             for name in value.keys() - known.keys():
-                yield self.judge(value[name], others, Place(place, name))
+                yield self.judge(value[name], others, OutputPath(place, name))
         names = schema.get("propertyNames", True)
         if names is not True:
             for name in value:
-                yield self.judge(name, names, Place(place, name))
-        for name, needed in _named(schema, "dependentRequired").items():
+                yield self.judge(name, names, OutputPath(place, name))
+        for name, needed in _object_of(schema, "dependentRequired").items():
             if name in value and is_list(needed):
-                yield from self._in_object(value, {"required": needed}, place)
-        for name, each in _named(schema, "dependentSchemas").items():
+                yield from self._judge_object(value, {"required": needed}, place)
+        for name, each in _object_of(schema, "dependentSchemas").items():
             if name in value:
                 yield self.judge(value, each, place)
 
-    def _in_list(
-        self, value: list[Any], schema: dict[str, Any], place: Place | None
+    def _judge_list(
+        self, value: list[Any], schema: dict[str, Any], place: OutputPath | None
     ) -> Iterator[Verdict]:
-        first, rest = _listed(schema, "prefixItems"), schema.get("items", True)
+        first, rest = _list_of(schema, "prefixItems"), schema.get("items", True)
         if is_list(rest):  # as drafts before 2020-12 have it
             first, rest = rest, schema.get("additionalItems", True)
         for number, (item, each) in enumerate(zip(value, first, strict=False)):
-            yield self.judge(item, each, Place(place, number))
+            yield self.judge(item, each, OutputPath(place, number))
         if rest is not True:
             for number in range(len(first), len(value)):
-                yield self.judge(value[number], rest, Place(place, number))
+                yield self.judge(value[number], rest, OutputPath(place, number))
         if "contains" in schema:
             wanted = schema["contains"]
-            yield _counted([self.judge(item, wanted, place) for item in value], schema, place)
+            yield _judge_contains(
+                [self.judge(item, wanted, place) for item in value], schema, place
+            )
 
 
 def _all(verdicts: Iterable[Verdict]) -> Verdict:
-    """The first fault, else whether all is known."""
+    """Return the first violation, else `unknown` if any verdict is."""
     found: Verdict = "valid"
     for verdict in verdicts:
-        if isinstance(verdict, Fault):
+        if isinstance(verdict, Violation):
             return verdict
         if verdict == "unknown":
             found = "unknown"
@@ -266,49 +272,51 @@ def _any(verdicts: Iterable[Verdict]) -> Verdict:
     return found or "valid"
 
 
-def _one(verdicts: Iterable[Verdict], place: Place | None) -> Verdict:
+def _one(verdicts: Iterable[Verdict], place: OutputPath | None) -> Verdict:
     told = list(verdicts)
     valid = told.count("valid")
     if valid > 1:
-        return Fault(place, "follows more than one of the schemas of which it may follow one")
+        return Violation(place, "follows more than one of the schemas of which it may follow one")
     if "unknown" in told:
         return "unknown"
     return "valid" if valid else told[0]
 
 
-def _counted(verdicts: Sequence[Verdict], schema: dict[str, Any], place: Place | None) -> Verdict:
-    """Judge whether so many items are as `contains` wants them."""
+def _judge_contains(
+    verdicts: Sequence[Verdict], schema: dict[str, Any], place: OutputPath | None
+) -> Verdict:
+    """Judge the number of items that match `contains`."""
     least, most = schema.get("minContains", 1), schema.get("maxContains")
     valid, unknown = verdicts.count("valid"), verdicts.count("unknown")
     if not _is_number(least) or not (most is None or _is_number(most)):
         return "unknown"
     if valid + unknown < least:
-        return Fault(place, "has too few items of a kind")
+        return Violation(place, "has too few items of a kind")
     if most is not None and valid > most:
-        return Fault(place, "has too many items of a kind")
+        return Violation(place, "has too many items of a kind")
     return "unknown" if unknown else "valid"
 
 
-def _typed(value: Any, wanted: Any, place: Place | None) -> Verdict:
+def _judge_type(value: Any, wanted: Any, place: OutputPath | None) -> Verdict:
     names: list[Any] = wanted if is_list(wanted) else [wanted]
     for name in names:
         if not isinstance(name, str) or name not in _TYPES:
             return "unknown"
         if _TYPES[name](value):
             return "valid"
-    return Fault(place, f"is not of type {' or '.join(names[: len(_TYPES)])}")
+    return Violation(place, f"is not of type {' or '.join(names[: len(_TYPES)])}")
 
 
 def _weight(value: Any) -> int:
-    """Return how much there is to compare, in steps."""
+    """Return the cost of comparing a value, in steps."""
     return len(msgspec.json.encode(value)) // 16
 
 
-def _listed(schema: dict[str, Any], word: str) -> list[Any]:
+def _list_of(schema: dict[str, Any], word: str) -> list[Any]:
     return found if is_list(found := schema.get(word)) else []
 
 
-def _named(schema: dict[str, Any], word: str) -> dict[str, Any]:
+def _object_of(schema: dict[str, Any], word: str) -> dict[str, Any]:
     return found if is_object(found := schema.get(word)) else {}
 
 
@@ -359,8 +367,8 @@ _UNKNOWN = (
     *("pattern", "patternProperties", "dependencies", "unevaluatedItems", "unevaluatedProperties"),
     *("$recursiveRef", "$id"),
 )
-"""Keywords that are not judged: what matches, and what other keywords have seen."""
+"""Keywords that are not supported: regular expressions, and annotations of other keywords."""
 _REFERENCE_ALONE = ("draft-04", "draft-06", "draft-07")
-"""Versions in which nothing counts beside a reference."""
+"""Versions in which a `$ref` overrides its siblings."""
 _LONGEST_NAME = 80
 _LARGE = 1e15  # numbers from here on are not worth their digits

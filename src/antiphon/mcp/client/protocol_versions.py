@@ -1,7 +1,8 @@
-"""Which servers are of the old generation: some ignore the newer one's first question for ever.
+"""Choice of the protocol generation to try first with each server.
 
-To wait for such a server costs ten seconds at each start. So what was dear to find out is kept in a
-small file of the user's own, until the server is of another version, or does not start that way.
+Some servers that know only older protocols never answer the newest protocol's first request, and
+waiting for them costs ten seconds at each start. A server found to be so is remembered in a small
+file until its version changes or it fails to start that way.
 """
 
 from __future__ import annotations
@@ -24,42 +25,42 @@ SECONDS_KEPT = 90 * 24 * 3600
 MOST = 500
 
 
-class _Old(msgspec.Struct, frozen=True):
+class _LegacyServer(msgspec.Struct, frozen=True):
     version: str
     until: float
 
 
-class Generations:
-    """The servers that are known to be old. Nothing raises: without it starts only take longer."""
+class ProtocolCache:
+    """Servers known to need the legacy protocol. Never raises: it only makes starts faster."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def old(self, config: ServerConfig) -> bool:
-        """Whether the server need not be asked."""
-        known = self._all().get(fingerprint(config))
+    def is_legacy(self, config: ServerConfig) -> bool:
+        """Return whether the server is known to need the legacy protocol."""
+        known = self._read().get(fingerprint(config))
         return known is not None and known.until > time.time()
 
-    def learn(self, config: ServerConfig, version: str) -> None:
-        """The server, which says that this is its version, is old, and that was dear to find out.
+    def update(self, config: ServerConfig, version: str) -> None:
+        """Record that the server, which reports this version, needs the legacy protocol.
 
-        One that was known by another version is forgotten instead: it may have grown up.
+        A server known by another version is forgotten instead: it may support the new protocol.
         """
         key = fingerprint(config)
-        known = self._all().get(key)
+        known = self._read().get(key)
         if known is None:
-            self._keep(key, _Old(version, time.time() + SECONDS_KEPT))
+            self._put(key, _LegacyServer(version, time.time() + SECONDS_KEPT))
         elif known.version != version:
-            self._keep(key, None)
+            self._put(key, None)
 
     def forget(self, config: ServerConfig) -> None:
-        """The server is to be asked again."""
-        self._keep(fingerprint(config), None)
+        """Forget the server."""
+        self._put(fingerprint(config), None)
 
-    def _keep(self, key: str, old: _Old | None) -> None:
+    def _put(self, key: str, old: _LegacyServer | None) -> None:
         try:
             with private_files.lock_file(self._file):
-                others = [(other, each) for other, each in self._all().items() if other != key]
+                others = [(other, each) for other, each in self._read().items() if other != key]
                 kept = others if old is None else [*others, (key, old)]
                 private_files.write_private_file(
                     self._file, msgspec.json.encode(dict(kept[-MOST:]))
@@ -67,20 +68,20 @@ class Generations:
         except OSError as error:
             log.debug("%s cannot be written: %s", self._file, error)
 
-    def _all(self) -> dict[str, _Old]:
+    def _read(self) -> dict[str, _LegacyServer]:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, _Old])
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, _LegacyServer])
         except (OSError, msgspec.DecodeError):
             return {}
 
 
-def generations(environ: Mapping[str, str]) -> Generations:
-    """What this user's programs have found out."""
-    return Generations(data_folder(environ) / NAME)
+def open_protocol_cache(environ: Mapping[str, str]) -> ProtocolCache:
+    """Open this user's cache."""
+    return ProtocolCache(data_folder(environ) / NAME)
 
 
 def fingerprint(config: ServerConfig) -> str:
-    """What is started or reached, in a few letters; nobody reads an address out of it."""
+    """Return a digest of the command or URL; neither can be read from it."""
     about = (config.transport, config.command, config.args, config.cwd, config.url)
     return hashlib.sha256(msgspec.json.encode(about)).hexdigest()[:32]
 
@@ -88,50 +89,50 @@ def fingerprint(config: ServerConfig) -> str:
 log = logging.getLogger(__name__)
 
 
-# In which protocol a server is spoken to next, from what is remembered and how it went.
+# Protocol to try next.
 
 
 DEAR_SECONDS = 5.0
-"""A start that took so long is worth to be shortened, where it can be."""
+"""A start that takes longer than this is worth remembering."""
 
 
-class Approach:
-    """`mode` is how to speak to it next."""
+class ProtocolNegotiation:
+    """Protocol to try next with one server, as `mode`."""
 
-    def __init__(self, config: ServerConfig, generations: Generations | None) -> None:
+    def __init__(self, config: ServerConfig, cache: ProtocolCache | None) -> None:
         self.mode: Mode = config.mode
         self._config = config
-        self._generations = generations
-        self._recalled = False
+        self._cache = cache
+        self._is_from_cache = False
         self._was_ready = False
         self._learning: asyncio.Future[None] | None = None
 
-    async def recall(self) -> None:
-        """Remember what was found out in earlier days."""
-        if self._config.mode != "auto" or self._generations is None:
+    async def load(self) -> None:
+        """Load what is remembered of the server."""
+        if self._config.mode != "auto" or self._cache is None:
             return
-        if await asyncio.to_thread(self._generations.old, self._config):
-            self.mode, self._recalled = "legacy", True
+        if await asyncio.to_thread(self._cache.is_legacy, self._config):
+            self.mode, self._is_from_cache = "legacy", True
 
-    def ready(self, *, modern: bool, version: str, seconds: float) -> None:
-        """It came, after so long. What an old one answered to need not be found out again."""
+    def handle_ready(self, *, modern: bool, version: str, seconds: float) -> None:
+        """Record that the server became ready after so many seconds."""
         if self._config.mode != "auto" or modern:
             return
-        # Not asked at all: it is known, or it ended when it was asked.
+        # Legacy mode: it is known to be legacy, or it exited at the first request.
         dear = self.mode == "legacy" or seconds > DEAR_SECONDS
-        if dear and not self._was_ready and self._generations is not None:
+        if dear and not self._was_ready and self._cache is not None:
             loop = asyncio.get_running_loop()
-            learn = self._generations.learn
+            learn = self._cache.update
             self._learning = loop.run_in_executor(None, learn, self._config, version)
-        self.mode, self._recalled, self._was_ready = "legacy", False, True
+        self.mode, self._is_from_cache, self._was_ready = "legacy", False, True
 
-    async def failed(self, *, died_of_the_question: bool) -> bool:
-        """It did not come; whether to try at once in another way."""
-        if self._recalled and self._generations is not None:  # it may have grown up
-            self.mode, self._recalled = self._config.mode, False
-            await asyncio.to_thread(self._generations.forget, self._config)
+    async def handle_failure(self, *, exited_before_handshake: bool) -> bool:
+        """Record a failed start; return whether to retry at once in another mode."""
+        if self._is_from_cache and self._cache is not None:  # it may have grown up
+            self.mode, self._is_from_cache = self._config.mode, False
+            await asyncio.to_thread(self._cache.forget, self._config)
             return True
-        if self.mode == "auto" and died_of_the_question:
+        if self.mode == "auto" and exited_before_handshake:
             self.mode = "legacy"  # some old servers end at the first request they do not know
             return True
         self.mode = self._config.mode

@@ -1,4 +1,4 @@
-"""What a server gave, as ours: text for the model, pictures and files for the person, and links."""
+"""Conversion of MCP content: text for the model, files and links for the user. Error texts."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from antiphon.mcp.client.session_monitor import CLOSED, Watch
-from antiphon.mcp.metadata import told, told_line
+from antiphon.mcp.client.session_monitor import CLOSED, SessionMonitor
+from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Blob, Given, Link, Text, ToolResult
 
 LARGEST_TOTAL = 20 * 1024 * 1024
-"""Bytes of pictures and files that one result may hand on; the rest is only told of."""
+"""Bytes of files that one result may carry; others are replaced by a line of text."""
 
 Content = TextContent | ImageContent | AudioContent | ResourceLink | EmbeddedResource
 Contents = TextResourceContents | BlobResourceContents
 
 
 def tool_result(result: CallToolResult) -> ToolResult:
-    """The result of a call; one that says it is an error is one."""
-    given = content(result.content)
+    """Convert the result of a tool call."""
+    given = convert_content(result.content)
     structured = result.structured_content
-    lines = [_line(each) for each in given]
+    lines = [_model_text(each) for each in given]
     if structured is not None and not any(isinstance(each, Text) for each in given):
-        lines.insert(0, _json(structured))
+        lines.insert(0, _to_json(structured))
     return ToolResult(
         "\n".join(lines),
         is_error=result.is_error,
@@ -49,53 +49,53 @@ def tool_result(result: CallToolResult) -> ToolResult:
     )
 
 
-def content(blocks: Sequence[Content]) -> tuple[Given, ...]:
-    """All that was given, in order. What is too large is a line that says so."""
-    left = _Room(LARGEST_TOTAL)
-    return tuple(_given(block, left) for block in blocks)
+def convert_content(blocks: Sequence[Content]) -> tuple[Given, ...]:
+    """Convert content blocks in order. One that is too large becomes a line that says so."""
+    left = _ByteBudget(LARGEST_TOTAL)
+    return tuple(_convert_block(block, left) for block in blocks)
 
 
-def contents(read: Iterable[Contents]) -> tuple[Given, ...]:
-    """What a resource holds."""
-    left = _Room(LARGEST_TOTAL)
-    return tuple(_contents(each, left) for each in read)
+def convert_resource(read: Iterable[Contents]) -> tuple[Given, ...]:
+    """Convert the content of a resource."""
+    left = _ByteBudget(LARGEST_TOTAL)
+    return tuple(_convert_one(each, left) for each in read)
 
 
-class _Room:
-    """How many bytes may still be decoded."""
+class _ByteBudget:
+    """Bytes that may still be decoded."""
 
     def __init__(self, size: int) -> None:
         self.left = size
 
 
-def _given(block: Content, room: _Room) -> Given:
+def _convert_block(block: Content, room: _ByteBudget) -> Given:
     match block:
         case TextContent(text=text):
             return Text(text)
         case ImageContent(data=data, mime_type=kind):
-            return _blob(data, kind, "", room)
+            return _decode_blob(data, kind, "", room)
         case AudioContent(data=data, mime_type=kind):
-            return _blob(data, kind, "", room)
+            return _decode_blob(data, kind, "", room)
         case EmbeddedResource(resource=resource):
-            return _contents(resource, room)
+            return _convert_one(resource, room)
         case ResourceLink():
             return Link(
                 uri=block.uri[:_LONGEST_URI],
-                name=told_line(block.title or block.name),
+                name=clean_line(block.title or block.name),
                 media_type=_media_type(block.mime_type) if block.mime_type else "",
-                description=told(block.description, 1_000),
+                description=clean_text(block.description, 1_000),
             )
 
 
-def _contents(resource: Contents, room: _Room) -> Given:
+def _convert_one(resource: Contents, room: _ByteBudget) -> Given:
     if isinstance(resource, TextResourceContents):
         return Text(resource.text)
-    name = told_line(resource.uri.rstrip("/").rpartition("/")[2], 100)
-    return _blob(resource.blob, resource.mime_type, name, room)
+    name = clean_line(resource.uri.rstrip("/").rpartition("/")[2], 100)
+    return _decode_blob(resource.blob, resource.mime_type, name, room)
 
 
-def _blob(data: str, kind: str | None, name: str, room: _Room) -> Given:
-    """The bytes, decoded only where there is room for them."""
+def _decode_blob(data: str, kind: str | None, name: str, room: _ByteBudget) -> Given:
+    """Decode a file, if the budget allows it."""
     media_type = _media_type(kind)
     size = len(data) * 3 // 4
     if size > room.left:
@@ -108,8 +108,8 @@ def _blob(data: str, kind: str | None, name: str, room: _Room) -> Given:
     return Blob(media_type=media_type, data=decoded, name=name)
 
 
-def _line(given: Given) -> str:
-    """What the model reads of it."""
+def _model_text(given: Given) -> str:
+    """Return the text that stands for this content to the model."""
     match given:
         case Text(text):
             return text
@@ -119,7 +119,7 @@ def _line(given: Given) -> str:
         case Link():
             kind = f", {given.media_type}" if given.media_type else ""
             about = f": {given.description}" if given.description else ""
-            return f"[link to {given.name}{kind}, {told_line(given.uri, _LONGEST_URI)}{about}]"
+            return f"[link to {given.name}{kind}, {clean_line(given.uri, _LONGEST_URI)}{about}]"
 
 
 _LONGEST_URI = 2_048
@@ -139,48 +139,48 @@ def _size(count: int) -> str:
     return f"{count} MB"
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-# Why a session ended or a request failed, in words that a person and a model can use.
+# Texts about failed sessions and requests, for people and models.
 
 
-def reason(watch: Watch, error: BaseException | None) -> str:
-    """Why a session ended, in a line: what was seen of the server tells more than the error."""
-    if watch.why and watch.why != CLOSED:
-        return watch.why
-    match _first(error):
+def describe_end(monitor: SessionMonitor, error: BaseException | None) -> str:
+    """Return a line that says why a session ended. The monitor knows more than the error."""
+    if monitor.end_reason and monitor.end_reason != CLOSED:
+        return monitor.end_reason
+    match _root_cause(error):
         case AntiphonError() as ours:
-            return told_line(ours.message, 500)
+            return clean_line(ours.message, 500)
         case MCPError() as refused:
-            said = told_line(refused.message, 300)
-            return watch.trouble or f"it refused the connection: {said}"
+            said = clean_line(refused.message, 300)
+            return monitor.last_failure or f"it refused the connection: {said}"
         case None:
-            return watch.trouble or CLOSED
+            return monitor.last_failure or CLOSED
         case other:
-            return watch.trouble or f"{type(other).__name__}: {told_line(str(other), 300)}"
+            return monitor.last_failure or f"{type(other).__name__}: {clean_line(str(other), 300)}"
 
 
-def account(watch: Watch, name: str, said: str = "") -> str:
-    """What became of a server, and its last words."""
-    why = reason(watch, None) if watch.over.is_set() else said
-    return f"The server {name} is gone: {why}.{last_words(watch.stderr)}"
+def describe_loss(monitor: SessionMonitor, name: str, said: str = "") -> str:
+    """Return a message about a server that is gone, with the last lines of its stderr."""
+    why = describe_end(monitor, None) if monitor.ended.is_set() else said
+    return f"The server {name} is gone: {why}.{stderr_tail(monitor.stderr)}"
 
 
-def last_words(stderr: tuple[str, ...]) -> str:
-    """The end of what a server wrote to its stderr, as the end of a message."""
+def stderr_tail(stderr: tuple[str, ...]) -> str:
+    """Return the last lines of stderr, as the end of a message."""
     tail = "\n".join(stderr[-5:])
     return f" Its stderr:\n{tail}\n" if tail else ""
 
 
-def in_words(error: BaseException) -> str:
-    """An error of the SDK, in a line."""
-    return told_line(str(_first(error)), 500) or type(error).__name__
+def error_text(error: BaseException) -> str:
+    """Return an SDK error as one line."""
+    return clean_line(str(_root_cause(error)), 500) or type(error).__name__
 
 
-def _first(error: BaseException | None) -> BaseException | None:
-    """The first cause in a group of them, which is what the SDK's task groups raise."""
+def _root_cause(error: BaseException | None) -> BaseException | None:
+    """Return the first cause in an exception group, as the SDK's task groups raise them."""
     while isinstance(error, BaseExceptionGroup):
         error = cast(BaseExceptionGroup[BaseException], error).exceptions[0]
     return error

@@ -1,7 +1,7 @@
-"""One server over time: started, ready, restarted with patience, failed for a reason, closed.
+"""Life of one MCP server: started, ready, restarted after a delay, failed, closed.
 
-One task owns it, enters its sessions and leaves them. Whoever wants to call it waits until it is
-ready; a call that was under way when it died is never repeated.
+One task owns the server and all its sessions. Callers wait until it is ready. A call that was in
+progress when the server died is never repeated.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from antiphon.mcp.client.client_features import Host
-from antiphon.mcp.client.protocol_versions import Approach, Generations
-from antiphon.mcp.client.server_listing import LeftOut, State, Status
+from antiphon.mcp.client.client_features import ClientFeatures
+from antiphon.mcp.client.protocol_versions import ProtocolCache, ProtocolNegotiation
+from antiphon.mcp.client.server_listing import LeftOut, ServerState, Status
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import named, told, told_line
-from antiphon.mcp.sdk_logging import hush
+from antiphon.mcp.metadata import clean_line, clean_text, model_tool_name
+from antiphon.mcp.sdk_logging import quiet_sdk_logging
 from antiphon.tools.egress_policy import Reach
 from antiphon.types.errors import Unavailable, install_hint
 from antiphon.types.messages import Hints, Tool, ToolSpec
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from antiphon.mcp.client.connection import Connection
 
 DELAYS = (0.5, 2.0, 8.0)
-"""Seconds before each restart of a server that died; after the last, it waits to be wanted."""
+"""Seconds before each restart of a server that died; after the last, it restarts on demand."""
 RETRIES = (0.0, 5.0, 15.0, 60.0)
-"""Seconds after each failure in which calls do not start the server again; the last for all more.
+"""Seconds after each failure in which calls do not restart the server; the last one repeats.
 
-A model may call a tool that is not there in each of its turns, and each start is a process."""
+Each start is a process, and a model may call an absent tool in every turn.
+"""
 SOUND_SECONDS = 60.0
-"""A server that lived so long is counted as sound: its next end is the first again."""
+"""A server that was ready for so long has its counters reset."""
 
 
-class Patience:
-    """When a server that ended is started again: after each of some delays, then not by itself.
+class RestartPolicy:
+    """Delays before a server is restarted: some automatic restarts, then restarts on demand.
 
-    After each failure of one that is sound no more, callers have to wait longer for another start.
+    After each further failure, restarts on demand have to wait longer.
     """
 
     def __init__(self, delays: tuple[float, ...], retries: tuple[float, ...] = RETRIES) -> None:
@@ -51,10 +52,10 @@ class Patience:
         self._failures = 0
 
     def after(self, lived: float | None) -> float | None:
-        """Seconds to wait now that it has ended, None to wait until it is wanted.
+        """Return seconds until the next restart, None to wait for demand.
 
-        `lived` is how long it was ready, None where it never was. One that never was ready at all
-        is not tried again: what keeps it from starting seldom goes away by itself.
+        `lived` is for how long the server was ready, None if it never was. A server that was never
+        ready at all is not restarted: its cause of failure seldom goes away by itself.
         """
         if lived is not None and lived > SOUND_SECONDS:
             self._ends = self._failures = 0
@@ -63,24 +64,24 @@ class Patience:
         return self._delays[self._ends - 1] if 0 < self._ends <= len(self._delays) else None
 
     def after_failure(self) -> float:
-        """Count a failure; return the seconds in which no caller has the server started again."""
+        """Count a failure; return the seconds in which no caller can restart the server."""
         self._failures += 1
         return self._retries[min(self._failures, len(self._retries)) - 1]
 
 
-class Server:
-    """One configured server. `start` makes it live, in `task`; `leave` asks it to end."""
+class ServerSupervisor:
+    """One configured server. `start` creates its `task`; `stop` asks it to end."""
 
     def __init__(
         self,
         config: ServerConfig,
-        host: Host,
+        host: ClientFeatures,
         roots: tuple[str, ...],
         auth: Callable[[ServerConfig], Any] | None,
-        changed: Callable[[State], None],
+        changed: Callable[[ServerState], None],
         delays: tuple[float, ...] = DELAYS,
         reach: Reach | None = None,
-        generations: Generations | None = None,
+        protocol_cache: ProtocolCache | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -91,136 +92,141 @@ class Server:
         self._changed = changed
         self._delays = delays
         self._reach = reach
-        self._approach = Approach(config, generations)
+        self._negotiation = ProtocolNegotiation(config, protocol_cache)
         self._clock = clock
         self._began = 0.0
         self._retry_at = 0.0
         status: Status = "closed" if config.enabled else "disabled"
-        self._state = State(server=config.name, status=status, transport=config.transport)
+        self._state = ServerState(server=config.name, status=status, transport=config.transport)
         self._connection: Connection | None = None
         self._session: Connection | None = None
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()
-        self._turned = asyncio.Event()
+        self._state_changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
     @property
-    def state(self) -> State:
-        """How it is just now."""
+    def state(self) -> ServerState:
+        """Current state of the server."""
         session = self._session
         if session is None:
             return self._state
         return replace(
             self._state,
-            notes=session.watch.notes,
-            left_out=tuple(LeftOut(name, why) for name, why in session.watch.left_out.items()),
-            http_status=session.watch.http_status,
+            notes=session.monitor.notes,
+            left_out=tuple(LeftOut(name, why) for name, why in session.monitor.left_out.items()),
+            http_status=session.monitor.http_status,
         )
 
     def start(self) -> None:
-        """Begin to live, in a task of its own."""
+        """Start the server's task."""
         if self.config.enabled:
-            self._begin("starting", "")
-            self.task = asyncio.create_task(self._live(), name=f"mcp {self.config.name}")
+            self._set_status("starting", "")
+            self.task = asyncio.create_task(self._run(), name=f"mcp {self.config.name}")
 
-    def leave(self) -> None:
-        """Ask it to end."""
+    def stop(self) -> None:
+        """Ask the task to end."""
         self._stopping.set()
         self._wanted.set()
 
     def restart(self) -> None:
-        """Try again now, if it has failed."""
+        """Restart now, if the server has failed."""
         if self._state.status == "failed":
-            self._begin("restarting", self._state.why)
+            self._set_status("restarting", self._state.why)
             self._wanted.set()
 
     def retry(self) -> None:
-        """Try again, if it has failed, but not at once where it has failed more than once."""
+        """Restart if the server has failed and its delay has passed."""
         if self._clock() >= self._retry_at:
             self.restart()
 
     @property
     def is_starting(self) -> bool:
-        """True while it is neither ready nor failed, but will be soon."""
-        return self._between()
+        """True if it is neither ready nor failed, but soon will be."""
+        return self._is_settling()
 
-    async def settled(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Wait until it is ready or has failed."""
-        while self._between():
-            await self._turned.wait()
+        while self._is_settling():
+            await self._state_changed.wait()
 
     async def connection(self) -> Connection:
-        """The living session; a failed server is tried as by `retry`. Raises `Unavailable`."""
-        while self._over():
-            await self._turned.wait()
+        """Return the open session, restarting a failed server as `retry` does.
+
+        Raises `Unavailable`.
+        """
+        while self._has_ended():
+            await self._state_changed.wait()
         self.retry()
-        await self.settled()
+        await self.wait_until_settled()
         if self._connection is None:
-            raise Unavailable(self._told())
+            raise Unavailable(self._describe_absence())
         return self._connection
 
-    def _between(self) -> bool:
-        """Whether its next state is near."""
-        return self._over() or (
+    def _is_settling(self) -> bool:
+        """True if its state is about to change."""
+        return self._has_ended() or (
             self._connection is None and self._state.status in {"starting", "restarting"}
         )
 
-    def _over(self) -> bool:
-        """Whether its session has ended, and its task has not seen it yet."""
-        return self._connection is not None and self._connection.watch.over.is_set()
+    def _has_ended(self) -> bool:
+        """True if its session has ended and its task has not noticed yet."""
+        return self._connection is not None and self._connection.monitor.ended.is_set()
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         try:
-            await self._lives()
+            await self._run_sessions()
         finally:
             self._connection = None
-            self._begin("closed", "")
+            self._set_status("closed", "")
 
-    async def _lives(self) -> None:
-        patience = Patience(self._delays)
-        await self._approach.recall()
+    async def _run_sessions(self) -> None:
+        patience = RestartPolicy(self._delays)
+        await self._negotiation.load()
         while not self._stopping.is_set():
             began = self._began = self._clock()
-            session, was_ready, why = await self._session_over()
+            session, was_ready, why = await self._run_session()
             if self._stopping.is_set():
                 return
-            died = _died_of_the_question(session)
-            if not was_ready and await self._approach.failed(died_of_the_question=died):
+            died = _exited_before_handshake(session)
+            if not was_ready and await self._negotiation.handle_failure(
+                exited_before_handshake=died
+            ):
                 continue
             delay = patience.after(self._clock() - began if was_ready else None)
             if delay is None:
                 self._retry_at = self._clock() + patience.after_failure()
-                await self._until_wanted(why, session)
+                await self._wait_for_demand(why, session)
             else:
-                self._end("restarting", why, session)
+                self._record_end("restarting", why, session)
                 await self._pause(delay)
 
-    async def _until_wanted(self, why: str, session: Connection | None) -> None:
+    async def _wait_for_demand(self, why: str, session: Connection | None) -> None:
         self._wanted.clear()
-        self._end("failed", why, session)
+        self._record_end("failed", why, session)
         await self._wanted.wait()
-        self._begin("restarting", why)
+        self._set_status("restarting", why)
 
-    async def _session_over(self) -> tuple[Connection | None, bool, str]:
-        """One session from beginning to end: itself, whether it was ever ready, why it ended."""
+    async def _run_session(self) -> tuple[Connection | None, bool, str]:
+        """Run one session; return it, whether it was ever ready, and why it ended."""
         session: Connection | None = None
         try:
-            session = await self._made()
+            session = await self._create_connection()
             self._session = session
-            await session.live(self._approach.mode, self._ready, self._stopping)
+            await session.live(self._negotiation.mode, self._ready, self._stopping)
             why = session.reason(None)
         except Exception as error:  # noqa: BLE001 - a wall to the SDK and the server behind it
-            why = session.reason(error) if session else _unloadable(error)
+            why = session.reason(error) if session else _describe_load_error(error)
         was_ready, self._connection = self._connection is not None, None
         return session, was_ready, why
 
-    async def _made(self) -> Connection:
+    async def _create_connection(self) -> Connection:
         connection = await asyncio.to_thread(importlib.import_module, _CONNECTION)
-        hush()
+        quiet_sdk_logging()
         # In a thread too, for it may load the SDK's part for logins.
         auth = await asyncio.to_thread(self._auth, self.config) if self._auth else None
         made: Connection = connection.Connection(
-            self.config, self._host, self._roots, auth, self._listed, self._reach
+            self.config, self._host, self._roots, auth, self._tools_changed, self._reach
         )
         return made
 
@@ -238,41 +244,41 @@ class Server:
             stderr=(),
         )
         self._offer(session)
-        self._begin("ready", "")
-        self._approach.ready(
+        self._set_status("ready", "")
+        self._negotiation.handle_ready(
             modern=session.modern,
             version=session.version,
             seconds=self._clock() - self._began,
         )
 
-    def _listed(self) -> None:
-        """The tools are others than they were."""
+    def _tools_changed(self) -> None:
+        """Publish a changed list of tools."""
         if self._session is not None and self._connection is not None:
             self._offer(self._session)
-            self._begin("ready", "")
+            self._set_status("ready", "")
 
     def _offer(self, session: Connection) -> None:
         offered: dict[str, Tool] = {}
         for tool in session.tools:
-            if self.config.uses(tool.name):
+            if self.config.includes_tool(tool.name):
                 made = self._tool(tool)
                 if offered.setdefault(made.spec.name, made) is not made:
-                    session.watch.left_out[tool.name] = "another tool has its name"
+                    session.monitor.left_out[tool.name] = "another tool has its name"
         self.tools = tuple(offered.values())
 
     def _tool(self, tool: Any) -> Tool:
         hints = tool.annotations
         return Tool(
             spec=ToolSpec(
-                name=named(self.config.name, tool.name),
-                description=told(tool.description),
+                name=model_tool_name(self.config.name, tool.name),
+                description=clean_text(tool.description),
                 parameters=tool.input_schema,
             ),
             server=self.config.name,
             own_name=tool.name,
             origin=self.config.origin,
             hints=Hints(
-                title=told_line(tool.title or (hints and hints.title)) or None,
+                title=clean_line(tool.title or (hints and hints.title)) or None,
                 read_only=hints and hints.read_only_hint,
                 destructive=hints and hints.destructive_hint,
                 idempotent=hints and hints.idempotent_hint,
@@ -281,16 +287,16 @@ class Server:
             trusted=self.config.trusted,
         )
 
-    def _end(self, status: Status, why: str, session: Connection | None) -> None:
-        stderr = session.watch.stderr if session else ()
+    def _record_end(self, status: Status, why: str, session: Connection | None) -> None:
+        stderr = session.monitor.stderr if session else ()
         restarts = self._state.restarts + (status == "restarting")
         self._state = replace(self._state, stderr=stderr, restarts=restarts)
-        self._begin(status, why)
+        self._set_status(status, why)
 
-    def _begin(self, status: Status, why: str) -> None:
+    def _set_status(self, status: Status, why: str) -> None:
         self._state = replace(self._state, status=status, why=why, tools=len(self.tools))
-        self._turned.set()
-        self._turned = asyncio.Event()
+        self._state_changed.set()
+        self._state_changed = asyncio.Event()
         self._changed(self.state)
 
     async def _pause(self, seconds: float) -> None:
@@ -298,9 +304,9 @@ class Server:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    def _told(self) -> str:
-        """Why it is not there, with its last words."""
-        name = told_line(self.config.name, 60)
+    def _describe_absence(self) -> str:
+        """Return why it is not available, with its last lines of stderr."""
+        name = clean_line(self.config.name, 60)
         why = self._state.why or f"it is {self._state.status}"
         tail = "\n".join(self._state.stderr[-5:])
         words = f" Its stderr:\n{tail}" if tail else ""
@@ -310,11 +316,11 @@ class Server:
 _CONNECTION = "antiphon.mcp.client.connection"
 
 
-def _unloadable(error: Exception) -> str:
+def _describe_load_error(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"MCP needs an extra that is not installed. {install_hint('mcp')}"
-    return f"{type(error).__name__}: {told_line(str(error))}"
+    return f"{type(error).__name__}: {clean_line(str(error))}"
 
 
-def _died_of_the_question(session: Connection | None) -> bool:
-    return session is not None and session.watch.over.is_set() and not session.protocol
+def _exited_before_handshake(session: Connection | None) -> bool:
+    return session is not None and session.monitor.ended.is_set() and not session.protocol

@@ -1,4 +1,4 @@
-"""What a server is and offers beside its tools, as plain values: all that is shown is cleaned."""
+"""State, resources and prompts of a server as plain values, cleaned for display."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Status = Literal["disabled", "starting", "ready", "restarting", "failed", "close
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A tool that a server lists and that is not offered, with the reason."""
+    """Tool that a server lists but that is not offered, and the reason."""
 
     tool: str
     why: str
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server is just now.
+class ServerState(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a server.
 
-    `why` is the reason of `failed` and `restarting`, in one line; `stderr` its last lines there.
-    `title` and `version` are what the server calls itself, `protocol` the revision agreed on,
-    `capabilities` what it says it can: tools, resources, resources.subscribe, prompts, completions,
-    logging. `notes` are oddities a person should know of. `http_status` is the last refusal of a
-    server over HTTP: 401 means that it wants a login.
+    `why` is the reason of `failed` and `restarting`, in one line; `stderr` holds the last lines
+    then. `title` and `version` are the server's own, `protocol` is the negotiated revision,
+    `capabilities` are its features: tools, resources, resources.subscribe, prompts, completions,
+    logging. `notes` are oddities worth a person's attention. `http_status` is the last HTTP error;
+    401 means that the server wants a login.
     """
 
     server: str
@@ -46,8 +46,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     http_status: int | None = None
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that can be read; `size` is in bytes. `uri` is as the server has it."""
+class ServerResource(msgspec.Struct, frozen=True, kw_only=True):
+    """Resource that can be read; `size` is in bytes. `uri` is the server's, not cleaned."""
 
     uri: str
     name: str
@@ -58,7 +58,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResourceTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """A family of resources: a URI with `{variables}` in it (RFC 6570)."""
+    """Family of resources: a URI template (RFC 6570)."""
 
     uri_template: str
     name: str
@@ -68,7 +68,7 @@ class ResourceTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PromptArgument(msgspec.Struct, frozen=True, kw_only=True):
-    """A word that a prompt is filled in with; `name` is as the server has it."""
+    """Argument of a prompt; `name` is the server's, not cleaned."""
 
     name: str
     description: str = ""
@@ -76,7 +76,7 @@ class PromptArgument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """A message, or several, that a server has ready; `name` is as the server has it."""
+    """Prepared message or messages of a server; `name` is the server's, not cleaned."""
 
     name: str
     title: str = ""
@@ -92,14 +92,14 @@ class PromptMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FilledPrompt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server made of a prompt and its arguments."""
+    """Prompt with its arguments filled in."""
 
     messages: tuple[PromptMessage, ...]
     description: str = ""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """Values that an argument may have; `more` when there are others."""
+    """Values that an argument may have; `more` is True if there are others."""
 
     values: Sequence[str]
     more: bool = False

@@ -1,7 +1,7 @@
-"""A server as a child process: its stdout are messages, its stderr the reason when it fails.
+"""Transport over a child process: messages on stdout, diagnostics on stderr.
 
-The SDK's own transport tells neither that the process ended nor how, and gathers lines of any
-length; hence this one. It gives the SDK the same two streams.
+The SDK's own transport neither reports that the process ended nor bounds the length of a line. This
+one gives the SDK the same two streams.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
-from antiphon.mcp.client.ndjson import EDGE, LARGEST, Lines, answered
-from antiphon.mcp.client.session_monitor import Watch
+from antiphon.mcp.client.ndjson import EDGE, LARGEST, LineSplitter, reply_id
+from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import told_line
+from antiphon.mcp.metadata import clean_line
 from antiphon.types.errors import Unavailable
 
 GRACE_SECONDS = 1.0
-"""For a server to end when its stdin is closed, and again when it is told to terminate."""
+"""Time for a server to end after its stdin is closed, and again after SIGTERM."""
 LAST_WORDS_SECONDS = 0.2
-"""Between the end of a process and that of its pipes, which a child of its own may hold open."""
+"""Time between the end of a process and that of its pipes, which a grandchild may hold open."""
 WAITING = 256
-"""Messages read ahead; then the pipe is left to fill."""
+"""Messages read ahead before the pipe is paused."""
 
 
 @asynccontextmanager
-async def stdio(config: ServerConfig, watch: Watch) -> AsyncGenerator[tuple[Any, Any]]:
-    """The streams of a server that runs as long as the block. Raises `Unavailable`."""
-    child = await _started(config, watch)
+async def stdio(config: ServerConfig, monitor: SessionMonitor) -> AsyncGenerator[tuple[Any, Any]]:
+    """Run the server for the length of the block; yield its streams. Raises `Unavailable`."""
+    child = await _start(config, monitor)
     try:
         yield child, _Stdin(child)
     finally:
@@ -55,12 +55,14 @@ async def stdio(config: ServerConfig, watch: Watch) -> AsyncGenerator[tuple[Any,
 
 
 class _Child(asyncio.SubprocessProtocol):
-    """The process, and what came from it and waits to be read."""
+    """The process, and its messages that are not read yet."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self._stdout = Lines(self._message, self._too_long)
-        self._stderr = Lines(self._err, lambda head, _: self._err(head), largest=64 * 1024)
+    def __init__(self, monitor: SessionMonitor) -> None:
+        self._monitor = monitor
+        self._stdout = LineSplitter(self._message, self._too_long)
+        self._stderr = LineSplitter(
+            self._add_stderr, lambda head, _: self._add_stderr(head), largest=64 * 1024
+        )
         self._inbox: deque[SessionMessage] = deque()
         self._arrived = asyncio.Event()
         self._ended = False
@@ -70,9 +72,9 @@ class _Child(asyncio.SubprocessProtocol):
         self._open_pipes = {1, 2}
         self._writable = asyncio.Event()
         self._writable.set()
-        self._farewell: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
-    # What asyncio tells.
+    # Callbacks of asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._process = cast(asyncio.SubprocessTransport, transport)
@@ -95,11 +97,11 @@ class _Child(asyncio.SubprocessProtocol):
         if not self._open_pipes:
             self._quiet.set()
         if fd == 1:
-            self._part()
+            self._begin_end()
 
     def process_exited(self) -> None:
         self._exited.set()
-        self._part()
+        self._begin_end()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -107,7 +109,7 @@ class _Child(asyncio.SubprocessProtocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    # What the session reads and writes.
+    # Interface of the session.
 
     async def receive(self) -> SessionMessage:
         while not self._inbox:
@@ -136,24 +138,24 @@ class _Child(asyncio.SubprocessProtocol):
         """End the process and all that it started."""
         self._end()
         try:
-            await self._asked_to_go()
+            await self._terminate()
         finally:  # cut off by a second cancellation, it leaves nobody behind either
-            _strike(self._process, _KILL, gone=self._exited.is_set())
+            _signal_group(self._process, _KILL, gone=self._exited.is_set())
             self._process.close()
-            if self._farewell is not None:
-                self._farewell.cancel()
+            if self._ending is not None:
+                self._ending.cancel()
 
-    async def _asked_to_go(self) -> None:
-        """The protocol's way: its stdin is closed, then it is told to, then it is made to."""
+    async def _terminate(self) -> None:
+        """Close stdin, then terminate, then kill, as MCP specifies."""
         if (stdin := self._process.get_pipe_transport(0)) is not None:
             stdin.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 await self._exited.wait()
-        for blow in (signal.SIGTERM, _KILL):
-            if not _strike(self._process, blow, gone=self._exited.is_set()):
+        for signal_number in (signal.SIGTERM, _KILL):
+            if not _signal_group(self._process, signal_number, gone=self._exited.is_set()):
                 return
-            await self._deserted()
+            await self._wait_for_group()
 
     def _pipe(self, fd: int) -> asyncio.ReadTransport:
         return cast(asyncio.ReadTransport, self._process.get_pipe_transport(fd))
@@ -162,19 +164,19 @@ class _Child(asyncio.SubprocessProtocol):
         line = line.strip()
         if not line:
             return
-        if (message := _parsed(line)) is not None:
+        if (message := _parse(line)) is not None:
             self._put(SessionMessage(message))
         else:
-            self._watch.prints_rubbish(line)
-            self._unread(line[:EDGE], line[-EDGE:], "is no message that can be read")
+            self._monitor.count_invalid_line(line)
+            self._fail_reply(line[:EDGE], line[-EDGE:], "is no message that can be read")
 
     def _too_long(self, head: bytes, tail: bytes) -> None:
-        if not self._unread(head, tail, f"is larger than {LARGEST >> 20} MB"):
-            self._watch.prints_rubbish(head)
+        if not self._fail_reply(head, tail, f"is larger than {LARGEST >> 20} MB"):
+            self._monitor.count_invalid_line(head)
 
-    def _unread(self, head: bytes, tail: bytes, why: str) -> bool:
-        """Let the call fail whose reply cannot be read, so that it need not wait."""
-        number = answered(head, tail) if head.startswith(b"{") and b'"method"' not in head else None
+    def _fail_reply(self, head: bytes, tail: bytes, why: str) -> bool:
+        """Fail the call whose reply cannot be read, so that it does not wait."""
+        number = reply_id(head, tail) if head.startswith(b"{") and b'"method"' not in head else None
         if number is None:
             return False
         error = ErrorData(code=INTERNAL_ERROR, message=f"The server's reply {why}.")
@@ -185,20 +187,20 @@ class _Child(asyncio.SubprocessProtocol):
         self._inbox.append(message)
         self._arrived.set()
 
-    def _err(self, line: bytes) -> None:
-        self._watch.errs(line[:2_000].decode(errors="replace"))
+    def _add_stderr(self, line: bytes) -> None:
+        self._monitor.add_stderr(line[:2_000].decode(errors="replace"))
 
-    def _part(self) -> None:
-        """The end has begun: wait a moment for the rest of it, then say so."""
-        if self._farewell is None and not self._ended:
-            self._farewell = asyncio.get_running_loop().create_task(self._last_words())
+    def _begin_end(self) -> None:
+        """Begin the end: wait a moment for the remaining output."""
+        if self._ending is None and not self._ended:
+            self._ending = asyncio.get_running_loop().create_task(self._drain_and_end())
 
-    async def _last_words(self) -> None:
+    async def _drain_and_end(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._exited.wait()
                 await self._quiet.wait()
-        self._watch.end(_obituary(self._process.get_returncode()))
+        self._monitor.end(_describe_exit(self._process.get_returncode()))
         self._end()
 
     def _end(self) -> None:
@@ -206,10 +208,10 @@ class _Child(asyncio.SubprocessProtocol):
         self._arrived.set()
         self._writable.set()
 
-    async def _deserted(self) -> None:
-        """Wait a while until nobody of the group is left: of a grandchild's end nobody tells."""
+    async def _wait_for_group(self) -> None:
+        """Wait a while for the process group to empty: the end of a grandchild is not reported."""
         for _ in range(round(GRACE_SECONDS / 0.01)):
-            if self._exited.is_set() and not _peopled(self._process):
+            if self._exited.is_set() and not _group_exists(self._process):
                 return
             await asyncio.sleep(0.01)
 
@@ -230,7 +232,7 @@ class _Child(asyncio.SubprocessProtocol):
 
 
 class _Stdin:
-    """The writing half, which the session closes on its own."""
+    """Writing half of the transport, which the session closes separately."""
 
     def __init__(self, child: _Child) -> None:
         self._child = child
@@ -239,20 +241,20 @@ class _Stdin:
         await self._child.send(message)
 
     async def aclose(self) -> None:
-        """Nothing: `stop` closes the pipe."""
+        """Do nothing: `stop` closes the pipe."""
 
     async def __aenter__(self) -> _Stdin:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing, as above."""
+        """Do nothing."""
 
 
 _WINDOWS = sys.platform == "win32"
 _KILL = signal.SIGTERM if _WINDOWS else signal.SIGKILL
 
 
-async def _started(config: ServerConfig, watch: Watch) -> _Child:
+async def _start(config: ServerConfig, monitor: SessionMonitor) -> _Child:
     environment = get_default_environment() | config.env
     program = shutil.which(config.command, path=environment.get("PATH")) or config.command
     apart: dict[str, Any] = (
@@ -262,7 +264,7 @@ async def _started(config: ServerConfig, watch: Watch) -> _Child:
     )
     try:
         _, child = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Child(watch),
+            lambda: _Child(monitor),
             program,
             *config.args,
             env=environment,
@@ -270,12 +272,12 @@ async def _started(config: ServerConfig, watch: Watch) -> _Child:
             **apart,
         )
     except (OSError, ValueError) as error:
-        raise Unavailable(_unstartable(config, error)) from error
+        raise Unavailable(_describe_start_error(config, error)) from error
     return child
 
 
-def _parsed(line: bytes) -> JSONRPCMessage | None:
-    """The message that the line is, if it is one."""
+def _parse(line: bytes) -> JSONRPCMessage | None:
+    """Parse a line; None if it is not a message."""
     if not line.startswith(b"{"):
         return None
     try:
@@ -288,20 +290,20 @@ def _parsed(line: bytes) -> JSONRPCMessage | None:
         return None
 
 
-def _unstartable(config: ServerConfig, error: OSError | ValueError) -> str:
-    command = told_line(config.command, 100)
+def _describe_start_error(config: ServerConfig, error: OSError | ValueError) -> str:
+    command = clean_line(config.command, 100)
     if config.cwd is not None and not os.path.isdir(config.cwd):
-        return f"its folder {told_line(config.cwd, 200)} is not there"
+        return f"its folder {clean_line(config.cwd, 200)} is not there"
     match error:
         case FileNotFoundError():
             return f"there is no program {command} on the PATH; install it, or give its whole path"
         case PermissionError():
             return f"{command} may not be run"
         case _:
-            return f"{command} cannot be started: {told_line(str(error))}"
+            return f"{command} cannot be started: {clean_line(str(error))}"
 
 
-def _obituary(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     if code is None:
         return "it closed its stdout"
     if code < 0:
@@ -310,7 +312,7 @@ def _obituary(code: int | None) -> str:
     return f"it exited with code {code}"
 
 
-def _peopled(process: asyncio.SubprocessTransport) -> bool:
+def _group_exists(process: asyncio.SubprocessTransport) -> bool:
     if _WINDOWS:
         return False
     try:
@@ -320,8 +322,10 @@ def _peopled(process: asyncio.SubprocessTransport) -> bool:
     return True
 
 
-def _strike(process: asyncio.SubprocessTransport, blow: signal.Signals, *, gone: bool) -> bool:
-    """Signal the process and all of its group; whether there was anybody left."""
+def _signal_group(
+    process: asyncio.SubprocessTransport, signal_number: signal.Signals, *, gone: bool
+) -> bool:
+    """Signal the process group; return whether any process was left."""
     pid = process.get_pid()
     if _WINDOWS:
         if not gone:
@@ -329,7 +333,7 @@ def _strike(process: asyncio.SubprocessTransport, blow: signal.Signals, *, gone:
             subprocess.run(tree, check=False, capture_output=True, timeout=10)  # noqa: S603
         return not gone
     try:
-        os.killpg(pid, blow)
+        os.killpg(pid, signal_number)
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         return False
     return True

@@ -4,8 +4,8 @@
         missing = await servers.ready(2.0)
         result = await servers.call(ToolCall("c1", "files__read", '{"path": "a.txt"}'))
 
-Servers start side by side and behind one's back: entering takes no time, and `tools` gives what is
-there just now.
+Servers start in parallel in the background: entering takes no time, and `tools` returns those that
+are known by then.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from antiphon.mcp.client.client_features import Host, Nobody
-from antiphon.mcp.client.protocol_versions import Generations
-from antiphon.mcp.client.server import DELAYS, Server
+from antiphon.mcp.client.client_features import ClientFeatures, NoClientFeatures
+from antiphon.mcp.client.protocol_versions import ProtocolCache
+from antiphon.mcp.client.server import DELAYS, ServerSupervisor
 from antiphon.mcp.client.server_listing import (
     Completion,
     FilledPrompt,
     Prompt,
-    Resource,
     ResourceTemplate,
-    State,
+    ServerResource,
+    ServerState,
 )
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
-from antiphon.mcp.metadata import server_part
+from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.ports import Tell, quiet
 from antiphon.tools.egress_policy import Reach
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
@@ -42,38 +42,38 @@ if TYPE_CHECKING:
     from antiphon.mcp.client.connection import Connection
 
 LEAVE_SECONDS = 8.0
-"""For all servers to end, side by side; what is left then is cut off."""
+"""Time for all servers to end, in parallel; the rest are cancelled."""
 
 
-def _unheard(state: State) -> None:
-    """Told of a state, does nothing."""
+def _ignore_state(state: ServerState) -> None:
+    """Ignore a change of state."""
 
 
 class McpServers:
-    """MCP servers as a toolbox, whose tools come and go with them; an async context manager.
+    """MCP servers as a toolbox; an async context manager.
 
-    `roots` are folders that every server is told of, beside its own. `auth` gives the `httpx2.Auth`
-    of a server over HTTP, or None, and is called in a thread before each connection. `changed` is
-    called on the loop when a server's state or tools are others, and must not raise. `delays` are
-    seconds before each restart of a server that died. With `reach`, requests over HTTP go only
-    where that allows, and by no proxy. `generations` remembers which servers need not be asked
-    for the newest protocol, where that takes long.
+    `roots` are folders passed to every server besides its own. `auth` returns the `httpx2.Auth` of
+    a server over HTTP, or None, and is called in a thread before each connection. `changed` is
+    called on the event loop when a server's state or tools change, and must not raise. `delays` are
+    seconds before each restart of a server that died. With `reach`, HTTP requests go only where it
+    allows, and never through a proxy. `protocol_cache` remembers servers that need the legacy
+    protocol.
     """
 
     def __init__(
         self,
         configs: Iterable[ServerConfig],
-        host: Host | None = None,
+        host: ClientFeatures | None = None,
         *,
         roots: Sequence[str | PathLike[str]] = (),
         auth: Callable[[ServerConfig], Any] | None = None,
-        changed: Callable[[State], None] = _unheard,
+        changed: Callable[[ServerState], None] = _ignore_state,
         delays: tuple[float, ...] = DELAYS,
         reach: Reach | None = None,
-        generations: Generations | None = None,
+        protocol_cache: ProtocolCache | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, ServerSupervisor] = {}
         for config in configs:
             if config.name in self._servers:
                 raise BadSettings(
@@ -81,20 +81,20 @@ class McpServers:
                     expected="a name of its own for each",
                     received=config.name,
                 )
-            self._servers[config.name] = Server(
+            self._servers[config.name] = ServerSupervisor(
                 config,
-                host or Nobody(),
+                host or NoClientFeatures(),
                 (*(fspath(root) for root in roots), *config.roots),
                 auth,
                 changed,
                 delays,
                 reach,
-                generations,
+                protocol_cache,
                 clock,
             )
 
     async def __aenter__(self) -> McpServers:
-        """Start every server that is enabled; wait for none."""
+        """Start every enabled server without waiting for it."""
         for server in self._servers.values():
             server.start()
         return self
@@ -105,9 +105,9 @@ class McpServers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End every server, and what it started."""
+        """End every server and its process."""
         for server in self._servers.values():
-            server.leave()
+            server.stop()
         tasks = [server.task for server in self._servers.values() if server.task is not None]
         if not tasks:
             return
@@ -119,15 +119,15 @@ class McpServers:
         await asyncio.wait(tasks, timeout=LEAVE_SECONDS)
 
     def tools(self) -> tuple[Tool, ...]:
-        """The tools of all servers that are, or were, there; in the order of the configuration."""
+        """Return the known tools of all servers, in the order of the configuration."""
         return tuple(tool for _, tool in self._table().values())
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Call the tool on its server. Arguments are judged by the server."""
+        """Call the tool on its server, which validates the arguments."""
         found = self._table().get(call.name)
         if found is None:
             return ToolResult(
-                f"There is no tool {call.name}. {self._absent()}".rstrip(),
+                f"There is no tool {call.name}. {self._describe_absent_servers()}".rstrip(),
                 is_error=True,
                 fault="unknown_tool",
             )
@@ -146,45 +146,41 @@ class McpServers:
             return ToolResult(error.message, is_error=True, fault="unavailable")
         return await connection.calls.call(tool.own_name, arguments or {}, call.id, tell)
 
-    async def ready(self, seconds: float) -> tuple[State, ...]:
-        """Wait for the slow ones, at most so long; returns those that are not ready, and why."""
+    async def ready(self, seconds: float) -> tuple[ServerState, ...]:
+        """Wait for the servers, at most so long; return the states of those that are not ready."""
         enabled = self._enabled()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for server in enabled:
-                    await server.settled()
+                    await server.wait_until_settled()
         return tuple(server.state for server in enabled if server.state.status != "ready")
 
     def retry(self, name: str) -> None:
-        """Start failed servers again by whose names the tool begins, where it is not there.
+        """Restart failed servers that may offer this tool, if it is absent.
 
-        One that fails again and again is left alone for longer each time.
+        A server that fails repeatedly is left alone for longer each time.
         """
         if name not in self._table():
-            for server in self._likely(name):
+            for server in self._candidates(name):
                 server.retry()
 
     def retry_all(self) -> None:
-        """Start every failed server again, as `retry` does."""
+        """Restart every failed server, as `retry` does."""
         for server in self._enabled():
             server.retry()
 
     def starting(self, name: str) -> tuple[str, ...]:
-        """Return the servers that are starting and may bring the tool of this name.
-
-        There are none where the tool is there.
-        """
-        return tuple(each.config.name for each in self._unsettled(name))
+        """Return names of starting servers that may offer this tool; none if it is present."""
+        return tuple(each.config.name for each in self._starting_candidates(name))
 
     async def arrival(self, name: str, seconds: float) -> None:
-        """Wait until there is a tool of this name, or no server is starting that may bring it.
-
-        At most so long.
-        """
+        """Wait until the tool is present or no starting server may offer it, at most so long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while awaited := self._unsettled(name):
-                    waits = [asyncio.ensure_future(server.settled()) for server in awaited]
+                while awaited := self._starting_candidates(name):
+                    waits = [
+                        asyncio.ensure_future(server.wait_until_settled()) for server in awaited
+                    ]
                     try:
                         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                     finally:
@@ -192,68 +188,70 @@ class McpServers:
                             wait.cancel()
 
     def explain_absence(self, name: str) -> str:
-        """Return why there may be no tool of this name just now, in words for the model."""
+        """Return why the tool may be absent, as text for the model."""
         states = [each for each in self.states() if each.status not in {"ready", "disabled"}]
-        likely = [each for each in states if name.startswith(server_part(each.server))]
+        likely = [each for each in states if name.startswith(tool_name_prefix(each.server))]
         return " ".join(f"The MCP server {each.server} is {each.status}." for each in likely)
 
-    def _unsettled(self, name: str) -> list[Server]:
-        """The servers that are starting and may bring the tool, which is not there yet."""
+    def _starting_candidates(self, name: str) -> list[ServerSupervisor]:
+        """Return the starting servers that may offer this absent tool."""
         if name in self._table():
             return []
-        return [each for each in self._likely(name) or self._enabled() if each.is_starting]
+        return [each for each in self._candidates(name) or self._enabled() if each.is_starting]
 
-    def _likely(self, name: str) -> list[Server]:
-        """The servers by whose names this tool's name begins."""
-        return [each for each in self._enabled() if name.startswith(server_part(each.config.name))]
+    def _candidates(self, name: str) -> list[ServerSupervisor]:
+        """Return the enabled servers whose tool names begin as this name does."""
+        return [
+            each for each in self._enabled() if name.startswith(tool_name_prefix(each.config.name))
+        ]
 
-    def _enabled(self) -> list[Server]:
+    def _enabled(self) -> list[ServerSupervisor]:
         return [server for server in self._servers.values() if server.config.enabled]
 
-    def states(self) -> tuple[State, ...]:
-        """How each server is just now, in the order of the configuration."""
+    def states(self) -> tuple[ServerState, ...]:
+        """Return the state of each server, in the order of the configuration."""
         return tuple(server.state for server in self._servers.values())
 
     def restart(self, server: str) -> None:
-        """Have a server that failed tried again now, however often it has failed.
-
-        Raises `NotFound`.
-        """
+        """Restart a failed server now, however often it has failed. Raises `NotFound`."""
         self._server(server).restart()
 
-    async def resources(self, server: str) -> tuple[Resource, ...]:
-        """What can be read. This and what follows raise errors of our tree.
+    async def resources(self, server: str) -> tuple[ServerResource, ...]:
+        """Return the resources of a server.
 
-        `NotFound` for what is not there, `Unavailable` for a server that is not, `InvalidRequest`
-        for what it refuses.
+        This and the methods below raise `NotFound`, `Unavailable` if the server is gone, and
+        `InvalidRequest` if it refuses.
         """
-        return await (await self._to(server, "resources")).catalog.resources()
+        return await (await self._connect(server, "resources")).catalog.resources()
 
     async def resource_templates(self, server: str) -> tuple[ResourceTemplate, ...]:
-        """Families of what can be read."""
-        return await (await self._to(server, "resources")).catalog.resource_templates()
+        """Return the resource templates of a server."""
+        return await (await self._connect(server, "resources")).catalog.resource_templates()
 
     async def read_resource(self, server: str, uri: str) -> tuple[Given, ...]:
-        """What a resource holds: text, and bytes up to a size."""
-        return await (await self._to(server, "resources")).catalog.read_resource(uri)
+        """Return the content of a resource: text, and bytes up to a limit."""
+        return await (await self._connect(server, "resources")).catalog.read_resource(uri)
 
     async def subscribe(self, server: str, uri: str) -> None:
-        """Have the host's `updated` called when the resource changes, until the server restarts."""
-        await (await self._to(server, "resources.subscribe")).catalog.subscribe(uri)
+        """Subscribe to changes of a resource, until the server restarts.
+
+        Changes are reported by `ClientFeatures.resource_updated`.
+        """
+        await (await self._connect(server, "resources.subscribe")).catalog.subscribe(uri)
 
     async def unsubscribe(self, server: str, uri: str) -> None:
-        """Have it called no more."""
-        await (await self._to(server, "resources.subscribe")).catalog.unsubscribe(uri)
+        """End the subscription."""
+        await (await self._connect(server, "resources.subscribe")).catalog.unsubscribe(uri)
 
     async def prompts(self, server: str) -> tuple[Prompt, ...]:
-        """Messages that the server has ready."""
-        return await (await self._to(server, "prompts")).catalog.prompts()
+        """Return the prompts of a server."""
+        return await (await self._connect(server, "prompts")).catalog.prompts()
 
     async def get_prompt(
         self, server: str, name: str, arguments: Mapping[str, str] | None = None
     ) -> FilledPrompt:
-        """The prompt, filled in with its arguments."""
-        return await (await self._to(server, "prompts")).catalog.get_prompt(
+        """Return the prompt with its arguments filled in."""
+        return await (await self._connect(server, "prompts")).catalog.get_prompt(
             name, dict(arguments or {})
         )
 
@@ -267,11 +265,11 @@ class McpServers:
         template: str | None = None,
         known: Mapping[str, str] | None = None,
     ) -> Completion:
-        """Values for the argument of a prompt, or of a template by its URI, that begin so.
+        """Return values that begin with `begun`, for the argument of a prompt or a template's URI.
 
-        `known` are arguments that have their value already. Nothing where the server cannot.
+        `known` are arguments with a value already. Empty if the server does not support it.
         """
-        connection = await self._to(server)
+        connection = await self._connect(server)
         if "completions" not in connection.capabilities:
             return Completion(values=())
         return await connection.catalog.complete(
@@ -279,30 +277,30 @@ class McpServers:
         )
 
     async def set_logging_level(self, server: str, level: LogLevel) -> None:
-        """Ask for the server's log lines from this level on."""
-        await (await self._to(server, "logging")).set_log_level(level)
+        """Request the server's log lines from this level on."""
+        await (await self._connect(server, "logging")).set_log_level(level)
 
-    def _server(self, name: str) -> Server:
+    def _server(self, name: str) -> ServerSupervisor:
         server = self._servers.get(name)
         if server is None:
             raise NotFound(f"There is no MCP server {name}.")
         return server
 
-    async def _to(self, name: str, needs: str | None = None) -> Connection:
+    async def _connect(self, name: str, needs: str | None = None) -> Connection:
         connection = await self._server(name).connection()
         if needs is not None and needs not in connection.capabilities:
             raise NotFound(f"The MCP server {name} offers no {needs}.")
         return connection
 
-    def _table(self) -> dict[str, tuple[Server, Tool]]:
-        """Tools by the model's names; of two with one name the first server's is meant."""
-        table: dict[str, tuple[Server, Tool]] = {}
+    def _table(self) -> dict[str, tuple[ServerSupervisor, Tool]]:
+        """Return tools by the model's names; if two share a name, the first server's wins."""
+        table: dict[str, tuple[ServerSupervisor, Tool]] = {}
         for server in self._servers.values():
             for tool in server.tools:
                 table.setdefault(tool.spec.name, (server, tool))
         return table
 
-    def _absent(self) -> str:
-        """Servers that are not there, whose tool it may have been."""
+    def _describe_absent_servers(self) -> str:
+        """Return a text about absent servers that may have offered the tool."""
         absent = [each for each in self.states() if each.status not in {"ready", "disabled"}]
         return " ".join(f"{each.server} is {each.status}." for each in absent)

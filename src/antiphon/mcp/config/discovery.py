@@ -1,8 +1,8 @@
-"""Where servers are written down, and which of them are meant.
+"""Locations of MCP server configuration.
 
-A file that is named, by `--config` or the setting, is used alone. Else there are two places, each
-with JSON and with `[servers.NAME]` tables that complete it: the working folder (`.mcp.json`, and
-only what was approved), which wins, and the user's own config folder (`mcp.json`).
+A file named by `--config` or the setting is used alone. Otherwise there are two places, each with
+JSON and with `[servers.NAME]` tables that complete it: the working folder (`.mcp.json`, only if
+approved), which wins, and the user's config folder (`mcp.json`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.mcp.config.interpolation import Missing, Reference, filled
+from antiphon.mcp.config.interpolation import MissingReference, Reference, interpolate
 from antiphon.mcp.config.keyrings import Keyring, system_keyring
-from antiphon.mcp.config.parser import Written, legal, tables_of, written
+from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_json, parse_servers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import is_object
 from antiphon.settings import private_files
@@ -34,24 +34,24 @@ from antiphon.types.errors import (
     install_hint,
 )
 
-# The user's own `mcp.json`: what `antiphon mcp add` writes, in the form that others have too.
+# The user's `mcp.json`, written by `antiphon mcp add` in the format that other programs use.
 
 
 NAME = "mcp.json"
 
 
-class OwnFile:
-    """Servers are added and removed; whatever else is in the file stays as it is."""
+class UserConfigFile:
+    """File of MCP servers. Adding and removing servers leaves everything else in it unchanged."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def add(self, name: str, table: Mapping[str, Any], *, replace: bool = False) -> bool:
-        """Write the server down; returns whether it took the place of another.
+        """Add the server; return whether it replaced another.
 
-        Raises `InvalidRequest` where it would and may not.
+        Raises `InvalidRequest` if it exists and `replace` is False.
         """
-        with self._changing() as servers:
+        with self._edit() as servers:
             replaced = name in servers
             if replaced and not replace:
                 raise InvalidRequest(
@@ -62,16 +62,16 @@ class OwnFile:
         return replaced
 
     def remove(self, name: str) -> bool:
-        """Strike the server out; returns whether it was there."""
-        with self._changing() as servers:
+        """Remove the server; return whether it was there."""
+        with self._edit() as servers:
             return servers.pop(name, None) is not None
 
     @contextmanager
-    def _changing(self) -> Generator[dict[str, Any]]:
-        """The servers, written back as they are in the end. Raises `BadSettings`."""
+    def _edit(self) -> Generator[dict[str, Any]]:
+        """Yield the file's servers, and write them back afterwards. Raises `BadSettings`."""
         try:
             with private_files.lock_file(self.file):
-                whole = self._whole()
+                whole = self._read_whole()
                 before = msgspec.json.encode(whole)
                 yield whole[_key(whole)]
                 after = msgspec.json.encode(whole)
@@ -82,7 +82,7 @@ class OwnFile:
         except OSError as error:
             raise BadSettings(f"{self.file} cannot be written: {error.strerror}.") from error
 
-    def _whole(self) -> dict[str, Any]:
+    def _read_whole(self) -> dict[str, Any]:
         try:
             whole = msgspec.json.decode(self.file.read_bytes(), type=dict[str, Any])
         except FileNotFoundError:
@@ -98,33 +98,33 @@ class OwnFile:
 
 
 def _key(whole: dict[str, Any]) -> str:
-    """Where the servers are: VS Code calls them otherwise."""
+    """Return the key of the servers: VS Code uses another."""
     return "servers" if "servers" in whole and "mcpServers" not in whole else "mcpServers"
 
 
-# Which files of other people may start servers: those whose content a person has seen.
+# Files of other people that may start servers, because a person approved their content.
 
 
 Tables = Mapping[str, Mapping[str, Any]]
 
 
 class Approvals(TrustedFiles):
-    """Trusted content by file, which can be changed; a list that cannot be read trusts nothing."""
+    """Digests of approved content by file. A list that cannot be read approves nothing."""
 
-    def cover(self, file: Path, tables: Tables) -> bool:
-        """Whether these servers of the file were approved."""
-        return self.covers(file, digest(tables))
+    def covers_tables(self, file: Path, tables: Tables) -> bool:
+        """Return whether these servers of the file were approved."""
+        return self.covers(file, tables_digest(tables))
 
     def approve(self, file: Path, tables: Tables) -> None:
-        """Let the file start these servers. Raises `BadSettings` where that cannot be kept."""
-        self.trust(file, digest(tables))
+        """Approve these servers of the file. Raises `BadSettings` if this cannot be saved."""
+        self.trust(file, tables_digest(tables))
 
     def trust(self, file: Path, digest: str) -> None:
-        """Let content of this digest count at this place. Raises `BadSettings`."""
+        """Trust the content with this digest at this place. Raises `BadSettings`."""
         self._change(lambda known: known | {place(file): digest})
 
     def revoke(self, places: Collection[str]) -> list[str]:
-        """Trust nothing at these places any more; returns those where something was trusted."""
+        """Revoke trust in these places; return those that were trusted."""
         revoked: list[str] = []
 
         def without(known: dict[str, str]) -> dict[str, str]:
@@ -147,8 +147,8 @@ class Approvals(TrustedFiles):
             ) from error
 
 
-def digest(tables: Tables) -> str:
-    """What these servers are, in the order in which they are written, in a few letters."""
+def tables_digest(tables: Tables) -> str:
+    """Return a digest of these servers, in the order of the file."""
     return hashlib.sha256(msgspec.json.encode(tables)).hexdigest()
 
 
@@ -156,10 +156,10 @@ PROJECTS = ".mcp.json"
 TOML = "antiphon.toml"
 
 
-class Unapproved(msgspec.Struct, frozen=True):
-    """A file whose servers were not approved, or are others by now; none of them is started.
+class UnapprovedFile(msgspec.Struct, frozen=True):
+    """File whose servers were not approved, or changed since; none of them is started.
 
-    `problem` says why it cannot be read, if it cannot: then nobody can approve it either.
+    `problem` says why it cannot be read; such a file cannot be approved either.
     """
 
     file: Path
@@ -167,21 +167,21 @@ class Unapproved(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """A server that cannot be used, and why."""
+class ServerProblem(msgspec.Struct, frozen=True):
+    """Server that cannot be used, and the reason."""
 
     server: str
     why: str
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is written down, each name once, with what it refers to still open."""
+class DiscoveredServers(msgspec.Struct, frozen=True, kw_only=True):
+    """All configured servers, each name once; their references are not resolved yet."""
 
-    servers: tuple[Written, ...]
-    unapproved: tuple[Unapproved, ...] = ()
+    servers: tuple[ParsedServer, ...]
+    unapproved: tuple[UnapprovedFile, ...] = ()
 
-    def named(self, name: str) -> Written:
-        """The server of this name. Raises `NotFound`."""
+    def get(self, name: str) -> ParsedServer:
+        """Return the server of this name. Raises `NotFound`."""
         for each in self.servers:
             if each.config.name == name:
                 return each
@@ -193,23 +193,25 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Usable(msgspec.Struct, frozen=True, kw_only=True):
-    """Servers that can be started, and what keeps others from it."""
+class ResolvedServers(msgspec.Struct, frozen=True, kw_only=True):
+    """Servers that can be started, and problems of the others."""
 
     configs: tuple[ServerConfig, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ServerProblem, ...] = ()
 
 
-def find(settings: Settings, environ: Mapping[str, str], cwd: Path) -> Found:
-    """The servers that are meant here. Raises `BadSettings` for a file that cannot be read."""
+def find_servers(settings: Settings, environ: Mapping[str, str], cwd: Path) -> DiscoveredServers:
+    """Return the configured servers. Raises `BadSettings` for a file that cannot be read."""
     if settings.config is not None:
         file = Path(settings.config)
-        return Found(servers=_located(written(_read(file), str(file)), file.parent))
+        return DiscoveredServers(
+            servers=_with_absolute_cwd(parse_servers(_read(file), str(file)), file.parent)
+        )
     folder = config_folder(environ)
-    own = _place(folder, NAME, _if_there(folder / NAME), settings.servers)
-    theirs, unapproved = _foreign(settings, cwd, approved(environ))
+    own = _servers_of_place(folder, NAME, _read_if_exists(folder / NAME), settings.servers)
+    theirs, unapproved = _foreign_servers(settings, cwd, open_approvals(environ))
     names = {each.config.name for each in theirs}
-    return Found(
+    return DiscoveredServers(
         servers=(*theirs, *(each for each in own if each.config.name not in names)),
         unapproved=unapproved,
     )
@@ -220,12 +222,12 @@ def has_extra() -> bool:
     return find_spec("mcp") is not None
 
 
-def usable(
-    servers: Iterable[Written],
+def resolve(
+    servers: Iterable[ParsedServer],
     environ: Mapping[str, str],
     keyring: Callable[[], Keyring | None] = system_keyring,
-) -> Usable:
-    """The servers with what they refer to. Nothing is looked up for one that is switched off."""
+) -> ResolvedServers:
+    """Resolve the references of the servers; nothing is looked up for a disabled one."""
 
     def value(reference: Reference) -> str | None:
         if reference.kind == "variable":
@@ -238,34 +240,34 @@ def usable(
         return ring.get(service, name)
 
     configs: list[ServerConfig] = []
-    problems: list[Problem] = []
+    problems: list[ServerProblem] = []
     for each in servers:
         config = each.config
         try:
             why = each.problem
             if not why:
-                configs.append(filled(config, value) if config.enabled else config)
-        except (Missing, AntiphonError) as error:
+                configs.append(interpolate(config, value) if config.enabled else config)
+        except (MissingReference, AntiphonError) as error:
             why = str(error)
         if why:
-            problems.append(Problem(config.name, why))
-    return Usable(configs=tuple(configs), problems=tuple(problems))
+            problems.append(ServerProblem(config.name, why))
+    return ResolvedServers(configs=tuple(configs), problems=tuple(problems))
 
 
-def approved(environ: Mapping[str, str]) -> Approvals:
-    """What this user has approved."""
+def open_approvals(environ: Mapping[str, str]) -> Approvals:
+    """Return this user's approvals."""
     return Approvals(open_trust_record(environ).file)
 
 
-def own(settings: Settings, environ: Mapping[str, str]) -> OwnFile:
-    """The file that servers are added to: the one that is named, else the user's own."""
-    return OwnFile(Path(settings.config or config_folder(environ) / NAME))
+def open_own_file(settings: Settings, environ: Mapping[str, str]) -> UserConfigFile:
+    """Return the file that servers are added to: the one that is configured, else the user's."""
+    return UserConfigFile(Path(settings.config or config_folder(environ) / NAME))
 
 
-def foreign_tables(file: Path) -> dict[str, dict[str, Any]]:
-    """The servers of a file that may be anybody's, as they are written. Raises `BadSettings`."""
+def read_foreign_tables(file: Path) -> dict[str, dict[str, Any]]:
+    """Read the servers of an untrusted file, not validated. Raises `BadSettings`."""
     try:
-        return tables_of(read_regular(file), str(file))
+        return parse_json(read_regular(file), str(file))
     except OSError as error:
         raise BadSettings(
             f"{file} cannot be read: {error.strerror}.", expected="a file of MCP servers"
@@ -274,72 +276,76 @@ def foreign_tables(file: Path) -> dict[str, dict[str, Any]]:
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     try:
-        return tables_of(file.read_bytes(), str(file))
+        return parse_json(file.read_bytes(), str(file))
     except OSError as error:
         raise BadSettings(
             f"{file} cannot be read: {error.strerror}.", expected="a file of MCP servers"
         ) from error
 
 
-def _if_there(file: Path) -> dict[str, dict[str, Any]]:
+def _read_if_exists(file: Path) -> dict[str, dict[str, Any]]:
     return _read(file) if file.is_file() else {}
 
 
-def _brought(file: Path) -> Tables:
-    """The servers of a folder's file, read once; none where there is no such file."""
-    return foreign_tables(file) if file.is_file() else _NOTHING
+def _read_foreign_if_exists(file: Path) -> Tables:
+    """Read the servers of a folder's file; none if there is no such file."""
+    return read_foreign_tables(file) if file.is_file() else _NOTHING
 
 
-def _place(folder: Path, name: str, listed: Tables, tables: Tables) -> tuple[Written, ...]:
-    """The servers of one place: those of its JSON, completed by tables, and those of tables."""
+def _servers_of_place(
+    folder: Path, name: str, listed: Tables, tables: Tables
+) -> tuple[ParsedServer, ...]:
+    """Return the servers of one place: of its JSON, completed by tables, and of its tables."""
     completed = {server: {**each, **tables.get(server, {})} for server, each in listed.items()}
     added = {server: each for server, each in tables.items() if server not in listed}
     return (
-        *_located(written(completed, str(folder / name)), folder),
-        *_located(written(added, str(folder / TOML)), folder),
+        *_with_absolute_cwd(parse_servers(completed, str(folder / name)), folder),
+        *_with_absolute_cwd(parse_servers(added, str(folder / TOML)), folder),
     )
 
 
-def _foreign(
+def _foreign_servers(
     settings: Settings, cwd: Path, approvals: Approvals
-) -> tuple[tuple[Written, ...], tuple[Unapproved, ...]]:
-    """The servers of the working folder that were approved, and the file that was not.
+) -> tuple[tuple[ParsedServer, ...], tuple[UnapprovedFile, ...]]:
+    """Return the approved servers of the working folder, and its unapproved file.
 
-    Tables of its settings file are there only where that file as a whole is trusted.
+    Tables of its settings file are included only if that file as a whole is trusted.
     """
-    file, projects, unapproved = cwd / PROJECTS, _NOTHING, _NONE
+    file, listed, unapproved = cwd / PROJECTS, _NOTHING, _NONE
     tables = settings.foreign_servers
     try:
-        projects = _brought(file)
-    except BadSettings as error:  # of a stranger, who is not to keep one from one's own servers
-        unapproved = (Unapproved(file, problem=error.message),)
-    if projects and not approvals.cover(file, projects):
-        unapproved = (Unapproved(file, tuple(legal(projects).values())),)
+        listed = _read_foreign_if_exists(file)
+    except BadSettings as error:  # a stranger's file must not disable the user's own servers
+        unapproved = (UnapprovedFile(file, problem=error.message),)
+    if listed and not approvals.covers_tables(file, listed):
+        unapproved = (UnapprovedFile(file, tuple(legal_names(listed).values())),)
         # A table that only completes a server is none by itself.
-        tables = {name: each for name, each in tables.items() if name not in projects}
-        projects = _NOTHING
-    servers = _place(cwd, PROJECTS, projects, tables)
-    return tuple(replace(each, config=_harmless(each.config)) for each in servers), unapproved
+        tables = {name: each for name, each in tables.items() if name not in listed}
+        listed = _NOTHING
+    servers = _servers_of_place(cwd, PROJECTS, listed, tables)
+    return tuple(
+        replace(each, config=_without_privileges(each.config)) for each in servers
+    ), unapproved
 
 
 _NOTHING: Tables = {}
-_NONE: tuple[Unapproved, ...] = ()
+_NONE: tuple[UnapprovedFile, ...] = ()
 
 
-def _harmless(config: ServerConfig) -> ServerConfig:
-    """Without what only the user's own files may say."""
+def _without_privileges(config: ServerConfig) -> ServerConfig:
+    """Remove the options that only the user's own files may set."""
     return replace(config, trusted=False, backend=False)
 
 
-def _located(servers: Iterable[Written], folder: Path) -> tuple[Written, ...]:
-    """The servers in folders relative to the file that names them."""
+def _with_absolute_cwd(servers: Iterable[ParsedServer], folder: Path) -> tuple[ParsedServer, ...]:
+    """Resolve working folders relative to the file that names them."""
     return tuple(
-        replace(each, config=replace(each.config, cwd=_within(folder, each.config.cwd)))
+        replace(each, config=replace(each.config, cwd=_absolute(folder, each.config.cwd)))
         for each in servers
     )
 
 
-def _within(folder: Path, cwd: str | None) -> str | None:
+def _absolute(folder: Path, cwd: str | None) -> str | None:
     if cwd is None or cwd.startswith("${"):
         return cwd
     return str(folder / Path(cwd).expanduser())

@@ -1,6 +1,6 @@
-"""What configuration leaves open: `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${keyring:a/b}`.
+"""References in configuration: `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${keyring:a/b}`.
 
-Pure: where a variable or a secret comes from is an argument.
+Pure: variables and secrets come from an argument.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Table = dict[str, Any]
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """One thing that is to be filled in: a variable, or a secret as `service/name`."""
+    """Reference to a variable, or to a secret as `service/name`."""
 
     kind: Literal["variable", "secret", "unknown"]
     name: str
     default: str | None = None
 
 
-Find = Callable[[Reference], str | None]
-"""The value of a reference, None where there is none."""
+Lookup = Callable[[Reference], str | None]
+"""Returns the value of a reference, None if there is none."""
 
 
-class Missing(Exception):
-    """What is referred to, and is not there."""
+class MissingReference(Exception):
+    """Reference to something that does not exist."""
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
@@ -46,23 +46,23 @@ class Missing(Exception):
                 return f"${{{name}}} is nothing that can be filled in here"
 
 
-def filled(value: Value, find: Find) -> Value:
-    """The value with every text in it filled in, however deep. Raises `Missing`.
+def interpolate(value: Value, find: Lookup) -> Value:
+    """Replace the references in every text of the value, however deep. Raises `MissingReference`.
 
-    What was filled in is not read again: a variable's value may hold whatever it likes.
+    Substituted text is not interpolated again.
     """
-    return cast("Value", _filled(value, find))
+    return cast("Value", _interpolate(value, find))
 
 
-def references(value: Any) -> Iterator[Reference]:
-    """Everything that the value refers to, in its order."""
+def find_references(value: Any) -> Iterator[Reference]:
+    """Yield every reference in the value, in order."""
     met: list[Reference] = []
 
     def note(reference: Reference) -> str:
         met.append(reference)
         return ""
 
-    filled(value, note)
+    interpolate(value, note)
     yield from met
 
 
@@ -73,22 +73,24 @@ _VARIABLE = re.compile(
 _SECRET = re.compile(r"keyring:(?P<name>[^/]+/.+)", re.DOTALL)
 
 
-def _filled(value: Any, find: Find) -> Any:
+def _interpolate(value: Any, find: Lookup) -> Any:
     match value:
         case str():
-            return _REFERENCE.sub(lambda found: _value(_read(found[1]), find), value)
+            return _REFERENCE.sub(lambda found: _value(_parse(found[1]), find), value)
         case dict():
-            return {name: _filled(each, find) for name, each in cast("Table", value).items()}
+            return {name: _interpolate(each, find) for name, each in cast("Table", value).items()}
         case tuple():
-            return tuple(_filled(each, find) for each in cast("Sequence[Any]", value))
+            return tuple(_interpolate(each, find) for each in cast("Sequence[Any]", value))
         case msgspec.Struct():
-            fields = {name: _filled(getattr(value, name), find) for name in value.__struct_fields__}
+            fields = {
+                name: _interpolate(getattr(value, name), find) for name in value.__struct_fields__
+            }
             return replace(value, **fields)
         case _:
             return value
 
 
-def _read(text: str) -> Reference:
+def _parse(text: str) -> Reference:
     if variable := _VARIABLE.fullmatch(text):
         return Reference("variable", variable["name"], variable["default"])
     if secret := _SECRET.fullmatch(text):
@@ -96,11 +98,11 @@ def _read(text: str) -> Reference:
     return Reference("unknown", text)
 
 
-def _value(reference: Reference, find: Find) -> str:
-    """As in a shell, a variable that is empty has its default."""
+def _value(reference: Reference, find: Lookup) -> str:
+    """Return the value; an empty variable gets its default, as in a shell."""
     value = find(reference) if reference.kind != "unknown" else None
     if value is None or (not value and reference.default is not None):
         value = reference.default
     if value is None:
-        raise Missing(reference)
+        raise MissingReference(reference)
     return value

@@ -1,4 +1,4 @@
-"""The system's keyring, where there is one: the Keychain, the Credential Manager, a desktop's."""
+"""Keyring of the system: the Keychain, the Credential Manager, or a desktop's."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Protocol
 
 
 class Keyring(Protocol):
-    """Secrets by service and name. Each method may wait, and raises `Unavailable`."""
+    """Secrets by service and name. Each method may block, and raises `Unavailable`."""
 
     def get(self, service: str, name: str) -> str | None:
-        """The secret, None where there is none."""
+        """Return the secret, None if there is none."""
         ...
 
     def set(self, service: str, name: str, secret: str) -> None:
-        """Keep the secret in place of what was there."""
+        """Save the secret, replacing the old one."""
         ...
 
     def delete(self, service: str, name: str) -> None:
-        """Forget it, if it is there."""
+        """Delete the secret, if there is one."""
         ...
 
 
 def system_keyring() -> Keyring | None:
-    """This system's; None without the extra `antiphon[keyring]`, or where the system has none."""
+    """Return the system's keyring; None without the extra `antiphon[keyring]` or a keyring."""
     try:
         system = importlib.import_module("antiphon.mcp.config.system_keyring")
     except ImportError:
         return None
-    keyring: Keyring | None = system.SystemKeyring() if system.usable() else None
+    keyring: Keyring | None = system.SystemKeyring() if system.is_available() else None
     return keyring

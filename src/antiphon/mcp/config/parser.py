@@ -1,7 +1,7 @@
-"""MCP servers as files write them: the `mcpServers` JSON of many programs, and tables of ours.
+"""Parser of MCP server configuration: the common `mcpServers` JSON, and our own tables.
 
-Pure: bytes and tables in, servers out, with what each refers to still open. One server that cannot
-be read costs no other; a key that means nothing here is kept by its name, so that it can be told.
+Pure: bytes and tables in, servers out, references unresolved. A server that cannot be parsed does
+not affect the others. Unknown keys are ignored and reported.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from antiphon.mcp.metadata import is_list, is_object
 from antiphon.types.errors import BadSettings
 
 
-class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """A server as it is written in `origin`; `problem` says why it cannot be used, if it cannot.
+class ParsedServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Server as configured in `origin`; `problem` says why it cannot be used, if it cannot.
 
-    `ignored` are keys that mean nothing here.
+    `ignored` are unknown keys.
     """
 
     config: ServerConfig
@@ -30,14 +30,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def tables_of(content: bytes, origin: str) -> dict[str, dict[str, Any]]:
-    """The servers of a JSON file, by name. Comments and trailing commas, as VS Code has, are left
-    out; a `timeout` from 1000 up is taken for milliseconds, which most programs write.
+def parse_json(content: bytes, origin: str) -> dict[str, dict[str, Any]]:
+    """Return the servers of a JSON file, by name. Raises `BadSettings`.
 
-    Raises `BadSettings`.
+    Comments and trailing commas are allowed, as in VS Code. A `timeout` from 1000 up is taken for
+    milliseconds, which most programs write.
     """
     try:
-        whole = msgspec.json.decode(_plain(content.removeprefix(b"\xef\xbb\xbf")))
+        whole = msgspec.json.decode(_strip_comments(content.removeprefix(b"\xef\xbb\xbf")))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSettings(f"{origin} is not JSON: {error}", expected=_EXPECTED) from error
     for path in _PLACES:
@@ -51,14 +51,14 @@ def tables_of(content: bytes, origin: str) -> dict[str, dict[str, Any]]:
     raise BadSettings(f"{origin} names no MCP servers.", expected=_EXPECTED)
 
 
-def written(tables: Mapping[str, Mapping[str, Any]], origin: str) -> tuple[Written, ...]:
-    """The servers of these tables, under legal names."""
-    names = legal(tables)
-    return tuple(_written(names[name], each, origin) for name, each in tables.items())
+def parse_servers(tables: Mapping[str, Mapping[str, Any]], origin: str) -> tuple[ParsedServer, ...]:
+    """Parse these tables; the servers get legal names."""
+    names = legal_names(tables)
+    return tuple(_parse_server(names[name], each, origin) for name, each in tables.items())
 
 
-def legal(names: Iterable[str]) -> dict[str, str]:
-    """For each name one that is made of `[A-Za-z0-9_-]`; no two are the same."""
+def legal_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a unique name of `[A-Za-z0-9_-]` for each name."""
     every = list(dict.fromkeys(names))
     plain = {name: _ILLEGAL.sub("_", name).strip("_")[:_LONGEST] or "server" for name in every}
     taken = list(plain.values())
@@ -70,19 +70,22 @@ def legal(names: Iterable[str]) -> dict[str, str]:
 
 _EXPECTED = '{"mcpServers": {"NAME": {"command": ..., "args": [...]}}}'
 _PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("mcp", "mcpServers"))
-"""Claude, Cursor, mcp-cli and most; VS Code's mcp.json; VS Code's settings."""
+"""Paths to the servers:
+
+of Claude, Cursor, mcp-cli and most others, of VS Code's mcp.json, of its settings.
+"""
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST = 48
-# Strings, which stay; comments; commas that only comments part from a closing bracket.
+# Strings, which stay; comments; commas followed only by comments and a closing bracket.
 _JSONC = re.compile(
     rb"""("(?:\\.|[^"\\])*+")|//[^\n]*+|/\*.*?\*/|,(?=(?:\s|//[^\n]*+|/\*.*?\*/)*+[}\]])""",
     re.DOTALL,
 )
 
-Read = Callable[[Any], Any]
+Converter = Callable[[Any], Any]
 
 
-def _plain(content: bytes) -> bytes:
+def _strip_comments(content: bytes) -> bytes:
     return _JSONC.sub(lambda found: found[1] or b" ", content)
 
 
@@ -99,12 +102,12 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
 
 
-def _of(kind: Any) -> Read:
+def _convert_to(kind: Any) -> Converter:
     return lambda value: msgspec.convert(value, kind)
 
 
 def _text(value: Any) -> str:
-    """What an argument or a variable is written as: numbers and truths are read as their text."""
+    """Convert an argument or a variable to text: numbers and booleans are written as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
@@ -118,7 +121,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
-def _named_texts(value: Any) -> dict[str, str]:
+def _text_table(value: Any) -> dict[str, str]:
     if not is_object(value):
         raise msgspec.ValidationError("texts by name were wanted")
     return {name: _text(each) for name, each in value.items() if each is not None}
@@ -139,7 +142,7 @@ def _seconds(value: Any) -> float:
 
 
 def _oauth(value: Any) -> OAuth:
-    """Under the names that Claude Code and Cursor have, or ours."""
+    """Convert an `oauth` table with the names of Claude Code and Cursor, or ours."""
     if not is_object(value):
         raise msgspec.ValidationError("a table was wanted")
     plain = {_SNAKE.sub("_", name).lower(): each for name, each in value.items()}
@@ -164,37 +167,37 @@ _TRANSPORTS: dict[str, Transport] = {
     "sse": "sse",
 }
 
-# Every key that is read: the field that it fills, and how.
-_KEYS: dict[str, tuple[str, Read]] = {
-    "command": ("command", _of(str)),
+# Each key that is read: its field and its converter.
+_KEYS: dict[str, tuple[str, Converter]] = {
+    "command": ("command", _convert_to(str)),
     "args": ("args", _texts),
-    "env": ("env", _named_texts),
-    "cwd": ("cwd", _of(str)),
-    "url": ("url", _of(str)),
-    "serverUrl": ("url", _of(str)),  # Windsurf
-    "httpUrl": ("url", _of(str)),  # Gemini CLI
+    "env": ("env", _text_table),
+    "cwd": ("cwd", _convert_to(str)),
+    "url": ("url", _convert_to(str)),
+    "serverUrl": ("url", _convert_to(str)),  # Windsurf
+    "httpUrl": ("url", _convert_to(str)),  # Gemini CLI
     "type": ("transport", _transport),
     "transport": ("transport", _transport),
-    "headers": ("headers", _named_texts),
+    "headers": ("headers", _text_table),
     "timeout": ("timeout", _seconds),
     "connect_timeout": ("connect_timeout", _seconds),
-    "enabled": ("enabled", _of(bool)),
+    "enabled": ("enabled", _convert_to(bool)),
     "tools": ("tools", _texts),
     "includeTools": ("tools", _texts),  # Gemini CLI
     "exclude": ("exclude", _texts),
     "excludeTools": ("exclude", _texts),
     "disabledTools": ("exclude", _texts),  # Windsurf, Roo Code
-    "mode": ("mode", _of(Mode)),
-    "trusted": ("trusted", _of(bool)),
+    "mode": ("mode", _convert_to(Mode)),
+    "trusted": ("trusted", _convert_to(bool)),
     "roots": ("roots", _texts),
-    "log_level": ("log_level", _of(LogLevel)),
+    "log_level": ("log_level", _convert_to(LogLevel)),
     "oauth": ("oauth", _oauth),
     "auth": ("oauth", _oauth),  # Cursor
-    "backend": ("backend", _of(bool)),
+    "backend": ("backend", _convert_to(bool)),
 }
 
 
-def _written(name: str, table: Mapping[str, Any], origin: str) -> Written:
+def _parse_server(name: str, table: Mapping[str, Any], origin: str) -> ParsedServer:
     fields: dict[str, Any] = {}
     ignored: list[str] = []
     problem = ""
@@ -211,15 +214,15 @@ def _written(name: str, table: Mapping[str, Any], origin: str) -> Written:
             ignored.append(key)
     fields.setdefault("transport", "http" if "url" in fields else "stdio")
     config = ServerConfig(name=name, **fields)
-    return Written(
+    return ParsedServer(
         config=config,
         origin=origin,
         ignored=tuple(ignored),
-        problem=problem or _incomplete(config),
+        problem=problem or _missing_key(config),
     )
 
 
-def _incomplete(config: ServerConfig) -> str:
+def _missing_key(config: ServerConfig) -> str:
     wanted, other = ("command", "url") if config.transport == "stdio" else ("url", "command")
     if not getattr(config, wanted):
         return f"it has no `{wanted}`, which {config.transport} needs"

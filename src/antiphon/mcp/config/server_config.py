@@ -1,4 +1,4 @@
-"""What is configured of one MCP server; words only, so that a face can name servers for nothing."""
+"""Configuration of one MCP server. Imports no SDK, so every face can use it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "a
 
 
 class OAuth(msgspec.Struct, frozen=True, kw_only=True):
-    """How one logs in at a server, where it cannot be found out by asking it.
+    """OAuth client settings for a server that does not advertise them.
 
-    `client_id` and `client_secret` are of a client that was registered beforehand, whose
-    `redirect_port` the authorization server may insist on; `client_metadata_url` is an address that
-    describes one. The grant `client_credentials` needs no person: it shows the secret, or a token
-    signed with `private_key` (PEM), to the authorization server named by `issuer` and to no other.
+    `client_id` and `client_secret` belong to a client registered beforehand, whose authorization
+    server may insist on `redirect_port`; `client_metadata_url` is the URL of a client metadata
+    document. The grant `client_credentials` needs no person: it presents the secret, or a token
+    signed with `private_key` (PEM), to the authorization server `issuer` only.
     """
 
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
@@ -34,20 +34,21 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True):
     redirect_port: int = 0
 
     def __repr__(self) -> str:
-        """Without secrets."""
+        """Omit secrets."""
         return f"OAuth(grant={self.grant!r}, client_id={self.client_id!r})"
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How one server is started or reached, and what of it is used.
+    """Command or URL of one MCP server, and the options for its use.
 
-    `command`, `args`, `env` and `cwd` are of stdio; `url` and `headers` of http (Streamable HTTP)
-    and sse (the legacy one). A started server sees a short list of harmless variables and `env`,
-    nothing else of our environment. `timeout` is of one call, None where only the caller has one;
-    `connect_timeout` is until its tools are listed. Seconds, both. `tools` and `exclude` are globs
-    over the server's own names. A trusted server's hints are believed. `mode` is the protocol:
-    `auto` asks for 2026-07-28 first. `roots` are folders the server is told of; `log_level` is the
-    least that it is asked to log. `backend` says that a backend of this user may run it too.
+    `command`, `args`, `env` and `cwd` belong to stdio; `url` and `headers` to http (Streamable
+    HTTP) and sse (the legacy transport). A started server sees `env` and a short list of harmless
+    variables of our environment. `timeout` limits one call, None leaves it to the caller;
+    `connect_timeout` limits the start until tools are listed; both in seconds. `tools` and
+    `exclude` are globs over the server's own names. The hints of a `trusted` server are believed.
+    `mode` is the protocol: `auto` tries 2026-07-28 first. `roots` are folders that the server is
+    told of; `log_level` is the lowest level it is asked to log. With `backend`, a backend of this
+    user may run it too.
     """
 
     name: str
@@ -71,21 +72,21 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     backend: bool = False
 
     def __repr__(self) -> str:
-        """Without `env`, `headers` and `url`, which hold secrets."""
+        """Omit `env`, `headers` and `url`, which hold secrets."""
         return f"ServerConfig(name={self.name!r}, transport={self.transport!r})"
 
     @property
     def origin(self) -> str:
-        """What the server is, in a word that holds no secret: another program has another one.
+        """Identity of the server as a text without secrets.
 
-        Command and arguments, or the address, are in its digest; what identifies us is not.
+        Includes a digest of command and arguments, or of the URL, but not of credentials.
         """
         said = msgspec.json.encode((self.command, self.args, self.cwd, self.url))
         place = urlsplit(self.url)
         name = self.command or f"{place.scheme}://{place.hostname}"
         return f"{name} ({hashlib.sha256(said).hexdigest()[:16]})"
 
-    def uses(self, tool: str) -> bool:
-        """Whether the server's tool of this name is wanted."""
+    def includes_tool(self, tool: str) -> bool:
+        """Return whether the server's tool of this name is used."""
         wanted = any(fnmatchcase(tool, glob) for glob in self.tools)
         return wanted and not any(fnmatchcase(tool, glob) for glob in self.exclude)

@@ -1,4 +1,4 @@
-"""The keyring of this system, by the library of that name. Loaded by name, for it is an extra."""
+"""Keyring of this system, by the library `keyring`, an optional extra. Imported by name."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from keyring.errors import KeyringError, PasswordDeleteError
 from antiphon.types.errors import Unavailable
 
 
-def usable() -> bool:
-    """Whether this system has one: a server without a desktop has none."""
+def is_available() -> bool:
+    """Return whether this system has a keyring: a server without a desktop has none."""
     return bool(keyring.get_keyring().priority > 0)
 
 
 class SystemKeyring:
-    """A `Keyring`. One that is locked may ask its user for a password."""
+    """The system's keyring. If it is locked, it may ask its user for a password."""
 
     def get(self, service: str, name: str) -> str | None:
-        """The secret, None where there is none."""
+        """Return the secret, None if there is none."""
         try:
             return keyring.get_password(service, name)
         except KeyringError as error:
-            raise _silent(error) from error
+            raise _unavailable(error) from error
 
     def set(self, service: str, name: str, secret: str) -> None:
-        """Keep the secret in place of what was there."""
+        """Save the secret, replacing the old one."""
         try:
             keyring.set_password(service, name, secret)
         except KeyringError as error:
-            raise _silent(error) from error
+            raise _unavailable(error) from error
 
     def delete(self, service: str, name: str) -> None:
         """Forget it, if it is there."""
@@ -38,8 +38,8 @@ class SystemKeyring:
             with suppress(PasswordDeleteError):  # there was none
                 keyring.delete_password(service, name)
         except KeyringError as error:
-            raise _silent(error) from error
+            raise _unavailable(error) from error
 
 
-def _silent(error: KeyringError) -> Unavailable:
+def _unavailable(error: KeyringError) -> Unavailable:
     return Unavailable(f"The system's keyring does not answer: {type(error).__name__}.")

@@ -1,4 +1,4 @@
-"""Answers what another program asks, through a client: here, or a server elsewhere."""
+"""Handlers of the tools and resources that Antiphon offers to MCP clients."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from antiphon.client.async_client import AsyncClient, AsyncEvents
 from antiphon.client.conversation import Options
 from antiphon.client.thread_list import latest_threads
 from antiphon.mcp.server.tools import (
-    WISHES,
+    TOOLS,
     About,
-    Answer,
-    Ask,
-    AskAssistant,
-    Assistants,
+    AskAssistantInput,
+    AskInput,
+    AskOutput,
     Conversation,
-    ListAssistants,
-    ListThreads,
-    ReadThread,
+    ListAssistantsInput,
+    ListAssistantsOutput,
+    ListThreadsInput,
+    ListThreadsOutput,
+    ReadThreadInput,
+    ReadThreadOutput,
     Said,
-    Threads,
-    Transcript,
-    Wish,
-    wished,
+    ToolInput,
+    parse_arguments,
 )
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
@@ -47,48 +47,48 @@ from antiphon.types.events import (
 from antiphon.types.messages import Message
 from antiphon.types.runs import Assistant, Status, Thread
 
-# One run for another program: told of as it goes, cancelled where the asker leaves.
+# Runs for MCP clients: progress is reported, and a client that leaves cancels its run.
 
 
-Tell = Callable[[int, str], Awaitable[None]]
-"""Told how far the run is, by the number of its last event, and what was said so far."""
+Report = Callable[[int, str], Awaitable[None]]
+"""Receives the number of the last event and the text so far."""
 
 PAUSE = 0.2  # seconds between two reports: a person sees no more, and each holds the whole text
 LONGEST_REPORT = 8_000  # characters; of a longer text, its end
 CANCEL_SECONDS = 5.0
 
 
-class Askings:
-    """The runs that are under way for a client, which lets go of none when it closes."""
+class PendingRuns:
+    """Runs in progress for a client. Closing waits for the cancellations in progress."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def answer(self, events: AsyncEvents, tell: Tell) -> Answer:
-        """The answer of this run. Whoever stops waiting for it cancels the run.
+    async def wait(self, events: AsyncEvents, tell: Report) -> AskOutput:
+        """Wait for the output of this run. Cancelling the wait cancels the run.
 
-        Raises `Unavailable` for a run that failed, was cancelled or has expired.
+        Raises `Unavailable` for a run that failed, was cancelled or expired.
         """
-        asking = _Asking(events, tell)
+        asking = _PendingRun(events, tell)
         listening = asyncio.create_task(asking.listen())
         try:
             await asyncio.shield(listening)
         except asyncio.CancelledError:
             asking.left = True
-            ending = asyncio.create_task(self._end(asking, listening))
+            ending = asyncio.create_task(self._cancel(asking, listening))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             raise
         return asking.answer()
 
     async def close(self) -> None:
-        """Wait until every run that was left is cancelled."""
+        """Wait until every abandoned run is cancelled."""
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _end(self, asking: _Asking, listening: asyncio.Task[None]) -> None:
-        """Cancel the run. One that has just begun has told nobody its id yet: it is waited for."""
+    async def _cancel(self, asking: _PendingRun, listening: asyncio.Task[None]) -> None:
+        """Cancel the run, waiting first for its id if it has just begun."""
         known = asyncio.create_task(asking.known.wait())
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
@@ -100,15 +100,15 @@ class Askings:
         await asyncio.gather(listening, known, return_exceptions=True)
 
 
-class _Asking:
-    """What was said in a run so far. `left` when nobody wants to be told any more."""
+class _PendingRun:
+    """Text of a run so far. `left` is set when the client no longer wants reports."""
 
-    def __init__(self, events: AsyncEvents, tell: Tell) -> None:
+    def __init__(self, events: AsyncEvents, tell: Report) -> None:
         self.events = events
         self.known = asyncio.Event()
         self.left = False
         self._tell = tell
-        self._said: list[str] = []
+        self._thread_message: list[str] = []
         self._turn = 0
         self._told_at = 0.0
 
@@ -116,10 +116,10 @@ class _Asking:
         async with self.events:
             async for event in self.events:
                 self.known.set()
-                self._note(event)
+                self._add_event(event)
                 await self._report()
 
-    def answer(self) -> Answer:
+    def answer(self) -> AskOutput:
         events = self.events
         status, run_id, thread_id = events.status, events.run_id, events.thread_id
         if status is None or run_id is None or thread_id is None:
@@ -127,7 +127,7 @@ class _Asking:
         if status not in (Status.COMPLETED, Status.INCOMPLETE):
             why = f": {events.error.message}" if events.error else ""
             raise Unavailable(f"The run {run_id} in {thread_id} is {status}{why}")
-        return Answer(
+        return AskOutput(
             text=self._text(),
             thread_id=thread_id,
             run_id=run_id,
@@ -135,21 +135,21 @@ class _Asking:
             reason=events.reason,
         )
 
-    def _note(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
-                self._said.append(text)
+                self._thread_message.append(text)
             case MessageCompleted():
-                self._said.append("\n\n")
+                self._thread_message.append("\n\n")
             case TurnEnded():
-                self._turn = len(self._said)
+                self._turn = len(self._thread_message)
             case TurnRestarted():
-                del self._said[self._turn :]
+                del self._thread_message[self._turn :]
             case _:
                 pass
 
     def _text(self) -> str:
-        return "".join(self._said).strip()
+        return "".join(self._thread_message).strip()
 
     async def _report(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -166,18 +166,18 @@ MAX_ASSISTANTS = 200  # that are tools of their own
 _DIGITS = 6
 
 
-class Offered(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as it is offered: under this name, with these words, taking such a wish."""
+class OfferedTool(msgspec.Struct, frozen=True, kw_only=True):
+    """Tool as offered: its name, description and input type."""
 
     name: str
     title: str
     description: str
-    wish: type[Wish]
+    input_type: type[ToolInput]
     assistant_id: str | None = None
 
 
-class Desk:
-    """Everything that is offered. `functions` are the tools that a run may call in this process.
+class McpHandlers:
+    """Handlers of MCP requests. `functions` are the tools that a run may call in this process.
 
     With `each_assistant` every assistant is a tool of its own too.
     """
@@ -194,77 +194,82 @@ class Desk:
         self._settings = settings
         self._functions = functions
         self._each_assistant = each_assistant
-        self._askings = Askings(client)
+        self._runs = PendingRuns(client)
 
-    async def tools(self) -> list[Offered]:
-        """What can be called now."""
+    async def tools(self) -> list[OfferedTool]:
+        """Return the tools that can be called now."""
         own = [
-            Offered(name=name, title=wish.title, description=wish.__doc__ or "", wish=wish)
-            for name, wish in WISHES.items()
+            OfferedTool(
+                name=name, title=kind.title, description=kind.__doc__ or "", input_type=kind
+            )
+            for name, kind in TOOLS.items()
         ]
         if not self._each_assistant:
             return own
         return [*own, *[_as_tool(assistant) async for assistant in self._assistants()]]
 
-    async def call(self, name: str, arguments: dict[str, Any], tell: Tell) -> msgspec.Struct:
-        """The answer to a call. Raises `NotFound` for an unknown tool, and `AntiphonError`."""
+    async def call(self, name: str, arguments: dict[str, Any], tell: Report) -> msgspec.Struct:
+        """Return the output of a call.
+
+        Raises `NotFound` for an unknown tool, and `AntiphonError`.
+        """
         offered = {tool.name: tool for tool in await self.tools()}
         if name not in offered:
             raise NotFound(f"There is no tool {name}.", expected=", ".join(offered), received=name)
         tool = offered[name]
-        match wished(tool.wish, arguments):
-            case Ask(assistant_id=assistant_id, model=model) as wish:
-                return await self._ask(wish, assistant_id, model, tell)
-            case AskAssistant() as wish:
-                return await self._ask(wish, tool.assistant_id, None, tell)
-            case ListAssistants() as wish:
-                return await self._list_assistants(wish)
-            case ListThreads() as wish:
-                return await self._list_threads(wish)
-            case ReadThread() as wish:
-                return await self._read_thread(wish)
+        match parse_arguments(tool.input_type, arguments):
+            case AskInput(assistant_id=assistant_id, model=model) as parsed:
+                return await self._ask(parsed, assistant_id, model, tell)
+            case AskAssistantInput() as parsed:
+                return await self._ask(parsed, tool.assistant_id, None, tell)
+            case ListAssistantsInput() as parsed:
+                return await self._list_assistants(parsed)
+            case ListThreadsInput() as parsed:
+                return await self._list_threads(parsed)
+            case ReadThreadInput() as parsed:
+                return await self._read_thread(parsed)
             case other:
                 raise NotImplementedError(type(other).__name__)
 
     async def threads(self, after: str | None = None) -> tuple[Sequence[Thread], str | None]:
-        """A page of threads, and what asks for the one behind it."""
+        """Return a page of threads, and the cursor of the next."""
         page = await self._client.transport.send(latest_threads(limit=PAGE, after=after))
         return page.data, page.next if page.has_more else None
 
     async def markdown(self, thread_id: str) -> str:
-        """A whole thread, to be read. Raises `NotFound`."""
+        """Return a whole thread as Markdown. Raises `NotFound`."""
         thread = await self._client.get_thread(thread_id)
         messages = self._client.paginate(ListMessages(thread_id, limit=PAGE))
-        parts = [_as_markdown(message) async for message in messages]
+        parts = [_message_markdown(message) async for message in messages]
         return "\n\n".join([f"# {thread.title or thread.id}", *parts])
 
     async def close(self) -> None:
-        """Wait for what was left to be in order; the client is the caller's."""
-        await self._askings.close()
+        """Wait for abandoned runs to be cancelled; the client stays open."""
+        await self._runs.close()
 
     async def _ask(
-        self, wish: AskAssistant, assistant_id: str | None, model: str | None, tell: Tell
-    ) -> Answer:
+        self, parsed: AskAssistantInput, assistant_id: str | None, model: str | None, tell: Report
+    ) -> AskOutput:
         options = Options()
-        if wish.thread_id:
-            options["thread_id"] = wish.thread_id
+        if parsed.thread_id:
+            options["thread_id"] = parsed.thread_id
         if assistant_id:
             options["assistant_id"] = assistant_id
         if chosen := model or (None if assistant_id else self._settings.model):
             options["model"] = chosen
         events = self._client.converse(
-            wish.text,
+            parsed.text,
             tools=self._functions,
             max_tools=self._settings.max_tools,
             tool_timeout=self._settings.tool_timeout,
             raise_on_failure=False,
             **options,
         )
-        return await self._askings.answer(events, tell)
+        return await self._runs.wait(events, tell)
 
-    async def _list_assistants(self, wish: ListAssistants) -> Assistants:
-        page = await self._client.list_assistants(limit=wish.limit, after=wish.after)
-        return Assistants(
+    async def _list_assistants(self, parsed: ListAssistantsInput) -> ListAssistantsOutput:
+        page = await self._client.list_assistants(limit=parsed.limit, after=parsed.after)
+        return ListAssistantsOutput(
             assistants=tuple(
                 About(
                     id=assistant.id,
@@ -277,10 +282,10 @@ class Desk:
             next=page.next if page.has_more else None,
         )
 
-    async def _list_threads(self, wish: ListThreads) -> Threads:
-        listing = latest_threads(wish.query or "", limit=wish.limit, after=wish.after)
+    async def _list_threads(self, parsed: ListThreadsInput) -> ListThreadsOutput:
+        listing = latest_threads(parsed.query or "", limit=parsed.limit, after=parsed.after)
         page = await self._client.transport.send(listing)
-        return Threads(
+        return ListThreadsOutput(
             threads=tuple(
                 Conversation(
                     id=thread.id,
@@ -293,13 +298,15 @@ class Desk:
             next=page.next if page.has_more else None,
         )
 
-    async def _read_thread(self, wish: ReadThread) -> Transcript:
-        thread = await self._client.get_thread(wish.thread_id)
-        page = await self._client.list_messages(wish.thread_id, limit=wish.limit, after=wish.after)
-        return Transcript(
+    async def _read_thread(self, parsed: ReadThreadInput) -> ReadThreadOutput:
+        thread = await self._client.get_thread(parsed.thread_id)
+        page = await self._client.list_messages(
+            parsed.thread_id, limit=parsed.limit, after=parsed.after
+        )
+        return ReadThreadOutput(
             id=thread.id,
             title=thread.title,
-            messages=tuple(map(_said, page.data)),
+            messages=tuple(map(_thread_message, page.data)),
             next=page.next if page.has_more else None,
         )
 
@@ -312,21 +319,21 @@ class Desk:
                 return
 
 
-def _as_tool(assistant: Assistant) -> Offered:
-    """The assistant as a tool; a part of its id in the name keeps namesakes apart, for good."""
+def _as_tool(assistant: Assistant) -> OfferedTool:
+    """Return the assistant as a tool; a digest of its id makes the name unique and stable."""
     slug = re.sub(r"[^a-z0-9]+", "_", assistant.name.lower()).strip("_")[:40] or "assistant"
     digest = hashlib.sha256(assistant.id.encode()).hexdigest()[:_DIGITS]
     shown = assistant.name or assistant.id
-    return Offered(
+    return OfferedTool(
         name=f"ask_{slug}_{digest}",
         title=f"Ask {shown}",
-        description=f"Assistant: {shown}.\n\n{AskAssistant.__doc__}",
-        wish=AskAssistant,
+        description=f"Assistant: {shown}.\n\n{AskAssistantInput.__doc__}",
+        input_type=AskAssistantInput,
         assistant_id=assistant.id,
     )
 
 
-def _said(message: Message) -> Said:
+def _thread_message(message: Message) -> Said:
     return Said(
         id=message.id,
         role=message.role,
@@ -335,6 +342,6 @@ def _said(message: Message) -> Said:
     )
 
 
-def _as_markdown(message: Message) -> str:
+def _message_markdown(message: Message) -> str:
     calls = [f"`{call.name}({call.arguments})`" for call in message.tool_calls]
     return "\n\n".join([f"## {message.role}", *filter(None, [message.full_text]), *calls])

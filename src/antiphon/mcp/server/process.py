@@ -1,4 +1,4 @@
-"""The MCP server as a process: over stdin and stdout for one program, over HTTP for several."""
+"""Processes of the MCP server: over stdin and stdout for one client, over HTTP for several."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import antiphon
 from antiphon.client.async_client import AsyncClient
-from antiphon.mcp.sdk_logging import hush
-from antiphon.mcp.server.handlers import Desk
-from antiphon.mcp.server.server import mcp_server
+from antiphon.mcp.sdk_logging import quiet_sdk_logging
+from antiphon.mcp.server.handlers import McpHandlers
+from antiphon.mcp.server.server import create_server
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.types.errors import BadSettings, Forbidden, Unauthorized
@@ -33,7 +33,7 @@ LONGEST_LINE = 16_000_000  # of one message; as much as a thread's message may h
 LAST_WORDS = 5  # seconds for answers that are on their way when the server stops
 
 Admit = Callable[[Scope], Awaitable[None]]
-"""Lets a request in, or raises `Unauthorized` or `Forbidden`."""
+"""Admits a request, or raises `Unauthorized` or `Forbidden`."""
 
 
 async def serve_stdio(
@@ -43,9 +43,11 @@ async def serve_stdio(
     *,
     each_assistant: bool,
 ) -> None:
-    """Speak with the program that started this one, until it closes our stdin."""
-    async with _desk(client, settings, functions, each_assistant=each_assistant) as desk:
-        server = mcp_server(desk, antiphon.__version__)
+    """Serve the program that started this one, until it closes our stdin."""
+    async with _open_handlers(
+        client, settings, functions, each_assistant=each_assistant
+    ) as handlers:
+        server = create_server(handlers, antiphon.__version__)
         async with stdio_server(stdin=_stdin()) as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
@@ -58,17 +60,19 @@ async def serve_http(
     *,
     each_assistant: bool,
 ) -> None:
-    """Answer programs on this machine, at `http://127.0.0.1:PORT/mcp`, until cancelled."""
-    async with _desk(client, settings, functions, each_assistant=each_assistant) as desk:
-        listener = _bound(settings.port)
+    """Serve clients on this machine, at `http://127.0.0.1:PORT/mcp`, until cancelled."""
+    async with _open_handlers(
+        client, settings, functions, each_assistant=each_assistant
+    ) as handlers:
+        listener = _bind(settings.port)
         port = listener.getsockname()[1]
-        face = mcp_server(desk, antiphon.__version__).streamable_http_app(
+        app = create_server(handlers, antiphon.__version__).streamable_http_app(
             streamable_http_path=PATH,
             max_request_body_size=settings.max_body,
-            transport_security=_own_names(port),
+            transport_security=_local_hosts_only(port),
         )
         config = uvicorn.Config(
-            _Locked(face, admit),
+            _RequireAdmission(app, admit),
             lifespan="on",
             ws="none",
             log_config=None,
@@ -82,23 +86,23 @@ async def serve_http(
 
 
 @asynccontextmanager
-async def _desk(
+async def _open_handlers(
     client: AsyncClient,
     settings: Settings,
     functions: Sequence[Function],
     *,
     each_assistant: bool,
-) -> AsyncGenerator[Desk]:
-    hush()  # stderr is somebody's screen, and the library would print there what strangers send
-    desk = Desk(client, settings, functions=functions, each_assistant=each_assistant)
+) -> AsyncGenerator[McpHandlers]:
+    quiet_sdk_logging()  # the SDK would print clients' mistakes on stderr, a person's screen
+    handlers = McpHandlers(client, settings, functions=functions, each_assistant=each_assistant)
     try:
-        yield desk
+        yield handlers
     finally:
-        await desk.close()
+        await handlers.close()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it listens, and keeps its hands off the process's signals."""
+    """uvicorn that reports when it listens and leaves the process's signals alone."""
 
     def __init__(self, config: uvicorn.Config, address: str) -> None:
         super().__init__(config)
@@ -106,16 +110,16 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Whoever runs this is cancelled by them."""
+        """Install no handlers: signals cancel the caller."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections, and say so."""
+        """Begin to accept connections, and report it."""
         await super().startup(sockets)
         print(f"listening on {self._address}", file=sys.stderr, flush=True)
 
     async def until_cancelled(self, listener: socket.socket) -> None:
-        """Serve; when cancelled, let answers end that are on their way."""
+        """Serve; when cancelled, let responses in progress finish."""
         serving = asyncio.create_task(self.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
@@ -124,8 +128,8 @@ class _Server(uvicorn.Server):
             await serving
 
 
-class _Locked:
-    """An application that answers those alone who are admitted."""
+class _RequireAdmission:
+    """Application that serves only admitted requests."""
 
     def __init__(self, inner: ASGIApp, admit: Admit) -> None:
         self._inner = inner
@@ -147,15 +151,15 @@ class _Locked:
         await self._inner(scope, receive, send)
 
 
-def _own_names(port: int) -> TransportSecuritySettings:
-    """Only what names this machine: a page elsewhere that rebinds its name is refused."""
+def _local_hosts_only(port: int) -> TransportSecuritySettings:
+    """Allow only names of this machine, against DNS rebinding."""
     hosts = [f"{name}:{port}" for name in (HOST, "localhost")]
     return TransportSecuritySettings(
         allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts]
     )
 
 
-def _bound(port: int) -> socket.socket:
+def _bind(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
@@ -172,10 +176,10 @@ def _bound(port: int) -> socket.socket:
 
 
 def _stdin() -> anyio.AsyncFile[str] | None:
-    """stdin's lines, read on the loop, so that waiting for one can be cancelled.
+    """Read stdin on the event loop, so that waiting for a line can be cancelled.
 
-    The library reads them in a thread, which nothing wakes: a signal would end this process only
-    when the next line comes. Files and terminals cannot be read in this way, and are left to it.
+    The library reads lines in a thread that nothing wakes: a signal would end this process only at
+    the next line. Files and terminals cannot be read on the loop; the library reads those.
     """
     mode = os.fstat(0).st_mode
     if sys.platform == "win32" or not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
@@ -184,7 +188,7 @@ def _stdin() -> anyio.AsyncFile[str] | None:
 
 
 class _Lines:
-    """What the library asks of its stdin: to be iterated over, once."""
+    """Lines of stdin, to be iterated over once."""
 
     async def __aiter__(self) -> AsyncIterator[str]:
         reader = asyncio.StreamReader(limit=LONGEST_LINE)
@@ -205,7 +209,7 @@ class _Lines:
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """The next line that is no longer than a message may be; empty at the end."""
+    """Return the next line within the size limit; empty at the end."""
     while True:
         with suppress(ValueError):  # the reader has dropped what it held of a longer one
             return await reader.readline()

@@ -1,4 +1,4 @@
-"""Antiphon as an MCP server: what it offers, in the protocol's words."""
+"""Antiphon as an MCP server: its tools and resources in the SDK's types."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 
-from antiphon.mcp.server.handlers import Desk, Offered
-from antiphon.mcp.server.tools import Answer, schema
+from antiphon.mcp.server.handlers import McpHandlers, OfferedTool
+from antiphon.mcp.server.tools import AskOutput, json_schema
 from antiphon.types.errors import AntiphonError, InvalidRequest, NotFound
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean
 
 ADDRESS = "antiphon://threads/"
-"""What the address of a thread begins with."""
+"""Prefix of a thread's URI."""
 
 INSTRUCTIONS = (
     "Antiphon keeps conversations with language models. `ask` puts a text to a model or to one of"
@@ -28,32 +28,32 @@ INSTRUCTIONS = (
 _Context = ServerRequestContext[Any, Any]
 
 
-def mcp_server(desk: Desk, version: str) -> Server[Any]:
-    """The server, for any number of connections."""
-    answers = _Answers(desk)
+def create_server(handlers: McpHandlers, version: str) -> Server[Any]:
+    """Return a server for any number of connections."""
+    sdk_handlers = _SdkHandlers(handlers)
     return Server(
         "antiphon",
         version=version,
         title="Antiphon",
         instructions=INSTRUCTIONS,
-        on_list_tools=answers.list_tools,
-        on_call_tool=answers.call_tool,
-        on_list_resources=answers.list_resources,
-        on_list_resource_templates=answers.list_templates,
-        on_read_resource=answers.read_resource,
+        on_list_tools=sdk_handlers.list_tools,
+        on_call_tool=sdk_handlers.call_tool,
+        on_list_resources=sdk_handlers.list_resources,
+        on_list_resource_templates=sdk_handlers.list_templates,
+        on_read_resource=sdk_handlers.read_resource,
     )
 
 
-class _Answers:
-    """What is answered to each request."""
+class _SdkHandlers:
+    """Request handlers in the SDK's types."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, handlers: McpHandlers) -> None:
+        self._handlers = handlers
 
     async def list_tools(
         self, context: _Context, asked: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_tool(each) for each in await self._desk.tools()])
+        return types.ListToolsResult(tools=[_tool(each) for each in await self._handlers.tools()])
 
     async def call_tool(
         self, context: _Context, asked: types.CallToolRequestParams
@@ -62,15 +62,15 @@ class _Answers:
             await context.session.report_progress(number, message=text)
 
         try:
-            return _result(await self._desk.call(asked.name, asked.arguments or {}, tell))
+            return _result(await self._handlers.call(asked.name, asked.arguments or {}, tell))
         except AntiphonError as problem:
-            return _problem(problem)
+            return _error_result(problem)
 
     async def list_resources(
         self, context: _Context, asked: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         try:
-            threads, following = await self._desk.threads(asked.cursor if asked else None)
+            threads, following = await self._handlers.threads(asked.cursor if asked else None)
         except (NotFound, InvalidRequest) as error:
             raise MCPError(types.INVALID_PARAMS, "There is no such page.") from error
         return types.ListResourcesResult(
@@ -94,7 +94,7 @@ class _Answers:
         try:
             if not asked.uri.startswith(ADDRESS):
                 raise NotFound("There is no such resource.")
-            text = await self._desk.markdown(asked.uri.removeprefix(ADDRESS))
+            text = await self._handlers.markdown(asked.uri.removeprefix(ADDRESS))
         except AntiphonError as problem:
             raise MCPError(
                 types.INVALID_PARAMS, problem.message, {"uri": asked.uri, "code": problem.code}
@@ -103,14 +103,14 @@ class _Answers:
         return types.ReadResourceResult(contents=[content])
 
 
-def _tool(offered: Offered) -> types.Tool:
-    hints = offered.wish.hints
+def _tool(offered: OfferedTool) -> types.Tool:
+    hints = offered.input_type.hints
     return types.Tool(
         name=offered.name,
         title=clean(offered.title),
         description=clean(cleandoc(offered.description)),
-        input_schema=schema(offered.wish),
-        output_schema=schema(offered.wish.answer),
+        input_schema=json_schema(offered.input_type),
+        output_schema=json_schema(offered.input_type.output_type),
         annotations=types.ToolAnnotations(
             title=clean(offered.title),
             read_only_hint=hints.read_only,
@@ -131,8 +131,8 @@ def _resource(thread: Thread) -> types.Resource:
 
 
 def _result(value: msgspec.Struct) -> types.CallToolResult:
-    """The value as JSON; an answer is a text too, for programs that look at nothing else."""
-    if isinstance(value, Answer):
+    """Return the value as JSON; the output of `ask` also as text."""
+    if isinstance(value, AskOutput):
         about = f"[thread_id: {value.thread_id}, status: {value.status}]"
         texts = [value.text, about]
     else:
@@ -143,8 +143,8 @@ def _result(value: msgspec.Struct) -> types.CallToolResult:
     )
 
 
-def _problem(problem: AntiphonError) -> types.CallToolResult:
-    """What was wanted, what came, what to do: a result that a model can read."""
+def _error_result(problem: AntiphonError) -> types.CallToolResult:
+    """Return the error as a result that a model can act on."""
     words = {"expected": "wanted: ", "received": "got: ", "hint": ""}
     told = [
         word + str(problem.details[name]) for name, word in words.items() if name in problem.details

@@ -1,6 +1,6 @@
-"""What another program may ask of Antiphon: each tool as a value, and what it answers.
+"""Tools that Antiphon offers to MCP clients: their inputs and outputs.
 
-The docstring of a tool is what a model is told of it.
+The docstrings of inputs are the descriptions that models read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=Fal
 SPEAKS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AskOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the assistant said. `thread_id` goes on with the conversation in a further call.
 
     `status` is `completed`, or `incomplete` where the answer was cut, for the `reason`.
@@ -43,7 +43,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...]
 
 
-class Assistants(msgspec.Struct, frozen=True, kw_only=True):
+class ListAssistantsOutput(msgspec.Struct, frozen=True, kw_only=True):
     """A page of assistants; `next` asks for the one behind it."""
 
     assistants: tuple[About, ...]
@@ -59,7 +59,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
-class Threads(msgspec.Struct, frozen=True, kw_only=True):
+class ListThreadsOutput(msgspec.Struct, frozen=True, kw_only=True):
     """A page of threads; `next` asks for the one behind it."""
 
     threads: tuple[Conversation, ...]
@@ -75,7 +75,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[str, ...]
 
 
-class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+class ReadThreadOutput(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a thread's messages; `next` asks for the one behind it."""
 
     id: str
@@ -84,16 +84,16 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ToolInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of one tool."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     hints: ClassVar[Hints] = READS
-    answer: ClassVar[type[Any]]
+    output_type: ClassVar[type[Any]]
 
 
-class AskAssistant(Wish, frozen=True, kw_only=True):
+class AskAssistantInput(ToolInput, frozen=True, kw_only=True):
     """Put a text to this assistant, and get its answer.
 
     It knows nothing of your conversation but what the text says. The answer may take minutes. To
@@ -103,7 +103,7 @@ class AskAssistant(Wish, frozen=True, kw_only=True):
     name = "ask"
     title = "Ask this assistant"
     hints = SPEAKS
-    answer = Answer
+    answer = AskOutput
 
     text: Annotated[Text, Meta(description="What to say to the assistant.")]
     thread_id: Annotated[
@@ -111,7 +111,7 @@ class AskAssistant(Wish, frozen=True, kw_only=True):
     ] = None
 
 
-class Ask(AskAssistant, frozen=True, kw_only=True):
+class AskInput(AskAssistantInput, frozen=True, kw_only=True):
     """Put a text to a model or an assistant of Antiphon, and get its answer.
 
     It knows nothing of your conversation but what the text says. The answer may take minutes. To
@@ -129,23 +129,23 @@ class Ask(AskAssistant, frozen=True, kw_only=True):
     ] = None
 
 
-class ListAssistants(Wish, frozen=True, kw_only=True):
+class ListAssistantsInput(ToolInput, frozen=True, kw_only=True):
     """List the assistants that can be asked, newest first."""
 
     name = "list_assistants"
     title = "List assistants"
-    answer = Assistants
+    answer = ListAssistantsOutput
 
     limit: Annotated[Count, Meta(description="How many at most.")] = 20
     after: Annotated[Id | None, Meta(description="The `next` of the page before.")] = None
 
 
-class ListThreads(Wish, frozen=True, kw_only=True):
+class ListThreadsInput(ToolInput, frozen=True, kw_only=True):
     """List conversations, the last changed first, or those that hold some words."""
 
     name = "list_threads"
     title = "List conversations"
-    answer = Threads
+    answer = ListThreadsOutput
 
     query: Annotated[
         Annotated[str, Meta(max_length=256)] | None,
@@ -158,26 +158,26 @@ class ListThreads(Wish, frozen=True, kw_only=True):
     ] = None
 
 
-class ReadThread(Wish, frozen=True, kw_only=True):
+class ReadThreadInput(ToolInput, frozen=True, kw_only=True):
     """Read the messages of a conversation, oldest first."""
 
     name = "read_thread"
     title = "Read a conversation"
-    answer = Transcript
+    answer = ReadThreadOutput
 
     thread_id: Annotated[Id, Meta(description="As list_threads has it.")]
     limit: Annotated[Count, Meta(description="How many messages at most.")] = 50
     after: Annotated[Id | None, Meta(description="The `next` of the page before.")] = None
 
 
-WISHES: dict[str, type[Wish]] = {
-    wish.name: wish for wish in (Ask, ListAssistants, ListThreads, ReadThread)
+TOOLS: dict[str, type[ToolInput]] = {
+    kind.name: kind for kind in (AskInput, ListAssistantsInput, ListThreadsInput, ReadThreadInput)
 }
-"""Every tool by its name; an assistant that is a tool of its own takes an `AskAssistant`."""
+"""Every tool by name; an assistant that is a tool of its own takes an `AskAssistantInput`."""
 
 
-def schema(kind: type[Any]) -> dict[str, Any]:
-    """The JSON Schema of type object that these values follow."""
+def json_schema(kind: type[Any]) -> dict[str, Any]:
+    """Return the JSON Schema, of type object, of these values."""
     (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     own: dict[str, Any] = parts.pop(root["$ref"].removeprefix("#/$defs/"))
     for shown in ("title", "description"):
@@ -186,8 +186,8 @@ def schema(kind: type[Any]) -> dict[str, Any]:
     return {**own, **({"$defs": parts} if parts else {})}
 
 
-def wished(kind: type[Wish], arguments: dict[str, Any]) -> Wish:
-    """The arguments as the tool takes them. Raises `InvalidRequest`, which a model can follow."""
+def parse_arguments(kind: type[ToolInput], arguments: dict[str, Any]) -> ToolInput:
+    """Parse a tool's arguments. Raises `InvalidRequest`, whose message a model can act on."""
     try:
         return msgspec.convert(arguments, kind)
     except msgspec.ValidationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from antiphon.mcp.client.server_listing import Resource, ResourceTemplate
+from antiphon.mcp.client.server_listing import ResourceTemplate, ServerResource
 from antiphon.terminal import attachments
 from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Span
@@ -60,7 +60,7 @@ async def _list_resources(chat: CommandContext, server: str) -> None:
         chat.ui.say(f"{server}: {problem.told}", "warning")
         return
     chat.ui.show([(Span(clean(f"{server}: {len(listed)} to read"), "strong"),)])
-    shown: list[Resource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
+    shown: list[ServerResource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
     chat.ui.show_rows(
         (Span(f"  {clean(_address(each))}  ", "mark"), Span(_title(each), "faint"))
         for each in shown
@@ -69,12 +69,12 @@ async def _list_resources(chat: CommandContext, server: str) -> None:
         chat.ui.say(f"  and {len(listed) - LISTED} more", "faint")
 
 
-def _address(each: Resource | ResourceTemplate) -> str:
-    return each.uri if isinstance(each, Resource) else each.uri_template
+def _address(each: ServerResource | ResourceTemplate) -> str:
+    return each.uri if isinstance(each, ServerResource) else each.uri_template
 
 
-def _title(each: Resource | ResourceTemplate) -> str:
-    size = f" ({each.size:,} bytes)" if isinstance(each, Resource) and each.size else ""
+def _title(each: ServerResource | ResourceTemplate) -> str:
+    size = f" ({each.size:,} bytes)" if isinstance(each, ServerResource) and each.size else ""
     return one_line(each.title or each.description or each.name) + size
 
 

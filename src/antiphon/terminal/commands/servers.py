@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from antiphon.client.formatting import counted
-from antiphon.mcp.client.server_listing import State
+from antiphon.mcp.client.server_listing import ServerState
 from antiphon.terminal.commands import prompts, resources
 from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.commands.tools import describe_cost
@@ -31,7 +31,7 @@ async def _run(chat: CommandContext, words: str) -> None:
         )
 
 
-def _find_state(states: Iterable[State], name: str) -> State:
+def _find_state(states: Iterable[ServerState], name: str) -> ServerState:
     for state in states:
         if state.server == name:
             return state
@@ -49,13 +49,13 @@ def _restart(chat: CommandContext, name: str) -> None:
     chat.state.servers.toolbox.restart(name)
 
 
-def _show_states(chat: CommandContext, states: Sequence[State]) -> None:
+def _show_states(chat: CommandContext, states: Sequence[ServerState]) -> None:
     width = max(len(state.server) for state in states)
     chat.ui.show_rows(_row(chat, state, width) for state in states)
     chat.ui.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
 
 
-def _row(chat: CommandContext, state: State, width: int) -> Line:
+def _row(chat: CommandContext, state: ServerState, width: int) -> Line:
     return (
         Span(f"  {clean(state.server):<{width}}  ", "mark"),
         Span(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
@@ -63,7 +63,7 @@ def _row(chat: CommandContext, state: State, width: int) -> Line:
     )
 
 
-def _summary(chat: CommandContext, state: State) -> str:
+def _summary(chat: CommandContext, state: ServerState) -> str:
     if state.status != "ready":
         return clean(state.why)
     tools = chat.state.servers.tools_of(state.server)
@@ -72,7 +72,7 @@ def _summary(chat: CommandContext, state: State) -> str:
     )
 
 
-def _show_server(chat: CommandContext, state: State) -> None:
+def _show_server(chat: CommandContext, state: ServerState) -> None:
     chat.ui.show([(Span(clean(state.server), "strong"), Span(f" {state.status}"))])
     for name, said in _facts(chat, state):
         first, *more = said.split("\n")
@@ -81,7 +81,7 @@ def _show_server(chat: CommandContext, state: State) -> None:
             chat.ui.say(f"  {'':<13} {line}")
 
 
-def _facts(chat: CommandContext, state: State) -> Iterator[tuple[str, str]]:
+def _facts(chat: CommandContext, state: ServerState) -> Iterator[tuple[str, str]]:
     if state.why:
         yield "why", state.why
     if state.http_status == 401:
